@@ -1,0 +1,86 @@
+# EchoNode. `make demo` and `make test` do all their own set-up on a fresh Debian 12 or Ubuntu machine with Go, git and
+# make; `make help` lists the rest.
+
+GO          ?= go
+VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+FUZZTIME    ?= 10s
+BENCHTIME   ?= 2s
+DEMO_OUT    ?= demo-output
+
+# cgo links the image codecs and the ONNX Runtime binding; an environment that turned it off would fail obscurely.
+export CGO_ENABLED = 1
+
+.DEFAULT_GOAL := build
+.PHONY: help setup setup-test build demo test check test-modules test-python test-go fuzz-short bench clean
+
+help:
+	@echo 'make setup       packages and ONNX Runtime that building and running need (root or sudo for packages)'
+	@echo 'make build       bin/echonode'
+	@echo 'make demo        set up, build, run the node on real echo loops and show what comes back'
+	@echo 'make test        set up with test peers, vet, gofmt, staticcheck and all tests with the race detector'
+	@echo 'make fuzz-short  every fuzz target for FUZZTIME ($(FUZZTIME))'
+	@echo 'make bench       Go benchmarks'
+	@echo 'make clean       remove what make made'
+
+setup:
+	@conformance/setup/setup.sh run
+
+setup-test:
+	@conformance/setup/setup.sh test
+
+build: setup
+	@echo "build: bin/echonode $(VERSION)"
+	@$(GO) build -trimpath -ldflags '-X main.version=$(VERSION)' -o bin/echonode ./cmd/echonode
+
+demo: build
+	@bin/echonode demo --out $(DEMO_OUT)
+
+# go test runs last, so that the output closes with its own lines.
+test: setup-test
+	@$(MAKE) --no-print-directory check
+	@$(MAKE) --no-print-directory test-modules
+	@$(MAKE) --no-print-directory test-python
+	@$(MAKE) --no-print-directory test-go
+
+check:
+	@echo 'test: gofmt'
+	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "not gofmt-formatted:"; echo "$$unformatted"; exit 1; fi
+	@echo 'test: go vet'
+	@$(GO) vet ./...
+	@echo 'test: staticcheck'
+	@$(GO) run $(STATICCHECK) ./...
+
+# Small modules of their own under conformance: peers whose dependencies stay out of the shipped module.
+test-modules:
+	@for module in $$(find conformance -name go.mod -not -path '*/testdata/*'); do \
+		dir=$$(dirname "$$module"); \
+		echo "test: $$dir"; \
+		(cd "$$dir" && $(GO) vet ./... && $(GO) test ./...) || exit 1; \
+	done
+
+# Tests of the training pipeline that need no deep-learning framework; they skip what is not installed.
+test-python:
+	@for dir in $$(find models conformance -name 'test_*.py' -not -path '*/.venv/*' -exec dirname {} + | sort -u); do \
+		echo "test: $$dir"; \
+		python3 -m unittest discover -s "$$dir" -p 'test_*.py' || exit 1; \
+	done
+
+test-go:
+	@echo 'test: go test -race ./...'
+	@$(GO) test -race -timeout 30m ./...
+
+# go test fuzzes one target of one package at a time.
+fuzz-short: setup
+	@for package in $$($(GO) list ./...); do \
+		for target in $$($(GO) test -list '^Fuzz' "$$package" | grep '^Fuzz'); do \
+			echo "fuzz: $$package $$target"; \
+			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$package" || exit 1; \
+		done; \
+	done
+
+bench: setup
+	@$(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) ./...
+
+clean:
+	rm -rf bin .build $(DEMO_OUT)

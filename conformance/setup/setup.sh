@@ -1,0 +1,140 @@
+#!/usr/bin/env bash
+# Prepare a Debian 12 or Ubuntu 22.04/24.04 machine for EchoNode.
+#
+#   setup.sh run    what building and running needs: C compiler, image codecs, ONNX Runtime
+#   setup.sh test   the same, and the peers the interoperability tests talk to
+#
+# Only what is missing is installed, so a second run is immediate and needs no network. Go, git and make are taken
+# as given. Packages need root or sudo; ONNX Runtime goes to .build/onnxruntime/ inside the tree and needs neither.
+set -euo pipefail
+
+usage() { sed -n '2,8s/^# \{0,1\}//p' "$0"; }
+say() { printf 'setup: %s\n' "$*"; }
+die() { printf 'setup: %s\n' "$*" >&2; exit 1; }
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root=$(cd "$here/../.." && pwd)
+
+# ---- system packages ----------------------------------------------------------------------------------------------
+
+# gcc and the -dev packages: cgo (codecs, ONNX Runtime binding, the race detector). ffmpeg decodes video loops.
+run_packages=(ca-certificates gcc libc6-dev pkg-config libjpeg-dev libturbojpeg0-dev libopenjp2-7-dev ffmpeg)
+# dcmtk, orthanc: peers; dicom3tools: dciodvfy; pydicom with numpy: an independent reader.
+test_packages=(dcmtk orthanc dicom3tools python3 python3-pydicom python3-numpy)
+
+installed() {
+	[[ $(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null) == installed ]]
+}
+
+as_root() {
+	if ((EUID == 0)); then
+		"$@"
+	else
+		sudo "$@"
+	fi
+}
+
+install_packages() {
+	local missing=() package
+	for package in "$@"; do
+		installed "$package" || missing+=("$package")
+	done
+	if ((${#missing[@]} == 0)); then
+		return
+	fi
+	command -v apt-get >/dev/null ||
+		die "these packages (Debian names) are missing and there is no apt-get to install them: ${missing[*]}"
+	if ((EUID != 0)) && ! command -v sudo >/dev/null; then
+		die "these packages are missing and need root to install; run as root: apt-get install ${missing[*]}"
+	fi
+	if ((EUID != 0)) && ! sudo -n true 2>/dev/null && [[ ! -t 0 ]]; then
+		die "these packages are missing and sudo asks for a password; run: sudo apt-get install ${missing[*]}"
+	fi
+	say "installing ${missing[*]}"
+	as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -o Acquire::Retries=3 update >"$log" 2>&1 ||
+		{ tail -n 20 "$log" >&2; die "apt-get update failed"; }
+	as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o Acquire::Retries=3 \
+		install --no-install-recommends "${missing[@]}" >"$log" 2>&1 ||
+		{ tail -n 20 "$log" >&2; die "apt-get install failed"; }
+
+	# Debian starts Orthanc as a service when it is installed; the tests start their own on free ports.
+	if [[ " ${missing[*]} " == *" orthanc "* ]] && [[ -d /run/systemd/system ]]; then
+		as_root systemctl disable --now orthanc >/dev/null 2>&1 || true
+	fi
+}
+
+# ---- ONNX Runtime -------------------------------------------------------------------------------------------------
+
+ort_version=1.30.0
+case $(uname -m) in
+x86_64) ort_sha256=c902c70b3003c0e99fada202f37478c515ae9bba7944c2b2abd0017bae0c82ed ;;
+aarch64) ort_sha256=8a218e1e446880131115c368ec7005969a5022af9a15a26173de648fef0b7789 ;;
+*) die "no ONNX Runtime library is pinned for $(uname -s) $(uname -m); EchoNode runs on Linux x86_64 and aarch64" ;;
+esac
+ort_library=$root/.build/onnxruntime/libonnxruntime.so.$ort_version
+
+ort_present() {
+	[[ -f $ort_library ]] && echo "$ort_sha256  $ort_library" | sha256sum --check --status
+}
+
+# The first Python that has pip; distributions often ship python3 without it.
+python_with_pip() {
+	local python
+	for python in python3 /usr/bin/python3; do
+		if "$python" -m pip --version >/dev/null 2>&1; then
+			echo "$python"
+			return
+		fi
+	done
+	return 1
+}
+
+# The library comes out of the Python wheel, which pip checks against the recorded hash; the library is checked again.
+fetch_onnxruntime() {
+	if ort_present; then
+		return
+	fi
+	local python
+	python=$(python_with_pip) || {
+		install_packages python3 python3-pip
+		python=$(python_with_pip) || die "python3 -m pip does not run; it is needed to fetch ONNX Runtime"
+	}
+	say "fetching ONNX Runtime $ort_version"
+	local wheels=$scratch/wheels
+	"$python" -m pip download --quiet --disable-pip-version-check --dest "$wheels" --no-deps --only-binary=:all: \
+		--python-version 3.11 --implementation cp --platform "manylinux_2_28_$(uname -m)" \
+		--require-hashes -r "$here/onnxruntime-$(uname -m).txt" ||
+		die "pip could not download ONNX Runtime $ort_version; to install it by hand put libonnxruntime.so.$ort_version into ${ort_library%/*}"
+	"$python" - "$wheels" "$scratch/unpacked" <<-'PY'
+		import glob, sys, zipfile
+		wheel, = glob.glob(sys.argv[1] + "/onnxruntime-*.whl")
+		with zipfile.ZipFile(wheel) as archive:
+		    for name in archive.namelist():
+		        if name.startswith("onnxruntime/capi/libonnxruntime.so.") or name in (
+		                "onnxruntime/LICENSE", "onnxruntime/ThirdPartyNotices.txt"):
+		            archive.extract(name, sys.argv[2])
+	PY
+	mkdir -p "${ort_library%/*}"
+	cp "$scratch"/unpacked/onnxruntime/{LICENSE,ThirdPartyNotices.txt} "${ort_library%/*}/"
+	# Copied under a temporary name first: an interrupted copy must not look like a library.
+	cp "$scratch/unpacked/onnxruntime/capi/libonnxruntime.so.$ort_version" "$ort_library.part"
+	mv "$ort_library.part" "$ort_library"
+	ort_present || die "$ort_library does not have the expected SHA-256 $ort_sha256"
+}
+
+# ---- main ---------------------------------------------------------------------------------------------------------
+
+case ${1:-} in
+run) packages=("${run_packages[@]}") ;;
+test) packages=("${run_packages[@]}" "${test_packages[@]}") ;;
+*) usage >&2; exit 2 ;;
+esac
+
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+log=$scratch/apt.log
+
+command -v go >/dev/null || die "Go is not on the PATH; EchoNode needs Go $(sed -n 's/^go //p' "$root/go.mod") or newer"
+install_packages "${packages[@]}"
+fetch_onnxruntime
+say "ready"

@@ -1,0 +1,379 @@
+// Package config reads the node's configuration file. The embedded
+// echonode.yaml is at once the set of defaults and the reference for people.
+package config
+
+import (
+	"bytes"
+	_ "embed"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/dustin/go-humanize"
+	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
+)
+
+// Default is the commented configuration file with every default.
+//
+//go:embed echonode.yaml
+var Default []byte
+
+// Config is the whole configuration. See echonode.yaml for what each key does.
+type Config struct {
+	DICOM        DICOM         `yaml:"dicom"`
+	Storage      Storage       `yaml:"storage"`
+	Study        Study         `yaml:"study"`
+	Analysis     Analysis      `yaml:"analysis"`
+	Outputs      Outputs       `yaml:"outputs"`
+	Destinations []Destination `yaml:"destinations"`
+	Delivery     Delivery      `yaml:"delivery"`
+	HTTP         HTTP          `yaml:"http"`
+	Log          Log           `yaml:"log"`
+}
+
+// DICOM configures the listener.
+type DICOM struct {
+	AETitle                string    `yaml:"ae_title"`
+	Listen                 string    `yaml:"listen"`
+	CallingAETitles        []string  `yaml:"calling_ae_titles"`
+	Sources                []string  `yaml:"sources"`
+	ExtraSOPClasses        []string  `yaml:"extra_sop_classes"`
+	MaxAssociations        int       `yaml:"max_associations"`
+	MaxAssociationsPerPeer int       `yaml:"max_associations_per_peer"`
+	MaxObject              Size      `yaml:"max_object"`
+	IdleTimeout            Duration  `yaml:"idle_timeout"`
+	TLS                    ServerTLS `yaml:"tls"`
+}
+
+// ServerTLS configures TLS on the listener.
+type ServerTLS struct {
+	Certificate string `yaml:"certificate"`
+	Key         string `yaml:"key"`
+	ClientCA    string `yaml:"client_ca"`
+}
+
+// Storage configures the data directory.
+type Storage struct {
+	Directory string   `yaml:"directory"`
+	MinFree   Size     `yaml:"min_free"`
+	Retention Duration `yaml:"retention"`
+}
+
+// Study configures completeness.
+type Study struct {
+	Idle Duration `yaml:"idle"`
+	Cap  Duration `yaml:"cap"`
+}
+
+// Analysis configures the model and the work on a study.
+type Analysis struct {
+	Model       string   `yaml:"model"`
+	ONNXRuntime string   `yaml:"onnxruntime"`
+	Provider    string   `yaml:"provider"`
+	Device      int      `yaml:"device"`
+	Remote      string   `yaml:"remote"`
+	Workers     int      `yaml:"workers"`
+	MaxFrames   int      `yaml:"max_frames"`
+	Timeout     Duration `yaml:"timeout"`
+	Attempts    int      `yaml:"attempts"`
+}
+
+// Outputs configures what is made of a study.
+type Outputs struct {
+	Report      bool   `yaml:"report"`
+	CodeSet     string `yaml:"code_set"`
+	Overlay     string `yaml:"overlay"`
+	JPEGQuality int    `yaml:"jpeg_quality"`
+}
+
+// Destination is one place results are sent to.
+type Destination struct {
+	Name           string    `yaml:"name"`
+	Address        string    `yaml:"address"`
+	AETitle        string    `yaml:"ae_title"`
+	CallingAETitle string    `yaml:"calling_ae_title"`
+	Send           []string  `yaml:"send"`
+	TLS            ClientTLS `yaml:"tls"`
+}
+
+// ClientTLS configures TLS towards a destination.
+type ClientTLS struct {
+	Enabled     bool   `yaml:"enabled"`
+	CA          string `yaml:"ca"`
+	Certificate string `yaml:"certificate"`
+	Key         string `yaml:"key"`
+}
+
+// Delivery configures retries.
+type Delivery struct {
+	RetryFirst Duration `yaml:"retry_first"`
+	RetryMax   Duration `yaml:"retry_max"`
+	Attempts   int      `yaml:"attempts"`
+	Timeout    Duration `yaml:"timeout"`
+}
+
+// HTTP configures the status listener.
+type HTTP struct {
+	Listen string `yaml:"listen"`
+}
+
+// Log configures logging.
+type Log struct {
+	Level  string `yaml:"level"`
+	Format string `yaml:"format"`
+}
+
+// Size is a number of bytes, written 512MiB or 20GiB.
+type Size uint64
+
+// UnmarshalYAML implements yaml.NodeUnmarshaler.
+func (s *Size) UnmarshalYAML(node ast.Node) error {
+	text := node.GetToken().Value
+	n, err := humanize.ParseBytes(text)
+	if err != nil {
+		return at(node, "%q is not a size such as 512MiB or 20GiB", text)
+	}
+	*s = Size(n)
+	return nil
+}
+
+// Duration is a length of time, written 90s, 15m or 24h.
+type Duration time.Duration
+
+// UnmarshalYAML implements yaml.NodeUnmarshaler.
+func (d *Duration) UnmarshalYAML(node ast.Node) error {
+	text := node.GetToken().Value
+	v, err := time.ParseDuration(text)
+	if err != nil {
+		return at(node, "%q is not a duration such as 90s, 15m or 24h", text)
+	}
+	*d = Duration(v)
+	return nil
+}
+
+// at names the place in the file in the form of the library's own errors.
+func at(node ast.Node, format string, args ...any) error {
+	p := node.GetToken().Position
+	return fmt.Errorf("[%d:%d] %s", p.Line, p.Column, fmt.Sprintf(format, args...))
+}
+
+// Load reads a configuration file over the defaults. Its errors name the file,
+// and for syntax and unknown keys the line and column.
+func Load(path string) (*Config, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	c, err := Parse(b)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return c, nil
+}
+
+// Parse reads a configuration over the defaults and checks it.
+func Parse(b []byte) (*Config, error) {
+	c := new(Config)
+	if err := yaml.UnmarshalWithOptions(Default, c, yaml.Strict()); err != nil {
+		return nil, fmt.Errorf("embedded defaults: %w", err)
+	}
+	if len(bytes.TrimSpace(b)) > 0 {
+		if err := yaml.UnmarshalWithOptions(b, c, yaml.Strict()); err != nil {
+			return nil, err
+		}
+	}
+	for i := range c.Destinations {
+		if d := &c.Destinations[i]; len(d.Send) == 0 {
+			d.Send = []string{"report", "overlay"}
+		}
+	}
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+var (
+	destinationName = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,31}$`)
+	uid             = regexp.MustCompile(`^[0-9]+(\.[0-9]+)+$`)
+)
+
+// check returns every problem found, not only the first.
+func (c *Config) check() error {
+	var errs []error
+	bad := func(key, format string, args ...any) {
+		errs = append(errs, fmt.Errorf("%s: %s", key, fmt.Sprintf(format, args...)))
+	}
+	oneOf := func(key, v string, allowed ...string) {
+		if !slices.Contains(allowed, v) {
+			bad(key, "%q is not one of %s", v, strings.Join(allowed, ", "))
+		}
+	}
+	positive := func(key string, d Duration) {
+		if d <= 0 {
+			bad(key, "must be greater than zero")
+		}
+	}
+	aeTitle := func(key, v string) {
+		if err := checkAETitle(v); err != nil {
+			bad(key, "%v", err)
+		}
+	}
+	address := func(key, v string) {
+		if _, port, err := net.SplitHostPort(v); err != nil || port == "" {
+			bad(key, "%q is not host:port", v)
+		}
+	}
+	pair := func(key, cert, k string) {
+		if (cert == "") != (k == "") {
+			bad(key, "certificate and key belong together")
+		}
+	}
+
+	aeTitle("dicom.ae_title", c.DICOM.AETitle)
+	address("dicom.listen", c.DICOM.Listen)
+	for _, t := range c.DICOM.CallingAETitles {
+		aeTitle("dicom.calling_ae_titles", t)
+	}
+	if _, err := c.DICOM.Prefixes(); err != nil {
+		bad("dicom.sources", "%v", err)
+	}
+	for _, u := range c.DICOM.ExtraSOPClasses {
+		if len(u) > 64 || !uid.MatchString(u) {
+			bad("dicom.extra_sop_classes", "%q is not a UID", u)
+		}
+	}
+	if c.DICOM.MaxAssociations < 1 || c.DICOM.MaxAssociationsPerPeer < 1 {
+		bad("dicom.max_associations", "must be at least 1, also per peer")
+	}
+	if c.DICOM.MaxObject == 0 {
+		bad("dicom.max_object", "must be greater than zero")
+	}
+	positive("dicom.idle_timeout", c.DICOM.IdleTimeout)
+	pair("dicom.tls", c.DICOM.TLS.Certificate, c.DICOM.TLS.Key)
+	if c.DICOM.TLS.ClientCA != "" && c.DICOM.TLS.Certificate == "" {
+		bad("dicom.tls.client_ca", "needs certificate and key")
+	}
+	if c.Storage.Directory == "" {
+		bad("storage.directory", "must be set")
+	}
+	if c.Storage.Retention < 0 {
+		bad("storage.retention", "must not be negative")
+	}
+	positive("study.idle", c.Study.Idle)
+	if c.Study.Cap < c.Study.Idle {
+		bad("study.cap", "must not be shorter than study.idle")
+	}
+	oneOf("analysis.provider", c.Analysis.Provider, "auto", "cpu", "cuda", "tensorrt", "remote")
+	if (c.Analysis.Provider == "remote") != (c.Analysis.Remote != "") {
+		bad("analysis.remote", "must be set exactly when analysis.provider is remote")
+	}
+	if c.Analysis.Device < 0 || c.Analysis.Workers < 0 {
+		bad("analysis", "device and workers must not be negative")
+	}
+	if c.Analysis.MaxFrames < 1 || c.Analysis.Attempts < 1 {
+		bad("analysis", "max_frames and attempts must be at least 1")
+	}
+	positive("analysis.timeout", c.Analysis.Timeout)
+	oneOf("outputs.code_set", c.Outputs.CodeSet, "sct", "srt")
+	oneOf("outputs.overlay", c.Outputs.Overlay, "measured", "all", "none")
+	if c.Outputs.JPEGQuality < 50 || c.Outputs.JPEGQuality > 100 {
+		bad("outputs.jpeg_quality", "must be between 50 and 100")
+	}
+	names := map[string]bool{}
+	for i, d := range c.Destinations {
+		key := fmt.Sprintf("destinations[%d]", i)
+		if !destinationName.MatchString(d.Name) {
+			bad(key+".name", "%q: use 1 to 32 of a-z, 0-9, - and _", d.Name)
+		}
+		if names[d.Name] {
+			bad(key+".name", "%q is used twice", d.Name)
+		}
+		names[d.Name] = true
+		address(key+".address", d.Address)
+		aeTitle(key+".ae_title", d.AETitle)
+		if d.CallingAETitle != "" {
+			aeTitle(key+".calling_ae_title", d.CallingAETitle)
+		}
+		for _, s := range d.Send {
+			oneOf(key+".send", s, "report", "overlay")
+		}
+		pair(key+".tls", d.TLS.Certificate, d.TLS.Key)
+	}
+	positive("delivery.retry_first", c.Delivery.RetryFirst)
+	if c.Delivery.RetryMax < c.Delivery.RetryFirst {
+		bad("delivery.retry_max", "must not be shorter than delivery.retry_first")
+	}
+	if c.Delivery.Attempts < 1 {
+		bad("delivery.attempts", "must be at least 1")
+	}
+	positive("delivery.timeout", c.Delivery.Timeout)
+	if c.HTTP.Listen != "" {
+		address("http.listen", c.HTTP.Listen)
+	}
+	oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
+	oneOf("log.format", c.Log.Format, "text", "json")
+	return errors.Join(errs...)
+}
+
+// Warnings names settings that work and are probably not meant.
+func (c *Config) Warnings() []string {
+	var w []string
+	if !loopback(c.DICOM.Listen) && len(c.DICOM.CallingAETitles) == 0 && len(c.DICOM.Sources) == 0 && c.DICOM.TLS.ClientCA == "" {
+		w = append(w, "dicom.listen is reachable from other machines and neither calling_ae_titles, sources nor tls.client_ca restrict who may send")
+	}
+	if c.HTTP.Listen != "" && !loopback(c.HTTP.Listen) {
+		w = append(w, "http.listen is reachable from other machines and has no authentication")
+	}
+	if len(c.Destinations) == 0 {
+		w = append(w, "no destinations: results stay in storage.directory")
+	}
+	return w
+}
+
+func loopback(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return false
+	}
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// Prefixes returns dicom.sources as prefixes; a bare address is itself.
+func (d DICOM) Prefixes() ([]netip.Prefix, error) {
+	var out []netip.Prefix
+	for _, s := range d.Sources {
+		if p, err := netip.ParsePrefix(s); err == nil {
+			out = append(out, p.Masked())
+			continue
+		}
+		a, err := netip.ParseAddr(s)
+		if err != nil {
+			return nil, fmt.Errorf("%q is neither an address nor a network such as 10.1.0.0/16", s)
+		}
+		out = append(out, netip.PrefixFrom(a, a.BitLen()))
+	}
+	return out, nil
+}
+
+// checkAETitle holds an AE title against PS3.5 6.2: 1 to 16 characters of the
+// default repertoire, no backslash, no control characters, not only spaces.
+func checkAETitle(s string) error {
+	if len(s) > 16 || strings.TrimSpace(s) == "" || strings.TrimSpace(s) != s {
+		return fmt.Errorf("%q is not an AE title of 1 to 16 characters", s)
+	}
+	for _, r := range s {
+		if r < 0x20 || r > 0x7e || r == '\\' {
+			return fmt.Errorf("%q holds a character that an AE title may not have", s)
+		}
+	}
+	return nil
+}

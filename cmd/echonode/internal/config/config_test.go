@@ -1,0 +1,89 @@
+package config
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestDefaultsAreValid(t *testing.T) {
+	c, err := Parse(Default)
+	if err != nil {
+		t.Fatal(err)
+	}
+	empty, err := Parse(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.DICOM.AETitle != "ECHONODE" || empty.DICOM.AETitle != "ECHONODE" || c.Study.Idle != Duration(30*time.Second) || c.Storage.MinFree != 1<<30 {
+		t.Fatalf("defaults: %+v", c)
+	}
+}
+
+func TestParseOverridesOnlyWhatIsNamed(t *testing.T) {
+	c, err := Parse([]byte("study:\n  idle: 5s\ndestinations:\n  - name: pacs\n    address: localhost:104\n    ae_title: PACS\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Study.Idle != Duration(5*time.Second) || c.Study.Cap != Duration(30*time.Minute) {
+		t.Errorf("study = %+v, want idle 5s and the default cap", c.Study)
+	}
+	if d := c.Destinations[0]; strings.Join(d.Send, ",") != "report,overlay" {
+		t.Errorf("send = %v, want both by default", d.Send)
+	}
+}
+
+func TestParseRefuses(t *testing.T) {
+	for name, tc := range map[string]struct{ in, want string }{
+		"unknown key with its line": {"study:\n  idle: 5s\n  idel: 6s\n", "[3:3]"},
+		"unknown section":           {"stduy:\n  idle: 5s\n", "stduy"},
+		"syntax":                    {"study: [", "[1:"},
+		"duration":                  {"study:\n  idle: soon\n", "[2:"},
+		"size":                      {"storage:\n  min_free: lots\n", "[2:13]"},
+		"idle over cap":             {"study:\n  idle: 2h\n", "study.cap"},
+		"AE title too long":         {"dicom:\n  ae_title: ABCDEFGHIJKLMNOPQ\n", "dicom.ae_title"},
+		"AE title backslash":        {"dicom:\n  ae_title: 'A\\B'\n", "dicom.ae_title"},
+		"source":                    {"dicom:\n  sources: [hospital]\n", "dicom.sources"},
+		"SOP class":                 {"dicom:\n  extra_sop_classes: [ct]\n", "extra_sop_classes"},
+		"provider":                  {"analysis:\n  provider: gpu\n", "analysis.provider"},
+		"remote without URL":        {"analysis:\n  provider: remote\n", "analysis.remote"},
+		"destination name":          {"destinations:\n  - {name: 'My PACS', address: 'a:1', ae_title: A}\n", "destinations[0].name"},
+		"destination twice":         {"destinations:\n  - {name: a, address: 'a:1', ae_title: A}\n  - {name: a, address: 'a:1', ae_title: A}\n", "used twice"},
+		"destination address":       {"destinations:\n  - {name: a, address: a, ae_title: A}\n", "destinations[0].address"},
+		"half a key pair":           {"dicom:\n  tls: {certificate: c.pem}\n", "dicom.tls"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := Parse([]byte(tc.in))
+			if err == nil || !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("Parse = %v, want an error naming %q", err, tc.want)
+			}
+		})
+	}
+}
+
+func TestWarnings(t *testing.T) {
+	c, err := Parse([]byte("dicom:\n  listen: ':11112'\nhttp:\n  listen: ':80'\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if w := c.Warnings(); len(w) != 3 {
+		t.Errorf("warnings = %q, want open DICOM port, open HTTP port, no destinations", w)
+	}
+	c, err = Parse([]byte("dicom:\n  listen: ':11112'\n  sources: [10.0.0.0/8]\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if w := c.Warnings(); len(w) != 1 {
+		t.Errorf("warnings = %q, want only: no destinations", w)
+	}
+}
+
+func TestPrefixes(t *testing.T) {
+	p, err := DICOM{Sources: []string{"10.1.2.3", "10.2.3.4/16", "fe80::1"}}.Prefixes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := p[0].String() + " " + p[1].String() + " " + p[2].String(); got != "10.1.2.3/32 10.2.0.0/16 fe80::1/128" {
+		t.Errorf("prefixes = %s", got)
+	}
+}

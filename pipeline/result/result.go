@@ -1,0 +1,334 @@
+// Package result defines the document that an analysis produces: what was
+// found in every loop of a study, what was measured, and the reason wherever
+// something was not. `echonode analyze --json` prints it, the node stores it
+// beside each run, and the structured report is built from it.
+//
+// The schema is versioned by the string in Document.Schema. Fields are added
+// within a version; a field is only removed or redefined under a new one.
+//
+// Coordinates are source pixels: x right, y down, origin at the centre of the
+// top-left pixel of the frame as stored in the source object. Frame indices
+// are 0-based. Times are milliseconds from the first frame. Lengths are cm,
+// areas cm2, volumes ml, masses g, ratios per cent, as units in the report.
+package result
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"strconv"
+	"time"
+)
+
+// Schema names the version of Document.
+const Schema = "echonode.result/1"
+
+// Document is the root of the JSON output.
+type Document struct {
+	Schema   string    `json:"schema"`
+	Created  time.Time `json:"created"`
+	Software Software  `json:"software"`
+	Model    Model     `json:"model"`
+	// Notice reminds every consumer what these numbers are.
+	Notice  string  `json:"notice"`
+	Studies []Study `json:"studies"`
+	// Rejected lists inputs that could not be read as DICOM at all.
+	Rejected []RejectedFile `json:"rejected,omitempty"`
+}
+
+// Software identifies the program that made the document.
+type Software struct {
+	Name    string `json:"name"`
+	Version string `json:"version"`
+}
+
+// Model identifies the network and what ran it.
+type Model struct {
+	Name     string `json:"name"`
+	Version  string `json:"version"`
+	SHA256   string `json:"sha256"`
+	Provider string `json:"provider"`
+}
+
+// RejectedFile is an input that is not readable DICOM.
+type RejectedFile struct {
+	File   string `json:"file"`
+	Reason Reason `json:"reason"`
+}
+
+// Reason says why something was refused or not measured. Code is stable and
+// meant for programs, Text for people.
+type Reason struct {
+	Code string `json:"code"`
+	Text string `json:"text"`
+}
+
+func (r Reason) Error() string { return r.Text }
+
+// Reasonf builds a Reason with a formatted text.
+func Reasonf(code, format string, args ...any) Reason {
+	return Reason{Code: code, Text: fmt.Sprintf(format, args...)}
+}
+
+// Codes of Reason used by the pipeline. The quality gates of package lv add
+// their own.
+const (
+	NotUltrasound    = "not-ultrasound"
+	NoPixels         = "no-pixels"
+	NotTwoD          = "not-2d"
+	ColourDoppler    = "colour-doppler"
+	SpectralDoppler  = "spectral-doppler"
+	MMode            = "m-mode"
+	ViewNotMeasured  = "view-not-measured"
+	ViewUncertain    = "view-uncertain"
+	DecodeFailed     = "decode-failed"
+	Unreadable       = "unreadable"
+	SingleFrame      = "single-frame"
+	NoFrameTimes     = "no-frame-times"
+	NoContour        = "no-contour"
+	NoCalibration    = "no-calibration"
+	NoBeat           = "no-beat"
+	NoLoop           = "no-loop"
+	NotValidated     = "not-validated"
+	LowConfidence    = "low-confidence"
+	OutsideLimits    = "outside-limits"
+	ViewsDisagree    = "views-disagree"
+	TooManyFrames    = "too-many-frames"
+	InternalError    = "internal-error"
+	UnequalStages    = "unequal-stages"
+	ImplausibleValue = "implausible-value"
+)
+
+// Study is everything found in one study.
+type Study struct {
+	StudyInstanceUID string `json:"study_instance_uid"`
+	Loops            []Loop `json:"loops"`
+	// Measurements are the study's values: one per quantity and stage, chosen
+	// from the loops, biplane where both apical views allow it.
+	Measurements []Measurement `json:"measurements"`
+	Outputs      []Output      `json:"outputs,omitempty"`
+}
+
+// Status of a loop.
+const (
+	Analysed = "analysed"
+	Refused  = "refused" // by its tags or its view: not a loop that is measured
+	Failed   = "failed"  // it should have been analysed, and could not be
+)
+
+// Loop is one multi-frame (or single-frame) image object.
+type Loop struct {
+	SOPInstanceUID    string `json:"sop_instance_uid"`
+	SOPClassUID       string `json:"sop_class_uid"`
+	SeriesInstanceUID string `json:"series_instance_uid"`
+	File              string `json:"file,omitempty"`
+	Status            string `json:"status"`
+	// Reason is set unless Status is Analysed.
+	Reason *Reason `json:"reason,omitempty"`
+
+	Manufacturer string `json:"manufacturer,omitempty"`
+	Stage        string `json:"stage,omitempty"`
+	// View is the network's view ("A4C", "A2C", "A3C", "PLAX", "PSAX",
+	// "other"); empty when the loop was refused before pixels were looked at.
+	View            string             `json:"view,omitempty"`
+	ViewProbability float64            `json:"view_probability,omitempty"`
+	Views           map[string]float64 `json:"views,omitempty"`
+
+	Frames          int       `json:"frames"`
+	Rows            int       `json:"rows"`
+	Columns         int       `json:"columns"`
+	FrameTimes      []float64 `json:"frame_times_ms,omitempty"`
+	FrameTimeSource string    `json:"frame_time_source,omitempty"`
+	HeartRate       float64   `json:"heart_rate_bpm,omitempty"`
+	Region          *Region   `json:"region,omitempty"`
+	Spacing         Spacing   `json:"spacing"`
+
+	FrameResults []Frame       `json:"frame_results,omitempty"`
+	Beats        []Beat        `json:"beats,omitempty"`
+	Measurements []Measurement `json:"measurements,omitempty"`
+	Warnings     []Reason      `json:"warnings,omitempty"`
+	Timing       Timing        `json:"timing"`
+}
+
+// Region is the rectangle of the frame that was analysed, half-open, pixels.
+type Region struct {
+	MinX int `json:"min_x"`
+	MinY int `json:"min_y"`
+	MaxX int `json:"max_x"`
+	MaxY int `json:"max_y"`
+}
+
+// Spacing is the size of a source pixel in mm; absent numbers mean that the
+// loop carries no calibration that can be trusted, and Reason says why.
+type Spacing struct {
+	X       float64 `json:"x_mm,omitempty"`
+	Y       float64 `json:"y_mm,omitempty"`
+	Source  string  `json:"source,omitempty"`
+	Trusted bool    `json:"trusted"`
+	Reason  string  `json:"reason,omitempty"`
+}
+
+// Frame is what the network found in one frame.
+type Frame struct {
+	Index int `json:"index"`
+	// Contour of the LV cavity, closed, without the first point repeated.
+	Contour Contour `json:"lv_contour,omitempty"`
+	// Structures holds the other structures' contours by class name.
+	Structures map[string]Contour `json:"structures,omitempty"`
+	Keypoints  []Keypoint         `json:"keypoints,omitempty"`
+	// LVAreaPixels is the area in source pixels, LVArea in cm2 when calibrated.
+	LVAreaPixels float64 `json:"lv_area_px,omitempty"`
+	LVArea       float64 `json:"lv_area_cm2,omitempty"`
+	// Confidence is the mean certainty of the mask along its inside, 0..1.
+	Confidence float64 `json:"confidence,omitempty"`
+	Error      string  `json:"error,omitempty"`
+}
+
+// Contour is a list of points in source pixels.
+type Contour [][2]float64
+
+// MarshalJSON writes coordinates with three decimals: a thousandth of a pixel.
+func (c Contour) MarshalJSON() ([]byte, error) {
+	b := make([]byte, 0, 2+len(c)*18)
+	b = append(b, '[')
+	for i, p := range c {
+		if math.IsNaN(p[0]) || math.IsNaN(p[1]) || math.IsInf(p[0], 0) || math.IsInf(p[1], 0) {
+			return nil, fmt.Errorf("contour point %d is not finite", i)
+		}
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(b, '[')
+		b = appendFixed(b, p[0])
+		b = append(b, ',')
+		b = appendFixed(b, p[1])
+		b = append(b, ']')
+	}
+	return append(b, ']'), nil
+}
+
+func appendFixed(b []byte, v float64) []byte {
+	return strconv.AppendFloat(b, math.Round(v*1000)/1000, 'f', -1, 64)
+}
+
+// Keypoint is an anatomical point in source pixels with the peak of its
+// heatmap (0..1) as confidence.
+type Keypoint struct {
+	Name       string  `json:"name"`
+	X          float64 `json:"x"`
+	Y          float64 `json:"y"`
+	Confidence float64 `json:"confidence"`
+}
+
+// Beat is one cardiac cycle by frame index: end-diastole, end-systole, and
+// the next end-diastole (-1 when the loop ends before it).
+type Beat struct {
+	ED     int `json:"ed"`
+	ES     int `json:"es"`
+	NextED int `json:"next_ed"`
+}
+
+// Measurement is one quantity. Value is nil when it was not measured, and
+// then Reason says why.
+type Measurement struct {
+	Name   string   `json:"name"`
+	Value  *float64 `json:"value"`
+	Unit   string   `json:"unit"`
+	Method string   `json:"method,omitempty"`
+	View   string   `json:"view,omitempty"`
+	Stage  string   `json:"stage,omitempty"`
+	// Beats holds the value of every beat that entered the mean.
+	Beats   []float64 `json:"beats,omitempty"`
+	Quality Quality   `json:"quality"`
+	Reason  *Reason   `json:"reason,omitempty"`
+	// Sources names where the value was measured.
+	Sources []Source `json:"sources,omitempty"`
+}
+
+// Quality grades a value: "good", "fair" (warnings hold) or "none".
+type Quality struct {
+	Grade    string   `json:"grade"`
+	Warnings []Reason `json:"warnings,omitempty"`
+}
+
+// Quality grades.
+const (
+	Good = "good"
+	Fair = "fair"
+	None = "none"
+)
+
+// Source points at the frame of an object that a value was measured on.
+type Source struct {
+	SOPInstanceUID string `json:"sop_instance_uid"`
+	Frame          int    `json:"frame"`
+	Phase          string `json:"phase,omitempty"` // "ED" or "ES"
+}
+
+// Names of measurements.
+const (
+	EF     = "EF"
+	EDV    = "EDV"
+	ESV    = "ESV"
+	SV     = "SV"
+	CO     = "CO"
+	HR     = "HR"
+	FAC    = "FAC"
+	AreaED = "LV area ED"
+	AreaES = "LV area ES"
+	LenED  = "LV length ED"
+	LenES  = "LV length ES"
+	IVSd   = "IVSd"
+	LVIDd  = "LVIDd"
+	LVIDs  = "LVIDs"
+	LVPWd  = "LVPWd"
+	FS     = "FS"
+	Mass   = "LV mass"
+	RWT    = "RWT"
+)
+
+// Methods of measurement.
+const (
+	Biplane     = "biplane method of disks"
+	SinglePlane = "single-plane method of disks"
+	Planimetry  = "planimetry"
+	Linear      = "linear 2D"
+	Cube        = "cube"
+)
+
+// Output is a DICOM object or a file for people made from the study.
+type Output struct {
+	Kind           string `json:"kind"`
+	File           string `json:"file,omitempty"`
+	SOPClassUID    string `json:"sop_class_uid,omitempty"`
+	SOPInstanceUID string `json:"sop_instance_uid,omitempty"`
+	// Source is the loop it was made from; empty for the report.
+	Source string `json:"source,omitempty"`
+}
+
+// Kinds of Output.
+const (
+	KindReport     = "report"
+	KindOverlay    = "overlay"
+	KindReportHTML = "report-html"
+	KindReportText = "report-text"
+	KindAnimation  = "animation"
+	KindStill      = "still"
+)
+
+// Timing is where the wall time of a loop went, in ms, summed over frames
+// (several frames are worked on at once).
+type Timing struct {
+	Wall      float64 `json:"wall_ms"`
+	Decode    float64 `json:"decode_ms"`
+	Inference float64 `json:"inference_ms"`
+	Contours  float64 `json:"contours_ms"`
+}
+
+// Notice is the text every document carries.
+const Notice = "UNVERIFIED research output of an artificial-intelligence system. Not a cleared medical device; not for diagnosis without review by a qualified reader."
+
+// Encode renders the document as indented JSON.
+func (d *Document) Encode() ([]byte, error) {
+	return json.MarshalIndent(d, "", " ")
+}

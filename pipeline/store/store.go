@@ -1,0 +1,571 @@
+// Package store is the node's durable memory: which studies and objects were
+// received, which analyses ran, what they made and where it was delivered. It
+// is one SQLite database that also holds the job queue (River), so that a
+// state change and the job that follows from it are committed together.
+//
+// Every method is one transaction. The database runs in WAL mode with
+// synchronous=FULL: when a method returns, its effect survives a power cut.
+package store
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"time"
+
+	"github.com/pressly/goose/v3"
+	"github.com/riverqueue/river/riverdriver/riversqlite"
+	"github.com/riverqueue/river/rivermigrate"
+	_ "modernc.org/sqlite" // database/sql driver "sqlite"
+)
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+// State of a study.
+type State string
+
+// States of a study. A late object takes a study back to Receiving.
+const (
+	Receiving State = "receiving"
+	Queued    State = "queued"
+	Analysing State = "analysing"
+	Done      State = "done"
+	Failed    State = "failed"
+)
+
+// DeliveryState of one object at one destination.
+type DeliveryState string
+
+// Delivery states. Pending is retried, Dead has used up its attempts and waits
+// for a person.
+const (
+	Pending DeliveryState = "pending"
+	Sent    DeliveryState = "sent"
+	Warning DeliveryState = "warning"
+	Dead    DeliveryState = "dead"
+)
+
+// ErrNotFound is returned for a study that is not in the store.
+var ErrNotFound = errors.New("not found")
+
+// Instance is one received object.
+type Instance struct {
+	SOPInstanceUID    string
+	StudyInstanceUID  string
+	SeriesInstanceUID string
+	SOPClassUID       string
+	TransferSyntaxUID string
+	Path              string
+	Size              int64
+	Digest            string
+	CallingAE         string
+	Received          time.Time
+}
+
+// Study is the state of one study.
+type Study struct {
+	StudyInstanceUID string
+	State            State
+	Revision         int
+	First, Last      time.Time // received, of the current round
+	Error            string
+}
+
+// Output is one object that a run made.
+type Output struct {
+	SOPInstanceUID string
+	SOPClassUID    string
+	Kind           string
+	Path           string
+}
+
+// Run is one analysis of a study.
+type Run struct {
+	ID               int64
+	StudyInstanceUID string
+	Revision         int
+	Started          time.Time
+	Finished         time.Time // zero while running
+	Error            string
+	Directory        string
+	Summary          string // JSON, see pipeline/node
+}
+
+// Delivery is the state of one output at one destination.
+type Delivery struct {
+	Output
+	RunID       int64
+	Destination string
+	State       DeliveryState
+	Attempts    int
+	Status      *uint16
+	Comment     string
+	Error       string
+	Updated     time.Time
+}
+
+// Store is the database. It is safe for concurrent use.
+type Store struct {
+	db *sql.DB
+}
+
+// Open opens or creates the database file and brings its schema up to date.
+func Open(ctx context.Context, path string) (*Store, error) {
+	q := url.Values{}
+	for _, p := range []string{"journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(ON)", "busy_timeout(10000)"} {
+		q.Add("_pragma", p)
+	}
+	q.Set("_txlock", "immediate")
+	db, err := sql.Open("sqlite", "file:"+path+"?"+q.Encode())
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", path, err)
+	}
+	// SQLite has one writer; one connection queues writers in Go instead of
+	// letting them fail with SQLITE_BUSY (River asks for the same).
+	db.SetMaxOpenConns(1)
+	if err := migrate(ctx, db); err != nil {
+		return nil, errors.Join(fmt.Errorf("prepare %s: %w", path, err), db.Close())
+	}
+	return &Store{db: db}, nil
+}
+
+func migrate(ctx context.Context, db *sql.DB) error {
+	dir, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return err
+	}
+	own, err := goose.NewProvider(goose.DialectSQLite3, db, dir)
+	if err != nil {
+		return err
+	}
+	if _, err := own.Up(ctx); err != nil {
+		return err
+	}
+	jobs, err := rivermigrate.New(riversqlite.New(db), nil)
+	if err != nil {
+		return err
+	}
+	_, err = jobs.Migrate(ctx, rivermigrate.DirectionUp, nil)
+	return err
+}
+
+// DB is the database, for the job queue that shares it.
+func (s *Store) DB() *sql.DB { return s.db }
+
+// Close closes the database.
+func (s *Store) Close() error { return s.db.Close() }
+
+func (s *Store) tx(ctx context.Context, f func(*sql.Tx) error) error {
+	tx, err := s.db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	if err := f(tx); err != nil {
+		return errors.Join(err, tx.Rollback())
+	}
+	return tx.Commit()
+}
+
+// AddInstance records a received object and takes its study to Receiving. It
+// reports whether the object is new; a repeated object changes nothing.
+func (s *Store) AddInstance(ctx context.Context, in Instance) (isNew bool, err error) {
+	err = s.tx(ctx, func(tx *sql.Tx) error {
+		now := in.Received.UnixMilli()
+		// A study that is analysed while a late object arrives goes back to
+		// Receiving; the run under way finishes and a later one supersedes it.
+		if _, err := tx.ExecContext(ctx, `INSERT INTO studies (study_uid, state, first_received_at, last_received_at)
+			VALUES (?, 'receiving', ?, ?) ON CONFLICT (study_uid) DO NOTHING`,
+			in.StudyInstanceUID, now, now); err != nil {
+			return err
+		}
+		res, err := tx.ExecContext(ctx, `INSERT INTO instances
+			(sop_uid, study_uid, series_uid, sop_class, transfer_syntax, path, size, digest, calling_ae, received_at)
+			VALUES (?,?,?,?,?,?,?,?,?,?) ON CONFLICT (sop_uid) DO NOTHING`,
+			in.SOPInstanceUID, in.StudyInstanceUID, in.SeriesInstanceUID, in.SOPClassUID, in.TransferSyntaxUID,
+			in.Path, in.Size, in.Digest, in.CallingAE, now)
+		if err != nil {
+			return err
+		}
+		n, err := res.RowsAffected()
+		if err != nil {
+			return err
+		}
+		isNew = n == 1
+		if !isNew {
+			return nil
+		}
+		_, err = tx.ExecContext(ctx, `UPDATE studies SET
+			first_received_at = CASE state WHEN 'receiving' THEN first_received_at ELSE ? END,
+			last_received_at = ?, state = 'receiving', error = '' WHERE study_uid = ?`,
+			now, now, in.StudyInstanceUID)
+		return err
+	})
+	if err != nil {
+		return false, fmt.Errorf("record instance: %w", err)
+	}
+	return isNew, nil
+}
+
+// Studies lists studies in the given states, or all of them, oldest first.
+func (s *Store) Studies(ctx context.Context, states ...State) ([]Study, error) {
+	query := `SELECT study_uid, state, revision, first_received_at, last_received_at, error FROM studies`
+	var args []any
+	for i, st := range states {
+		sep := ","
+		if i == 0 {
+			sep = " WHERE state IN ("
+		}
+		query += sep + "?"
+		args = append(args, string(st))
+	}
+	if len(states) > 0 {
+		query += ")"
+	}
+	return collect(ctx, s.db, func(r *sql.Rows) (st Study, err error) {
+		var first, last int64
+		err = r.Scan(&st.StudyInstanceUID, &st.State, &st.Revision, &first, &last, &st.Error)
+		st.First, st.Last = time.UnixMilli(first), time.UnixMilli(last)
+		return st, err
+	}, query+" ORDER BY first_received_at, study_uid", args...)
+}
+
+// Study returns one study, or ErrNotFound.
+func (s *Store) Study(ctx context.Context, uid string) (Study, error) {
+	all, err := collect(ctx, s.db, func(r *sql.Rows) (st Study, err error) {
+		var first, last int64
+		err = r.Scan(&st.StudyInstanceUID, &st.State, &st.Revision, &first, &last, &st.Error)
+		st.First, st.Last = time.UnixMilli(first), time.UnixMilli(last)
+		return st, err
+	}, `SELECT study_uid, state, revision, first_received_at, last_received_at, error FROM studies WHERE study_uid = ?`, uid)
+	if err != nil {
+		return Study{}, err
+	}
+	if len(all) == 0 {
+		return Study{}, fmt.Errorf("study %s: %w", uid, ErrNotFound)
+	}
+	return all[0], nil
+}
+
+// Instances lists the objects of a study in order of arrival.
+func (s *Store) Instances(ctx context.Context, study string) ([]Instance, error) {
+	return collect(ctx, s.db, func(r *sql.Rows) (in Instance, err error) {
+		var at int64
+		err = r.Scan(&in.SOPInstanceUID, &in.StudyInstanceUID, &in.SeriesInstanceUID, &in.SOPClassUID,
+			&in.TransferSyntaxUID, &in.Path, &in.Size, &in.Digest, &in.CallingAE, &at)
+		in.Received = time.UnixMilli(at)
+		return in, err
+	}, `SELECT sop_uid, study_uid, series_uid, sop_class, transfer_syntax, path, size, digest, calling_ae, received_at
+		FROM instances WHERE study_uid = ? ORDER BY received_at, sop_uid`, study)
+}
+
+// IsOutput reports whether the object was made by this node.
+func (s *Store) IsOutput(ctx context.Context, sopUID string) (bool, error) {
+	var n int
+	err := s.db.QueryRowContext(ctx, `SELECT count(*) FROM outputs WHERE sop_uid = ?`, sopUID).Scan(&n)
+	return n > 0, err
+}
+
+// Queue takes a study from Receiving to Queued under a new revision and calls
+// enqueue in the same transaction. It returns false when the study is no
+// longer receiving or has received something after last.
+func (s *Store) Queue(ctx context.Context, study string, last time.Time, enqueue func(tx *sql.Tx, revision int) error) (queued bool, err error) {
+	err = s.tx(ctx, func(tx *sql.Tx) error {
+		var revision int
+		err := tx.QueryRowContext(ctx, `UPDATE studies SET state = 'queued', revision = revision + 1
+			WHERE study_uid = ? AND state = 'receiving' AND last_received_at <= ? RETURNING revision`,
+			study, last.UnixMilli()).Scan(&revision)
+		if errors.Is(err, sql.ErrNoRows) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		queued = true
+		return enqueue(tx, revision)
+	})
+	if err != nil {
+		return false, fmt.Errorf("queue study: %w", err)
+	}
+	return queued, nil
+}
+
+// Requeue starts a new revision of a study that is Done or Failed.
+func (s *Store) Requeue(ctx context.Context, study string, enqueue func(tx *sql.Tx, revision int) error) error {
+	return s.tx(ctx, func(tx *sql.Tx) error {
+		var revision int
+		err := tx.QueryRowContext(ctx, `UPDATE studies SET state = 'queued', revision = revision + 1, error = ''
+			WHERE study_uid = ? AND state IN ('done','failed') RETURNING revision`, study).Scan(&revision)
+		if errors.Is(err, sql.ErrNoRows) {
+			return fmt.Errorf("study %s is not done or failed: %w", study, ErrNotFound)
+		}
+		if err != nil {
+			return err
+		}
+		return enqueue(tx, revision)
+	})
+}
+
+// StartRun opens (or reopens, after a crash) the run of a revision and marks
+// the study as being analysed unless it is receiving again.
+func (s *Store) StartRun(ctx context.Context, study string, revision int) (Run, error) {
+	run := Run{StudyInstanceUID: study, Revision: revision, Started: time.Now()}
+	err := s.tx(ctx, func(tx *sql.Tx) error {
+		if err := tx.QueryRowContext(ctx, `INSERT INTO runs (study_uid, revision, started_at) VALUES (?,?,?)
+			ON CONFLICT (study_uid, revision) DO UPDATE SET started_at = excluded.started_at, error = '' RETURNING id`,
+			study, revision, run.Started.UnixMilli()).Scan(&run.ID); err != nil {
+			return err
+		}
+		_, err := tx.ExecContext(ctx, `UPDATE studies SET state = 'analysing'
+			WHERE study_uid = ? AND revision = ? AND state IN ('queued','failed')`, study, revision)
+		return err
+	})
+	if err != nil {
+		return Run{}, fmt.Errorf("start run: %w", err)
+	}
+	return run, nil
+}
+
+// FinishRun records what a run made, opens a delivery for every output at
+// every destination and calls enqueue, all in one transaction. It may be
+// repeated for the same run: outputs have deterministic UIDs and what was
+// sent stays sent.
+func (s *Store) FinishRun(ctx context.Context, run Run, outputs []Output, destinations []string, enqueue func(tx *sql.Tx, destination string) error) error {
+	err := s.tx(ctx, func(tx *sql.Tx) error {
+		now := time.Now().UnixMilli()
+		if _, err := tx.ExecContext(ctx, `UPDATE runs SET finished_at = ?, error = '', directory = ?, summary = ? WHERE id = ?`,
+			now, run.Directory, run.Summary, run.ID); err != nil {
+			return err
+		}
+		for _, o := range outputs {
+			if _, err := tx.ExecContext(ctx, `INSERT INTO outputs (sop_uid, run_id, kind, sop_class, path) VALUES (?,?,?,?,?)
+				ON CONFLICT (sop_uid) DO UPDATE SET run_id = excluded.run_id, path = excluded.path`,
+				o.SOPInstanceUID, run.ID, o.Kind, o.SOPClassUID, o.Path); err != nil {
+				return err
+			}
+			for _, d := range destinations {
+				if _, err := tx.ExecContext(ctx, `INSERT INTO deliveries (run_id, sop_uid, destination, state, updated_at)
+					VALUES (?,?,?,'pending',?) ON CONFLICT (sop_uid, destination) DO UPDATE SET run_id = excluded.run_id`,
+					run.ID, o.SOPInstanceUID, d, now); err != nil {
+					return err
+				}
+			}
+		}
+		if _, err := tx.ExecContext(ctx, `UPDATE studies SET state = 'done', error = ''
+			WHERE study_uid = ? AND revision = ? AND state = 'analysing'`, run.StudyInstanceUID, run.Revision); err != nil {
+			return err
+		}
+		if len(outputs) == 0 {
+			return nil
+		}
+		for _, d := range destinations {
+			if err := enqueue(tx, d); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("finish run: %w", err)
+	}
+	return nil
+}
+
+// FailRun records why a run failed. With final set, the study is Failed;
+// otherwise it is queued again.
+func (s *Store) FailRun(ctx context.Context, study string, revision int, cause error, final bool) error {
+	state := Queued
+	if final {
+		state = Failed
+	}
+	return s.tx(ctx, func(tx *sql.Tx) error {
+		if _, err := tx.ExecContext(ctx, `UPDATE runs SET error = ? WHERE study_uid = ? AND revision = ?`,
+			cause.Error(), study, revision); err != nil {
+			return err
+		}
+		_, err := tx.ExecContext(ctx, `UPDATE studies SET state = ?, error = ?
+			WHERE study_uid = ? AND revision = ? AND state IN ('queued','analysing')`, string(state), cause.Error(), study, revision)
+		return err
+	})
+}
+
+// Runs lists the runs of a study, newest first.
+func (s *Store) Runs(ctx context.Context, study string) ([]Run, error) {
+	return collect(ctx, s.db, func(r *sql.Rows) (run Run, err error) {
+		var started int64
+		var finished sql.NullInt64
+		err = r.Scan(&run.ID, &run.StudyInstanceUID, &run.Revision, &started, &finished, &run.Error, &run.Directory, &run.Summary)
+		run.Started = time.UnixMilli(started)
+		if finished.Valid {
+			run.Finished = time.UnixMilli(finished.Int64)
+		}
+		return run, err
+	}, `SELECT id, study_uid, revision, started_at, finished_at, error, directory, summary
+		FROM runs WHERE study_uid = ? ORDER BY revision DESC`, study)
+}
+
+const deliveryColumns = `SELECT o.sop_uid, o.sop_class, o.kind, o.path, d.run_id, d.destination, d.state, d.attempts, d.status, d.comment, d.error, d.updated_at
+	FROM deliveries d JOIN outputs o ON o.sop_uid = d.sop_uid `
+
+func scanDelivery(r *sql.Rows) (d Delivery, err error) {
+	var status sql.NullInt64
+	var at int64
+	err = r.Scan(&d.SOPInstanceUID, &d.SOPClassUID, &d.Kind, &d.Path, &d.RunID, &d.Destination, &d.State,
+		&d.Attempts, &status, &d.Comment, &d.Error, &at)
+	if status.Valid {
+		v := uint16(status.Int64)
+		d.Status = &v
+	}
+	d.Updated = time.UnixMilli(at)
+	return d, err
+}
+
+// Deliveries lists the deliveries of a study, newest run first.
+func (s *Store) Deliveries(ctx context.Context, study string) ([]Delivery, error) {
+	return collect(ctx, s.db, scanDelivery, deliveryColumns+`JOIN runs r ON r.id = d.run_id
+		WHERE r.study_uid = ? ORDER BY r.revision DESC, d.destination, o.kind DESC, o.sop_uid`, study)
+}
+
+// PendingDeliveries lists what a run still has to send to a destination, the
+// report first.
+func (s *Store) PendingDeliveries(ctx context.Context, run int64, destination string) ([]Delivery, error) {
+	return collect(ctx, s.db, scanDelivery, deliveryColumns+`
+		WHERE d.run_id = ? AND d.destination = ? AND d.state = 'pending' ORDER BY o.kind DESC, o.sop_uid`, run, destination)
+}
+
+// RecordDelivery stores the outcome of one attempt.
+func (s *Store) RecordDelivery(ctx context.Context, d Delivery) error {
+	var status any
+	if d.Status != nil {
+		status = int64(*d.Status)
+	}
+	_, err := s.db.ExecContext(ctx, `UPDATE deliveries SET state = ?, attempts = attempts + 1, status = ?, comment = ?, error = ?, updated_at = ?
+		WHERE sop_uid = ? AND destination = ?`, string(d.State), status, d.Comment, d.Error, time.Now().UnixMilli(), d.SOPInstanceUID, d.Destination)
+	if err != nil {
+		return fmt.Errorf("record delivery: %w", err)
+	}
+	return nil
+}
+
+// BuryDeliveries marks what a run could not deliver to a destination as dead.
+func (s *Store) BuryDeliveries(ctx context.Context, run int64, destination string) error {
+	_, err := s.db.ExecContext(ctx, `UPDATE deliveries SET state = 'dead', updated_at = ?
+		WHERE run_id = ? AND destination = ? AND state = 'pending'`, time.Now().UnixMilli(), run, destination)
+	return err
+}
+
+// ReviveDeliveries takes the dead deliveries of a study back to pending and
+// calls enqueue for each run and destination concerned, in one transaction.
+func (s *Store) ReviveDeliveries(ctx context.Context, study string, enqueue func(tx *sql.Tx, run int64, destination string) error) (int, error) {
+	n := 0
+	err := s.tx(ctx, func(tx *sql.Tx) error {
+		rows, err := tx.QueryContext(ctx, `SELECT DISTINCT d.run_id, d.destination FROM deliveries d JOIN runs r ON r.id = d.run_id
+			WHERE r.study_uid = ? AND d.state = 'dead'`, study)
+		if err != nil {
+			return err
+		}
+		type target struct {
+			run  int64
+			dest string
+		}
+		var targets []target
+		for rows.Next() {
+			var t target
+			if err := rows.Scan(&t.run, &t.dest); err != nil {
+				return errors.Join(err, rows.Close())
+			}
+			targets = append(targets, t)
+		}
+		if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+			return err
+		}
+		for _, t := range targets {
+			res, err := tx.ExecContext(ctx, `UPDATE deliveries SET state = 'pending', updated_at = ?
+				WHERE run_id = ? AND destination = ? AND state = 'dead'`, time.Now().UnixMilli(), t.run, t.dest)
+			if err != nil {
+				return err
+			}
+			k, err := res.RowsAffected()
+			if err != nil {
+				return err
+			}
+			n += int(k)
+			if err := enqueue(tx, t.run, t.dest); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return n, err
+}
+
+// Expired lists studies that are Done, were last touched before t and have
+// nothing left to deliver.
+func (s *Store) Expired(ctx context.Context, t time.Time) ([]string, error) {
+	return collect(ctx, s.db, func(r *sql.Rows) (uid string, err error) {
+		return uid, r.Scan(&uid)
+	}, `SELECT study_uid FROM studies s WHERE state = 'done' AND last_received_at < ?
+		AND NOT EXISTS (SELECT 1 FROM deliveries d JOIN runs r ON r.id = d.run_id
+			WHERE r.study_uid = s.study_uid AND (d.state IN ('pending','dead') OR d.updated_at >= ?))`, t.UnixMilli(), t.UnixMilli())
+}
+
+// Delete removes a study and everything recorded about it.
+func (s *Store) Delete(ctx context.Context, study string) error {
+	_, err := s.db.ExecContext(ctx, `DELETE FROM studies WHERE study_uid = ?`, study)
+	return err
+}
+
+// RecoverJobs makes jobs that were running when the process died available
+// again. The caller must be the only process using the database: it is called
+// once, before the job client starts. Jobs that have used up their attempts
+// are returned and discarded instead, so that a study that kills the process
+// cannot do so for ever.
+func (s *Store) RecoverJobs(ctx context.Context) (exhausted []Job, err error) {
+	err = s.tx(ctx, func(tx *sql.Tx) error {
+		rows, err := tx.QueryContext(ctx, `UPDATE river_job SET state = 'discarded', finalized_at = CURRENT_TIMESTAMP
+			WHERE state = 'running' AND attempt >= max_attempts RETURNING kind, json(args)`)
+		if err != nil {
+			return err
+		}
+		for rows.Next() {
+			var j Job
+			if err := rows.Scan(&j.Kind, &j.Args); err != nil {
+				return errors.Join(err, rows.Close())
+			}
+			exhausted = append(exhausted, j)
+		}
+		if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, `UPDATE river_job SET state = 'available' WHERE state = 'running'`)
+		return err
+	})
+	return exhausted, err
+}
+
+// Job is a queued job as stored: its kind and JSON arguments.
+type Job struct {
+	Kind string
+	Args []byte
+}
+
+func collect[T any](ctx context.Context, db *sql.DB, scan func(*sql.Rows) (T, error), query string, args ...any) ([]T, error) {
+	rows, err := db.QueryContext(ctx, query, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var out []T
+	for rows.Next() {
+		v, err := scan(rows)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, v)
+	}
+	return out, rows.Err()
+}

@@ -1,0 +1,238 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+func open(t *testing.T) *Store {
+	t.Helper()
+	s, err := Open(context.Background(), filepath.Join(t.TempDir(), "node.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+func instance(study, sop string, at int64) Instance {
+	return Instance{SOPInstanceUID: sop, StudyInstanceUID: study, SeriesInstanceUID: "1.9", SOPClassUID: "1.2",
+		TransferSyntaxUID: "1.3", Path: sop + ".dcm", Size: 1, Digest: "d", CallingAE: "CART", Received: time.UnixMilli(at)}
+}
+
+func add(t *testing.T, s *Store, in Instance) bool {
+	t.Helper()
+	isNew, err := s.AddInstance(context.Background(), in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return isNew
+}
+
+func study(t *testing.T, s *Store, uid string) Study {
+	t.Helper()
+	st, err := s.Study(context.Background(), uid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return st
+}
+
+func noJob(*sql.Tx, int) error { return nil }
+
+// The life of a study: received, queued once it is quiet, analysed, delivered,
+// and taken up again by a late object.
+func TestStudyLife(t *testing.T) {
+	ctx, s := context.Background(), open(t)
+	if !add(t, s, instance("1", "1.1", 1000)) || !add(t, s, instance("1", "1.2", 2000)) {
+		t.Fatal("new instances not reported as new")
+	}
+	if add(t, s, instance("1", "1.2", 9000)) {
+		t.Error("a repeated instance was reported as new")
+	}
+	st := study(t, s, "1")
+	if st.State != Receiving || st.First.UnixMilli() != 1000 || st.Last.UnixMilli() != 2000 {
+		t.Fatalf("after two objects and a repeat: %+v", st)
+	}
+
+	// An object that arrived after the caller looked keeps the study open.
+	if queued, err := s.Queue(ctx, "1", time.UnixMilli(1999), noJob); err != nil || queued {
+		t.Fatalf("Queue with an older look = %v, %v", queued, err)
+	}
+	// A job that cannot be enqueued must not leave a queued study behind.
+	boom := errors.New("boom")
+	if _, err := s.Queue(ctx, "1", st.Last, func(*sql.Tx, int) error { return boom }); !errors.Is(err, boom) {
+		t.Fatalf("Queue = %v, want the enqueue error", err)
+	}
+	if study(t, s, "1").State != Receiving {
+		t.Fatal("a failed enqueue left the study queued")
+	}
+	revision := 0
+	if queued, err := s.Queue(ctx, "1", st.Last, func(_ *sql.Tx, r int) error { revision = r; return nil }); err != nil || !queued || revision != 1 {
+		t.Fatalf("Queue = %v, %v, revision %d", queued, err, revision)
+	}
+
+	run, err := s.StartRun(ctx, "1", 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// After a crash the same revision starts again under the same run.
+	again, err := s.StartRun(ctx, "1", 1)
+	if err != nil || again.ID != run.ID {
+		t.Fatalf("second start of a revision: run %d, %v; want %d", again.ID, err, run.ID)
+	}
+	outputs := []Output{{SOPInstanceUID: "2.25.1", SOPClassUID: "sr", Kind: "report", Path: "r.dcm"}, {SOPInstanceUID: "2.25.2", SOPClassUID: "sc", Kind: "overlay", Path: "o.dcm"}}
+	var jobs []string
+	finish := func() {
+		t.Helper()
+		jobs = nil
+		if err := s.FinishRun(ctx, run, outputs, []string{"pacs", "archive"}, func(_ *sql.Tx, d string) error { jobs = append(jobs, d); return nil }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	finish()
+	if len(jobs) != 2 || study(t, s, "1").State != Done {
+		t.Fatalf("after the run: jobs %v, state %s", jobs, study(t, s, "1").State)
+	}
+	if mine, err := s.IsOutput(ctx, "2.25.2"); err != nil || !mine {
+		t.Errorf("IsOutput = %v, %v", mine, err)
+	}
+
+	pending, err := s.PendingDeliveries(ctx, run.ID, "pacs")
+	if err != nil || len(pending) != 2 || pending[0].Kind != "report" {
+		t.Fatalf("pending = %+v, %v; want report then overlay", pending, err)
+	}
+	status := uint16(0xB000)
+	sent := pending[0]
+	sent.State, sent.Status, sent.Comment = Warning, &status, "coerced"
+	if err := s.RecordDelivery(ctx, sent); err != nil {
+		t.Fatal(err)
+	}
+	finish() // repeated after a crash: what was sent stays sent
+	if pending, err = s.PendingDeliveries(ctx, run.ID, "pacs"); err != nil || len(pending) != 1 {
+		t.Fatalf("pending after one was sent and the run repeated = %+v, %v", pending, err)
+	}
+	if err := s.BuryDeliveries(ctx, run.ID, "pacs"); err != nil {
+		t.Fatal(err)
+	}
+	revived := 0
+	if n, err := s.ReviveDeliveries(ctx, "1", func(*sql.Tx, int64, string) error { revived++; return nil }); err != nil || n != 1 || revived != 1 {
+		t.Fatalf("revived %d deliveries with %d jobs, %v", n, revived, err)
+	}
+
+	add(t, s, instance("1", "1.3", 50000))
+	if st = study(t, s, "1"); st.State != Receiving || st.First.UnixMilli() != 50000 || st.Revision != 1 {
+		t.Fatalf("after a late object: %+v", st)
+	}
+}
+
+// A late object during the analysis must survive the end of that run.
+func TestLateObjectDuringRun(t *testing.T) {
+	ctx, s := context.Background(), open(t)
+	add(t, s, instance("1", "1.1", 1000))
+	if _, err := s.Queue(ctx, "1", time.UnixMilli(1000), noJob); err != nil {
+		t.Fatal(err)
+	}
+	run, err := s.StartRun(ctx, "1", 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	add(t, s, instance("1", "1.2", 2000))
+	if err := s.FinishRun(ctx, run, nil, nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	if st := study(t, s, "1"); st.State != Receiving {
+		t.Errorf("state = %s, want receiving: the late object is not in the run", st.State)
+	}
+}
+
+func TestFailAndRequeue(t *testing.T) {
+	ctx, s := context.Background(), open(t)
+	add(t, s, instance("1", "1.1", 1000))
+	if _, err := s.Queue(ctx, "1", time.UnixMilli(1000), noJob); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.StartRun(ctx, "1", 1); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.FailRun(ctx, "1", 1, errors.New("disk full"), true); err != nil {
+		t.Fatal(err)
+	}
+	if st := study(t, s, "1"); st.State != Failed || st.Error != "disk full" {
+		t.Fatalf("after the failure: %+v", st)
+	}
+	revision := 0
+	if err := s.Requeue(ctx, "1", func(_ *sql.Tx, r int) error { revision = r; return nil }); err != nil || revision != 2 {
+		t.Fatalf("Requeue: revision %d, %v", revision, err)
+	}
+	if err := s.Requeue(ctx, "1", noJob); !errors.Is(err, ErrNotFound) {
+		t.Errorf("Requeue of a queued study = %v, want ErrNotFound", err)
+	}
+	if _, err := s.Study(ctx, "2"); !errors.Is(err, ErrNotFound) {
+		t.Errorf("unknown study = %v, want ErrNotFound", err)
+	}
+}
+
+// Jobs that were running when the process died run again, but not for ever.
+func TestRecoverJobs(t *testing.T) {
+	ctx, s := context.Background(), open(t)
+	insert := func(attempt int, args string) {
+		t.Helper()
+		if _, err := s.DB().ExecContext(ctx, `INSERT INTO river_job (args, attempt, kind, max_attempts, state, queue) VALUES (jsonb(?),?,'analyse',3,'running','q')`, args, attempt); err != nil {
+			t.Fatal(err)
+		}
+	}
+	insert(1, `{"study":"1"}`)
+	insert(3, `{"study":"2"}`)
+	exhausted, err := s.RecoverJobs(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(exhausted) != 1 || exhausted[0].Kind != "analyse" || string(exhausted[0].Args) != `{"study":"2"}` {
+		t.Errorf("exhausted = %+v, want the job of study 2", exhausted)
+	}
+	var available int
+	if err := s.DB().QueryRowContext(ctx, `SELECT count(*) FROM river_job WHERE state = 'available'`).Scan(&available); err != nil || available != 1 {
+		t.Errorf("available = %d, %v; want 1", available, err)
+	}
+}
+
+func TestExpired(t *testing.T) {
+	ctx, s := context.Background(), open(t)
+	add(t, s, instance("1", "1.1", 1000))
+	if _, err := s.Queue(ctx, "1", time.UnixMilli(1000), noJob); err != nil {
+		t.Fatal(err)
+	}
+	run, err := s.StartRun(ctx, "1", 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := []Output{{SOPInstanceUID: "2.25.1", SOPClassUID: "sr", Kind: "report", Path: "r"}}
+	if err := s.FinishRun(ctx, run, out, []string{"pacs"}, func(*sql.Tx, string) error { return nil }); err != nil {
+		t.Fatal(err)
+	}
+	later := time.Now().Add(time.Hour)
+	if ids, err := s.Expired(ctx, later); err != nil || len(ids) != 0 {
+		t.Fatalf("expired = %v, %v: an undelivered study must stay", ids, err)
+	}
+	if err := s.RecordDelivery(ctx, Delivery{Output: out[0], Destination: "pacs", State: Sent}); err != nil {
+		t.Fatal(err)
+	}
+	if ids, err := s.Expired(ctx, later); err != nil || len(ids) != 1 {
+		t.Fatalf("expired = %v, %v: want the delivered study", ids, err)
+	}
+	if err := s.Delete(ctx, "1"); err != nil {
+		t.Fatal(err)
+	}
+	if in, err := s.Instances(ctx, "1"); err != nil || len(in) != 0 {
+		t.Errorf("instances after Delete = %v, %v", in, err)
+	}
+}

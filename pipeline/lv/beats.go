@@ -1,0 +1,590 @@
+package lv
+
+import (
+	"fmt"
+	"math"
+	"slices"
+)
+
+// BeatOptions are the inputs and thresholds of [FindBeats].
+type BeatOptions struct {
+	// RWaveMS are the times of R peaks relative to the first frame.
+	RWaveMS []float64
+	// HeartRateBPM is the rate the device stored; 0 when unknown. It is used
+	// only where neither R peaks nor the curve give a period.
+	HeartRateBPM float64
+
+	// MinFrames is the smallest number of frames with a value.
+	MinFrames int
+	// MinFrameRate in frames per second; below it systole has too few frames
+	// for a minimum to mean end systole. Own choice.
+	MinFrameRate float64
+	// MaxMissing is the largest part of frames without a value.
+	MaxMissing float64
+	// SmoothingMS is the standard deviation of the Gaussian in time that
+	// smooths the curve before extremes are sought. Own choice: shorter than
+	// a tenth of a systole of 300 ms.
+	SmoothingMS float64
+	// SpikeFraction is the deviation from the median of five frames, as a part
+	// of that median, beyond which a frame is taken for a failed outline.
+	SpikeFraction float64
+	// MinAreaChange is the smallest (ED-ES)/ED of a beat. Normal fractional
+	// area change is above 0.35; a ventricle with an EF of 10 % still has
+	// about 0.06. Own choice.
+	MinAreaChange float64
+	// MinSignalToNoise is the smallest ratio of the smoothed curve's range to
+	// the noise from frame to frame. Own choice: pure noise reaches about 3.
+	MinSignalToNoise float64
+	// TurnFraction is the part of the curve's range by which it must turn back
+	// for an extreme to count; it must exceed the dip of diastasis and the
+	// atrial kick. EchoNet-Dynamic uses a prominence of half the range; own
+	// choice lower, for beats of unequal size.
+	TurnFraction float64
+	// RecoveryFraction is the part of the beat's amplitude that the curve must
+	// regain after ES, to show that the clip does not end within systole.
+	RecoveryFraction float64
+	// StartFraction is the part of the curve's range that the first frame must
+	// reach to stand for ED when the clip begins with the descent.
+	StartFraction float64
+	// RWindowBeforeMS and RWindowAfterMS bound the search for the largest area
+	// around an R peak.
+	RWindowBeforeMS, RWindowAfterMS float64
+	// MinSystoleMS and MaxSystoleMS bound the time from ED to ES, and
+	// MaxSystoleFraction bounds it as a part of the period when it is known.
+	MinSystoleMS, MaxSystoleMS float64
+	MaxSystoleFraction         float64
+	// MinRate and MaxRate bound a plausible heart rate per minute.
+	MinRate, MaxRate float64
+}
+
+// DefaultBeatOptions returns the thresholds documented on [BeatOptions].
+func DefaultBeatOptions() BeatOptions {
+	return BeatOptions{
+		MinFrames: 8, MinFrameRate: 10, MaxMissing: 0.4,
+		SmoothingMS: 25, SpikeFraction: 0.25,
+		MinAreaChange: 0.05, MinSignalToNoise: 4,
+		TurnFraction: 0.35, RecoveryFraction: 0.25, StartFraction: 0.75,
+		RWindowBeforeMS: 50, RWindowAfterMS: 80,
+		MinSystoleMS: 100, MaxSystoleMS: 600, MaxSystoleFraction: 0.7,
+		MinRate: 25, MaxRate: 250,
+	}
+}
+
+// Beat is one heart beat by frame index.
+type Beat struct {
+	ED int `json:"ed"`
+	ES int `json:"es"`
+	// NextED is the end diastole that closes the beat, or -1 when the clip
+	// ends before it.
+	NextED int `json:"next_ed"`
+	// EDFrom says how ED was found: AtRWave, AtMaximum or AtClipStart.
+	EDFrom string `json:"ed_from"`
+	// AreaChange is (ED-ES)/ED of the smoothed curve.
+	AreaChange float64 `json:"area_change"`
+}
+
+// How the end-diastolic frame was found.
+const (
+	AtRWave     = "r-wave"
+	AtMaximum   = "maximum"
+	AtClipStart = "clip start"
+)
+
+// Where the heart rate comes from.
+const (
+	RateFromRWaves = "r-waves"
+	RateFromCurve  = "area curve"
+	RateFromDevice = "device"
+)
+
+// Rhythm is what [FindBeats] found.
+type Rhythm struct {
+	Beats []Beat `json:"beats"`
+	// HeartRate per minute, 0 when unknown, and where it comes from.
+	HeartRate       float64 `json:"heart_rate,omitempty"`
+	HeartRateSource string  `json:"heart_rate_source,omitempty"`
+	// Smoothed is the curve in which extremes were sought, one value a frame;
+	// frames without a value are interpolated.
+	Smoothed []float64 `json:"-"`
+	// Spikes are the frames that were left out as failed outlines.
+	Spikes []int `json:"spikes,omitempty"`
+	// Notes are remarks for a reader, for example that R peaks were ignored.
+	Notes []string `json:"notes,omitempty"`
+}
+
+// NoBeatReason is why no beat was found.
+type NoBeatReason string
+
+// The reasons of a [NoBeatError].
+const (
+	TooFewFrames      NoBeatReason = "too few frames"
+	NoTiming          NoBeatReason = "no usable frame times"
+	FrameRateTooLow   NoBeatReason = "frame rate too low"
+	TooManyMissing    NoBeatReason = "contour missing in too many frames"
+	CurveFlat         NoBeatReason = "area hardly changes"
+	CurveNoisy        NoBeatReason = "area curve too noisy"
+	NoCompleteSystole NoBeatReason = "no complete systole in the clip"
+)
+
+// NoBeatError says that no beat was found and why.
+type NoBeatError struct {
+	Reason NoBeatReason
+	Detail string
+}
+
+func (e *NoBeatError) Error() string {
+	if e.Detail == "" {
+		return string(e.Reason)
+	}
+	return string(e.Reason) + ": " + e.Detail
+}
+
+func noBeat(r NoBeatReason, format string, args ...any) error {
+	return &NoBeatError{Reason: r, Detail: fmt.Sprintf(format, args...)}
+}
+
+// FindBeats finds end-diastolic and end-systolic frames in a curve of cavity
+// areas (or of internal dimensions), one value per frame with NaN where there
+// is none. timesMS are the frame times from the first frame, which need not be
+// evenly spaced; everything is judged in seconds, never in frames.
+//
+// Spikes are set aside, gaps interpolated and the curve smoothed. With R peaks,
+// ED is the largest area near each R; if such beats are clearly smaller than
+// the curve's own extremes, the peaks are ignored with a note. Without them ED
+// and ES are the alternating extremes of the curve. ES is the smallest area
+// between ED and the next ED.
+//
+// A beat counts when
+//   - its ES is followed by a rise that regains RecoveryFraction of its
+//     amplitude: a systole that the clip cuts off is dropped;
+//   - its ED is an R peak or a maximum inside the clip. A descent from the
+//     very first frame is dropped when the clip holds a beat with a proper ED;
+//     in a clip of one beat (stress loops begin at the R peak) the first frame
+//     stands for ED if it reaches StartFraction of the curve's range;
+//   - its amplitude and the time from ED to ES are plausible.
+//
+// The error is a [*NoBeatError]; the Rhythm that comes with it still holds the
+// smoothed curve and the heart rate, where they exist.
+func FindBeats(area, timesMS []float64, o BeatOptions) (Rhythm, error) {
+	var r Rhythm
+	peaks := plausiblePeaks(o)
+	r.HeartRate, r.HeartRateSource = rateFromPeaks(peaks)
+	if r.HeartRate == 0 && o.HeartRateBPM >= o.MinRate && o.HeartRateBPM <= o.MaxRate {
+		r.HeartRate, r.HeartRateSource = o.HeartRateBPM, RateFromDevice
+	}
+
+	n := len(area)
+	if n < max(o.MinFrames, 3) {
+		return r, noBeat(TooFewFrames, "%d frames, %d needed", n, max(o.MinFrames, 3))
+	}
+	if err := checkTimes(timesMS, n); err != nil {
+		return r, err
+	}
+	if fps := 1000 * float64(n-1) / (timesMS[n-1] - timesMS[0]); fps < o.MinFrameRate {
+		return r, noBeat(FrameRateTooLow, "%.1f frames per second, %.0f needed", fps, o.MinFrameRate)
+	}
+	values := slices.Clone(area)
+	for i, v := range values {
+		if math.IsInf(v, 0) || v <= 0 {
+			values[i] = math.NaN()
+		}
+	}
+	r.Spikes = removeSpikes(values, o.SpikeFraction)
+	present := 0
+	for _, v := range values {
+		if !math.IsNaN(v) {
+			present++
+		}
+	}
+	if present < o.MinFrames || float64(n-present) > o.MaxMissing*float64(n) {
+		return r, noBeat(TooManyMissing, "%d of %d frames have a contour", present, n)
+	}
+	curve := interpolate(values, timesMS)
+	r.Smoothed = smooth(curve, timesMS, o.SmoothingMS)
+
+	lo, hi := slices.Min(r.Smoothed), slices.Max(r.Smoothed)
+	if hi-lo < o.MinAreaChange*hi {
+		return r, noBeat(CurveFlat, "largest change %.1f %% of the area", 100*(hi-lo)/hi)
+	}
+	if noise := frameNoise(curve, timesMS); hi-lo < o.MinSignalToNoise*noise {
+		return r, noBeat(CurveNoisy, "range %.3g, noise %.3g", hi-lo, noise)
+	}
+
+	f := finder{o: o, t: timesMS, a: r.Smoothed, missing: values, lo: lo, hi: hi}
+	byCurve, clipStart := f.fromExtremes()
+	r.Beats = byCurve
+	if len(peaks) > 0 {
+		byPeaks := f.fromPeaks(peaks, r.HeartRate)
+		switch {
+		case len(byPeaks) == 0:
+			r.Notes = append(r.Notes, "no beat at the R peaks; extremes of the area curve used")
+		case meanChange(byPeaks) < 0.75*meanChange(append(slices.Clone(byCurve), clipStart...)):
+			r.Notes = append(r.Notes, "R peaks do not agree with the area curve and were ignored")
+		default:
+			r.Beats = byPeaks
+		}
+	}
+	if len(r.Beats) == 0 {
+		r.Beats = clipStart
+	}
+	if r.HeartRateSource != RateFromRWaves {
+		if bpm := rateFromBeats(r.Beats, timesMS); bpm >= o.MinRate && bpm <= o.MaxRate {
+			r.HeartRate, r.HeartRateSource = bpm, RateFromCurve
+		}
+	}
+	if len(r.Beats) == 0 {
+		return r, noBeat(NoCompleteSystole, "%s", f.whyNone())
+	}
+	return r, nil
+}
+
+type finder struct {
+	o       BeatOptions
+	t, a    []float64
+	missing []float64 // NaN where a frame has no value of its own
+	lo, hi  float64
+}
+
+// extreme is a turning point of the curve.
+type extreme struct {
+	at  int
+	max bool
+}
+
+// extremes walks the curve and returns its alternating turning points: a point
+// counts once the curve has turned back by TurnFraction of its range. The first
+// and the last extreme may lie at the ends of the clip.
+func (f *finder) extremes() []extreme {
+	delta := f.o.TurnFraction * (f.hi - f.lo)
+	var out []extreme
+	loAt, hiAt := 0, 0
+	var rising, falling bool
+	for i, v := range f.a {
+		if v > f.a[hiAt] {
+			hiAt = i
+		}
+		if v < f.a[loAt] {
+			loAt = i
+		}
+		switch {
+		case !falling && f.a[hiAt]-v >= delta:
+			out = append(out, extreme{hiAt, true})
+			rising, falling, loAt = false, true, i
+		case !rising && v-f.a[loAt] >= delta:
+			out = append(out, extreme{loAt, false})
+			rising, falling, hiAt = true, false, i
+		}
+	}
+	switch {
+	case rising:
+		out = append(out, extreme{hiAt, true})
+	case falling:
+		out = append(out, extreme{loAt, false})
+	}
+	return out
+}
+
+// fromExtremes finds beats from the curve alone. clipStart holds the beat
+// whose ED is the first frame, if there is such a one.
+func (f *finder) fromExtremes() (beats, clipStart []Beat) {
+	ex := f.extremes()
+	for i, e := range ex {
+		if !e.max || i+1 >= len(ex) {
+			continue
+		}
+		next := -1
+		if i+2 < len(ex) && ex[i+2].at < len(f.a)-1 {
+			next = ex[i+2].at
+		}
+		end := len(f.a)
+		if i+2 < len(ex) {
+			end = ex[i+2].at + 1
+		}
+		ed := e.at
+		if es := ex[i+1].at; f.t[es]-f.t[ed] > f.o.MaxSystoleMS {
+			// The largest value lies early on a long diastolic plateau: ED is
+			// the largest one within reach of ES.
+			for ed = es; ed > 0 && f.t[es]-f.t[ed-1] <= f.o.MaxSystoleMS; ed-- {
+			}
+			for j := ed; j < es; j++ {
+				if f.a[j] > f.a[ed] {
+					ed = j
+				}
+			}
+		}
+		b, ok := f.beat(ed, end, next, 0)
+		if !ok {
+			continue
+		}
+		if ed > 0 {
+			b.EDFrom = AtMaximum
+			beats = append(beats, b)
+		} else if f.a[0]-f.lo >= f.o.StartFraction*(f.hi-f.lo) {
+			b.EDFrom = AtClipStart
+			clipStart = append(clipStart, b)
+		}
+	}
+	return beats, clipStart
+}
+
+// fromPeaks finds beats whose ED is the largest area near an R peak.
+func (f *finder) fromPeaks(peaks []float64, rate float64) []Beat {
+	last := f.t[len(f.t)-1]
+	var eds []int
+	for _, p := range peaks {
+		ed := -1
+		for i, t := range f.t {
+			if t >= p-f.o.RWindowBeforeMS && t <= p+f.o.RWindowAfterMS && (ed < 0 || f.a[i] > f.a[ed]) {
+				ed = i
+			}
+		}
+		if ed >= 0 && (len(eds) == 0 || ed > eds[len(eds)-1]) {
+			eds = append(eds, ed)
+		}
+	}
+	var beats []Beat
+	for i, ed := range eds {
+		end, next, period := len(f.a), -1, 0.0
+		if i+1 < len(eds) {
+			next, end = eds[i+1], eds[i+1]+1
+			period = f.t[next] - f.t[ed]
+		} else if rate > 0 {
+			period = 60000 / rate
+			for end > ed+1 && f.t[end-1] > f.t[ed]+period {
+				end--
+			}
+			if f.t[ed]+period < last {
+				next = end - 1
+			}
+		}
+		if b, ok := f.beat(ed, end, next, period); ok {
+			b.EDFrom = AtRWave
+			beats = append(beats, b)
+		}
+	}
+	return beats
+}
+
+// beat finds the ES of the beat that begins at frame ed, before frame end.
+// period is 0 when it is unknown.
+func (f *finder) beat(ed, end, next int, period float64) (Beat, bool) {
+	if math.IsNaN(f.missing[ed]) {
+		ed = f.nearestPresent(ed)
+	}
+	longest := f.o.MaxSystoleMS
+	if period > 0 {
+		longest = min(longest, f.o.MaxSystoleFraction*period)
+	}
+	es := -1
+	for i := ed + 1; i < end; i++ {
+		systole := f.t[i] - f.t[ed]
+		if systole > longest {
+			break
+		}
+		if systole >= f.o.MinSystoleMS && !math.IsNaN(f.missing[i]) && (es < 0 || f.a[i] < f.a[es]) {
+			es = i
+		}
+	}
+	if es < 0 {
+		return Beat{}, false
+	}
+	amplitude := f.a[ed] - f.a[es]
+	regained := slices.Max(f.a[es:end]) - f.a[es]
+	if amplitude < f.o.MinAreaChange*f.a[ed] || regained < f.o.RecoveryFraction*amplitude {
+		return Beat{}, false
+	}
+	return Beat{ED: ed, ES: es, NextED: next, AreaChange: amplitude / f.a[ed]}, true
+}
+
+// nearestPresent is the frame with a value of its own that is nearest in time.
+func (f *finder) nearestPresent(i int) int {
+	best := i
+	for j := range f.t {
+		if !math.IsNaN(f.missing[j]) &&
+			(math.IsNaN(f.missing[best]) || math.Abs(f.t[j]-f.t[i]) < math.Abs(f.t[best]-f.t[i])) {
+			best = j
+		}
+	}
+	return best
+}
+
+// whyNone describes in words why no beat counted.
+func (f *finder) whyNone() string {
+	ex := f.extremes()
+	switch {
+	case len(ex) == 2 && ex[0].max:
+		return "the clip ends before the cavity fills again"
+	case len(ex) == 2:
+		return "the clip holds filling only"
+	case len(ex) < 2:
+		return "no clear contraction"
+	}
+	return fmt.Sprintf("%d turning points, none of them a plausible contraction", len(ex))
+}
+
+func plausiblePeaks(o BeatOptions) []float64 {
+	var peaks []float64
+	for _, p := range o.RWaveMS {
+		if !math.IsNaN(p) && !math.IsInf(p, 0) {
+			peaks = append(peaks, p)
+		}
+	}
+	slices.Sort(peaks)
+	// Peaks closer than the shortest period are one peak.
+	return slices.CompactFunc(peaks, func(a, b float64) bool { return math.Abs(b-a) < 60000/o.MaxRate })
+}
+
+// rateFromPeaks is the rate of the median R-R interval.
+func rateFromPeaks(peaks []float64) (float64, string) {
+	var rr []float64
+	for i := 1; i < len(peaks); i++ {
+		rr = append(rr, peaks[i]-peaks[i-1])
+	}
+	if len(rr) == 0 {
+		return 0, ""
+	}
+	return 60000 / median(rr), RateFromRWaves
+}
+
+// rateFromBeats is the rate of the median time from ED to ED of whole beats.
+func rateFromBeats(beats []Beat, t []float64) float64 {
+	var rr []float64
+	for _, b := range beats {
+		if b.NextED > b.ED && b.EDFrom != AtClipStart {
+			rr = append(rr, t[b.NextED]-t[b.ED])
+		}
+	}
+	if len(rr) == 0 {
+		return 0
+	}
+	return 60000 / median(rr)
+}
+
+func meanChange(beats []Beat) float64 {
+	if len(beats) == 0 {
+		return 0
+	}
+	var sum float64
+	for _, b := range beats {
+		sum += b.AreaChange
+	}
+	return sum / float64(len(beats))
+}
+
+func checkTimes(t []float64, n int) error {
+	if len(t) != n {
+		return noBeat(NoTiming, "%d times for %d frames", len(t), n)
+	}
+	for i, v := range t {
+		if math.IsNaN(v) || math.IsInf(v, 0) || (i > 0 && v <= t[i-1]) {
+			return noBeat(NoTiming, "frame %d does not follow the one before it in time", i)
+		}
+	}
+	return nil
+}
+
+// removeSpikes sets values far from the median of their five neighbours to NaN
+// and returns their indices.
+func removeSpikes(v []float64, fraction float64) []int {
+	if fraction <= 0 {
+		return nil
+	}
+	var spikes []int
+	var near []float64
+	for i, x := range v {
+		if math.IsNaN(x) {
+			continue
+		}
+		near = near[:0]
+		for j := max(i-2, 0); j <= min(i+2, len(v)-1); j++ {
+			if !math.IsNaN(v[j]) {
+				near = append(near, v[j])
+			}
+		}
+		// At the ends the neighbours lie on one side of the curve's slope.
+		if m := median(near); len(near) >= 4 && math.Abs(x-m) > fraction*m {
+			spikes = append(spikes, i)
+		}
+	}
+	for _, i := range spikes {
+		v[i] = math.NaN()
+	}
+	return spikes
+}
+
+// interpolate fills NaN linearly in time; the ends hold the nearest value.
+func interpolate(v, t []float64) []float64 {
+	out := slices.Clone(v)
+	last := -1
+	for i := range v {
+		if math.IsNaN(v[i]) {
+			continue
+		}
+		for j := last + 1; j < i; j++ {
+			if last < 0 {
+				out[j] = v[i]
+				continue
+			}
+			w := (t[j] - t[last]) / (t[i] - t[last])
+			out[j] = v[last] + w*(v[i]-v[last])
+		}
+		last = i
+	}
+	for j := last + 1; j < len(v) && last >= 0; j++ {
+		out[j] = v[last]
+	}
+	return out
+}
+
+// smooth convolves with a Gaussian of standard deviation sigma ms, normalised
+// over the frames that exist.
+func smooth(v, t []float64, sigma float64) []float64 {
+	if sigma <= 0 {
+		return slices.Clone(v)
+	}
+	out := make([]float64, len(v))
+	for i := range v {
+		var sum, weight float64
+		add := func(j int) bool {
+			d := (t[j] - t[i]) / sigma
+			if d*d > 9 {
+				return false
+			}
+			w := math.Exp(-d * d / 2)
+			sum, weight = sum+w*v[j], weight+w
+			return true
+		}
+		for j := i; j >= 0 && add(j); j-- {
+		}
+		for j := i + 1; j < len(v) && add(j); j++ {
+		}
+		out[i] = sum / weight
+	}
+	return out
+}
+
+// frameNoise is a robust standard deviation of the noise from frame to frame:
+// the distance of each value from the line between its two neighbours.
+func frameNoise(v, t []float64) float64 {
+	var d []float64
+	for i := 1; i+1 < len(v); i++ {
+		w := (t[i] - t[i-1]) / (t[i+1] - t[i-1])
+		line := v[i-1] + w*(v[i+1]-v[i-1])
+		// The variance of the distance is 1 + w^2 + (1-w)^2 times the noise's.
+		d = append(d, math.Abs(v[i]-line)/math.Sqrt(1+w*w+(1-w)*(1-w)))
+	}
+	return 1.4826 * median(d)
+}
+
+func median(v []float64) float64 {
+	if len(v) == 0 {
+		return math.NaN()
+	}
+	s := slices.Clone(v)
+	slices.Sort(s)
+	if m := len(s) / 2; len(s)%2 == 1 {
+		return s[m]
+	} else {
+		return (s[m-1] + s[m]) / 2
+	}
+}

@@ -1,0 +1,283 @@
+package dicomio
+
+import (
+	"strings"
+	"unicode/utf8"
+
+	"golang.org/x/text/encoding"
+	"golang.org/x/text/encoding/charmap"
+	"golang.org/x/text/encoding/japanese"
+	"golang.org/x/text/encoding/korean"
+	"golang.org/x/text/encoding/simplifiedchinese"
+)
+
+// charset is a decoded Specific Character Set (0008,0005), PS3.3 C.12.1.1.2.
+// The zero value is the default repertoire.
+type charset struct {
+	initial  *codeSet
+	extended bool // code extensions by ISO 2022 escape sequences
+	whole    encoding.Encoding
+	utf8     bool
+}
+
+// charsetUTF8 is ISO_IR 192.
+var charsetUTF8 = charset{utf8: true}
+
+// codeSet is one character set element that ISO 2022 can designate to G0
+// (bytes below 0x80) or G1 (bytes above).
+type codeSet struct {
+	term   string // defined term with code extensions
+	g0     string // escape sequence for G0, "" when there is none
+	g1     string // escape sequence for G1
+	double bool   // two bytes per character
+	dec    func(b []byte) string
+}
+
+// single makes a decoder of an 8-bit table that ignores the high bit rules.
+func single(e encoding.Encoding) func([]byte) string {
+	return func(b []byte) string { return decodeAll(e, b) }
+}
+
+// decodeAll decodes b; what the encoding does not know becomes U+FFFD.
+func decodeAll(e encoding.Encoding, b []byte) string {
+	s, err := e.NewDecoder().Bytes(b)
+	if err != nil {
+		return strings.Repeat("\uFFFD", len(b))
+	}
+	return string(s)
+}
+
+// high sets the top bit of every byte, which turns a G0 set into its EUC form.
+func high(b []byte, prefix ...byte) []byte {
+	out := make([]byte, 0, len(b)*2)
+	for i, c := range b {
+		if i%2 == 0 {
+			out = append(out, prefix...)
+		}
+		out = append(out, c|0x80)
+	}
+	return out
+}
+
+// codeSets are the sets of PS3.3 tables C.12-2 to C.12-4.
+var codeSets = []codeSet{
+	{term: "6", g0: "(B", dec: latin},
+	{term: "100", g1: "-A", dec: single(charmap.ISO8859_1)},
+	{term: "101", g1: "-B", dec: single(charmap.ISO8859_2)},
+	{term: "109", g1: "-C", dec: single(charmap.ISO8859_3)},
+	{term: "110", g1: "-D", dec: single(charmap.ISO8859_4)},
+	{term: "144", g1: "-L", dec: single(charmap.ISO8859_5)},
+	{term: "127", g1: "-G", dec: single(charmap.ISO8859_6)},
+	{term: "126", g1: "-F", dec: single(charmap.ISO8859_7)},
+	{term: "138", g1: "-H", dec: single(charmap.ISO8859_8)},
+	{term: "148", g1: "-M", dec: single(charmap.ISO8859_9)},
+	{term: "203", g1: "-b", dec: single(charmap.ISO8859_15)},
+	{term: "166", g1: "-T", dec: single(charmap.Windows874)},
+	{term: "13", g0: "(J", g1: ")I", dec: single(japanese.ShiftJIS)},
+	{term: "87", g0: "$B", double: true, dec: func(b []byte) string { return decodeAll(japanese.EUCJP, high(b)) }},
+	{term: "159", g0: "$(D", double: true, dec: func(b []byte) string { return decodeAll(japanese.EUCJP, high(b, 0x8F)) }},
+	{term: "149", g1: "$)C", double: true, dec: func(b []byte) string { return decodeAll(korean.EUCKR, high(b)) }},
+	{term: "58", g1: "$)A", double: true, dec: func(b []byte) string { return decodeAll(simplifiedchinese.GBK, high(b)) }},
+}
+
+// charsetOf interprets the values of Specific Character Set. Misspelt terms
+// that are seen in real files (ISO-IR 100, ISO IR 6) are understood; unknown
+// ones fall back to the default repertoire.
+func charsetOf(vals []string) charset {
+	var cs charset
+	for i, v := range vals {
+		v = strings.ToUpper(strings.Trim(v, " \x00"))
+		v = strings.NewReplacer("-", "_", " ", "_").Replace(v)
+		switch v {
+		case "ISO_IR_192", "UTF_8", "UTF8", "ISO_2022_IR_192":
+			return charsetUTF8
+		case "GB18030":
+			return charset{whole: simplifiedchinese.GB18030}
+		case "GBK":
+			return charset{whole: simplifiedchinese.GBK}
+		}
+		term := ""
+		switch {
+		case strings.HasPrefix(v, "ISO_IR_"):
+			term = v[len("ISO_IR_"):]
+		case strings.HasPrefix(v, "ISO_2022_IR_"):
+			term = v[len("ISO_2022_IR_"):]
+			cs.extended = true
+		case strings.HasPrefix(v, "ISO_2022_"):
+			term = v[len("ISO_2022_"):]
+			cs.extended = true
+		}
+		if i == 0 {
+			for j := range codeSets {
+				if codeSets[j].term == term && codeSets[j].term != "6" {
+					cs.initial = &codeSets[j]
+				}
+			}
+		}
+	}
+	if len(vals) > 1 {
+		cs.extended = true
+	}
+	return cs
+}
+
+// decode converts a value to UTF-8 and splits it at the backslashes that are
+// separators. Bytes outside the declared sets are kept as Latin-1, or as
+// UTF-8 when the value is valid UTF-8.
+func (cs charset) decode(b []byte, vr string) []string {
+	single := vr == "ST" || vr == "LT" || vr == "UT"
+	split := func(s string) []string {
+		if single {
+			return []string{s}
+		}
+		return strings.Split(s, "\\")
+	}
+	ascii := true
+	for _, c := range b {
+		if c >= 0x80 || c == 0x1B {
+			ascii = false
+			break
+		}
+	}
+	switch {
+	case ascii && (cs.initial == nil || cs.initial.g0 == "" || cs.initial.term == "13"):
+		return split(string(b))
+	case cs.utf8:
+		return split(strings.ToValidUTF8(string(b), "\uFFFD"))
+	case cs.whole != nil:
+		return split(decodeAll(cs.whole, b))
+	}
+	return cs.decode2022(b, vr, single)
+}
+
+// decode2022 follows escape sequences. The initial sets return at the end of a
+// line, a value and, in person names, a component (PS3.5 6.1.2.5.3).
+func (cs charset) decode2022(b []byte, vr string, single bool) []string {
+	var vals []string
+	var out strings.Builder
+	g0, g1 := cs.reset()
+	for i := 0; i < len(b); {
+		c := b[i]
+		if c == 0x1B {
+			if s, n, toG1 := designated(b[i+1:]); s != nil {
+				if toG1 {
+					g1 = s
+				} else {
+					g0 = s
+				}
+				i += 1 + n
+				continue
+			}
+			out.WriteByte(c)
+			i++
+			continue
+		}
+		if c < 0x80 {
+			if g0 != nil && g0.double && c > 0x20 && i+1 < len(b) {
+				out.WriteString(g0.dec(b[i : i+2]))
+				i += 2
+				continue
+			}
+			switch {
+			case c == '\\' && !single:
+				vals = append(vals, out.String())
+				out.Reset()
+				g0, g1 = cs.reset()
+			case c == '\n' || c == '\r' || c == '\f' || c == '\t' || vr == "PN" && (c == '^' || c == '='):
+				out.WriteByte(c)
+				g0, g1 = cs.reset()
+			default:
+				out.WriteByte(c)
+			}
+			i++
+			continue
+		}
+		j := i
+		for j < len(b) && b[j] >= 0x80 {
+			j++
+		}
+		run := b[i:j]
+		switch {
+		case g1 != nil:
+			out.WriteString(g1.dec(run))
+		case utf8.Valid(run):
+			out.Write(run)
+		default:
+			out.WriteString(latin(run))
+		}
+		i = j
+	}
+	return append(vals, out.String())
+}
+
+// reset gives the sets in force at the start of a value.
+func (cs charset) reset() (g0, g1 *codeSet) {
+	if cs.initial == nil {
+		return nil, nil
+	}
+	if cs.initial.double && cs.initial.g0 != "" {
+		return cs.initial, nil
+	}
+	return nil, cs.initial
+}
+
+// designated finds the set that the bytes after an ESC designate, the length
+// of the sequence, and whether it goes to G1.
+func designated(b []byte) (s *codeSet, n int, g1 bool) {
+	for i := range codeSets {
+		s := &codeSets[i]
+		if s.g0 != "" && strings.HasPrefix(string(b[:min(len(b), 3)]), s.g0) {
+			return s, len(s.g0), false
+		}
+		if s.g1 != "" && strings.HasPrefix(string(b[:min(len(b), 3)]), s.g1) {
+			return s, len(s.g1), true
+		}
+	}
+	return nil, 0, false
+}
+
+// encode converts UTF-8 text into the character set, for text that is set in
+// a data set that has one. Only single sets are written; text that needs code
+// extensions is refused.
+func (cs charset) encode(text []byte) ([]byte, bool) {
+	plain := true
+	for _, c := range text {
+		if c >= 0x80 {
+			plain = false
+			break
+		}
+	}
+	if plain || cs.utf8 {
+		return text, true
+	}
+	enc := cs.whole
+	if enc == nil && cs.initial != nil {
+		switch cs.initial.term {
+		case "100":
+			enc = charmap.ISO8859_1
+		case "101":
+			enc = charmap.ISO8859_2
+		case "109":
+			enc = charmap.ISO8859_3
+		case "110":
+			enc = charmap.ISO8859_4
+		case "144":
+			enc = charmap.ISO8859_5
+		case "127":
+			enc = charmap.ISO8859_6
+		case "126":
+			enc = charmap.ISO8859_7
+		case "138":
+			enc = charmap.ISO8859_8
+		case "148":
+			enc = charmap.ISO8859_9
+		case "203":
+			enc = charmap.ISO8859_15
+		}
+	}
+	if enc == nil {
+		return nil, false
+	}
+	b, err := enc.NewEncoder().Bytes(text)
+	return b, err == nil
+}

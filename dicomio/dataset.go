@@ -1,0 +1,657 @@
+package dicomio
+
+import (
+	"fmt"
+	"iter"
+	"math"
+	"sort"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/suyashkumar/dicom/pkg/tag"
+)
+
+// DataSet is an ordered set of elements. Reading one from several goroutines
+// is safe; changing one is not.
+//
+// Setters return the data set so that calls chain. The first failure is kept
+// and returned by Err and by Write.
+type DataSet struct {
+	elems  []*Element
+	parent *DataSet
+	err    error
+	edited bool // elements were set or deleted
+
+	// Of a parsed data set.
+	src        *origin
+	start, end int64 // of an item with its header, in src
+	enc        coding
+	undef      bool // item of undefined length
+	noEnd      bool // undefined length, but the delimiter is missing
+}
+
+// NewDataSet returns an empty data set. Text set in it is UTF-8 and written
+// so, with Specific Character Set ISO_IR 192 when it is not plain ASCII.
+func NewDataSet() *DataSet { return &DataSet{} }
+
+// find returns the place of a tag. The last one counts when a damaged data
+// set repeats a tag.
+func (d *DataSet) find(t Tag) int {
+	if d == nil {
+		return -1
+	}
+	for i := len(d.elems) - 1; i >= 0; i-- {
+		if d.elems[i].Tag == t {
+			return i
+		}
+	}
+	return -1
+}
+
+// Get returns the element of a tag.
+func (d *DataSet) Get(t Tag) (*Element, bool) {
+	if i := d.find(t); i >= 0 {
+		return d.elems[i], true
+	}
+	return nil, false
+}
+
+// Has reports whether the element is present, empty or not.
+func (d *DataSet) Has(t Tag) bool { return d.find(t) >= 0 }
+
+// Len is the number of elements.
+func (d *DataSet) Len() int { return len(d.elems) }
+
+// Elements iterates over the elements in the order of the source, or of
+// setting for new data sets.
+func (d *DataSet) Elements() iter.Seq[*Element] {
+	return func(yield func(*Element) bool) {
+		for _, e := range d.elems {
+			if !yield(e) {
+				return
+			}
+		}
+	}
+}
+
+// All iterates over the elements of the data set and, depth first, of all its
+// sequences, with their depth (0 for the data set itself).
+func (d *DataSet) All() iter.Seq2[int, *Element] {
+	return func(yield func(int, *Element) bool) { d.walk(0, yield) }
+}
+
+// walk is the recursion of All; it returns false when the consumer stopped.
+func (d *DataSet) walk(depth int, yield func(int, *Element) bool) bool {
+	for _, e := range d.elems {
+		if !yield(depth, e) {
+			return false
+		}
+		for _, it := range e.items {
+			if !it.walk(depth+1, yield) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// String returns the first value as trimmed UTF-8 text, "" when the element
+// is absent, empty or not text. Numbers are formatted.
+func (d *DataSet) String(t Tag) string {
+	if s := d.Strings(t); len(s) > 0 {
+		return s[0]
+	}
+	return ""
+}
+
+// Strings returns all values as trimmed UTF-8 text.
+func (d *DataSet) Strings(t Tag) []string {
+	e, ok := d.Get(t)
+	if !ok {
+		return nil
+	}
+	return e.strings(d.charset())
+}
+
+// Int returns the first value as an integer. It accepts any numeric VR and
+// text that holds a number, because real files mix them up.
+func (d *DataSet) Int(t Tag) (int64, bool) {
+	e, ok := d.Get(t)
+	if !ok {
+		return 0, false
+	}
+	if v := e.ints(e.effectiveVR()); len(v) > 0 {
+		return v[0], true
+	}
+	if s := d.String(t); s != "" {
+		if n, err := strconv.ParseInt(s, 10, 64); err == nil {
+			return n, true
+		}
+	}
+	f, ok := d.Float(t)
+	if !ok || f != math.Trunc(f) || math.Abs(f) > 1<<53 {
+		return 0, false
+	}
+	return int64(f), true
+}
+
+// Float returns the first value as a finite number.
+func (d *DataSet) Float(t Tag) (float64, bool) {
+	f := d.Floats(t)
+	if len(f) == 0 || math.IsNaN(f[0]) || math.IsInf(f[0], 0) {
+		return 0, false
+	}
+	return f[0], true
+}
+
+// Floats returns all values as numbers; a text value that is no number is NaN.
+func (d *DataSet) Floats(t Tag) []float64 {
+	e, ok := d.Get(t)
+	if !ok {
+		return nil
+	}
+	vr := e.effectiveVR()
+	if v := e.floats(vr); v != nil {
+		return v
+	}
+	if v := e.ints(vr); v != nil {
+		out := make([]float64, len(v))
+		for i, n := range v {
+			out[i] = float64(n)
+		}
+		return out
+	}
+	var out []float64
+	for _, s := range e.strings(d.charset()) {
+		f, ok := parseNumber(s)
+		if !ok {
+			f = math.NaN()
+		}
+		out = append(out, f)
+	}
+	if len(out) == 1 && math.IsNaN(out[0]) {
+		return nil
+	}
+	return out
+}
+
+// Tags returns the values of an AT element.
+func (d *DataSet) Tags(t Tag) []Tag {
+	e, ok := d.Get(t)
+	if !ok || e.effectiveVR() != "AT" {
+		return nil
+	}
+	return e.tags()
+}
+
+// Bytes returns the raw value of an element, nil when it is absent.
+func (d *DataSet) Bytes(t Tag) ([]byte, error) {
+	e, ok := d.Get(t)
+	if !ok {
+		return nil, nil
+	}
+	return e.Bytes()
+}
+
+// Items returns the items of a sequence, nil when it is absent or no sequence.
+func (d *DataSet) Items(t Tag) []*DataSet {
+	e, ok := d.Get(t)
+	if !ok {
+		return nil
+	}
+	return e.items
+}
+
+// Item returns item i of a sequence, or nil.
+func (d *DataSet) Item(t Tag, i int) *DataSet {
+	if it := d.Items(t); i >= 0 && i < len(it) {
+		return it[i]
+	}
+	return nil
+}
+
+// Err returns the first failure of a setter in this data set or its items.
+func (d *DataSet) Err() error {
+	if d.err != nil {
+		return d.err
+	}
+	for _, e := range d.elems {
+		for _, it := range e.items {
+			if err := it.Err(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// refuse keeps the first failure.
+func (d *DataSet) refuse(t Tag, kind error, format string, args ...any) *DataSet {
+	if d.err == nil {
+		d.err = fail("set", t, -1, kind, format, args...)
+	}
+	return d
+}
+
+// put stores an element in the place of one with the same tag or at the end.
+func (d *DataSet) put(e *Element) *DataSet {
+	d.edited = true
+	for _, it := range e.items {
+		it.parent = d
+	}
+	if i := d.find(e.Tag); i >= 0 {
+		d.elems[i] = e
+		return d
+	}
+	d.elems = append(d.elems, e)
+	return d
+}
+
+// Set stores a copy of an element taken from another data set; text keeps its
+// meaning when the data set it came from is given to CopyFrom instead.
+func (d *DataSet) Set(e Element) *DataSet {
+	c := e
+	if c.items != nil {
+		c.items = make([]*DataSet, len(e.items))
+		for i, it := range e.items {
+			c.items[i] = it.Clone()
+		}
+	}
+	return d.put(&c)
+}
+
+// CopyFrom copies the named elements that src has, recursively, as UTF-8
+// text; no tags copies all. Values are not checked against their VR.
+func (d *DataSet) CopyFrom(src *DataSet, tags ...Tag) *DataSet {
+	if len(tags) == 0 {
+		for _, e := range src.elems {
+			d.put(e.detach(src.charset()))
+		}
+		return d
+	}
+	for _, t := range tags {
+		if e, ok := src.Get(t); ok {
+			d.put(e.detach(src.charset()))
+		}
+	}
+	return d
+}
+
+// detach copies an element so that it no longer depends on the character set
+// of its data set.
+func (e *Element) detach(cs charset) *Element {
+	c := *e
+	if info := vrOf(e.VR); info != nil && info.text && !e.utf8 && e.n > 0 {
+		if b, err := e.Bytes(); err == nil {
+			c = Element{Tag: e.Tag, VR: e.VR, utf8: true}
+			c.val = pad([]byte(strings.Join(cs.decode(b, e.VR), "\\")), info.pad)
+			c.n = int64(len(c.val))
+		}
+	}
+	if e.items != nil {
+		c.src = nil
+		c.items = make([]*DataSet, len(e.items))
+		for i, it := range e.items {
+			n := NewDataSet()
+			ics := it.charset()
+			for _, ie := range it.elems {
+				if ie.Tag != tagCharset {
+					n.put(ie.detach(ics))
+				}
+			}
+			c.items[i] = n
+		}
+	}
+	return &c
+}
+
+// pad makes the length even.
+func pad(b []byte, p byte) []byte {
+	if len(b)%2 == 1 {
+		b = append(b, p)
+	}
+	return b
+}
+
+// SetString stores text values under the VR of the dictionary. A value may
+// itself hold several parts separated by a backslash. Values over the length
+// of their VR, and characters the VR does not allow, are refused (ErrValue).
+func (d *DataSet) SetString(t Tag, vals ...string) *DataSet {
+	return d.SetStringVR(t, dictVR(t, false), vals...)
+}
+
+// SetStringVR is SetString for tags that the dictionary does not know.
+func (d *DataSet) SetStringVR(t Tag, vr string, vals ...string) *DataSet {
+	info := vrOf(vr)
+	if info == nil || !info.str {
+		return d.refuse(t, ErrValue, "text for VR %s", vr)
+	}
+	joined := strings.Join(vals, "\\")
+	if !utf8.ValidString(joined) {
+		return d.refuse(t, ErrCharset, "not UTF-8")
+	}
+	parts := []string{joined}
+	if !info.single {
+		parts = strings.Split(joined, "\\")
+	}
+	for _, p := range parts {
+		if err := checkText(info, p); err != "" {
+			return d.refuse(t, ErrValue, "%s %q: %s", vr, p, err)
+		}
+	}
+	val := pad([]byte(joined), info.pad)
+	return d.put(&Element{Tag: t, VR: vr, val: val, n: int64(len(val)), utf8: info.text})
+}
+
+// checkText says what is wrong with one value of a string VR, "" for nothing.
+func checkText(info *vrInfo, s string) string {
+	if info.max > 0 && utf8.RuneCountInString(s) > info.max {
+		return fmt.Sprintf("longer than %d characters", info.max)
+	}
+	ok := func(set string) bool { return strings.Trim(s, set) == "" }
+	switch info.name {
+	case "UI":
+		if !ok("0123456789.") {
+			return "a UID holds digits and dots"
+		}
+		for _, part := range strings.Split(s, ".") {
+			if s != "" && (part == "" || len(part) > 1 && part[0] == '0') {
+				return "an empty component or a leading zero"
+			}
+		}
+	case "CS":
+		if !ok("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 _") {
+			return "a code string holds A-Z, 0-9, space and underscore"
+		}
+	case "DA":
+		if s != "" && (len(s) != 8 || !ok("0123456789")) {
+			return "a date is YYYYMMDD"
+		}
+	case "IS":
+		if s != "" {
+			if _, err := strconv.ParseInt(strings.TrimSpace(s), 10, 32); err != nil {
+				return "not a 32-bit integer"
+			}
+		}
+	case "DS":
+		if s != "" {
+			if _, good := parseNumber(s); !good {
+				return "not a decimal number"
+			}
+		}
+	case "TM":
+		if !ok("0123456789.") {
+			return "a time is HHMMSS.FFFFFF"
+		}
+	case "DT":
+		if !ok("0123456789.+-") {
+			return "a date time is YYYYMMDDHHMMSS.FFFFFF&ZZXX"
+		}
+	default:
+		for _, r := range s {
+			if r < 0x20 && r != 0x1B && !(info.single && (r == '\r' || r == '\n' || r == '\t' || r == '\f')) {
+				return "a control character"
+			}
+			if !info.text && r > 0x7E {
+				return "not ASCII"
+			}
+		}
+	}
+	return ""
+}
+
+// SetInt stores integers under the VR of the dictionary: binary or IS or DS.
+// A value out of range of the VR is refused.
+func (d *DataSet) SetInt(t Tag, vals ...int64) *DataSet {
+	neg := false
+	for _, v := range vals {
+		neg = neg || v < 0
+	}
+	return d.SetIntVR(t, dictVR(t, neg), vals...)
+}
+
+// SetIntVR is SetInt for tags that the dictionary does not know.
+func (d *DataSet) SetIntVR(t Tag, vr string, vals ...int64) *DataSet {
+	if vr == "IS" || vr == "DS" {
+		s := make([]string, len(vals))
+		for i, v := range vals {
+			s[i] = strconv.FormatInt(v, 10)
+		}
+		return d.SetStringVR(t, vr, s...)
+	}
+	lo, hi := int64(0), int64(math.MaxInt64)
+	switch vr {
+	case "US":
+		hi = math.MaxUint16
+	case "SS":
+		lo, hi = math.MinInt16, math.MaxInt16
+	case "UL":
+		hi = math.MaxUint32
+	case "SL":
+		lo, hi = math.MinInt32, math.MaxInt32
+	case "SV":
+		lo = math.MinInt64
+	case "UV":
+	case "FL", "FD":
+		f := make([]float64, len(vals))
+		for i, v := range vals {
+			f[i] = float64(v)
+		}
+		return d.SetFloatVR(t, vr, f...)
+	default:
+		return d.refuse(t, ErrValue, "integer for VR %s", vr)
+	}
+	var b []byte
+	for _, v := range vals {
+		if v < lo || v > hi {
+			return d.refuse(t, ErrValue, "%d is out of range of %s", v, vr)
+		}
+		u := uint64(v)
+		for i := 0; i < unit(vr); i++ {
+			b = append(b, byte(u>>(8*i)))
+		}
+	}
+	return d.put(&Element{Tag: t, VR: vr, val: b, n: int64(len(b))})
+}
+
+// SetFloat stores numbers under the VR of the dictionary: FL, FD or DS, which
+// keeps as many digits as its 16 characters hold. NaN and infinities are
+// refused.
+func (d *DataSet) SetFloat(t Tag, vals ...float64) *DataSet {
+	return d.SetFloatVR(t, dictVR(t, false), vals...)
+}
+
+// SetFloatVR is SetFloat for tags that the dictionary does not know.
+func (d *DataSet) SetFloatVR(t Tag, vr string, vals ...float64) *DataSet {
+	var b []byte
+	var s []string
+	for _, v := range vals {
+		if math.IsNaN(v) || math.IsInf(v, 0) {
+			return d.refuse(t, ErrValue, "%v", v)
+		}
+		switch vr {
+		case "DS":
+			s = append(s, FormatDS(v))
+		case "IS":
+			if v != math.Trunc(v) {
+				return d.refuse(t, ErrValue, "%v for VR IS", v)
+			}
+			s = append(s, strconv.FormatFloat(v, 'f', 0, 64))
+		case "FD":
+			u := math.Float64bits(v)
+			for i := 0; i < 8; i++ {
+				b = append(b, byte(u>>(8*i)))
+			}
+		case "FL":
+			if math.Abs(v) > math.MaxFloat32 {
+				return d.refuse(t, ErrValue, "%v is out of range of FL", v)
+			}
+			u := math.Float32bits(float32(v))
+			for i := 0; i < 4; i++ {
+				b = append(b, byte(u>>(8*i)))
+			}
+		default:
+			return d.refuse(t, ErrValue, "number for VR %s", vr)
+		}
+	}
+	if vr == "DS" || vr == "IS" {
+		return d.SetStringVR(t, vr, s...)
+	}
+	if vrOf(vr) == nil || unit(vr) == 0 {
+		return d.refuse(t, ErrValue, "number for VR %s", vr)
+	}
+	return d.put(&Element{Tag: t, VR: vr, val: b, n: int64(len(b))})
+}
+
+// FormatDS writes a finite number in at most 16 characters, as a decimal
+// string (PS3.5 6.2) allows, with as many digits as fit.
+func FormatDS(v float64) string {
+	s := strconv.FormatFloat(v, 'g', -1, 64)
+	for p := 16; len(s) > 16 && p > 0; p-- {
+		s = strconv.FormatFloat(v, 'g', p, 64)
+	}
+	return s
+}
+
+// SetTags stores an AT value.
+func (d *DataSet) SetTags(t Tag, vals ...Tag) *DataSet {
+	var b []byte
+	for _, v := range vals {
+		b = append(b, byte(v.Group), byte(v.Group>>8), byte(v.Element), byte(v.Element>>8))
+	}
+	return d.put(&Element{Tag: t, VR: "AT", val: b, n: int64(len(b))})
+}
+
+// SetBytes stores a raw little-endian value, padded to even length.
+func (d *DataSet) SetBytes(t Tag, vr string, b []byte) *DataSet {
+	info := vrOf(vr)
+	if info == nil || vr == "SQ" {
+		return d.refuse(t, ErrValue, "bytes for VR %s", vr)
+	}
+	val := pad(append([]byte(nil), b...), info.pad)
+	return d.put(&Element{Tag: t, VR: vr, val: val, n: int64(len(val))})
+}
+
+// SetEmpty stores an element without value, as type 2 attributes need.
+func (d *DataSet) SetEmpty(t Tag) *DataSet {
+	vr := dictVR(t, false)
+	return d.put(&Element{Tag: t, VR: vr, seq: vr == "SQ"})
+}
+
+// SetItems stores a sequence. The data sets become items of this one and must
+// not be used elsewhere; Clone them for that.
+func (d *DataSet) SetItems(t Tag, items ...*DataSet) *DataSet {
+	for _, it := range items {
+		if it == nil {
+			return d.refuse(t, ErrValue, "nil item")
+		}
+	}
+	return d.put(&Element{Tag: t, VR: "SQ", items: items, seq: true})
+}
+
+// AddItem appends an item to a sequence, which is made when absent.
+func (d *DataSet) AddItem(t Tag, item *DataSet) *DataSet {
+	return d.SetItems(t, append(append([]*DataSet(nil), d.Items(t)...), item)...)
+}
+
+// Delete removes elements; absent ones are ignored.
+func (d *DataSet) Delete(tags ...Tag) *DataSet {
+	for _, t := range tags {
+		for i := d.find(t); i >= 0; i = d.find(t) {
+			d.elems = append(d.elems[:i:i], d.elems[i+1:]...)
+			d.edited = true
+		}
+	}
+	return d
+}
+
+// Clone returns a deep copy that shares only the immutable values and the
+// source of lazy ones.
+func (d *DataSet) Clone() *DataSet {
+	c := *d
+	c.parent = nil
+	c.elems = make([]*Element, len(d.elems))
+	for i, e := range d.elems {
+		n := *e
+		if e.items != nil {
+			n.items = make([]*DataSet, len(e.items))
+			for j, it := range e.items {
+				n.items[j] = it.Clone()
+				n.items[j].parent = &c
+			}
+		}
+		c.elems[i] = &n
+	}
+	return &c
+}
+
+// unchanged reports whether the data set still is what was parsed.
+func (d *DataSet) unchanged() bool {
+	if d.edited || d.src == nil {
+		return false
+	}
+	for _, e := range d.elems {
+		if !e.unchanged() {
+			return false
+		}
+	}
+	return true
+}
+
+// unchanged reports whether the element still is what was parsed.
+func (e *Element) unchanged() bool {
+	if e.src == nil {
+		return false
+	}
+	for _, it := range e.items {
+		if !it.unchanged() {
+			return false
+		}
+	}
+	return true
+}
+
+// sorted returns the elements in ascending order of their tags.
+func (d *DataSet) sorted() []*Element {
+	less := func(i, j int) bool { return d.elems[i].Tag.Uint32() < d.elems[j].Tag.Uint32() }
+	if sort.SliceIsSorted(d.elems, less) {
+		return d.elems
+	}
+	out := append([]*Element(nil), d.elems...)
+	sort.SliceStable(out, func(i, j int) bool { return out[i].Tag.Uint32() < out[j].Tag.Uint32() })
+	return out
+}
+
+// charset finds the character set that governs the data set: its own or that
+// of the data set around it.
+func (d *DataSet) charset() charset {
+	for p := d; p != nil; p = p.parent {
+		if e, ok := p.Get(tagCharset); ok {
+			b, err := e.Bytes()
+			if err == nil {
+				return charsetOf(strings.Split(latin(b), "\\"))
+			}
+		}
+	}
+	if d != nil && d.root().src == nil {
+		return charsetUTF8
+	}
+	return charset{}
+}
+
+// root is the outermost data set.
+func (d *DataSet) root() *DataSet {
+	for d.parent != nil {
+		d = d.parent
+	}
+	return d
+}
+
+// Keyword returns the dictionary keyword of a tag, or its number.
+func Keyword(t Tag) string {
+	if info, err := tag.Find(t); err == nil && info.Keyword != "" {
+		return info.Keyword
+	}
+	return t.String()
+}

@@ -1,0 +1,313 @@
+package dicomio
+
+import (
+	"bytes"
+	"encoding/binary"
+	"io"
+	"math"
+	"strconv"
+	"strings"
+)
+
+// origin is where parsed elements came from.
+type origin struct {
+	r        io.ReaderAt
+	maxValue int64 // Limits.Value
+}
+
+// coding is how the elements of a data set are encoded.
+type coding struct {
+	implicit bool
+	big      bool
+}
+
+// order is the byte order of binary values.
+func (c coding) order() binary.ByteOrder {
+	if c.big {
+		return binary.BigEndian
+	}
+	return binary.LittleEndian
+}
+
+// span is a range of bytes in an origin.
+type span struct{ off, n int64 }
+
+// Element is one attribute of a data set. Its value is the raw bytes of the
+// encoding it came with, decoded on demand; a value longer than
+// Limits.InlineValue stays in the source until it is asked for. Elements that
+// a DataSet returns belong to it and must not be changed, except through the
+// setters of the data set.
+type Element struct {
+	Tag Tag
+	VR  string
+
+	val   []byte     // value, when it is in memory
+	voff  int64      // offset of the value in src
+	n     int64      // length of the value in bytes, 0 for undefined lengths
+	items []*DataSet // of a sequence
+	frags []span     // of encapsulated pixel data: basic offset table first
+
+	src        *origin // nil for elements made in memory
+	start, end int64   // the whole element in src, header included
+	enc        coding  // of the bytes in src and in val
+	seq        bool    // items hold the value, whatever the VR says
+	undef      bool    // undefined length
+	utf8       bool    // val is UTF-8 text whatever the data set says
+}
+
+// Len is the length of the value in bytes, 0 for sequences and encapsulated
+// pixel data of undefined length.
+func (e *Element) Len() int64 { return e.n }
+
+// Encapsulated reports whether the value is pixel data in fragments.
+func (e *Element) Encapsulated() bool { return e.frags != nil }
+
+// Fragments is the number of fragments of encapsulated pixel data, the basic
+// offset table not counted.
+func (e *Element) Fragments() int { return max(len(e.frags)-1, 0) }
+
+// InMemory reports whether the value was loaded when the file was indexed.
+func (e *Element) InMemory() bool { return e.val != nil || e.n == 0 }
+
+// Bytes returns the raw value in the byte order of its source. The caller
+// must not change it. The error is ErrLimit for values over Limits.Value and
+// a read error otherwise.
+func (e *Element) Bytes() ([]byte, error) {
+	if e.val != nil || e.n == 0 || e.src == nil {
+		return e.val, nil
+	}
+	if e.n > e.src.maxValue {
+		return nil, fail("value", e.Tag, e.voff, ErrLimit, "%d bytes, limit %d", e.n, e.src.maxValue)
+	}
+	b := make([]byte, e.n)
+	if err := readFull(e.src.r, b, e.voff); err != nil {
+		return nil, &Error{Op: "value", Tag: e.Tag, Offset: e.voff, Err: err}
+	}
+	return b, nil
+}
+
+// Reader returns the raw value as a stream that loads nothing by itself.
+func (e *Element) Reader() io.Reader {
+	if e.val != nil || e.src == nil {
+		return bytes.NewReader(e.val)
+	}
+	return io.NewSectionReader(e.src.r, e.voff, e.n)
+}
+
+// readFull fills b from off; a short read is ErrTruncated.
+func readFull(r io.ReaderAt, b []byte, off int64) error {
+	n, err := r.ReadAt(b, off)
+	if n == len(b) {
+		return nil
+	}
+	if err == io.EOF || err == nil || err == io.ErrUnexpectedEOF {
+		return ErrTruncated
+	}
+	return err
+}
+
+// effectiveVR is the VR that tells how to read the value: the element's own,
+// or the dictionary's for UN.
+func (e *Element) effectiveVR() string {
+	if e.VR == "UN" || vrOf(e.VR) == nil {
+		return dictVR(e.Tag, false)
+	}
+	return e.VR
+}
+
+// unit is the word size of a binary VR, 0 for anything else.
+func unit(vr string) int {
+	switch vr {
+	case "US", "SS", "OW", "AT":
+		return 2
+	case "UL", "SL", "FL", "OL", "OF":
+		return 4
+	case "FD", "SV", "UV", "OV", "OD":
+		return 8
+	case "OB":
+		return 1
+	}
+	return 0
+}
+
+// ints reads an integer VR, nil for other VRs.
+func (e *Element) ints(vr string) []int64 {
+	size := unit(vr)
+	if size == 0 || vr == "FL" || vr == "FD" || vr == "OF" || vr == "OD" || e.n > 1<<20 {
+		return nil
+	}
+	b, err := e.Bytes()
+	if err != nil {
+		return nil
+	}
+	o := e.enc.order()
+	out := make([]int64, 0, len(b)/size)
+	for ; len(b) >= size; b = b[size:] {
+		var v int64
+		switch vr {
+		case "OB":
+			v = int64(b[0])
+		case "US", "OW":
+			v = int64(o.Uint16(b))
+		case "SS":
+			v = int64(int16(o.Uint16(b)))
+		case "UL", "OL":
+			v = int64(o.Uint32(b))
+		case "SL":
+			v = int64(int32(o.Uint32(b)))
+		case "SV", "UV", "OV":
+			v = int64(o.Uint64(b))
+		default:
+			return nil
+		}
+		out = append(out, v)
+	}
+	return out
+}
+
+// floats reads a floating-point VR, nil for other VRs.
+func (e *Element) floats(vr string) []float64 {
+	b, err := e.Bytes()
+	if err != nil {
+		return nil
+	}
+	o := e.enc.order()
+	var out []float64
+	switch vr {
+	case "FD", "OD":
+		for ; len(b) >= 8; b = b[8:] {
+			out = append(out, math.Float64frombits(o.Uint64(b)))
+		}
+	case "FL", "OF":
+		for ; len(b) >= 4; b = b[4:] {
+			out = append(out, float64(math.Float32frombits(o.Uint32(b))))
+		}
+	}
+	return out
+}
+
+// strings reads the values as trimmed UTF-8 text; numbers are formatted.
+func (e *Element) strings(cs charset) []string {
+	vr := e.effectiveVR()
+	info := vrOf(vr)
+	if info == nil || e.seq || e.frags != nil {
+		return nil
+	}
+	if !info.str {
+		switch vr {
+		case "FL", "FD":
+			var out []string
+			bits := 64
+			if vr == "FL" {
+				bits = 32
+			}
+			for _, f := range e.floats(vr) {
+				out = append(out, strconv.FormatFloat(f, 'g', -1, bits))
+			}
+			return out
+		case "US", "SS", "UL", "SL", "SV":
+			var out []string
+			for _, v := range e.ints(vr) {
+				out = append(out, strconv.FormatInt(v, 10))
+			}
+			return out
+		case "UV":
+			var out []string
+			for _, v := range e.ints(vr) {
+				out = append(out, strconv.FormatUint(uint64(v), 10))
+			}
+			return out
+		case "AT":
+			var out []string
+			for _, t := range e.tags() {
+				out = append(out, t.String())
+			}
+			return out
+		case "UN":
+			// A private or unknown value: text if it looks like text.
+		default:
+			return nil
+		}
+	}
+	if e.n > 16<<20 {
+		return nil
+	}
+	b, err := e.Bytes()
+	if err != nil || len(b) == 0 {
+		return nil
+	}
+	if vr == "UN" && !printable(b) {
+		return nil
+	}
+	if e.utf8 {
+		cs = charsetUTF8
+	}
+	var vals []string
+	switch {
+	case info.text:
+		vals = cs.decode(b, vr)
+	case info.single:
+		vals = []string{latin(b)}
+	default:
+		vals = strings.Split(latin(b), "\\")
+	}
+	for i, v := range vals {
+		if info.single && info.text {
+			vals[i] = strings.TrimRight(v, " \x00\r\n\t\f")
+		} else {
+			vals[i] = strings.Trim(v, " \x00\r\n\t\f")
+		}
+	}
+	return vals
+}
+
+// printable reports whether b holds only ASCII text, trailing zeros aside.
+func printable(b []byte) bool {
+	for len(b) > 0 && b[len(b)-1] == 0 {
+		b = b[:len(b)-1]
+	}
+	for _, c := range b {
+		if c < 0x20 && c != '\r' && c != '\n' && c != '\t' || c > 0x7E {
+			return false
+		}
+	}
+	return true
+}
+
+// latin converts bytes of VRs that allow ASCII only, keeping stray high bytes
+// as Latin-1.
+func latin(b []byte) string {
+	for _, c := range b {
+		if c >= 0x80 {
+			r := make([]rune, len(b))
+			for i, c := range b {
+				r[i] = rune(c)
+			}
+			return string(r)
+		}
+	}
+	return string(b)
+}
+
+// tags reads an AT value.
+func (e *Element) tags() []Tag {
+	b, err := e.Bytes()
+	if err != nil {
+		return nil
+	}
+	o := e.enc.order()
+	var out []Tag
+	for ; len(b) >= 4; b = b[4:] {
+		out = append(out, T(o.Uint16(b), o.Uint16(b[2:])))
+	}
+	return out
+}
+
+// parseNumber reads a DS or IS value. Blanks around it are allowed.
+func parseNumber(s string) (float64, bool) {
+	f, err := strconv.ParseFloat(strings.TrimSpace(s), 64)
+	if err != nil || math.IsNaN(f) || math.IsInf(f, 0) {
+		return 0, false
+	}
+	return f, true
+}

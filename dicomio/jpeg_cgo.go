@@ -1,0 +1,244 @@
+//go:build cgo && !purego
+
+package dicomio
+
+/*
+#cgo LDFLAGS: -ljpeg
+#include <setjmp.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <jpeglib.h>
+#include <jerror.h>
+
+typedef struct {
+	struct jpeg_error_mgr mgr;
+	jmp_buf jump;
+	int damaged;   // a warning that means lost data
+	int eof;       // the stream ended early
+	char text[JMSG_LENGTH_MAX];
+} en_error;
+
+static void en_exit(j_common_ptr c) {
+	en_error *e = (en_error *)c->err;
+	(*c->err->format_message)(c, e->text);
+	longjmp(e->jump, 1);
+}
+
+static void en_emit(j_common_ptr c, int level) {
+	en_error *e = (en_error *)c->err;
+	if (level >= 0) return;
+	switch (c->err->msg_code) {
+	case JWRN_JPEG_EOF:
+		e->eof = 1;
+		break;
+	case JWRN_HIT_MARKER:
+	case JWRN_HUFF_BAD_CODE:
+	case JWRN_MUST_RESYNC:
+	case JWRN_ARITH_BAD_CODE:
+	case JWRN_BOGUS_PROGRESSION:
+		e->damaged = 1;
+		break;
+	default:
+		return;
+	}
+	if (!e->text[0]) (*c->err->format_message)(c, e->text);
+}
+
+static void en_out(j_common_ptr c) { (void)c; }
+
+// en_progress stops progressive streams with an absurd number of scans.
+static void en_progress(j_common_ptr c) {
+	if (c->is_decompressor && ((j_decompress_ptr)c)->input_scan_number > 100) {
+		en_error *e = (en_error *)c->err;
+		strcpy(e->text, "too many scans");
+		longjmp(e->jump, 1);
+	}
+}
+
+// en_decode decodes one frame. space is the colour space of the stream, out
+// the one wanted; rows go to dst, stride bytes apart. Returns 0 for success,
+// 1 damaged, 2 ended early, 3 another size or number of components.
+static int en_decode(const unsigned char *src, unsigned long n, int space, int out,
+		int width, int height, int comps, unsigned char *dst, long stride, long memory, char *text) {
+	struct jpeg_decompress_struct c;
+	struct jpeg_progress_mgr progress;
+	en_error e;
+	memset(&e, 0, sizeof e);
+	c.err = jpeg_std_error(&e.mgr);
+	e.mgr.error_exit = en_exit;
+	e.mgr.emit_message = en_emit;
+	e.mgr.output_message = en_out;
+	if (setjmp(e.jump)) {
+		jpeg_destroy_decompress(&c);
+		snprintf(text, JMSG_LENGTH_MAX, "%s", e.text);
+		return e.eof ? 2 : 1;
+	}
+	jpeg_create_decompress(&c);
+	c.mem->max_memory_to_use = memory;
+	memset(&progress, 0, sizeof progress);
+	progress.progress_monitor = en_progress;
+	c.progress = &progress;
+	jpeg_mem_src(&c, src, n);
+	jpeg_read_header(&c, TRUE);
+	if ((int)c.image_width != width || (int)c.image_height != height || c.num_components != comps) {
+		snprintf(text, JMSG_LENGTH_MAX, "%ux%u with %d components", c.image_width, c.image_height, c.num_components);
+		jpeg_destroy_decompress(&c);
+		return 3;
+	}
+	c.jpeg_color_space = (J_COLOR_SPACE)space;
+	c.out_color_space = (J_COLOR_SPACE)out;
+	jpeg_start_decompress(&c);
+	while (c.output_scanline < c.output_height) {
+		JSAMPROW row[4];
+		int k = 0;
+		while (k < 4 && c.output_scanline + k < c.output_height) {
+			row[k] = dst + (long)(c.output_scanline + k) * stride;
+			k++;
+		}
+		jpeg_read_scanlines(&c, row, k);
+	}
+	jpeg_finish_decompress(&c);
+	jpeg_destroy_decompress(&c);
+	snprintf(text, JMSG_LENGTH_MAX, "%s", e.text);
+	return e.damaged ? 1 : 0;
+}
+
+// en_encode encodes RGBX rows as YCbCr 4:2:2 (or gray, comps 1). The result
+// is malloc'ed.
+static int en_encode(const unsigned char *src, long stride, int width, int height, int comps, int quality,
+		unsigned char **out, unsigned long *n, char *text) {
+	struct jpeg_compress_struct c;
+	en_error e;
+	memset(&e, 0, sizeof e);
+	c.err = jpeg_std_error(&e.mgr);
+	e.mgr.error_exit = en_exit;
+	e.mgr.emit_message = en_emit;
+	e.mgr.output_message = en_out;
+	*out = NULL;
+	*n = 0;
+	if (setjmp(e.jump)) {
+		jpeg_destroy_compress(&c);
+		snprintf(text, JMSG_LENGTH_MAX, "%s", e.text);
+		return 1;
+	}
+	jpeg_create_compress(&c);
+	jpeg_mem_dest(&c, out, n);
+	c.image_width = width;
+	c.image_height = height;
+	c.input_components = comps;
+	c.in_color_space = comps == 1 ? JCS_GRAYSCALE : JCS_EXT_RGBX;
+	if (comps != 1) c.input_components = 4;
+	jpeg_set_defaults(&c);
+	jpeg_set_quality(&c, quality, TRUE);
+	c.optimize_coding = TRUE;
+	if (comps != 1) {
+		c.comp_info[0].h_samp_factor = 2;
+		c.comp_info[0].v_samp_factor = 1;
+	}
+	jpeg_start_compress(&c, TRUE);
+	while (c.next_scanline < c.image_height) {
+		JSAMPROW row = (JSAMPROW)(src + (long)c.next_scanline * stride);
+		jpeg_write_scanlines(&c, &row, 1);
+	}
+	jpeg_finish_compress(&c);
+	jpeg_destroy_compress(&c);
+	return 0;
+}
+*/
+import "C"
+
+import (
+	"image"
+	"unsafe"
+)
+
+// jpegLibrary names what decodes JPEG in this build.
+const jpegLibrary = "libjpeg-turbo"
+
+// jpegOut is a form of decoded JPEG frames.
+type jpegOut int
+
+const (
+	jpegGray jpegOut = iota // luma, one byte
+	jpegRGBA                // four bytes, the last 255
+	jpegRGB                 // three bytes
+	jpegRaw                 // the components as they are, interleaved
+)
+
+// decodeJPEG8 decodes an 8-bit DCT frame into rows of dst. rgb says that the
+// components of a three-component stream are R, G and B.
+func decodeJPEG8(src []byte, w, h, comps int, rgb bool, out jpegOut, dst []byte, stride int, limit int64) error {
+	space := C.int(C.JCS_YCbCr)
+	switch {
+	case comps == 1:
+		space = C.JCS_GRAYSCALE
+	case comps == 4:
+		space = C.JCS_CMYK
+	case rgb:
+		space = C.JCS_RGB
+	}
+	to := C.int(C.JCS_GRAYSCALE)
+	switch out {
+	case jpegRGBA:
+		to = C.JCS_EXT_RGBA
+	case jpegRGB:
+		to = C.JCS_RGB
+	case jpegRaw:
+		to = space
+	}
+	per := map[jpegOut]int{jpegGray: 1, jpegRGBA: 4, jpegRGB: 3, jpegRaw: comps}[out]
+	if w <= 0 || h <= 0 || stride < w*per || len(dst) < (h-1)*stride+w*per || len(src) == 0 {
+		return fail("jpeg", tagPixels, -1, ErrCodestream, "%d bytes", len(src))
+	}
+	var text [C.JMSG_LENGTH_MAX]C.char
+	rc := C.en_decode((*C.uchar)(unsafe.Pointer(&src[0])), C.ulong(len(src)), space, to,
+		C.int(w), C.int(h), C.int(comps), (*C.uchar)(unsafe.Pointer(&dst[0])), C.long(stride), C.long(4*limit), &text[0])
+	switch rc {
+	case 0:
+		return nil
+	case 2:
+		return fail("jpeg", tagPixels, -1, ErrTruncated, "%s", C.GoString(&text[0]))
+	case 3:
+		return fail("jpeg", tagPixels, -1, ErrMismatch, "%s, expected %dx%d with %d", C.GoString(&text[0]), w, h, comps)
+	}
+	return fail("jpeg", tagPixels, -1, ErrCodestream, "%s", C.GoString(&text[0]))
+}
+
+// EncodeJPEG encodes a picture as JPEG Baseline, YCbCr with 4:2:2 chroma: the
+// form of Photometric Interpretation YBR_FULL_422. quality is 1 to 100. Alpha
+// is ignored.
+func EncodeJPEG(img *image.RGBA, quality int) ([]byte, error) {
+	return encodeJPEG(img.Pix, img.Stride, img.Rect, 3, quality)
+}
+
+// EncodeJPEGGray encodes a gray picture as JPEG Baseline with one component,
+// for MONOCHROME2.
+func EncodeJPEGGray(img *image.Gray, quality int) ([]byte, error) {
+	return encodeJPEG(img.Pix, img.Stride, img.Rect, 1, quality)
+}
+
+// encodeJPEG checks the geometry and calls the library.
+func encodeJPEG(pix []byte, stride int, r image.Rectangle, comps, quality int) ([]byte, error) {
+	per := 4
+	if comps == 1 {
+		per = 1
+	}
+	w, h := r.Dx(), r.Dy()
+	if w <= 0 || h <= 0 || w > 65535 || h > 65535 || stride < w*per || len(pix) < (h-1)*stride+w*per {
+		return nil, fail("jpeg encode", tagPixels, -1, ErrValue, "a picture of %dx%d", w, h)
+	}
+	if quality < 1 || quality > 100 {
+		return nil, fail("jpeg encode", tagPixels, -1, ErrValue, "quality %d", quality)
+	}
+	var out *C.uchar
+	var n C.ulong
+	var text [C.JMSG_LENGTH_MAX]C.char
+	rc := C.en_encode((*C.uchar)(unsafe.Pointer(&pix[0])), C.long(stride), C.int(w), C.int(h), C.int(comps), C.int(quality), &out, &n, &text[0])
+	defer C.free(unsafe.Pointer(out))
+	if rc != 0 {
+		return nil, fail("jpeg encode", tagPixels, -1, ErrCodestream, "%s", C.GoString(&text[0]))
+	}
+	return C.GoBytes(unsafe.Pointer(out), C.int(n)), nil
+}

@@ -1,0 +1,65 @@
+package dicomio
+
+import "time"
+
+// Limits bounds what one input may cost. A zero field takes its default.
+type Limits struct {
+	Nesting     int           // depth of sequences; default 64
+	Elements    int           // elements, items and fragments in one file; default 2,000,000
+	InlineValue int64         // longest value held in memory, longer ones stay in the source; default 1 MiB
+	InlineTotal int64         // all values held in memory by one file; default 64 MiB
+	Value       int64         // longest value that Element.Bytes will load; default 512 MiB
+	Frame       int64         // one frame, compressed or decoded; default 64 MiB
+	Inflated    int64         // a deflated data set after inflation; default 512 MiB
+	Frames      int           // frames in one file; default 1,000,000
+	Video       time.Duration // wall time of one video decoder process; default 2 minutes
+}
+
+// DefaultLimits returns the limits that a zero Limits stands for.
+func DefaultLimits() Limits {
+	return Limits{
+		Nesting:     64,
+		Elements:    2_000_000,
+		InlineValue: 1 << 20,
+		InlineTotal: 64 << 20,
+		Value:       512 << 20,
+		Frame:       64 << 20,
+		Inflated:    512 << 20,
+		Frames:      1_000_000,
+		Video:       2 * time.Minute,
+	}
+}
+
+// withDefaults fills the zero fields.
+func (l Limits) withDefaults() Limits {
+	d := DefaultLimits()
+	set(&l.Nesting, d.Nesting)
+	set(&l.Elements, d.Elements)
+	set(&l.InlineValue, d.InlineValue)
+	set(&l.InlineTotal, d.InlineTotal)
+	set(&l.Value, d.Value)
+	set(&l.Frame, d.Frame)
+	set(&l.Inflated, d.Inflated)
+	set(&l.Frames, d.Frames)
+	set(&l.Video, d.Video)
+	return l
+}
+
+// set gives p its default when it is not positive.
+func set[T int | int64 | time.Duration](p *T, def T) {
+	if *p <= 0 {
+		*p = def
+	}
+}
+
+// Options says how to read.
+type Options struct {
+	// TransferSyntax of a bare data set, as negotiated for it. Empty: a Part
+	// 10 file, or a bare data set whose encoding is told from its first bytes.
+	TransferSyntax string
+	// AllowTruncated keeps what is whole of an input that ends early instead
+	// of refusing it; File.Truncated then holds the error, and Frames returns
+	// it when the pixel data are concerned.
+	AllowTruncated bool
+	Limits         Limits
+}

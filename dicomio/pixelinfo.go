@@ -1,0 +1,106 @@
+package dicomio
+
+import (
+	"strings"
+
+	"github.com/suyashkumar/dicom/pkg/tag"
+)
+
+var tagNumberOfFrames = tag.NumberOfFrames
+
+// PixelInfo is the Image Pixel module (PS3.3 C.7.6.3).
+type PixelInfo struct {
+	Rows, Columns, Samples int
+	BitsAllocated          int
+	BitsStored             int
+	HighBit                int
+	Signed                 bool
+	Planar                 int    // Planar Configuration: 0 by pixel, 1 by plane
+	Photometric            string // upper case
+	Frames                 int
+}
+
+// samples is the number of sample values in a frame.
+func (p PixelInfo) samples() int64 {
+	return int64(p.Rows) * int64(p.Columns) * int64(p.Samples)
+}
+
+// frameBytes is the length of a native frame. Native YBR_FULL_422 stores two
+// chroma samples for two pixels (PS3.3 C.7.6.3.1.2).
+func (p PixelInfo) frameBytes() int64 {
+	switch {
+	case p.BitsAllocated == 1:
+		return (p.samples() + 7) / 8
+	case p.subsampled():
+		return int64(p.Rows) * int64(p.Columns) * 2 * int64(p.BitsAllocated/8)
+	}
+	return p.samples() * int64(p.BitsAllocated/8)
+}
+
+// subsampled reports native chroma subsampling.
+func (p PixelInfo) subsampled() bool {
+	return p.Samples == 3 && (p.Photometric == "YBR_FULL_422" || p.Photometric == "YBR_PARTIAL_422")
+}
+
+// pixelInfo reads and checks the attributes.
+func pixelInfo(ds *DataSet) (PixelInfo, error) {
+	var p PixelInfo
+	get := func(t Tag, def, lo, hi int64) (int, error) {
+		v, ok := ds.Int(t)
+		if !ok {
+			if e, has := ds.Get(t); def < 0 || has && e.n > 0 {
+				return 0, fail("pixels", t, -1, ErrValue, "missing or not a number")
+			}
+			v = def
+		}
+		if v < lo || v > hi {
+			return 0, fail("pixels", t, -1, ErrValue, "%d, expected %d to %d", v, lo, hi)
+		}
+		return int(v), nil
+	}
+	var err error
+	read := func(dst *int, t Tag, def, lo, hi int64) {
+		if err == nil {
+			*dst, err = get(t, def, lo, hi)
+		}
+	}
+	read(&p.Rows, tag.Rows, -1, 1, 65535)
+	read(&p.Columns, tag.Columns, -1, 1, 65535)
+	read(&p.Samples, tag.SamplesPerPixel, 1, 1, 4)
+	read(&p.BitsAllocated, tag.BitsAllocated, -1, 1, 64)
+	read(&p.BitsStored, tag.BitsStored, int64(p.BitsAllocated), 1, 64)
+	read(&p.HighBit, tag.HighBit, int64(p.BitsStored)-1, 0, 63)
+	read(&p.Planar, tag.PlanarConfiguration, 0, 0, 1)
+	read(&p.Frames, tag.NumberOfFrames, 1, 0, 1<<31-1)
+	signed := 0
+	read(&signed, tag.PixelRepresentation, 0, 0, 1)
+	if err != nil {
+		return p, err
+	}
+	if p.Frames == 0 {
+		p.Frames = 1 // seen where the attribute is meant to be absent
+	}
+	p.Signed = signed == 1
+	switch p.BitsAllocated {
+	case 1, 8, 16, 32, 64:
+	default:
+		return p, fail("pixels", tag.BitsAllocated, -1, ErrUnsupported, "%d bits", p.BitsAllocated)
+	}
+	if p.BitsStored > p.BitsAllocated {
+		return p, fail("pixels", tag.BitsStored, -1, ErrValue, "%d of %d bits", p.BitsStored, p.BitsAllocated)
+	}
+	if p.HighBit >= p.BitsAllocated || p.HighBit < p.BitsStored-1 {
+		p.HighBit = p.BitsStored - 1
+	}
+	p.Photometric = strings.ToUpper(ds.String(tag.PhotometricInterpretation))
+	if p.Photometric == "" {
+		p.Photometric = "MONOCHROME2"
+		if p.Samples == 3 {
+			p.Photometric = "RGB"
+		}
+	}
+	if p.subsampled() && p.Columns%2 == 1 {
+		return p, nil // refused only if it turns out to be native
+	}
+	return p, nil
+}

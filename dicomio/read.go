@@ -1,0 +1,619 @@
+package dicomio
+
+import (
+	"bytes"
+	"compress/flate"
+	"errors"
+	"io"
+	"os"
+	"strings"
+)
+
+// undefinedLength is the length field of values that end with a delimiter.
+const undefinedLength = 0xFFFFFFFF
+
+// File is a parsed file: its meta group, its data set and the source that
+// lazy values are read from.
+type File struct {
+	Meta           *DataSet // group 0002; empty for bare data sets
+	DataSet        *DataSet
+	TransferSyntax string // of the data set: from the meta group, the options, or told from the bytes
+	Syntax         TransferSyntax
+	Known          bool  // the transfer syntax is in the table of this package
+	Truncated      error // with Options.AllowTruncated: where the input ended early
+
+	limits   Limits
+	src      io.ReaderAt // the input
+	size     int64
+	metaEnd  int64       // where the data set starts in src
+	metaAt   int64       // where the meta group starts in src
+	body     io.ReaderAt // the data set's bytes: src, or the inflated copy
+	bodySize int64
+	trailer  span // bytes of body after the last element
+	closer   io.Closer
+	syntaxOf coding
+}
+
+// Open reads the file at path. Close releases it.
+func Open(path string, o Options) (*File, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	st, err := f.Stat()
+	if err == nil && !st.Mode().IsRegular() {
+		err = fail("open", Tag{}, -1, ErrNotDICOM, "%s is not a regular file", path)
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	d, err := Read(f, st.Size(), o)
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	d.closer = f
+	return d, nil
+}
+
+// Close closes the file that Open opened. Lazy values and frames cannot be
+// read afterwards.
+func (f *File) Close() error {
+	if f.closer == nil {
+		return nil
+	}
+	return f.closer.Close()
+}
+
+// Size is the length of the input in bytes.
+func (f *File) Size() int64 { return f.size }
+
+// Read indexes size bytes of r: a Part 10 file or a bare data set. It loads
+// values up to Limits.InlineValue and only remembers where the others are, so
+// r must stay readable as long as the File is used. Every failure is an
+// *Error; a truncated input is refused (but see Options.AllowTruncated).
+func Read(r io.ReaderAt, size int64, o Options) (*File, error) {
+	f := &File{src: r, size: size, limits: o.Limits.withDefaults(), Meta: NewDataSet()}
+	p := &parser{lim: f.limits, salvage: o.AllowTruncated}
+	p.use(r, size)
+
+	at, err := p.readMeta(f, o)
+	if err != nil {
+		return nil, err
+	}
+	f.metaEnd = at
+	uid := strings.TrimSpace(f.Meta.String(tagSyntax))
+	if uid == "" {
+		uid = o.TransferSyntax
+	}
+	f.body, f.bodySize = r, size
+	start := at
+	enc, known := coding{}, false
+	if t, ok := LookupTransferSyntax(uid); ok {
+		f.Syntax, known = t, true
+		enc = coding{implicit: t.Implicit, big: t.BigEndian}
+		if t.Deflated {
+			if err := p.inflate(f, at); err != nil {
+				return nil, err
+			}
+			start = 0
+		}
+	} else if uid != "" {
+		// An unknown or private syntax is explicit little endian with
+		// encapsulated pixels, unless the bytes say otherwise.
+		f.Syntax = TransferSyntax{UID: uid, Name: "unknown", Encapsulated: true}
+	}
+	if guess, ok := p.guess(start, uid == "", enc); ok {
+		if uid == "" {
+			switch {
+			case guess.implicit:
+				uid = ImplicitVRLittleEndian
+			case guess.big:
+				uid = ExplicitVRBigEndian
+			default:
+				uid = ExplicitVRLittleEndian
+			}
+			f.Syntax, known = LookupTransferSyntax(uid)
+		}
+		enc = guess
+	} else if uid == "" {
+		return nil, fail("read", Tag{}, start, ErrNotDICOM, "no preamble and no plausible first element")
+	}
+	f.TransferSyntax, f.Known, f.syntaxOf = uid, known, enc
+
+	org := &origin{r: f.body, maxValue: f.limits.Value}
+	p.org = org
+	ds, end, err := p.dataSet(start, f.bodySize, enc, nil, 0, topLevel)
+	if err != nil {
+		if !p.salvage || !errors.Is(err, ErrTruncated) || ds == nil {
+			return nil, err
+		}
+		f.Truncated = err
+	}
+	f.DataSet = ds
+	f.trailer = span{end, f.bodySize - end}
+	return f, nil
+}
+
+// inflate replaces the body of the file by the inflated data set.
+func (p *parser) inflate(f *File, at int64) error {
+	zr := flate.NewReader(io.NewSectionReader(f.src, at, f.size-at))
+	c, err := readChunks(zr, f.limits.Inflated)
+	if err != nil {
+		kind := ErrMalformed
+		switch {
+		case errors.Is(err, ErrLimit):
+			return fail("inflate", Tag{}, at, ErrLimit, "more than %d bytes", f.limits.Inflated)
+		case errors.Is(err, io.ErrUnexpectedEOF):
+			kind = ErrTruncated
+		}
+		if kind != ErrTruncated || !p.salvage {
+			return fail("inflate", Tag{}, at, kind, "%v", err)
+		}
+		f.Truncated = fail("inflate", Tag{}, at, ErrTruncated, "")
+	}
+	f.body, f.bodySize = c, c.size
+	p.use(c, c.size)
+	return nil
+}
+
+// level says where a data set ends.
+type level int
+
+const (
+	topLevel   level = iota // at the end of the input
+	definedLen              // at its length
+	untilDelim              // at an item delimiter
+)
+
+// parser walks one source.
+type parser struct {
+	w       window
+	lim     Limits
+	org     *origin
+	salvage bool
+	elems   int
+	inline  int64
+	arena   []byte
+	slab    []Element
+	signed  bool // Pixel Representation of the data set being read
+}
+
+// use makes r the source.
+func (p *parser) use(r io.ReaderAt, size int64) {
+	p.w = window{r: r, size: size, buf: p.w.buf}
+}
+
+// count counts an element, item or fragment against the limit.
+func (p *parser) count(t Tag, off int64) error {
+	p.elems++
+	if p.elems > p.lim.Elements {
+		return fail("read", t, off, ErrLimit, "more than %d elements", p.lim.Elements)
+	}
+	return nil
+}
+
+// keep copies a small value into shared blocks, a larger one into its own.
+func (p *parser) keep(n int) []byte {
+	if n > 1024 {
+		return make([]byte, n)
+	}
+	if len(p.arena) < n {
+		p.arena = make([]byte, 8<<10)
+	}
+	b := p.arena[:n:n]
+	p.arena = p.arena[n:]
+	return b
+}
+
+// element takes an Element from a block.
+func (p *parser) element() *Element {
+	if len(p.slab) == 0 {
+		p.slab = make([]Element, 32)
+	}
+	e := &p.slab[0]
+	p.slab = p.slab[1:]
+	return e
+}
+
+// readMeta reads preamble and meta group and returns where the data set
+// starts. A file that starts with the meta group, without preamble, is taken.
+func (p *parser) readMeta(f *File, o Options) (int64, error) {
+	at := int64(0)
+	if head, err := p.w.at(0, 132); err == nil && bytes.Equal(head[128:], []byte("DICM")) {
+		at = 132
+	} else if head, err := p.w.at(0, 8); err != nil {
+		if p.w.size == 0 || !errors.Is(err, ErrTruncated) {
+			return 0, fail("read", Tag{}, 0, ErrNotDICOM, "%d bytes", p.w.size)
+		}
+		return 0, fail("read", Tag{}, 0, ErrTruncated, "%d bytes", p.w.size)
+	} else if bytes.Equal(head[:4], []byte("DICM")) {
+		at = 4
+	} else if o.TransferSyntax != "" || head[0] != 2 || head[1] != 0 {
+		return 0, nil // a bare data set
+	}
+	f.metaAt = at
+	f.Meta.src = &origin{r: f.src, maxValue: f.limits.Value}
+	f.Meta.start = at
+	p.org = f.Meta.src
+	for {
+		head, err := p.w.at(at, 8)
+		if err != nil {
+			if at == p.w.size {
+				break
+			}
+			return 0, &Error{Op: "read", Offset: at, Err: err}
+		}
+		if head[0] != 2 || head[1] != 0 {
+			break
+		}
+		implicit := vrOfBytes(head[4], head[5]) == nil
+		e, next, err := p.one(at, p.w.size, coding{implicit: implicit}, f.Meta, 0)
+		if err != nil {
+			return 0, err
+		}
+		f.Meta.elems = append(f.Meta.elems, e)
+		at = next
+	}
+	f.Meta.end = at
+	return at, nil
+}
+
+// guess tells the encoding from the first element at off. With a known
+// syntax it only corrects explicit against implicit, as files mix them up.
+func (p *parser) guess(off int64, free bool, enc coding) (coding, bool) {
+	b, err := p.w.at(off, 8)
+	if err != nil {
+		return enc, false
+	}
+	group := uint16(b[0]) | uint16(b[1])<<8
+	explicit := vrOfBytes(b[4], b[5]) != nil
+	if !free {
+		if enc.big {
+			return enc, true
+		}
+		if enc.implicit && explicit && (b[6] != 0 || b[7] != 0 || vrOfBytes(b[4], b[5]).long) && !p.fits(off, b) {
+			return coding{}, true
+		}
+		if !enc.implicit && !explicit && p.fits(off, b) {
+			return coding{implicit: true}, true
+		}
+		return enc, true
+	}
+	if group >= 0x0100 && b[0] == 0 && b[1] < 0x80 {
+		enc.big = true
+		enc.implicit = !explicit
+		return enc, explicit
+	}
+	if explicit {
+		return coding{}, group != 0
+	}
+	return coding{implicit: true}, group != 0 && group <= 0x7FE0 && p.fits(off, b)
+}
+
+// fits reports whether the bytes are a plausible implicit VR header.
+func (p *parser) fits(off int64, b []byte) bool {
+	n := uint32(b[4]) | uint32(b[5])<<8 | uint32(b[6])<<16 | uint32(b[7])<<24
+	return n == undefinedLength || off+8+int64(n) <= p.w.size
+}
+
+// dataSet reads elements from at to end. It returns the data set, with what
+// was read so far beside an error, and the offset after it.
+func (p *parser) dataSet(at, end int64, enc coding, parent *DataSet, depth int, lv level) (*DataSet, int64, error) {
+	d := &DataSet{parent: parent, src: p.org, start: at, enc: enc}
+	if lv != topLevel && at < end {
+		// Items may be encoded otherwise than the data set around them.
+		if g, ok := p.itemCoding(at, end, enc); ok {
+			enc = g
+			d.enc = g
+		}
+	}
+	for at < end {
+		if end-at < 8 {
+			if lv == topLevel && p.zeros(at, end) {
+				break
+			}
+			d.end = at
+			if lv == definedLen {
+				return d, at, fail("read", Tag{}, at, ErrMalformed, "%d stray bytes at the end of an item", end-at)
+			}
+			return d, at, fail("read", Tag{}, at, ErrTruncated, "inside a tag")
+		}
+		b, err := p.w.at(at, 8)
+		if err != nil {
+			return d, at, &Error{Op: "read", Offset: at, Err: err}
+		}
+		t := T(enc.order().Uint16(b), enc.order().Uint16(b[2:]))
+		switch {
+		case t == tagItemEnd && lv == untilDelim:
+			d.end = at + 8
+			return d, at + 8, nil
+		case t == tagSeqEnd && lv == untilDelim:
+			d.noEnd = true
+			d.end = at
+			return d, at, nil // the item delimiter is missing
+		case t == tagItemEnd || t == tagSeqEnd:
+			// A stray delimiter; kept so that the bytes can be rewritten.
+			e := p.element()
+			*e = Element{Tag: t, src: p.org, start: at, end: at + 8, enc: enc}
+			if err := p.count(t, at); err != nil {
+				return d, at, err
+			}
+			d.elems = append(d.elems, e)
+			at += 8
+			continue
+		case t == Tag{} && lv == topLevel && p.zeros(at, end):
+			d.end = at
+			return d, at, nil // the file is padded with zeros
+		}
+		e, next, err := p.one(at, end, enc, d, depth)
+		if err != nil {
+			if p.salvage && e != nil {
+				d.elems = append(d.elems, e)
+			}
+			d.end = at
+			return d, at, err
+		}
+		d.elems = append(d.elems, e)
+		at = next
+	}
+	d.end = at
+	if lv == untilDelim {
+		return d, at, fail("read", Tag{}, at, ErrTruncated, "no item delimiter")
+	}
+	return d, at, nil
+}
+
+// itemCoding tells whether an item is encoded as enc says.
+func (p *parser) itemCoding(at, end int64, enc coding) (coding, bool) {
+	if enc.big || end-at < 8 {
+		return enc, false
+	}
+	b, err := p.w.at(at, 8)
+	if err != nil || b[0] == 0xFE && b[1] == 0xFF {
+		return enc, false
+	}
+	explicit := vrOfBytes(b[4], b[5]) != nil
+	if enc.implicit && explicit {
+		n := uint32(b[4]) | uint32(b[5])<<8 | uint32(b[6])<<16 | uint32(b[7])<<24
+		if at+8+int64(n) > end {
+			return coding{}, true
+		}
+	}
+	if !enc.implicit && !explicit && (b[4] < 'A' || b[4] > 'Z' || b[5] < 'A' || b[5] > 'Z') {
+		n := uint32(b[4]) | uint32(b[5])<<8 | uint32(b[6])<<16 | uint32(b[7])<<24
+		if n == undefinedLength || at+8+int64(n) <= end {
+			return coding{implicit: true}, true
+		}
+	}
+	return enc, false
+}
+
+// zeros reports whether only zero bytes are left, reading at most 1 MiB.
+func (p *parser) zeros(at, end int64) bool {
+	if end-at > 1<<20 {
+		return false
+	}
+	for at < end {
+		n := int(min(end-at, windowSize/2))
+		b, err := p.w.at(at, n)
+		if err != nil || len(bytes.TrimLeft(b, "\x00")) > 0 {
+			return false
+		}
+		at += int64(n)
+	}
+	return true
+}
+
+// one reads the element at at, which must end by end.
+func (p *parser) one(at, end int64, enc coding, d *DataSet, depth int) (*Element, int64, error) {
+	b, err := p.w.at(at, 8)
+	if err != nil {
+		return nil, at, &Error{Op: "read", Offset: at, Err: err}
+	}
+	o := enc.order()
+	t := T(o.Uint16(b), o.Uint16(b[2:]))
+	if err := p.count(t, at); err != nil {
+		return nil, at, err
+	}
+	if t.Group == 0xFFFE {
+		return nil, at, fail("read", t, at, ErrMalformed, "an item outside a sequence")
+	}
+	var vr string
+	var n int64
+	voff := at + 8
+	info := vrOfBytes(b[4], b[5])
+	switch {
+	case enc.implicit || info == nil && (b[4] < 'A' || b[4] > 'Z' || b[5] < 'A' || b[5] > 'Z'):
+		// Implicit, or an element of an explicit data set without VR letters.
+		vr = dictVR(t, p.signed)
+		n = int64(o.Uint32(b[4:]))
+	case info == nil || info.long:
+		vr = string(b[4:6])
+		if info != nil {
+			vr = info.name
+		}
+		short := int64(o.Uint16(b[6:]))
+		h, err := p.w.at(at, 12)
+		if err != nil {
+			if info == nil && at+8+short <= end {
+				n = short
+				break
+			}
+			return nil, at, fail("read", t, at, ErrTruncated, "inside the header")
+		}
+		n = int64(o.Uint32(h[8:]))
+		voff = at + 12
+		if info == nil && (h[6] != 0 || h[7] != 0 || n != undefinedLength && voff+n > end) {
+			n, voff = short, at+8 // an unknown VR with a short length
+		}
+	default:
+		vr = info.name
+		n = int64(o.Uint16(b[6:]))
+	}
+
+	e := p.element()
+	*e = Element{Tag: t, VR: vr, src: p.org, start: at, voff: voff, enc: enc}
+	if n == undefinedLength {
+		e.undef = true
+		if t == tagPixels && depth == 0 || vr == "OB" || vr == "OW" {
+			return p.fragments(e, end)
+		}
+		if vr == "UN" && !enc.implicit {
+			// UN of undefined length is implicit VR little endian (PS3.5 6.2.2).
+			enc = coding{implicit: true}
+		}
+		return p.sequence(e, voff, end, enc, d, depth, true)
+	}
+	if voff+n > end {
+		kind := ErrTruncated
+		if end < p.w.size {
+			kind = ErrMalformed
+		}
+		err := fail("read", t, at, kind, "%d bytes of value, %d left", n, end-voff)
+		if p.salvage && kind == ErrTruncated && vr != "SQ" {
+			e.n, e.end = end-voff, end
+			return e, at, err
+		}
+		return nil, at, err
+	}
+	if vr == "SQ" {
+		return p.sequence(e, voff, voff+n, enc, d, depth, false)
+	}
+	e.n, e.end = n, voff+n
+	if vr == "UN" && n >= 8 && t.Group%2 == 0 && dictVR(t, false) == "SQ" {
+		// A public sequence that a sender passed on as UN.
+		saved, slabbed := p.elems, *e
+		inner := *p
+		if s, next, err := inner.sequence(e, voff, voff+n, coding{implicit: true}, d, depth, false); err == nil && next == voff+n {
+			p.elems, p.inline, p.arena, p.slab, p.w = inner.elems, inner.inline, inner.arena, inner.slab, inner.w
+			return s, next, nil
+		} else if errors.Is(err, ErrLimit) {
+			return nil, at, err
+		}
+		p.elems = saved
+		*e = slabbed
+		p.w.n = 0
+	}
+	if n <= p.lim.InlineValue && p.inline+n <= p.lim.InlineTotal && t != tagPixels {
+		e.val = p.keep(int(n))
+		if err := p.w.copyTo(e.val, voff); err != nil {
+			return nil, at, &Error{Op: "read", Tag: t, Offset: voff, Err: err}
+		}
+		p.inline += n
+	} else if n > 0 {
+		// The last byte must be there even if the size was overstated.
+		var last [1]byte
+		if err := readFull(p.w.r, last[:], voff+n-1); err != nil {
+			return nil, at, &Error{Op: "read", Tag: t, Offset: voff, Err: err}
+		}
+	}
+	if t == tagPixelRep && n == 2 && e.val != nil {
+		p.signed = o.Uint16(e.val) == 1
+	}
+	return e, e.end, nil
+}
+
+// sequence reads items from at to end, or to the sequence delimiter.
+func (p *parser) sequence(e *Element, at, end int64, enc coding, d *DataSet, depth int, undef bool) (*Element, int64, error) {
+	e.seq, e.undef = true, undef
+	if depth >= p.lim.Nesting {
+		return nil, at, fail("read", e.Tag, e.start, ErrLimit, "nested more than %d deep", p.lim.Nesting)
+	}
+	o := enc.order()
+	for at < end || undef {
+		b, err := p.w.at(at, 8)
+		if err != nil || end-at < 8 {
+			if undef || end == p.w.size {
+				return nil, at, fail("read", e.Tag, at, ErrTruncated, "inside a sequence")
+			}
+			return nil, at, fail("read", e.Tag, at, ErrMalformed, "%d stray bytes at the end of a sequence", end-at)
+		}
+		t := T(o.Uint16(b), o.Uint16(b[2:]))
+		n := int64(o.Uint32(b[4:]))
+		if err := p.count(t, at); err != nil {
+			return nil, at, err
+		}
+		if t == tagSeqEnd {
+			at += 8
+			if undef {
+				break
+			}
+			continue // a delimiter inside a sequence of defined length
+		}
+		if t != tagItem {
+			return nil, at, fail("read", e.Tag, at, ErrMalformed, "%v where an item must start", t)
+		}
+		lv, stop := definedLen, at+8+n
+		if n == undefinedLength {
+			lv, stop = untilDelim, end
+		} else if stop > end {
+			kind := ErrMalformed
+			if end == p.w.size {
+				kind = ErrTruncated
+			}
+			return nil, at, fail("read", e.Tag, at, kind, "an item of %d bytes, %d left", n, end-at-8)
+		}
+		it, next, err := p.dataSet(at+8, stop, enc, d, depth+1, lv)
+		if err != nil {
+			return nil, at, err
+		}
+		it.start, it.end = at, next
+		it.undef = lv == untilDelim
+		e.items = append(e.items, it)
+		at = next
+	}
+	e.end = at
+	if !undef {
+		e.n = at - e.voff
+	}
+	return e, at, nil
+}
+
+// fragments indexes encapsulated pixel data.
+func (p *parser) fragments(e *Element, end int64) (*Element, int64, error) {
+	at := e.voff
+	e.frags = []span{}
+	o := e.enc.order()
+	for {
+		if end-at < 8 {
+			return p.cutFragments(e, at, fail("read", e.Tag, at, ErrTruncated, "inside the fragments"))
+		}
+		b, err := p.w.at(at, 8)
+		if err != nil {
+			return nil, at, &Error{Op: "read", Tag: e.Tag, Offset: at, Err: err}
+		}
+		t := T(o.Uint16(b), o.Uint16(b[2:]))
+		n := int64(o.Uint32(b[4:]))
+		if t == tagSeqEnd {
+			at += 8
+			break
+		}
+		if t != tagItem {
+			return nil, at, fail("read", e.Tag, at, ErrMalformed, "%v where a fragment must start", t)
+		}
+		if err := p.count(t, at); err != nil {
+			return nil, at, err
+		}
+		if n == undefinedLength {
+			return nil, at, fail("read", e.Tag, at, ErrMalformed, "a fragment of undefined length")
+		}
+		if at+8+n > end {
+			return p.cutFragments(e, at, fail("read", e.Tag, at, ErrTruncated, "a fragment of %d bytes, %d left", n, end-at-8))
+		}
+		e.frags = append(e.frags, span{at + 8, n})
+		at += 8 + n
+	}
+	e.end = at
+	return e, at, nil
+}
+
+// cutFragments ends a truncated index.
+func (p *parser) cutFragments(e *Element, at int64, err error) (*Element, int64, error) {
+	if !p.salvage {
+		return nil, at, err
+	}
+	e.end = at
+	return e, at, err
+}

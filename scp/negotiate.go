@@ -1,0 +1,325 @@
+package scp
+
+import (
+	"crypto/tls"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"context"
+	"net"
+)
+
+// AccessList is a Policy of AE titles and source networks.
+type AccessList struct {
+	CalledAETitles []string // accepted titles; none accepts any
+	Peers          []Peer   // accepted sources; none accepts any
+}
+
+// Peer is a source of associations.
+type Peer struct {
+	AETitle  string         // "*" or "" is any
+	Networks []netip.Prefix // none is any
+}
+
+// Accept implements Policy: called AE title not recognized (1,1,7) before
+// calling AE title not recognized (1,1,3); a known title from another network
+// is not recognized either.
+func (l AccessList) Accept(_ context.Context, req *AssociateRequest) error {
+	if len(l.CalledAETitles) > 0 && !slices.Contains(l.CalledAETitles, req.CalledAE) {
+		return &RejectError{RejectPermanent, SourceUser, ReasonCalledAE}
+	}
+	if len(l.Peers) == 0 {
+		return nil
+	}
+	addr := remoteIP(req.RemoteAddr)
+	for _, p := range l.Peers {
+		if p.matches(req.CallingAE, addr) {
+			return nil
+		}
+	}
+	return &RejectError{RejectPermanent, SourceUser, ReasonCallingAE}
+}
+
+func (p Peer) matches(ae string, addr netip.Addr) bool {
+	if p.AETitle != "" && p.AETitle != "*" && p.AETitle != ae {
+		return false
+	}
+	return len(p.Networks) == 0 || slices.ContainsFunc(p.Networks, func(n netip.Prefix) bool { return n.Contains(addr) })
+}
+
+// remoteIP is the peer's address, IPv4 also where the socket is IPv6.
+func remoteIP(a net.Addr) netip.Addr {
+	if t, ok := a.(*net.TCPAddr); ok {
+		return t.AddrPort().Addr().Unmap().WithZone("")
+	}
+	return netip.Addr{}
+}
+
+// negotiate reads the A-ASSOCIATE-RQ within the ARTIM budget and answers it.
+// It reports whether there is an association.
+func (a *association) negotiate() bool {
+	l := a.link
+	rq, err := a.readRequest()
+	if err != nil {
+		var proto *ProtocolError
+		var timeout *TimeoutError
+		switch {
+		case errors.As(err, &proto):
+			a.rejected(nil, err)
+			l.finish(appendAbort(nil, AbortByProvider, proto.Reason))
+		case errors.As(err, &timeout):
+			a.rejected(nil, err)
+			l.finish(nil)
+		default:
+			// A connection that came and went, as load balancers do.
+			a.log.Debug("connection closed before an association", "error", err)
+		}
+		return false
+	}
+	ac, err := a.answer(rq)
+	if err != nil {
+		rj := &RejectError{RejectPermanent, SourceUser, ReasonNoReason}
+		errors.As(err, &rj)
+		a.rejected(rq, rj)
+		l.finish(appendReject(nil, rj))
+		return false
+	}
+	b, err := ac.append(nil)
+	if err == nil {
+		err = l.write(b)
+	}
+	if err != nil {
+		a.log.Info("association lost while it was accepted", "error", err)
+		return false
+	}
+	return true
+}
+
+func (a *association) rejected(rq *associatePDU, err error) {
+	ev := RejectedAssociation{RemoteAddr: a.conn.RemoteAddr(), Err: err}
+	if rq != nil {
+		ev.CallingAE, ev.CalledAE = aeString(rq.Calling), aeString(rq.Called)
+	}
+	a.log.Warn("association refused", "calling", ev.CallingAE, "called", ev.CalledAE, "error", err)
+	a.srv.Observer.rejected(ev)
+}
+
+func (a *association) readRequest() (*associatePDU, error) {
+	l := a.link
+	h, err := l.need(pduHeaderLen)
+	if err != nil {
+		return nil, err
+	}
+	typ, n := h[0], binary.BigEndian.Uint32(h[2:])
+	switch typ {
+	case pduAssociateRQ:
+	case pduAbort:
+		return nil, net.ErrClosed
+	case pduAssociateAC, pduAssociateRJ, pduData, pduReleaseRQ, pduReleaseRP:
+		return nil, protocolErrorf(AbortUnexpectedPDU, "PDU %02XH before an association", typ)
+	default:
+		return nil, protocolErrorf(AbortUnrecognizedPDU, "first byte %02XH is no PDU type", typ)
+	}
+	if n > uint32(l.lim.MaxAssociatePDU) {
+		return nil, protocolErrorf(AbortInvalidParam, "A-ASSOCIATE-RQ of %d bytes, at most %d are read", n, l.lim.MaxAssociatePDU)
+	}
+	body, err := l.body(int(n))
+	if err != nil {
+		return nil, err
+	}
+	return parseAssociate(body, false)
+}
+
+// answer decides about the request and makes the A-ASSOCIATE-AC. An error is
+// the reason of a rejection.
+func (a *association) answer(rq *associatePDU) (*associatePDU, error) {
+	s := a.srv
+	if a.overLimit {
+		return nil, &RejectError{RejectTransient, SourcePresentation, ReasonLocalLimit}
+	}
+	if s.isClosing() {
+		return nil, &RejectError{RejectTransient, SourcePresentation, ReasonCongestion}
+	}
+	if rq.ProtocolVersion&1 == 0 {
+		return nil, &RejectError{RejectPermanent, SourceACSE, ReasonProtocolVersion}
+	}
+	if rq.ApplicationContext != applicationContext {
+		return nil, &RejectError{RejectPermanent, SourceUser, ReasonApplicationContext}
+	}
+	if max := rq.User.MaxLength; max != 0 && max < minPeerPDU {
+		// No PDV fits: nothing could ever be answered.
+		return nil, &RejectError{RejectPermanent, SourceACSE, ReasonNoReason}
+	}
+	if len(rq.Contexts) == 0 {
+		return nil, &RejectError{RejectPermanent, SourceACSE, ReasonNoReason}
+	}
+	req := &AssociateRequest{
+		CallingAE: aeString(rq.Calling), CalledAE: aeString(rq.Called),
+		RemoteAddr: a.conn.RemoteAddr(), Identity: rq.User.Identity,
+		ImplementationClassUID: rq.User.ImplementationClassUID,
+		ImplementationVersion:  rq.User.ImplementationVersion,
+	}
+	for _, c := range rq.Contexts {
+		req.Contexts = append(req.Contexts, PresentationContext{c.AbstractSyntax, c.TransferSyntaxes})
+	}
+	info := &AssociationInfo{
+		CallingAE: req.CallingAE, CalledAE: req.CalledAE,
+		RemoteAddr: req.RemoteAddr, LocalAddr: a.conn.LocalAddr(),
+		ImplementationClassUID: rq.User.ImplementationClassUID,
+		ImplementationVersion:  rq.User.ImplementationVersion,
+		Started:                time.Now(),
+	}
+	if t, ok := a.link.conn.(*tls.Conn); ok {
+		cs := t.ConnectionState()
+		req.TLS, info.TLS = &cs, &cs
+		if len(cs.PeerCertificates) > 0 {
+			info.TLSPeerName = cs.PeerCertificates[0].Subject.CommonName
+			if s.PeerAETitles != nil {
+				req.CertificateAEs = s.PeerAETitles(cs)
+			}
+		}
+	}
+	if err := s.admit(req); err != nil {
+		return nil, err
+	}
+	var identity []byte
+	if id := rq.User.Identity; id != nil && s.Authenticate != nil {
+		resp, err := s.Authenticate(s.baseCtx, req, id)
+		if err != nil {
+			return nil, err
+		}
+		if id.ResponseRequested {
+			identity = append([]byte{}, resp...)
+		}
+		if id.Type == IdentityUsername || id.Type == IdentityPasscode {
+			info.Username = string(id.Primary)
+		}
+	}
+
+	ac := &associatePDU{
+		AC: true, ProtocolVersion: 1,
+		Called: rq.Called, Calling: rq.Calling, Reserved: rq.Reserved,
+		ApplicationContext: applicationContext,
+		User: userInformation{
+			MaxLength:              uint32(s.lim.MaxPDU),
+			ImplementationClassUID: ImplementationClassUID,
+			ImplementationVersion:  ImplementationVersionName,
+			IdentityResponse:       identity,
+		},
+	}
+	a.contexts = make(map[byte]PresentationContext, len(rq.Contexts))
+	for _, c := range rq.Contexts {
+		item := s.judgeContext(c)
+		ac.Contexts = append(ac.Contexts, item)
+		if item.Result == contextAccepted {
+			a.contexts[c.ID] = PresentationContext{c.AbstractSyntax, item.TransferSyntaxes}
+		}
+	}
+	if rq.User.Async != nil {
+		ac.User.Async = &asyncWindow{1, 1}
+	}
+	ac.User.Roles = s.roles(rq.User.Roles, a.contexts)
+
+	a.link.peerMax = rq.User.MaxLength
+	info.ID = s.lastID.Add(1)
+	a.info = info
+	a.log = a.log.With("association", info.ID, "calling", info.CallingAE, "called", info.CalledAE)
+	a.log.Info("association accepted", "contexts", len(a.contexts), "proposed", len(rq.Contexts),
+		"implementation", printable(info.ImplementationVersion), "peer_max_pdu", a.link.peerMax, "tls", info.TLS != nil)
+	return ac, nil
+}
+
+// admit applies the rules on AE titles: the policy, and the certificate's titles.
+func (s *Server) admit(req *AssociateRequest) error {
+	if !validAE(req.CalledAE) {
+		return &RejectError{RejectPermanent, SourceUser, ReasonCalledAE}
+	}
+	if !validAE(req.CallingAE) {
+		return &RejectError{RejectPermanent, SourceUser, ReasonCallingAE}
+	}
+	policy := s.Policy
+	if policy == nil {
+		list := AccessList{}
+		if s.AETitle != "" {
+			list.CalledAETitles = []string{s.AETitle}
+		}
+		policy = list
+	}
+	if err := policy.Accept(s.baseCtx, req); err != nil {
+		return err
+	}
+	if req.CertificateAEs != nil && !slices.Contains(req.CertificateAEs, req.CallingAE) {
+		return &RejectError{RejectPermanent, SourceUser, ReasonCallingAE}
+	}
+	return nil
+}
+
+// judgeContext answers one proposed context. Of the syntaxes it takes, the
+// first proposed wins, except that Explicit VR Little Endian is preferred over
+// Implicit VR and Big Endian, which are the same pixels with less information
+// or more work.
+func (s *Server) judgeContext(c contextItem) contextItem {
+	out := contextItem{ID: c.ID, TransferSyntaxes: []string{ImplicitVRLittleEndian}}
+	taken, ok := s.accepted[c.AbstractSyntax]
+	if !ok {
+		out.Result = contextAbstractSyntaxUnsupported
+		return out
+	}
+	i := slices.IndexFunc(c.TransferSyntaxes, func(ts string) bool { return taken[ts] })
+	if i < 0 {
+		out.Result = contextTransferSyntaxUnsupported
+		return out
+	}
+	chosen := c.TransferSyntaxes[i]
+	if (chosen == ImplicitVRLittleEndian || chosen == ExplicitVRBigEndian) &&
+		taken[ExplicitVRLittleEndian] && slices.Contains(c.TransferSyntaxes, ExplicitVRLittleEndian) {
+		chosen = ExplicitVRLittleEndian
+	}
+	out.TransferSyntaxes = []string{chosen}
+	return out
+}
+
+// roles answers role selections for accepted SOP classes: the requestor may be
+// SCU of everything, and SCP of storage commitment where the handler takes
+// reports.
+func (s *Server) roles(proposed []RoleSelection, accepted map[byte]PresentationContext) []RoleSelection {
+	var out []RoleSelection
+	for _, r := range proposed {
+		known := false
+		for _, pc := range accepted {
+			known = known || pc.AbstractSyntax == r.SOPClassUID
+		}
+		if !known || slices.ContainsFunc(out, func(o RoleSelection) bool { return o.SOPClassUID == r.SOPClassUID }) {
+			continue
+		}
+		scu, scpRole := true, false
+		if r.SOPClassUID == StorageCommitmentSOPClass {
+			scu, scpRole = s.committer() != nil, s.commitReceiver() != nil
+		}
+		out = append(out, RoleSelection{r.SOPClassUID, r.SCU && scu, r.SCP && scpRole})
+	}
+	return out
+}
+
+// printable keeps a peer's text from breaking a log line.
+func printable(s string) string {
+	if len(s) > 64 {
+		s = s[:64]
+	}
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r > '~' {
+			return '?'
+		}
+		return r
+	}, s)
+}
+
+// String names a context for logs.
+func (c PresentationContext) String() string {
+	return fmt.Sprintf("%s %v", c.AbstractSyntax, c.TransferSyntaxes)
+}

@@ -1,0 +1,184 @@
+package scp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// ObjectSource is an object to send. Header is asked for first, to propose
+// presentation contexts; Open when the object's turn comes, and the object is
+// closed after it. The UIDs of both must agree.
+type ObjectSource interface {
+	Header() (ObjectHeader, error)
+	Open() (Object, error)
+}
+
+// ObjectHeader is what has to be known of an object before an association.
+type ObjectHeader struct {
+	SOPClassUID, SOPInstanceUID, TransferSyntaxUID string
+}
+
+// FileSource is an ObjectSource for a DICOM Part 10 file.
+type FileSource string
+
+// Header implements ObjectSource.
+func (f FileSource) Header() (ObjectHeader, error) {
+	o, err := f.Open()
+	if err != nil {
+		return ObjectHeader{}, err
+	}
+	return ObjectHeader{o.SOPClassUID, o.SOPInstanceUID, o.TransferSyntaxUID}, o.Close()
+}
+
+// Open implements ObjectSource.
+func (f FileSource) Open() (Object, error) { return FileObject(string(f)) }
+
+// SendResult is what became of one object of SendAll. With Err nil the peer
+// has stored it, perhaps with a warning. Err is a *StatusError when the peer
+// refused the object, a *ContextError when it takes no such class and syntax,
+// otherwise an error of the source or of the association.
+type SendResult struct {
+	Header ObjectHeader
+	Result StoreResult
+	Err    error
+}
+
+// ContextsFor lists one presentation context for each pair of SOP class and
+// transfer syntax among headers, in order of appearance.
+func ContextsFor(headers []ObjectHeader) []PresentationContext {
+	seen := make(map[[2]string]bool)
+	var out []PresentationContext
+	for _, h := range headers {
+		key := [2]string{h.SOPClassUID, h.TransferSyntaxUID}
+		if !seen[key] {
+			seen[key] = true
+			out = append(out, PresentationContext{h.SOPClassUID, []string{h.TransferSyntaxUID}})
+		}
+	}
+	return out
+}
+
+// SendAll sends every source in its own transfer syntax and returns one result
+// for each, in the order of sources. Objects are grouped so that no association
+// needs more than 128 presentation contexts. When an association fails, a new
+// one takes the objects that follow; after two failures without a stored object
+// in between, the rest fail with the same error. done, when not nil, is called
+// after each object. The error is that of ctx.
+func (d *Dialer) SendAll(ctx context.Context, addr string, sources []ObjectSource, done func(i int, r SendResult)) ([]SendResult, error) {
+	s := &sender{d: d, addr: addr, sources: sources, results: make([]SendResult, len(sources)), done: done}
+	for _, group := range s.groups() {
+		s.send(ctx, group)
+	}
+	return s.results, ctx.Err()
+}
+
+// sender is the state of one SendAll.
+type sender struct {
+	d        *Dialer
+	addr     string
+	sources  []ObjectSource
+	results  []SendResult
+	done     func(int, SendResult)
+	failures int   // associations lost since the last stored object
+	fatal    error // set when no further association is tried
+}
+
+// sendGroup is what one association carries.
+type sendGroup struct {
+	contexts []PresentationContext
+	indices  []int
+}
+
+func (s *sender) finish(i int, err error) {
+	s.results[i].Err = err
+	if s.done != nil {
+		s.done(i, s.results[i])
+	}
+}
+
+// groups assigns sources to associations. Sources without a header fail here.
+func (s *sender) groups() []*sendGroup {
+	of := make(map[[2]string]*sendGroup)
+	var groups []*sendGroup
+	for i, src := range s.sources {
+		h, err := src.Header()
+		if err != nil {
+			s.finish(i, err)
+			continue
+		}
+		s.results[i].Header = h
+		key := [2]string{h.SOPClassUID, h.TransferSyntaxUID}
+		g := of[key]
+		if g == nil {
+			if len(groups) == 0 || len(groups[len(groups)-1].contexts) == maxContexts {
+				groups = append(groups, &sendGroup{})
+			}
+			g = groups[len(groups)-1]
+			g.contexts = append(g.contexts, PresentationContext{h.SOPClassUID, []string{h.TransferSyntaxUID}})
+			of[key] = g
+		}
+		g.indices = append(g.indices, i)
+	}
+	return groups
+}
+
+// send sends the objects of one group, over further associations if need be.
+func (s *sender) send(ctx context.Context, g *sendGroup) {
+	var c *Client
+	for _, i := range g.indices {
+		if s.fatal == nil && ctx.Err() != nil {
+			s.fatal = ctx.Err()
+		}
+		if s.fatal == nil && c == nil {
+			var err error
+			if c, err = s.d.Dial(ctx, s.addr, g.contexts); err != nil {
+				s.fatal = err
+			}
+		}
+		if s.fatal != nil {
+			s.finish(i, s.fatal)
+			continue
+		}
+		err := s.store(ctx, c, i)
+		var status *StatusError
+		switch {
+		case err == nil, errors.As(err, &status):
+			s.failures = 0
+		case c.isOver():
+			c = nil
+			if s.failures++; s.failures == 2 {
+				s.fatal = err
+			}
+		}
+		s.finish(i, err)
+	}
+	if c != nil {
+		// Everything was answered: a failing release changes no result.
+		c.Release(ctx)
+	}
+}
+
+func (s *sender) store(ctx context.Context, c *Client, i int) error {
+	h := s.results[i].Header
+	if err := c.Accepts(h.SOPClassUID, h.TransferSyntaxUID); err != nil {
+		return err
+	}
+	o, err := s.sources[i].Open()
+	if err != nil {
+		return err
+	}
+	defer o.Close()
+	if got := (ObjectHeader{o.SOPClassUID, o.SOPInstanceUID, o.TransferSyntaxUID}); got != h {
+		return fmt.Errorf("scp: object changed since its header was read: %v, was %v", got, h)
+	}
+	s.results[i].Result, err = c.Store(ctx, o)
+	return err
+}
+
+// isOver reports whether the association has ended.
+func (c *Client) isOver() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.over
+}

@@ -1,0 +1,87 @@
+package dicomio
+
+import "encoding/binary"
+
+// decodeRLE decodes an RLE Lossless frame (PS3.5 annex G) into dst, whose
+// geometry is set: one PackBits segment per byte of a sample, most
+// significant first, for each component in turn.
+func decodeRLE(b []byte, dst *Frame) error {
+	if len(b) < 64 {
+		return fail("rle", tagPixels, -1, ErrTruncated, "%d bytes for the header", len(b))
+	}
+	size := dst.Bits / 8
+	want := dst.Samples * size
+	n := int(binary.LittleEndian.Uint32(b))
+	if n != want {
+		return fail("rle", tagPixels, -1, ErrMismatch, "%d segments, the attributes need %d", binary.LittleEndian.Uint32(b), want)
+	}
+	px := dst.Rows * dst.Columns
+	var offs [16]int
+	prev := 64
+	for i := 0; i < n; i++ {
+		o := binary.LittleEndian.Uint32(b[4+4*i:])
+		if int64(o) > int64(len(b)) || int(o) < prev {
+			return fail("rle", tagPixels, int64(4+4*i), ErrCodestream, "segment %d at %d of %d bytes", i, o, len(b))
+		}
+		offs[i] = int(o)
+		prev = int(o)
+	}
+	offs[n] = len(b)
+	for i := 0; i < n; i++ {
+		comp, byteNo := i/size, size-1-i%size
+		if err := unpackBits(b[offs[i]:offs[i+1]], dst.Data[comp*size+byteNo:], px, want); err != nil {
+			return fail("rle", tagPixels, int64(offs[i]), err, "segment %d", i)
+		}
+	}
+	return nil
+}
+
+// unpackBits writes n bytes, step apart, to dst.
+func unpackBits(src, dst []byte, n, step int) error {
+	at, o := 0, 0
+	for at < n {
+		if o >= len(src) {
+			return ErrTruncated
+		}
+		c := int(int8(src[o]))
+		o++
+		switch {
+		case c >= 0:
+			k := c + 1
+			if o+k > len(src) {
+				return ErrTruncated
+			}
+			k = min(k, n-at)
+			if step == 1 {
+				copy(dst[at:at+k], src[o:o+k])
+			} else {
+				p := dst[at*step:]
+				for j, v := range src[o : o+k] {
+					p[j*step] = v
+				}
+			}
+			o += c + 1
+			at += k
+		case c != -128:
+			if o >= len(src) {
+				return ErrTruncated
+			}
+			k := min(1-c, n-at)
+			v := src[o]
+			o++
+			if step == 1 {
+				p := dst[at : at+k]
+				for j := range p {
+					p[j] = v
+				}
+			} else {
+				p := dst[at*step:]
+				for j := 0; j < k; j++ {
+					p[j*step] = v
+				}
+			}
+			at += k
+		}
+	}
+	return nil
+}

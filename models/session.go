@@ -68,6 +68,8 @@ func sessionOptions(card Card, c Config, provider string, largest int) (*ort.Ses
 		return nil, fmt.Errorf("models: session options: %w", err)
 	}
 	settings := []func() error{
+		// Failures come back as errors; ONNX Runtime would print them as well.
+		func() error { return o.SetLogSeverityLevel(ort.LoggingLevelFatal) },
 		func() error { return o.SetGraphOptimizationLevel(ort.GraphOptimizationLevelEnableAll) },
 		func() error { return o.SetIntraOpNumThreads(c.Threads) },
 		func() error { return o.SetInterOpNumThreads(1) },

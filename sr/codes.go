@@ -1,0 +1,365 @@
+package sr
+
+import "slices"
+
+// Code is a coded concept: value, coding scheme designator, meaning.
+type Code struct {
+	Value   string `json:"value"`
+	Scheme  string `json:"scheme"`
+	Meaning string `json:"meaning"`
+}
+
+// Is compares value and scheme; the meaning is not part of a code's identity.
+func (c Code) Is(o Code) bool { return c.Value == o.Value && c.Scheme == o.Scheme }
+
+// String is the meaning.
+func (c Code) String() string { return c.Meaning }
+
+// Codeset chooses the SNOMED designator of a document. LOINC, DCM and UCUM
+// codes are the same in both.
+type Codeset string
+
+// The current edition uses SCT; many importers still match SRT literally.
+const (
+	SCT Codeset = "sct"
+	SRT Codeset = "srt"
+)
+
+// term is one concept in both code sets.
+type term struct{ sct, srt Code }
+
+func (t term) code(cs Codeset) Code {
+	if cs == SRT {
+		return t.srt
+	}
+	return t.sct
+}
+
+func (t term) is(c Code) bool { return t.sct.Is(c) || t.srt.Is(c) }
+
+// means reports whether the code's meaning is the one of the table.
+func (t term) means(c Code) bool {
+	return (t.sct.Is(c) && t.sct.Meaning == c.Meaning) || (t.srt.Is(c) && t.srt.Meaning == c.Meaning)
+}
+
+func dcm(value, meaning string) term { return same(value, "DCM", meaning) }
+func ln(value, meaning string) term  { return same(value, "LN", meaning) }
+func same(value, scheme, meaning string) term {
+	c := Code{value, scheme, meaning}
+	return term{c, c}
+}
+
+func snomed(sct, srt, meaning string) term {
+	return term{Code{sct, "SCT", meaning}, Code{srt, "SRT", meaning}}
+}
+
+// Concept names of the report's structure.
+var (
+	reportTitle     = dcm("125200", "Adult Echocardiography Procedure Report")
+	language        = dcm("121049", "Language of Content Item and Descendants")
+	country         = dcm("121046", "Country of Language")
+	observerType    = dcm("121005", "Observer Type")
+	observerUID     = dcm("121012", "Device Observer UID")
+	observerName    = dcm("121013", "Device Observer Name")
+	observerMaker   = dcm("121014", "Device Observer Manufacturer")
+	observerModel   = dcm("121015", "Device Observer Model Name")
+	observerSerial  = dcm("121016", "Device Observer Serial Number")
+	device          = dcm("121007", "Device")
+	characteristics = dcm("121118", "Patient Characteristics")
+	subjectAge      = dcm("121033", "Subject Age")
+	subjectSex      = dcm("121032", "Subject Sex")
+	height          = ln("8302-2", "Patient Height")
+	weight          = ln("29463-7", "Patient Weight")
+	bsa             = ln("8277-6", "Body Surface Area")
+	bsaFormula      = ln("8278-4", "Body Surface Area Formula")
+	duBois          = dcm("122241", "BSA = 0.007184*WT^ 0.425*HT^0.725")
+	imageLibrary    = dcm("111028", "Image Library")
+	findings        = term{Code{"59776-5", "LN", "Findings"}, Code{"121070", "DCM", "Findings"}}
+	findingSite     = snomed("363698007", "G-C0E3", "Finding Site")
+	leftVentricle   = snomed("87878005", "T-32600", "Left Ventricle")
+	group           = dcm("125007", "Measurement Group")
+	protocol        = dcm("125203", "Acquisition Protocol")
+	imageMode       = snomed("399264008", "G-0373", "Image Mode")
+	imageView       = dcm("111031", "Image View")
+	measureMethod   = snomed("370129005", "G-C036", "Measurement Method")
+	cyclePoint      = snomed("272518008", "R-4089A", "Cardiac Cycle Point")
+	derivation      = dcm("121401", "Derivation")
+	selection       = dcm("121404", "Selection Status")
+	sourceOf        = dcm("121112", "Source of Measurement")
+	algorithmName   = dcm("111001", "Algorithm Name")
+	algorithmParam  = dcm("111002", "Algorithm Parameters")
+	algorithmVer    = dcm("111003", "Algorithm Version")
+	comment         = dcm("121106", "Comment")
+	english         = same("en", "RFC5646", "English")
+	unitedStates    = same("US", "ISO3166_1", "United States")
+)
+
+// structure lists every concept name that is not a measurement.
+func structure() []term {
+	return []term{
+		reportTitle, language, country, observerType, observerUID, observerName, observerMaker, observerModel,
+		observerSerial, characteristics, subjectAge, subjectSex, height, weight, bsa, bsaFormula, imageLibrary,
+		findings, findingSite, group, protocol, imageMode, imageView, measureMethod, cyclePoint, derivation,
+		selection, sourceOf, algorithmName, algorithmParam, algorithmVer, comment,
+	}
+}
+
+// sexes of CID 7455.
+var sexes = map[string]term{"M": dcm("M", "Male"), "F": dcm("F", "Female"), "O": dcm("U", "Unknown sex"), "": dcm("U", "Unknown sex")}
+
+// Unit is a unit of measurement of the report, a UCUM code.
+type Unit string
+
+// The units of the report. The standard's echo text writes ml, and importers
+// compare the string.
+const (
+	CM        Unit = "cm"
+	MM        Unit = "mm"
+	CM2       Unit = "cm2"
+	ML        Unit = "ml"
+	Percent   Unit = "%"
+	Gram      Unit = "g"
+	GramPerM2 Unit = "g/m2"
+	MLPerM2   Unit = "ml/m2"
+	LPerMin   Unit = "l/min"
+	LPerMinM2 Unit = "l/min/m2"
+	BPM       Unit = "{H.B.}/min"
+	Ratio     Unit = "1"
+	Millisec  Unit = "ms"
+	Kilogram  Unit = "kg"
+	Year      Unit = "a"
+	M2        Unit = "m2"
+)
+
+// Code is the unit as a code; the meaning is the usual text.
+func (u Unit) Code() Code {
+	meaning := string(u)
+	switch u {
+	case BPM:
+		meaning = "BPM"
+	case Ratio:
+		meaning = "no units"
+	case Year:
+		meaning = "year"
+	}
+	return Code{string(u), "UCUM", meaning}
+}
+
+// Quantity is what a measurement is about: a concept of CID 12200 (Left
+// Ventricle), which unites CID 12201, 12202, 12203, 12220, 12239 and 12240,
+// or an extension that is named.
+type Quantity int
+
+// The quantities of the report.
+const (
+	LVIDd Quantity = iota + 1
+	LVIDs
+	IVSd
+	IVSs
+	LVPWd
+	LVPWs
+	FractionalShortening
+	WallRatio
+	LVLengthD
+	LVLengthS
+	EDV
+	ESV
+	EF
+	LVMass
+	LVMassIndex
+	StrokeVolume
+	CardiacOutput
+	CardiacIndex
+	StrokeIndex
+	LVAreaD
+	LVAreaS
+	FractionalAreaChange
+	HeartRate
+)
+
+type quantity struct {
+	term
+	units []Unit
+}
+
+// quantities are the concept names with their allowed units.
+var quantities = map[Quantity]quantity{
+	// CID 12201
+	LVIDd:                {ln("29436-3", "Left Ventricle Internal End Diastolic Dimension"), []Unit{CM, MM}},
+	LVIDs:                {ln("29438-9", "Left Ventricle Internal Systolic Dimension"), []Unit{CM, MM}},
+	IVSd:                 {ln("18154-5", "Interventricular Septum Diastolic Thickness"), []Unit{CM, MM}},
+	IVSs:                 {ln("18158-6", "Interventricular Septum Systolic Thickness"), []Unit{CM, MM}},
+	LVPWd:                {ln("18152-9", "Left Ventricle Posterior Wall Diastolic Thickness"), []Unit{CM, MM}},
+	LVPWs:                {ln("18156-0", "Left Ventricle Posterior Wall Systolic Thickness"), []Unit{CM, MM}},
+	FractionalShortening: {ln("18051-3", "Left Ventricular Fractional Shortening"), []Unit{Percent}},
+	WallRatio:            {ln("18155-2", "Interventricular Septum to Posterior Wall Thickness Ratio"), []Unit{Ratio}},
+	LVLengthD:            {ln("18077-8", "Left Ventricle diastolic major axis"), []Unit{CM, MM}},
+	LVLengthS:            {ln("18076-0", "Left Ventricle systolic major axis"), []Unit{CM, MM}},
+	// CID 12202
+	EDV: {ln("18026-5", "Left Ventricular End Diastolic Volume"), []Unit{ML}},
+	ESV: {ln("18148-7", "Left Ventricular End Systolic Volume"), []Unit{ML}},
+	EF:  {ln("18043-0", "Left Ventricular Ejection Fraction"), []Unit{Percent}},
+	// CID 12203
+	LVMass: {ln("18087-7", "Left Ventricle Mass"), []Unit{Gram}},
+	// Extension, from CID 12300: CID 12203 has no index of mass.
+	LVMassIndex: {ln("80020-1", "Left ventricular mass (dimension method) 2D / BSA"), []Unit{GramPerM2}},
+	// CID 12239
+	StrokeVolume:  {snomed("90096001", "F-32120", "Stroke Volume"), []Unit{ML}},
+	CardiacOutput: {snomed("82799009", "F-32100", "Cardiac Output"), []Unit{LPerMin}},
+	CardiacIndex:  {snomed("54993008", "F-32110", "Cardiac Index"), []Unit{LPerMinM2}},
+	StrokeIndex:   {snomed("277381004", "F-00078", "Stroke Index"), []Unit{MLPerM2}},
+	// CID 12240
+	LVAreaS:              {snomed("399030000", "G-0374", "Left Ventricular Systolic Area"), []Unit{CM2}},
+	LVAreaD:              {snomed("399109006", "G-0375", "Left Ventricular Diastolic Area"), []Unit{CM2}},
+	FractionalAreaChange: {snomed("399287000", "G-0376", "Left Ventricular Fractional Area Change"), []Unit{Percent}},
+	// CID 12220
+	HeartRate: {ln("8867-4", "Heart rate"), []Unit{BPM}},
+}
+
+// String is the concept's meaning.
+func (q Quantity) String() string { return quantities[q].sct.Meaning }
+
+// Code is the concept name in a code set; the zero Code for an unknown one.
+func (q Quantity) Code(cs Codeset) Code { return quantities[q].code(cs) }
+
+// Units are the units that the quantity may have.
+func (q Quantity) Units() []Unit { return slices.Clone(quantities[q].units) }
+
+// QuantityOf finds the quantity of a concept name, in either code set.
+func QuantityOf(c Code) (Quantity, bool) {
+	for q, e := range quantities {
+		if e.is(c) {
+			return q, true
+		}
+	}
+	return 0, false
+}
+
+// Method is how a value was obtained: CID 12228, 12232, 12227.
+type Method int
+
+// The methods of the report. The definition of single plane disks speaks of the
+// four-chamber view; a two-chamber result carries its Image View.
+const (
+	AreaLengthBiplane Method = iota + 1
+	AreaLengthSinglePlane
+	CubeMethod
+	DisksBiplane
+	DisksSinglePlane
+	Teichholz
+	MassAreaLength
+	DirectlyMeasured
+)
+
+var methods = map[Method]term{
+	AreaLengthBiplane:     dcm("125204", "Area-Length Biplane"),
+	AreaLengthSinglePlane: dcm("125205", "Area-Length Single Plane"),
+	CubeMethod:            dcm("125206", "Cube Method"),
+	DisksBiplane:          dcm("125207", "Method of Disks, Biplane"),
+	DisksSinglePlane:      dcm("125208", "Method of Disks, Single Plane"),
+	Teichholz:             dcm("125209", "Teichholz"),
+	MassAreaLength:        dcm("125270", "Left Ventricle Mass by Area Length"),
+	DirectlyMeasured:      dcm("125316", "Directly measured"),
+}
+
+// String is the method's meaning.
+func (m Method) String() string { return methods[m].sct.Meaning }
+
+// Mode is an image mode of CID 12224.
+type Mode int
+
+// The image modes of the report.
+const (
+	Mode2D Mode = iota + 1
+	ModeM
+)
+
+var modes = map[Mode]term{
+	Mode2D: snomed("399064001", "G-03A2", "2D mode"),
+	ModeM:  snomed("399155008", "G-0394", "M mode"),
+}
+
+// String is the mode's meaning.
+func (m Mode) String() string { return modes[m].sct.Meaning }
+
+// View is an image view of CID 12226.
+type View int
+
+// The views of the report.
+const (
+	A2C View = iota + 1
+	A4C
+	A3C
+	PLAX
+	PSAX
+)
+
+var views = map[View]term{
+	A2C:  snomed("399232001", "G-A19B", "Apical two chamber"),
+	A4C:  snomed("399214001", "G-A19C", "Apical four chamber"),
+	A3C:  snomed("399339008", "G-0395", "Apical long axis"),
+	PLAX: snomed("399139001", "G-0396", "Parasternal long axis"),
+	PSAX: snomed("399306005", "G-0397", "Parasternal short axis"),
+}
+
+// String is the view's meaning.
+func (v View) String() string { return views[v].sct.Meaning }
+
+// CyclePoint is a cardiac cycle point of CID 12233.
+type CyclePoint int
+
+// The cycle points of the report.
+const (
+	EndDiastole CyclePoint = iota + 1
+	EndSystole
+)
+
+var cyclePoints = map[CyclePoint]term{
+	EndDiastole: snomed("416190007", "R-FAB5C", "End Diastole"),
+	EndSystole:  snomed("416430001", "R-FAB5B", "End Systole"),
+}
+
+// String is the point's meaning.
+func (p CyclePoint) String() string { return cyclePoints[p].sct.Meaning }
+
+// Derivation is how one value came from several: CID 3627.
+type Derivation int
+
+// The derivations of the report.
+const (
+	Mean Derivation = iota + 1
+	Median
+	BestValue
+	Calculated
+	Measured
+)
+
+var derivations = map[Derivation]term{
+	Mean:       snomed("373098007", "R-00317", "Mean"),
+	Median:     snomed("373099004", "R-00319", "Median"),
+	BestValue:  snomed("371912002", "R-002E1", "Best value"),
+	Calculated: snomed("258090004", "R-41D2D", "Calculated"),
+	Measured:   snomed("258104002", "R-41D41", "Measured"),
+}
+
+// String is the derivation's meaning.
+func (d Derivation) String() string { return derivations[d].sct.Meaning }
+
+// Selection marks the preferred value: CID 224.
+type Selection int
+
+// The selection states.
+const (
+	UserChosen Selection = iota + 1
+	MostRecentChosen
+	MeanChosen
+)
+
+var selections = map[Selection]term{
+	UserChosen:       dcm("121410", "User chosen value"),
+	MostRecentChosen: dcm("121411", "Most recent value chosen"),
+	MeanChosen:       dcm("121412", "Mean value chosen"),
+}
+
+// String is the state's meaning.
+func (s Selection) String() string { return selections[s].sct.Meaning }

@@ -1,0 +1,207 @@
+package sr
+
+import (
+	"fmt"
+	"html/template"
+	"io"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// line is a measurement prepared for reading.
+type line struct {
+	Name, Value, Unit, Circumstances, Group, Source string
+	Preferred                                       bool
+}
+
+// page is a document prepared for reading.
+type page struct {
+	*Document
+	Title, Status, Date, Study      string
+	Disclaimer                      string
+	AlgorithmName, AlgorithmVersion string
+	Lines                           []line
+	Missing                         []NotMeasured
+	Remarks                         []string
+	Subject                         []line
+}
+
+func (d *Document) page() page {
+	p := page{
+		Document: d, Title: d.Root.Concept.Meaning, Missing: d.NotMeasured(),
+		Status: strings.TrimSpace(strings.Join([]string{d.Preliminary, d.Completion, d.Verification}, " ")),
+		Date:   readable(d.ContentDate, d.ContentTime), Study: readable(d.StudyDate, ""),
+	}
+	p.AlgorithmName, p.AlgorithmVersion = d.Algorithm()
+	for _, c := range d.Comments() {
+		if c == Disclaimer {
+			p.Disclaimer = c
+		} else {
+			p.Remarks = append(p.Remarks, c)
+		}
+	}
+	for _, m := range d.Measurements() {
+		l := line{Name: m.Concept.Meaning, Value: "-", Unit: unitText(m.Unit), Group: m.Group, Preferred: m.Selection != (Code{})}
+		if m.HasValue {
+			l.Value = fmt.Sprint(m.Value)
+		}
+		var about []string
+		for _, c := range []Code{m.Method, m.View, m.Mode, m.CyclePoint, m.Derivation, m.Selection} {
+			if c != (Code{}) {
+				about = append(about, c.Meaning)
+			}
+		}
+		l.Circumstances = strings.Join(about, ", ")
+		for _, s := range m.Sources {
+			if l.Source != "" {
+				l.Source += "; "
+			}
+			l.Source += s.SOPInstanceUID
+			if s.Frame > 0 {
+				l.Source += fmt.Sprintf(" frame %d", s.Frame)
+			}
+		}
+		p.Lines = append(p.Lines, l)
+	}
+	if s := d.Root.find(characteristics); s != nil {
+		for _, it := range s.Children {
+			l := line{Name: it.Concept.Meaning, Value: it.Number, Unit: unitText(it.Unit)}
+			if it.Type == CodeValue {
+				l.Value = it.Code.Meaning
+			}
+			p.Subject = append(p.Subject, l)
+		}
+	}
+	return p
+}
+
+func unitText(c Code) string {
+	if c.Value == string(Ratio) {
+		return ""
+	}
+	return c.Meaning
+}
+
+// readable writes a DICOM date and time as 2006-01-02 15:04:05; values that are
+// not valid are shown as they are.
+func readable(date, clock string) string {
+	if t, err := time.Parse("20060102", date); err == nil {
+		date = t.Format("2006-01-02")
+	}
+	if i := strings.IndexByte(clock, '.'); i >= 0 {
+		clock = clock[:i]
+	}
+	if t, err := time.Parse("150405", clock); err == nil {
+		clock = t.Format("15:04:05")
+	}
+	return strings.TrimSpace(date + " " + clock)
+}
+
+// WriteText renders the document as plain UTF-8 text for a person.
+func (d *Document) WriteText(w io.Writer) error {
+	p := d.page()
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s\n%s\n\n", p.Title, strings.Repeat("=", utf8.RuneCountInString(p.Title)))
+	for _, f := range [][2]string{
+		{"Status", p.Status}, {"Patient", d.PatientName}, {"Patient ID", d.PatientID},
+		{"Born, sex", strings.TrimSpace(readable(d.PatientBirthDate, "") + " " + d.PatientSex)},
+		{"Study", strings.TrimSpace(p.Study + " " + d.StudyDescription)}, {"Accession", d.Accession},
+		{"Made", p.Date},
+		{"By", strings.TrimSpace(fmt.Sprintf("%s %s %s", d.Manufacturer, d.Model, d.Version))},
+		{"Model", strings.TrimSpace(p.AlgorithmName + " " + p.AlgorithmVersion)},
+	} {
+		if f[1] != "" {
+			fmt.Fprintf(&b, "%-11s %s\n", f[0]+":", f[1])
+		}
+	}
+	if p.Disclaimer != "" {
+		fmt.Fprintf(&b, "\n%s\n", p.Disclaimer)
+	}
+	if len(p.Subject) > 0 {
+		fmt.Fprintf(&b, "\nPatient characteristics\n")
+		writeLines(&b, p.Subject)
+	}
+	fmt.Fprintf(&b, "\nLeft ventricle\n")
+	if len(p.Lines) == 0 {
+		fmt.Fprintf(&b, "  No measurements.\n")
+	}
+	group := ""
+	for i, l := range p.Lines {
+		if l.Group != group || i == 0 {
+			group = l.Group
+			fmt.Fprintf(&b, "  [%s]\n", group)
+		}
+		writeLines(&b, p.Lines[i:i+1])
+	}
+	if len(p.Missing) > 0 {
+		fmt.Fprintf(&b, "\nNot measured\n")
+		for _, m := range p.Missing {
+			fmt.Fprintf(&b, "  %s: %s\n", m.What, m.Reason)
+		}
+	}
+	if len(p.Remarks) > 0 {
+		fmt.Fprintf(&b, "\nRemarks\n")
+		for _, r := range p.Remarks {
+			fmt.Fprintf(&b, "  %s\n", r)
+		}
+	}
+	if len(d.Evidence) > 0 {
+		fmt.Fprintf(&b, "\nImages\n")
+		for _, e := range d.Evidence {
+			fmt.Fprintf(&b, "  %s\n", e.SOPInstanceUID)
+		}
+	}
+	fmt.Fprintf(&b, "\nReport %s\n", d.SOPInstanceUID)
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func writeLines(b *strings.Builder, lines []line) {
+	for _, l := range lines {
+		fmt.Fprintf(b, "  %-58s %8s %-9s %s\n", l.Name, l.Value, l.Unit, l.Circumstances)
+	}
+}
+
+// WriteHTML renders the document as one self-contained HTML page.
+func (d *Document) WriteHTML(w io.Writer) error {
+	t, err := template.New("report").Parse(pageHTML)
+	if err != nil {
+		return err
+	}
+	return t.Execute(w, d.page())
+}
+
+const pageHTML = `<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>{{.Title}}</title>
+<style>
+body{font:15px/1.45 system-ui,sans-serif;margin:2rem auto;max-width:60rem;padding:0 1rem;color:#1b1f24}
+h1{font-size:1.4rem;margin-bottom:.2rem}h2{font-size:1.1rem;margin-top:1.6rem}
+.status{font-weight:600;color:#8a4b00}.notice{background:#fff4e0;border:1px solid #e8c27a;padding:.5rem .8rem}
+dl{display:grid;grid-template-columns:9rem 1fr;gap:.15rem .8rem}dt{color:#57606a}dd{margin:0}
+table{border-collapse:collapse;width:100%}td,th{border-bottom:1px solid #d8dee4;padding:.3rem .5rem;text-align:left;vertical-align:top}
+td.n{text-align:right;font-variant-numeric:tabular-nums}.about{color:#57606a;font-size:.9em}code{font-size:.85em;word-break:break-all}
+</style></head><body>
+<h1>{{.Title}}</h1>
+<p class="status">{{.Status}}</p>
+{{with .Disclaimer}}<p class="notice">{{.}}</p>{{end}}
+<dl>
+<dt>Patient</dt><dd>{{.PatientName}} {{with .PatientID}}({{.}}){{end}} {{.PatientSex}}</dd>
+<dt>Study</dt><dd>{{.Study}} {{.StudyDescription}}</dd>
+{{with .Accession}}<dt>Accession</dt><dd>{{.}}</dd>{{end}}
+<dt>Made</dt><dd>{{.Date}} by {{.Manufacturer}} {{.Model}} {{.Version}}</dd>
+{{with .AlgorithmName}}<dt>Model</dt><dd>{{.}} {{$.AlgorithmVersion}}</dd>{{end}}
+</dl>
+{{if .Subject}}<h2>Patient characteristics</h2>
+<table>{{range .Subject}}<tr><td>{{.Name}}</td><td class="n">{{.Value}}</td><td>{{.Unit}}</td></tr>{{end}}</table>{{end}}
+<h2>Left ventricle</h2>
+{{if .Lines}}<table><tr><th>Measurement</th><th>Value</th><th>Unit</th><th>Circumstances</th></tr>
+{{range .Lines}}<tr><td>{{if .Preferred}}<strong>{{.Name}}</strong>{{else}}{{.Name}}{{end}}</td><td class="n">{{.Value}}</td><td>{{.Unit}}</td><td class="about">{{.Group}}{{with .Circumstances}}; {{.}}{{end}}{{with .Source}}<br><code>{{.}}</code>{{end}}</td></tr>
+{{end}}</table>{{else}}<p>No measurements.</p>{{end}}
+{{if .Missing}}<h2>Not measured</h2><table>{{range .Missing}}<tr><td>{{.What}}</td><td>{{.Reason}}</td></tr>{{end}}</table>{{end}}
+{{if .Remarks}}<h2>Remarks</h2><ul>{{range .Remarks}}<li>{{.}}</li>{{end}}</ul>{{end}}
+{{if .Evidence}}<h2>Images</h2><ul>{{range .Evidence}}<li><code>{{.SOPInstanceUID}}</code></li>{{end}}</ul>{{end}}
+<p class="about">Report <code>{{.SOPInstanceUID}}</code></p>
+</body></html>
+`

@@ -1,0 +1,500 @@
+package sr
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/echonode/echonode/dicomio"
+	"github.com/echonode/echonode/sr/instance"
+	"github.com/suyashkumar/dicom/pkg/tag"
+)
+
+// ErrReport says that a [Report] cannot be turned into a valid document.
+var ErrReport = errors.New("invalid report")
+
+// Template is the identifier of the template that this package makes.
+const Template = "5200"
+
+// Settings choose the form of the document.
+type Settings struct {
+	// Codeset is SCT when empty.
+	Codeset Codeset
+	// Enhanced makes an Enhanced SR instead of a Comprehensive SR, for
+	// destinations that accept nothing else; the content is the same.
+	Enhanced bool
+}
+
+// SOPClassUID is the storage class of a document with these settings.
+func (s Settings) SOPClassUID() string {
+	if s.Enhanced {
+		return dicomio.SOPEnhancedSR
+	}
+	return dicomio.SOPComprehensiveSR
+}
+
+// Report is everything that goes into a document.
+type Report struct {
+	// Source is any data set of the study; patient and study are copied.
+	Source *dicomio.DataSet
+	// SOPInstanceUID and SeriesInstanceUID identify the document; see
+	// [instance.UID].
+	SOPInstanceUID    string
+	SeriesInstanceUID string
+	SeriesNumber      int
+	SeriesDescription string    // "AI Echo Measurements" when empty
+	Time              time.Time // of the content
+	Observer          instance.Equipment
+	Algorithm         instance.Algorithm
+	// Evidence are the images that the report is about. They make the image
+	// library; every source of a measurement must be among them. None for a
+	// study without usable images.
+	Evidence []instance.Ref
+	// Predecessor is the document that this one replaces, if any.
+	Predecessor *instance.Ref
+	// Subject is written when its body surface area is known.
+	Subject *Subject
+	// Measurements in the order of preference: the first value of a concept is
+	// the one that importers take.
+	Measurements []Measurement
+	// NotMeasured says what could not be measured, and why.
+	NotMeasured []NotMeasured
+	// Comments are further remarks, one sentence each.
+	Comments []string
+	Settings Settings
+}
+
+// Subject holds the patient characteristics of TID 5201.
+type Subject struct {
+	AgeYears int    // 0 when unknown
+	Sex      string // M, F, O or empty
+	HeightCM float64
+	WeightKG float64
+	BSA      float64 // m2, needed
+	// DuBois says that BSA was calculated by the formula of Du Bois.
+	DuBois bool
+}
+
+// Measurement is one value about the left ventricle.
+type Measurement struct {
+	Quantity Quantity
+	Value    float64
+	Unit     Unit
+	// The modifiers are left out when zero.
+	Method     Method
+	Mode       Mode
+	View       View
+	CyclePoint CyclePoint
+	Derivation Derivation
+	Selection  Selection
+	// Group names the measurement group, for example a stage of a stress
+	// examination; values of one group stay together. Empty is the main group.
+	Group string
+	// Sources are the images, and contours on them, behind the value.
+	Sources []Source
+}
+
+// Point is a position in source pixels: x right, y down, origin at the centre
+// of the top-left pixel. The half pixel to the origin of DICOM's spatial
+// coordinates is added when the document is made, and taken off when it is read.
+type Point struct{ X, Y float64 }
+
+// Source is an image behind a value.
+type Source struct {
+	SOPInstanceUID string
+	// Frame counts from 1; 0 is the whole object (a single-frame image).
+	Frame int
+	// Contour is drawn on that frame; empty for a reference without
+	// coordinates. Closed repeats its first point at the end.
+	Contour []Point
+	Closed  bool
+}
+
+// NotMeasured is a value that the report does not have.
+type NotMeasured struct {
+	// What names the value and its circumstances, for example
+	// "Left Ventricular Ejection Fraction, Apical two chamber".
+	What   string
+	Reason string
+}
+
+const (
+	mainGroup         = "AI LV Function"
+	notMeasuredPrefix = "Not measured: "
+	defaultSeries     = "AI Echo Measurements"
+	maxContour        = 4000 // points, half of what one FL element can hold
+)
+
+// Disclaimer is the comment that every report carries.
+const Disclaimer = "Automatic analysis without review by a physician. Not for diagnosis."
+
+// Build makes the document: TID 5200 with one left ventricular findings
+// section, COMPLETE, UNVERIFIED and PRELIMINARY. A report without measurements
+// has no findings section; its comments say why. Comments and missing values
+// are TEXT items (121106, DCM, "Comment") at the end of the root container,
+// which the extensible template allows.
+//
+// It returns an error wrapping [ErrReport] for a report that would not be
+// valid, among them: a unit that does not belong to the quantity, a value that
+// is no number, a second value of one concept in one group without a selection
+// status on the first, a source that is not in the evidence.
+func Build(r Report) (*dicomio.DataSet, error) {
+	cs := r.Settings.Codeset
+	switch cs {
+	case "":
+		cs = SCT
+	case SCT, SRT:
+	default:
+		return nil, fmt.Errorf("%w: unknown code set %q", ErrReport, cs)
+	}
+	if r.Algorithm.Name == "" || r.Algorithm.Version == "" {
+		return nil, fmt.Errorf("%w: algorithm without name or version", ErrReport)
+	}
+	if r.SeriesDescription == "" {
+		r.SeriesDescription = defaultSeries
+	}
+	ds, err := instance.New(instance.Header{
+		Source: r.Source, SOPClassUID: r.Settings.SOPClassUID(), SOPInstanceUID: r.SOPInstanceUID,
+		SeriesInstanceUID: r.SeriesInstanceUID, SeriesNumber: r.SeriesNumber, InstanceNumber: 1,
+		SeriesDescription: r.SeriesDescription, Modality: "SR", Time: r.Time, Equipment: r.Observer,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrReport, err)
+	}
+	b := builder{cs: cs, r: r, classes: map[string]string{}}
+	for _, e := range r.Evidence {
+		b.classes[e.SOPInstanceUID] = e.SOPClassUID
+	}
+	root, err := b.root()
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrReport, err)
+	}
+	if err := b.document(ds); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrReport, err)
+	}
+	root.encode(ds)
+	if err := ds.Err(); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrReport, err)
+	}
+	if problems := Check(ds, r.Evidence); len(problems) > 0 {
+		return nil, fmt.Errorf("%w: %s", ErrReport, problems[0])
+	}
+	return ds, nil
+}
+
+type builder struct {
+	cs      Codeset
+	r       Report
+	classes map[string]string // SOP class by instance UID, of the evidence
+}
+
+// document sets the SR Document Series and SR Document General modules
+// (PS3.3 C.17.1 and C.17.2).
+func (b *builder) document(ds *dicomio.DataSet) error {
+	ds.SetEmpty(tag.ReferencedPerformedProcedureStepSequence)
+	ds.SetEmpty(tag.PerformedProcedureCodeSequence)
+	ds.SetString(tag.CompletionFlag, "COMPLETE")
+	ds.SetString(tag.VerificationFlag, "UNVERIFIED")
+	ds.SetString(tag.PreliminaryFlag, "PRELIMINARY")
+
+	o := b.r.Observer
+	author := dicomio.NewDataSet()
+	author.SetString(tag.ObserverType, "DEV")
+	author.SetString(tag.StationName, o.Station)
+	author.SetString(tag.DeviceUID, o.UID)
+	author.SetString(tag.Manufacturer, o.Manufacturer)
+	author.SetString(tag.ManufacturerModelName, o.Model)
+	author.SetString(tag.InstitutionName, o.Institution)
+	author.SetEmpty(tag.InstitutionCodeSequence)
+	ds.SetItems(tag.AuthorObserverSequence, author)
+
+	contribution, err := instance.Contribution(o, b.r.Algorithm, b.r.Time, "Automatic left ventricular analysis")
+	if err != nil {
+		return err
+	}
+	ds.SetItems(tag.ContributingEquipmentSequence, contribution)
+
+	if len(b.r.Evidence) > 0 {
+		items, err := instance.ByStudy(b.r.Evidence)
+		if err != nil {
+			return err
+		}
+		ds.SetItems(tag.CurrentRequestedProcedureEvidenceSequence, items...)
+	}
+	if b.r.Predecessor != nil {
+		items, err := instance.ByStudy([]instance.Ref{*b.r.Predecessor})
+		if err != nil {
+			return err
+		}
+		ds.SetItems(tag.PredecessorDocumentsSequence, items...)
+	}
+	return nil
+}
+
+func (b *builder) root() (*Item, error) {
+	root := &Item{Type: Container, Concept: reportTitle.code(b.cs), Continuity: "SEPARATE", Template: Template}
+	root.add(b.code(HasConceptMod, language, english).add(b.code(HasConceptMod, country, unitedStates)))
+
+	o := b.r.Observer
+	root.add(b.code(HasObsContext, observerType, device))
+	root.add(&Item{Relationship: HasObsContext, Type: UIDRef, Concept: observerUID.code(b.cs), Text: o.UID})
+	for _, t := range []struct {
+		concept term
+		value   string
+	}{
+		{observerName, o.Station}, {observerMaker, o.Manufacturer}, {observerModel, o.Model}, {observerSerial, o.Serial},
+	} {
+		if t.value != "" {
+			root.add(b.text(HasObsContext, t.concept, t.value))
+		}
+	}
+	if s := b.r.Subject; s != nil && s.BSA > 0 {
+		item, err := b.subject(*s)
+		if err != nil {
+			return nil, err
+		}
+		root.add(item)
+	}
+	if len(b.r.Evidence) > 0 {
+		library := &Item{Relationship: Contains, Type: Container, Concept: imageLibrary.code(b.cs), Continuity: "SEPARATE"}
+		seen := map[string]bool{}
+		for _, e := range b.r.Evidence {
+			if !seen[e.SOPInstanceUID] {
+				seen[e.SOPInstanceUID] = true
+				library.add(&Item{Relationship: Contains, Type: Image, Image: ImageRef{
+					SOPClassUID: e.SOPClassUID, SOPInstanceUID: e.SOPInstanceUID}})
+			}
+		}
+		root.add(library)
+	}
+	if len(b.r.Measurements) > 0 {
+		section, err := b.section()
+		if err != nil {
+			return nil, err
+		}
+		root.add(section)
+	}
+	for _, n := range b.r.NotMeasured {
+		if strings.TrimSpace(n.What) == "" || strings.Contains(n.What, ": ") || strings.TrimSpace(n.Reason) == "" {
+			return nil, errors.New("a missing value needs a name without a colon, and a reason")
+		}
+		root.add(b.text(Contains, comment, notMeasuredPrefix+n.What+": "+n.Reason))
+	}
+	for _, c := range b.r.Comments {
+		if strings.TrimSpace(c) != "" {
+			root.add(b.text(Contains, comment, c))
+		}
+	}
+	root.add(b.text(Contains, comment, Disclaimer))
+	return root, nil
+}
+
+// subject makes TID 5201, with height and weight as extensions.
+func (b *builder) subject(s Subject) (*Item, error) {
+	c := &Item{Relationship: Contains, Type: Container, Concept: characteristics.code(b.cs), Continuity: "SEPARATE"}
+	if s.AgeYears > 0 {
+		age, err := b.num(subjectAge, float64(s.AgeYears), Year)
+		if err != nil {
+			return nil, err
+		}
+		c.add(age)
+	}
+	sex, ok := sexes[s.Sex]
+	if !ok {
+		return nil, fmt.Errorf("sex %q", s.Sex)
+	}
+	c.add(b.code(Contains, subjectSex, sex))
+	for _, v := range []struct {
+		concept term
+		value   float64
+		unit    Unit
+	}{{height, s.HeightCM, CM}, {weight, s.WeightKG, Kilogram}} {
+		if v.value <= 0 {
+			continue
+		}
+		n, err := b.num(v.concept, v.value, v.unit)
+		if err != nil {
+			return nil, err
+		}
+		c.add(n)
+	}
+	area, err := b.num(bsa, s.BSA, M2)
+	if err != nil {
+		return nil, err
+	}
+	if s.DuBois {
+		area.add(b.code(InferredFrom, bsaFormula, duBois))
+	}
+	return c.add(area), nil
+}
+
+// section makes TID 5202 for the left ventricle, one measurement group for
+// each name and mode in the order of first mention.
+func (b *builder) section() (*Item, error) {
+	section := &Item{Relationship: Contains, Type: Container, Concept: findings.code(b.cs), Continuity: "SEPARATE"}
+	section.add(b.code(HasConceptMod, findingSite, leftVentricle))
+	type key struct {
+		name string
+		mode Mode
+	}
+	groups := map[key]*Item{}
+	first := map[string]*Measurement{}
+	for i := range b.r.Measurements {
+		m := &b.r.Measurements[i]
+		if m.Group == "" {
+			m.Group = mainGroup
+		}
+		once := fmt.Sprintf("%d %s", m.Quantity, m.Group)
+		if p := first[once]; p == nil {
+			first[once] = m
+		} else if p.Selection == 0 || m.Selection != 0 {
+			return nil, fmt.Errorf("second value of %s in %q: the first, and only that, needs a selection status", m.Quantity, m.Group)
+		}
+		num, err := b.measurement(*m)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", m.Quantity, err)
+		}
+		k := key{m.Group, m.Mode}
+		if groups[k] == nil {
+			g := &Item{Relationship: Contains, Type: Container, Concept: group.code(b.cs), Continuity: "SEPARATE"}
+			if mode, ok := modes[m.Mode]; ok {
+				g.add(b.code(HasConceptMod, imageMode, mode))
+			}
+			g.add(b.text(HasConceptMod, protocol, m.Group))
+			groups[k] = g
+			section.add(g)
+		}
+		groups[k].add(num)
+	}
+	return section, nil
+}
+
+// measurement makes TID 5203 with TID 300 in the order of its rows.
+func (b *builder) measurement(m Measurement) (*Item, error) {
+	q, ok := quantities[m.Quantity]
+	if !ok {
+		return nil, fmt.Errorf("unknown quantity %d", m.Quantity)
+	}
+	if !slices.Contains(q.units, m.Unit) {
+		return nil, fmt.Errorf("unit %q is not one of %q", m.Unit, q.units)
+	}
+	if m.Value < 0 || (m.Value == 0 && m.Unit != Percent) {
+		return nil, fmt.Errorf("value %g", m.Value)
+	}
+	num, err := b.num(q.term, m.Value, m.Unit)
+	if err != nil {
+		return nil, err
+	}
+	for _, mod := range []coded{
+		modifier(HasConceptMod, measureMethod, m.Method, methods),
+		modifier(HasConceptMod, derivation, m.Derivation, derivations),
+		modifier(HasProperties, selection, m.Selection, selections),
+	} {
+		if err := b.addCoded(num, mod); err != nil {
+			return nil, err
+		}
+	}
+	for _, s := range m.Sources {
+		item, err := b.source(s)
+		if err != nil {
+			return nil, err
+		}
+		num.add(item)
+	}
+	num.add(b.text(HasConceptMod, algorithmName, b.r.Algorithm.Name))
+	num.add(b.text(HasConceptMod, algorithmVer, b.r.Algorithm.Version))
+	for _, p := range b.r.Algorithm.Parameters {
+		num.add(b.text(HasConceptMod, algorithmParam, p))
+	}
+	for _, mod := range []coded{
+		modifier(HasConceptMod, cyclePoint, m.CyclePoint, cyclePoints),
+		modifier(HasAcqContext, imageMode, m.Mode, modes),
+		modifier(HasAcqContext, imageView, m.View, views),
+	} {
+		if err := b.addCoded(num, mod); err != nil {
+			return nil, err
+		}
+	}
+	return num, nil
+}
+
+// coded is a modifier of a measurement.
+type coded struct {
+	rel     Relationship
+	concept term
+	given   bool
+	value   term
+	known   bool
+}
+
+func (b *builder) addCoded(num *Item, c coded) error {
+	if !c.given {
+		return nil
+	}
+	if !c.known {
+		return fmt.Errorf("unknown value of %s", c.concept.sct)
+	}
+	num.add(b.code(c.rel, c.concept, c.value))
+	return nil
+}
+
+// modifier looks a coded modifier up; zero means that it is not given.
+func modifier[K ~int](rel Relationship, concept term, key K, table map[K]term) coded {
+	v, known := table[key]
+	return coded{rel, concept, key != 0, v, known}
+}
+
+// source makes TID 320: an image, or a polyline on it.
+func (b *builder) source(s Source) (*Item, error) {
+	class, ok := b.classes[s.SOPInstanceUID]
+	if !ok {
+		return nil, fmt.Errorf("source %q is not in the evidence", s.SOPInstanceUID)
+	}
+	if s.Frame < 0 {
+		return nil, fmt.Errorf("frame %d", s.Frame)
+	}
+	image := &Item{Relationship: SelectedFrom, Type: Image, Image: ImageRef{SOPClassUID: class, SOPInstanceUID: s.SOPInstanceUID}}
+	if s.Frame > 0 {
+		image.Image.Frames = []int{s.Frame}
+	}
+	if len(s.Contour) == 0 {
+		image.Relationship, image.Concept = InferredFrom, sourceOf.code(b.cs)
+		return image, nil
+	}
+	if len(s.Contour) < 2 || (s.Closed && len(s.Contour) < 3) || len(s.Contour) > maxContour {
+		return nil, fmt.Errorf("contour of %d points", len(s.Contour))
+	}
+	pts := s.Contour
+	if s.Closed && pts[0] != pts[len(pts)-1] {
+		pts = append(slices.Clip(pts), pts[0])
+	}
+	data := make([]float64, 0, 2*len(pts))
+	for _, p := range pts {
+		if math.IsNaN(p.X+p.Y) || math.IsInf(p.X+p.Y, 0) {
+			return nil, fmt.Errorf("contour point %v", p)
+		}
+		// A contour may run along the outermost pixels; coordinates end at 0.
+		data = append(data, max(p.X+0.5, 0), max(p.Y+0.5, 0))
+	}
+	coord := &Item{Relationship: InferredFrom, Type: SCoord, Concept: sourceOf.code(b.cs), Graphic: Graphic{"POLYLINE", data}}
+	return coord.add(image), nil
+}
+
+func (b *builder) code(rel Relationship, concept, value term) *Item {
+	return &Item{Relationship: rel, Type: CodeValue, Concept: concept.code(b.cs), Code: value.code(b.cs)}
+}
+
+func (b *builder) text(rel Relationship, concept term, value string) *Item {
+	return &Item{Relationship: rel, Type: Text, Concept: concept.code(b.cs), Text: value}
+}
+
+func (b *builder) num(concept term, value float64, unit Unit) (*Item, error) {
+	n, err := formatNumber(value)
+	if err != nil {
+		return nil, err
+	}
+	return &Item{Relationship: Contains, Type: Num, Concept: concept.code(b.cs), Number: n, Unit: unit.Code()}, nil
+}

@@ -1,0 +1,454 @@
+package dicomio
+
+import (
+	"fmt"
+	"image"
+	"math"
+	"strconv"
+	"strings"
+
+	"github.com/suyashkumar/dicom/pkg/tag"
+)
+
+// EchoFacts is what a pipeline for echocardiography needs to know of a file
+// before it looks at pixels. Times are in milliseconds.
+type EchoFacts struct {
+	Modality, SOPClassUID, SOPInstanceUID, SeriesUID, StudyUID string
+	Manufacturer, Model                                        string
+	TransferSyntax                                             string
+
+	Frames, Rows, Columns int
+	Photometric           string
+
+	// FrameTimes holds the time of each frame from the first one, strictly
+	// ascending; nil when no attribute tells it. len(FrameTimes) == Frames.
+	FrameTimes      []float64
+	FrameTimeSource string // keyword of the attribute the times come from
+	TimingWarning   string // why the times deserve doubt, "" when they do not
+	RWaveTimes      []float64
+	HeartRate       float64 // per minute, 0 when unknown: from R waves, else Heart Rate
+	HeartRateSource string
+
+	StageName, ViewName     string
+	StageNumber, ViewNumber int
+
+	Regions     []Region
+	Tissue      *Region // the 2D region to measure in, or nil; points into Regions
+	Calibration Calibration
+
+	HasColour   bool // a region or Image Type says colour flow or tissue Doppler
+	ColourFlag  bool // Ultrasound Color Data Present; many devices set it on plain B-mode too
+	HasSpectral bool // pulsed or continuous wave spectrum
+	HasMMode    bool
+	HasECG      bool
+
+	BurnedIn    string // Burned In Annotation: YES, NO or ""
+	LossySource bool   // lossy compression was applied at some time
+}
+
+// Region is an item of Sequence of Ultrasound Regions (PS3.3 C.8.5.5).
+type Region struct {
+	SpatialFormat int             // 1 2D, 2 M-mode, 3 spectral, 4 waveform, 5 graphics
+	DataType      int             // 1 tissue, 2 colour flow, 3 PW, 4 CW, 0xA ECG, ...
+	Flags         int             // Region Flags
+	Rect          image.Rectangle // half-open, source pixels, as the file says
+	UnitsX        int             // 3 cm, 4 s, 7 cm/s, ...
+	UnitsY        int
+	DeltaX        float64 // physical units per pixel; the sign is kept
+	DeltaY        float64
+	Fits          bool // the rectangle lies within the pixels
+}
+
+// Spatial reports whether the region is calibrated in centimetres.
+func (r Region) Spatial() bool {
+	ok := func(d float64) bool { return d != 0 && !math.IsNaN(d) && !math.IsInf(d, 0) }
+	return r.SpatialFormat == 1 && r.UnitsX == 3 && r.UnitsY == 3 && ok(r.DeltaX) && ok(r.DeltaY)
+}
+
+// Sources of a Calibration.
+const (
+	CalibrationRegion       = "region"
+	CalibrationPixelSpacing = "pixel-spacing"
+)
+
+// Calibration is the size of a pixel. Values are only to be used for lengths
+// when Trusted; AspectX2Y, the width of a pixel over its height, is always
+// set, to 1 when nothing tells it.
+type Calibration struct {
+	MMPerPixelX, MMPerPixelY float64
+	Source                   string // CalibrationRegion, CalibrationPixelSpacing or ""
+	Trusted                  bool
+	Reason                   string // why it is not trusted
+	AspectX2Y                float64
+}
+
+// Bounds of plausible echo calibration, mm per pixel and width over height.
+const (
+	minMMPerPixel = 0.05
+	maxMMPerPixel = 3.0
+	maxAspect     = 2.0
+)
+
+// Echo collects the facts. It needs no pixels and only fails when the
+// attributes contradict each other so that nothing can be said: never for
+// missing optional ones.
+func Echo(f *File) (EchoFacts, error) {
+	d := f.DataSet
+	if d == nil || d.Len() == 0 {
+		return EchoFacts{}, fail("echo", Tag{}, -1, ErrValue, "an empty data set")
+	}
+	number := func(t Tag) int {
+		v, _ := d.Int(t)
+		return int(max(min(v, 1<<31-1), 0))
+	}
+	e := EchoFacts{
+		Modality:       d.String(tag.Modality),
+		SOPClassUID:    d.String(tag.SOPClassUID),
+		SOPInstanceUID: d.String(tag.SOPInstanceUID),
+		SeriesUID:      d.String(tag.SeriesInstanceUID),
+		StudyUID:       d.String(tag.StudyInstanceUID),
+		Manufacturer:   d.String(tag.Manufacturer),
+		Model:          d.String(tag.ManufacturerModelName),
+		TransferSyntax: f.TransferSyntax,
+		Frames:         max(number(tag.NumberOfFrames), 1),
+		Rows:           number(tag.Rows),
+		Columns:        number(tag.Columns),
+		Photometric:    strings.ToUpper(d.String(tag.PhotometricInterpretation)),
+		StageName:      d.String(tag.StageName),
+		ViewName:       d.String(tag.ViewName),
+		StageNumber:    number(tag.StageNumber),
+		ViewNumber:     number(tag.ViewNumber),
+		BurnedIn:       strings.ToUpper(d.String(tag.BurnedInAnnotation)),
+	}
+	if limit := f.limits.withDefaults().Frames; e.Frames > limit {
+		return e, fail("echo", tag.NumberOfFrames, -1, ErrLimit, "%d frames, limit %d", e.Frames, limit)
+	}
+	e.LossySource = d.String(tag.LossyImageCompression) == "01" || f.Syntax.Lossy && f.Known && f.Syntax.UID != JPEG2000 && f.Syntax.UID != HTJ2K
+	e.timing(d)
+	e.heart(d)
+	e.regions(d)
+	return e, nil
+}
+
+// maxRegions bounds how many regions are read; real files have up to a dozen.
+const maxRegions = 256
+
+// regions reads the ultrasound regions and what follows from them.
+func (e *EchoFacts) regions(d *DataSet) {
+	bounds := image.Rect(0, 0, e.Columns, e.Rows)
+	for i, it := range d.Items(tag.SequenceOfUltrasoundRegions) {
+		if i == maxRegions {
+			break
+		}
+		n := func(t Tag) int {
+			v, _ := it.Int(t)
+			return int(max(min(v, 1<<31-2), -1<<31))
+		}
+		r := Region{
+			SpatialFormat: n(tag.RegionSpatialFormat),
+			DataType:      n(tag.RegionDataType),
+			Flags:         n(tag.RegionFlags),
+			// Maximum coordinates are inclusive.
+			Rect:   image.Rect(n(tag.RegionLocationMinX0), n(tag.RegionLocationMinY0), n(tag.RegionLocationMaxX1)+1, n(tag.RegionLocationMaxY1)+1),
+			UnitsX: n(tag.PhysicalUnitsXDirection),
+			UnitsY: n(tag.PhysicalUnitsYDirection),
+		}
+		r.DeltaX, _ = it.Float(tag.PhysicalDeltaX)
+		r.DeltaY, _ = it.Float(tag.PhysicalDeltaY)
+		// Some devices give the exclusive maximum: one pixel more is no misfit.
+		r.Fits = !r.Rect.Empty() && r.Rect.In(image.Rect(0, 0, e.Columns+1, e.Rows+1))
+		if r.Fits {
+			r.Rect = r.Rect.Intersect(bounds)
+			r.Fits = !r.Rect.Empty()
+		}
+		e.Regions = append(e.Regions, r)
+		switch {
+		case r.SpatialFormat == 2:
+			e.HasMMode = true
+		case r.SpatialFormat == 3, r.DataType == 3, r.DataType == 4:
+			e.HasSpectral = true
+		}
+		switch r.DataType {
+		case 2:
+			e.HasColour = true
+		case 0xA:
+			e.HasECG = true
+		}
+	}
+	if v, ok := d.Int(tag.UltrasoundColorDataPresent); ok && v == 1 {
+		e.ColourFlag = true
+	}
+	// Image Type value 4 of ultrasound is a bit field of modes (PS3.3 C.8.5.6.1.1).
+	if it := d.Strings(tag.ImageType); len(it) >= 4 {
+		if bits, err := strconv.ParseUint(it[3], 16, 16); err == nil && len(it[3]) == 4 {
+			e.HasMMode = e.HasMMode || bits&0x22 != 0
+			e.HasSpectral = e.HasSpectral || bits&0x0C != 0
+			e.HasColour = e.HasColour || bits&0x0130 != 0
+		}
+	}
+	e.Tissue = e.tissue(image.Rectangle{})
+	e.Calibration = e.calibrate(d)
+}
+
+// tissue finds the region to measure in: 2D and calibrated in centimetres,
+// tissue before colour, the largest of equals. field, when not empty, is
+// where the contour lies: regions that do not hold most of it are left out.
+func (e *EchoFacts) tissue(field image.Rectangle) *Region {
+	area := func(r image.Rectangle) int64 { return int64(r.Dx()) * int64(r.Dy()) }
+	for _, want := range []func(Region) bool{
+		func(r Region) bool { return r.Spatial() && r.DataType == 1 },
+		func(r Region) bool { return r.Spatial() && r.DataType == 2 },
+		func(r Region) bool { return r.SpatialFormat == 1 && r.DataType == 1 },
+		func(r Region) bool { return r.SpatialFormat == 1 && r.DataType == 2 },
+	} {
+		var best *Region
+		for i := range e.Regions {
+			r := &e.Regions[i]
+			if !want(*r) || !field.Empty() && 2*area(r.Rect.Intersect(field)) < area(field) {
+				continue
+			}
+			if best == nil || r.Fits && !best.Fits || r.Fits == best.Fits && area(r.Rect) > area(best.Rect) {
+				best = r
+			}
+		}
+		if best != nil {
+			return best
+		}
+	}
+	return nil
+}
+
+// CalibrationFor is the calibration for a contour within field, in source
+// pixels: that of the region that holds it. It is not trusted when regions of
+// different scale hold it.
+func (e *EchoFacts) CalibrationFor(field image.Rectangle) Calibration {
+	r := e.tissue(field)
+	if r == nil {
+		if e.Calibration.Source == CalibrationRegion {
+			c := e.Calibration
+			c.Trusted, c.Reason = false, "the contour lies outside the calibrated regions"
+			return c
+		}
+		return e.Calibration
+	}
+	return e.regionCalibration(r, field)
+}
+
+// regionCalibration judges one region among the others.
+func (e *EchoFacts) regionCalibration(r *Region, field image.Rectangle) Calibration {
+	c := Calibration{Source: CalibrationRegion, AspectX2Y: 1}
+	if !r.Spatial() {
+		c.Source = ""
+		c.Reason = "the 2D region has no units of length"
+		return c
+	}
+	c.MMPerPixelX, c.MMPerPixelY = math.Abs(r.DeltaX)*10, math.Abs(r.DeltaY)*10
+	aspect := c.MMPerPixelX / c.MMPerPixelY
+	c.AspectX2Y = aspect
+	switch {
+	case !r.Fits:
+		c.Reason = fmt.Sprintf("the region %v does not fit %dx%d pixels: the image was resampled", r.Rect, e.Columns, e.Rows)
+	case c.MMPerPixelX < minMMPerPixel || c.MMPerPixelX > maxMMPerPixel || c.MMPerPixelY < minMMPerPixel || c.MMPerPixelY > maxMMPerPixel:
+		c.Reason = fmt.Sprintf("%.4g x %.4g mm per pixel is not plausible", c.MMPerPixelX, c.MMPerPixelY)
+	case aspect > maxAspect || aspect < 1/maxAspect:
+		c.Reason = fmt.Sprintf("pixels %.4g times as wide as high are not plausible", aspect)
+	default:
+		if o := e.rival(r, field); o != nil {
+			c.Reason = fmt.Sprintf("2D regions of different scale: %v and %v", r.Rect, o.Rect)
+			break
+		}
+		c.Trusted = true
+	}
+	return c
+}
+
+// rival finds another calibrated 2D region of different scale. Without a
+// field any counts; with one, only those that hold most of it.
+func (e *EchoFacts) rival(r *Region, field image.Rectangle) *Region {
+	differ := func(a, b float64) bool { return math.Abs(math.Abs(a)-math.Abs(b)) > 0.01*math.Abs(a) }
+	for i := range e.Regions {
+		o := &e.Regions[i]
+		if o == r || !o.Spatial() || !differ(r.DeltaX, o.DeltaX) && !differ(r.DeltaY, o.DeltaY) {
+			continue
+		}
+		if o.DataType != 1 && o.DataType != 2 {
+			continue
+		}
+		if !field.Empty() {
+			in := o.Rect.Intersect(field)
+			if 2*int64(in.Dx())*int64(in.Dy()) < int64(field.Dx())*int64(field.Dy()) {
+				continue
+			}
+		}
+		return o
+	}
+	return nil
+}
+
+// calibrate chooses the calibration of the file: the tissue region, else
+// Pixel Spacing, else only a pixel aspect ratio or nothing.
+func (e *EchoFacts) calibrate(d *DataSet) Calibration {
+	c := Calibration{AspectX2Y: 1, Reason: "no calibration"}
+	if e.Tissue != nil {
+		c = e.regionCalibration(e.Tissue, image.Rectangle{})
+		if c.Source != "" {
+			return c
+		}
+	} else if len(e.Regions) > 0 {
+		c.Reason = "no 2D region with units of length"
+	}
+	if s := d.Floats(tag.PixelSpacing); len(s) == 2 && s[0] > 0 && s[1] > 0 && !math.IsInf(s[0]*s[1], 0) {
+		// Row spacing (down) comes first.
+		c = Calibration{MMPerPixelX: s[1], MMPerPixelY: s[0], Source: CalibrationPixelSpacing, AspectX2Y: s[1] / s[0]}
+		c.Trusted = min(s[0], s[1]) >= minMMPerPixel && max(s[0], s[1]) <= maxMMPerPixel && c.AspectX2Y <= maxAspect && c.AspectX2Y >= 1/maxAspect
+		if !c.Trusted {
+			c.Reason = fmt.Sprintf("%.4g x %.4g mm per pixel is not plausible", s[1], s[0])
+		}
+		return c
+	}
+	if a := d.Floats(tag.PixelAspectRatio); len(a) == 2 && a[0] > 0 && a[1] > 0 {
+		if r := a[1] / a[0]; r <= 4 && r >= 0.25 {
+			c.AspectX2Y = r // vertical size comes first
+		}
+	}
+	return c
+}
+
+// timing finds the frame times. The order of trust: the attribute Frame
+// Increment Pointer names, Frame Time, Frame Time Vector, Cine Rate, Actual
+// Frame Duration, Effective Duration, Recommended Display Frame Rate.
+func (e *EchoFacts) timing(d *DataSet) {
+	n := e.Frames
+	if n < 2 {
+		if n == 1 {
+			e.FrameTimes = []float64{0}
+		}
+		return
+	}
+	type source struct {
+		name string
+		step float64 // mean step in ms, 0 when absent or unusable
+		vec  []float64
+	}
+	good := func(v float64) bool { return v > 0 && v < 1e7 && !math.IsNaN(v) }
+	scalar := func(t Tag, f func(float64) float64) source {
+		s := source{name: Keyword(t)}
+		if v, ok := d.Float(t); ok && good(v) && good(f(v)) {
+			s.step = f(v)
+		}
+		return s
+	}
+	same := func(v float64) float64 { return v }
+	rate := func(v float64) float64 { return 1000 / v }
+	sources := []source{
+		scalar(tag.FrameTime, same),
+		{name: Keyword(tag.FrameTimeVector)},
+		scalar(tag.CineRate, rate),
+		scalar(tag.ActualFrameDuration, same),
+		scalar(tag.EffectiveDuration, func(v float64) float64 { return v * 1000 / float64(n) }),
+		scalar(tag.RecommendedDisplayFrameRate, rate),
+	}
+	var warnings []string
+	if v := d.Floats(tag.FrameTimeVector); len(v) > 0 {
+		times, why := frameTimeVector(v, n)
+		if why != "" {
+			warnings = append(warnings, "FrameTimeVector: "+why)
+		} else {
+			sources[1].vec = times
+			sources[1].step = times[n-1] / float64(n-1)
+		}
+	}
+	order := []int{0, 1, 2, 3, 4, 5}
+	if p := d.Tags(tag.FrameIncrementPointer); len(p) > 0 && p[0] == tag.FrameTimeVector {
+		order[0], order[1] = 1, 0
+	}
+	var used *source
+	for _, i := range order {
+		s := &sources[i]
+		if s.step == 0 {
+			continue
+		}
+		if used == nil {
+			used = s
+		} else if r := s.step / used.step; r > 1.1 || r < 1/1.1 {
+			warnings = append(warnings, fmt.Sprintf("%s says %.4g ms per frame, %s %.4g", used.name, used.step, s.name, s.step))
+		}
+	}
+	e.TimingWarning = strings.Join(warnings, "; ")
+	if used == nil {
+		return
+	}
+	e.FrameTimeSource = used.name
+	if used.vec != nil {
+		e.FrameTimes = used.vec
+		return
+	}
+	e.FrameTimes = make([]float64, n)
+	for i := range e.FrameTimes {
+		e.FrameTimes[i] = used.step * float64(i)
+	}
+}
+
+// frameTimeVector sums the increments. The first element belongs to the first
+// frame and does not count (PS3.3 C.7.6.5).
+func frameTimeVector(v []float64, n int) ([]float64, string) {
+	if len(v) < n {
+		return nil, fmt.Sprintf("%d increments for %d frames", len(v), n)
+	}
+	out := make([]float64, n)
+	for i := 1; i < n; i++ {
+		if !(v[i] > 0) || v[i] > 1e7 {
+			return nil, fmt.Sprintf("increment %d is %v", i+1, v[i])
+		}
+		out[i] = out[i-1] + v[i]
+	}
+	return out, ""
+}
+
+// heart reads R waves and heart rate. Two R waves tell the rate; what is
+// outside 20 to 300 per minute is not believed.
+func (e *EchoFacts) heart(d *DataSet) {
+	plausible := func(bpm float64) bool { return bpm >= 20 && bpm <= 300 }
+	for i, v := range d.Floats(tag.RWaveTimeVector) {
+		if i >= 10000 || math.IsNaN(v) || math.IsInf(v, 0) || len(e.RWaveTimes) > 0 && v <= e.RWaveTimes[len(e.RWaveTimes)-1] {
+			e.RWaveTimes = nil
+			break
+		}
+		e.RWaveTimes = append(e.RWaveTimes, v)
+	}
+	if k := len(e.RWaveTimes); k >= 2 {
+		if bpm := 60000 * float64(k-1) / (e.RWaveTimes[k-1] - e.RWaveTimes[0]); plausible(bpm) {
+			e.HeartRate, e.HeartRateSource = bpm, Keyword(tag.RWaveTimeVector)
+			return
+		}
+	}
+	if v, ok := d.Float(tag.HeartRate); ok && plausible(v) {
+		e.HeartRate, e.HeartRateSource = v, Keyword(tag.HeartRate)
+	}
+}
+
+// ColourFraction is the part of the pixels of r that are clearly coloured, 0
+// to 1. Headers do not tell B-mode from colour Doppler (see ColourFlag), and
+// many loops with colour declare only a tissue region: in a B-mode sector,
+// tinted maps included, the fraction stays below ColourThreshold.
+func ColourFraction(img *image.RGBA, r image.Rectangle) float64 {
+	r = r.Intersect(img.Rect)
+	if r.Empty() {
+		return 0
+	}
+	n := 0
+	for y := r.Min.Y; y < r.Max.Y; y++ {
+		row := img.Pix[img.PixOffset(r.Min.X, y):][:4*r.Dx()]
+		for ; len(row) >= 4; row = row[4:] {
+			if hi := max(row[0], row[1], row[2]); hi-min(row[0], row[1], row[2]) > 64 {
+				n++
+			}
+		}
+	}
+	return float64(n) / float64(r.Dx()*r.Dy())
+}
+
+// ColourThreshold separates B-mode from colour Doppler in the largest
+// ColourFraction of a few frames spread over the loop (39 real loops: at most
+// 0.008 for B-mode, the graphics on it, and at least 0.047 for colour).
+const ColourThreshold = 0.015

@@ -1,0 +1,475 @@
+// Package spool keeps received DICOM objects on local disk, durably.
+//
+// An object is written to incoming/*.part while it arrives. Commit flushes it,
+// syncs the file, renames it to its place and syncs the directory, in this
+// order: what Commit has returned survives a crash at any instant, and a file
+// under its final name is always whole. Open removes what a crash left in
+// incoming.
+//
+//	<dir>/.lock                 held while a process uses the spool
+//	<dir>/incoming/*.part       objects that are arriving
+//	<dir>/ab/<SOP Instance UID>.dcm
+//	<dir>/ab/<SOP Instance UID>.<digest>.dcm
+//
+// ab is the first byte of the SHA-256 of the SOP Instance UID. Only valid UIDs
+// (digits and dots, at most 64) become file names, so a peer cannot leave the
+// directory.
+//
+// # The same UID again
+//
+// An object whose data set has the digest of one that is there already is a
+// duplicate: nothing is stored, and Commit reports the first file. An object
+// with another data set under the same UID is a conflict. A modality that
+// repeats a UID and an archive that sends a corrected patient name both cause
+// it, and either would lose data if one version were dropped: the first stays
+// untouched, the new one is kept beside it under its digest, and Entry.Conflict
+// tells the caller. With Options.RefuseConflicts the second is refused instead
+// (status 0111H, duplicate SOP instance).
+package spool
+
+import (
+	"bufio"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+
+	"github.com/echonode/echonode/scp"
+)
+
+// Errors of the spool. They come wrapped in a *scp.StatusError, so a handler
+// can return them as they are: ErrDiskFull and ErrWatermark are status A700H,
+// ErrConflict is 0111H, ErrUID is 0117H.
+var (
+	ErrDiskFull  = errors.New("spool: disk full")
+	ErrWatermark = errors.New("spool: free space below the watermark")
+	ErrConflict  = errors.New("spool: another data set is stored under this SOP Instance UID")
+	ErrUID       = errors.New("spool: SOP Instance UID is not a UID")
+	ErrLocked    = errors.New("spool: directory is in use by another process")
+	ErrClosed    = errors.New("spool: closed")
+)
+
+// Options adjust a Spool. The zero value is for production.
+type Options struct {
+	// MinFree is the watermark: bytes that must be free for an object to be
+	// accepted. 0 is 1 GiB or a twentieth of the file system, whichever is
+	// less; negative switches the watermark off.
+	MinFree int64
+	// RefuseConflicts refuses an object whose UID is taken by another data set,
+	// instead of keeping both.
+	RefuseConflicts bool
+	// NoSync leaves out every sync. For measurements only: what is
+	// acknowledged may be lost.
+	NoSync bool
+	Logger *slog.Logger // nil: discard
+}
+
+// Spool is a directory of objects. Its methods may be called from several
+// goroutines.
+type Spool struct {
+	dir     string
+	opt     Options
+	minFree uint64
+	log     *slog.Logger
+	lock    *os.File
+	seq     atomic.Uint64
+	closed  atomic.Bool
+	shards  [256]sync.Mutex // of the final directories
+	buffers sync.Pool
+}
+
+// Entry is an object in the spool.
+type Entry struct {
+	Path      string // of the file, a DICOM Part 10 file
+	Size      int64  // of the data set, in bytes
+	FileSize  int64  // of the file
+	SHA256    string // of the data set, hexadecimal
+	Duplicate bool   // the same data set was there already; Path is that file
+	Conflict  bool   // another data set was there already under the UID
+	First     string // with Conflict, the file of that one
+}
+
+const (
+	incomingDir = "incoming"
+	partSuffix  = ".part"
+	fileSuffix  = ".dcm"
+	bufferSize  = 64 << 10
+	checkEvery  = 64 << 20 // bytes between checks of the watermark
+)
+
+// Open makes or opens the spool in dir, takes its lock and sweeps incoming.
+func Open(dir string, opt Options) (*Spool, error) {
+	s := &Spool{dir: dir, opt: opt, log: opt.Logger}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	if err := os.MkdirAll(filepath.Join(dir, incomingDir), 0o750); err != nil {
+		return nil, err
+	}
+	var err error
+	if s.lock, err = os.OpenFile(filepath.Join(dir, ".lock"), os.O_RDWR|os.O_CREATE, 0o640); err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(s.lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		s.lock.Close()
+		return nil, fmt.Errorf("%w: %s", ErrLocked, dir)
+	}
+	if err := s.prepare(); err != nil {
+		s.lock.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// prepare makes the shard directories durable, sweeps and sets the watermark.
+func (s *Spool) prepare() error {
+	for i := range len(s.shards) {
+		if err := os.Mkdir(s.shardDir(byte(i)), 0o750); err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+	}
+	if err := errors.Join(s.syncDir(s.dir), s.syncDir(filepath.Dir(filepath.Clean(s.dir)))); err != nil {
+		return err
+	}
+	parts, err := os.ReadDir(filepath.Join(s.dir, incomingDir))
+	if err != nil {
+		return err
+	}
+	for _, p := range parts {
+		if strings.HasSuffix(p.Name(), partSuffix) {
+			if err := os.Remove(filepath.Join(s.dir, incomingDir, p.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	if len(parts) > 0 {
+		s.log.Info("swept unfinished objects", "count", len(parts))
+	}
+	_, total, err := s.Space()
+	if err != nil {
+		return err
+	}
+	switch {
+	case s.opt.MinFree > 0:
+		s.minFree = uint64(s.opt.MinFree)
+	case s.opt.MinFree == 0:
+		s.minFree = min(1<<30, total/20)
+	}
+	return nil
+}
+
+// Close releases the lock. Objects that are still arriving fail to commit.
+func (s *Spool) Close() error {
+	if s.closed.Swap(true) {
+		return nil
+	}
+	return s.lock.Close()
+}
+
+// Space is the free (to this user) and total size of the file system, in bytes.
+func (s *Spool) Space() (free, total uint64, err error) {
+	var st syscall.Statfs_t
+	if err := syscall.Statfs(s.dir, &st); err != nil {
+		return 0, 0, &os.PathError{Op: "statfs", Path: s.dir, Err: err}
+	}
+	return st.Bavail * uint64(st.Bsize), st.Blocks * uint64(st.Bsize), nil
+}
+
+func (s *Spool) shardDir(b byte) string { return filepath.Join(s.dir, hex.EncodeToString([]byte{b})) }
+
+func shardOf(uid string) byte {
+	sum := sha256.Sum256([]byte(uid))
+	return sum[0]
+}
+
+// Path is where the first object under a SOP Instance UID is, or would be.
+func (s *Spool) Path(uid string) (string, error) {
+	if !scp.ValidUID(uid) {
+		return "", &scp.StatusError{Status: scp.StatusInvalidInstance, Comment: "SOP Instance UID is not a UID", Err: ErrUID}
+	}
+	return filepath.Join(s.shardDir(shardOf(uid)), uid+fileSuffix), nil
+}
+
+// Incoming is an object that is arriving. Write its bare data set, then Commit
+// or Abort it.
+type Incoming struct {
+	s         *Spool
+	req       scp.StoreRequest
+	path      string // of the final file
+	part      string
+	f         *os.File
+	w         *bufio.Writer
+	digest    hash.Hash
+	size      int64 // of the data set
+	header    int64
+	flushed   int64 // bytes whose write-back was started
+	nextCheck int64
+	err       error // sticky
+}
+
+// Create starts an object and writes its Part 10 header. It fails with
+// ErrWatermark when the disk is too full to take another object.
+func (s *Spool) Create(req *scp.StoreRequest) (*Incoming, error) {
+	if s.closed.Load() {
+		return nil, ErrClosed
+	}
+	path, err := s.Path(req.SOPInstanceUID)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.checkSpace(s.minFree); err != nil {
+		return nil, err
+	}
+	part := filepath.Join(s.dir, incomingDir, fmt.Sprintf("%016x%s", s.seq.Add(1), partSuffix))
+	f, err := os.OpenFile(part, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o640)
+	if err != nil {
+		return nil, full(err)
+	}
+	in := &Incoming{s: s, req: *req, path: path, part: part, f: f, digest: sha256.New(), nextCheck: checkEvery}
+	in.w = s.writer(f)
+	var source string
+	if req.Association != nil {
+		source = req.Association.CallingAE
+	}
+	n := countWriter{w: in.w}
+	if err := scp.WritePart10Header(&n, req.SOPClassUID, req.SOPInstanceUID, req.TransferSyntaxUID, source); err != nil {
+		return nil, errors.Join(full(err), in.Abort())
+	}
+	in.header = n.n
+	return in, nil
+}
+
+type countWriter struct {
+	w io.Writer
+	n int64
+}
+
+func (c *countWriter) Write(p []byte) (int, error) {
+	n, err := c.w.Write(p)
+	c.n += int64(n)
+	return n, err
+}
+
+func (s *Spool) writer(f *os.File) *bufio.Writer {
+	if w, ok := s.buffers.Get().(*bufio.Writer); ok {
+		w.Reset(f)
+		return w
+	}
+	return bufio.NewWriterSize(f, bufferSize)
+}
+
+// checkSpace fails with ErrWatermark when fewer than want bytes are free.
+func (s *Spool) checkSpace(want uint64) error {
+	if want == 0 {
+		return nil
+	}
+	free, _, err := s.Space()
+	if err != nil {
+		return err
+	}
+	if free < want {
+		return &scp.StatusError{Status: scp.StatusOutOfResources, Comment: "disk space below the watermark",
+			Err: fmt.Errorf("%w: %d bytes free, %d required", ErrWatermark, free, want)}
+	}
+	return nil
+}
+
+// full turns "no space" into ErrDiskFull.
+func full(err error) error {
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return &scp.StatusError{Status: scp.StatusOutOfResources, Comment: "disk full", Err: fmt.Errorf("%w: %w", ErrDiskFull, err)}
+	}
+	return err
+}
+
+// Write adds bytes of the data set.
+func (in *Incoming) Write(p []byte) (int, error) {
+	if in.err != nil {
+		return 0, in.err
+	}
+	in.digest.Write(p)
+	n, err := in.w.Write(p)
+	in.size += int64(n)
+	if err == nil && in.size >= in.nextCheck {
+		// Half of the reserve is for objects that were let in above the watermark.
+		in.nextCheck = in.size + checkEvery
+		err = in.s.checkSpace(in.s.minFree / 2)
+	}
+	if err != nil {
+		in.err = full(err)
+		return n, in.err
+	}
+	if !in.s.opt.NoSync {
+		in.startWriteback()
+	}
+	return n, nil
+}
+
+// Commit makes the object durable and visible. After an error nothing is left
+// of it.
+func (in *Incoming) Commit() (Entry, error) {
+	e, err := in.commit()
+	if err != nil {
+		return Entry{}, errors.Join(full(err), in.Abort())
+	}
+	return e, nil
+}
+
+func (in *Incoming) commit() (Entry, error) {
+	s := in.s
+	if in.err != nil {
+		return Entry{}, in.err
+	}
+	if s.closed.Load() {
+		return Entry{}, ErrClosed
+	}
+	if err := in.w.Flush(); err != nil {
+		return Entry{}, err
+	}
+	if !s.opt.NoSync {
+		if err := in.f.Sync(); err != nil {
+			return Entry{}, err
+		}
+	}
+	if err := in.f.Close(); err != nil {
+		return Entry{}, err
+	}
+	in.release()
+	e := Entry{Path: in.path, Size: in.size, FileSize: in.header + in.size, SHA256: hex.EncodeToString(in.digest.Sum(nil))}
+	if err := in.place(&e); err != nil {
+		return Entry{}, err
+	}
+	// Also for a duplicate: the first may not have got this far.
+	if err := s.syncDir(filepath.Dir(in.path)); err != nil {
+		return Entry{}, err
+	}
+	in.err = ErrClosed
+	return e, nil
+}
+
+// place gives the part file its final name, or removes it as a duplicate.
+func (in *Incoming) place(e *Entry) error {
+	shard := &in.s.shards[shardOf(in.req.SOPInstanceUID)]
+	shard.Lock()
+	defer shard.Unlock()
+	same, taken, err := in.compare(in.path, e)
+	if err != nil {
+		return err
+	}
+	if taken && !same {
+		if in.s.opt.RefuseConflicts {
+			return &scp.StatusError{Status: scp.StatusDuplicateInstance, Comment: "another data set is stored under this UID", Err: ErrConflict}
+		}
+		e.Conflict, e.First = true, in.path
+		e.Path = strings.TrimSuffix(in.path, fileSuffix) + "." + e.SHA256[:16] + fileSuffix
+		if same, taken, err = in.compare(e.Path, e); err != nil {
+			return err
+		}
+	}
+	if taken && same {
+		e.Duplicate = true
+		return os.Remove(in.part)
+	}
+	if taken {
+		return fmt.Errorf("spool: %s holds another data set than its name says", e.Path)
+	}
+	return os.Rename(in.part, e.Path)
+}
+
+// compare reports whether path exists (taken) and holds the same data set.
+func (in *Incoming) compare(path string, e *Entry) (same, taken bool, err error) {
+	o, err := scp.FileObject(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return false, false, nil
+	case errors.Is(err, scp.ErrNotPart10):
+		return false, true, nil
+	case err != nil:
+		return false, false, err
+	}
+	defer o.Close()
+	if o.Size != e.Size || o.TransferSyntaxUID != in.req.TransferSyntaxUID {
+		return false, true, nil
+	}
+	h := sha256.New()
+	if _, err := io.Copy(h, o.DataSet); err != nil {
+		return false, false, err
+	}
+	return hex.EncodeToString(h.Sum(nil)) == e.SHA256, true, nil
+}
+
+// release gives the buffer back.
+func (in *Incoming) release() {
+	if in.w != nil {
+		in.w.Reset(nil)
+		in.s.buffers.Put(in.w)
+		in.w = nil
+	}
+}
+
+// Abort removes what has been written. After Commit it does nothing.
+func (in *Incoming) Abort() error {
+	if errors.Is(in.err, ErrClosed) {
+		return nil
+	}
+	in.err = ErrClosed
+	in.release()
+	in.f.Close() // an error here is of no interest: the file goes
+	if err := os.Remove(in.part); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+func (s *Spool) syncDir(dir string) error {
+	if s.opt.NoSync {
+		return nil
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// Remove deletes an object of the spool, given its Entry.Path.
+func (s *Spool) Remove(path string) error {
+	rel, err := filepath.Rel(s.dir, path)
+	if err != nil || !filepath.IsLocal(rel) || !strings.HasSuffix(rel, fileSuffix) {
+		return fmt.Errorf("spool: %s is not an object of %s", path, s.dir)
+	}
+	if err := os.Remove(path); err != nil {
+		return err
+	}
+	return s.syncDir(filepath.Dir(path))
+}
+
+// Walk calls visit with the path of every object, in no useful order: what an
+// index can be compared with after a crash between Commit and the index.
+func (s *Spool) Walk(visit func(path string) error) error {
+	for i := range len(s.shards) {
+		files, err := os.ReadDir(s.shardDir(byte(i)))
+		if err != nil {
+			return err
+		}
+		for _, f := range files {
+			if !strings.HasSuffix(f.Name(), fileSuffix) {
+				continue
+			}
+			if err := visit(filepath.Join(s.shardDir(byte(i)), f.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,265 @@
+package spool
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/echonode/echonode/scp"
+)
+
+const (
+	class    = "1.2.840.10008.5.1.4.1.1.3.1"
+	explicit = scp.ExplicitVRLittleEndian
+)
+
+func open(t *testing.T, dir string, opt Options) *Spool {
+	t.Helper()
+	opt.MinFree = max(opt.MinFree, -1)
+	if opt.MinFree == 0 {
+		opt.MinFree = -1
+	}
+	s, err := Open(dir, opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+func request(uid string) *scp.StoreRequest {
+	return &scp.StoreRequest{
+		Association: &scp.AssociationInfo{CallingAE: "CART"},
+		SOPClassUID: class, SOPInstanceUID: uid, TransferSyntaxUID: explicit,
+	}
+}
+
+func store(t *testing.T, s *Spool, uid string, data []byte) (Entry, error) {
+	t.Helper()
+	in, err := s.Create(request(uid))
+	if err != nil {
+		return Entry{}, err
+	}
+	if _, err := io.Copy(in, bytes.NewReader(data)); err != nil {
+		return Entry{}, errors.Join(err, in.Abort())
+	}
+	return in.Commit()
+}
+
+func parts(t *testing.T, dir string) []string {
+	t.Helper()
+	p, err := filepath.Glob(filepath.Join(dir, incomingDir, "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func readBack(t *testing.T, path string) []byte {
+	t.Helper()
+	o, err := scp.FileObject(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer o.Close()
+	b, err := io.ReadAll(o.DataSet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func TestCommitDuplicateConflict(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir, Options{})
+	first, err := store(t, s, "1.2.3", []byte("first version"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if first.Duplicate || first.Conflict || first.Size != 13 {
+		t.Fatalf("first: %+v", first)
+	}
+	if fi, err := os.Stat(first.Path); err != nil || fi.Size() != first.FileSize {
+		t.Fatalf("file size %v, entry %+v, %v", fi, first, err)
+	}
+	again, err := store(t, s, "1.2.3", []byte("first version"))
+	if err != nil || !again.Duplicate || again.Conflict || again.Path != first.Path || again.SHA256 != first.SHA256 {
+		t.Fatalf("duplicate: %+v, %v", again, err)
+	}
+	second, err := store(t, s, "1.2.3", []byte("second version"))
+	if err != nil || second.Duplicate || !second.Conflict || second.Path == first.Path || second.First != first.Path {
+		t.Fatalf("conflict: %+v, %v", second, err)
+	}
+	if third, err := store(t, s, "1.2.3", []byte("second version")); err != nil || !third.Duplicate || !third.Conflict || third.Path != second.Path {
+		t.Fatalf("duplicate of the conflict: %+v, %v", third, err)
+	}
+	if got := readBack(t, first.Path); string(got) != "first version" {
+		t.Errorf("first file holds %q", got)
+	}
+	if got := readBack(t, second.Path); string(got) != "second version" {
+		t.Errorf("second file holds %q", got)
+	}
+	if p := parts(t, dir); len(p) != 0 {
+		t.Errorf("left in incoming: %v", p)
+	}
+	var all []string
+	if err := s.Walk(func(p string) error { all = append(all, p); return nil }); err != nil || len(all) != 2 {
+		t.Errorf("walk: %v, %v", all, err)
+	}
+	if err := s.Remove(second.Path); err != nil {
+		t.Error(err)
+	}
+	if err := s.Remove(filepath.Join(dir, "..", "other.dcm")); err == nil {
+		t.Error("removed a file outside the spool")
+	}
+}
+
+func TestRefuseConflicts(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir, Options{RefuseConflicts: true})
+	first, err := store(t, s, "1.2.3", []byte("first version"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = store(t, s, "1.2.3", []byte("second version"))
+	var se *scp.StatusError
+	if !errors.Is(err, ErrConflict) || !errors.As(err, &se) || se.Status != scp.StatusDuplicateInstance {
+		t.Fatalf("conflict: %v", err)
+	}
+	if got := readBack(t, first.Path); string(got) != "first version" {
+		t.Errorf("first file holds %q", got)
+	}
+	if p := parts(t, dir); len(p) != 0 {
+		t.Errorf("left in incoming: %v", p)
+	}
+}
+
+func TestHostileUIDs(t *testing.T) {
+	s := open(t, t.TempDir(), Options{})
+	for _, uid := range []string{"", ".", "..", "../../etc/passwd", "1.2/3", "1..2", "1.2.", ".1", "1.2\x00", "1.2 3", strings.Repeat("1", 65), "1.2.a", "١.٢"} {
+		_, err := s.Create(request(uid))
+		var se *scp.StatusError
+		if !errors.Is(err, ErrUID) || !errors.As(err, &se) || se.Status != scp.StatusInvalidInstance {
+			t.Errorf("%q: %v", uid, err)
+		}
+	}
+}
+
+func TestAbortAndSweep(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir, Options{})
+	in, err := s.Create(request("1.2.3"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	in.Write([]byte("half"))
+	if err := in.Abort(); err != nil {
+		t.Fatal(err)
+	}
+	if err := in.Abort(); err != nil {
+		t.Fatal("second abort:", err)
+	}
+	if _, err := in.Commit(); !errors.Is(err, ErrClosed) {
+		t.Fatal("commit after abort:", err)
+	}
+	if p := parts(t, dir); len(p) != 0 {
+		t.Fatalf("abort left %v", p)
+	}
+	if _, err := s.Create(request("1.2.4")); err != nil { // as a crash would leave it
+		t.Fatal(err)
+	}
+	if _, err := Open(dir, Options{}); !errors.Is(err, ErrLocked) {
+		t.Fatalf("second opener: %v", err)
+	}
+	s.Close()
+	if _, err := s.Create(request("1.2.5")); !errors.Is(err, ErrClosed) {
+		t.Fatalf("create after close: %v", err)
+	}
+	if p := parts(t, dir); len(p) != 1 {
+		t.Fatalf("parts %v", p)
+	}
+	open(t, dir, Options{})
+	if p := parts(t, dir); len(p) != 0 {
+		t.Fatalf("sweep left %v", p)
+	}
+}
+
+func TestWatermark(t *testing.T) {
+	s := open(t, t.TempDir(), Options{MinFree: 1 << 60})
+	_, err := s.Create(request("1.2.3"))
+	var se *scp.StatusError
+	if !errors.Is(err, ErrWatermark) || !errors.As(err, &se) || se.Status != scp.StatusOutOfResources {
+		t.Fatalf("got %v", err)
+	}
+}
+
+// TestSameUIDAtOnce commits the same and different data sets under few UIDs
+// from several goroutines: the first file of a UID never changes and exactly
+// one file exists for each data set.
+func TestSameUIDAtOnce(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir, Options{NoSync: true})
+	var wg sync.WaitGroup
+	for g := range 8 {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			for i := range 40 {
+				uid := fmt.Sprintf("1.2.%d", i%5)
+				e, err := store(t, s, uid, []byte(fmt.Sprintf("data %d", (g+i)%3)))
+				if err != nil {
+					t.Errorf("store: %v", err)
+					return
+				}
+				if got := readBack(t, e.Path); string(got) != fmt.Sprintf("data %d", (g+i)%3) {
+					t.Errorf("entry holds %q", got)
+				}
+			}
+		}()
+	}
+	wg.Wait()
+	n := 0
+	s.Walk(func(string) error { n++; return nil })
+	if n != 15 {
+		t.Errorf("%d files, want 5 UIDs x 3 data sets", n)
+	}
+}
+
+// TestDiskFull fills a small tmpfs.
+func TestDiskFull(t *testing.T) {
+	dir := t.TempDir()
+	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size=2m,mode=700", "tmpfs", dir).CombinedOutput(); err != nil {
+		t.Skipf("mounting a tmpfs is not permitted: %v: %s", err, bytes.TrimSpace(out))
+	}
+	defer exec.Command("umount", dir).Run()
+	s, err := Open(dir, Options{MinFree: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	first, err := store(t, s, "1.1", make([]byte, 1<<20))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = store(t, s, "1.2", make([]byte, 4<<20))
+	var se *scp.StatusError
+	if !errors.Is(err, ErrDiskFull) || !errors.As(err, &se) || se.Status != scp.StatusOutOfResources {
+		t.Fatalf("full disk: %v", err)
+	}
+	if p := parts(t, dir); len(p) != 0 {
+		t.Errorf("left in incoming: %v", p)
+	}
+	if got := readBack(t, first.Path); len(got) != 1<<20 {
+		t.Errorf("first object has %d bytes", len(got))
+	}
+	if _, err := store(t, s, "1.3", make([]byte, 100<<10)); err != nil {
+		t.Errorf("small object after the failure: %v", err)
+	}
+}

@@ -1,0 +1,6 @@
+//go:build !linux
+
+package spool
+
+// startWriteback does nothing where the system has no such hint.
+func (in *Incoming) startWriteback() {}

@@ -12,10 +12,11 @@ DEMO_OUT    ?= demo-output
 export CGO_ENABLED = 1
 
 .DEFAULT_GOAL := build
-.PHONY: help setup setup-test build demo test check test-modules test-python test-go fuzz-short bench clean
+.PHONY: help setup setup-test setup-gpu build demo test check test-modules test-python test-go fuzz-short bench clean
 
 help:
 	@echo 'make setup       packages and ONNX Runtime that building and running need (root or sudo for packages)'
+	@echo 'make setup-gpu   ONNX Runtime with the CUDA and TensorRT providers, beside the other'
 	@echo 'make build       bin/echonode'
 	@echo 'make demo        set up, build, run the node on real echo loops and show what comes back'
 	@echo 'make test        set up with test peers, vet, gofmt, staticcheck and all tests with the race detector'
@@ -28,6 +29,9 @@ setup:
 
 setup-test:
 	@conformance/setup/setup.sh test
+
+setup-gpu:
+	@conformance/setup/setup.sh gpu
 
 build: setup
 	@echo "build: bin/echonode $(VERSION)"

@@ -487,3 +487,14 @@ func TestLibraryOrder(t *testing.T) {
 		t.Errorf("configuration: %q", got)
 	}
 }
+
+func TestProviderErrorReadable(t *testing.T) {
+	for given, want := range map[string]string{
+		"/onnxruntime_src/onnxruntime/core/session/provider_bridge_ort.cc:1988 onnxruntime::Provider& onnxruntime::ProviderLibrary::Get() [ONNXRuntimeError] : 1 : FAIL : Failed to load library x.so": "Failed to load library x.so",
+		"CUDA execution provider is not enabled in this build.": "CUDA execution provider is not enabled in this build.",
+	} {
+		if got := (&ProviderError{CUDA, errors.New(given)}).Error(); got != "models: provider cuda is not available: "+want {
+			t.Errorf("%s", got)
+		}
+	}
+}

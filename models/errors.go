@@ -3,6 +3,7 @@ package models
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 )
 
@@ -41,12 +42,15 @@ type ProviderError struct {
 }
 
 func (e *ProviderError) Error() string {
-	return fmt.Sprintf("models: provider %s is not available: %v", e.Provider, e.Err)
+	return fmt.Sprintf("models: provider %s is not available: %s", e.Provider, runtimePrefix.ReplaceAllString(e.Err.Error(), ""))
 }
 
 func (e *ProviderError) Is(target error) bool { return target == ErrProvider }
 
 func (e *ProviderError) Unwrap() error { return e.Err }
+
+// runtimePrefix is what ONNX Runtime puts before a message: source file, function, status.
+var runtimePrefix = regexp.MustCompile(`(/\S+:\d+ [^\[]*)?\[ONNXRuntimeError\] : \d+ : [A-Z_]+ : `)
 
 // LibraryError says where the ONNX Runtime library was looked for. It matches ErrLibrary.
 type LibraryError struct {

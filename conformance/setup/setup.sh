@@ -3,12 +3,14 @@
 #
 #   setup.sh run    what building and running needs: C compiler, image codecs, ONNX Runtime
 #   setup.sh test   the same, and the peers the interoperability tests talk to
+#   setup.sh gpu    the same as run, and ONNX Runtime with the CUDA and TensorRT providers (x86_64); CUDA 13, cuDNN 9
+#                   and TensorRT 10 themselves come from NVIDIA's packages
 #
 # Only what is missing is installed, so a second run is immediate and needs no network. Go, git and make are taken
 # as given. Packages need root or sudo; ONNX Runtime goes to .build/onnxruntime/ inside the tree and needs neither.
 set -euo pipefail
 
-usage() { sed -n '2,8s/^# \{0,1\}//p' "$0"; }
+usage() { sed -n '2,10s/^# \{0,1\}//p' "$0"; }
 say() { printf 'setup: %s\n' "$*"; }
 die() { printf 'setup: %s\n' "$*" >&2; exit 1; }
 
@@ -66,15 +68,19 @@ install_packages() {
 # ---- ONNX Runtime -------------------------------------------------------------------------------------------------
 
 ort_version=1.30.0
+ort_folder=$root/.build/onnxruntime
 case $(uname -m) in
 x86_64) ort_sha256=c902c70b3003c0e99fada202f37478c515ae9bba7944c2b2abd0017bae0c82ed ;;
 aarch64) ort_sha256=8a218e1e446880131115c368ec7005969a5022af9a15a26173de648fef0b7789 ;;
 *) die "no ONNX Runtime library is pinned for $(uname -s) $(uname -m); EchoNode runs on Linux x86_64 and aarch64" ;;
 esac
-ort_library=$root/.build/onnxruntime/libonnxruntime.so.$ort_version
+ort_gpu_folder=$root/.build/onnxruntime-gpu
+ort_gpu_sha256=5a140dc17c8b60b35b2ceab0bb533e65ac54f06a208948417c1f9c31df6afc4c
 
-ort_present() {
-	[[ -f $ort_library ]] && echo "$ort_sha256  $ort_library" | sha256sum --check --status
+# present FOLDER SHA256: the library is there and is the pinned one
+present() {
+	[[ -f $1/libonnxruntime.so.$ort_version ]] &&
+		echo "$2  $1/libonnxruntime.so.$ort_version" | sha256sum --check --status
 }
 
 # The first Python that has pip; distributions often ship python3 without it.
@@ -89,43 +95,44 @@ python_with_pip() {
 	return 1
 }
 
-# The library comes out of the Python wheel, which pip checks against the recorded hash; the library is checked again.
+# fetch_onnxruntime REQUIREMENTS FOLDER SHA256: the libraries come out of the Python wheel, which pip checks against the
+# recorded hash; the main library is checked again at every run.
 fetch_onnxruntime() {
-	if ort_present; then
+	local requirements=$1 folder=$2 sha256=$3 python
+	if present "$folder" "$sha256"; then
 		return
 	fi
-	local python
 	python=$(python_with_pip) || {
 		install_packages python3 python3-pip
 		python=$(python_with_pip) || die "python3 -m pip does not run; it is needed to fetch ONNX Runtime"
 	}
-	say "fetching ONNX Runtime $ort_version"
-	local wheels=$scratch/wheels
-	"$python" -m pip download --quiet --disable-pip-version-check --dest "$wheels" --no-deps --only-binary=:all: \
-		--python-version 3.11 --implementation cp --platform "manylinux_2_28_$(uname -m)" \
-		--require-hashes -r "$here/onnxruntime-$(uname -m).txt" ||
-		die "pip could not download ONNX Runtime $ort_version; to install it by hand put libonnxruntime.so.$ort_version into ${ort_library%/*}"
-	"$python" - "$wheels" "$scratch/unpacked" <<-'PY'
+	say "fetching ONNX Runtime: $(cut -d ' ' -f 1 "$requirements")"
+	"$python" -m pip download --quiet --disable-pip-version-check --dest "$scratch/wheels" --no-deps \
+		--only-binary=:all: --python-version 3.11 --implementation cp --platform "manylinux_2_28_$(uname -m)" \
+		--require-hashes -r "$requirements" ||
+		die "pip could not download ONNX Runtime $ort_version; to install it by hand put its libraries into $folder"
+	"$python" - "$scratch/wheels" "$scratch/unpacked" <<-'PY'
 		import glob, sys, zipfile
-		wheel, = glob.glob(sys.argv[1] + "/onnxruntime-*.whl")
+		wheel, = glob.glob(sys.argv[1] + "/onnxruntime*.whl")
 		with zipfile.ZipFile(wheel) as archive:
 		    for name in archive.namelist():
-		        if name.startswith("onnxruntime/capi/libonnxruntime.so.") or name in (
+		        if name.startswith("onnxruntime/capi/libonnxruntime") or name in (
 		                "onnxruntime/LICENSE", "onnxruntime/ThirdPartyNotices.txt"):
 		            archive.extract(name, sys.argv[2])
 	PY
-	mkdir -p "${ort_library%/*}"
-	cp "$scratch"/unpacked/onnxruntime/{LICENSE,ThirdPartyNotices.txt} "${ort_library%/*}/"
-	# Copied under a temporary name first: an interrupted copy must not look like a library.
-	cp "$scratch/unpacked/onnxruntime/capi/libonnxruntime.so.$ort_version" "$ort_library.part"
-	mv "$ort_library.part" "$ort_library"
-	ort_present || die "$ort_library does not have the expected SHA-256 $ort_sha256"
+	# Moved into place as a whole: an interrupted run must not leave half a library.
+	mkdir -p "${folder%/*}"
+	rm -rf "$folder" "$folder.part"
+	mkdir "$folder.part"
+	cp "$scratch"/unpacked/onnxruntime/{LICENSE,ThirdPartyNotices.txt,capi/*} "$folder.part/"
+	mv "$folder.part" "$folder"
+	present "$folder" "$sha256" || die "the library in $folder does not have the expected SHA-256 $sha256"
 }
 
 # ---- main ---------------------------------------------------------------------------------------------------------
 
 case ${1:-} in
-run) packages=("${run_packages[@]}") ;;
+run | gpu) packages=("${run_packages[@]}") ;;
 test) packages=("${run_packages[@]}" "${test_packages[@]}") ;;
 *) usage >&2; exit 2 ;;
 esac
@@ -136,5 +143,11 @@ log=$scratch/apt.log
 
 command -v go >/dev/null || die "Go is not on the PATH; EchoNode needs Go $(sed -n 's/^go //p' "$root/go.mod") or newer"
 install_packages "${packages[@]}"
-fetch_onnxruntime
+if [[ $1 == gpu ]]; then
+	[[ $(uname -m) == x86_64 ]] || die "ONNX Runtime for GPUs is pinned for x86_64 only"
+	fetch_onnxruntime "$here/onnxruntime-gpu-x86_64.txt" "$ort_gpu_folder" "$ort_gpu_sha256"
+	say "ready; name the library in the configuration or by ECHONODE_ONNXRUNTIME=$ort_gpu_folder"
+	exit
+fi
+fetch_onnxruntime "$here/onnxruntime-$(uname -m).txt" "$ort_folder" "$ort_sha256"
 say "ready"

@@ -314,6 +314,7 @@ const (
 	KindReportText = "report-text"
 	KindAnimation  = "animation"
 	KindStill      = "still"
+	KindCurve      = "curve"
 )
 
 // Timing is where the wall time of a loop went, in ms, summed over frames

@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/pressly/goose/v3"
@@ -263,6 +264,18 @@ func (s *Store) Instances(ctx context.Context, study string) ([]Instance, error)
 		FROM instances WHERE study_uid = ? ORDER BY received_at, sop_uid`, study)
 }
 
+// Paths is the set of files of all recorded objects.
+func (s *Store) Paths(ctx context.Context) (map[string]bool, error) {
+	all, err := collect(ctx, s.db, func(r *sql.Rows) (p string, err error) {
+		return p, r.Scan(&p)
+	}, `SELECT path FROM instances`)
+	paths := make(map[string]bool, len(all))
+	for _, p := range all {
+		paths[p] = true
+	}
+	return paths, err
+}
+
 // IsOutput reports whether the object was made by this node.
 func (s *Store) IsOutput(ctx context.Context, sopUID string) (bool, error) {
 	var n int
@@ -330,11 +343,18 @@ func (s *Store) StartRun(ctx context.Context, study string, revision int) (Run, 
 	return run, nil
 }
 
+// Route says which kinds of output a destination gets.
+type Route struct {
+	Destination string
+	Kinds       []string
+}
+
 // FinishRun records what a run made, opens a delivery for every output at
-// every destination and calls enqueue, all in one transaction. It may be
+// every destination that gets its kind and calls enqueue for each destination,
+// all in one transaction. It may be
 // repeated for the same run: outputs have deterministic UIDs and what was
 // sent stays sent.
-func (s *Store) FinishRun(ctx context.Context, run Run, outputs []Output, destinations []string, enqueue func(tx *sql.Tx, destination string) error) error {
+func (s *Store) FinishRun(ctx context.Context, run Run, outputs []Output, routes []Route, enqueue func(tx *sql.Tx, destination string) error) error {
 	err := s.tx(ctx, func(tx *sql.Tx) error {
 		now := time.Now().UnixMilli()
 		if _, err := tx.ExecContext(ctx, `UPDATE runs SET finished_at = ?, error = '', directory = ?, summary = ? WHERE id = ?`,
@@ -347,10 +367,13 @@ func (s *Store) FinishRun(ctx context.Context, run Run, outputs []Output, destin
 				o.SOPInstanceUID, run.ID, o.Kind, o.SOPClassUID, o.Path); err != nil {
 				return err
 			}
-			for _, d := range destinations {
+			for _, r := range routes {
+				if !slices.Contains(r.Kinds, o.Kind) {
+					continue
+				}
 				if _, err := tx.ExecContext(ctx, `INSERT INTO deliveries (run_id, sop_uid, destination, state, updated_at)
 					VALUES (?,?,?,'pending',?) ON CONFLICT (sop_uid, destination) DO UPDATE SET run_id = excluded.run_id`,
-					run.ID, o.SOPInstanceUID, d, now); err != nil {
+					run.ID, o.SOPInstanceUID, r.Destination, now); err != nil {
 					return err
 				}
 			}
@@ -362,8 +385,8 @@ func (s *Store) FinishRun(ctx context.Context, run Run, outputs []Output, destin
 		if len(outputs) == 0 {
 			return nil
 		}
-		for _, d := range destinations {
-			if err := enqueue(tx, d); err != nil {
+		for _, r := range routes {
+			if err := enqueue(tx, r.Destination); err != nil {
 				return err
 			}
 		}
@@ -406,6 +429,20 @@ func (s *Store) Runs(ctx context.Context, study string) ([]Run, error) {
 		return run, err
 	}, `SELECT id, study_uid, revision, started_at, finished_at, error, directory, summary
 		FROM runs WHERE study_uid = ? ORDER BY revision DESC`, study)
+}
+
+// RunOutput is an output with the revision that made it.
+type RunOutput struct {
+	Output
+	Revision int
+}
+
+// Outputs lists what the runs of a study made, newest run first.
+func (s *Store) Outputs(ctx context.Context, study string) ([]RunOutput, error) {
+	return collect(ctx, s.db, func(r *sql.Rows) (o RunOutput, err error) {
+		return o, r.Scan(&o.SOPInstanceUID, &o.SOPClassUID, &o.Kind, &o.Path, &o.Revision)
+	}, `SELECT o.sop_uid, o.sop_class, o.kind, o.path, r.revision FROM outputs o JOIN runs r ON r.id = o.run_id
+		WHERE r.study_uid = ? ORDER BY r.revision DESC, o.kind DESC, o.sop_uid`, study)
 }
 
 const deliveryColumns = `SELECT o.sop_uid, o.sop_class, o.kind, o.path, d.run_id, d.destination, d.state, d.attempts, d.status, d.comment, d.error, d.updated_at

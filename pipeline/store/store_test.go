@@ -94,7 +94,7 @@ func TestStudyLife(t *testing.T) {
 	finish := func() {
 		t.Helper()
 		jobs = nil
-		if err := s.FinishRun(ctx, run, outputs, []string{"pacs", "archive"}, func(_ *sql.Tx, d string) error { jobs = append(jobs, d); return nil }); err != nil {
+		if err := s.FinishRun(ctx, run, outputs, []Route{{"pacs", []string{"report", "overlay"}}, {"archive", []string{"report"}}}, func(_ *sql.Tx, d string) error { jobs = append(jobs, d); return nil }); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -216,7 +216,7 @@ func TestExpired(t *testing.T) {
 		t.Fatal(err)
 	}
 	out := []Output{{SOPInstanceUID: "2.25.1", SOPClassUID: "sr", Kind: "report", Path: "r"}}
-	if err := s.FinishRun(ctx, run, out, []string{"pacs"}, func(*sql.Tx, string) error { return nil }); err != nil {
+	if err := s.FinishRun(ctx, run, out, []Route{{"pacs", []string{"report"}}}, func(*sql.Tx, string) error { return nil }); err != nil {
 		t.Fatal(err)
 	}
 	later := time.Now().Add(time.Hour)

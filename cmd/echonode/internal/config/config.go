@@ -91,6 +91,7 @@ type Outputs struct {
 	CodeSet     string `yaml:"code_set"`
 	Overlay     string `yaml:"overlay"`
 	JPEGQuality int    `yaml:"jpeg_quality"`
+	Pictures    bool   `yaml:"pictures"`
 }
 
 // Destination is one place results are sent to.

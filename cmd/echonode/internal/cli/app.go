@@ -1,0 +1,124 @@
+package cli
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/echonode/echonode/cmd/echonode/internal/config"
+	"github.com/echonode/echonode/models"
+	"github.com/echonode/echonode/pipeline"
+	"github.com/echonode/echonode/pipeline/lv"
+	"github.com/echonode/echonode/pipeline/result"
+	"github.com/echonode/echonode/scp"
+)
+
+// logger writes structured logs in the configured form.
+func logger(w io.Writer, c config.Log) *slog.Logger {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(c.Level)); err != nil {
+		level = slog.LevelInfo
+	}
+	o := &slog.HandlerOptions{Level: level}
+	if c.Format == "json" {
+		return slog.New(slog.NewJSONHandler(w, o))
+	}
+	return slog.New(slog.NewTextHandler(w, o))
+}
+
+func engineConfig(c *config.Config) models.Config {
+	return models.Config{
+		Path:     c.Analysis.Model,
+		Library:  c.Analysis.ONNXRuntime,
+		Provider: c.Analysis.Provider,
+		Remote:   c.Analysis.Remote,
+		Device:   c.Analysis.Device,
+		Workers:  c.Analysis.Workers,
+	}
+}
+
+// openAnalyzer loads the model and returns the analyzer on it.
+func (p *program) openAnalyzer(ctx context.Context, c *config.Config, log *slog.Logger) (*pipeline.Analyzer, models.Engine, error) {
+	engine, err := models.Open(ctx, engineConfig(c), log)
+	if err != nil {
+		return nil, nil, err
+	}
+	options := pipeline.Options{
+		Software:  result.Software{Name: "EchoNode", Version: p.version},
+		Workers:   c.Analysis.Workers,
+		MaxFrames: c.Analysis.MaxFrames,
+		LV:        lv.DefaultOptions(),
+	}
+	return pipeline.NewAnalyzer(engine, options, log), engine, nil
+}
+
+// serverTLS is the listener's TLS configuration, nil for none.
+func serverTLS(c config.ServerTLS) (*tls.Config, error) {
+	if c.Certificate == "" {
+		return nil, nil
+	}
+	cert, err := tls.LoadX509KeyPair(c.Certificate, c.Key)
+	if err != nil {
+		return nil, fmt.Errorf("dicom.tls: %w", err)
+	}
+	var pool *x509.CertPool
+	if c.ClientCA != "" {
+		if pool, err = certPool(c.ClientCA); err != nil {
+			return nil, fmt.Errorf("dicom.tls.client_ca: %w", err)
+		}
+	}
+	return scp.ServerTLS(cert, pool), nil
+}
+
+// clientTLS is the TLS configuration towards a destination, nil for none.
+func clientTLS(d config.Destination) (*tls.Config, error) {
+	if !d.TLS.Enabled {
+		return nil, nil
+	}
+	t := &tls.Config{MinVersion: tls.VersionTLS12}
+	if d.TLS.CA != "" {
+		pool, err := certPool(d.TLS.CA)
+		if err != nil {
+			return nil, fmt.Errorf("tls.ca: %w", err)
+		}
+		t.RootCAs = pool
+	}
+	if d.TLS.Certificate != "" {
+		cert, err := tls.LoadX509KeyPair(d.TLS.Certificate, d.TLS.Key)
+		if err != nil {
+			return nil, fmt.Errorf("tls.certificate: %w", err)
+		}
+		t.Certificates = []tls.Certificate{cert}
+	}
+	return t, nil
+}
+
+func certPool(path string) (*x509.CertPool, error) {
+	pem, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("%s holds no certificate", path)
+	}
+	return pool, nil
+}
+
+// closeAll closes in reverse order of opening.
+func closeAll(closers ...io.Closer) error {
+	var errs []error
+	for i := len(closers) - 1; i >= 0; i-- {
+		errs = append(errs, closers[i].Close())
+	}
+	return errors.Join(errs...)
+}
+
+// grace is how long associations may finish after SIGTERM.
+const grace = 15 * time.Second

@@ -1,0 +1,92 @@
+package cli
+
+import (
+	"fmt"
+	"runtime"
+	"runtime/debug"
+
+	"github.com/spf13/cobra"
+
+	"github.com/echonode/echonode/cmd/echonode/internal/config"
+	"github.com/echonode/echonode/models"
+)
+
+func (p *program) checkConfigCommand() *cobra.Command {
+	var path string
+	var print bool
+	cmd := &cobra.Command{
+		Use:   "check-config [-c FILE]",
+		Short: "Check a configuration file, or print the default one",
+		Long: `Reads the configuration file, says everything that is wrong with it, checks
+that certificates and model can be loaded, and warns of settings that are
+probably not meant. With --print-default it prints the commented default file.`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if print {
+				_, err := p.out.Write(config.Default)
+				return err
+			}
+			c, err := load(path)
+			if err != nil {
+				return err
+			}
+			card, err := models.Check(engineConfig(c))
+			if err != nil {
+				return usageError{err}
+			}
+			if _, err := serverTLS(c.DICOM.TLS); err != nil {
+				return usageError{err}
+			}
+			for _, d := range c.Destinations {
+				if _, err := clientTLS(d); err != nil {
+					return usageError{fmt.Errorf("destination %s: %w", d.Name, err)}
+				}
+			}
+			for _, w := range c.Warnings() {
+				fmt.Fprintln(p.out, "warning:", w)
+			}
+			fmt.Fprintf(p.out, "configuration is valid: %s on %s, %d destinations, model %s %s\n",
+				c.DICOM.AETitle, c.DICOM.Listen, len(c.Destinations), card.Name, card.Version)
+			return nil
+		},
+	}
+	cmd.Flags().StringVarP(&path, "config", "c", "", "configuration file (default: the embedded one)")
+	cmd.Flags().BoolVar(&print, "print-default", false, "print the default configuration")
+	return cmd
+}
+
+// load reads the configuration; without a path the embedded defaults.
+func load(path string) (*config.Config, error) {
+	if path == "" {
+		return config.Parse(nil)
+	}
+	c, err := config.Load(path)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	return c, nil
+}
+
+func (p *program) versionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "Print version, model and libraries",
+		Long:  "Prints the versions of the program, the built-in model and the toolchain.",
+		RunE: func(*cobra.Command, []string) error {
+			fmt.Fprintf(p.out, "echonode %s\n", p.version)
+			if info, ok := debug.ReadBuildInfo(); ok {
+				for _, s := range info.Settings {
+					if s.Key == "vcs.revision" {
+						fmt.Fprintf(p.out, "commit   %s\n", s.Value)
+					}
+				}
+			}
+			fmt.Fprintf(p.out, "go       %s %s/%s\n", runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			card, err := models.Check(models.Config{})
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(p.out, "model    %s %s (sha256 %s)\n", card.Name, card.Version, card.SHA256)
+			return nil
+		},
+	}
+}

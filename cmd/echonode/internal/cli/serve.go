@@ -1,0 +1,258 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
+
+	"github.com/echonode/echonode/cmd/echonode/internal/config"
+	"github.com/echonode/echonode/pipeline"
+	"github.com/echonode/echonode/pipeline/node"
+	"github.com/echonode/echonode/pipeline/result"
+	"github.com/echonode/echonode/pipeline/spool"
+	"github.com/echonode/echonode/pipeline/store"
+	"github.com/echonode/echonode/scp"
+	"github.com/echonode/echonode/sr"
+)
+
+func (p *program) serveCommand() *cobra.Command {
+	var path string
+	cmd := &cobra.Command{
+		Use:   "serve [-c FILE]",
+		Short: "Run the node: receive, analyse, deliver",
+		Long: `Runs until it is told to stop (SIGTERM or SIGINT): associations may then finish,
+an analysis under way is put back and goes on at the next start.`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := load(path)
+			if err != nil {
+				return err
+			}
+			return p.serve(cmd.Context(), c)
+		},
+	}
+	cmd.Flags().StringVarP(&path, "config", "c", "", "configuration file (default: the embedded one)")
+	return cmd
+}
+
+func (p *program) serve(ctx context.Context, c *config.Config) (err error) {
+	log := logger(p.err, c.Log)
+	log.Info("EchoNode starts", "version", p.version, "notice", "UNVERIFIED research output, not a cleared medical device")
+	for _, w := range c.Warnings() {
+		log.Warn("configuration: " + w)
+	}
+	unlock, err := lockDirectory(c.Storage.Directory)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	analyzer, engine, err := p.openAnalyzer(ctx, c, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, engine.Close()) }()
+	st, err := store.Open(ctx, filepath.Join(c.Storage.Directory, "node.db"))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, st.Close()) }()
+	sp, err := spool.Open(filepath.Join(c.Storage.Directory, "spool"), spool.Options{MinFree: int64(c.Storage.MinFree), RefuseConflicts: true, Logger: log})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, sp.Close()) }()
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	metrics, err := node.NewMetrics(reg)
+	if err != nil {
+		return err
+	}
+	options, err := nodeOptions(c)
+	if err != nil {
+		return err
+	}
+	n, err := node.New(ctx, options, sp, st, &processor{analyzer, outputOptions(c)}, metrics, log)
+	if err != nil {
+		return err
+	}
+	srv, err := dicomServer(c, n, metrics, log)
+	if err != nil {
+		return err
+	}
+	l, err := net.Listen("tcp", c.DICOM.Listen)
+	if err != nil {
+		return fmt.Errorf("dicom.listen: %w", err)
+	}
+	status := &http.Server{Handler: statusMux(n, reg), ReadHeaderTimeout: 10 * time.Second}
+	var sl net.Listener
+	if c.HTTP.Listen != "" {
+		if sl, err = net.Listen("tcp", c.HTTP.Listen); err != nil {
+			return errors.Join(fmt.Errorf("http.listen: %w", err), l.Close())
+		}
+	}
+	log.Info("ready", "ae_title", c.DICOM.AETitle, "dicom", l.Addr().String(), "http", c.HTTP.Listen, "destinations", len(c.Destinations), "model", analyzer.Model().Name, "provider", engine.Provider())
+
+	// Stop in the reverse order of the data's way: first nothing comes in any
+	// more, then the jobs stop.
+	group, gctx := errgroup.WithContext(ctx)
+	jobs, stopJobs := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopJobs()
+	group.Go(func() error {
+		defer stopJobs()
+		return serve(gctx, srv, l)
+	})
+	group.Go(func() error { return n.Run(jobs) })
+	if sl != nil {
+		group.Go(func() error {
+			if err := status.Serve(sl); !errors.Is(err, http.ErrServerClosed) {
+				return err
+			}
+			return nil
+		})
+		group.Go(func() error {
+			<-gctx.Done()
+			stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
+			defer cancel()
+			return status.Shutdown(stop)
+		})
+	}
+	err = group.Wait()
+	log.Info("EchoNode stopped")
+	return err
+}
+
+// lockDirectory creates the data directory and makes sure that only this
+// process uses it; the lock ends with the process, however it ends.
+func lockDirectory(dir string) (unlock func(), err error) {
+	if err := os.MkdirAll(dir, 0o750); err != nil {
+		return nil, fmt.Errorf("storage.directory: %w", err)
+	}
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o640)
+	if err != nil {
+		return nil, fmt.Errorf("storage.directory: %w", err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		return nil, errors.Join(fmt.Errorf("storage.directory %s is in use by another node: %w", dir, err), f.Close())
+	}
+	return func() { _ = f.Close() }, nil
+}
+
+func statusMux(n *node.Node, reg *prometheus.Registry) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
+	mux.Handle("/", n.API())
+	return mux
+}
+
+// dicomServer builds the listener's server from the configuration.
+func dicomServer(c *config.Config, n *node.Node, metrics *node.Metrics, log *slog.Logger) (*scp.Server, error) {
+	tlsConfig, err := serverTLS(c.DICOM.TLS)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	sources, err := c.DICOM.Prefixes()
+	if err != nil {
+		return nil, usageError{err}
+	}
+	var peers []scp.Peer
+	for _, title := range c.DICOM.CallingAETitles {
+		peers = append(peers, scp.Peer{AETitle: title, Networks: sources})
+	}
+	if len(peers) == 0 && len(sources) > 0 {
+		peers = []scp.Peer{{Networks: sources}}
+	}
+	contexts := scp.DefaultStorageContexts()
+	for _, uid := range c.DICOM.ExtraSOPClasses {
+		contexts = append(contexts, scp.PresentationContext{AbstractSyntax: uid})
+	}
+	srv := &scp.Server{
+		AETitle:   c.DICOM.AETitle,
+		Handler:   n,
+		Contexts:  contexts,
+		Policy:    scp.AccessList{CalledAETitles: []string{c.DICOM.AETitle}, Peers: peers},
+		TLSConfig: tlsConfig,
+		Logger:    log,
+		Observer:  metrics.Observer(),
+	}
+	srv.Limits.MaxAssociations = c.DICOM.MaxAssociations
+	srv.Limits.MaxAssociationsPerPeer = c.DICOM.MaxAssociationsPerPeer
+	srv.Limits.MaxObject = int64(c.DICOM.MaxObject)
+	srv.Timeouts.Idle = time.Duration(c.DICOM.IdleTimeout)
+	if c.DICOM.TLS.ClientCA != "" {
+		srv.PeerAETitles = scp.CertificateTitles
+	}
+	return srv, nil
+}
+
+func nodeOptions(c *config.Config) (node.Options, error) {
+	o := node.Options{
+		ResultsDir: filepath.Join(c.Storage.Directory, "results"),
+		Idle:       time.Duration(c.Study.Idle),
+		Cap:        time.Duration(c.Study.Cap),
+		Retention:  time.Duration(c.Storage.Retention),
+		Attempts:   c.Analysis.Attempts,
+		Timeout:    time.Duration(c.Analysis.Timeout),
+		RetryFirst: time.Duration(c.Delivery.RetryFirst),
+		RetryMax:   time.Duration(c.Delivery.RetryMax),
+		Deliveries: c.Delivery.Attempts,
+	}
+	for _, d := range c.Destinations {
+		t, err := clientTLS(d)
+		if err != nil {
+			return o, usageError{fmt.Errorf("destination %s: %w", d.Name, err)}
+		}
+		dialer := &scp.Dialer{CallingAE: d.CallingAETitle, CalledAE: d.AETitle, TLSConfig: t}
+		if dialer.CallingAE == "" {
+			dialer.CallingAE = c.DICOM.AETitle
+		}
+		dialer.Timeouts.Connect, dialer.Timeouts.Response = time.Duration(c.Delivery.Timeout), time.Duration(c.Delivery.Timeout)
+		o.Destinations = append(o.Destinations, node.Destination{Name: d.Name, Address: d.Address, Dialer: dialer, Kinds: d.Send})
+	}
+	return o, nil
+}
+
+func outputOptions(c *config.Config) pipeline.OutputOptions {
+	return pipeline.OutputOptions{
+		Report:      c.Outputs.Report,
+		Codeset:     sr.Codeset(c.Outputs.CodeSet),
+		Overlay:     c.Outputs.Overlay,
+		JPEGQuality: c.Outputs.JPEGQuality,
+		Pictures:    c.Outputs.Pictures,
+		Station:     c.DICOM.AETitle,
+	}
+}
+
+// processor lets the node analyse with the pipeline.
+type processor struct {
+	analyzer *pipeline.Analyzer
+	outputs  pipeline.OutputOptions
+}
+
+// Process implements node.Processor.
+func (p *processor) Process(ctx context.Context, req node.Request) (*result.Document, error) {
+	study, err := p.analyzer.Analyze(ctx, req.Files, func(done, total int, _ *result.Loop) { req.Progress(done, total) })
+	if err != nil {
+		return nil, err
+	}
+	o := p.outputs
+	o.Revision = req.Revision
+	if req.Predecessor != nil {
+		o.Predecessor = req.Predecessor.Path
+	}
+	if err := p.analyzer.Write(ctx, study, req.Dir, o); err != nil {
+		return nil, err
+	}
+	return p.analyzer.Document(study), nil
+}

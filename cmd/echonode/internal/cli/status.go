@@ -1,0 +1,184 @@
+package cli
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/echonode/echonode/pipeline/node"
+	"github.com/echonode/echonode/pipeline/store"
+)
+
+// control are the flags of commands that talk to a running node.
+type control struct{ url, config string }
+
+func (c *control) register(cmd *cobra.Command) {
+	cmd.Flags().StringVarP(&c.config, "config", "c", "", "configuration file of the node, for its http.listen")
+	cmd.Flags().StringVar(&c.url, "url", "", "status address of the node, for example http://127.0.0.1:8104")
+}
+
+func (c *control) base() (string, error) {
+	if c.url != "" {
+		return strings.TrimSuffix(c.url, "/"), nil
+	}
+	cfg, err := load(c.config)
+	if err != nil {
+		return "", err
+	}
+	if cfg.HTTP.Listen == "" {
+		return "", usageError{errors.New("http.listen is off in the configuration: nothing to ask")}
+	}
+	return "http://" + cfg.HTTP.Listen, nil
+}
+
+// call asks a running node and decodes its answer.
+func call(cmd *cobra.Command, method, address string, v any) error {
+	req, err := http.NewRequestWithContext(cmd.Context(), method, address, nil)
+	if err != nil {
+		return err
+	}
+	client := http.Client{Timeout: 30 * time.Second}
+	res, err := client.Do(req)
+	if err != nil {
+		return fmt.Errorf("the node does not answer: %w", err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(res.Body, 64<<20))
+	if err != nil {
+		return err
+	}
+	if res.StatusCode != http.StatusOK {
+		return fmt.Errorf("the node answers %s: %s", res.Status, strings.TrimSpace(string(body)))
+	}
+	return json.Unmarshal(body, v)
+}
+
+func (p *program) studiesCommand() *cobra.Command {
+	var c control
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "studies [UID]",
+		Short: "Show the studies of a running node and their deliveries",
+		Long:  "Asks a running node for the state of its studies. With a UID, one study with every delivery.",
+		Args:  cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			base, err := c.base()
+			if err != nil {
+				return err
+			}
+			address := base + "/studies"
+			if len(args) == 1 {
+				address += "?uid=" + url.QueryEscape(args[0])
+			}
+			var studies []node.StudyStatus
+			if err := call(cmd, http.MethodGet, address, &studies); err != nil {
+				return err
+			}
+			if asJSON {
+				enc := json.NewEncoder(p.out)
+				enc.SetIndent("", " ")
+				return enc.Encode(studies)
+			}
+			return printStudies(p.out, studies, len(args) == 1)
+		},
+	}
+	c.register(cmd)
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+func printStudies(out io.Writer, studies []node.StudyStatus, whole bool) error {
+	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
+	fmt.Fprintln(w, "STUDY\tSTATE\tOBJECTS\tRUNS\tLAST RECEIVED\tDELIVERIES")
+	for _, s := range studies {
+		counts := map[store.DeliveryState]int{}
+		for _, d := range s.Deliveries {
+			counts[d.State]++
+		}
+		var parts []string
+		for _, st := range []store.DeliveryState{store.Sent, store.Warning, store.Pending, store.Dead} {
+			if counts[st] > 0 {
+				parts = append(parts, fmt.Sprintf("%d %s", counts[st], st))
+			}
+		}
+		state := string(s.State)
+		if s.Progress != "" {
+			state += " " + s.Progress
+		}
+		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%s\t%s\n", s.StudyInstanceUID, state, s.Objects, len(s.Runs), s.Received.Format(time.DateTime), strings.Join(parts, ", "))
+		if s.Error != "" {
+			fmt.Fprintf(w, "\terror: %s\n", s.Error)
+		}
+		if !whole {
+			continue
+		}
+		for _, d := range s.Deliveries {
+			status := ""
+			if d.Status != nil {
+				status = fmt.Sprintf("%04XH", *d.Status)
+			}
+			fmt.Fprintf(w, "  %s\t%s\t%s\t%s\t%s\t%s %s\n", d.SOPInstanceUID, d.State, d.Destination, d.Kind, status, d.Comment, d.Error)
+		}
+	}
+	return w.Flush()
+}
+
+func (p *program) retryCommand() *cobra.Command {
+	var c control
+	cmd := &cobra.Command{
+		Use:   "retry STUDY-UID",
+		Short: "Restart the dead deliveries of a study",
+		Long:  "Takes deliveries of a study that were given up back into the queue of a running node.",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			base, err := c.base()
+			if err != nil {
+				return err
+			}
+			var answer struct {
+				Deliveries int `json:"deliveries"`
+			}
+			if err := call(cmd, http.MethodPost, base+"/studies/retry?uid="+url.QueryEscape(args[0]), &answer); err != nil {
+				return err
+			}
+			fmt.Fprintf(p.out, "%d deliveries start again\n", answer.Deliveries)
+			return nil
+		},
+	}
+	c.register(cmd)
+	return cmd
+}
+
+func (p *program) reanalyseCommand() *cobra.Command {
+	var c control
+	cmd := &cobra.Command{
+		Use:   "reanalyse STUDY-UID",
+		Short: "Analyse a study again",
+		Long:  "Starts a new run of a study that is done or failed. Its report names the earlier one as predecessor.",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			base, err := c.base()
+			if err != nil {
+				return err
+			}
+			var answer struct {
+				State string `json:"state"`
+			}
+			if err := call(cmd, http.MethodPost, base+"/studies/reanalyse?uid="+url.QueryEscape(args[0]), &answer); err != nil {
+				return err
+			}
+			fmt.Fprintf(p.out, "study is %s\n", answer.State)
+			return nil
+		},
+	}
+	c.register(cmd)
+	return cmd
+}

@@ -1,0 +1,38 @@
+package pipeline
+
+import (
+	"slices"
+
+	"github.com/echonode/echonode/dicomio"
+	"github.com/echonode/echonode/models"
+	"github.com/echonode/echonode/pipeline/result"
+)
+
+// Views that are analysed whole. The others are named in the result and left.
+var measuredViews = []string{models.ViewA4C, models.ViewA2C, models.ViewA3C, models.ViewPLAX}
+
+func measuredView(v string) bool { return slices.Contains(measuredViews, v) }
+
+// refuseByTags says why an object is not a 2D image of tissue, judging by its
+// attributes alone; nil lets it pass to the pixels.
+func refuseByTags(f dicomio.EchoFacts) *result.Reason {
+	refuse := func(code, format string, args ...any) *result.Reason {
+		r := result.Reasonf(code, format, args...)
+		return &r
+	}
+	switch {
+	case f.Modality != "US" && f.Modality != "":
+		return refuse(result.NotUltrasound, "not ultrasound: modality is %s", f.Modality)
+	case f.Frames == 0 || f.Rows == 0 || f.Columns == 0:
+		return refuse(result.NoPixels, "the object holds no image")
+	case f.HasSpectral:
+		return refuse(result.SpectralDoppler, "spectral Doppler: no 2D cine to measure")
+	case f.HasMMode:
+		return refuse(result.MMode, "M-mode: no 2D cine to measure")
+	case f.HasColour:
+		return refuse(result.ColourDoppler, "colour or tissue Doppler: colours cover the grey levels that are measured")
+	case len(f.Regions) > 0 && f.Tissue == nil:
+		return refuse(result.NotTwoD, "no 2D tissue region among the object's ultrasound regions")
+	}
+	return nil
+}

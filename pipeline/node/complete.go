@@ -1,0 +1,136 @@
+package node
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"os"
+	"time"
+
+	"github.com/echonode/echonode/pipeline/store"
+)
+
+// sweep looks for complete studies until ctx ends. DICOM has no message that
+// says that a study is complete, so it is three inputs: the associations that
+// sent for it are closed, nothing has arrived for the idle time, or the cap
+// has passed.
+func (n *Node) sweep(ctx context.Context) {
+	tick := time.NewTicker(min(max(n.opt.Idle/4, 50*time.Millisecond), time.Second))
+	defer tick.Stop()
+	var cleaned time.Time
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if err := n.queueComplete(ctx, time.Now()); err != nil && ctx.Err() == nil {
+			n.log.Error("looking for complete studies", "error", err)
+		}
+		if n.opt.Retention > 0 && time.Since(cleaned) > time.Minute {
+			cleaned = time.Now()
+			if err := n.removeExpired(ctx, cleaned.Add(-n.opt.Retention)); err != nil && ctx.Err() == nil {
+				n.log.Error("removing old studies", "error", err)
+			}
+		}
+	}
+}
+
+func (n *Node) queueComplete(ctx context.Context, now time.Time) error {
+	studies, err := n.store.Studies(ctx, store.Receiving)
+	if err != nil {
+		return err
+	}
+	for _, s := range studies {
+		why := n.complete(s, now)
+		if why == "" {
+			continue
+		}
+		queued, err := n.store.Queue(ctx, s.StudyInstanceUID, s.Last, func(tx *sql.Tx, revision int) error {
+			return n.enqueueAnalysis(ctx, tx, s.StudyInstanceUID, revision)
+		})
+		if err != nil {
+			return err
+		}
+		if queued {
+			n.log.Info("study complete", "study", s.StudyInstanceUID, "because", why)
+		}
+	}
+	return nil
+}
+
+// complete says why a study is complete, or "" if it is not.
+func (n *Node) complete(s store.Study, now time.Time) string {
+	if now.Sub(s.First) >= n.opt.Cap {
+		return "cap"
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if len(n.open[s.StudyInstanceUID]) > 0 {
+		return ""
+	}
+	quiet := s.Last
+	if c := n.closed[s.StudyInstanceUID]; c.After(quiet) {
+		quiet = c
+	}
+	if now.Sub(quiet) >= n.opt.Idle {
+		delete(n.closed, s.StudyInstanceUID)
+		return "idle"
+	}
+	return ""
+}
+
+// sending notes that an association sent an object of the study.
+func (n *Node) sending(study string, association uint64) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.open[study] == nil {
+		n.open[study] = map[uint64]bool{}
+	}
+	n.open[study][association] = true
+}
+
+// ended notes that an association is over.
+func (n *Node) ended(association uint64) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for study, open := range n.open {
+		if open[association] {
+			delete(open, association)
+			n.closed[study] = time.Now()
+		}
+		if len(open) == 0 {
+			delete(n.open, study)
+		}
+	}
+}
+
+// removeExpired deletes studies that nobody needs any more: the record first,
+// so that a crash leaves unused files rather than records of missing ones.
+func (n *Node) removeExpired(ctx context.Context, before time.Time) error {
+	studies, err := n.store.Expired(ctx, before)
+	if err != nil {
+		return err
+	}
+	for _, study := range studies {
+		instances, err := n.store.Instances(ctx, study)
+		if err != nil {
+			return err
+		}
+		if err := n.store.Delete(ctx, study); err != nil {
+			return err
+		}
+		var errs []error
+		for _, in := range instances {
+			if err := n.spool.Remove(in.Path); err != nil && !errors.Is(err, os.ErrNotExist) {
+				errs = append(errs, err)
+			}
+		}
+		errs = append(errs, os.RemoveAll(n.studyDir(study)))
+		if err := errors.Join(errs...); err != nil {
+			return err
+		}
+		n.log.Info("study removed after its retention time", "study", study, "objects", len(instances))
+	}
+	return nil
+}

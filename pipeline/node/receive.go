@@ -1,0 +1,125 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/suyashkumar/dicom/pkg/tag"
+
+	"github.com/echonode/echonode/dicomio"
+	"github.com/echonode/echonode/pipeline/store"
+	"github.com/echonode/echonode/scp"
+)
+
+// Store implements scp.Handler. It returns nil, which acknowledges the object,
+// after the file and the record of it are durable.
+func (n *Node) Store(ctx context.Context, req *scp.StoreRequest, r io.Reader) error {
+	// What comes back from a PACS that forwards everything is not analysed.
+	own, err := n.store.IsOutput(ctx, req.SOPInstanceUID)
+	if err != nil {
+		return err
+	}
+	if own {
+		_, err := io.Copy(io.Discard, r)
+		return err
+	}
+	in, err := n.spool.Create(req)
+	if err != nil {
+		return err
+	}
+	if _, err := io.Copy(in, r); err != nil {
+		return errors.Join(err, in.Abort())
+	}
+	entry, err := in.Commit()
+	if err != nil {
+		return err
+	}
+	id, err := identify(entry.Path, req)
+	if err != nil {
+		refused := &scp.StatusError{Status: scp.StatusCannotUnderstand, Comment: "data set cannot be read", Err: err}
+		if entry.Duplicate {
+			return refused
+		}
+		return errors.Join(refused, n.spool.Remove(entry.Path))
+	}
+	id.Path, id.Size, id.Digest, id.Received = entry.Path, entry.Size, entry.SHA256, time.Now()
+	n.sending(id.StudyInstanceUID, req.Association.ID)
+	// The object is durable in the spool; the record must not be lost to an
+	// association that ends at this moment.
+	if _, err := n.store.AddInstance(context.WithoutCancel(ctx), id); err != nil {
+		return err
+	}
+	return nil
+}
+
+// AssociationOpened implements scp.AssociationWatcher.
+func (n *Node) AssociationOpened(*scp.AssociationInfo) {}
+
+// AssociationClosed implements scp.AssociationWatcher.
+func (n *Node) AssociationClosed(a *scp.AssociationInfo, _ error) { n.ended(a.ID) }
+
+// identify reads where an object belongs and checks that it is the object the
+// request announced.
+func identify(path string, req *scp.StoreRequest) (store.Instance, error) {
+	in, err := readIdentity(path)
+	if err != nil {
+		return in, err
+	}
+	if in.SOPInstanceUID != req.SOPInstanceUID || in.SOPClassUID != req.SOPClassUID {
+		return in, fmt.Errorf("the data set is object %s of class %s, the request announced %s of class %s",
+			in.SOPInstanceUID, in.SOPClassUID, req.SOPInstanceUID, req.SOPClassUID)
+	}
+	in.CallingAE = req.Association.CallingAE
+	return in, nil
+}
+
+// recoverSpool records objects that are in the spool but not in the store: the
+// process died between the two. They were not acknowledged, but a peer that
+// gave up would otherwise leave them behind for ever.
+func (n *Node) recoverSpool(ctx context.Context) error {
+	known, err := n.store.Paths(ctx)
+	if err != nil {
+		return err
+	}
+	return n.spool.Walk(func(path string) error {
+		if known[path] {
+			return nil
+		}
+		in, err := readIdentity(path)
+		if err != nil {
+			n.log.Warn("unreadable object in the spool is left alone", "path", path, "error", err)
+			return nil
+		}
+		if _, err := n.store.AddInstance(ctx, in); err != nil {
+			return err
+		}
+		n.log.Info("object recovered from the spool", "object", in.SOPInstanceUID)
+		return nil
+	})
+}
+
+func readIdentity(path string) (store.Instance, error) {
+	f, err := dicomio.Open(path, dicomio.Options{})
+	if err != nil {
+		return store.Instance{}, err
+	}
+	defer f.Close()
+	in := store.Instance{
+		SOPInstanceUID:    f.DataSet.String(tag.SOPInstanceUID),
+		SOPClassUID:       f.DataSet.String(tag.SOPClassUID),
+		StudyInstanceUID:  f.DataSet.String(tag.StudyInstanceUID),
+		SeriesInstanceUID: f.DataSet.String(tag.SeriesInstanceUID),
+		TransferSyntaxUID: f.TransferSyntax,
+		Path:              path,
+		Received:          time.Now(),
+	}
+	for _, uid := range []string{in.SOPInstanceUID, in.StudyInstanceUID, in.SeriesInstanceUID} {
+		if !scp.ValidUID(uid) {
+			return in, fmt.Errorf("SOP, Study or Series Instance UID %q is missing or invalid", uid)
+		}
+	}
+	return in, nil
+}

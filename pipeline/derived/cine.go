@@ -1,0 +1,388 @@
+package derived
+
+import (
+	"errors"
+	"fmt"
+	"image"
+	"io"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/echonode/echonode/dicomio"
+	"github.com/echonode/echonode/sr/instance"
+	"github.com/suyashkumar/dicom/pkg/tag"
+)
+
+// ErrCine says that a [Cine] cannot be turned into a valid object.
+var ErrCine = errors.New("invalid cine")
+
+// Class is the storage class of a [Cine].
+type Class int
+
+const (
+	// SecondaryCapture is Multi-frame True Color Secondary Capture, or
+	// Secondary Capture for a single frame.
+	SecondaryCapture Class = iota
+	// Ultrasound is a derived ultrasound (multi-frame) image, for workstations
+	// that load nothing else. It keeps the regions and so the calipers.
+	Ultrasound
+)
+
+// Identity of a new instance; see [instance.UID].
+type Identity struct {
+	SOPInstanceUID    string
+	SeriesInstanceUID string
+	SeriesNumber      int
+	InstanceNumber    int
+	SeriesDescription string
+	Time              time.Time
+	Equipment         instance.Equipment
+	Algorithm         instance.Algorithm
+}
+
+// Cine is the source loop with graphics burned in.
+type Cine struct {
+	Identity Identity
+	// Source is the data set of the loop.
+	Source *dicomio.DataSet
+	Class  Class
+	// Rows and Columns of the new frames, and their number.
+	Rows, Columns, Frames int
+	// SameGeometry says that the source's pixels lie unscaled at the top left
+	// of the new frames, which may be larger.
+	SameGeometry bool
+	// Spacing is the size of a pixel in mm, from top to bottom and from left to
+	// right, or nil. It is written only with SameGeometry; give it only when
+	// the calibration is trusted.
+	Spacing *[2]float64
+	// TimesMS are the times of the frames from the first. They are used when
+	// the source does not say them in a form that can be copied; nil when
+	// unknown.
+	TimesMS []float64
+	// Description is the Derivation Description; at most 1024 characters.
+	Description string
+	// Quality of the JPEG compression, 1 to 100; 90 when 0.
+	Quality int
+	// MaxBytes bounds the compressed frames, which are held in memory until
+	// the header is complete; 512 MiB when 0.
+	MaxBytes int64
+}
+
+const (
+	defaultQuality  = 90
+	defaultMaxBytes = 512 << 20
+)
+
+// SOPClassUID is the storage class of the object.
+func (c Cine) SOPClassUID() string {
+	switch {
+	case c.Class == Ultrasound && c.Frames > 1:
+		return dicomio.SOPUltrasoundMultiframe
+	case c.Class == Ultrasound:
+		return dicomio.SOPUltrasound
+	case c.Frames > 1:
+		return dicomio.SOPMultiframeTrueColorSC
+	}
+	return dicomio.SOPSecondaryCapture
+}
+
+// Write asks for the frames one after the other, compresses them and writes
+// the object as a Part 10 file in JPEG Baseline. A frame is done with when the
+// next is asked for.
+func (c Cine) Write(w io.Writer, frame func(i int) (*image.RGBA, error)) error {
+	ds, err := c.dataSet()
+	if err != nil {
+		return err
+	}
+	quality, limit := c.Quality, c.MaxBytes
+	if quality == 0 {
+		quality = defaultQuality
+	}
+	if limit == 0 {
+		limit = defaultMaxBytes
+	}
+	frames := make([][]byte, c.Frames)
+	var total int64
+	for i := range frames {
+		img, err := frame(i)
+		if err != nil {
+			return fmt.Errorf("frame %d: %w", i, err)
+		}
+		if img.Rect.Dx() != c.Columns || img.Rect.Dy() != c.Rows {
+			return fmt.Errorf("%w: frame %d is %d x %d, not %d x %d", ErrCine, i, img.Rect.Dx(), img.Rect.Dy(), c.Columns, c.Rows)
+		}
+		if frames[i], err = dicomio.EncodeJPEG(img, quality); err != nil {
+			return fmt.Errorf("frame %d: %w", i, err)
+		}
+		if total += int64(len(frames[i])); total > limit {
+			return fmt.Errorf("%w: compressed frames exceed %d bytes", ErrCine, limit)
+		}
+	}
+	c.setLossy(ds, float64(c.Rows)*float64(c.Columns)*3*float64(c.Frames)/float64(total))
+	return dicomio.Write(w, ds, dicomio.WriteOptions{TransferSyntax: dicomio.JPEGBaseline, Pixels: dicomio.FrameBytes(frames)})
+}
+
+func (c Cine) validate() error {
+	switch {
+	case c.Rows < 1 || c.Columns < 1 || c.Rows > 65535 || c.Columns > 65535:
+		return fmt.Errorf("%w: frames of %d x %d", ErrCine, c.Columns, c.Rows)
+	case c.Frames < 1:
+		return fmt.Errorf("%w: %d frames", ErrCine, c.Frames)
+	case len(c.TimesMS) != 0 && len(c.TimesMS) != c.Frames:
+		return fmt.Errorf("%w: %d times for %d frames", ErrCine, len(c.TimesMS), c.Frames)
+	case c.Source == nil:
+		return fmt.Errorf("%w: no source", ErrCine)
+	}
+	return nil
+}
+
+// dataSet makes everything but the pixel data and the lossy compression.
+func (c Cine) dataSet() (*dicomio.DataSet, error) {
+	if err := c.validate(); err != nil {
+		return nil, err
+	}
+	ds, source, err := start(c.Identity, c.Source, c.SOPClassUID(), "US", c.Description)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrCine, err)
+	}
+	ds.SetEmpty(tag.PatientOrientation)
+	ds.SetString(tag.BodyPartExamined, "HEART")
+	ds.CopyFrom(c.Source, validMoments(c.Source)...)
+
+	// General Image and Derivation (C.7.6.1, C.7.6.1.1.3).
+	img := source.SOP()
+	img.SetItems(tag.PurposeOfReferenceCodeSequence,
+		instance.Code("121322", "DCM", "Source image for image processing operation"))
+	img.SetString(tag.SpatialLocationsPreserved, yesNo(c.SameGeometry))
+	ds.SetItems(tag.SourceImageSequence, img)
+	ds.SetItems(tag.DerivationCodeSequence, instance.Code("113076", "DCM", "Segmentation"))
+	ds.SetString(tag.BurnedInAnnotation, burnedIn(c.Source))
+
+	// Image Pixel (C.7.6.3).
+	ds.SetInt(tag.SamplesPerPixel, 3)
+	ds.SetString(tag.PhotometricInterpretation, "YBR_FULL_422")
+	ds.SetInt(tag.PlanarConfiguration, 0)
+	ds.SetInt(tag.Rows, int64(c.Rows))
+	ds.SetInt(tag.Columns, int64(c.Columns))
+	ds.SetInt(tag.BitsAllocated, 8)
+	ds.SetInt(tag.BitsStored, 8)
+	ds.SetInt(tag.HighBit, 7)
+	ds.SetInt(tag.PixelRepresentation, 0)
+
+	if c.Class == Ultrasound {
+		// US Image (C.8.5.6): the third value of Image Type is empty.
+		ds.SetString(tag.ImageType, "DERIVED", "PRIMARY")
+		ds.SetInt(tag.UltrasoundColorDataPresent, 0)
+		if c.SameGeometry {
+			ds.CopyFrom(c.Source, tag.SequenceOfUltrasoundRegions)
+		}
+	} else {
+		// SC Equipment (C.8.6.1).
+		ds.SetString(tag.ImageType, "DERIVED", "SECONDARY")
+		ds.SetString(tag.ConversionType, "WSD")
+		ds.SetString(tag.SecondaryCaptureDeviceManufacturer, c.Identity.Equipment.Manufacturer)
+		ds.SetString(tag.SecondaryCaptureDeviceManufacturerModelName, c.Identity.Equipment.Model)
+		ds.SetString(tag.SecondaryCaptureDeviceSoftwareVersions, c.Identity.Equipment.Version)
+		if c.Spacing != nil && c.SameGeometry {
+			if !(c.Spacing[0] > 0 && c.Spacing[1] > 0) {
+				return nil, fmt.Errorf("%w: pixel spacing %v", ErrCine, *c.Spacing)
+			}
+			ds.SetString(tag.PixelSpacing, decimal(c.Spacing[0]), decimal(c.Spacing[1]))
+		}
+	}
+	if c.Frames > 1 {
+		c.setTiming(ds)
+	}
+	return ds, ds.Err()
+}
+
+// setTiming writes the Multi-frame and Cine modules (C.7.6.6, C.7.6.5). The
+// source's own Frame Time or vector is copied when it is usable; otherwise the
+// times given are written. Without any, the frames are numbered only, so that
+// no viewer is told a speed nobody knows.
+func (c Cine) setTiming(ds *dicomio.DataSet) {
+	ds.SetInt(tag.NumberOfFrames, int64(c.Frames))
+	pointer := dicomio.Tag{}
+	if p := c.Source.Tags(tag.FrameIncrementPointer); len(p) > 0 {
+		pointer = p[0]
+	}
+	sameFrames := int64(c.Frames) == sourceFrames(c.Source)
+	frameTime, _ := c.Source.Float(tag.FrameTime)
+	vector := c.Source.Floats(tag.FrameTimeVector)
+	var mean float64
+	switch {
+	case sameFrames && pointer == tag.FrameTimeVector && goodVector(vector, c.Frames):
+		ds.SetTags(tag.FrameIncrementPointer, tag.FrameTimeVector)
+		ds.CopyFrom(c.Source, tag.FrameTimeVector)
+		mean = sum(vector[1:]) / float64(c.Frames-1)
+	case sameFrames && frameTime > 0 && (pointer == tag.FrameTime || pointer == dicomio.Tag{}):
+		ds.SetTags(tag.FrameIncrementPointer, tag.FrameTime)
+		ds.SetString(tag.FrameTime, decimal(frameTime))
+		mean = frameTime
+	case len(c.TimesMS) == c.Frames && increasing(c.TimesMS):
+		mean = c.setTimes(ds)
+	default:
+		ds.SetTags(tag.FrameIncrementPointer, tag.PageNumberVector)
+		numbers := make([]int64, c.Frames)
+		for i := range numbers {
+			numbers[i] = int64(i + 1)
+		}
+		ds.SetInt(tag.PageNumberVector, numbers...)
+	}
+	if mean == 0 {
+		return
+	}
+	fps := max(int64(math.Round(1000/mean)), 1)
+	ds.SetInt(tag.CineRate, fps)
+	ds.SetInt(tag.RecommendedDisplayFrameRate, fps)
+	ds.SetInt(tag.PreferredPlaybackSequencing, 0)
+	ds.SetInt(tag.StartTrim, 1)
+	ds.SetInt(tag.StopTrim, int64(c.Frames))
+}
+
+// setTimes writes TimesMS as a Frame Time where the steps are equal to a
+// hundredth of a ms, else as a vector, and returns the mean step.
+func (c Cine) setTimes(ds *dicomio.DataSet) float64 {
+	n := len(c.TimesMS)
+	mean := (c.TimesMS[n-1] - c.TimesMS[0]) / float64(n-1)
+	steps := make([]string, n)
+	steps[0] = "0"
+	even := true
+	for i := 1; i < n; i++ {
+		step := c.TimesMS[i] - c.TimesMS[i-1]
+		steps[i] = decimal(step)
+		even = even && math.Abs(step-mean) < 0.01
+	}
+	if even {
+		ds.SetTags(tag.FrameIncrementPointer, tag.FrameTime)
+		ds.SetString(tag.FrameTime, decimal(mean))
+	} else {
+		ds.SetTags(tag.FrameIncrementPointer, tag.FrameTimeVector)
+		ds.SetString(tag.FrameTimeVector, steps...)
+	}
+	return mean
+}
+
+// setLossy adds this compression to the source's history (C.7.6.1.1.5).
+func (c Cine) setLossy(ds *dicomio.DataSet, ratio float64) {
+	ds.SetString(tag.LossyImageCompression, "01")
+	var ratios, methods []string
+	if c.Source.String(tag.LossyImageCompression) == "01" {
+		ratios = decimals(c.Source.Floats(tag.LossyImageCompressionRatio))
+		methods = c.Source.Strings(tag.LossyImageCompressionMethod)
+		if len(methods) != len(ratios) {
+			ratios, methods = nil, nil // a history that does not match itself
+		}
+	}
+	ds.SetString(tag.LossyImageCompressionRatio, append(ratios, strconv.FormatFloat(ratio, 'f', 2, 64))...)
+	ds.SetString(tag.LossyImageCompressionMethod, append(methods, "ISO_10918_1")...)
+}
+
+// start makes the modules that all objects of this package share and returns
+// the reference to the source.
+func start(id Identity, source *dicomio.DataSet, class, modality, description string) (*dicomio.DataSet, instance.Ref, error) {
+	ref := instance.RefOf(source)
+	if ref.SOPInstanceUID == "" || ref.SOPClassUID == "" || ref.SeriesUID == "" {
+		return nil, ref, fmt.Errorf("source without class, instance or series UID: %w", instance.ErrSource)
+	}
+	ds, err := instance.New(instance.Header{
+		Source: source, SOPClassUID: class, SOPInstanceUID: id.SOPInstanceUID,
+		SeriesInstanceUID: id.SeriesInstanceUID, SeriesNumber: id.SeriesNumber, InstanceNumber: id.InstanceNumber,
+		SeriesDescription: id.SeriesDescription, Modality: modality, Time: id.Time, Equipment: id.Equipment,
+	})
+	if err != nil {
+		return nil, ref, err
+	}
+	if description != "" {
+		ds.SetString(tag.DerivationDescription, description)
+	}
+	contribution, err := instance.Contribution(id.Equipment, id.Algorithm, id.Time, "Automatic left ventricular segmentation")
+	if err != nil {
+		return nil, ref, err
+	}
+	ds.SetItems(tag.ContributingEquipmentSequence, contribution)
+
+	// Common Instance Reference (C.12.2).
+	series := dicomio.NewDataSet()
+	series.SetString(tag.SeriesInstanceUID, ref.SeriesUID)
+	series.SetItems(tag.ReferencedInstanceSequence, ref.SOP())
+	ds.SetItems(tag.ReferencedSeriesSequence, series)
+	return ds, ref, ds.Err()
+}
+
+// validMoments are the acquisition times of the source that may be copied.
+func validMoments(src *dicomio.DataSet) []dicomio.Tag {
+	var out []dicomio.Tag
+	if _, err := time.Parse("20060102", src.String(tag.AcquisitionDate)); err == nil {
+		out = append(out, tag.AcquisitionDate)
+	}
+	clock, _, _ := strings.Cut(src.String(tag.AcquisitionTime), ".")
+	if _, err := time.Parse("150405", clock); err == nil {
+		out = append(out, tag.AcquisitionTime)
+	}
+	return out
+}
+
+// burnedIn is NO only when the source says so: screens of ultrasound machines
+// often show the patient's name, and nothing here removes it.
+func burnedIn(src *dicomio.DataSet) string {
+	if src.String(tag.BurnedInAnnotation) == "NO" {
+		return "NO"
+	}
+	return "YES"
+}
+
+func yesNo(b bool) string {
+	if b {
+		return "YES"
+	}
+	return "NO"
+}
+
+func sourceFrames(src *dicomio.DataSet) int64 {
+	if n, ok := src.Int(tag.NumberOfFrames); ok && n > 0 {
+		return n
+	}
+	return 1
+}
+
+func goodVector(v []float64, n int) bool {
+	if len(v) != n {
+		return false
+	}
+	for _, step := range v[1:] {
+		if !(step > 0) || math.IsInf(step, 0) {
+			return false
+		}
+	}
+	return true
+}
+
+func increasing(t []float64) bool {
+	for i, v := range t {
+		if math.IsNaN(v) || math.IsInf(v, 0) || i > 0 && v <= t[i-1] {
+			return false
+		}
+	}
+	return true
+}
+
+func sum(v []float64) (s float64) {
+	for _, x := range v {
+		s += x
+	}
+	return s
+}
+
+// decimal writes a number with at most six significant digits.
+func decimal(v float64) string { return strconv.FormatFloat(v, 'g', 6, 64) }
+
+func decimals(v []float64) []string {
+	out := make([]string, len(v))
+	for i, x := range v {
+		out[i] = decimal(x)
+	}
+	return out
+}

@@ -1,0 +1,331 @@
+package derived
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"image"
+	"math"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/echonode/echonode/dicomio"
+	"github.com/echonode/echonode/sr/instance"
+	"github.com/google/go-cmp/cmp"
+	"github.com/suyashkumar/dicom/pkg/tag"
+)
+
+// loop is the data set of an ultrasound loop of n frames, without pixels.
+func loop(n int) *dicomio.DataSet {
+	ds := dicomio.NewDataSet()
+	ds.SetString(tag.SOPClassUID, dicomio.SOPUltrasoundMultiframe)
+	ds.SetString(tag.SOPInstanceUID, "1.2.3.1.1")
+	ds.SetString(tag.StudyInstanceUID, "1.2.3")
+	ds.SetString(tag.SeriesInstanceUID, "1.2.3.1")
+	ds.SetString(tag.PatientName, "Echo^Sample")
+	ds.SetString(tag.PatientID, "P-1")
+	ds.SetString(tag.PatientBirthDate, "19600102")
+	ds.SetString(tag.PatientSex, "F")
+	ds.SetString(tag.StudyDate, "20240110")
+	ds.SetString(tag.StudyTime, "101500")
+	ds.SetString(tag.StudyID, "1")
+	ds.SetString(tag.AcquisitionDate, "20240110")
+	ds.SetString(tag.AcquisitionTime, "101700")
+	ds.SetInt(tag.NumberOfFrames, int64(n))
+	ds.SetTags(tag.FrameIncrementPointer, tag.FrameTime)
+	ds.SetString(tag.FrameTime, "33.333")
+	ds.SetString(tag.LossyImageCompression, "01")
+	ds.SetString(tag.LossyImageCompressionRatio, "12.5")
+	ds.SetString(tag.LossyImageCompressionMethod, "ISO_10918_1")
+	region := dicomio.NewDataSet()
+	for _, v := range []struct {
+		t dicomio.Tag
+		n int64
+	}{
+		{tag.RegionSpatialFormat, 1}, {tag.RegionDataType, 1}, {tag.RegionFlags, 2},
+		{tag.RegionLocationMinX0, 0}, {tag.RegionLocationMinY0, 0}, {tag.RegionLocationMaxX1, 63}, {tag.RegionLocationMaxY1, 47},
+		{tag.PhysicalUnitsXDirection, 3}, {tag.PhysicalUnitsYDirection, 3},
+	} {
+		region.SetInt(v.t, v.n)
+	}
+	region.SetFloat(tag.PhysicalDeltaX, 0.03)
+	region.SetFloat(tag.PhysicalDeltaY, 0.03)
+	ds.SetItems(tag.SequenceOfUltrasoundRegions, region)
+	return ds
+}
+
+func identity(kind string) Identity {
+	return Identity{
+		SOPInstanceUID: instance.UID(kind, "1.2.3.1.1"), SeriesInstanceUID: instance.UID(kind+" series", "1.2.3"),
+		SeriesNumber: 9001, InstanceNumber: 1, SeriesDescription: "AI LV overlay",
+		Time:      time.Date(2024, 1, 10, 10, 30, 0, 0, time.UTC),
+		Equipment: instance.Equipment{Manufacturer: "EchoNode", Model: "EchoNode", Version: "0.1.0", UID: "2.25.1"},
+		Algorithm: instance.Algorithm{Name: "echonode-lv", Version: "0.3"},
+	}
+}
+
+func cine(n int) Cine {
+	return Cine{
+		Identity: identity("overlay"), Source: loop(n), Rows: 60, Columns: 64, Frames: n, SameGeometry: true,
+		Spacing: &[2]float64{0.3, 0.3}, Description: "Contours of the left ventricle burned in",
+	}
+}
+
+// picture is a frame whose gray value says which one it is.
+func picture(i int) (*image.RGBA, error) {
+	img := image.NewRGBA(image.Rect(0, 0, 64, 60))
+	for k := range img.Pix {
+		img.Pix[k] = uint8(20 * i)
+		if k%4 == 3 {
+			img.Pix[k] = 255
+		}
+	}
+	return img, nil
+}
+
+func writeCine(t *testing.T, c Cine) (*dicomio.File, string) {
+	t.Helper()
+	var b bytes.Buffer
+	if err := c.Write(&b, picture); err != nil {
+		t.Fatal(err)
+	}
+	return reopen(t, b.Bytes())
+}
+
+func reopen(t *testing.T, b []byte) (*dicomio.File, string) {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "object.dcm")
+	if err := os.WriteFile(name, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f, err := dicomio.Open(name, dicomio.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	return f, name
+}
+
+// validate fails the test when dciodvfy finds an error, or a warning that is
+// not among the allowed.
+func validate(t *testing.T, file string, allowed ...string) {
+	t.Helper()
+	tool, err := exec.LookPath("dciodvfy")
+	if err != nil {
+		t.Skip("dciodvfy is not installed (Debian package dicom3tools)")
+	}
+	var b bytes.Buffer
+	cmd := exec.Command(tool, "-new", file)
+	cmd.Stderr, cmd.Stdout = &b, &b
+	var exit *exec.ExitError
+	if err := cmd.Run(); err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+lines:
+	for _, line := range strings.Split(b.String(), "\n") {
+		if !strings.HasPrefix(line, "Error") && !strings.HasPrefix(line, "Warning") {
+			continue
+		}
+		for _, a := range allowed {
+			if strings.HasPrefix(line, "Warning") && strings.Contains(line, a) {
+				continue lines
+			}
+		}
+		t.Error(line)
+	}
+}
+
+func TestCineValidates(t *testing.T) {
+	vector := cine(5)
+	vector.Source.SetTags(tag.FrameIncrementPointer, tag.FrameTimeVector)
+	vector.Source.SetString(tag.FrameTimeVector, "0", "33", "34", "50", "33")
+	untimed := cine(5)
+	untimed.Source.Delete(tag.FrameTime, tag.FrameIncrementPointer)
+	us := cine(5)
+	us.Class = Ultrasound
+	still := cine(1)
+	stillUS := cine(1)
+	stillUS.Class = Ultrasound
+	for name, c := range map[string]Cine{"cine": cine(5), "vector": vector, "untimed": untimed, "ultrasound": us, "still": still, "ultrasound still": stillUS} {
+		t.Run(name, func(t *testing.T) {
+			f, file := writeCine(t, c)
+			if got := f.DataSet.String(tag.SOPClassUID); got != c.SOPClassUID() {
+				t.Errorf("class %s", got)
+			}
+			validate(t, file)
+		})
+	}
+}
+
+func TestCineContent(t *testing.T) {
+	c := cine(5)
+	f, file := writeCine(t, c)
+	ds := f.DataSet
+	for _, tt := range []struct {
+		t    dicomio.Tag
+		want string
+	}{
+		{tag.SOPClassUID, dicomio.SOPMultiframeTrueColorSC}, {tag.StudyInstanceUID, "1.2.3"},
+		{tag.SeriesInstanceUID, c.Identity.SeriesInstanceUID}, {tag.PatientID, "P-1"}, {tag.Modality, "US"},
+		{tag.ConversionType, "WSD"}, {tag.BurnedInAnnotation, "YES"}, {tag.BodyPartExamined, "HEART"},
+		{tag.FrameTime, "33.333"}, {tag.CineRate, "30"}, {tag.RecommendedDisplayFrameRate, "30"},
+		{tag.PhotometricInterpretation, "YBR_FULL_422"}, {tag.LossyImageCompression, "01"}, {tag.StopTrim, "5"},
+	} {
+		if got := ds.String(tt.t); got != tt.want {
+			t.Errorf("%s is %q, want %q", dicomio.Keyword(tt.t), got, tt.want)
+		}
+	}
+	if d := cmp.Diff([]string{"0.3", "0.3"}, ds.Strings(tag.PixelSpacing)); d != "" {
+		t.Error(d)
+	}
+	if d := cmp.Diff([]string{"ISO_10918_1", "ISO_10918_1"}, ds.Strings(tag.LossyImageCompressionMethod)); d != "" {
+		t.Error(d)
+	}
+	if r := ds.Floats(tag.LossyImageCompressionRatio); len(r) != 2 || r[0] != 12.5 || r[1] < 5 {
+		t.Errorf("ratios %v", r)
+	}
+	src := ds.Item(tag.SourceImageSequence, 0)
+	if src.String(tag.ReferencedSOPInstanceUID) != "1.2.3.1.1" || src.String(tag.SpatialLocationsPreserved) != "YES" {
+		t.Errorf("source image %v", src)
+	}
+	eq := ds.Item(tag.ContributingEquipmentSequence, 0)
+	if d := cmp.Diff([]string{"0.1.0", "model echonode-lv 0.3"}, eq.Strings(tag.SoftwareVersions)); d != "" {
+		t.Error(d)
+	}
+
+	frames, err := f.Frames()
+	if err != nil {
+		t.Fatal(err)
+	}
+	img := image.NewRGBA(image.Rect(0, 0, 64, 60))
+	for i := range 5 {
+		if err := frames.RGB(i, img); err != nil {
+			t.Fatal(err)
+		}
+		if p := img.RGBAAt(30, 30); math.Abs(float64(p.R)-float64(20*i)) > 2 {
+			t.Errorf("frame %d is %v, want %d", i, p, 20*i)
+		}
+	}
+	if tool, err := exec.LookPath("dcmj2pnm"); err == nil {
+		for n := 1; n <= 5; n++ {
+			if out, err := exec.Command(tool, "+F", fmt.Sprint(n), file, filepath.Join(t.TempDir(), "x.ppm")).CombinedOutput(); err != nil {
+				t.Errorf("dcmj2pnm frame %d: %v\n%s", n, err, out)
+			}
+		}
+	}
+}
+
+func TestCineTiming(t *testing.T) {
+	for _, tt := range []struct {
+		name     string
+		change   func(*Cine)
+		pointer  dicomio.Tag
+		values   []string
+		cineRate string
+	}{
+		{"vector copied", func(c *Cine) {
+			c.Source.SetTags(tag.FrameIncrementPointer, tag.FrameTimeVector)
+			c.Source.SetString(tag.FrameTimeVector, "0", "20", "30", "20", "30")
+		}, tag.FrameTimeVector, []string{"0", "20", "30", "20", "30"}, "40"},
+		{"vector of another length", func(c *Cine) {
+			c.Source.SetTags(tag.FrameIncrementPointer, tag.FrameTimeVector)
+			c.Source.SetString(tag.FrameTimeVector, "0", "20")
+			c.TimesMS = []float64{0, 40, 80, 120, 160}
+		}, tag.FrameTime, []string{"40"}, "25"},
+		{"frame time of zero", func(c *Cine) {
+			c.Source.SetString(tag.FrameTime, "0")
+			c.TimesMS = []float64{0, 30, 70, 100, 140}
+		}, tag.FrameTimeVector, []string{"0", "30", "40", "30", "40"}, "29"},
+		{"nothing known", func(c *Cine) { c.Source.Delete(tag.FrameTime) }, tag.PageNumberVector, []string{"1", "2", "3", "4", "5"}, ""},
+		{"part of the loop", func(c *Cine) {
+			c.Source.SetInt(tag.NumberOfFrames, 9)
+			c.TimesMS = []float64{0, 50, 100, 150, 200}
+		}, tag.FrameTime, []string{"50"}, "20"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := cine(5)
+			tt.change(&c)
+			f, _ := writeCine(t, c)
+			if p := f.DataSet.Tags(tag.FrameIncrementPointer); len(p) != 1 || p[0] != tt.pointer {
+				t.Errorf("pointer %v", p)
+			}
+			if d := cmp.Diff(tt.values, f.DataSet.Strings(tt.pointer)); d != "" {
+				t.Error(d)
+			}
+			if got := f.DataSet.String(tag.CineRate); got != tt.cineRate {
+				t.Errorf("cine rate %q, want %q", got, tt.cineRate)
+			}
+		})
+	}
+}
+
+// What the source does not allow must not be claimed.
+func TestCineClaims(t *testing.T) {
+	c := cine(5)
+	c.SameGeometry = false
+	c.Source.SetString(tag.BurnedInAnnotation, "NO")
+	c.Source.SetBytes(tag.AcquisitionTime, "TM", []byte("nonsense"))
+	c.Source.SetBytes(tag.PatientSex, "CS", []byte("X "))
+	f, _ := writeCine(t, c)
+	if f.DataSet.Has(tag.PixelSpacing) {
+		t.Error("pixel spacing on a changed geometry")
+	}
+	if got := f.DataSet.Item(tag.SourceImageSequence, 0).String(tag.SpatialLocationsPreserved); got != "NO" {
+		t.Errorf("spatial locations preserved: %q", got)
+	}
+	if got := f.DataSet.String(tag.BurnedInAnnotation); got != "NO" {
+		t.Errorf("burned in annotation: %q", got)
+	}
+	if f.DataSet.Has(tag.AcquisitionTime) || f.DataSet.String(tag.PatientSex) != "" {
+		t.Error("invalid values of the source were copied")
+	}
+	us := cine(5)
+	us.Class, us.SameGeometry = Ultrasound, false
+	f, _ = writeCine(t, us)
+	if f.DataSet.Has(tag.SequenceOfUltrasoundRegions) {
+		t.Error("regions on a changed geometry")
+	}
+}
+
+func TestCineRefuses(t *testing.T) {
+	broken := errors.New("broken")
+	for name, tt := range map[string]struct {
+		change func(*Cine)
+		frame  func(int) (*image.RGBA, error)
+		want   error
+	}{
+		"no frames":     {func(c *Cine) { c.Frames = 0 }, picture, ErrCine},
+		"no source":     {func(c *Cine) { c.Source = nil }, picture, ErrCine},
+		"no rows":       {func(c *Cine) { c.Rows = 0 }, picture, ErrCine},
+		"times":         {func(c *Cine) { c.TimesMS = []float64{0} }, picture, ErrCine},
+		"other size":    {func(c *Cine) { c.Rows = 61 }, picture, ErrCine},
+		"no model":      {func(c *Cine) { c.Identity.Algorithm.Name = "" }, picture, ErrCine},
+		"no series":     {func(c *Cine) { c.Identity.SeriesInstanceUID = "" }, picture, ErrCine},
+		"spacing":       {func(c *Cine) { c.Spacing = &[2]float64{0, 1} }, picture, ErrCine},
+		"source no UID": {func(c *Cine) { c.Source.Delete(tag.SOPInstanceUID) }, picture, instance.ErrSource},
+		"too large":     {func(c *Cine) { c.MaxBytes = 1000 }, picture, ErrCine},
+		"frame fails":   {func(*Cine) {}, func(int) (*image.RGBA, error) { return nil, broken }, broken},
+	} {
+		c := cine(5)
+		tt.change(&c)
+		if err := c.Write(&bytes.Buffer{}, tt.frame); !errors.Is(err, tt.want) {
+			t.Errorf("%s: %v, want %v", name, err, tt.want)
+		}
+	}
+}
+
+func TestSameInputSameBytes(t *testing.T) {
+	var a, b bytes.Buffer
+	for _, w := range []*bytes.Buffer{&a, &b} {
+		if err := cine(5).Write(w, picture); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !bytes.Equal(a.Bytes(), b.Bytes()) {
+		t.Error("two objects of the same input differ")
+	}
+}

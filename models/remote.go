@@ -19,7 +19,8 @@ import (
 )
 
 // This file is a client of the Open Inference Protocol (KServe v2) over HTTP, as Triton, OpenVINO Model Server and
-// KServe speak it. Tensors travel in the binary tensor data extension where the server announces it, else as JSON.
+// KServe speak it. Tensors travel in the binary tensor data extension where the server announces or understands it, else
+// as JSON.
 // Source: kserve/open-inference-protocol, specification/protocol/inference_rest.md, and the Triton extension
 // binary_tensor_data.
 
@@ -87,7 +88,9 @@ func newRemote(ctx context.Context, c Config, card Card) (*remote, error) {
 	}
 	r := &remote{client: c.HTTPClient, model: model, card: card, tokens: make(chan struct{}, c.Workers)}
 	if r.client == nil {
-		r.client = &http.Client{Timeout: remoteTimeout}
+		transport := http.DefaultTransport.(*http.Transport).Clone()
+		transport.MaxIdleConnsPerHost = c.Workers
+		r.client = &http.Client{Timeout: remoteTimeout, Transport: transport}
 	}
 	var server struct {
 		Extensions []string `json:"extensions"`
@@ -95,8 +98,6 @@ func newRemote(ctx context.Context, c Config, card Card) (*remote, error) {
 	if err := r.get(ctx, base, &server); err != nil {
 		return nil, &ProviderError{Remote, err}
 	}
-	r.binary = slices.Contains(server.Extensions, "binary_tensor_data")
-
 	var described struct {
 		Inputs, Outputs []struct {
 			Name     string  `json:"name"`
@@ -117,6 +118,13 @@ func newRemote(ctx context.Context, c Config, card Card) (*remote, error) {
 	}
 	if problems := card.graphProblems(file); len(problems) > 0 {
 		return nil, &ContractError{Model: model.Redacted(), Problems: problems}
+	}
+	// KServe's own server takes binary tensors without announcing them: one black frame finds out.
+	r.binary = true
+	if !slices.Contains(server.Extensions, "binary_tensor_data") {
+		var out Output
+		out.reset(card, 1)
+		r.binary = r.run(ctx, make([]byte, card.FrameSize()), 1, out.rows(0, 1)) == nil
 	}
 	return r, nil
 }

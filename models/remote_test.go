@@ -21,7 +21,8 @@ import (
 // side of remote.go, written from the specification on its own.
 type inferenceServer struct {
 	engine   Engine
-	binary   bool
+	binary   bool                                          // understands the binary tensor data extension
+	silent   bool                                          // but does not announce it
 	spoil    func(http.ResponseWriter, *http.Request) bool // answers in place of the server
 	mu       sync.Mutex
 	requests int
@@ -36,7 +37,7 @@ func (s *inferenceServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch r.Method + " " + r.URL.Path {
 	case "GET /v2":
 		extensions := []string{"classification"}
-		if s.binary {
+		if s.binary && !s.silent {
 			extensions = append(extensions, "binary_tensor_data")
 		}
 		writeJSON(w, map[string]any{"name": "test", "version": "1", "extensions": extensions})
@@ -70,7 +71,7 @@ func (s *inferenceServer) infer(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	head := body
-	if length := r.Header.Get("Inference-Header-Content-Length"); length != "" {
+	if length := r.Header.Get("Inference-Header-Content-Length"); length != "" && s.binary {
 		n, err := strconv.Atoi(length)
 		if err != nil {
 			return err
@@ -163,8 +164,8 @@ func TestRemoteEqualsLocal(t *testing.T) {
 	const n = 70 // three requests
 	frames := noise(local.Card(), n)
 	want := infer(t, local, frames, n)
-	for _, useBinary := range []bool{true, false} {
-		handler := &inferenceServer{engine: local, binary: useBinary}
+	for _, c := range []struct{ binary, silent bool }{{true, false}, {true, true}, {false, false}} {
+		handler := &inferenceServer{engine: local, binary: c.binary, silent: c.silent}
 		server := httptest.NewServer(handler)
 		defer server.Close()
 		for _, url := range []string{server.URL, server.URL + "/", server.URL + "/v2/models/tiny"} {
@@ -173,10 +174,13 @@ func TestRemoteEqualsLocal(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer e.Close()
+			if got := e.(*spreader).device.(*remote).binary; got != c.binary {
+				t.Errorf("%+v: tensors travel as bytes: %v", c, got)
+			}
 			before := handler.requests
 			got := infer(t, e, frames, n)
 			if !sameOutput(got, want) {
-				t.Errorf("binary %v: the remote answer differs", useBinary)
+				t.Errorf("%+v: the remote answer differs", c)
 			}
 			if handler.requests-before != 3 {
 				t.Errorf("%d requests for %d frames", handler.requests-before, n)

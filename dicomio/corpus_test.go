@@ -1,6 +1,13 @@
 package dicomio
 
 import (
+	"crypto/sha1"
+	"encoding/hex"
+	"image"
+	"strings"
+
+	"github.com/suyashkumar/dicom/pkg/tag"
+
 	"bufio"
 	"bytes"
 	"encoding/json"
@@ -78,4 +85,136 @@ func TestCorpusRewrite(t *testing.T) {
 		f.Close()
 	}
 	t.Logf("%d of %d read", read, len(refs))
+}
+
+// short is the form of hashes in the reference: 12 hex digits of SHA-1.
+func short(b []byte) string {
+	s := sha1.Sum(b)
+	return hex.EncodeToString(s[:])[:12]
+}
+
+// countElements counts the elements of a data set, and with those nested in
+// it. A repeated tag counts once, as in pydicom.
+func countElements(d *DataSet) (top, flat int) {
+	seen := map[Tag]bool{}
+	for e := range d.Elements() {
+		if seen[e.Tag] {
+			continue
+		}
+		seen[e.Tag] = true
+		top++
+		flat++
+		for _, it := range e.items {
+			_, n := countElements(it)
+			flat += n
+		}
+	}
+	return top, flat
+}
+
+// Attributes, element counts and hashes of compressed frames and native
+// pixels equal what pydicom reads. Truncated files are opened for salvage:
+// TestCorpusRefusals looks at them without.
+func TestCorpusReference(t *testing.T) {
+	dir, refs := corpus(t)
+	read, keys, frames, natives := 0, 0, 0, 0
+	for _, r := range refs {
+		f, err := Open(filepath.Join(dir, r.Path), Options{AllowTruncated: true})
+		if err != nil {
+			t.Logf("refused: %s: %v", r.Path, err)
+			continue
+		}
+		read++
+		if r.TS != "" && f.TransferSyntax != r.TS {
+			t.Errorf("%s: transfer syntax %s, reference %s", r.Path, f.TransferSyntax, r.TS)
+		}
+		for k, want := range r.Keys {
+			info, err := tag.FindByKeyword(k)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := strings.Join(f.DataSet.Strings(info.Tag), "\\")
+			if got != want {
+				t.Errorf("%s: %s is %q, reference %q", r.Path, k, got, want)
+			}
+			keys++
+		}
+		top, flat := countElements(f.DataSet)
+		if f.Truncated != nil {
+			// pydicom keeps what is whole in its own way.
+			t.Logf("truncated: %s: %d elements, %d with nested ones; reference %d and %d: %v", r.Path, top, flat, r.Top, r.Flat, f.Truncated)
+		} else if top != r.Top || flat != r.Flat {
+			t.Errorf("%s: %d elements, %d with nested ones; reference %d and %d", r.Path, top, flat, r.Top, r.Flat)
+		}
+		e, ok := f.DataSet.Get(tagPixels)
+		if ok && f.Truncated == nil && r.NatSHA != "" {
+			b, err := e.Bytes()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if bits, _ := f.DataSet.Int(tag.BitsAllocated); e.enc.big && bits > 8 {
+				swap(b, int(bits/8)) // the reference is little endian
+			}
+			if got := short(b); got != r.NatSHA {
+				t.Errorf("%s: native pixels %s, reference %s", r.Path, got, r.NatSHA)
+			}
+			natives++
+		}
+		if r.EncFrames != nil {
+			fr, err := f.RawFrames()
+			if err != nil {
+				t.Errorf("%s: %v", r.Path, err)
+				continue
+			}
+			if fr.Len() != *r.EncFrames {
+				t.Errorf("%s: %d frames, reference %d", r.Path, fr.Len(), *r.EncFrames)
+				continue
+			}
+			for i, want := range r.EncSHA {
+				b, err := fr.Raw(i)
+				if err != nil || short(b) != want {
+					t.Errorf("%s: frame %d is %s, reference %s (%v)", r.Path, i, short(b), want, err)
+				}
+				frames++
+			}
+		}
+		f.Close()
+	}
+	t.Logf("%d of %d files read, %d attributes, %d compressed frames, %d native pixel data equal", read, len(refs), keys, frames, natives)
+}
+
+// Every frame of the corpus decodes, or fails with a typed error for a reason
+// that is listed here.
+func TestCorpusDecode(t *testing.T) {
+	dir, refs := corpus(t)
+	files, n := 0, 0
+	for _, r := range refs {
+		f, err := Open(filepath.Join(dir, r.Path), Options{})
+		if err != nil {
+			continue
+		}
+		if !f.DataSet.Has(tagPixels) {
+			f.Close()
+			continue
+		}
+		fr, err := f.Frames()
+		if err != nil {
+			t.Logf("%s (%s): %v", r.Path, f.TransferSyntax, err)
+			continue
+		}
+		files++
+		for i := range fr.Len() {
+			var g image.Gray
+			var c image.RGBA
+			var d Frame
+			for _, err := range []error{fr.Gray(i, &g), fr.RGB(i, &c), fr.Decode(i, &d)} {
+				if err != nil {
+					t.Logf("%s (%s) frame %d: %v", r.Path, f.TransferSyntax, i, err)
+				}
+			}
+			n++
+		}
+		f.Close()
+	}
+	t.Logf("%d files, %d frames", files, n)
 }

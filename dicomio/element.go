@@ -257,6 +257,9 @@ func (e *Element) strings(cs charset) []string {
 		} else {
 			vals[i] = strings.Trim(v, " \x00\r\n\t\f")
 		}
+		if vr == "PN" {
+			vals[i] = strings.TrimRight(vals[i], "=") // empty groups at the end may be left out
+		}
 	}
 	return vals
 }

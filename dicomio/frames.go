@@ -448,7 +448,7 @@ func (r *FrameReader) decode(b []byte, dst *Frame) error {
 		}
 		return r.decodeNative(raw, dst, false, r.Info.Planar)
 	case RLELossless:
-		return decodeRLE(b, dst)
+		return decodeRLE(b, dst, r.Info.BitsAllocated == 1)
 	}
 	switch {
 	case len(b) > 2 && b[0] == 0xFF && b[1] == 0xD8:

@@ -353,6 +353,7 @@ func (p *parser) dataSet(at, end int64, enc coding, parent *DataSet, depth int, 
 				d.elems = append(d.elems, e)
 			}
 			d.end = at
+			d.edited = true // what is left is not what the source announced
 			return d, at, err
 		}
 		d.elems = append(d.elems, e)
@@ -472,7 +473,14 @@ func (p *parser) one(at, end int64, enc coding, d *DataSet, depth int) (*Element
 			kind = ErrMalformed
 		}
 		err := fail("read", t, at, kind, "%d bytes of value, %d left", n, end-voff)
-		if p.salvage && kind == ErrTruncated && vr != "SQ" {
+		if p.salvage && kind == ErrTruncated && vr == "SQ" {
+			s, _, serr := p.sequence(e, voff, end, enc, d, depth, false)
+			if serr != nil {
+				err = serr
+			}
+			return s, at, err
+		}
+		if p.salvage && kind == ErrTruncated {
 			e.n, e.end = end-voff, end
 			return e, at, err
 		}
@@ -526,7 +534,7 @@ func (p *parser) sequence(e *Element, at, end int64, enc coding, d *DataSet, dep
 		b, err := p.w.at(at, 8)
 		if err != nil || end-at < 8 {
 			if undef || end == p.w.size {
-				return nil, at, fail("read", e.Tag, at, ErrTruncated, "inside a sequence")
+				return p.cutSequence(e, at, fail("read", e.Tag, at, ErrTruncated, "inside a sequence"))
 			}
 			return nil, at, fail("read", e.Tag, at, ErrMalformed, "%d stray bytes at the end of a sequence", end-at)
 		}
@@ -546,6 +554,7 @@ func (p *parser) sequence(e *Element, at, end int64, enc coding, d *DataSet, dep
 			return nil, at, fail("read", e.Tag, at, ErrMalformed, "%v where an item must start", t)
 		}
 		lv, stop := definedLen, at+8+n
+		var cut error
 		if n == undefinedLength {
 			lv, stop = untilDelim, end
 		} else if stop > end {
@@ -553,11 +562,21 @@ func (p *parser) sequence(e *Element, at, end int64, enc coding, d *DataSet, dep
 			if end == p.w.size {
 				kind = ErrTruncated
 			}
-			return nil, at, fail("read", e.Tag, at, kind, "an item of %d bytes, %d left", n, end-at-8)
+			cut = fail("read", e.Tag, at, kind, "an item of %d bytes, %d left", n, end-at-8)
+			if !p.salvage || kind != ErrTruncated {
+				return nil, at, cut
+			}
+			stop = end
 		}
 		it, next, err := p.dataSet(at+8, stop, enc, d, depth+1, lv)
+		if err == nil {
+			err = cut
+		}
 		if err != nil {
-			return nil, at, err
+			if p.salvage && errors.Is(err, ErrTruncated) {
+				e.items = append(e.items, it)
+			}
+			return p.cutSequence(e, at, err)
 		}
 		it.start, it.end = at, next
 		it.undef = lv == untilDelim
@@ -569,6 +588,15 @@ func (p *parser) sequence(e *Element, at, end int64, enc coding, d *DataSet, dep
 		e.n = at - e.voff
 	}
 	return e, at, nil
+}
+
+// cutSequence ends a sequence at a failure; salvage keeps its items.
+func (p *parser) cutSequence(e *Element, at int64, err error) (*Element, int64, error) {
+	if !p.salvage || !errors.Is(err, ErrTruncated) {
+		return nil, at, err
+	}
+	e.end = at
+	return e, at, err
 }
 
 // fragments indexes encapsulated pixel data.

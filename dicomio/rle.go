@@ -5,7 +5,8 @@ import "encoding/binary"
 // decodeRLE decodes an RLE Lossless frame (PS3.5 annex G) into dst, whose
 // geometry is set: one PackBits segment per byte of a sample, most
 // significant first, for each component in turn.
-func decodeRLE(b []byte, dst *Frame) error {
+// One-bit frames are one segment of packed bits.
+func decodeRLE(b []byte, dst *Frame, bit bool) error {
 	if len(b) < 64 {
 		return fail("rle", tagPixels, -1, ErrTruncated, "%d bytes for the header", len(b))
 	}
@@ -16,6 +17,15 @@ func decodeRLE(b []byte, dst *Frame) error {
 		return fail("rle", tagPixels, -1, ErrMismatch, "%d segments, the attributes need %d", binary.LittleEndian.Uint32(b), want)
 	}
 	px := dst.Rows * dst.Columns
+	out := dst.Data
+	if bit {
+		px = (px*dst.Samples + 7) / 8
+		out = make([]byte, px)
+		want = 1
+		if dst.Samples != 1 {
+			return fail("rle", tagPixels, -1, ErrUnsupported, "one-bit frames with %d samples", dst.Samples)
+		}
+	}
 	var offs [16]int
 	prev := 64
 	for i := 0; i < n; i++ {
@@ -29,8 +39,13 @@ func decodeRLE(b []byte, dst *Frame) error {
 	offs[n] = len(b)
 	for i := 0; i < n; i++ {
 		comp, byteNo := i/size, size-1-i%size
-		if err := unpackBits(b[offs[i]:offs[i+1]], dst.Data[comp*size+byteNo:], px, want); err != nil {
+		if err := unpackBits(b[offs[i]:offs[i+1]], out[comp*size+byteNo:], px, want); err != nil {
 			return fail("rle", tagPixels, int64(offs[i]), err, "segment %d", i)
+		}
+	}
+	if bit {
+		for i := range dst.Data {
+			dst.Data[i] = out[i>>3] >> (i & 7) & 1
 		}
 	}
 	return nil

@@ -1,0 +1,129 @@
+package dicomio
+
+// bitReader reads the entropy-coded segment of a JPEG stream: most
+// significant bit first, 0xFF00 for 0xFF. At a marker or the end it delivers
+// zeros and remembers that it did.
+type bitReader struct {
+	b    []byte
+	at   int
+	acc  uint64
+	n    int // valid bits in acc
+	over int // bits delivered past the end
+}
+
+// fill tops the accumulator up to more than 32 bits.
+func (r *bitReader) fill() {
+	for r.n <= 48 {
+		c := byte(0)
+		switch {
+		case r.at >= len(r.b):
+			r.over += 8
+		case r.b[r.at] != 0xFF:
+			c = r.b[r.at]
+			r.at++
+		case r.at+1 < len(r.b) && r.b[r.at+1] == 0:
+			c = 0xFF
+			r.at += 2
+		default:
+			r.over += 8 // a marker
+		}
+		r.acc = r.acc<<8 | uint64(c)
+		r.n += 8
+	}
+}
+
+// bits reads k bits, 0 to 16.
+func (r *bitReader) bits(k int) int {
+	if r.n < k {
+		r.fill()
+	}
+	r.n -= k
+	return int(r.acc>>uint(r.n)) & (1<<uint(k) - 1)
+}
+
+// exhausted reports whether bits past the end were used.
+func (r *bitReader) exhausted() bool { return r.over > r.n }
+
+// restart skips to the marker RSTm, which must come next, and starts anew.
+func (r *bitReader) restart(m int) bool {
+	for r.at+1 < len(r.b) && r.b[r.at] == 0xFF && r.b[r.at+1] == 0xFF {
+		r.at++
+	}
+	// Padding bits of the last byte are still in the accumulator.
+	if r.exhausted() || r.n-r.over >= 8 || r.at+1 >= len(r.b) || r.b[r.at] != 0xFF || r.b[r.at+1] != byte(0xD0+m&7) {
+		return false
+	}
+	r.at += 2
+	r.acc, r.n, r.over = 0, 0, 0
+	return true
+}
+
+// huffman is a decoding table.
+type huffman struct {
+	fast [512]uint16 // of the first nine bits: length<<8 | value, 0 if longer
+	max  [18]int32   // largest code of each length, -1 for none
+	off  [17]int32   // index of the first value of a length minus its first code
+	vals []byte
+}
+
+// newHuffman builds a table from the counts per length and the values.
+func newHuffman(counts []byte, vals []byte) (*huffman, bool) {
+	h := &huffman{vals: vals}
+	code, k := int32(0), int32(0)
+	for l := 1; l <= 16; l++ {
+		n := int32(counts[l-1])
+		h.off[l] = k - code
+		if code+n > 1<<uint(l) || int(k+n) > len(vals) {
+			return nil, false
+		}
+		for i := int32(0); i < n; i++ {
+			if l <= 9 {
+				e := uint16(l)<<8 | uint16(vals[k])
+				base := int(code) << uint(9-l)
+				for j := 0; j < 1<<uint(9-l); j++ {
+					h.fast[base+j] = e
+				}
+			}
+			code++
+			k++
+		}
+		h.max[l] = code - 1
+		if n == 0 {
+			h.max[l] = -1
+		}
+		code <<= 1
+	}
+	return h, true
+}
+
+// decode reads one symbol; it is negative for a code that is not in the table.
+func (r *bitReader) decode(h *huffman) int {
+	if r.n < 16 {
+		r.fill()
+	}
+	if e := h.fast[int(r.acc>>uint(r.n-9))&511]; e != 0 {
+		r.n -= int(e >> 8)
+		return int(e & 0xFF)
+	}
+	w := int32(r.acc>>uint(r.n-16)) & 0xFFFF
+	for l := 10; l <= 16; l++ {
+		c := w >> uint(16-l)
+		if h.max[l] >= 0 && c <= h.max[l] && c+h.off[l] >= 0 {
+			r.n -= l
+			return int(h.vals[c+h.off[l]])
+		}
+	}
+	return -1
+}
+
+// extend reads the k additional bits of a difference.
+func (r *bitReader) extend(k int) int {
+	if k == 0 {
+		return 0
+	}
+	v := r.bits(k)
+	if v < 1<<uint(k-1) {
+		v -= 1<<uint(k) - 1
+	}
+	return v
+}

@@ -1,0 +1,154 @@
+package dicomio
+
+import (
+	"bytes"
+	"encoding/binary"
+)
+
+// isJ2K reports whether b starts a JPEG 2000 codestream, bare or in a JP2 box.
+func isJ2K(b []byte) bool {
+	return bytes.HasPrefix(b, []byte{0xFF, 0x4F, 0xFF, 0x51}) || bytes.HasPrefix(b, []byte{0, 0, 0, 12, 'j', 'P', ' ', ' ', 13, 10, 0x87, 10})
+}
+
+// j2kStream finds the codestream of a frame: itself, or the contents of the
+// jp2c box of a JP2 file, which DICOM does not allow but files have.
+func j2kStream(b []byte) ([]byte, error) {
+	if bytes.HasPrefix(b, []byte{0xFF, 0x4F}) {
+		return b, nil
+	}
+	for at := 0; at+8 <= len(b); {
+		n, head := int64(binary.BigEndian.Uint32(b[at:])), int64(8)
+		switch n {
+		case 0:
+			n = int64(len(b) - at)
+		case 1:
+			if at+16 > len(b) {
+				return nil, fail("jpeg 2000", tagPixels, int64(at), ErrTruncated, "a box")
+			}
+			u := binary.BigEndian.Uint64(b[at+8:])
+			if u > uint64(len(b)) {
+				return nil, fail("jpeg 2000", tagPixels, int64(at), ErrTruncated, "a box")
+			}
+			n, head = int64(u), 16
+		}
+		if n < head || int64(at)+n > int64(len(b)) {
+			return nil, fail("jpeg 2000", tagPixels, int64(at), ErrTruncated, "a box")
+		}
+		if string(b[at+4:at+8]) == "jp2c" {
+			return b[int64(at)+head : int64(at)+n], nil
+		}
+		at += int(n)
+	}
+	return nil, fail("jpeg 2000", tagPixels, -1, ErrCodestream, "no codestream box")
+}
+
+// j2kHeader is the SIZ marker segment (ITU-T T.800 A.5.1).
+type j2kHeader struct {
+	w, h, comps int
+	precision   int
+	signed      bool
+	tiles       int64
+}
+
+// parseJ2K reads SIZ and refuses what the attributes do not announce, before
+// a library allocates anything for it.
+func parseJ2K(b []byte, dst *Frame) (j2kHeader, error) {
+	var h j2kHeader
+	if len(b) < 42 || b[2] != 0xFF || b[3] != 0x51 {
+		return h, fail("jpeg 2000", tagPixels, -1, ErrTruncated, "SIZ")
+	}
+	u := func(i int) int64 { return int64(binary.BigEndian.Uint32(b[i:])) }
+	xsiz, ysiz, xo, yo := u(8), u(12), u(16), u(20)
+	xt, yt, xto, yto := u(24), u(28), u(32), u(36)
+	h.comps = int(binary.BigEndian.Uint16(b[40:]))
+	if xo >= xsiz || yo >= ysiz || xt == 0 || yt == 0 || xto > xo || yto > yo || xto+xt <= xo || yto+yt <= yo || h.comps == 0 {
+		return h, fail("jpeg 2000", tagPixels, -1, ErrCodestream, "SIZ")
+	}
+	if len(b) < 42+3*h.comps {
+		return h, fail("jpeg 2000", tagPixels, -1, ErrTruncated, "SIZ")
+	}
+	h.tiles = ((xsiz - xto + xt - 1) / xt) * ((ysiz - yto + yt - 1) / yt)
+	if xsiz-xo != int64(dst.Columns) || ysiz-yo != int64(dst.Rows) || h.comps != dst.Samples {
+		return h, fail("jpeg 2000", tagPixels, -1, ErrMismatch, "%dx%d with %d components; the attributes say %dx%d with %d", xsiz-xo, ysiz-yo, h.comps, dst.Columns, dst.Rows, dst.Samples)
+	}
+	for c := range h.comps {
+		p := b[42+3*c:]
+		prec := int(p[0]&0x7F) + 1
+		if p[1] != 1 || p[2] != 1 {
+			return h, fail("jpeg 2000", tagPixels, -1, ErrUnsupported, "subsampled components")
+		}
+		if c > 0 && (prec != h.precision || (p[0]&0x80 != 0) != h.signed) {
+			return h, fail("jpeg 2000", tagPixels, -1, ErrUnsupported, "components of different depth")
+		}
+		h.precision, h.signed = prec, p[0]&0x80 != 0
+	}
+	if h.precision > dst.Bits || h.precision > 31 {
+		return h, fail("jpeg 2000", tagPixels, -1, ErrMismatch, "%d bits in %d allocated", h.precision, dst.Bits)
+	}
+	if h.tiles > 1<<16 || h.tiles > 64+int64(len(b))/12 {
+		return h, fail("jpeg 2000", tagPixels, -1, ErrLimit, "%d tiles in %d bytes", h.tiles, len(b))
+	}
+	return h, nil
+}
+
+// checkTileParts follows the chain of tile-parts (A.4.2) and refuses a stream
+// that ends early, which a decoder could take for one with fewer layers.
+func checkTileParts(b []byte, h j2kHeader) error {
+	cut := func(at int) error {
+		return fail("jpeg 2000", tagPixels, int64(at), ErrTruncated, "%d bytes of codestream", len(b))
+	}
+	tiles := map[int]bool{}
+	announced, parts := 0, 0
+	for at := 2; ; {
+		if at+2 > len(b) {
+			// Without an end marker all tiles and announced parts must be there.
+			if at < len(b)-1 || int64(len(tiles)) < h.tiles || parts < announced || parts == 0 {
+				return cut(at)
+			}
+			return nil
+		}
+		m := int(b[at])<<8 | int(b[at+1])
+		switch {
+		case m == 0xFFD9:
+			return nil
+		case m == 0xFF90:
+			if at+12 > len(b) {
+				return cut(at)
+			}
+			psot := int64(binary.BigEndian.Uint32(b[at+6:]))
+			tile := int(b[at+4])<<8 | int(b[at+5])
+			tiles[tile] = true
+			if n := int(b[at+11]); n > 0 && int(b[at+10]) == 0 {
+				announced += n
+			} else if int(b[at+10]) == 0 {
+				announced++
+			}
+			parts++
+			if psot == 0 {
+				// To the end of the codestream.
+				end := bytes.LastIndex(b, []byte{0xFF, 0xD9})
+				if end < at {
+					return cut(len(b))
+				}
+				return nil
+			}
+			if psot < 14 {
+				return fail("jpeg 2000", tagPixels, int64(at), ErrCodestream, "a tile-part of %d bytes", psot)
+			}
+			if int64(at)+psot > int64(len(b)) {
+				return cut(at)
+			}
+			at += int(psot)
+		case m>>8 != 0xFF:
+			if m == 0 && parts > 0 && parts >= announced && int64(len(tiles)) >= h.tiles {
+				return nil // padding instead of the end marker
+			}
+			return fail("jpeg 2000", tagPixels, int64(at), ErrCodestream, "no marker where one must be")
+		default:
+			if at+4 > len(b) {
+				return cut(at)
+			}
+			at += 2 + (int(b[at+2])<<8 | int(b[at+3]))
+		}
+	}
+}

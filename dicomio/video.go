@@ -1,0 +1,221 @@
+package dicomio
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"image"
+	"io"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// video decodes MPEG-2, H.264 and HEVC streams with an ffmpeg process: the
+// stream goes in over a pipe, raw frames come out over another. Frames are
+// decoded in order; asking for an earlier one starts the process anew, and so
+// does changing between gray and colour. Time, memory and threads of the
+// process are bounded, and it may open no files and no network.
+type video struct {
+	r *FrameReader
+
+	mu   sync.Mutex
+	proc *videoProcess
+}
+
+// videoProcess is a running decoder.
+type videoProcess struct {
+	gray   bool
+	next   int // frame that comes out next
+	out    io.ReadCloser
+	stderr *tailBuffer
+	cancel context.CancelFunc
+	wait   func() error
+	timer  *time.Timer
+}
+
+// tailBuffer keeps the beginning of what a process complains about.
+type tailBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+// Write implements io.Writer; it never fails.
+func (t *tailBuffer) Write(p []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if room := 2048 - t.b.Len(); room > 0 {
+		t.b.Write(p[:min(room, len(p))])
+	}
+	return len(p), nil
+}
+
+// line is the text as one line.
+func (t *tailBuffer) line() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return strings.Join(strings.Fields(t.b.String()), " ")
+}
+
+// videoIdle ends a decoder that nobody reads from.
+const videoIdle = 30 * time.Second
+
+// newVideo makes a decoder for a file with a video transfer syntax.
+func newVideo(r *FrameReader) *video { return &video{r: r} }
+
+// demuxer tells the container of a stream from its first bytes.
+func demuxer(b []byte, uid string) string {
+	switch {
+	case len(b) > 376 && b[0] == 0x47 && b[188] == 0x47 && b[376] == 0x47:
+		return "mpegts"
+	case bytes.HasPrefix(b, []byte{0, 0, 1, 0xBA}):
+		return "mpeg"
+	case len(b) > 12 && string(b[4:8]) == "ftyp":
+		return "mov"
+	case uid == HEVCMain || uid == HEVCMain10:
+		return "hevc"
+	case strings.HasPrefix(uid, MPEG2MainML) || strings.HasPrefix(uid, MPEG2MainHL):
+		return "mpegvideo"
+	}
+	return "h264"
+}
+
+// start runs ffmpeg over the whole stream.
+func (v *video) start(gray bool) (*videoProcess, error) {
+	path, err := exec.LookPath("ffmpeg")
+	if err != nil {
+		return nil, fail("video", tagPixels, -1, ErrUnsupported, "%s needs the program ffmpeg: %v", v.r.ts.Name, err)
+	}
+	frags := v.r.frames[0]
+	readers := make([]io.Reader, len(frags))
+	for i, s := range frags {
+		readers[i] = io.NewSectionReader(v.r.src, s.off, s.n)
+	}
+	head := make([]byte, min(frags[0].n, 512))
+	if err := readFull(v.r.src, head, frags[0].off); err != nil {
+		return nil, &Error{Op: "video", Tag: tagPixels, Offset: frags[0].off, Err: err}
+	}
+	pix := "rgb24"
+	if gray {
+		pix = "gray"
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), v.r.limits.Video)
+	size := fmt.Sprintf("%dx%d", v.r.Columns, v.r.Rows)
+	cmd := exec.CommandContext(ctx, path,
+		"-nostdin", "-hide_banner", "-v", "error", "-xerror", "-err_detect", "explode",
+		"-protocol_whitelist", "pipe", "-max_alloc", strconv.FormatInt(max(4*v.r.limits.Frame, 64<<20), 10),
+		"-threads", "1", "-max_pixels", strconv.Itoa(v.r.Rows*v.r.Columns+64*(v.r.Rows+v.r.Columns)+4096),
+		"-f", demuxer(head, v.r.ts.UID), "-i", "pipe:0",
+		"-map", "0:v:0", "-an", "-sn", "-dn", "-vsync", "passthrough", "-threads", "1",
+		"-frames:v", strconv.Itoa(v.r.Len()+1), "-f", "rawvideo", "-pix_fmt", pix, "-s", size, "pipe:1")
+	cmd.Stdin = io.MultiReader(readers...)
+	cmd.WaitDelay = time.Second
+	cmd.Env = []string{"PATH=/usr/bin:/bin", "LC_ALL=C"}
+	p := &videoProcess{gray: gray, stderr: &tailBuffer{}, cancel: cancel}
+	cmd.Stderr = p.stderr
+	if p.out, err = cmd.StdoutPipe(); err != nil {
+		cancel()
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		cancel()
+		return nil, fail("video", tagPixels, -1, ErrUnsupported, "%v", err)
+	}
+	p.wait = cmd.Wait
+	return p, nil
+}
+
+// stop ends a process and frees what it holds.
+func (v *video) stop() {
+	if p := v.proc; p != nil {
+		v.proc = nil
+		p.cancel()
+		p.out.Close()
+		_ = p.wait() // killed on purpose: its status says nothing
+		if p.timer != nil {
+			p.timer.Stop()
+		}
+	}
+}
+
+// frame reads frame i into b.
+func (v *video) frame(i int, gray bool, b []byte) error {
+	if i < 0 || i >= v.r.Len() {
+		return fail("video", tagPixels, -1, ErrFrames, "frame %d of %d", i, v.r.Len())
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.proc != nil && (v.proc.gray != gray || v.proc.next > i) {
+		v.stop()
+	}
+	if v.proc == nil {
+		p, err := v.start(gray)
+		if err != nil {
+			return err
+		}
+		v.proc = p
+	}
+	p := v.proc
+	if p.timer != nil {
+		p.timer.Stop()
+		p.timer = nil
+	}
+	for ; p.next <= i; p.next++ {
+		if _, err := io.ReadFull(p.out, b); err != nil {
+			at, said := p.next, p.stderr.line()
+			v.stop()
+			if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+				return fail("video", tagPixels, v.r.frames[0][0].off, ErrFrames, "the stream gave %d of %d frames: %s", at, v.r.Len(), said)
+			}
+			return fail("video", tagPixels, v.r.frames[0][0].off, ErrCodestream, "frame %d: %v %s", at, err, said)
+		}
+	}
+	if p.next == v.r.Len() {
+		v.stop()
+		return nil
+	}
+	p.timer = time.AfterFunc(videoIdle, func() {
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		if v.proc == p {
+			v.stop()
+		}
+	})
+	return nil
+}
+
+// gray decodes frame i to luma.
+func (v *video) gray(i int, dst *image.Gray) error {
+	setGray(dst, v.r.Columns, v.r.Rows)
+	if dst.Stride == v.r.Columns {
+		return v.frame(i, true, dst.Pix[:v.r.Rows*v.r.Columns])
+	}
+	b := make([]byte, v.r.Rows*v.r.Columns)
+	if err := v.frame(i, true, b); err != nil {
+		return err
+	}
+	for y := 0; y < v.r.Rows; y++ {
+		copy(dst.Pix[y*dst.Stride:][:v.r.Columns], b[y*v.r.Columns:])
+	}
+	return nil
+}
+
+// decode decodes frame i to RGB samples.
+func (v *video) decode(i int, dst *Frame) error {
+	*dst = Frame{Rows: v.r.Rows, Columns: v.r.Columns, Samples: 3, Bits: 8, Stored: 8, HighBit: 7, Photometric: "RGB", Data: dst.Data}
+	dst.Data = grow(dst.Data, 3*v.r.Rows*v.r.Columns)
+	return v.frame(i, false, dst.Data)
+}
+
+// rgb decodes frame i for people.
+func (v *video) rgb(i int, dst *image.RGBA) error {
+	var f Frame
+	if err := v.decode(i, &f); err != nil {
+		return err
+	}
+	setRGBA(dst, v.r.Columns, v.r.Rows)
+	return v.r.toRGB(&f, dst)
+}

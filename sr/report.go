@@ -105,7 +105,8 @@ type Point struct{ X, Y float64 }
 // Source is an image behind a value.
 type Source struct {
 	SOPInstanceUID string
-	// Frame counts from 1; 0 is the whole object (a single-frame image).
+	// Frame counts from 1; 0 is the whole object. It is not written for a
+	// single-frame image.
 	Frame int
 	// Contour is drawn on that frame; empty for a reference without
 	// coordinates. Closed repeats its first point at the end.
@@ -457,7 +458,10 @@ func (b *builder) source(s Source) (*Item, error) {
 		return nil, fmt.Errorf("frame %d", s.Frame)
 	}
 	image := &Item{Relationship: SelectedFrom, Type: Image, Image: ImageRef{SOPClassUID: class, SOPInstanceUID: s.SOPInstanceUID}}
-	if s.Frame > 0 {
+	switch {
+	case singleFrame(class) && s.Frame > 1:
+		return nil, fmt.Errorf("frame %d of a single-frame image", s.Frame)
+	case s.Frame > 0 && !singleFrame(class):
 		image.Image.Frames = []int{s.Frame}
 	}
 	if len(s.Contour) == 0 {
@@ -481,6 +485,14 @@ func (b *builder) source(s Source) (*Item, error) {
 	}
 	coord := &Item{Relationship: InferredFrom, Type: SCoord, Concept: sourceOf.code(b.cs), Graphic: Graphic{"POLYLINE", data}}
 	return coord.add(image), nil
+}
+
+// singleFrame reports whether a storage class holds one frame; a frame number
+// must not be given for it (PS3.3 table 10-3).
+func singleFrame(class string) bool {
+	return slices.Contains([]string{
+		dicomio.SOPUltrasound, dicomio.SOPUltrasoundRetired, dicomio.SOPSecondaryCapture,
+	}, class)
 }
 
 func (b *builder) code(rel Relationship, concept, value term) *Item {

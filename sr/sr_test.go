@@ -289,6 +289,34 @@ func TestReadBack(t *testing.T) {
 	}
 }
 
+// A frame number is not allowed for a single-frame image, and not needed.
+func TestSingleFrameSource(t *testing.T) {
+	r := report()
+	for i := range r.Evidence {
+		r.Evidence[i].SOPClassUID = dicomio.SOPUltrasound
+	}
+	r.Measurements = r.Measurements[6:8] // both on frame 1
+	ds := build(t, r)
+	doc, err := Parse(ds)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range doc.Measurements() {
+		if m.Sources[0].Frame != 0 {
+			t.Errorf("%s refers to frame %d of a single-frame image", m.Concept, m.Sources[0].Frame)
+		}
+	}
+	for _, line := range dciodvfy(t, write(t, ds)) {
+		if strings.HasPrefix(line, "Error") {
+			t.Error(line)
+		}
+	}
+	r.Measurements[0].Sources[0].Frame = 2
+	if _, err := Build(r); !errors.Is(err, ErrReport) {
+		t.Errorf("frame 2 of a single-frame image: %v", err)
+	}
+}
+
 func TestBuildRefuses(t *testing.T) {
 	for name, spoil := range map[string]func(*Report){
 		"no source":              func(r *Report) { r.Source = nil },

@@ -149,7 +149,10 @@ func (c Cine) dataSet() (*dicomio.DataSet, error) {
 	}
 	ds.SetEmpty(tag.PatientOrientation)
 	ds.SetString(tag.BodyPartExamined, "HEART")
-	ds.CopyFrom(c.Source, validMoments(c.Source)...)
+	// Without tags CopyFrom would copy everything.
+	if moments := validMoments(c.Source); len(moments) > 0 {
+		ds.CopyFrom(c.Source, moments...)
+	}
 
 	// General Image and Derivation (C.7.6.1, C.7.6.1.1.3).
 	img := source.SOP()

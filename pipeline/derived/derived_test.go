@@ -270,7 +270,12 @@ func TestCineClaims(t *testing.T) {
 	c.Source.SetString(tag.BurnedInAnnotation, "NO")
 	c.Source.SetBytes(tag.AcquisitionTime, "TM", []byte("nonsense"))
 	c.Source.SetBytes(tag.PatientSex, "CS", []byte("X "))
+	c.Source.Delete(tag.AcquisitionDate)
+	c.Source.SetString(tag.WindowWidth, "0")
 	f, _ := writeCine(t, c)
+	if f.DataSet.Has(tag.WindowWidth) {
+		t.Error("attributes of no concern were copied")
+	}
 	if f.DataSet.Has(tag.PixelSpacing) {
 		t.Error("pixel spacing on a changed geometry")
 	}

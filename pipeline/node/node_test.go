@@ -1,0 +1,451 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/suyashkumar/dicom/pkg/tag"
+
+	"github.com/echonode/echonode/dicomio"
+	"github.com/echonode/echonode/pipeline/result"
+	"github.com/echonode/echonode/pipeline/spool"
+	"github.com/echonode/echonode/pipeline/store"
+	"github.com/echonode/echonode/scp"
+	"github.com/echonode/echonode/sr/instance"
+)
+
+// writeObject makes a small object of a study as a Part 10 file.
+func writeObject(t *testing.T, dir, study, sop string, edit func(*dicomio.DataSet)) string {
+	t.Helper()
+	ds := dicomio.NewDataSet()
+	ds.SetString(tag.SOPClassUID, dicomio.SOPUltrasoundMultiframe)
+	ds.SetString(tag.SOPInstanceUID, sop)
+	ds.SetString(tag.StudyInstanceUID, study)
+	ds.SetString(tag.SeriesInstanceUID, study+".1")
+	ds.SetString(tag.Modality, "US")
+	if edit != nil {
+		edit(ds)
+	}
+	path := filepath.Join(dir, sop+".dcm")
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(dicomio.Write(f, ds, dicomio.WriteOptions{TransferSyntax: dicomio.ExplicitVRLittleEndian}), f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// fakeProcessor stands for the analysis: it writes one report that names the
+// number of files it saw.
+type fakeProcessor struct {
+	t       *testing.T
+	block   chan struct{} // when set, Process waits for it or for the context
+	fail    error
+	mu      sync.Mutex
+	calls   []Request
+	started chan struct{}
+}
+
+func (p *fakeProcessor) Process(ctx context.Context, req Request) (*result.Document, error) {
+	p.mu.Lock()
+	p.calls = append(p.calls, req)
+	p.mu.Unlock()
+	if p.started != nil {
+		p.started <- struct{}{}
+	}
+	if p.block != nil {
+		select {
+		case <-p.block:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	if p.fail != nil {
+		return nil, p.fail
+	}
+	req.Progress(1, 1)
+	uid := instance.UID("test report", req.StudyInstanceUID, fmt.Sprint(req.Revision))
+	path := writeObject(p.t, req.Dir, req.StudyInstanceUID, uid, func(ds *dicomio.DataSet) {
+		ds.SetString(tag.SOPClassUID, dicomio.SOPComprehensiveSR)
+		ds.SetString(tag.Modality, "SR")
+	})
+	return &result.Document{Studies: []result.Study{{StudyInstanceUID: req.StudyInstanceUID, Measurements: []result.Measurement{},
+		Outputs: []result.Output{{Kind: result.KindReport, File: path, SOPClassUID: dicomio.SOPComprehensiveSR, SOPInstanceUID: uid}}}}}, nil
+}
+
+func (p *fakeProcessor) requests() []Request {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return append([]Request(nil), p.calls...)
+}
+
+// archive is a PACS: it counts what it stored, and can refuse.
+type archive struct {
+	mu     sync.Mutex
+	got    map[string]int
+	refuse error
+}
+
+func (a *archive) Store(_ context.Context, req *scp.StoreRequest, r io.Reader) error {
+	if _, err := io.Copy(io.Discard, r); err != nil {
+		return err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.refuse != nil {
+		return a.refuse
+	}
+	if a.got == nil {
+		a.got = map[string]int{}
+	}
+	a.got[req.SOPInstanceUID]++
+	return nil
+}
+
+func (a *archive) objects() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.got)
+}
+
+// listen serves a handler on a loopback port until the test ends.
+func listen(t *testing.T, title string, h scp.Handler) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := &scp.Server{AETitle: title, Handler: h}
+	done := make(chan error, 1)
+	go func() { done <- srv.Serve(l) }()
+	t.Cleanup(func() {
+		if err := srv.Close(); err != nil {
+			t.Error(err)
+		}
+		<-done
+	})
+	return l.Addr().String()
+}
+
+func destination(name, addr string) Destination {
+	return Destination{Name: name, Address: addr, Dialer: &scp.Dialer{CallingAE: "ECHONODE", CalledAE: "PACS"}, Kinds: []string{result.KindReport}}
+}
+
+// running is a node with its parts, as one process would have them.
+type running struct {
+	*Node
+	addr string
+	stop func()
+}
+
+// start runs a node on dir; starting it again on the same dir is a restart.
+func start(t *testing.T, dir string, p Processor, o Options) *running {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	st, err := store.Open(ctx, filepath.Join(dir, "node.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	sp, err := spool.Open(filepath.Join(dir, "spool"), spool.Options{MinFree: -1, RefuseConflicts: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.ResultsDir = filepath.Join(dir, "results")
+	if o.Idle == 0 {
+		o.Idle = 200 * time.Millisecond
+	}
+	if o.Cap == 0 {
+		o.Cap = time.Minute
+	}
+	if o.Attempts == 0 {
+		o.Attempts = 2
+	}
+	if o.Deliveries == 0 {
+		o.Deliveries = 10
+	}
+	o.Timeout, o.RetryFirst, o.RetryMax = time.Minute, 10*time.Millisecond, 50*time.Millisecond
+	n, err := New(ctx, o, sp, st, p, nil, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := &scp.Server{AETitle: "ECHONODE", Handler: n}
+	served, ran := make(chan error, 1), make(chan error, 1)
+	go func() { served <- srv.Serve(l) }()
+	go func() { ran <- n.Run(ctx) }()
+	r := &running{Node: n, addr: l.Addr().String()}
+	var once sync.Once
+	r.stop = func() {
+		once.Do(func() {
+			if err := srv.Close(); err != nil {
+				t.Error(err)
+			}
+			<-served
+			cancel()
+			if err := <-ran; err != nil {
+				t.Error(err)
+			}
+			if err := errors.Join(sp.Close(), st.Close()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	t.Cleanup(r.stop)
+	return r
+}
+
+func (r *running) send(t *testing.T, paths ...string) []scp.SendResult {
+	t.Helper()
+	var sources []scp.ObjectSource
+	for _, p := range paths {
+		sources = append(sources, scp.FileSource(p))
+	}
+	d := &scp.Dialer{CallingAE: "CART", CalledAE: "ECHONODE"}
+	results, err := d.SendAll(context.Background(), r.addr, sources, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return results
+}
+
+func (r *running) mustSend(t *testing.T, paths ...string) {
+	t.Helper()
+	for _, res := range r.send(t, paths...) {
+		if res.Err != nil {
+			t.Fatal(res.Err)
+		}
+	}
+}
+
+func (r *running) status(t *testing.T, study string) StudyStatus {
+	t.Helper()
+	s, err := Status(context.Background(), r.store, study)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s[0]
+}
+
+// eventually waits for a condition that must come true.
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		if ok() {
+			return
+		}
+	}
+	t.Fatalf("not within 30 s: %s", what)
+}
+
+func TestStudyComesBackAsReport(t *testing.T) {
+	dir, pacs := t.TempDir(), &archive{}
+	p := &fakeProcessor{t: t}
+	n := start(t, dir, p, Options{Destinations: []Destination{destination("pacs", listen(t, "PACS", pacs))}})
+	n.mustSend(t, writeObject(t, dir, "1.2.3", "1.2.3.10", nil), writeObject(t, dir, "1.2.3", "1.2.3.11", nil))
+	eventually(t, "report delivered", func() bool { return n.status(t, "1.2.3").Finished() && pacs.objects() == 1 })
+	s := n.status(t, "1.2.3")
+	if s.Objects != 2 || len(s.Runs) != 1 || s.Deliveries[0].State != store.Sent || s.Deliveries[0].Attempts != 1 {
+		t.Errorf("status = %+v", s)
+	}
+	if got := len(p.requests()[0].Files); got != 2 {
+		t.Errorf("analysis saw %d files, want both objects", got)
+	}
+
+	// The same objects again are acknowledged and change nothing.
+	n.mustSend(t, filepath.Join(dir, "1.2.3.10.dcm"))
+	// A PACS that forwards everything returns the report: not analysed.
+	report := filepath.Join(s.Runs[0].Directory, s.Deliveries[0].SOPInstanceUID+".dcm")
+	n.mustSend(t, report)
+	time.Sleep(600 * time.Millisecond)
+	if s := n.status(t, "1.2.3"); s.State != store.Done || s.Objects != 2 || len(p.requests()) != 1 {
+		t.Errorf("after repeats: %+v with %d analyses", s, len(p.requests()))
+	}
+
+	// A late loop leads to a new run that knows its predecessor.
+	n.mustSend(t, writeObject(t, dir, "1.2.3", "1.2.3.12", nil))
+	eventually(t, "second report", func() bool { return pacs.objects() == 2 })
+	req := p.requests()[1]
+	if len(req.Files) != 3 || req.Revision != 2 || req.Predecessor == nil || req.Predecessor.SOPInstanceUID != s.Deliveries[0].SOPInstanceUID {
+		t.Errorf("second run = %+v", req)
+	}
+}
+
+func TestStudyWaitsForItsAssociation(t *testing.T) {
+	dir := t.TempDir()
+	p := &fakeProcessor{t: t}
+	n := start(t, dir, p, Options{})
+	path := writeObject(t, dir, "1.2.3", "1.2.3.10", nil)
+	ctx := context.Background()
+	d := &scp.Dialer{CallingAE: "CART", CalledAE: "ECHONODE"}
+	c, err := d.Dial(ctx, n.addr, []scp.PresentationContext{{AbstractSyntax: dicomio.SOPUltrasoundMultiframe, TransferSyntaxes: []string{dicomio.ExplicitVRLittleEndian}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o, err := scp.FileObject(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Store(ctx, o); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(time.Second) // five times the idle time, with the association open
+	if s := n.status(t, "1.2.3"); s.State != store.Receiving {
+		t.Fatalf("study is %s while its association is open", s.State)
+	}
+	if err := errors.Join(c.Release(ctx), o.Close()); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "analysis after release", func() bool { return n.status(t, "1.2.3").State == store.Done })
+}
+
+func TestCapBeatsAnOpenAssociation(t *testing.T) {
+	n := &Node{opt: Options{Idle: time.Minute, Cap: time.Hour}, open: map[string]map[uint64]bool{"1": {7: true}}, closed: map[string]time.Time{}}
+	now := time.Now()
+	s := store.Study{StudyInstanceUID: "1", First: now.Add(-30 * time.Minute), Last: now.Add(-10 * time.Minute)}
+	if why := n.complete(s, now); why != "" {
+		t.Errorf("complete because of %q while an association is open", why)
+	}
+	if why := n.complete(s, now.Add(31*time.Minute)); why != "cap" {
+		t.Errorf("complete = %q after the cap, want cap", why)
+	}
+	n.ended(7)
+	if why := n.complete(s, time.Now().Add(30*time.Second)); why != "" {
+		t.Errorf("complete = %q half the idle time after the association closed", why)
+	}
+	if why := n.complete(s, time.Now().Add(61*time.Second)); why != "idle" {
+		t.Errorf("complete = %q, want idle", why)
+	}
+}
+
+func TestOneBadDestinationDoesNotHoldUpAnother(t *testing.T) {
+	dir, good := t.TempDir(), &archive{}
+	bad := &archive{refuse: &scp.StatusError{Status: 0xA700, Comment: "disk full at noon"}}
+	n := start(t, dir, &fakeProcessor{t: t}, Options{Deliveries: 2, Destinations: []Destination{
+		destination("bad", listen(t, "PACS", bad)), destination("good", listen(t, "PACS", good))}})
+	n.mustSend(t, writeObject(t, dir, "1.2.3", "1.2.3.10", nil))
+	eventually(t, "good destination served, bad one given up", func() bool { return n.status(t, "1.2.3").Finished() })
+	for _, d := range n.status(t, "1.2.3").Deliveries {
+		switch d.Destination {
+		case "good":
+			if d.State != store.Sent {
+				t.Errorf("good: %+v", d)
+			}
+		case "bad":
+			if d.State != store.Dead || d.Status == nil || *d.Status != 0xA700 || d.Comment != "disk full at noon" || d.Attempts != 2 {
+				t.Errorf("bad: %+v, want dead after two attempts with the peer's words", d)
+			}
+		}
+	}
+	// A person restarts the dead delivery once the disk is emptied.
+	bad.mu.Lock()
+	bad.refuse = nil
+	bad.mu.Unlock()
+	if count, err := n.Retry(context.Background(), "1.2.3"); err != nil || count != 1 {
+		t.Fatalf("Retry = %d, %v", count, err)
+	}
+	eventually(t, "restarted delivery", func() bool { return bad.objects() == 1 })
+}
+
+// A node that is stopped in the middle of an analysis goes on at its next
+// start, without the peer's help.
+func TestRestartGoesOn(t *testing.T) {
+	dir, pacs := t.TempDir(), &archive{}
+	dest := []Destination{destination("pacs", listen(t, "PACS", pacs))}
+	first := &fakeProcessor{t: t, block: make(chan struct{}), started: make(chan struct{}, 1)}
+	n := start(t, dir, first, Options{Destinations: dest})
+	n.mustSend(t, writeObject(t, dir, "1.2.3", "1.2.3.10", nil))
+	<-first.started
+	n.stop()
+	second := &fakeProcessor{t: t}
+	n = start(t, dir, second, Options{Destinations: dest})
+	eventually(t, "report after restart", func() bool { return pacs.objects() == 1 })
+	if got := second.requests(); len(got) != 1 || got[0].Revision != 1 {
+		t.Errorf("after restart: %d analyses, want the same revision once", len(got))
+	}
+}
+
+func TestFailingAnalysisEndsAsFailed(t *testing.T) {
+	dir := t.TempDir()
+	p := &fakeProcessor{t: t, fail: errors.New("no space left for results")}
+	n := start(t, dir, p, Options{Attempts: 1})
+	n.mustSend(t, writeObject(t, dir, "1.2.3", "1.2.3.10", nil))
+	eventually(t, "study failed", func() bool { return n.status(t, "1.2.3").State == store.Failed })
+	if s := n.status(t, "1.2.3"); s.Error != "no space left for results" {
+		t.Errorf("error = %q", s.Error)
+	}
+	if err := n.Reanalyse(context.Background(), "1.2.3"); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "second try", func() bool { return len(p.requests()) == 2 })
+}
+
+func TestUnreadableObjectIsRefusedAndLeavesNothing(t *testing.T) {
+	dir := t.TempDir()
+	n := start(t, dir, &fakeProcessor{t: t}, Options{})
+	bad := writeObject(t, dir, "1.2.3", "1.2.3.10", func(ds *dicomio.DataSet) { ds.Delete(tag.StudyInstanceUID) })
+	res := n.send(t, bad)[0]
+	var status *scp.StatusError
+	if !errors.As(res.Err, &status) || status.Status != scp.StatusCannotUnderstand {
+		t.Fatalf("send = %v, want status C000H", res.Err)
+	}
+	kept := 0
+	if err := n.spool.Walk(func(string) error { kept++; return nil }); err != nil || kept != 0 {
+		t.Errorf("%d objects kept in the spool, %v", kept, err)
+	}
+	// Another data set under the UID of an acknowledged object must not replace it.
+	n.mustSend(t, writeObject(t, dir, "1.2.3", "1.2.3.11", nil))
+	other := writeObject(t, dir, "1.2.3", "1.2.3.11", func(ds *dicomio.DataSet) { ds.SetString(tag.PatientID, "X") })
+	if res := n.send(t, other)[0]; !errors.As(res.Err, &status) || status.Status != scp.StatusDuplicateInstance {
+		t.Errorf("conflicting object: %v, want status 0111H", res.Err)
+	}
+}
+
+// Objects that were written but not recorded when the process died are found
+// again at the next start.
+func TestSpoolIsTakenUpAtStart(t *testing.T) {
+	dir := t.TempDir()
+	n := start(t, dir, &fakeProcessor{t: t}, Options{Idle: time.Hour, Cap: 2 * time.Hour})
+	n.mustSend(t, writeObject(t, dir, "1.2.3", "1.2.3.10", nil))
+	if err := n.store.Delete(context.Background(), "1.2.3"); err != nil {
+		t.Fatal(err)
+	}
+	n.stop()
+	p := &fakeProcessor{t: t}
+	n = start(t, dir, p, Options{})
+	eventually(t, "recovered object analysed", func() bool { return len(p.requests()) == 1 })
+}
+
+func TestRetention(t *testing.T) {
+	dir, pacs := t.TempDir(), &archive{}
+	n := start(t, dir, &fakeProcessor{t: t}, Options{Destinations: []Destination{destination("pacs", listen(t, "PACS", pacs))}})
+	n.mustSend(t, writeObject(t, dir, "1.2.3", "1.2.3.10", nil))
+	eventually(t, "delivered", func() bool { return n.status(t, "1.2.3").Finished() })
+	results := n.status(t, "1.2.3").Runs[0].Directory
+	if err := n.removeExpired(context.Background(), time.Now().Add(time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	kept := 0
+	if err := n.spool.Walk(func(string) error { kept++; return nil }); err != nil || kept != 0 {
+		t.Errorf("%d objects left, %v", kept, err)
+	}
+	if _, err := os.Stat(results); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("results are still there: %v", err)
+	}
+	if _, err := n.store.Study(context.Background(), "1.2.3"); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("study record: %v", err)
+	}
+}

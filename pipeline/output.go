@@ -17,6 +17,7 @@ import (
 
 	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/models"
+	"github.com/echonode/echonode/pipeline/derived"
 	"github.com/echonode/echonode/pipeline/lv"
 	"github.com/echonode/echonode/pipeline/overlay"
 	"github.com/echonode/echonode/pipeline/result"
@@ -197,7 +198,26 @@ func (w *writer) loop(ctx context.Context, index int, l *loop) error {
 		return canvas, renderer.Render(canvas, &source, l.scene(i))
 	}
 	name := fmt.Sprintf("loop-%02d-%s", index+1, strings.ToLower(l.View))
-	if err := w.cine(l, file.DataSet, name, renderer.Size(), render); err != nil {
+	cine := derived.Cine{
+		Identity: derived.Identity{
+			SOPInstanceUID:    instance.UID("overlay", append([]string{l.SOPInstanceUID}, w.id.parts...)...),
+			SeriesInstanceUID: instance.UID("overlay series", w.id.parts...),
+			SeriesNumber:      overlaySeries,
+			InstanceNumber:    index + 1,
+			SeriesDescription: "AI LV Overlay",
+			Time:              w.id.time,
+			Equipment:         w.id.equipment,
+			Algorithm:         w.id.algorithm,
+		},
+		Source: file.DataSet, Rows: renderer.Size().Y, Columns: renderer.Size().X, Frames: len(l.frames),
+		SameGeometry: true, TimesMS: l.FrameTimes, Quality: w.o.JPEGQuality,
+		Description: fmt.Sprintf("Left ventricular contour by %s %s, UNVERIFIED", m.Name, m.Version),
+	}
+	if l.Spacing.Trusted {
+		cine.Spacing = &[2]float64{l.Spacing.Y, l.Spacing.X}
+	}
+	if err := w.create(result.Output{Kind: result.KindOverlay, File: name + ".dcm", SOPClassUID: cine.SOPClassUID(),
+		SOPInstanceUID: cine.Identity.SOPInstanceUID, Source: l.SOPInstanceUID}, func(f io.Writer) error { return cine.Write(f, render) }); err != nil {
 		return err
 	}
 	if !w.o.Pictures {

@@ -43,17 +43,18 @@ type AxisOptions struct {
 	// the transducer's; it decides between the two ends when the shape alone
 	// does not. Nil leaves it to the shape.
 	ApexSide *Point
-	// MinAsymmetry is how far the centre of area must lie from the middle of
-	// the principal axis, as a part of its length, for the shape to decide
-	// which end is the apex. A half ellipse has 0.076. Own choice.
-	MinAsymmetry float64
+	// MinFlatness is how much flatter one end of the contour must be than the
+	// other for the shape to decide which is the base: the bulge of the contour
+	// beyond the line between the hinge points, as a part of their distance. A
+	// round end has 0.21. Own choice.
+	MinFlatness float64
 }
 
 // DefaultAxisOptions returns the thresholds documented on [AxisOptions].
 func DefaultAxisOptions() AxisOptions {
 	return AxisOptions{
 		MinConfidence: 0.3, MaxHingeGap: 0.15, MinAnnulus: 0.15, MaxAnnulus: 0.9,
-		MinApexLength: 0.95, MinAsymmetry: 0.015,
+		MinApexLength: 0.95, MinFlatness: 0.05,
 	}
 }
 
@@ -86,11 +87,13 @@ type Axis struct {
 // ASE/EACVI 2015 defines the length.
 //
 // Without keypoints both come from the shape. The principal axis of the area
-// gives the direction; the apex is the end farther from the centre of area
-// (the cavity tapers towards the apex); the hinge points are the two contour
-// points farthest out along the diagonals between base and walls; and the axis
-// runs from their midpoint to the farthest contour point. Direction and hinges
-// are found again from the new axis until they stay.
+// gives the direction; the hinge points of an end are the two contour points
+// farthest out along the diagonals between that end and the walls; the axis
+// runs from their midpoint to the farthest contour point; direction and hinges
+// are found again from the new axis until they stay. The base is the flatter of
+// the two ends, where the mitral line closes the contour. Which end is the apex
+// is taken from a confident apex keypoint if there is one, and from ApexSide
+// where the two ends are about equally flat.
 func LongAxis(contour []Point, s Spacing, marks Landmarks, o AxisOptions) (Axis, error) {
 	if !s.Valid() {
 		return Axis{}, fmt.Errorf("spacing %g x %g mm: %w", s.X, s.Y, ErrNoAxis)
@@ -159,23 +162,27 @@ func hingeKeypoints(c []Point, marks Landmarks, mm func(*Keypoint) (Point, bool)
 func hingesFromShape(c []Point, s Spacing, marks Landmarks, mm func(*Keypoint) (Point, bool), o AxisOptions) [2]Point {
 	centre := Centroid(c)
 	dir := principalDirection(c, centre)
-	lo, hi := math.Inf(1), math.Inf(-1)
-	for _, p := range c {
-		t := dot(sub(p, centre), dir)
-		lo, hi = min(lo, t), max(hi, t)
-	}
-	// dir shall point to the base, the end nearer to the centre of area.
-	asymmetry := (hi + lo) / 2 / (hi - lo) // negative when hi is the nearer end
-	towardsBase := asymmetry <= 0
+	hinges, roundness := hingesAlong(c, dir)
+	opposite, other := hingesAlong(c, Point{-dir.X, -dir.Y})
+	base := midpoint(hinges[0], hinges[1])
+
+	flip := other < roundness
 	if p, ok := mm(marks.Apex); ok {
-		towardsBase = dot(sub(p, centre), dir) < 0
-	} else if math.Abs(asymmetry) < o.MinAsymmetry && o.ApexSide != nil {
-		towardsBase = dot(sub(s.scale(*o.ApexSide), centre), dir) < 0
+		flip = dot(sub(p, centre), sub(base, centre)) > 0
+	} else if math.Abs(other-roundness) < o.MinFlatness && o.ApexSide != nil {
+		flip = dot(sub(s.scale(*o.ApexSide), centre), sub(base, centre)) > 0
 	}
-	if !towardsBase {
-		dir = Point{-dir.X, -dir.Y}
+	if flip {
+		return opposite
 	}
-	var hinges [2]Point
+	return hinges
+}
+
+// hingesAlong takes the end of the contour in direction dir for the base and
+// finds its hinge points. roundness is how far the contour bulges beyond the
+// line between them, as a part of their distance: nothing for a flat base and
+// 0.21 for a round end.
+func hingesAlong(c []Point, dir Point) (hinges [2]Point, roundness float64) {
 	for range 5 {
 		side := perpendicular(dir)
 		found := [2]Point{
@@ -189,13 +196,21 @@ func hingesFromShape(c []Point, s Spacing, marks Landmarks, mm func(*Keypoint) (
 		base := midpoint(hinges[0], hinges[1])
 		next, l := direction(farthest(c, base), base)
 		// A turn of more than 60 degrees means that the farthest point lies
-		// on a wall: the principal direction is the better guess.
+		// on a wall: the direction so far is the better guess.
 		if l == 0 || dot(next, dir) < 0.5 {
 			break
 		}
 		dir = next
 	}
-	return hinges
+	chord, width := direction(hinges[0], hinges[1])
+	if width == 0 {
+		return hinges, math.Inf(1)
+	}
+	out := perpendicular(chord)
+	if dot(out, dir) < 0 {
+		out = Point{-out.X, -out.Y}
+	}
+	return hinges, dot(sub(support(c, out), hinges[0]), out) / width
 }
 
 // principalDirection is the unit vector of the largest second moment of the

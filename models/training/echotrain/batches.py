@@ -1,0 +1,161 @@
+"""Endless random batches from the cache: sampling by task, augmentation, targets with their masks."""
+
+import numpy as np
+import torch
+
+from . import augment as aug
+from . import geometry as geo
+from .net import CLASSES, KEYPOINTS, VIEWS
+from .sources import CACHE, NK, SEG_CAVITY, SEG_FULL
+
+SIGMA = 1.5  # heatmap standard deviation in cells (a cell is four input pixels)
+PLAX = VIEWS.index("PLAX")
+
+
+class Batches(torch.utils.data.IterableDataset):
+    """Yields dicts of tensors:
+
+    frames [n,1,S,S] float 0..255; mask, mask_known [n,3,S/2,S/2]; heat [n,K,S/4,S/4] with heat_known [n,K]
+    (1 point known, -1 known absent, 0 unknown) and cell [n,K,2]; view [n] (-1 unknown); weight [n].
+
+    parts: list of (name, count, indexes, options): count samples of a batch come from indexes.
+    options: transpose turns A4C frames into PLAX look-alikes; flip is the share of mirrored frames.
+    """
+
+    def __init__(self, data, parts, size, seed=0, strength=1.0):
+        self.data, self.parts, self.size, self.seed, self.strength = data, parts, size, seed, strength
+
+    def __iter__(self):
+        info = torch.utils.data.get_worker_info()
+        torch.set_num_threads(1)
+        rng = np.random.default_rng([self.seed, info.id if info else 0])
+        while True:
+            yield self.batch(rng)
+
+    def batch(self, rng):
+        idx, opts = [], []
+        for _, count, index, o in self.parts:
+            p = self.data["weight"][index]
+            idx += list(rng.choice(index, count, p=p / p.sum()))
+            opts += [o] * count
+        return make(self.data, np.array(idx), opts, self.size, rng, self.strength)
+
+
+def make(data, idx, opts, size, rng, strength=1.0):
+    """One augmented batch of the samples idx; opts: one options dict per sample."""
+    n = len(idx)
+    images, labels = data["image"][idx].copy(), data["label"][idx].copy()
+    pts, state = data["points"][idx].astype(np.float64), data["state"][idx].copy()
+    seg, view = data["seg"][idx].copy(), data["view"][idx].copy()
+    weight = data["weight"][idx].astype(np.float32) * 0 + 1
+    transpose = np.array([o.get("transpose", False) for o in opts])
+
+    for i in np.flatnonzero(transpose):
+        wall = geo.wall_points(labels[i], pts[i, :3], rng.uniform(0.2, 0.42))
+        images[i] = data["filled"][idx[i]]
+        seg[i], view[i], state[i] = 0, PLAX, -1
+        if wall is not None:
+            pts[i, 3:], state[i, 3:] = wall, 1
+        else:
+            state[i, 3:] = 0
+
+    # mirrored frames: the cavity looks alike, but the view and the sides of the annulus have no meaning
+    for i in np.flatnonzero(rng.random(n) < np.array([o.get("flip", 0.0) for o in opts])):
+        images[i], labels[i] = images[i][:, ::-1].copy(), labels[i][:, ::-1].copy()
+        pts[i, :, 0] = CACHE - 1 - pts[i, :, 0]
+        view[i], state[i, 1:3] = -1, 0
+
+    # geometry
+    focus, centre = np.full((n, 2), (CACHE - 1) / 2.0), np.full((n, 2), (size - 1) / 2.0)
+    zoom = np.exp(rng.uniform(np.log(0.72), np.log(1.45), n))
+    turn = np.radians(rng.normal(0, 11, n))
+    for i in range(n):
+        known = state[i] == 1
+        if transpose[i]:
+            c = pts[i, 3:].mean(0) if known[3:].all() else focus[i]
+            lvid = np.hypot(*(pts[i, 4] - pts[i, 5])) if known[3:].all() else 60.0
+            zoom[i] = np.exp(rng.uniform(np.log(0.13), np.log(0.34))) * CACHE / max(lvid, 20.0)
+            focus[i] = c
+            centre[i] += rng.uniform(-0.13, 0.13, 2) * size
+            turn[i] = np.radians(rng.normal(-20, 14))
+        elif known.any() and rng.random() < 0.35:  # look closely at what is labelled
+            focus[i] = pts[i, known].mean(0) + rng.normal(0, 12, 2)
+            zoom[i] = np.exp(rng.uniform(np.log(1.1), np.log(2.3)))
+            centre[i] += rng.uniform(-0.08, 0.08, 2) * size
+        elif rng.random() < 0.15:
+            zoom[i] = rng.uniform(0.45, 0.75)
+            centre[i] += rng.uniform(-0.15, 0.15, 2) * size
+        else:
+            centre[i] += rng.normal(0, 0.05, 2) * size
+    stretch = np.exp(rng.normal(0, 0.07, n))
+    unit = CACHE / size / zoom
+    matrix = aug.rotation(turn) @ np.stack([np.diag([u / s, u * s]) for u, s in zip(unit, stretch)])
+    matrix[transpose] = np.array([[0.0, 1.0], [1.0, 0.0]]) @ matrix[transpose]
+    field = aug.smooth_noise(rng, 2 * n, size, 3, 3.0 * strength * np.repeat(rng.random(n), 2)).view(n, 2, size, size)
+    warp = aug.Warp(matrix, focus, centre, size, CACHE, field)
+
+    maps = np.concatenate([images[:, None], *[(labels == c)[:, None] * np.uint8(255) for c in (1, 2, 3)]], 1)
+    out = warp.sample(torch.from_numpy(maps).float() / 255.0)
+    img, masks = out[:, :1].contiguous(), out[:, 1:]
+    u = warp.points(pts)
+
+    img = aug.photometric(rng, img, strength)
+
+    # a new sector: narrower, wider, tip outside the picture
+    for i in range(n):
+        if not transpose[i] and rng.random() > 0.3:
+            continue
+        known = state[i] == 1
+        target = u[i, known].mean(0) if known.any() else np.full(2, size / 2.0)
+        low = 0.16 if not transpose[i] else target[1] / size - 0.15
+        tip = np.array([target[0] + rng.normal(0, 0.08) * size, rng.uniform(-0.4, low) * size])
+        reach = np.hypot(*(target - tip))
+        a, b = rng.uniform(0.5, 0.9, 2)
+        fan = aug.sector_mask(rng, size, tip, a, b, reach * rng.uniform(0, 0.25), max(reach * rng.uniform(1.5, 2.4), 0.3 * size))
+        lv = masks[i, 0].numpy() > 0.5
+        if seg[i] and lv.any() and (fan[lv] < 0.5).mean() > 0.08:
+            continue
+        if known.any():
+            p = np.clip(np.rint(u[i, known]), 0, size - 1).astype(int)
+            if (fan[p[:, 1], p[:, 0]] < 0.5).any():
+                if not transpose[i]:
+                    continue
+        img[i, 0] *= torch.from_numpy(fan)
+
+    frames = (img * 255).round().clamp(0, 255)
+    for i in np.flatnonzero(rng.random(n) < 0.5 * strength):
+        frames[i, 0] = torch.from_numpy(aug.graphics(rng, frames[i, 0].numpy().astype(np.uint8))).float()
+
+    # targets
+    mask = torch.nn.functional.avg_pool2d(masks, 2)
+    known = torch.zeros_like(mask)
+    known[torch.from_numpy(seg == SEG_FULL)] = 1.0
+    cavity = torch.from_numpy(seg == SEG_CAVITY)
+    known[cavity, 0] = 1.0
+    known[cavity, 1:] = (mask[cavity, :1] > 0.9).float()  # cavity is neither wall nor atrium
+    cell = (u + 0.5) / 4.0 - 0.5
+    q = size // 4
+    outside = (cell < 0).any(2) | (cell > q - 1).any(2)
+    state[(state == 1) & outside] = -1
+    near = (u > -0.02 * size).all(2) & (u < 1.02 * size).all(2)
+    state[outside & near & (state == -1) & (data["state"][idx] == 1)] = 0  # just at the rim: say nothing
+    g = np.arange(q, dtype=np.float32)
+    gx = np.exp(-((g[None, None] - cell[..., :1]) ** 2) / (2 * SIGMA ** 2))
+    gy = np.exp(-((g[None, None] - cell[..., 1:]) ** 2) / (2 * SIGMA ** 2))
+    heat = (gy[..., :, None] * gx[..., None, :]).astype(np.float32) * (state == 1)[..., None, None]
+    return {"frames": frames, "mask": mask, "mask_known": known, "heat": torch.from_numpy(heat),
+            "heat_known": torch.from_numpy(state.astype(np.float32)), "cell": torch.from_numpy(cell.astype(np.float32)),
+            "view": torch.from_numpy(view.astype(np.int64)), "weight": torch.from_numpy(weight)}
+
+
+def add_filled(data, index):
+    """Adds data['filled']: sector pictures with their outside filled by mirroring (rows of index only)."""
+    filled = data["image"].copy()
+    for i in index:
+        rows = np.flatnonzero(data["image"][i].max(1) > 0)
+        h = int(2 * max(CACHE / 2 - rows[0], rows[-1] + 1 - CACHE / 2)) if len(rows) else CACHE
+        filled[i] = geo.mirror_sector(data["image"][i], CACHE, h)
+    data["filled"] = filled
+
+
+assert len(CLASSES) == 3 and len(KEYPOINTS) == NK

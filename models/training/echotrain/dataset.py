@@ -1,0 +1,67 @@
+"""Which data a run uses: the cache, the fold, and the parts of a batch."""
+
+import hashlib
+import os
+
+import numpy as np
+
+from . import batches, sources
+
+
+def is_held_out(subject, cfg):
+    """Patient-wise fold by a hash of the identifier; near-duplicates named in cfg share their first one's fate."""
+    f = cfg["fold"]
+    for group in f.get("together", []):
+        if subject in group:
+            subject = group[0]
+    every = f["every"].get(_kind(subject, cfg), f["every"]["default"])
+    if every <= 0:
+        return False
+    return int(hashlib.md5((f["salt"] + subject).encode()).hexdigest(), 16) % every == 0
+
+
+def _kind(subject, cfg):
+    return "a2c" if subject in cfg["fold"].get("a2c_subjects", ()) else "default"
+
+
+def prepare(cfg, folder, loops, cache, log):
+    """The cache as a dict of arrays, made on the first run; adds 'held' (bool) and 'filled'."""
+    if os.path.exists(cache):
+        data = sources.load(cache)
+    else:
+        if not folder:
+            raise SystemExit("name the data folder with --data or ECHO_DATA")
+        samples = sources.read_all(cfg, folder, loops, log)
+        log(f"{len(samples)} samples -> {cache}")
+        sources.save(cache, samples)
+        data = sources.load(cache)
+    cfg["fold"]["a2c_subjects"] = sorted(set(data["subject"][data["source"] == "a2c-restored"].tolist()))
+    loops_held = cfg["fold"].get("loops", [])
+    data["held"] = np.array([str(s) in loops_held if o.startswith("loop") else is_held_out(str(s), cfg) and o != "plax-restored"
+                             for s, o in zip(data["subject"], data["source"])])
+    left_out = cfg["fold"].get("plax_left_out", [])  # cross validation of the expert PLAX frames
+    data["held"] |= np.isin(data["subject"], left_out)
+    batches.add_filled(data, np.flatnonzero(data["seg"] == sources.SEG_FULL))
+    log("samples (held out): " + ", ".join(
+        f"{s} {np.sum(data['source'] == s)} ({np.sum((data['source'] == s) & data['held'])})" for s in sorted(set(data["source"]))))
+    return data
+
+
+def parts(data, cfg, rank=0, ranks=1):
+    """The parts of a batch as Batches wants them; [[parts]] tables of the configuration, their counts shared among ranks."""
+    out = []
+    for p in cfg["parts"]:
+        pick = np.isin(data["source"], p["sources"])
+        if not p.get("with_held", False):
+            pick &= ~data["held"]
+        index = np.flatnonzero(pick)
+        if len(index) == 0:
+            continue
+        count = p["count"] // ranks + (rank < p["count"] % ranks)
+        out.append((p["name"], count, index, p.get("options", {})))
+    return out
+
+
+def held_out(data, cfg):
+    """Indexes of the held-out frames with a mask."""
+    return np.flatnonzero(data["held"] & (data["seg"] > 0))

@@ -1,0 +1,78 @@
+"""Runs an exported network on source frames and brings its outputs back to source pixels (as the Go side does)."""
+
+import dataclasses
+import json
+
+import numpy as np
+from scipy import ndimage
+
+from . import geometry as geo
+
+MASK_STRIDE, HEAT_STRIDE = 2, 4
+
+
+@dataclasses.dataclass
+class Result:
+    """masks: float [C,h,w] probabilities at source resolution; points: [K,2] source px; confidence [K]; view [V]."""
+
+    masks: np.ndarray
+    points: np.ndarray
+    confidence: np.ndarray
+    view: np.ndarray
+
+
+def decode_point(heat):
+    """Peak of one heatmap in input pixels and its value; parabola through the logarithms of the 3x3 neighbourhood."""
+    j, i = np.unravel_index(np.argmax(heat), heat.shape)
+    dx = dy = 0.0
+    top = float(heat[j, i])
+    if 0 < i < heat.shape[1] - 1 and 0 < j < heat.shape[0] - 1 and top > 0:
+        p = np.maximum(heat[j - 1:j + 2, i - 1:i + 2].astype(np.float64), top / 1000)
+        z, u = np.log(p), np.array([-1.0, 0.0, 1.0])
+        s = z.sum()
+        b, c = (z * u).sum() / 6, (z * u[:, None]).sum() / 6
+        d, e = (z * u ** 2).sum() / 2 - s / 3, (z * u[:, None] ** 2).sum() / 2 - s / 3
+        f = (z * u * u[:, None]).sum() / 4
+        det = 4 * d * e - f * f
+        if det > 1e-9 and d < 0 and e < 0 and max(abs(f * c - 2 * e * b), abs(f * b - 2 * d * c)) <= det:
+            dx, dy = (f * c - 2 * e * b) / det, (f * b - 2 * d * c) / det
+        else:
+            dx, dy = (p * u).sum() / p.sum(), (p * u[:, None]).sum() / p.sum()
+    return (i + dx + 0.5) * HEAT_STRIDE - 0.5, (j + dy + 0.5) * HEAT_STRIDE - 0.5, min(top, 1.0)
+
+
+class Model:
+    """An ONNX file under the contract of package models."""
+
+    def __init__(self, path, threads=1):
+        import onnxruntime as ort
+
+        o = ort.SessionOptions()
+        o.intra_op_num_threads = threads
+        self.session = ort.InferenceSession(path, o, providers=["CPUExecutionProvider"])
+        self.card = json.loads(self.session.get_modelmeta().custom_metadata_map["echonode.card"])
+        self.size = self.card["input"]["width"]
+
+    def raw(self, frames):
+        """uint8 [n,1,S,S] -> mask uint8, heatmaps, view."""
+        return self.session.run(["mask", "heatmaps", "view"], {"frames": frames})
+
+    def frame(self, gray, crop=None, aspect=1.0):
+        """One source frame (uint8 [h,w]) -> Result in source pixels."""
+        crop = crop or (0, 0, gray.shape[1], gray.shape[0])
+        img, m = geo.letterbox(gray, self.size, crop, aspect)
+        mask, heat, view = self.raw(img[None, None])
+        pts = np.array([decode_point(h) for h in heat[0]])
+        return Result(to_source_plane(mask[0], m, crop, gray.shape), geo.to_source(pts[:, :2], m, crop), pts[:, 2], view[0])
+
+
+def to_source_plane(mask, m, crop, shape):
+    """Half-resolution planes uint8 [C,S/2,S/2] -> probabilities [C,h,w] by bilinear interpolation; 0 outside crop."""
+    sx, sy, ox, oy = m
+    x = ((np.arange(shape[1]) + 0.5 - crop[0]) * sx - 0.5 + ox + 0.5) / MASK_STRIDE - 0.5
+    y = ((np.arange(shape[0]) + 0.5 - crop[1]) * sy - 0.5 + oy + 0.5) / MASK_STRIDE - 0.5
+    yy, xx = np.meshgrid(y, x, indexing="ij")
+    out = np.stack([ndimage.map_coordinates(p.astype(np.float32), [yy, xx], order=1, mode="nearest") for p in mask]) / 255.0
+    inside = np.zeros(shape, bool)
+    inside[crop[1]:crop[3], crop[0]:crop[2]] = True
+    return out * inside

@@ -1,0 +1,207 @@
+"""The multi-task network: EfficientNet-Lite encoder, separable U-Net decoder, three heads.
+
+Encoder: EfficientNet-Lite0..2 (Tan & Le, ICML 2019; the Lite variants drop squeeze-and-excitation,
+use ReLU6 and do not scale stem, first and last stage). Parameter names follow the published
+PyTorch conversions of the ImageNet weights so that their state dicts load as they are.
+
+Shapes for an input of H x W (both divisible by 32):
+    features   s2 .. s32   [N, C, H/s, W/s]
+    mask       [N, classes, H/2, W/2]   logits
+    heatmaps   [N, keypoints, H/4, W/4] logits
+    view       [N, views]               logits
+"""
+
+import math
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+CLASSES = ["lv_cavity", "lv_myocardium", "left_atrium"]
+KEYPOINTS = ["apex", "mitral_septal", "mitral_lateral", "ivs_right", "ivs_left", "pw_inner", "pw_outer"]
+VIEWS = ["A4C", "A2C", "A3C", "PLAX", "PSAX", "other"]
+
+BN_EPS = 1e-3
+BN_MOMENTUM = 0.03
+
+# repeats, kernel, stride, expansion, output channels of EfficientNet-B0's seven stages
+_STAGES = [
+    (1, 3, 1, 1, 16),
+    (2, 3, 2, 6, 24),
+    (2, 5, 2, 6, 40),
+    (3, 3, 2, 6, 80),
+    (3, 5, 1, 6, 112),
+    (4, 5, 2, 6, 192),
+    (1, 3, 1, 6, 320),
+]
+_SCALE = {"lite0": (1.0, 1.0), "lite1": (1.0, 1.1), "lite2": (1.1, 1.2)}
+
+
+def relu6(x):
+    """min(max(x, 0), 6), written so that it is exported as one Clip node."""
+    return F.hardtanh(x, 0.0, 6.0)
+
+
+class ReLU6(nn.Module):
+    def forward(self, x):
+        return relu6(x)
+
+
+def _round_channels(c, width):
+    n = max(8, int(c * width + 4) // 8 * 8)
+    return n + 8 if n < 0.9 * c * width else n
+
+
+def _bn(c):
+    return nn.BatchNorm2d(c, eps=BN_EPS, momentum=BN_MOMENTUM)
+
+
+class SameConv2d(nn.Conv2d):
+    """Convolution with TensorFlow's SAME padding; for stride 2 the extra row lies right and below."""
+
+    def forward(self, x):
+        k, s = self.kernel_size[0], self.stride[0]
+        if s == 1:
+            return F.conv2d(x, self.weight, self.bias, 1, k // 2, 1, self.groups)
+        p = k - s  # even input sizes
+        x = F.pad(x, (p // 2, p - p // 2, p // 2, p - p // 2))
+        return F.conv2d(x, self.weight, self.bias, s, 0, 1, self.groups)
+
+
+class MBConv(nn.Module):
+    def __init__(self, cin, cout, kernel, stride, expand, drop):
+        super().__init__()
+        mid = cin * expand
+        self.expand, self.skip, self.drop = expand != 1, stride == 1 and cin == cout, drop
+        if self.expand:
+            self._expand_conv = nn.Conv2d(cin, mid, 1, bias=False)
+            self._bn0 = _bn(mid)
+        self._depthwise_conv = SameConv2d(mid, mid, kernel, stride, groups=mid, bias=False)
+        self._bn1 = _bn(mid)
+        self._project_conv = nn.Conv2d(mid, cout, 1, bias=False)
+        self._bn2 = _bn(cout)
+
+    def forward(self, x):
+        y = x
+        if self.expand:
+            y = relu6(self._bn0(self._expand_conv(y)))
+        y = relu6(self._bn1(self._depthwise_conv(y)))
+        y = self._bn2(self._project_conv(y))
+        if not self.skip:
+            return y
+        if self.training and self.drop > 0:  # stochastic depth
+            keep = (torch.rand(len(x), 1, 1, 1) >= self.drop).float() / (1 - self.drop)
+            y = y * keep
+        return x + y
+
+
+class Encoder(nn.Module):
+    """EfficientNet-Lite without its classifier; returns the features at strides 2, 4, 8, 16, 32."""
+
+    def __init__(self, variant="lite0", drop_connect=0.1):
+        super().__init__()
+        width, depth = _SCALE[variant]
+        self._conv_stem = SameConv2d(1, 32, 3, 2, bias=False)  # RGB weights summed: gray input
+        self._bn0 = _bn(32)
+        blocks, self.taps, self.channels = [], [], []
+        cin, total = 32, sum(r if i in (0, 6) else math.ceil(r * depth) for i, (r, *_) in enumerate(_STAGES))
+        for i, (repeats, kernel, stride, expand, c) in enumerate(_STAGES):
+            cout = _round_channels(c, width)
+            if stride == 2:  # the block before a stride is the last one at its resolution
+                self.taps.append(len(blocks) - 1)
+                self.channels.append(cin)
+            for j in range(repeats if i in (0, 6) else math.ceil(repeats * depth)):
+                blocks.append(MBConv(cin, cout, kernel, stride if j == 0 else 1, expand, drop_connect * len(blocks) / total))
+                cin = cout
+        self.taps.append(len(blocks) - 1)
+        self.channels.append(cin)
+        self._blocks = nn.ModuleList(blocks)
+
+    def forward(self, x):
+        x = relu6(self._bn0(self._conv_stem(x)))
+        out = []
+        for i, b in enumerate(self._blocks):
+            x = b(x)
+            if i in self.taps:
+                out.append(x)
+        return out
+
+    def load_imagenet(self, path):
+        """Loads a published EfficientNet-Lite state dict; the stem's RGB kernels are summed for gray input."""
+        state = torch.load(path, map_location="cpu")
+        state["_conv_stem.weight"] = state["_conv_stem.weight"].sum(1, keepdim=True)
+        own = self.state_dict()
+        missing = [k for k in own if k not in state or state[k].shape != own[k].shape]
+        if missing:
+            raise ValueError(f"{path}: no fitting weights for {missing[:5]} ({len(missing)} in all)")
+        self.load_state_dict({k: state[k] for k in own})
+
+
+class Separable(nn.Module):
+    """Residual depthwise k x k and pointwise convolution, each with batch normalisation."""
+
+    def __init__(self, c, kernel=3):
+        super().__init__()
+        self.dw = nn.Conv2d(c, c, kernel, padding=kernel // 2, groups=c, bias=False)
+        self.bn1 = _bn(c)
+        self.pw = nn.Conv2d(c, c, 1, bias=False)
+        self.bn2 = _bn(c)
+
+    def forward(self, x):
+        y = relu6(self.bn1(self.dw(x)))
+        return relu6(x + self.bn2(self.pw(y)))
+
+
+class Merge(nn.Module):
+    """Doubles the coarser map and adds the projected encoder feature of the finer level."""
+
+    def __init__(self, below, skip, out, blocks, kernel=3):
+        super().__init__()
+        self.up = nn.Conv2d(below, out, 1, bias=False)
+        self.lateral = nn.Conv2d(skip, out, 1, bias=False)
+        self.bn_up, self.bn_lat = _bn(out), _bn(out)
+        self.blocks = nn.Sequential(*[Separable(out, kernel) for _ in range(blocks)])
+
+    def forward(self, x, skip):
+        x = F.interpolate(self.bn_up(self.up(x)), scale_factor=2.0, mode="nearest")
+        return self.blocks(relu6(x + self.bn_lat(self.lateral(skip))))
+
+
+class Net(nn.Module):
+    """Encoder, decoder and heads. widths: decoder channels at strides 32, 16, 8, 4, 2."""
+
+    def __init__(self, variant="lite0", widths=(128, 96, 64, 48, 32), blocks=(1, 1, 2, 2, 1), drop_connect=0.1):
+        super().__init__()
+        self.encoder = Encoder(variant, drop_connect)
+        c = self.encoder.channels
+        self.neck = nn.Sequential(nn.Conv2d(c[4], widths[0], 1, bias=False), _bn(widths[0]), ReLU6(),
+                                  *[Separable(widths[0], 5) for _ in range(blocks[0])])
+        self.merge16 = Merge(widths[0], c[3], widths[1], blocks[1], 5)
+        self.merge8 = Merge(widths[1], c[2], widths[2], blocks[2], 5)
+        self.merge4 = Merge(widths[2], c[1], widths[3], blocks[3])
+        self.merge2 = Merge(widths[3], c[0], widths[4], blocks[4])
+        self.mask = nn.Conv2d(widths[4], len(CLASSES), 1)
+        self.heat = nn.Sequential(Separable(widths[3], 5), nn.Conv2d(widths[3], len(KEYPOINTS), 1))
+        self.view = nn.Sequential(nn.Linear(c[4], 128), ReLU6(), nn.Dropout(0.2), nn.Linear(128, len(VIEWS)))
+        nn.init.constant_(self.mask.bias, -2.0)
+        nn.init.constant_(self.heat[1].bias, -4.0)
+
+    def forward(self, x):
+        """x: float gray 0..255 [N,1,H,W]; returns the logits of mask, heatmaps and view."""
+        f2, f4, f8, f16, f32 = self.encoder((x - 127.0) * (1 / 128.0))
+        view = self.view(f32.mean((2, 3)))
+        y = self.merge16(self.neck(f32), f16)
+        y4 = self.merge4(self.merge8(y, f8), f4)
+        return self.mask(self.merge2(y4, f2)), self.heat(y4), view
+
+
+class Deployed(nn.Module):
+    """The exported graph: uint8 frames in; uint8 mask, sigmoid heatmaps and softmax views out."""
+
+    def __init__(self, net):
+        super().__init__()
+        self.net = net
+
+    def forward(self, frames):
+        mask, heat, view = self.net(frames.float())
+        return torch.floor(torch.sigmoid(mask) * 255.0 + 0.5).to(torch.uint8), torch.sigmoid(heat), torch.softmax(view, 1)

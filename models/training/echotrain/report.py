@@ -1,0 +1,187 @@
+"""Tables, plots and contact sheets."""
+
+import numpy as np
+from PIL import Image, ImageDraw
+from scipy import ndimage
+
+from . import evaluation as ev
+from .net import CLASSES, KEYPOINTS, VIEWS
+
+COLOURS = {"lv_cavity": (255, 70, 60), "lv_myocardium": (60, 200, 90), "left_atrium": (90, 130, 255)}
+POINT_COLOURS = [(255, 255, 0), (255, 0, 255), (0, 255, 255), (255, 170, 0), (255, 255, 0), (0, 255, 255), (255, 255, 255)]
+TITLES = {"a4c": "A4C", "a2c-restored": "A2C"}
+
+
+def outline(mask):
+    return mask & ~ndimage.binary_erosion(mask)
+
+
+def tile(gray, result, truth=None, text="", width=320, height=260, points=None, floor=0.2, masks=True):
+    """One picture: contours, points with a confidence above floor, text; crop is not applied."""
+    s = min(width / gray.shape[1], height / gray.shape[0])
+    w, h = int(gray.shape[1] * s), int(gray.shape[0] * s)
+    resize = lambda a, m: np.asarray(Image.fromarray(a).resize((w, h), m))
+    rgb = np.stack([resize(gray, Image.BOX)] * 3, -1)
+    rgb = (255 * (rgb / 255.0) ** 0.7).astype(np.uint8)
+    for c, name in reversed(list(enumerate(CLASSES))) if masks else ():
+        rgb[outline(resize((result.masks[c] * 255).astype(np.uint8), Image.BILINEAR) > 127)] = COLOURS[name]
+    if truth is not None:
+        rgb[outline(resize((truth * 255).astype(np.uint8), Image.BILINEAR) > 127)] = (120, 255, 0)
+    out = Image.new("RGB", (width, height))
+    out.paste(Image.fromarray(rgb), (0, 0))
+    d = ImageDraw.Draw(out)
+    for k in points if points is not None else range(len(KEYPOINTS)):
+        if result.confidence[k] >= floor:
+            x, y = result.points[k] * s
+            d.ellipse([x - 2.5, y - 2.5, x + 2.5, y + 2.5], outline=POINT_COLOURS[k])
+    d.text((3, height - 12), text, fill=(255, 255, 255))
+    return out
+
+
+def sheet(path, tiles, columns):
+    if not tiles:
+        return
+    w, h = tiles[0].size
+    out = Image.new("RGB", (columns * w, -(-len(tiles) // columns) * h))
+    for i, t in enumerate(tiles):
+        out.paste(t, (i % columns * w, i // columns * h))
+    out.save(path)
+
+
+def _row(*cells):
+    return "| " + " | ".join(cells) + " |"
+
+
+def _stats(v, digits=3):
+    v = np.asarray([x for x in v if np.isfinite(x)], float)
+    if not len(v):
+        return ["-"] * 4
+    return [f"{v.mean():.{digits}f}", f"{np.median(v):.{digits}f}", f"{v.min():.{digits}f}", f"{v.max():.{digits}f}"]
+
+
+def ejection(frames, source):
+    """Paired volumes and EF of one source: dict with arrays truth and got for EDV, ESV, EF."""
+    by = {}
+    for f in frames:
+        if f["source"] == source and "volume" in f:
+            by.setdefault(f["subject"], {})[f["phase"]] = (f["volume_truth"], f["volume"])
+    pairs = [v for v in by.values() if "ED" in v and "ES" in v]
+    ed, es = np.array([p["ED"] for p in pairs]), np.array([p["ES"] for p in pairs])
+    if not len(pairs):
+        return {}
+    ef = 100 * (ed - es) / ed
+    return {k: {"truth": v[:, 0].tolist(), "got": v[:, 1].tolist()} for k, v in (("EDV mL", ed), ("ESV mL", es), ("EF points", ef))}
+
+
+def tables(r):
+    """All tables as Markdown."""
+    fr = r["frames"]
+    out = ["### Segmentation", "", _row("view", "phase", "structure", "n", "Dice mean", "median", "worst", "HD95 mm", "MSD mm"), _row(*["---"] * 9)]
+    for source in ("a4c", "a2c-restored"):
+        for phase in ("ED", "ES"):
+            for c in CLASSES:
+                sel = [f for f in fr if f["source"] == source and f["phase"] == phase and c in f["dice"]]
+                if sel:
+                    d = _stats([f["dice"][c] for f in sel])
+                    out.append(_row(TITLES[source], phase, c, str(len(sel)), *d[:3], _stats([f["hd95"][c] for f in sel], 2)[0], _stats([f["msd"][c] for f in sel], 2)[0]))
+    out += ["", "### Keypoints (apical, derived from the expert masks)", "", _row("view", "point", "n", "mean mm", "median mm", "worst mm", "mean px at 256"), _row(*["---"] * 7)]
+    for source in ("a4c", "a2c-restored"):
+        sel = [f for f in fr if f["source"] == source and "point_mm" in f]
+        for k in range(3):
+            if sel:
+                m = _stats([f["point_mm"][k] for f in sel], 2)
+                out.append(_row(TITLES[source], KEYPOINTS[k], str(len(sel)), m[0], m[1], m[3], _stats([f["point_px256"][k] for f in sel], 2)[0]))
+    out += ["", "### Volumes and ejection fraction (single plane, 20 disks, against the same computed from the expert masks)", "",
+            _row("view", "quantity", "n", "bias", "limits of agreement", "mean absolute error", "r"), _row(*["---"] * 7)]
+    for source in ("a4c", "a2c-restored"):
+        for k, v in ejection(fr, source).items():
+            a = ev.agreement(v["got"], v["truth"])
+            out.append(_row(TITLES[source], k, str(a["n"]), f"{a['bias']:+.1f}", f"± {a['loa']:.1f}", f"{a['mae']:.1f}", f"{a['r']:.2f}"))
+    if r.get("plax"):
+        px = np.array([f["px256"] for f in r["plax"]])
+        out += ["", "### PLAX points on the expert frames", "", _row("point", "median px at 256", "mean", "worst"), _row(*["---"] * 4)]
+        for k in range(4):
+            out.append(_row(KEYPOINTS[3 + k], f"{np.median(px[:, k]):.1f}", f"{px[:, k].mean():.1f}", f"{px[:, k].max():.1f}"))
+        out.append(_row("all", f"{np.median(px):.1f}", f"{px.mean():.1f}", f"{px.max():.1f}"))
+        lv = [f["lvid_percent"] for f in r["plax"]]
+        out += ["", f"LVID error: median {np.median(lv):.1f} %, mean {np.mean(lv):.1f} %, worst {max(lv):.1f} % (n {len(lv)})."]
+    if r.get("robustness"):
+        out += ["", "### Robustness (cavity Dice, all held-out frames)", "", _row("change", "mean", "5th percentile"), _row(*["---"] * 3)]
+        out += [_row(k, f"{v[0]:.3f}", f"{v[1]:.3f}") for k, v in r["robustness"].items()]
+    if r.get("loops"):
+        out += ["", "### View head on the example loops (mean over frames)", "", _row("label", "loops", "right", "said otherwise"), _row(*["---"] * 4)]
+        for v in VIEWS:
+            sel = [l for l in r["loops"] if l["view"] == v]
+            if sel:
+                wrong = ", ".join(f"{l['file'][5:8]} {l['said']}" for l in sel if l["said"] != v)
+                out.append(_row(v, str(len(sel)), str(sum(l["said"] == v for l in sel)), wrong or "-"))
+        rough = {l["file"]: l["roughness"] for l in r["loops"] if "roughness" in l}
+        out += ["", "Area-curve roughness (RMS of the second difference over the range): " + ", ".join(f"{k[5:8]} {v:.2f}" for k, v in rough.items()) + "."]
+    if r.get("speed"):
+        out += ["", "Speed, ONNX Runtime CPU, batch 1: " + ", ".join(f"{k} thread(s) {v:.1f} ms ({1e3 / v:.0f} frames/s)" for k, v in r["speed"].items()) + "."]
+    return "\n".join(out) + "\n"
+
+
+def calibration(r, bins=10):
+    """Reliability of the view head: (mean confidence, accuracy, n) per bin over all frames with a known view."""
+    p, ok = [], []
+    names = {"a4c": "A4C", "a2c-restored": "A2C"}
+    for f in r["frames"]:
+        p.append(max(f["view"]))
+        ok.append(VIEWS[int(np.argmax(f["view"]))] == names[f["source"]])
+    for l in r.get("loops", []):
+        for v in l["frames"]:
+            p.append(max(v))
+            ok.append(VIEWS[int(np.argmax(v))] == l["view"])
+    p, ok = np.array(p), np.array(ok)
+    rows = []
+    for i in range(bins):
+        sel = (p > i / bins) & (p <= (i + 1) / bins)
+        if sel.any():
+            rows.append((float(p[sel].mean()), float(ok[sel].mean()), int(sel.sum())))
+    return rows
+
+
+def plots(r, folder):
+    """ef.svg (Bland-Altman), views.svg (reliability), areas.svg (area curves of the real loops)."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    plt.rcParams["svg.hashsalt"] = "echonode"
+    fig, ax = plt.subplots(1, 2, figsize=(8, 3.2))
+    for a, source in zip(ax, ("a4c", "a2c-restored")):
+        e = ejection(r["frames"], source).get("EF points")
+        if e:
+            t, g = np.array(e["truth"]), np.array(e["got"])
+            d = g - t
+            a.scatter((g + t) / 2, d, s=12)
+            for v, style in ((d.mean(), "-"), (d.mean() - 1.96 * d.std(ddof=1), ":"), (d.mean() + 1.96 * d.std(ddof=1), ":")):
+                a.axhline(v, color="0.4", linestyle=style, linewidth=1)
+        a.set_title(f"EF, {TITLES[source]}", fontsize=9)
+        a.set_xlabel("mean of network and expert, %", fontsize=8)
+        a.set_ylabel("network - expert, points", fontsize=8)
+    fig.tight_layout()
+    fig.savefig(f"{folder}/ef.svg", metadata={"Date": None})
+    fig, a = plt.subplots(figsize=(3.6, 3.2))
+    rows = calibration(r)
+    a.plot([0, 1], [0, 1], color="0.7", linewidth=1)
+    a.plot([x[0] for x in rows], [x[1] for x in rows], "o-", markersize=4)
+    for x in rows:
+        a.annotate(str(x[2]), (x[0], x[1]), fontsize=6)
+    a.set_xlabel("confidence of the named view", fontsize=8)
+    a.set_ylabel("share right", fontsize=8)
+    fig.tight_layout()
+    fig.savefig(f"{folder}/views.svg", metadata={"Date": None})
+    curves = [l for l in r.get("loops", []) if "area" in l]
+    if curves:
+        fig, axes = plt.subplots(3, -(-len(curves) // 3), figsize=(9, 4.5))
+        for a, l in zip(axes.ravel(), curves):
+            a.plot(l["area"], linewidth=1)
+            a.set_ylim(0)
+            a.set_title(f"{l['file'][2:8]} {l['view']}", fontsize=7)
+            a.tick_params(labelsize=5)
+        fig.tight_layout()
+        fig.savefig(f"{folder}/areas.svg", metadata={"Date": None})
+    plt.close("all")

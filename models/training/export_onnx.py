@@ -1,0 +1,28 @@
+#!/usr/bin/env python3
+"""Exports the averaged weights of a checkpoint: export_onnx.py --config C --checkpoint last.pt --out model.onnx"""
+
+import argparse
+import tomllib
+
+import torch
+
+from echotrain import export
+from echotrain.net import Net
+
+
+def main():
+    ap = argparse.ArgumentParser(description=__doc__)
+    ap.add_argument("--config", required=True)
+    ap.add_argument("--checkpoint", required=True)
+    ap.add_argument("--out", required=True)
+    args = ap.parse_args()
+    cfg = tomllib.load(open(args.config, "rb"))
+    saved = torch.load(args.checkpoint, map_location="cpu")
+    net = Net(**cfg["net"])
+    net.load_state_dict(saved["average"])
+    export.export(net, args.out, cfg["export"]["size"], cfg["export"]["card"])
+    print("step", saved["step"], "differences", export.verify(net, args.out, cfg["export"]["size"]), "sha256", export.sha256(args.out))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,174 @@
+"""Geometry, augmentation, losses, export and the measures, on small made data."""
+
+import os
+import tempfile
+import unittest
+
+import numpy as np
+import torch
+
+from echotrain import augment, batches, evaluation as ev, export, geometry as geo, infer, loss, sources
+from echotrain.net import CLASSES, KEYPOINTS, VIEWS, Net
+from tests.test_readers import apical_label
+
+
+def small_data():
+    lab = apical_label()
+    rng = np.random.default_rng(0)
+    gray = np.where(lab == 1, 20, np.where(lab == 2, 120, 60)).astype(np.uint8) + rng.integers(0, 20, lab.shape).astype(np.uint8)
+    s = [sources.labelled_sample(gray, lab, "A4C", "ED", "p1", "a4c", 0.3),
+         sources.labelled_sample(gray, np.where(lab == 1, 1, 0).astype(np.uint8), "A2C", "ED", "p2", "a2c-restored", 0.3, full=False),
+         sources.points_sample(gray, (0, 0, 220, 200), np.array([[90, 60], [88, 70], [80, 120], [78, 130.0]]), "x", "plax-restored")]
+    with tempfile.TemporaryDirectory() as d:
+        sources.save(os.path.join(d, "c.npz"), s)
+        data = sources.load(os.path.join(d, "c.npz"))
+    data["filled"] = data["image"]
+    return data
+
+
+class Geometry(unittest.TestCase):
+    def test_letterbox_is_the_rule_of_the_go_side(self):
+        # models.NewLetterbox((0,0)-(354,292), 1, 224, 224): content (0,19)-(224,204)
+        self.assertEqual(geo.letterbox_map((0, 0, 354, 292), 224), (224 / 354, 185 / 292, 0, 19))
+        m = geo.letterbox_map((42, 4, 439, 354), 224, 0.8)
+        p = np.array([[42.0, 4.0], [438, 353]])
+        np.testing.assert_allclose(geo.to_source(geo.to_input(p, m, (42, 4)), m, (42, 4)), p, atol=1e-9)
+
+    def test_letterbox_keeps_positions(self):
+        g = np.zeros((300, 400), np.uint8)
+        g[100:108, 300:308] = 255
+        img, m = geo.letterbox(g, 224)
+        y, x = np.average(np.argwhere(img > 0), 0, img[img > 0])
+        np.testing.assert_allclose([x, y], geo.to_input([303.5, 103.5], m, (0, 0)), atol=0.05)
+
+    def test_apical_points(self):
+        lab = apical_label()
+        apex, a, b = geo.apical_points(lab)
+        np.testing.assert_allclose(apex, (110, 45), atol=3)
+        np.testing.assert_allclose((a, b), ((80, 130), (140, 130)), atol=2)
+        apex2, a2, b2 = geo.apical_points_from_cavity(lab == 1)
+        np.testing.assert_allclose((apex2, a2, b2), (apex, a, b), atol=3)
+
+    def test_wall_points(self):
+        lab = apical_label()
+        p = geo.wall_points(lab, geo.apical_points(lab), 0.3)
+        x = lambda a, b: a * np.sqrt(1 - (0.3 * 85 / b) ** 2)
+        np.testing.assert_allclose(p[:, 0], [110 - x(45, 100), 110 - x(30, 85), 110 + x(30, 85), 110 + x(45, 100)], atol=1.5)
+
+
+class Augment(unittest.TestCase):
+    def test_points_follow_the_picture(self):
+        rng = np.random.default_rng(1)
+        n, size, cache = 4, 96, 160
+        dots = np.zeros((n, 1, cache, cache), np.float32)
+        pts = np.array([[[60 + 10 * i, 70 + 5 * i]] for i in range(n)], float)
+        y, x = np.mgrid[0:cache, 0:cache]
+        for i in range(n):
+            dots[i, 0] = np.exp(-((x - pts[i, 0, 0]) ** 2 + (y - pts[i, 0, 1]) ** 2) / 18)
+        m = augment.rotation(np.radians([10, -20, 30, 0.0])) * 1.3
+        field = augment.smooth_noise(rng, 2 * n, size, 3, np.full(2 * n, 3.0)).view(n, 2, size, size)
+        w = augment.Warp(m, np.full((n, 2), 80.0), np.full((n, 2), 47.5), size, cache, field)
+        out = w.sample(torch.from_numpy(dots))[:, 0].numpy()
+        got = w.points(pts)
+        for i in range(n):
+            j = np.unravel_index(np.argmax(out[i]), out[i].shape)
+            np.testing.assert_allclose(got[i, 0], (j[1], j[0]), atol=1.0)
+
+    def test_batch(self):
+        data = small_data()
+        idx = np.array([0, 1, 2, 0])
+        b = batches.make(data, idx, [{}, {}, {}, {"transpose": True}], 96, np.random.default_rng(2))
+        self.assertEqual(tuple(b["frames"].shape), (4, 1, 96, 96))
+        self.assertEqual(tuple(b["mask"].shape), (4, 3, 48, 48))
+        known = b["mask_known"].mean((2, 3)).numpy()
+        self.assertTrue((known[0] == 1).all() and known[1, 0] == 1 and known[1, 1] < 0.5 and (known[2:] == 0).all())
+        self.assertEqual(b["view"].tolist(), [VIEWS.index(v) for v in ("A4C", "A2C", "PLAX", "PLAX")])
+        self.assertTrue((b["heat"][2, :3] == 0).all())
+        self.assertTrue((b["heat_known"][3, :3] == -1).all())
+
+    def test_same_seed_same_batch(self):
+        data = small_data()
+        make = lambda: batches.make(data, np.array([0, 1]), [{}, {}], 64, np.random.default_rng(3))["frames"]
+        self.assertTrue(torch.equal(make(), make()))
+
+
+class Losses(unittest.TestCase):
+    def test_unknown_pixels_do_not_count(self):
+        torch.manual_seed(0)
+        target, known = torch.rand(2, 3, 8, 8).round(), torch.ones(2, 3, 8, 8)
+        known[1, 1:] = 0
+        a = torch.randn(2, 3, 8, 8)
+        b = a.clone()
+        b[1, 1:] += 5
+        self.assertAlmostEqual(float(loss.segmentation(a, target, known)), float(loss.segmentation(b, target, known)), 5)
+        b[0, 1] += 5
+        self.assertNotAlmostEqual(float(loss.segmentation(a, target, known)), float(loss.segmentation(b, target, known)), 3)
+
+    def test_heat_is_lowest_at_the_target(self):
+        t = torch.zeros(1, 1, 9, 9)
+        t[0, 0, 4, 4] = 1
+        known = torch.ones(1, 1)
+        good, bad = torch.full((1, 1, 9, 9), -6.0), torch.full((1, 1, 9, 9), -6.0)
+        good[0, 0, 4, 4], bad[0, 0, 2, 4] = 6.0, 6.0
+        self.assertLess(float(loss.heatmaps(good, t, known)), float(loss.heatmaps(bad, t, known)))
+        self.assertEqual(float(loss.heatmaps(bad, t, torch.zeros(1, 1))), 0.0)
+
+
+class Measures(unittest.TestCase):
+    def test_disks_of_a_half_ellipsoid(self):
+        y, x = np.mgrid[0:300, 0:300].astype(float)
+        mask = (((x - 150) / 50) ** 2 + ((y - 250) / 180) ** 2 <= 1) & (y <= 250)
+        v = ev.volume(mask, np.array([[100.0, 250], [200, 250]]), 0.5)  # diameter 50 mm, length 90 mm
+        self.assertLess(abs(v - np.pi / 6 * 5 ** 2 * 9), 1.5)
+
+    def test_distances(self):
+        a = np.zeros((60, 60), bool)
+        a[20:40, 20:40] = True
+        b = np.roll(a, 3, 1)
+        hd, msd = ev.surface_distances(a, b, 0.5)
+        self.assertAlmostEqual(hd, 1.5, 5)
+        self.assertTrue(0.3 < msd < 1.5)
+        self.assertAlmostEqual(ev.dice(a, b), 17 / 20)
+
+    def test_agreement(self):
+        a = ev.agreement([1, 2, 4], [0, 2, 3])
+        self.assertAlmostEqual(a["bias"], 2 / 3)
+        self.assertAlmostEqual(a["mae"], 2 / 3)
+
+
+class Export(unittest.TestCase):
+    def test_contract_and_equality(self):
+        torch.manual_seed(0)
+        net = Net("lite0", widths=(16, 16, 16, 16, 16), blocks=(1, 1, 1, 1, 1))
+        for m in net.modules():  # statistics that matter
+            if isinstance(m, torch.nn.BatchNorm2d):
+                m.running_mean.normal_(0, 0.1)
+                m.running_var.uniform_(0.5, 2)
+        with tempfile.TemporaryDirectory() as d:
+            path = os.path.join(d, "m.onnx")
+            export.export(net, path, 64, {"name": "t", "version": "0"})
+            try:
+                m = infer.Model(path)
+            except ImportError:
+                self.skipTest("onnxruntime is not installed")
+            diff = export.verify(net, path, 64)
+            self.assertLessEqual(diff[0], 1)
+            self.assertLess(max(diff[1:]), 1e-4)
+            self.assertEqual((m.card["classes"], m.card["keypoints"], m.card["views"], m.size), (CLASSES, KEYPOINTS, VIEWS, 64))
+            outs = {o.name: (o.type, o.shape[1:]) for o in m.session.get_outputs()}
+            self.assertEqual(outs, {"mask": ("tensor(uint8)", [3, 32, 32]), "heatmaps": ("tensor(float)", [7, 16, 16]), "view": ("tensor(float)", [6])})
+            one = m.raw(np.full((1, 1, 64, 64), 90, np.uint8))
+            two = m.raw(np.full((2, 1, 64, 64), 90, np.uint8))
+            for a, b in zip(one, two):
+                np.testing.assert_allclose(a[0].astype(float), b[1].astype(float), atol=1e-5)
+
+    def test_decode_point(self):
+        y, x = np.mgrid[0:56, 0:56]
+        heat = 0.8 * np.exp(-((x - 20.3) ** 2 + (y - 31.6) ** 2) / (2 * 1.5 ** 2))
+        px, py, c = infer.decode_point(heat)
+        np.testing.assert_allclose((px, py), (20.8 * 4 - 0.5, 32.1 * 4 - 0.5), atol=0.05)
+        self.assertTrue(0.7 < c <= 0.8)
+
+
+if __name__ == "__main__":
+    unittest.main()

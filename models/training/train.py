@@ -1,0 +1,183 @@
+#!/usr/bin/env python3
+"""Trains the multi-task network: from data to ONNX with one command, resumable. See README.md."""
+
+import argparse
+import copy
+import json
+import os
+import sys
+import time
+import tomllib
+
+import numpy as np
+import torch
+
+from echotrain import batches, dataset, export, loss
+from echotrain.evaluation import quick_dice
+from echotrain.net import Net
+
+
+def param_groups(net, lr, encoder_lr, decay):
+    """No weight decay on biases and normalisation; a smaller rate for the pretrained encoder."""
+    groups = {}
+    for name, p in net.named_parameters():
+        rate = encoder_lr if name.startswith("encoder.") else lr
+        groups.setdefault((rate, decay if p.ndim > 1 else 0.0), []).append(p)
+    return [{"params": ps, "lr": rate, "base": rate, "weight_decay": wd} for (rate, wd), ps in groups.items()]
+
+
+def rate(step, steps, warmup):
+    """Linear warm-up, then a half cosine to 1 %."""
+    if step < warmup:
+        return (step + 1) / warmup
+    return 0.01 + 0.99 * 0.5 * (1 + np.cos(np.pi * min(1.0, (step - warmup) / max(1, steps - warmup))))
+
+
+def run_ranks(rank, ranks, cfg, data, out, store):
+    """One of several data-parallel processes: one thread each, gradients averaged once per step.
+
+    On a machine shared with other work this is faster than one process with many threads, which wait for the
+    slowest at every layer.
+    """
+    torch.distributed.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=ranks)
+    train(cfg, data, out, make_log(out, quiet=rank > 0), rank, ranks)
+
+
+def make_log(out, quiet=False):
+    def log(text):
+        if quiet:
+            return
+        line = time.strftime("%H:%M:%S ") + text
+        print(line, flush=True)
+        with open(os.path.join(out, "log.txt"), "a") as f:
+            f.write(line + "\n")
+
+    return log
+
+
+def average_gradients(net, ranks):
+    grads = [p.grad for p in net.parameters() if p.grad is not None]
+    flat = torch.cat([g.flatten() for g in grads])
+    torch.distributed.all_reduce(flat)
+    flat /= ranks
+    at = 0
+    for g in grads:
+        g.copy_(flat[at:at + g.numel()].view_as(g))
+        at += g.numel()
+
+
+def train(cfg, data, out, log, rank=0, ranks=1):
+    """Runs the schedule of cfg; checkpoints to out/last.pt (rank 0)."""
+    t = cfg["train"]
+    torch.set_num_threads(t.get("threads", 1))
+    torch.set_flush_denormal(True)
+    torch.manual_seed(t["seed"])  # the same weights on every rank
+    net = Net(**cfg["net"]).to(memory_format=torch.channels_last)
+    if t.get("imagenet"):
+        net.encoder.load_imagenet(os.path.expandvars(t["imagenet"]))
+    if t.get("start"):
+        net.load_state_dict(torch.load(os.path.join(os.path.dirname(out.rstrip("/")) or ".", t["start"]), map_location="cpu")["average"])
+    average = copy.deepcopy(net)
+    teacher = None
+    if t.get("teacher"):
+        saved = torch.load(os.path.join(os.path.dirname(out.rstrip("/")) or ".", t["teacher"]), map_location="cpu")
+        teacher = Net(**saved["config"]["net"]).to(memory_format=torch.channels_last)
+        teacher.load_state_dict(saved["average"])
+        teacher.eval()
+    opt = torch.optim.AdamW(param_groups(net, t["lr"], t["encoder_lr"], t["weight_decay"]), lr=t["lr"])
+    step = 0
+    path = os.path.join(out, "last.pt")
+    if os.path.exists(path):
+        saved = torch.load(path, map_location="cpu")
+        net.load_state_dict(saved["net"])
+        average.load_state_dict(saved["average"])
+        opt.load_state_dict(saved["optimizer"])
+        step = saved["step"]
+        log(f"resumed at step {step}")
+
+    torch.manual_seed(t["seed"] + 7919 * rank + step)
+    feed = iter(batches.Batches(data, dataset.parts(data, cfg, rank, ranks), t["size"], seed=t["seed"] * 1000003 + 1009 * rank + step,
+                                strength=t.get("strength", 1.0)))
+    held = dataset.held_out(data, cfg)
+    began, sums, n = time.time(), {}, 0
+    net.train()
+    while step < t["steps"]:
+        b = next(feed)
+        for g in opt.param_groups:
+            g["lr"] = g["base"] * rate(step, t["steps"], t["warmup"])
+        x = b["frames"].contiguous(memory_format=torch.channels_last)
+        out_maps = net(x)
+        value, terms = loss.total(out_maps, b)
+        if teacher is not None:
+            with torch.no_grad():
+                soft = teacher(x)
+            d = loss.distillation(out_maps, soft, b)
+            value, terms["distil"] = value + t.get("distil_weight", 1.0) * d, float(d)
+        opt.zero_grad(set_to_none=True)
+        value.backward()
+        if ranks > 1:
+            average_gradients(net, ranks)
+        torch.nn.utils.clip_grad_norm_(net.parameters(), t.get("clip", 3.0))
+        opt.step()
+        decay = min(t["ema"], (1 + step) / (10 + step))
+        with torch.no_grad():
+            for a, p in zip(average.state_dict().values(), net.state_dict().values()):
+                if a.dtype.is_floating_point:
+                    a.lerp_(p, 1 - decay)
+                else:
+                    a.copy_(p)
+        step += 1
+        n += 1
+        for k, v in terms.items():
+            sums[k] = sums.get(k, 0.0) + v
+        if rank > 0:
+            continue
+        if step % t["log_every"] == 0 or step == t["steps"]:
+            text = " ".join(f"{k} {v / n:.4f}" for k, v in sums.items())
+            log(f"step {step}/{t['steps']} {text} {(time.time() - began):.0f} s")
+            sums, n = {}, 0
+        if step % t["save_every"] == 0 or step == t["steps"]:
+            torch.save({"net": net.state_dict(), "average": average.state_dict(), "optimizer": opt.state_dict(),
+                        "step": step, "config": cfg}, path + ".tmp")
+            os.replace(path + ".tmp", path)
+        if step % t["check_every"] == 0 or step == t["steps"]:
+            log(f"step {step} held out: {quick_dice(average, data, held, cfg['export']['size'])}")
+
+
+def main():
+    ap = argparse.ArgumentParser(description=__doc__)
+    ap.add_argument("--config", required=True, help="TOML file, see configs/")
+    ap.add_argument("--data", default=os.environ.get("ECHO_DATA"), help="data folder (default: environment ECHO_DATA)")
+    ap.add_argument("--loops", default=os.environ.get("ECHO_LOOPS"), help="folder with go-dicom's example loops (environment ECHO_LOOPS)")
+    ap.add_argument("--out", required=True, help="run folder: checkpoints, log, ONNX")
+    ap.add_argument("--cache", help="cache file (default: <out>/../cache.npz)")
+    args = ap.parse_args()
+    cfg = tomllib.load(open(args.config, "rb"))
+    os.makedirs(args.out, exist_ok=True)
+
+    log = make_log(args.out)
+    cache = args.cache or os.path.join(os.path.dirname(os.path.abspath(args.out)), "cache.npz")
+    data = dataset.prepare(cfg, args.data, args.loops, cache, log)
+    ranks = cfg["train"].get("processes", 1)
+    if ranks == 1:
+        train(cfg, data, args.out, log)
+    else:
+        store = os.path.join(os.path.abspath(args.out), "rendezvous")
+        if os.path.exists(store):
+            os.remove(store)
+        torch.multiprocessing.start_processes(run_ranks, (ranks, cfg, data, args.out, store), nprocs=ranks, start_method="fork")
+    net = Net(**cfg["net"])
+    net.load_state_dict(torch.load(os.path.join(args.out, "last.pt"), map_location="cpu")["average"])
+    path = os.path.join(args.out, cfg["export"]["card"]["name"] + ".onnx")
+    card = export.export(net, path, cfg["export"]["size"], cfg["export"]["card"])
+    log(f"wrote {path} sha256 {export.sha256(path)} card {json.dumps(card)[:200]}")
+    try:
+        import onnxruntime  # noqa: F401
+    except ImportError:
+        log("onnxruntime is not installed: the export was not compared with PyTorch")
+        return
+    log(f"largest difference to PyTorch (mask steps, heatmaps, views): {export.verify(net, path, cfg['export']['size'])}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -148,6 +148,9 @@ func (a *association) messages() error {
 		a.idleSince.Store(time.Now().UnixNano())
 		id, cmd, err := a.link.readCommand("idle", a.srv.tmo.Idle)
 		a.idleSince.Store(0)
+		if err == errReleaseReply {
+			err = protocolErrorf(AbortUnexpectedPDU, "A-RELEASE-RP without a request")
+		}
 		if err != nil {
 			return err
 		}

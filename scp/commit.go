@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"time"
 )
 
 // Action and event types of the storage commitment push model (PS3.4 J.3).
@@ -435,4 +436,33 @@ func appendSequence(b []byte, tag uint32, explicit bool, n int, item func(b []by
 	}
 	binary.LittleEndian.PutUint32(b[start-4:], uint32(len(b)-start))
 	return b
+}
+
+// Retry says how often a report is tried, and how long to wait in between: Wait
+// at first, then twice as long each time, at most MaxWait (0: no bound).
+type Retry struct {
+	Attempts      int
+	Wait, MaxWait time.Duration
+}
+
+// RetryReport is ReportCommitment until the peer has confirmed or refused, the
+// attempts are used up, or ctx ends. A caller with a durable queue uses
+// ReportCommitment instead, so that a report survives a restart.
+func (d *Dialer) RetryReport(ctx context.Context, addr string, result *CommitResult, r Retry) error {
+	wait := r.Wait
+	for attempt := 1; ; attempt++ {
+		err := d.ReportCommitment(ctx, addr, result)
+		var refused *StatusError
+		if err == nil || errors.As(err, &refused) || attempt >= r.Attempts || ctx.Err() != nil {
+			return err
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return errors.Join(ctx.Err(), err)
+		}
+		if wait *= 2; r.MaxWait > 0 {
+			wait = min(wait, r.MaxWait)
+		}
+	}
 }

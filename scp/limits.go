@@ -13,7 +13,7 @@ type Limits struct {
 	MaxCommandSet          int   // longest command set; 65536
 	MaxObject              int64 // longest data set of a C-STORE; 4 GiB. Beyond it: status A700H
 	MaxDataSet             int   // longest data set held in memory (N-ACTION, N-EVENT-REPORT); 8 MiB
-	MinRate                int   // bytes per second a peer has to deliver inside a message, averaged over 30 s of waiting; 1024
+	MinRate                int   // bytes per second a peer has to deliver inside a message, averaged over Timeouts.Rate; 1024
 }
 
 // Timeouts bound every wait. A zero field takes the default named beside it; a
@@ -22,6 +22,7 @@ type Timeouts struct {
 	ARTIM    time.Duration // from connection to association, TLS handshake included, on either side; 10 s
 	Idle     time.Duration // server: between messages; 60 s
 	PDU      time.Duration // from the first to the last byte of one PDU, and between the PDUs of a message; 30 s
+	Rate     time.Duration // waiting inside messages over which Limits.MinRate is averaged; 30 s
 	Write    time.Duration // one write; 20 s
 	Response time.Duration // client: from the end of a request to its response; 120 s
 	Connect  time.Duration // client: TCP connection; 10 s
@@ -48,6 +49,7 @@ func (t Timeouts) withDefaults() Timeouts {
 	def(&t.ARTIM, 10*time.Second, noTimeout)
 	def(&t.Idle, 60*time.Second, noTimeout)
 	def(&t.PDU, 30*time.Second, noTimeout)
+	def(&t.Rate, 30*time.Second, noTimeout)
 	def(&t.Write, 20*time.Second, noTimeout)
 	def(&t.Response, 120*time.Second, noTimeout)
 	def(&t.Connect, 10*time.Second, noTimeout)

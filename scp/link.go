@@ -14,8 +14,7 @@ import (
 const (
 	smallBuffer = 4 << 10   // of an association that waits
 	largeBuffer = 256 << 10 // while a data set passes
-	rateWindow  = 30 * time.Second
-	maxEmpty    = 1024 // consecutive PDVs without data
+	maxEmpty    = 1024      // consecutive PDVs without data
 )
 
 // bufferPool lends large buffers to associations while a data set passes.
@@ -165,15 +164,15 @@ func (l *link) fill() error {
 	return err
 }
 
-// checkRate fails when a peer trickles bytes: less than MinRate over 30 s of
-// waiting inside messages.
+// checkRate fails when a peer trickles bytes: less than MinRate over
+// Timeouts.Rate of waiting inside messages.
 func (l *link) checkRate(elapsed time.Duration, n int) error {
 	if !l.inMessage || l.lim.MinRate == 0 {
 		return nil
 	}
 	l.blocked += elapsed
 	l.got += int64(n)
-	if l.blocked < rateWindow {
+	if l.blocked < l.tmo.Rate {
 		return nil
 	}
 	slow := float64(l.got) < float64(l.lim.MinRate)*l.blocked.Seconds()

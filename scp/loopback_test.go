@@ -42,13 +42,13 @@ func (m *memoryStore) Store(_ context.Context, req *StoreRequest, r io.Reader) e
 	if err != nil {
 		return err
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
 	if m.fail != nil {
 		if err := m.fail(req); err != nil {
 			return err
 		}
 	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	if m.objects == nil {
 		m.objects = make(map[string]stored)
 	}

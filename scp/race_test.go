@@ -1,0 +1,5 @@
+//go:build race
+
+package scp
+
+const raceEnabled = true

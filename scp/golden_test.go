@@ -373,3 +373,34 @@ func TestGoldenPart10Header(t *testing.T) {
 		t.Errorf("read back %+v at %d, %v", o, offset, err)
 	}
 }
+
+// capturedEchoscu is what DCMTK 3.6.7 sends: echoscu -aet CART -aec ECHONODE -pts 2.
+const capturedEchoscu = `
+01 00 000000e4                   ; A-ASSOCIATE-RQ, 228 bytes
+00 01 00 00                      ; protocol version 1
+"ECHONODE        "               ; called AE title
+"CART            "               ; calling AE title
+00000000000000000000000000000000 ; reserved
+00000000000000000000000000000000
+10 00 0015 "1.2.840.10008.3.1.1.1" ; application context
+20 00 0045                       ; presentation context item, 69 bytes
+01 00 ff 00                      ;   ID 1; the third byte is reserved and not zero
+30 00 0011 "1.2.840.10008.1.1"   ;   abstract syntax: Verification
+40 00 0011 "1.2.840.10008.1.2"   ;   transfer syntax: Implicit VR Little Endian
+40 00 0013 "1.2.840.10008.1.2.1" ;   transfer syntax: Explicit VR Little Endian
+50 00 003a                       ; user information, 58 bytes
+51 00 0004 00004000              ;   maximum length 16384
+52 00 001b "1.2.276.0.7230010.3.0.3.6.7" ; implementation class UID
+55 00 000f "OFFIS_DCMTK_367"     ;   implementation version name
+`
+
+func TestCapturedEchoscu(t *testing.T) {
+	p, err := parseAssociate(golden(t, capturedEchoscu)[6:], false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []contextItem{{ID: 1, AbstractSyntax: VerificationSOPClass, TransferSyntaxes: []string{ImplicitVRLittleEndian, ExplicitVRLittleEndian}}}
+	if aeString(p.Calling) != "CART" || !reflect.DeepEqual(p.Contexts, want) || p.User.ImplementationVersion != "OFFIS_DCMTK_367" {
+		t.Errorf("decoded %+v", p)
+	}
+}

@@ -236,6 +236,8 @@ func tables() []term {
 	out = slices.AppendSeq(out, maps.Values(views))
 	out = slices.AppendSeq(out, maps.Values(cyclePoints))
 	out = slices.AppendSeq(out, maps.Values(derivations))
+	out = slices.AppendSeq(out, maps.Values(stages))
+	out = slices.AppendSeq(out, maps.Values(bsaFormulas))
 	return slices.AppendSeq(out, maps.Values(selections))
 }
 
@@ -255,6 +257,10 @@ func (c *checker) coded(path string, it *Item) {
 		ok = among(derivations, it.Code)
 	case selection.is(it.Concept):
 		ok = among(selections, it.Code)
+	case stage.is(it.Concept):
+		ok = among(stages, it.Code)
+	case bsaFormula.is(it.Concept):
+		ok = among(bsaFormulas, it.Code)
 	case subjectSex.is(it.Concept):
 		ok = among(sexes, it.Code)
 	}

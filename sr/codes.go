@@ -1,6 +1,9 @@
 package sr
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // Code is a coded concept: value, coding scheme designator, meaning.
 type Code struct {
@@ -72,7 +75,7 @@ var (
 	weight          = ln("29463-7", "Patient Weight")
 	bsa             = ln("8277-6", "Body Surface Area")
 	bsaFormula      = ln("8278-4", "Body Surface Area Formula")
-	duBois          = dcm("122241", "BSA = 0.007184*WT^ 0.425*HT^0.725")
+	stage           = ln("18139-6", "Stage")
 	imageLibrary    = dcm("111028", "Image Library")
 	findings        = term{Code{"59776-5", "LN", "Findings"}, Code{"121070", "DCM", "Findings"}}
 	findingSite     = snomed("363698007", "G-C0E3", "Finding Site")
@@ -100,7 +103,7 @@ func structure() []term {
 		reportTitle, language, country, observerType, observerUID, observerName, observerMaker, observerModel,
 		observerSerial, characteristics, subjectAge, subjectSex, height, weight, bsa, bsaFormula, imageLibrary,
 		findings, findingSite, group, protocol, imageMode, imageView, measureMethod, cyclePoint, derivation,
-		selection, sourceOf, algorithmName, algorithmParam, algorithmVer, comment,
+		selection, sourceOf, algorithmName, algorithmParam, algorithmVer, comment, stage,
 	}
 }
 
@@ -363,3 +366,60 @@ var selections = map[Selection]term{
 
 // String is the state's meaning.
 func (s Selection) String() string { return selections[s].sct.Meaning }
+
+// Stage is a stage of a stress examination, CID 12002.
+type Stage int
+
+// The stages of the report.
+const (
+	Resting Stage = iota + 1
+	Stress
+	PeakStress
+	Recovery
+)
+
+var stages = map[Stage]term{
+	Resting:    snomed("128975004", "F-01604", "Resting State"),
+	Stress:     snomed("432655005", "F-05019", "Cardiac Stress State"),
+	PeakStress: snomed("434161005", "F-05028", "Peak cardiac stress state"),
+	Recovery:   snomed("432554001", "F-05018", "Cardiac stress recovery state"),
+}
+
+// String is the stage's meaning.
+func (s Stage) String() string { return stages[s].sct.Meaning }
+
+// StageOf recognises the Stage Name (0008,2120) of an ultrasound protocol; the
+// names are free text of the machine. 0 stands for an unknown one.
+func StageOf(name string) Stage {
+	n := strings.ToLower(name)
+	has := func(words ...string) bool {
+		return slices.ContainsFunc(words, func(w string) bool { return strings.Contains(n, w) })
+	}
+	switch {
+	case has("recov", "post"):
+		return Recovery
+	case has("pre peak", "pre-peak", "prepeak", "low", "mid", "intermediate", "dose", "stage", "watt"):
+		return Stress
+	case has("peak", "max"):
+		return PeakStress
+	case has("rest", "base"):
+		return Resting
+	case has("stress", "exercise"):
+		return Stress
+	}
+	return 0
+}
+
+// BSAFormula is how the body surface area was calculated, CID 3663.
+type BSAFormula int
+
+// The formulas of the report.
+const (
+	DuBois BSAFormula = iota + 1
+	Mosteller
+)
+
+var bsaFormulas = map[BSAFormula]term{
+	DuBois:    dcm("122241", "BSA = 0.007184*WT^ 0.425*HT^0.725"),
+	Mosteller: dcm("122244", "BSA = (HT * WT/36) ^0.5"),
+}

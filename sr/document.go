@@ -82,6 +82,7 @@ type Reading struct {
 	Site, Method, Mode, View          Code
 	CyclePoint, Derivation, Selection Code
 	Group                             string // Acquisition Protocol of its measurement group
+	Stage                             Code   // of its measurement group
 	Sources                           []Source
 	Path                              []int // of the item in the document
 }
@@ -90,43 +91,53 @@ type Reading struct {
 // document.
 func (d *Document) Measurements() []Reading {
 	var out []Reading
-	var walk func(it *Item, path []int, site Code, in bool, groupMode Code, groupName string)
-	walk = func(it *Item, path []int, site Code, in bool, groupMode Code, groupName string) {
+	// about is what containers say of the numbers within.
+	type about struct {
+		in                bool
+		site, mode, stage Code
+		group             string
+	}
+	var walk func(it *Item, path []int, a about)
+	walk = func(it *Item, path []int, a about) {
 		if findings.is(it.Concept) {
-			in = true
+			a.in = true
 			if s := it.find(findingSite); s != nil {
-				site = s.Code
+				a.site = s.Code
 			}
 		}
 		if group.is(it.Concept) {
 			if m := it.find(imageMode); m != nil {
-				groupMode = m.Code
+				a.mode = m.Code
+			}
+			if s := it.find(stage); s != nil {
+				a.stage = s.Code
 			}
 			for _, c := range it.Children {
 				if protocol.is(c.Concept) {
-					groupName = c.Text + c.Code.Meaning
+					a.group = c.Text + c.Code.Meaning
 				}
 			}
 		}
-		if it.Type == Num && in {
+		if it.Type == Num && a.in {
 			r := reading(it, path)
 			if r.Site == (Code{}) {
-				r.Site = site
+				r.Site = a.site
 			}
 			if r.Mode == (Code{}) {
-				r.Mode = groupMode
+				r.Mode = a.mode
 			}
-			r.Group = groupName
+			r.Group, r.Stage = a.group, a.stage
 			out = append(out, r)
 			return
 		}
+		if it.Type != Container {
+			return
+		}
 		for i, c := range it.Children {
-			if it.Type == Container {
-				walk(c, append(path[:len(path):len(path)], i+1), site, in, groupMode, groupName)
-			}
+			walk(c, append(path[:len(path):len(path)], i+1), a)
 		}
 	}
-	walk(d.Root, []int{1}, Code{}, false, Code{}, "")
+	walk(d.Root, []int{1}, about{})
 	return out
 }
 

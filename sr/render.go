@@ -47,7 +47,7 @@ func (d *Document) page() page {
 			l.Value = fmt.Sprint(m.Value)
 		}
 		var about []string
-		for _, c := range []Code{m.Method, m.View, m.Mode, m.CyclePoint, m.Derivation, m.Selection} {
+		for _, c := range []Code{m.Stage, m.Method, m.View, m.Mode, m.CyclePoint, m.Derivation, m.Selection} {
 			if c != (Code{}) {
 				about = append(about, c.Meaning)
 			}

@@ -74,8 +74,8 @@ type Subject struct {
 	HeightCM float64
 	WeightKG float64
 	BSA      float64 // m2, needed
-	// DuBois says that BSA was calculated by the formula of Du Bois.
-	DuBois bool
+	// Formula behind BSA; 0 when it is not known.
+	Formula BSAFormula
 }
 
 // Measurement is one value about the left ventricle.
@@ -93,6 +93,8 @@ type Measurement struct {
 	// Group names the measurement group, for example a stage of a stress
 	// examination; values of one group stay together. Empty is the main group.
 	Group string
+	// Stage is the code of that stage, when it is known; see [StageOf].
+	Stage Stage
 	// Sources are the images, and contours on them, behind the value.
 	Sources []Source
 }
@@ -326,8 +328,8 @@ func (b *builder) subject(s Subject) (*Item, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.DuBois {
-		area.add(b.code(InferredFrom, bsaFormula, duBois))
+	if err := b.addCoded(area, modifier(InferredFrom, bsaFormula, s.Formula, bsaFormulas)); err != nil {
+		return nil, err
 	}
 	return c.add(area), nil
 }
@@ -338,8 +340,9 @@ func (b *builder) section() (*Item, error) {
 	section := &Item{Relationship: Contains, Type: Container, Concept: findings.code(b.cs), Continuity: "SEPARATE"}
 	section.add(b.code(HasConceptMod, findingSite, leftVentricle))
 	type key struct {
-		name string
-		mode Mode
+		name  string
+		mode  Mode
+		stage Stage
 	}
 	groups := map[key]*Item{}
 	first := map[string]*Measurement{}
@@ -358,13 +361,16 @@ func (b *builder) section() (*Item, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", m.Quantity, err)
 		}
-		k := key{m.Group, m.Mode}
+		k := key{m.Group, m.Mode, m.Stage}
 		if groups[k] == nil {
 			g := &Item{Relationship: Contains, Type: Container, Concept: group.code(b.cs), Continuity: "SEPARATE"}
 			if mode, ok := modes[m.Mode]; ok {
 				g.add(b.code(HasConceptMod, imageMode, mode))
 			}
 			g.add(b.text(HasConceptMod, protocol, m.Group))
+			if err := b.addCoded(g, modifier(HasAcqContext, stage, m.Stage, stages)); err != nil {
+				return nil, err
+			}
 			groups[k] = g
 			section.add(g)
 		}

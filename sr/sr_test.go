@@ -61,7 +61,7 @@ func report() Report {
 		Observer:  instance.Equipment{Manufacturer: "EchoNode", Model: "EchoNode", Version: "0.1.0", Station: "ECHONODE", Serial: "SN1", UID: "2.25.1"},
 		Algorithm: instance.Algorithm{Name: "echonode-lv", Version: "0.3", Parameters: []string{"sha256=00ff"}},
 		Evidence:  []instance.Ref{a4c, a2c},
-		Subject:   &Subject{AgeYears: 64, Sex: "M", HeightCM: 180, WeightKG: 80, BSA: 1.9964, DuBois: true},
+		Subject:   &Subject{AgeYears: 64, Sex: "M", HeightCM: 180, WeightKG: 80, BSA: 1.9964, Formula: DuBois},
 		Measurements: []Measurement{
 			{Quantity: HeartRate, Value: 72, Unit: BPM, Mode: Mode2D},
 			{Quantity: EDV, Value: 117.848, Unit: ML, Method: DisksBiplane, Mode: Mode2D, Sources: ed, CyclePoint: EndDiastole},
@@ -74,7 +74,7 @@ func report() Report {
 				Sources: []Source{{SOPInstanceUID: "1.2.3.1.1", Frame: 1, Contour: []Point{{128, 140}, {128, 30}}}}},
 			{Quantity: FractionalAreaChange, Value: 41.7, Unit: Percent, Mode: Mode2D, View: A2C,
 				Sources: []Source{{SOPInstanceUID: "1.2.3.1.2"}}},
-			{Quantity: EF, Value: 66, Unit: Percent, Method: DisksSinglePlane, Mode: Mode2D, View: A4C, Group: "AI LV Function, PEAK"},
+			{Quantity: EF, Value: 66, Unit: Percent, Method: DisksSinglePlane, Mode: Mode2D, View: A4C, Group: "Peak", Stage: StageOf("Peak")},
 		},
 		NotMeasured: []NotMeasured{{"Left Ventricle Mass", "no parasternal long axis loop in the study"}},
 		Comments:    []string{"A2C: relative difference of the apical lengths 0.14 is above 0.10"},
@@ -248,7 +248,7 @@ func TestReadBack(t *testing.T) {
 				Concept: m.Quantity.Code(cs), Value: g.Value, HasValue: true, Unit: m.Unit.Code(), Site: leftVentricle.code(cs),
 				Method: methods[m.Method].code(cs), Mode: modes[m.Mode].code(cs), View: views[m.View].code(cs),
 				CyclePoint: cyclePoints[m.CyclePoint].code(cs), Derivation: derivations[m.Derivation].code(cs),
-				Selection: selections[m.Selection].code(cs), Group: m.Group, Sources: g.Sources, Path: g.Path,
+				Selection: selections[m.Selection].code(cs), Group: m.Group, Stage: stages[m.Stage].code(cs), Sources: g.Sources, Path: g.Path,
 			}
 			if want.Group == "" {
 				want.Group = mainGroup
@@ -339,6 +339,8 @@ func TestBuildRefuses(t *testing.T) {
 		"two preferred":          func(r *Report) { r.Measurements[4].Selection = UserChosen },
 		"foreign source":         func(r *Report) { r.Measurements[1].Sources[0].SOPInstanceUID = "9.9" },
 		"evidence without class": func(r *Report) { r.Evidence[0].SOPClassUID = "" },
+		"unknown stage":          func(r *Report) { r.Measurements[9].Stage = 9 },
+		"unknown formula":        func(r *Report) { r.Subject.Formula = 9 },
 		"negative frame":         func(r *Report) { r.Measurements[1].Sources[0].Frame = -1 },
 		"one point":              func(r *Report) { r.Measurements[7].Sources[0].Contour = []Point{{1, 1}} },
 		"NaN point":              func(r *Report) { r.Measurements[7].Sources[0].Contour = []Point{{1, 1}, {math.NaN(), 2}} },
@@ -540,6 +542,17 @@ func TestHTMLEscapes(t *testing.T) {
 	}
 	if strings.Contains(b.String(), "<script>") || !strings.Contains(b.String(), "&lt;script&gt;") {
 		t.Error("comment is not escaped")
+	}
+}
+
+func TestStageOf(t *testing.T) {
+	for name, want := range map[string]Stage{
+		"Baseline": Resting, "REST": Resting, "Low Dose": Stress, "Pre Peak": Stress, "Peak": PeakStress,
+		"Post Exercise": Recovery, "RECOVERY": Recovery, "Stage 2": Stress, "Exercise": Stress, "": 0, "A4C": 0,
+	} {
+		if got := StageOf(name); got != want {
+			t.Errorf("%q is %v, want %v", name, got, want)
+		}
 	}
 }
 

@@ -82,6 +82,7 @@ func (a *Analyzer) measureApical(l *loop) {
 	common := lv.CheckView(l.ViewProbability, o.Quality)
 	common = append(common, lv.CheckAreaJumps(area, l.FrameTimes, o.Quality)...)
 	common = append(common, lv.CheckFrameRate(l.FrameTimes, o.Quality)...)
+	common = append(common, lv.CheckClipped(l.rhythm.Beats)...)
 	lo := lv.Point{X: float64(l.region.Min.X), Y: float64(l.region.Min.Y)}
 	hi := lv.Point{X: float64(l.region.Max.X - 1), Y: float64(l.region.Max.Y - 1)}
 
@@ -107,6 +108,7 @@ func (a *Analyzer) measureApical(l *loop) {
 			}
 			*phase.plane = plane
 			own = append(own, lv.CheckOutline(*f.outline, phase.frame, o.Quality)...)
+			own = append(own, lv.CheckSolidity(f.outline.Points, phase.frame, o.Quality)...)
 			own = append(own, lv.CheckBorder(f.outline.Points, phase.frame, lo, hi, o.Quality)...)
 		}
 		if ok {
@@ -250,11 +252,26 @@ func (a *Analyzer) measureLinear(l *loop) {
 			}
 		}
 	}
+	seen := 0
+	for _, v := range curve {
+		if !math.IsNaN(v) {
+			seen++
+		}
+	}
+	if len(curve) > 1 && float64(seen) < (1-o.Beats.MaxMissing)*float64(len(curve)) {
+		for _, s := range names {
+			l.Measurements = append(l.Measurements, l.missing(s, result.Reasonf(result.LowConfidence,
+				"the four points were found with enough confidence in %d of %d frames only", seen, len(curve))))
+		}
+		l.addHeartRate()
+		return
+	}
 	if !l.findBeats(curve, o, names) {
 		return
 	}
 	findings := lv.CheckView(l.ViewProbability, o.Quality)
 	findings = append(findings, lv.CheckFrameRate(l.FrameTimes, o.Quality)...)
+	findings = append(findings, lv.CheckClipped(l.rhythm.Beats)...)
 	values := make([][]float64, len(names))
 	var beats []lv.Beat
 	for _, b := range l.rhythm.Beats {

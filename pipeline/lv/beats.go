@@ -43,6 +43,11 @@ type BeatOptions struct {
 	// RecoveryFraction is the part of the beat's amplitude that the curve must
 	// regain after ES, to show that the clip does not end within systole.
 	RecoveryFraction float64
+	// ClipSystoleFraction is the part of electromechanical systole (QS2, see
+	// ExpectedSystoleMS) that a clip without the following rise must cover for
+	// its smallest area to stand for ES. Own choice: ejection is fastest early,
+	// and after three quarters of QS2 little of the stroke is left.
+	ClipSystoleFraction float64
 	// StartFraction is the part of the curve's range that the first frame must
 	// reach to stand for ED when the clip begins with the descent.
 	StartFraction float64
@@ -63,7 +68,7 @@ func DefaultBeatOptions() BeatOptions {
 		MinFrames: 8, MinFrameRate: 10, MaxMissing: 0.4,
 		SmoothingMS: 25, SpikeFraction: 0.25,
 		MinAreaChange: 0.05, MinSignalToNoise: 4,
-		TurnFraction: 0.35, RecoveryFraction: 0.25, StartFraction: 0.75,
+		TurnFraction: 0.35, RecoveryFraction: 0.25, StartFraction: 0.75, ClipSystoleFraction: 0.75,
 		RWindowBeforeMS: 50, RWindowAfterMS: 80,
 		MinSystoleMS: 100, MaxSystoleMS: 600, MaxSystoleFraction: 0.7,
 		MinRate: 25, MaxRate: 250,
@@ -79,6 +84,9 @@ type Beat struct {
 	NextED int `json:"next_ed"`
 	// EDFrom says how ED was found: AtRWave, AtMaximum or AtClipStart.
 	EDFrom string `json:"ed_from"`
+	// Clipped says that the clip ends before the cavity fills again: ES is the
+	// smallest area in it, and the true one may be smaller.
+	Clipped bool `json:"clipped,omitempty"`
 	// AreaChange is (ED-ES)/ED of the smoothed curve.
 	AreaChange float64 `json:"area_change"`
 }
@@ -161,6 +169,10 @@ func noBeat(r NoBeatReason, format string, args ...any) error {
 //     very first frame is dropped when the clip holds a beat with a proper ED;
 //     in a clip of one beat (stress loops begin at the R peak) the first frame
 //     stands for ED if it reaches StartFraction of the curve's range;
+//   - or the clip is a systolic one, as stress protocols store them: it begins
+//     with ED, ends before the cavity fills again, and lasts at least
+//     ClipSystoleFraction of the systole expected at the heart rate. Such a
+//     beat is marked Clipped, and used only when there is no other;
 //   - its amplitude and the time from ED to ES are plausible.
 //
 // The error is a [*NoBeatError]; the Rhythm that comes with it still holds the
@@ -211,7 +223,7 @@ func FindBeats(area, timesMS []float64, o BeatOptions) (Rhythm, error) {
 	}
 
 	f := finder{o: o, t: timesMS, a: r.Smoothed, missing: values, lo: lo, hi: hi}
-	byCurve, clipStart := f.fromExtremes()
+	byCurve, clipStart, clipped := f.fromExtremes(r.HeartRate)
 	r.Beats = byCurve
 	if len(peaks) > 0 {
 		byPeaks := f.fromPeaks(peaks, r.HeartRate)
@@ -226,6 +238,9 @@ func FindBeats(area, timesMS []float64, o BeatOptions) (Rhythm, error) {
 	}
 	if len(r.Beats) == 0 {
 		r.Beats = clipStart
+	}
+	if len(r.Beats) == 0 {
+		r.Beats = clipped
 	}
 	if r.HeartRateSource != RateFromRWaves {
 		if bpm := rateFromBeats(r.Beats, timesMS); bpm >= o.MinRate && bpm <= o.MaxRate {
@@ -284,9 +299,15 @@ func (f *finder) extremes() []extreme {
 	return out
 }
 
+// ExpectedSystoleMS is the mean duration of electromechanical systole (QS2) at
+// a heart rate per minute: 546 - 2.1*HR (Weissler, Harris and Schoenfeld,
+// Circulation 1968;37:149-159, men; women 549 - 2.0*HR).
+func ExpectedSystoleMS(rate float64) float64 { return 546 - 2.1*rate }
+
 // fromExtremes finds beats from the curve alone. clipStart holds the beat
-// whose ED is the first frame, if there is such a one.
-func (f *finder) fromExtremes() (beats, clipStart []Beat) {
+// whose ED is the first frame, clipped the beat of a systolic clip, if there is
+// such a one.
+func (f *finder) fromExtremes(rate float64) (beats, clipStart, clipped []Beat) {
 	ex := f.extremes()
 	for i, e := range ex {
 		if !e.max || i+1 >= len(ex) {
@@ -314,6 +335,9 @@ func (f *finder) fromExtremes() (beats, clipStart []Beat) {
 		}
 		b, ok := f.beat(ed, end, next, 0)
 		if !ok {
+			if i+2 >= len(ex) && rate > 0 {
+				clipped = append(clipped, f.systolicClip(b, rate)...)
+			}
 			continue
 		}
 		if ed > 0 {
@@ -324,7 +348,25 @@ func (f *finder) fromExtremes() (beats, clipStart []Beat) {
 			clipStart = append(clipStart, b)
 		}
 	}
-	return beats, clipStart
+	return beats, clipStart, clipped
+}
+
+// systolicClip takes a beat that lacks only the rise after ES for the beat of
+// a clip that was meant to show systole, if the clip is long enough for that.
+func (f *finder) systolicClip(b Beat, rate float64) []Beat {
+	needed := f.o.ClipSystoleFraction * ExpectedSystoleMS(rate)
+	switch {
+	case b.AreaChange < f.o.MinAreaChange,
+		f.a[b.ED]-f.lo < f.o.StartFraction*(f.hi-f.lo),
+		f.t[len(f.t)-1]-f.t[b.ED] < needed,
+		f.t[b.ES]-f.t[b.ED] < needed/2:
+		return nil
+	}
+	b.Clipped, b.EDFrom = true, AtMaximum
+	if b.ED == 0 {
+		b.EDFrom = AtClipStart
+	}
+	return []Beat{b}
 }
 
 // fromPeaks finds beats whose ED is the largest area near an R peak.
@@ -365,8 +407,8 @@ func (f *finder) fromPeaks(peaks []float64, rate float64) []Beat {
 	return beats
 }
 
-// beat finds the ES of the beat that begins at frame ed, before frame end.
-// period is 0 when it is unknown.
+// beat finds the ES of the beat that begins at frame ed, before frame end, and
+// says whether it is a complete contraction. period is 0 when it is unknown.
 func (f *finder) beat(ed, end, next int, period float64) (Beat, bool) {
 	if math.IsNaN(f.missing[ed]) {
 		ed = f.nearestPresent(ed)
@@ -390,10 +432,8 @@ func (f *finder) beat(ed, end, next int, period float64) (Beat, bool) {
 	}
 	amplitude := f.a[ed] - f.a[es]
 	regained := slices.Max(f.a[es:end]) - f.a[es]
-	if amplitude < f.o.MinAreaChange*f.a[ed] || regained < f.o.RecoveryFraction*amplitude {
-		return Beat{}, false
-	}
-	return Beat{ED: ed, ES: es, NextED: next, AreaChange: amplitude / f.a[ed]}, true
+	complete := amplitude >= f.o.MinAreaChange*f.a[ed] && regained >= f.o.RecoveryFraction*amplitude
+	return Beat{ED: ed, ES: es, NextED: next, AreaChange: amplitude / f.a[ed]}, complete
 }
 
 // nearestPresent is the frame with a value of its own that is nearest in time.

@@ -23,6 +23,7 @@ const (
 	GateFrameRate      Gate = "frame-rate"
 	GatePlausibility   Gate = "plausibility"
 	GateCaliperBend    Gate = "caliper-bend"
+	GateClippedSystole Gate = "clipped-systole"
 )
 
 // Severity says what a finding does to a measurement.
@@ -90,6 +91,10 @@ type QualityOptions struct {
 	MinVolumeML, MaxVolumeML float64
 	// MinAspect and MaxAspect bound length over mean diameter of the cavity.
 	MinAspect, MaxAspect float64
+	// WarnSolidity and RejectSolidity are the part of its convex hull that an
+	// outline fills. Own choice: of 540 expert outlines (CAMUS, A4C) 95 % fill
+	// more than 0.93, 99 % more than 0.88, the least 0.83.
+	WarnSolidity, RejectSolidity float64
 	// RejectBend is the largest angle between neighbouring calipers in degrees
 	// (EchoNet-LVH: 30).
 	RejectBend float64
@@ -110,6 +115,7 @@ func DefaultQualityOptions() QualityOptions {
 		MinLengthMM: 15, MaxLengthMM: 150,
 		MinVolumeML: 1, MaxVolumeML: 800,
 		MinAspect: 0.9, MaxAspect: 4,
+		WarnSolidity: 0.92, RejectSolidity: 0.82,
 		RejectBend: 30,
 	}
 }
@@ -248,6 +254,17 @@ func CheckEFSpread(efs []float64, o QualityOptions) []Finding {
 	if s := Summarize(efs); s.N > 1 {
 		return above(GateBeatSpread, -1, s.Max-s.Min, o.WarnEFSpread, o.RejectEFSpread,
 			"range of EF over the beats in points")
+	}
+	return nil
+}
+
+// CheckClipped warns of beats whose systole the clip may cut off.
+func CheckClipped(beats []Beat) []Finding {
+	for _, b := range beats {
+		if b.Clipped {
+			return []Finding{{GateClippedSystole, Warn, b.ES,
+				"the clip ends before the cavity fills again: the end-systolic values may be too large, EF too small"}}
+		}
 	}
 	return nil
 }

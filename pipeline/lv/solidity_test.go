@@ -1,0 +1,64 @@
+package lv
+
+import (
+	"math"
+	"testing"
+)
+
+func TestSolidity(t *testing.T) {
+	square := []Point{{0, 0}, {4, 0}, {4, 4}, {0, 4}}
+	notched := []Point{{0, 0}, {4, 0}, {4, 4}, {2, 2}, {0, 4}} // a quarter is missing
+	for name, tc := range map[string]struct {
+		poly []Point
+		want float64
+	}{
+		"square":      {square, 1},
+		"notched":     {notched, 0.75},
+		"no area":     {[]Point{{0, 0}, {1, 1}, {2, 2}}, 0},
+		"no points":   {nil, 0},
+		"with middle": {[]Point{{0, 0}, {2, 0}, {4, 0}, {4, 4}, {0, 4}, {0, 0}}, 1},
+	} {
+		if got := Solidity(tc.poly); math.Abs(got-tc.want) > 1e-12 {
+			t.Errorf("%s: solidity %g, want %g", name, got, tc.want)
+		}
+	}
+	o := DefaultQualityOptions()
+	if f := CheckSolidity(square, 3, o); len(f) != 0 {
+		t.Errorf("a square is refused: %v", f)
+	}
+	if f := CheckSolidity(notched, 3, o); !Rejected(f) || f[0].Frame != 3 {
+		t.Errorf("a ragged outline passes: %v", f)
+	}
+}
+
+// A systolic clip as stress protocols store it: it begins at ED and ends
+// before the cavity fills again.
+func TestFindBeatsInSystolicClip(t *testing.T) {
+	area := []float64{33, 32.5, 31, 29, 26, 24, 22, 20.5, 19.5, 19}
+	clip := func(stepMS float64) []float64 {
+		times := make([]float64, len(area))
+		for i := range times {
+			times[i] = float64(i) * stepMS
+		}
+		return times
+	}
+	o := DefaultBeatOptions()
+	o.HeartRateBPM = 75 // QS2 = 546 - 2.1*75 = 388.5 ms, three quarters of it 291 ms
+	r, err := FindBeats(area, clip(40), o)
+	if err != nil || len(r.Beats) != 1 {
+		t.Fatalf("360 ms of systole: %+v, %v", r.Beats, err)
+	}
+	if b := r.Beats[0]; !b.Clipped || b.ED != 0 || b.ES != 9 || b.NextED != -1 {
+		t.Errorf("beat = %+v, want the whole clip, marked as clipped", b)
+	}
+	if f := CheckClipped(r.Beats); len(f) != 1 || f[0].Severity != Warn {
+		t.Errorf("findings = %v, want a warning", f)
+	}
+	if _, err := FindBeats(area, clip(30), o); err == nil {
+		t.Error("270 ms are taken for a whole systole at 75 per minute")
+	}
+	o.HeartRateBPM = 0
+	if _, err := FindBeats(area, clip(40), o); err == nil {
+		t.Error("a clipped systole is used although the heart rate is unknown")
+	}
+}

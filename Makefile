@@ -72,7 +72,7 @@ test-python:
 
 test-go:
 	@echo 'test: go test -race ./...'
-	@$(GO) test -race -timeout 30m ./...
+	@ECHONODE_PEERS=required $(GO) test -race -timeout 30m ./...
 
 # go test fuzzes one target of one package at a time.
 fuzz-short: setup

@@ -1,0 +1,673 @@
+// Package mainjob runs the built binary against real peers: dcmtk and Orthanc
+// send real echo loops and receive the results, dicom3tools and dcmtk judge
+// the objects, and the node is killed, starved and misconfigured on the way.
+package mainjob
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/suyashkumar/dicom/pkg/tag"
+
+	"github.com/echonode/echonode/dicomio"
+	"github.com/echonode/echonode/pipeline/result"
+	"github.com/echonode/echonode/sr"
+)
+
+// exampleLoops is the module whose examples are real echo loops.
+const exampleLoops = "github.com/grailbio/go-dicom@v0.0.0-20211105193521-b0e216a1c5cd"
+
+// binary is the program under test, built once.
+var binary string
+
+func TestMain(m *testing.M) {
+	os.Exit(func() int {
+		dir, err := os.MkdirTemp("", "echonode-mainjob")
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		defer os.RemoveAll(dir)
+		binary = filepath.Join(dir, "echonode")
+		build := exec.Command("go", "build", "-ldflags", "-X main.version=test", "-o", binary, "github.com/echonode/echonode/cmd/echonode")
+		if out, err := build.CombinedOutput(); err != nil {
+			fmt.Fprintf(os.Stderr, "build: %v\n%s", err, out)
+			return 1
+		}
+		return m.Run()
+	}())
+}
+
+// missing skips a test for want of a tool, unless the tools were promised
+// (`make test` installs them), when their absence is a failure.
+func missing(t *testing.T, what string) {
+	t.Helper()
+	if os.Getenv("ECHONODE_PEERS") == "required" {
+		t.Fatalf("%s is missing; run make setup-test", what)
+	}
+	t.Skipf("%s is missing; make test installs it", what)
+}
+
+func needTools(t *testing.T, tools ...string) {
+	t.Helper()
+	for _, tool := range tools {
+		if _, err := exec.LookPath(tool); err != nil {
+			missing(t, tool)
+		}
+	}
+}
+
+// loop is the path of an example loop.
+func loop(t *testing.T, number int) string {
+	t.Helper()
+	cmd := exec.Command("go", "mod", "download", "-json", exampleLoops)
+	cmd.Dir = os.TempDir()
+	out, err := cmd.Output()
+	var answer struct{ Dir string }
+	if err != nil || json.Unmarshal(out, &answer) != nil || answer.Dir == "" {
+		missing(t, "the module with the example loops")
+	}
+	return filepath.Join(answer.Dir, "examples", fmt.Sprintf("I_%06d.dcm", number))
+}
+
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+func port(t *testing.T, addr string) string {
+	t.Helper()
+	_, p, err := net.SplitHostPort(addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// node is a running `echonode serve`.
+type node struct {
+	t                    *testing.T
+	dir, config          string
+	dicom, http, archive string
+	cmd                  *exec.Cmd
+	log                  *bytes.Buffer
+}
+
+// newNode configures a node that delivers to archive (AE title PACS).
+func newNode(t *testing.T, archive string) *node {
+	t.Helper()
+	n := &node{t: t, dir: t.TempDir(), dicom: freeAddr(t), http: freeAddr(t), archive: archive}
+	n.config = filepath.Join(n.dir, "echonode.yaml")
+	text := fmt.Sprintf(`dicom: {listen: "%s"}
+http: {listen: "%s"}
+storage: {directory: "%s", min_free: 16MiB}
+study: {idle: 1s, cap: 5m}
+delivery: {retry_first: 200ms, retry_max: 1s, timeout: 10s}
+destinations:
+  - {name: pacs, address: "%s", ae_title: PACS}
+`, n.dicom, n.http, filepath.Join(n.dir, "data"), archive)
+	if err := os.WriteFile(n.config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// start runs the node and waits until it answers.
+func (n *node) start() {
+	n.t.Helper()
+	n.log = new(bytes.Buffer)
+	cmd := exec.Command(binary, "serve", "-c", n.config)
+	cmd.Stdout, cmd.Stderr = n.log, n.log
+	if err := cmd.Start(); err != nil {
+		n.t.Fatal(err)
+	}
+	n.cmd = cmd
+	n.t.Cleanup(func() { n.kill() })
+	n.t.Cleanup(func() {
+		if n.t.Failed() {
+			n.kill()
+			n.t.Logf("log of the node:\n%s", n.log)
+		}
+	})
+	eventually(n.t, "the node answers", func() bool {
+		res, err := http.Get("http://" + n.http + "/healthz")
+		if err != nil {
+			return false
+		}
+		return errors.Join(res.Body.Close()) == nil && res.StatusCode == http.StatusOK
+	})
+}
+
+// kill ends the node as a power cut would.
+func (n *node) kill() {
+	if n.cmd != nil && n.cmd.ProcessState == nil {
+		_ = n.cmd.Process.Kill()
+		_ = n.cmd.Wait()
+	}
+}
+
+// studies is the node's own account.
+func (n *node) studies() []struct {
+	StudyInstanceUID string `json:"study_instance_uid"`
+	State            string
+	Objects          int
+	Progress         string
+	Error            string
+	Deliveries       []struct{ Kind, State, Error string }
+} {
+	n.t.Helper()
+	res, err := http.Get("http://" + n.http + "/studies")
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	defer res.Body.Close()
+	var out []struct {
+		StudyInstanceUID string `json:"study_instance_uid"`
+		State            string
+		Objects          int
+		Progress         string
+		Error            string
+		Deliveries       []struct{ Kind, State, Error string }
+	}
+	if err := json.NewDecoder(res.Body).Decode(&out); err != nil {
+		n.t.Fatal(err)
+	}
+	return out
+}
+
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(3 * time.Minute); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		if ok() {
+			return
+		}
+	}
+	t.Fatalf("not within three minutes: %s", what)
+}
+
+func run(t *testing.T, name string, args ...string) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, name, args...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
+	}
+	return string(out)
+}
+
+// storescp is dcmtk's receiver on a folder.
+func storescp(t *testing.T, addr string) (dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	cmd := exec.Command("storescp", "-od", dir, "-aet", "PACS", "+xa", port(t, addr))
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	eventually(t, "storescp listens", func() bool {
+		c, err := net.Dial("tcp", addr)
+		return err == nil && c.Close() == nil
+	})
+	return dir
+}
+
+// received sorts a receiver's files by modality.
+func received(t *testing.T, dir string) map[string][]string {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := map[string][]string{}
+	for _, e := range entries {
+		path := filepath.Join(dir, e.Name())
+		f, err := dicomio.Open(path, dicomio.Options{})
+		if err != nil {
+			continue // still being written
+		}
+		m := f.DataSet.String(tag.Modality)
+		out[m] = append(out[m], path)
+		if err := f.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return out
+}
+
+// validate runs the validators that the objects have to pass.
+func validate(t *testing.T, path string, report bool) {
+	t.Helper()
+	out, err := exec.Command("dciodvfy", "-new", path).CombinedOutput()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(out)) {
+		if strings.HasPrefix(line, "Error") {
+			t.Errorf("dciodvfy %s: %s", filepath.Base(path), line)
+		}
+	}
+	if report {
+		run(t, "dsrdump", path)
+	}
+}
+
+// The main job with dcmtk on both sides: an apical pair and loops that must
+// be refused go in, a report and overlays that pass the validators come out.
+func TestStudyThroughDCMTK(t *testing.T) {
+	needTools(t, "storescu", "storescp", "dciodvfy", "dsrdump")
+	archive := freeAddr(t)
+	dir := storescp(t, archive)
+	n := newNode(t, archive)
+	n.start()
+	run(t, "storescu", "-xy", "-aec", "ECHONODE", "127.0.0.1", port(t, n.dicom), loop(t, 8), loop(t, 9), loop(t, 10), loop(t, 11))
+	eventually(t, "report and overlays in the archive", func() bool {
+		s := n.studies()
+		return len(s) == 1 && s[0].State == "done" && len(s[0].Deliveries) > 0 && len(received(t, dir)["SR"]) == 1 && pending(s[0].Deliveries) == 0
+	})
+	got := received(t, dir)
+	if len(got["US"]) < 2 {
+		t.Fatalf("%d overlays arrived, want at least those of the four- and the two-chamber loop", len(got["US"]))
+	}
+	for _, path := range got["US"] {
+		validate(t, path, false)
+		checkOverlay(t, path)
+	}
+	validate(t, got["SR"][0], true)
+	checkReport(t, got["SR"][0])
+}
+
+func pending(ds []struct{ Kind, State, Error string }) (k int) {
+	for _, d := range ds {
+		if d.State == "pending" {
+			k++
+		}
+	}
+	return k
+}
+
+// checkOverlay holds an overlay against the loop it was made from.
+func checkOverlay(t *testing.T, path string) {
+	t.Helper()
+	f, err := dicomio.Open(path, dicomio.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	ds := f.DataSet
+	src := ds.Items(tag.SourceImageSequence)
+	if len(src) == 0 {
+		t.Fatalf("%s names no source", path)
+	}
+	for _, number := range []int{8, 9, 10, 11} {
+		s, err := dicomio.Open(loop(t, number), dicomio.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s.DataSet.String(tag.SOPInstanceUID) == src[0].String(tag.ReferencedSOPInstanceUID) {
+			for _, same := range []dicomio.Tag{tag.PatientID, tag.StudyInstanceUID, tag.NumberOfFrames} {
+				if a, b := ds.String(same), s.DataSet.String(same); a != b {
+					t.Errorf("%s: %s is %q, the source has %q", path, dicomio.Keyword(same), a, b)
+				}
+			}
+			if ds.String(tag.SeriesInstanceUID) == s.DataSet.String(tag.SeriesInstanceUID) {
+				t.Errorf("%s is in the source's series", path)
+			}
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			return
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Errorf("%s names a source that was not sent", path)
+}
+
+// checkReport reads the report back.
+func checkReport(t *testing.T, path string) {
+	t.Helper()
+	f, err := dicomio.Open(path, dicomio.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if v := f.DataSet.String(tag.VerificationFlag); v != "UNVERIFIED" {
+		t.Errorf("verification flag %q", v)
+	}
+	doc, err := sr.Parse(f.DataSet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if name, version := doc.Algorithm(); name == "" || version == "" {
+		t.Errorf("the report names model %q version %q", name, version)
+	}
+	if len(doc.Measurements()) == 0 {
+		t.Error("nothing was measured in an apical pair")
+	}
+	if len(doc.NotMeasured())+len(doc.Comments()) == 0 {
+		t.Error("the report does not say what was not measured")
+	}
+}
+
+// Orthanc sends a study with its own client and gets the results back.
+func TestStudyThroughOrthanc(t *testing.T) {
+	needTools(t, "Orthanc")
+	archive, web := freeAddr(t), freeAddr(t)
+	n := newNode(t, archive)
+	dir := t.TempDir()
+	config, err := json.Marshal(map[string]any{
+		"Name": "test", "StorageDirectory": dir, "IndexDirectory": dir, "DicomAet": "PACS", "DicomPort": atoi(t, port(t, archive)),
+		"HttpPort": atoi(t, port(t, web)), "RemoteAccessAllowed": false, "DicomCheckCalledAet": true, "DicomAlwaysAllowStore": true,
+		"DicomModalities": map[string]any{"echonode": []any{"ECHONODE", "127.0.0.1", atoi(t, port(t, n.dicom))}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "orthanc.json")
+	if err := os.WriteFile(path, config, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	orthanc := exec.Command("Orthanc", path)
+	if err := orthanc.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = orthanc.Process.Kill()
+		_ = orthanc.Wait()
+	})
+	eventually(t, "Orthanc answers", func() bool {
+		res, err := http.Get("http://" + web + "/system")
+		return err == nil && res.Body.Close() == nil && res.StatusCode == http.StatusOK
+	})
+	n.start()
+	var stored struct{ ParentStudy string }
+	for _, number := range []int{9, 10} {
+		b, err := os.ReadFile(loop(t, number))
+		if err != nil {
+			t.Fatal(err)
+		}
+		call(t, http.MethodPost, "http://"+web+"/instances", b, &stored)
+	}
+	var sent any
+	call(t, http.MethodPost, "http://"+web+"/modalities/echonode/store", []byte(stored.ParentStudy), &sent)
+	eventually(t, "results in Orthanc", func() bool {
+		var series []struct {
+			MainDicomTags struct{ Modality, SeriesDescription string }
+		}
+		call(t, http.MethodGet, "http://"+web+"/studies/"+stored.ParentStudy+"/series", nil, &series)
+		reports, overlays := 0, 0
+		for _, s := range series {
+			switch s.MainDicomTags.SeriesDescription {
+			case "AI Echo Measurements":
+				reports++
+			case "AI LV Overlay":
+				overlays++
+			}
+		}
+		return reports == 1 && overlays == 1
+	})
+}
+
+func atoi(t *testing.T, s string) (n int) {
+	t.Helper()
+	if _, err := fmt.Sscan(s, &n); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+func call(t *testing.T, method, url string, body []byte, v any) {
+	t.Helper()
+	req, err := http.NewRequest(method, url, bytes.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	b, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if res.StatusCode != http.StatusOK {
+		t.Fatalf("%s %s: %s: %s", method, url, res.Status, b)
+	}
+	if err := json.Unmarshal(b, v); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A node that is killed at any moment after it acknowledged the objects goes
+// on where it was, while the archive is down at first.
+func TestKilledNodeGoesOn(t *testing.T) {
+	needTools(t, "dcmsend", "storescp")
+	archive := freeAddr(t)
+	n := newNode(t, archive)
+	n.start()
+	run(t, "dcmsend", "-aec", "ECHONODE", "127.0.0.1", port(t, n.dicom), loop(t, 9), loop(t, 31))
+	for _, moment := range []struct {
+		name  string
+		ready func() bool
+	}{
+		{"receiving", func() bool { return len(n.studies()) == 2 }},
+		{"analysing", func() bool {
+			for _, s := range n.studies() {
+				if s.State == "analysing" || s.State == "done" {
+					return true
+				}
+			}
+			return false
+		}},
+		{"delivering", func() bool {
+			for _, s := range n.studies() {
+				if len(s.Deliveries) > 0 {
+					return true
+				}
+			}
+			return false
+		}},
+	} {
+		eventually(t, moment.name, moment.ready)
+		n.kill()
+		n.start()
+	}
+	dir := storescp(t, archive)
+	eventually(t, "both reports delivered", func() bool { return len(received(t, dir)["SR"]) == 2 })
+	eventually(t, "everything answered", func() bool {
+		for _, s := range n.studies() {
+			if s.State != "done" || pending(s.Deliveries) > 0 {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// SIGTERM ends the node in order, with exit code 0.
+func TestGracefulStop(t *testing.T) {
+	n := newNode(t, freeAddr(t))
+	n.start()
+	if err := n.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.cmd.Wait(); err != nil {
+		t.Errorf("after SIGTERM: %v\n%s", err, n.log)
+	}
+	if !strings.Contains(n.log.String(), "EchoNode stopped") {
+		t.Errorf("no closing line in the log:\n%s", n.log)
+	}
+}
+
+// A truncated cine and a study without a usable loop each get an answer, and
+// another study is not held up.
+func TestBadInputIsAnswered(t *testing.T) {
+	needTools(t, "storescp")
+	archive := freeAddr(t)
+	dir := storescp(t, archive)
+	n := newNode(t, archive)
+	n.start()
+	whole, err := os.ReadFile(loop(t, 31))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cut := filepath.Join(t.TempDir(), "cut.dcm")
+	if err := os.WriteFile(cut, whole[:len(whole)*2/3], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	text := filepath.Join(t.TempDir(), "text.dcm")
+	if err := os.WriteFile(text, []byte(strings.Repeat("not a DICOM file\n", 100)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{cut, text} {
+		out, code := echonode(t, "send", "--called", "ECHONODE", n.dicom, path)
+		if code != 1 || !strings.Contains(out, "not stored") {
+			t.Errorf("send %s: exit %d\n%s", filepath.Base(path), code, out)
+		}
+	}
+	if out, code := echonode(t, "send", "--called", "ECHONODE", n.dicom, loop(t, 34), loop(t, 38)); code != 0 {
+		t.Fatalf("send: exit %d\n%s", code, out)
+	}
+	eventually(t, "a report that says why", func() bool { return len(received(t, dir)["SR"]) == 1 })
+	f, err := dicomio.Open(received(t, dir)["SR"][0], dicomio.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	doc, err := sr.Parse(f.DataSet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := fmt.Sprint(doc.Comments(), doc.NotMeasured())
+	if len(doc.Measurements()) != 0 || !strings.Contains(all, "M-mode") || !strings.Contains(all, "Doppler") {
+		t.Errorf("report of a study without a usable loop: %s", all)
+	}
+	if out, code := echonode(t, "echo", "--called", "WRONG", n.dicom); code != 1 || !strings.Contains(out, "called AE title not recognized") {
+		t.Errorf("echo to a wrong title: exit %d\n%s", code, out)
+	}
+}
+
+// echonode runs the program to its end.
+func echonode(t *testing.T, args ...string) (output string, code int) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, binary, args...).CombinedOutput()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		return string(out), exit.ExitCode()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(out), 0
+}
+
+func TestCommandLine(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	busy, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer busy.Close()
+	for name, tc := range map[string]struct {
+		args []string
+		code int
+		want string
+	}{
+		"help names exit codes":  {[]string{"serve", "--help"}, 0, "Exit codes"},
+		"version":                {[]string{"version"}, 0, "echonode test"},
+		"default configuration":  {[]string{"check-config"}, 0, "configuration is valid"},
+		"unknown key":            {[]string{"check-config", "-c", write("key.yaml", "dicom:\n  ae_tilte: X\n")}, 2, "[2:3]"},
+		"serve with unknown key": {[]string{"serve", "-c", write("key2.yaml", "studdy: {}\n")}, 2, "[1:1]"},
+		"missing file":           {[]string{"serve", "-c", filepath.Join(dir, "none.yaml")}, 2, "none.yaml"},
+		"missing model":          {[]string{"check-config", "-c", write("model.yaml", "analysis:\n  model: /nonexistent/m.onnx\n")}, 2, "/nonexistent/m.onnx"},
+		"missing provider":       {[]string{"analyze", "-c", write("cuda.yaml", "analysis:\n  provider: cuda\n"), loop(t, 34)}, 1, "cuda"},
+		"port in use":            {[]string{"serve", "-c", write("busy.yaml", fmt.Sprintf("dicom: {listen: %q}\nhttp: {listen: \"\"}\nstorage: {directory: %q}\n", busy.Addr(), filepath.Join(dir, "data")))}, 1, "address already in use"},
+		"unknown command":        {[]string{"frobnicate"}, 2, "unknown command"},
+		"unknown flag":           {[]string{"serve", "--fast"}, 2, "unknown flag"},
+		"too few arguments":      {[]string{"send", "localhost:1"}, 2, "requires at least 2 arg"},
+		"nothing to analyse":     {[]string{"analyze", filepath.Join(dir, "none")}, 2, "none"},
+		"nobody listens":         {[]string{"echo", "127.0.0.1:1"}, 1, "refused"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			out, code := echonode(t, tc.args...)
+			if code != tc.code || !strings.Contains(out, tc.want) {
+				t.Errorf("exit %d, want %d and %q in:\n%s", code, tc.code, tc.want, out)
+			}
+		})
+	}
+}
+
+// analyze --json gives the documented document, and single frames are analysed.
+func TestAnalyzeJSON(t *testing.T) {
+	out := t.TempDir()
+	cmd := exec.Command(binary, "analyze", "--json", "--quiet", "--out", out, loop(t, 9), loop(t, 34))
+	b, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, b)
+	}
+	var doc result.Document
+	dec := json.NewDecoder(bytes.NewReader(b))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&doc); err != nil {
+		t.Fatal(err)
+	}
+	if doc.Schema != result.Schema || doc.Model.Version == "" || len(doc.Studies) != 2 {
+		t.Fatalf("document: schema %q, model %+v, %d studies", doc.Schema, doc.Model, len(doc.Studies))
+	}
+	l := doc.Studies[0].Loops[0]
+	if l.Status != result.Analysed || l.View != "A4C" || len(l.FrameResults) != l.Frames || len(l.FrameTimes) != l.Frames {
+		t.Fatalf("four-chamber loop: status %s, view %s, %d of %d frames", l.Status, l.View, len(l.FrameResults), l.Frames)
+	}
+	for _, f := range l.FrameResults {
+		if len(f.Contour) < 10 || f.LVArea <= 0 {
+			t.Errorf("frame %d: %d contour points, area %g", f.Index, len(f.Contour), f.LVArea)
+		}
+		for _, p := range f.Contour {
+			if p[0] < -0.5 || p[1] < -0.5 || p[0] > float64(l.Columns) || p[1] > float64(l.Rows) {
+				t.Errorf("frame %d: contour point %v outside %dx%d", f.Index, p, l.Columns, l.Rows)
+			}
+		}
+	}
+	if r := doc.Studies[1].Loops[0]; r.Status != result.Refused || r.Reason.Code != result.MMode {
+		t.Errorf("M-mode loop: %s %+v", r.Status, r.Reason)
+	}
+	for _, o := range doc.Studies[0].Outputs {
+		if info, err := os.Stat(o.File); err != nil || info.Size() == 0 {
+			t.Errorf("output %s: %v", o.File, err)
+		}
+	}
+}

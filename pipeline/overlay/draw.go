@@ -227,7 +227,7 @@ func mix(under, over uint8, alpha uint32) uint8 {
 // segment raises the mask to the coverage of one segment and returns the
 // rectangle it may have touched.
 func (r *Renderer) segment(a, b lv.Point, half float64) image.Rectangle {
-	reach := half + 1
+	reach := half + 0.5
 	if !finite(a.X, a.Y, b.X, b.Y) {
 		return image.Rectangle{}
 	}
@@ -244,12 +244,14 @@ func (r *Renderer) segment(a, b lv.Point, half float64) image.Rectangle {
 			if ll > 0 {
 				t = min(max((px*dx+py*dy)/ll, 0), 1)
 			}
-			cover := half + 0.5 - math.Hypot(px-t*dx, py-t*dy)
-			if cover <= 0 {
+			ex, ey := px-t*dx, py-t*dy
+			d := ex*ex + ey*ey
+			if d >= reach*reach {
 				continue
 			}
+			cover := min(half+0.5-math.Sqrt(d), 1)
 			m := &r.mask.Pix[y*r.mask.Stride+x]
-			*m = max(*m, uint8(min(cover, 1)*255+0.5))
+			*m = max(*m, uint8(cover*255+0.5))
 		}
 	}
 	return box

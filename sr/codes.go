@@ -148,6 +148,19 @@ func (u Unit) Code() Code {
 	return Code{string(u), "UCUM", meaning}
 }
 
+// decimals is the number of decimals that a value in this unit is written with:
+// a tenth of a mm, cm2, ml, point or gram, which is finer than any repetition
+// of the measurement.
+func (u Unit) decimals() int {
+	switch u {
+	case CM, LPerMin, LPerMinM2, Ratio, M2:
+		return 2
+	case BPM, Year, Millisec:
+		return 0
+	}
+	return 1
+}
+
 // Quantity is what a measurement is about: a concept of CID 12200 (Left
 // Ventricle), which unites CID 12201, 12202, 12203, 12220, 12239 and 12240,
 // or an extension that is named.

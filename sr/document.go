@@ -221,6 +221,29 @@ func (d *Document) commentTexts() []string {
 	return out
 }
 
+// Remark is a comment on the values of a measurement group.
+type Remark struct{ Group, Text string }
+
+// Remarks lists the comments of the measurement groups.
+func (d *Document) Remarks() []Remark {
+	var out []Remark
+	d.Root.Walk(func(_ []int, it *Item) {
+		if it.Type != Container || !group.is(it.Concept) {
+			return
+		}
+		name := ""
+		for _, c := range it.Children {
+			switch {
+			case protocol.is(c.Concept):
+				name = c.Text + c.Code.Meaning
+			case comment.is(c.Concept) && c.Type == Text:
+				out = append(out, Remark{name, c.Text})
+			}
+		}
+	})
+	return out
+}
+
 // Algorithm is the name and version found with the first measurement that has
 // them, or in the observer context.
 func (d *Document) Algorithm() (name, version string) {

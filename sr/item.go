@@ -108,17 +108,18 @@ func (it *Item) walk(path []int, visit func([]int, *Item)) {
 	}
 }
 
-// formatNumber writes a value with at most four significant digits after
-// rounding, without an exponent, in the 16 characters of a decimal string.
-func formatNumber(v float64) (string, error) {
+// formatNumber writes a value with the decimals that its unit deserves, without
+// an exponent, in the 16 characters of a decimal string. More digits than a
+// measurement carries would claim a precision that it does not have.
+func formatNumber(v float64, u Unit) (string, error) {
 	if math.IsNaN(v) || math.IsInf(v, 0) {
 		return "", fmt.Errorf("value is %v", v)
 	}
-	r, err := strconv.ParseFloat(strconv.FormatFloat(v, 'g', 4, 64), 64)
+	rounded, err := strconv.ParseFloat(strconv.FormatFloat(v, 'f', u.decimals(), 64), 64)
 	if err != nil {
 		return "", err
 	}
-	s := strconv.FormatFloat(r, 'f', -1, 64)
+	s := strconv.FormatFloat(rounded, 'f', -1, 64)
 	if len(s) > 16 {
 		return "", fmt.Errorf("value %g does not fit a decimal string", v)
 	}

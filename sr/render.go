@@ -15,13 +15,22 @@ type line struct {
 	Preferred                                       bool
 }
 
+// section is a measurement group prepared for reading.
+type section struct {
+	Name    string
+	Lines   []line
+	Remarks []string
+}
+
 // page is a document prepared for reading.
 type page struct {
 	*Document
 	Title, Status, Date, Study      string
+	Name                            string
 	Disclaimer                      string
 	AlgorithmName, AlgorithmVersion string
 	Lines                           []line
+	Groups                          []section
 	Missing                         []NotMeasured
 	Remarks                         []string
 	Subject                         []line
@@ -29,7 +38,7 @@ type page struct {
 
 func (d *Document) page() page {
 	p := page{
-		Document: d, Title: d.Root.Concept.Meaning, Missing: d.NotMeasured(),
+		Document: d, Title: d.Root.Concept.Meaning, Missing: d.NotMeasured(), Name: readableName(d.PatientName),
 		Status: strings.TrimSpace(strings.Join([]string{d.Preliminary, d.Completion, d.Verification}, " ")),
 		Date:   readable(d.ContentDate, d.ContentTime), Study: readable(d.StudyDate, ""),
 	}
@@ -63,6 +72,21 @@ func (d *Document) page() page {
 			}
 		}
 		p.Lines = append(p.Lines, l)
+	}
+	for _, l := range p.Lines {
+		if n := len(p.Groups); n == 0 || p.Groups[n-1].Name != l.Group {
+			p.Groups = append(p.Groups, section{Name: l.Group})
+		}
+		g := &p.Groups[len(p.Groups)-1]
+		g.Lines = append(g.Lines, l)
+	}
+	for _, r := range d.Remarks() {
+		for i := range p.Groups {
+			if p.Groups[i].Name == r.Group {
+				p.Groups[i].Remarks = append(p.Groups[i].Remarks, r.Text)
+				break
+			}
+		}
 	}
 	if s := d.Root.find(characteristics); s != nil {
 		for _, it := range s.Children {
@@ -98,13 +122,25 @@ func readable(date, clock string) string {
 	return strings.TrimSpace(date + " " + clock)
 }
 
+// readableName writes a person name (PS3.5 6.2.1.1) with spaces for its
+// component separators, the family name first.
+func readableName(pn string) string {
+	alphabetic, _, _ := strings.Cut(pn, "=")
+	family, rest, _ := strings.Cut(alphabetic, "^")
+	given := strings.Join(strings.FieldsFunc(rest, func(r rune) bool { return r == '^' }), " ")
+	if family == "" || given == "" {
+		return family + given
+	}
+	return family + ", " + given
+}
+
 // WriteText renders the document as plain UTF-8 text for a person.
 func (d *Document) WriteText(w io.Writer) error {
 	p := d.page()
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s\n%s\n\n", p.Title, strings.Repeat("=", utf8.RuneCountInString(p.Title)))
 	for _, f := range [][2]string{
-		{"Status", p.Status}, {"Patient", d.PatientName}, {"Patient ID", d.PatientID},
+		{"Status", p.Status}, {"Patient", p.Name}, {"Patient ID", d.PatientID},
 		{"Born, sex", strings.TrimSpace(readable(d.PatientBirthDate, "") + " " + d.PatientSex)},
 		{"Study", strings.TrimSpace(p.Study + " " + d.StudyDescription)}, {"Accession", d.Accession},
 		{"Made", p.Date},
@@ -126,13 +162,12 @@ func (d *Document) WriteText(w io.Writer) error {
 	if len(p.Lines) == 0 {
 		fmt.Fprintf(&b, "  No measurements.\n")
 	}
-	group := ""
-	for i, l := range p.Lines {
-		if l.Group != group || i == 0 {
-			group = l.Group
-			fmt.Fprintf(&b, "  [%s]\n", group)
+	for _, g := range p.Groups {
+		fmt.Fprintf(&b, "  [%s]\n", g.Name)
+		writeLines(&b, g.Lines)
+		for _, r := range g.Remarks {
+			fmt.Fprintf(&b, "  ! %s\n", r)
 		}
-		writeLines(&b, p.Lines[i:i+1])
 	}
 	if len(p.Missing) > 0 {
 		fmt.Fprintf(&b, "\nNot measured\n")
@@ -177,7 +212,7 @@ const pageHTML = `<!DOCTYPE html>
 <title>{{.Title}}</title>
 <style>
 body{font:15px/1.45 system-ui,sans-serif;margin:2rem auto;max-width:60rem;padding:0 1rem;color:#1b1f24}
-h1{font-size:1.4rem;margin-bottom:.2rem}h2{font-size:1.1rem;margin-top:1.6rem}
+h1{font-size:1.4rem;margin-bottom:.2rem}h2{font-size:1.1rem;margin-top:1.6rem}h3{font-size:1rem;margin-bottom:.3rem}
 .status{font-weight:600;color:#8a4b00}.notice{background:#fff4e0;border:1px solid #e8c27a;padding:.5rem .8rem}
 dl{display:grid;grid-template-columns:9rem 1fr;gap:.15rem .8rem}dt{color:#57606a}dd{margin:0}
 table{border-collapse:collapse;width:100%}td,th{border-bottom:1px solid #d8dee4;padding:.3rem .5rem;text-align:left;vertical-align:top}
@@ -187,7 +222,7 @@ td.n{text-align:right;font-variant-numeric:tabular-nums}.about{color:#57606a;fon
 <p class="status">{{.Status}}</p>
 {{with .Disclaimer}}<p class="notice">{{.}}</p>{{end}}
 <dl>
-<dt>Patient</dt><dd>{{.PatientName}} {{with .PatientID}}({{.}}){{end}} {{.PatientSex}}</dd>
+<dt>Patient</dt><dd>{{.Name}} {{with .PatientID}}({{.}}){{end}} {{.PatientSex}}</dd>
 <dt>Study</dt><dd>{{.Study}} {{.StudyDescription}}</dd>
 {{with .Accession}}<dt>Accession</dt><dd>{{.}}</dd>{{end}}
 <dt>Made</dt><dd>{{.Date}} by {{.Manufacturer}} {{.Model}} {{.Version}}</dd>
@@ -196,9 +231,12 @@ td.n{text-align:right;font-variant-numeric:tabular-nums}.about{color:#57606a;fon
 {{if .Subject}}<h2>Patient characteristics</h2>
 <table>{{range .Subject}}<tr><td>{{.Name}}</td><td class="n">{{.Value}}</td><td>{{.Unit}}</td></tr>{{end}}</table>{{end}}
 <h2>Left ventricle</h2>
-{{if .Lines}}<table><tr><th>Measurement</th><th>Value</th><th>Unit</th><th>Circumstances</th></tr>
-{{range .Lines}}<tr><td>{{if .Preferred}}<strong>{{.Name}}</strong>{{else}}{{.Name}}{{end}}</td><td class="n">{{.Value}}</td><td>{{.Unit}}</td><td class="about">{{.Group}}{{with .Circumstances}}; {{.}}{{end}}{{with .Source}}<br><code>{{.}}</code>{{end}}</td></tr>
-{{end}}</table>{{else}}<p>No measurements.</p>{{end}}
+{{range .Groups}}<h3>{{.Name}}</h3>
+<table><tr><th>Measurement</th><th>Value</th><th>Unit</th><th>Circumstances</th></tr>
+{{range .Lines}}<tr><td>{{if .Preferred}}<strong>{{.Name}}</strong>{{else}}{{.Name}}{{end}}</td><td class="n">{{.Value}}</td><td>{{.Unit}}</td><td class="about">{{.Circumstances}}{{with .Source}}<br><code>{{.}}</code>{{end}}</td></tr>
+{{end}}</table>
+{{if .Remarks}}<ul>{{range .Remarks}}<li>{{.}}</li>{{end}}</ul>{{end}}
+{{else}}<p>No measurements.</p>{{end}}
 {{if .Missing}}<h2>Not measured</h2><table>{{range .Missing}}<tr><td>{{.What}}</td><td>{{.Reason}}</td></tr>{{end}}</table>{{end}}
 {{if .Remarks}}<h2>Remarks</h2><ul>{{range .Remarks}}<li>{{.}}</li>{{end}}</ul>{{end}}
 {{if .Evidence}}<h2>Images</h2><ul>{{range .Evidence}}<li><code>{{.SOPInstanceUID}}</code></li>{{end}}</ul>{{end}}

@@ -97,6 +97,9 @@ type Measurement struct {
 	Stage Stage
 	// Sources are the images, and contours on them, behind the value.
 	Sources []Source
+	// Remarks are warnings about the value, one sentence each. They are written
+	// once for each measurement group, however many values share them.
+	Remarks []string
 }
 
 // Point is a position in source pixels: x right, y down, origin at the centre
@@ -138,7 +141,8 @@ const Disclaimer = "Automatic analysis without review by a physician. Not for di
 // section, COMPLETE, UNVERIFIED and PRELIMINARY. A report without measurements
 // has no findings section; its comments say why. Comments and missing values
 // are TEXT items (121106, DCM, "Comment") at the end of the root container,
-// which the extensible template allows.
+// and those about values at the end of their measurement group, which the
+// extensible template allows.
 //
 // It returns an error wrapping [ErrReport] for a report that would not be
 // valid, among them: a unit that does not belong to the quantity, a value that
@@ -345,6 +349,8 @@ func (b *builder) section() (*Item, error) {
 		stage Stage
 	}
 	groups := map[key]*Item{}
+	remarks := map[key][]string{}
+	var order []key
 	first := map[string]*Measurement{}
 	for i := range b.r.Measurements {
 		m := &b.r.Measurements[i]
@@ -372,9 +378,20 @@ func (b *builder) section() (*Item, error) {
 				return nil, err
 			}
 			groups[k] = g
+			order = append(order, k)
 			section.add(g)
 		}
 		groups[k].add(num)
+		for _, r := range m.Remarks {
+			if strings.TrimSpace(r) != "" && !slices.Contains(remarks[k], r) {
+				remarks[k] = append(remarks[k], r)
+			}
+		}
+	}
+	for _, k := range order {
+		for _, r := range remarks[k] {
+			groups[k].add(b.text(Contains, comment, r))
+		}
 	}
 	return section, nil
 }
@@ -388,12 +405,12 @@ func (b *builder) measurement(m Measurement) (*Item, error) {
 	if !slices.Contains(q.units, m.Unit) {
 		return nil, fmt.Errorf("unit %q is not one of %q", m.Unit, q.units)
 	}
-	if m.Value < 0 || (m.Value == 0 && m.Unit != Percent) {
-		return nil, fmt.Errorf("value %g", m.Value)
-	}
 	num, err := b.num(q.term, m.Value, m.Unit)
 	if err != nil {
 		return nil, err
+	}
+	if v, _ := num.Value(); v < 0 || v == 0 && m.Unit != Percent {
+		return nil, fmt.Errorf("value %g", m.Value)
 	}
 	for _, mod := range []coded{
 		modifier(HasConceptMod, measureMethod, m.Method, methods),
@@ -510,7 +527,7 @@ func (b *builder) text(rel Relationship, concept term, value string) *Item {
 }
 
 func (b *builder) num(concept term, value float64, unit Unit) (*Item, error) {
-	n, err := formatNumber(value)
+	n, err := formatNumber(value, unit)
 	if err != nil {
 		return nil, err
 	}

@@ -537,12 +537,13 @@ func (l *link) appendFragments(b []byte, contextID, control byte, p []byte) []by
 
 // writeDataSet sends r as a data set, several PDUs to a Write while they fit
 // the buffer. It reads one byte ahead to know which fragment is the last; no
-// PDV is empty unless the whole data set is.
+// PDV is empty unless the whole data set is. Fragments have to be even (PS3.8
+// 9.3.5.1), so an odd data set, as deflating makes, ends with a NUL (PS3.5 A.5).
 func (l *link) writeDataSet(contextID byte, r io.Reader) (n int64, err error) {
 	buf := l.pool.get()
 	defer l.pool.put(buf)
 	const overhead = pduHeaderLen + pdvHeaderLen
-	size := min(l.fragmentSize(), len(buf)-overhead-1)
+	size := min(l.fragmentSize(), (len(buf)-overhead-1)&^1)
 	var carry [1]byte
 	have := 0 // bytes in carry
 	used := 0 // bytes in buf
@@ -567,9 +568,13 @@ func (l *link) writeDataSet(contextID byte, r io.Reader) (n int64, err error) {
 			carry[0] = frag[size]
 			m, have, control = size, 1, 0
 		}
+		n += int64(m)
+		if m%2 == 1 {
+			frag[m] = 0 // there is room: frag is one longer than a fragment
+			m++
+		}
 		appendDataPDU(buf[used:used:len(buf)], contextID, control, m)
 		used += overhead + m
-		n += int64(m)
 		if last {
 			return n, l.write(buf[:used])
 		}

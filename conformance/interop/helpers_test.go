@@ -136,7 +136,7 @@ type node struct {
 
 func startNode(t *testing.T, edit func(*scp.Server)) *node {
 	t.Helper()
-	sp, err := spool.Open(t.TempDir(), spool.Options{MinFree: -1})
+	sp, err := spool.Open(t.TempDir(), spool.Options{MinFree: -1, NoSync: true})
 	if err != nil {
 		t.Fatal(err)
 	}

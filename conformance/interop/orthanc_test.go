@@ -1,0 +1,234 @@
+package interop
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/echonode/echonode/scp"
+)
+
+// orthanc is a running Orthanc that knows our node as the modality "us".
+type orthanc struct {
+	t    *testing.T
+	rest string
+	port string // DICOM
+}
+
+func startOrthanc(t *testing.T, n *node) *orthanc {
+	t.Helper()
+	program := need(t, "Orthanc", "orthanc")
+	dir := t.TempDir()
+	o := &orthanc{t: t, port: freePort(t)}
+	http := freePort(t)
+	o.rest = "http://127.0.0.1:" + http
+	config, err := json.Marshal(map[string]any{
+		"Name": "interop", "StorageDirectory": dir, "IndexDirectory": dir,
+		"HttpPort": json.Number(http), "DicomPort": json.Number(o.port), "DicomAet": "ORTHANC",
+		"RemoteAccessAllowed": false, "AuthenticationEnabled": false, "DicomCheckCalledAet": true,
+		"DicomModalities":         map[string]any{"us": map[string]any{"AET": "ECHONODE", "Host": n.host, "Port": json.Number(n.port), "AllowStorageCommitment": true}},
+		"UnknownSopClassAccepted": true, "StableAge": 1, "Plugins": []string{},
+		"DicomScuTimeout": 10, "ConcurrentJobs": 1,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "orthanc.json")
+	if err := os.WriteFile(path, config, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	start(t, o.port, program, path)
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		if _, err := o.request("GET", "/system", nil); err == nil {
+			return o
+		} else if time.Now().After(deadline) {
+			t.Fatal(err)
+		}
+	}
+}
+
+func (o *orthanc) request(method, path string, body []byte) ([]byte, error) {
+	req, err := http.NewRequest(method, o.rest+path, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err == nil && resp.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s %s: %s: %s", method, path, resp.Status, b)
+	}
+	return b, err
+}
+
+// call fails the test unless Orthanc answers 200, and decodes the answer.
+func (o *orthanc) call(method, path string, in, out any) {
+	o.t.Helper()
+	body, raw := in.([]byte)
+	if !raw {
+		var err error
+		if body, err = json.Marshal(in); err != nil {
+			o.t.Fatal(err)
+		}
+	}
+	b, err := o.request(method, path, body)
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	if out != nil {
+		if err := json.Unmarshal(b, out); err != nil {
+			o.t.Fatalf("%s: %v", b, err)
+		}
+	}
+}
+
+// upload puts files into Orthanc and returns its identifiers.
+func (o *orthanc) upload(objs []object) (ids []string) {
+	o.t.Helper()
+	for _, obj := range objs {
+		b, err := os.ReadFile(obj.path)
+		if err != nil {
+			o.t.Fatal(err)
+		}
+		var answer struct{ ID string }
+		o.call("POST", "/instances", b, &answer)
+		ids = append(ids, answer.ID)
+	}
+	return ids
+}
+
+func orthancKnows(s string) bool {
+	// Orthanc 1.10.1 is linked with DCMTK 3.6.7. Deflated objects it inflates
+	// when it sends them.
+	return dcmtkKnows(s) && s != deflated
+}
+
+func TestOrthancIntoUs(t *testing.T) {
+	objs := objects(t, orthancKnows)
+	n := startNode(t, nil)
+	o := startOrthanc(t, n)
+	o.call("POST", "/modalities/us/echo", []byte("{}"), nil)
+	o.call("POST", "/modalities/us/store", o.upload(objs), nil)
+	n.wantObjects(t, objs)
+}
+
+func TestUsIntoOrthanc(t *testing.T) {
+	objs := objects(t, orthancKnows)
+	n := startNode(t, nil)
+	o := startOrthanc(t, n)
+	echo(t, dialer("ORTHANC"), hostPort(o.port))
+	sendAll(t, dialer("ORTHANC"), hostPort(o.port), objs)
+	for _, obj := range objs {
+		var ids []string
+		var found []struct{ ID, Type string }
+		o.call("POST", "/tools/lookup", []byte(obj.instance), &found)
+		for _, f := range found {
+			if f.Type == "Instance" {
+				ids = append(ids, f.ID)
+			}
+		}
+		if len(ids) != 1 {
+			t.Errorf("%s: Orthanc has it %d times", obj.name, len(ids))
+			continue
+		}
+		b, err := o.request("GET", "/instances/"+ids[0]+"/file", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(t.TempDir(), "back.dcm")
+		if err := os.WriteFile(path, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		sameDataSet(t, obj, path)
+	}
+	if _, err := dialer("SOMEONE").Dial(timeout(t), hostPort(o.port), []scp.PresentationContext{{AbstractSyntax: usmfClass, TransferSyntaxes: []string{jpegBaseline}}}); err == nil || !strings.Contains(err.Error(), "called AE title not recognized") {
+		t.Errorf("wrong called title: %v", err)
+	}
+}
+
+// TestOrthancAsksForCommitment: Orthanc sends N-ACTION, we report on a new
+// association; one object is here, the other is not.
+func TestOrthancAsksForCommitment(t *testing.T) {
+	objs := objects(t, func(string) bool { return false })
+	n := startNode(t, nil)
+	o := startOrthanc(t, n)
+	n.answer = func(req *scp.CommitRequest) *scp.CommitAnswer {
+		res := &scp.CommitResult{TransactionUID: req.TransactionUID}
+		for _, r := range req.References {
+			if _, ok := n.entries[r.SOPInstanceUID]; ok {
+				res.Committed = append(res.Committed, r)
+			} else {
+				res.Failed = append(res.Failed, scp.FailedReference{Reference: r, Reason: scp.FailureNoSuchInstance})
+			}
+		}
+		go func() {
+			// Orthanc answers a report only after its own N-ACTION is done.
+			retry := scp.Retry{Attempts: 20, Wait: 100 * time.Millisecond, MaxWait: time.Second}
+			if err := dialer("ORTHANC").RetryReport(timeout(t), hostPort(o.port), res, retry); err != nil {
+				t.Errorf("report: %v", err)
+			}
+		}()
+		return nil
+	}
+	ids := o.upload(objs)
+	o.call("POST", "/modalities/us/store", ids[:1], nil)
+	for i, want := range []string{"Success", "Failure"} {
+		var ticket struct{ ID string }
+		o.call("POST", "/modalities/us/storage-commitment", map[string]any{"Resources": ids[i : i+1]}, &ticket)
+		var report struct {
+			Status   string
+			Success  []struct{ SOPInstanceUID string }
+			Failures []struct {
+				SOPInstanceUID string
+				FailureReason  int
+			}
+		}
+		for deadline := time.Now().Add(20 * time.Second); report.Status != want; time.Sleep(50 * time.Millisecond) {
+			o.call("GET", "/storage-commitment/"+ticket.ID, []byte(nil), &report)
+			if time.Now().After(deadline) {
+				t.Fatalf("object %d: %+v, want %s", i, report, want)
+			}
+		}
+		t.Logf("%+v", report)
+	}
+}
+
+// TestWeAskOrthancForCommitment: we send N-ACTION, Orthanc reports on a new
+// association to our server.
+func TestWeAskOrthancForCommitment(t *testing.T) {
+	objs := objects(t, func(string) bool { return false })
+	n := startNode(t, nil)
+	o := startOrthanc(t, n)
+	sendAll(t, dialer("ORTHANC"), hostPort(o.port), objs[:1])
+	c, err := dialer("ORTHANC").Dial(timeout(t), hostPort(o.port), []scp.PresentationContext{{AbstractSyntax: scp.StorageCommitmentSOPClass, TransferSyntaxes: []string{explicitLittle, scp.ImplicitVRLittleEndian}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Abort()
+	refs := []scp.Reference{{SOPClassUID: objs[0].class, SOPInstanceUID: objs[0].instance}, {SOPClassUID: objs[1].class, SOPInstanceUID: objs[1].instance}}
+	if err := c.RequestCommitment(timeout(t), instanceRoot+".99.1", refs); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Release(timeout(t)); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case r := <-n.reports:
+		if r.TransactionUID != instanceRoot+".99.1" || len(r.Committed) != 1 || r.Committed[0] != refs[0] ||
+			len(r.Failed) != 1 || r.Failed[0].Reference != refs[1] || r.Failed[0].Reason != scp.FailureNoSuchInstance {
+			t.Errorf("report %+v", r)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("no report")
+	}
+}

@@ -124,3 +124,8 @@ func encodeGo(img image.Image, quality int) ([]byte, error) {
 	}
 	return b.Bytes(), nil
 }
+
+// resampleRows is the loop of ResampleArea.
+func resampleRows(out []byte, outStride, w, h int, pix []byte, stride, sw, sh int) {
+	resampleGo(out, outStride, w, h, pix, stride, sw, sh)
+}

@@ -100,9 +100,12 @@ static int en_decode(const unsigned char *src, unsigned long n, int space, int o
 		jpeg_read_scanlines(&c, row, k);
 	}
 	jpeg_finish_decompress(&c);
+	// A sequential stream may lack its end marker; a progressive one that ends
+	// early lacks scans.
+	int cut = e.eof && c.progressive_mode;
 	jpeg_destroy_decompress(&c);
 	snprintf(text, JMSG_LENGTH_MAX, "%s", e.text);
-	return e.damaged ? 1 : 0;
+	return cut ? 2 : e.damaged ? 1 : 0;
 }
 
 // en_encode encodes RGBX rows as YCbCr 4:2:2 (or gray, comps 1). The result

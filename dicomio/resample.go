@@ -37,50 +37,60 @@ func ResampleArea(dst, src *image.Gray, crop image.Rectangle) {
 		}
 		return
 	}
+	pix := src.Pix[src.PixOffset(crop.Min.X, crop.Min.Y):]
+	out := dst.Pix[dst.PixOffset(dst.Rect.Min.X, dst.Rect.Min.Y):]
+	resampleRows(out, dst.Stride, w, h, pix, src.Stride, crop.Dx(), crop.Dy())
+}
+
+// resampleGo reduces sw x sh pixels to w x h.
+func resampleGo(out []byte, outStride, w, h int, pix []byte, stride, sw, sh int) {
 	r := resamplers.Get().(*resampler)
 	defer resamplers.Put(r)
-	sw, sh := crop.Dx(), crop.Dy()
 	if cap(r.prefix) < sw+9 {
 		r.prefix = make([]uint64, sw+9)
 	}
 	r.prefix = r.prefix[:sw+9]
-	pix := src.Pix[src.PixOffset(crop.Min.X, crop.Min.Y):]
-	out := dst.Pix[dst.PixOffset(dst.Rect.Min.X, dst.Rect.Min.Y):]
-	for y := 0; y < h; y++ {
+	for y := range h {
 		// Bounds of the row in source rows, in units of 1/h.
-		top, bottom := y*sh, (y+1)*sh
-		weight := r.sumRows(pix, src.Stride, sw, top, bottom, h)
-		r.sumColumns(out[y*dst.Stride:][:w], sw, weight)
+		weight := r.sumRows(pix, stride, sw, y*sh, (y+1)*sh, h)
+		r.sumColumns(out[y*outStride:][:w], sw, weight)
 	}
+}
+
+// rowSpan gives the source rows that make up a destination row, from
+// top/h to bottom/h: a first row y0 and a last row y1 that count in part, and
+// full whole rows between them. Weights are of 256; a weight of 0 means that
+// the row does not count. When all lies inside one row, that is y0.
+func rowSpan(top, bottom, h int) (y0, y1, full, wTop, wBottom int) {
+	y0, y1 = top/h, (bottom-1)/h
+	full = y1 - y0 - 1
+	switch {
+	case full < 0:
+		return y0, y0, 0, 256, 0
+	case full == 0:
+		span := bottom - top
+		wTop = (((y0+1)*h-top)*512 + span) / (2 * span)
+		return y0, y1, 0, wTop, 256 - wTop
+	}
+	wTop = (((y0+1)*h-top)*512 + h) / (2 * h)
+	wBottom = ((bottom-y1*h)*512 + h) / (2 * h)
+	if wTop == 256 {
+		// A whole first row goes with the others, which is exact.
+		wTop, y0, full = 0, y0-1, full+1
+	}
+	if wBottom == 256 {
+		wBottom, y1, full = 0, y1+1, full+1
+	}
+	return y0, y1, full, wTop, wBottom
 }
 
 // sumRows leaves in r.prefix the running totals over the columns of the
 // weighted sum of source rows top/h to bottom/h. A whole row counts 128;
 // the result is the sum of the weights with 256 for a whole row.
 func (r *resampler) sumRows(pix []byte, stride, sw, top, bottom, h int) int {
-	y0, y1 := top/h, (bottom-1)/h // first and last row
-	var wTop, wBottom uint64      // of 256
-	full := y1 - y0 - 1           // whole rows between them
-	switch {
-	case full < 0:
-		wTop = 256 // inside one row: its weight does not matter
-		full = 0
-	case full == 0:
-		span := bottom - top
-		wTop = uint64((((y0+1)*h-top)*512 + span) / (2 * span))
-		wBottom = 256 - wTop
-	default:
-		wTop = uint64((((y0+1)*h-top)*512 + h) / (2 * h))
-		wBottom = uint64(((bottom-y1*h)*512 + h) / (2 * h))
-		if wTop == 256 {
-			// A whole first row goes with the others, which is exact.
-			wTop, y0, full = 0, y0-1, full+1
-		}
-		if wBottom == 256 {
-			wBottom, y1, full = 0, y1+1, full+1
-		}
-	}
-	weight := full*256 + int(wTop+wBottom)
+	y0, y1, full, top256, bottom256 := rowSpan(top, bottom, h)
+	wTop, wBottom := uint64(top256), uint64(bottom256)
+	weight := full*256 + top256 + bottom256
 	if full > 256 {
 		return r.sumManyRows(pix, stride, sw, y0, y1, wTop, wBottom, weight)
 	}

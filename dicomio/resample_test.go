@@ -1,6 +1,7 @@
 package dicomio
 
 import (
+	"bytes"
 	"fmt"
 	"image"
 	"math"
@@ -58,6 +59,11 @@ func TestResampleAreaAgainstFloat(t *testing.T) {
 			crop := image.Rect(src.Rect.Min.X+2, src.Rect.Min.Y+1, src.Rect.Min.X+2+c.sw, src.Rect.Min.Y+1+c.sh)
 			dst := image.NewGray(image.Rect(0, 0, c.w, c.h))
 			ResampleArea(dst, src, crop)
+			inGo := image.NewGray(dst.Rect)
+			resampleGo(inGo.Pix, inGo.Stride, c.w, c.h, src.Pix[src.PixOffset(crop.Min.X, crop.Min.Y):], src.Stride, c.sw, c.sh)
+			if !bytes.Equal(inGo.Pix, dst.Pix) {
+				t.Fatalf("%v %s: Go and C differ", c, name)
+			}
 			for i, want := range areaReference(src, crop, c.w, c.h) {
 				if d := math.Abs(float64(dst.Pix[i]) - want); d > 1 {
 					t.Fatalf("%v %s: pixel %d is %d, exact mean %.3f", c, name, i, dst.Pix[i], want)
@@ -100,6 +106,13 @@ func BenchmarkResampleArea(b *testing.B) {
 			dst := image.NewGray(image.Rect(0, 0, size, size))
 			for b.Loop() {
 				ResampleArea(dst, src, src.Rect)
+			}
+		})
+		b.Run(fmt.Sprintf("800x600to%d-go", size), func(b *testing.B) {
+			src := image.NewGray(image.Rect(0, 0, 800, 600))
+			dst := image.NewGray(image.Rect(0, 0, size, size))
+			for b.Loop() {
+				resampleGo(dst.Pix, dst.Stride, size, size, src.Pix, src.Stride, 800, 600)
 			}
 		})
 	}

@@ -107,7 +107,7 @@ func (v *video) start(gray bool) (*videoProcess, error) {
 	cmd := exec.CommandContext(ctx, path,
 		"-nostdin", "-hide_banner", "-v", "error", "-xerror", "-err_detect", "explode",
 		"-protocol_whitelist", "pipe", "-max_alloc", strconv.FormatInt(max(4*v.r.limits.Frame, 64<<20), 10),
-		"-threads", "1", "-max_pixels", strconv.Itoa(v.r.Rows*v.r.Columns+64*(v.r.Rows+v.r.Columns)+4096),
+		"-threads", "1", "-max_pixels", strconv.Itoa(2*v.r.Rows*v.r.Columns+1<<20),
 		"-f", demuxer(head, v.r.ts.UID), "-i", "pipe:0",
 		"-map", "0:v:0", "-an", "-sn", "-dn", "-vsync", "passthrough", "-threads", "1",
 		"-frames:v", strconv.Itoa(v.r.Len()+1), "-f", "rawvideo", "-pix_fmt", pix, "-s", size, "pipe:1")

@@ -1,0 +1,448 @@
+package dicomio
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"image"
+	"math"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/suyashkumar/dicom/pkg/tag"
+)
+
+// decodeAllFrames decodes every frame of a file.
+func decodeAllFrames(t *testing.T, f *File) []Frame {
+	t.Helper()
+	r, err := f.Frames()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := make([]Frame, r.Len())
+	for i := range out {
+		if err := r.Decode(i, &out[i]); err != nil {
+			t.Fatalf("frame %d: %v", i, err)
+		}
+	}
+	return out
+}
+
+// skipWithout skips what this build cannot decode.
+func skipWithout(t *testing.T, f *File) bool {
+	t.Helper()
+	_, err := f.Frames()
+	if errors.Is(err, ErrUnsupported) && !haveJ2K {
+		t.Logf("not in this build: %v", err)
+		return true
+	}
+	return false
+}
+
+// Every fixture decodes to its native original: exactly for lossless coding,
+// closely for lossy coding.
+func TestFixturesDecode(t *testing.T) {
+	for _, name := range fixtures(t) {
+		t.Run(name, func(t *testing.T) {
+			f := readBytes(t, fixture(t, name), Options{})
+			if skipWithout(t, f) {
+				return
+			}
+			base, _, _ := strings.Cut(name, "-")
+			want := decodeAllFrames(t, readBytes(t, fixture(t, base), Options{}))
+			got := decodeAllFrames(t, f)
+			worst, mean := int64(0), 0.0
+			switch {
+			case strings.Contains(name, "jlsn"):
+				worst = 3
+			case strings.HasSuffix(name, "jpeg12"):
+				worst, mean = 1200, 140 // of 4095
+			case strings.Contains(name, "jpeg") || strings.Contains(name, "progressive"):
+				worst, mean = 255, 14
+			case strings.Contains(name, "lossy"):
+				worst, mean = 60, 6
+			}
+			for i := range want {
+				d := frameDistance(&got[i], &want[i])
+				if d < 0 || d > worst {
+					t.Errorf("frame %d: %d off, at most %d expected (%+v)", i, d, worst, got[i].Photometric)
+				}
+				if mean > 0 {
+					sum := 0.0
+					n := got[i].Rows * got[i].Columns * got[i].Samples
+					for k := range n {
+						sum += math.Abs(float64(got[i].value(k) - want[i].value(k)))
+					}
+					if sum/float64(n) > mean {
+						t.Errorf("frame %d: %.1f off in the mean", i, sum/float64(n))
+					}
+				}
+			}
+		})
+	}
+}
+
+// Gray and RGB of a frame agree with its stored values.
+func TestGrayAndRGBAgree(t *testing.T) {
+	for _, name := range []string{"gray8", "rgb", "palette", "rgb-jpeg", "rgb-rle", "rgb-jls-sample", "gray16"} {
+		r, err := readBytes(t, fixture(t, name), Options{}).Frames()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var g image.Gray
+		var c image.RGBA
+		if err := r.Gray(0, &g); err != nil {
+			t.Fatal(err)
+		}
+		if err := r.RGB(0, &c); err != nil {
+			t.Fatal(err)
+		}
+		worst := 0
+		for y := range r.Rows {
+			for x := range r.Columns {
+				p := c.RGBAAt(x, y)
+				if p.A != 255 {
+					t.Fatalf("%s: alpha %d", name, p.A)
+				}
+				d := int(g.GrayAt(x, y).Y) - int(luma(p.R, p.G, p.B))
+				worst = max(worst, d, -d)
+			}
+		}
+		// JPEG gray is the luma of the stream; RGB was clamped.
+		limit := 0
+		if name == "rgb-jpeg" {
+			limit = 40
+		}
+		if worst > limit {
+			t.Errorf("%s: gray and RGB differ by %d", name, worst)
+		}
+	}
+}
+
+// A cut anywhere in a file is an error of Read or of Frames or of the frame;
+// never a frame less or a frame that silently is not whole.
+func TestEveryCutPointOfFixtures(t *testing.T) {
+	for _, name := range fixtures(t) {
+		b := fixture(t, name)
+		if full := readBytes(t, b, Options{}); skipWithout(t, full) || full.Syntax.Deflated {
+			continue
+		}
+		step := 1
+		if len(b) > 4000 {
+			step = 3
+		}
+		for n := 0; n < len(b); n += step {
+			f, err := Read(bytes.NewReader(b[:n]), int64(n), Options{})
+			if err == nil {
+				_, err = f.Frames()
+			}
+			if err == nil {
+				t.Fatalf("%s cut at %d of %d: no error", name, n, len(b))
+			}
+			var typed *Error
+			if !errors.As(err, &typed) {
+				t.Fatalf("%s cut at %d: untyped error %v", name, n, err)
+			}
+		}
+	}
+}
+
+// A deflated data set that is cut is an error as well.
+func TestEveryCutPointDeflated(t *testing.T) {
+	b := fixture(t, "rgb-deflated")
+	for n := range len(b) - 1 {
+		f, err := Read(bytes.NewReader(b[:n]), int64(n), Options{})
+		if err == nil {
+			_, err = f.Frames()
+		}
+		var typed *Error
+		if !errors.As(err, &typed) {
+			t.Fatalf("cut at %d of %d: %v", n, len(b), err)
+		}
+	}
+}
+
+// A codestream that is cut is an error, although its container is whole. What
+// follows the last coded bit may be missing: an end marker or padding.
+func TestEveryCutPointOfCodestreams(t *testing.T) {
+	slack := map[string]int{JPEG2000: 3, JPEG2000Lossless: 3}
+	for _, name := range fixtures(t) {
+		f := readBytes(t, fixture(t, name), Options{})
+		if !f.Syntax.Encapsulated || skipWithout(t, f) {
+			continue
+		}
+		r, err := f.Frames()
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := r.Raw(0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b = bytes.TrimRight(b, "\x00")
+		tail := 3 // EOI and padding
+		if n, ok := slack[f.TransferSyntax]; ok {
+			tail = n
+		}
+		var whole Frame
+		if err := r.decode(b, &whole); err != nil && f.TransferSyntax != RLELossless {
+			t.Fatalf("%s: %v", name, err)
+		}
+		for n := 0; n < len(b)-tail; n++ {
+			var d Frame
+			err := r.decode(b[:n:n], &d)
+			var typed *Error
+			if err == nil && bytes.Equal(d.Data, whole.Data) {
+				continue // only bytes that hold no pixels were cut
+			}
+			if !errors.As(err, &typed) {
+				t.Errorf("%s: codestream cut at %d of %d: %v", name, n, len(b), err)
+				break
+			}
+		}
+	}
+}
+
+// Headers of codestreams that contradict the attributes are refused.
+func TestCodestreamMismatch(t *testing.T) {
+	for _, name := range []string{"rgb-jpeg", "rgb-j2k", "rgb-jls", "rgb-lossless-sv1", "gray16-jpeg12", "gray8-rle"} {
+		for _, edit := range []func(d *DataSet){
+			func(d *DataSet) { d.SetInt(tag.Rows, fixtureH+1) },
+			func(d *DataSet) { d.SetInt(tag.Columns, fixtureW*2) },
+			func(d *DataSet) { d.SetInt(tag.SamplesPerPixel, 2) },
+		} {
+			f := readBytes(t, fixture(t, name), Options{})
+			if skipWithout(t, f) {
+				continue
+			}
+			edit(f.DataSet)
+			r, err := f.Frames()
+			if err != nil {
+				t.Fatal(err)
+			}
+			var g image.Gray
+			if err := r.Gray(0, &g); !errors.Is(err, ErrMismatch) && !(name == "gray8-rle" && errors.Is(err, ErrTruncated)) {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+	}
+}
+
+// The colour space of a JPEG stream is told by the stream before the header.
+func TestJPEGColourRule(t *testing.T) {
+	h := func(ids string, sub int, jfif bool, adobe int) jpegHeader {
+		return jpegHeader{ids: []byte(ids), h: []int{sub, 1, 1}, v: []int{1, 1, 1}, jfif: jfif, adobe: adobe}
+	}
+	cases := []struct {
+		name  string
+		h     jpegHeader
+		photo string
+		rgb   bool
+	}{
+		{"Adobe says RGB", h("\x01\x02\x03", 1, false, 0), "YBR_FULL_422", true},
+		{"Adobe says YCbCr", h("RGB", 1, false, 1), "RGB", false},
+		{"JFIF", h("RGB", 1, true, -1), "RGB", false},
+		{"subsampled", h("RGB", 2, false, -1), "RGB", false},
+		{"ids", h("RGB", 1, false, -1), "YBR_FULL_422", true},
+		{"header RGB", h("\x01\x02\x03", 1, false, -1), "RGB", true},
+		{"header YBR", h("\x01\x02\x03", 1, false, -1), "YBR_FULL", false},
+	}
+	for _, c := range cases {
+		if got := c.h.rgb(c.photo); got != c.rgb {
+			t.Errorf("%s: RGB %v", c.name, got)
+		}
+	}
+}
+
+// Native layouts: planes, 4:2:2, big endian bytes in words, MONOCHROME1.
+func TestNativeLayouts(t *testing.T) {
+	px := fixtureW * fixtureH
+	rgb := syntheticFrame(0, 3, 8)
+	read := func(d *DataSet, frame []byte, ts string) *FrameReader {
+		t.Helper()
+		var b bytes.Buffer
+		if err := Write(&b, d, WriteOptions{TransferSyntax: ts, Pixels: FrameBytes([][]byte{frame})}); err != nil {
+			t.Fatal(err)
+		}
+		r, err := readBytes(t, b.Bytes(), Options{}).Frames()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	planes := make([]byte, 3*px)
+	for k := range px {
+		for c := range 3 {
+			planes[c*px+k] = rgb[3*k+c]
+		}
+	}
+	r := read(syntheticBase(1, 3, 8, 8, "RGB").SetInt(tag.PlanarConfiguration, 1), planes, "")
+	var f Frame
+	if err := r.Decode(0, &f); err != nil || !bytes.Equal(f.Data, rgb) {
+		t.Errorf("planes: %v", err)
+	}
+
+	ybr := make([]byte, 2*px)
+	for k := 0; k < px; k += 2 {
+		copy(ybr[2*k:], []byte{100, byte(k), 110, 150})
+	}
+	r = read(syntheticBase(1, 3, 8, 8, "YBR_FULL_422"), ybr, "")
+	if err := r.Decode(0, &f); err != nil || !bytes.Equal(f.Data[:6], []byte{100, 110, 150, 0, 110, 150}) || f.Photometric != "YBR_FULL" {
+		t.Errorf("4:2:2: %v %v", f.Data[:6], err)
+	}
+	var c image.RGBA
+	if err := r.RGB(0, &c); err != nil {
+		t.Fatal(err)
+	}
+	// R = 100 + 1.402 * 22 = 130.8; G = 100 - 0.344 * -18 - 0.714 * 22 = 90.5; B = 100 + 1.772 * -18 = 68.1
+	if p := c.RGBAAt(0, 0); p.R != 131 || p.G != 90 && p.G != 91 || p.B != 68 {
+		t.Errorf("4:2:2 to RGB: %v", p)
+	}
+
+	mono := syntheticFrame(0, 1, 8)
+	r = read(syntheticBase(1, 1, 8, 8, "MONOCHROME1"), mono, "")
+	var g image.Gray
+	if err := r.Gray(0, &g); err != nil || g.Pix[700] != 255-mono[700] {
+		t.Errorf("MONOCHROME1: %v", err)
+	}
+	r = read(syntheticBase(1, 1, 16, 12, "MONOCHROME2"), syntheticFrame(0, 1, 12), ExplicitVRBigEndian)
+	if err := r.Decode(0, &f); err != nil || !bytes.Equal(f.Data, syntheticFrame(0, 1, 12)) {
+		t.Errorf("big endian: %v", err)
+	}
+}
+
+// Windows and rescale map deep pixels to 8 bits.
+func TestWindow(t *testing.T) {
+	f := Frame{Rows: 1, Columns: 5, Samples: 1, Bits: 16, Stored: 12, HighBit: 11, Photometric: "MONOCHROME2", Data: []byte{0, 0, 100, 0, 0xC8, 0, 0x2C, 1, 0xFF, 0x0F}}
+	var got [5]uint8
+	f.display(voi{slope: 1, center: 200, width: 201, window: true}, func(k int, g uint8) { got[k] = g })
+	// The window spans 99.5 to 299.5: 100 -> 0.6, 200 -> 128.1.
+	if want := [5]uint8{0, 1, 128, 255, 255}; got != want {
+		t.Errorf("window: %v, want %v", got, want)
+	}
+	f.display(voi{slope: 1}, func(k int, g uint8) { got[k] = g })
+	if want := [5]uint8{0, 6, 12, 19, 255}; got != want {
+		t.Errorf("range: %v, want %v", got, want)
+	}
+}
+
+// A segmented palette: discrete, linear and indirect segments (PS3.3 C.7.9.2).
+func TestSegmentedPalette(t *testing.T) {
+	words := []byte{
+		0, 0, 2, 0, 10, 0, 20, 0, // discrete: 10 20
+		1, 0, 4, 0, 60, 0, // linear to 60 in 4 steps: 30 40 50 60
+		2, 0, 1, 0, 0, 0, 0, 0, // one segment again from offset 0: 10 20
+	}
+	got, err := segmented(words, 8, 16, coding{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := []uint16{10, 20, 30, 40, 50, 60, 10, 20}; fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+	if _, err := segmented([]byte{1, 0, 4, 0, 60, 0}, 8, 16, coding{}); err == nil {
+		t.Error("a linear segment first is accepted")
+	}
+}
+
+// Frames may be decoded by several goroutines at once.
+func TestConcurrentFrames(t *testing.T) {
+	for _, name := range []string{"rgb-jpeg", "gray16-jls", "rgb-rle", "gray8"} {
+		f := readBytes(t, fixture(t, name), Options{})
+		r, err := f.Frames()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var want [2]image.Gray
+		for i := range want {
+			if err := r.Gray(i, &want[i]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var wg sync.WaitGroup
+		for range 8 {
+			wg.Go(func() {
+				var g image.Gray
+				for k := range 20 {
+					if err := r.Gray(k%2, &g); err != nil || !bytes.Equal(g.Pix, want[k%2].Pix) {
+						t.Errorf("%s: frame %d differs (%v)", name, k%2, err)
+					}
+				}
+			})
+		}
+		wg.Wait()
+	}
+}
+
+// MPEG-2, H.264 and HEVC streams decode through ffmpeg; a stream with fewer
+// frames than announced is an error.
+func TestVideo(t *testing.T) {
+	if _, err := exec.LookPath("ffmpeg"); err != nil {
+		t.Skip("ffmpeg is not installed")
+	}
+	const w, h, n = 128, 96, 12
+	for _, c := range []struct{ uid, codec, format string }{
+		{MPEG2MainML, "mpeg2video", "mpeg2video"},
+		{H264High41, "libx264", "h264"},
+		{H264High42VideoTS, "libx264", "mpegts"},
+		{HEVCMain, "libx265", "hevc"},
+	} {
+		t.Run(c.uid+" "+c.format, func(t *testing.T) {
+			uid := c.uid
+			if uid == H264High42VideoTS {
+				uid = H264High422D
+			}
+			path := filepath.Join(t.TempDir(), "v")
+			out, err := exec.Command("ffmpeg", "-v", "error", "-f", "lavfi", "-i", fmt.Sprintf("testsrc=size=%dx%d:rate=25", w, h), "-frames:v", fmt.Sprint(n),
+				"-c:v", c.codec, "-pix_fmt", "yuv420p", "-threads", "1", "-f", c.format, path).CombinedOutput()
+			if err != nil {
+				t.Skipf("ffmpeg has no encoder %s: %.200s", c.codec, out)
+			}
+			stream := mustRead(t, path)
+			make1 := func(frames int) *File {
+				d := syntheticBase(frames, 3, 8, 8, "YBR_PARTIAL_420").SetInt(tag.Rows, h).SetInt(tag.Columns, w)
+				var b bytes.Buffer
+				if err := Write(&b, d.Clone().SetInt(tag.NumberOfFrames, 1), WriteOptions{TransferSyntax: uid, Pixels: FrameBytes([][]byte{stream})}); err != nil {
+					t.Fatal(err)
+				}
+				f := readBytes(t, b.Bytes(), Options{})
+				f.DataSet.SetInt(tag.NumberOfFrames, int64(frames))
+				return f
+			}
+			r, err := make1(n).Frames()
+			if err != nil {
+				t.Fatal(err)
+			}
+			var first, again image.Gray
+			var colour image.RGBA
+			if err := r.Gray(0, &first); err != nil {
+				t.Fatal(err)
+			}
+			if err := r.Gray(n-1, &again); err != nil {
+				t.Fatal(err)
+			}
+			if bytes.Equal(first.Pix, again.Pix) {
+				t.Error("first and last frame are the same")
+			}
+			if err := r.Gray(0, &again); err != nil || !bytes.Equal(first.Pix, again.Pix) {
+				t.Errorf("going back gives another frame (%v)", err)
+			}
+			if err := r.RGB(3, &colour); err != nil || colour.Rect.Dx() != w {
+				t.Errorf("colour: %v", err)
+			}
+			r, err = make1(n + 5).Frames()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := r.Gray(n+4, &first); !errors.Is(err, ErrFrames) {
+				t.Errorf("missing frames: %v", err)
+			}
+		})
+	}
+}
+
+// H264High42VideoTS stands for a transport stream in TestVideo.
+const H264High42VideoTS = "ts"

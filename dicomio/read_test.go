@@ -1,0 +1,321 @@
+package dicomio
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/suyashkumar/dicom/pkg/tag"
+)
+
+// mustRead reads a file.
+func mustRead(t testing.TB, path string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// bare builds explicit VR little endian bytes from parts: strings are copied.
+func bare(parts ...string) []byte { return []byte(strings.Join(parts, "")) }
+
+// class is an element that starts most hand-made data sets.
+const class = "\x08\x00\x16\x00UI\x04\x001.2\x00"
+
+// Each input is refused with its kind.
+func TestReadRefusals(t *testing.T) {
+	deep := class
+	for range 100 {
+		deep += "\x08\x00\x40\x11SQ\x00\x00\xFF\xFF\xFF\xFF\xFE\xFF\x00\xE0\xFF\xFF\xFF\xFF"
+	}
+	cases := []struct {
+		name string
+		b    []byte
+		kind error
+	}{
+		{"empty", nil, ErrNotDICOM},
+		{"text", []byte("this is not a DICOM file at all, but a sentence"), ErrNotDICOM},
+		{"tag only", []byte(class[:6]), ErrTruncated},
+		{"value past the end", bare(class, "\x10\x00\x10\x00PN\x20\x00Doe"), ErrTruncated},
+		{"a length that lies", bare(class, "\xE1\x7F\x10\x00OB\x00\x00\xF0\xFF\xFF\x7F"), ErrTruncated},
+		{"no sequence delimiter", bare(class, "\x08\x00\x40\x11SQ\x00\x00\xFF\xFF\xFF\xFF"), ErrTruncated},
+		{"no item", bare(class, "\x08\x00\x40\x11SQ\x00\x00\x08\x00\x00\x00\x10\x00\x10\x00PN\x00\x00"), ErrMalformed},
+		{"item past its sequence", bare(class, "\x08\x00\x40\x11SQ\x00\x00\x08\x00\x00\x00\xFE\xFF\x00\xE0\x10\x00\x00\x00", "\x10\x00\x10\x00PN\x08\x00Doe^John"), ErrMalformed},
+		{"element past its item", bare(class, "\x08\x00\x40\x11SQ\x00\x00\x10\x00\x00\x00\xFE\xFF\x00\xE0\x08\x00\x00\x00\x10\x00\x10\x00PN\x08\x00", "\x10\x00\x10\x00PN\x08\x00Doe^John"), ErrMalformed},
+		{"nesting", []byte(deep), ErrLimit},
+		{"item outside", bare(class, "\xFE\xFF\x00\xE0\x00\x00\x00\x00"), ErrMalformed},
+		{"fragment of undefined length", bare(class, "\xE0\x7F\x10\x00OB\x00\x00\xFF\xFF\xFF\xFF\xFE\xFF\x00\xE0\xFF\xFF\xFF\xFF"), ErrMalformed},
+		{"no fragment", bare(class, "\xE0\x7F\x10\x00OB\x00\x00\xFF\xFF\xFF\xFF\x08\x00\x16\x00\x00\x00\x00\x00"), ErrMalformed},
+	}
+	for _, c := range cases {
+		_, err := Read(bytes.NewReader(c.b), int64(len(c.b)), Options{})
+		var typed *Error
+		if !errors.Is(err, c.kind) || !errors.As(err, &typed) {
+			t.Errorf("%s: %v, want %v", c.name, err, c.kind)
+		}
+	}
+	// More elements than allowed.
+	b := []byte(class)
+	for range 50 {
+		b = append(b, "\x08\x00\x60\x00CS\x02\x00US"...)
+	}
+	if _, err := Read(bytes.NewReader(b), int64(len(b)), Options{Limits: Limits{Elements: 20}}); !errors.Is(err, ErrLimit) {
+		t.Errorf("elements: %v", err)
+	}
+	// More inflated bytes than allowed.
+	z := fixture(t, "rgb-deflated")
+	if _, err := Read(bytes.NewReader(z), int64(len(z)), Options{Limits: Limits{Inflated: 1000}}); !errors.Is(err, ErrLimit) {
+		t.Errorf("inflated: %v", err)
+	}
+	// A reader that gives less than the size promises.
+	g := fixture(t, "gray8")
+	if _, err := Read(bytes.NewReader(g[:len(g)-100]), int64(len(g)), Options{}); !errors.Is(err, ErrTruncated) {
+		t.Errorf("short reader: %v", err)
+	}
+}
+
+// Attributes of frames that cannot be are refused before anything is allocated.
+func TestFrameRefusals(t *testing.T) {
+	cases := []struct {
+		name string
+		edit func(d *DataSet)
+		kind error
+	}{
+		{"no rows", func(d *DataSet) { d.Delete(tag.Rows) }, ErrValue},
+		{"zero rows", func(d *DataSet) { d.SetInt(tag.Rows, 0) }, ErrValue},
+		{"rows as text", func(d *DataSet) { d.SetStringVR(tag.Rows, "LO", "many") }, ErrValue},
+		{"100 million frames", func(d *DataSet) { d.SetInt(tag.NumberOfFrames, 100_000_000) }, ErrLimit},
+		{"more frames", func(d *DataSet) { d.SetInt(tag.NumberOfFrames, 3) }, ErrFrames},
+		{"fewer frames", func(d *DataSet) { d.SetInt(tag.NumberOfFrames, 1) }, ErrFrames},
+		{"negative frames", func(d *DataSet) { d.SetInt(tag.NumberOfFrames, -1) }, ErrValue},
+		{"larger", func(d *DataSet) { d.SetInt(tag.Rows, 65535).SetInt(tag.Columns, 65535) }, ErrFrames},
+		{"bits", func(d *DataSet) { d.SetInt(tag.BitsAllocated, 12) }, ErrUnsupported},
+		{"stored bits", func(d *DataSet) { d.SetInt(tag.BitsStored, 16) }, ErrValue},
+		{"no pixels", func(d *DataSet) { d.Delete(tagPixels) }, ErrNoPixels},
+		{"no palette", func(d *DataSet) { d.SetString(tag.PhotometricInterpretation, "PALETTE COLOR") }, ErrValue},
+	}
+	for _, c := range cases {
+		f := readBytes(t, fixture(t, "gray8"), Options{})
+		c.edit(f.DataSet)
+		_, err := f.Frames()
+		var typed *Error
+		if !errors.Is(err, c.kind) || !errors.As(err, &typed) {
+			t.Errorf("%s: %v, want %v", c.name, err, c.kind)
+		}
+	}
+	// The same for a compressed file.
+	f := readBytes(t, fixture(t, "rgb-jpeg"), Options{})
+	f.DataSet.SetInt(tag.NumberOfFrames, 3)
+	if _, err := f.Frames(); !errors.Is(err, ErrFrames) {
+		t.Errorf("compressed: %v", err)
+	}
+	f = readBytes(t, fixture(t, "rgb-jpeg"), Options{Limits: Limits{Frame: 1000}})
+	if _, err := f.Frames(); !errors.Is(err, ErrLimit) {
+		t.Errorf("frame limit: %v", err)
+	}
+}
+
+// An unknown transfer syntax is read, its frames are found, decoding refused.
+func TestUnknownTransferSyntax(t *testing.T) {
+	b := bytes.Replace(fixture(t, "rgb-jpeg"), []byte(JPEGBaseline), []byte("1.2.840.10008.9.9.9.99"), 1)
+	f := readBytes(t, b, Options{})
+	if f.Known || f.TransferSyntax != "1.2.840.10008.9.9.9.99" {
+		t.Fatalf("%q known %v", f.TransferSyntax, f.Known)
+	}
+	if _, err := f.Frames(); !errors.Is(err, ErrUnsupported) {
+		t.Errorf("Frames: %v", err)
+	}
+	r, err := f.RawFrames()
+	if err != nil || r.Len() != 2 {
+		t.Fatalf("RawFrames: %v", err)
+	}
+	if raw, err := r.Raw(1); err != nil || raw[0] != 0xFF {
+		t.Errorf("Raw: %v", err)
+	}
+}
+
+// A data set received over the network has neither preamble nor meta group.
+func TestBareDataSets(t *testing.T) {
+	for _, name := range []string{"gray8", "gray16-big", "gray8-implicit", "rgb-jpeg", "gray8-deflated"} {
+		f := readBytes(t, fixture(t, name), Options{})
+		b := fixture(t, name)[f.metaEnd:]
+		g := readBytes(t, b, Options{TransferSyntax: f.TransferSyntax})
+		if g.Meta.Len() != 0 || g.DataSet.Len() != f.DataSet.Len() || g.TransferSyntax != f.TransferSyntax {
+			t.Errorf("%s: %d elements under %s", name, g.DataSet.Len(), g.TransferSyntax)
+		}
+		if _, err := g.Frames(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		var out bytes.Buffer
+		if _, err := g.WriteTo(&out); err != nil || !bytes.Equal(out.Bytes(), b) {
+			t.Errorf("%s: rewritten differently (%v)", name, err)
+		}
+		if f.Syntax.Deflated {
+			continue
+		}
+		// Without being told, the encoding is seen from the bytes.
+		h := readBytes(t, b, Options{})
+		if h.DataSet.Len() != f.DataSet.Len() || h.syntaxOf != f.syntaxOf {
+			t.Errorf("%s: guessed %s", name, h.TransferSyntax)
+		}
+	}
+}
+
+// UN of undefined length, and UN of a public sequence, are sequences in
+// implicit VR little endian (PS3.5 6.2.2).
+func TestUNAsSequence(t *testing.T) {
+	item := "\xFE\xFF\x00\xE0\x10\x00\x00\x00" + "\x08\x00\x50\x11\x08\x00\x00\x001.2.3.4\x00"
+	private := bare(class, "\x09\x00\x01\x10UN\x00\x00\xFF\xFF\xFF\xFF", item, "\xFE\xFF\xDD\xE0\x00\x00\x00\x00", "\x10\x00\x20\x00LO\x02\x00AB")
+	f := readBytes(t, private, Options{})
+	if got := f.DataSet.Item(T(0x0009, 0x1001), 0).String(tag.ReferencedSOPClassUID); got != "1.2.3.4" {
+		t.Errorf("undefined length: %q", got)
+	}
+	if f.DataSet.String(tag.PatientID) != "AB" {
+		t.Error("the element after it is lost")
+	}
+	public := bare(class, "\x08\x00\x40\x11UN\x00\x00\x18\x00\x00\x00", item)
+	f = readBytes(t, public, Options{})
+	if got := f.DataSet.Item(tag.ReferencedImageSequence, 0).String(tag.ReferencedSOPClassUID); got != "1.2.3.4" {
+		t.Errorf("defined length: %q", got)
+	}
+	var out bytes.Buffer
+	if _, err := f.WriteTo(&out); err != nil || !bytes.Equal(out.Bytes(), public) {
+		t.Errorf("rewritten differently: %v", err)
+	}
+	// What does not parse stays bytes.
+	f = readBytes(t, bare(class, "\x08\x00\x40\x11UN\x00\x00\x0A\x00\x00\x00not a seq."), Options{})
+	if b, _ := f.DataSet.Bytes(tag.ReferencedImageSequence); string(b) != "not a seq." {
+		t.Errorf("%q", b)
+	}
+}
+
+// Text in the character sets of PS3.5 annexes H to K.
+func TestCharacterSets(t *testing.T) {
+	cases := []struct{ set, raw, want string }{
+		{"", "Adams^John", "Adams^John"},
+		{"ISO_IR 100", "Buc^J\xe9r\xf4me", "Buc^Jérôme"},
+		{"ISO_IR 144", "\xbb\xee\xda^\xdb\xee\xd1\xc0", decodeHere("\xbb\xee\xda^\xdb\xee\xd1\xc0")},
+		{"ISO_IR 192", "Wang^XiaoDong=王^小東=", "Wang^XiaoDong=王^小東"},
+		{"GB18030", "Wang^XiaoDong=\xcd\xf5^\xd0\xa1\xb6\xab", "Wang^XiaoDong=王^小东"},
+		{"\\ISO 2022 IR 87", "Yamada^Tarou=\x1b$B;3ED\x1b(B^\x1b$BB@O:\x1b(B=\x1b$B$d$^$@\x1b(B^\x1b$B$?$m$&\x1b(B", "Yamada^Tarou=山田^太郎=やまだ^たろう"},
+		{"ISO 2022 IR 13\\ISO 2022 IR 87", "\xd4\xcf\xc0\xde^\xc0\xdb\xb3=\x1b$B;3ED\x1b(J^\x1b$BB@O:\x1b(J", "ﾔﾏﾀﾞ^ﾀﾛｳ=山田^太郎"},
+		{"\\ISO 2022 IR 149", "Hong^Gildong=\x1b$)C\xfb\xf3^\x1b$)C\xd1\xce\xd4\xd7", "Hong^Gildong=洪^吉洞"},
+		{"\\ISO 2022 IR 58", "Zhang^XiaoDong=\x1b$)A\xd5\xc5^\x1b$)A\xd0\xa1\xb6\xab", "Zhang^XiaoDong=张^小东"},
+	}
+	for _, c := range cases {
+		d := NewDataSet().SetBytes(tagCharset, "CS", []byte(c.set)).SetBytes(tag.PatientName, "PN", []byte(c.raw))
+		if got := d.String(tag.PatientName); got != c.want {
+			t.Errorf("%q: %q, want %q", c.set, got, c.want)
+		}
+	}
+	// The second byte of a two-byte character may be a backslash.
+	d := NewDataSet().SetBytes(tagCharset, "CS", []byte("\\ISO 2022 IR 87")).SetBytes(tag.OtherPatientNames, "PN", []byte("\x1b$B%\\\x1b(B\\B"))
+	if got := d.Strings(tag.OtherPatientNames); len(got) != 2 || got[0] != "ボ" || got[1] != "B" {
+		t.Errorf("backslash inside a character: %q", got)
+	}
+}
+
+// decodeHere decodes ISO 8859-5 by arithmetic: the block of U+0400 starts at
+// 0xA0 there.
+func decodeHere(s string) string {
+	var out []rune
+	for _, c := range []byte(s) {
+		if c > 0xA0 {
+			out = append(out, rune(c)-0xA0+0x400)
+		} else {
+			out = append(out, rune(c))
+		}
+	}
+	return string(out)
+}
+
+// Large values stay in the source; the index is small.
+func TestLazyValues(t *testing.T) {
+	big := make([]byte, 3<<20)
+	d := NewDataSet().SetString(tag.SOPClassUID, SOPUltrasound).SetString(tag.SOPInstanceUID, "1.2.3").
+		SetBytes(T(0x0009, 0x1001), "OB", big).SetBytes(T(0x0009, 0x1002), "OB", []byte{1, 2})
+	var b bytes.Buffer
+	if err := Write(&b, d, WriteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	f := readBytes(t, b.Bytes(), Options{})
+	e, _ := f.DataSet.Get(T(0x0009, 0x1001))
+	if e.InMemory() || e.Len() != 3<<20 {
+		t.Errorf("in memory %v, %d bytes", e.InMemory(), e.Len())
+	}
+	if v, err := e.Bytes(); err != nil || len(v) != 3<<20 {
+		t.Errorf("%d bytes, %v", len(v), err)
+	}
+	f = readBytes(t, b.Bytes(), Options{Limits: Limits{Value: 1 << 20}})
+	e, _ = f.DataSet.Get(T(0x0009, 0x1001))
+	if _, err := e.Bytes(); !errors.Is(err, ErrLimit) {
+		t.Errorf("over the limit: %v", err)
+	}
+	if e, _ := f.DataSet.Get(T(0x0009, 0x1002)); !e.InMemory() {
+		t.Error("a small value was not loaded")
+	}
+}
+
+// Fragments are grouped by count, by offset tables and by start codes.
+func TestFragmentGrouping(t *testing.T) {
+	frag := func(s string) string {
+		return "\xFE\xFF\x00\xE0" + string(binary.LittleEndian.AppendUint32(nil, uint32(len(s)))) + s
+	}
+	offs := func(v ...uint32) string {
+		var b []byte
+		for _, o := range v {
+			b = binary.LittleEndian.AppendUint32(b, o)
+		}
+		return string(b)
+	}
+	soi := "\xFF\xD8\xFF\xC0aaaaaa"
+	cases := []struct {
+		name   string
+		frames int
+		bot    string
+		frags  []string
+		want   []string
+	}{
+		{"one each", 2, "", []string{"aa", "bb"}, []string{"aa", "bb"}},
+		{"wrong table, one each", 2, offs(0, 99), []string{"aa", "bb"}, []string{"aa", "bb"}},
+		{"one frame", 1, "", []string{"aa", "bb", "cc"}, []string{"aabbcc"}},
+		{"table", 2, offs(0, 20), []string{"aa", "bb", "cc"}, []string{"aabb", "cc"}},
+		{"start codes", 2, "", []string{soi, "bb", soi}, []string{soi + "bb", soi}},
+		{"table that misses, start codes", 2, offs(0, 21), []string{soi, "bb", soi}, []string{soi + "bb", soi}},
+		{"nothing tells", 2, "", []string{"aa", "bb", "cc"}, nil},
+		{"too few", 3, "", []string{"aa", "bb"}, nil},
+		{"empty", 1, "", nil, nil},
+	}
+	for _, c := range cases {
+		var b bytes.Buffer
+		if err := Write(&b, syntheticBase(c.frames, 1, 8, 8, "MONOCHROME2"), WriteOptions{TransferSyntax: JPEGBaseline}); err != nil {
+			t.Fatal(err)
+		}
+		b.WriteString("\xE0\x7F\x10\x00OB\x00\x00\xFF\xFF\xFF\xFF" + frag(c.bot))
+		for _, s := range c.frags {
+			b.WriteString(frag(s))
+		}
+		b.WriteString("\xFE\xFF\xDD\xE0\x00\x00\x00\x00")
+		r, err := readBytes(t, b.Bytes(), Options{}).Frames()
+		if c.want == nil {
+			if !errors.Is(err, ErrFrames) {
+				t.Errorf("%s: %v", c.name, err)
+			}
+			continue
+		}
+		if err != nil {
+			t.Errorf("%s: %v", c.name, err)
+			continue
+		}
+		for i, want := range c.want {
+			if got, err := r.Raw(i); err != nil || string(got) != want {
+				t.Errorf("%s: frame %d is %q, %v", c.name, i, got, err)
+			}
+		}
+	}
+}

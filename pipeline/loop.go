@@ -151,11 +151,11 @@ func (a *Analyzer) analyse(ctx context.Context, path string) (*loop, error) {
 	}
 	a.decideView(l, sample)
 	if !measuredView(l.View) {
-		l.refuse(result.Reasonf(result.ViewNotMeasured, "view %s (%.0f %%) is not measured", l.View, 100*l.ViewProbability))
+		l.refuse(result.Reasonf(result.ViewNotMeasured, "view %s is not measured", l.View))
 		return l, nil
 	}
 	if lv.Rejected(lv.CheckView(l.ViewProbability, a.opt.LV.Quality)) {
-		l.refuse(result.Reasonf(result.ViewUncertain, "view is uncertain: %s with %.0f %%", l.View, 100*l.ViewProbability))
+		l.refuse(result.Reasonf(result.ViewUncertain, "view is uncertain, most likely %s", l.View))
 		return l, nil
 	}
 	rest := make([]int, 0, frames.Len())

@@ -2,8 +2,8 @@ package pipeline
 
 import (
 	"fmt"
-	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/echonode/echonode/dicomio"
@@ -77,21 +77,19 @@ func (s *Study) report(id identity, settings sr.Settings) (*dicomio.DataSet, err
 				SOPClassUID: l.SOPClassUID, SOPInstanceUID: l.SOPInstanceUID})
 		}
 	}
+	missing := newGroups()
+	remarks := newGroups()
 	for _, m := range s.Measurements {
 		q, ok := quantities[m.Name]
 		if !ok {
 			continue
 		}
 		if m.Value == nil {
-			what := q.String()
-			if m.Stage != "" {
-				what += ", " + m.Stage
-			}
-			r.NotMeasured = append(r.NotMeasured, sr.NotMeasured{What: what, Reason: m.Reason.Text})
+			missing.add(prefix(m.Stage, m.Reason.Text), m.Name)
 			continue
 		}
-		c := sr.Measurement{Quantity: q, Value: *m.Value, Unit: units[m.Unit], Method: methods[m.Method], Mode: sr.Mode2D,
-			View: views[m.View], Group: m.Stage}
+		c := sr.Measurement{Quantity: q, Value: reported(*m.Value, m.Unit), Unit: units[m.Unit], Method: methods[m.Method], Mode: sr.Mode2D,
+			View: views[m.View], Group: m.Stage, Stage: sr.StageOf(m.Stage)}
 		if m.Name == result.HR {
 			c.Mode, c.View = 0, 0
 		}
@@ -99,35 +97,79 @@ func (s *Study) report(id identity, settings sr.Settings) (*dicomio.DataSet, err
 			c.Derivation = sr.Mean
 		}
 		for _, src := range m.Sources {
-			ref := sr.Source{SOPInstanceUID: src.SOPInstanceUID}
-			if l := loops[src.SOPInstanceUID]; l != nil && l.Frames > 1 {
-				ref.Frame = src.Frame + 1
-				if f := &l.frames[src.Frame]; f.outline != nil && l.View != models.ViewPLAX && m.Name != result.HR {
-					for _, p := range f.outline.Points {
-						ref.Contour = append(ref.Contour, sr.Point(p))
-					}
-					ref.Closed = true
-				}
-			}
-			c.Sources = append(c.Sources, ref)
+			c.Sources = append(c.Sources, loops[src.SOPInstanceUID].source(src, m.Name))
 		}
 		r.Measurements = append(r.Measurements, c)
 		for _, w := range m.Quality.Warnings {
-			comment := fmt.Sprintf("%s: %s", q, w.Text)
-			if m.Stage != "" {
-				comment = fmt.Sprintf("%s, %s: %s", q, m.Stage, w.Text)
-			}
-			if !slices.Contains(r.Comments, comment) {
-				r.Comments = append(r.Comments, comment)
-			}
+			remarks.add(prefix(m.Stage, w.Text), m.Name)
 		}
 	}
+	for _, reason := range missing.order {
+		r.NotMeasured = append(r.NotMeasured, sr.NotMeasured{What: strings.Join(missing.of[reason], ", "), Reason: reason})
+	}
+	for _, remark := range remarks.order {
+		r.Comments = append(r.Comments, fmt.Sprintf("%s (%s)", remark, strings.Join(remarks.of[remark], ", ")))
+	}
+	unused := newGroups()
 	for _, l := range s.loops {
 		if l.Reason != nil {
-			r.Comments = append(r.Comments, fmt.Sprintf("Loop %s not analysed: %s", l.name(), l.Reason.Text))
+			unused.add(l.Reason.Text, l.name())
 		}
 	}
+	for _, reason := range unused.order {
+		r.Comments = append(r.Comments, fmt.Sprintf("Not analysed: loop %s: %s", strings.Join(unused.of[reason], ", "), reason))
+	}
 	return sr.Build(r)
+}
+
+// source refers to the frame that a value was measured on, with the contour
+// where the value comes from it.
+func (l *loop) source(src result.Source, measurement string) sr.Source {
+	ref := sr.Source{SOPInstanceUID: src.SOPInstanceUID}
+	if l == nil || l.Frames == 1 {
+		return ref
+	}
+	ref.Frame = src.Frame + 1
+	if f := &l.frames[src.Frame]; f.outline != nil && l.View != models.ViewPLAX && measurement != result.HR {
+		for _, p := range f.outline.Points {
+			ref.Contour = append(ref.Contour, sr.Point(p))
+		}
+		ref.Closed = true
+	}
+	return ref
+}
+
+// reported rounds a value to what its unit can carry in a report.
+func reported(v float64, unit string) float64 {
+	switch unit {
+	case unitLength, unitRatio:
+		return round(v, 2)
+	case unitMass, unitRate:
+		return round(v, 0)
+	}
+	return round(v, 1)
+}
+
+// groups collects names under a text, in order of appearance.
+type groups struct {
+	order []string
+	of    map[string][]string
+}
+
+func newGroups() *groups { return &groups{of: map[string][]string{}} }
+
+func (g *groups) add(text, name string) {
+	if g.of[text] == nil {
+		g.order = append(g.order, text)
+	}
+	g.of[text] = append(g.of[text], name)
+}
+
+func prefix(stage, text string) string {
+	if stage == "" {
+		return text
+	}
+	return stage + ": " + text
 }
 
 // name of a loop for people: its instance number where it has one.

@@ -2,7 +2,6 @@ package lv
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
 )
 
@@ -50,5 +49,5 @@ func Solidity(poly []Point) float64 {
 // left ventricle is nearly convex.
 func CheckSolidity(contour []Point, frame int, o QualityOptions) []Finding {
 	return below(GateShape, frame, Solidity(contour), o.WarnSolidity, o.RejectSolidity,
-		fmt.Sprintf("outline is ragged: part of its convex hull in frame %d", frame))
+		"ragged outline: part of its convex hull")
 }

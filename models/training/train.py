@@ -26,18 +26,24 @@ def param_groups(net, lr, encoder_lr, decay):
     return [{"params": ps, "lr": rate, "base": rate, "weight_decay": wd} for (rate, wd), ps in groups.items()]
 
 
-def rate(step, steps, warmup):
-    """Linear warm-up, then a half cosine to 1 %."""
-    if step < warmup:
-        return (step + 1) / warmup
-    return 0.01 + 0.99 * 0.5 * (1 + np.cos(np.pi * min(1.0, (step - warmup) / max(1, steps - warmup))))
+def rate(step, warmup, progress):
+    """Linear warm-up, and a half cosine to 1 % over the whole run (progress 0..1)."""
+    return min(1.0, (step + 1) / warmup) * (0.01 + 0.99 * 0.5 * (1 + np.cos(np.pi * min(1.0, progress))))
+
+
+def freeze(encoder, blocks):
+    """Keeps the stem and the first blocks as they are: at their resolution a step costs the most."""
+    if blocks:
+        for m in (encoder._conv_stem, encoder._bn0, *encoder._blocks[:blocks]):
+            m.eval()
+            m.requires_grad_(False)
 
 
 def run_ranks(rank, ranks, cfg, data, out, store):
-    """One of several data-parallel processes: one thread each, gradients averaged once per step.
+    """One of several data-parallel processes: one thread each, weights averaged every sync_every steps.
 
     On a machine shared with other work this is faster than one process with many threads, which wait for the
-    slowest at every layer.
+    slowest at every layer, and than averaging gradients at every step.
     """
     torch.distributed.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=ranks)
     train(cfg, data, out, make_log(out, quiet=rank > 0), rank, ranks)
@@ -55,19 +61,21 @@ def make_log(out, quiet=False):
     return log
 
 
-def average_gradients(net, ranks):
-    grads = [p.grad for p in net.parameters() if p.grad is not None]
-    flat = torch.cat([g.flatten() for g in grads])
+def average_weights(net, ranks, spent):
+    """All ranks continue from the mean of their weights and statistics (local SGD); returns the mean of spent."""
+    state = [v for v in net.state_dict().values() if v.dtype.is_floating_point]
+    flat = torch.cat([v.flatten() for v in state] + [torch.tensor([spent])])
     torch.distributed.all_reduce(flat)
     flat /= ranks
     at = 0
-    for g in grads:
-        g.copy_(flat[at:at + g.numel()].view_as(g))
-        at += g.numel()
+    for v in state:
+        v.copy_(flat[at:at + v.numel()].view_as(v))
+        at += v.numel()
+    return float(flat[-1])
 
 
 def train(cfg, data, out, log, rank=0, ranks=1):
-    """Runs the schedule of cfg; checkpoints to out/last.pt (rank 0)."""
+    """Runs the schedule of cfg: steps, or minutes if they are over earlier; checkpoints to out/last.pt (rank 0)."""
     t = cfg["train"]
     torch.set_num_threads(t.get("threads", 1))
     torch.set_flush_denormal(True)
@@ -85,26 +93,28 @@ def train(cfg, data, out, log, rank=0, ranks=1):
         teacher.load_state_dict(saved["average"])
         teacher.eval()
     opt = torch.optim.AdamW(param_groups(net, t["lr"], t["encoder_lr"], t["weight_decay"]), lr=t["lr"])
-    step = 0
+    step, spent, progress = 0, 0.0, 0.0  # spent: seconds in all runs so far
     path = os.path.join(out, "last.pt")
     if os.path.exists(path):
         saved = torch.load(path, map_location="cpu")
         net.load_state_dict(saved["net"])
         average.load_state_dict(saved["average"])
         opt.load_state_dict(saved["optimizer"])
-        step = saved["step"]
+        step, spent, progress = saved["step"], saved["spent"], saved["progress"]
         log(f"resumed at step {step}")
 
     torch.manual_seed(t["seed"] + 7919 * rank + step)
     feed = iter(batches.Batches(data, dataset.parts(data, cfg, rank, ranks), t["size"], seed=t["seed"] * 1000003 + 1009 * rank + step,
                                 strength=t.get("strength", 1.0)))
     held = dataset.held_out(data, cfg)
-    began, sums, n = time.time(), {}, 0
+    began, sums, n = time.time() - spent, {}, 0
     net.train()
-    while step < t["steps"]:
+    freeze(net.encoder, t.get("freeze", 0))
+    every = t.get("sync_every", 10) if ranks > 1 else 1
+    while progress < 1.0:
         b = next(feed)
         for g in opt.param_groups:
-            g["lr"] = g["base"] * rate(step, t["steps"], t["warmup"])
+            g["lr"] = g["base"] * rate(step, t["warmup"], progress)
         x = b["frames"].contiguous(memory_format=torch.channels_last)
         out_maps = net(x)
         value, terms = loss.total(out_maps, b)
@@ -115,32 +125,36 @@ def train(cfg, data, out, log, rank=0, ranks=1):
             value, terms["distil"] = value + t.get("distil_weight", 1.0) * d, float(d)
         opt.zero_grad(set_to_none=True)
         value.backward()
-        if ranks > 1:
-            average_gradients(net, ranks)
-        torch.nn.utils.clip_grad_norm_(net.parameters(), t.get("clip", 3.0))
+        torch.nn.utils.clip_grad_norm_([p for p in net.parameters() if p.grad is not None], t.get("clip", 3.0))
         opt.step()
-        decay = min(t["ema"], (1 + step) / (10 + step))
-        with torch.no_grad():
-            for a, p in zip(average.state_dict().values(), net.state_dict().values()):
-                if a.dtype.is_floating_point:
-                    a.lerp_(p, 1 - decay)
-                else:
-                    a.copy_(p)
         step += 1
         n += 1
+        if step % every == 0:
+            spent = time.time() - began
+            with torch.no_grad():
+                if ranks > 1:
+                    spent = average_weights(net, ranks, spent)
+                progress = max(step / t["steps"], spent / 60 / t.get("minutes", float("inf")))
+                decay = min(t["ema"] ** every, (1 + step) / (10 + step))
+                for a, p in zip(average.state_dict().values(), net.state_dict().values()):
+                    if a.dtype.is_floating_point:
+                        a.lerp_(p, 1 - decay)
+                    else:
+                        a.copy_(p)
         for k, v in terms.items():
             sums[k] = sums.get(k, 0.0) + v
         if rank > 0:
             continue
-        if step % t["log_every"] == 0 or step == t["steps"]:
+        done = progress >= 1.0
+        if step % t["log_every"] == 0 or done:
             text = " ".join(f"{k} {v / n:.4f}" for k, v in sums.items())
-            log(f"step {step}/{t['steps']} {text} {(time.time() - began):.0f} s")
+            log(f"step {step}/{t['steps']} {text} {time.time() - began:.0f} s, progress {progress:.3f}")
             sums, n = {}, 0
-        if step % t["save_every"] == 0 or step == t["steps"]:
+        if step % t["save_every"] == 0 or done:
             torch.save({"net": net.state_dict(), "average": average.state_dict(), "optimizer": opt.state_dict(),
-                        "step": step, "config": cfg}, path + ".tmp")
+                        "step": step, "spent": spent, "progress": progress, "config": cfg}, path + ".tmp")
             os.replace(path + ".tmp", path)
-        if step % t["check_every"] == 0 or step == t["steps"]:
+        if step % t["check_every"] == 0 or done:
             log(f"step {step} held out: {quick_dice(average, data, held, cfg['export']['size'])}")
 
 

@@ -19,7 +19,8 @@ class Batches(torch.utils.data.IterableDataset):
     (1 point known, -1 known absent, 0 unknown) and cell [n,K,2]; view [n] (-1 unknown); weight [n].
 
     parts: list of (name, count, indexes, options): count samples of a batch come from indexes.
-    options: transpose turns A4C frames into PLAX look-alikes; flip is the share of mirrored frames.
+    options: transpose turns A4C frames into PLAX look-alikes; flip is the share of mirrored frames; mild keeps
+    frames close to how they were recorded.
     """
 
     def __init__(self, data, parts, size, seed=0, strength=1.0):
@@ -49,6 +50,7 @@ def make(data, idx, opts, size, rng, strength=1.0):
     seg, view = data["seg"][idx].copy(), data["view"][idx].copy()
     weight = data["weight"][idx].astype(np.float32) * 0 + 1
     transpose = np.array([o.get("transpose", False) for o in opts])
+    mild = np.array([o.get("mild", False) for o in opts])
 
     for i in np.flatnonzero(transpose):
         wall = geo.wall_points(labels[i], pts[i, :3], rng.uniform(0.2, 0.42))
@@ -71,7 +73,10 @@ def make(data, idx, opts, size, rng, strength=1.0):
     turn = np.radians(rng.normal(0, 11, n))
     for i in range(n):
         known = state[i] == 1
-        if transpose[i]:
+        if mild[i]:
+            zoom[i], turn[i] = np.exp(rng.normal(0, 0.07)), 0.4 * turn[i]
+            centre[i] += rng.normal(0, 0.02, 2) * size
+        elif transpose[i]:
             c = pts[i, 3:].mean(0) if known[3:].all() else focus[i]
             lvid = np.hypot(*(pts[i, 4] - pts[i, 5])) if known[3:].all() else 60.0
             zoom[i] = np.exp(rng.uniform(np.log(0.13), np.log(0.34))) * CACHE / max(lvid, 20.0)
@@ -87,7 +92,7 @@ def make(data, idx, opts, size, rng, strength=1.0):
             centre[i] += rng.uniform(-0.15, 0.15, 2) * size
         else:
             centre[i] += rng.normal(0, 0.05, 2) * size
-    stretch = np.exp(rng.normal(0, 0.07, n))
+    stretch = np.exp(rng.normal(0, 0.07, n) * np.where(mild, 0.4, 1))
     unit = CACHE / size / zoom
     matrix = aug.rotation(turn) @ np.stack([np.diag([u / s, u * s]) for u, s in zip(unit, stretch)])
     matrix[transpose] = np.array([[0.0, 1.0], [1.0, 0.0]]) @ matrix[transpose]
@@ -99,11 +104,12 @@ def make(data, idx, opts, size, rng, strength=1.0):
     img, masks = out[:, :1].contiguous(), out[:, 1:]
     u = warp.points(pts)
 
-    img = aug.photometric(rng, img, strength)
+    change = torch.from_numpy(np.where(mild, 0.35, 1.0).astype(np.float32)).view(-1, 1, 1, 1)
+    img = img + change * (aug.photometric(rng, img.clone(), strength) - img)
 
     # a new sector: narrower, wider, tip outside the picture
     for i in range(n):
-        if not transpose[i] and rng.random() > 0.3:
+        if mild[i] or (not transpose[i] and rng.random() > 0.3):
             continue
         known = state[i] == 1
         target = u[i, known].mean(0) if known.any() else np.full(2, size / 2.0)
@@ -123,7 +129,7 @@ def make(data, idx, opts, size, rng, strength=1.0):
         img[i, 0] *= torch.from_numpy(fan)
 
     frames = (img * 255).round().clamp(0, 255)
-    for i in np.flatnonzero(rng.random(n) < 0.5 * strength):
+    for i in np.flatnonzero(rng.random(n) < np.where(mild, 0.1, 0.5 * strength)):
         frames[i, 0] = torch.from_numpy(aug.graphics(rng, frames[i, 0].numpy().astype(np.uint8))).float()
 
     # targets

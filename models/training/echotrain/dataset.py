@@ -6,6 +6,7 @@ import os
 import numpy as np
 
 from . import batches, sources
+from .net import VIEWS
 
 
 def is_held_out(subject, cfg):
@@ -52,6 +53,8 @@ def parts(data, cfg, rank=0, ranks=1):
     out = []
     for p in cfg["parts"]:
         pick = np.isin(data["source"], p["sources"])
+        if "views" in p:
+            pick &= np.isin(data["view"], [VIEWS.index(v) for v in p["views"]])
         if not p.get("with_held", False):
             pick &= ~data["held"]
         index = np.flatnonzero(pick)

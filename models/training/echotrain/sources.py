@@ -214,6 +214,10 @@ def read_all(cfg, folder, loops, log):
         samples += read_loops(os.path.join(HERE, "loops.csv"), loops) + read_loop_points(loops)
     else:
         log("no folder with example loops (--loops): the view head learns from labelled frames only")
+    if cfg.get("phantoms"):
+        from . import phantom
+
+        samples += phantom.samples(cfg["phantoms"])
     if not samples:
         raise SystemExit(f"{folder}: no known data set (see README.md)")
     return samples

@@ -1,0 +1,65 @@
+#!/usr/bin/env python3
+"""int8 QDQ version of an exported network: static quantisation, percentile calibration on training frames.
+
+Ship it only if evaluate.py shows a loss of cavity Dice under 0.002 (see README.md).
+"""
+
+import argparse
+import json
+import os
+import tempfile
+import tomllib
+
+import numpy as np
+import onnx
+from onnx import helper
+from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
+from onnxruntime.quantization.shape_inference import quant_pre_process
+
+from echotrain import dataset, export, geometry as geo
+
+
+class Frames(CalibrationDataReader):
+    def __init__(self, images, size):
+        self.feed = iter([{"frames": geo.letterbox(i, size)[0][None, None]} for i in images])
+
+    def get_next(self):
+        return next(self.feed, None)
+
+
+def main():
+    ap = argparse.ArgumentParser(description=__doc__)
+    ap.add_argument("--config", required=True)
+    ap.add_argument("--model", required=True)
+    ap.add_argument("--cache", required=True)
+    ap.add_argument("--out", required=True)
+    ap.add_argument("--frames", type=int, default=64)
+    ap.add_argument("--percentile", type=float, default=99.99)
+    ap.add_argument("--float-nodes", default="mask,heat,view,conv_stem", help="nodes whose names hold one of these stay in floating point")
+    args = ap.parse_args()
+    cfg = tomllib.load(open(args.config, "rb"))
+    data = dataset.prepare(cfg, None, None, args.cache, print)
+    pick = np.flatnonzero(~data["held"] & np.isin(data["source"], ["a4c", "a2c-restored", "loops"]))
+    pick = np.random.default_rng(0).choice(pick, args.frames, replace=False)
+    with tempfile.TemporaryDirectory() as d:
+        ready = os.path.join(d, "ready.onnx")
+        quant_pre_process(args.model, ready, skip_symbolic_shape=True)
+        graph = onnx.load(ready).graph
+        words = [w for w in args.float_nodes.split(",") if w]
+        keep = [n.name for n in graph.node if any(w in n.name for w in words) or n.op_type not in ("Conv", "Add", "Resize", "Clip")]
+        quantize_static(ready, args.out, Frames(data["image"][pick], cfg["export"]["size"]), quant_format=QuantFormat.QDQ, per_channel=True,
+                        activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8, calibrate_method=CalibrationMethod.Percentile,
+                        nodes_to_exclude=keep, extra_options={"CalibPercentile": args.percentile, "ActivationSymmetric": False})
+    source = onnx.load(args.model)
+    card = json.loads({p.key: p.value for p in source.metadata_props}["echonode.card"])
+    card["name"] += "-int8"
+    m = onnx.load(args.out)
+    del m.metadata_props[:]
+    helper.set_model_props(m, {"echonode.card": json.dumps(card)})
+    m.producer_name, m.producer_version = source.producer_name, source.producer_version
+    onnx.save(m, args.out)
+    print(args.out, os.path.getsize(args.out), export.sha256(args.out), f"{len(keep)} nodes in floating point")
+
+
+if __name__ == "__main__":
+    main()

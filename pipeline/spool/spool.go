@@ -284,10 +284,14 @@ func (s *Spool) checkSpace(want uint64) error {
 	return nil
 }
 
-// full turns "no space" into ErrDiskFull.
+// full turns "no space" into ErrDiskFull, and gives a lack of descriptors the
+// same status: both pass.
 func full(err error) error {
-	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+	switch {
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		return &scp.StatusError{Status: scp.StatusOutOfResources, Comment: "disk full", Err: fmt.Errorf("%w: %w", ErrDiskFull, err)}
+	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
+		return &scp.StatusError{Status: scp.StatusOutOfResources, Comment: "out of file descriptors", Err: err}
 	}
 	return err
 }
@@ -395,7 +399,7 @@ func (in *Incoming) compare(path string, e *Entry) (same, taken bool, err error)
 	case errors.Is(err, scp.ErrNotPart10):
 		return false, true, nil
 	case err != nil:
-		return false, false, err
+		return false, false, full(err)
 	}
 	defer o.Close()
 	if o.Size != e.Size || o.TransferSyntaxUID != in.req.TransferSyntaxUID {
@@ -437,7 +441,7 @@ func (s *Spool) syncDir(dir string) error {
 	}
 	d, err := os.Open(dir)
 	if err != nil {
-		return err
+		return full(err)
 	}
 	return errors.Join(d.Sync(), d.Close())
 }

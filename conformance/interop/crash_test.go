@@ -1,0 +1,357 @@
+package interop
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/echonode/echonode/pipeline/spool"
+	"github.com/echonode/echonode/scp"
+)
+
+// crashRoundsEnv sets how often the receiver is killed; 200 and more make a
+// proof, the default only keeps the test alive.
+const crashRoundsEnv = "ECHONODE_CRASH_ROUNDS"
+
+// receiverDir holds the compiled receiver of this run of the tests.
+var receiverDir string
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if receiverDir != "" {
+		os.RemoveAll(receiverDir)
+	}
+	os.Exit(code)
+}
+
+// buildReceiver compiles the receiver, once.
+var buildReceiver = func() func(*testing.T) string {
+	build := sync.OnceValues(func() (string, error) {
+		var err error
+		if receiverDir, err = os.MkdirTemp("", "receiver"); err != nil {
+			return "", err
+		}
+		path := filepath.Join(receiverDir, "receiver")
+		if out, err := exec.Command("go", "build", "-o", path, "./receiver").CombinedOutput(); err != nil {
+			return "", fmt.Errorf("building the receiver: %w\n%s", err, out)
+		}
+		return path, nil
+	})
+	return func(t *testing.T) string {
+		t.Helper()
+		path, err := build()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+}()
+
+// receiver is a running receiver process.
+type receiver struct {
+	cmd    *exec.Cmd
+	addr   string
+	stderr bytes.Buffer
+}
+
+func startReceiver(t *testing.T, path string, args ...string) *receiver {
+	t.Helper()
+	r := &receiver{cmd: exec.Command(path, args...)}
+	r.cmd.Stderr = &r.stderr
+	out, err := r.cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { r.cmd.Process.Kill() })
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		t.Fatalf("receiver: %v\n%s", err, &r.stderr)
+	}
+	r.addr = strings.TrimSpace(line)
+	return r
+}
+
+// crashObject is the data set of an object number: its content follows from
+// its UID, so that any process can check it.
+func crashObject(n int) (uid string, data []byte) {
+	r := rand.New(rand.NewPCG(uint64(n), 77))
+	size := 2 * (1 + r.IntN(20000))
+	if n%10 == 0 {
+		size = 2 * (1 + r.IntN(1500000))
+	}
+	data = make([]byte, size)
+	rand.NewChaCha8(sha256.Sum256([]byte(strconv.Itoa(n)))).Read(data)
+	return fmt.Sprintf("%s.5.%d", instanceRoot, n), data
+}
+
+func crashNumber(t *testing.T, uid string) int {
+	t.Helper()
+	n, err := strconv.Atoi(strings.TrimPrefix(uid, instanceRoot+".5."))
+	if err != nil {
+		t.Fatalf("foreign object %q", uid)
+	}
+	return n
+}
+
+// TestCrash kills the receiver at random instants during parallel sends, every
+// fourth time with SIGTERM, else with SIGKILL, and starts it again on the same
+// spool. Every acknowledged object must be complete; every visible file must be
+// complete, acknowledged or not; nothing unfinished may survive the start.
+func TestCrash(t *testing.T) {
+	rounds := 6
+	if v := os.Getenv(crashRoundsEnv); v != "" {
+		var err error
+		if rounds, err = strconv.Atoi(v); err != nil {
+			t.Fatal(err)
+		}
+	}
+	program := buildReceiver(t)
+	dir := t.TempDir()
+	instant := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 1))
+	acknowledged := map[int]bool{}
+	next, interrupted, parts := 1, 0, 0
+	for round := range rounds {
+		r := startReceiver(t, program, "-dir", dir, "-minfree", "-1")
+		var (
+			mu sync.Mutex
+			wg sync.WaitGroup
+		)
+		ctx, cancel := context.WithCancel(context.Background())
+		for range 4 {
+			wg.Add(1)
+			go func() {
+				defer wg.Done()
+				c, err := dialer("ANY").Dial(ctx, r.addr, []scp.PresentationContext{{AbstractSyntax: usmfClass, TransferSyntaxes: []string{jpegBaseline}}})
+				if err != nil {
+					return
+				}
+				defer c.Abort()
+				for {
+					mu.Lock()
+					n := next
+					next++
+					mu.Unlock()
+					uid, data := crashObject(n)
+					_, err := c.Store(ctx, scp.Object{SOPClassUID: usmfClass, SOPInstanceUID: uid, TransferSyntaxUID: jpegBaseline, DataSet: bytes.NewReader(data)})
+					var se *scp.StatusError
+					mu.Lock()
+					switch {
+					case err == nil:
+						acknowledged[n] = true
+					case errors.As(err, &se):
+						t.Errorf("object %d: %v", n, err)
+					default:
+						interrupted++
+					}
+					mu.Unlock()
+					if err != nil {
+						return
+					}
+				}
+			}()
+		}
+		time.Sleep(time.Duration(5+instant.IntN(150)) * time.Millisecond)
+		signal := syscall.SIGKILL
+		if round%4 == 3 {
+			signal = syscall.SIGTERM
+		}
+		if err := r.cmd.Process.Signal(signal); err != nil {
+			t.Fatal(err)
+		}
+		if signal == syscall.SIGTERM {
+			time.AfterFunc(100*time.Millisecond, cancel) // let some finish, then break off
+		}
+		r.cmd.Wait()
+		cancel()
+		wg.Wait()
+		left, _ := filepath.Glob(filepath.Join(dir, "incoming", "*"))
+		parts += len(left)
+	}
+
+	sp, err := spool.Open(dir, spool.Options{MinFree: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sp.Close()
+	if left, _ := filepath.Glob(filepath.Join(dir, "incoming", "*")); len(left) != 0 {
+		t.Errorf("unfinished objects after the start: %v", left)
+	}
+	visible := map[int]bool{}
+	err = sp.Walk(func(path string) error {
+		o, err := scp.FileObject(path)
+		if err != nil {
+			return err
+		}
+		defer o.Close()
+		n := crashNumber(t, o.SOPInstanceUID)
+		_, want := crashObject(n)
+		got, err := io.ReadAll(o.DataSet)
+		if err != nil {
+			return err
+		}
+		if !bytes.Equal(got, want) {
+			t.Errorf("object %d: %d bytes visible, %d sent", n, len(got), len(want))
+		}
+		visible[n] = true
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range acknowledged {
+		if !visible[n] {
+			t.Errorf("object %d was acknowledged and is gone", n)
+		}
+	}
+	t.Logf("%d rounds: %d objects acknowledged, %d visible, %d sends interrupted, %d unfinished files swept",
+		rounds, len(acknowledged), len(visible), interrupted, parts)
+	if len(acknowledged) == 0 || interrupted == 0 {
+		t.Error("the kills hit nothing")
+	}
+}
+
+// TestDiskFullEndToEnd: on a full disk the answer is A700H, the association
+// goes on, and what is there stays.
+func TestDiskFullEndToEnd(t *testing.T) {
+	dir := t.TempDir()
+	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size=4m,mode=700", "tmpfs", dir).CombinedOutput(); err != nil {
+		t.Skipf("mounting a tmpfs is not permitted: %v: %s", err, bytes.TrimSpace(out))
+	}
+	defer exec.Command("umount", "-l", dir).Run()
+	for _, tc := range []struct {
+		name, minFree, comment string
+	}{{"disk full", "-1", "disk full"}, {"watermark", "3500000", "disk space below the watermark"}} {
+		t.Run(tc.name, func(t *testing.T) {
+			r := startReceiver(t, buildReceiver(t), "-dir", filepath.Join(dir, strings.ReplaceAll(tc.name, " ", "-")), "-minfree", tc.minFree)
+			defer r.cmd.Process.Kill()
+			ctx := timeout(t)
+			c, err := dialer("ANY").Dial(ctx, r.addr, []scp.PresentationContext{
+				{AbstractSyntax: usmfClass, TransferSyntaxes: []string{jpegBaseline}},
+				{AbstractSyntax: scp.VerificationSOPClass, TransferSyntaxes: []string{scp.ImplicitVRLittleEndian}},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Abort()
+			store := func(uid string, size int) (scp.StoreResult, error) {
+				return c.Store(ctx, scp.Object{SOPClassUID: usmfClass, SOPInstanceUID: uid, TransferSyntaxUID: jpegBaseline, DataSet: bytes.NewReader(make([]byte, size))})
+			}
+			if tc.minFree == "-1" {
+				if _, err := store("1.1", 1<<20); err != nil {
+					t.Fatal(err)
+				}
+			}
+			res, err := store("1.2", 8<<20)
+			if err == nil || res.Status != scp.StatusOutOfResources || res.Comment != tc.comment {
+				t.Errorf("big object: %+v, %v", res, err)
+			}
+			if err := c.Echo(ctx); err != nil {
+				t.Errorf("echo after it: %v", err)
+			}
+			if tc.minFree == "-1" {
+				if _, err := store("1.3", 100<<10); err != nil {
+					t.Errorf("small object after it: %v", err)
+				}
+				if res, err := store("1.1", 1<<20); err != nil || res.Status != 0 {
+					t.Errorf("the first object again: %+v, %v", res, err)
+				}
+			}
+			if err := c.Release(ctx); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// TestFewDescriptors runs the receiver with too few descriptors for its peers
+// and wants it to live on, quietly.
+func TestFewDescriptors(t *testing.T) {
+	path := buildReceiver(t)
+	cmd := exec.Command("sh", "-c", "ulimit -n 40; exec "+path+" -minfree -1 -dir "+t.TempDir())
+	r := &receiver{cmd: cmd}
+	cmd.Stderr = &r.stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { cmd.Process.Kill(); cmd.Wait() }()
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		t.Fatalf("receiver: %v\n%s", err, &r.stderr)
+	}
+	addr := strings.TrimSpace(line)
+	// Idle associations take every descriptor.
+	var open []*scp.Client
+	contexts := []scp.PresentationContext{{AbstractSyntax: usmfClass, TransferSyntaxes: []string{jpegBaseline}}}
+	d := dialer("ANY")
+	d.Timeouts.ARTIM = 500 * time.Millisecond
+	for range 60 {
+		c, err := d.Dial(timeout(t), addr, contexts)
+		if err != nil {
+			break
+		}
+		open = append(open, c)
+	}
+	if len(open) == 60 {
+		t.Error("the limit had no effect")
+	}
+	before := processorTime(t, cmd.Process.Pid)
+	time.Sleep(2 * time.Second)
+	if used := processorTime(t, cmd.Process.Pid) - before; used > 500*time.Millisecond {
+		t.Errorf("%v of processor time in two seconds without descriptors", used)
+	}
+	// An object on an open association fails for want of a descriptor, and the
+	// association goes on.
+	if len(open) > 0 {
+		_, err := open[0].Store(timeout(t), scp.Object{SOPClassUID: usmfClass, SOPInstanceUID: "1.2", TransferSyntaxUID: jpegBaseline, DataSet: bytes.NewReader(make([]byte, 1000))})
+		var se *scp.StatusError
+		if !errors.As(err, &se) || se.Status != scp.StatusOutOfResources {
+			t.Errorf("store without descriptors: %v", err)
+		}
+	}
+	for _, c := range open[1:] {
+		c.Abort()
+	}
+	_, err = open[0].Store(timeout(t), scp.Object{SOPClassUID: usmfClass, SOPInstanceUID: "1.2", TransferSyntaxUID: jpegBaseline, DataSet: bytes.NewReader(make([]byte, 1000))})
+	for deadline := time.Now().Add(5 * time.Second); err != nil && time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		_, err = open[0].Store(timeout(t), scp.Object{SOPClassUID: usmfClass, SOPInstanceUID: "1.2", TransferSyntaxUID: jpegBaseline, DataSet: bytes.NewReader(make([]byte, 1000))})
+	}
+	if err != nil {
+		t.Errorf("store after descriptors are back: %v", err)
+	}
+	open[0].Abort()
+	echo(t, dialer("ANY"), addr)
+}
+
+// processorTime is the user and system time of a process.
+func processorTime(t *testing.T, pid int) time.Duration {
+	t.Helper()
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		t.Skip("no /proc:", err)
+	}
+	fields := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
+	user, _ := strconv.Atoi(fields[11])
+	system, _ := strconv.Atoi(fields[12])
+	return time.Duration(user+system) * time.Second / 100
+}

@@ -20,7 +20,7 @@ root=$(cd "$here/../.." && pwd)
 # ---- system packages ----------------------------------------------------------------------------------------------
 
 # gcc and the -dev packages: cgo (codecs, ONNX Runtime binding, the race detector). ffmpeg decodes video loops.
-run_packages=(ca-certificates gcc libc6-dev pkg-config libjpeg-dev libturbojpeg0-dev libopenjp2-7-dev ffmpeg)
+run_packages=(ca-certificates gcc libc6-dev pkg-config libjpeg-dev libopenjp2-7-dev ffmpeg)
 # dcmtk, orthanc: peers; dicom3tools: dciodvfy; pydicom with numpy: an independent reader.
 test_packages=(dcmtk orthanc dicom3tools python3 python3-pydicom python3-numpy)
 

@@ -1,7 +1,6 @@
 package models
 
 import (
-	"errors"
 	"fmt"
 	"runtime"
 	"slices"
@@ -22,9 +21,6 @@ func BenchmarkInfer(b *testing.B) {
 		for _, workers := range slices.Compact(workers) {
 			b.Run(fmt.Sprintf("%s/workers=%d", variant, workers), func(b *testing.B) {
 				e, err := Open(b.Context(), Config{Variant: variant, Provider: CPU, Workers: workers}, nil)
-				if errors.Is(err, ErrNoModel) {
-					b.Skip(err)
-				}
 				if err != nil {
 					b.Fatal(err)
 				}

@@ -6,10 +6,9 @@ import (
 	"os"
 )
 
-// The shipped models: echonode-lv.onnx in fp32 and, where its accuracy holds, echonode-lv-int8.onnx. The pattern also
-// matches this file, so that the package builds in a tree without models.
+// The shipped models: echonode-lv.onnx in fp32 and, where its accuracy holds, echonode-lv-int8.onnx.
 //
-//go:embed e*
+//go:embed echonode-lv*.onnx
 var shipped embed.FS
 
 const (
@@ -20,9 +19,9 @@ const (
 // maxModelBytes bounds what is read from a configured path.
 const maxModelBytes = 2 << 30
 
-// load returns the model file of a configuration: the configured path or the embedded model. quantised chooses the
-// embedded int8 model where there is one.
-func load(path string, quantised bool) (name string, onnx []byte, err error) {
+// load returns the model file of a configuration: the configured path or the embedded model of a variant. Without a
+// variant the CPU gets int8 where it is shipped, everything else fp32.
+func load(path, variant, provider string) (name string, onnx []byte, err error) {
 	if path != "" {
 		info, err := os.Stat(path)
 		if err != nil {
@@ -37,14 +36,17 @@ func load(path string, quantised bool) (name string, onnx []byte, err error) {
 		}
 		return path, onnx, nil
 	}
-	if quantised {
-		if onnx, err := shipped.ReadFile(shippedINT8); err == nil {
-			return "embedded " + shippedINT8, onnx, nil
-		}
+	file := shippedFP32
+	if variant == INT8 || variant == "" && provider == CPU {
+		file = shippedINT8
 	}
-	onnx, err = shipped.ReadFile(shippedFP32)
+	onnx, err = shipped.ReadFile(file)
+	if err != nil && variant == "" {
+		file = shippedFP32
+		onnx, err = shipped.ReadFile(file)
+	}
 	if err != nil {
-		return "", nil, fmt.Errorf("models: %w: none is configured and this binary holds none", ErrNoModel)
+		return "", nil, fmt.Errorf("models: %w: this binary does not hold %s", ErrNoModel, file)
 	}
-	return "embedded " + shippedFP32, onnx, nil
+	return "embedded " + file, onnx, nil
 }

@@ -132,7 +132,7 @@ func Check(c Config) (Card, error) {
 	if err := c.check(); err != nil {
 		return Card{}, err
 	}
-	name, onnx, err := load(c.Path, c.Variant == INT8 || c.Variant == "" && c.Provider == CPU)
+	name, onnx, err := load(c.Path, c.Variant, c.Provider)
 	if err != nil {
 		return Card{}, err
 	}
@@ -199,8 +199,7 @@ func logReady(logger *slog.Logger, e Engine, model string, failed []error, more 
 // openLocal makes and tests an engine on one provider of ONNX Runtime. On success the engine owns the caller's use of
 // the environment. Failures of the provider, as opposed to the model, match ErrProvider.
 func openLocal(ctx context.Context, c Config, provider string, logger *slog.Logger) (Engine, string, error) {
-	quantised := c.Variant == INT8 || c.Variant == "" && provider == CPU
-	model, onnx, err := load(c.Path, quantised)
+	model, onnx, err := load(c.Path, c.Variant, provider)
 	if err != nil {
 		return nil, "", err
 	}

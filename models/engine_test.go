@@ -189,7 +189,7 @@ func TestInferArguments(t *testing.T) {
 // TestCancel stops a run inside ONNX Runtime: the model loops practically for ever.
 func TestCancel(t *testing.T) {
 	requireLibrary(t)
-	name, onnx, err := load("testdata/slow.onnx", false)
+	name, onnx, err := load("testdata/slow.onnx", "", CPU)
 	if err != nil {
 		t.Fatal(err)
 	}

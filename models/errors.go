@@ -9,7 +9,7 @@ import (
 
 // Kinds of failure a caller can tell apart with errors.Is.
 var (
-	// ErrNoModel: no model path is configured and the binary holds no model.
+	// ErrNoModel: the binary does not hold the variant of the model that is asked for.
 	ErrNoModel = errors.New("no model")
 	// ErrContract: the model file does not fulfil the contract; errors.As with *ContractError lists what is off.
 	ErrContract = errors.New("model contract")

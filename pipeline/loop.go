@@ -60,7 +60,6 @@ func (a *Analyzer) Model() result.Model {
 // worker that has the frame.
 type frame struct {
 	done       bool
-	err        error
 	outline    *lv.Outline
 	structures map[string]lv.Outline
 	keypoints  map[string]lv.Keypoint

@@ -572,6 +572,58 @@ func TestBadInputIsAnswered(t *testing.T) {
 	}
 }
 
+// With less space free than the configuration asks for, objects are refused
+// with A700 and the node goes on answering.
+func TestFullDiskIsRefused(t *testing.T) {
+	n := newNode(t, freeAddr(t))
+	config, err := os.ReadFile(n.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config = bytes.Replace(config, []byte("min_free: 16MiB"), []byte("min_free: 4EiB"), 1)
+	if err := os.WriteFile(n.config, config, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	n.start()
+	if out, code := echonode(t, "send", "--called", "ECHONODE", n.dicom, loop(t, 9)); code != 1 || !strings.Contains(out, "A700") {
+		t.Errorf("send to a full node: exit %d\n%s", code, out)
+	}
+	if out, code := echonode(t, "echo", "--called", "ECHONODE", n.dicom); code != 0 {
+		t.Errorf("echo after the refusal: exit %d\n%s", code, out)
+	}
+}
+
+// Two nodes cannot share a data directory.
+func TestDataDirectoryIsLocked(t *testing.T) {
+	n := newNode(t, freeAddr(t))
+	n.start()
+	if out, code := echonode(t, "serve", "-c", n.config); code != 1 || !strings.Contains(out, "in use by another node") {
+		t.Errorf("second node on the same directory: exit %d\n%s", code, out)
+	}
+}
+
+// No patient name or number may be in the log at the default level.
+func TestLogHoldsNoPatientData(t *testing.T) {
+	archive := freeAddr(t)
+	n := newNode(t, archive)
+	n.start()
+	if out, code := echonode(t, "send", "--called", "ECHONODE", n.dicom, loop(t, 8)); code != 0 {
+		t.Fatalf("send: exit %d\n%s", code, out)
+	}
+	eventually(t, "analysis", func() bool { s := n.studies(); return len(s) == 1 && s[0].State == "done" })
+	f, err := dicomio.Open(loop(t, 8), dicomio.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	n.kill()
+	for _, secret := range []dicomio.Tag{tag.PatientName, tag.PatientID, tag.AccessionNumber} {
+		if v := f.DataSet.String(secret); len(v) > 5 && strings.Contains(n.log.String(), v) {
+			t.Errorf("%s stands in the log:\n%s", dicomio.Keyword(secret), n.log)
+		}
+	}
+}
+
 // echonode runs the program to its end.
 func echonode(t *testing.T, args ...string) (output string, code int) {
 	t.Helper()

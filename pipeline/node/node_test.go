@@ -371,7 +371,7 @@ func TestRestartGoesOn(t *testing.T) {
 	<-first.started
 	n.stop()
 	second := &fakeProcessor{t: t}
-	n = start(t, dir, second, Options{Destinations: dest})
+	start(t, dir, second, Options{Destinations: dest})
 	eventually(t, "report after restart", func() bool { return pacs.objects() == 1 })
 	if got := second.requests(); len(got) != 1 || got[0].Revision != 1 {
 		t.Errorf("after restart: %d analyses, want the same revision once", len(got))
@@ -425,7 +425,7 @@ func TestSpoolIsTakenUpAtStart(t *testing.T) {
 	}
 	n.stop()
 	p := &fakeProcessor{t: t}
-	n = start(t, dir, p, Options{})
+	start(t, dir, p, Options{})
 	eventually(t, "recovered object analysed", func() bool { return len(p.requests()) == 1 })
 }
 

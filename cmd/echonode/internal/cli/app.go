@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -109,15 +108,6 @@ func certPool(path string) (*x509.CertPool, error) {
 		return nil, fmt.Errorf("%s holds no certificate", path)
 	}
 	return pool, nil
-}
-
-// closeAll closes in reverse order of opening.
-func closeAll(closers ...io.Closer) error {
-	var errs []error
-	for i := len(closers) - 1; i >= 0; i-- {
-		errs = append(errs, closers[i].Close())
-	}
-	return errors.Join(errs...)
 }
 
 // grace is how long associations may finish after SIGTERM.

@@ -20,7 +20,7 @@ import (
 // peer are the flags that name a DICOM peer.
 type peer struct {
 	calling, called string
-	tls, insecure   bool
+	tls             bool
 	ca, cert, key   string
 	timeout         time.Duration
 }

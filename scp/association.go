@@ -307,8 +307,11 @@ func checkClass(pc PresentationContext, class string) error {
 }
 
 func (a *association) echo(pc PresentationContext, cmd *command) error {
-	if err := checkClass(pc, cmd.AffectedSOPClass); err != nil {
-		return err
+	// go-netdicom and others leave the class out.
+	if cmd.AffectedSOPClass != "" {
+		if err := checkClass(pc, cmd.AffectedSOPClass); err != nil {
+			return err
+		}
 	}
 	if pc.AbstractSyntax != VerificationSOPClass {
 		return &StatusError{Status: StatusUnrecognizedOp}

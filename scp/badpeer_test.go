@@ -525,6 +525,15 @@ var badPeers = []struct {
 		p.expectStatus(cmdEchoRQ, 1, 0)
 		p.release()
 	}},
+	{"echo without its SOP class", func(p *rawPeer) {
+		p.associate(nil)
+		rq := echoRQ(1)
+		rq.AffectedSOPClass = ""
+		p.send(commandPDU(ctxEcho, rq), commandPDU(ctxStore, rq))
+		p.expectStatus(cmdEchoRQ, 1, 0)
+		p.expectStatus(cmdEchoRQ, 1, StatusUnrecognizedOp)
+		p.release()
+	}},
 	{"store on the verification context", func(p *rawPeer) {
 		p.associate(nil)
 		rq := storeRQ(1, uidN(1))

@@ -1,0 +1,98 @@
+package interop
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// python returns an interpreter that has pynetdicom: ECHONODE_PYTHON, python3
+// of the path, or Debian's.
+func python(t *testing.T) string {
+	t.Helper()
+	for _, p := range []string{os.Getenv("ECHONODE_PYTHON"), "python3", "/usr/bin/python3"} {
+		if p != "" && exec.Command(p, "-c", "import pynetdicom").Run() == nil {
+			return p
+		}
+	}
+	t.Skip("no Python with pynetdicom; name one in ECHONODE_PYTHON (python3 -m venv x; x/bin/pip install pynetdicom)")
+	return ""
+}
+
+// pynetdicomSend sends files as bytes, one presentation context for each pair
+// of class and syntax; arguments: host, port, called title, files. It exits
+// with 1 unless every status is 0.
+const pynetdicomSend = `
+import sys
+from pydicom import dcmread
+from pynetdicom import AE, build_context
+host, port, called, files = sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4:]
+ae = AE(ae_title="PYNETDICOM")
+metas = [dcmread(f, stop_before_pixels=True).file_meta for f in files]
+pairs = sorted({(m.MediaStorageSOPClassUID, m.TransferSyntaxUID) for m in metas})
+ae.requested_contexts = [build_context("1.2.840.10008.1.1")] + [build_context(c, [t]) for c, t in pairs]
+assoc = ae.associate(host, port, ae_title=called)
+if not assoc.is_established:
+    sys.exit("no association")
+bad = 0
+if assoc.send_c_echo().Status != 0:
+    bad += 1
+for f in files:
+    status = assoc.send_c_store(f)
+    if not status or status.Status != 0:
+        print(f, status)
+        bad += 1
+assoc.release()
+sys.exit(1 if bad else 0)
+`
+
+// pynetdicomStore receives into a directory; arguments: port, directory.
+const pynetdicomStore = `
+import sys, os
+from pynetdicom import AE, evt, ALL_TRANSFER_SYNTAXES, AllStoragePresentationContexts
+def store(event):
+    with open(os.path.join(sys.argv[2], event.request.AffectedSOPInstanceUID), "wb") as f:
+        f.write(event.encoded_dataset())
+    return 0
+ae = AE(ae_title="PYSTORE")
+for c in AllStoragePresentationContexts:
+    ae.add_supported_context(c.abstract_syntax, ALL_TRANSFER_SYNTAXES)
+ae.add_supported_context("1.2.840.10008.1.1")
+ae.start_server(("127.0.0.1", int(sys.argv[1])), evt_handlers=[(evt.EVT_C_STORE, store)])
+`
+
+// pynetdicomKnows leaves out the high-throughput JPEG 2000 syntaxes, which only
+// newer versions have.
+func pynetdicomKnows(s string) bool { return !strings.HasPrefix(s, "1.2.840.10008.1.2.4.20") }
+
+func TestPynetdicomIntoUs(t *testing.T) {
+	py := python(t)
+	objs := objects(t, pynetdicomKnows)
+	n := startNode(t, nil)
+	run(t, py, append([]string{"-c", pynetdicomSend, n.host, n.port, "ECHONODE"}, paths(objs)...)...)
+	n.wantObjects(t, objs)
+}
+
+func TestUsIntoPynetdicom(t *testing.T) {
+	py := python(t)
+	// It aborts on a C-STORE of a retired class, also when it accepted the context.
+	objs := slices.DeleteFunc(objects(t, pynetdicomKnows), func(o object) bool { return o.class == usmfRetired })
+	dir, port := t.TempDir(), freePort(t)
+	start(t, port, py, "-c", pynetdicomStore, port, dir)
+	echo(t, dialer("PYSTORE"), hostPort(port))
+	sendAll(t, dialer("PYSTORE"), hostPort(port), objs)
+	files, err := filepath.Glob(filepath.Join(dir, "*"))
+	if err != nil || len(files) != len(objs) {
+		t.Errorf("pynetdicom wrote %d files, want %d", len(files), len(objs))
+	}
+	for _, f := range files {
+		i := slices.IndexFunc(objs, func(o object) bool { return o.instance == filepath.Base(f) })
+		if i < 0 {
+			t.Fatalf("unknown file %s", f)
+		}
+		sameDataSet(t, objs[i], f)
+	}
+}

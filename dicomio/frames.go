@@ -28,7 +28,8 @@ type FrameReader struct {
 	palette *palette
 	voi     voi
 	video   *video
-	bufs    sync.Pool
+	bufs    sync.Pool // *[]byte
+	decoded sync.Pool // *Frame
 }
 
 // Frame is one decoded frame: the stored sample values, by pixel (planar
@@ -99,6 +100,7 @@ func (f *File) RawFrames() (*FrameReader, error) {
 		src: f.body, enc: e.enc, ts: f.Syntax, limits: f.limits,
 	}
 	r.bufs.New = func() any { return new([]byte) }
+	r.decoded.New = func() any { return new(Frame) }
 	if e.frags != nil {
 		r.ts.Encapsulated = true
 		return r, r.group(f, e)
@@ -556,11 +558,12 @@ func (r *FrameReader) Gray(i int, dst *image.Gray) error {
 				return err
 			}
 		}
-		var f Frame
-		if err := r.decode(b, &f); err != nil {
+		f := r.decoded.Get().(*Frame)
+		defer r.decoded.Put(f)
+		if err := r.decode(b, f); err != nil {
 			return err
 		}
-		return r.toGray(&f, dst)
+		return r.toGray(f, dst)
 	})
 }
 
@@ -577,10 +580,11 @@ func (r *FrameReader) RGB(i int, dst *image.RGBA) error {
 				return err
 			}
 		}
-		var f Frame
-		if err := r.decode(b, &f); err != nil {
+		f := r.decoded.Get().(*Frame)
+		defer r.decoded.Put(f)
+		if err := r.decode(b, f); err != nil {
 			return err
 		}
-		return r.toRGB(&f, dst)
+		return r.toRGB(f, dst)
 	})
 }

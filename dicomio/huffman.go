@@ -1,5 +1,13 @@
 package dicomio
 
+import "encoding/binary"
+
+// hasFF reports whether one of the eight bytes is 0xFF.
+func hasFF(v uint64) bool {
+	const ones, tops = 0x0101010101010101, 0x8080808080808080
+	return (^v-ones)&v&tops != 0
+}
+
 // bitReader reads the entropy-coded segment of a JPEG stream: most
 // significant bit first, 0xFF00 for 0xFF. At a marker or the end it delivers
 // zeros and remembers that it did.
@@ -13,6 +21,16 @@ type bitReader struct {
 
 // fill tops the accumulator up to more than 32 bits.
 func (r *bitReader) fill() {
+	if r.at+8 <= len(r.b) && r.n <= 56 {
+		v := binary.BigEndian.Uint64(r.b[r.at:])
+		if !hasFF(v) {
+			k := (64 - r.n) >> 3
+			r.acc = r.acc<<uint(8*k) | v>>uint(64-8*k)
+			r.n += 8 * k
+			r.at += k
+			return
+		}
+	}
 	for r.n <= 48 {
 		c := byte(0)
 		switch {
@@ -64,6 +82,56 @@ type huffman struct {
 	max  [18]int32   // largest code of each length, -1 for none
 	off  [17]int32   // index of the first value of a length minus its first code
 	vals []byte
+
+	diffs []int32 // see differences
+}
+
+// diffBits is how many bits one look into the table of differences covers.
+const diffBits = 12
+
+// differences makes a table of whole DC differences: value<<8 | bits for every
+// prefix of diffBits bits that holds the code and its additional bits, else 0.
+func (h *huffman) differences() []int32 {
+	if h.diffs != nil {
+		return h.diffs
+	}
+	h.diffs = make([]int32, 1<<diffBits)
+	for w := range h.diffs {
+		e := h.fast[w>>(diffBits-9)]
+		l, k := int(e>>8), int(e&0xFF)
+		if e == 0 || l+k > diffBits || k > 15 {
+			continue
+		}
+		v := 0
+		if k > 0 {
+			v = w >> uint(diffBits-l-k) & (1<<uint(k) - 1)
+			if v < 1<<uint(k-1) {
+				v -= 1<<uint(k) - 1
+			}
+		}
+		h.diffs[w] = int32(v)<<8 | int32(l+k)
+	}
+	return h.diffs
+}
+
+// difference decodes a DC difference of up to 16 bits; ok is false for a code
+// that is not in the table.
+func (r *bitReader) difference(h *huffman, diffs []int32) (d int, ok bool) {
+	if r.n < 32 {
+		r.fill()
+	}
+	if e := diffs[r.acc>>uint(r.n-diffBits)&(1<<diffBits-1)]; e != 0 {
+		r.n -= int(e & 0xFF)
+		return int(e >> 8), true
+	}
+	k := r.decode(h)
+	switch {
+	case k < 0 || k > 16:
+		return 0, false
+	case k == 16:
+		return 32768, true
+	}
+	return r.extend(k), true
 }
 
 // newHuffman builds a table from the counts per length and the values.

@@ -44,6 +44,10 @@ func losslessScan(s *jpegScan, h jpegHeader, dst *Frame) (int, error) {
 	for i := range lines {
 		lines[i] = make([]int32, w)
 	}
+	diffs := make([][]int32, nc)
+	for i := range diffs {
+		diffs[i] = s.dc[i].differences()
+	}
 	restart, first := 0, true
 	for y := range rows {
 		if s.interval > 0 && y > 0 && y*w%s.interval == 0 {
@@ -55,16 +59,12 @@ func losslessScan(s *jpegScan, h jpegHeader, dst *Frame) (int, error) {
 		}
 		for x := range w {
 			for i := range nc {
-				k := r.decode(s.dc[i])
-				if k < 0 || k > 16 {
+				diff, ok := r.difference(s.dc[i], diffs[i])
+				if !ok {
 					if r.exhausted() {
 						return bad(ErrTruncated, "entropy-coded data")
 					}
 					return bad(ErrCodestream, "a Huffman code")
-				}
-				diff := 32768
-				if k < 16 {
-					diff = r.extend(k)
 				}
 				cur, up := lines[2*i], lines[2*i+1]
 				var p int

@@ -17,6 +17,16 @@ type lsBits struct {
 
 // fill tops the accumulator up to more than 32 bits.
 func (r *lsBits) fill() {
+	if !r.ff && r.at+8 <= len(r.b) && r.n <= 56 {
+		v := binary.BigEndian.Uint64(r.b[r.at:])
+		if !hasFF(v) {
+			k := (64 - r.n) >> 3
+			r.acc = r.acc<<uint(8*k) | v>>uint(64-8*k)
+			r.n += 8 * k
+			r.at += k
+			return
+		}
+	}
 	for r.n <= 48 {
 		if r.at >= len(r.b) || r.ff && r.b[r.at] >= 0x80 {
 			r.acc <<= 8

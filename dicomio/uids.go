@@ -24,7 +24,7 @@ const (
 	SOPComprehensiveSR               = "1.2.840.10008.5.1.4.1.1.88.33"
 	SOPComprehensive3DSR             = "1.2.840.10008.5.1.4.1.1.88.34"
 	SOPExtensibleSR                  = "1.2.840.10008.5.1.4.1.1.88.35"
-	SOPSimplifiedAdultEchoSR         = "1.2.840.10008.5.1.4.1.1.88.75"
+	SOPSimplifiedAdultEchoSR         = "1.2.840.10008.5.1.4.1.1.88.72"
 	SOPKeyObjectSelection            = "1.2.840.10008.5.1.4.1.1.88.59"
 	SOPSegmentation                  = "1.2.840.10008.5.1.4.1.1.66.4"
 	SOPLabelMapSegmentation          = "1.2.840.10008.5.1.4.1.1.66.7"

@@ -1,0 +1,60 @@
+package dicomio
+
+import (
+	"image"
+	"path/filepath"
+	"testing"
+)
+
+// BenchmarkCineToGray decodes frames of a real cine to 224x224.
+func BenchmarkCineToGray(b *testing.B) {
+	f, err := Open(filepath.Join(goDicom(b), "I_000031.dcm"), Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer f.Close()
+	r, err := f.Frames()
+	if err != nil {
+		b.Fatal(err)
+	}
+	var g image.Gray
+	small := image.NewGray(image.Rect(0, 0, 224, 224))
+	for i := 0; b.Loop(); i++ {
+		if err := r.Gray(i%r.Len(), &g); err != nil {
+			b.Fatal(err)
+		}
+		ResampleArea(small, &g, g.Rect)
+	}
+}
+
+// BenchmarkDecode decodes the small fixtures of each codec.
+func BenchmarkDecode(b *testing.B) {
+	for _, name := range []string{"rgb-jpeg", "gray16-jpeg12", "rgb-lossless-sv1", "rgb-jls", "rgb-j2k", "rgb-rle"} {
+		b.Run(name, func(b *testing.B) {
+			r, err := readBytes(b, fixture(b, name), Options{}).Frames()
+			if err != nil {
+				b.Skip(err)
+			}
+			var d Frame
+			b.SetBytes(r.decodedBytes())
+			for b.Loop() {
+				if err := r.Decode(0, &d); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkRead indexes a cine.
+func BenchmarkRead(b *testing.B) {
+	path := filepath.Join(goDicom(b), "I_000031.dcm")
+	b.ReportAllocs()
+	for b.Loop() {
+		f, err := Open(path, Options{})
+		if err != nil {
+			b.Fatal(err)
+		}
+		f.Close()
+	}
+}

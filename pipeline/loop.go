@@ -151,10 +151,7 @@ func (a *Analyzer) analyse(ctx context.Context, path string) (*loop, error) {
 	a.decideView(l, sample)
 	if !measuredView(l.View) {
 		l.refuse(result.Reasonf(result.ViewNotMeasured, "view %s is not measured", l.View))
-		return l, nil
-	}
-	if lv.Rejected(lv.CheckView(l.ViewProbability, a.opt.LV.Quality)) {
-		l.refuse(result.Reasonf(result.ViewUncertain, "view is uncertain, most likely %s", l.View))
+		l.report()
 		return l, nil
 	}
 	rest := make([]int, 0, frames.Len())
@@ -342,15 +339,18 @@ func (a *Analyzer) decideView(l *loop, sample []int) {
 	}
 }
 
-// report copies contours and points of every frame into the result.
+// report copies contours and points of the frames that were looked at into the
+// result: all of an analysed loop, the sample of one whose view is refused.
 func (l *loop) report() {
 	points := apicalPoints
 	if l.View == models.ViewPLAX {
 		points = plaxPoints
 	}
-	l.FrameResults = make([]result.Frame, len(l.frames))
 	for i := range l.frames {
 		f := &l.frames[i]
+		if !f.done {
+			continue
+		}
 		r := result.Frame{Index: i}
 		if f.outline != nil && l.View != models.ViewPLAX {
 			r.Contour = contour(f.outline.Points)
@@ -371,7 +371,7 @@ func (l *loop) report() {
 				r.Keypoints = append(r.Keypoints, result.Keypoint{Name: name, X: round(k.X, 3), Y: round(k.Y, 3), Confidence: round(k.Confidence, 4)})
 			}
 		}
-		l.FrameResults[i] = r
+		l.FrameResults = append(l.FrameResults, r)
 	}
 }
 

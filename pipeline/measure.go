@@ -86,6 +86,7 @@ func (a *Analyzer) measureApical(l *loop) {
 	lo := lv.Point{X: float64(l.region.Min.X), Y: float64(l.region.Min.Y)}
 	hi := lv.Point{X: float64(l.region.Max.X - 1), Y: float64(l.region.Max.Y - 1)}
 
+	axis := l.axisOptions(o.Axis)
 	var findings []lv.Finding
 	for _, b := range l.rhythm.Beats {
 		measured := beat{Beat: b}
@@ -100,7 +101,7 @@ func (a *Analyzer) measureApical(l *loop) {
 				ok = false // an extreme on an interpolated frame
 				continue
 			}
-			plane, err := lv.MeasurePlane(f.outline.Points, l.spacing, landmarks(f), o.Axis)
+			plane, err := lv.MeasurePlane(f.outline.Points, l.spacing, landmarks(f), axis)
 			if err != nil {
 				own = append(own, lv.Finding{Gate: lv.GateShape, Severity: lv.Reject, Frame: phase.frame, Reason: err.Error()})
 				ok = false
@@ -209,6 +210,13 @@ func (l *loop) findBeats(curve []float64, o lv.Options, quantities []series) boo
 		l.Beats = append(l.Beats, result.Beat{ED: b.ED, ES: b.ES, NextED: b.NextED})
 	}
 	return true
+}
+
+// axisOptions tell the apex's side where the points do not: apical loops have
+// the transducer, and so the apex, at the top.
+func (l *loop) axisOptions(o lv.AxisOptions) lv.AxisOptions {
+	o.ApexSide = &lv.Point{X: float64(l.region.Min.X+l.region.Max.X) / 2, Y: float64(l.region.Min.Y)}
+	return o
 }
 
 func landmarks(f *frame) lv.Landmarks {

@@ -316,7 +316,7 @@ func (l *loop) scene(i int) overlay.Scene {
 	if l.Spacing.Trusted {
 		s.Status += fmt.Sprintf("  LV %.1f cm2", lv.PolygonArea(f.outline.Points, l.spacing)/100)
 	}
-	if axis, err := lv.LongAxis(f.outline.Points, l.spacing, landmarks(f), lv.DefaultAxisOptions()); err == nil {
+	if axis, err := lv.LongAxis(f.outline.Points, l.spacing, landmarks(f), l.axisOptions(lv.DefaultAxisOptions())); err == nil {
 		s.Axis = &axis
 		s.Keypoints = []lv.Point{axis.Apex, axis.Annulus[0], axis.Annulus[1]}
 	}

@@ -78,7 +78,6 @@ func (s *Study) report(id identity, settings sr.Settings) (*dicomio.DataSet, err
 		}
 	}
 	missing := newGroups()
-	remarks := newGroups()
 	for _, m := range s.Measurements {
 		q, ok := quantities[m.Name]
 		if !ok {
@@ -99,16 +98,13 @@ func (s *Study) report(id identity, settings sr.Settings) (*dicomio.DataSet, err
 		for _, src := range m.Sources {
 			c.Sources = append(c.Sources, loops[src.SOPInstanceUID].source(src, m.Name))
 		}
-		r.Measurements = append(r.Measurements, c)
 		for _, w := range m.Quality.Warnings {
-			remarks.add(prefix(m.Stage, w.Text), m.Name)
+			c.Remarks = append(c.Remarks, w.Text)
 		}
+		r.Measurements = append(r.Measurements, c)
 	}
 	for _, reason := range missing.order {
 		r.NotMeasured = append(r.NotMeasured, sr.NotMeasured{What: strings.Join(missing.of[reason], ", "), Reason: reason})
-	}
-	for _, remark := range remarks.order {
-		r.Comments = append(r.Comments, fmt.Sprintf("%s (%s)", remark, strings.Join(remarks.of[remark], ", ")))
 	}
 	unused := newGroups()
 	for _, l := range s.loops {

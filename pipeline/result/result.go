@@ -80,7 +80,6 @@ const (
 	SpectralDoppler  = "spectral-doppler"
 	MMode            = "m-mode"
 	ViewNotMeasured  = "view-not-measured"
-	ViewUncertain    = "view-uncertain"
 	DecodeFailed     = "decode-failed"
 	Unreadable       = "unreadable"
 	SingleFrame      = "single-frame"
@@ -143,6 +142,8 @@ type Loop struct {
 	Region          *Region   `json:"region,omitempty"`
 	Spacing         Spacing   `json:"spacing"`
 
+	// FrameResults has every frame of an analysed loop; of a loop that was
+	// refused for its view, the frames by which the view was judged.
 	FrameResults []Frame       `json:"frame_results,omitempty"`
 	Beats        []Beat        `json:"beats,omitempty"`
 	Measurements []Measurement `json:"measurements,omitempty"`
@@ -181,7 +182,6 @@ type Frame struct {
 	LVArea       float64 `json:"lv_area_cm2,omitempty"`
 	// Confidence is the mean certainty of the mask along its inside, 0..1.
 	Confidence float64 `json:"confidence,omitempty"`
-	Error      string  `json:"error,omitempty"`
 }
 
 // Contour is a list of points in source pixels.

@@ -31,6 +31,11 @@ type OutputOptions struct {
 	Codeset     sr.Codeset
 	Overlay     string // "all", "measured" or "none"
 	JPEGQuality int    // of overlay frames, 1 to 100
+	// Class of overlays: secondary capture, or derived ultrasound for
+	// workstations that load nothing else.
+	Class derived.Class
+	// Segmentation adds a SEG object for every analysed apical loop.
+	Segmentation bool
 	// Pictures adds the report as text and HTML, and for every overlay an
 	// animated GIF, the area curve and the ED and ES frames.
 	Pictures bool
@@ -199,17 +204,8 @@ func (w *writer) loop(ctx context.Context, index int, l *loop) error {
 	}
 	name := fmt.Sprintf("loop-%02d-%s", index+1, strings.ToLower(l.View))
 	cine := derived.Cine{
-		Identity: derived.Identity{
-			SOPInstanceUID:    instance.UID("overlay", append([]string{l.SOPInstanceUID}, w.id.parts...)...),
-			SeriesInstanceUID: instance.UID("overlay series", w.id.parts...),
-			SeriesNumber:      overlaySeries,
-			InstanceNumber:    index + 1,
-			SeriesDescription: "AI LV Overlay",
-			Time:              w.id.time,
-			Equipment:         w.id.equipment,
-			Algorithm:         w.id.algorithm,
-		},
-		Source: file.DataSet, Rows: renderer.Size().Y, Columns: renderer.Size().X, Frames: len(l.frames),
+		Identity: w.derived(l, index, result.KindOverlay, overlaySeries, "AI LV Overlay"),
+		Source:   file.DataSet, Class: w.o.Class, Rows: renderer.Size().Y, Columns: renderer.Size().X, Frames: len(l.frames),
 		SameGeometry: true, TimesMS: l.FrameTimes, Quality: w.o.JPEGQuality,
 		Description: fmt.Sprintf("Left ventricular contour by %s %s, UNVERIFIED", m.Name, m.Version),
 	}
@@ -218,6 +214,9 @@ func (w *writer) loop(ctx context.Context, index int, l *loop) error {
 	}
 	if err := w.create(result.Output{Kind: result.KindOverlay, File: name + ".dcm", SOPClassUID: cine.SOPClassUID(),
 		SOPInstanceUID: cine.Identity.SOPInstanceUID, Source: l.SOPInstanceUID}, func(f io.Writer) error { return cine.Write(f, render) }); err != nil {
+		return err
+	}
+	if err := w.segmentation(l, file.DataSet, index, name); err != nil {
 		return err
 	}
 	if !w.o.Pictures {
@@ -256,6 +255,55 @@ func (w *writer) loop(ctx context.Context, index int, l *loop) error {
 		}
 	}
 	return nil
+}
+
+// derived is the identity of an object made from one loop.
+func (w *writer) derived(l *loop, index int, kind string, series int, description string) derived.Identity {
+	parts := append([]string{strconv.Itoa(int(w.o.Class))}, w.id.parts...)
+	return derived.Identity{
+		SOPInstanceUID:    instance.UID(kind, append([]string{l.SOPInstanceUID}, parts...)...),
+		SeriesInstanceUID: instance.UID(kind+" series", parts...),
+		SeriesNumber:      series,
+		InstanceNumber:    index + 1,
+		SeriesDescription: description,
+		Time:              w.id.time,
+		Equipment:         w.id.equipment,
+		Algorithm:         w.id.algorithm,
+	}
+}
+
+// segmentation writes cavity, myocardium and atrium of every frame as a SEG.
+func (w *writer) segmentation(l *loop, source *dicomio.DataSet, index int, name string) error {
+	if !w.o.Segmentation || l.View == models.ViewPLAX {
+		return nil
+	}
+	cavity := derived.Segment{Structure: derived.Cavity}
+	myocardium := derived.Segment{Structure: derived.Myocardium}
+	atrium := derived.Segment{Structure: derived.Atrium}
+	for i := range l.frames {
+		f := &l.frames[i]
+		if f.outline != nil {
+			cavity.Regions = append(cavity.Regions, derived.Region{Frame: i + 1, Rings: [][]lv.Point{f.outline.Points}})
+			// The myocardium's outline goes around the cavity, which is no part of it.
+			if o, ok := f.structures[models.ClassLVMyocardium]; ok {
+				myocardium.Regions = append(myocardium.Regions, derived.Region{Frame: i + 1, Rings: [][]lv.Point{o.Points, f.outline.Points}})
+			}
+		}
+		if o, ok := f.structures[models.ClassLeftAtrium]; ok {
+			atrium.Regions = append(atrium.Regions, derived.Region{Frame: i + 1, Rings: [][]lv.Point{o.Points}})
+		}
+	}
+	seg := derived.Segmentation{Identity: w.derived(l, index, result.KindSegmentation, segmentationSeries, "AI LV Segmentation"), Source: source}
+	for _, s := range []derived.Segment{cavity, myocardium, atrium} {
+		if len(s.Regions) > 0 {
+			seg.Segments = append(seg.Segments, s)
+		}
+	}
+	if len(seg.Segments) == 0 {
+		return nil
+	}
+	return w.create(result.Output{Kind: result.KindSegmentation, File: name + "-seg.dcm", SOPClassUID: dicomio.SOPSegmentation,
+		SOPInstanceUID: seg.Identity.SOPInstanceUID, Source: l.SOPInstanceUID}, seg.Write)
 }
 
 // curve draws the area over time.

@@ -8,6 +8,7 @@ import (
 	"image/gif"
 	"log/slog"
 	"math"
+	"math/bits"
 	"os"
 	"path/filepath"
 	"slices"
@@ -464,7 +465,7 @@ func TestBiplaneStudyAndItsOutputs(t *testing.T) {
 	}
 
 	out := t.TempDir()
-	o := OutputOptions{Report: true, Codeset: sr.SCT, Overlay: "all", JPEGQuality: 90, Pictures: true, Station: "ECHONODE", Revision: 1}
+	o := OutputOptions{Report: true, Codeset: sr.SCT, Overlay: "all", JPEGQuality: 90, Pictures: true, Segmentation: true, Station: "ECHONODE", Revision: 1}
 	if err := a.Write(context.Background(), s, out, o); err != nil {
 		t.Fatal(err)
 	}
@@ -476,7 +477,7 @@ func TestBiplaneStudyAndItsOutputs(t *testing.T) {
 			uids[filepath.Base(output.File)] = output.SOPInstanceUID
 		}
 	}
-	for kind, n := range map[string]int{result.KindReport: 1, result.KindOverlay: 2, result.KindAnimation: 2, result.KindCurve: 2, result.KindStill: 4, result.KindReportHTML: 1, result.KindReportText: 1} {
+	for kind, n := range map[string]int{result.KindReport: 1, result.KindOverlay: 2, result.KindSegmentation: 2, result.KindAnimation: 2, result.KindCurve: 2, result.KindStill: 4, result.KindReportHTML: 1, result.KindReportText: 1} {
 		if kinds[kind] != n {
 			t.Errorf("%d outputs of kind %s, want %d", kinds[kind], kind, n)
 		}
@@ -517,6 +518,32 @@ func TestBiplaneStudyAndItsOutputs(t *testing.T) {
 	}
 	if ft, _ := overlay.DataSet.Float(tag.FrameTime); ft != 35 {
 		t.Errorf("overlay frame time %g, want the loop's 35", ft)
+	}
+	// The segmentation holds the same area as the contour, frame by frame.
+	seg, err := dicomio.Open(filepath.Join(out, "loop-01-a4c-seg.dcm"), dicomio.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer seg.Close()
+	frames, err := seg.RawFrames()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if frames.Len() != s.Loops[0].Frames {
+		t.Fatalf("segmentation has %d frames of one structure, the loop %d", frames.Len(), s.Loops[0].Frames)
+	}
+	for i := range frames.Len() {
+		b, err := frames.Raw(i)
+		if err != nil {
+			t.Fatal(err)
+		}
+		set := 0
+		for _, v := range b {
+			set += bits.OnesCount8(v)
+		}
+		if want := s.Loops[0].FrameResults[i].LVAreaPixels; math.Abs(float64(set)-want) > 0.01*want {
+			t.Errorf("frame %d: %d pixels set, area of the contour %.0f", i, set, want)
+		}
 	}
 	animation, err := os.Open(filepath.Join(out, "loop-01-a4c.gif"))
 	if err != nil {

@@ -178,6 +178,7 @@ func (l *loop) name() string {
 
 // Series numbers of the outputs, high enough not to mix with the study's own.
 const (
-	reportSeries  = 9001
-	overlaySeries = 9002
+	reportSeries       = 9001
+	overlaySeries      = 9002
+	segmentationSeries = 9003
 )

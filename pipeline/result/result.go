@@ -308,13 +308,14 @@ type Output struct {
 
 // Kinds of Output.
 const (
-	KindReport     = "report"
-	KindOverlay    = "overlay"
-	KindReportHTML = "report-html"
-	KindReportText = "report-text"
-	KindAnimation  = "animation"
-	KindStill      = "still"
-	KindCurve      = "curve"
+	KindReport       = "report"
+	KindOverlay      = "overlay"
+	KindSegmentation = "segmentation"
+	KindReportHTML   = "report-html"
+	KindReportText   = "report-text"
+	KindAnimation    = "animation"
+	KindStill        = "still"
+	KindCurve        = "curve"
 )
 
 // Timing is where the wall time of a loop went, in ms, summed over frames

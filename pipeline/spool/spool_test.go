@@ -77,13 +77,23 @@ func readBack(t *testing.T, path string) []byte {
 }
 
 func TestCommitDuplicateConflict(t *testing.T) {
+	for _, digest := range []bool{false, true} {
+		t.Run(fmt.Sprint("digest ", digest), func(t *testing.T) { testCommitDuplicateConflict(t, digest) })
+	}
+}
+
+func testCommitDuplicateConflict(t *testing.T, digest bool) {
 	dir := t.TempDir()
-	s := open(t, dir, Options{})
+	s := open(t, dir, Options{Digest: digest})
+	wantDigest := ""
+	if digest {
+		wantDigest = "80d8f975e768eecac59d22a788bf8e811e51ca85e309ee47f1e821e3e58280f2"
+	}
 	first, err := store(t, s, "1.2.3", []byte("first version"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if first.Duplicate || first.Conflict || first.Size != 13 {
+	if first.Duplicate || first.Conflict || first.Size != 13 || first.SHA256 != wantDigest {
 		t.Fatalf("first: %+v", first)
 	}
 	if fi, err := os.Stat(first.Path); err != nil || fi.Size() != first.FileSize {
@@ -93,17 +103,17 @@ func TestCommitDuplicateConflict(t *testing.T) {
 	if err != nil || !again.Duplicate || again.Conflict || again.Path != first.Path || again.SHA256 != first.SHA256 {
 		t.Fatalf("duplicate: %+v, %v", again, err)
 	}
-	second, err := store(t, s, "1.2.3", []byte("second version"))
+	second, err := store(t, s, "1.2.3", []byte("other version"))
 	if err != nil || second.Duplicate || !second.Conflict || second.Path == first.Path || second.First != first.Path {
 		t.Fatalf("conflict: %+v, %v", second, err)
 	}
-	if third, err := store(t, s, "1.2.3", []byte("second version")); err != nil || !third.Duplicate || !third.Conflict || third.Path != second.Path {
+	if third, err := store(t, s, "1.2.3", []byte("other version")); err != nil || !third.Duplicate || !third.Conflict || third.Path != second.Path {
 		t.Fatalf("duplicate of the conflict: %+v, %v", third, err)
 	}
 	if got := readBack(t, first.Path); string(got) != "first version" {
 		t.Errorf("first file holds %q", got)
 	}
-	if got := readBack(t, second.Path); string(got) != "second version" {
+	if got := readBack(t, second.Path); string(got) != "other version" {
 		t.Errorf("second file holds %q", got)
 	}
 	if p := parts(t, dir); len(p) != 0 {
@@ -128,7 +138,7 @@ func TestRefuseConflicts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = store(t, s, "1.2.3", []byte("second version"))
+	_, err = store(t, s, "1.2.3", []byte("other version"))
 	var se *scp.StatusError
 	if !errors.Is(err, ErrConflict) || !errors.As(err, &se) || se.Status != scp.StatusDuplicateInstance {
 		t.Fatalf("conflict: %v", err)

@@ -20,6 +20,7 @@ import (
 
 	"github.com/echonode/echonode/cmd/echonode/internal/config"
 	"github.com/echonode/echonode/pipeline"
+	"github.com/echonode/echonode/pipeline/derived"
 	"github.com/echonode/echonode/pipeline/node"
 	"github.com/echonode/echonode/pipeline/result"
 	"github.com/echonode/echonode/pipeline/spool"
@@ -224,13 +225,19 @@ func nodeOptions(c *config.Config) (node.Options, error) {
 }
 
 func outputOptions(c *config.Config) pipeline.OutputOptions {
+	class := derived.SecondaryCapture
+	if c.Outputs.OverlayClass == "us" {
+		class = derived.Ultrasound
+	}
 	return pipeline.OutputOptions{
-		Report:      c.Outputs.Report,
-		Codeset:     sr.Codeset(c.Outputs.CodeSet),
-		Overlay:     c.Outputs.Overlay,
-		JPEGQuality: c.Outputs.JPEGQuality,
-		Pictures:    c.Outputs.Pictures,
-		Station:     c.DICOM.AETitle,
+		Class:        class,
+		Segmentation: c.Outputs.Segmentation,
+		Report:       c.Outputs.Report,
+		Codeset:      sr.Codeset(c.Outputs.CodeSet),
+		Overlay:      c.Outputs.Overlay,
+		JPEGQuality:  c.Outputs.JPEGQuality,
+		Pictures:     c.Outputs.Pictures,
+		Station:      c.DICOM.AETitle,
 	}
 }
 

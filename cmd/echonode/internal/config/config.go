@@ -87,11 +87,13 @@ type Analysis struct {
 
 // Outputs configures what is made of a study.
 type Outputs struct {
-	Report      bool   `yaml:"report"`
-	CodeSet     string `yaml:"code_set"`
-	Overlay     string `yaml:"overlay"`
-	JPEGQuality int    `yaml:"jpeg_quality"`
-	Pictures    bool   `yaml:"pictures"`
+	Report       bool   `yaml:"report"`
+	CodeSet      string `yaml:"code_set"`
+	Overlay      string `yaml:"overlay"`
+	OverlayClass string `yaml:"overlay_class"`
+	Segmentation bool   `yaml:"segmentation"`
+	JPEGQuality  int    `yaml:"jpeg_quality"`
+	Pictures     bool   `yaml:"pictures"`
 }
 
 // Destination is one place results are sent to.
@@ -285,6 +287,7 @@ func (c *Config) check() error {
 	positive("analysis.timeout", c.Analysis.Timeout)
 	oneOf("outputs.code_set", c.Outputs.CodeSet, "sct", "srt")
 	oneOf("outputs.overlay", c.Outputs.Overlay, "measured", "all", "none")
+	oneOf("outputs.overlay_class", c.Outputs.OverlayClass, "sc", "us")
 	if c.Outputs.JPEGQuality < 50 || c.Outputs.JPEGQuality > 100 {
 		bad("outputs.jpeg_quality", "must be between 50 and 100")
 	}
@@ -304,7 +307,7 @@ func (c *Config) check() error {
 			aeTitle(key+".calling_ae_title", d.CallingAETitle)
 		}
 		for _, s := range d.Send {
-			oneOf(key+".send", s, "report", "overlay")
+			oneOf(key+".send", s, "report", "overlay", "segmentation")
 		}
 		pair(key+".tls", d.TLS.Certificate, d.TLS.Key)
 	}

@@ -215,7 +215,7 @@ type Incoming struct {
 	f         *os.File
 	w         *bufio.Writer
 	digest    hash.Hash // nil unless Options.Digest
-	size      int64 // of the data set
+	size      int64     // of the data set
 	header    int64
 	flushed   int64 // bytes whose write-back was started
 	nextCheck int64

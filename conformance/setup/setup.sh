@@ -21,8 +21,9 @@ root=$(cd "$here/../.." && pwd)
 
 # gcc and the -dev packages: cgo (codecs, ONNX Runtime binding, the race detector). ffmpeg decodes video loops.
 run_packages=(ca-certificates gcc libc6-dev pkg-config libjpeg-dev libopenjp2-7-dev ffmpeg)
-# dcmtk, orthanc: peers; dicom3tools: dciodvfy; pydicom with numpy: an independent reader.
-test_packages=(dcmtk orthanc dicom3tools python3 python3-pydicom python3-numpy)
+# dcmtk, orthanc: peers; dicom3tools: dciodvfy; pydicom with numpy: an independent reader; scipy and pil: the tests of
+# models/training that need no PyTorch.
+test_packages=(dcmtk orthanc dicom3tools python3 python3-pydicom python3-numpy python3-scipy python3-pil)
 
 installed() {
 	[[ $(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null) == installed ]]
@@ -129,6 +130,30 @@ fetch_onnxruntime() {
 	present "$folder" "$sha256" || die "the library in $folder does not have the expected SHA-256 $sha256"
 }
 
+# ---- pynetdicom, which Debian does not package -------------------------------------------------------------------
+
+peers=$root/.build/peers
+
+fetch_peers() {
+	local python
+	if [[ -f $peers/requirements.txt ]] && cmp -s "$here/peers.txt" "$peers/requirements.txt" &&
+		"$peers/bin/python" -c 'import pynetdicom' 2>/dev/null; then
+		return
+	fi
+	python=$(python_with_pip) || {
+		install_packages python3 python3-pip
+		python=$(python_with_pip) || die "python3 -m pip does not run; it is needed to fetch pynetdicom"
+	}
+	say "fetching $(cut -d ' ' -f 1 "$here/peers.txt" | paste -s -d ' ')"
+	# Without pip inside: Debian's python3 cannot make the other kind without one more package.
+	rm -rf "$peers"
+	"$python" -m venv --without-pip "$peers"
+	PIP_ROOT_USER_ACTION=ignore "$python" -m pip install --quiet --disable-pip-version-check --no-deps --only-binary=:all: --require-hashes \
+		-r "$here/peers.txt" --target "$("$peers/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" ||
+		die "pip could not install pynetdicom"
+	cp "$here/peers.txt" "$peers/requirements.txt"
+}
+
 # ---- main ---------------------------------------------------------------------------------------------------------
 
 case ${1:-} in
@@ -150,4 +175,7 @@ if [[ $1 == gpu ]]; then
 	exit
 fi
 fetch_onnxruntime "$here/onnxruntime-$(uname -m).txt" "$ort_folder" "$ort_sha256"
+if [[ $1 == test ]]; then
+	fetch_peers
+fi
 say "ready"

@@ -41,10 +41,15 @@ type deliverWorker struct {
 	node *Node
 }
 
-// NextRetry waits half as long again after every failure, up to the maximum.
+// NextRetry implements river.Worker.
 func (w *deliverWorker) NextRetry(job *river.Job[deliverArgs]) time.Time {
-	wait := float64(w.node.opt.RetryFirst) * math.Pow(1.5, float64(job.Attempt-1))
-	return time.Now().Add(time.Duration(min(wait, float64(w.node.opt.RetryMax))))
+	return w.node.nextRetry(job.Attempt)
+}
+
+// nextRetry waits half as long again after every failure, up to the maximum.
+func (n *Node) nextRetry(attempt int) time.Time {
+	wait := float64(n.opt.RetryFirst) * math.Pow(1.5, float64(attempt-1))
+	return time.Now().Add(time.Duration(min(wait, float64(n.opt.RetryMax))))
 }
 
 // Work implements river.Worker: it sends what is still pending, records every

@@ -5,6 +5,7 @@
 //	receive.go   C-STORE into spool and store; success only when both hold it
 //	complete.go  when a study is complete; removal of old ones
 //	analyse.go   the analysis job
+//	commit.go    storage commitment, where the configuration offers it
 //	deliver.go   the delivery job, one queue per destination
 //	status.go    what a person or a monitor may look at
 //
@@ -73,6 +74,10 @@ type Options struct {
 	RetryFirst   time.Duration
 	RetryMax     time.Duration
 	Deliveries   int // attempts of a delivery
+	// CommitPeers are the addresses to send reports of storage commitment to
+	// on a new association, by AE title. A peer that is not listed gets its
+	// report on its own association only.
+	CommitPeers map[string]Peer
 }
 
 // Node ties spool, store, analysis and delivery together. It implements
@@ -104,10 +109,11 @@ func New(ctx context.Context, opt Options, sp *spool.Spool, st *store.Store, pro
 	n := &Node{opt: opt, log: log, spool: sp, store: st, processor: processor, metrics: metrics,
 		open: map[string]map[uint64]bool{}, closed: map[string]time.Time{}, at: map[string][2]int{}}
 	workers := river.NewWorkers()
-	if err := errors.Join(river.AddWorkerSafely(workers, &analyseWorker{node: n}), river.AddWorkerSafely(workers, &deliverWorker{node: n})); err != nil {
+	if err := errors.Join(river.AddWorkerSafely(workers, &analyseWorker{node: n}), river.AddWorkerSafely(workers, &deliverWorker{node: n}),
+		river.AddWorkerSafely(workers, &commitWorker{node: n})); err != nil {
 		return nil, err
 	}
-	queues := map[string]river.QueueConfig{analysisQueue: {MaxWorkers: 1}}
+	queues := map[string]river.QueueConfig{analysisQueue: {MaxWorkers: 1}, commitmentQueue: {MaxWorkers: 4}}
 	for _, d := range opt.Destinations {
 		queues[deliveryPrefix+d.Name] = river.QueueConfig{MaxWorkers: 1}
 	}

@@ -449,3 +449,79 @@ func TestRetention(t *testing.T) {
 		t.Errorf("study record: %v", err)
 	}
 }
+
+// receiver takes commitment reports that come on a new association.
+type receiver struct{ got chan *scp.CommitResult }
+
+func (r *receiver) Store(context.Context, *scp.StoreRequest, io.Reader) error {
+	return &scp.StatusError{Status: scp.StatusSOPClassUnsupported}
+}
+
+func (r *receiver) CommitReported(_ context.Context, _ *scp.AssociationInfo, result *scp.CommitResult) error {
+	r.got <- result
+	return nil
+}
+
+func TestStorageCommitment(t *testing.T) {
+	dir := t.TempDir()
+	modality := &receiver{got: make(chan *scp.CommitResult, 1)}
+	peer := Peer{Address: listen(t, "CART", modality), Dialer: &scp.Dialer{CallingAE: "ECHONODE", CalledAE: "CART"}}
+	n := start(t, dir, &fakeProcessor{t: t}, Options{Idle: time.Hour, Cap: 2 * time.Hour, CommitPeers: map[string]Peer{"CART": peer}})
+	n.mustSend(t, writeObject(t, dir, "1.2.3", "1.2.3.10", nil))
+	addr := listen(t, "ECHONODE", &Committing{n.Node})
+	ctx := context.Background()
+	us := dicomio.SOPUltrasoundMultiframe
+	refs := []scp.Reference{{SOPClassUID: us, SOPInstanceUID: "1.2.3.10"}, {SOPClassUID: us, SOPInstanceUID: "1.2.3.99"},
+		{SOPClassUID: dicomio.SOPUltrasound, SOPInstanceUID: "1.2.3.10"}}
+	request := func() *scp.Client {
+		t.Helper()
+		d := &scp.Dialer{CallingAE: "CART", CalledAE: "ECHONODE"}
+		c, err := d.Dial(ctx, addr, []scp.PresentationContext{{AbstractSyntax: scp.StorageCommitmentSOPClass, TransferSyntaxes: []string{scp.ImplicitVRLittleEndian}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.RequestCommitment(ctx, "1.2.3.4.5", refs); err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	check := func(result *scp.CommitResult) {
+		t.Helper()
+		if len(result.Committed) != 1 || result.Committed[0].SOPInstanceUID != "1.2.3.10" || len(result.Failed) != 2 ||
+			result.Failed[0].Reason != scp.StatusNoSuchInstance || result.Failed[1].Reason != scp.StatusClassInstance {
+			t.Errorf("result = %+v", result)
+		}
+	}
+	c := request()
+	result, err := c.WaitCommitment(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	check(result)
+	if err := c.Release(ctx); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the job of a report that was delivered is withdrawn", func() bool { return jobs(t, n, commitArgs{}.Kind()) == 0 })
+
+	// A modality that hangs up gets its report on a new association.
+	request().Abort()
+	eventually(t, "the report waits as a job", func() bool { return jobs(t, n, commitArgs{}.Kind()) == 1 })
+	if _, err := n.store.DB().ExecContext(ctx, `UPDATE river_job SET state = 'available', scheduled_at = datetime('now', '-1 minute') WHERE kind = ?`, commitArgs{}.Kind()); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case result := <-modality.got:
+		check(result)
+	case <-time.After(30 * time.Second):
+		t.Fatal("no report on a new association")
+	}
+}
+
+// jobs counts jobs of a kind that have still to run.
+func jobs(t *testing.T, n *running, kind string) (count int) {
+	t.Helper()
+	if err := n.store.DB().QueryRow(`SELECT count(*) FROM river_job WHERE kind = ? AND state IN ('available','scheduled','retryable','running')`, kind).Scan(&count); err != nil {
+		t.Fatal(err)
+	}
+	return count
+}

@@ -212,9 +212,18 @@ func (s *Store) AddInstance(ctx context.Context, in Instance) (isNew bool, err e
 	return isNew, nil
 }
 
+const studyColumns = `SELECT study_uid, state, revision, first_received_at, last_received_at, error FROM studies`
+
+func scanStudy(r *sql.Rows) (st Study, err error) {
+	var first, last int64
+	err = r.Scan(&st.StudyInstanceUID, &st.State, &st.Revision, &first, &last, &st.Error)
+	st.First, st.Last = time.UnixMilli(first), time.UnixMilli(last)
+	return st, err
+}
+
 // Studies lists studies in the given states, or all of them, oldest first.
 func (s *Store) Studies(ctx context.Context, states ...State) ([]Study, error) {
-	query := `SELECT study_uid, state, revision, first_received_at, last_received_at, error FROM studies`
+	query := studyColumns
 	var args []any
 	for i, st := range states {
 		sep := ","
@@ -227,22 +236,12 @@ func (s *Store) Studies(ctx context.Context, states ...State) ([]Study, error) {
 	if len(states) > 0 {
 		query += ")"
 	}
-	return collect(ctx, s.db, func(r *sql.Rows) (st Study, err error) {
-		var first, last int64
-		err = r.Scan(&st.StudyInstanceUID, &st.State, &st.Revision, &first, &last, &st.Error)
-		st.First, st.Last = time.UnixMilli(first), time.UnixMilli(last)
-		return st, err
-	}, query+" ORDER BY first_received_at, study_uid", args...)
+	return collect(ctx, s.db, scanStudy, query+" ORDER BY first_received_at, study_uid", args...)
 }
 
 // Study returns one study, or ErrNotFound.
 func (s *Store) Study(ctx context.Context, uid string) (Study, error) {
-	all, err := collect(ctx, s.db, func(r *sql.Rows) (st Study, err error) {
-		var first, last int64
-		err = r.Scan(&st.StudyInstanceUID, &st.State, &st.Revision, &first, &last, &st.Error)
-		st.First, st.Last = time.UnixMilli(first), time.UnixMilli(last)
-		return st, err
-	}, `SELECT study_uid, state, revision, first_received_at, last_received_at, error FROM studies WHERE study_uid = ?`, uid)
+	all, err := collect(ctx, s.db, scanStudy, studyColumns+` WHERE study_uid = ?`, uid)
 	if err != nil {
 		return Study{}, err
 	}
@@ -252,16 +251,31 @@ func (s *Store) Study(ctx context.Context, uid string) (Study, error) {
 	return all[0], nil
 }
 
+const instanceColumns = `SELECT sop_uid, study_uid, series_uid, sop_class, transfer_syntax, path, size, digest, calling_ae, received_at FROM instances `
+
+func scanInstance(r *sql.Rows) (in Instance, err error) {
+	var at int64
+	err = r.Scan(&in.SOPInstanceUID, &in.StudyInstanceUID, &in.SeriesInstanceUID, &in.SOPClassUID,
+		&in.TransferSyntaxUID, &in.Path, &in.Size, &in.Digest, &in.CallingAE, &at)
+	in.Received = time.UnixMilli(at)
+	return in, err
+}
+
 // Instances lists the objects of a study in order of arrival.
 func (s *Store) Instances(ctx context.Context, study string) ([]Instance, error) {
-	return collect(ctx, s.db, func(r *sql.Rows) (in Instance, err error) {
-		var at int64
-		err = r.Scan(&in.SOPInstanceUID, &in.StudyInstanceUID, &in.SeriesInstanceUID, &in.SOPClassUID,
-			&in.TransferSyntaxUID, &in.Path, &in.Size, &in.Digest, &in.CallingAE, &at)
-		in.Received = time.UnixMilli(at)
-		return in, err
-	}, `SELECT sop_uid, study_uid, series_uid, sop_class, transfer_syntax, path, size, digest, calling_ae, received_at
-		FROM instances WHERE study_uid = ? ORDER BY received_at, sop_uid`, study)
+	return collect(ctx, s.db, scanInstance, instanceColumns+`WHERE study_uid = ? ORDER BY received_at, sop_uid`, study)
+}
+
+// Instance returns one object, or ErrNotFound.
+func (s *Store) Instance(ctx context.Context, sopUID string) (Instance, error) {
+	found, err := collect(ctx, s.db, scanInstance, instanceColumns+`WHERE sop_uid = ?`, sopUID)
+	if err != nil {
+		return Instance{}, err
+	}
+	if len(found) == 0 {
+		return Instance{}, fmt.Errorf("object %s: %w", sopUID, ErrNotFound)
+	}
+	return found[0], nil
 }
 
 // Paths is the set of files of all recorded objects.

@@ -72,7 +72,11 @@ func serverTLS(c config.ServerTLS) (*tls.Config, error) {
 			return nil, fmt.Errorf("dicom.tls.client_ca: %w", err)
 		}
 	}
-	return scp.ServerTLS(cert, pool), nil
+	t := scp.ServerTLS(cert, pool)
+	if c.Legacy {
+		t = scp.LegacyTLS(t)
+	}
+	return t, nil
 }
 
 // clientTLS is the TLS configuration towards a destination, nil for none.

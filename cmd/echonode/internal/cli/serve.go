@@ -178,9 +178,13 @@ func dicomServer(c *config.Config, n *node.Node, metrics *node.Metrics, log *slo
 	for _, uid := range c.DICOM.ExtraSOPClasses {
 		contexts = append(contexts, scp.PresentationContext{AbstractSyntax: uid})
 	}
+	var handler scp.Handler = n
+	if c.DICOM.Commitment.Enabled {
+		handler = &node.Committing{Node: n}
+	}
 	srv := &scp.Server{
 		AETitle:   c.DICOM.AETitle,
-		Handler:   n,
+		Handler:   handler,
 		Contexts:  contexts,
 		Policy:    scp.AccessList{CalledAETitles: []string{c.DICOM.AETitle}, Peers: peers},
 		TLSConfig: tlsConfig,
@@ -208,6 +212,10 @@ func nodeOptions(c *config.Config) (node.Options, error) {
 		RetryFirst: time.Duration(c.Delivery.RetryFirst),
 		RetryMax:   time.Duration(c.Delivery.RetryMax),
 		Deliveries: c.Delivery.Attempts,
+	}
+	o.CommitPeers = map[string]node.Peer{}
+	for title, address := range c.DICOM.Commitment.ReportTo {
+		o.CommitPeers[title] = node.Peer{Address: address, Dialer: &scp.Dialer{CallingAE: c.DICOM.AETitle, CalledAE: title}}
 	}
 	for _, d := range c.Destinations {
 		t, err := clientTLS(d)

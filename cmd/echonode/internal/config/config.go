@@ -40,16 +40,23 @@ type Config struct {
 
 // DICOM configures the listener.
 type DICOM struct {
-	AETitle                string    `yaml:"ae_title"`
-	Listen                 string    `yaml:"listen"`
-	CallingAETitles        []string  `yaml:"calling_ae_titles"`
-	Sources                []string  `yaml:"sources"`
-	ExtraSOPClasses        []string  `yaml:"extra_sop_classes"`
-	MaxAssociations        int       `yaml:"max_associations"`
-	MaxAssociationsPerPeer int       `yaml:"max_associations_per_peer"`
-	MaxObject              Size      `yaml:"max_object"`
-	IdleTimeout            Duration  `yaml:"idle_timeout"`
-	TLS                    ServerTLS `yaml:"tls"`
+	AETitle                string     `yaml:"ae_title"`
+	Listen                 string     `yaml:"listen"`
+	CallingAETitles        []string   `yaml:"calling_ae_titles"`
+	Sources                []string   `yaml:"sources"`
+	ExtraSOPClasses        []string   `yaml:"extra_sop_classes"`
+	MaxAssociations        int        `yaml:"max_associations"`
+	MaxAssociationsPerPeer int        `yaml:"max_associations_per_peer"`
+	MaxObject              Size       `yaml:"max_object"`
+	IdleTimeout            Duration   `yaml:"idle_timeout"`
+	TLS                    ServerTLS  `yaml:"tls"`
+	Commitment             Commitment `yaml:"commitment"`
+}
+
+// Commitment configures storage commitment.
+type Commitment struct {
+	Enabled  bool              `yaml:"enabled"`
+	ReportTo map[string]string `yaml:"report_to"` // address by AE title
 }
 
 // ServerTLS configures TLS on the listener.
@@ -57,6 +64,7 @@ type ServerTLS struct {
 	Certificate string `yaml:"certificate"`
 	Key         string `yaml:"key"`
 	ClientCA    string `yaml:"client_ca"`
+	Legacy      bool   `yaml:"legacy"`
 }
 
 // Storage configures the data directory.
@@ -264,6 +272,10 @@ func (c *Config) check() error {
 	if c.DICOM.TLS.ClientCA != "" && c.DICOM.TLS.Certificate == "" {
 		bad("dicom.tls.client_ca", "needs certificate and key")
 	}
+	for title, a := range c.DICOM.Commitment.ReportTo {
+		aeTitle("dicom.commitment.report_to", title)
+		address("dicom.commitment.report_to", a)
+	}
 	if c.Storage.Directory == "" {
 		bad("storage.directory", "must be set")
 	}
@@ -335,6 +347,9 @@ func (c *Config) Warnings() []string {
 	}
 	if c.HTTP.Listen != "" && !loopback(c.HTTP.Listen) {
 		w = append(w, "http.listen is reachable from other machines and has no authentication")
+	}
+	if c.DICOM.Commitment.Enabled && c.Storage.Retention > 0 {
+		w = append(w, "dicom.commitment is enabled and storage.retention removes objects that were committed to")
 	}
 	if len(c.Destinations) == 0 {
 		w = append(w, "no destinations: results stay in storage.directory")

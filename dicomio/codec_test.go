@@ -314,6 +314,28 @@ func TestNativeLayouts(t *testing.T) {
 	}
 }
 
+// Eight-bit pixels in big endian words, of an odd number in a frame.
+func TestBigEndianWords(t *testing.T) {
+	var b bytes.Buffer
+	d := syntheticBase(2, 3, 8, 8, "RGB").SetInt(tag.Rows, 3).SetInt(tag.Columns, 3).SetBytes(tagPixels, "OW", nil)
+	logical := make([]byte, 54)
+	for i := range logical {
+		logical[i] = byte(i * 3)
+	}
+	d.SetBytes(tagPixels, "OW", logical)
+	if err := Write(&b, d, WriteOptions{TransferSyntax: ExplicitVRBigEndian}); err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Contains(b.Bytes(), []byte{3, 0, 9, 6, 15, 12}) {
+		t.Fatal("the words are not swapped in the file")
+	}
+	for i, f := range decodeAllFrames(t, readBytes(t, b.Bytes(), Options{})) {
+		if !bytes.Equal(f.Data, logical[27*i:27*i+27]) {
+			t.Errorf("frame %d: %v", i, f.Data)
+		}
+	}
+}
+
 // Windows and rescale map deep pixels to 8 bits.
 func TestWindow(t *testing.T) {
 	f := Frame{Rows: 1, Columns: 5, Samples: 1, Bits: 16, Stored: 12, HighBit: 11, Photometric: "MONOCHROME2", Data: []byte{0, 0, 100, 0, 0xC8, 0, 0x2C, 1, 0xFF, 0x0F}}

@@ -358,8 +358,24 @@ func grow(buf []byte, n int) []byte {
 	return make([]byte, n)
 }
 
-// native fills b from an offset in native pixel data.
+// native fills b from an offset in native pixel data. Bytes that big endian
+// data keep in swapped 16-bit words come in their logical order.
 func (r *FrameReader) native(b []byte, off int64) error {
+	if r.enc.big && r.words && r.Info.BitsAllocated <= 8 {
+		lo, hi := off&^1, (off+int64(len(b))+1)&^1
+		w := make([]byte, min(hi, r.lazy.n)-lo)
+		if err := r.stored(w, lo); err != nil {
+			return err
+		}
+		swap(w, 2)
+		copy(b, w[off-lo:])
+		return nil
+	}
+	return r.stored(b, off)
+}
+
+// stored fills b from an offset in native pixel data, as the file has it.
+func (r *FrameReader) stored(b []byte, off int64) error {
 	if off+int64(len(b)) > r.lazy.n {
 		return fail("frames", tagPixels, -1, ErrTruncated, "native pixel data")
 	}
@@ -472,12 +488,8 @@ func (r *FrameReader) decodeNative(b []byte, dst *Frame, big bool, planar int) e
 		return nil
 	}
 	size := in.BitsAllocated / 8
-	if big {
-		if size > 1 {
-			swap(b, size)
-		} else if r.words {
-			swap(b, 2)
-		}
+	if big && size > 1 {
+		swap(b, size)
 	}
 	switch {
 	case in.subsampled():
@@ -548,7 +560,7 @@ func (r *FrameReader) Gray(i int, dst *image.Gray) error {
 	setGray(dst, r.Columns, r.Rows)
 	return r.pooled(i, func(b []byte) error {
 		switch {
-		case !r.ts.Encapsulated && r.Info.BitsAllocated == 8 && r.Info.BitsStored == 8 && r.Info.Samples == 1 && !r.enc.big && r.Info.Photometric == "MONOCHROME2" && !r.Info.Signed:
+		case !r.ts.Encapsulated && r.Info.BitsAllocated == 8 && r.Info.BitsStored == 8 && r.Info.Samples == 1 && r.Info.Photometric == "MONOCHROME2" && !r.Info.Signed:
 			for y := 0; y < r.Rows; y++ {
 				copy(dst.Pix[y*dst.Stride:][:r.Columns], b[y*r.Columns:])
 			}

@@ -1,6 +1,9 @@
 package dicomio
 
 import (
+	"bytes"
+	"fmt"
+	"image"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -143,4 +146,82 @@ func TestCorpusAgainstPeers(t *testing.T) {
 		c := table[uid]
 		t.Logf("%-24s files %3d frames %3d exact %3d within 1 %3d more %3d no peer %d peer wrong %d", uid, c.files, c.frames, c.exact, c.one, c.more, c.noPeer, c.wrong)
 	}
+}
+
+// readPPM reads a binary colour or gray PNM of 8 bits as RGB.
+func readPPM(b []byte) (w, h int, rgb []byte, ok bool) {
+	var kind string
+	var top int
+	var r = bytes.NewReader(b)
+	if _, err := fmt.Fscan(r, &kind, &w, &h, &top); err != nil || top != 255 || kind != "P6" && kind != "P5" {
+		return 0, 0, nil, false
+	}
+	if c, err := r.ReadByte(); err != nil || c != '\n' {
+		return 0, 0, nil, false
+	}
+	pix := b[len(b)-r.Len():]
+	if kind == "P6" {
+		return w, h, pix, len(pix) == 3*w*h
+	}
+	for _, v := range pix {
+		rgb = append(rgb, v, v, v)
+	}
+	return w, h, rgb, len(pix) == w*h
+}
+
+// Colour pictures of the corpus, palettes and native YBR among them, are
+// within 1 of those that dcmtk renders (2 for native YBR_FULL, where it rounds
+// the centre of chroma).
+func TestColourAgainstDcmtk(t *testing.T) {
+	dir, refs := corpus(t)
+	if _, err := exec.LookPath("dcmj2pnm"); err != nil {
+		t.Skip("dcmj2pnm is not installed")
+	}
+	counts := map[string][3]int{}
+	for _, ref := range refs {
+		path := filepath.Join(dir, ref.Path)
+		f, err := Open(path, Options{})
+		if err != nil {
+			continue
+		}
+		fr, err := f.Frames()
+		if err != nil || fr.Info.Samples == 1 && fr.Info.Photometric != "PALETTE COLOR" || fr.Info.BitsAllocated > 16 {
+			f.Close()
+			continue
+		}
+		out, err := exec.Command("dcmj2pnm", "+op", path).Output()
+		w, h, want, ok := readPPM(out)
+		var c image.RGBA
+		if err != nil || !ok || w != fr.Columns || h != fr.Rows {
+			t.Logf("%s (%s, %s): dcmj2pnm: %v, %d bytes", ref.Path, f.TransferSyntax, fr.Info.Photometric, err, len(out))
+			f.Close()
+			continue
+		}
+		if err := fr.RGB(0, &c); err != nil {
+			t.Errorf("%s: %v", ref.Path, err)
+			continue
+		}
+		worst := 0
+		for k := range w * h {
+			for s := range 3 {
+				d := int(c.Pix[4*k+s]) - int(want[3*k+s])
+				worst = max(worst, d, -d)
+			}
+		}
+		n := counts[fr.Info.Photometric]
+		switch {
+		case worst == 0:
+			n[0]++
+		case worst == 1, worst == 2 && fr.Info.Photometric == "YBR_FULL":
+			n[1]++ // dcmtk centres chroma at 127.5, PS3.3 C.7.6.3.1.2 at 128
+		case peerIsWrong[filepath.Base(ref.Path)] != "":
+			t.Logf("%s: dcmtk differs: %s", ref.Path, peerIsWrong[filepath.Base(ref.Path)])
+		default:
+			n[2]++
+			t.Errorf("%s (%s, %s): %d off dcmtk", ref.Path, f.TransferSyntax, fr.Info.Photometric, worst)
+		}
+		counts[fr.Info.Photometric] = n
+		f.Close()
+	}
+	t.Logf("equal, within 1, more: %v", counts)
 }

@@ -84,13 +84,13 @@ func readChunks(r io.Reader, limit int64) (*chunks, error) {
 		if c.size > limit {
 			return nil, ErrLimit
 		}
-		if err == io.EOF {
+		if err != nil {
 			if len(block) > 0 {
 				c.blocks = append(c.blocks, block)
 			}
-			return c, nil
-		}
-		if err != nil {
+			if err == io.EOF {
+				err = nil
+			}
 			return c, err
 		}
 	}

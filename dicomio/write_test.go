@@ -54,9 +54,11 @@ func plain(d *DataSet) []string {
 	var out []string
 	var walk func(d *DataSet, indent string)
 	walk = func(d *DataSet, indent string) {
-		for _, e := range d.sorted() {
-			if e.Tag == tagCharset {
-				continue
+		elems := d.sorted()
+		for i, e := range elems {
+			again := i+1 < len(elems) && elems[i+1].Tag == e.Tag
+			if e.Tag == tagCharset || again || e.Tag.Element == 0 || e.Tag.Group == 0xFFFE {
+				continue // of a repeated tag the last counts
 			}
 			s := e.strings(d.charset())
 			if s == nil && e.val != nil {

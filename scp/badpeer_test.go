@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -27,13 +28,16 @@ func TestMain(m *testing.M) {
 		serverProcess()
 		return
 	}
+	// Most tests wait for timeouts, not for a processor.
+	flag.Parse()
+	flag.Set("test.parallel", "32")
 	os.Exit(m.Run())
 }
 
 // badPeerTimeouts are short enough for every slow peer to be caught in a test.
 var badPeerTimeouts = Timeouts{
-	ARTIM: 700 * time.Millisecond, Idle: 3 * time.Second, PDU: 600 * time.Millisecond,
-	Rate: 1200 * time.Millisecond, Write: time.Second, Linger: 200 * time.Millisecond,
+	ARTIM: 3 * time.Second, Idle: 5 * time.Second, PDU: 2 * time.Second,
+	Rate: 2 * time.Second, Write: 2 * time.Second, Linger: 200 * time.Millisecond,
 }
 
 // sinkHandler discards objects and takes commitments.
@@ -582,7 +586,7 @@ var badPeers = []struct {
 		// Every PDU is in time, the rate is not.
 		p.associate(nil)
 		p.send(commandPDU(ctxStore, storeRQ(1, uidN(1))))
-		for range 100 {
+		for range 300 {
 			if _, err := p.Write(dataPDU(ctxStore, 0, []byte("ab"))); err != nil {
 				break
 			}

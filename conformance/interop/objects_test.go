@@ -215,5 +215,3 @@ func paths(objects []object) (out []string) {
 	}
 	return out
 }
-
-func all(string) bool { return true }

@@ -22,7 +22,8 @@
 //
 // On the CPU every frame is a batch of its own, the same frame always gives the same bits, alone or under load, and
 // the frames of one call are spread over the workers. On a GPU the frames of all callers are gathered into batches of
-// fixed sizes; results may then differ in the last bits from one batch size to another.
+// fixed sizes; results may then differ in the last bits from one batch size to another. TensorRT computes in
+// fp16.
 //
 // The code for CUDA and TensorRT follows the ONNX Runtime documentation and is tested with a stand-in device only: no
 // GPU has run it so far.

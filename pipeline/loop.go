@@ -190,10 +190,10 @@ func (l *loop) describe() {
 		l.spacing = lv.Spacing{X: c.MMPerPixelX, Y: c.MMPerPixelY}
 	}
 	l.region = image.Rect(0, 0, f.Columns, f.Rows)
-	if f.Tissue != nil {
-		if r := f.Tissue.Rect.Intersect(l.region); !r.Empty() {
-			l.region = r
-		}
+	// A region that does not fit the pixels was written for another size of
+	// the picture: its place says nothing then.
+	if f.Tissue != nil && f.Tissue.Fits {
+		l.region = f.Tissue.Rect.Intersect(l.region)
 	}
 	l.Region = &result.Region{MinX: l.region.Min.X, MinY: l.region.Min.Y, MaxX: l.region.Max.X, MaxY: l.region.Max.Y}
 	if f.TimingWarning != "" {

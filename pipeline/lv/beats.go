@@ -87,6 +87,9 @@ type Beat struct {
 	// Clipped says that the clip ends before the cavity fills again: ES is the
 	// smallest area in it, and the true one may be smaller.
 	Clipped bool `json:"clipped,omitempty"`
+	// Crossed says that ES is before ED: it ends the beat before, because the
+	// clip begins within one systole and ends within the next.
+	Crossed bool `json:"crossed,omitempty"`
 	// AreaChange is (ED-ES)/ED of the smoothed curve.
 	AreaChange float64 `json:"area_change"`
 }
@@ -173,6 +176,9 @@ func noBeat(r NoBeatReason, format string, args ...any) error {
 //     with ED, ends before the cavity fills again, and lasts at least
 //     ClipSystoleFraction of the systole expected at the heart rate. Such a
 //     beat is marked Clipped, and used only when there is no other;
+//   - or, when there is nothing else, the clip shows the end of one systole,
+//     a whole filling and the beginning of the next systole: ES and the ED that
+//     follows it, marked Crossed;
 //   - its amplitude and the time from ED to ES are plausible.
 //
 // The error is a [*NoBeatError]; the Rhythm that comes with it still holds the
@@ -241,6 +247,9 @@ func FindBeats(area, timesMS []float64, o BeatOptions) (Rhythm, error) {
 	}
 	if len(r.Beats) == 0 {
 		r.Beats = clipped
+	}
+	if len(r.Beats) == 0 {
+		r.Beats = f.fillings()
 	}
 	if r.HeartRateSource != RateFromRWaves {
 		if bpm := rateFromBeats(r.Beats, timesMS); bpm >= o.MinRate && bpm <= o.MaxRate {
@@ -403,6 +412,30 @@ func (f *finder) fromPeaks(peaks []float64, rate float64) []Beat {
 			b.EDFrom = AtRWave
 			beats = append(beats, b)
 		}
+	}
+	return beats
+}
+
+// fillings pairs a minimum inside the clip with the maximum that follows it:
+// end-systole of one beat and end-diastole of the next.
+func (f *finder) fillings() []Beat {
+	var beats []Beat
+	ex := f.extremes()
+	for i := 0; i+1 < len(ex); i++ {
+		es, ed := ex[i], ex[i+1]
+		if es.max || es.at == 0 || ed.at == len(f.a)-1 ||
+			math.IsNaN(f.missing[es.at]) || math.IsNaN(f.missing[ed.at]) {
+			continue
+		}
+		amplitude := f.a[ed.at] - f.a[es.at]
+		took := f.t[ed.at] - f.t[es.at]
+		fell := slices.Max(f.a[:es.at]) - f.a[es.at]    // the end of the systole before
+		falls := f.a[ed.at] - slices.Min(f.a[ed.at+1:]) // the beginning of the next
+		if amplitude < f.o.MinAreaChange*f.a[ed.at] || took < f.o.MinSystoleMS || took > 60000/f.o.MinRate ||
+			fell < f.o.MinAreaChange*f.a[es.at] || falls < f.o.RecoveryFraction*amplitude {
+			continue
+		}
+		beats = append(beats, Beat{ED: ed.at, ES: es.at, NextED: -1, EDFrom: AtMaximum, Crossed: true, AreaChange: amplitude / f.a[ed.at]})
 	}
 	return beats
 }

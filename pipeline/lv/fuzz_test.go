@@ -85,7 +85,7 @@ func checkRhythm(t *testing.T, area []float64, got Rhythm, err error) {
 	}
 	last := -1
 	for _, beat := range got.Beats {
-		if beat.ED < 0 || beat.ES <= beat.ED || beat.ES >= len(area) || beat.NextED >= len(area) ||
+		if beat.ED < 0 || beat.ES < 0 || beat.ES == beat.ED || (beat.ES < beat.ED) != beat.Crossed || beat.ES >= len(area) || beat.NextED >= len(area) ||
 			beat.NextED >= 0 && beat.NextED <= beat.ES || beat.ED <= last {
 			t.Fatalf("beats %+v of %d frames", got.Beats, len(area))
 		}

@@ -258,12 +258,16 @@ func CheckEFSpread(efs []float64, o QualityOptions) []Finding {
 	return nil
 }
 
-// CheckClipped warns of beats whose systole the clip may cut off.
+// CheckClipped warns of beats that the clip does not show whole.
 func CheckClipped(beats []Beat) []Finding {
 	for _, b := range beats {
-		if b.Clipped {
+		switch {
+		case b.Clipped:
 			return []Finding{{GateClippedSystole, Warn, b.ES,
 				"the clip ends before the cavity fills again: the end-systolic values may be too large, EF too small"}}
+		case b.Crossed:
+			return []Finding{{GateClippedSystole, Warn, b.ES,
+				"the clip shows no whole contraction: end-systole is of one beat, end-diastole of the next"}}
 		}
 	}
 	return nil

@@ -62,3 +62,29 @@ func TestFindBeatsInSystolicClip(t *testing.T) {
 		t.Error("a clipped systole is used although the heart rate is unknown")
 	}
 }
+
+// A clip that begins within one systole and ends within the next still shows
+// an end-systole and an end-diastole.
+func TestFindBeatsAcrossTwoBeats(t *testing.T) {
+	var area, times []float64
+	for i := range 30 { // period 800 ms, ED at 640 ms, ES at 200 ms
+		ms := float64(i) * 33
+		times = append(times, ms)
+		area = append(area, 26+8*math.Cos(2*math.Pi*(ms-640)/880))
+	}
+	r, err := FindBeats(area, times, DefaultBeatOptions())
+	if err != nil || len(r.Beats) != 1 {
+		t.Fatalf("beats = %+v, %v", r.Beats, err)
+	}
+	b := r.Beats[0]
+	if !b.Crossed || math.Abs(times[b.ES]-200) > 34 || math.Abs(times[b.ED]-640) > 34 {
+		t.Errorf("beat = %+v (ES %.0f ms, ED %.0f ms), want 200 and 640 ms, crossed", b, times[b.ES], times[b.ED])
+	}
+	if f := CheckClipped(r.Beats); len(f) != 1 {
+		t.Errorf("findings = %v, want a warning", f)
+	}
+	// Filling alone, without any contraction before it, is no beat.
+	if _, err := FindBeats(area[6:20], times[6:20], DefaultBeatOptions()); err == nil {
+		t.Error("a clip of filling alone gives a beat")
+	}
+}

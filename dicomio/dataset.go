@@ -612,6 +612,31 @@ func (e *Element) unchanged() bool {
 	return true
 }
 
+// portable reports whether the bytes mean the same anywhere: the header of an
+// unknown VR has two forms that only its surroundings tell apart, so such an
+// element is written as UN.
+func (e *Element) portable() bool {
+	if vrOf(e.VR) == nil && e.Tag.Group != 0xFFFE {
+		return false
+	}
+	for _, it := range e.items {
+		if !it.portable() {
+			return false
+		}
+	}
+	return true
+}
+
+// portable is portable of all elements.
+func (d *DataSet) portable() bool {
+	for _, e := range d.elems {
+		if !e.portable() {
+			return false
+		}
+	}
+	return true
+}
+
 // sorted returns the elements in ascending order of their tags.
 func (d *DataSet) sorted() []*Element {
 	less := func(i, j int) bool { return d.elems[i].Tag.Uint32() < d.elems[j].Tag.Uint32() }

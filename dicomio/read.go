@@ -456,6 +456,9 @@ func (p *parser) one(at, end int64, enc coding, d *DataSet, depth int) (*Element
 
 	e := p.element()
 	*e = Element{Tag: t, VR: vr, src: p.org, start: at, voff: voff, enc: enc}
+	if info == nil && voff == at+8 {
+		e.enc.implicit = true // whatever the data set around it is
+	}
 	if n == undefinedLength {
 		e.undef = true
 		if t == tagPixels && depth == 0 || vr == "OB" || vr == "OW" {

@@ -354,7 +354,7 @@ func (c *encoder) header(t Tag, vr string, n int64) error {
 
 // element writes one element.
 func (c *encoder) element(e *Element, cs charset) error {
-	if e.unchanged() && (e.enc == c.coding || e.Encapsulated() && !e.enc.big && !c.coding.big && !e.enc.implicit && !c.coding.implicit) {
+	if e.unchanged() && e.portable() && (e.enc == c.coding || e.Encapsulated() && !e.enc.big && !c.coding.big && !e.enc.implicit && !c.coding.implicit) {
 		return c.copySpan(e.src.r, e.start, e.end-e.start)
 	}
 	if e.seq || e.VR == "SQ" {
@@ -477,7 +477,7 @@ func (c *encoder) sequence(e *Element, cs charset) error {
 		return err
 	}
 	for _, it := range e.items {
-		if it.unchanged() && it.enc == c.coding && !it.noEnd {
+		if it.unchanged() && it.portable() && it.enc == c.coding && !it.noEnd {
 			if err := c.copySpan(it.src.r, it.start, it.end-it.start); err != nil {
 				return err
 			}

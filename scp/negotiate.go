@@ -179,8 +179,11 @@ func (a *association) answer(rq *associatePDU) (*associatePDU, error) {
 		req.TLS, info.TLS = &cs, &cs
 		if len(cs.PeerCertificates) > 0 {
 			info.TLSPeerName = cs.PeerCertificates[0].Subject.CommonName
-			if s.PeerAETitles != nil {
-				req.CertificateAEs = s.PeerAETitles(cs)
+		}
+		if s.PeerAETitles != nil {
+			req.CertificateAEs = []string{}
+			if len(cs.PeerCertificates) > 0 {
+				req.CertificateAEs = append(req.CertificateAEs, s.PeerAETitles(cs)...)
 			}
 		}
 	}

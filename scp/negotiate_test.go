@@ -247,6 +247,19 @@ func TestTLS(t *testing.T) {
 		t.Error("TLS 1.1: accepted without LegacyTLS")
 	}
 
+	// A map that knows no certificate admits nobody, with or without one.
+	empty := map[string][]string{}
+	s2 := &Server{AETitle: "ECHONODE", TLSConfig: ServerTLS(serverCert, nil), PeerAETitles: func(cs tls.ConnectionState) []string {
+		return empty[cs.PeerCertificates[0].Subject.CommonName]
+	}}
+	s2.TLSConfig.ClientAuth = tls.RequestClientCert
+	addr = startServer(t, s2)
+	for _, cert := range []*tls.Certificate{nil, &cartCert} {
+		if err := echo("CART1", ClientTLS(cert, serverPool)); !errors.As(err, &rj) || rj.Reason != ReasonCallingAE {
+			t.Errorf("certificate without titles: %v", err)
+		}
+	}
+
 	legacy := startServer(t, &Server{AETitle: "ECHONODE", TLSConfig: LegacyTLS(ServerTLS(serverCert, nil))})
 	addr = legacy
 	if err := echo("CART1", old); err != nil {

@@ -85,7 +85,7 @@ type AssociateRequest struct {
 	CallingAE, CalledAE    string
 	RemoteAddr             net.Addr
 	TLS                    *tls.ConnectionState
-	CertificateAEs         []string // from Server.PeerAETitles
+	CertificateAEs         []string // from Server.PeerAETitles; nil without it
 	Identity               *UserIdentity
 	ImplementationClassUID string
 	ImplementationVersion  string
@@ -121,9 +121,9 @@ type Server struct {
 	Authenticate func(ctx context.Context, req *AssociateRequest, id *UserIdentity) (response []byte, err error)
 
 	TLSConfig *tls.Config // nil: plain. See ServerTLS
-	// PeerAETitles maps a client certificate to the calling AE titles it may
-	// use; others are rejected as not recognized. With nil, or without a
-	// client certificate, any may be used.
+	// PeerAETitles, when not nil, maps a client certificate to the calling AE
+	// titles it may use. Any other title, and a TLS peer without a certificate,
+	// is rejected as not recognized.
 	PeerAETitles func(tls.ConnectionState) []string
 
 	Limits   Limits

@@ -1,0 +1,330 @@
+package scp
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"time"
+)
+
+// echoRefuser is a Handler that refuses echoes.
+type echoRefuser struct{ sinkHandler }
+
+func (echoRefuser) Echo(context.Context, *AssociationInfo) error {
+	return &StatusError{Status: StatusNotAuthorized, Comment: "not today"}
+}
+
+func TestEchoer(t *testing.T) {
+	addr := startServer(t, &Server{Handler: echoRefuser{}})
+	ctx := testContext(t)
+	c, err := testDialer().Dial(ctx, addr, []PresentationContext{{VerificationSOPClass, []string{ImplicitVRLittleEndian}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var se *StatusError
+	if err := c.Echo(ctx); !errors.As(err, &se) || se.Status != StatusNotAuthorized || se.Comment != "not today" {
+		t.Errorf("echo: %v", err)
+	}
+	if err := c.Release(ctx); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestReaders reads a data set by every way a handler might.
+func TestReaders(t *testing.T) {
+	data := randomBytes(500000)
+	for name, read := range map[string]func(io.Reader) ([]byte, error){
+		"ReadAll": io.ReadAll,
+		"WriteTo": func(r io.Reader) ([]byte, error) {
+			var b bytes.Buffer
+			_, err := r.(io.WriterTo).WriteTo(&b)
+			return b.Bytes(), err
+		},
+		"bytes": func(r io.Reader) ([]byte, error) {
+			var out []byte
+			for one := make([]byte, 1); ; {
+				n, err := r.Read(one)
+				out = append(out, one[:n]...)
+				if err == io.EOF {
+					return out, nil
+				}
+				if err != nil {
+					return nil, err
+				}
+			}
+		},
+		"first part only": func(r io.Reader) ([]byte, error) {
+			_, err := io.ReadFull(r, make([]byte, 1000))
+			return data, err
+		},
+		"after the end": func(r io.Reader) ([]byte, error) {
+			b, err := io.ReadAll(r)
+			if n, eof := r.Read(make([]byte, 10)); n != 0 || eof != io.EOF {
+				return nil, errors.New("read on after the end")
+			}
+			return b, err
+		},
+		"failing writer": func(r io.Reader) ([]byte, error) {
+			_, err := io.Copy(&shortWriter{}, r)
+			if err == nil {
+				return nil, errors.New("no error of the writer")
+			}
+			return data, nil
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			result := make(chan []byte, 1)
+			addr := startServer(t, &Server{Handler: HandlerFunc(func(_ context.Context, _ *StoreRequest, r io.Reader) error {
+				b, err := read(r)
+				result <- b
+				return err
+			})})
+			ctx := testContext(t)
+			c, err := testDialer().Dial(ctx, addr, []PresentationContext{{testClass, []string{ExplicitVRLittleEndian}}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Abort()
+			for range 2 { // the association goes on after the first
+				if _, err := c.Store(ctx, Object{SOPClassUID: testClass, SOPInstanceUID: "1.2", TransferSyntaxUID: ExplicitVRLittleEndian, DataSet: bytes.NewReader(data)}); err != nil {
+					t.Fatal(err)
+				}
+				if !bytes.Equal(<-result, data) {
+					t.Error("data differ")
+				}
+			}
+		})
+	}
+}
+
+type shortWriter struct{}
+
+func (*shortWriter) Write(p []byte) (int, error) { return len(p) / 2, io.ErrShortWrite }
+
+// TestObjectLimits: an object over the limit is refused and drained up to twice
+// the limit; beyond that the association is cut.
+func TestObjectLimits(t *testing.T) {
+	for _, handler := range []Handler{sinkHandler{}, &memoryStore{}} {
+		addr := startServer(t, &Server{Handler: handler, Limits: Limits{MaxObject: 10000}})
+		p := dialRaw(t, addr)
+		p.associate(nil)
+		p.send(commandPDU(ctxStore, storeRQ(1, "1.2.1")), dataPDU(ctxStore, 0, make([]byte, 10000)), dataPDU(ctxStore, pdvLast, nil))
+		p.expectStatus(cmdStoreRQ, 1, StatusSuccess)
+		p.send(commandPDU(ctxStore, storeRQ(2, "1.2.2")), dataPDU(ctxStore, 0, make([]byte, 10000)), dataPDU(ctxStore, pdvLast, make([]byte, 8000)))
+		p.expectStatus(cmdStoreRQ, 2, StatusOutOfResources)
+		p.send(commandPDU(ctxStore, storeRQ(3, "1.2.3")), dataPDU(ctxStore, 0, make([]byte, 10000)), dataPDU(ctxStore, 0, make([]byte, 10000)), dataPDU(ctxStore, 0, make([]byte, 10000)))
+		p.expectAbort(AbortNotSpecified)
+	}
+}
+
+// TestSlowHandler: time the handler takes must not count against the peer.
+func TestSlowHandler(t *testing.T) {
+	addr := startServer(t, &Server{
+		Handler: HandlerFunc(func(_ context.Context, _ *StoreRequest, r io.Reader) error {
+			time.Sleep(1500 * time.Millisecond)
+			_, err := io.Copy(io.Discard, r)
+			return err
+		}),
+		Timeouts: Timeouts{PDU: time.Second, Rate: time.Second, Idle: time.Second},
+	})
+	ctx := testContext(t)
+	c, err := testDialer().Dial(ctx, addr, []PresentationContext{{testClass, []string{ExplicitVRLittleEndian}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Abort()
+	if _, err := c.Store(ctx, Object{SOPClassUID: testClass, SOPInstanceUID: "1.2", TransferSyntaxUID: ExplicitVRLittleEndian, DataSet: bytes.NewReader(make([]byte, 3<<20))}); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestEachPDUInOneWrite counts the writes of a client: a PDU in two writes
+// meets Nagle's algorithm and delayed acknowledgements.
+func TestEachPDUInOneWrite(t *testing.T) {
+	addr := startServer(t, &Server{Handler: &memoryStore{}, Limits: Limits{MaxPDU: 16384}})
+	var conn *countingConn
+	d := testDialer()
+	d.NetDial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		c, err := new(net.Dialer).DialContext(ctx, network, addr)
+		conn = &countingConn{Conn: c}
+		return conn, err
+	}
+	ctx := testContext(t)
+	c, err := d.Dial(ctx, addr, []PresentationContext{{testClass, []string{ExplicitVRLittleEndian}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Store(ctx, Object{SOPClassUID: testClass, SOPInstanceUID: "1.2", TransferSyntaxUID: ExplicitVRLittleEndian, DataSet: bytes.NewReader(make([]byte, 1<<20))}); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Release(ctx); err != nil {
+		t.Fatal(err)
+	}
+	for i, b := range conn.writes {
+		for len(b) > 0 {
+			n := 6 + int(b[2])<<24 + int(b[3])<<16 + int(b[4])<<8 + int(b[5])
+			if n > len(b) {
+				t.Fatalf("write %d ends inside a PDU", i)
+			}
+			if n-6 > 16384 {
+				t.Fatalf("PDU of %d bytes for a peer that takes 16384", n-6)
+			}
+			b = b[n:]
+		}
+	}
+	if len(conn.writes) > 10 {
+		t.Errorf("%d writes for 1 MiB", len(conn.writes))
+	}
+}
+
+type countingConn struct {
+	net.Conn
+	writes [][]byte
+}
+
+func (c *countingConn) Write(p []byte) (int, error) {
+	c.writes = append(c.writes, bytes.Clone(p))
+	return c.Conn.Write(p)
+}
+
+func TestStatusClasses(t *testing.T) {
+	for status, want := range map[uint16]string{
+		0x0000: "success", 0x0001: "warning", 0x0107: "warning", 0x0116: "warning", 0xB000: "warning", 0xB007: "warning", 0xBFFF: "warning",
+		0xA700: "failure", 0xA900: "failure", 0xC000: "failure", 0x0110: "failure", 0x0122: "failure", 0x0211: "failure",
+		0xFE00: "cancel", 0xFF00: "pending", 0xFF01: "pending",
+	} {
+		if got := ClassOf(status).String(); got != want {
+			t.Errorf("%04X is a %s, want %s", status, got, want)
+		}
+	}
+}
+
+func TestErrorTexts(t *testing.T) {
+	cause := errors.New("cause")
+	for want, err := range map[string]error{
+		"dicom: status A700H (full): cause": &StatusError{0xA700, "full", cause},
+		"dicom: association rejected for now: local limit exceeded (result 2, source 3, reason 2)":               &RejectError{2, 3, 2},
+		"dicom: association rejected permanently: protocol version not supported (result 1, source 2, reason 2)": &RejectError{1, 2, 2},
+		"dicom: association rejected permanently: unknown reason (result 1, source 9, reason 9)":                 &RejectError{1, 9, 9},
+		"dicom: association aborted by the peer's upper layer (source 2, reason 6)":                              &AbortError{2, 6},
+		"dicom: idle timeout": &TimeoutError{"idle"},
+		"dicom: presentation context for SOP class 1.2 in transfer syntax 1.3 was not proposed":                     &ContextError{"1.2", "1.3", false, 0},
+		"dicom: presentation context for SOP class 1.2 in transfer syntax 1.3 was refused: SOP class not supported": &ContextError{"1.2", "1.3", true, 3},
+	} {
+		if err.Error() != want {
+			t.Errorf("%q, want %q", err, want)
+		}
+	}
+	if !errors.Is(&StatusError{Err: cause}, cause) {
+		t.Error("StatusError hides its cause")
+	}
+	var ne net.Error = &TimeoutError{"pdu"}
+	if !ne.Timeout() {
+		t.Error("TimeoutError is no timeout")
+	}
+	if !(&RejectError{Result: RejectTransient}).Temporary() || (&RejectError{Result: RejectPermanent}).Temporary() {
+		t.Error("RejectError: Temporary is wrong")
+	}
+}
+
+func TestCommentLO(t *testing.T) {
+	for in, want := range map[string]string{
+		"disk full": "disk full", " a ": "a", "a\\b\nc": "a?b?c", "Größe": "Gr??e", strings.Repeat("x", 100): strings.Repeat("x", 64), "": "",
+	} {
+		if got := commentLO(in); got != want {
+			t.Errorf("%q becomes %q, want %q", in, got, want)
+		}
+	}
+}
+
+func TestContextsFor(t *testing.T) {
+	got := ContextsFor([]ObjectHeader{{"1.1", "x", "2.1"}, {"1.1", "y", "2.2"}, {"1.2", "z", "2.1"}, {"1.1", "w", "2.1"}})
+	if len(got) != 3 || got[0].AbstractSyntax != "1.1" || got[1].TransferSyntaxes[0] != "2.2" || got[2].AbstractSyntax != "1.2" {
+		t.Errorf("%v", got)
+	}
+}
+
+// TestWaitCommitmentEnds covers the ways a result does not come.
+func TestWaitCommitmentEnds(t *testing.T) {
+	for name, tc := range map[string]struct {
+		script func(p *rawPeer)
+		want   func(error) bool
+	}{
+		"release": {func(p *rawPeer) { p.acceptAll(nil); p.send(appendRelease(nil, pduReleaseRQ)); p.expect(pduReleaseRP) },
+			func(err error) bool { return errors.Is(err, io.EOF) }},
+		"silence":  {func(p *rawPeer) { p.acceptAll(nil); p.drainUntilEnd() }, isA[*TimeoutError]},
+		"response": {func(p *rawPeer) { p.acceptAll(nil); p.send(commandPDU(1, storeRSP(1, 0))); p.drainUntilEnd() }, isA[*ProtocolError]},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := testDialer()
+			d.Timeouts = clientTimeouts
+			ctx := context.Background()
+			c, err := d.Dial(ctx, badServer(t, tc.script), commitContext)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := c.WaitCommitment(ctx); err == nil || !tc.want(err) {
+				t.Errorf("%T %v", err, err)
+			}
+			if !c.isOver() {
+				t.Error("association goes on")
+			}
+		})
+	}
+}
+
+// TestReleaseCollision: the peer asks for release at the same moment.
+func TestReleaseCollision(t *testing.T) {
+	addr := badServer(t, func(p *rawPeer) {
+		p.acceptAll(nil)
+		p.expect(pduReleaseRQ)
+		p.send(appendRelease(nil, pduReleaseRQ))
+		p.expect(pduReleaseRP)
+		p.send(appendRelease(nil, pduReleaseRP))
+		p.expect(0)
+	})
+	ctx := testContext(t)
+	c, err := testDialer().Dial(ctx, addr, commitContext)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Release(ctx); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestPolicyError: any other error of a policy or of the authentication rejects
+// without telling why.
+func TestPolicyError(t *testing.T) {
+	s := &Server{Policy: PolicyFunc(func(_ context.Context, r *AssociateRequest) error {
+		if r.CallingAE == "BAD" && r.RemoteAddr != nil && len(r.Contexts) == 4 {
+			return errors.New("secret reason")
+		}
+		return nil
+	})}
+	p := dialRaw(t, startServer(t, s))
+	p.send(encodeAssociate(t, testAssociate()))
+	p.expectReject(RejectPermanent, SourceUser, ReasonNoReason)
+}
+
+// TestCertificateTitles: no certificate, no titles.
+func TestCertificateTitles(t *testing.T) {
+	if got := CertificateTitles(tls.ConnectionState{}); got == nil || len(got) != 0 {
+		t.Errorf("%v", got)
+	}
+	cert, _ := selfSigned("CART1")
+	if got := CertificateTitles(tls.ConnectionState{PeerCertificates: nil}); len(got) != 0 {
+		t.Errorf("%v", got)
+	}
+	cs := tls.ConnectionState{}
+	cs.PeerCertificates = append(cs.PeerCertificates, cert.Leaf)
+	if got := CertificateTitles(cs); len(got) != 2 || got[0] != "CART1" {
+		t.Errorf("%v", got)
+	}
+}

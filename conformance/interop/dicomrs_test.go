@@ -11,10 +11,7 @@ import (
 // dicomRS returns a tool of dicom-rs, from the path or ECHONODE_DICOMRS.
 func dicomRS(t *testing.T, name string) string {
 	t.Helper()
-	if dir := os.Getenv("ECHONODE_DICOMRS"); dir != "" {
-		return filepath.Join(dir, name)
-	}
-	return need(t, name)
+	return need(t, filepath.Join(os.Getenv("ECHONODE_DICOMRS"), name), name)
 }
 
 // dicomrsKnows leaves out the one syntax whose data set dicom-rs refuses to

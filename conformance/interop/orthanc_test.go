@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -22,21 +23,23 @@ type orthanc struct {
 	port string // DICOM
 }
 
-func startOrthanc(t *testing.T, n *node) *orthanc {
+func startOrthanc(t *testing.T, n *node, options map[string]any) *orthanc {
 	t.Helper()
 	program := need(t, "Orthanc", "orthanc")
 	dir := t.TempDir()
 	o := &orthanc{t: t, port: freePort(t)}
 	http := freePort(t)
 	o.rest = "http://127.0.0.1:" + http
-	config, err := json.Marshal(map[string]any{
+	settings := map[string]any{
 		"Name": "interop", "StorageDirectory": dir, "IndexDirectory": dir,
 		"HttpPort": json.Number(http), "DicomPort": json.Number(o.port), "DicomAet": "ORTHANC",
 		"RemoteAccessAllowed": false, "AuthenticationEnabled": false, "DicomCheckCalledAet": true,
-		"DicomModalities":         map[string]any{"us": map[string]any{"AET": "ECHONODE", "Host": n.host, "Port": json.Number(n.port), "AllowStorageCommitment": true}},
+		"DicomModalities":         map[string]any{"us": map[string]any{"AET": "ECHONODE", "Host": n.host, "Port": json.Number(n.port), "AllowStorageCommitment": true, "UseDicomTls": options != nil}},
 		"UnknownSopClassAccepted": true, "StableAge": 1, "Plugins": []string{},
 		"DicomScuTimeout": 10, "ConcurrentJobs": 1,
-	})
+	}
+	maps.Copy(settings, options)
+	config, err := json.Marshal(settings)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -116,7 +119,7 @@ func orthancKnows(s string) bool {
 func TestOrthancIntoUs(t *testing.T) {
 	objs := objects(t, orthancKnows)
 	n := startNode(t, nil)
-	o := startOrthanc(t, n)
+	o := startOrthanc(t, n, nil)
 	o.call("POST", "/modalities/us/echo", []byte("{}"), nil)
 	o.call("POST", "/modalities/us/store", o.upload(objs), nil)
 	n.wantObjects(t, objs)
@@ -125,7 +128,7 @@ func TestOrthancIntoUs(t *testing.T) {
 func TestUsIntoOrthanc(t *testing.T) {
 	objs := objects(t, orthancKnows)
 	n := startNode(t, nil)
-	o := startOrthanc(t, n)
+	o := startOrthanc(t, n, nil)
 	echo(t, dialer("ORTHANC"), hostPort(o.port))
 	sendAll(t, dialer("ORTHANC"), hostPort(o.port), objs)
 	for _, obj := range objs {
@@ -161,7 +164,7 @@ func TestUsIntoOrthanc(t *testing.T) {
 func TestOrthancAsksForCommitment(t *testing.T) {
 	objs := objects(t, func(string) bool { return false })
 	n := startNode(t, nil)
-	o := startOrthanc(t, n)
+	o := startOrthanc(t, n, nil)
 	n.answer = func(req *scp.CommitRequest) *scp.CommitAnswer {
 		res := &scp.CommitResult{TransactionUID: req.TransactionUID}
 		for _, r := range req.References {
@@ -208,7 +211,7 @@ func TestOrthancAsksForCommitment(t *testing.T) {
 func TestWeAskOrthancForCommitment(t *testing.T) {
 	objs := objects(t, func(string) bool { return false })
 	n := startNode(t, nil)
-	o := startOrthanc(t, n)
+	o := startOrthanc(t, n, nil)
 	sendAll(t, dialer("ORTHANC"), hostPort(o.port), objs[:1])
 	c, err := dialer("ORTHANC").Dial(timeout(t), hostPort(o.port), []scp.PresentationContext{{AbstractSyntax: scp.StorageCommitmentSOPClass, TransferSyntaxes: []string{explicitLittle, scp.ImplicitVRLittleEndian}}})
 	if err != nil {
@@ -230,5 +233,35 @@ func TestWeAskOrthancForCommitment(t *testing.T) {
 		}
 	case <-time.After(20 * time.Second):
 		t.Error("no report")
+	}
+}
+
+// TestOrthancTLS sends both ways over TLS with certificates on both sides.
+func TestOrthancTLS(t *testing.T) {
+	need(t, "Orthanc", "orthanc")
+	ca := newAuthority(t)
+	ours, _, _ := ca.issue(t, "ECHONODE")
+	_, key, cert := ca.issue(t, "ORTHANC")
+	objs := objects(t, func(s string) bool { return s == jpegBaseline })
+	n := startNode(t, func(s *scp.Server) {
+		s.TLSConfig, s.PeerAETitles = scp.ServerTLS(ours, ca.pool), scp.CertificateTitles
+	})
+	o := startOrthanc(t, n, map[string]any{
+		"DicomTlsEnabled": true, "DicomTlsCertificate": cert, "DicomTlsPrivateKey": key, "DicomTlsTrustedCertificates": ca.file,
+	})
+	o.call("POST", "/modalities/us/echo", []byte("{}"), nil)
+	o.call("POST", "/modalities/us/store", o.upload(objs[:3]), nil)
+	n.wantObjects(t, objs[:3])
+
+	d := dialer("ORTHANC")
+	d.TLSConfig = scp.ClientTLS(&ours, ca.pool)
+	echo(t, d, hostPort(o.port))
+	sendAll(t, d, hostPort(o.port), objs[3:])
+	for _, obj := range objs {
+		var found []struct{ ID, Type string }
+		o.call("POST", "/tools/lookup", []byte(obj.instance), &found)
+		if len(found) == 0 {
+			t.Errorf("%s did not arrive", obj.name)
+		}
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/echonode/echonode/scp"
 )
 
 // python returns an interpreter that has pynetdicom: ECHONODE_PYTHON, python3
@@ -23,18 +25,24 @@ func python(t *testing.T) string {
 }
 
 // pynetdicomSend sends files as bytes, one presentation context for each pair
-// of class and syntax; arguments: host, port, called title, files. It exits
-// with 1 unless every status is 0.
+// of class and syntax; arguments: host, port, called title, CA, certificate and
+// key file ("" for no TLS), files. It exits with 1 unless every status is 0.
 const pynetdicomSend = `
-import sys
+import ssl, sys
 from pydicom import dcmread
 from pynetdicom import AE, build_context
-host, port, called, files = sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4:]
+host, port, called, ca, cert, key = sys.argv[1], int(sys.argv[2]), *sys.argv[3:7]
+files = sys.argv[7:]
+tls = None
+if ca:
+    context = ssl.create_default_context(cafile=ca)
+    context.load_cert_chain(cert, key)
+    tls = (context, "localhost")
 ae = AE(ae_title="PYNETDICOM")
 metas = [dcmread(f, stop_before_pixels=True).file_meta for f in files]
 pairs = sorted({(m.MediaStorageSOPClassUID, m.TransferSyntaxUID) for m in metas})
 ae.requested_contexts = [build_context("1.2.840.10008.1.1")] + [build_context(c, [t]) for c, t in pairs]
-assoc = ae.associate(host, port, ae_title=called)
+assoc = ae.associate(host, port, ae_title=called, tls_args=tls)
 if not assoc.is_established:
     sys.exit("no association")
 bad = 0
@@ -72,7 +80,20 @@ func TestPynetdicomIntoUs(t *testing.T) {
 	py := python(t)
 	objs := objects(t, pynetdicomKnows)
 	n := startNode(t, nil)
-	run(t, py, append([]string{"-c", pynetdicomSend, n.host, n.port, "ECHONODE"}, paths(objs)...)...)
+	run(t, py, append([]string{"-c", pynetdicomSend, n.host, n.port, "ECHONODE", "", "", ""}, paths(objs)...)...)
+	n.wantObjects(t, objs)
+}
+
+func TestPynetdicomIntoUsTLS(t *testing.T) {
+	py := python(t)
+	objs := objects(t, pynetdicomKnows)
+	ca := newAuthority(t)
+	ours, _, _ := ca.issue(t, "ECHONODE")
+	_, key, cert := ca.issue(t, "PYNETDICOM")
+	n := startNode(t, func(s *scp.Server) {
+		s.TLSConfig, s.PeerAETitles = scp.ServerTLS(ours, ca.pool), scp.CertificateTitles
+	})
+	run(t, py, append([]string{"-c", pynetdicomSend, n.host, n.port, "ECHONODE", ca.file, cert, key}, paths(objs)...)...)
 	n.wantObjects(t, objs)
 }
 

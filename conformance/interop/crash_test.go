@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -26,6 +27,19 @@ import (
 // crashRoundsEnv sets how often the receiver is killed; 200 and more make a
 // proof, the default only keeps the test alive.
 const crashRoundsEnv = "ECHONODE_CRASH_ROUNDS"
+
+func crashRounds(t *testing.T) int {
+	t.Helper()
+	v := os.Getenv(crashRoundsEnv)
+	if v == "" {
+		return 6
+	}
+	n, err := strconv.Atoi(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
 
 // receiverDir holds the compiled receiver of this run of the tests.
 var receiverDir string
@@ -115,13 +129,7 @@ func crashNumber(t *testing.T, uid string) int {
 // spool. Every acknowledged object must be complete; every visible file must be
 // complete, acknowledged or not; nothing unfinished may survive the start.
 func TestCrash(t *testing.T) {
-	rounds := 6
-	if v := os.Getenv(crashRoundsEnv); v != "" {
-		var err error
-		if rounds, err = strconv.Atoi(v); err != nil {
-			t.Fatal(err)
-		}
-	}
+	rounds := crashRounds(t)
 	program := buildReceiver(t)
 	dir := t.TempDir()
 	instant := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 1))
@@ -185,7 +193,23 @@ func TestCrash(t *testing.T) {
 		parts += len(left)
 	}
 
-	sp, err := spool.Open(dir, spool.Options{MinFree: -1})
+	visible, lost := checkSpool(t, dir, acknowledged)
+	for _, n := range lost {
+		t.Errorf("object %d was acknowledged and is gone", n)
+	}
+	t.Logf("%d rounds: %d objects acknowledged, %d visible, %d sends interrupted, %d unfinished files swept",
+		rounds, len(acknowledged), visible, interrupted, parts)
+	if len(acknowledged) == 0 || interrupted == 0 {
+		t.Error("the kills hit nothing")
+	}
+}
+
+// checkSpool opens a spool after a crash. Every visible file must be complete
+// and nothing unfinished be left; it returns how many files there are and which
+// acknowledged objects are not.
+func checkSpool(t *testing.T, dir string, acknowledged map[int]bool) (visible int, lost []int) {
+	t.Helper()
+	sp, err := spool.Open(dir, spool.Options{MinFree: -1, NoSync: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -193,7 +217,7 @@ func TestCrash(t *testing.T) {
 	if left, _ := filepath.Glob(filepath.Join(dir, "incoming", "*")); len(left) != 0 {
 		t.Errorf("unfinished objects after the start: %v", left)
 	}
-	visible := map[int]bool{}
+	seen := map[int]bool{}
 	err = sp.Walk(func(path string) error {
 		o, err := scp.FileObject(path)
 		if err != nil {
@@ -209,22 +233,138 @@ func TestCrash(t *testing.T) {
 		if !bytes.Equal(got, want) {
 			t.Errorf("object %d: %d bytes visible, %d sent", n, len(got), len(want))
 		}
-		visible[n] = true
+		seen[n] = true
 		return nil
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for n := range acknowledged {
-		if !visible[n] {
-			t.Errorf("object %d was acknowledged and is gone", n)
+		if !seen[n] {
+			lost = append(lost, n)
 		}
 	}
-	t.Logf("%d rounds: %d objects acknowledged, %d visible, %d sends interrupted, %d unfinished files swept",
-		rounds, len(acknowledged), len(visible), interrupted, parts)
-	if len(acknowledged) == 0 || interrupted == 0 {
-		t.Error("the kills hit nothing")
+	return len(seen), lost
+}
+
+// TestPowerCut takes the disk away. The spool is on an ext4 file system in an
+// image file; at a random instant the image is copied, which is what a disk
+// holds when the power fails: nothing that the kernel has not yet written. On
+// the copy every object acknowledged before must be complete. Without syncs
+// they are gone, which shows that the test can fail.
+func TestPowerCut(t *testing.T) {
+	mkfs := need(t, "mkfs.ext4")
+	program := buildReceiver(t)
+	rounds := crashRounds(t) / 2
+	for _, tc := range []struct {
+		name   string
+		args   []string
+		rounds int
+	}{{"with syncs", nil, rounds}, {"without syncs", []string{"-nosync"}, 1}} {
+		t.Run(tc.name, func(t *testing.T) {
+			total, visible, lost := 0, 0, 0
+			for round := range tc.rounds {
+				dir := t.TempDir()
+				image, mnt := filepath.Join(dir, "image"), filepath.Join(dir, "mnt")
+				f, err := os.Create(image)
+				if err != nil {
+					t.Fatal(err)
+				}
+				err = errors.Join(f.Truncate(96<<20), f.Close(), os.Mkdir(mnt, 0o700))
+				if err != nil {
+					t.Fatal(err)
+				}
+				run(t, mkfs, "-q", "-F", image)
+				mount(t, image, mnt)
+				r := startReceiver(t, program, append([]string{"-dir", filepath.Join(mnt, "spool"), "-minfree", "-1"}, tc.args...)...)
+				acknowledged := powerCut(t, r, round*1000000, image, filepath.Join(dir, "copy"))
+				if out, err := try(t, "umount", mnt); err != nil {
+					t.Fatalf("umount: %v\n%s", err, out)
+				}
+				os.Remove(image)
+				mount(t, filepath.Join(dir, "copy"), mnt)
+				n, gone := checkSpool(t, filepath.Join(mnt, "spool"), acknowledged)
+				total, visible, lost = total+len(acknowledged), visible+n, lost+len(gone)
+				if out, err := try(t, "umount", mnt); err != nil {
+					t.Fatalf("umount: %v\n%s", err, out)
+				}
+				os.Remove(filepath.Join(dir, "copy"))
+			}
+			t.Logf("%d rounds: %d objects acknowledged, %d visible, %d lost", tc.rounds, total, visible, lost)
+			if total == 0 {
+				t.Error("nothing was acknowledged before the cut")
+			}
+			if tc.args == nil && lost > 0 {
+				t.Errorf("%d acknowledged objects are gone", lost)
+			}
+			if tc.args != nil && lost == 0 {
+				t.Error("nothing was lost without syncs: the test proves nothing")
+			}
+		})
 	}
+}
+
+func mount(t *testing.T, image, dir string) {
+	t.Helper()
+	if out, err := try(t, "mount", "-o", "loop", image, dir); err != nil {
+		t.Skipf("mounting an image is not permitted: %v: %s", err, strings.TrimSpace(out))
+	}
+	t.Cleanup(func() { exec.Command("umount", "-l", dir).Run() }) // after a failure in between
+}
+
+// powerCut sends objects over three associations, stops the receiver at a
+// random instant, copies the image and kills the receiver. It returns what was
+// acknowledged before the copy.
+func powerCut(t *testing.T, r *receiver, first int, image, to string) map[int]bool {
+	t.Helper()
+	var (
+		mu sync.Mutex
+		wg sync.WaitGroup
+	)
+	acknowledged := map[int]bool{}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	for g := range 3 {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			c, err := dialer("ANY").Dial(ctx, r.addr, []scp.PresentationContext{{AbstractSyntax: usmfClass, TransferSyntaxes: []string{jpegBaseline}}})
+			if err != nil {
+				return
+			}
+			defer c.Abort()
+			for n := first + g + 1; ; n += 3 {
+				uid, data := crashObject(n)
+				if _, err := c.Store(ctx, scp.Object{SOPClassUID: usmfClass, SOPInstanceUID: uid, TransferSyntaxUID: jpegBaseline, DataSet: bytes.NewReader(data)}); err != nil {
+					return
+				}
+				mu.Lock()
+				acknowledged[n] = true
+				mu.Unlock()
+			}
+		}()
+	}
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+		mu.Lock()
+		n := len(acknowledged)
+		mu.Unlock()
+		if n >= 3 {
+			break
+		}
+	}
+	time.Sleep(time.Duration(rand.IntN(150)) * time.Millisecond)
+	if err := r.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	mu.Lock()
+	before := maps.Clone(acknowledged)
+	mu.Unlock()
+	run(t, "cp", image, to)
+	r.cmd.Process.Kill()
+	r.cmd.Wait()
+	cancel()
+	wg.Wait()
+	return before
 }
 
 // TestDiskFullEndToEnd: on a full disk the answer is A700H, the association

@@ -626,6 +626,9 @@ func TestStudyWithoutUsableLoop(t *testing.T) {
 	if len(doc.Measurements()) != 0 || !strings.Contains(fmt.Sprint(doc.NotMeasured()), "no loop of the study could be measured") {
 		t.Errorf("report: %v / %v", doc.Measurements(), doc.NotMeasured())
 	}
+	if !slices.Contains(doc.Comments(), "Model: brightness 1") {
+		t.Errorf("the report does not name the model: %q", doc.Comments())
+	}
 }
 
 func TestDocumentRoundTrip(t *testing.T) {

@@ -115,6 +115,10 @@ func (s *Study) report(id identity, settings sr.Settings) (*dicomio.DataSet, err
 	for _, reason := range unused.order {
 		r.Comments = append(r.Comments, fmt.Sprintf("Not analysed: loop %s: %s", strings.Join(unused.of[reason], ", "), reason))
 	}
+	if len(r.Measurements) == 0 {
+		// Values name the model; a report without any must do so itself.
+		r.Comments = append(r.Comments, fmt.Sprintf("Model: %s %s", id.algorithm.Name, id.algorithm.Version))
+	}
 	return sr.Build(r)
 }
 

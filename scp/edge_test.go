@@ -192,6 +192,42 @@ func (c *countingConn) Write(p []byte) (int, error) {
 	return c.Conn.Write(p)
 }
 
+// TestManyAtOnce has 200 peers inside data sets at the same time: most of them
+// get by with a medium buffer, all objects arrive whole.
+func TestManyAtOnce(t *testing.T) {
+	h := &memoryStore{}
+	s := &Server{Handler: h}
+	addr := startServer(t, s)
+	data := randomBytes(70000)
+	var peers []*rawPeer
+	for i := range 200 {
+		p := dialRaw(t, addr)
+		p.associate(nil)
+		p.send(commandPDU(ctxStore, storeRQ(1, uidN(i))), dataPDU(ctxStore, 0, data[:40000]))
+		peers = append(peers, p)
+	}
+	for deadline := time.Now().Add(10 * time.Second); s.pool.inUse.Load() < maxLarge; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d large buffers in use", s.pool.inUse.Load())
+		}
+	}
+	for _, p := range peers {
+		p.send(dataPDU(ctxStore, pdvLast, data[40000:]))
+	}
+	for i, p := range peers {
+		p.expectStatus(cmdStoreRQ, 1, 0)
+		if got, _ := h.get(uidN(i)); !bytes.Equal(got.data, data) {
+			t.Errorf("object %d differs", i)
+		}
+		p.release()
+	}
+	for deadline := time.Now().Add(10 * time.Second); s.pool.inUse.Load() > 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d large buffers were not given back", s.pool.inUse.Load())
+		}
+	}
+}
+
 func TestStatusClasses(t *testing.T) {
 	for status, want := range map[uint16]string{
 		0x0000: "success", 0x0001: "warning", 0x0107: "warning", 0x0116: "warning", 0xB000: "warning", 0xB007: "warning", 0xBFFF: "warning",

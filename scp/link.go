@@ -12,22 +12,41 @@ import (
 )
 
 const (
-	smallBuffer = 4 << 10   // of an association that waits
-	largeBuffer = 256 << 10 // while a data set passes
-	maxEmpty    = 1024      // consecutive PDVs without data
+	smallBuffer  = 4 << 10   // of an association that waits
+	mediumBuffer = 32 << 10  // while a data set passes, see bufferPool
+	largeBuffer  = 256 << 10 // the same
+	maxLarge     = 64        // large buffers at a time
+	maxEmpty     = 1024      // consecutive PDVs without data
 )
 
-// bufferPool lends large buffers to associations while a data set passes.
-type bufferPool struct{ pool sync.Pool }
-
-func (p *bufferPool) get() []byte {
-	if b, ok := p.pool.Get().(*[]byte); ok {
-		return *b
-	}
-	return make([]byte, largeBuffer)
+// bufferPool lends buffers to associations while a data set passes: large ones
+// to the first maxLarge of them, medium ones beyond, so that a thousand peers
+// sending at once take tens of megabytes and not hundreds.
+type bufferPool struct {
+	large, medium sync.Pool
+	inUse         atomic.Int32 // large buffers lent
 }
 
-func (p *bufferPool) put(b []byte) { p.pool.Put(&b) }
+func (p *bufferPool) get() []byte {
+	pool, size := &p.large, largeBuffer
+	if p.inUse.Add(1) > maxLarge {
+		p.inUse.Add(-1)
+		pool, size = &p.medium, mediumBuffer
+	}
+	if b, ok := pool.Get().(*[]byte); ok {
+		return *b
+	}
+	return make([]byte, size)
+}
+
+func (p *bufferPool) put(b []byte) {
+	if len(b) == largeBuffer {
+		p.inUse.Add(-1)
+		p.large.Put(&b)
+	} else {
+		p.medium.Put(&b)
+	}
+}
 
 // link is one connection seen as a stream of PDVs, of either side. One
 // goroutine reads and writes; only kick may be called from others.
@@ -99,9 +118,9 @@ func (l *link) setReadDeadline(t time.Time) bool {
 // wait starts a wait of at most d for what is read next.
 func (l *link) wait(phase string, d time.Duration) { l.phase, l.budget = phase, d }
 
-// grow takes a large buffer for a data set.
+// grow takes a larger buffer for a data set.
 func (l *link) grow() {
-	if len(l.buf) == largeBuffer {
+	if len(l.buf) > smallBuffer {
 		return
 	}
 	b := l.pool.get()
@@ -109,9 +128,9 @@ func (l *link) grow() {
 	l.r, l.buf = 0, b
 }
 
-// shrink gives the large buffer back, when what is unread fits the small one.
+// shrink gives the larger buffer back, when what is unread fits the small one.
 func (l *link) shrink() {
-	if len(l.buf) != largeBuffer || l.w-l.r > len(l.small) {
+	if len(l.buf) == smallBuffer || l.w-l.r > len(l.small) {
 		return
 	}
 	b := l.buf

@@ -83,7 +83,7 @@ type huffman struct {
 	off  [17]int32   // index of the first value of a length minus its first code
 	vals []byte
 
-	diffs []int32 // see differences
+	diffs *[1 << diffBits]int32 // see differences
 }
 
 // diffBits is how many bits one look into the table of differences covers.
@@ -91,11 +91,11 @@ const diffBits = 12
 
 // differences makes a table of whole DC differences: value<<8 | bits for every
 // prefix of diffBits bits that holds the code and its additional bits, else 0.
-func (h *huffman) differences() []int32 {
+func (h *huffman) differences() *[1 << diffBits]int32 {
 	if h.diffs != nil {
 		return h.diffs
 	}
-	h.diffs = make([]int32, 1<<diffBits)
+	h.diffs = new([1 << diffBits]int32)
 	for w := range h.diffs {
 		e := h.fast[w>>(diffBits-9)]
 		l, k := int(e>>8), int(e&0xFF)
@@ -114,24 +114,44 @@ func (h *huffman) differences() []int32 {
 	return h.diffs
 }
 
-// difference decodes a DC difference of up to 16 bits; ok is false for a code
-// that is not in the table.
-func (r *bitReader) difference(h *huffman, diffs []int32) (d int, ok bool) {
-	if r.n < 32 {
-		r.fill()
+// differences decodes the DC differences of a row of n components by turns. It
+// returns false for a code that is not in its table.
+func (r *bitReader) differences(row []int32, tables []*huffman) bool {
+	var diffs [4]*[1 << diffBits]int32
+	for i, t := range tables {
+		diffs[i] = t.differences()
 	}
-	if e := diffs[r.acc>>uint(r.n-diffBits)&(1<<diffBits-1)]; e != 0 {
-		r.n -= int(e & 0xFF)
-		return int(e >> 8), true
+	acc, n := r.acc, r.n
+	c := 0
+	for k := range row {
+		if n < 32 {
+			r.acc, r.n = acc, n
+			r.fill()
+			acc, n = r.acc, r.n
+		}
+		e := diffs[c&3][acc>>(uint(n-diffBits)&63)&(1<<diffBits-1)]
+		if e != 0 {
+			n -= int(e & 0xFF)
+			row[k] = e >> 8
+		} else {
+			r.acc, r.n = acc, n
+			k2 := r.decode(tables[c])
+			switch {
+			case k2 < 0 || k2 > 16:
+				return false
+			case k2 == 16:
+				row[k] = 32768
+			default:
+				row[k] = int32(r.extend(k2))
+			}
+			acc, n = r.acc, r.n
+		}
+		if c++; c == len(tables) {
+			c = 0
+		}
 	}
-	k := r.decode(h)
-	switch {
-	case k < 0 || k > 16:
-		return 0, false
-	case k == 16:
-		return 32768, true
-	}
-	return r.extend(k), true
+	r.acc, r.n = acc, n
+	return true
 }
 
 // newHuffman builds a table from the counts per length and the values.

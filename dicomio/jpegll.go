@@ -37,17 +37,10 @@ func losslessScan(s *jpegScan, h jpegHeader, dst *Frame) (int, error) {
 	if s.interval%w != 0 {
 		return bad(ErrUnsupported, "a restart interval that is not a whole number of rows")
 	}
-	start := 1 << uint(h.precision-s.al-1)
+	start := int32(1) << uint(h.precision-s.al-1)
 	r := &bitReader{b: s.data}
-	// Rows with one border column; one pair per component.
-	lines := make([][]int32, 2*nc)
-	for i := range lines {
-		lines[i] = make([]int32, w)
-	}
-	diffs := make([][]int32, nc)
-	for i := range diffs {
-		diffs[i] = s.dc[i].differences()
-	}
+	// The components of a pixel lie side by side; the row above is kept.
+	cur, up := make([]int32, w*nc), make([]int32, w*nc)
 	restart, first := 0, true
 	for y := range rows {
 		if s.interval > 0 && y > 0 && y*w%s.interval == 0 {
@@ -57,70 +50,87 @@ func losslessScan(s *jpegScan, h jpegHeader, dst *Frame) (int, error) {
 			restart++
 			first = true
 		}
-		for x := range w {
-			for i := range nc {
-				diff, ok := r.difference(s.dc[i], diffs[i])
-				if !ok {
-					if r.exhausted() {
-						return bad(ErrTruncated, "entropy-coded data")
-					}
-					return bad(ErrCodestream, "a Huffman code")
-				}
-				cur, up := lines[2*i], lines[2*i+1]
-				var p int
-				switch {
-				case first && x == 0:
-					p = start
-				case first:
-					p = int(cur[x-1])
-				case x == 0:
-					p = int(up[0])
-				default:
-					ra, rb, rc := int(cur[x-1]), int(up[x]), int(up[x-1])
-					switch s.ss {
-					case 1:
-						p = ra
-					case 2:
-						p = rb
-					case 3:
-						p = rc
-					case 4:
-						p = ra + rb - rc
-					case 5:
-						p = ra + (rb-rc)>>1
-					case 6:
-						p = rb + (ra-rc)>>1
-					case 7:
-						p = (ra + rb) >> 1
-					}
-				}
-				cur[x] = int32((p + diff) & 0xFFFF)
+		if !r.differences(cur, s.dc) {
+			if r.exhausted() {
+				return bad(ErrTruncated, "entropy-coded data")
 			}
+			return bad(ErrCodestream, "a Huffman code")
 		}
 		if r.exhausted() {
 			return bad(ErrTruncated, "entropy-coded data")
 		}
-		for i, c := range s.comps {
-			storeRow(dst, y, c, lines[2*i], uint(s.al))
-			lines[2*i], lines[2*i+1] = lines[2*i+1], lines[2*i]
+		predictor := s.ss
+		for c := range nc {
+			if first {
+				cur[c] = (cur[c] + start) & 0xFFFF
+			} else {
+				cur[c] = (cur[c] + up[c]) & 0xFFFF
+			}
 		}
+		if first {
+			predictor = 1
+		}
+		undoPrediction(cur, up, nc, predictor)
+		for i, c := range s.comps {
+			storeRow(dst, y, c, cur[i:], nc, uint(s.al))
+		}
+		cur, up = up, cur
 		first = false
 	}
 	return r.at, nil
 }
 
-// storeRow writes a decoded row of one component.
-func storeRow(dst *Frame, y, c int, row []int32, shift uint) {
-	n := dst.Samples
+// undoPrediction turns the differences in cur, but for those of the first
+// pixel, into samples (H.1.2.1). up is the row above; nc components alternate.
+func undoPrediction(cur, up []int32, nc, predictor int) {
+	up = up[:len(cur)]
+	left, corner := cur[:len(cur)-nc], up[:len(cur)-nc]
+	cur, up = cur[nc:], up[nc:]
+	up, corner, left = up[:len(cur)], corner[:len(cur)], left[:len(cur)]
+	switch predictor {
+	case 1:
+		for k, d := range cur {
+			cur[k] = (d + left[k]) & 0xFFFF
+		}
+	case 2:
+		for k, d := range cur {
+			cur[k] = (d + up[k]) & 0xFFFF
+		}
+	case 3:
+		for k, d := range cur {
+			cur[k] = (d + corner[k]) & 0xFFFF
+		}
+	case 4:
+		for k, d := range cur {
+			cur[k] = (d + left[k] + up[k] - corner[k]) & 0xFFFF
+		}
+	case 5:
+		for k, d := range cur {
+			cur[k] = (d + left[k] + (up[k]-corner[k])>>1) & 0xFFFF
+		}
+	case 6:
+		for k, d := range cur {
+			cur[k] = (d + up[k] + (left[k]-corner[k])>>1) & 0xFFFF
+		}
+	case 7:
+		for k, d := range cur {
+			cur[k] = (d + (left[k]+up[k])>>1) & 0xFFFF
+		}
+	}
+}
+
+// storeRow writes a decoded row of component c. Its samples are step apart.
+func storeRow(dst *Frame, y, c int, row []int32, step int, shift uint) {
+	n, w := dst.Samples, dst.Columns
 	if dst.Bits == 8 {
-		p := dst.Data[y*dst.Columns*n+c:]
-		for x, v := range row {
-			p[x*n] = uint8(v << shift)
+		p := dst.Data[y*w*n+c:]
+		for x := range w {
+			p[x*n] = uint8(row[x*step] << shift)
 		}
 		return
 	}
-	p := dst.Data[2*(y*dst.Columns*n+c):]
-	for x, v := range row {
-		binary.LittleEndian.PutUint16(p[2*x*n:], uint16(v<<shift))
+	p := dst.Data[2*(y*w*n+c):]
+	for x := range w {
+		binary.LittleEndian.PutUint16(p[2*x*n:], uint16(row[x*step]<<shift))
 	}
 }

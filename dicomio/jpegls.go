@@ -339,7 +339,7 @@ func (d *lsDecoder) decode(dst *Frame) error {
 			return fail("jpeg-ls", tagPixels, int64(d.base+d.r.at), ErrTruncated, "line %d of %d", y, d.h)
 		}
 		for i, c := range d.comps {
-			storeRow(dst, y, c, d.lines[2*i][1:d.w+1], 0)
+			storeRow(dst, y, c, d.lines[2*i][1:d.w+1], 1, 0)
 			d.lines[2*i], d.lines[2*i+1] = d.lines[2*i+1], d.lines[2*i]
 		}
 	}

@@ -96,37 +96,48 @@ func run(a, b, runs int, dir, bin, only string) error {
 		a, float64(len(cineA))/1e6, b, float64(len(cineB))/1e6, runs, runtime.NumCPU())
 	fmt.Println("| receiver | A c1 | A c4 | B c1 | B c4 | CPU s/GB, B c1 | peak MB, 8 x B |")
 	fmt.Println("|---|---|---|---|---|---|---|")
+	var list []receiver
 	for _, r := range receivers(bin) {
-		if only != "" && !slices.ContainsFunc(strings.Split(only, ","), func(s string) bool { return strings.Contains(r.name, s) }) {
-			continue
+		if only == "" || slices.ContainsFunc(strings.Split(only, ","), func(s string) bool { return strings.Contains(r.name, s) }) {
+			list = append(list, r)
 		}
-		row, perGB := []string{r.name}, ""
-		for i, c := range cells {
-			var rates []float64
-			peak, cpu, n := 0.0, 0.0, runs
-			if i == 4 {
-				n = 1
-			}
-			for range n {
+	}
+	// Runs are outermost, so that what else the machine does hits all receivers.
+	results := make(map[string][]measurement)
+	for n := range runs {
+		for _, r := range list {
+			for i, c := range cells {
+				if i == 4 && n > 0 {
+					continue // memory is measured once
+				}
 				m, err := measure(r, c, dir)
 				if err != nil {
 					return fmt.Errorf("%s, %s: %w", r.name, c.name, err)
 				}
-				rates, peak, cpu = append(rates, m.rate), max(peak, m.peak), m.cpu
-			}
-			slices.Sort(rates)
-			if i == 4 {
-				row = append(row, perGB, fmt.Sprintf("%.0f", peak))
-			} else {
-				row = append(row, fmt.Sprintf("%.0f", rates[len(rates)/2]))
-			}
-			if i == 2 {
-				perGB = fmt.Sprintf("%.2f", cpu)
+				results[r.name+c.name] = append(results[r.name+c.name], m)
 			}
 		}
+	}
+	for _, r := range list {
+		row := []string{r.name}
+		for _, c := range cells[:4] {
+			row = append(row, fmt.Sprintf("%.0f", median(results[r.name+c.name], func(m measurement) float64 { return m.rate })))
+		}
+		row = append(row,
+			fmt.Sprintf("%.2f", median(results[r.name+cells[2].name], func(m measurement) float64 { return m.cpu })),
+			fmt.Sprintf("%.0f", results[r.name+cells[4].name][0].peak))
 		fmt.Println("| " + strings.Join(row, " | ") + " |")
 	}
 	return nil
+}
+
+func median(list []measurement, of func(measurement) float64) float64 {
+	var v []float64
+	for _, m := range list {
+		v = append(v, of(m))
+	}
+	slices.Sort(v)
+	return v[len(v)/2]
 }
 
 // measurement is one cell of the table.

@@ -63,6 +63,9 @@ func (t *tailBuffer) line() string {
 // videoIdle ends a decoder that nobody reads from.
 const videoIdle = 30 * time.Second
 
+// videoMemory bounds the address space of a decoder, libraries included.
+const videoMemory = 2 << 30
+
 // newVideo makes a decoder for a file with a video transfer syntax.
 func newVideo(r *FrameReader) *video { return &video{r: r} }
 
@@ -124,6 +127,7 @@ func (v *video) start(gray bool) (*videoProcess, error) {
 		cancel()
 		return nil, fail("video", tagPixels, -1, ErrUnsupported, "%v", err)
 	}
+	limitProcess(cmd.Process.Pid, videoMemory, v.r.limits.Video)
 	p.wait = cmd.Wait
 	return p, nil
 }

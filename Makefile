@@ -63,15 +63,10 @@ test-modules:
 		(cd "$$dir" && $(GO) vet ./... && $(GO) test ./...) || exit 1; \
 	done
 
-# The training pipeline's own tests, as far as the system's Python can run them: make test installs no PyTorch.
+# The training pipeline's own tests, as far as the system's Python can run them.
 test-python:
 	@echo 'test: models/training'
-	@cd models/training && /usr/bin/python3 -W ignore::ResourceWarning -m unittest tests.test_readers
-	@if /usr/bin/python3 -c 'import torch, onnx, onnxruntime' 2>/dev/null; then \
-		cd models/training && /usr/bin/python3 -W ignore::ResourceWarning -m unittest tests.test_training; \
-	else \
-		echo 'test: models/training/tests/test_training.py left out, it needs torch, onnx and onnxruntime'; \
-	fi
+	@/usr/bin/python3 conformance/setup/python_tests.py
 
 test-go:
 	@echo 'test: go test -race ./...'

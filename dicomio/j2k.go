@@ -48,6 +48,73 @@ type j2kHeader struct {
 	precision   int
 	signed      bool
 	tiles       int64
+	tileW       int64 // of the largest tile, cut to the image
+	tileH       int64
+}
+
+// maxJ2KBlocks bounds precincts and code blocks of a frame, for each of which
+// a decoder keeps a few hundred bytes, however short the codestream.
+const maxJ2KBlocks = 1 << 20
+
+// blocks counts the precincts and code blocks that coding style parameters
+// (A.6.1, from the number of decomposition levels on) make of all tiles. It is
+// an upper bound, or negative when the parameters are not valid.
+func (h j2kHeader) blocks(p []byte, precincts bool) int64 {
+	if len(p) < 5 {
+		return -1
+	}
+	levels, cbw, cbh := int(p[0]), int(p[1]&15)+2, int(p[2]&15)+2
+	if levels > 32 || cbw > 10 || cbh > 10 || precincts && len(p) < 5+levels+1 {
+		return -1
+	}
+	ceil := func(v int64, shift int) int64 { return (v + 1<<uint(shift) - 1) >> uint(shift) }
+	total := int64(0)
+	for r := 0; r <= levels; r++ {
+		ppx, ppy := 15, 15
+		if precincts {
+			ppx, ppy = int(p[5+r]&15), int(p[5+r]>>4)
+		}
+		w, hh := ceil(h.tileW, levels-r), ceil(h.tileH, levels-r)
+		pw, ph := ceil(w, ppx)+1, ceil(hh, ppy)+1
+		bands := int64(1)
+		bx, by := min(cbw, ppx), min(cbh, ppy)
+		if r > 0 {
+			bands = 3
+			w, hh = ceil(w, 1), ceil(hh, 1)
+			bx, by = min(cbw, max(ppx-1, 0)), min(cbh, max(ppy-1, 0))
+		}
+		total += pw*ph + bands*(ceil(w, bx)+pw)*(ceil(hh, by)+ph)
+	}
+	return total * h.tiles * int64(h.comps)
+}
+
+// checkStyle bounds a COD or COC marker segment, wherever it stands. seg
+// starts after the length.
+func (h j2kHeader) checkStyle(marker int, seg []byte, at int) error {
+	n := int64(0)
+	switch {
+	case marker == 0xFF52 && len(seg) >= 5:
+		n = h.blocks(seg[5:], seg[0]&1 != 0)
+	case marker == 0xFF53:
+		skip := 1
+		if h.comps > 256 {
+			skip = 2
+		}
+		if len(seg) < skip+1 {
+			n = -1
+			break
+		}
+		n = h.blocks(seg[skip+1:], seg[skip]&1 != 0)
+	case marker == 0xFF52:
+		n = -1
+	}
+	switch {
+	case n < 0:
+		return fail("jpeg 2000", tagPixels, int64(at), ErrCodestream, "coding style")
+	case n > maxJ2KBlocks:
+		return fail("jpeg 2000", tagPixels, int64(at), ErrLimit, "%d precincts and code blocks", n)
+	}
+	return nil
 }
 
 // parseJ2K reads SIZ and refuses what the attributes do not announce, before
@@ -67,6 +134,7 @@ func parseJ2K(b []byte, dst *Frame) (j2kHeader, error) {
 	if len(b) < 42+3*h.comps {
 		return h, fail("jpeg 2000", tagPixels, -1, ErrTruncated, "SIZ")
 	}
+	h.tileW, h.tileH = min(xt, xsiz-xo), min(yt, ysiz-yo)
 	h.tiles = ((xsiz - xto + xt - 1) / xt) * ((ysiz - yto + yt - 1) / yt)
 	if xsiz-xo != int64(dst.Columns) || ysiz-yo != int64(dst.Rows) || h.comps != dst.Samples {
 		return h, fail("jpeg 2000", tagPixels, -1, ErrMismatch, "%dx%d with %d components; the attributes say %dx%d with %d", xsiz-xo, ysiz-yo, h.comps, dst.Columns, dst.Rows, dst.Samples)
@@ -124,6 +192,9 @@ func checkTileParts(b []byte, h j2kHeader) error {
 				announced++
 			}
 			parts++
+			if err := h.checkTileHeader(b, at+12); err != nil {
+				return err
+			}
 			if psot == 0 {
 				// To the end of the codestream.
 				end := bytes.LastIndex(b, []byte{0xFF, 0xD9})
@@ -148,7 +219,29 @@ func checkTileParts(b []byte, h j2kHeader) error {
 			if at+4 > len(b) {
 				return cut(at)
 			}
-			at += 2 + (int(b[at+2])<<8 | int(b[at+3]))
+			n := int(b[at+2])<<8 | int(b[at+3])
+			if n < 2 || at+2+n > len(b) {
+				return cut(at)
+			}
+			if err := h.checkStyle(m, b[at+4:at+2+n], at); err != nil {
+				return err
+			}
+			at += 2 + n
 		}
 	}
+}
+
+// checkTileHeader bounds the coding styles of a tile-part, up to its data.
+func (h j2kHeader) checkTileHeader(b []byte, at int) error {
+	for at+4 <= len(b) {
+		m, n := int(b[at])<<8|int(b[at+1]), int(b[at+2])<<8|int(b[at+3])
+		if m == 0xFF93 || m>>8 != 0xFF || n < 2 || at+2+n > len(b) {
+			return nil
+		}
+		if err := h.checkStyle(m, b[at+4:at+2+n], at); err != nil {
+			return err
+		}
+		at += 2 + n
+	}
+	return nil
 }

@@ -50,7 +50,13 @@ static void en_out(j_common_ptr c) { (void)c; }
 
 // en_progress stops progressive streams with an absurd number of scans.
 static void en_progress(j_common_ptr c) {
-	if (c->is_decompressor && ((j_decompress_ptr)c)->input_scan_number > 100) {
+	j_decompress_ptr d = (j_decompress_ptr)c;
+	if (!c->is_decompressor) return;
+	// Every scan passes over all blocks: large frames get fewer of them.
+	long scans = (1L << 28) / ((long)d->image_width * d->image_height + 1);
+	if (scans > 100) scans = 100;
+	if (scans < 16) scans = 16;
+	if (d->input_scan_number > scans) {
 		en_error *e = (en_error *)c->err;
 		strcpy(e->text, "too many scans");
 		longjmp(e->jump, 1);

@@ -225,3 +225,26 @@ func TestColourAgainstDcmtk(t *testing.T) {
 	}
 	t.Logf("equal, within 1, more: %v", counts)
 }
+
+// One-bit RLE frames, which neither dcmtk nor gdcm decodes, equal the same
+// segmentation stored natively.
+func TestOneBitRLE(t *testing.T) {
+	dir, refs := corpus(t)
+	frames := map[string]Frame{}
+	for _, ref := range refs {
+		name := filepath.Base(ref.Path)
+		if name != "liver_rle.dcm" && name != "liver_1frame.dcm" {
+			continue
+		}
+		f, err := Open(filepath.Join(dir, ref.Path), Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		frames[name] = decodeAllFrames(t, f)[0]
+		f.Close()
+	}
+	a, b := frames["liver_rle.dcm"], frames["liver_1frame.dcm"]
+	if len(frames) != 2 || !bytes.Equal(a.Data, b.Data) || !bytes.Contains(a.Data, []byte{1, 1, 1}) {
+		t.Errorf("%d files; %d and %d pixels", len(frames), len(a.Data), len(b.Data))
+	}
+}

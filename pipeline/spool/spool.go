@@ -1,13 +1,20 @@
 // Package spool keeps received DICOM objects on local disk, durably.
 //
-// An object is written to incoming/*.part while it arrives. Commit flushes it,
-// syncs the file, renames it to its place and syncs the directory, in this
-// order: what Commit has returned survives a crash at any instant, and a file
-// under its final name is always whole. Open removes what a crash left in
-// incoming.
+// An object is written to incoming/*.part while it arrives. Commit seals the
+// part by renaming it to a name with its final name, length and CRC-32C, links
+// it to its final name, syncs the file and the directory, and then drops the
+// sealed name. What Commit has returned survives a crash at any instant. The
+// link before the sync lets a journaling file system put all of it into one
+// journal commit instead of two; in return a crash may leave a final name whose
+// file is not whole, always with its sealed name beside it. Open resolves this
+// before anything else: unsealed parts are removed, sealed ones are compared
+// with their length and checksum, and where they fail the final name goes too.
+// So to whoever opened the spool, a file under its final name is whole. This
+// needs names that reach the disk in the order they were given, which ext4 and
+// XFS promise; elsewhere the order is the classical one: sync, rename, sync.
 //
 //	<dir>/.lock                 held while a process uses the spool
-//	<dir>/incoming/*.part       objects that are arriving
+//	<dir>/incoming/*.part       objects that are arriving or being committed
 //	<dir>/ab/<SOP Instance UID>.dcm
 //	<dir>/ab/<SOP Instance UID>.<digest>.dcm
 //
@@ -35,6 +42,7 @@ import (
 	"errors"
 	"fmt"
 	"hash"
+	"hash/crc32"
 	"io"
 	"io/fs"
 	"log/slog"
@@ -89,7 +97,8 @@ type Spool struct {
 	lock    *os.File
 	seq     atomic.Uint64
 	closed  atomic.Bool
-	shards  [256]sync.Mutex // of the final directories
+	byLink  bool            // objects get their name before they are synced, see the package comment
+	shards  [256]sync.Mutex // of the final directories; held while an object gets its name
 	buffers sync.Pool
 }
 
@@ -111,6 +120,9 @@ const (
 	bufferSize  = 64 << 10
 	checkEvery  = 64 << 20 // bytes between checks of the watermark
 )
+
+// castagnoli is the table of CRC-32C, which processors compute.
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // Open makes or opens the spool in dir, takes its lock and sweeps incoming.
 func Open(dir string, opt Options) (*Spool, error) {
@@ -146,19 +158,9 @@ func (s *Spool) prepare() error {
 	if err := errors.Join(s.syncDir(s.dir), s.syncDir(filepath.Dir(filepath.Clean(s.dir)))); err != nil {
 		return err
 	}
-	parts, err := os.ReadDir(filepath.Join(s.dir, incomingDir))
-	if err != nil {
+	s.byLink = ordersNames(s.dir)
+	if err := s.sweep(); err != nil {
 		return err
-	}
-	for _, p := range parts {
-		if strings.HasSuffix(p.Name(), partSuffix) {
-			if err := os.Remove(filepath.Join(s.dir, incomingDir, p.Name())); err != nil {
-				return err
-			}
-		}
-	}
-	if len(parts) > 0 {
-		s.log.Info("swept unfinished objects", "count", len(parts))
 	}
 	_, total, err := s.Space()
 	if err != nil {
@@ -171,6 +173,103 @@ func (s *Spool) prepare() error {
 		s.minFree = min(1<<30, total/20)
 	}
 	return nil
+}
+
+// sweep resolves what a crash left in incoming.
+func (s *Spool) sweep() error {
+	parts, err := os.ReadDir(filepath.Join(s.dir, incomingDir))
+	if err != nil {
+		return err
+	}
+	kept := 0
+	for _, p := range parts {
+		if !strings.HasSuffix(p.Name(), partSuffix) {
+			continue
+		}
+		path := filepath.Join(s.dir, incomingDir, p.Name())
+		whole, err := s.resolve(path)
+		if err != nil {
+			return err
+		}
+		if whole {
+			kept++
+		}
+		if err := os.Remove(path); err != nil {
+			return err
+		}
+	}
+	if len(parts) > 0 {
+		s.log.Info("swept unfinished objects", "parts", len(parts), "complete", kept)
+	}
+	return nil
+}
+
+// resolve decides about a part that a crash left: a sealed and linked one that
+// is whole keeps its final name, and is made durable, because a sender may be
+// told that it is here; any other loses the name if it had got one.
+func (s *Spool) resolve(part string) (whole bool, err error) {
+	final, size, sum, ok := s.parseSealed(filepath.Base(part))
+	if !ok {
+		return false, nil
+	}
+	pi, err := os.Lstat(part)
+	if err != nil {
+		return false, err
+	}
+	fi, err := os.Lstat(final)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && !os.SameFile(pi, fi) {
+		return false, nil // not linked, or another object has the name
+	}
+	if err != nil {
+		return false, err
+	}
+	f, err := os.Open(part)
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	h := crc32.New(castagnoli)
+	n, err := io.Copy(h, f)
+	if err != nil {
+		return false, err
+	}
+	if n != size || h.Sum32() != sum {
+		return false, errors.Join(os.Remove(final), s.syncDir(filepath.Dir(final)))
+	}
+	if !s.opt.NoSync {
+		if err := f.Sync(); err != nil {
+			return false, err
+		}
+	}
+	return true, s.syncDir(filepath.Dir(final))
+}
+
+// sealedName is the name of a part that is whole: final base name, file length,
+// CRC-32C.
+func (s *Spool) sealedName(final string, size int64, sum uint32) string {
+	return filepath.Join(s.dir, incomingDir, fmt.Sprintf("%s.%d.%08x%s", filepath.Base(final), size, sum, partSuffix))
+}
+
+// parseSealed is the inverse, for a final name that exists.
+func (s *Spool) parseSealed(name string) (final string, size int64, sum uint32, ok bool) {
+	base, rest, ok := strings.Cut(strings.TrimSuffix(name, partSuffix), fileSuffix+".")
+	if !ok {
+		return "", 0, 0, false
+	}
+	if n, err := fmt.Sscanf(rest, "%d.%08x", &size, &sum); err != nil || n != 2 {
+		return "", 0, 0, false
+	}
+	// The base is a UID, or for a conflict UID.digest, and a digest may be all digits.
+	for _, uid := range []string{base, base[:max(0, strings.LastIndexByte(base, '.'))]} {
+		if !scp.ValidUID(uid) {
+			continue
+		}
+		path := filepath.Join(s.shardDir(shardOf(uid)), base+fileSuffix)
+		if _, err := os.Lstat(path); err == nil {
+			return path, size, sum, true
+		}
+	}
+	return "", 0, 0, false
 }
 
 // Close releases the lock. Objects that are still arriving fail to commit.
@@ -214,6 +313,7 @@ type Incoming struct {
 	part      string
 	f         *os.File
 	w         *bufio.Writer
+	sum       uint32    // CRC-32C of the file so far
 	digest    hash.Hash // nil unless Options.Digest
 	size      int64     // of the data set
 	header    int64
@@ -249,23 +349,16 @@ func (s *Spool) Create(req *scp.StoreRequest) (*Incoming, error) {
 	if req.Association != nil {
 		source = req.Association.CallingAE
 	}
-	n := countWriter{w: in.w}
-	if err := scp.WritePart10Header(&n, req.SOPClassUID, req.SOPInstanceUID, req.TransferSyntaxUID, source); err != nil {
+	var header bytes.Buffer
+	err = scp.WritePart10Header(&header, req.SOPClassUID, req.SOPInstanceUID, req.TransferSyntaxUID, source)
+	if err == nil {
+		in.header, in.sum = int64(header.Len()), crc32.Checksum(header.Bytes(), castagnoli)
+		_, err = in.w.Write(header.Bytes())
+	}
+	if err != nil {
 		return nil, errors.Join(full(err), in.Abort())
 	}
-	in.header = n.n
 	return in, nil
-}
-
-type countWriter struct {
-	w io.Writer
-	n int64
-}
-
-func (c *countWriter) Write(p []byte) (int, error) {
-	n, err := c.w.Write(p)
-	c.n += int64(n)
-	return n, err
 }
 
 func (s *Spool) writer(f *os.File) *bufio.Writer {
@@ -312,6 +405,7 @@ func (in *Incoming) Write(p []byte) (int, error) {
 	if in.digest != nil {
 		in.digest.Write(p)
 	}
+	in.sum = crc32.Update(in.sum, castagnoli, p)
 	n, err := in.w.Write(p)
 	in.size += int64(n)
 	if err == nil && in.size >= in.nextCheck {
@@ -350,14 +444,6 @@ func (in *Incoming) commit() (Entry, error) {
 	if err := in.w.Flush(); err != nil {
 		return Entry{}, err
 	}
-	if !s.opt.NoSync {
-		if err := in.f.Sync(); err != nil {
-			return Entry{}, err
-		}
-	}
-	if err := in.f.Close(); err != nil {
-		return Entry{}, err
-	}
 	in.release()
 	e := Entry{Path: in.path, Size: in.size, FileSize: in.header + in.size}
 	if in.digest != nil {
@@ -366,17 +452,16 @@ func (in *Incoming) commit() (Entry, error) {
 	if err := in.place(&e); err != nil {
 		return Entry{}, err
 	}
-	// Also for a duplicate: the first may not have got this far.
-	if err := s.syncDir(filepath.Dir(in.path)); err != nil {
-		return Entry{}, err
-	}
 	in.err = ErrClosed
 	return e, nil
 }
 
-// place gives the part file its final name, or removes it as a duplicate.
+// place gives the object its final name, durably, or drops it as a duplicate.
+// The lock is held until the object is durable, so that no duplicate is
+// acknowledged on the strength of a file that is not.
 func (in *Incoming) place(e *Entry) error {
-	shard := &in.s.shards[shardOf(in.req.SOPInstanceUID)]
+	s := in.s
+	shard := &s.shards[shardOf(in.req.SOPInstanceUID)]
 	shard.Lock()
 	defer shard.Unlock()
 	same, taken, err := in.compare(in.path, e)
@@ -384,7 +469,7 @@ func (in *Incoming) place(e *Entry) error {
 		return err
 	}
 	if taken && !same {
-		if in.s.opt.RefuseConflicts {
+		if s.opt.RefuseConflicts {
 			return &scp.StatusError{Status: scp.StatusDuplicateInstance, Comment: "another data set is stored under this UID", Err: ErrConflict}
 		}
 		digest, err := in.contentDigest(e)
@@ -397,14 +482,57 @@ func (in *Incoming) place(e *Entry) error {
 			return err
 		}
 	}
-	if taken && same {
-		e.Duplicate = true
-		return os.Remove(in.part)
-	}
-	if taken {
+	if taken && !same {
 		return fmt.Errorf("spool: %s holds another data set than its name says", e.Path)
 	}
-	return os.Rename(in.part, e.Path)
+	if taken {
+		e.Duplicate = true
+		// The name may be younger than the last sync, after a crash.
+		return errors.Join(in.f.Close(), os.Remove(in.part), s.syncDir(filepath.Dir(e.Path)))
+	}
+	if s.byLink {
+		return in.nameByLink(e)
+	}
+	return in.nameByRename(e)
+}
+
+// nameByLink seals the part, links it to its final name and syncs both.
+func (in *Incoming) nameByLink(e *Entry) error {
+	s := in.s
+	sealed := s.sealedName(e.Path, e.FileSize, in.sum)
+	if err := os.Rename(in.part, sealed); err != nil {
+		return err
+	}
+	in.part = sealed
+	if err := os.Link(sealed, e.Path); err != nil {
+		return err
+	}
+	if err := errors.Join(in.sync(), s.syncDir(filepath.Dir(e.Path)), in.f.Close()); err != nil {
+		return errors.Join(err, os.Remove(e.Path))
+	}
+	// Not synced: if a crash brings the name back, Open finds the object whole.
+	if err := os.Remove(sealed); err != nil {
+		s.log.Warn("sealed name is left for the next start", "error", err)
+	}
+	return nil
+}
+
+// nameByRename syncs, renames and syncs the directory.
+func (in *Incoming) nameByRename(e *Entry) error {
+	if err := errors.Join(in.sync(), in.f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(in.part, e.Path); err != nil {
+		return err
+	}
+	return in.s.syncDir(filepath.Dir(e.Path))
+}
+
+func (in *Incoming) sync() error {
+	if in.s.opt.NoSync {
+		return nil
+	}
+	return in.f.Sync()
 }
 
 // contentDigest is the digest of the data set, from the part file when it was

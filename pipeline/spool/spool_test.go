@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"os"
 	"os/exec"
@@ -78,13 +79,16 @@ func readBack(t *testing.T, path string) []byte {
 
 func TestCommitDuplicateConflict(t *testing.T) {
 	for _, digest := range []bool{false, true} {
-		t.Run(fmt.Sprint("digest ", digest), func(t *testing.T) { testCommitDuplicateConflict(t, digest) })
+		for _, byLink := range []bool{false, true} {
+			t.Run(fmt.Sprintf("digest %v, by link %v", digest, byLink), func(t *testing.T) { testCommitDuplicateConflict(t, digest, byLink) })
+		}
 	}
 }
 
-func testCommitDuplicateConflict(t *testing.T, digest bool) {
+func testCommitDuplicateConflict(t *testing.T, digest, byLink bool) {
 	dir := t.TempDir()
 	s := open(t, dir, Options{Digest: digest})
+	s.byLink = byLink
 	wantDigest := ""
 	if digest {
 		wantDigest = "80d8f975e768eecac59d22a788bf8e811e51ca85e309ee47f1e821e3e58280f2"
@@ -198,6 +202,61 @@ func TestAbortAndSweep(t *testing.T) {
 	open(t, dir, Options{})
 	if p := parts(t, dir); len(p) != 0 {
 		t.Fatalf("sweep left %v", p)
+	}
+}
+
+// TestResolveAfterCrash builds what a crash can leave between the link and the
+// removal of the sealed name.
+func TestResolveAfterCrash(t *testing.T) {
+	content := []byte("DICM and all that follows")
+	sum := crc32.Checksum(content, castagnoli)
+	const uid = "1.2.840.77"
+	for _, tc := range []struct {
+		name    string
+		base    string // of the final file
+		sealed  []byte // content of the part; nil: none
+		linked  bool   // the part has the final name too
+		other   bool   // another file has the final name
+		survive bool
+	}{
+		{"whole and linked", uid, content, true, false, true},
+		{"cut off and linked", uid, content[:10], true, false, false},
+		{"right length, wrong bytes", uid, bytes.Repeat([]byte{0}, len(content)), true, false, false},
+		{"empty and linked", uid, []byte{}, true, false, false},
+		{"whole, not linked", uid, content, false, false, false},
+		{"another object has the name", uid, content[:5], false, true, true},
+		{"conflict, whole", uid + ".0123456789abcdef", content, true, false, true},
+		{"conflict, cut off", uid + ".0123456789abcdef", content[:3], true, false, false},
+		{"conflict, digest of digits, cut off", uid + ".0123456789012345", content[:3], true, false, false},
+		{"conflict, digest of digits, whole", uid + ".0123456789012345", content, true, false, true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			dir := t.TempDir()
+			s := open(t, dir, Options{})
+			final := filepath.Join(s.shardDir(shardOf(uid)), tc.base+fileSuffix)
+			sealed := s.sealedName(final, int64(len(content)), sum)
+			if err := os.WriteFile(sealed, tc.sealed, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if tc.linked {
+				if err := os.Link(sealed, final); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if tc.other {
+				if err := os.WriteFile(final, content, 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			s.Close()
+			open(t, dir, Options{})
+			if p := parts(t, dir); len(p) != 0 {
+				t.Errorf("left in incoming: %v", p)
+			}
+			if _, err := os.Stat(final); (err == nil) != tc.survive {
+				t.Errorf("final name: %v", err)
+			}
+		})
 	}
 }
 

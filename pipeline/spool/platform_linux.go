@@ -17,3 +17,13 @@ func (in *Incoming) startWriteback() {
 		in.flushed = written
 	}
 }
+
+// ordersNames reports whether the file system of dir is one whose journal puts
+// names on the disk in the order they were given: ext4 or XFS.
+func ordersNames(dir string) bool {
+	var st unix.Statfs_t
+	if unix.Statfs(dir, &st) != nil {
+		return false
+	}
+	return st.Type == unix.EXT4_SUPER_MAGIC || st.Type == unix.XFS_SUPER_MAGIC
+}

@@ -131,7 +131,7 @@ const (
 	TooFewFrames      NoBeatReason = "too few frames"
 	NoTiming          NoBeatReason = "no usable frame times"
 	FrameRateTooLow   NoBeatReason = "frame rate too low"
-	TooManyMissing    NoBeatReason = "contour missing in too many frames"
+	TooManyMissing    NoBeatReason = "measurable in too few frames"
 	CurveFlat         NoBeatReason = "area hardly changes"
 	CurveNoisy        NoBeatReason = "area curve too noisy"
 	NoCompleteSystole NoBeatReason = "no complete systole in the clip"
@@ -215,7 +215,7 @@ func FindBeats(area, timesMS []float64, o BeatOptions) (Rhythm, error) {
 		}
 	}
 	if present < o.MinFrames || float64(n-present) > o.MaxMissing*float64(n) {
-		return r, noBeat(TooManyMissing, "%d of %d frames have a contour", present, n)
+		return r, noBeat(TooManyMissing, "%d of %d frames have a value", present, n)
 	}
 	curve := interpolate(values, timesMS)
 	r.Smoothed = smooth(curve, timesMS, o.SmoothingMS)

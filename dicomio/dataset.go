@@ -1,9 +1,11 @@
 package dicomio
 
 import (
+	"cmp"
 	"fmt"
 	"iter"
 	"math"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -23,6 +25,9 @@ type DataSet struct {
 	err    error
 	edited bool // elements were set or deleted
 
+	ascending bool        // tags ascend strictly: find may bisect
+	index     map[Tag]int // of large data sets that do not ascend
+
 	// Of a parsed data set.
 	src        *origin
 	start, end int64 // of an item with its header, in src
@@ -38,7 +43,19 @@ func NewDataSet() *DataSet { return &DataSet{} }
 // find returns the place of a tag. The last one counts when a damaged data
 // set repeats a tag.
 func (d *DataSet) find(t Tag) int {
-	if d == nil {
+	switch {
+	case d == nil:
+		return -1
+	case d.ascending:
+		i, ok := slices.BinarySearchFunc(d.elems, t, func(e *Element, t Tag) int { return cmp.Compare(e.Tag.Uint32(), t.Uint32()) })
+		if !ok {
+			return -1
+		}
+		return i
+	case d.index != nil:
+		if i, ok := d.index[t]; ok {
+			return i
+		}
 		return -1
 	}
 	for i := len(d.elems) - 1; i >= 0; i-- {
@@ -47,6 +64,20 @@ func (d *DataSet) find(t Tag) int {
 		}
 	}
 	return -1
+}
+
+// settle prepares find after parsing.
+func (d *DataSet) settle() {
+	d.ascending = true
+	for i := 1; i < len(d.elems) && d.ascending; i++ {
+		d.ascending = d.elems[i-1].Tag.Uint32() < d.elems[i].Tag.Uint32()
+	}
+	if !d.ascending && len(d.elems) > 100 {
+		d.index = make(map[Tag]int, len(d.elems))
+		for i, e := range d.elems {
+			d.index[e.Tag] = i
+		}
+	}
 }
 
 // Get returns the element of a tag.
@@ -244,6 +275,7 @@ func (d *DataSet) put(e *Element) *DataSet {
 		d.elems[i] = e
 		return d
 	}
+	d.ascending, d.index = false, nil
 	d.elems = append(d.elems, e)
 	return d
 }
@@ -560,7 +592,7 @@ func (d *DataSet) Delete(tags ...Tag) *DataSet {
 	for _, t := range tags {
 		for i := d.find(t); i >= 0; i = d.find(t) {
 			d.elems = append(d.elems[:i:i], d.elems[i+1:]...)
-			d.edited = true
+			d.edited, d.index = true, nil
 		}
 	}
 	return d

@@ -159,7 +159,7 @@ func TestEveryCutPointOfCine(t *testing.T) {
 	}
 	step := 97
 	if os.Getenv("DICOMIO_EVERY_CUT") != "" {
-		step = 1 // takes half a minute
+		step = 1
 	}
 	cuts := 0
 	for n := 0; n < len(b); n += step {

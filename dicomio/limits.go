@@ -5,7 +5,7 @@ import "time"
 // Limits bounds what one input may cost. A zero field takes its default.
 type Limits struct {
 	Nesting     int           // depth of sequences; default 64
-	Elements    int           // elements, items and fragments in one file; default 2,000,000
+	Elements    int           // elements, items and fragments in one file; default 1,000,000
 	InlineValue int64         // longest value held in memory, longer ones stay in the source; default 1 MiB
 	InlineTotal int64         // all values held in memory by one file; default 64 MiB
 	Value       int64         // longest value that Element.Bytes will load; default 512 MiB
@@ -19,7 +19,7 @@ type Limits struct {
 func DefaultLimits() Limits {
 	return Limits{
 		Nesting:     64,
-		Elements:    2_000_000,
+		Elements:    1_000_000,
 		InlineValue: 1 << 20,
 		InlineTotal: 64 << 20,
 		Value:       512 << 20,

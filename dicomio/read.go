@@ -304,6 +304,7 @@ func (p *parser) fits(off int64, b []byte) bool {
 // was read so far beside an error, and the offset after it.
 func (p *parser) dataSet(at, end int64, enc coding, parent *DataSet, depth int, lv level) (*DataSet, int64, error) {
 	d := &DataSet{parent: parent, src: p.org, start: at, enc: enc}
+	defer d.settle()
 	if lv != topLevel && at < end {
 		// Items may be encoded otherwise than the data set around them.
 		if g, ok := p.itemCoding(at, end, enc); ok {

@@ -62,11 +62,14 @@ func (r *lsBits) golomb(k, limit, qbpp int) int {
 	if r.n < 48 {
 		r.fill()
 	}
-	zeros := bits.LeadingZeros64(r.acc << uint(64-r.n))
-	if zeros > r.n {
-		zeros = r.n
+	zeros := bits.LeadingZeros64(r.acc << (uint(64-r.n) & 63))
+	if zeros < 32 && k <= 16 && zeros < limit-qbpp-1 {
+		// The usual case: all bits are in the accumulator.
+		r.n -= zeros + 1 + k
+		return zeros<<uint(k) | int(r.acc>>(uint(r.n)&63))&(1<<uint(k)-1)
 	}
-	if zeros == r.n {
+	if zeros >= r.n {
+		zeros = r.n
 		// Longer than the accumulator.
 		r.n = 0
 		for r.bits(1) == 0 {
@@ -211,6 +214,7 @@ type lsDecoder struct {
 	qbpp    int
 	limit   int
 	reset   int32
+	mask    int32  // of lossless samples whose range is a power of two, else 0
 	quant   []int8 // of a gradient, shifted by maxVal
 	ctx     [365]lsContext
 	run     [2]lsRun
@@ -242,6 +246,9 @@ func newLS(h jpegHeader, pre lsPreset, near, ilv int, comps []int, data []byte, 
 		d.ilv = 0
 	}
 	d.rng = (d.maxVal+2*near)/(2*near+1) + 1
+	if near == 0 && d.rng&(d.rng-1) == 0 {
+		d.mask = int32(d.maxVal)
+	}
 	d.qbpp = bits.Len(uint(d.rng - 1))
 	bpp := max(2, bits.Len(uint(d.maxVal)))
 	d.limit = 2 * (bpp + max(8, bpp))
@@ -460,7 +467,7 @@ func (d *lsDecoder) regular(q int, ra, rb, rc int32) int32 {
 	}
 	px = max(0, min(px+sign*c.c, int32(d.maxVal)))
 	k := 0
-	for c.n<<uint(k) < c.a && k < 24 {
+	for n := c.n; n < c.a; n <<= 1 {
 		k++
 	}
 	m := d.r.golomb(k, d.limit, d.qbpp)
@@ -498,14 +505,14 @@ func (d *lsDecoder) regular(q int, ra, rb, rc int32) int32 {
 			c.b = 0
 		}
 	}
-	if c.a > 1<<26 {
-		d.abort()
-	}
 	return d.restore(px, sign*e)
 }
 
 // restore adds a quantised error to a prediction, modulo the range (A.4.5).
 func (d *lsDecoder) restore(px, e int32) int32 {
+	if d.mask > 0 {
+		return (px + e) & d.mask
+	}
 	step := int32(2*d.near + 1)
 	v := px + e*step
 	if v < -int32(d.near) {

@@ -67,8 +67,8 @@ def main():
         net.load_state_dict(start)
         data["held"][expert] = False
         data["held"][out] = True
-        parts = [p for p in dataset.parts(data, cfg)]
-        parts = [(n, c if n.startswith("plax") else max(1, c // 3), i, o) for n, c, i, o in parts]
+        parts = dataset.parts(data, cfg)
+        parts = [(n, 4 if n == "plax" else max(1, c // 3), i, o) for n, c, i, o in parts]
         feed = iter(batches.Batches(data, parts, args.size, seed=100 + k))
         t = cfg["train"]
         opt = torch.optim.AdamW(param_groups(net, t["lr"], t["encoder_lr"], t["weight_decay"]), lr=t["lr"])

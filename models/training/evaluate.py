@@ -124,10 +124,10 @@ def loops(model, folder, table):
     for row in csv.DictReader(l for l in open(table) if not l.startswith("#")):
         frames, crop, aspect = sources.dicom_frames(os.path.join(folder, row["file"]))
         views, areas = [], []
-        for g in frames:
-            r = model.frame(g, crop, aspect)
-            views.append(r.view)
-            areas.append(float((r.masks[0] > 0.5).sum()))
+        for g in frames[:48]:
+            mask, _, view = model.raw(geo.letterbox(g, model.size, crop, aspect)[0][None, None])
+            views.append(view[0])
+            areas.append(float(geo.largest(mask[0, 0] > 127).sum()))
         mean = np.mean(views, 0)
         item = {"file": row["file"], "view": row["view"], "group": row["group"], "said": VIEWS[int(np.argmax(mean))], "p": mean.tolist(),
                 "frames": [v.tolist() for v in views]}
@@ -169,6 +169,7 @@ def main():
     ap.add_argument("--data", default=os.environ.get("ECHO_DATA"))
     ap.add_argument("--loops", default=os.environ.get("ECHO_LOOPS"))
     ap.add_argument("--out", required=True, help="folder for results.json, tables.md and pictures")
+    ap.add_argument("--card", help="Markdown file whose part between <!-- tables --> and <!-- end --> is replaced; plots go to card/ beside it")
     ap.add_argument("--quick", action="store_true", help="Dice, points and EF only")
     args = ap.parse_args()
     cfg = tomllib.load(open(args.config, "rb"))
@@ -200,6 +201,13 @@ def main():
     print(text)
     if not args.quick:
         report.plots(results, args.out)
+    if args.card:
+        card = open(args.card).read()
+        head, rest = card.split("<!-- tables -->", 1)
+        open(args.card, "w").write(f"{head}<!-- tables -->\n\n{text}\n<!-- end -->{rest.split('<!-- end -->', 1)[1]}")
+        folder = os.path.join(os.path.dirname(os.path.abspath(args.card)), "card")
+        os.makedirs(folder, exist_ok=True)
+        report.plots(results, folder)
 
 
 if __name__ == "__main__":

@@ -165,13 +165,14 @@ def main():
     ap.add_argument("--loops", default=os.environ.get("ECHO_LOOPS"), help="folder with go-dicom's example loops (environment ECHO_LOOPS)")
     ap.add_argument("--out", required=True, help="run folder: checkpoints, log, ONNX")
     ap.add_argument("--cache", help="cache file (default: <out>/../cache.npz)")
+    ap.add_argument("--extra", action="append", default=[], help="further caches (pseudo_label.py)")
     args = ap.parse_args()
     cfg = tomllib.load(open(args.config, "rb"))
     os.makedirs(args.out, exist_ok=True)
 
     log = make_log(args.out)
     cache = args.cache or os.path.join(os.path.dirname(os.path.abspath(args.out)), "cache.npz")
-    data = dataset.prepare(cfg, args.data, args.loops, cache, log)
+    data = dataset.prepare(cfg, args.data, args.loops, cache, log, args.extra)
     ranks = cfg["train"].get("processes", 1)
     if ranks == 1:
         train(cfg, data, args.out, log)

@@ -20,7 +20,7 @@ class Batches(torch.utils.data.IterableDataset):
 
     parts: list of (name, count, indexes, options): count samples of a batch come from indexes.
     options: transpose turns A4C frames into PLAX look-alikes; flip is the share of mirrored frames; mild keeps
-    frames close to how they were recorded.
+    frames close to how they were recorded, with zoom (default 1) of the whole frame.
     """
 
     def __init__(self, data, parts, size, seed=0, strength=1.0):
@@ -74,7 +74,7 @@ def make(data, idx, opts, size, rng, strength=1.0):
     for i in range(n):
         known = state[i] == 1
         if mild[i]:
-            zoom[i], turn[i] = np.exp(rng.normal(0, 0.07)), 0.4 * turn[i]
+            zoom[i], turn[i] = opts[i].get("zoom", 1.0) * np.exp(rng.normal(0, 0.07)), 0.4 * turn[i]
             centre[i] += rng.normal(0, 0.02, 2) * size
         elif transpose[i]:
             c = pts[i, 3:].mean(0) if known[3:].all() else focus[i]

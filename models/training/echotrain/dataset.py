@@ -25,8 +25,8 @@ def _kind(subject, cfg):
     return "a2c" if subject in cfg["fold"].get("a2c_subjects", ()) else "default"
 
 
-def prepare(cfg, folder, loops, cache, log):
-    """The cache as a dict of arrays, made on the first run; adds 'held' (bool) and 'filled'."""
+def prepare(cfg, folder, loops, cache, log, extra=()):
+    """The cache as a dict of arrays, made on the first run; adds the caches extra, 'held' (bool) and 'filled'."""
     if os.path.exists(cache):
         data = sources.load(cache)
     else:
@@ -36,6 +36,9 @@ def prepare(cfg, folder, loops, cache, log):
         log(f"{len(samples)} samples -> {cache}")
         sources.save(cache, samples)
         data = sources.load(cache)
+    for path in extra:
+        more = sources.load(path)
+        data = {k: np.concatenate([v, more[k]]) for k, v in data.items()}
     cfg["fold"]["a2c_subjects"] = sorted(set(data["subject"][data["source"] == "a2c-restored"].tolist()))
     loops_held = cfg["fold"].get("loops", [])
     data["held"] = np.array([str(s) in loops_held if o.startswith("loop") else is_held_out(str(s), cfg) and o != "plax-restored"
@@ -50,7 +53,7 @@ def prepare(cfg, folder, loops, cache, log):
 
 def parts(data, cfg, rank=0, ranks=1):
     """The parts of a batch as Batches wants them; [[parts]] tables of the configuration, their counts shared among ranks."""
-    out = []
+    out, odd = [], 0
     for p in cfg["parts"]:
         pick = np.isin(data["source"], p["sources"])
         if "views" in p:
@@ -60,7 +63,8 @@ def parts(data, cfg, rank=0, ranks=1):
         index = np.flatnonzero(pick)
         if len(index) == 0:
             continue
-        count = p["count"] // ranks + (rank < p["count"] % ranks)
+        count = p["count"] // ranks + ((rank - odd) % ranks < p["count"] % ranks)
+        odd = (odd + p["count"]) % ranks  # the next remainder goes to the next rank
         out.append((p["name"], count, index, p.get("options", {})))
     return out
 

@@ -43,6 +43,9 @@ def surface_distances(a, b, mm):
     """95 % Hausdorff distance and mean surface distance of two masks, symmetric, in mm."""
     if not a.any() or not b.any():
         return float("nan"), float("nan")
+    y, x = np.nonzero(a | b)
+    box = np.s_[max(0, y.min() - 1):y.max() + 2, max(0, x.min() - 1):x.max() + 2]
+    a, b = a[box], b[box]
     ea, eb = a & ~ndimage.binary_erosion(a), b & ~ndimage.binary_erosion(b)
     d = np.concatenate([ndimage.distance_transform_edt(~eb)[ea], ndimage.distance_transform_edt(~ea)[eb]]) * mm
     return float(np.percentile(d, 95)), float(d.mean())

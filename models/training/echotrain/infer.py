@@ -4,7 +4,6 @@ import dataclasses
 import json
 
 import numpy as np
-from scipy import ndimage
 
 from . import geometry as geo
 
@@ -66,13 +65,23 @@ class Model:
         return Result(to_source_plane(mask[0], m, crop, gray.shape), geo.to_source(pts[:, :2], m, crop), pts[:, 2], view[0])
 
 
+def _weights(at, n):
+    """Matrix of linear interpolation at positions at on n cells; positions outside take the nearest cell."""
+    at = np.clip(at, 0, n - 1)
+    low = np.minimum(at.astype(int), n - 2)
+    w = np.zeros((len(at), n), np.float32)
+    rows = np.arange(len(at))
+    w[rows, low], w[rows, low + 1] = 1 - (at - low), at - low
+    return w
+
+
 def to_source_plane(mask, m, crop, shape):
     """Half-resolution planes uint8 [C,S/2,S/2] -> probabilities [C,h,w] by bilinear interpolation; 0 outside crop."""
     sx, sy, ox, oy = m
-    x = ((np.arange(shape[1]) + 0.5 - crop[0]) * sx - 0.5 + ox + 0.5) / MASK_STRIDE - 0.5
-    y = ((np.arange(shape[0]) + 0.5 - crop[1]) * sy - 0.5 + oy + 0.5) / MASK_STRIDE - 0.5
-    yy, xx = np.meshgrid(y, x, indexing="ij")
-    out = np.stack([ndimage.map_coordinates(p.astype(np.float32), [yy, xx], order=1, mode="nearest") for p in mask]) / 255.0
-    inside = np.zeros(shape, bool)
-    inside[crop[1]:crop[3], crop[0]:crop[2]] = True
-    return out * inside
+    out = np.zeros((len(mask), *shape), np.float32)
+    x = ((np.arange(crop[0], crop[2]) + 0.5 - crop[0]) * sx + ox) / MASK_STRIDE - 0.5
+    y = ((np.arange(crop[1], crop[3]) + 0.5 - crop[1]) * sy + oy) / MASK_STRIDE - 0.5
+    wx, wy = _weights(x, mask.shape[2]), _weights(y, mask.shape[1])
+    for o, p in zip(out, mask):
+        o[crop[1]:crop[3], crop[0]:crop[2]] = wy @ (p.astype(np.float32) / 255) @ wx.T
+    return out

@@ -442,6 +442,44 @@ func TestConcurrentFrames(t *testing.T) {
 	}
 }
 
+// The iterators give every frame once and stop at the first error.
+func TestFrameIterators(t *testing.T) {
+	r, err := readBytes(t, fixture(t, "rgb-jpeg"), Options{}).Frames()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var g image.Gray
+	var c image.RGBA
+	seen := 0
+	for i, err := range r.GrayFrames(&g) {
+		if err != nil || i != seen || g.Rect.Dx() != fixtureW {
+			t.Errorf("gray frame %d: %v", i, err)
+		}
+		seen++
+	}
+	for i, err := range r.RGBFrames(&c) {
+		if err != nil || c.Rect.Dy() != fixtureH {
+			t.Errorf("colour frame %d: %v", i, err)
+		}
+		seen++
+	}
+	if seen != 4 {
+		t.Errorf("%d frames", seen)
+	}
+	b := bytes.Clone(fixture(t, "rgb-jpeg"))
+	b[bytes.Index(b, []byte{0xFF, 0xC0, 0, 17})+1] = 0xC8 // no frame header
+	if r, err = readBytes(t, b, Options{}).Frames(); err != nil {
+		t.Fatal(err)
+	}
+	seen = 0
+	for _, err = range r.GrayFrames(&g) {
+		seen++
+	}
+	if err == nil || seen != 1 {
+		t.Errorf("damage: %d frames, %v", seen, err)
+	}
+}
+
 // MPEG-2, H.264 and HEVC streams decode through ffmpeg; a stream with fewer
 // frames than announced is an error.
 func TestVideo(t *testing.T) {

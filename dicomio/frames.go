@@ -7,6 +7,7 @@ import (
 	"errors"
 	"image"
 	"io"
+	"iter"
 	"math"
 	"sync"
 )
@@ -577,6 +578,29 @@ func (r *FrameReader) Gray(i int, dst *image.Gray) error {
 		}
 		return r.toGray(f, dst)
 	})
+}
+
+// GrayFrames iterates over the frames in order, decoding each into dst. It
+// ends after the first error.
+func (r *FrameReader) GrayFrames(dst *image.Gray) iter.Seq2[int, error] {
+	return r.each(func(i int) error { return r.Gray(i, dst) })
+}
+
+// RGBFrames is GrayFrames in colour.
+func (r *FrameReader) RGBFrames(dst *image.RGBA) iter.Seq2[int, error] {
+	return r.each(func(i int) error { return r.RGB(i, dst) })
+}
+
+// each iterates over the results of decode.
+func (r *FrameReader) each(decode func(i int) error) iter.Seq2[int, error] {
+	return func(yield func(int, error) bool) {
+		for i := range r.Len() {
+			err := decode(i)
+			if !yield(i, err) || err != nil {
+				return
+			}
+		}
+	}
 }
 
 // RGB decodes frame i for people, with alpha 255. dst is resized when it does

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"io"
 	"os"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -317,5 +319,53 @@ func TestFragmentGrouping(t *testing.T) {
 				t.Errorf("%s: frame %d is %q, %v", c.name, i, got, err)
 			}
 		}
+	}
+}
+
+// sparse is a large input of which only the head is not zero.
+type sparse struct {
+	head []byte
+	size int64
+	read int64
+}
+
+// ReadAt implements io.ReaderAt.
+func (s *sparse) ReadAt(p []byte, off int64) (int, error) {
+	n := int(min(int64(len(p)), s.size-off))
+	clear(p[:n])
+	if off < int64(len(s.head)) {
+		copy(p[:n], s.head[off:])
+	}
+	s.read += int64(n)
+	if n < len(p) {
+		return n, io.EOF
+	}
+	return n, nil
+}
+
+// The index of a large native cine reads and allocates little.
+func TestIndexOfLargeCine(t *testing.T) {
+	const frames, w, h = 60, 800, 600
+	var b bytes.Buffer
+	d := syntheticBase(frames, 3, 8, 8, "RGB").SetInt(tag.Rows, h).SetInt(tag.Columns, w)
+	if err := Write(&b, d, WriteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	b.WriteString("\xE0\x7F\x10\x00OW\x00\x00")
+	b.Write(binary.LittleEndian.AppendUint32(nil, frames*w*h*3))
+	src := &sparse{head: b.Bytes(), size: int64(b.Len()) + frames*w*h*3}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	f, err := Read(src, src.size, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := f.Frames()
+	runtime.ReadMemStats(&after)
+	if err != nil || r.Len() != frames {
+		t.Fatal(err)
+	}
+	if n := after.TotalAlloc - before.TotalAlloc; n > 1<<20 || src.read > 64<<10 {
+		t.Errorf("%d bytes allocated, %d read", n, src.read)
 	}
 }

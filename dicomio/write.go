@@ -49,7 +49,7 @@ func Write(w io.Writer, ds *DataSet, o WriteOptions) error {
 	}
 	cs, add := writeCharset(ds)
 	out := bufio.NewWriterSize(w, 64<<10)
-	enc := &encoder{w: out, ts: ts, coding: coding{implicit: ts.Implicit, big: ts.BigEndian}, pixels: o.Pixels, seek: w, addCharset: add}
+	enc := &encoder{w: out, ts: ts, coding: coding{implicit: ts.Implicit, big: ts.BigEndian}, pixels: o.Pixels, addCharset: add}
 	if !o.Bare {
 		if err := enc.meta(ds, ts, o.SourceAE); err != nil {
 			return err
@@ -63,19 +63,14 @@ func Write(w io.Writer, ds *DataSet, o WriteOptions) error {
 		if err != nil {
 			return err
 		}
-		counted := &countWriter{w: z}
-		enc.w = bufio.NewWriterSize(counted, 64<<10)
-		enc.seek = nil
+		enc.w = bufio.NewWriterSize(z, 64<<10)
 		if err := enc.dataSet(ds, cs, true); err != nil {
 			return err
 		}
 		if err := enc.w.Flush(); err != nil {
 			return err
 		}
-		if err := z.Close(); err != nil {
-			return err
-		}
-		return nil
+		return z.Close()
 	}
 	if err := enc.dataSet(ds, cs, true); err != nil {
 		return err
@@ -196,7 +191,6 @@ func plainASCII(b []byte) bool {
 // encoder writes elements.
 type encoder struct {
 	w          *bufio.Writer
-	seek       io.Writer // the file behind w, if it can be patched
 	ts         TransferSyntax
 	coding     coding
 	pixels     *Pixels

@@ -65,7 +65,9 @@ static int en_j2k(const unsigned char *src, size_t n, int w, int h, int comps, i
 	opj_stream_set_user_data(s, &m, NULL);
 	opj_stream_set_user_data_length(s, n);
 	if (!opj_setup_decoder(codec, &par)) goto done;
-	opj_decoder_set_strict_mode(codec, OPJ_TRUE);
+#if OPJ_VERSION_MAJOR > 2 || OPJ_VERSION_MINOR >= 5
+	opj_decoder_set_strict_mode(codec, OPJ_TRUE); // always strict before 2.5
+#endif
 	if (!opj_read_header(s, codec, &img)) goto done;
 	if (!opj_decode(codec, s, img)) goto done;
 	opj_end_decompress(codec, s);

@@ -56,6 +56,8 @@ func (p *program) analyze(ctx context.Context, args []string, configPath, out st
 		return err
 	}
 	defer func() { err = errors.Join(err, engine.Close()) }()
+	ctx, stop := rearm(ctx)
+	defer stop()
 
 	order, byStudy, rejected := groupByStudy(files)
 	var studies []*pipeline.Study

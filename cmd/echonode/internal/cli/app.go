@@ -8,6 +8,9 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/echonode/echonode/cmd/echonode/internal/config"
@@ -39,7 +42,15 @@ func engineConfig(c *config.Config) models.Config {
 		Remote:   c.Analysis.Remote,
 		Device:   c.Analysis.Device,
 		Workers:  c.Analysis.Workers,
+		CacheDir: filepath.Join(c.Storage.Directory, "tensorrt"),
 	}
+}
+
+// rearm catches signals again after a GPU provider was loaded: CUDA replaces
+// the process's signal handlers.
+func rearm(ctx context.Context) (context.Context, context.CancelFunc) {
+	signal.Reset(os.Interrupt, syscall.SIGTERM)
+	return signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 }
 
 // openAnalyzer loads the model and returns the analyzer on it.

@@ -64,6 +64,8 @@ func (p *program) serve(ctx context.Context, c *config.Config) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, engine.Close()) }()
+	ctx, stop := rearm(ctx)
+	defer stop()
 	st, err := store.Open(ctx, filepath.Join(c.Storage.Directory, "node.db"))
 	if err != nil {
 		return err

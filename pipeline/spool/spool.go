@@ -77,9 +77,10 @@ type Options struct {
 	// RefuseConflicts refuses an object whose UID is taken by another data set,
 	// instead of keeping both.
 	RefuseConflicts bool
-	// Digest fills Entry.SHA256. It is off because SHA-256 costs several times
-	// as much processor time as receiving and writing together; it matters on a
-	// network faster than about 5 Gbit/s. Duplicates are found without it.
+	// Digest fills Entry.SHA256. It is off because it adds more than half to the
+	// processor time of receiving and writing (0.57 s/GB beside 0.9 s/GB,
+	// measured on an AMD EPYC with SHA extensions). Duplicates are found without
+	// it.
 	Digest bool
 	// NoSync leaves out every sync. For measurements only: what is
 	// acknowledged may be lost.

@@ -19,7 +19,7 @@ help:
 	@echo 'make setup-gpu   ONNX Runtime with the CUDA and TensorRT providers, beside the other'
 	@echo 'make build       bin/echonode'
 	@echo 'make demo        set up, build, run the node on real echo loops and show what comes back'
-	@echo 'make test        set up with test peers, vet, gofmt, staticcheck and all tests with the race detector'
+	@echo 'make test        set up with test peers, vet, gofmt, staticcheck, a short fuzz run and all tests with the race detector'
 	@echo 'make fuzz-short  every fuzz target for FUZZTIME ($(FUZZTIME))'
 	@echo 'make bench       Go benchmarks'
 	@echo 'make clean       remove what make made'
@@ -45,6 +45,7 @@ test: setup-test
 	@$(MAKE) --no-print-directory check
 	@$(MAKE) --no-print-directory test-modules
 	@$(MAKE) --no-print-directory test-python
+	@$(MAKE) --no-print-directory fuzz-short FUZZTIME=500x
 	@$(MAKE) --no-print-directory test-go
 
 check:

@@ -45,7 +45,7 @@ func (n *Node) Store(ctx context.Context, req *scp.StoreRequest, r io.Reader) er
 		}
 		return errors.Join(refused, n.spool.Remove(entry.Path))
 	}
-	id.Path, id.Size, id.Digest, id.Received = entry.Path, entry.Size, entry.SHA256, time.Now()
+	id.Path, id.Size, id.Received = entry.Path, entry.Size, time.Now()
 	n.sending(id.StudyInstanceUID, req.Association.ID)
 	// The object is durable in the spool; the record must not be lost to an
 	// association that ends at this moment.

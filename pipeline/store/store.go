@@ -63,7 +63,6 @@ type Instance struct {
 	TransferSyntaxUID string
 	Path              string
 	Size              int64
-	Digest            string
 	CallingAE         string
 	Received          time.Time
 }
@@ -185,10 +184,10 @@ func (s *Store) AddInstance(ctx context.Context, in Instance) (isNew bool, err e
 			return err
 		}
 		res, err := tx.ExecContext(ctx, `INSERT INTO instances
-			(sop_uid, study_uid, series_uid, sop_class, transfer_syntax, path, size, digest, calling_ae, received_at)
-			VALUES (?,?,?,?,?,?,?,?,?,?) ON CONFLICT (sop_uid) DO NOTHING`,
+			(sop_uid, study_uid, series_uid, sop_class, transfer_syntax, path, size, calling_ae, received_at)
+			VALUES (?,?,?,?,?,?,?,?,?) ON CONFLICT (sop_uid) DO NOTHING`,
 			in.SOPInstanceUID, in.StudyInstanceUID, in.SeriesInstanceUID, in.SOPClassUID, in.TransferSyntaxUID,
-			in.Path, in.Size, in.Digest, in.CallingAE, now)
+			in.Path, in.Size, in.CallingAE, now)
 		if err != nil {
 			return err
 		}
@@ -251,12 +250,12 @@ func (s *Store) Study(ctx context.Context, uid string) (Study, error) {
 	return all[0], nil
 }
 
-const instanceColumns = `SELECT sop_uid, study_uid, series_uid, sop_class, transfer_syntax, path, size, digest, calling_ae, received_at FROM instances `
+const instanceColumns = `SELECT sop_uid, study_uid, series_uid, sop_class, transfer_syntax, path, size, calling_ae, received_at FROM instances `
 
 func scanInstance(r *sql.Rows) (in Instance, err error) {
 	var at int64
 	err = r.Scan(&in.SOPInstanceUID, &in.StudyInstanceUID, &in.SeriesInstanceUID, &in.SOPClassUID,
-		&in.TransferSyntaxUID, &in.Path, &in.Size, &in.Digest, &in.CallingAE, &at)
+		&in.TransferSyntaxUID, &in.Path, &in.Size, &in.CallingAE, &at)
 	in.Received = time.UnixMilli(at)
 	return in, err
 }

@@ -25,7 +25,7 @@ func open(t *testing.T) *Store {
 
 func instance(study, sop string, at int64) Instance {
 	return Instance{SOPInstanceUID: sop, StudyInstanceUID: study, SeriesInstanceUID: "1.9", SOPClassUID: "1.2",
-		TransferSyntaxUID: "1.3", Path: sop + ".dcm", Size: 1, Digest: "d", CallingAE: "CART", Received: time.UnixMilli(at)}
+		TransferSyntaxUID: "1.3", Path: sop + ".dcm", Size: 1, CallingAE: "CART", Received: time.UnixMilli(at)}
 }
 
 func add(t *testing.T, s *Store, in Instance) bool {

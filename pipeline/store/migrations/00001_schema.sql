@@ -17,7 +17,6 @@ CREATE TABLE instances (
     transfer_syntax TEXT NOT NULL,
     path            TEXT NOT NULL,
     size            INTEGER NOT NULL,
-    digest          TEXT NOT NULL,
     calling_ae      TEXT NOT NULL,
     received_at     INTEGER NOT NULL
 );

@@ -27,6 +27,47 @@ func BenchmarkCineToGray(b *testing.B) {
 	}
 }
 
+// BenchmarkCineToGrayParallel does the same in GOMAXPROCS goroutines on one
+// FrameReader: run it with -cpu 1,2.
+func BenchmarkCineToGrayParallel(b *testing.B) {
+	f, err := Open(filepath.Join(goDicom(b), "I_000031.dcm"), Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer f.Close()
+	r, err := f.Frames()
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.RunParallel(func(pb *testing.PB) {
+		var g image.Gray
+		small := image.NewGray(image.Rect(0, 0, 224, 224))
+		for i := 0; pb.Next(); i++ {
+			if err := r.Gray(i%r.Len(), &g); err != nil {
+				b.Error(err)
+				return
+			}
+			ResampleArea(small, &g, g.Rect)
+		}
+	})
+}
+
+// BenchmarkSpinParallel is arithmetic without memory, locks or cgo: how much
+// the machine's further processors are worth.
+func BenchmarkSpinParallel(b *testing.B) {
+	b.RunParallel(func(pb *testing.PB) {
+		x := uint64(1)
+		for pb.Next() {
+			for range 1 << 18 {
+				x = x*6364136223846793005 + 1442695040888963407
+			}
+		}
+		if x == 0 {
+			b.Error("unreachable")
+		}
+	})
+}
+
 // BenchmarkDecode decodes the small fixtures of each codec.
 func BenchmarkDecode(b *testing.B) {
 	for _, name := range []string{"rgb-jpeg", "gray16-jpeg12", "rgb-lossless-sv1", "rgb-jls", "rgb-j2k", "rgb-rle"} {

@@ -102,7 +102,8 @@ func (a *Analyzer) analyse(ctx context.Context, path string) (*loop, error) {
 			Contours:  ms(time.Duration(l.took.contour.Load())),
 		}
 	}()
-	file, err := dicomio.Open(path, dicomio.Options{Limits: a.opt.Limits})
+	// A truncated object is read as far as it goes, to say whose it is.
+	file, err := dicomio.Open(path, dicomio.Options{Limits: a.opt.Limits, AllowTruncated: true})
 	if err != nil {
 		l.fail(result.Reasonf(result.Unreadable, "not readable as DICOM: %v", err))
 		return l, nil
@@ -113,6 +114,10 @@ func (a *Analyzer) analyse(ctx context.Context, path string) (*loop, error) {
 	l.instanceNumber, _ = file.DataSet.Int(tag.InstanceNumber)
 	if err != nil {
 		l.fail(result.Reasonf(result.Unreadable, "attributes contradict each other: %v", err))
+		return l, nil
+	}
+	if file.Truncated != nil {
+		l.fail(result.Reasonf(result.Truncated, "the object ends early: %v", file.Truncated))
 		return l, nil
 	}
 	if r := refuseByTags(l.facts); r != nil {

@@ -105,7 +105,7 @@ func (a *Analyzer) identity(s *Study, o OutputOptions) (identity, func(), error)
 		}
 	}
 	for _, l := range s.loops {
-		f, err := dicomio.Open(l.path, dicomio.Options{Limits: a.opt.Limits})
+		f, err := dicomio.Open(l.path, dicomio.Options{Limits: a.opt.Limits, AllowTruncated: true})
 		if err != nil {
 			continue // its reason is in the result
 		}

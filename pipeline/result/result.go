@@ -82,6 +82,7 @@ const (
 	ViewNotMeasured  = "view-not-measured"
 	DecodeFailed     = "decode-failed"
 	Unreadable       = "unreadable"
+	Truncated        = "truncated"
 	SingleFrame      = "single-frame"
 	NoFrameTimes     = "no-frame-times"
 	NoContour        = "no-contour"

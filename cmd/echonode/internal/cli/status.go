@@ -132,37 +132,23 @@ func printStudies(out io.Writer, studies []node.StudyStatus, whole bool) error {
 }
 
 func (p *program) retryCommand() *cobra.Command {
-	var c control
-	cmd := &cobra.Command{
-		Use:   "retry STUDY-UID",
-		Short: "Restart the dead deliveries of a study",
-		Long:  "Takes deliveries of a study that were given up back into the queue of a running node.",
-		Args:  cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			base, err := c.base()
-			if err != nil {
-				return err
-			}
-			var answer struct {
-				Deliveries int `json:"deliveries"`
-			}
-			if err := call(cmd, http.MethodPost, base+"/studies/retry?uid="+url.QueryEscape(args[0]), &answer); err != nil {
-				return err
-			}
-			fmt.Fprintf(p.out, "%d deliveries start again\n", answer.Deliveries)
-			return nil
-		},
-	}
-	c.register(cmd)
-	return cmd
+	return p.studyAction("retry", "Restart the dead deliveries of a study",
+		"Takes deliveries of a study that were given up back into the queue of a running node.")
 }
 
 func (p *program) reanalyseCommand() *cobra.Command {
+	return p.studyAction("reanalyse", "Analyse a study again",
+		"Starts a new run of a study that is done or failed. Its report names the earlier one as predecessor.")
+}
+
+// studyAction is a command that asks a running node to do something with one
+// study: POST /studies/NAME?uid=UID.
+func (p *program) studyAction(name, short, long string) *cobra.Command {
 	var c control
 	cmd := &cobra.Command{
-		Use:   "reanalyse STUDY-UID",
-		Short: "Analyse a study again",
-		Long:  "Starts a new run of a study that is done or failed. Its report names the earlier one as predecessor.",
+		Use:   name + " STUDY-UID",
+		Short: short,
+		Long:  long,
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			base, err := c.base()
@@ -170,12 +156,17 @@ func (p *program) reanalyseCommand() *cobra.Command {
 				return err
 			}
 			var answer struct {
-				State string `json:"state"`
+				Deliveries *int   `json:"deliveries"`
+				State      string `json:"state"`
 			}
-			if err := call(cmd, http.MethodPost, base+"/studies/reanalyse?uid="+url.QueryEscape(args[0]), &answer); err != nil {
+			if err := call(cmd, http.MethodPost, base+"/studies/"+name+"?uid="+url.QueryEscape(args[0]), &answer); err != nil {
 				return err
 			}
-			fmt.Fprintf(p.out, "study is %s\n", answer.State)
+			if answer.Deliveries != nil {
+				fmt.Fprintf(p.out, "%d deliveries start again\n", *answer.Deliveries)
+			} else {
+				fmt.Fprintf(p.out, "study is %s\n", answer.State)
+			}
 			return nil
 		},
 	}

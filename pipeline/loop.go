@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -236,7 +237,15 @@ func (a *Analyzer) infer(ctx context.Context, l *loop, frames *dicomio.FrameRead
 	var next atomic.Int64
 	group, ctx := errgroup.WithContext(ctx)
 	for range min(a.opt.Workers, len(indices)) {
-		group.Go(func() error {
+		group.Go(func() (err error) {
+			at := -1
+			defer func() {
+				// One object must not end the node, whatever it makes a codec do.
+				if r := recover(); r != nil {
+					a.log.Error("frame panicked", "object", l.SOPInstanceUID, "frame", at, "panic", r, "stack", string(debug.Stack()))
+					err = &frameError{at, fmt.Errorf("panic: %v", r)}
+				}
+			}()
 			var gray image.Gray
 			var out models.Output
 			input := image.NewGray(image.Rect(0, 0, card.Input.Width, card.Input.Height))
@@ -249,6 +258,7 @@ func (a *Analyzer) infer(ctx context.Context, l *loop, frames *dicomio.FrameRead
 					return err
 				}
 				i := indices[n]
+				at = i
 				start := time.Now()
 				if err := l.load(frames, i, &gray, input); err != nil {
 					return &frameError{i, err}

@@ -30,6 +30,7 @@ import (
 type brightness struct {
 	view   string
 	broken error
+	panics bool
 	card   models.Card
 }
 
@@ -50,6 +51,9 @@ func (b *brightness) Close() error      { return nil }
 func (b *brightness) Infer(_ context.Context, frames []byte, n int, out *models.Output) error {
 	if b.broken != nil {
 		return b.broken
+	}
+	if b.panics {
+		panic("index out of range")
 	}
 	side := b.card.Input.Width
 	mask, heat := side/models.MaskStride, side/models.HeatmapStride
@@ -412,6 +416,15 @@ func TestEngineFailureFailsTheRun(t *testing.T) {
 	cancel()
 	if _, err := analyzer(newBrightness(models.ViewA4C)).Analyze(ctx, []string{standard("1.2.3.1").write(t, t.TempDir())}, nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("Analyze with a cancelled context = %v", err)
+	}
+}
+
+func TestPanicFailsOneLoopOnly(t *testing.T) {
+	e := newBrightness(models.ViewA4C)
+	e.panics = true
+	l := analyse(t, e, standard("1.2.3.1").write(t, t.TempDir())).Loops[0]
+	if l.Status != result.Failed || !strings.Contains(l.Reason.Text, "index out of range") {
+		t.Errorf("status %s, reason %v", l.Status, l.Reason)
 	}
 }
 

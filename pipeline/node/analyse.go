@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"time"
@@ -89,8 +90,15 @@ func (w *analyseWorker) Work(ctx context.Context, job *river.Job[analyseArgs]) e
 	return errors.Join(err, n.store.FailRun(context.WithoutCancel(ctx), args.Study, args.Revision, err, final))
 }
 
-// analyse runs one revision and records what it made.
-func (n *Node) analyse(ctx context.Context, args analyseArgs) error {
+// analyse runs one revision and records what it made. A panic is an error: it
+// must end in the study's state like any other failure.
+func (n *Node) analyse(ctx context.Context, args analyseArgs) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			n.log.Error("analysis panicked", "study", args.Study, "panic", r, "stack", string(debug.Stack()))
+			err = fmt.Errorf("analysis panicked: %v", r)
+		}
+	}()
 	run, err := n.store.StartRun(ctx, args.Study, args.Revision)
 	if err != nil {
 		return err

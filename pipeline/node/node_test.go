@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -52,6 +53,7 @@ type fakeProcessor struct {
 	t       *testing.T
 	block   chan struct{} // when set, Process waits for it or for the context
 	fail    error
+	panics  bool
 	mu      sync.Mutex
 	calls   []Request
 	started chan struct{}
@@ -70,6 +72,9 @@ func (p *fakeProcessor) Process(ctx context.Context, req Request) (*result.Docum
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
+	}
+	if p.panics {
+		panic("index out of range")
 	}
 	if p.fail != nil {
 		return nil, p.fail
@@ -391,6 +396,16 @@ func TestFailingAnalysisEndsAsFailed(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "second try", func() bool { return len(p.requests()) == 2 })
+}
+
+func TestPanicEndsAsFailed(t *testing.T) {
+	dir := t.TempDir()
+	n := start(t, dir, &fakeProcessor{t: t, panics: true}, Options{Attempts: 1})
+	n.mustSend(t, writeObject(t, dir, "1.2.3", "1.2.3.10", nil))
+	eventually(t, "study failed", func() bool { return n.status(t, "1.2.3").State == store.Failed })
+	if s := n.status(t, "1.2.3"); !strings.Contains(s.Error, "index out of range") {
+		t.Errorf("error = %q", s.Error)
+	}
 }
 
 func TestUnreadableObjectIsRefusedAndLeavesNothing(t *testing.T) {

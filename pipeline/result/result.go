@@ -91,11 +91,9 @@ const (
 	NoLoop           = "no-loop"
 	NotValidated     = "not-validated"
 	LowConfidence    = "low-confidence"
-	OutsideLimits    = "outside-limits"
 	ViewsDisagree    = "views-disagree"
 	TooManyFrames    = "too-many-frames"
 	InternalError    = "internal-error"
-	UnequalStages    = "unequal-stages"
 	ImplausibleValue = "implausible-value"
 )
 
@@ -272,7 +270,6 @@ const (
 	EDV    = "EDV"
 	ESV    = "ESV"
 	SV     = "SV"
-	CO     = "CO"
 	HR     = "HR"
 	FAC    = "FAC"
 	AreaED = "LV area ED"

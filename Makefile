@@ -21,7 +21,8 @@ help:
 	@echo 'make setup       packages and ONNX Runtime that building and running need (root or sudo for packages)'
 	@echo 'make setup-gpu   ONNX Runtime with the CUDA and TensorRT providers, beside the other'
 	@echo 'make build       bin/echonode'
-	@echo 'make demo        set up, build, run the node on real echo loops and show what comes back'
+	@echo 'make demo        set up, build, run the node on real echo loops and show what comes back; ARCHIVE=AE@HOST:PORT'
+	@echo '                 delivers to a PACS of yours instead of our own archive'
 	@echo 'make test        set up with test peers, vet, gofmt, staticcheck, a short fuzz run and all tests with the race detector'
 	@echo 'make fuzz-short  every fuzz target for FUZZTIME ($(FUZZTIME))'
 	@echo 'make bench       Go benchmarks'
@@ -41,7 +42,7 @@ build: setup
 	@$(GO) build -trimpath -ldflags '-X main.version=$(VERSION)' -o bin/echonode ./cmd/echonode
 
 demo: build
-	@bin/echonode demo --out $(DEMO_OUT)
+	@bin/echonode demo --out $(DEMO_OUT) $(if $(ARCHIVE),--archive $(ARCHIVE))
 
 # go test runs last, so that the output closes with its own lines.
 test: setup-test

@@ -9,10 +9,13 @@ import sys
 import time
 import tomllib
 
+# OpenBLAS's own threads spin between the small products of a training step: three times slower than none of them.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 import numpy as np
 import torch
 
-from echotrain import batches, dataset, export, loss
+from echotrain import batches, dataset, export, loss, native
 from echotrain.evaluation import quick_dice
 from echotrain.net import Net
 
@@ -86,6 +89,8 @@ def train(cfg, data, out, log, rank=0, ranks=1):
     if t.get("start"):
         net.load_state_dict(torch.load(os.path.join(os.path.dirname(out.rstrip("/")) or ".", t["start"]), map_location="cpu")["average"])
     average = copy.deepcopy(net)
+    if t.get("native"):
+        native.use(net, out)
     teacher = None
     if t.get("teacher"):
         saved = torch.load(os.path.join(os.path.dirname(out.rstrip("/")) or ".", t["teacher"]), map_location="cpu")
@@ -117,7 +122,7 @@ def train(cfg, data, out, log, rank=0, ranks=1):
             g["lr"] = g["base"] * rate(step, t["warmup"], progress)
         x = b["frames"].contiguous(memory_format=torch.channels_last)
         out_maps = net(x)
-        value, terms = loss.total(out_maps, b)
+        value, terms = loss.total(out_maps, b, t.get("heat_weight", 0.35), t.get("view_weight", 0.3))
         if teacher is not None:
             with torch.no_grad():
                 soft = teacher(x)

@@ -20,7 +20,8 @@ class Batches(torch.utils.data.IterableDataset):
 
     parts: list of (name, count, indexes, options): count samples of a batch come from indexes.
     options: transpose turns A4C frames into PLAX look-alikes; flip is the share of mirrored frames; mild keeps
-    frames close to how they were recorded, with zoom (default 1) of the whole frame.
+    frames close to how they were recorded, with zoom (default 1) of the whole frame; vary (default 1) scales the
+    spread of their size, turn, place and shape, and the stretch and displacement of any frame.
     """
 
     def __init__(self, data, parts, size, seed=0, strength=1.0):
@@ -51,6 +52,7 @@ def make(data, idx, opts, size, rng, strength=1.0):
     weight = data["weight"][idx].astype(np.float32) * 0 + 1
     transpose = np.array([o.get("transpose", False) for o in opts])
     mild = np.array([o.get("mild", False) for o in opts])
+    vary = np.array([o.get("vary", 1.0) for o in opts])
 
     for i in np.flatnonzero(transpose):
         wall = geo.wall_points(labels[i], pts[i, :3], rng.uniform(0.2, 0.42))
@@ -74,8 +76,8 @@ def make(data, idx, opts, size, rng, strength=1.0):
     for i in range(n):
         known = state[i] == 1
         if mild[i]:
-            zoom[i], turn[i] = opts[i].get("zoom", 1.0) * np.exp(rng.normal(0, 0.07)), 0.4 * turn[i]
-            centre[i] += rng.normal(0, 0.02, 2) * size
+            zoom[i], turn[i] = opts[i].get("zoom", 1.0) * np.exp(rng.normal(0, 0.07 * vary[i])), 0.4 * vary[i] * turn[i]
+            centre[i] += rng.normal(0, 0.02 * vary[i], 2) * size
         elif transpose[i]:
             c = pts[i, 3:].mean(0) if known[3:].all() else focus[i]
             lvid = np.hypot(*(pts[i, 4] - pts[i, 5])) if known[3:].all() else 60.0
@@ -92,11 +94,11 @@ def make(data, idx, opts, size, rng, strength=1.0):
             centre[i] += rng.uniform(-0.15, 0.15, 2) * size
         else:
             centre[i] += rng.normal(0, 0.05, 2) * size
-    stretch = np.exp(rng.normal(0, 0.07, n) * np.where(mild, 0.4, 1))
+    stretch = np.exp(rng.normal(0, 0.07, n) * np.where(mild, 0.4, 1) * vary)
     unit = CACHE / size / zoom
     matrix = aug.rotation(turn) @ np.stack([np.diag([u / s, u * s]) for u, s in zip(unit, stretch)])
     matrix[transpose] = np.array([[0.0, 1.0], [1.0, 0.0]]) @ matrix[transpose]
-    field = aug.smooth_noise(rng, 2 * n, size, 3, 3.0 * strength * np.repeat(rng.random(n), 2)).view(n, 2, size, size)
+    field = aug.smooth_noise(rng, 2 * n, size, 3, 3.0 * strength * np.repeat(vary * rng.random(n), 2)).view(n, 2, size, size)
     warp = aug.Warp(matrix, focus, centre, size, CACHE, field)
 
     maps = np.concatenate([images[:, None], *[(labels == c)[:, None] * np.uint8(255) for c in (1, 2, 3)]], 1)

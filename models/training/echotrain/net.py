@@ -52,8 +52,16 @@ def _round_channels(c, width):
     return n + 8 if n < 0.9 * c * width else n
 
 
-def _bn(c):
-    return nn.BatchNorm2d(c, eps=BN_EPS, momentum=BN_MOMENTUM)
+class Norm(nn.BatchNorm2d):
+    """Batch normalisation, with ReLU6 behind it if act."""
+
+    def __init__(self, c, act=False):
+        super().__init__(c, eps=BN_EPS, momentum=BN_MOMENTUM)
+        self.act = act
+
+    def forward(self, x):
+        y = super().forward(x)
+        return relu6(y) if self.act else y
 
 
 class SameConv2d(nn.Conv2d):
@@ -68,6 +76,13 @@ class SameConv2d(nn.Conv2d):
         return F.conv2d(x, self.weight, self.bias, s, 0, 1, self.groups)
 
 
+class Depthwise(SameConv2d):
+    """One kernel x kernel filter per channel."""
+
+    def __init__(self, c, kernel, stride=1):
+        super().__init__(c, c, kernel, stride, padding=kernel // 2, groups=c, bias=False)
+
+
 class MBConv(nn.Module):
     def __init__(self, cin, cout, kernel, stride, expand, drop):
         super().__init__()
@@ -75,17 +90,17 @@ class MBConv(nn.Module):
         self.expand, self.skip, self.drop = expand != 1, stride == 1 and cin == cout, drop
         if self.expand:
             self._expand_conv = nn.Conv2d(cin, mid, 1, bias=False)
-            self._bn0 = _bn(mid)
-        self._depthwise_conv = SameConv2d(mid, mid, kernel, stride, groups=mid, bias=False)
-        self._bn1 = _bn(mid)
+            self._bn0 = Norm(mid, act=True)
+        self._depthwise_conv = Depthwise(mid, kernel, stride)
+        self._bn1 = Norm(mid, act=True)
         self._project_conv = nn.Conv2d(mid, cout, 1, bias=False)
-        self._bn2 = _bn(cout)
+        self._bn2 = Norm(cout)
 
     def forward(self, x):
         y = x
         if self.expand:
-            y = relu6(self._bn0(self._expand_conv(y)))
-        y = relu6(self._bn1(self._depthwise_conv(y)))
+            y = self._bn0(self._expand_conv(y))
+        y = self._bn1(self._depthwise_conv(y))
         y = self._bn2(self._project_conv(y))
         if not self.skip:
             return y
@@ -102,7 +117,7 @@ class Encoder(nn.Module):
         super().__init__()
         width, depth = _SCALE[variant]
         self._conv_stem = SameConv2d(1, 32, 3, 2, bias=False)  # RGB weights summed: gray input
-        self._bn0 = _bn(32)
+        self._bn0 = Norm(32, act=True)
         blocks, self.taps, self.channels = [], [], []
         cin, total = 32, sum(r if i in (0, 6) else math.ceil(r * depth) for i, (r, *_) in enumerate(_STAGES))
         for i, (repeats, kernel, stride, expand, c) in enumerate(_STAGES):
@@ -118,7 +133,7 @@ class Encoder(nn.Module):
         self._blocks = nn.ModuleList(blocks)
 
     def forward(self, x):
-        x = relu6(self._bn0(self._conv_stem(x)))
+        x = self._bn0(self._conv_stem(x))
         out = []
         for i, b in enumerate(self._blocks):
             x = b(x)
@@ -142,13 +157,13 @@ class Separable(nn.Module):
 
     def __init__(self, c, kernel=3):
         super().__init__()
-        self.dw = nn.Conv2d(c, c, kernel, padding=kernel // 2, groups=c, bias=False)
-        self.bn1 = _bn(c)
+        self.dw = Depthwise(c, kernel)
+        self.bn1 = Norm(c, act=True)
         self.pw = nn.Conv2d(c, c, 1, bias=False)
-        self.bn2 = _bn(c)
+        self.bn2 = Norm(c)
 
     def forward(self, x):
-        y = relu6(self.bn1(self.dw(x)))
+        y = self.bn1(self.dw(x))
         return relu6(x + self.bn2(self.pw(y)))
 
 
@@ -159,7 +174,7 @@ class Merge(nn.Module):
         super().__init__()
         self.up = nn.Conv2d(below, out, 1, bias=False)
         self.lateral = nn.Conv2d(skip, out, 1, bias=False)
-        self.bn_up, self.bn_lat = _bn(out), _bn(out)
+        self.bn_up, self.bn_lat = Norm(out), Norm(out)
         self.blocks = nn.Sequential(*[Separable(out, kernel) for _ in range(blocks)])
 
     def forward(self, x, skip):
@@ -174,7 +189,7 @@ class Net(nn.Module):
         super().__init__()
         self.encoder = Encoder(variant, drop_connect)
         c = self.encoder.channels
-        self.neck = nn.Sequential(nn.Conv2d(c[4], widths[0], 1, bias=False), _bn(widths[0]), ReLU6(),
+        self.neck = nn.Sequential(nn.Conv2d(c[4], widths[0], 1, bias=False), Norm(widths[0]), ReLU6(),
                                   *[Separable(widths[0], 5) for _ in range(blocks[0])])
         self.merge16 = Merge(widths[0], c[3], widths[1], blocks[1], 5)
         self.merge8 = Merge(widths[1], c[2], widths[2], blocks[2], 5)

@@ -1,13 +1,16 @@
 """Geometry, augmentation, losses, export and the measures, on small made data."""
 
+import copy
 import os
+import shutil
 import tempfile
 import unittest
 
 import numpy as np
 import torch
+from torch import nn
 
-from echotrain import augment, batches, evaluation as ev, export, geometry as geo, infer, loss, sources
+from echotrain import augment, batches, evaluation as ev, export, geometry as geo, infer, loss, native, net as nets, sources
 from echotrain.net import CLASSES, KEYPOINTS, VIEWS, Net
 from tests.test_readers import apical_label
 
@@ -112,6 +115,49 @@ class Losses(unittest.TestCase):
         good[0, 0, 4, 4], bad[0, 0, 2, 4] = 6.0, 6.0
         self.assertLess(float(loss.heatmaps(good, t, known)), float(loss.heatmaps(bad, t, known)))
         self.assertEqual(float(loss.heatmaps(bad, t, torch.zeros(1, 1))), 0.0)
+
+
+@unittest.skipUnless(shutil.which("g++"), "no g++")
+class Native(unittest.TestCase):
+    """native.cpp against PyTorch's own kernels in double precision."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = tempfile.mkdtemp()
+        cls.addClassCleanup(shutil.rmtree, cls.folder)
+
+    def compare(self, own, x):
+        """Output, input gradient, parameter gradients and running statistics of a module and its native twin."""
+        twin = copy.deepcopy(own)
+        wrapped = nn.Sequential(twin)
+        native.use(wrapped, self.folder)
+        self.assertNotEqual(type(twin), type(own))
+        got = []
+        for m, kind in ((own.double(), torch.float64), (twin, torch.float32)):
+            m.train()
+            xi = x.to(kind, memory_format=torch.channels_last).requires_grad_()
+            y = m(xi)
+            y.backward(torch.linspace(-1, 200, y.numel(), dtype=torch.float64).sin().view_as(y).to(kind))
+            got.append([y.detach(), xi.grad, *(p.grad for p in m.parameters()), *(b for b in m.buffers() if b.ndim)])
+        for a, b in zip(*got):
+            self.assertLess(float((a - b).abs().max()), 3e-5 * max(1.0, float(a.abs().max())))
+
+    def test_depthwise(self):
+        torch.manual_seed(0)
+        for kernel in (3, 5):
+            for stride in (1, 2):
+                with self.subTest(kernel=kernel, stride=stride):
+                    self.compare(nets.Depthwise(32, kernel, stride), torch.randn(2, 32, 18, 12))
+
+    def test_norm(self):
+        torch.manual_seed(0)
+        for act in (False, True):
+            m = nets.Norm(48, act)
+            m.weight.data.uniform_(0.2, 3)
+            m.bias.data.normal_()
+            x = torch.randn(3, 48, 20, 26) + torch.arange(48.0).view(1, -1, 1, 1) / 16
+            with self.subTest(act=act):
+                self.compare(m, x)
 
 
 class Measures(unittest.TestCase):

@@ -242,7 +242,8 @@ func (d *DataSet) Item(t Tag, i int) *DataSet {
 	return nil
 }
 
-// Err returns the first failure of a setter in this data set or its items.
+// Err returns the first failure of a setter in this data set or its items, or
+// where the input ended that the data set was read from.
 func (d *DataSet) Err() error {
 	if d.err != nil {
 		return d.err

@@ -9,8 +9,9 @@
 // files, with native or encapsulated pixel data.
 //
 // Every input is untrusted. [Limits] bounds what it may cost, every failure is
-// an [*Error] with tag and offset that wraps one of the Err values, and an
-// input that ends early is an error.
+// an [*Error] with tag and offset that wraps one of the Err values. Of an input
+// that ends early the whole attributes are read; [File.Truncated], the frames
+// and writing it give the error.
 //
 // The package needs cgo with libjpeg-turbo and OpenJPEG; with CGO_ENABLED=0 or
 // the build tag purego it uses image/jpeg and lacks JPEG 2000, see [Codecs].

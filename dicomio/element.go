@@ -53,6 +53,7 @@ type Element struct {
 	seq        bool    // items hold the value, whatever the VR says
 	undef      bool    // undefined length
 	utf8       bool    // val is UTF-8 text whatever the data set says
+	cut        error   // the input ended inside this element
 }
 
 // Len is the length of the value in bytes, 0 for sequences and encapsulated
@@ -70,9 +71,12 @@ func (e *Element) Fragments() int { return max(len(e.frags)-1, 0) }
 func (e *Element) InMemory() bool { return e.val != nil || e.n == 0 }
 
 // Bytes returns the raw value in the byte order of its source. The caller
-// must not change it. The error is ErrLimit for values over Limits.Value and
-// a read error otherwise.
+// must not change it. The error is ErrLimit for values over Limits.Value,
+// ErrTruncated for an element that is cut, and a read error otherwise.
 func (e *Element) Bytes() ([]byte, error) {
+	if e.cut != nil {
+		return nil, e.cut
+	}
 	if e.val != nil || e.n == 0 || e.src == nil {
 		return e.val, nil
 	}
@@ -86,13 +90,23 @@ func (e *Element) Bytes() ([]byte, error) {
 	return b, nil
 }
 
-// Reader returns the raw value as a stream that loads nothing by itself.
+// Reader returns the raw value as a stream that loads nothing by itself. It
+// fails at once for an element that is cut.
 func (e *Element) Reader() io.Reader {
+	if e.cut != nil {
+		return failedReader{e.cut}
+	}
 	if e.val != nil || e.src == nil {
 		return bytes.NewReader(e.val)
 	}
 	return io.NewSectionReader(e.src.r, e.voff, e.n)
 }
+
+// failedReader gives only an error.
+type failedReader struct{ err error }
+
+// Read implements io.Reader.
+func (r failedReader) Read([]byte) (int, error) { return 0, r.err }
 
 // readFull fills b from off; a short read is ErrTruncated.
 func readFull(r io.ReaderAt, b []byte, off int64) error {

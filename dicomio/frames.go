@@ -76,18 +76,15 @@ func (f *File) Frames() (*FrameReader, error) {
 // RawFrames is Frames for transfer syntaxes that cannot be decoded: only Len,
 // Info and Raw of the result work.
 func (f *File) RawFrames() (*FrameReader, error) {
+	if f.truncated != nil {
+		return nil, f.truncated
+	}
 	e, ok := f.DataSet.Get(tagPixels)
 	if !ok {
-		if f.Truncated != nil {
-			return nil, f.Truncated
-		}
 		if f.DataSet.Has(T(0x7FE0, 0x0008)) || f.DataSet.Has(T(0x7FE0, 0x0009)) {
 			return nil, fail("frames", tagPixels, -1, ErrUnsupported, "float pixel data")
 		}
 		return nil, fail("frames", tagPixels, -1, ErrNoPixels, "")
-	}
-	if f.Truncated != nil {
-		return nil, f.Truncated
 	}
 	info, err := pixelInfo(f.DataSet)
 	if err != nil {

@@ -53,11 +53,17 @@ func useFile(t *testing.T, f *File, input []byte) error {
 	if _, err := Echo(f); err != nil && !errors.Is(err, ErrLimit) && !errors.Is(err, ErrValue) {
 		t.Errorf("Echo: %v", err)
 	}
-	if f.Truncated == nil {
-		var out bytes.Buffer
-		if _, err := f.WriteTo(&out); err != nil || !bytes.Equal(out.Bytes(), input) {
-			t.Errorf("rewritten differently: %v", err)
+	var out bytes.Buffer
+	if cut := f.Truncated(); cut != nil {
+		_, err := f.WriteTo(&out)
+		_, ferr := f.Frames()
+		if err != cut || ferr != cut || Write(&out, f.DataSet, WriteOptions{Bare: true}) != cut || out.Len() > 0 {
+			t.Errorf("truncated, but rewritten or with frames: %v, %v", err, ferr)
 		}
+		return cut
+	}
+	if _, err := f.WriteTo(&out); err != nil || !bytes.Equal(out.Bytes(), input) {
+		t.Errorf("rewritten differently: %v", err)
 	}
 	if f.Syntax.Video {
 		return nil // the decoder process is another program
@@ -89,7 +95,7 @@ func FuzzRead(f *testing.F) {
 	syntaxes := []string{"", ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian, JPEGBaseline, RLELossless, "1.2.3"}
 	f.Fuzz(func(t *testing.T, b []byte, kind byte) {
 		bounded(t, func() error {
-			o := Options{Limits: fuzzLimits, TransferSyntax: syntaxes[kind&7], AllowTruncated: kind&8 != 0}
+			o := Options{Limits: fuzzLimits, TransferSyntax: syntaxes[kind&7], Strict: kind&8 != 0}
 			file, err := Read(bytes.NewReader(b), int64(len(b)), o)
 			if err != nil {
 				return err

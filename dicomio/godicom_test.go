@@ -151,7 +151,8 @@ func TestGoDicomExamples(t *testing.T) {
 	t.Logf("%d files, %d frames", len(goDicomTable), frames)
 }
 
-// Every cut point of a real cine is an error of Read or Frames.
+// Every cut point of a real cine is an error of Read or Frames, the same as
+// that of Truncated, and with Strict it is Read's.
 func TestEveryCutPointOfCine(t *testing.T) {
 	b, err := os.ReadFile(filepath.Join(goDicom(t), "I_000007.dcm"))
 	if err != nil {
@@ -164,8 +165,14 @@ func TestEveryCutPointOfCine(t *testing.T) {
 	cuts := 0
 	for n := 0; n < len(b); n += step {
 		f, err := Read(bytes.NewReader(b[:n]), int64(n), Options{})
+		_, strict := Read(bytes.NewReader(b[:n]), int64(n), Options{Strict: true})
 		if err == nil {
 			_, err = f.Frames()
+			if cut := f.Truncated(); cut != nil && cut != err || (cut == nil) != (strict == nil) {
+				t.Fatalf("cut at %d of %d: frames %v, truncated %v, strict %v", n, len(b), err, cut, strict)
+			}
+		} else if strict == nil {
+			t.Fatalf("cut at %d of %d: %v only without Strict", n, len(b), err)
 		}
 		var typed *Error
 		if !errors.As(err, &typed) {

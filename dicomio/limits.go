@@ -57,9 +57,8 @@ type Options struct {
 	// TransferSyntax of a bare data set, as negotiated for it. Empty: a Part
 	// 10 file, or a bare data set whose encoding is told from its first bytes.
 	TransferSyntax string
-	// AllowTruncated keeps what is whole of an input that ends early instead
-	// of refusing it; File.Truncated then holds the error, and Frames returns
-	// it when the pixel data are concerned.
-	AllowTruncated bool
-	Limits         Limits
+	// Strict refuses an input that ends early. Without it what is whole of the
+	// data set is read, and File.Truncated tells that there is more.
+	Strict bool
+	Limits Limits
 }

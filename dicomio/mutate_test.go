@@ -76,7 +76,7 @@ func TestMutations(t *testing.T) {
 		b := mutate(rng, seeds[rng.IntN(len(seeds))])
 		start := time.Now()
 		err := func() error {
-			f, err := Read(bytes.NewReader(b), int64(len(b)), Options{Limits: fuzzLimits, AllowTruncated: i%4 == 0})
+			f, err := Read(bytes.NewReader(b), int64(len(b)), Options{Limits: fuzzLimits, Strict: i%4 == 0})
 			if err != nil {
 				return err
 			}

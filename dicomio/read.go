@@ -19,19 +19,19 @@ type File struct {
 	DataSet        *DataSet
 	TransferSyntax string // of the data set: from the meta group, the options, or told from the bytes
 	Syntax         TransferSyntax
-	Known          bool  // the transfer syntax is in the table of this package
-	Truncated      error // with Options.AllowTruncated: where the input ended early
+	Known          bool // the transfer syntax is in the table of this package
 
-	limits   Limits
-	src      io.ReaderAt // the input
-	size     int64
-	metaEnd  int64       // where the data set starts in src
-	metaAt   int64       // where the meta group starts in src
-	body     io.ReaderAt // the data set's bytes: src, or the inflated copy
-	bodySize int64
-	trailer  span // bytes of body after the last element
-	closer   io.Closer
-	syntaxOf coding
+	truncated error
+	limits    Limits
+	src       io.ReaderAt // the input
+	size      int64
+	metaEnd   int64       // where the data set starts in src
+	metaAt    int64       // where the meta group starts in src
+	body      io.ReaderAt // the data set's bytes: src, or the inflated copy
+	bodySize  int64
+	trailer   span // bytes of body after the last element
+	closer    io.Closer
+	syntaxOf  coding
 }
 
 // Open reads the file at path. Close releases it.
@@ -66,16 +66,26 @@ func (f *File) Close() error {
 	return f.closer.Close()
 }
 
+// Truncated is nil for a whole file. For an input that ends inside an element,
+// an item or a fragment it is the *Error that says where. DataSet then holds
+// what is whole, the value of the element that is cut is not to be had, and
+// Frames, RawFrames, WriteTo and Write of the data set return this error too.
+func (f *File) Truncated() error { return f.truncated }
+
 // Size is the length of the input in bytes.
 func (f *File) Size() int64 { return f.size }
 
 // Read indexes size bytes of r: a Part 10 file or a bare data set. It loads
 // values up to Limits.InlineValue and only remembers where the others are, so
 // r must stay readable as long as the File is used. Every failure is an
-// *Error; a truncated input is refused (but see Options.AllowTruncated).
+// *Error. An input whose data set is cut is read as far as it is whole, see
+// File.Truncated, or refused, see Options.Strict.
+//
+// A bare data set of unknown transfer syntax is taken for one only when its
+// first elements are in the dictionary and follow each other.
 func Read(r io.ReaderAt, size int64, o Options) (*File, error) {
 	f := &File{src: r, size: size, limits: o.Limits.withDefaults(), Meta: NewDataSet()}
-	p := &parser{lim: f.limits, salvage: o.AllowTruncated}
+	p := &parser{lim: f.limits}
 	p.use(r, size)
 
 	at, err := p.readMeta(f, o)
@@ -104,7 +114,13 @@ func Read(r io.ReaderAt, size int64, o Options) (*File, error) {
 		// encapsulated pixels, unless the bytes say otherwise.
 		f.Syntax = TransferSyntax{UID: uid, Name: "unknown", Encapsulated: true}
 	}
-	if guess, ok := p.guess(start, uid == "", enc); ok {
+	guess, ok := coding{}, false
+	if uid == "" && f.metaAt == 0 {
+		guess, ok = p.recognise(start)
+	} else {
+		guess, ok = p.guess(start, uid == "", enc)
+	}
+	if ok {
 		if uid == "" {
 			switch {
 			case guess.implicit:
@@ -118,19 +134,24 @@ func Read(r io.ReaderAt, size int64, o Options) (*File, error) {
 		}
 		enc = guess
 	} else if uid == "" {
-		return nil, fail("read", Tag{}, start, ErrNotDICOM, "no preamble and no plausible first element")
+		return nil, fail("read", Tag{}, start, ErrNotDICOM, "neither a preamble nor plausible elements")
 	}
 	f.TransferSyntax, f.Known, f.syntaxOf = uid, known, enc
 
 	org := &origin{r: f.body, maxValue: f.limits.Value}
 	p.org = org
 	ds, end, err := p.dataSet(start, f.bodySize, enc, nil, 0, topLevel)
-	if err != nil {
-		if !p.salvage || !errors.Is(err, ErrTruncated) || ds == nil {
-			return nil, err
-		}
-		f.Truncated = err
+	switch {
+	case err == nil:
+		err = f.truncated // of the compressed stream
+	case !errors.Is(err, ErrTruncated):
+		return nil, err
 	}
+	if err != nil && o.Strict {
+		return nil, err
+	}
+	f.truncated = err
+	ds.err = err
 	f.DataSet = ds
 	f.trailer = span{end, f.bodySize - end}
 	return f, nil
@@ -148,10 +169,10 @@ func (p *parser) inflate(f *File, at int64) error {
 		case errors.Is(err, io.ErrUnexpectedEOF):
 			kind = ErrTruncated
 		}
-		if kind != ErrTruncated || !p.salvage {
+		if kind != ErrTruncated {
 			return fail("inflate", Tag{}, at, kind, "%v", err)
 		}
-		f.Truncated = fail("inflate", Tag{}, at, ErrTruncated, "")
+		f.truncated = fail("inflate", Tag{}, at, ErrTruncated, "")
 	}
 	f.body, f.bodySize = c, c.size
 	p.use(c, c.size)
@@ -169,15 +190,14 @@ const (
 
 // parser walks one source.
 type parser struct {
-	w       window
-	lim     Limits
-	org     *origin
-	salvage bool
-	elems   int
-	inline  int64
-	arena   []byte
-	slab    []Element
-	signed  bool // Pixel Representation of the data set being read
+	w      window
+	lim    Limits
+	org    *origin
+	elems  int
+	inline int64
+	arena  []byte
+	slab   []Element
+	signed bool // Pixel Representation of the data set being read
 }
 
 // use makes r the source.
@@ -232,7 +252,7 @@ func (p *parser) readMeta(f *File, o Options) (int64, error) {
 		return 0, fail("read", Tag{}, 0, ErrTruncated, "%d bytes", p.w.size)
 	} else if bytes.Equal(head[:4], []byte("DICM")) {
 		at = 4
-	} else if o.TransferSyntax != "" || head[0] != 2 || head[1] != 0 {
+	} else if t, _, ok := p.plausible(0, coding{implicit: vrOfBytes(head[4], head[5]) == nil}); o.TransferSyntax != "" || t.Group != 2 || !known(t) || !ok {
 		return 0, nil // a bare data set
 	}
 	f.metaAt = at
@@ -294,6 +314,58 @@ func (p *parser) guess(off int64, free bool, enc coding) (coding, bool) {
 	return coding{implicit: true}, group != 0 && group <= 0x7FE0 && p.fits(off, b)
 }
 
+// recognise tells the encoding of a bare data set of unknown syntax. The first
+// element must be a public one of the dictionary, and elements must follow each
+// other in ascending order: two whole ones at least, or one with VR letters, or
+// one that is the whole input. Anything could be read as an implicit element.
+func (p *parser) recognise(off int64) (coding, bool) {
+	for _, enc := range []coding{{}, {big: true}, {implicit: true}} {
+		at, last, whole := off, uint32(0), 0
+		for at < p.w.size && whole < 2 {
+			t, next, ok := p.plausible(at, enc)
+			if !ok || whole == 0 && (t.Group%2 == 1 || !known(t)) || whole > 0 && t.Uint32() <= last {
+				break
+			}
+			whole++
+			at, last = next, t.Uint32()
+		}
+		if whole == 2 || whole == 1 && (!enc.implicit || at == p.w.size) {
+			return enc, true
+		}
+	}
+	return coding{}, false
+}
+
+// plausible reads the header at at and returns where the next one would be.
+func (p *parser) plausible(at int64, enc coding) (Tag, int64, bool) {
+	b, err := p.w.at(at, 8)
+	if err != nil {
+		return Tag{}, 0, false
+	}
+	o := enc.order()
+	t := T(o.Uint16(b), o.Uint16(b[2:]))
+	n, voff := int64(o.Uint32(b[4:])), at+8
+	if !enc.implicit {
+		info := vrOfBytes(b[4], b[5])
+		if info == nil {
+			return t, 0, false
+		}
+		n = int64(o.Uint16(b[6:]))
+		if info.long {
+			if b, err = p.w.at(at, 12); err != nil {
+				return t, 0, false
+			}
+			n, voff = int64(o.Uint32(b[8:])), at+12
+		}
+	} else if t.Group%2 == 0 && !known(t) {
+		return t, 0, false
+	}
+	if n == undefinedLength {
+		return t, voff, dictVR(t, false) == "SQ" // its item then ends the chain
+	}
+	return t, voff + n, t.Group >= 2 && (t.Element > 0 || n == 4) && voff+n <= p.w.size
+}
+
 // fits reports whether the bytes are a plausible implicit VR header.
 func (p *parser) fits(off int64, b []byte) bool {
 	n := uint32(b[4]) | uint32(b[5])<<8 | uint32(b[6])<<16 | uint32(b[7])<<24
@@ -352,8 +424,8 @@ func (p *parser) dataSet(at, end int64, enc coding, parent *DataSet, depth int, 
 		}
 		e, next, err := p.one(at, end, enc, d, depth)
 		if err != nil {
-			if p.salvage && e != nil {
-				d.elems = append(d.elems, e)
+			if e != nil {
+				d.elems = append(d.elems, e) // cut
 			}
 			d.end = at
 			d.edited = true // what is left is not what the source announced
@@ -479,18 +551,21 @@ func (p *parser) one(at, end int64, enc coding, d *DataSet, depth int) (*Element
 			kind = ErrMalformed
 		}
 		err := fail("read", t, at, kind, "%d bytes of value, %d left", n, end-voff)
-		if p.salvage && kind == ErrTruncated && vr == "SQ" {
+		switch {
+		case kind != ErrTruncated:
+			return nil, at, err
+		case vr == "SQ":
 			s, _, serr := p.sequence(e, voff, end, enc, d, depth, false)
 			if serr != nil {
 				err = serr
 			}
+			if s != nil {
+				s.cut = err
+			}
 			return s, at, err
 		}
-		if p.salvage && kind == ErrTruncated {
-			e.n, e.end = end-voff, end
-			return e, at, err
-		}
-		return nil, at, err
+		e.n, e.end, e.cut = end-voff, end, err
+		return e, at, err
 	}
 	if vr == "SQ" {
 		return p.sequence(e, voff, voff+n, enc, d, depth, false)
@@ -569,7 +644,7 @@ func (p *parser) sequence(e *Element, at, end int64, enc coding, d *DataSet, dep
 				kind = ErrTruncated
 			}
 			cut = fail("read", e.Tag, at, kind, "an item of %d bytes, %d left", n, end-at-8)
-			if !p.salvage || kind != ErrTruncated {
+			if kind != ErrTruncated {
 				return nil, at, cut
 			}
 			stop = end
@@ -579,7 +654,7 @@ func (p *parser) sequence(e *Element, at, end int64, enc coding, d *DataSet, dep
 			err = cut
 		}
 		if err != nil {
-			if p.salvage && errors.Is(err, ErrTruncated) {
+			if errors.Is(err, ErrTruncated) {
 				e.items = append(e.items, it)
 			}
 			return p.cutSequence(e, at, err)
@@ -596,12 +671,13 @@ func (p *parser) sequence(e *Element, at, end int64, enc coding, d *DataSet, dep
 	return e, at, nil
 }
 
-// cutSequence ends a sequence at a failure; salvage keeps its items.
+// cutSequence ends a sequence at a failure; where the input ends, its items
+// are kept.
 func (p *parser) cutSequence(e *Element, at int64, err error) (*Element, int64, error) {
-	if !p.salvage || !errors.Is(err, ErrTruncated) {
+	if !errors.Is(err, ErrTruncated) {
 		return nil, at, err
 	}
-	e.end = at
+	e.end, e.cut = at, err
 	return e, at, err
 }
 
@@ -645,9 +721,6 @@ func (p *parser) fragments(e *Element, end int64) (*Element, int64, error) {
 
 // cutFragments ends a truncated index.
 func (p *parser) cutFragments(e *Element, at int64, err error) (*Element, int64, error) {
-	if !p.salvage {
-		return nil, at, err
-	}
-	e.end = at
+	e.end, e.cut = at, err
 	return e, at, err
 }

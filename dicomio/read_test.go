@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"math/rand/v2"
 	"os"
 	"runtime"
 	"strings"
@@ -55,10 +56,20 @@ func TestReadRefusals(t *testing.T) {
 		{"no fragment", bare(class, "\xE0\x7F\x10\x00OB\x00\x00\xFF\xFF\xFF\xFF\x08\x00\x16\x00\x00\x00\x00\x00"), ErrMalformed},
 	}
 	for _, c := range cases {
-		_, err := Read(bytes.NewReader(c.b), int64(len(c.b)), Options{})
+		_, err := Read(bytes.NewReader(c.b), int64(len(c.b)), Options{Strict: true})
 		var typed *Error
 		if !errors.Is(err, c.kind) || !errors.As(err, &typed) {
 			t.Errorf("%s: %v, want %v", c.name, err, c.kind)
+		}
+		// Without Strict a data set that is cut is read and says so.
+		f, lax := Read(bytes.NewReader(c.b), int64(len(c.b)), Options{})
+		if lax == nil {
+			if lax = f.Truncated(); !errors.Is(lax, ErrTruncated) {
+				t.Errorf("%s: read", c.name)
+			}
+		}
+		if lax.Error() != err.Error() {
+			t.Errorf("%s: %v, strict %v", c.name, lax, err)
 		}
 	}
 	// More elements than allowed.
@@ -76,8 +87,133 @@ func TestReadRefusals(t *testing.T) {
 	}
 	// A reader that gives less than the size promises.
 	g := fixture(t, "gray8")
-	if _, err := Read(bytes.NewReader(g[:len(g)-100]), int64(len(g)), Options{}); !errors.Is(err, ErrTruncated) {
+	if _, err := Read(bytes.NewReader(g[:len(g)-100]), int64(len(g)), Options{Strict: true}); !errors.Is(err, ErrTruncated) {
 		t.Errorf("short reader: %v", err)
+	}
+}
+
+// Of a data set that is cut the whole elements are there, the cut one gives an
+// error, and nothing of it is written, in no way.
+func TestTruncated(t *testing.T) {
+	check := func(name string, b []byte, cutTag Tag, at int64) *File {
+		t.Helper()
+		f := readBytes(t, b, Options{})
+		var typed *Error
+		if !errors.As(f.Truncated(), &typed) || !errors.Is(typed, ErrTruncated) || typed.Tag != cutTag || typed.Offset != at {
+			t.Fatalf("%s: %v, want %v at %d", name, f.Truncated(), cutTag, at)
+		}
+		if _, err := f.Frames(); err != error(typed) {
+			t.Errorf("%s: frames: %v", name, err)
+		}
+		if _, err := f.RawFrames(); err != error(typed) {
+			t.Errorf("%s: raw frames: %v", name, err)
+		}
+		var out bytes.Buffer
+		if _, err := f.WriteTo(&out); err != error(typed) || out.Len() > 0 {
+			t.Errorf("%s: WriteTo: %v", name, err)
+		}
+		for _, d := range []*DataSet{f.DataSet, f.DataSet.Clone()} {
+			if err := Write(&out, d, WriteOptions{Bare: true}); err != error(typed) || out.Len() > 0 {
+				t.Errorf("%s: Write: %v", name, err)
+			}
+		}
+		if e, ok := f.DataSet.Get(cutTag); ok {
+			if v, err := e.Bytes(); err != error(typed) || v != nil {
+				t.Errorf("%s: %d bytes, %v", name, len(v), err)
+			}
+			if n, err := io.Copy(io.Discard, e.Reader()); err != error(typed) || n > 0 {
+				t.Errorf("%s: %d bytes, %v", name, n, err)
+			}
+			c := NewDataSet().CopyFrom(f.DataSet)
+			if err := Write(&out, c, WriteOptions{Bare: true, TransferSyntax: f.TransferSyntax}); !errors.Is(err, ErrTruncated) {
+				t.Errorf("%s: a copy with the cut element is written: %v", name, err)
+			}
+		}
+		return f
+	}
+	for _, name := range []string{"gray8", "rgb-jpeg", "gray16-big", "gray8-implicit"} {
+		whole := fixture(t, name)
+		e, _ := readBytes(t, whole, Options{}).DataSet.Get(tagPixels)
+		b := whole[:len(whole)-100]
+		at := e.start
+		if e.Encapsulated() {
+			at = e.frags[len(e.frags)-1].off - 8
+		}
+		f := check(name, b, tagPixels, at)
+		if got := f.DataSet.String(tag.PatientID); got != "FIXTURE" {
+			t.Errorf("%s: %q", name, got)
+		}
+	}
+	check("tag", bare(class, "\x10\x00"), Tag{}, 12)
+	check("value", bare(class, "\x10\x00\x10\x00PN\x20\x00Doe"), tag.PatientName, 12)
+	f := check("item", bare(class, "\x08\x00\x40\x11SQ\x00\x00\x18\x00\x00\x00\xFE\xFF\x00\xE0\x10\x00\x00\x00", "\x08\x00\x50\x11UI\x04\x001."), tag.ReferencedSOPClassUID, 32)
+	if f.DataSet.Item(tag.ReferencedImageSequence, 0) == nil {
+		t.Error("the cut item is not there")
+	}
+	// Deflated: the stream is cut, and the data set with it.
+	z := fixture(t, "gray8-deflated")
+	f = readBytes(t, z[:len(z)-50], Options{})
+	if !errors.Is(f.Truncated(), ErrTruncated) || f.DataSet.String(tag.PatientID) != "FIXTURE" {
+		t.Errorf("deflated: %v", f.Truncated())
+	}
+	if _, err := Read(bytes.NewReader(z[:len(z)-50]), int64(len(z)-50), Options{Strict: true}); !errors.Is(err, ErrTruncated) {
+		t.Errorf("deflated, strict: %v", err)
+	}
+}
+
+// What is not DICOM is refused as that, whatever it looks like from its first
+// bytes, and never taken for a data set that is cut.
+func TestNotDICOM(t *testing.T) {
+	pad := strings.Repeat("some more text ", 20)
+	cases := map[string]string{
+		"text":        pad,
+		"HTTP":        "GET /index.html HTTP/1.1\r\nHost: pacs.example.org\r\n\r\n" + pad,
+		"HTML":        "<!DOCTYPE html><html>" + pad,
+		"JSON":        "{\"a\": 1, \"b\": 2}" + pad,
+		"JPEG":        "\xFF\xD8\xFF\xE0\x00\x10JFIF\x00\x01\x02\x00\x00\x64\x00\x64" + pad,
+		"PNG":         "\x89PNG\r\n\x1A\n\x00\x00\x00\x0DIHDR\x00\x00\x02\x00\x00\x00\x01\x00\x08\x00" + pad,
+		"GIF":         "GIF89a\x10\x00\x10\x00" + pad,
+		"BMP":         "BM\x36\x10\x00\x00\x00\x00\x00\x00\x36\x00\x00\x00" + pad,
+		"TIFF":        "II*\x00\x08\x00\x00\x00\x0C\x00\x00\x01\x03\x00\x01\x00\x00\x00" + pad,
+		"PDF":         "%PDF-1.7\n%\xE2\xE3\xCF\xD3\n" + pad,
+		"ZIP":         "PK\x03\x04\x14\x00\x00\x00\x08\x00" + pad,
+		"gzip":        "\x1F\x8B\x08\x00\x00\x00\x00\x00\x00\x03" + pad,
+		"ELF":         "\x7FELF\x02\x01\x01\x00\x00\x00\x00\x00" + pad,
+		"EXE":         "MZ\x90\x00\x03\x00\x00\x00\x04\x00\x00\x00\xFF\xFF" + pad,
+		"MP4":         "\x00\x00\x00\x18ftypmp42\x00\x00\x00\x00" + pad,
+		"MPEG":        "\x00\x00\x01\xBA\x44\x00\x04\x00\x04\x01" + pad,
+		"TLS":         "\x16\x03\x01\x02\x00\x01\x00\x01\xFC\x03\x03" + pad,
+		"DIMSE PDU":   "\x01\x00\x00\x00\x00\xD0\x00\x01\x00\x00ECHONODE        " + pad,
+		"zeros":       strings.Repeat("\x00", 500),
+		"ones":        strings.Repeat("\xFF", 500),
+		"spaces":      strings.Repeat(" ", 500),
+		"NIfTI":       "\x5C\x01\x00\x00" + strings.Repeat("\x00", 400),
+		"a command":   "\x00\x00\x00\x00\x04\x00\x00\x00\x38\x00\x00\x00\x00\x00\x02\x00\x12\x00\x00\x001.2.840.10008.1.1\x00" + pad,
+		"a byte off":  " " + class + "\x08\x00\x60\x00CS\x02\x00US" + pad,
+		"one implied": "\x08\x00\x60\x00\x02\x00\x00\x00US" + pad,
+		"descending":  "\x08\x00\x60\x00\x02\x00\x00\x00US\x08\x00\x16\x00\x02\x00\x00\x00US" + pad,
+		"group two":   "\x02\x00\x00\x00\x01\x00\x00\x00" + pad,
+	}
+	for name, s := range cases {
+		_, err := Read(strings.NewReader(s), int64(len(s)), Options{})
+		var typed *Error
+		if !errors.Is(err, ErrNotDICOM) || !errors.As(err, &typed) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	rng := rand.New(rand.NewPCG(1, 2))
+	b := make([]byte, 512)
+	for range 20_000 {
+		for i := 0; i < len(b); i += 8 {
+			binary.LittleEndian.PutUint64(b[i:], rng.Uint64())
+		}
+		if rng.IntN(2) == 0 {
+			b[1], b[3] = 0, 0 // small groups and elements
+		}
+		_, err := Read(bytes.NewReader(b), int64(len(b)), Options{})
+		if !errors.Is(err, ErrNotDICOM) {
+			t.Fatalf("%x: %v", b[:32], err)
+		}
 	}
 }
 

@@ -95,6 +95,15 @@ func dictVR(t Tag, signed bool) string {
 	return vr
 }
 
+// known reports whether the dictionary has a tag. Group lengths count.
+func known(t Tag) bool {
+	if t.Element == 0 {
+		return t.Group > 0 && t.Group%2 == 0 && t.Group <= 0x7FE0
+	}
+	_, err := tag.Find(t)
+	return err == nil
+}
+
 // vrInfo describes a value representation (PS3.5 table 6.2-1 and 7.1-1).
 type vrInfo struct {
 	name   string

@@ -93,8 +93,12 @@ func (c *countWriter) Write(p []byte) (int, error) {
 
 // WriteTo writes the file with the preamble, meta group and transfer syntax it
 // was read with: byte for byte when nothing was changed, and otherwise with
-// only the changed elements encoded anew. It implements io.WriterTo.
+// only the changed elements encoded anew. A truncated file is not written. It
+// implements io.WriterTo.
 func (f *File) WriteTo(w io.Writer) (int64, error) {
+	if f.truncated != nil {
+		return 0, f.truncated
+	}
 	c := &countWriter{w: w}
 	if f.DataSet.unchanged() && f.Meta.unchangedMeta() {
 		_, err := io.Copy(c, io.NewSectionReader(f.src, 0, f.size))
@@ -348,6 +352,9 @@ func (c *encoder) header(t Tag, vr string, n int64) error {
 
 // element writes one element.
 func (c *encoder) element(e *Element, cs charset) error {
+	if e.cut != nil {
+		return e.cut
+	}
 	if e.unchanged() && e.portable() && (e.enc == c.coding || e.Encapsulated() && !e.enc.big && !c.coding.big && !e.enc.implicit && !c.coding.implicit) {
 		return c.copySpan(e.src.r, e.start, e.end-e.start)
 	}

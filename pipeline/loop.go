@@ -104,7 +104,7 @@ func (a *Analyzer) analyse(ctx context.Context, path string) (*loop, error) {
 		}
 	}()
 	// A truncated object is read as far as it goes, to say whose it is.
-	file, err := dicomio.Open(path, dicomio.Options{Limits: a.opt.Limits, AllowTruncated: true})
+	file, err := dicomio.Open(path, dicomio.Options{Limits: a.opt.Limits})
 	if err != nil {
 		l.fail(result.Reasonf(result.Unreadable, "not readable as DICOM: %v", err))
 		return l, nil
@@ -117,8 +117,8 @@ func (a *Analyzer) analyse(ctx context.Context, path string) (*loop, error) {
 		l.fail(result.Reasonf(result.Unreadable, "attributes contradict each other: %v", err))
 		return l, nil
 	}
-	if file.Truncated != nil {
-		l.fail(result.Reasonf(result.Truncated, "the object ends early: %v", file.Truncated))
+	if err := file.Truncated(); err != nil {
+		l.fail(result.Reasonf(result.Truncated, "the object ends early: %v", err))
 		return l, nil
 	}
 	if r := refuseByTags(l.facts); r != nil {

@@ -94,7 +94,7 @@ func (a *Analyzer) identity(s *Study, o OutputOptions) (identity, func(), error)
 	slices.Sort(uids)
 	id.parts = append(id.parts, uids...)
 	if o.Predecessor != "" {
-		f, err := dicomio.Open(o.Predecessor, dicomio.Options{})
+		f, err := dicomio.Open(o.Predecessor, dicomio.Options{Strict: true})
 		if err != nil {
 			return id, nil, fmt.Errorf("predecessor: %w", err)
 		}
@@ -105,7 +105,7 @@ func (a *Analyzer) identity(s *Study, o OutputOptions) (identity, func(), error)
 		}
 	}
 	for _, l := range s.loops {
-		f, err := dicomio.Open(l.path, dicomio.Options{Limits: a.opt.Limits, AllowTruncated: true})
+		f, err := dicomio.Open(l.path, dicomio.Options{Limits: a.opt.Limits})
 		if err != nil {
 			continue // its reason is in the result
 		}

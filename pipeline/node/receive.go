@@ -102,7 +102,7 @@ func (n *Node) recoverSpool(ctx context.Context) error {
 }
 
 func readIdentity(path string) (store.Instance, error) {
-	f, err := dicomio.Open(path, dicomio.Options{})
+	f, err := dicomio.Open(path, dicomio.Options{Strict: true})
 	if err != nil {
 		return store.Instance{}, err
 	}

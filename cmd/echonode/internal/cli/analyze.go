@@ -122,7 +122,7 @@ func (p *program) analyze(ctx context.Context, args []string, configPath, out st
 func groupByStudy(files []string) (order []string, byStudy map[string][]string, rejected []result.RejectedFile) {
 	byStudy = map[string][]string{}
 	for _, path := range files {
-		f, err := dicomio.Open(path, dicomio.Options{AllowTruncated: true})
+		f, err := dicomio.Open(path, dicomio.Options{})
 		if err != nil {
 			rejected = append(rejected, result.RejectedFile{File: path, Reason: result.Reasonf(result.Unreadable, "%v", err)})
 			continue

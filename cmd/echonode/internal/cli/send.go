@@ -183,7 +183,7 @@ func findFiles(args []string) ([]string, error) {
 
 // isDICOM reports whether a file reads as DICOM.
 func isDICOM(path string) bool {
-	f, err := dicomio.Open(path, dicomio.Options{AllowTruncated: true})
+	f, err := dicomio.Open(path, dicomio.Options{})
 	if err != nil {
 		return false
 	}

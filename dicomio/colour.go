@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"image"
 	"math"
+	"strings"
 
 	"github.com/suyashkumar/dicom/pkg/tag"
 )
@@ -299,7 +300,8 @@ func clamp(v int32) uint8 {
 	return uint8(v)
 }
 
-// ybrFull converts full-range YCbCr with the rounding of libjpeg.
+// ybrFull converts full-range YCbCr by the inverse of PS3.3 C.7.6.3.1.2, in
+// the fixed point of libjpeg: rounded to nearest.
 func ybrFull(y, cb, cr uint8) (r, g, b uint8) {
 	u, v := int32(cb)-128, int32(cr)-128
 	r = clamp(int32(y) + (91881*v+32768)>>16)
@@ -354,16 +356,22 @@ func (r *FrameReader) colours(f *Frame, put func(k int, red, green, blue uint8))
 		}
 		return nil
 	}
-	top := uint64(1)<<f.Stored - 1
-	eight := func(k int) uint8 {
-		return uint8(float64(uint64(f.value(k))&top) * 255 / float64(top))
+	if strings.HasPrefix(f.Photometric, "YBR_PARTIAL") {
+		return fail("colour", tag.PhotometricInterpretation, -1, ErrUnsupported, "%s of %d bits", f.Photometric, f.Bits)
 	}
+	top := uint64(1)<<f.Stored - 1
+	full := func(k int) float64 { return float64(uint64(f.value(k)) & top) }
+	// Chroma is centred before it is scaled: half of the levels is no multiple
+	// of 1/255.
+	scale, half := 255/float64(top), float64(top/2+1)
+	to8 := func(v float64) uint8 { return uint8(max(0, min(math.Round(v*scale), 255))) }
 	for k := 0; k < n; k++ {
-		a, b, c := eight(3*k), eight(3*k+1), eight(3*k+2)
-		if f.Photometric == "YBR_FULL" {
-			a, b, c = ybrFull(a, b, c)
+		a, b, c := full(3*k), full(3*k+1), full(3*k+2)
+		if f.Photometric == "YBR_FULL" || f.Photometric == "YBR_FULL_422" {
+			y, cb, cr := a, b-half, c-half
+			a, b, c = y+1.402*cr, y-(0.114*1.772*cb+0.299*1.402*cr)/0.587, y+1.772*cb
 		}
-		put(k, a, b, c)
+		put(k, to8(a), to8(b), to8(c))
 	}
 	return nil
 }

@@ -170,8 +170,8 @@ func readPPM(b []byte) (w, h int, rgb []byte, ok bool) {
 }
 
 // Colour pictures of the corpus, palettes and native YBR among them, are
-// within 1 of those that dcmtk renders (2 for native YBR_FULL, where it rounds
-// the centre of chroma).
+// within 1 of those that dcmtk renders (2 for native YBR_FULL, see
+// TestYBRFullOfDcmtk).
 func TestColourAgainstDcmtk(t *testing.T) {
 	dir, refs := corpus(t)
 	if _, err := exec.LookPath("dcmj2pnm"); err != nil {

@@ -180,9 +180,6 @@ func (a *association) message(id byte, pc PresentationContext, cmd *command) err
 	case cmd.Field == cmdCancelRQ:
 		return body.drain()
 	}
-	if cmd.hasDataSet() {
-		a.link.grow()
-	}
 
 	var status error
 	var answer *CommitAnswer

@@ -4,10 +4,13 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"encoding/binary"
 	"errors"
 	"io"
+	"math/rand/v2"
 	"net"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -58,6 +61,18 @@ func TestReaders(t *testing.T) {
 				}
 			}
 		},
+		"long pieces": func(r io.Reader) (out []byte, err error) {
+			for err == nil {
+				var n int
+				p := make([]byte, 100000)
+				n, err = io.ReadFull(r, p)
+				out = append(out, p[:n]...)
+			}
+			if err == io.ErrUnexpectedEOF || err == io.EOF {
+				err = nil
+			}
+			return out, err
+		},
 		"first part only": func(r io.Reader) ([]byte, error) {
 			_, err := io.ReadFull(r, make([]byte, 1000))
 			return data, err
@@ -100,6 +115,67 @@ func TestReaders(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestReadSizes reads long and short pieces of data sets that come in long and
+// short PDVs, one or several to a PDU, which arrive cut anywhere.
+func TestReadSizes(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	sizes := []int{2, 100, directMin - 2, directMin, directMin + 14, 60000, 100000}
+	pick := func() int { return sizes[rng.IntN(len(sizes))] }
+	var (
+		mu  sync.Mutex
+		got []byte
+	)
+	addr := startServer(t, &Server{Handler: HandlerFunc(func(_ context.Context, _ *StoreRequest, r io.Reader) error {
+		mu.Lock()
+		defer mu.Unlock()
+		got = nil
+		for {
+			p := make([]byte, pick()-rng.IntN(2))
+			n, err := r.Read(p)
+			got = append(got, p[:n]...)
+			if err == io.EOF {
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+		}
+	})})
+	p := dialRaw(t, addr)
+	p.associate(nil)
+	for round := range uint16(50) {
+		data := randomBytes(2 * (1 + rng.IntN(200000)))
+		stream := commandPDU(ctxStore, storeRQ(round, "1.2.1"))
+		for rest := data; len(rest) > 0; {
+			var pdvs []byte
+			for len(rest) > 0 && (len(pdvs) == 0 || rng.IntN(3) == 0) && len(pdvs) < 20000 {
+				n := min(pick(), len(rest))
+				control := byte(0)
+				if n == len(rest) {
+					control = pdvLast
+				}
+				pdvs = append(binary.BigEndian.AppendUint32(pdvs, uint32(n+2)), ctxStore, control)
+				pdvs = append(pdvs, rest[:n]...)
+				rest = rest[n:]
+			}
+			stream = append(stream, pduData, 0)
+			stream = append(binary.BigEndian.AppendUint32(stream, uint32(len(pdvs))), pdvs...)
+		}
+		for len(stream) > 0 {
+			n := min(1+rng.IntN(150000), len(stream))
+			p.send(stream[:n])
+			stream = stream[n:]
+		}
+		p.expectStatus(cmdStoreRQ, round, StatusSuccess)
+		mu.Lock()
+		if !bytes.Equal(got, data) {
+			t.Fatalf("round %d: %d bytes read, %d sent, or they differ", round, len(got), len(data))
+		}
+		mu.Unlock()
+	}
+	p.release()
 }
 
 type shortWriter struct{}

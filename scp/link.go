@@ -16,6 +16,7 @@ const (
 	mediumBuffer = 32 << 10  // while a data set passes, see bufferPool
 	largeBuffer  = 256 << 10 // the same
 	maxLarge     = 64        // large buffers at a time
+	directMin    = 16 << 10  // shortest read past the buffer
 	maxEmpty     = 1024      // consecutive PDVs without data
 )
 
@@ -153,34 +154,40 @@ func (l *link) fill() error {
 		l.w = copy(l.buf, l.buf[l.r:l.w])
 		l.r = 0
 	}
+	n, err := l.receive(l.buf[l.w:])
+	l.w += n
+	return err
+}
+
+// receive reads once from the connection, within the budget of the wait.
+func (l *link) receive(p []byte) (n int, err error) {
 	start := time.Now()
 	if l.budget <= 0 {
-		return &TimeoutError{l.phase}
+		return 0, &TimeoutError{l.phase}
 	}
 	if !l.setReadDeadline(start.Add(l.budget)) {
-		return errKicked
+		return 0, errKicked
 	}
-	n, err := l.conn.Read(l.buf[l.w:])
+	n, err = l.conn.Read(p)
 	elapsed := time.Since(start)
 	l.budget -= elapsed
-	l.w += n
 	l.received.Add(int64(n))
 	if n > 0 {
-		return l.checkRate(elapsed, n)
+		return n, l.checkRate(elapsed, n)
 	}
 	switch {
 	case err == nil:
-		return nil
+		return 0, nil
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		l.mu.Lock()
 		kicked := l.kicked
 		l.mu.Unlock()
 		if kicked {
-			return errKicked
+			return 0, errKicked
 		}
-		return &TimeoutError{l.phase}
+		return 0, &TimeoutError{l.phase}
 	}
-	return err
+	return 0, err
 }
 
 // checkRate fails when a peer trickles bytes: less than MinRate over
@@ -344,6 +351,25 @@ func (l *link) fragment(limit int) ([]byte, error) {
 	return b, nil
 }
 
+// direct reads the current PDV straight into p, past the buffer, which must be
+// empty. With ahead it asks for the header of the next PDV too, so that a PDU
+// costs one read: those bytes land in p behind the fragment and go to the
+// buffer.
+func (l *link) direct(p []byte, ahead bool) (int, error) {
+	want := int(l.pdvLeft)
+	if ahead {
+		want += pduHeaderLen + pdvHeaderLen
+	}
+	got, err := 0, error(nil)
+	for got == 0 && err == nil {
+		got, err = l.receive(p[:min(want, len(p))])
+	}
+	n := min(got, int(l.pdvLeft))
+	l.pdvLeft -= uint32(n)
+	l.r, l.w = 0, copy(l.buf, p[n:got])
+	return n, unexpected(err)
+}
+
 // readCommand waits for a command set. It is the only place where the peer may
 // be silent for first.
 func (l *link) readCommand(phase string, first time.Duration) (contextID byte, c *command, err error) {
@@ -396,6 +422,8 @@ type dataSetReader struct {
 	limit     int64
 	n         int64
 	last      bool  // the current PDV is the last
+	long      bool  // the current PDV is worth a read past the buffer
+	direct    bool  // there was such a read; a larger buffer would only catch what belongs into the next
 	err       error // sticky; io.EOF at the end
 	tooLarge  bool
 }
@@ -418,7 +446,7 @@ func (d *dataSetReader) advance() error {
 		case p.contextID != d.contextID:
 			d.err = protocolErrorf(AbortUnexpectedParam, "data set on presentation contexts %d and %d", d.contextID, p.contextID)
 		default:
-			d.last = p.last
+			d.last, d.long = p.last, d.l.pdvLeft >= directMin
 		}
 	}
 	return d.err
@@ -434,14 +462,23 @@ func (d *dataSetReader) next(limit int) ([]byte, error) {
 		d.err = err
 		return nil, err
 	}
-	d.n += int64(len(b))
-	if d.n > d.limit {
-		d.tooLarge = true
-		return nil, ErrObjectTooLarge
+	if err := d.count(len(b)); err != nil {
+		return nil, err
 	}
 	return b, nil
 }
 
+// count adds n bytes and fails when they are too many.
+func (d *dataSetReader) count(n int) error {
+	if d.n += int64(n); d.n > d.limit {
+		d.tooLarge = true
+		return ErrObjectTooLarge
+	}
+	return nil
+}
+
+// Read reads one fragment or part of one. What is long on both sides, the rest
+// of the PDV and p, is read without a copy in between.
 func (d *dataSetReader) Read(p []byte) (int, error) {
 	if d.tooLarge {
 		return 0, ErrObjectTooLarge
@@ -449,8 +486,28 @@ func (d *dataSetReader) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
-	b, err := d.next(len(p))
-	return copy(p, b), err
+	if err := d.advance(); err != nil {
+		return 0, err
+	}
+	direct := d.long && len(p) >= directMin
+	d.direct = d.direct || direct
+	if d.l.r < d.l.w || !direct {
+		if !d.direct {
+			d.l.grow()
+		}
+		b, err := d.next(len(p))
+		return copy(p, b), err
+	}
+	n, err := d.l.direct(p, !d.last)
+	if err == nil {
+		err = d.count(n)
+	} else {
+		d.err = err
+	}
+	if err != nil {
+		return 0, err
+	}
+	return n, nil
 }
 
 // WriteTo implements io.WriterTo.
@@ -458,6 +515,7 @@ func (d *dataSetReader) WriteTo(w io.Writer) (n int64, err error) {
 	if d.tooLarge {
 		return 0, ErrObjectTooLarge
 	}
+	d.l.grow()
 	for {
 		b, err := d.next(largeBuffer)
 		if err == io.EOF {
@@ -480,6 +538,9 @@ func (d *dataSetReader) WriteTo(w io.Writer) (n int64, err error) {
 // drain discards the rest. It returns an error when the association is lost: a
 // peer may send an object of twice the limit before that is an abuse.
 func (d *dataSetReader) drain() error {
+	if d.err == nil {
+		d.l.grow()
+	}
 	for {
 		_, err := d.next(largeBuffer)
 		switch {

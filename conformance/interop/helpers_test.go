@@ -172,7 +172,7 @@ func (n *node) Store(_ context.Context, req *scp.StoreRequest, r io.Reader) erro
 	if err != nil {
 		return err
 	}
-	if _, err := io.Copy(in, r); err != nil {
+	if _, err := in.ReadFrom(r); err != nil {
 		return errors.Join(err, in.Abort())
 	}
 	e, err := in.Commit()

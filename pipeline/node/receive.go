@@ -30,7 +30,7 @@ func (n *Node) Store(ctx context.Context, req *scp.StoreRequest, r io.Reader) er
 	if err != nil {
 		return err
 	}
-	if _, err := io.Copy(in, r); err != nil {
+	if _, err := in.ReadFrom(r); err != nil {
 		return errors.Join(err, in.Abort())
 	}
 	entry, err := in.Commit()

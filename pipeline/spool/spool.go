@@ -10,8 +10,9 @@
 // before anything else: unsealed parts are removed, sealed ones are compared
 // with their length and checksum, and where they fail the final name goes too.
 // So to whoever opened the spool, a file under its final name is whole. This
-// needs names that reach the disk in the order they were given, which ext4 and
-// XFS promise; elsewhere the order is the classical one: sync, rename, sync.
+// needs names that reach the disk in the order they were given, which the
+// journals of ext4 and XFS promise; elsewhere, also on an ext4 that was made
+// without a journal, the order is the classical one: sync, rename, sync.
 //
 //	<dir>/.lock                 held while a process uses the spool
 //	<dir>/incoming/*.part       objects that are arriving or being committed
@@ -35,7 +36,6 @@
 package spool
 
 import (
-	"bufio"
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
@@ -100,7 +100,7 @@ type Spool struct {
 	closed  atomic.Bool
 	byLink  bool            // objects get their name before they are synced, see the package comment
 	shards  [256]sync.Mutex // of the final directories; held while an object gets its name
-	buffers sync.Pool
+	buffers bufferPool
 }
 
 // Entry is an object in the spool.
@@ -118,7 +118,6 @@ const (
 	incomingDir = "incoming"
 	partSuffix  = ".part"
 	fileSuffix  = ".dcm"
-	bufferSize  = 64 << 10
 	checkEvery  = 64 << 20 // bytes between checks of the watermark
 )
 
@@ -313,11 +312,13 @@ type Incoming struct {
 	path      string // of the final file
 	part      string
 	f         *os.File
-	w         *bufio.Writer
-	sum       uint32    // CRC-32C of the file so far
+	buf       []byte    // the file is written in pieces of this length
+	used      int       // of buf, not yet written
+	sum       uint32    // CRC-32C of what is written, for the sealed name
 	digest    hash.Hash // nil unless Options.Digest
 	size      int64     // of the data set
 	header    int64
+	written   int64 // bytes of the file
 	flushed   int64 // bytes whose write-back was started
 	nextCheck int64
 	err       error // sticky
@@ -345,29 +346,18 @@ func (s *Spool) Create(req *scp.StoreRequest) (*Incoming, error) {
 	if s.opt.Digest {
 		in.digest = sha256.New()
 	}
-	in.w = s.writer(f)
 	var source string
 	if req.Association != nil {
 		source = req.Association.CallingAE
 	}
-	var header bytes.Buffer
-	err = scp.WritePart10Header(&header, req.SOPClassUID, req.SOPInstanceUID, req.TransferSyntaxUID, source)
-	if err == nil {
-		in.header, in.sum = int64(header.Len()), crc32.Checksum(header.Bytes(), castagnoli)
-		_, err = in.w.Write(header.Bytes())
+	in.buf = s.buffers.get()
+	header := bytes.NewBuffer(in.buf[:0])
+	if err := scp.WritePart10Header(header, req.SOPClassUID, req.SOPInstanceUID, req.TransferSyntaxUID, source); err != nil {
+		return nil, errors.Join(err, in.Abort())
 	}
-	if err != nil {
-		return nil, errors.Join(full(err), in.Abort())
-	}
+	in.used = copy(in.buf, header.Bytes())
+	in.header = int64(in.used)
 	return in, nil
-}
-
-func (s *Spool) writer(f *os.File) *bufio.Writer {
-	if w, ok := s.buffers.Get().(*bufio.Writer); ok {
-		w.Reset(f)
-		return w
-	}
-	return bufio.NewWriterSize(f, bufferSize)
 }
 
 // checkSpace fails with ErrWatermark when fewer than want bytes are free.
@@ -399,16 +389,44 @@ func full(err error) error {
 }
 
 // Write adds bytes of the data set.
-func (in *Incoming) Write(p []byte) (int, error) {
-	if in.err != nil {
-		return 0, in.err
+func (in *Incoming) Write(p []byte) (n int, err error) {
+	for n < len(p) && in.err == nil {
+		m := copy(in.buf[in.used:], p[n:])
+		in.add(m)
+		n += m
 	}
+	return n, in.err
+}
+
+// ReadFrom adds what r gives until io.EOF. It reads into the buffer that the
+// file is written from; io.Copy would let r push instead and copy once more.
+func (in *Incoming) ReadFrom(r io.Reader) (n int64, err error) {
+	for in.err == nil {
+		m, err := r.Read(in.buf[in.used:])
+		in.add(m)
+		n += int64(m)
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return n, errors.Join(err, in.err)
+		}
+	}
+	return n, in.err
+}
+
+// add takes n bytes that were put behind what is in the buffer. Their error is
+// sticky.
+func (in *Incoming) add(n int) {
 	if in.digest != nil {
-		in.digest.Write(p)
+		in.digest.Write(in.buf[in.used : in.used+n])
 	}
-	in.sum = crc32.Update(in.sum, castagnoli, p)
-	n, err := in.w.Write(p)
+	in.used += n
 	in.size += int64(n)
+	if in.used < len(in.buf) {
+		return
+	}
+	err := in.flush()
 	if err == nil && in.size >= in.nextCheck {
 		// Half of the reserve is for objects that were let in above the watermark.
 		in.nextCheck = in.size + checkEvery
@@ -416,12 +434,22 @@ func (in *Incoming) Write(p []byte) (int, error) {
 	}
 	if err != nil {
 		in.err = full(err)
-		return n, in.err
 	}
-	if !in.s.opt.NoSync {
+}
+
+// flush writes the buffer. All but the last piece of a file are whole buffers,
+// and so begin where pages do.
+func (in *Incoming) flush() error {
+	n, err := in.f.Write(in.buf[:in.used])
+	if in.s.byLink {
+		in.sum = crc32.Update(in.sum, castagnoli, in.buf[:n])
+	}
+	in.written += int64(n)
+	in.used = 0
+	if err == nil && !in.s.opt.NoSync {
 		in.startWriteback()
 	}
-	return n, nil
+	return err
 }
 
 // Commit makes the object durable and visible. After an error nothing is left
@@ -442,7 +470,7 @@ func (in *Incoming) commit() (Entry, error) {
 	if s.closed.Load() {
 		return Entry{}, ErrClosed
 	}
-	if err := in.w.Flush(); err != nil {
+	if err := in.flush(); err != nil {
 		return Entry{}, err
 	}
 	in.release()
@@ -581,7 +609,7 @@ func (in *Incoming) compare(path string, e *Entry) (same, taken bool, err error)
 
 // equal compares two streams of one length.
 func equal(a, b io.Reader) (bool, error) {
-	bufA, bufB := make([]byte, bufferSize), make([]byte, bufferSize)
+	bufA, bufB := make([]byte, smallBuffer), make([]byte, smallBuffer)
 	for {
 		n, err := io.ReadFull(a, bufA)
 		if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
@@ -602,10 +630,9 @@ func equal(a, b io.Reader) (bool, error) {
 
 // release gives the buffer back.
 func (in *Incoming) release() {
-	if in.w != nil {
-		in.w.Reset(nil)
-		in.s.buffers.Put(in.w)
-		in.w = nil
+	if in.buf != nil {
+		in.s.buffers.put(in.buf)
+		in.buf = nil
 	}
 }
 

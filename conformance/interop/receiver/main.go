@@ -77,7 +77,7 @@ func (s store) Store(_ context.Context, req *scp.StoreRequest, r io.Reader) erro
 	if err != nil {
 		return err
 	}
-	if _, err := io.Copy(in, r); err != nil {
+	if _, err := in.ReadFrom(r); err != nil {
 		return errors.Join(err, in.Abort())
 	}
 	_, err = in.Commit()

@@ -174,8 +174,12 @@ func (cs charset) decode2022(b []byte, vr string, single bool) []string {
 		}
 		if c < 0x80 {
 			if g0 != nil && g0.double && c > 0x20 && i+1 < len(b) {
-				out.WriteString(g0.dec(b[i : i+2]))
-				i += 2
+				j := i + 2
+				for clean(b[i+1]) && j+1 < len(b) && clean(b[j]) && clean(b[j+1]) {
+					j += 2
+				}
+				out.WriteString(g0.dec(b[i:j]))
+				i = j
 				continue
 			}
 			switch {
@@ -209,6 +213,9 @@ func (cs charset) decode2022(b []byte, vr string, single bool) []string {
 	}
 	return append(vals, out.String())
 }
+
+// clean reports whether c can be part of a two-byte character in G0.
+func clean(c byte) bool { return c > 0x20 && c < 0x7F }
 
 // reset gives the sets in force at the start of a value.
 func (cs charset) reset() (g0, g1 *codeSet) {

@@ -268,7 +268,7 @@ func TestJ2KBlocks(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := checkTileParts(b, h); !errors.Is(err, c.want) {
+		if err := checkTileParts(b, &h); !errors.Is(err, c.want) {
 			t.Errorf("%s: %v", c.name, err)
 		}
 	}

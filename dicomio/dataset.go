@@ -686,6 +686,10 @@ func (d *DataSet) sorted() []*Element {
 func (d *DataSet) charset() charset {
 	for p := d; p != nil; p = p.parent {
 		if e, ok := p.Get(tagCharset); ok {
+			// Looked at for every text: what is no list of terms must not cost.
+			if e.n > 1024 {
+				return charset{}
+			}
 			b, err := e.Bytes()
 			if err == nil {
 				return charsetOf(strings.Split(latin(b), "\\"))

@@ -243,8 +243,8 @@ func (e *Element) strings(cs charset) []string {
 			return nil
 		}
 	}
-	if e.n > 16<<20 {
-		return nil
+	if e.n > 16<<20 || info.text && e.n > 2<<20 {
+		return nil // no text of that length; Bytes gives it
 	}
 	b, err := e.Bytes()
 	if err != nil || len(b) == 0 {

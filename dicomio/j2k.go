@@ -50,16 +50,29 @@ type j2kHeader struct {
 	tiles       int64
 	tileW       int64 // of the largest tile, cut to the image
 	tileH       int64
+
+	// Over all coding styles of the stream, for the cost of its packets.
+	layers, precincts int64
+	levels            int
+	dx, dy            int64 // steps of the progressions by position
 }
 
 // maxJ2KBlocks bounds precincts and code blocks of a frame, for each of which
 // a decoder keeps a few hundred bytes, however short the codestream.
 const maxJ2KBlocks = 1 << 20
 
+// maxJ2KPackets bounds the packets of a frame (layers of precincts), each of
+// which is visited even where the codestream has no byte for it.
+const maxJ2KPackets = 1 << 21
+
+// maxJ2KPositions bounds the positions at which a progression by position
+// looks for a precinct, in every component and resolution.
+const maxJ2KPositions = 1 << 24
+
 // blocks counts the precincts and code blocks that coding style parameters
 // (A.6.1, from the number of decomposition levels on) make of all tiles. It is
 // an upper bound, or negative when the parameters are not valid.
-func (h j2kHeader) blocks(p []byte, precincts bool) int64 {
+func (h *j2kHeader) blocks(p []byte, precincts bool) int64 {
 	if len(p) < 5 {
 		return -1
 	}
@@ -68,14 +81,17 @@ func (h j2kHeader) blocks(p []byte, precincts bool) int64 {
 		return -1
 	}
 	ceil := func(v int64, shift int) int64 { return (v + 1<<uint(shift) - 1) >> uint(shift) }
-	total := int64(0)
+	total, precs := int64(0), int64(0)
+	h.levels = max(h.levels, levels)
 	for r := 0; r <= levels; r++ {
 		ppx, ppy := 15, 15
 		if precincts {
 			ppx, ppy = int(p[5+r]&15), int(p[5+r]>>4)
 		}
 		w, hh := ceil(h.tileW, levels-r), ceil(h.tileH, levels-r)
+		h.dx, h.dy = min(h.dx, 1<<(ppx+levels-r)), min(h.dy, 1<<(ppy+levels-r))
 		pw, ph := ceil(w, ppx)+1, ceil(hh, ppy)+1
+		precs += pw * ph
 		bands := int64(1)
 		bx, by := min(cbw, ppx), min(cbh, ppy)
 		if r > 0 {
@@ -85,16 +101,18 @@ func (h j2kHeader) blocks(p []byte, precincts bool) int64 {
 		}
 		total += pw*ph + bands*(ceil(w, bx)+pw)*(ceil(hh, by)+ph)
 	}
+	h.precincts = max(h.precincts, precs*h.tiles*int64(h.comps))
 	return total * h.tiles * int64(h.comps)
 }
 
 // checkStyle bounds a COD or COC marker segment, wherever it stands. seg
 // starts after the length.
-func (h j2kHeader) checkStyle(marker int, seg []byte, at int) error {
+func (h *j2kHeader) checkStyle(marker int, seg []byte, at int) error {
 	n := int64(0)
 	switch {
 	case marker == 0xFF52 && len(seg) >= 5:
 		n = h.blocks(seg[5:], seg[0]&1 != 0)
+		h.layers = max(h.layers, int64(binary.BigEndian.Uint16(seg[2:])))
 	case marker == 0xFF53:
 		skip := 1
 		if h.comps > 256 {
@@ -113,6 +131,11 @@ func (h j2kHeader) checkStyle(marker int, seg []byte, at int) error {
 		return fail("jpeg 2000", tagPixels, int64(at), ErrCodestream, "coding style")
 	case n > maxJ2KBlocks:
 		return fail("jpeg 2000", tagPixels, int64(at), ErrLimit, "%d precincts and code blocks", n)
+	case h.layers*h.precincts > maxJ2KPackets:
+		return fail("jpeg 2000", tagPixels, int64(at), ErrLimit, "%d packets", h.layers*h.precincts)
+	}
+	if n = (h.tileW/h.dx + 2) * (h.tileH/h.dy + 2) * h.tiles * int64(h.comps) * int64(h.levels+1); n > maxJ2KPositions {
+		return fail("jpeg 2000", tagPixels, int64(at), ErrLimit, "%d positions", n)
 	}
 	return nil
 }
@@ -134,6 +157,7 @@ func parseJ2K(b []byte, dst *Frame) (j2kHeader, error) {
 	if len(b) < 42+3*h.comps {
 		return h, fail("jpeg 2000", tagPixels, -1, ErrTruncated, "SIZ")
 	}
+	h.dx, h.dy = 1<<31, 1<<31
 	h.tileW, h.tileH = min(xt, xsiz-xo), min(yt, ysiz-yo)
 	h.tiles = ((xsiz - xto + xt - 1) / xt) * ((ysiz - yto + yt - 1) / yt)
 	if xsiz-xo != int64(dst.Columns) || ysiz-yo != int64(dst.Rows) || h.comps != dst.Samples {
@@ -161,7 +185,7 @@ func parseJ2K(b []byte, dst *Frame) (j2kHeader, error) {
 
 // checkTileParts follows the chain of tile-parts (A.4.2) and refuses a stream
 // that ends early, which a decoder could take for one with fewer layers.
-func checkTileParts(b []byte, h j2kHeader) error {
+func checkTileParts(b []byte, h *j2kHeader) error {
 	cut := func(at int) error {
 		return fail("jpeg 2000", tagPixels, int64(at), ErrTruncated, "%d bytes of codestream", len(b))
 	}
@@ -232,7 +256,7 @@ func checkTileParts(b []byte, h j2kHeader) error {
 }
 
 // checkTileHeader bounds the coding styles of a tile-part, up to its data.
-func (h j2kHeader) checkTileHeader(b []byte, at int) error {
+func (h *j2kHeader) checkTileHeader(b []byte, at int) error {
 	for at+4 <= len(b) {
 		m, n := int(b[at])<<8|int(b[at+1]), int(b[at+2])<<8|int(b[at+3])
 		if m == 0xFF93 || m>>8 != 0xFF || n < 2 || at+2+n > len(b) {

@@ -121,7 +121,7 @@ func decodeJ2K(b []byte, dst *Frame, limit int64) error {
 	if err != nil {
 		return err
 	}
-	if err := checkTileParts(b, h); err != nil {
+	if err := checkTileParts(b, &h); err != nil {
 		return err
 	}
 	if need := 4 * int64(h.w) * int64(h.h) * int64(h.comps); need > 4*limit {

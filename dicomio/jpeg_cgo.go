@@ -53,9 +53,9 @@ static void en_progress(j_common_ptr c) {
 	j_decompress_ptr d = (j_decompress_ptr)c;
 	if (!c->is_decompressor) return;
 	// Every scan passes over all blocks: large frames get fewer of them.
-	long scans = (1L << 28) / ((long)d->image_width * d->image_height + 1);
+	long scans = (1L << 28) / ((long)d->image_width * d->image_height * d->num_components + 1);
 	if (scans > 100) scans = 100;
-	if (scans < 16) scans = 16;
+	if (scans < 10) scans = 10; // what cjpeg -progressive writes
 	if (d->input_scan_number > scans) {
 		en_error *e = (en_error *)c->err;
 		strcpy(e->text, "too many scans");

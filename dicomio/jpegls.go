@@ -114,8 +114,9 @@ func decodeJPEGLS(b []byte, dst *Frame) error {
 		return fail("jpeg-ls", tagPixels, int64(at), kind, "%s", why)
 	}
 	var pre lsPreset
-	seen, scans := 0, 0
-	for at := 2; seen < len(h.ids); {
+	scans := 0
+	var seen compSet
+	for at := 2; !seen.all(h); {
 		if at+4 > len(b) {
 			return bad(at, ErrTruncated, "components are missing")
 		}
@@ -168,7 +169,7 @@ func decodeJPEGLS(b []byte, dst *Frame) error {
 						c = j
 					}
 				}
-				if c < 0 {
+				if c < 0 || !seen.add(c) {
 					return bad(at, ErrCodestream, "a component of a scan")
 				}
 				if seg[2+2*i] != 0 {
@@ -184,7 +185,6 @@ func decodeJPEGLS(b []byte, dst *Frame) error {
 			if err := d.decode(dst); err != nil {
 				return err
 			}
-			seen += k
 			next += d.r.at
 			if d.r.at > 0 && b[next-1] == 0xFF {
 				next-- // the reader stopped inside a marker

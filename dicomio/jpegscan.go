@@ -24,17 +24,18 @@ func jpegScans(b []byte, h jpegHeader, scan func(*jpegScan) (int, error)) error 
 	var dc, ac [4]*huffman
 	var quant [4][64]uint16
 	var quantSet [4]bool
-	interval, scans, seen := 0, 0, 0
+	interval, scans := 0, 0
+	var seen compSet
 	bad := func(at int, why string) error {
 		return fail("jpeg", tagPixels, int64(at), ErrCodestream, "%s", why)
 	}
 	short := func(at int) error { return fail("jpeg", tagPixels, int64(at), ErrTruncated, "inside a segment") }
 	for at := 2; ; {
 		if at+2 > len(b) {
-			if seen == len(h.ids) {
+			if seen.all(h) {
 				return nil // the end marker is missing, the samples are not
 			}
-			return fail("jpeg", tagPixels, int64(at), ErrTruncated, "%d of %d components", seen, len(h.ids))
+			return fail("jpeg", tagPixels, int64(at), ErrTruncated, "%d of %d components", seen.n, len(h.ids))
 		}
 		m := b[at+1]
 		if b[at] != 0xFF || m == 0xFF || m == 0 || m == 1 || m >= 0xD0 && m <= 0xD8 {
@@ -42,7 +43,7 @@ func jpegScans(b []byte, h jpegHeader, scan func(*jpegScan) (int, error)) error 
 			continue
 		}
 		if m == 0xD9 {
-			if seen < len(h.ids) {
+			if !seen.all(h) {
 				return bad(at, "the end before all components")
 			}
 			return nil
@@ -122,7 +123,7 @@ func jpegScans(b []byte, h jpegHeader, scan func(*jpegScan) (int, error)) error 
 					}
 				}
 				d, a := seg[2+2*i]>>4, seg[2+2*i]&15
-				if c < 0 || d > 3 || a > 3 {
+				if c < 0 || d > 3 || a > 3 || !seen.add(c) {
 					return bad(at, "a component of a scan")
 				}
 				s.comps = append(s.comps, c)
@@ -134,12 +135,31 @@ func jpegScans(b []byte, h jpegHeader, scan func(*jpegScan) (int, error)) error 
 			if err != nil {
 				return err
 			}
-			seen += k
 			next += used
 		}
 		at = next
 	}
 }
+
+// compSet are the components that scans have given. Outside progressive
+// streams each comes once, and all must come.
+type compSet struct {
+	has [4]bool
+	n   int
+}
+
+// add reports whether a component is new.
+func (s *compSet) add(c int) bool {
+	if s.has[c] {
+		return false
+	}
+	s.has[c] = true
+	s.n++
+	return true
+}
+
+// all reports whether every component of the frame is there.
+func (s *compSet) all(h jpegHeader) bool { return s.n == len(h.ids) }
 
 // zigzag is the order of coefficients in a stream.
 var zigzag = [64]int{

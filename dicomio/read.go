@@ -197,7 +197,8 @@ type parser struct {
 	inline int64
 	arena  []byte
 	slab   []Element
-	signed bool // Pixel Representation of the data set being read
+	signed bool  // Pixel Representation of the data set being read
+	solid  int64 // up to here zeros are known to be followed by something else
 }
 
 // use makes r the source.
@@ -468,13 +469,14 @@ func (p *parser) itemCoding(at, end int64, enc coding) (coding, bool) {
 
 // zeros reports whether only zero bytes are left, reading at most 1 MiB.
 func (p *parser) zeros(at, end int64) bool {
-	if end-at > 1<<20 {
+	if end-at > 1<<20 || at < p.solid {
 		return false
 	}
 	for at < end {
 		n := int(min(end-at, windowSize/2))
 		b, err := p.w.at(at, n)
 		if err != nil || len(bytes.TrimLeft(b, "\x00")) > 0 {
+			p.solid = at + int64(n) - int64(len(bytes.TrimLeft(b, "\x00")))
 			return false
 		}
 		at += int64(n)
@@ -581,9 +583,8 @@ func (p *parser) one(at, end int64, enc coding, d *DataSet, depth int) (*Element
 		} else if errors.Is(err, ErrLimit) {
 			return nil, at, err
 		}
-		p.elems = saved
+		p.elems, p.w = saved, inner.w
 		*e = slabbed
-		p.w.n = 0
 	}
 	if n <= p.lim.InlineValue && p.inline+n <= p.lim.InlineTotal && t != tagPixels {
 		e.val = p.keep(int(n))

@@ -247,21 +247,26 @@ func checkSpool(t *testing.T, dir string, acknowledged map[int]bool) (visible in
 	return len(seen), lost
 }
 
-// TestPowerCut takes the disk away. The spool is on an ext4 file system in an
-// image file; at a random instant the image is copied, which is what a disk
+// TestPowerCut takes the disk away. The spool is on a file system in an image
+// file, ext4 and XFS where their tools are installed; at a random instant the image is copied, which is what a disk
 // holds when the power fails: nothing that the kernel has not yet written. On
 // the copy every object acknowledged before must be complete. Without syncs
 // they are gone, which shows that the test can fail.
 func TestPowerCut(t *testing.T) {
-	mkfs := need(t, "mkfs.ext4")
 	program := buildReceiver(t)
 	rounds := crashRounds(t) / 2
 	for _, tc := range []struct {
 		name   string
+		mkfs   string
+		size   int64 // of the image; XFS wants no less
 		args   []string
 		rounds int
-	}{{"with syncs", nil, rounds}, {"without syncs", []string{"-nosync"}, 1}} {
+	}{
+		{"ext4", "mkfs.ext4", 96 << 20, nil, rounds}, {"ext4 without syncs", "mkfs.ext4", 96 << 20, []string{"-nosync"}, 1},
+		{"XFS", "mkfs.xfs", 304 << 20, nil, rounds}, {"XFS without syncs", "mkfs.xfs", 304 << 20, []string{"-nosync"}, 1},
+	} {
 		t.Run(tc.name, func(t *testing.T) {
+			mkfs := need(t, tc.mkfs)
 			total, visible, lost := 0, 0, 0
 			for round := range tc.rounds {
 				dir := t.TempDir()
@@ -270,11 +275,11 @@ func TestPowerCut(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				err = errors.Join(f.Truncate(96<<20), f.Close(), os.Mkdir(mnt, 0o700))
+				err = errors.Join(f.Truncate(tc.size), f.Close(), os.Mkdir(mnt, 0o700))
 				if err != nil {
 					t.Fatal(err)
 				}
-				run(t, mkfs, "-q", "-F", image)
+				run(t, mkfs, "-q", image)
 				mount(t, image, mnt)
 				r := startReceiver(t, program, append([]string{"-dir", filepath.Join(mnt, "spool"), "-minfree", "-1"}, tc.args...)...)
 				acknowledged := powerCut(t, r, round*1000000, image, filepath.Join(dir, "copy"))

@@ -10,6 +10,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"fmt"
+	"io"
 	"math/big"
 	"net"
 	"os"
@@ -93,6 +94,57 @@ func TestDcmsendIntoUs(t *testing.T) {
 	n := startNode(t, nil)
 	run(t, dcmsend, append([]string{"-aec", "ECHONODE", "--decompress-never", n.host, n.port}, paths(objs)...)...)
 	n.wantObjects(t, objs)
+}
+
+// TestDcmsendIntoUsTLS: dcmsend has no TLS of its own; sites put a TLS wrapper
+// such as stunnel in front of it, which here is a few lines.
+func TestDcmsendIntoUsTLS(t *testing.T) {
+	dcmsend := need(t, "dcmsend")
+	objs := objects(t, func(s string) bool {
+		return dcmtkKnows(s) && s != scp.ImplicitVRLittleEndian && s != scp.ExplicitVRBigEndian
+	})
+	ca := newAuthority(t)
+	ours, _, _ := ca.issue(t, "ECHONODE")
+	cart, _, _ := ca.issue(t, "DCMSEND")
+	n := startNode(t, func(s *scp.Server) {
+		s.TLSConfig, s.PeerAETitles = scp.ServerTLS(ours, ca.pool), scp.CertificateTitles
+	})
+	port := wrapTLS(t, n.addr(), &tls.Config{Certificates: []tls.Certificate{cart}, RootCAs: ca.pool, ServerName: "localhost"})
+	run(t, dcmsend, append([]string{"-aet", "DCMSEND", "-aec", "ECHONODE", "--decompress-never", "127.0.0.1", port}, paths(objs)...)...)
+	n.wantObjects(t, objs)
+}
+
+// wrapTLS listens for plain connections and carries them to addr over TLS.
+func wrapTLS(t *testing.T, addr string, cfg *tls.Config) (port string) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			plain, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer plain.Close()
+				secure, err := tls.Dial("tcp", addr, cfg)
+				if err != nil {
+					return
+				}
+				defer secure.Close()
+				go func() {
+					io.Copy(secure, plain)
+					secure.CloseWrite()
+				}()
+				io.Copy(plain, secure)
+			}()
+		}
+	}()
+	_, port, _ = net.SplitHostPort(l.Addr().String())
+	return port
 }
 
 // TestStorescuOptions sends one object with each of storescu's ready-made

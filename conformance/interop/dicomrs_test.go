@@ -3,9 +3,10 @@ package interop
 import (
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
+
+	"github.com/echonode/echonode/scp"
 )
 
 // dicomRS returns a tool of dicom-rs, from the path or ECHONODE_DICOMRS.
@@ -33,16 +34,44 @@ func TestUsIntoDicomRS(t *testing.T) {
 	start(t, port, storescp, "--promiscuous", "-p", port, "-o", dir)
 	echo(t, dialer("STORE-SCP"), hostPort(port))
 	sendAll(t, dialer("STORE-SCP"), hostPort(port), objs)
-	files, err := filepath.Glob(filepath.Join(dir, "*"))
-	if err != nil || len(files) != len(objs) {
-		t.Errorf("dicom-storescp wrote %d files, want %d", len(files), len(objs))
+	wantFiles(t, dir, objs)
+}
+
+// dicomRSTLS skips when a tool was built without TLS (cargo install --features tls).
+func dicomRSTLS(t *testing.T, tool string) {
+	t.Helper()
+	if out, _ := try(t, tool, "--help"); !strings.Contains(out, "--tls") {
+		t.Skipf("%s has no TLS", filepath.Base(tool))
 	}
-	for _, f := range files {
-		uid := strings.TrimSuffix(filepath.Base(f), ".dcm")
-		i := slices.IndexFunc(objs, func(o object) bool { return o.instance == uid })
-		if i < 0 {
-			t.Fatalf("unknown file %s", f)
-		}
-		sameDataSet(t, objs[i], f)
-	}
+}
+
+func TestDicomRSIntoUsTLS(t *testing.T) {
+	storescu := dicomRS(t, "dicom-storescu")
+	dicomRSTLS(t, storescu)
+	objs := objects(t, dicomrsKnows)
+	ca := newAuthority(t)
+	ours, _, _ := ca.issue(t, "ECHONODE")
+	_, key, cert := ca.issue(t, "STORE-SCU")
+	n := startNode(t, func(s *scp.Server) {
+		s.TLSConfig, s.PeerAETitles = scp.ServerTLS(ours, ca.pool), scp.CertificateTitles
+	})
+	run(t, storescu, append([]string{"--tls", "--key", key, "--cert", cert, "--add-certs", ca.file,
+		"--never-transcode", "--fail-first", "--calling-ae-title", "STORE-SCU", "--called-ae-title", "ECHONODE", n.addr()}, paths(objs)...)...)
+	n.wantObjects(t, objs)
+}
+
+func TestUsIntoDicomRSTLS(t *testing.T) {
+	storescp := dicomRS(t, "dicom-storescp")
+	dicomRSTLS(t, storescp)
+	objs := objects(t, dicomrsKnows)
+	ca := newAuthority(t)
+	ours, _, _ := ca.issue(t, "ECHONODE")
+	_, key, cert := ca.issue(t, "STORE-SCP")
+	dir, port := t.TempDir(), freePort(t)
+	start(t, port, storescp, "--tls", "--key", key, "--cert", cert, "--add-certs", ca.file, "--promiscuous", "-p", port, "-o", dir)
+	d := dialer("STORE-SCP")
+	d.TLSConfig = scp.ClientTLS(&ours, ca.pool)
+	echo(t, d, hostPort(port))
+	sendAll(t, d, hostPort(port), objs)
+	wantFiles(t, dir, objs)
 }

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -241,6 +242,22 @@ func sameDataSet(t *testing.T, o object, path string) {
 			at++
 		}
 		t.Errorf("%s: %d bytes stored, %d sent, first difference at %d", o.name, len(got), len(o.data), at)
+	}
+}
+
+// wantFiles checks the files of a peer that names them by SOP instance UID.
+func wantFiles(t *testing.T, dir string, objects []object) {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, "*"))
+	if err != nil || len(files) != len(objects) {
+		t.Errorf("the peer wrote %d files, want %d", len(files), len(objects))
+	}
+	for _, f := range files {
+		i := slices.IndexFunc(objects, func(o object) bool { return o.instance == strings.TrimSuffix(filepath.Base(f), ".dcm") })
+		if i < 0 {
+			t.Fatalf("unknown file %s", f)
+		}
+		sameDataSet(t, objects[i], f)
 	}
 }
 

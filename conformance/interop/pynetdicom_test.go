@@ -3,7 +3,6 @@ package interop
 import (
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -57,9 +56,10 @@ assoc.release()
 sys.exit(1 if bad else 0)
 `
 
-// pynetdicomStore receives into a directory; arguments: port, directory.
+// pynetdicomStore receives into a directory; arguments: port, directory and,
+// for TLS with certificates on both sides, CA, certificate and key file.
 const pynetdicomStore = `
-import sys, os
+import ssl, sys, os
 from pynetdicom import AE, evt, ALL_TRANSFER_SYNTAXES, AllStoragePresentationContexts
 def store(event):
     with open(os.path.join(sys.argv[2], event.request.AffectedSOPInstanceUID), "wb") as f:
@@ -69,7 +69,12 @@ ae = AE(ae_title="PYSTORE")
 for c in AllStoragePresentationContexts:
     ae.add_supported_context(c.abstract_syntax, ALL_TRANSFER_SYNTAXES)
 ae.add_supported_context("1.2.840.10008.1.1")
-ae.start_server(("127.0.0.1", int(sys.argv[1])), evt_handlers=[(evt.EVT_C_STORE, store)])
+tls = None
+if len(sys.argv) > 3:
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=sys.argv[3])
+    tls.load_cert_chain(sys.argv[4], sys.argv[5])
+    tls.verify_mode = ssl.CERT_REQUIRED
+ae.start_server(("127.0.0.1", int(sys.argv[1])), evt_handlers=[(evt.EVT_C_STORE, store)], ssl_context=tls)
 `
 
 // pynetdicomKnows leaves out the high-throughput JPEG 2000 syntaxes, which only
@@ -101,19 +106,29 @@ func TestUsIntoPynetdicom(t *testing.T) {
 	py := python(t)
 	// It aborts on a C-STORE of a retired class, also when it accepted the context.
 	objs := slices.DeleteFunc(objects(t, pynetdicomKnows), func(o object) bool { return o.class == usmfRetired })
-	dir, port := t.TempDir(), freePort(t)
-	start(t, port, py, "-c", pynetdicomStore, port, dir)
-	echo(t, dialer("PYSTORE"), hostPort(port))
-	sendAll(t, dialer("PYSTORE"), hostPort(port), objs)
-	files, err := filepath.Glob(filepath.Join(dir, "*"))
-	if err != nil || len(files) != len(objs) {
-		t.Errorf("pynetdicom wrote %d files, want %d", len(files), len(objs))
-	}
-	for _, f := range files {
-		i := slices.IndexFunc(objs, func(o object) bool { return o.instance == filepath.Base(f) })
-		if i < 0 {
-			t.Fatalf("unknown file %s", f)
+	t.Run("plain", func(t *testing.T) {
+		dir, port := t.TempDir(), freePort(t)
+		start(t, port, py, "-c", pynetdicomStore, port, dir)
+		echo(t, dialer("PYSTORE"), hostPort(port))
+		sendAll(t, dialer("PYSTORE"), hostPort(port), objs)
+		wantFiles(t, dir, objs)
+	})
+	t.Run("TLS", func(t *testing.T) {
+		ca := newAuthority(t)
+		ours, _, _ := ca.issue(t, "ECHONODE")
+		_, key, cert := ca.issue(t, "PYSTORE")
+		dir, port := t.TempDir(), freePort(t)
+		start(t, port, py, "-c", pynetdicomStore, port, dir, ca.file, cert, key)
+		d := dialer("PYSTORE")
+		d.TLSConfig = scp.ClientTLS(&ours, ca.pool)
+		echo(t, d, hostPort(port))
+		sendAll(t, d, hostPort(port), objs)
+		wantFiles(t, dir, objs)
+		d = dialer("PYSTORE")
+		d.TLSConfig = scp.ClientTLS(nil, ca.pool)
+		if c, err := d.Dial(timeout(t), hostPort(port), []scp.PresentationContext{{AbstractSyntax: scp.VerificationSOPClass, TransferSyntaxes: []string{scp.ImplicitVRLittleEndian}}}); err == nil {
+			c.Abort()
+			t.Error("associated without a certificate")
 		}
-		sameDataSet(t, objs[i], f)
-	}
+	})
 }

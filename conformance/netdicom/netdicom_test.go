@@ -3,9 +3,16 @@ package netdicom
 import (
 	"bytes"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/binary"
 	"fmt"
 	"io"
+	"math/big"
 	"net"
 	"sync"
 	"testing"
@@ -53,11 +60,20 @@ func dataSet(instance string, n int) []byte {
 	return b
 }
 
-// TestNetdicomIntoUs: C-ECHO and C-STORE from go-netdicom.
+// Over TLS go-netdicom gets its connections made: it has no settings for them.
 func TestNetdicomIntoUs(t *testing.T) {
+	t.Run("plain", func(t *testing.T) { netdicomIntoUs(t, nil, nil) })
+	t.Run("TLS", func(t *testing.T) {
+		cert, pool := certificate(t)
+		netdicomIntoUs(t, scp.ServerTLS(cert, pool), &tls.Config{Certificates: []tls.Certificate{cert}, RootCAs: pool, ServerName: "localhost"})
+	})
+}
+
+// netdicomIntoUs: C-ECHO and C-STORE from go-netdicom.
+func netdicomIntoUs(t *testing.T, server, client *tls.Config) {
 	var mu sync.Mutex
 	got := map[string][]byte{}
-	srv := &scp.Server{AETitle: "ECHONODE", Handler: scp.HandlerFunc(func(_ context.Context, req *scp.StoreRequest, r io.Reader) error {
+	srv := &scp.Server{AETitle: "ECHONODE", TLSConfig: server, Handler: scp.HandlerFunc(func(_ context.Context, req *scp.StoreRequest, r io.Reader) error {
 		b, err := io.ReadAll(r)
 		mu.Lock()
 		defer mu.Unlock()
@@ -79,7 +95,15 @@ func TestNetdicomIntoUs(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer user.Release()
-	user.Connect(l.Addr().String())
+	if client == nil {
+		user.Connect(l.Addr().String())
+	} else {
+		conn, err := tls.Dial("tcp", l.Addr().String(), client)
+		if err != nil {
+			t.Fatal(err)
+		}
+		user.SetConn(conn)
+	}
 	if err := user.CEcho(); err != nil {
 		t.Fatal(err)
 	}
@@ -106,12 +130,20 @@ func TestNetdicomIntoUs(t *testing.T) {
 	}
 }
 
-// TestUsIntoNetdicom: every transfer syntax, as bytes.
 func TestUsIntoNetdicom(t *testing.T) {
+	t.Run("plain", func(t *testing.T) { usIntoNetdicom(t, nil, nil) })
+	t.Run("TLS", func(t *testing.T) {
+		cert, pool := certificate(t)
+		usIntoNetdicom(t, &tls.Config{Certificates: []tls.Certificate{cert}, ClientCAs: pool, ClientAuth: tls.RequireAndVerifyClientCert}, scp.ClientTLS(&cert, pool))
+	})
+}
+
+// usIntoNetdicom: every transfer syntax, as bytes.
+func usIntoNetdicom(t *testing.T, server, client *tls.Config) {
 	var mu sync.Mutex
 	got := map[string][]byte{}
 	syntaxes := map[string]string{}
-	provider, err := netdicom.NewServiceProvider(netdicom.ServiceProviderParams{
+	params := netdicom.ServiceProviderParams{
 		AETitle: "NETDICOM",
 		CEcho:   func(netdicom.ConnectionState) dimse.Status { return dimse.Success },
 		CStore: func(_ netdicom.ConnectionState, syntax, _, instance string, data []byte) dimse.Status {
@@ -120,11 +152,24 @@ func TestUsIntoNetdicom(t *testing.T) {
 			got[instance], syntaxes[instance] = bytes.Clone(data), syntax
 			return dimse.Success
 		},
-	}, "127.0.0.1:0")
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	go provider.Run()
+	if server != nil {
+		l = tls.NewListener(l, server)
+	}
+	defer l.Close()
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go netdicom.RunProviderForConn(conn, params)
+		}
+	}()
 
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
@@ -132,8 +177,8 @@ func TestUsIntoNetdicom(t *testing.T) {
 	for _, ts := range scp.DefaultTransferSyntaxes() {
 		contexts = append(contexts, scp.PresentationContext{AbstractSyntax: class, TransferSyntaxes: []string{ts}})
 	}
-	d := &scp.Dialer{CallingAE: "ECHONODE", CalledAE: "NETDICOM"}
-	c, err := d.Dial(ctx, provider.ListenAddr().String(), contexts)
+	d := &scp.Dialer{CallingAE: "ECHONODE", CalledAE: "NETDICOM", TLSConfig: client}
+	c, err := d.Dial(ctx, l.Addr().String(), contexts)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -157,4 +202,31 @@ func TestUsIntoNetdicom(t *testing.T) {
 	if err := c.Release(ctx); err != nil {
 		t.Error(err)
 	}
+}
+
+// certificate makes one for this host that vouches for itself.
+func certificate(t *testing.T) (tls.Certificate, *x509.CertPool) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tmpl := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "localhost"},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true,
+		KeyUsage:    x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+		DNSNames:    []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool := x509.NewCertPool()
+	pool.AddCert(leaf)
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, pool
 }

@@ -11,7 +11,7 @@ import (
 
 // writebackChunk is how much is written before the kernel is asked to start
 // writing it to disk, so that the sync of Commit has little left to do.
-const writebackChunk = 4 << 20
+const writebackChunk = 1 << 20
 
 // startWriteback asks for the write-back of what has been written, without
 // waiting for it. It is a hint: durability comes from the sync of Commit.

@@ -159,7 +159,7 @@ def train(cfg, data, out, log, rank=0, ranks=1):
             torch.save({"net": net.state_dict(), "average": average.state_dict(), "optimizer": opt.state_dict(),
                         "step": step, "spent": spent, "progress": progress, "config": cfg}, path + ".tmp")
             os.replace(path + ".tmp", path)
-        if step % t["check_every"] == 0 or done:
+        if len(held) and (step % t["check_every"] == 0 or done):
             log(f"step {step} held out: {quick_dice(average, data, held, cfg['export']['size'])}")
 
 
@@ -171,8 +171,12 @@ def main():
     ap.add_argument("--out", required=True, help="run folder: checkpoints, log, ONNX")
     ap.add_argument("--cache", help="cache file (default: <out>/../cache.npz)")
     ap.add_argument("--extra", action="append", default=[], help="further caches (pseudo_label.py)")
+    ap.add_argument("--all", metavar="VERSION", help="train on everybody, the held-out patients too, and export as this version")
     args = ap.parse_args()
     cfg = tomllib.load(open(args.config, "rb"))
+    if args.all:
+        cfg["fold"]["every"] = {"default": 0}
+        cfg["export"]["card"]["version"] = args.all
     os.makedirs(args.out, exist_ok=True)
 
     log = make_log(args.out)

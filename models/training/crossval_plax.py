@@ -5,7 +5,10 @@ from a checkpoint that has seen none of them, and measured afterwards. Prints th
 import argparse
 import copy
 import json
+import os
 import tomllib
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # see train.py
 
 import numpy as np
 import torch

@@ -120,9 +120,9 @@ func TestReaders(t *testing.T) {
 // TestReadSizes reads long and short pieces of data sets that come in long and
 // short PDVs, one or several to a PDU, which arrive cut anywhere.
 func TestReadSizes(t *testing.T) {
-	rng := rand.New(rand.NewPCG(1, 2))
+	rng, handlerRNG := rand.New(rand.NewPCG(1, 2)), rand.New(rand.NewPCG(3, 4))
 	sizes := []int{2, 100, directMin - 2, directMin, directMin + 14, 60000, 100000}
-	pick := func() int { return sizes[rng.IntN(len(sizes))] }
+	pick := func(rng *rand.Rand) int { return sizes[rng.IntN(len(sizes))] }
 	var (
 		mu  sync.Mutex
 		got []byte
@@ -132,7 +132,7 @@ func TestReadSizes(t *testing.T) {
 		defer mu.Unlock()
 		got = nil
 		for {
-			p := make([]byte, pick()-rng.IntN(2))
+			p := make([]byte, pick(handlerRNG)-handlerRNG.IntN(2))
 			n, err := r.Read(p)
 			got = append(got, p[:n]...)
 			if err == io.EOF {
@@ -151,7 +151,7 @@ func TestReadSizes(t *testing.T) {
 		for rest := data; len(rest) > 0; {
 			var pdvs []byte
 			for len(rest) > 0 && (len(pdvs) == 0 || rng.IntN(3) == 0) && len(pdvs) < 20000 {
-				n := min(pick(), len(rest))
+				n := min(pick(rng), len(rest))
 				control := byte(0)
 				if n == len(rest) {
 					control = pdvLast

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/echonode/echonode/scp/bufpool"
 )
 
 // Dialer opens associations as their requestor. Set the fields before use; it
@@ -27,7 +29,7 @@ type Dialer struct {
 	// NetDial opens connections; nil is a net.Dialer.
 	NetDial func(ctx context.Context, network, addr string) (net.Conn, error)
 
-	pool bufferPool
+	pool bufpool.Pool
 }
 
 // Client is an association as its requestor sees it. Its methods may be called

@@ -13,6 +13,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/echonode/echonode/scp/bufpool"
 )
 
 // echoRefuser is a Handler that refuses echoes.
@@ -282,9 +284,9 @@ func TestManyAtOnce(t *testing.T) {
 		p.send(commandPDU(ctxStore, storeRQ(1, uidN(i))), dataPDU(ctxStore, 0, data[:40000]))
 		peers = append(peers, p)
 	}
-	for deadline := time.Now().Add(10 * time.Second); s.pool.inUse.Load() < maxLarge; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(10 * time.Second); s.pool.LargeLent() < bufpool.MaxLarge; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("%d large buffers in use", s.pool.inUse.Load())
+			t.Fatalf("%d large buffers in use", s.pool.LargeLent())
 		}
 	}
 	for _, p := range peers {
@@ -297,9 +299,9 @@ func TestManyAtOnce(t *testing.T) {
 		}
 		p.release()
 	}
-	for deadline := time.Now().Add(10 * time.Second); s.pool.inUse.Load() > 0; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(10 * time.Second); s.pool.LargeLent() > 0; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("%d large buffers were not given back", s.pool.inUse.Load())
+			t.Fatalf("%d large buffers were not given back", s.pool.LargeLent())
 		}
 	}
 }

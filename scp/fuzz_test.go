@@ -9,6 +9,8 @@ import (
 	"runtime"
 	"testing"
 	"time"
+
+	"github.com/echonode/echonode/scp/bufpool"
 )
 
 // allocated returns the bytes allocated while f runs.
@@ -199,7 +201,7 @@ func FuzzServer(f *testing.F) {
 		})
 		// One large buffer, the decoded request, and responses at up to seven
 		// times their size for a peer that takes eight-byte PDUs.
-		if n > uint64(largeBuffer+64*len(b)+32*conn.out+1<<18) {
+		if n > uint64(bufpool.Large+64*len(b)+32*conn.out+1<<18) {
 			t.Fatalf("%d bytes allocated for %d in and %d out", n, len(b), conn.out)
 		}
 	})
@@ -256,7 +258,7 @@ func FuzzClient(f *testing.F) {
 				t.Fatal("association goes on after release")
 			}
 		})
-		if n > uint64(2*largeBuffer+128*len(b)+1<<18) {
+		if n > uint64(2*bufpool.Large+128*len(b)+1<<18) {
 			t.Fatalf("%d bytes allocated for %d", n, len(b))
 		}
 	})

@@ -9,45 +9,15 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/echonode/echonode/scp/bufpool"
 )
 
 const (
-	smallBuffer  = 4 << 10   // of an association that waits
-	mediumBuffer = 32 << 10  // while a data set passes, see bufferPool
-	largeBuffer  = 256 << 10 // the same
-	maxLarge     = 64        // large buffers at a time
-	directMin    = 16 << 10  // shortest read past the buffer
-	maxEmpty     = 1024      // consecutive PDVs without data
+	smallBuffer = 4 << 10  // of an association that waits; while a data set passes it has one of a bufpool.Pool
+	directMin   = 16 << 10 // shortest read past the buffer
+	maxEmpty    = 1024     // consecutive PDVs without data
 )
-
-// bufferPool lends buffers to associations while a data set passes: large ones
-// to the first maxLarge of them, medium ones beyond, so that a thousand peers
-// sending at once take tens of megabytes and not hundreds.
-type bufferPool struct {
-	large, medium sync.Pool
-	inUse         atomic.Int32 // large buffers lent
-}
-
-func (p *bufferPool) get() []byte {
-	pool, size := &p.large, largeBuffer
-	if p.inUse.Add(1) > maxLarge {
-		p.inUse.Add(-1)
-		pool, size = &p.medium, mediumBuffer
-	}
-	if b, ok := pool.Get().(*[]byte); ok {
-		return *b
-	}
-	return make([]byte, size)
-}
-
-func (p *bufferPool) put(b []byte) {
-	if len(b) == largeBuffer {
-		p.inUse.Add(-1)
-		p.large.Put(&b)
-	} else {
-		p.medium.Put(&b)
-	}
-}
 
 // link is one connection seen as a stream of PDVs, of either side. One
 // goroutine reads and writes; only kick may be called from others.
@@ -56,7 +26,7 @@ func (p *bufferPool) put(b []byte) {
 // counts, so a slow handler never makes its peer look slow.
 type link struct {
 	conn net.Conn
-	pool *bufferPool
+	pool *bufpool.Pool
 	lim  Limits
 	tmo  Timeouts
 
@@ -84,7 +54,7 @@ type link struct {
 	kickedWrites bool
 }
 
-func newLink(conn net.Conn, pool *bufferPool, lim Limits, tmo Timeouts) *link {
+func newLink(conn net.Conn, pool *bufpool.Pool, lim Limits, tmo Timeouts) *link {
 	small := make([]byte, smallBuffer)
 	return &link{conn: conn, pool: pool, lim: lim, tmo: tmo, buf: small, small: small}
 }
@@ -124,7 +94,7 @@ func (l *link) grow() {
 	if len(l.buf) > smallBuffer {
 		return
 	}
-	b := l.pool.get()
+	b := l.pool.Get()
 	l.w = copy(b, l.buf[l.r:l.w])
 	l.r, l.buf = 0, b
 }
@@ -137,7 +107,7 @@ func (l *link) shrink() {
 	b := l.buf
 	l.w = copy(l.small, l.buf[l.r:l.w])
 	l.r, l.buf = 0, l.small
-	l.pool.put(b)
+	l.pool.Put(b)
 }
 
 // drop forgets the unread bytes and gives the buffer back; for the end.
@@ -517,7 +487,7 @@ func (d *dataSetReader) WriteTo(w io.Writer) (n int64, err error) {
 	}
 	d.l.grow()
 	for {
-		b, err := d.next(largeBuffer)
+		b, err := d.next(bufpool.Large)
 		if err == io.EOF {
 			return n, nil
 		}
@@ -542,7 +512,7 @@ func (d *dataSetReader) drain() error {
 		d.l.grow()
 	}
 	for {
-		_, err := d.next(largeBuffer)
+		_, err := d.next(bufpool.Large)
 		switch {
 		case err == io.EOF:
 			return nil
@@ -620,8 +590,8 @@ func (l *link) appendFragments(b []byte, contextID, control byte, p []byte) []by
 // PDV is empty unless the whole data set is. Fragments have to be even (PS3.8
 // 9.3.5.1), so an odd data set, as deflating makes, ends with a NUL (PS3.5 A.5).
 func (l *link) writeDataSet(contextID byte, r io.Reader) (n int64, err error) {
-	buf := l.pool.get()
-	defer l.pool.put(buf)
+	buf := l.pool.Get()
+	defer l.pool.Put(buf)
 	const overhead = pduHeaderLen + pdvHeaderLen
 	size := min(l.fragmentSize(), (len(buf)-overhead-1)&^1)
 	var carry [1]byte

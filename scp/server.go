@@ -10,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/echonode/echonode/scp/bufpool"
 )
 
 // Handler stores objects. Store is called in the goroutine of its association:
@@ -136,7 +138,7 @@ type Server struct {
 	tmo      Timeouts
 	log      *slog.Logger
 	accepted map[string]map[string]bool // abstract syntax -> transfer syntaxes
-	pool     bufferPool
+	pool     bufpool.Pool
 	lastID   atomic.Uint64
 	baseCtx  context.Context
 	cancel   context.CancelFunc

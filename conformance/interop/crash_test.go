@@ -248,10 +248,11 @@ func checkSpool(t *testing.T, dir string, acknowledged map[int]bool) (visible in
 }
 
 // TestPowerCut takes the disk away. The spool is on a file system in an image
-// file, ext4 and XFS where their tools are installed; at a random instant the image is copied, which is what a disk
-// holds when the power fails: nothing that the kernel has not yet written. On
-// the copy every object acknowledged before must be complete. Without syncs
-// they are gone, which shows that the test can fail.
+// file, ext4 and XFS where their tools are installed; at a random instant the
+// image is copied, which is what a disk holds when the power fails: nothing
+// that the kernel has not yet written. On the copy every object acknowledged
+// before must be complete. Without syncs they are gone, which shows that the
+// test can fail.
 func TestPowerCut(t *testing.T) {
 	program := buildReceiver(t)
 	rounds := crashRounds(t) / 2

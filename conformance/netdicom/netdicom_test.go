@@ -60,7 +60,8 @@ func dataSet(instance string, n int) []byte {
 	return b
 }
 
-// Over TLS go-netdicom gets its connections made: it has no settings for them.
+// TestNetdicomIntoUs: over TLS go-netdicom is given its connection, since it has
+// no settings to make one.
 func TestNetdicomIntoUs(t *testing.T) {
 	t.Run("plain", func(t *testing.T) { netdicomIntoUs(t, nil, nil) })
 	t.Run("TLS", func(t *testing.T) {

@@ -54,6 +54,7 @@ import (
 	"syscall"
 
 	"github.com/echonode/echonode/scp"
+	"github.com/echonode/echonode/scp/bufpool"
 )
 
 // Errors of the spool. They come wrapped in a *scp.StatusError, so a handler
@@ -100,7 +101,7 @@ type Spool struct {
 	closed  atomic.Bool
 	byLink  bool            // objects get their name before they are synced, see the package comment
 	shards  [256]sync.Mutex // of the final directories; held while an object gets its name
-	buffers bufferPool
+	buffers bufpool.Pool
 }
 
 // Entry is an object in the spool.
@@ -350,7 +351,7 @@ func (s *Spool) Create(req *scp.StoreRequest) (*Incoming, error) {
 	if req.Association != nil {
 		source = req.Association.CallingAE
 	}
-	in.buf = s.buffers.get()
+	in.buf = s.buffers.Get()
 	header := bytes.NewBuffer(in.buf[:0])
 	if err := scp.WritePart10Header(header, req.SOPClassUID, req.SOPInstanceUID, req.TransferSyntaxUID, source); err != nil {
 		return nil, errors.Join(err, in.Abort())
@@ -609,7 +610,7 @@ func (in *Incoming) compare(path string, e *Entry) (same, taken bool, err error)
 
 // equal compares two streams of one length.
 func equal(a, b io.Reader) (bool, error) {
-	bufA, bufB := make([]byte, smallBuffer), make([]byte, smallBuffer)
+	bufA, bufB := make([]byte, bufpool.Small), make([]byte, bufpool.Small)
 	for {
 		n, err := io.ReadFull(a, bufA)
 		if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
@@ -631,7 +632,7 @@ func equal(a, b io.Reader) (bool, error) {
 // release gives the buffer back.
 func (in *Incoming) release() {
 	if in.buf != nil {
-		in.s.buffers.put(in.buf)
+		in.s.buffers.Put(in.buf)
 		in.buf = nil
 	}
 }

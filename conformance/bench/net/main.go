@@ -64,9 +64,10 @@ func main() {
 	only := flag.String("only", "", "comma-separated parts of receiver names")
 	rawServe := flag.String("raw", "", "internal: serve raw copies into this directory")
 	rawSync := flag.Bool("rawsync", false, "internal")
+	rawSplice := flag.Bool("rawsplice", false, "internal")
 	flag.Parse()
 	if *rawServe != "" {
-		serveRaw(*rawServe, *rawSync)
+		serveRaw(*rawServe, *rawSync, *rawSplice)
 		return
 	}
 	if err := run(*a, *b, *runs, *dir, *bin, *only); err != nil {
@@ -263,7 +264,7 @@ func sendRaw(addr string, w workload, i int, connected func(), ready chan struct
 }
 
 // serveRaw is the yardstick: TCP to file, fsync if asked, one byte back.
-func serveRaw(dir string, sync bool) {
+func serveRaw(dir string, sync, splice bool) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		panic(err)
@@ -286,8 +287,11 @@ func serveRaw(dir string, sync bool) {
 				if err != nil {
 					panic(err)
 				}
-				// Hidden behind a struct, so that the copy is by read and write.
-				if _, err := io.CopyBuffer(struct{ io.Writer }{f}, io.LimitReader(c, int64(binary.BigEndian.Uint64(head[:]))), buf); err != nil {
+				to := io.Writer(f)
+				if !splice {
+					to = struct{ io.Writer }{f} // hides ReadFrom, so that the copy is by read and write
+				}
+				if _, err := io.CopyBuffer(to, io.LimitReader(c, int64(binary.BigEndian.Uint64(head[:]))), buf); err != nil {
 					panic(err)
 				}
 				if sync {
@@ -443,6 +447,10 @@ func receivers(bin string) []receiver {
 	}
 	list := []receiver{
 		{"raw TCP to file", true, func(dir string) (string, *exec.Cmd, error) { return printed(self, "-raw", dir) }},
+		{"raw TCP to file, splice", true, func(dir string) (string, *exec.Cmd, error) { return printed(self, "-rawsplice", "-raw", dir) }},
+		{"raw TCP to file, splice + fsync", true, func(dir string) (string, *exec.Cmd, error) {
+			return printed(self, "-rawsplice", "-rawsync", "-raw", dir)
+		}},
 		{"raw TCP to file + fsync", true, func(dir string) (string, *exec.Cmd, error) { return printed(self, "-rawsync", "-raw", dir) }},
 		{"EchoNode scp + spool, fsync", false, func(dir string) (string, *exec.Cmd, error) {
 			return printed(filepath.Join(bin, "receiver"), "-minfree", "-1", "-dir", dir)

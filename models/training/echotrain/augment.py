@@ -45,6 +45,63 @@ class Warp:
         return u
 
 
+def squeeze(rng, cavity, matrix, focus, centre, out, amount):
+    """Displacement [2,out,out] (cache px) that widens or narrows a cavity, as another phase or patient would show it.
+
+    cavity: bool [cache,cache]; matrix, focus, centre: the sample's affine map as in Warp; amount: standard deviation
+    of the change of its width; that of its length is half of it.
+    """
+    y, x = np.nonzero(cavity)
+    middle = np.array([x.mean(), y.mean()])
+    reach = np.array([1.3 * np.ptp(x) + 1, 1.0 * np.ptp(y) + 1])  # where the change has died away
+    a = np.clip(rng.normal(0, 1, 2) * amount * np.array([1, 0.5]), -0.4, 0.4)
+    g = np.stack(np.meshgrid(np.arange(out), np.arange(out)), -1).astype(np.float32)
+    d = (g - centre) @ matrix.T + focus - middle
+    fall = np.exp(-((d / (0.7 * reach)) ** 2).sum(-1))
+    return torch.from_numpy((a * d * fall[..., None]).astype(np.float32)).permute(2, 0, 1)
+
+
+def veil(rng, img, masks):
+    """Dims what lies away from the labelled heart, on one side or on both: A4C frames then lack the right heart.
+
+    img float [s,s] in 0..1; masks [3,s,s] cavity, myocardium, atrium (of two-chamber frames the cavity alone).
+    """
+    size = img.shape[0]
+    heart = masks.sum(0).clamp(max=1)
+    if heart.max() < 0.5:
+        return img
+    wide = size * (rng.uniform(0.02, 0.12) + (0.0 if masks[1].max() > 0.5 else 0.06))
+    k = 2 * max(1, int(wide)) + 1
+    near = F.avg_pool2d(F.avg_pool2d(heart[None, None], k, 1, k // 2), k, 1, k // 2)[0, 0]
+    keep = ((near - 0.02) / 0.1).clamp(0, 1)
+    side = rng.integers(0, 3)
+    if side < 2:
+        middle = float((masks[0].sum(0) * torch.arange(size)).sum() / masks[0].sum().clamp(min=1e-3))
+        ramp = ((torch.arange(size) - middle) / (0.05 * size)).clamp(0, 1)
+        keep = torch.maximum(keep, (ramp if side else 1 - ramp)[None])
+    dim = keep + (1 - keep) * float(rng.uniform(0.0, 0.5))
+    return img * dim + (1 - keep) * float(rng.uniform(0, 0.12)) * (rng.random() < 0.4) * (img > 0.004)
+
+
+def fade(rng, img, cavity):
+    """Loses the wall at one or two places of the border of cavity [s,s], in the dark or in haze; img [s,s] in 0..1."""
+    size = img.shape[0]
+    y, x = np.nonzero(((cavity > 0.25) & (cavity < 0.75)).numpy())
+    if len(x) == 0:
+        return img
+    g = torch.arange(size, dtype=torch.float32)
+    for _ in range(rng.integers(1, 3)):
+        i = rng.integers(len(x))
+        along, across = rng.uniform(0.08, 0.35) * size, rng.uniform(0.04, 0.12) * size
+        turn = rng.normal(0, 0.35) + (0.4 if x[i] < size / 2 else -0.4)  # roughly along the beams from above
+        c, s = float(np.cos(turn)), float(np.sin(turn))
+        dx, dy = (g - float(x[i]))[None, :], (g - float(y[i]))[:, None]
+        blob = torch.exp(-((dx * c + dy * s) / across) ** 2 - ((dy * c - dx * s) / along) ** 2) * float(rng.uniform(0.4, 1.0))
+        level = float(rng.uniform(0, 0.25)) if rng.random() < 0.3 else 0.0
+        img = img * (1 - blob) + level * blob * (img > 0.004)
+    return img
+
+
 def rotation(a):
     c, s = np.cos(a), np.sin(a)
     return np.stack([np.stack([c, -s], -1), np.stack([s, c], -1)], -2)

@@ -21,7 +21,10 @@ class Batches(torch.utils.data.IterableDataset):
     parts: list of (name, count, indexes, options): count samples of a batch come from indexes.
     options: transpose turns A4C frames into PLAX look-alikes; flip is the share of mirrored frames; mild keeps
     frames close to how they were recorded, with zoom (default 1) of the whole frame; vary (default 1) scales the
-    spread of their size, turn, place and shape, and the stretch and displacement of any frame.
+    spread of their size, turn, place and shape, and the stretch and displacement of any frame; far (default 0.15) is the
+    share of the others that are shown small, as on a whole screen. squeeze is the spread
+    of the cavity's own size against its surroundings; veil and fade are the shares of frames whose surroundings of the
+    heart are dimmed, as if the other chambers were not there, and whose wall is lost in places.
     """
 
     def __init__(self, data, parts, size, seed=0, strength=1.0):
@@ -53,6 +56,7 @@ def make(data, idx, opts, size, rng, strength=1.0):
     transpose = np.array([o.get("transpose", False) for o in opts])
     mild = np.array([o.get("mild", False) for o in opts])
     vary = np.array([o.get("vary", 1.0) for o in opts])
+    squeeze, veil, fade = (np.array([o.get(k, 0.0) for o in opts]) for k in ("squeeze", "veil", "fade"))
 
     for i in np.flatnonzero(transpose):
         wall = geo.wall_points(labels[i], pts[i, :3], rng.uniform(0.2, 0.42))
@@ -81,7 +85,7 @@ def make(data, idx, opts, size, rng, strength=1.0):
         elif transpose[i]:
             c = pts[i, 3:].mean(0) if known[3:].all() else focus[i]
             lvid = np.hypot(*(pts[i, 4] - pts[i, 5])) if known[3:].all() else 60.0
-            zoom[i] = np.exp(rng.uniform(np.log(0.13), np.log(0.34))) * CACHE / max(lvid, 20.0)
+            zoom[i] = np.exp(rng.uniform(np.log(0.07), np.log(0.32))) * CACHE / max(lvid, 20.0)
             focus[i] = c
             centre[i] += rng.uniform(-0.13, 0.13, 2) * size
             turn[i] = np.radians(rng.normal(-20, 14))
@@ -89,7 +93,7 @@ def make(data, idx, opts, size, rng, strength=1.0):
             focus[i] = pts[i, known].mean(0) + rng.normal(0, 12, 2)
             zoom[i] = np.exp(rng.uniform(np.log(1.1), np.log(2.3)))
             centre[i] += rng.uniform(-0.08, 0.08, 2) * size
-        elif rng.random() < 0.15:
+        elif rng.random() < opts[i].get("far", 0.15):
             zoom[i] = rng.uniform(0.45, 0.75)
             centre[i] += rng.uniform(-0.15, 0.15, 2) * size
         else:
@@ -99,12 +103,20 @@ def make(data, idx, opts, size, rng, strength=1.0):
     matrix = aug.rotation(turn) @ np.stack([np.diag([u / s, u * s]) for u, s in zip(unit, stretch)])
     matrix[transpose] = np.array([[0.0, 1.0], [1.0, 0.0]]) @ matrix[transpose]
     field = aug.smooth_noise(rng, 2 * n, size, 3, 3.0 * strength * np.repeat(vary * rng.random(n), 2)).view(n, 2, size, size)
+    for i in np.flatnonzero((squeeze > 0) & (seg > 0) & ~transpose):
+        if labels[i].any():
+            field[i] += aug.squeeze(rng, labels[i] == 1, matrix[i], focus[i], centre[i], size, squeeze[i])
     warp = aug.Warp(matrix, focus, centre, size, CACHE, field)
 
     maps = np.concatenate([images[:, None], *[(labels == c)[:, None] * np.uint8(255) for c in (1, 2, 3)]], 1)
     out = warp.sample(torch.from_numpy(maps).float() / 255.0)
     img, masks = out[:, :1].contiguous(), out[:, 1:]
     u = warp.points(pts)
+
+    for i in np.flatnonzero((rng.random(n) < veil) & (seg > 0) & ~transpose):
+        img[i, 0] = aug.veil(rng, img[i, 0], masks[i])
+    for i in np.flatnonzero((rng.random(n) < fade) & (seg > 0) & ~transpose):
+        img[i, 0] = aug.fade(rng, img[i, 0], masks[i, 0])
 
     change = torch.from_numpy(np.where(mild, 0.35, 1.0).astype(np.float32)).view(-1, 1, 1, 1)
     img = img + change * (aug.photometric(rng, img.clone(), strength) - img)

@@ -80,7 +80,7 @@ class Augment(unittest.TestCase):
     def test_batch(self):
         data = small_data()
         idx = np.array([0, 1, 2, 0])
-        b = batches.make(data, idx, [{}, {}, {}, {"transpose": True}], 96, np.random.default_rng(2))
+        b = batches.make(data, idx, [{"squeeze": 0.1, "veil": 1, "fade": 1}, {}, {"far": 1}, {"transpose": True}], 96, np.random.default_rng(2))
         self.assertEqual(tuple(b["frames"].shape), (4, 1, 96, 96))
         self.assertEqual(tuple(b["mask"].shape), (4, 3, 48, 48))
         known = b["mask_known"].mean((2, 3)).numpy()
@@ -88,6 +88,34 @@ class Augment(unittest.TestCase):
         self.assertEqual(b["view"].tolist(), [VIEWS.index(v) for v in ("A4C", "A2C", "PLAX", "PLAX")])
         self.assertTrue((b["heat"][2, :3] == 0).all())
         self.assertTrue((b["heat_known"][3, :3] == -1).all())
+
+    def test_squeeze_moves_the_wall_and_little_else(self):
+        y, x = np.mgrid[0:96, 0:96]
+        cavity = ((x - 50) / 15) ** 2 + ((y - 44) / 25) ** 2 < 1
+        field = augment.squeeze(np.random.default_rng(0), cavity, np.eye(2), np.full(2, 47.5), np.full(2, 47.5), 96, 0.2).numpy()
+        self.assertLess(np.abs(field[:, 44, 50]).max(), 0.01)
+        self.assertAlmostEqual(field[0, 44, 65], -field[0, 44, 35], 3)
+        self.assertGreater(abs(field[0, 44, 65]), 0.1)
+        self.assertLess(np.abs(field[:, [0, 95], [0, 95]]).max(), 0.5 * np.abs(field[0, 44]).max())
+
+    def test_veil_keeps_the_heart(self):
+        img = torch.full((96, 96), 0.5)
+        masks = torch.zeros(3, 96, 96)
+        masks[0, 30:60, 40:60] = 1
+        for seed in range(6):
+            out = augment.veil(np.random.default_rng(seed), img.clone(), masks)
+            self.assertTrue(torch.allclose(out[30:60, 40:60], img[30:60, 40:60], atol=1e-5))
+            self.assertLess(float(out.min()), 0.4)
+        self.assertTrue(torch.equal(augment.veil(np.random.default_rng(0), img.clone(), torch.zeros(3, 96, 96)), img))
+
+    def test_fade_loses_the_wall_in_places(self):
+        y, x = np.mgrid[0:96, 0:96]
+        cavity = torch.from_numpy(np.clip((20 - np.hypot(x - 48, y - 48)) / 2 + 0.5, 0, 1).astype(np.float32))
+        for seed in range(6):
+            out = augment.fade(np.random.default_rng(seed), torch.full((96, 96), 0.5), cavity)
+            change = (out - 0.5).abs()
+            self.assertGreater(float(change[np.hypot(x - 48, y - 48) < 26].max()), 0.15)
+            self.assertLess(float((change > 0.1).float().mean()), 0.4)
 
     def test_same_seed_same_batch(self):
         data = small_data()

@@ -24,9 +24,10 @@ def _line(u, v, a, b, width):
 def draw(rng, size=CACHE):
     """One phantom: uint8 [size,size] and the four caliper points [4,2]."""
     r = lambda lo, hi: rng.uniform(lo, hi)
-    lvid = size * r(0.13, 0.30)
+    small = rng.random() < 0.4  # as on a whole screen, set deep
+    lvid = size * (r(0.06, 0.13) if small else r(0.13, 0.30))
     turn = np.radians(rng.normal(20, 9))
-    centre = np.array([r(0.38, 0.54), r(0.45, 0.62)]) * size
+    centre = np.array([r(0.38, 0.54), r(0.25, 0.5) if small else r(0.45, 0.62)]) * size
     y, x = np.mgrid[0:size, 0:size].astype(float)
     c, s = np.cos(turn), np.sin(turn)
     u = ((x - centre[0]) * c + (y - centre[1]) * s) / lvid
@@ -58,6 +59,9 @@ def draw(rng, size=CACHE):
     beyond = v0 - po
     img = np.where(beyond > 0, r(0.25, 0.7) * np.exp(-beyond / r(0.5, 2)), img)
     img += r(0.3, 0.9) * np.exp(-((beyond - 0.04) / r(0.03, 0.08)) ** 2)
+    if small:  # echoes of what lies behind the heart
+        for _ in range(rng.integers(0, 3)):
+            img += r(0.05, 0.5) * np.exp(-((beyond - r(0.6, 4)) / r(0.04, 0.15)) ** 2) * np.exp(-((u0 - r(-1.5, 2)) / r(0.3, 1.5)) ** 2)
     # aortic root and left atrium
     tilt = r(0.0, 0.35)
     ao = v0 + 0.5 + tilt * np.clip(u0 - root, 0, None)
@@ -92,8 +96,8 @@ def draw(rng, size=CACHE):
     img = img * np.exp(augment.smooth_noise(rng, 1, size, 3, [r(0.1, 0.5)]).numpy()[0, 0]) + r(0, 0.02)
 
     # sector with its tip above the heart
-    tip_px = np.array([centre[0] + rng.normal(0, 0.12) * lvid / 0.3, max(centre[1] - lvid * r(1.2, 2.4), -0.2 * size)])
-    deep = (centre[1] - tip_px[1]) + lvid * r(1.0, 2.4)
+    tip_px = np.array([centre[0] + rng.normal(0, 0.12) * lvid / 0.3, max(centre[1] - lvid * (r(1.6, 3.0) if small else r(1.2, 2.4)), -0.2 * size)])
+    deep = (centre[1] - tip_px[1]) + lvid * (r(2.0, 6.0) if small else r(1.0, 2.4))
     fan = augment.sector_mask(rng, size, tip_px, r(0.6, 0.85), r(0.6, 0.85), 0, deep)
     img = np.clip(img * fan, 0, 1) ** r(0.7, 1.2)
 

@@ -90,6 +90,8 @@ def main():
                 rgb = np.stack([(255 * (b / 255.0) ** 0.7).astype(np.uint8)] * 3, -1)
                 rgb[report.outline(m)] = (255, 70, 60) if ok else (120, 120, 255)
                 tiles.append(Image.fromarray(rgb[40:280]))
+    if not out:
+        raise SystemExit(f"{args.checkpoint}: not one plausible outline on the loops; was it trained long enough?")
     sources.save(args.out, out)
     report.sheet(os.path.splitext(args.out)[0] + ".png", tiles, 9)
     print(len(out), "frames")

@@ -22,9 +22,9 @@ class Batches(torch.utils.data.IterableDataset):
     options: transpose turns A4C frames into PLAX look-alikes; flip is the share of mirrored frames; mild keeps
     frames close to how they were recorded, with zoom (default 1) of the whole frame; vary (default 1) scales the
     spread of their size, turn, place and shape, and the stretch and displacement of any frame; far (default 0.15) is the
-    share of the others that are shown small, as on a whole screen. squeeze is the spread
-    of the cavity's own size against its surroundings; veil and fade are the shares of frames whose surroundings of the
-    heart are dimmed, as if the other chambers were not there, and whose wall is lost in places.
+    share of the others that are shown small, as on a whole screen; squeeze is the spread of the cavity's own size
+    against its surroundings; veil and fade are the shares of frames whose surroundings of the heart are dimmed, as if
+    the other chambers were not there, and whose wall is lost in places.
     """
 
     def __init__(self, data, parts, size, seed=0, strength=1.0):

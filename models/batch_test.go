@@ -403,13 +403,16 @@ func TestBatchUnderLoad(t *testing.T) {
 
 func TestOutOfMemoryMessages(t *testing.T) {
 	for message, want := range map[string]bool{
-		"CUDA failure 2: out of memory ; GPU=0":                                              true,
-		"Error running network: BFCArena::AllocateRawInternal Failed to allocate memory":     true,
-		"CUDNN failure 4: CUDNN_STATUS_ALLOC_FAILED":                                         true,
-		"[TRT] OutOfMemory (Requested size was 1073741824 bytes.)":                           true,
-		"CUDA failure 700: an illegal memory access was encountered":                         false,
-		"Exiting due to terminate flag being set to true":                                    false,
-		"Failed to load library libonnxruntime_providers_cuda.so: cannot open shared object": false,
+		"CUDA failure 2: out of memory ; GPU=0":                                          true,
+		"Error running network: BFCArena::AllocateRawInternal Failed to allocate memory": true,
+		"CUDNN failure 4: CUDNN_STATUS_ALLOC_FAILED":                                     true,
+		"CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED":                           true,
+		// seen on a full H200, when a second batch in flight wanted a handle of its own
+		"CUBLAS failure 3: the resource allocation failed ; GPU=0 ; hostname=vm ; expr=cublasCreate(&cublas_handle_);": true,
+		"[TRT] OutOfMemory (Requested size was 1073741824 bytes.)":                                                     true,
+		"CUDA failure 700: an illegal memory access was encountered":                                                   false,
+		"Exiting due to terminate flag being set to true":                                                              false,
+		"Failed to load library libonnxruntime_providers_cuda.so: cannot open shared object":                           false,
 	} {
 		if got := outOfMemory(fmt.Errorf("wrapped: %w", errors.New(message))); got != want {
 			t.Errorf("%q: %v", message, got)

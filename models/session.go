@@ -242,7 +242,7 @@ func outOfMemory(err error) bool {
 	message := strings.ToLower(err.Error())
 	for _, sign := range []string{
 		"out of memory", "outofmemory", "failed to allocate memory", "cudaerrormemoryallocation", "alloc_failed",
-		"insufficient memory", "bfcarena",
+		"insufficient memory", "bfcarena", "resource allocation failed", "allocation_failed",
 	} {
 		if strings.Contains(message, sign) {
 			return true

@@ -16,7 +16,7 @@ import torch
 from echotrain import batches, dataset, infer, loss, sources
 from echotrain.evaluation import to_network
 from echotrain.net import Deployed, Net
-from train import param_groups
+from echotrain.schedule import param_groups
 
 
 def measure(net, data, index, size):

@@ -12,26 +12,12 @@ import tomllib
 # OpenBLAS's own threads spin between the small products of a training step: three times slower than none of them.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-import numpy as np
 import torch
 
 from echotrain import batches, dataset, export, loss, native
 from echotrain.evaluation import quick_dice
 from echotrain.net import Net
-
-
-def param_groups(net, lr, encoder_lr, decay):
-    """No weight decay on biases and normalisation; a smaller rate for the pretrained encoder."""
-    groups = {}
-    for name, p in net.named_parameters():
-        rate = encoder_lr if name.startswith("encoder.") else lr
-        groups.setdefault((rate, decay if p.ndim > 1 else 0.0), []).append(p)
-    return [{"params": ps, "lr": rate, "base": rate, "weight_decay": wd} for (rate, wd), ps in groups.items()]
-
-
-def rate(step, warmup, progress):
-    """Linear warm-up, and a half cosine to 1 % over the whole run (progress 0..1)."""
-    return min(1.0, (step + 1) / warmup) * (0.01 + 0.99 * 0.5 * (1 + np.cos(np.pi * min(1.0, progress))))
+from echotrain.schedule import param_groups, rate
 
 
 def freeze(encoder, blocks):
@@ -127,7 +113,7 @@ def train(cfg, data, out, log, rank=0, ranks=1):
             with torch.no_grad():
                 soft = teacher(x)
             d = loss.distillation(out_maps, soft, b)
-            value, terms["distil"] = value + t.get("distil_weight", 1.0) * d, float(d)
+            value, terms["distil"] = value + t.get("distil_weight", 1.0) * d, d.detach()
         opt.zero_grad(set_to_none=True)
         value.backward()
         torch.nn.utils.clip_grad_norm_([p for p in net.parameters() if p.grad is not None], t.get("clip", 3.0))

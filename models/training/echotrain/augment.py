@@ -24,11 +24,11 @@ class Warp:
     def __init__(self, matrix, focus, centre, out, cache, field):
         """matrix [n,2,2]: output offset (px) from centre [n,2] -> cache offset (px) from focus [n,2]; field [n,2,out,out] cache px."""
         self.matrix, self.focus, self.centre, self.out, self.cache, self.field = matrix, focus, centre, out, cache, field
-        g = np.stack(np.meshgrid(np.arange(out), np.arange(out)), -1).astype(np.float32)  # x, y
-        d = g[None] - centre[:, None, None]
-        src = np.einsum("nij,nhwj->nhwi", matrix, d) + focus[:, None, None]
-        grid = torch.from_numpy(src.astype(np.float32)) + field.permute(0, 2, 3, 1)
-        self.grid = (grid + 0.5) * (2.0 / cache) - 1.0  # grid_sample coordinates, align_corners=False
+        g = torch.arange(out, dtype=torch.float32)
+        part = lambda a: torch.from_numpy(np.asarray(a, np.float32))[:, None, None]
+        dx, dy = g[None, None, :] - part(centre[:, 0]), g[None, :, None] - part(centre[:, 1])
+        src = [part(matrix[:, i, 0]) * dx + (part(matrix[:, i, 1]) * dy + part(focus[:, i])) + field[:, i] for i in (0, 1)]
+        self.grid = (torch.stack(src, -1) + 0.5) * (2.0 / cache) - 1.0  # grid_sample coordinates, align_corners=False
 
     def sample(self, maps):
         return F.grid_sample(maps, self.grid, mode="bilinear", padding_mode="zeros", align_corners=False)

@@ -47,7 +47,10 @@ class Batches(torch.utils.data.IterableDataset):
 
 
 def make(data, idx, opts, size, rng, strength=1.0):
-    """One augmented batch of the samples idx; opts: one options dict per sample."""
+    """One augmented batch of the samples idx; opts: one options dict per sample.
+
+    data["soft"], where it is there (see dataset.add_soft), is mixed into the masks: what other networks make of a frame.
+    """
     n = len(idx)
     images, labels = data["image"][idx].copy(), data["label"][idx].copy()
     pts, state = data["points"][idx].astype(np.float64), data["state"][idx].copy()
@@ -68,7 +71,8 @@ def make(data, idx, opts, size, rng, strength=1.0):
             state[i, 3:] = 0
 
     # mirrored frames: the cavity looks alike, but the view and the sides of the annulus have no meaning
-    for i in np.flatnonzero(rng.random(n) < np.array([o.get("flip", 0.0) for o in opts])):
+    mirrored = rng.random(n) < np.array([o.get("flip", 0.0) for o in opts])
+    for i in np.flatnonzero(mirrored):
         images[i], labels[i] = images[i][:, ::-1].copy(), labels[i][:, ::-1].copy()
         pts[i, :, 0] = CACHE - 1 - pts[i, :, 0]
         view[i], state[i, 1:3] = -1, 0
@@ -109,6 +113,11 @@ def make(data, idx, opts, size, rng, strength=1.0):
     warp = aug.Warp(matrix, focus, centre, size, CACHE, field)
 
     maps = np.concatenate([images[:, None], *[(labels == c)[:, None] * np.uint8(255) for c in (1, 2, 3)]], 1)
+    if "soft" in data:
+        for i in np.flatnonzero((data["soft_row"][idx] >= 0) & (seg > 0)):
+            k = data["soft_row"][idx[i]]
+            soft, share = data["soft"][k], data["soft_share"][k]
+            maps[i, 1:] = np.rint((1 - share) * maps[i, 1:] + share * (soft[..., ::-1] if mirrored[i] else soft))
     out = warp.sample(torch.from_numpy(maps).float() / 255.0)
     img, masks = out[:, :1].contiguous(), out[:, 1:]
     u = warp.points(pts)

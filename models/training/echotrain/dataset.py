@@ -8,6 +8,8 @@ import numpy as np
 from . import batches, sources
 from .net import VIEWS
 
+PATIENTS = ("a4c", "a2c-restored")  # sources whose subjects are patients with masks
+
 
 def is_held_out(subject, cfg):
     """Patient-wise fold by a hash of the identifier; near-duplicates named in cfg share their first one's fate."""
@@ -49,6 +51,56 @@ def prepare(cfg, folder, loops, cache, log, extra=()):
     log("samples (held out): " + ", ".join(
         f"{s} {np.sum(data['source'] == s)} ({np.sum((data['source'] == s) & data['held'])})" for s in sorted(set(data["source"]))))
     return data
+
+
+def add_soft(data, path):
+    """Adds what soften.py wrote: data['soft'] uint8 [M,3,CACHE,CACHE], 'soft_share' [M] and 'soft_row' [N], -1 for none."""
+    with np.load(path) as z:
+        data["soft"], data["soft_share"] = z["soft"], z["share"].astype(np.float32)
+        data["soft_row"] = np.full(len(data["image"]), -1)
+        data["soft_row"][z["index"]] = np.arange(len(z["index"]))
+        if not np.array_equal(data["subject"][z["index"]].astype(str), z["subject"].astype(str)):
+            raise SystemExit(f"{path} was made from another cache")
+
+
+HELD, COMMON = "held", "common"  # groups of samples, beside the numbered groups of patients
+
+
+def groups(data, cfg):
+    """Group of each sample, as text: HELD (the fold, and the expert PLAX frames), a number 0..count-1 for the other patients, COMMON.
+
+    cfg['groups']: count; the same number of patients in each, those with an A2C view among them alike.
+    """
+    f, count = cfg["fold"], cfg["groups"]["count"]
+    leader = {s: g[0] for g in f.get("together", []) for s in g}
+    out = np.full(len(data["source"]), COMMON, dtype="<U8")
+    patients = np.isin(data["source"], PATIENTS)
+    out[(data["held"] & patients) | (data["source"] == "plax-restored")] = HELD
+    names = sorted({leader.get(str(s), str(s)) for s in data["subject"][patients & (out != HELD)]},
+                   key=lambda s: hashlib.md5((f["salt"] + "group" + s).encode()).hexdigest())
+    number = {}
+    for kind in ("a2c", "default"):
+        for i, s in enumerate(s for s in names if _kind(s, cfg) == kind):
+            number[s] = str(i % count)
+    for i in np.flatnonzero(patients & (out != HELD)):
+        out[i] = number[leader.get(str(data["subject"][i]), str(data["subject"][i]))]
+    return out
+
+
+def shares(data, cfg, group):
+    """The parts of a batch for networks that leave out groups, and the group of each row of the batch.
+
+    A part's count is shared evenly by the numbered groups; held (default 0) comes from the held-out patients beside it.
+    """
+    out, rows = [], []
+    for p in cfg["parts"]:
+        pick = np.isin(data["source"], p["sources"])
+        for g in sorted(set(group[pick])):
+            n = p.get("held", 0) if g == HELD else p["count"] // (1 if g == COMMON else cfg["groups"]["count"])
+            if n:
+                out.append((p["name"], n, np.flatnonzero(pick & (group == g)), p.get("options", {})))
+                rows += [g] * n
+    return out, np.array(rows)
 
 
 def parts(data, cfg, rank=0, ranks=1):

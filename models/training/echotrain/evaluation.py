@@ -28,11 +28,12 @@ def dice(a, b):
 def quick_dice(net, data, index, size):
     """Mean LV Dice per source and phase at cache resolution: a text for the log."""
     net.eval()
+    device = next(net.parameters()).device
     got = {}
     with torch.no_grad():
         for i in range(0, len(index), 8):
             part = index[i:i + 8]
-            p = probability(net(to_network(data["image"][part], size))[0], CACHE).numpy()
+            p = probability(net(to_network(data["image"][part], size).to(device))[0], CACHE).cpu().numpy()
             for j, k in enumerate(part):
                 d = dice(geo.largest(p[j, 0] > 0.5), data["label"][k] == 1)
                 got.setdefault(f"{data['source'][k]} {data['phase'][k]}", []).append(d)

@@ -105,7 +105,7 @@ class MBConv(nn.Module):
         if not self.skip:
             return y
         if self.training and self.drop > 0:  # stochastic depth
-            keep = (torch.rand(len(x), 1, 1, 1) >= self.drop).float() / (1 - self.drop)
+            keep = (torch.rand(len(x), 1, 1, 1, device=x.device) >= self.drop).to(x.dtype) / (1 - self.drop)
             y = y * keep
         return x + y
 

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from echotrain import augment, batches, evaluation as ev, export, geometry as geo, infer, loss, native, net as nets, sources
+import soften
+from echotrain import augment, batches, dataset, evaluation as ev, export, geometry as geo, infer, loss, native, net as nets, sources
 from echotrain.net import CLASSES, KEYPOINTS, VIEWS, Net
 from tests.test_readers import apical_label
 
@@ -27,6 +28,39 @@ def small_data():
         data = sources.load(os.path.join(d, "c.npz"))
     data["filled"] = data["image"]
     return data
+
+
+class Together(unittest.TestCase):
+    def config(self):
+        return {"fold": {"salt": "s", "every": {"default": 0}, "a2c_subjects": ["p2"], "together": [["q1", "q2"]]}, "groups": {"count": 2},
+                "parts": [{"name": "a4c", "sources": ["a4c"], "count": 4, "held": 1}, {"name": "loops", "sources": ["loops"], "count": 3}]}
+
+    def test_groups_share_patients_and_a_network_sees_no_row_it_leaves_out(self):
+        subjects = ["p1", "p1", "p2", "p2", "p3", "p4", "p5", "q1", "q2", "h", "x", "loop"]
+        kinds = ["a4c", "a2c-restored", "a4c", "a2c-restored"] + ["a4c"] * 6 + ["plax-restored", "loops"]
+        data = {"subject": np.array(subjects), "source": np.array(kinds), "held": np.array([s == "h" for s in subjects])}
+        cfg = self.config()
+        g = dataset.groups(data, cfg)
+        self.assertEqual(list(g[-3:]), [dataset.HELD, dataset.HELD, dataset.COMMON])
+        self.assertEqual((g[0], g[2], g[7]), (g[1], g[3], g[8]))  # by patient; near-duplicates together
+        self.assertEqual({"0", "1"}, set(g[:9]))
+        parts, owner = dataset.shares(data, cfg, g)
+        self.assertEqual([n for _, n, _, _ in parts], [2, 2, 1, 3])
+        at = 0
+        for _, n, index, _ in parts:
+            self.assertEqual(set(owner[at:at + n]), set(g[index]))
+            at += n
+
+    def test_soft_masks_lie_where_the_picture_is(self):
+        class Bright(nn.Module):  # calls bright what is bright
+            def forward(self, x):
+                p = nn.functional.avg_pool2d(x, 2) / 255
+                return (torch.logit(p.clamp(1e-4, 1 - 1e-4)).expand(-1, 3, -1, -1),)
+
+        y, x = np.mgrid[0:sources.CACHE, 0:sources.CACHE]
+        image = np.where(np.hypot(x - 120, y - 190) < 40, 255, 0).astype(np.uint8)
+        got = soften.probabilities([Bright()], image[None], np.random.default_rng(0), 6, 224, torch.device("cpu"))[0, 0]
+        self.assertGreater(ev.dice(got > 127, image > 127), 0.985)
 
 
 class Geometry(unittest.TestCase):
@@ -116,6 +150,20 @@ class Augment(unittest.TestCase):
             change = (out - 0.5).abs()
             self.assertGreater(float(change[np.hypot(x - 48, y - 48) < 26].max()), 0.15)
             self.assertLess(float((change > 0.1).float().mean()), 0.4)
+
+    def test_soft_masks_are_mixed_in_and_mirrored_with_the_frame(self):
+        data = small_data()
+        hard = batches.make(data, np.array([0, 0]), [{"mild": True}] * 2, 96, np.random.default_rng(5))
+        data["soft"] = np.stack([np.where(data["label"][0] == c, 255, 0).astype(np.uint8) for c in (1, 2, 3)])[None]
+        data["soft_row"], data["soft_share"] = np.array([0, -1, -1]), np.array([0.5], np.float32)
+        for flip in (0, 1):
+            options = [{"mild": True, "flip": flip}] * 2
+            want = batches.make({k: v for k, v in data.items() if not k.startswith("soft")}, np.array([0, 0]), options, 96, np.random.default_rng(5))
+            got = batches.make(data, np.array([0, 0]), options, 96, np.random.default_rng(5))
+            self.assertLess(float((got["mask"] - want["mask"]).abs().max()), 0.01)  # the soft mask is the same as the hard one
+        data["soft"][:] = 0
+        got = batches.make(data, np.array([0, 0]), [{"mild": True}] * 2, 96, np.random.default_rng(5))
+        self.assertTrue(torch.allclose(got["mask"], hard["mask"] / 2, atol=0.01))
 
     def test_same_seed_same_batch(self):
         data = small_data()

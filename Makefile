@@ -15,7 +15,7 @@ DEMO_OUT    ?= demo-output
 export CGO_ENABLED = 1
 
 .DEFAULT_GOAL := build
-.PHONY: help setup setup-test setup-gpu build demo test check test-modules test-python test-go fuzz-short bench clean
+.PHONY: help setup setup-test setup-gpu test-gpu build demo test check test-modules test-python test-go fuzz-short bench clean
 
 help:
 	@echo 'make setup       packages and ONNX Runtime that building and running need (root or sudo for packages)'
@@ -24,6 +24,7 @@ help:
 	@echo 'make demo        set up, build, run the node on real echo loops and show what comes back; ARCHIVE=AE@HOST:PORT'
 	@echo '                 delivers to a PACS of yours instead of our own archive'
 	@echo 'make test        set up with test peers, vet, gofmt, staticcheck, a short fuzz run and all tests with the race detector'
+	@echo 'make test-gpu    tests and benchmark of the engine on a GPU: GPU=cuda (default) or tensorrt, after make setup-gpu'
 	@echo 'make fuzz-short  every fuzz target for FUZZTIME ($(FUZZTIME))'
 	@echo 'make bench       Go benchmarks'
 	@echo 'make clean       remove what make made'
@@ -36,6 +37,11 @@ setup-test:
 
 setup-gpu:
 	@conformance/setup/setup.sh gpu
+
+# CUDA 13 and cuDNN 9 must be where the loader finds them (LD_LIBRARY_PATH).
+GPU ?= cuda
+test-gpu:
+	@cd models && ECHONODE_ONNXRUNTIME=$(CURDIR)/.build/onnxruntime-gpu ECHONODE_TEST_GPU=$(GPU) $(GO) test -v -run GPU -bench GPU -benchtime 20x .
 
 build: setup
 	@echo "build: bin/echonode $(VERSION)"

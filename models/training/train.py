@@ -157,9 +157,13 @@ def main():
     ap.add_argument("--out", required=True, help="run folder: checkpoints, log, ONNX")
     ap.add_argument("--cache", help="cache file (default: <out>/../cache.npz)")
     ap.add_argument("--extra", action="append", default=[], help="further caches (pseudo_label.py)")
+    ap.add_argument("--soft", help="soft masks for the frames of the cache (soften.py)")
+    ap.add_argument("--start", help="checkpoint to begin from, instead of the configuration's")
     ap.add_argument("--all", metavar="VERSION", help="train on everybody, the held-out patients too, and export as this version")
     args = ap.parse_args()
     cfg = tomllib.load(open(args.config, "rb"))
+    if args.start:
+        cfg["train"]["start"] = os.path.abspath(args.start)
     if args.all:
         cfg["fold"]["every"] = {"default": 0}
         cfg["export"]["card"]["version"] = args.all
@@ -168,6 +172,8 @@ def main():
     log = make_log(args.out)
     cache = args.cache or os.path.join(os.path.dirname(os.path.abspath(args.out)), "cache.npz")
     data = dataset.prepare(cfg, args.data, args.loops, cache, log, args.extra)
+    if args.soft:
+        dataset.add_soft(data, args.soft)
     ranks = cfg["train"].get("processes", 1)
     if ranks == 1:
         train(cfg, data, args.out, log)

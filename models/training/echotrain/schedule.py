@@ -5,7 +5,7 @@ import numpy as np
 
 def rate(step, warmup, progress):
     """Linear warm-up, and a half cosine to 1 % over the whole run (progress 0..1)."""
-    return min(1.0, (step + 1) / warmup) * (0.01 + 0.99 * 0.5 * (1 + np.cos(np.pi * min(1.0, progress))))
+    return float(min(1.0, (step + 1) / warmup) * (0.01 + 0.99 * 0.5 * (1 + np.cos(np.pi * min(1.0, progress)))))
 
 
 def param_groups(net, lr, encoder_lr, decay):

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 import soften
-from echotrain import augment, batches, dataset, evaluation as ev, export, geometry as geo, infer, loss, native, net as nets, sources
+from echotrain import augment, batches, dataset, evaluation as ev, export, geometry as geo, infer, loss, native, net as nets, sources, together
 from echotrain.net import CLASSES, KEYPOINTS, VIEWS, Net
 from tests.test_readers import apical_label
 
@@ -50,6 +50,25 @@ class Together(unittest.TestCase):
         for _, n, index, _ in parts:
             self.assertEqual(set(owner[at:at + n]), set(g[index]))
             at += n
+
+    def test_networks_on_one_stream_and_where_they_stopped(self):
+        data = small_data()
+        data["held"] = np.array([False, True, False])
+        cfg = {"fold": {"salt": "s", "every": {"default": 0}, "a2c_subjects": ["p2"]}, "groups": {"count": 1},
+               "net": {"widths": [16, 16, 16, 16, 16], "blocks": [1, 1, 1, 1, 1]}, "export": {"size": 64},
+               "networks": [{"name": "fold", "leave_out": ["held"]}, {"name": "final", "leave_out": []}],
+               "train": {"seed": 1, "size": 64, "steps": 2, "warmup": 1, "lr": 1e-3, "encoder_lr": 1e-3, "weight_decay": 0.01, "ema": 0.9, "save_every": 1},
+               "parts": [{"name": "a4c", "sources": ["a4c"], "count": 2}, {"name": "a2c", "sources": ["a2c-restored"], "count": 1, "held": 1},
+                         {"name": "plax", "sources": ["plax-restored"], "count": 0, "held": 1}]}
+        lines = []
+        with tempfile.TemporaryDirectory() as d:
+            learners = together.train(cfg, data, d, lines.append, torch.device("cpu"), 0)
+            self.assertEqual({n: (len(l.rows), l.step) for n, l in learners.items()}, {"fold": (2, 2), "final": (4, 2)})
+            self.assertTrue(all(torch.isfinite(v).all() for l in learners.values() for v in l.average.state_dict().values()))
+            cfg["train"]["steps"] = 3
+            learners = together.train(cfg, data, d, lines.append, torch.device("cpu"), 0)
+            self.assertEqual(learners["fold"].step, 3)
+            self.assertTrue(any("resumed at step 2" in l for l in lines))
 
     def test_soft_masks_lie_where_the_picture_is(self):
         class Bright(nn.Module):  # calls bright what is bright

@@ -107,7 +107,7 @@ def train(cfg, data, out, log, device, workers, minutes=None):
         spent = max(torch.load(l.path, map_location="cpu")["spent"] for l in learners.values())
     feed = iter(torch.utils.data.DataLoader(
         batches.Batches(data, parts, t["size"], seed=t["seed"] * 1000003 + step, strength=t.get("strength", 1.0)),
-        batch_size=None, num_workers=workers, pin_memory=device.type == "cuda", prefetch_factor=4 if workers else None))
+        batch_size=None, num_workers=workers, pin_memory=device.type == "cuda", **({"prefetch_factor": 4} if workers else {})))
     b = to_device(next(feed), device)
     for l in learners.values():  # a GPU chooses its algorithms before the clock starts
         l.net.train()
@@ -115,7 +115,7 @@ def train(cfg, data, out, log, device, workers, minutes=None):
     began, progress, n, logged = time.time() - spent, 0.0, 0, time.time()
     while progress < 1.0:
         b = to_device(next(feed), device)
-        progress = max(step / t["steps"], (time.time() - began) / 60 / minutes)
+        progress = max((step + 1) / t["steps"], (time.time() - began) / 60 / minutes)
         for l in learners.values():
             l.learn(b, progress)
         step += 1

@@ -39,7 +39,7 @@ def main():
         dataset.add_soft(data, args.soft)
     device = torch.device(args.device)
     if device.type == "cuda":
-        torch.backends.cuda.matmul.allow_tf32 = True  # cuDNN is not asked to try all its algorithms: that takes longer than it saves
+        torch.backends.cuda.matmul.allow_tf32 = True  # no cudnn.benchmark: its search took most of a minute
         log(f"on {torch.cuda.get_device_name(device)}")
     together.train(cfg, data, args.out, log, device, args.workers, args.minutes)
 

@@ -25,10 +25,11 @@
 // fixed sizes; results may then differ in the last bits from one batch size to another. TensorRT computes in
 // fp16.
 //
-// CUDA was run on one card, an NVIDIA H200 with driver 580, CUDA 13 and cuDNN 9 (gpu_test.go, `make test-gpu`): against the CPU 139
-// of 146,831 mask cells within a structure changed sides, no mask value by more than 2 of 255; memory that another
-// process had nearly used up led to smaller batches. TensorRT follows the ONNX Runtime documentation, is tested with a
-// stand-in device, and has not been run.
+// CUDA was run on one card, an NVIDIA H200 with driver 580, CUDA 13 and cuDNN 9 (gpu_test.go, `make test-gpu`): against
+// the CPU 139 of 146,831 mask cells within a structure changed sides, no mask value by more than 2 of 255. With the
+// card's memory nearly used up by another process the engine went to smaller batches; the CPU's taking over after that
+// was seen with a stand-in device only. TensorRT follows the ONNX Runtime documentation, is tested with a stand-in
+// device, and has not been run.
 //
 // # State
 //

@@ -15,36 +15,9 @@ import torch
 from PIL import Image
 from scipy import ndimage, spatial
 
-from echotrain import augment, geometry as geo, report, sources
+from echotrain import geometry as geo, report, sources
+from echotrain.looks import probabilities
 from echotrain.net import VIEWS, Net
-from torch.nn import functional as F
-
-
-def looks(rng):
-    """Turn (radians), scale, shift (share of the side), gain exponent of one look."""
-    return rng.normal(0, 0.07), np.exp(rng.normal(-0.1, 0.12)), rng.normal(0, 0.02, 2), np.exp(rng.normal(0, 0.2))
-
-
-def probabilities(net, image, rng, n, size=224):
-    """Mean cavity probability [CACHE,CACHE] over n looks at a cached square."""
-    side = sources.CACHE
-    x = torch.from_numpy(image).float()[None, None] / 255
-    total = np.zeros((side, side))
-    weight = np.zeros((side, side))
-    for _ in range(n):
-        turn, scale, shift, gamma = looks(rng)
-        m = augment.rotation(np.array([turn])) * (side / size / scale)
-        zero = torch.zeros(1, 2, size, size)
-        mid = np.full((1, 2), (side - 1) / 2.0)
-        w = augment.Warp(m, mid, np.full((1, 2), (size - 1) / 2.0) + shift * size, size, side, zero)
-        frame = (w.sample(x) ** float(gamma) * 255).round()
-        with torch.no_grad():
-            p = F.interpolate(torch.sigmoid(net(frame)[0][:, :1]), size=(size, size), mode="bilinear", align_corners=False)
-        g = np.stack(np.meshgrid(np.arange(side), np.arange(side)), -1).reshape(1, -1, 2).astype(float)
-        u = w.points(g)[0].reshape(side, side, 2)
-        total += ndimage.map_coordinates(p[0, 0].numpy(), [u[..., 1], u[..., 0]], order=1)
-        weight += (u > 0).all(2) & (u < size - 1).all(2)
-    return total / np.maximum(weight, 1)
 
 
 def plausible(mask):
@@ -76,7 +49,7 @@ def main():
         frames, crop, aspect = sources.dicom_frames(os.path.join(args.loops, row["file"]))
         pick = list(range(0, len(frames), max(1, len(frames) // 12)))
         boxed = [geo.letterbox(frames[i], sources.CACHE, crop, aspect)[0] for i in pick]
-        p = np.stack([probabilities(net, b, rng, args.looks) for b in boxed])
+        p = np.concatenate([probabilities([net], np.stack(boxed[i:i + 4]), rng, args.looks)[:, 0] for i in range(0, len(boxed), 4)])
         p = ndimage.convolve1d(p, [0.2, 0.6, 0.2], axis=0, mode="nearest")
         masks = [geo.largest(ndimage.binary_opening(q > 0.5, iterations=5)) for q in p]
         middle = np.median([m.sum() for m in masks])

@@ -149,15 +149,32 @@ def train(cfg, data, out, log, rank=0, ranks=1):
             log(f"step {step} held out: {quick_dice(average, data, held, cfg['export']['size'])}")
 
 
-def main():
-    ap = argparse.ArgumentParser(description=__doc__)
+def run_arguments(description):
+    """The arguments of every training run: configuration, data, run folder."""
+    ap = argparse.ArgumentParser(description=description)
     ap.add_argument("--config", required=True, help="TOML file, see configs/")
     ap.add_argument("--data", default=os.environ.get("ECHO_DATA"), help="data folder (default: environment ECHO_DATA)")
     ap.add_argument("--loops", default=os.environ.get("ECHO_LOOPS"), help="folder with go-dicom's example loops (environment ECHO_LOOPS)")
-    ap.add_argument("--out", required=True, help="run folder: checkpoints, log, ONNX")
+    ap.add_argument("--out", required=True, help="run folder: checkpoints, log, results")
     ap.add_argument("--cache", help="cache file (default: <out>/../cache.npz)")
     ap.add_argument("--extra", action="append", default=[], help="further caches (pseudo_label.py)")
     ap.add_argument("--soft", help="soft masks for the frames of the cache (soften.py)")
+    return ap
+
+
+def open_run(args, cfg):
+    """Makes the run folder and returns its log and the data."""
+    os.makedirs(args.out, exist_ok=True)
+    log = make_log(args.out)
+    cache = args.cache or os.path.join(os.path.dirname(os.path.abspath(args.out)), "cache.npz")
+    data = dataset.prepare(cfg, args.data, args.loops, cache, log, args.extra)
+    if args.soft:
+        dataset.add_soft(data, args.soft)
+    return log, data
+
+
+def main():
+    ap = run_arguments(__doc__)
     ap.add_argument("--start", help="checkpoint to begin from, instead of the configuration's")
     ap.add_argument("--all", metavar="VERSION", help="train on everybody, the held-out patients too, and export as this version")
     args = ap.parse_args()
@@ -167,13 +184,7 @@ def main():
     if args.all:
         cfg["fold"]["every"] = {"default": 0}
         cfg["export"]["card"]["version"] = args.all
-    os.makedirs(args.out, exist_ok=True)
-
-    log = make_log(args.out)
-    cache = args.cache or os.path.join(os.path.dirname(os.path.abspath(args.out)), "cache.npz")
-    data = dataset.prepare(cfg, args.data, args.loops, cache, log, args.extra)
-    if args.soft:
-        dataset.add_soft(data, args.soft)
+    log, data = open_run(args, cfg)
     ranks = cfg["train"].get("processes", 1)
     if ranks == 1:
         train(cfg, data, args.out, log)

@@ -27,9 +27,6 @@ class Learner:
         net = Net(**cfg["net"])
         if t.get("imagenet"):
             net.encoder.load_imagenet(os.path.expandvars(t["imagenet"]))
-        if t.get("start"):
-            start = os.path.join(os.path.dirname(os.path.dirname(folder)), t["start"].replace("{name}", name))
-            net.load_state_dict(torch.load(start, map_location="cpu")["average"])
         self.net = net.to(device=device, memory_format=torch.channels_last)
         self.average = copy.deepcopy(self.net)
         fused = {"fused": True} if device.type == "cuda" else {}

@@ -10,8 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-import soften
-from echotrain import augment, batches, dataset, evaluation as ev, export, geometry as geo, infer, loss, native, net as nets, sources, together
+from echotrain import augment, batches, dataset, evaluation as ev, export, geometry as geo, infer, looks, loss, native, net as nets, sources, together
 from echotrain.net import CLASSES, KEYPOINTS, VIEWS, Net
 from tests.test_readers import apical_label
 
@@ -78,8 +77,8 @@ class Together(unittest.TestCase):
 
         y, x = np.mgrid[0:sources.CACHE, 0:sources.CACHE]
         image = np.where(np.hypot(x - 120, y - 190) < 40, 255, 0).astype(np.uint8)
-        got = soften.probabilities([Bright()], image[None], np.random.default_rng(0), 6, 224, torch.device("cpu"))[0, 0]
-        self.assertGreater(ev.dice(got > 127, image > 127), 0.985)
+        got = looks.probabilities([Bright()], image[None], np.random.default_rng(0), 6)[0, 0]
+        self.assertGreater(ev.dice(got > 0.5, image > 127), 0.985)
 
 
 class Geometry(unittest.TestCase):

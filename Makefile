@@ -63,6 +63,8 @@ test: setup-test
 check:
 	@echo 'test: gofmt'
 	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "not gofmt-formatted:"; echo "$$unformatted"; exit 1; fi
+	@echo 'test: go mod tidy'
+	@$(GO) mod tidy -diff
 	@echo 'test: go vet'
 	@$(GO) vet ./...
 	@echo 'test: staticcheck'
@@ -73,7 +75,7 @@ test-modules:
 	@for module in $$(find conformance -name go.mod -not -path '*/testdata/*'); do \
 		dir=$$(dirname "$$module"); \
 		echo "test: $$dir"; \
-		(cd "$$dir" && $(GO) vet ./... && $(GO) test ./...) || exit 1; \
+		(cd "$$dir" && $(GO) mod tidy -diff && $(GO) vet ./... && $(GO) test ./...) || exit 1; \
 	done
 
 # The training pipeline's own tests, as far as the system's Python can run them.

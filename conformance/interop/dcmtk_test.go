@@ -20,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/echonode/echonode/conformance/internal/freeport"
 	"github.com/echonode/echonode/scp"
 )
 
@@ -181,7 +182,7 @@ func TestUsIntoStorescp(t *testing.T) {
 	})
 	for _, bit := range []string{"+B", "-B"} {
 		t.Run(bit, func(t *testing.T) {
-			dir, port := t.TempDir(), freePort(t)
+			dir, port := t.TempDir(), freeport.Port(t)
 			start(t, port, storescp, "+xa", bit, "-pm", "-od", dir, "-aet", "STORESCP", port)
 			echo(t, dialer("STORESCP"), hostPort(port))
 			sendAll(t, dialer("STORESCP"), hostPort(port), objs)
@@ -206,7 +207,7 @@ func TestStorescpMisbehaves(t *testing.T) {
 	objs := objects(t, func(string) bool { return false })[:1]
 	for _, option := range []string{"--abort-after", "--abort-during", "--refuse"} {
 		t.Run(option, func(t *testing.T) {
-			port := freePort(t)
+			port := freeport.Port(t)
 			start(t, port, storescp, option, "-od", t.TempDir(), port)
 			begin := time.Now()
 			results, err := dialer("STORESCP").SendAll(timeout(t), hostPort(port), []scp.ObjectSource{scp.FileSource(objs[0].path)}, nil)
@@ -340,7 +341,7 @@ func TestDcmtkTLS(t *testing.T) {
 	})
 	t.Run("us into storescp", func(t *testing.T) {
 		_, key, cert := ca.issue(t, "STORESCP")
-		dir, port := t.TempDir(), freePort(t)
+		dir, port := t.TempDir(), freeport.Port(t)
 		start(t, port, storescp, "+tls", key, cert, "+cf", ca.file, "+xa", "+B", "-od", dir, port)
 		d := dialer("STORESCP")
 		d.TLSConfig = scp.ClientTLS(&ours, ca.pool)

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/echonode/echonode/conformance/internal/freeport"
 	"github.com/echonode/echonode/scp"
 )
 
@@ -30,7 +31,7 @@ func TestDicomRSIntoUs(t *testing.T) {
 func TestUsIntoDicomRS(t *testing.T) {
 	storescp := dicomRS(t, "dicom-storescp")
 	objs := objects(t, dicomrsKnows)
-	dir, port := t.TempDir(), freePort(t)
+	dir, port := t.TempDir(), freeport.Port(t)
 	start(t, port, storescp, "--non-blocking", "--promiscuous", "-p", port, "-o", dir)
 	echo(t, dialer("STORE-SCP"), hostPort(port))
 	sendAll(t, dialer("STORE-SCP"), hostPort(port), objs)
@@ -67,7 +68,7 @@ func TestUsIntoDicomRSTLS(t *testing.T) {
 	ca := newAuthority(t)
 	ours, _, _ := ca.issue(t, "ECHONODE")
 	_, key, cert := ca.issue(t, "STORE-SCP")
-	dir, port := t.TempDir(), freePort(t)
+	dir, port := t.TempDir(), freeport.Port(t)
 	start(t, port, storescp, "--tls", "--key", key, "--cert", cert, "--add-certs", ca.file, "--non-blocking", "--promiscuous", "-p", port, "-o", dir)
 	d := dialer("STORE-SCP")
 	d.TLSConfig = scp.ClientTLS(&ours, ca.pool)

@@ -109,18 +109,6 @@ func start(t *testing.T, port string, name string, args ...string) *output {
 	}
 }
 
-// freePort finds a port that nobody listens on.
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	return port
-}
-
 // node is our receiver: scp and spool, in this process.
 type node struct {
 	host, port string

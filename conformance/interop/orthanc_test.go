@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/echonode/echonode/conformance/internal/freeport"
 	"github.com/echonode/echonode/scp"
 )
 
@@ -27,8 +28,8 @@ func startOrthanc(t *testing.T, n *node, options map[string]any) *orthanc {
 	t.Helper()
 	program := need(t, "Orthanc", "orthanc")
 	dir := t.TempDir()
-	o := &orthanc{t: t, port: freePort(t)}
-	http := freePort(t)
+	o := &orthanc{t: t, port: freeport.Port(t)}
+	http := freeport.Port(t)
 	o.rest = "http://127.0.0.1:" + http
 	settings := map[string]any{
 		"Name": "interop", "StorageDirectory": dir, "IndexDirectory": dir,

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/echonode/echonode/conformance/internal/freeport"
 	"github.com/echonode/echonode/scp"
 )
 
@@ -107,7 +108,7 @@ func TestUsIntoPynetdicom(t *testing.T) {
 	// It aborts on a C-STORE of a retired class, also when it accepted the context.
 	objs := slices.DeleteFunc(objects(t, pynetdicomKnows), func(o object) bool { return o.class == usmfRetired })
 	t.Run("plain", func(t *testing.T) {
-		dir, port := t.TempDir(), freePort(t)
+		dir, port := t.TempDir(), freeport.Port(t)
 		start(t, port, py, "-c", pynetdicomStore, port, dir)
 		echo(t, dialer("PYSTORE"), hostPort(port))
 		sendAll(t, dialer("PYSTORE"), hostPort(port), objs)
@@ -117,7 +118,7 @@ func TestUsIntoPynetdicom(t *testing.T) {
 		ca := newAuthority(t)
 		ours, _, _ := ca.issue(t, "ECHONODE")
 		_, key, cert := ca.issue(t, "PYSTORE")
-		dir, port := t.TempDir(), freePort(t)
+		dir, port := t.TempDir(), freeport.Port(t)
 		start(t, port, py, "-c", pynetdicomStore, port, dir, ca.file, cert, key)
 		d := dialer("PYSTORE")
 		d.TLSConfig = scp.ClientTLS(&ours, ca.pool)

@@ -22,6 +22,7 @@ import (
 
 	"github.com/suyashkumar/dicom/pkg/tag"
 
+	"github.com/echonode/echonode/conformance/internal/freeport"
 	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/pipeline/result"
 	"github.com/echonode/echonode/sr"
@@ -83,16 +84,6 @@ func loop(t *testing.T, number int) string {
 	return filepath.Join(answer.Dir, "examples", fmt.Sprintf("I_%06d.dcm", number))
 }
 
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
 func port(t *testing.T, addr string) string {
 	t.Helper()
 	_, p, err := net.SplitHostPort(addr)
@@ -114,7 +105,7 @@ type node struct {
 // newNode configures a node that delivers to archive (AE title PACS).
 func newNode(t *testing.T, archive string) *node {
 	t.Helper()
-	n := &node{t: t, dir: t.TempDir(), dicom: freeAddr(t), http: freeAddr(t), archive: archive}
+	n := &node{t: t, dir: t.TempDir(), dicom: freeport.Addr(t), http: freeport.Addr(t), archive: archive}
 	n.config = filepath.Join(n.dir, "echonode.yaml")
 	text := fmt.Sprintf(`dicom: {listen: "%s"}
 http: {listen: "%s"}
@@ -278,7 +269,7 @@ func validate(t *testing.T, path string, report bool) {
 // be refused go in, a report and overlays that pass the validators come out.
 func TestStudyThroughDCMTK(t *testing.T) {
 	needTools(t, "storescu", "storescp", "dciodvfy", "dsrdump")
-	archive := freeAddr(t)
+	archive := freeport.Addr(t)
 	dir := storescp(t, archive)
 	n := newNode(t, archive)
 	n.start()
@@ -376,7 +367,7 @@ func checkReport(t *testing.T, path string) {
 // Orthanc sends a study with its own client and gets the results back.
 func TestStudyThroughOrthanc(t *testing.T) {
 	needTools(t, "Orthanc")
-	archive, web := freeAddr(t), freeAddr(t)
+	archive, web := freeport.Addr(t), freeport.Addr(t)
 	n := newNode(t, archive)
 	dir := t.TempDir()
 	config, err := json.Marshal(map[string]any{
@@ -467,7 +458,7 @@ func call(t *testing.T, method, url string, body []byte, v any) {
 // on where it was, while the archive is down at first.
 func TestKilledNodeGoesOn(t *testing.T) {
 	needTools(t, "dcmsend", "storescp")
-	archive := freeAddr(t)
+	archive := freeport.Addr(t)
 	n := newNode(t, archive)
 	n.start()
 	run(t, "dcmsend", "-aec", "ECHONODE", "127.0.0.1", port(t, n.dicom), loop(t, 9), loop(t, 31))
@@ -511,7 +502,7 @@ func TestKilledNodeGoesOn(t *testing.T) {
 
 // SIGTERM ends the node in order, with exit code 0.
 func TestGracefulStop(t *testing.T) {
-	n := newNode(t, freeAddr(t))
+	n := newNode(t, freeport.Addr(t))
 	n.start()
 	if err := n.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
@@ -528,7 +519,7 @@ func TestGracefulStop(t *testing.T) {
 // another study is not held up.
 func TestBadInputIsAnswered(t *testing.T) {
 	needTools(t, "storescp")
-	archive := freeAddr(t)
+	archive := freeport.Addr(t)
 	dir := storescp(t, archive)
 	n := newNode(t, archive)
 	n.start()
@@ -575,7 +566,7 @@ func TestBadInputIsAnswered(t *testing.T) {
 // With less space free than the configuration asks for, objects are refused
 // with A700 and the node goes on answering.
 func TestFullDiskIsRefused(t *testing.T) {
-	n := newNode(t, freeAddr(t))
+	n := newNode(t, freeport.Addr(t))
 	config, err := os.ReadFile(n.config)
 	if err != nil {
 		t.Fatal(err)
@@ -595,7 +586,7 @@ func TestFullDiskIsRefused(t *testing.T) {
 
 // Two nodes cannot share a data directory.
 func TestDataDirectoryIsLocked(t *testing.T) {
-	n := newNode(t, freeAddr(t))
+	n := newNode(t, freeport.Addr(t))
 	n.start()
 	if out, code := echonode(t, "serve", "-c", n.config); code != 1 || !strings.Contains(out, "in use by another node") {
 		t.Errorf("second node on the same directory: exit %d\n%s", code, out)
@@ -604,7 +595,7 @@ func TestDataDirectoryIsLocked(t *testing.T) {
 
 // No patient name or number may be in the log at the default level.
 func TestLogHoldsNoPatientData(t *testing.T) {
-	archive := freeAddr(t)
+	archive := freeport.Addr(t)
 	n := newNode(t, archive)
 	n.start()
 	if out, code := echonode(t, "send", "--called", "ECHONODE", n.dicom, loop(t, 8)); code != 0 {

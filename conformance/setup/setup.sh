@@ -37,6 +37,23 @@ as_root() {
 	fi
 }
 
+# apt_get ARG...: runs apt-get and waits while another one holds a lock, as unattended-upgrades does on a new Ubuntu.
+# DPkg::Lock::Timeout makes apt-get itself wait, but only for dpkg's lock: for those of the lists and of the archives it
+# gives up at once.
+apt_get() {
+	local end=$((SECONDS + ${APT_WAIT:-900})) told=
+	until as_root env DEBIAN_FRONTEND=noninteractive LC_ALL=C \
+		apt-get -q -o Acquire::Retries=3 -o DPkg::Lock::Timeout="${APT_WAIT:-900}" "$@" >"$log" 2>&1; do
+		if ! grep -q 'Could not get lock\|Unable to lock' "$log" || ((SECONDS >= end)); then
+			tail -n 20 "$log" >&2
+			die "apt-get $* failed"
+		fi
+		[[ $told ]] || say "waiting for another apt: $(grep -m 1 'Could not get lock\|Unable to lock' "$log")"
+		told=yes
+		sleep 2
+	done
+}
+
 install_packages() {
 	local missing=() package
 	for package in "$@"; do
@@ -54,11 +71,8 @@ install_packages() {
 		die "these packages are missing and sudo asks for a password; run: sudo apt-get install ${missing[*]}"
 	fi
 	say "installing ${missing[*]}"
-	as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -o Acquire::Retries=3 update >"$log" 2>&1 ||
-		{ tail -n 20 "$log" >&2; die "apt-get update failed"; }
-	as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o Acquire::Retries=3 \
-		install --no-install-recommends "${missing[@]}" >"$log" 2>&1 ||
-		{ tail -n 20 "$log" >&2; die "apt-get install failed"; }
+	apt_get update
+	apt_get -y install --no-install-recommends "${missing[@]}"
 
 	# Debian starts Orthanc as a service when it is installed; the tests start their own on free ports.
 	if [[ " ${missing[*]} " == *" orthanc "* ]] && [[ -d /run/systemd/system ]]; then

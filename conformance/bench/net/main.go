@@ -28,6 +28,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/echonode/echonode/conformance/internal/freeport"
 	"github.com/echonode/echonode/scp"
 )
 
@@ -407,13 +408,12 @@ func onPort(port, name string, args ...string) (string, *exec.Cmd, error) {
 	return "", nil, fmt.Errorf("%s does not listen on %s", name, port)
 }
 
+// freePort keeps a port for a peer as long as this process runs.
 func freePort() string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, _, err := freeport.Reserve()
 	if err != nil {
 		return "11112"
 	}
-	defer l.Close()
-	_, port, _ := net.SplitHostPort(l.Addr().String())
 	return port
 }
 

@@ -183,10 +183,8 @@ func (d *demo) prepare() error {
 		if err != nil {
 			return err
 		}
+		defer l.Close() // not before all are chosen: a closed port could be given again
 		*addr = l.Addr().String()
-		if err := l.Close(); err != nil {
-			return err
-		}
 	}
 	return nil
 }

@@ -1,17 +1,15 @@
 // Package pipeline turns the objects of one echocardiography study into
 // results: it decides by tags and view which loops can be measured, runs the
 // network on every frame of those, finds end-diastole and end-systole,
-// measures, combines loops into the study's values, and makes the objects that
-// go back to the PACS.
+// measures, and combines loops into the study's values.
 //
 //	classify.go   which objects are 2D cines (tags, colour)
 //	loop.go       one loop: frames through the network, contours, beats
 //	measure.go    one loop's values with their quality gates
 //	study.go      the loops of a study: best per view and stage, biplane
-//	output.go     report, overlay cines and pictures for people
 //
-// Sub-packages: lv is the clinical mathematics, result the document, spool and
-// store what is durable, node the daemon.
+// Sub-packages: lv is the clinical mathematics, result the document, output
+// what is made of it, spool and store what is durable, node the daemon.
 //
 // A loop that cannot be used never fails its study: it is listed with its
 // reason. A value whose quality gates fail is listed without a number.

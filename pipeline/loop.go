@@ -71,16 +71,15 @@ type frame struct {
 // later steps need of its pixels.
 type loop struct {
 	result.Loop
-	path           string
-	facts          dicomio.EchoFacts
-	region         image.Rectangle
-	box            models.Letterbox
-	frames         []frame
-	rhythm         lv.Rhythm
-	beats          []beat
-	spacing        lv.Spacing // the pixel's shape when not calibrated
-	instanceNumber int64
-	took           struct{ decode, infer, contour atomic.Int64 }
+	path    string
+	facts   dicomio.EchoFacts
+	region  image.Rectangle
+	box     models.Letterbox
+	frames  []frame
+	rhythm  lv.Rhythm
+	beats   []beat
+	spacing lv.Spacing // the pixel's shape when not calibrated
+	took    struct{ decode, infer, contour atomic.Int64 }
 }
 
 func (l *loop) refuse(r result.Reason) { l.Status, l.Reason = result.Refused, &r }
@@ -112,7 +111,9 @@ func (a *Analyzer) analyse(ctx context.Context, path string) (*loop, error) {
 	defer file.Close()
 	l.facts, err = dicomio.Echo(file)
 	l.describe()
-	l.instanceNumber, _ = file.DataSet.Int(tag.InstanceNumber)
+	if n, ok := file.DataSet.Int(tag.InstanceNumber); ok && n > 0 {
+		l.InstanceNumber = int(n)
+	}
 	if err != nil {
 		l.fail(result.Reasonf(result.Unreadable, "attributes contradict each other: %v", err))
 		return l, nil
@@ -182,19 +183,17 @@ func (a *Analyzer) analyse(ctx context.Context, path string) (*loop, error) {
 func (l *loop) describe() {
 	f := &l.facts
 	l.SOPInstanceUID, l.SOPClassUID, l.SeriesInstanceUID = f.SOPInstanceUID, f.SOPClassUID, f.SeriesUID
-	l.Manufacturer, l.Stage = f.Manufacturer, f.StageName
+	l.Manufacturer = f.Manufacturer
+	l.Stage, l.StageNumber, l.ViewNumber = f.StageName, max(f.StageNumber, 0), max(f.ViewNumber, 0)
+	l.RWaves = f.RWaveTimes
 	l.Frames, l.Rows, l.Columns = f.Frames, f.Rows, f.Columns
 	l.FrameTimes, l.FrameTimeSource, l.HeartRate = f.FrameTimes, f.FrameTimeSource, f.HeartRate
 	c := f.Calibration
-	l.spacing = lv.Spacing{X: 1, Y: 1}
-	if c.AspectX2Y > 0 {
-		l.spacing.X = c.AspectX2Y
-	}
-	l.Spacing = result.Spacing{Source: c.Source, Trusted: c.Trusted, Reason: c.Reason}
+	l.Spacing = result.Spacing{Aspect: c.AspectX2Y, Source: c.Source, Trusted: c.Trusted, Reason: c.Reason}
 	if c.Trusted {
 		l.Spacing.X, l.Spacing.Y = c.MMPerPixelX, c.MMPerPixelY
-		l.spacing = lv.Spacing{X: c.MMPerPixelX, Y: c.MMPerPixelY}
 	}
+	l.spacing.X, l.spacing.Y = l.PixelSize()
 	l.region = image.Rect(0, 0, f.Columns, f.Rows)
 	// A region that does not fit the pixels was written for another size of
 	// the picture: its place says nothing then.
@@ -391,11 +390,7 @@ func (l *loop) report() {
 }
 
 func contour(points []lv.Point) result.Contour {
-	c := make(result.Contour, len(points))
-	for i, p := range points {
-		c[i] = [2]float64{p.X, p.Y}
-	}
-	return c
+	return result.NewContour(len(points), func(i int) (x, y float64) { return points[i].X, points[i].Y })
 }
 
 // spread returns up to n indices evenly over 0..total-1, first and last among

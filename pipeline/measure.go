@@ -9,17 +9,6 @@ import (
 	"github.com/echonode/echonode/pipeline/result"
 )
 
-// Units of measurements, UCUM.
-const (
-	unitLength  = "cm"
-	unitArea    = "cm2"
-	unitVolume  = "ml"
-	unitPercent = "%"
-	unitMass    = "g"
-	unitRatio   = "1"
-	unitRate    = "{H.B.}/min"
-)
-
 // beat is one heart beat of an apical loop with its two outlines measured.
 type beat struct {
 	lv.Beat
@@ -50,20 +39,20 @@ func (a *Analyzer) measure(l *loop) {
 // them can be measured.
 func (l *loop) apicalNames() []series {
 	planimetry := []series{
-		{name: result.FAC, unit: unitPercent, method: result.Planimetry},
-		{name: result.AreaED, unit: unitArea, method: result.Planimetry},
-		{name: result.AreaES, unit: unitArea, method: result.Planimetry},
-		{name: result.LenED, unit: unitLength, method: result.Planimetry},
-		{name: result.LenES, unit: unitLength, method: result.Planimetry},
+		{name: result.FAC, unit: result.UnitPercent, method: result.Planimetry},
+		{name: result.AreaED, unit: result.UnitArea, method: result.Planimetry},
+		{name: result.AreaES, unit: result.UnitArea, method: result.Planimetry},
+		{name: result.LenED, unit: result.UnitLength, method: result.Planimetry},
+		{name: result.LenES, unit: result.UnitLength, method: result.Planimetry},
 	}
 	if l.View == models.ViewA3C {
 		return planimetry // the long-axis view is not a plane of the method of disks
 	}
 	return append([]series{
-		{name: result.EF, unit: unitPercent, method: result.SinglePlane},
-		{name: result.EDV, unit: unitVolume, method: result.SinglePlane},
-		{name: result.ESV, unit: unitVolume, method: result.SinglePlane},
-		{name: result.SV, unit: unitVolume, method: result.SinglePlane},
+		{name: result.EF, unit: result.UnitPercent, method: result.SinglePlane},
+		{name: result.EDV, unit: result.UnitVolume, method: result.SinglePlane},
+		{name: result.ESV, unit: result.UnitVolume, method: result.SinglePlane},
+		{name: result.SV, unit: result.UnitVolume, method: result.SinglePlane},
 	}, planimetry...)
 }
 
@@ -88,7 +77,7 @@ func (a *Analyzer) measureApical(l *loop) {
 
 	axis := l.axisOptions(o.Axis)
 	var findings []lv.Finding
-	for _, b := range l.rhythm.Beats {
+	for i, b := range l.rhythm.Beats {
 		measured := beat{Beat: b}
 		var own []lv.Finding
 		ok := true
@@ -121,6 +110,8 @@ func (a *Analyzer) measureApical(l *loop) {
 		// when no beat is left.
 		if ok && !lv.Rejected(own) {
 			l.beats = append(l.beats, measured)
+		} else {
+			l.Beats[i].Rejected = rejection(own)
 		}
 		findings = append(findings, own...)
 	}
@@ -146,23 +137,33 @@ func (a *Analyzer) measureApical(l *loop) {
 	var all []series
 	if l.View != models.ViewA3C {
 		all = append(all,
-			series{result.EF, unitPercent, result.SinglePlane, collect(func(b beat) float64 { return b.ef }), false, ""},
-			series{result.EDV, unitVolume, result.SinglePlane, collect(edv), true, "ED"},
-			series{result.ESV, unitVolume, result.SinglePlane, collect(esv), true, "ES"},
-			series{result.SV, unitVolume, result.SinglePlane, collect(func(b beat) float64 { return lv.StrokeVolume(edv(b), esv(b)) }), true, ""})
+			series{result.EF, result.UnitPercent, result.SinglePlane, collect(func(b beat) float64 { return b.ef }), false, ""},
+			series{result.EDV, result.UnitVolume, result.SinglePlane, collect(edv), true, "ED"},
+			series{result.ESV, result.UnitVolume, result.SinglePlane, collect(esv), true, "ES"},
+			series{result.SV, result.UnitVolume, result.SinglePlane, collect(func(b beat) float64 { return lv.StrokeVolume(edv(b), esv(b)) }), true, ""})
 	}
 	all = append(all,
-		series{result.FAC, unitPercent, result.Planimetry, collect(func(b beat) float64 { return lv.FAC(b.ed.AreaMM2, b.es.AreaMM2) }), false, ""},
-		series{result.AreaED, unitArea, result.Planimetry, collect(func(b beat) float64 { return b.ed.AreaMM2 / 100 }), true, "ED"},
-		series{result.AreaES, unitArea, result.Planimetry, collect(func(b beat) float64 { return b.es.AreaMM2 / 100 }), true, "ES"},
-		series{result.LenED, unitLength, result.Planimetry, collect(func(b beat) float64 { return b.ed.Axis.LengthMM / 10 }), true, "ED"},
-		series{result.LenES, unitLength, result.Planimetry, collect(func(b beat) float64 { return b.es.Axis.LengthMM / 10 }), true, "ES"})
+		series{result.FAC, result.UnitPercent, result.Planimetry, collect(func(b beat) float64 { return lv.FAC(b.ed.AreaMM2, b.es.AreaMM2) }), false, ""},
+		series{result.AreaED, result.UnitArea, result.Planimetry, collect(func(b beat) float64 { return b.ed.AreaMM2 / 100 }), true, "ED"},
+		series{result.AreaES, result.UnitArea, result.Planimetry, collect(func(b beat) float64 { return b.es.AreaMM2 / 100 }), true, "ES"},
+		series{result.LenED, result.UnitLength, result.Planimetry, collect(func(b beat) float64 { return b.ed.Axis.LengthMM / 10 }), true, "ED"},
+		series{result.LenES, result.UnitLength, result.Planimetry, collect(func(b beat) float64 { return b.es.Axis.LengthMM / 10 }), true, "ES"})
 	beats := make([]lv.Beat, len(l.beats))
 	for i, b := range l.beats {
 		beats[i] = b.Beat
 	}
 	l.add(all, beats, findings)
 	l.addHeartRate()
+}
+
+// rejection is the first finding that a beat was left out for.
+func rejection(findings []lv.Finding) *result.Reason {
+	for _, f := range findings {
+		if f.Severity == lv.Reject {
+			return &result.Reason{Code: string(f.Gate), Text: f.Reason}
+		}
+	}
+	return &result.Reason{Code: result.NoContour, Text: "no contour at end-diastole or end-systole"}
 }
 
 // keepWarnings drops the rejections of beats that were left out.
@@ -196,6 +197,9 @@ func (l *loop) findBeats(curve []float64, o lv.Options, quantities []series) boo
 	options.RWaveMS, options.HeartRateBPM = l.facts.RWaveTimes, l.HeartRate
 	rhythm, err := lv.FindBeats(curve, l.FrameTimes, options)
 	l.rhythm = rhythm
+	if len(rhythm.Smoothed) > 0 {
+		l.Curve = &result.Curve{Smoothed: rhythm.Smoothed, Removed: rhythm.Spikes}
+	}
 	for _, n := range rhythm.Notes {
 		l.Warnings = append(l.Warnings, result.Reason{Code: "rhythm", Text: n})
 	}
@@ -233,13 +237,13 @@ func landmarks(f *frame) lv.Landmarks {
 func (a *Analyzer) measureLinear(l *loop) {
 	o := a.opt.LV
 	names := []series{
-		{name: result.IVSd, unit: unitLength, method: result.Linear},
-		{name: result.LVIDd, unit: unitLength, method: result.Linear},
-		{name: result.LVPWd, unit: unitLength, method: result.Linear},
-		{name: result.LVIDs, unit: unitLength, method: result.Linear},
-		{name: result.FS, unit: unitPercent, method: result.Linear},
-		{name: result.Mass, unit: unitMass, method: result.Cube},
-		{name: result.RWT, unit: unitRatio, method: result.Linear},
+		{name: result.IVSd, unit: result.UnitLength, method: result.Linear},
+		{name: result.LVIDd, unit: result.UnitLength, method: result.Linear},
+		{name: result.LVPWd, unit: result.UnitLength, method: result.Linear},
+		{name: result.LVIDs, unit: result.UnitLength, method: result.Linear},
+		{name: result.FS, unit: result.UnitPercent, method: result.Linear},
+		{name: result.Mass, unit: result.UnitMass, method: result.Cube},
+		{name: result.RWT, unit: result.UnitRatio, method: result.Linear},
 	}
 	if !a.engine.Card().Validated(plaxPoints...) {
 		for _, s := range names {
@@ -282,8 +286,9 @@ func (a *Analyzer) measureLinear(l *loop) {
 	findings = append(findings, lv.CheckClipped(l.rhythm.Beats)...)
 	values := make([][]float64, len(names))
 	var beats []lv.Beat
-	for _, b := range l.rhythm.Beats {
+	for i, b := range l.rhythm.Beats {
 		if math.IsNaN(curve[b.ED]) || math.IsNaN(curve[b.ES]) {
+			l.Beats[i].Rejected = &result.Reason{Code: result.LowConfidence, Text: "no trusted points at end-diastole or end-systole"}
 			continue
 		}
 		beats = append(beats, b)
@@ -296,7 +301,7 @@ func (a *Analyzer) measureLinear(l *loop) {
 	phases := []string{"ED", "ED", "ED", "ES", "", "ED", "ED"}
 	for i := range names {
 		names[i].values, names[i].phase = values[i], phases[i]
-		names[i].needsCalibration = names[i].unit != unitPercent && names[i].unit != unitRatio
+		names[i].needsCalibration = names[i].unit != result.UnitPercent && names[i].unit != result.UnitRatio
 	}
 	l.add(names, beats, findings)
 	l.addHeartRate()
@@ -386,7 +391,7 @@ func (l *loop) addHeartRate() {
 	if rate == 0 && l.HeartRate > 0 {
 		rate, method = l.HeartRate, lv.RateFromDevice
 	}
-	s := series{name: result.HR, unit: unitRate, method: method}
+	s := series{name: result.HR, unit: result.UnitRate, method: method}
 	if rate == 0 {
 		l.Measurements = append(l.Measurements, l.missing(s, result.Reasonf(result.NoBeat, "neither R peaks, a whole cycle nor a stored heart rate")))
 		return

@@ -14,8 +14,7 @@ import (
 	"github.com/echonode/echonode/pipeline/result"
 )
 
-// Study is an analysed study: its result and the loops it came from, from
-// which outputs are made.
+// Study is an analysed study: its result and the loops it came from.
 type Study struct {
 	result.Study
 	loops []*loop
@@ -28,6 +27,7 @@ type Progress func(done, total int, l *result.Loop)
 // in the result with their reason; the error is the context's or the engine's.
 func (a *Analyzer) Analyze(ctx context.Context, paths []string, progress Progress) (*Study, error) {
 	s := &Study{}
+	s.Run = result.Run{Time: time.Now().Truncate(time.Second).Round(0), Software: a.opt.Software, Model: a.Model()}
 	for i, path := range paths {
 		l, err := a.analyse(ctx, path)
 		if err != nil {
@@ -60,23 +60,23 @@ func (a *Analyzer) Document(studies ...*Study) *result.Document {
 
 // studyNames are the quantities every study answers for, measured or not.
 var studyNames = []series{
-	{name: result.EF, unit: unitPercent},
-	{name: result.EDV, unit: unitVolume},
-	{name: result.ESV, unit: unitVolume},
-	{name: result.SV, unit: unitVolume},
-	{name: result.FAC, unit: unitPercent},
-	{name: result.AreaED, unit: unitArea},
-	{name: result.AreaES, unit: unitArea},
-	{name: result.LenED, unit: unitLength},
-	{name: result.LenES, unit: unitLength},
-	{name: result.IVSd, unit: unitLength},
-	{name: result.LVIDd, unit: unitLength},
-	{name: result.LVPWd, unit: unitLength},
-	{name: result.LVIDs, unit: unitLength},
-	{name: result.FS, unit: unitPercent},
-	{name: result.Mass, unit: unitMass},
-	{name: result.RWT, unit: unitRatio},
-	{name: result.HR, unit: unitRate},
+	{name: result.EF, unit: result.UnitPercent},
+	{name: result.EDV, unit: result.UnitVolume},
+	{name: result.ESV, unit: result.UnitVolume},
+	{name: result.SV, unit: result.UnitVolume},
+	{name: result.FAC, unit: result.UnitPercent},
+	{name: result.AreaED, unit: result.UnitArea},
+	{name: result.AreaES, unit: result.UnitArea},
+	{name: result.LenED, unit: result.UnitLength},
+	{name: result.LenES, unit: result.UnitLength},
+	{name: result.IVSd, unit: result.UnitLength},
+	{name: result.LVIDd, unit: result.UnitLength},
+	{name: result.LVPWd, unit: result.UnitLength},
+	{name: result.LVIDs, unit: result.UnitLength},
+	{name: result.FS, unit: result.UnitPercent},
+	{name: result.Mass, unit: result.UnitMass},
+	{name: result.RWT, unit: result.UnitRatio},
+	{name: result.HR, unit: result.UnitRate},
 }
 
 // combine chooses the study's values from its loops, stage by stage in order
@@ -270,10 +270,10 @@ func (a *Analyzer) biplane(four, two *loop) ([]result.Measurement, *result.Reaso
 			Quality: result.Quality{Grade: grade, Warnings: warnings}, Sources: sources}
 	}
 	return []result.Measurement{
-		value(result.EF, unitPercent, ef, source("ED", "ES")),
-		value(result.EDV, unitVolume, edv, source("ED")),
-		value(result.ESV, unitVolume, esv, source("ES")),
-		value(result.SV, unitVolume, lv.StrokeVolume(edv, esv), source("ED", "ES")),
+		value(result.EF, result.UnitPercent, ef, source("ED", "ES")),
+		value(result.EDV, result.UnitVolume, edv, source("ED")),
+		value(result.ESV, result.UnitVolume, esv, source("ES")),
+		value(result.SV, result.UnitVolume, lv.StrokeVolume(edv, esv), source("ED", "ES")),
 	}, nil
 }
 

@@ -41,7 +41,8 @@ type Report struct {
 	// Source is any data set of the study; patient and study are copied.
 	Source *dicomio.DataSet
 	// SOPInstanceUID and SeriesInstanceUID identify the document; see
-	// [instance.UID].
+	// [instance.UID]. An empty SOPInstanceUID is made from the content; see
+	// [instance.Seal].
 	SOPInstanceUID    string
 	SeriesInstanceUID string
 	SeriesNumber      int
@@ -185,6 +186,11 @@ func Build(r Report) (*dicomio.DataSet, error) {
 	root.encode(ds)
 	if err := ds.Err(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrReport, err)
+	}
+	if r.SOPInstanceUID == "" {
+		if _, err := instance.Seal(ds, "report", dicomio.WriteOptions{}); err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrReport, err)
+		}
 	}
 	if problems := Check(ds, r.Evidence); len(problems) > 0 {
 		return nil, fmt.Errorf("%w: %s", ErrReport, problems[0])

@@ -325,7 +325,6 @@ func TestBuildRefuses(t *testing.T) {
 	for name, spoil := range map[string]func(*Report){
 		"no source":              func(r *Report) { r.Source = nil },
 		"no study UID":           func(r *Report) { r.Source.Delete(tag.StudyInstanceUID) },
-		"no instance UID":        func(r *Report) { r.SOPInstanceUID = "" },
 		"bad instance UID":       func(r *Report) { r.SOPInstanceUID = "1.2.x" },
 		"no time":                func(r *Report) { r.Time = time.Time{} },
 		"no observer UID":        func(r *Report) { r.Observer.UID = "" },

@@ -32,6 +32,7 @@ const (
 
 // Identity of a new instance; see [instance.UID].
 type Identity struct {
+	// SOPInstanceUID is made from the content when empty; see [instance.Seal].
 	SOPInstanceUID    string
 	SeriesInstanceUID string
 	SeriesNumber      int
@@ -90,11 +91,11 @@ func (c Cine) SOPClassUID() string {
 
 // Write asks for the frames one after the other, compresses them and writes
 // the object as a Part 10 file in JPEG Baseline. A frame is done with when the
-// next is asked for.
-func (c Cine) Write(w io.Writer, frame func(i int) (*image.RGBA, error)) error {
+// next is asked for. It returns the SOP Instance UID.
+func (c Cine) Write(w io.Writer, frame func(i int) (*image.RGBA, error)) (string, error) {
 	ds, err := c.dataSet()
 	if err != nil {
-		return err
+		return "", err
 	}
 	quality, limit := c.Quality, c.MaxBytes
 	if quality == 0 {
@@ -108,20 +109,30 @@ func (c Cine) Write(w io.Writer, frame func(i int) (*image.RGBA, error)) error {
 	for i := range frames {
 		img, err := frame(i)
 		if err != nil {
-			return fmt.Errorf("frame %d: %w", i, err)
+			return "", fmt.Errorf("frame %d: %w", i, err)
 		}
 		if img.Rect.Dx() != c.Columns || img.Rect.Dy() != c.Rows {
-			return fmt.Errorf("%w: frame %d is %d x %d, not %d x %d", ErrCine, i, img.Rect.Dx(), img.Rect.Dy(), c.Columns, c.Rows)
+			return "", fmt.Errorf("%w: frame %d is %d x %d, not %d x %d", ErrCine, i, img.Rect.Dx(), img.Rect.Dy(), c.Columns, c.Rows)
 		}
 		if frames[i], err = dicomio.EncodeJPEG(img, quality); err != nil {
-			return fmt.Errorf("frame %d: %w", i, err)
+			return "", fmt.Errorf("frame %d: %w", i, err)
 		}
 		if total += int64(len(frames[i])); total > limit {
-			return fmt.Errorf("%w: compressed frames exceed %d bytes", ErrCine, limit)
+			return "", fmt.Errorf("%w: compressed frames exceed %d bytes", ErrCine, limit)
 		}
 	}
 	c.setLossy(ds, float64(c.Rows)*float64(c.Columns)*3*float64(c.Frames)/float64(total))
-	return dicomio.Write(w, ds, dicomio.WriteOptions{TransferSyntax: dicomio.JPEGBaseline, Pixels: dicomio.FrameBytes(frames)})
+	return write(w, ds, "overlay", c.Identity, dicomio.WriteOptions{TransferSyntax: dicomio.JPEGBaseline, Pixels: dicomio.FrameBytes(frames)})
+}
+
+// write seals the object unless its UID was given, and writes it.
+func write(w io.Writer, ds *dicomio.DataSet, kind string, id Identity, o dicomio.WriteOptions) (uid string, err error) {
+	if uid = id.SOPInstanceUID; uid == "" {
+		if uid, err = instance.Seal(ds, kind, o); err != nil {
+			return "", err
+		}
+	}
+	return uid, dicomio.Write(w, ds, o)
 }
 
 func (c Cine) validate() error {

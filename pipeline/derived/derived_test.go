@@ -90,7 +90,7 @@ func picture(i int) (*image.RGBA, error) {
 func writeCine(t *testing.T, c Cine) (*dicomio.File, string) {
 	t.Helper()
 	var b bytes.Buffer
-	if err := c.Write(&b, picture); err != nil {
+	if _, err := c.Write(&b, picture); err != nil {
 		t.Fatal(err)
 	}
 	return reopen(t, b.Bytes())
@@ -317,7 +317,7 @@ func TestCineRefuses(t *testing.T) {
 	} {
 		c := cine(5)
 		tt.change(&c)
-		if err := c.Write(&bytes.Buffer{}, tt.frame); !errors.Is(err, tt.want) {
+		if _, err := c.Write(&bytes.Buffer{}, tt.frame); !errors.Is(err, tt.want) {
 			t.Errorf("%s: %v, want %v", name, err, tt.want)
 		}
 	}
@@ -326,7 +326,7 @@ func TestCineRefuses(t *testing.T) {
 func TestSameInputSameBytes(t *testing.T) {
 	var a, b bytes.Buffer
 	for _, w := range []*bytes.Buffer{&a, &b} {
-		if err := cine(5).Write(w, picture); err != nil {
+		if _, err := cine(5).Write(w, picture); err != nil {
 			t.Fatal(err)
 		}
 	}

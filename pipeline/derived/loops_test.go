@@ -58,7 +58,7 @@ func TestRealLoopsValidate(t *testing.T) {
 			}
 			src, dst := image.NewRGBA(image.Rect(0, 0, facts.Columns, facts.Rows)), r.NewImage()
 			var b bytes.Buffer
-			err = c.Write(&b, func(i int) (*image.RGBA, error) {
+			_, err = c.Write(&b, func(i int) (*image.RGBA, error) {
 				if err := frames.RGB(i, src); err != nil {
 					return nil, err
 				}

@@ -70,18 +70,19 @@ type frameOf struct {
 	Region
 }
 
-// Write writes the object as a Part 10 file in Explicit VR Little Endian.
-func (s Segmentation) Write(w io.Writer) error {
+// Write writes the object as a Part 10 file in Explicit VR Little Endian and
+// returns its SOP Instance UID.
+func (s Segmentation) Write(w io.Writer) (string, error) {
 	ds, frames, rows, columns, err := s.dataSet()
 	if err != nil {
-		return err
+		return "", err
 	}
 	plane := make([]byte, rows*columns)
 	pixels := dicomio.BitFrames(len(frames), rows*columns, func(i int) ([]byte, error) {
 		fill(plane, rows, columns, frames[i].Rings)
 		return plane, nil
 	})
-	return dicomio.Write(w, ds, dicomio.WriteOptions{Pixels: pixels})
+	return write(w, ds, "segmentation", s.Identity, dicomio.WriteOptions{Pixels: pixels})
 }
 
 // frames lists the frames of the object, by segment and source frame.
@@ -200,7 +201,7 @@ func (s Segmentation) segment(number int, seg Segment) *dicomio.DataSet {
 // dimensions makes the Multi-frame Dimension module (C.7.6.17): segment, then
 // place in time.
 func (s Segmentation) dimensions(ds *dicomio.DataSet) {
-	uid := instance.UID("dimensions", s.Identity.SOPInstanceUID)
+	uid := instance.UID("dimensions", s.Identity.SeriesInstanceUID, s.Source.String(tag.SOPInstanceUID))
 	organization := dicomio.NewDataSet()
 	organization.SetString(tag.DimensionOrganizationUID, uid)
 	ds.SetItems(tag.DimensionOrganizationSequence, organization)

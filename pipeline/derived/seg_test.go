@@ -36,7 +36,7 @@ func segmentation() Segmentation {
 func TestSegmentation(t *testing.T) {
 	s := segmentation()
 	var b bytes.Buffer
-	if err := s.Write(&b); err != nil {
+	if _, err := s.Write(&b); err != nil {
 		t.Fatal(err)
 	}
 	f, file := reopen(t, b.Bytes())
@@ -84,7 +84,7 @@ func TestSegmentationOfStill(t *testing.T) {
 	s.Source.SetString(tag.LossyImageCompression, "00")
 	s.Segments[0].Regions = s.Segments[0].Regions[1:]
 	var b bytes.Buffer
-	if err := s.Write(&b); err != nil {
+	if _, err := s.Write(&b); err != nil {
 		t.Fatal(err)
 	}
 	f, file := reopen(t, b.Bytes())
@@ -109,7 +109,7 @@ func TestSegmentationRefuses(t *testing.T) {
 	} {
 		s := segmentation()
 		change(&s)
-		if err := s.Write(&bytes.Buffer{}); !errors.Is(err, ErrSegmentation) {
+		if _, err := s.Write(&bytes.Buffer{}); !errors.Is(err, ErrSegmentation) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

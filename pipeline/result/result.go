@@ -97,14 +97,25 @@ const (
 	ImplausibleValue = "implausible-value"
 )
 
-// Study is everything found in one study.
+// Study is everything found in one study. It holds all that outputs are made
+// of, except the pixels and the patient of the source objects: what is read
+// back from JSON gives the same outputs as what was written.
 type Study struct {
 	StudyInstanceUID string `json:"study_instance_uid"`
+	Run              Run    `json:"run"`
 	Loops            []Loop `json:"loops"`
 	// Measurements are the study's values: one per quantity and stage, chosen
 	// from the loops, biplane where both apical views allow it.
 	Measurements []Measurement `json:"measurements"`
 	Outputs      []Output      `json:"outputs,omitempty"`
+}
+
+// Run says when and by what a study was analysed.
+type Run struct {
+	// Time of the analysis, to the second, in the node's time zone.
+	Time     time.Time `json:"time"`
+	Software Software  `json:"software"`
+	Model    Model     `json:"model"`
 }
 
 // Status of a loop.
@@ -125,7 +136,11 @@ type Loop struct {
 	Reason *Reason `json:"reason,omitempty"`
 
 	Manufacturer string `json:"manufacturer,omitempty"`
-	Stage        string `json:"stage,omitempty"`
+	// InstanceNumber, StageNumber and ViewNumber of the object; 0 when absent.
+	InstanceNumber int    `json:"instance_number,omitempty"`
+	Stage          string `json:"stage,omitempty"`
+	StageNumber    int    `json:"stage_number,omitempty"`
+	ViewNumber     int    `json:"view_number,omitempty"`
 	// View is the network's view ("A4C", "A2C", "A3C", "PLAX", "PSAX",
 	// "other"); empty when the loop was refused before pixels were looked at.
 	View            string             `json:"view,omitempty"`
@@ -138,12 +153,15 @@ type Loop struct {
 	FrameTimes      []float64 `json:"frame_times_ms,omitempty"`
 	FrameTimeSource string    `json:"frame_time_source,omitempty"`
 	HeartRate       float64   `json:"heart_rate_bpm,omitempty"`
-	Region          *Region   `json:"region,omitempty"`
-	Spacing         Spacing   `json:"spacing"`
+	// RWaves are the times of the R peaks that the object stores.
+	RWaves  []float64 `json:"r_waves_ms,omitempty"`
+	Region  *Region   `json:"region,omitempty"`
+	Spacing Spacing   `json:"spacing"`
 
 	// FrameResults has every frame of an analysed loop; of a loop that was
 	// refused for its view, the frames by which the view was judged.
 	FrameResults []Frame       `json:"frame_results,omitempty"`
+	Curve        *Curve        `json:"curve,omitempty"`
 	Beats        []Beat        `json:"beats,omitempty"`
 	Measurements []Measurement `json:"measurements,omitempty"`
 	Warnings     []Reason      `json:"warnings,omitempty"`
@@ -158,9 +176,46 @@ type Region struct {
 	MaxY int `json:"max_y"`
 }
 
+// PixelSize is the width and height of a source pixel in mm where the
+// calibration is trusted; otherwise its shape, as a height of 1.
+func (l *Loop) PixelSize() (x, y float64) {
+	if l.Spacing.Trusted {
+		return l.Spacing.X, l.Spacing.Y
+	}
+	if l.Spacing.Aspect > 0 {
+		return l.Spacing.Aspect, 1
+	}
+	return 1, 1
+}
+
+// FrameAt is what was found in frame i, nil when it was not looked at.
+func (l *Loop) FrameAt(i int) *Frame {
+	if i >= 0 && i < len(l.FrameResults) && l.FrameResults[i].Index == i {
+		return &l.FrameResults[i]
+	}
+	for k := range l.FrameResults {
+		if l.FrameResults[k].Index == i {
+			return &l.FrameResults[k]
+		}
+	}
+	return nil
+}
+
+// Curve is the curve in which beats were sought: the area of the cavity in an
+// apical view, its diameter in the long-axis view.
+type Curve struct {
+	// Smoothed has one value a frame, in mm2 or mm; in pixels of height 1 where
+	// the loop is not calibrated.
+	Smoothed []float64 `json:"smoothed,omitempty"`
+	// Removed are the frames whose outline was left out as failed.
+	Removed []int `json:"removed,omitempty"`
+}
+
 // Spacing is the size of a source pixel in mm; absent numbers mean that the
 // loop carries no calibration that can be trusted, and Reason says why.
 type Spacing struct {
+	// Aspect is the width of a pixel over its height.
+	Aspect  float64 `json:"aspect,omitempty"`
 	X       float64 `json:"x_mm,omitempty"`
 	Y       float64 `json:"y_mm,omitempty"`
 	Source  string  `json:"source,omitempty"`
@@ -183,8 +238,22 @@ type Frame struct {
 	Confidence float64 `json:"confidence,omitempty"`
 }
 
-// Contour is a list of points in source pixels.
+// Contour is a list of points in source pixels, to a thousandth of a pixel; see
+// [NewContour].
 type Contour [][2]float64
+
+// NewContour makes a contour of n points, rounded to what JSON keeps, so that
+// whatever is made of it is the same after a reading back.
+func NewContour(n int, point func(i int) (x, y float64)) Contour {
+	c := make(Contour, n)
+	for i := range c {
+		x, y := point(i)
+		c[i] = [2]float64{thousandth(x), thousandth(y)}
+	}
+	return c
+}
+
+func thousandth(v float64) float64 { return math.Round(v*1000) / 1000 }
 
 // MarshalJSON writes coordinates with three decimals: a thousandth of a pixel.
 func (c Contour) MarshalJSON() ([]byte, error) {
@@ -207,7 +276,7 @@ func (c Contour) MarshalJSON() ([]byte, error) {
 }
 
 func appendFixed(b []byte, v float64) []byte {
-	return strconv.AppendFloat(b, math.Round(v*1000)/1000, 'f', -1, 64)
+	return strconv.AppendFloat(b, thousandth(v), 'f', -1, 64)
 }
 
 // Keypoint is an anatomical point in source pixels with the peak of its
@@ -225,6 +294,9 @@ type Beat struct {
 	ED     int `json:"ed"`
 	ES     int `json:"es"`
 	NextED int `json:"next_ed"`
+	// Rejected says why the beat was not measured; nil for one that entered
+	// the loop's values.
+	Rejected *Reason `json:"rejected,omitempty"`
 }
 
 // Measurement is one quantity. Value is nil when it was not measured, and
@@ -283,6 +355,17 @@ const (
 	FS     = "FS"
 	Mass   = "LV mass"
 	RWT    = "RWT"
+)
+
+// Units of measurements, UCUM.
+const (
+	UnitLength  = "cm"
+	UnitArea    = "cm2"
+	UnitVolume  = "ml"
+	UnitPercent = "%"
+	UnitMass    = "g"
+	UnitRatio   = "1"
+	UnitRate    = "{H.B.}/min"
 )
 
 // Methods of measurement.

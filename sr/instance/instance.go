@@ -42,6 +42,22 @@ func UID(kind string, parts ...string) string {
 	return "2.25." + new(big.Int).SetBytes(u).String()
 }
 
+// Seal gives the data set a SOP Instance UID that is a digest of everything
+// else it holds, pixels included: two objects that differ in one byte have
+// different UIDs, and the same content has the same UID whenever it is made.
+// o is how the data set will be written; its pixels are read once here. It
+// returns the UID.
+func Seal(ds *dicomio.DataSet, kind string, o dicomio.WriteOptions) (string, error) {
+	h := sha256.New()
+	ds.SetString(tag.SOPInstanceUID, "2.25.0") // a place holder, as files need one
+	if err := dicomio.Write(h, ds, o); err != nil {
+		return "", err
+	}
+	uid := UID(kind, string(h.Sum(nil)))
+	ds.SetString(tag.SOPInstanceUID, uid)
+	return uid, ds.Err()
+}
+
 // Equipment is the device or program that makes objects.
 type Equipment struct {
 	Manufacturer string
@@ -77,8 +93,9 @@ func (a Algorithm) validate() error {
 // Header is the identity of a new instance.
 type Header struct {
 	// Source is any instance of the study: patient and study are copied.
-	Source            *dicomio.DataSet
-	SOPClassUID       string
+	Source      *dicomio.DataSet
+	SOPClassUID string
+	// SOPInstanceUID may be empty for an object that is sealed later.
 	SOPInstanceUID    string
 	SeriesInstanceUID string
 	SeriesNumber      int
@@ -117,8 +134,8 @@ func New(h Header) (*dicomio.DataSet, error) {
 	if h.Source.String(tag.StudyInstanceUID) == "" {
 		return nil, fmt.Errorf("no Study Instance UID: %w", ErrSource)
 	}
-	if h.SOPClassUID == "" || h.SOPInstanceUID == "" || h.SeriesInstanceUID == "" || h.Modality == "" || h.Time.IsZero() {
-		return nil, errors.New("header needs SOP class, instance and series UID, modality and time")
+	if h.SOPClassUID == "" || h.SeriesInstanceUID == "" || h.Modality == "" || h.Time.IsZero() {
+		return nil, errors.New("header needs SOP class, series UID, modality and time")
 	}
 	if err := h.Equipment.validate(); err != nil {
 		return nil, err
@@ -133,7 +150,9 @@ func New(h Header) (*dicomio.DataSet, error) {
 	}
 	date, clock := h.Time.Format("20060102"), h.Time.Format("150405")
 	ds.SetString(tag.SOPClassUID, h.SOPClassUID)
-	ds.SetString(tag.SOPInstanceUID, h.SOPInstanceUID)
+	if h.SOPInstanceUID != "" {
+		ds.SetString(tag.SOPInstanceUID, h.SOPInstanceUID)
+	}
 	ds.SetString(tag.InstanceCreationDate, date)
 	ds.SetString(tag.InstanceCreationTime, clock)
 	ds.SetString(tag.SeriesDate, date)

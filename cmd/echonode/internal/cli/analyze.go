@@ -15,6 +15,7 @@ import (
 
 	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/pipeline"
+	"github.com/echonode/echonode/pipeline/output"
 	"github.com/echonode/echonode/pipeline/result"
 )
 
@@ -77,7 +78,8 @@ func (p *program) analyze(ctx context.Context, args []string, configPath, out st
 			}
 			o := outputOptions(c)
 			o.Pictures = true
-			if err := analyzer.Write(ctx, study, dir, o); err != nil {
+			study.Outputs, err = output.Write(ctx, &study.Study, output.FilesOf(&study.Study, dicomio.Limits{}), dir, o)
+			if err != nil {
 				return err
 			}
 		}

@@ -19,9 +19,11 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/echonode/echonode/cmd/echonode/internal/config"
+	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/pipeline"
 	"github.com/echonode/echonode/pipeline/derived"
 	"github.com/echonode/echonode/pipeline/node"
+	"github.com/echonode/echonode/pipeline/output"
 	"github.com/echonode/echonode/pipeline/result"
 	"github.com/echonode/echonode/pipeline/spool"
 	"github.com/echonode/echonode/pipeline/store"
@@ -234,12 +236,12 @@ func nodeOptions(c *config.Config) (node.Options, error) {
 	return o, nil
 }
 
-func outputOptions(c *config.Config) pipeline.OutputOptions {
+func outputOptions(c *config.Config) output.Options {
 	class := derived.SecondaryCapture
 	if c.Outputs.OverlayClass == "us" {
 		class = derived.Ultrasound
 	}
-	return pipeline.OutputOptions{
+	return output.Options{
 		Class:        class,
 		Segmentation: c.Outputs.Segmentation,
 		Report:       c.Outputs.Report,
@@ -254,7 +256,7 @@ func outputOptions(c *config.Config) pipeline.OutputOptions {
 // processor lets the node analyse with the pipeline.
 type processor struct {
 	analyzer *pipeline.Analyzer
-	outputs  pipeline.OutputOptions
+	outputs  output.Options
 }
 
 // Process implements node.Processor.
@@ -266,9 +268,11 @@ func (p *processor) Process(ctx context.Context, req node.Request) (*result.Docu
 	o := p.outputs
 	o.Revision = req.Revision
 	if req.Predecessor != nil {
-		o.Predecessor = req.Predecessor.Path
+		if o.Predecessor, err = output.Reference(req.Predecessor.Path); err != nil {
+			return nil, fmt.Errorf("predecessor: %w", err)
+		}
 	}
-	if err := p.analyzer.Write(ctx, study, req.Dir, o); err != nil {
+	if study.Outputs, err = output.Write(ctx, &study.Study, output.FilesOf(&study.Study, dicomio.Limits{}), req.Dir, o); err != nil {
 		return nil, err
 	}
 	return p.analyzer.Document(study), nil

@@ -1,10 +1,10 @@
-package pipeline
+package output
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/models"
@@ -35,7 +35,7 @@ var quantities = map[string]sr.Quantity{
 }
 
 var units = map[string]sr.Unit{
-	unitLength: sr.CM, unitArea: sr.CM2, unitVolume: sr.ML, unitPercent: sr.Percent, unitMass: sr.Gram, unitRatio: sr.Ratio, unitRate: sr.BPM,
+	result.UnitLength: sr.CM, result.UnitArea: sr.CM2, result.UnitVolume: sr.ML, result.UnitPercent: sr.Percent, result.UnitMass: sr.Gram, result.UnitRatio: sr.Ratio, result.UnitRate: sr.BPM,
 }
 
 var views = map[string]sr.View{
@@ -46,27 +46,16 @@ var methods = map[string]sr.Method{
 	result.Biplane: sr.DisksBiplane, result.SinglePlane: sr.DisksSinglePlane,
 }
 
-// identity is what outputs of a study have in common.
-type identity struct {
-	source      *dicomio.DataSet // of any object of the study
-	equipment   instance.Equipment
-	algorithm   instance.Algorithm
-	predecessor *instance.Ref
-	time        time.Time
-	// determined by the inputs, the model and the settings: with the kind of
-	// object they make its UID.
-	parts []string
-}
-
-// report builds the structured report of a study.
-func (s *Study) report(id identity, settings sr.Settings) (*dicomio.DataSet, error) {
+// document builds the structured report.
+func (w *writer) document() (*dicomio.DataSet, error) {
+	s := w.s
 	r := sr.Report{
-		Source: id.source, SOPInstanceUID: instance.UID("report", id.parts...), SeriesInstanceUID: instance.UID("report series", id.parts...),
-		SeriesNumber: reportSeries, Time: id.time, Observer: id.equipment, Algorithm: id.algorithm,
-		Predecessor: id.predecessor, Settings: settings,
+		Source: w.subject.DataSet, SeriesInstanceUID: instance.UID("report series", w.parts...), SeriesNumber: reportSeries,
+		Time: s.Run.Time, Observer: w.equipment, Algorithm: w.algorithm, Predecessor: w.o.Predecessor, Settings: sr.Settings{Codeset: w.o.Codeset},
 	}
-	loops := map[string]*loop{}
-	for _, l := range s.loops {
+	loops := map[string]*result.Loop{}
+	for i := range s.Loops {
+		l := &s.Loops[i]
 		// An object that could not be read has no identity to refer to.
 		if l.SOPInstanceUID == "" || l.SeriesInstanceUID == "" || loops[l.SOPInstanceUID] != nil {
 			continue
@@ -96,7 +85,7 @@ func (s *Study) report(id identity, settings sr.Settings) (*dicomio.DataSet, err
 			c.Derivation = sr.Mean
 		}
 		for _, src := range m.Sources {
-			c.Sources = append(c.Sources, loops[src.SOPInstanceUID].source(src, m.Name))
+			c.Sources = append(c.Sources, sourceOf(loops[src.SOPInstanceUID], src, m.Name))
 		}
 		for _, w := range m.Quality.Warnings {
 			c.Remarks = append(c.Remarks, w.Text)
@@ -107,9 +96,10 @@ func (s *Study) report(id identity, settings sr.Settings) (*dicomio.DataSet, err
 		r.NotMeasured = append(r.NotMeasured, sr.NotMeasured{What: strings.Join(missing.of[reason], ", "), Reason: reason})
 	}
 	unused := newGroups()
-	for _, l := range s.loops {
+	for i := range s.Loops {
+		l := &s.Loops[i]
 		if l.Reason != nil {
-			unused.add(l.Reason.Text, l.name())
+			unused.add(l.Reason.Text, loopName(l))
 		}
 	}
 	for _, reason := range unused.order {
@@ -117,22 +107,22 @@ func (s *Study) report(id identity, settings sr.Settings) (*dicomio.DataSet, err
 	}
 	if len(r.Measurements) == 0 {
 		// Values name the model; a report without any must do so itself.
-		r.Comments = append(r.Comments, fmt.Sprintf("Model: %s %s", id.algorithm.Name, id.algorithm.Version))
+		r.Comments = append(r.Comments, fmt.Sprintf("Model: %s %s", w.algorithm.Name, w.algorithm.Version))
 	}
 	return sr.Build(r)
 }
 
-// source refers to the frame that a value was measured on, with the contour
+// sourceOf refers to the frame that a value was measured on, with the contour
 // where the value comes from it.
-func (l *loop) source(src result.Source, measurement string) sr.Source {
+func sourceOf(l *result.Loop, src result.Source, measurement string) sr.Source {
 	ref := sr.Source{SOPInstanceUID: src.SOPInstanceUID}
 	if l == nil || l.Frames == 1 {
 		return ref
 	}
 	ref.Frame = src.Frame + 1
-	if f := &l.frames[src.Frame]; f.outline != nil && l.View != models.ViewPLAX && measurement != result.HR {
-		for _, p := range f.outline.Points {
-			ref.Contour = append(ref.Contour, sr.Point(p))
+	if f := l.FrameAt(src.Frame); f != nil && len(f.Contour) > 0 && l.View != models.ViewPLAX && measurement != result.HR {
+		for _, p := range f.Contour {
+			ref.Contour = append(ref.Contour, sr.Point{X: p[0], Y: p[1]})
 		}
 		ref.Closed = true
 	}
@@ -142,9 +132,9 @@ func (l *loop) source(src result.Source, measurement string) sr.Source {
 // reported rounds a value to what its unit can carry in a report.
 func reported(v float64, unit string) float64 {
 	switch unit {
-	case unitLength, unitRatio:
+	case result.UnitLength, result.UnitRatio:
 		return round(v, 2)
-	case unitMass, unitRate:
+	case result.UnitMass, result.UnitRate:
 		return round(v, 0)
 	}
 	return round(v, 1)
@@ -172,10 +162,10 @@ func prefix(stage, text string) string {
 	return stage + ": " + text
 }
 
-// name of a loop for people: its instance number where it has one.
-func (l *loop) name() string {
-	if l.instanceNumber != 0 {
-		return strconv.FormatInt(l.instanceNumber, 10)
+// loopName names a loop for people: its instance number where it has one.
+func loopName(l *result.Loop) string {
+	if l.InstanceNumber != 0 {
+		return strconv.Itoa(l.InstanceNumber)
 	}
 	return l.SOPInstanceUID
 }
@@ -186,3 +176,8 @@ const (
 	overlaySeries      = 9002
 	segmentationSeries = 9003
 )
+
+func round(v float64, digits int) float64 {
+	p := math.Pow(10, float64(digits))
+	return math.Round(v*p) / p
+}

@@ -1,0 +1,359 @@
+// Package output makes the objects and files of a study from its result and
+// its source objects, and from nothing else: the same function serves a new
+// analysis, a re-issue and a result that a reader has corrected.
+//
+//	output.go    which objects are made, and their identity
+//	sources.go   the objects that the study came from
+//	report.go    the structured report
+//	scene.go     what is drawn on a frame
+//
+// The same result, sources and options give the same bytes under the same
+// UIDs. SOP Instance UIDs are digests of the objects' content, so that no UID
+// ever names two objects.
+package output
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"image"
+	"io"
+	"maps"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/echonode/echonode/dicomio"
+	"github.com/echonode/echonode/models"
+	"github.com/echonode/echonode/pipeline/derived"
+	"github.com/echonode/echonode/pipeline/lv"
+	"github.com/echonode/echonode/pipeline/overlay"
+	"github.com/echonode/echonode/pipeline/result"
+	"github.com/echonode/echonode/sr"
+	"github.com/echonode/echonode/sr/instance"
+)
+
+// Options say what is made of a study.
+type Options struct {
+	Report      bool
+	Codeset     sr.Codeset
+	Overlay     string // "all", "measured" or "none"
+	JPEGQuality int    // of overlay frames, 1 to 100
+	// Class of overlays: secondary capture, or derived ultrasound for
+	// workstations that load nothing else.
+	Class derived.Class
+	// Segmentation adds a SEG object for every analysed apical loop.
+	Segmentation bool
+	// Pictures adds the report as text and HTML, and for every overlay an
+	// animated GIF, the area curve and the ED and ES frames.
+	Pictures bool
+	// Station is the AE title of this node, for the equipment module.
+	Station  string
+	Revision int
+	// Predecessor is the report that this one replaces; nil for the first.
+	Predecessor *instance.Ref
+}
+
+// Reference is how a report refers to an object that it replaces.
+func Reference(path string) (*instance.Ref, error) {
+	f, err := dicomio.Open(path, dicomio.Options{Strict: true})
+	if err != nil {
+		return nil, err
+	}
+	ref := instance.RefOf(f.DataSet)
+	return &ref, f.Close()
+}
+
+// deviceUID identifies EchoNode as the observer of its reports.
+const deviceUID = "2.25.164371280530964301571062518047309712664"
+
+// Write makes the outputs of a study in dir, which must exist, and lists them.
+// It reads the study and changes nothing in it.
+func Write(ctx context.Context, s *result.Study, src Sources, dir string, o Options) ([]result.Output, error) {
+	w := &writer{s: s, src: src, dir: dir, o: o}
+	if err := w.identify(); err != nil {
+		return nil, err
+	}
+	defer w.subject.Close() // read only
+	if o.Report {
+		if err := w.report(); err != nil {
+			return nil, fmt.Errorf("report: %w", err)
+		}
+	}
+	seen := map[string]bool{}
+	for i := range s.Loops {
+		l := &s.Loops[i]
+		if !w.wanted(l) || seen[l.SOPInstanceUID] {
+			continue
+		}
+		seen[l.SOPInstanceUID] = true
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		if err := w.loop(ctx, i, l); err != nil {
+			return nil, fmt.Errorf("overlay of %s: %w", l.SOPInstanceUID, err)
+		}
+	}
+	return w.made, nil
+}
+
+// identify collects what the outputs have in common.
+func (w *writer) identify() error {
+	run := w.s.Run
+	if run.Time.IsZero() || run.Software.Version == "" || run.Model.Name == "" {
+		return errors.New("the result does not say when and by what it was made")
+	}
+	w.equipment = instance.Equipment{Manufacturer: "EchoNode", Model: "EchoNode", Version: run.Software.Version, Station: w.o.Station, UID: deviceUID}
+	w.algorithm = instance.Algorithm{Name: run.Model.Name, Version: run.Model.Version, Parameters: []string{"sha256=" + run.Model.SHA256}}
+	settings, err := json.Marshal(w.o)
+	if err != nil {
+		return err
+	}
+	w.parts = []string{w.s.StudyInstanceUID, run.Time.Format(time.RFC3339Nano), run.Software.Version, run.Model.Name, run.Model.Version, run.Model.SHA256, string(settings)}
+	for i := range w.s.Loops {
+		f, err := w.src.Open(w.s.Loops[i].SOPInstanceUID)
+		if err != nil {
+			continue // its reason is in the result
+		}
+		w.subject = f
+		return nil
+	}
+	return errors.New("no object of the study can be read")
+}
+
+// writer makes the outputs of one study.
+type writer struct {
+	s   *result.Study
+	src Sources
+	dir string
+	o   Options
+
+	subject   *dicomio.File // whose patient and study the outputs have
+	equipment instance.Equipment
+	algorithm instance.Algorithm
+	// parts are what a series' UID is made of, with the kind of object.
+	parts []string
+	made  []result.Output
+}
+
+func (w *writer) wanted(l *result.Loop) bool {
+	if l.Status != result.Analysed || w.o.Overlay == "none" {
+		return false
+	}
+	if w.o.Overlay == "measured" {
+		return slices.ContainsFunc(w.s.Measurements, func(m result.Measurement) bool {
+			return m.Value != nil && slices.ContainsFunc(m.Sources, func(src result.Source) bool { return src.SOPInstanceUID == l.SOPInstanceUID })
+		})
+	}
+	return true
+}
+
+// create writes one output file and lists it.
+func (w *writer) create(o result.Output, write func(io.Writer) error) error {
+	return w.createObject(o, func(f io.Writer) (string, error) { return "", write(f) })
+}
+
+// createObject writes one object, whose UID is known once it is written.
+func (w *writer) createObject(o result.Output, write func(io.Writer) (uid string, err error)) error {
+	o.File = filepath.Join(w.dir, o.File)
+	f, err := os.Create(o.File)
+	if err != nil {
+		return err
+	}
+	o.SOPInstanceUID, err = write(f)
+	if err := errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	w.made = append(w.made, o)
+	return nil
+}
+
+func (w *writer) report() error {
+	ds, err := w.document()
+	if err != nil {
+		return err
+	}
+	ref := instance.RefOf(ds)
+	if err := w.createObject(result.Output{Kind: result.KindReport, File: "report.dcm", SOPClassUID: ref.SOPClassUID},
+		func(f io.Writer) (string, error) {
+			return ref.SOPInstanceUID, dicomio.Write(f, ds, dicomio.WriteOptions{})
+		}); err != nil {
+		return err
+	}
+	if !w.o.Pictures {
+		return nil
+	}
+	// What people read is made from the object itself, so that both say the same.
+	doc, err := sr.Parse(ds)
+	if err != nil {
+		return err
+	}
+	return errors.Join(
+		w.create(result.Output{Kind: result.KindReportText, File: "report.txt"}, doc.WriteText),
+		w.create(result.Output{Kind: result.KindReportHTML, File: "report.html"}, doc.WriteHTML))
+}
+
+// loop writes the overlay cine of a loop and its pictures.
+func (w *writer) loop(ctx context.Context, index int, l *result.Loop) error {
+	file, err := w.src.Open(l.SOPInstanceUID)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	frames, err := file.Frames()
+	if err != nil {
+		return err
+	}
+	if frames.Len() != l.Frames {
+		return fmt.Errorf("the object has %d frames, its result %d", frames.Len(), l.Frames)
+	}
+	m := w.s.Run.Model
+	renderer, err := overlay.NewRenderer(l.Columns, l.Rows, fmt.Sprintf("EchoNode %s, model %s %s", w.s.Run.Software.Version, m.Name, m.Version))
+	if err != nil {
+		return err
+	}
+	var source image.RGBA
+	canvas := renderer.NewImage()
+	render := func(i int) (*image.RGBA, error) {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		if err := frames.RGB(i, &source); err != nil {
+			return nil, err
+		}
+		return canvas, renderer.Render(canvas, &source, scene(l, i))
+	}
+	name := fmt.Sprintf("loop-%02d-%s", index+1, strings.ToLower(l.View))
+	cine := derived.Cine{
+		Identity: w.derived(index, result.KindOverlay, overlaySeries, "AI LV Overlay"),
+		Source:   file.DataSet, Class: w.o.Class, Rows: renderer.Size().Y, Columns: renderer.Size().X, Frames: l.Frames,
+		SameGeometry: true, TimesMS: l.FrameTimes, Quality: w.o.JPEGQuality,
+		Description: fmt.Sprintf("Left ventricular contour by %s %s, UNVERIFIED", m.Name, m.Version),
+	}
+	if l.Spacing.Trusted {
+		cine.Spacing = &[2]float64{l.Spacing.Y, l.Spacing.X}
+	}
+	if err := w.createObject(result.Output{Kind: result.KindOverlay, File: name + ".dcm", SOPClassUID: cine.SOPClassUID(), Source: l.SOPInstanceUID},
+		func(f io.Writer) (string, error) { return cine.Write(f, render) }); err != nil {
+		return err
+	}
+	if err := w.segmentation(l, file.DataSet, index, name); err != nil {
+		return err
+	}
+	if !w.o.Pictures {
+		return nil
+	}
+	if l.Frames > 1 && len(l.FrameTimes) == l.Frames {
+		err := w.create(result.Output{Kind: result.KindAnimation, File: name + ".gif", Source: l.SOPInstanceUID}, func(f io.Writer) error {
+			return overlay.WriteGIF(f, l.FrameTimes, overlay.DefaultGIFOptions(), func(i int) (image.Image, error) { return render(i) })
+		})
+		if err != nil {
+			return err
+		}
+		if err := w.curve(l, name); err != nil {
+			return err
+		}
+	}
+	stills := map[string]int{}
+	for i, b := range l.Beats {
+		suffix := ""
+		if i > 0 {
+			suffix = strconv.Itoa(i + 1)
+		}
+		stills["ed"+suffix], stills["es"+suffix] = b.ED, b.ES
+	}
+	if len(stills) == 0 {
+		stills["frame"] = 0
+	}
+	for _, phase := range slices.Sorted(maps.Keys(stills)) {
+		img, err := render(stills[phase])
+		if err != nil {
+			return err
+		}
+		if err := w.create(result.Output{Kind: result.KindStill, File: name + "-" + phase + ".png", Source: l.SOPInstanceUID},
+			func(f io.Writer) error { return overlay.WritePNG(f, img) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// derived is the identity of an object made from one loop.
+func (w *writer) derived(index int, kind string, series int, description string) derived.Identity {
+	return derived.Identity{
+		SeriesInstanceUID: instance.UID(kind+" series", w.parts...),
+		SeriesNumber:      series,
+		InstanceNumber:    index + 1,
+		SeriesDescription: description,
+		Time:              w.s.Run.Time,
+		Equipment:         w.equipment,
+		Algorithm:         w.algorithm,
+	}
+}
+
+// segmentation writes cavity, myocardium and atrium of every frame as a SEG.
+func (w *writer) segmentation(l *result.Loop, source *dicomio.DataSet, index int, name string) error {
+	if !w.o.Segmentation || l.View == models.ViewPLAX {
+		return nil
+	}
+	cavity := derived.Segment{Structure: derived.Cavity}
+	myocardium := derived.Segment{Structure: derived.Myocardium}
+	atrium := derived.Segment{Structure: derived.Atrium}
+	for i := range l.FrameResults {
+		f := &l.FrameResults[i]
+		if len(f.Contour) > 0 {
+			ring := points(f.Contour)
+			cavity.Regions = append(cavity.Regions, derived.Region{Frame: f.Index + 1, Rings: [][]lv.Point{ring}})
+			// The myocardium's outline goes around the cavity, which is no part of it.
+			if o, ok := f.Structures[models.ClassLVMyocardium]; ok {
+				myocardium.Regions = append(myocardium.Regions, derived.Region{Frame: f.Index + 1, Rings: [][]lv.Point{points(o), ring}})
+			}
+		}
+		if o, ok := f.Structures[models.ClassLeftAtrium]; ok {
+			atrium.Regions = append(atrium.Regions, derived.Region{Frame: f.Index + 1, Rings: [][]lv.Point{points(o)}})
+		}
+	}
+	seg := derived.Segmentation{Identity: w.derived(index, result.KindSegmentation, segmentationSeries, "AI LV Segmentation"), Source: source}
+	for _, s := range []derived.Segment{cavity, myocardium, atrium} {
+		if len(s.Regions) > 0 {
+			seg.Segments = append(seg.Segments, s)
+		}
+	}
+	if len(seg.Segments) == 0 {
+		return nil
+	}
+	return w.createObject(result.Output{Kind: result.KindSegmentation, File: name + "-seg.dcm", SOPClassUID: dicomio.SOPSegmentation, Source: l.SOPInstanceUID}, seg.Write)
+}
+
+// curve draws the area over time.
+func (w *writer) curve(l *result.Loop, name string) error {
+	if l.View == models.ViewPLAX {
+		return nil
+	}
+	c := overlay.Curve{Title: "LV area, " + l.View, Unit: "cm2", TimesMS: l.FrameTimes, RWaveMS: l.RWaves}
+	scale := 0.01 // mm2 to cm2
+	if !l.Spacing.Trusted {
+		c.Unit, scale = "pixels", 1
+	}
+	for _, b := range l.Beats {
+		c.Beats = append(c.Beats, lv.Beat{ED: b.ED, ES: b.ES, NextED: b.NextED})
+	}
+	for i := range l.Frames {
+		v := math.NaN()
+		if f := l.FrameAt(i); f != nil && len(f.Contour) > 0 {
+			v = scale * lv.PolygonArea(points(f.Contour), spacing(l))
+		}
+		c.Values = append(c.Values, v)
+	}
+	if l.Curve != nil {
+		for _, v := range l.Curve.Smoothed {
+			c.Smoothed = append(c.Smoothed, scale*v)
+		}
+	}
+	return w.create(result.Output{Kind: result.KindCurve, File: name + "-area.svg", Source: l.SOPInstanceUID}, c.WriteSVG)
+}

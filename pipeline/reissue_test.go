@@ -1,0 +1,208 @@
+package pipeline
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/suyashkumar/dicom/pkg/tag"
+
+	"github.com/echonode/echonode/dicomio"
+	"github.com/echonode/echonode/models"
+	"github.com/echonode/echonode/pipeline/derived"
+	"github.com/echonode/echonode/pipeline/output"
+	"github.com/echonode/echonode/pipeline/result"
+	"github.com/echonode/echonode/sr"
+)
+
+// twoViewStudy is a study of a four- and a two-chamber loop, with its files.
+func twoViewStudy(t *testing.T) *Study {
+	t.Helper()
+	dir := t.TempDir()
+	four, two := standard("1.2.3.1"), standard("1.2.3.2")
+	two.diameterMM, two.mark = beats(70, 50, 1), true
+	return analyse(t, twoViews{newBrightness(models.ViewA4C)}, four.write(t, dir), two.write(t, dir))
+}
+
+func allOutputs() output.Options {
+	return output.Options{Report: true, Codeset: sr.SCT, Overlay: "all", JPEGQuality: 90, Pictures: true, Segmentation: true, Station: "ECHONODE", Revision: 1}
+}
+
+// copyOf is the result after a way through JSON.
+func copyOf(t *testing.T, s *result.Study) *result.Study {
+	t.Helper()
+	b, err := json.Marshal(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var back result.Study
+	if err := json.Unmarshal(b, &back); err != nil {
+		t.Fatal(err)
+	}
+	return &back
+}
+
+// contents are the digests of the files of a folder.
+func contents(t *testing.T, dir string) map[string][32]byte {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := map[string][32]byte{}
+	for _, e := range entries {
+		b, err := os.ReadFile(filepath.Join(dir, e.Name()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		out[e.Name()] = sha256.Sum256(b)
+	}
+	return out
+}
+
+// A result that was stored as JSON gives the same bytes as the one in memory:
+// nothing that outputs need is lost on the way.
+func TestReissueGivesTheSameBytes(t *testing.T) {
+	s := twoViewStudy(t)
+	stored := copyOf(t, &s.Study)
+	first, second := t.TempDir(), t.TempDir()
+	made, err := output.Write(context.Background(), &s.Study, output.FilesOf(&s.Study, dicomio.Limits{}), first, allOutputs())
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := output.Write(context.Background(), stored, output.FilesOf(stored, dicomio.Limits{}), second, allOutputs())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(contents(t, first), contents(t, second)); d != "" {
+		t.Errorf("files differ:\n%s", d)
+	}
+	if len(made) == 0 || len(made) != len(again) {
+		t.Fatalf("%d outputs, then %d", len(made), len(again))
+	}
+	for i := range made {
+		if made[i].SOPInstanceUID != again[i].SOPInstanceUID || made[i].Kind != again[i].Kind {
+			t.Errorf("output %d: %+v, then %+v", i, made[i], again[i])
+		}
+	}
+}
+
+// Whatever changes the bytes of an object changes its UID, so that no UID ever
+// names two objects; and what leaves the bytes alone leaves the UID alone.
+func TestUIDNamesOneObject(t *testing.T) {
+	s := twoViewStudy(t)
+	seen := map[string][32]byte{}
+	write := func(s *result.Study, o output.Options, src output.Files) map[string]string {
+		t.Helper()
+		dir := t.TempDir()
+		made, err := output.Write(context.Background(), s, src, dir, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files := contents(t, dir)
+		uids := map[string]string{}
+		for _, m := range made {
+			if m.SOPInstanceUID == "" {
+				continue
+			}
+			name := filepath.Base(m.File)
+			uids[name] = m.SOPInstanceUID
+			if old, ok := seen[m.SOPInstanceUID]; ok && old != files[name] {
+				t.Errorf("%s: %s names two objects", name, m.SOPInstanceUID)
+			}
+			seen[m.SOPInstanceUID] = files[name]
+			f, err := dicomio.Open(m.File, dicomio.Options{Strict: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if in := f.DataSet.String(tag.SOPInstanceUID); in != m.SOPInstanceUID {
+				t.Errorf("%s holds UID %s, listed as %s", name, in, m.SOPInstanceUID)
+			}
+			_ = f.Close() // read only
+		}
+		return uids
+	}
+	sources := output.FilesOf(&s.Study, dicomio.Limits{})
+	base := write(&s.Study, allOutputs(), sources)
+	if len(base) != 5 { // report, two overlays, two segmentations
+		t.Fatalf("%d objects: %v", len(base), base)
+	}
+	if d := cmp.Diff(base, write(&s.Study, allOutputs(), sources)); d != "" {
+		t.Errorf("same inputs, other UIDs:\n%s", d)
+	}
+	renamed := renamedCopy(t, sources)
+	for name, tc := range map[string]struct {
+		study   func(*result.Study)
+		options func(*output.Options)
+		sources output.Files
+		changed []string // nil for all
+	}{
+		"run time":     {study: func(s *result.Study) { s.Run.Time = s.Run.Time.Add(time.Second) }},
+		"version":      {study: func(s *result.Study) { s.Run.Software.Version = "other" }},
+		"model":        {study: func(s *result.Study) { s.Run.Model.Version = "2" }},
+		"station":      {options: func(o *output.Options) { o.Station = "OTHER" }},
+		"patient name": {sources: renamed},
+		"JPEG quality": {options: func(o *output.Options) { o.JPEGQuality = 80 }},
+		"code set":     {options: func(o *output.Options) { o.Codeset = sr.SRT }},
+		"class":        {options: func(o *output.Options) { o.Class = derived.Ultrasound }},
+		"contour":      {study: func(s *result.Study) { s.Loops[0].FrameResults[4].Contour[3][0] += 2 }, changed: []string{"loop-01-a4c.dcm", "loop-01-a4c-seg.dcm"}},
+		"value":        {study: func(s *result.Study) { *s.Measurements[0].Value = 33 }, changed: []string{"report.dcm"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			study, o, src := copyOf(t, &s.Study), allOutputs(), sources
+			if tc.study != nil {
+				tc.study(study)
+			}
+			if tc.options != nil {
+				tc.options(&o)
+			}
+			if tc.sources.Paths != nil {
+				src = tc.sources
+			}
+			uids := write(study, o, src)
+			if tc.changed == nil {
+				for name := range base {
+					tc.changed = append(tc.changed, name)
+				}
+			}
+			for _, name := range tc.changed {
+				if uids[name] == base[name] {
+					t.Errorf("%s keeps its UID", name)
+				}
+			}
+		})
+	}
+}
+
+// renamedCopy are the sources with another patient name and the same UIDs.
+func renamedCopy(t *testing.T, src output.Files) output.Files {
+	t.Helper()
+	dir := t.TempDir()
+	out := output.Files{Paths: map[string]string{}}
+	for uid, path := range src.Paths {
+		f, err := dicomio.Open(path, dicomio.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.DataSet.SetString(tag.PatientName, "Other^Name")
+		name := filepath.Join(dir, uid+".dcm")
+		w, err := os.Create(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := dicomio.Write(w, f.DataSet, dicomio.WriteOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+		_ = f.Close() // read only
+		out.Paths[uid] = name
+	}
+	return out
+}

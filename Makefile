@@ -20,7 +20,7 @@ export CGO_ENABLED = 1
 help:
 	@echo 'make setup       packages and ONNX Runtime that building and running need (root or sudo for packages)'
 	@echo 'make setup-gpu   ONNX Runtime with the CUDA and TensorRT providers, beside the other'
-	@echo 'make build       bin/echonode'
+	@echo 'make build       bin/echonode, with ONNX Runtime beside it in bin/lib'
 	@echo 'make demo        set up, build, run the node on real echo loops and show what comes back; ARCHIVE=AE@HOST:PORT'
 	@echo '                 delivers to a PACS of yours instead of our own archive'
 	@echo 'make test        set up with test peers, vet, gofmt, staticcheck, a short fuzz run and all tests with the race detector'
@@ -46,6 +46,7 @@ test-gpu:
 build: setup
 	@echo "build: bin/echonode $(VERSION)"
 	@$(GO) build -trimpath -ldflags '-X main.version=$(VERSION)' -o bin/echonode ./cmd/echonode
+	@ln -sfn ../.build/onnxruntime bin/lib
 
 demo: build
 	@bin/echonode demo --out $(DEMO_OUT) $(if $(ARCHIVE),--archive $(ARCHIVE))

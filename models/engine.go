@@ -127,6 +127,42 @@ func (c Config) check() error {
 // maxBatch bounds batch sizes: memory grows with them and does not come back.
 const maxBatch = 256
 
+// Choice is a model on a provider, as Open would try it.
+type Choice struct {
+	Provider string
+	Model    string // file, or "embedded" and its name
+	Card     Card
+}
+
+// Choices lists what Open would try, in its order, without ONNX Runtime and network: for a provider that is named just
+// that one; for auto the GPU providers whose plug-in lies beside the library that Library finds, and the CPU. The first
+// that works runs.
+func Choices(c Config) ([]Choice, error) {
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	c = c.withDefaults()
+	tries := []string{c.Provider}
+	if c.Provider == Auto {
+		library, _, err := Library(c.Library)
+		tries = slices.DeleteFunc([]string{TensorRT, CUDA}, func(p string) bool { return err != nil || !hasProvider(library, p) })
+		tries = append(tries, CPU)
+	}
+	var choices []Choice
+	for _, provider := range tries {
+		name, onnx, err := load(c.Path, c.Variant, provider)
+		if err != nil {
+			return nil, err
+		}
+		card, err := ReadCard(name, onnx)
+		if err != nil {
+			return nil, err
+		}
+		choices = append(choices, Choice{provider, name, card})
+	}
+	return choices, nil
+}
+
 // Check tests a configuration as far as that goes without ONNX Runtime and network, and returns the model's card.
 func Check(c Config) (Card, error) {
 	if err := c.check(); err != nil {

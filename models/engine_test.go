@@ -14,9 +14,14 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	_ "github.com/echonode/echonode/models/devlibrary"
 )
 
 const tiny = "testdata/tiny.onnx"
+
+// tinyAbs is tiny for tests that change the working directory.
+var tinyAbs, _ = filepath.Abs(tiny)
 
 // requireLibrary skips where ONNX Runtime is not installed. `make test` installs it, so nothing is skipped there.
 func requireLibrary(t testing.TB) {
@@ -458,33 +463,177 @@ func TestLibraryRefused(t *testing.T) {
 	}
 }
 
-// TestLibraryOrder checks the order of the search: configuration, environment, .build above the working directory.
+// TestLibraryOrder checks the order of the search: configuration, environment, what is installed with the program.
 func TestLibraryOrder(t *testing.T) {
-	root := t.TempDir()
-	if resolved, err := filepath.EvalSymlinks(root); err == nil {
-		root = resolved
+	paths := func(places []libraryPlace) (out []string) {
+		for _, p := range places {
+			out = append(out, p.path)
+		}
+		return out
 	}
-	build := filepath.Join(root, ".build", "onnxruntime", "libonnxruntime.so.1.30.0")
+	root := t.TempDir()
+	plant := func(elem ...string) string {
+		path := filepath.Join(append([]string{root}, elem...)...)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	beside := plant("bin", "lib", "libonnxruntime.so.1")
+	below := plant("lib", "echonode", "libonnxruntime.so.1.30.0")
+	if got := paths(installedLibraries(filepath.Join(root, "bin"))); fmt.Sprint(got) != fmt.Sprint([]string{beside, below}) {
+		t.Errorf("installed: %q", got)
+	}
+	if got := installedLibraries(filepath.Join(root, "elsewhere", "bin")); len(got) != 2 || got[0].named {
+		t.Errorf("nothing installed: %+v", got)
+	}
+	t.Setenv(LibraryEnv, "/opt/ort.so")
+	if got := paths(findLibrary("")); fmt.Sprint(got) != "[/opt/ort.so]" {
+		t.Errorf("environment: %q", got)
+	}
+	if got := findLibrary(filepath.Dir(below)); len(got) != 1 || got[0].path != below || !got[0].named {
+		t.Errorf("configuration: %+v", got)
+	}
+}
+
+// TestLibraryNotFromWorkingDirectory plants libraries where somebody else could: in the working directory, above it and
+// on the loader's search path.
+func TestLibraryNotFromWorkingDirectory(t *testing.T) {
+	root := t.TempDir()
 	deep := filepath.Join(root, "a", "b")
-	for _, dir := range []string{filepath.Dir(build), deep} {
+	for _, dir := range []string{root, filepath.Join(root, ".build", "onnxruntime"), filepath.Join(root, "lib"), deep, filepath.Join(deep, ".build", "onnxruntime"), filepath.Join(deep, "lib")} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			t.Fatal(err)
 		}
-	}
-	if err := os.WriteFile(build, nil, 0o600); err != nil {
-		t.Fatal(err)
+		for _, name := range libraryNames {
+			if err := os.WriteFile(filepath.Join(dir, name), []byte("planted"), 0o700); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
 	t.Chdir(deep)
 	t.Setenv(LibraryEnv, "")
-	if got := findLibrary(""); len(got) < 3 || got[len(got)-3] != build || got[len(got)-1] != "libonnxruntime.so" {
-		t.Errorf("search: %q", got)
+	t.Setenv("LD_LIBRARY_PATH", root)
+	for _, p := range findLibrary("") {
+		if strings.HasPrefix(p.path, root) || !filepath.IsAbs(p.path) {
+			t.Errorf("would load %s", p.path)
+		}
 	}
-	t.Setenv(LibraryEnv, "/opt/ort.so")
-	if got := findLibrary(""); fmt.Sprint(got) != "[/opt/ort.so]" {
-		t.Errorf("environment: %q", got)
+	if _, err := Open(t.Context(), Config{Path: tinyAbs, Provider: CPU}, nil); !errors.Is(err, ErrLibrary) {
+		t.Errorf("opened: %v", err)
 	}
-	if got := findLibrary(filepath.Dir(build)); fmt.Sprint(got) != "["+build+"]" {
-		t.Errorf("configuration: %q", got)
+}
+
+// TestLibraryChecked: what was found must be a pinned build; what was named may be one's own, if it is an ONNX Runtime
+// that nobody else can have written.
+func TestLibraryChecked(t *testing.T) {
+	requireLibrary(t)
+	real, build, err := Library("")
+	if err != nil || !strings.HasPrefix(build, "1.30.0") {
+		t.Fatalf("%s, %q, %v", real, build, err)
+	}
+	if _, err := (libraryPlace{real, false}).check(); err != nil {
+		t.Errorf("pinned and found: %v", err)
+	}
+	b, err := os.ReadFile(real)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	own := filepath.Join(dir, "libonnxruntime.so")
+	if err := os.WriteFile(own, append(b, 0), 0o700); err != nil { // trailing bytes don't count for the loader
+		t.Fatal(err)
+	}
+	if _, err := (libraryPlace{own, false}).check(); err == nil || !strings.Contains(err.Error(), "SHA-256") {
+		t.Errorf("own build, found: %v", err)
+	}
+	if pinned, err := (libraryPlace{own, true}).check(); err != nil || pinned != "" {
+		t.Errorf("own build, named: %q, %v", pinned, err)
+	}
+	if err := os.Chmod(own, 0o766); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := (libraryPlace{own, true}).check(); err == nil || !strings.Contains(err.Error(), "written by others") {
+		t.Errorf("file writable by others: %v", err)
+	}
+	if err := errors.Join(os.Chmod(own, 0o700), os.Chmod(dir, 0o777)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := (libraryPlace{own, true}).check(); err == nil || !strings.Contains(err.Error(), "written by others") {
+		t.Errorf("folder writable by others: %v", err)
+	}
+	if err := os.Chmod(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	libc := filepath.Join(dir, "other.so")
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, content := range map[string]func() ([]byte, error){
+		"text":      func() ([]byte, error) { return []byte("not a library"), nil },
+		"a program": func() ([]byte, error) { return os.ReadFile(self) },
+		"another library": func() ([]byte, error) {
+			return os.ReadFile(filepath.Join(filepath.Dir(real), "libonnxruntime_providers_shared.so"))
+		},
+	} {
+		b, err := content()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(libc, b, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := (libraryPlace{libc, true}).check(); err == nil {
+			t.Errorf("%s passes for ONNX Runtime", name)
+		}
+	}
+}
+
+// TestPinnedLibraries: the set-up fetches the builds that are loaded without being named.
+func TestPinnedLibraries(t *testing.T) {
+	b, err := os.ReadFile("../conformance/setup/setup.sh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for sum, build := range pinnedLibraries {
+		if !bytes.Contains(b, []byte("sha256="+sum)) {
+			t.Errorf("%s is not what setup.sh fetches: %s", build, sum)
+		}
+	}
+	if got := bytes.Count(b, []byte("sha256=")); got < len(pinnedLibraries) {
+		t.Errorf("setup.sh names %d sums", got)
+	}
+}
+
+// TestChoices: version and check-config name the model that runs, on the CPU the one with eight bits.
+func TestChoices(t *testing.T) {
+	requireLibrary(t)
+	for provider, want := range map[string]string{
+		Auto: "cpu embedded " + shippedINT8, CPU: "cpu embedded " + shippedINT8, CUDA: "cuda embedded " + shippedFP32, TensorRT: "tensorrt embedded " + shippedFP32,
+	} {
+		choices, err := Choices(Config{Provider: provider})
+		if err != nil {
+			t.Fatal(err)
+		}
+		last := choices[len(choices)-1]
+		if got := last.Provider + " " + last.Model; got != want {
+			t.Errorf("%s: %s, want %s", provider, got, want)
+		}
+		if provider != Auto && len(choices) != 1 {
+			t.Errorf("%s: %d choices", provider, len(choices))
+		}
+	}
+	e := open(t, Config{Provider: Auto})
+	choices, err := Choices(Config{Provider: Auto})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := choices[len(choices)-1].Card; got.SHA256 != e.Card().SHA256 {
+		t.Errorf("promised %s %s, runs %s", got.Version, got.SHA256, e.Card().SHA256)
 	}
 }
 

@@ -59,7 +59,7 @@ type LibraryError struct {
 }
 
 func (e *LibraryError) Error() string {
-	return fmt.Sprintf("models: no usable ONNX Runtime library (looked at %s; `make setup` fetches it, ECHONODE_ONNXRUNTIME or the configuration names one): %v",
+	return fmt.Sprintf("models: no usable ONNX Runtime library (looked at %s; analysis.onnxruntime or ECHONODE_ONNXRUNTIME names another place): %v",
 		strings.Join(e.Tried, ", "), e.Err)
 }
 

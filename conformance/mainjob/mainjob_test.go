@@ -24,6 +24,7 @@ import (
 
 	"github.com/echonode/echonode/conformance/internal/freeport"
 	"github.com/echonode/echonode/dicomio"
+	_ "github.com/echonode/echonode/models/devlibrary"
 	"github.com/echonode/echonode/pipeline/result"
 	"github.com/echonode/echonode/sr"
 )

@@ -25,4 +25,4 @@ if (($# == 0)); then
 	set -- "$root"/models/echonode-lv*.onnx
 fi
 (cd "$root" && go build -o .build/infer ./conformance/bench/infer)
-exec env PYTHONPATH="$packages" python3 "$here/compare.py" --infer "$root/.build/infer" "${options[@]}" "$@"
+exec env ECHONODE_ONNXRUNTIME="$root/.build/onnxruntime" PYTHONPATH="$packages" python3 "$here/compare.py" --infer "$root/.build/infer" "${options[@]}" "$@"

@@ -2,8 +2,10 @@ package cli
 
 import (
 	"fmt"
+	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -29,7 +31,7 @@ probably not meant. With --print-default it prints the commented default file.`,
 			if err != nil {
 				return err
 			}
-			card, err := models.Check(engineConfig(c))
+			choices, err := models.Choices(engineConfig(c))
 			if err != nil {
 				return usageError{err}
 			}
@@ -44,8 +46,8 @@ probably not meant. With --print-default it prints the commented default file.`,
 			for _, w := range c.Warnings() {
 				fmt.Fprintln(p.out, "warning:", w)
 			}
-			fmt.Fprintf(p.out, "configuration is valid: %s on %s, %d destinations, model %s %s\n",
-				c.DICOM.AETitle, c.DICOM.Listen, len(c.Destinations), card.Name, card.Version)
+			fmt.Fprintf(p.out, "configuration is valid: %s on %s, %d destinations, model %s\n",
+				c.DICOM.AETitle, c.DICOM.Listen, len(c.Destinations), describe(choices))
 			return nil
 		},
 	}
@@ -66,11 +68,24 @@ func load(path string) (*config.Config, error) {
 	return c, nil
 }
 
+// describe names the models that may run, in the order they are tried.
+func describe(choices []models.Choice) string {
+	var parts []string
+	for _, c := range choices {
+		parts = append(parts, fmt.Sprintf("%s %s (%s) on %s", c.Card.Name, c.Card.Version, filepath.Base(c.Model), c.Provider))
+	}
+	return strings.Join(parts, ", or else ")
+}
+
 func (p *program) versionCommand() *cobra.Command {
-	return &cobra.Command{
+	var path string
+	cmd := &cobra.Command{
 		Use:   "version",
 		Short: "Print version, model and libraries",
-		Long:  "Prints the versions of the program, the built-in model and the toolchain.",
+		Long: `Prints the versions of the program and the toolchain, the ONNX Runtime that is
+loaded, and the model that runs on this machine: without -c the built-in one on
+the best provider. Where a GPU may take it, the models are listed in the order
+they are tried.`,
 		RunE: func(*cobra.Command, []string) error {
 			fmt.Fprintf(p.out, "echonode %s\n", p.version)
 			if info, ok := debug.ReadBuildInfo(); ok {
@@ -81,12 +96,25 @@ func (p *program) versionCommand() *cobra.Command {
 				}
 			}
 			fmt.Fprintf(p.out, "go       %s %s/%s\n", runtime.Version(), runtime.GOOS, runtime.GOARCH)
-			card, err := models.Check(models.Config{})
+			c, err := load(path)
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(p.out, "model    %s %s (sha256 %s)\n", card.Name, card.Version, card.SHA256)
+			if library, build, err := models.Library(c.Analysis.ONNXRuntime); err != nil {
+				fmt.Fprintf(p.out, "library  none: %v\n", err)
+			} else {
+				fmt.Fprintf(p.out, "library  %s (ONNX Runtime, %s)\n", library, build)
+			}
+			choices, err := models.Choices(engineConfig(c))
+			if err != nil {
+				return usageError{err}
+			}
+			for _, m := range choices {
+				fmt.Fprintf(p.out, "model    %s %s on %s: %s, sha256 %s\n", m.Card.Name, m.Card.Version, m.Provider, m.Model, m.Card.SHA256)
+			}
 			return nil
 		},
 	}
+	cmd.Flags().StringVarP(&path, "config", "c", "", "configuration file (default: the embedded one)")
+	return cmd
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/models"
 	"github.com/echonode/echonode/pipeline/lv"
+	"github.com/echonode/echonode/pipeline/measure"
 	"github.com/echonode/echonode/pipeline/result"
 )
 
@@ -76,8 +77,6 @@ type loop struct {
 	region  image.Rectangle
 	box     models.Letterbox
 	frames  []frame
-	rhythm  lv.Rhythm
-	beats   []beat
 	spacing lv.Spacing // the pixel's shape when not calibrated
 	took    struct{ decode, infer, contour atomic.Int64 }
 }
@@ -175,8 +174,13 @@ func (a *Analyzer) analyse(ctx context.Context, path string) (*loop, error) {
 	}
 	l.Status = result.Analysed
 	l.report()
-	a.measure(l)
+	measure.Loop(&l.Loop, a.measuring())
 	return l, nil
+}
+
+// measuring are the settings of package measure.
+func (a *Analyzer) measuring() measure.Options {
+	return measure.Options{LV: a.opt.LV, WallPoints: a.engine.Card().Validated(plaxPoints...)}
 }
 
 // describe copies the facts of the object into its result.
@@ -370,6 +374,7 @@ func (l *loop) report() {
 			r.Contour = contour(f.outline.Points)
 			r.LVAreaPixels = round(lv.PolygonArea(f.outline.Points, lv.Spacing{X: 1, Y: 1}), 2)
 			r.Confidence = round(f.outline.Certainty, 4)
+			r.Stray = round(f.outline.Stray(), 4)
 			if l.Spacing.Trusted {
 				r.LVArea = round(lv.PolygonArea(f.outline.Points, l.spacing)/100, 4)
 			}

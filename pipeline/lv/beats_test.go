@@ -226,8 +226,8 @@ func TestQualityGates(t *testing.T) {
 		{"rate", CheckFrameRate([]float64{0, 100, 200}, o), GateFrameRate, Warn},
 		{"EF", CheckEF(97, o), GatePlausibility, Reject},
 		{"EF NaN", CheckEF(math.NaN(), o), GatePlausibility, Reject},
-		{"stray", CheckOutline(Outline{Cells: 80, StrayCells: 20, Certainty: 1}, 0, o), GateFragments, Warn},
-		{"unsure", CheckOutline(Outline{Cells: 80, Certainty: 0.5}, 0, o), GateConfidence, Reject},
+		{"stray", CheckOutline(1, Outline{Cells: 80, StrayCells: 20}.Stray(), 0, o), GateFragments, Warn},
+		{"unsure", CheckOutline(0.5, 0, 0, o), GateConfidence, Reject},
 	} {
 		if len(tt.f) == 0 || tt.f[0].Gate != tt.gate || tt.f[0].Severity != tt.sev || tt.f[0].Reason == "" {
 			t.Errorf("%s: %+v, want %s %s", tt.name, tt.f, tt.gate, tt.sev)

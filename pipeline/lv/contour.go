@@ -48,6 +48,14 @@ type Outline struct {
 	TouchesEdge bool
 }
 
+// Stray is the part of the segmented cells that lies outside the component.
+func (o Outline) Stray() float64 {
+	if o.StrayCells == 0 {
+		return 0
+	}
+	return float64(o.StrayCells) / float64(o.Cells+o.StrayCells)
+}
+
 // ExtractContour outlines the largest 8-connected component of the plane prob
 // (row-major, w columns, h rows, values 0..255) at the option's level.
 // Holes are filled, the border is traced by marching squares with linear

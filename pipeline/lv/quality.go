@@ -147,12 +147,13 @@ func CheckView(probability float64, o QualityOptions) []Finding {
 	return below(GateView, -1, probability, o.WarnView, o.RejectView, "view probability")
 }
 
-// CheckOutline grades certainty and fragments of one outline.
-func CheckOutline(out Outline, frame int, o QualityOptions) []Finding {
-	f := below(GateConfidence, frame, out.Certainty, o.WarnCertainty, o.RejectCertainty, "certainty of the outline")
-	if all := out.Cells + out.StrayCells; all > 0 && float64(out.StrayCells) > o.WarnStray*float64(all) {
+// CheckOutline grades the certainty of one outline, and the part of the
+// segmented area that lies outside it.
+func CheckOutline(certainty, stray float64, frame int, o QualityOptions) []Finding {
+	f := below(GateConfidence, frame, certainty, o.WarnCertainty, o.RejectCertainty, "certainty of the outline")
+	if stray > o.WarnStray {
 		f = append(f, Finding{GateFragments, Warn, frame, fmt.Sprintf(
-			"%.0f %% of the segmented area lies outside the largest part", 100*float64(out.StrayCells)/float64(all))})
+			"%.0f %% of the segmented area lies outside the largest part", 100*stray)})
 	}
 	return f
 }

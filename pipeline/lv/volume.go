@@ -99,7 +99,10 @@ func AreaLengthVolume(areaMM2, lengthMM float64) float64 {
 
 // Plane is everything that one apical contour gives.
 type Plane struct {
+	// AreaMM2 is the area on the apex's side of the line between the hinge
+	// points, where the disks are; CutMM2 is what lies beyond it.
 	AreaMM2  float64
+	CutMM2   float64
 	Axis     Axis
 	Disks    []Disk
 	VolumeML float64
@@ -115,8 +118,40 @@ func MeasurePlane(contour []Point, s Spacing, marks Landmarks, o AxisOptions) (P
 	if err != nil {
 		return Plane{}, err
 	}
+	all := PolygonArea(contour, s)
+	area := PolygonArea(cutAtAnnulus(contour, s, axis), s)
 	return Plane{
-		AreaMM2: PolygonArea(contour, s), Axis: axis, Disks: disks,
+		AreaMM2: area, CutMM2: max(all-area, 0), Axis: axis, Disks: disks,
 		VolumeML: SinglePlaneVolume(disks, axis.LengthMM),
 	}, nil
+}
+
+// cutAtAnnulus keeps the part of the contour on the apex's side of the line
+// through the hinge points (Sutherland and Hodgman 1974): an outline that leaks
+// into the atrium counts no further than the valve.
+func cutAtAnnulus(contour []Point, s Spacing, axis Axis) []Point {
+	a, b := s.scale(axis.Annulus[0]), s.scale(axis.Annulus[1])
+	dir, width := direction(a, b)
+	if width == 0 {
+		return contour
+	}
+	normal := perpendicular(dir)
+	if dot(sub(s.scale(axis.Apex), a), normal) < 0 {
+		normal = Point{-normal.X, -normal.Y}
+	}
+	height := func(p Point) float64 { return dot(sub(s.scale(p), a), normal) }
+	var out []Point
+	prev := contour[len(contour)-1]
+	for _, p := range contour {
+		u, v := height(prev), height(p)
+		if (u >= 0) != (v >= 0) {
+			f := u / (u - v)
+			out = append(out, Point{prev.X + f*(p.X-prev.X), prev.Y + f*(p.Y-prev.Y)})
+		}
+		if v >= 0 {
+			out = append(out, p)
+		}
+		prev = p
+	}
+	return out
 }

@@ -95,6 +95,8 @@ const (
 	TooManyFrames    = "too-many-frames"
 	InternalError    = "internal-error"
 	ImplausibleValue = "implausible-value"
+	// Rhythm is the code of remarks on beats and R waves.
+	Rhythm = "rhythm"
 )
 
 // Study is everything found in one study. It holds all that outputs are made
@@ -236,6 +238,9 @@ type Frame struct {
 	LVArea       float64 `json:"lv_area_cm2,omitempty"`
 	// Confidence is the mean certainty of the mask along its inside, 0..1.
 	Confidence float64 `json:"confidence,omitempty"`
+	// Stray is the part of the segmented cavity that lies outside the contour,
+	// in other pieces, 0..1.
+	Stray float64 `json:"stray,omitempty"`
 }
 
 // Contour is a list of points in source pixels, to a thousandth of a pixel; see

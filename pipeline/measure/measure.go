@@ -1,0 +1,114 @@
+// Package measure turns what the network found in the frames of a loop into
+// measurements, and the loops of a study into the study's values.
+//
+// Both steps are pure functions of a package result document: no pixels, no
+// network, nothing private. A loop whose contour a reader has corrected is
+// measured again by the same code, and a study is combined again from kept
+// results whenever a loop joins it.
+package measure
+
+import (
+	"slices"
+
+	"github.com/echonode/echonode/models"
+	"github.com/echonode/echonode/pipeline/lv"
+	"github.com/echonode/echonode/pipeline/result"
+)
+
+// Options are the settings of [Loop] and [Study].
+type Options struct {
+	LV lv.Options
+	// WallPoints says that the network's parasternal points have been shown to
+	// be accurate enough to measure with (models.Card.Validated).
+	WallPoints bool
+}
+
+// Loop measures an analysed loop: from FrameResults, FrameTimes, RWaves and
+// Spacing it makes Curve, Beats and Measurements, replacing those it had. Loops
+// that were refused or failed are left alone.
+func Loop(r *result.Loop, o Options) {
+	if r.Status != result.Analysed {
+		return
+	}
+	r.Curve, r.Beats, r.Measurements = nil, nil, nil
+	r.Warnings = slices.DeleteFunc(r.Warnings, func(w result.Reason) bool { return w.Code == result.Rhythm })
+	l := open(r, o)
+	if l.View == models.ViewPLAX {
+		l.measureLinear()
+	} else {
+		l.measureApical()
+	}
+}
+
+// loop is a loop under measurement.
+type loop struct {
+	*result.Loop
+	o       Options
+	spacing lv.Spacing // the pixel's shape when not calibrated
+	frames  []frame    // one for every frame of the object
+	rhythm  lv.Rhythm
+	beats   []beat
+}
+
+// frame is what was found in one frame, as the geometry takes it.
+type frame struct {
+	outline   *outline
+	keypoints map[string]lv.Keypoint
+}
+
+// outline is the contour of the cavity with what its segmentation said of it.
+type outline struct {
+	Points           []lv.Point
+	Certainty, stray float64
+}
+
+func open(r *result.Loop, o Options) *loop {
+	l := &loop{Loop: r, o: o, frames: make([]frame, r.Frames)}
+	l.spacing.X, l.spacing.Y = r.PixelSize()
+	for _, f := range r.FrameResults {
+		if f.Index >= 0 && f.Index < len(l.frames) {
+			l.frames[f.Index] = readFrame(f)
+		}
+	}
+	return l
+}
+
+func readFrame(f result.Frame) frame {
+	out := frame{keypoints: make(map[string]lv.Keypoint, len(f.Keypoints))}
+	if len(f.Contour) > 0 {
+		out.outline = &outline{Points: make([]lv.Point, len(f.Contour)), Certainty: f.Confidence, stray: f.Stray}
+		for i, p := range f.Contour {
+			out.outline.Points[i] = lv.Point{X: p[0], Y: p[1]}
+		}
+	}
+	for _, k := range f.Keypoints {
+		out.keypoints[k.Name] = lv.Keypoint{Point: lv.Point{X: k.X, Y: k.Y}, Confidence: k.Confidence}
+	}
+	return out
+}
+
+// corners are the first and the last pixel of the analysed region.
+func (l *loop) corners() (lo, hi lv.Point) {
+	if r := l.Region; r != nil {
+		return lv.Point{X: float64(r.MinX), Y: float64(r.MinY)}, lv.Point{X: float64(r.MaxX - 1), Y: float64(r.MaxY - 1)}
+	}
+	return lo, lv.Point{X: float64(l.Columns - 1), Y: float64(l.Rows - 1)}
+}
+
+// axisOptions tell the apex's side where the points do not: apical loops have
+// the transducer, and so the apex, at the top.
+func (l *loop) axisOptions(o lv.AxisOptions) lv.AxisOptions {
+	lo, hi := l.corners()
+	o.ApexSide = &lv.Point{X: (lo.X + hi.X + 1) / 2, Y: lo.Y}
+	return o
+}
+
+func landmarks(f *frame) lv.Landmarks {
+	get := func(name string) *lv.Keypoint {
+		if k, ok := f.keypoints[name]; ok {
+			return &k
+		}
+		return nil
+	}
+	return lv.Landmarks{Apex: get(models.KeypointApex), MitralA: get(models.KeypointMitralSeptal), MitralB: get(models.KeypointMitralLateral)}
+}

@@ -150,8 +150,8 @@ func (c *checker) root() {
 
 func (c *checker) section(path string, it *Item) {
 	site := it.find(findingSite)
-	if site == nil || site.Relationship != HasConceptMod || !leftVentricle.is(site.Code) {
-		c.fail(RuleFindingSite, path, "findings without the finding site Left Ventricle")
+	if site == nil || site.Relationship != HasConceptMod || !slices.ContainsFunc(sites, func(t term) bool { return t.is(site.Code) }) {
+		c.fail(RuleFindingSite, path, "findings without the finding site Left Ventricle or Left Atrium")
 	}
 	groups := 0
 	for i, g := range it.Children {
@@ -297,7 +297,7 @@ func (c *checker) num(path string, it *Item) {
 	}
 	if v, ok := it.Value(); !ok {
 		c.fail(RuleValue, path, "numeric value %q", it.Number)
-	} else if v < 0 || (v == 0 && it.Unit.Value != string(Percent)) {
+	} else if q, known := QuantityOf(it.Concept); known && !quantities[q].admits(v) || !known && v <= 0 {
 		c.fail(RuleValue, path, "value %g", v)
 	}
 	if it.Unit == (Code{}) {

@@ -75,6 +75,7 @@ var (
 	findings        = term{Code{"59776-5", "LN", "Findings"}, Code{"121070", "DCM", "Findings"}}
 	findingSite     = snomed("363698007", "G-C0E3", "Finding Site")
 	leftVentricle   = snomed("87878005", "T-32600", "Left Ventricle")
+	leftAtrium      = snomed("82471001", "T-32300", "Left Atrium")
 	group           = dcm("125007", "Measurement Group")
 	protocol        = dcm("125203", "Acquisition Protocol")
 	imageMode       = snomed("399264008", "G-0373", "Image Mode")
@@ -157,8 +158,8 @@ func (u Unit) decimals() int {
 }
 
 // Quantity is what a measurement is about: a concept of CID 12200 (Left
-// Ventricle), which unites CID 12201, 12202, 12203, 12220, 12239 and 12240,
-// or an extension that is named.
+// Ventricle), which unites CID 12201, 12202, 12203, 12220, 12239 and 12240, or
+// of CID 12205 (Left Atrium), or an extension that is named.
 type Quantity int
 
 // The quantities of the report.
@@ -186,11 +187,42 @@ const (
 	LVAreaS
 	FractionalAreaChange
 	HeartRate
+	EDVIndex
+	ESVIndex
+	LAArea
+	LAVolume
+	ContourStrain
 )
 
 type quantity struct {
 	term
 	units []Unit
+}
+
+// admits reports whether a value can be one of the quantity: shortening has a
+// sign, ratios of change may be nothing, everything else is larger.
+func (q quantity) admits(v float64) bool {
+	switch {
+	case q.term == quantities[ContourStrain].term:
+		return true
+	case slices.Contains(q.units, Percent):
+		return v >= 0
+	}
+	return v > 0
+}
+
+// ownScheme designates codes of our own, where the standard has none.
+const ownScheme = "99ECHONODE"
+
+// sites in the order of the template.
+var sites = []term{leftVentricle, leftAtrium}
+
+// site is what a quantity is about.
+func (q Quantity) site() term {
+	if q == LAArea || q == LAVolume {
+		return leftAtrium
+	}
+	return leftVentricle
 }
 
 // quantities are the concept names with their allowed units.
@@ -214,6 +246,12 @@ var quantities = map[Quantity]quantity{
 	LVMass: {ln("18087-7", "Left Ventricle Mass"), []Unit{Gram}},
 	// Extension, from CID 12300: CID 12203 has no index of mass.
 	LVMassIndex: {ln("80020-1", "Left ventricular mass (dimension method) 2D / BSA"), []Unit{GramPerM2}},
+	// Extensions, from CID 12300: CID 12202 has no indexed volumes.
+	EDVIndex: {ln("79997-3", "Left ventricular end diastolic volume biplane (MOD) / BSA"), []Unit{MLPerM2}},
+	ESVIndex: {ln("80002-9", "Left ventricular end systolic volume biplane (MOD) / BSA"), []Unit{MLPerM2}},
+	// A code of our own: the strains of CID 12304 are of tissue that is followed,
+	// this is the change of a contour's length.
+	ContourStrain: {same("ELSCL", ownScheme, "Endocardial longitudinal strain from contour length"), []Unit{Percent}},
 	// CID 12239
 	StrokeVolume:  {snomed("90096001", "F-32120", "Stroke Volume"), []Unit{ML}},
 	CardiacOutput: {snomed("82799009", "F-32100", "Cardiac Output"), []Unit{LPerMin}},
@@ -223,6 +261,9 @@ var quantities = map[Quantity]quantity{
 	LVAreaS:              {snomed("399030000", "G-0374", "Left Ventricular Systolic Area"), []Unit{CM2}},
 	LVAreaD:              {snomed("399109006", "G-0375", "Left Ventricular Diastolic Area"), []Unit{CM2}},
 	FractionalAreaChange: {snomed("399287000", "G-0376", "Left Ventricular Fractional Area Change"), []Unit{Percent}},
+	// CID 12205
+	LAArea:   {ln("17977-0", "Left Atrium Area A4C view"), []Unit{CM2}},
+	LAVolume: {snomed("399235004", "G-0383", "Left Atrium Systolic Volume"), []Unit{ML}},
 	// CID 12220
 	HeartRate: {ln("8867-4", "Heart rate"), []Unit{BPM}},
 }

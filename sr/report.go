@@ -79,7 +79,7 @@ type Subject struct {
 	Formula BSAFormula
 }
 
-// Measurement is one value about the left ventricle.
+// Measurement is one value about the left ventricle or atrium.
 type Measurement struct {
 	Quantity Quantity
 	Value    float64
@@ -138,8 +138,8 @@ const (
 // Disclaimer is the comment that every report carries.
 const Disclaimer = "Automatic analysis without review by a physician. Not for diagnosis."
 
-// Build makes the document: TID 5200 with one left ventricular findings
-// section, COMPLETE, UNVERIFIED and PRELIMINARY. A report without measurements
+// Build makes the document: TID 5200 with a findings section for the left
+// ventricle and one for the left atrium, as far as there are values, COMPLETE, UNVERIFIED and PRELIMINARY. A report without measurements
 // has no findings section; its comments say why. Comments and missing values
 // are TEXT items (121106, DCM, "Comment") at the end of the root container,
 // and those about values at the end of their measurement group, which the
@@ -283,12 +283,14 @@ func (b *builder) root() (*Item, error) {
 		}
 		root.add(library)
 	}
-	if len(b.r.Measurements) > 0 {
-		section, err := b.section()
+	for _, site := range sites {
+		section, err := b.section(site)
 		if err != nil {
 			return nil, err
 		}
-		root.add(section)
+		if section != nil {
+			root.add(section)
+		}
 	}
 	for _, n := range b.r.NotMeasured {
 		if strings.TrimSpace(n.What) == "" || strings.Contains(n.What, ": ") || strings.TrimSpace(n.Reason) == "" {
@@ -344,11 +346,12 @@ func (b *builder) subject(s Subject) (*Item, error) {
 	return c.add(area), nil
 }
 
-// section makes TID 5202 for the left ventricle, one measurement group for
-// each name and mode in the order of first mention.
-func (b *builder) section() (*Item, error) {
+// section makes TID 5202 for a finding site, one measurement group for each
+// name and mode in the order of first mention; nil when nothing was measured
+// there.
+func (b *builder) section(site term) (*Item, error) {
 	section := &Item{Relationship: Contains, Type: Container, Concept: findings.code(b.cs), Continuity: "SEPARATE"}
-	section.add(b.code(HasConceptMod, findingSite, leftVentricle))
+	section.add(b.code(HasConceptMod, findingSite, site))
 	type key struct {
 		name  string
 		mode  Mode
@@ -360,6 +363,9 @@ func (b *builder) section() (*Item, error) {
 	first := map[string]*Measurement{}
 	for i := range b.r.Measurements {
 		m := &b.r.Measurements[i]
+		if m.Quantity.site() != site {
+			continue
+		}
 		if m.Group == "" {
 			m.Group = mainGroup
 		}
@@ -399,6 +405,9 @@ func (b *builder) section() (*Item, error) {
 			groups[k].add(b.text(Contains, comment, r))
 		}
 	}
+	if len(order) == 0 {
+		return nil, nil
+	}
 	return section, nil
 }
 
@@ -415,7 +424,7 @@ func (b *builder) measurement(m Measurement) (*Item, error) {
 	if err != nil {
 		return nil, err
 	}
-	if v, _ := num.Value(); v < 0 || v == 0 && m.Unit != Percent {
+	if v, _ := num.Value(); !q.admits(v) {
 		return nil, fmt.Errorf("value %g", m.Value)
 	}
 	for _, mod := range []coded{

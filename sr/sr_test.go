@@ -586,3 +586,40 @@ func TestFormatNumber(t *testing.T) {
 		}
 	}
 }
+
+// Values of the atrium stand in a section of their own, so that no reader files
+// them under the ventricle; strain is the one quantity with a sign.
+func TestAtriumHasItsOwnSection(t *testing.T) {
+	r := report()
+	r.Measurements = append(r.Measurements,
+		Measurement{Quantity: LAVolume, Value: 58, Unit: ML, Method: DisksSinglePlane, Mode: Mode2D, View: A4C},
+		Measurement{Quantity: ContourStrain, Value: -17, Unit: Percent, Mode: Mode2D, View: A4C})
+	doc, err := Parse(build(t, r))
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for _, m := range doc.Measurements() {
+		switch {
+		case m.Concept.Is(LAVolume.Code(SCT)):
+			found++
+			if m.Site.Meaning != "Left Atrium" || m.Value != 58 {
+				t.Errorf("LA volume: %+v", m)
+			}
+		case m.Concept.Is(ContourStrain.Code(SCT)):
+			found++
+			if m.Site.Meaning != "Left Ventricle" || m.Value != -17 || m.Concept.Scheme != "99ECHONODE" {
+				t.Errorf("strain: %+v", m)
+			}
+		case m.Site.Meaning != "Left Ventricle":
+			t.Errorf("%s at %s", m.Concept, m.Site)
+		}
+	}
+	if found != 2 {
+		t.Errorf("%d of 2 values found", found)
+	}
+	r.Measurements[len(r.Measurements)-2].Value = -58
+	if _, err := Build(r); err == nil {
+		t.Error("negative volume accepted")
+	}
+}

@@ -2,41 +2,16 @@ package output
 
 import (
 	"fmt"
-	"math"
 	"strconv"
 	"strings"
 
 	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/models"
+	"github.com/echonode/echonode/pipeline/quantity"
 	"github.com/echonode/echonode/pipeline/result"
 	"github.com/echonode/echonode/sr"
 	"github.com/echonode/echonode/sr/instance"
 )
-
-// quantities codes the measurements of the result. RWT has no code in the
-// template's context groups and stays out of the report.
-var quantities = map[string]sr.Quantity{
-	result.EF:     sr.EF,
-	result.EDV:    sr.EDV,
-	result.ESV:    sr.ESV,
-	result.SV:     sr.StrokeVolume,
-	result.FAC:    sr.FractionalAreaChange,
-	result.AreaED: sr.LVAreaD,
-	result.AreaES: sr.LVAreaS,
-	result.LenED:  sr.LVLengthD,
-	result.LenES:  sr.LVLengthS,
-	result.IVSd:   sr.IVSd,
-	result.LVIDd:  sr.LVIDd,
-	result.LVPWd:  sr.LVPWd,
-	result.LVIDs:  sr.LVIDs,
-	result.FS:     sr.FractionalShortening,
-	result.Mass:   sr.LVMass,
-	result.HR:     sr.HeartRate,
-}
-
-var units = map[string]sr.Unit{
-	result.UnitLength: sr.CM, result.UnitArea: sr.CM2, result.UnitVolume: sr.ML, result.UnitPercent: sr.Percent, result.UnitMass: sr.Gram, result.UnitRatio: sr.Ratio, result.UnitRate: sr.BPM,
-}
 
 var views = map[string]sr.View{
 	models.ViewA4C: sr.A4C, models.ViewA2C: sr.A2C, models.ViewA3C: sr.A3C, models.ViewPLAX: sr.PLAX,
@@ -68,15 +43,15 @@ func (w *writer) document() (*dicomio.DataSet, error) {
 	}
 	missing := newGroups()
 	for _, m := range s.Measurements {
-		q, ok := quantities[m.Name]
-		if !ok {
+		q, ok := quantity.Of(m.Name)
+		if !ok || q.Code == 0 || q.OnRequest {
 			continue
 		}
 		if m.Value == nil {
 			missing.add(prefix(m.Stage, m.Reason.Text), m.Name)
 			continue
 		}
-		c := sr.Measurement{Quantity: q, Value: reported(*m.Value, m.Unit), Unit: units[m.Unit], Method: methods[m.Method], Mode: sr.Mode2D,
+		c := sr.Measurement{Quantity: q.Code, Value: q.Round(*m.Value), Unit: sr.Unit(m.Unit), Method: methods[m.Method], Mode: sr.Mode2D,
 			View: views[m.View], Group: m.Stage, Stage: sr.StageOf(m.Stage)}
 		if m.Name == result.HR {
 			c.Mode, c.View = 0, 0
@@ -129,17 +104,6 @@ func sourceOf(l *result.Loop, src result.Source, measurement string) sr.Source {
 	return ref
 }
 
-// reported rounds a value to what its unit can carry in a report.
-func reported(v float64, unit string) float64 {
-	switch unit {
-	case result.UnitLength, result.UnitRatio:
-		return round(v, 2)
-	case result.UnitMass, result.UnitRate:
-		return round(v, 0)
-	}
-	return round(v, 1)
-}
-
 // groups collects names under a text, in order of appearance.
 type groups struct {
 	order []string
@@ -176,8 +140,3 @@ const (
 	overlaySeries      = 9002
 	segmentationSeries = 9003
 )
-
-func round(v float64, digits int) float64 {
-	p := math.Pow(10, float64(digits))
-	return math.Round(v*p) / p
-}

@@ -360,6 +360,22 @@ const (
 	FS     = "FS"
 	Mass   = "LV mass"
 	RWT    = "RWT"
+
+	CO             = "CO"
+	CI             = "CI"
+	EDVIndex       = "EDVi"
+	ESVIndex       = "ESVi"
+	SVIndex        = "SVi"
+	MassIndex      = "LV mass index"
+	LAArea         = "LA area"
+	LAVolume       = "LA volume"
+	LAVolumeIndex  = "LA volume index"
+	AnnulusSeptal  = "annular displacement septal"
+	AnnulusLateral = "annular displacement lateral"
+	ContourStrain  = "endocardial longitudinal strain (contour length)"
+	Sphericity     = "sphericity"
+	PeakEjection   = "peak ejection rate"
+	PeakFilling    = "peak filling rate"
 )
 
 // Units of measurements, UCUM.
@@ -371,6 +387,12 @@ const (
 	UnitMass    = "g"
 	UnitRatio   = "1"
 	UnitRate    = "{H.B.}/min"
+
+	UnitFlow        = "l/min"
+	UnitFlowIndex   = "l/min/m2"
+	UnitVolumeIndex = "ml/m2"
+	UnitMassIndex   = "g/m2"
+	UnitPerSecond   = "/s" // of the end-diastolic volume
 )
 
 // Methods of measurement.
@@ -380,6 +402,10 @@ const (
 	Planimetry  = "planimetry"
 	Linear      = "linear 2D"
 	Cube        = "cube"
+
+	PointTracking = "annulus points, along the long axis"
+	ContourLength = "length of the endocardial contour"
+	VolumeCurve   = "slope of the volume curve"
 )
 
 // Output is a DICOM object or a file for people made from the study.

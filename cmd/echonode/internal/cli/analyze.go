@@ -16,6 +16,7 @@ import (
 	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/pipeline"
 	"github.com/echonode/echonode/pipeline/output"
+	"github.com/echonode/echonode/pipeline/quantity"
 	"github.com/echonode/echonode/pipeline/result"
 )
 
@@ -158,14 +159,7 @@ func values(ms []result.Measurement) string {
 		if m.Value == nil {
 			continue
 		}
-		unit := m.Unit
-		switch unit {
-		case "{H.B.}/min":
-			unit = "/min"
-		case "1":
-			unit = ""
-		}
-		parts = append(parts, strings.TrimSpace(fmt.Sprintf("%s %.3g %s", m.Name, *m.Value, unit)))
+		parts = append(parts, m.Name+" "+shown(m))
 	}
 	for _, m := range ms {
 		if m.Value == nil {
@@ -174,6 +168,15 @@ func values(ms []result.Measurement) string {
 		}
 	}
 	return strings.Join(parts, ", ")
+}
+
+// shown is a value with its unit, in the decimals of its quantity.
+func shown(m result.Measurement) string {
+	q, ok := quantity.Of(m.Name)
+	if !ok {
+		return strings.TrimSpace(fmt.Sprintf("%.3g %s", *m.Value, quantity.UnitText(m.Unit)))
+	}
+	return strings.TrimSpace(q.Format(*m.Value) + " " + q.UnitText())
 }
 
 func printDocument(out io.Writer, doc *result.Document) error {
@@ -229,7 +232,7 @@ func printMeasurements(w io.Writer, ms []result.Measurement) {
 		if m.View != "" {
 			method += ", " + m.View
 		}
-		fmt.Fprintf(w, "%s\t%s\t%.3g %s\t%s\t%s\n", m.Name, m.Stage, *m.Value, m.Unit, method, quality)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", m.Name, m.Stage, shown(m), method, quality)
 	}
 	for _, key := range order {
 		fmt.Fprintf(w, "not measured\t%s\t%s: %s\n", key.stage, strings.Join(names[key], ", "), key.reason)

@@ -1,0 +1,89 @@
+package quantity
+
+import (
+	"math"
+	"slices"
+	"testing"
+
+	"github.com/echonode/echonode/pipeline/result"
+	"github.com/echonode/echonode/sr"
+)
+
+func TestTableIsConsistent(t *testing.T) {
+	seen := map[string]bool{}
+	codes := map[sr.Quantity]string{}
+	for _, q := range All() {
+		if q.Name == "" || q.Title == "" || q.Unit == "" || seen[q.Name] {
+			t.Errorf("row %+v is incomplete or comes twice", q)
+		}
+		seen[q.Name] = true
+		if other, ok := codes[q.Code]; q.Code != 0 && ok {
+			t.Errorf("%s and %s share a code", q.Name, other)
+		}
+		codes[q.Code] = q.Name
+		if q.Code != 0 && !slices.Contains(q.Code.Units(), sr.Unit(q.Unit)) {
+			t.Errorf("%s: unit %s is not one of the report's %v", q.Name, q.Unit, q.Code.Units())
+		}
+		if q.Plausible.Lo >= q.Plausible.Hi {
+			t.Errorf("%s: plausible %v", q.Name, q.Plausible)
+		}
+		for _, r := range []Range{q.Normal.Male, q.Normal.Female} {
+			if r.Known() && (r.Lo >= r.Hi || !q.Plausible.Holds(r.Lo) || !q.Plausible.Holds(r.Hi)) {
+				t.Errorf("%s: normal range %v outside the plausible %v", q.Name, r, q.Plausible)
+			}
+		}
+		if (q.Normal.Male.Known() || q.Normal.Female.Known()) && q.Normal.Source == "" {
+			t.Errorf("%s: normal range without a source", q.Name)
+		}
+		if ratio := q.Unit == result.UnitPercent || q.Unit == result.UnitRatio || q.Unit == result.UnitRate || q.Unit == result.UnitPerSecond; ratio == q.Calibrated {
+			t.Errorf("%s in %s: calibrated %v", q.Name, q.Unit, q.Calibrated)
+		}
+	}
+	if _, ok := Of("no such thing"); ok {
+		t.Error("unknown quantity found")
+	}
+}
+
+func TestNormalFor(t *testing.T) {
+	ef, _ := Of(result.EF)
+	for _, tc := range []struct {
+		sex  string
+		want Range
+	}{{"M", Range{52, 72}}, {"F", Range{54, 74}}, {"", Range{54, 72}}, {"O", Range{54, 72}}} {
+		if r, ok := ef.NormalFor(tc.sex); !ok || r != tc.want {
+			t.Errorf("EF, sex %q: %v, want %v", tc.sex, r, tc.want)
+		}
+	}
+	if fac, _ := Of(result.FAC); true {
+		if _, ok := fac.NormalFor("M"); ok {
+			t.Error("FAC has no published normal range here")
+		}
+	}
+}
+
+func TestEFBand(t *testing.T) {
+	for _, tc := range []struct {
+		ef   float64
+		sex  string
+		want string
+	}{
+		{5, "M", BandSevere}, {29.4, "M", BandSevere}, {29.5, "M", BandModerate}, {40.4, "F", BandModerate}, {40.6, "F", BandMild},
+		{51, "M", BandMild}, {52, "M", BandNormal}, {52, "F", BandMild}, {53.4, "F", BandMild}, {54, "F", BandNormal},
+		{52, "", "normal or mildly reduced"}, {54, "", BandNormal}, {72, "M", BandNormal}, {73, "M", BandAbove},
+		{74, "F", BandNormal}, {75, "F", BandAbove}, {73, "O", "normal or above normal"}, {math.NaN(), "M", ""},
+	} {
+		if got := EFBand(tc.ef, tc.sex); got != tc.want {
+			t.Errorf("EF %g, sex %q: %q, want %q", tc.ef, tc.sex, got, tc.want)
+		}
+	}
+}
+
+func TestRounding(t *testing.T) {
+	rwt, _ := Of(result.RWT)
+	if got := rwt.Format(0.4049); got != "0.40" || rwt.Round(0.4051) != 0.41 {
+		t.Errorf("%s, %g", got, rwt.Round(0.4051))
+	}
+	if q := (Range{}); !q.Holds(5) || q.Holds(math.NaN()) || (Range{1, 2}).Holds(2.1) {
+		t.Error("Holds")
+	}
+}

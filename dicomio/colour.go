@@ -239,6 +239,36 @@ func (f *Frame) value(k int) int64 {
 	return int64(u << sh >> sh)
 }
 
+// rangeFrames bounds how many frames are looked at for the range of a loop.
+const rangeFrames = 64
+
+// window is the way to display values: the window of the data set, and where
+// more than 8 bits come without one the range of the loop, found once. The range
+// of each frame for itself would make the loop flicker with its brightest pixel.
+// Of more than rangeFrames frames as many are looked at, spread over the loop.
+func (r *FrameReader) window(f *Frame) voi {
+	if f.Stored <= 8 && !f.Signed || r.voi.window {
+		return r.voi
+	}
+	r.rangeOnce.Do(func() {
+		lo, hi := math.Inf(1), math.Inf(-1)
+		n, seen := r.Len(), min(r.Len(), rangeFrames)
+		var g Frame
+		for i := range seen {
+			if err := r.Decode(i*(n-1)/max(seen-1, 1), &g); err != nil {
+				continue // its own error when it is asked for
+			}
+			for k := range g.Rows * g.Columns {
+				x := float64(g.value(k))*r.voi.slope + r.voi.intercept
+				lo, hi = min(lo, x), max(hi, x)
+			}
+		}
+		r.ranged = r.voi
+		r.ranged.center, r.ranged.width = (lo+hi)/2+0.5, hi-lo+1
+	})
+	return r.ranged
+}
+
 // display maps the samples of a monochrome frame to 8 bits.
 func (f *Frame) display(v voi, put func(k int, g uint8)) {
 	n := f.Rows * f.Columns
@@ -254,16 +284,8 @@ func (f *Frame) display(v voi, put func(k int, g uint8)) {
 		}
 		return
 	}
-	lo, hi := math.Inf(1), math.Inf(-1)
-	if v.window {
-		// Linear function of PS3.11 C.11.2.1.2.
-		lo, hi = v.center-0.5-(v.width-1)/2, v.center-0.5+(v.width-1)/2
-	} else {
-		for k := 0; k < n; k++ {
-			x := float64(f.value(k))*v.slope + v.intercept
-			lo, hi = min(lo, x), max(hi, x)
-		}
-	}
+	// Linear function of PS3.3 C.11.2.1.2.
+	lo, hi := v.center-0.5-(v.width-1)/2, v.center-0.5+(v.width-1)/2
 	scale := 0.0
 	if hi > lo {
 		scale = 255 / (hi - lo)
@@ -391,7 +413,7 @@ func (r *FrameReader) toGray(f *Frame, dst *image.Gray) error {
 			}
 			return nil
 		}
-		f.display(r.voi, func(k int, g uint8) { dst.Pix[k/w*dst.Stride+k%w] = g })
+		f.display(r.window(f), func(k int, g uint8) { dst.Pix[k/w*dst.Stride+k%w] = g })
 		return nil
 	}
 	if f.Bits == 8 && f.Samples == 3 {
@@ -427,7 +449,7 @@ func (r *FrameReader) toRGB(f *Frame, dst *image.RGBA) error {
 		p[0], p[1], p[2], p[3] = red, green, blue, 255
 	}
 	if f.monochrome() {
-		f.display(r.voi, func(k int, g uint8) { put(k, g, g, g) })
+		f.display(r.window(f), func(k int, g uint8) { put(k, g, g, g) })
 		return nil
 	}
 	if f.Bits == 8 && f.Samples == 3 && (f.Photometric == "RGB" || f.Photometric == "YBR_RCT" || f.Photometric == "YBR_ICT") {

@@ -388,10 +388,10 @@ func checkText(info *vrInfo, s string) string {
 		if !ok("0123456789.") {
 			return "a UID holds digits and dots"
 		}
-		for _, part := range strings.Split(s, ".") {
-			if s != "" && (part == "" || len(part) > 1 && part[0] == '0') {
-				return "an empty component or a leading zero"
-			}
+		// Leading zeros, which PS3.5 9.1 forbids, are taken: devices in the field
+		// make such UIDs, and an object can only be referred to by the one it has.
+		if s != "" && slices.Contains(strings.Split(s, "."), "") {
+			return "an empty component"
 		}
 	case "CS":
 		if !ok("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 _") {

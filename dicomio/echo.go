@@ -1,9 +1,11 @@
 package dicomio
 
 import (
+	"cmp"
 	"fmt"
 	"image"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -24,7 +26,7 @@ type EchoFacts struct {
 	// ascending; nil when no attribute tells it. len(FrameTimes) == Frames.
 	FrameTimes      []float64
 	FrameTimeSource string // keyword of the attribute the times come from
-	TimingWarning   string // why the times deserve doubt, "" when they do not
+	TimingWarning   string // why the times deserve doubt, "" when they do not; also among Doubts
 	RWaveTimes      []float64
 	HeartRate       float64 // per minute, 0 when unknown: from R waves, else Heart Rate
 	HeartRateSource string
@@ -33,8 +35,13 @@ type EchoFacts struct {
 	StageNumber, ViewNumber int
 
 	Regions     []Region
-	Tissue      *Region // the 2D region to measure in, or nil; points into Regions
-	Calibration Calibration
+	Tissue      *Region     // the 2D region to measure in, or nil; points into Regions
+	Calibration Calibration // of Tissue; for a contour see CalibrationFor
+	// Volume says why the frames are slices of a volume and no cine; "" where
+	// they are a cine as far as the attributes tell.
+	Volume string
+	// Doubts are what whoever reads a value from this object ought to know.
+	Doubts []Doubt
 
 	HasColour   bool // a region or Image Type says colour flow or tissue Doppler
 	ColourFlag  bool // Ultrasound Color Data Present; many devices set it on plain B-mode too
@@ -44,6 +51,22 @@ type EchoFacts struct {
 
 	BurnedIn    string // Burned In Annotation: YES, NO or ""
 	LossySource bool   // lossy compression was applied at some time
+}
+
+// Doubt is something about an object that contradicts itself or is unusual,
+// and was dealt with as Text says. Codes are below.
+type Doubt struct{ Code, Text string }
+
+// Codes of a Doubt.
+const (
+	DoubtFrameTimes = "frame-times" // sources of the frame times contradict each other, or there is only a weak one
+	DoubtHeartRate  = "heart-rate"  // R waves and Heart Rate contradict each other
+	DoubtFrameCount = "frame-count" // the pixel data hold another number of frames than announced
+	DoubtRegions    = "regions"     // more than one 2D region
+)
+
+func (e *EchoFacts) doubt(code, format string, args ...any) {
+	e.Doubts = append(e.Doubts, Doubt{code, fmt.Sprintf(format, args...)})
 }
 
 // Region is an item of Sequence of Ultrasound Regions (PS3.3 C.8.5.5).
@@ -92,7 +115,13 @@ const (
 // Echo collects the facts. It needs no pixels and only fails when the
 // attributes contradict each other so that nothing can be said: never for
 // missing optional ones.
-func Echo(f *File) (EchoFacts, error) {
+func Echo(f *File) (EchoFacts, error) { return echo(f, 0) }
+
+// EchoFrames is Echo for pixel data that hold n frames, which may be another
+// number than the attributes announce (see FrameReader.Announced).
+func EchoFrames(f *File, n int) (EchoFacts, error) { return echo(f, n) }
+
+func echo(f *File, frames int) (EchoFacts, error) {
 	d := f.DataSet
 	if d == nil || d.Len() == 0 {
 		return EchoFacts{}, fail("echo", Tag{}, -1, ErrValue, "an empty data set")
@@ -123,11 +152,53 @@ func Echo(f *File) (EchoFacts, error) {
 	if limit := f.limits.withDefaults().Frames; e.Frames > limit {
 		return e, fail("echo", tag.NumberOfFrames, -1, ErrLimit, "%d frames, limit %d", e.Frames, limit)
 	}
+	if frames > 0 && frames != e.Frames {
+		announced := "Number of Frames is missing"
+		if v, ok := d.Int(tag.NumberOfFrames); ok {
+			announced = fmt.Sprintf("Number of Frames says %d", v)
+		}
+		e.doubt(DoubtFrameCount, "%s, the pixel data hold %d frames: all of them are used", announced, frames)
+		e.Frames = frames
+	}
 	e.LossySource = d.String(tag.LossyImageCompression) == "01" || f.Syntax.Lossy && f.Known && f.Syntax.UID != JPEG2000 && f.Syntax.UID != HTJ2K
 	e.timing(d)
 	e.heart(d)
 	e.regions(d)
+	e.Volume = e.volume(d)
 	return e, nil
+}
+
+// volume says by which attribute the frames are slices of a volume: the class,
+// planes that have places in space, the private group of a Cartesian export
+// (slices per frame in (3001,1001)), or pixel data of several whole pictures
+// for every frame announced.
+func (e *EchoFacts) volume(d *DataSet) string {
+	if e.SOPClassUID == SOPEnhancedUSVolume {
+		return "the object is an Enhanced US Volume"
+	}
+	if it := d.Strings(tag.ImageType); len(it) >= 3 && it[2] == "VOLUME" || d.String(tag.VolumetricProperties) == "VOLUME" {
+		return "the object says that it is a volume"
+	}
+	for _, g := range []*DataSet{d.Item(tag.SharedFunctionalGroupsSequence, 0), d.Item(tag.PerFrameFunctionalGroupsSequence, 0)} {
+		if g != nil && g.Has(tag.PlanePositionVolumeSequence) {
+			return "its frames have positions in a volume"
+		}
+	}
+	for el := range d.Elements() {
+		if el.Tag.Group == 0x3001 && el.Tag.Element&0xFF == 1 && el.Tag.Element >= 0x1000 {
+			if n, ok := d.Int(el.Tag); ok && n > 1 {
+				return fmt.Sprintf("it holds volumes of %d slices (%v)", n, el.Tag)
+			}
+		}
+	}
+	if px, ok := d.Get(tagPixels); ok && px.frags == nil && e.Frames > 1 {
+		if in, err := pixelInfo(d); err == nil && in.frameBytes() > 0 && in.BitsAllocated > 1 {
+			if per := px.n / in.frameBytes(); per >= 2*int64(e.Frames) && per%int64(e.Frames) == 0 && px.n-per*in.frameBytes() <= 1 {
+				return fmt.Sprintf("its pixel data hold %d pictures for each of %d frames", per/int64(e.Frames), e.Frames)
+			}
+		}
+	}
+	return ""
 }
 
 // maxRegions bounds how many regions are read; real files have up to a dozen.
@@ -188,13 +259,62 @@ func (e *EchoFacts) regions(d *DataSet) {
 	}
 	e.Tissue = e.tissue(image.Rectangle{})
 	e.Calibration = e.calibrate(d)
+	if all := e.TissueRegions(); len(all) > 1 {
+		scale := "of one scale"
+		for _, r := range all[1:] {
+			if differ(r.DeltaX, all[0].DeltaX) || differ(r.DeltaY, all[0].DeltaY) {
+				scale = "of different scales"
+			}
+		}
+		e.doubt(DoubtRegions, "the picture has %d 2D regions %s; the values are from the one at %v", len(all), scale, all[0].Rect)
+	}
 }
+
+// TissueRegion is a 2D region with what a pixel in it measures.
+type TissueRegion struct {
+	Region
+	Calibration Calibration
+}
+
+// TissueRegions lists the 2D regions that show tissue, the one of
+// EchoFacts.Tissue first and then by size: one for an ordinary loop, two for
+// a dual screen, simultaneous biplane or a zoom beside its overview. Regions
+// that cover the same place are one. Calibrations are judged each for itself:
+// where two scales claim the same pixels, none is trusted.
+func (e *EchoFacts) TissueRegions() []TissueRegion {
+	if e.Tissue == nil {
+		return nil
+	}
+	var out []TissueRegion
+	add := func(r *Region) {
+		for _, o := range out {
+			in := r.Rect.Intersect(o.Rect)
+			if 2*area(in) > min(area(r.Rect), area(o.Rect)) {
+				return
+			}
+		}
+		out = append(out, TissueRegion{*r, e.regionCalibration(r, r.Rect)})
+	}
+	add(e.Tissue)
+	for i := range e.Regions {
+		if r := &e.Regions[i]; r.SpatialFormat == 1 && r.DataType == e.Tissue.DataType && r.Fits {
+			add(r)
+		}
+	}
+	slices.SortStableFunc(out[1:], func(a, b TissueRegion) int { return cmp.Compare(area(b.Rect), area(a.Rect)) })
+	return out
+}
+
+// area is the number of pixels of a rectangle.
+func area(r image.Rectangle) int64 { return int64(r.Dx()) * int64(r.Dy()) }
+
+// differ reports whether two sizes of a pixel are more than 1 % apart.
+func differ(a, b float64) bool { return math.Abs(math.Abs(a)-math.Abs(b)) > 0.01*math.Abs(a) }
 
 // tissue finds the region to measure in: 2D and calibrated in centimetres,
 // tissue before colour, the largest of equals. field, when not empty, is
 // where the contour lies: regions that do not hold most of it are left out.
 func (e *EchoFacts) tissue(field image.Rectangle) *Region {
-	area := func(r image.Rectangle) int64 { return int64(r.Dx()) * int64(r.Dy()) }
 	for _, want := range []func(Region) bool{
 		func(r Region) bool { return r.Spatial() && r.DataType == 1 },
 		func(r Region) bool { return r.Spatial() && r.DataType == 2 },
@@ -219,9 +339,12 @@ func (e *EchoFacts) tissue(field image.Rectangle) *Region {
 }
 
 // CalibrationFor is the calibration for a contour within field, in source
-// pixels: that of the region that holds it. It is not trusted when regions of
-// different scale hold it.
+// pixels (an empty one is the whole of Tissue): that of the region that holds
+// it. It is not trusted when regions of different scale hold it.
 func (e *EchoFacts) CalibrationFor(field image.Rectangle) Calibration {
+	if field.Empty() {
+		return e.Calibration
+	}
 	r := e.tissue(field)
 	if r == nil {
 		if e.Calibration.Source == CalibrationRegion {
@@ -262,10 +385,9 @@ func (e *EchoFacts) regionCalibration(r *Region, field image.Rectangle) Calibrat
 	return c
 }
 
-// rival finds another calibrated 2D region of different scale. Without a
-// field any counts; with one, only those that hold most of it.
+// rival finds another calibrated 2D region of different scale that holds most
+// of the field.
 func (e *EchoFacts) rival(r *Region, field image.Rectangle) *Region {
-	differ := func(a, b float64) bool { return math.Abs(math.Abs(a)-math.Abs(b)) > 0.01*math.Abs(a) }
 	for i := range e.Regions {
 		o := &e.Regions[i]
 		if o == r || !o.Spatial() || !differ(r.DeltaX, o.DeltaX) && !differ(r.DeltaY, o.DeltaY) {
@@ -274,13 +396,9 @@ func (e *EchoFacts) rival(r *Region, field image.Rectangle) *Region {
 		if o.DataType != 1 && o.DataType != 2 {
 			continue
 		}
-		if !field.Empty() {
-			in := o.Rect.Intersect(field)
-			if 2*int64(in.Dx())*int64(in.Dy()) < int64(field.Dx())*int64(field.Dy()) {
-				continue
-			}
+		if 2*area(o.Rect.Intersect(field)) >= area(field) {
+			return o
 		}
-		return o
 	}
 	return nil
 }
@@ -290,7 +408,7 @@ func (e *EchoFacts) rival(r *Region, field image.Rectangle) *Region {
 func (e *EchoFacts) calibrate(d *DataSet) Calibration {
 	c := Calibration{AspectX2Y: 1, Reason: "no calibration"}
 	if e.Tissue != nil {
-		c = e.regionCalibration(e.Tissue, image.Rectangle{})
+		c = e.regionCalibration(e.Tissue, e.Tissue.Rect)
 		if c.Source != "" {
 			return c
 		}
@@ -314,6 +432,10 @@ func (e *EchoFacts) calibrate(d *DataSet) Calibration {
 	return c
 }
 
+// Steps between frames that a cine can have, in ms: 1,000 frames per second,
+// and one in ten seconds.
+const minStep, maxStep = 1, 10000
+
 // timing finds the frame times. The order of trust: the attribute Frame
 // Increment Pointer names, Frame Time, Frame Time Vector, Cine Rate, Actual
 // Frame Duration, Effective Duration, Recommended Display Frame Rate.
@@ -330,11 +452,22 @@ func (e *EchoFacts) timing(d *DataSet) {
 		step float64 // mean step in ms, 0 when absent or unusable
 		vec  []float64
 	}
-	good := func(v float64) bool { return v > 0 && v < 1e7 && !math.IsNaN(v) }
+	var warnings []string
+	// usable takes a step that a cine can have, and says so of one that it cannot.
+	usable := func(name string, step float64) float64 {
+		switch {
+		case !(step > 0) || step > 1e7:
+			return 0
+		case step < minStep || step > maxStep:
+			warnings = append(warnings, fmt.Sprintf("%s says %.4g ms per frame, which no cine has", name, step))
+			return 0
+		}
+		return step
+	}
 	scalar := func(t Tag, f func(float64) float64) source {
 		s := source{name: Keyword(t)}
-		if v, ok := d.Float(t); ok && good(v) && good(f(v)) {
-			s.step = f(v)
+		if v, ok := d.Float(t); ok && v > 0 {
+			s.step = usable(s.name, f(v))
 		}
 		return s
 	}
@@ -348,14 +481,13 @@ func (e *EchoFacts) timing(d *DataSet) {
 		scalar(tag.EffectiveDuration, func(v float64) float64 { return v * 1000 / float64(n) }),
 		scalar(tag.RecommendedDisplayFrameRate, rate),
 	}
-	var warnings []string
 	if v := d.Floats(tag.FrameTimeVector); len(v) > 0 {
 		times, why := frameTimeVector(v, n)
 		if why != "" {
 			warnings = append(warnings, "FrameTimeVector: "+why)
 		} else {
 			sources[1].vec = times
-			sources[1].step = times[n-1] / float64(n-1)
+			sources[1].step = usable(sources[1].name, times[n-1]/float64(n-1))
 		}
 	}
 	order := []int{0, 1, 2, 3, 4, 5}
@@ -374,7 +506,12 @@ func (e *EchoFacts) timing(d *DataSet) {
 			warnings = append(warnings, fmt.Sprintf("%s says %.4g ms per frame, %s %.4g", used.name, used.step, s.name, s.step))
 		}
 	}
-	e.TimingWarning = strings.Join(warnings, "; ")
+	if used == &sources[5] {
+		warnings = append(warnings, used.name+" alone tells the time: the rate for showing the loop need not be that at which it was taken")
+	}
+	if e.TimingWarning = strings.Join(warnings, "; "); e.TimingWarning != "" {
+		e.doubt(DoubtFrameTimes, "%s", e.TimingWarning)
+	}
 	if used == nil {
 		return
 	}
@@ -419,6 +556,9 @@ func (e *EchoFacts) heart(d *DataSet) {
 	if k := len(e.RWaveTimes); k >= 2 {
 		if bpm := 60000 * float64(k-1) / (e.RWaveTimes[k-1] - e.RWaveTimes[0]); plausible(bpm) {
 			e.HeartRate, e.HeartRateSource = bpm, Keyword(tag.RWaveTimeVector)
+			if v, ok := d.Float(tag.HeartRate); ok && plausible(v) && math.Abs(v-bpm) > 0.15*bpm {
+				e.doubt(DoubtHeartRate, "the R waves say %.0f beats per minute, Heart Rate %.0f", bpm, v)
+			}
 			return
 		}
 	}
@@ -426,29 +566,3 @@ func (e *EchoFacts) heart(d *DataSet) {
 		e.HeartRate, e.HeartRateSource = v, Keyword(tag.HeartRate)
 	}
 }
-
-// ColourFraction is the part of the pixels of r that are clearly coloured, 0
-// to 1. Headers do not tell B-mode from colour Doppler (see ColourFlag), and
-// many loops with colour declare only a tissue region: in a B-mode sector,
-// tinted maps included, the fraction stays below ColourThreshold.
-func ColourFraction(img *image.RGBA, r image.Rectangle) float64 {
-	r = r.Intersect(img.Rect)
-	if r.Empty() {
-		return 0
-	}
-	n := 0
-	for y := r.Min.Y; y < r.Max.Y; y++ {
-		row := img.Pix[img.PixOffset(r.Min.X, y):][:4*r.Dx()]
-		for ; len(row) >= 4; row = row[4:] {
-			if hi := max(row[0], row[1], row[2]); hi-min(row[0], row[1], row[2]) > 64 {
-				n++
-			}
-		}
-	}
-	return float64(n) / float64(r.Dx()*r.Dy())
-}
-
-// ColourThreshold separates B-mode from colour Doppler in the largest
-// ColourFraction of a few frames spread over the loop (39 real loops: at most
-// 0.008 for B-mode, the graphics on it, and at least 0.047 for colour).
-const ColourThreshold = 0.015

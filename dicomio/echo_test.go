@@ -58,7 +58,9 @@ func TestCalibration(t *testing.T) {
 		{"not plausible", regions(region(1, 1, 3, sector, 3, 3)), false, 30, 30, CalibrationRegion, "plausible"},
 		{"aspect", regions(region(1, 1, 3, sector, 0.1, 0.03)), false, 1, 0.3, CalibrationRegion, "plausible"},
 		{"zero delta", regions(region(1, 1, 3, sector, 0, 0.03)), false, 0, 0, "", "units"},
-		{"dual view of two scales", regions(region(1, 1, 3, image.Rect(0, 0, 400, 600), 0.03, 0.03), region(1, 1, 3, image.Rect(400, 0, 800, 600), 0.05, 0.05)), false, 0.3, 0.3, CalibrationRegion, "different scale"},
+		{"dual view of two scales", regions(region(1, 1, 3, image.Rect(0, 0, 400, 600), 0.03, 0.03), region(1, 1, 3, image.Rect(400, 0, 800, 600), 0.05, 0.05)), true, 0.3, 0.3, CalibrationRegion, ""},
+		{"two scales for one place", regions(region(1, 1, 3, sector, 0.03, 0.03), region(1, 1, 3, sector.Inset(10), 0.05, 0.05)), false, 0.3, 0.3, CalibrationRegion, "different scale"},
+		{"overview in a corner", regions(region(1, 1, 3, sector, 0.03, 0.03), region(1, 1, 3, image.Rect(110, 60, 250, 180), 0.08, 0.08)), true, 0.3, 0.3, CalibrationRegion, ""},
 		{"colour box over tissue", regions(region(1, 2, 3, image.Rect(200, 100, 400, 300), 0.03, 0.03), region(1, 1, 3, sector, 0.03, 0.03)), true, 0.3, 0.3, CalibrationRegion, ""},
 		{"M-mode beside", regions(region(1, 1, 3, image.Rect(300, 0, 500, 200), 0.08, 0.08), region(2, 1, 4, image.Rect(0, 220, 800, 500), 0.004, 0.05)), true, 0.8, 0.8, CalibrationRegion, ""},
 		{"pixel spacing", func(d *DataSet) { d.SetFloat(tag.PixelSpacing, 0.2, 0.25) }, true, 0.25, 0.2, CalibrationPixelSpacing, ""},
@@ -85,10 +87,100 @@ func TestCalibration(t *testing.T) {
 	if c := e.CalibrationFor(image.Rect(450, 100, 700, 400)); c.Trusted || c.Reason == "" {
 		t.Errorf("outside: %+v", c)
 	}
+	// A contour in the overview is measured by the overview's scale.
+	e = echoOf(t, 1, regions(region(1, 1, 3, sector, 0.03, 0.03), region(1, 1, 3, image.Rect(110, 60, 250, 180), 0.08, 0.08)))
+	if c := e.CalibrationFor(image.Rect(130, 80, 220, 170)); c.Trusted {
+		t.Errorf("a place that two scales claim: %+v", c)
+	}
+	if c := e.CalibrationFor(image.Rect(300, 100, 600, 500)); !c.Trusted || math.Abs(c.MMPerPixelX-0.3) > 1e-9 {
+		t.Errorf("beside the overview: %+v", c)
+	}
 	// Only a pixel aspect ratio: vertical size over horizontal size.
 	e = echoOf(t, 1, func(d *DataSet) { d.SetInt(tag.PixelAspectRatio, 4, 5) })
 	if c := e.Calibration; c.Trusted || c.AspectX2Y != 1.25 {
 		t.Errorf("aspect ratio: %+v", c)
+	}
+}
+
+// Every 2D region once, with its own scale; a second one is a doubt.
+func TestTissueRegions(t *testing.T) {
+	left, right := image.Rect(0, 0, 400, 600), image.Rect(400, 0, 800, 600)
+	whole := image.Rect(0, 0, 800, 600)
+	cases := []struct {
+		name    string
+		items   []*DataSet
+		want    []image.Rectangle
+		mm      []float64
+		doubt   string
+		trusted bool
+	}{
+		{"one", []*DataSet{region(1, 1, 3, whole, 0.03, 0.03)}, []image.Rectangle{whole}, []float64{0.3}, "", true},
+		{"the same twice", []*DataSet{region(1, 1, 3, whole, 0.03, 0.03), region(1, 1, 3, whole, 0.03, 0.03)}, []image.Rectangle{whole}, []float64{0.3}, "", true},
+		{"colour box, ECG", []*DataSet{region(1, 1, 3, whole, 0.03, 0.03), region(1, 2, 3, left, 0.03, 0.03), region(4, 10, 4, right, 1, 1)}, []image.Rectangle{whole}, []float64{0.3}, "", true},
+		{"biplane", []*DataSet{region(1, 1, 3, left, 0.03, 0.03), region(1, 1, 3, right, 0.03, 0.03)}, []image.Rectangle{left, right}, []float64{0.3, 0.3}, "2 2D regions of one scale", true},
+		{"two scales", []*DataSet{region(1, 1, 3, left, 0.03, 0.03), region(1, 1, 3, right, 0.05, 0.05)}, []image.Rectangle{left, right}, []float64{0.3, 0.5}, "2 2D regions of different scales", true},
+		{"two scales of one place", []*DataSet{region(1, 1, 3, whole, 0.03, 0.03), region(1, 1, 3, whole.Inset(5), 0.05, 0.05)}, []image.Rectangle{whole}, []float64{0.3}, "", false},
+	}
+	for _, c := range cases {
+		e := echoOf(t, 1, func(d *DataSet) { d.SetItems(tag.SequenceOfUltrasoundRegions, c.items...) })
+		got := e.TissueRegions()
+		if len(got) != len(c.want) {
+			t.Errorf("%s: %+v", c.name, got)
+			continue
+		}
+		for i := range got {
+			if got[i].Rect != c.want[i] || math.Abs(got[i].Calibration.MMPerPixelX-c.mm[i]) > 1e-9 || got[i].Calibration.Trusted != c.trusted {
+				t.Errorf("%s: region %d is %+v", c.name, i, got[i])
+			}
+		}
+		if d := doubts(e, DoubtRegions); (d != "") != (c.doubt != "") || !strings.Contains(d, c.doubt) {
+			t.Errorf("%s: doubt %q, want %q", c.name, d, c.doubt)
+		}
+	}
+}
+
+// doubts are the texts of the doubts of one code.
+func doubts(e EchoFacts, code string) string {
+	var out []string
+	for _, d := range e.Doubts {
+		if d.Code == code {
+			out = append(out, d.Text)
+		}
+	}
+	return strings.Join(out, "; ")
+}
+
+// Slices of a volume are told from the frames of a cine.
+func TestVolumes(t *testing.T) {
+	pixels := func(d *DataSet, n int) *DataSet {
+		return d.SetInt(tag.Rows, 6).SetInt(tag.Columns, 8).SetInt(tag.SamplesPerPixel, 1).SetInt(tag.BitsAllocated, 8).
+			SetString(tag.PhotometricInterpretation, "MONOCHROME2").SetBytes(tag.PixelData, "OB", make([]byte, 48*n))
+	}
+	cases := []struct {
+		name string
+		edit func(d *DataSet)
+		want string
+	}{
+		{"cine", func(d *DataSet) { pixels(d, 4) }, ""},
+		{"no pixels", func(*DataSet) {}, ""},
+		{"class", func(d *DataSet) { d.SetString(tag.SOPClassUID, SOPEnhancedUSVolume) }, "Enhanced US Volume"},
+		{"image type", func(d *DataSet) { d.SetString(tag.ImageType, "ORIGINAL", "PRIMARY", "VOLUME", "NONE") }, "volume"},
+		{"planes in space", func(d *DataSet) {
+			d.SetItems(tag.PerFrameFunctionalGroupsSequence, NewDataSet().SetItems(tag.PlanePositionVolumeSequence, NewDataSet()))
+		}, "positions"},
+		{"private slices", func(d *DataSet) {
+			d.SetStringVR(T(0x3001, 0x10), "LO", "Philips3D").SetIntVR(T(0x3001, 0x1001), "UL", 16)
+		}, "16 slices"},
+		{"one private slice", func(d *DataSet) {
+			d.SetStringVR(T(0x3001, 0x10), "LO", "Philips3D").SetIntVR(T(0x3001, 0x1001), "UL", 1)
+		}, ""},
+		{"pictures for each frame", func(d *DataSet) { pixels(d, 64) }, "16 pictures for each of 4 frames"},
+		{"a frame more", func(d *DataSet) { pixels(d, 5) }, ""},
+	}
+	for _, c := range cases {
+		if got := echoOf(t, 4, c.edit).Volume; (got == "") != (c.want == "") || !strings.Contains(got, c.want) {
+			t.Errorf("%s: %q", c.name, got)
+		}
 	}
 }
 
@@ -113,7 +205,15 @@ func TestFrameTimes(t *testing.T) {
 		{"zero frame time", func(d *DataSet) { d.SetFloat(tag.FrameTime, 0).SetInt(tag.CineRate, 50) }, []float64{0, 20, 40, 60}, "CineRate", ""},
 		{"actual duration", func(d *DataSet) { d.SetInt(tag.ActualFrameDuration, 20) }, []float64{0, 20, 40, 60}, "ActualFrameDuration", ""},
 		{"effective duration", func(d *DataSet) { d.SetFloat(tag.EffectiveDuration, 0.08) }, []float64{0, 20, 40, 60}, "EffectiveDuration", ""},
-		{"display rate", func(d *DataSet) { d.SetInt(tag.RecommendedDisplayFrameRate, 50) }, []float64{0, 20, 40, 60}, "RecommendedDisplayFrameRate", ""},
+		{"display rate", func(d *DataSet) { d.SetInt(tag.RecommendedDisplayFrameRate, 50) }, []float64{0, 20, 40, 60}, "RecommendedDisplayFrameRate", "alone tells the time"},
+		{"display rate beside the time", func(d *DataSet) { d.SetFloat(tag.FrameTime, 20).SetInt(tag.RecommendedDisplayFrameRate, 50) }, []float64{0, 20, 40, 60}, "FrameTime", ""},
+		{"frame time in seconds", func(d *DataSet) { d.SetFloat(tag.FrameTime, 0.02).SetInt(tag.CineRate, 50) }, []float64{0, 20, 40, 60}, "CineRate", "FrameTime says 0.02 ms per frame, which no cine has"},
+		{"frame time in seconds alone", func(d *DataSet) { d.SetFloat(tag.FrameTime, 0.02) }, nil, "", "which no cine has"},
+		{"vector in seconds", func(d *DataSet) { d.SetFloat(tag.FrameTimeVector, 0, 0.02, 0.02, 0.02).SetInt(tag.CineRate, 50) }, []float64{0, 20, 40, 60}, "CineRate", "which no cine has"},
+		{"absurd frame time", func(d *DataSet) { d.SetFloat(tag.FrameTime, 20000).SetInt(tag.CineRate, 50) }, []float64{0, 20, 40, 60}, "CineRate", "which no cine has"},
+		{"vector against frame time", func(d *DataSet) {
+			d.SetTags(tag.FrameIncrementPointer, tag.FrameTimeVector).SetFloat(tag.FrameTimeVector, 0, 20, 20, 20).SetFloat(tag.FrameTime, 40)
+		}, []float64{0, 20, 40, 60}, "FrameTimeVector", "FrameTime 40"},
 		{"sources differ", func(d *DataSet) { d.SetFloat(tag.FrameTime, 20).SetInt(tag.CineRate, 25) }, []float64{0, 20, 40, 60}, "FrameTime", "CineRate 40"},
 		{"nothing", func(d *DataSet) {}, nil, "", ""},
 		{"garbage", func(d *DataSet) { d.SetBytes(tag.FrameTime, "DS", []byte("fast")) }, nil, "", ""},
@@ -123,6 +223,9 @@ func TestFrameTimes(t *testing.T) {
 		if len(e.FrameTimes) != len(c.want) || e.FrameTimeSource != c.source || !strings.Contains(e.TimingWarning, c.warn) || (c.warn == "") != (e.TimingWarning == "") {
 			t.Errorf("%s: %v from %q, warning %q", c.name, e.FrameTimes, e.FrameTimeSource, e.TimingWarning)
 			continue
+		}
+		if d := doubts(e, DoubtFrameTimes); d != e.TimingWarning {
+			t.Errorf("%s: doubt %q, warning %q", c.name, d, e.TimingWarning)
 		}
 		for i := range c.want {
 			if math.Abs(e.FrameTimes[i]-c.want[i]) > 1e-9 {
@@ -136,6 +239,12 @@ func TestHeartCycle(t *testing.T) {
 	e := echoOf(t, 4, func(d *DataSet) { d.SetFloat(tag.RWaveTimeVector, 100, 900, 1700).SetInt(tag.HeartRate, 60) })
 	if math.Abs(e.HeartRate-75) > 1e-9 || len(e.RWaveTimes) != 3 || e.HeartRateSource != "RWaveTimeVector" {
 		t.Errorf("R waves: %v from %s", e.HeartRate, e.HeartRateSource)
+	}
+	if d := doubts(e, DoubtHeartRate); !strings.Contains(d, "R waves say 75") || !strings.Contains(d, "Heart Rate 60") {
+		t.Errorf("R waves against Heart Rate: %q", d)
+	}
+	if e = echoOf(t, 4, func(d *DataSet) { d.SetFloat(tag.RWaveTimeVector, 100, 900, 1700).SetInt(tag.HeartRate, 72) }); len(e.Doubts) > 0 {
+		t.Errorf("rates that agree: %v", e.Doubts)
 	}
 	e = echoOf(t, 4, func(d *DataSet) { d.SetFloat(tag.RWaveTimeVector, 100).SetInt(tag.HeartRate, 60) })
 	if e.HeartRate != 60 || len(e.RWaveTimes) != 1 {
@@ -192,18 +301,111 @@ func TestResampledLoopIsNotTrusted(t *testing.T) {
 	t.Fatal("examples_ybr_color.dcm is not in the corpus")
 }
 
+// fill colours all pixels of a picture.
+func fill(img *image.RGBA, colour func(x, y int) (r, g, b float64)) {
+	for y := img.Rect.Min.Y; y < img.Rect.Max.Y; y++ {
+		for x := img.Rect.Min.X; x < img.Rect.Max.X; x++ {
+			r, g, b := colour(x, y)
+			p := img.Pix[img.PixOffset(x, y):]
+			for c, v := range []float64{r, g, b} {
+				p[c] = uint8(min(max(v, 0), 255))
+			}
+			p[3] = 255
+		}
+	}
+}
+
+// Grey tissue is a ramp of all levels; a tint gives each level one colour,
+// flow has hues of its own at levels that tissue has too.
 func TestColourFraction(t *testing.T) {
-	img := image.NewRGBA(image.Rect(0, 0, 100, 100))
-	for i := 0; i < len(img.Pix); i += 4 {
-		img.Pix[i], img.Pix[i+1], img.Pix[i+2], img.Pix[i+3] = 120, 100, 80, 255 // a sepia map
+	img := image.NewRGBA(image.Rect(0, 0, 256, 100))
+	tints := map[string][3]float64{"gray": {1, 1, 1}, "weak": {1, 0.93, 0.82}, "sepia": {1, 0.84, 0.62}, "amber": {1, 0.78, 0.5},
+		"orange": {1, 0.75, 0.45}, "blue": {0.55, 0.75, 1}, "green": {0.5, 1, 0.6}}
+	flow := map[string]func(y int) (r, g, b float64){
+		"red":          func(int) (r, g, b float64) { return 200, 40, 30 },
+		"blue":         func(int) (r, g, b float64) { return 30, 60, 220 },
+		"red and blue": func(y int) (r, g, b float64) { return float64(200 * (y % 2)), 40, float64(220 * (1 - y%2)) },
 	}
-	if f := ColourFraction(img, img.Rect); f != 0 {
-		t.Errorf("sepia: %v", f)
+	for name, k := range tints {
+		for _, gain := range []float64{1, 1.5} {
+			tissue := func(x, _ int) (r, g, b float64) {
+				v := float64(x) * gain
+				return v * k[0], v * k[1], v * k[2]
+			}
+			fill(img, tissue)
+			if f := ColourFraction(img, img.Rect); f > ColourThreshold/2 {
+				t.Errorf("%s map, gain %v: %.4f of a B-mode picture are taken for colour", name, gain, f)
+			}
+			for hue, c := range flow {
+				fill(img, func(x, y int) (r, g, b float64) {
+					if x >= 60 && x < 110 && y >= 40 && y < 60 { // 4 % of the picture
+						return c(y)
+					}
+					return tissue(x, y)
+				})
+				if f := ColourFraction(img, img.Rect); f < 0.03 || f > 0.05 {
+					t.Errorf("%s map, gain %v, %s flow: %.4f, want about 0.04", name, gain, hue, f)
+				}
+			}
+		}
 	}
-	for x := range 100 {
-		img.Pix[img.PixOffset(x, 5)] = 255
+	// Colour alone on black, without a grey pixel: tissue Doppler of both signs.
+	fill(img, func(x, y int) (r, g, b float64) {
+		switch {
+		case y < 50:
+			return 0, 0, 0
+		case x%2 == 0:
+			return 220, 60, 20
+		}
+		return 20, 60, 220
+	})
+	if f := ColourFraction(img, img.Rect); f < ColourThreshold {
+		t.Errorf("tissue Doppler: %.4f", f)
 	}
-	if f := ColourFraction(img, image.Rect(0, 0, 100, 10)); f != 0.1 {
-		t.Errorf("one red line of ten: %v", f)
+}
+
+// Real loops whose grey pixels are tinted as devices do it: B-mode stays B-mode,
+// colour flow on a tinted map stays colour. Of the 39, these are the closest.
+func TestColourFractionOfTintedLoops(t *testing.T) {
+	dir := goDicom(t)
+	for name, colour := range map[string]bool{
+		"I_000010.dcm": false, "I_000024.dcm": false, "I_000031.dcm": false,
+		"I_000006.dcm": true, "I_000032.dcm": true, "I_000037.dcm": true,
+	} {
+		f, err := Open(filepath.Join(dir, name), Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		e, err := Echo(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		frames, err := f.Frames()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var img image.RGBA
+		for tint, k := range map[string][3]float64{"none": {1, 1, 1}, "amber": {1, .78, .5}, "bright amber": {1.5, 1.17, .75}, "blue": {.55, .75, 1}} {
+			most := 0.0
+			for _, i := range []int{0, frames.Len() / 2, frames.Len() - 1} {
+				if err := frames.RGB(i, &img); err != nil {
+					t.Fatal(err)
+				}
+				fill(&img, func(x, y int) (r, g, b float64) {
+					p := img.Pix[img.PixOffset(x, y):]
+					if max(p[0], p[1], p[2])-min(p[0], p[1], p[2]) > 40 {
+						return float64(p[0]), float64(p[1]), float64(p[2]) // flow and graphics keep their colour
+					}
+					return float64(p[0]) * k[0], float64(p[1]) * k[1], float64(p[2]) * k[2]
+				})
+				most = max(most, ColourFraction(&img, e.Tissue.Rect))
+			}
+			if (most > ColourThreshold) != colour {
+				t.Errorf("%s, tint %s: %.4f, colour %v", name, tint, most, colour)
+			}
+		}
+		if err := f.Close(); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

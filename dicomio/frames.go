@@ -29,9 +29,12 @@ type FrameReader struct {
 	words   bool     // native data are OW
 	palette *palette
 	voi     voi
+	ranged  voi // of a loop without window
 	video   *video
 	bufs    sync.Pool // *[]byte
 	decoded sync.Pool // *Frame
+
+	rangeOnce sync.Once
 }
 
 // Frame is one decoded frame: the stored sample values, by pixel (planar
@@ -555,7 +558,7 @@ func setRGBA(dst *image.RGBA, w, h int) {
 
 // Gray decodes frame i to 8-bit luma. dst is resized when it does not have
 // the size of the frame. Stored values of more than 8 bits go through the
-// rescale and the first window of the data set, or the range of the frame.
+// rescale and the first window of the data set, or the range of the loop.
 func (r *FrameReader) Gray(i int, dst *image.Gray) error {
 	if r.video != nil {
 		return r.video.gray(i, dst)

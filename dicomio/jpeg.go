@@ -3,6 +3,7 @@ package dicomio
 import (
 	"bytes"
 	"encoding/binary"
+	"strings"
 )
 
 // jpegHeader is what the markers before the first scan of a JPEG or JPEG-LS
@@ -89,22 +90,29 @@ func (h jpegHeader) check(in PixelInfo) error {
 }
 
 // rgb tells whether three components are R, G and B. Photometric
-// Interpretation is often wrong, so the stream is asked first: the Adobe
-// marker, then JFIF or subsampled chroma, then component identifiers.
+// Interpretation and the Adobe marker are both often wrong, so what the coder
+// cannot have got wrong comes first: nobody subsamples the components of RGB.
+// Then a marker that says YCbCr (transform 1, or JFIF); one that says "no
+// transform" is only believed when the attribute does not say YBR; then
+// component identifiers, and then the attribute.
 func (h jpegHeader) rgb(photometric string) bool {
-	if len(h.ids) != 3 {
+	switch {
+	case len(h.ids) != 3, h.subsampled():
 		return false
-	}
-	if h.adobe >= 0 {
-		return h.adobe == 0
-	}
-	if h.jfif || h.h[0] > h.h[1] || h.v[0] > h.v[1] {
+	case h.adobe == 0:
+		return !strings.HasPrefix(photometric, "YBR")
+	case h.adobe > 0, h.jfif:
 		return false
-	}
-	if string(h.ids) == "RGB" {
+	case string(h.ids) == "RGB":
 		return true
 	}
 	return photometric == "RGB"
+}
+
+// subsampled reports whether the second and third component have fewer samples
+// than the first.
+func (h jpegHeader) subsampled() bool {
+	return h.h[0] > h.h[1] || h.v[0] > h.v[1]
 }
 
 // dct8 reports whether the attributes allow 8-bit DCT frames.

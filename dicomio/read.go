@@ -387,8 +387,8 @@ func (p *parser) dataSet(at, end int64, enc coding, parent *DataSet, depth int, 
 	}
 	for at < end {
 		if end-at < 8 {
-			if lv == topLevel && p.zeros(at, end) {
-				break
+			if lv == topLevel && (p.zeros(at, end) || d.endsWithPixels()) {
+				break // padding, or a few stray bytes that no frame misses
 			}
 			d.end = at
 			if lv == definedLen {
@@ -440,6 +440,12 @@ func (p *parser) dataSet(at, end int64, enc coding, parent *DataSet, depth int, 
 		return d, at, fail("read", Tag{}, at, ErrTruncated, "no item delimiter")
 	}
 	return d, at, nil
+}
+
+// endsWithPixels reports whether the last element read is Pixel Data.
+func (d *DataSet) endsWithPixels() bool {
+	n := len(d.elems)
+	return n > 0 && d.elems[n-1].Tag == tagPixels
 }
 
 // itemCoding tells whether an item is encoded as enc says.

@@ -505,3 +505,39 @@ func TestIndexOfLargeCine(t *testing.T) {
 		t.Errorf("%d bytes allocated, %d read", n, src.read)
 	}
 }
+
+// A few bytes behind the pixel data, as some senders leave them, cost no frame
+// and are written back; more than that is an element that is cut.
+func TestStrayBytesAfterPixels(t *testing.T) {
+	for _, name := range []string{"gray8", "rgb-jpeg"} {
+		b := fixture(t, name)
+		whole := readBytes(t, b, Options{})
+		if n := whole.DataSet.elems; n[len(n)-1].Tag != tagPixels {
+			t.Fatalf("%s does not end with its pixels", name)
+		}
+		for _, stray := range []string{"\n", "\x00\x00\x01", "garbage"} {
+			f := readBytes(t, append(append([]byte(nil), b...), stray...), Options{Strict: true})
+			if err := f.Truncated(); err != nil {
+				t.Errorf("%s and %q: %v", name, stray, err)
+			}
+			decodeAllFrames(t, f)
+			var out bytes.Buffer
+			if _, err := f.WriteTo(&out); err != nil || out.String() != string(b)+stray {
+				t.Errorf("%s and %q: rewritten otherwise, %v", name, stray, err)
+			}
+		}
+		cut := append(append([]byte(nil), b...), "\xFC\xFF\xFC\xFFOB\x00\x00\x10\x00\x00\x00half"...)
+		if f := readBytes(t, cut, Options{}); f.Truncated() == nil {
+			t.Errorf("%s: an element that is cut is not noticed", name)
+		}
+	}
+	// Before the pixels a few bytes are a cut.
+	d := NewDataSet().SetString(tag.SOPClassUID, SOPUltrasound).SetString(tag.SOPInstanceUID, "1.2.3")
+	var out bytes.Buffer
+	if err := Write(&out, d, WriteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if f := readBytes(t, append(out.Bytes(), "abc"...), Options{}); f.Truncated() == nil {
+		t.Error("stray bytes without pixels are not noticed")
+	}
+}

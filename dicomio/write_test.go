@@ -148,7 +148,7 @@ func TestEditKeepsTheRest(t *testing.T) {
 
 func TestSetRefusals(t *testing.T) {
 	cases := map[string]func(d *DataSet){
-		"UID":           func(d *DataSet) { d.SetString(tag.SOPInstanceUID, "1.02.3") },
+		"UID":           func(d *DataSet) { d.SetString(tag.SOPInstanceUID, "1..3") },
 		"UID letters":   func(d *DataSet) { d.SetString(tag.SOPInstanceUID, "1.2.x") },
 		"long UID":      func(d *DataSet) { d.SetString(tag.SOPInstanceUID, "1."+strings.Repeat("1", 63)) },
 		"code string":   func(d *DataSet) { d.SetString(tag.Modality, "us") },
@@ -331,5 +331,22 @@ func TestWrittenFilesInTools(t *testing.T) {
 		if err != nil || bytes.Contains(out, []byte("W:")) || bytes.Contains(out, []byte("E:")) {
 			t.Errorf("%s: dcmdump: %v\n%.500s", name, err, out)
 		}
+	}
+}
+
+// UIDs are written as they were received: a leading zero stays.
+func TestUIDWithLeadingZero(t *testing.T) {
+	const uid = "1.2.826.007.01"
+	d := NewDataSet().SetString(tag.SOPClassUID, SOPUltrasound).SetString(tag.SOPInstanceUID, uid).SetString(tag.StudyInstanceUID, "1.02")
+	var b bytes.Buffer
+	if err := Write(&b, d, WriteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	f := readBytes(t, b.Bytes(), Options{})
+	if got := f.DataSet.String(tag.SOPInstanceUID); got != uid {
+		t.Errorf("%q, want %q", got, uid)
+	}
+	if got := f.Meta.String(T(2, 3)); got != uid {
+		t.Errorf("meta group: %q, want %q", got, uid)
 	}
 }

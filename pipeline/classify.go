@@ -25,6 +25,8 @@ func refuseByTags(f dicomio.EchoFacts) *result.Reason {
 		return refuse(result.NotUltrasound, "not ultrasound: modality is %s", f.Modality)
 	case f.Frames == 0 || f.Rows == 0 || f.Columns == 0:
 		return refuse(result.NoPixels, "the object holds no image")
+	case f.Volume != "":
+		return refuse(result.Volume, "slices of a volume and no cine: %s", f.Volume)
 	case f.HasSpectral:
 		return refuse(result.SpectralDoppler, "spectral Doppler: no 2D cine to measure")
 	case f.HasMMode:

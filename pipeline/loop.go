@@ -205,8 +205,9 @@ func (l *loop) describe() {
 		l.region = f.Tissue.Rect.Intersect(l.region)
 	}
 	l.Region = &result.Region{MinX: l.region.Min.X, MinY: l.region.Min.Y, MaxX: l.region.Max.X, MaxY: l.region.Max.Y}
-	if f.TimingWarning != "" {
-		l.Warnings = append(l.Warnings, result.Reason{Code: "frame-times", Text: f.TimingWarning})
+	l.Warnings = nil
+	for _, d := range f.Doubts {
+		l.Warnings = append(l.Warnings, result.Reason{Code: d.Code, Text: d.Text})
 	}
 }
 

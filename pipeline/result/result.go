@@ -76,6 +76,7 @@ const (
 	NotUltrasound    = "not-ultrasound"
 	NoPixels         = "no-pixels"
 	NotTwoD          = "not-2d"
+	Volume           = "volume"
 	ColourDoppler    = "colour-doppler"
 	SpectralDoppler  = "spectral-doppler"
 	MMode            = "m-mode"

@@ -148,6 +148,10 @@ func (r *FrameReader) checkNative(e *Element) error {
 // Len is the number of frames.
 func (r *FrameReader) Len() int { return r.Info.Frames }
 
+// Sequential reports whether the frames come out of one stream, so that asking
+// for them one after the other and in order is what costs least.
+func (r *FrameReader) Sequential() bool { return r.ts.Video }
+
 // decodedBytes is the size of a decoded frame.
 func (r *FrameReader) decodedBytes() int64 {
 	return r.Info.samples() * int64(max(r.Info.BitsAllocated, 8)/8)

@@ -95,6 +95,9 @@ func newBatcher(card Card, d device, sizes []int, lanes int, flush time.Duration
 	return b
 }
 
+// inFlight fills every batch on the device and the one that is being formed.
+func (b *batcher) inFlight() int { return (cap(b.lanes) + 1) * slices.Max(b.sizes) }
+
 func (b *batcher) Provider() string { return b.provider.Load().(string) }
 
 func (b *batcher) Infer(ctx context.Context, frames []byte, n int, out *Output) error {

@@ -422,3 +422,39 @@ func TestOutOfMemoryMessages(t *testing.T) {
 		t.Error("no error is out of memory")
 	}
 }
+
+// TestInFlight: as many callers of one frame each as InFlight says keep two
+// lanes in full batches without a wait, whatever order they come in.
+func TestInFlight(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		gpu := &fakeGPU{takes: 10 * time.Millisecond}
+		b, _ := newFakeBatcher(t, gpu, 2)
+		callers := InFlight(b)
+		if callers != 96 {
+			t.Fatalf("%d in flight, want two batches of 32 under way and one forming", callers)
+		}
+		start := time.Now()
+		var all sync.WaitGroup
+		for i := range callers {
+			all.Go(func() {
+				var out Output
+				for range 10 {
+					if err := b.Infer(t.Context(), fakeFrames(i, 1), 1, &out); err != nil {
+						t.Error(err)
+					}
+					checkFake(t, &out, i, 1)
+				}
+			})
+		}
+		all.Wait()
+		for _, n := range gpu.batches {
+			if n != 32 {
+				t.Fatalf("batches %v, want full ones", gpu.batches)
+			}
+		}
+		// 960 frames are 30 batches on two lanes.
+		if took := time.Since(start); took != 150*time.Millisecond {
+			t.Errorf("took %v, want 150ms", took)
+		}
+	})
+}

@@ -26,6 +26,14 @@ type Engine interface {
 	Close() error
 }
 
+// InFlight is how many frames at a time, in calls of one frame each, keep an engine busy: more of them only wait.
+func InFlight(e Engine) int {
+	if e, ok := e.(interface{ inFlight() int }); ok {
+		return e.inFlight()
+	}
+	return runtime.GOMAXPROCS(0)
+}
+
 // Providers.
 const (
 	Auto     = "auto"

@@ -23,6 +23,8 @@ func newSpreader(card Card, d device, chunk, lanes int, release func() error) *s
 	return &spreader{lifecycle: lifecycle{card: card, release: release}, device: d, chunk: chunk, lanes: lanes}
 }
 
+func (s *spreader) inFlight() int { return s.lanes }
+
 func (s *spreader) Provider() string { return s.device.name() }
 
 func (s *spreader) Infer(ctx context.Context, frames []byte, n int, out *Output) error {

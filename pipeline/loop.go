@@ -3,18 +3,15 @@ package pipeline
 import (
 	"context"
 	"errors"
-	"fmt"
 	"image"
 	"log/slog"
 	"math"
 	"runtime"
-	"runtime/debug"
 	"slices"
 	"sync/atomic"
 	"time"
 
 	"github.com/suyashkumar/dicom/pkg/tag"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/models"
@@ -27,7 +24,7 @@ import (
 // defaults named.
 type Options struct {
 	Software  result.Software
-	Workers   int // frames worked on at once; 0: GOMAXPROCS
+	Workers   int // frames decoded or traced at once; 0: GOMAXPROCS
 	MaxFrames int // longest loop analysed; 0: 2000
 	LV        lv.Options
 	Limits    dicomio.Limits
@@ -39,6 +36,7 @@ type Analyzer struct {
 	engine models.Engine
 	opt    Options
 	log    *slog.Logger
+	flow   *flow
 }
 
 // NewAnalyzer returns an Analyzer on an open engine, which stays the caller's.
@@ -49,7 +47,8 @@ func NewAnalyzer(engine models.Engine, opt Options, log *slog.Logger) *Analyzer 
 	if opt.MaxFrames <= 0 {
 		opt.MaxFrames = 2000
 	}
-	return &Analyzer{engine: engine, opt: opt, log: log}
+	slots := max(models.InFlight(engine), opt.Workers)
+	return &Analyzer{engine: engine, opt: opt, log: log, flow: newFlow(engine.Card(), slots, opt.Workers)}
 }
 
 // Model names the network and what runs it.
@@ -59,9 +58,10 @@ func (a *Analyzer) Model() result.Model {
 }
 
 // frame is what one frame gave, in source pixels. It is written by the one
-// worker that has the frame.
+// goroutine that has the frame.
 type frame struct {
 	done       bool
+	lost       *result.Reason // why nothing is known of a frame that was looked at
 	outline    *lv.Outline
 	structures map[string]lv.Outline
 	keypoints  map[string]lv.Keypoint
@@ -81,9 +81,6 @@ type loop struct {
 	took    struct{ decode, infer, contour atomic.Int64 }
 }
 
-func (l *loop) refuse(r result.Reason) { l.Status, l.Reason = result.Refused, &r }
-func (l *loop) fail(r result.Reason)   { l.Status, l.Reason = result.Failed, &r }
-
 // sampleFrames is how many frames decide the view and whether there is colour.
 const sampleFrames = 8
 
@@ -93,19 +90,36 @@ const sampleFrames = 8
 func (a *Analyzer) analyse(ctx context.Context, path string) (*loop, error) {
 	start := time.Now()
 	l := &loop{path: path, Loop: result.Loop{File: path}}
-	defer func() {
-		l.Timing = result.Timing{
-			Wall:      ms(time.Since(start)),
-			Decode:    ms(time.Duration(l.took.decode.Load())),
-			Inference: ms(time.Duration(l.took.infer.Load())),
-			Contours:  ms(time.Duration(l.took.contour.Load())),
-		}
-	}()
+	err := a.inspect(ctx, l)
+	var v *verdict
+	switch {
+	case err == nil:
+		l.Status = result.Analysed
+	case errors.As(err, &v):
+		l.Status, l.Reason = v.status, &v.reason
+	default:
+		return l, err
+	}
+	l.report()
+	if l.Status == result.Analysed {
+		measure.Loop(&l.Loop, a.measuring())
+	}
+	l.Timing = result.Timing{
+		Wall:      ms(time.Since(start)),
+		Decode:    ms(time.Duration(l.took.decode.Load())),
+		Inference: ms(time.Duration(l.took.infer.Load())),
+		Contours:  ms(time.Duration(l.took.contour.Load())),
+	}
+	return l, nil
+}
+
+// inspect reads the object and looks at its frames. A *verdict says why the
+// loop is not measured.
+func (a *Analyzer) inspect(ctx context.Context, l *loop) error {
 	// A truncated object is read as far as it goes, to say whose it is.
-	file, err := dicomio.Open(path, dicomio.Options{Limits: a.opt.Limits})
+	file, err := dicomio.Open(l.path, dicomio.Options{Limits: a.opt.Limits})
 	if err != nil {
-		l.fail(result.Reasonf(result.Unreadable, "not readable as DICOM: %v", err))
-		return l, nil
+		return failed(result.Unreadable, "not readable as DICOM: %v", err)
 	}
 	defer file.Close()
 	l.facts, err = dicomio.Echo(file)
@@ -114,51 +128,37 @@ func (a *Analyzer) analyse(ctx context.Context, path string) (*loop, error) {
 		l.InstanceNumber = int(n)
 	}
 	if err != nil {
-		l.fail(result.Reasonf(result.Unreadable, "attributes contradict each other: %v", err))
-		return l, nil
+		return failed(result.Unreadable, "attributes contradict each other: %v", err)
 	}
 	if err := file.Truncated(); err != nil {
-		l.fail(result.Reasonf(result.Truncated, "the object ends early: %v", err))
-		return l, nil
+		return failed(result.Truncated, "the object ends early: %v", err)
 	}
 	if r := refuseByTags(l.facts); r != nil {
-		l.refuse(*r)
-		return l, nil
+		return &verdict{result.Refused, *r}
 	}
 	if l.Frames > a.opt.MaxFrames {
-		l.refuse(result.Reasonf(result.TooManyFrames, "%d frames, at most %d are analysed", l.Frames, a.opt.MaxFrames))
-		return l, nil
+		return refused(result.TooManyFrames, "%d frames, at most %d are analysed", l.Frames, a.opt.MaxFrames)
 	}
 	frames, err := file.Frames()
 	if err != nil {
-		l.fail(result.Reasonf(result.DecodeFailed, "pixel data cannot be read: %v", err))
-		return l, nil
+		return failed(result.DecodeFailed, "pixel data cannot be read: %v", err)
 	}
 	if err := l.place(a.engine.Card()); err != nil {
-		l.fail(result.Reasonf(result.DecodeFailed, "%v", err))
-		return l, nil
+		return failed(result.DecodeFailed, "%v", err)
 	}
 	l.frames = make([]frame, frames.Len())
-
 	sample := spread(frames.Len(), sampleFrames)
-	if err := l.checkColour(frames, sample); err != nil {
-		l.fail(result.Reasonf(result.DecodeFailed, "%v", err))
-		return l, nil
-	}
-	if l.Status == result.Refused {
-		return l, nil
+	if err := a.checkColour(ctx, l, frames, sample); err != nil {
+		return err
 	}
 	if err := a.infer(ctx, l, frames, sample); err != nil {
-		return l, err
+		return err
 	}
-	if l.Status == result.Failed {
-		return l, nil
+	if err := a.decideView(l, sample); err != nil {
+		return err
 	}
-	a.decideView(l, sample)
 	if !measuredView(l.View) {
-		l.refuse(result.Reasonf(result.ViewNotMeasured, "view %s is not measured", l.View))
-		l.report()
-		return l, nil
+		return refused(result.ViewNotMeasured, "view %s is not measured", l.View)
 	}
 	rest := make([]int, 0, frames.Len())
 	for i := range l.frames {
@@ -166,16 +166,7 @@ func (a *Analyzer) analyse(ctx context.Context, path string) (*loop, error) {
 			rest = append(rest, i)
 		}
 	}
-	if err := a.infer(ctx, l, frames, rest); err != nil {
-		return l, err
-	}
-	if l.Status == result.Failed {
-		return l, nil
-	}
-	l.Status = result.Analysed
-	l.report()
-	measure.Loop(&l.Loop, a.measuring())
-	return l, nil
+	return a.infer(ctx, l, frames, rest)
 }
 
 // measuring are the settings of package measure.
@@ -218,122 +209,33 @@ func (l *loop) place(card models.Card) (err error) {
 }
 
 // checkColour refuses loops with colour Doppler that their tags do not admit.
-func (l *loop) checkColour(frames *dicomio.FrameReader, sample []int) error {
-	var img image.RGBA
-	for _, i := range []int{sample[0], sample[len(sample)/2], sample[len(sample)-1]} {
-		start := time.Now()
-		if err := frames.RGB(i, &img); err != nil {
-			return fmt.Errorf("frame %d: %w", i, err)
-		}
-		l.took.decode.Add(int64(time.Since(start)))
-		if f := dicomio.ColourFraction(&img, l.region); f > dicomio.ColourThreshold {
-			l.refuse(result.Reasonf(result.ColourDoppler, "colour or tissue Doppler: %.0f %% of the pixels are coloured", 100*f))
-			return nil
-		}
-	}
-	return nil
-}
-
-// infer takes the given frames through decoding, network and contours.
-// Damaged frames fail the loop; a broken engine is returned.
-func (a *Analyzer) infer(ctx context.Context, l *loop, frames *dicomio.FrameReader, indices []int) error {
-	card := a.engine.Card()
-	var next atomic.Int64
-	group, ctx := errgroup.WithContext(ctx)
-	for range min(a.opt.Workers, len(indices)) {
-		group.Go(func() (err error) {
-			at := -1
-			defer func() {
-				// One object must not end the node, whatever it makes a codec do.
-				if r := recover(); r != nil {
-					a.log.Error("frame panicked", "object", l.SOPInstanceUID, "frame", at, "panic", r, "stack", string(debug.Stack()))
-					err = &frameError{at, fmt.Errorf("panic: %v", r)}
-				}
-			}()
-			var gray image.Gray
-			var out models.Output
-			input := image.NewGray(image.Rect(0, 0, card.Input.Width, card.Input.Height))
-			for {
-				n := int(next.Add(1)) - 1
-				if n >= len(indices) {
-					return nil
-				}
-				if err := ctx.Err(); err != nil {
-					return err
-				}
-				i := indices[n]
-				at = i
-				start := time.Now()
-				if err := l.load(frames, i, &gray, input); err != nil {
-					return &frameError{i, err}
-				}
-				decoded := time.Now()
-				if err := a.engine.Infer(ctx, input.Pix, 1, &out); err != nil {
-					return fmt.Errorf("inference: %w", err)
-				}
-				inferred := time.Now()
-				l.frames[i] = a.readFrame(card, l.box, &out)
-				l.took.decode.Add(int64(decoded.Sub(start)))
-				l.took.infer.Add(int64(inferred.Sub(decoded)))
-				l.took.contour.Add(int64(time.Since(inferred)))
-			}
-		})
-	}
-	err := group.Wait()
-	var damaged *frameError
-	if errors.As(err, &damaged) {
-		l.fail(result.Reasonf(result.DecodeFailed, "%v", damaged))
-		return nil
-	}
-	return err
-}
-
-// frameError is a frame that cannot be decoded.
-type frameError struct {
-	index int
-	err   error
-}
-
-func (e *frameError) Error() string { return fmt.Sprintf("frame %d of the cine: %v", e.index, e.err) }
-func (e *frameError) Unwrap() error { return e.err }
-
-// load decodes frame i and resamples the analysed region into the input.
-func (l *loop) load(frames *dicomio.FrameReader, i int, gray, input *image.Gray) error {
-	if err := frames.Gray(i, gray); err != nil {
-		return err
-	}
-	canvas, err := l.box.Canvas(input)
-	if err != nil {
-		return err
-	}
-	dicomio.ResampleArea(canvas, gray, l.region)
-	return nil
-}
-
-// readFrame turns the network's planes into contours and points of the source.
-func (a *Analyzer) readFrame(card models.Card, box models.Letterbox, out *models.Output) frame {
-	f := frame{done: true, structures: map[string]lv.Outline{}, keypoints: map[string]lv.Keypoint{}}
-	mask := lv.Affine(box.SourceFromMask())
-	w, h := card.Input.Width/models.MaskStride, card.Input.Height/models.MaskStride
-	for c, name := range card.Classes {
-		outline, err := lv.ExtractContour(out.MaskPlane(0, c), w, h, mask, a.opt.LV.Contour)
+func (a *Analyzer) checkColour(ctx context.Context, l *loop, frames *dicomio.FrameReader, sample []int) error {
+	for _, i := range slices.Compact([]int{sample[0], sample[len(sample)/2], sample[len(sample)-1]}) {
+		fraction, err := a.colour(ctx, l, frames, i)
 		if err != nil {
-			continue // nothing of that structure in this frame
+			return err
 		}
-		if name == models.ClassLVCavity {
-			f.outline = &outline
-		} else {
-			f.structures[name] = outline
+		if fraction > dicomio.ColourThreshold {
+			return refused(result.ColourDoppler, "colour or tissue Doppler: %.0f %% of the pixels are coloured", 100*fraction)
 		}
 	}
-	toSource := box.SourceFromInput()
-	for k, name := range card.Keypoints {
-		x, y, confidence := models.DecodeKeypoint(out.Heatmap(0, k), card.Input.Width/models.HeatmapStride, card.Input.Height/models.HeatmapStride)
-		x, y = toSource.Apply(x, y)
-		f.keypoints[name] = lv.Keypoint{Point: lv.Point{X: x, Y: y}, Confidence: confidence}
+	return nil
+}
+
+// colour is the fraction of coloured pixels in the analysed region of frame i.
+func (a *Analyzer) colour(ctx context.Context, l *loop, frames *dicomio.FrameReader, i int) (fraction float64, err error) {
+	b, err := take(ctx, a.flow.benches)
+	if err != nil {
+		return 0, err
 	}
-	f.views = slices.Clone(out.ViewProbs(0))
-	return f
+	defer func() { a.flow.benches <- b }()
+	defer a.contain(l, i, &err)
+	start := time.Now()
+	defer func() { l.took.decode.Add(int64(time.Since(start))) }()
+	if err := frames.RGB(i, &b.rgba); err != nil {
+		return 0, damaged(i, err)
+	}
+	return dicomio.ColourFraction(&b.rgba, l.region), nil
 }
 
 var (
@@ -342,7 +244,11 @@ var (
 )
 
 // decideView averages the view head over the sampled frames.
-func (a *Analyzer) decideView(l *loop, sample []int) {
+func (a *Analyzer) decideView(l *loop, sample []int) error {
+	sample = slices.DeleteFunc(slices.Clone(sample), func(i int) bool { return l.frames[i].lost != nil })
+	if len(sample) == 0 {
+		return failed(result.NetworkOutput, "the network's answer is not finite in any frame by which the view is judged")
+	}
 	names := a.engine.Card().Views
 	l.Views = make(map[string]float64, len(names))
 	for v, name := range names {
@@ -356,21 +262,30 @@ func (a *Analyzer) decideView(l *loop, sample []int) {
 			l.View, l.ViewProbability = name, round(p, 4)
 		}
 	}
+	return nil
 }
 
 // report copies contours and points of the frames that were looked at into the
-// result: all of an analysed loop, the sample of one whose view is refused.
+// result: all of an analysed loop, the sample of one whose view is refused,
+// none of one that failed.
 func (l *loop) report() {
+	if l.Status == result.Failed {
+		return
+	}
 	points := apicalPoints
 	if l.View == models.ViewPLAX {
 		points = plaxPoints
 	}
+	lost := 0
 	for i := range l.frames {
 		f := &l.frames[i]
 		if !f.done {
 			continue
 		}
-		r := result.Frame{Index: i}
+		r := result.Frame{Index: i, Lost: f.lost}
+		if f.lost != nil {
+			lost++
+		}
 		if f.outline != nil && l.View != models.ViewPLAX {
 			r.Contour = contour(f.outline.Points)
 			r.LVAreaPixels = round(lv.PolygonArea(f.outline.Points, lv.Spacing{X: 1, Y: 1}), 2)
@@ -392,6 +307,9 @@ func (l *loop) report() {
 			}
 		}
 		l.FrameResults = append(l.FrameResults, r)
+	}
+	if lost > 0 {
+		l.Warnings = append(l.Warnings, result.Reasonf(result.NetworkOutput, "%d of %d frames are left out: the network's answer is not finite", lost, len(l.FrameResults)))
 	}
 }
 

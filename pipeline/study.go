@@ -3,7 +3,10 @@ package pipeline
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/echonode/echonode/pipeline/measure"
 	"github.com/echonode/echonode/pipeline/result"
@@ -14,7 +17,8 @@ type Study struct {
 	result.Study
 }
 
-// Progress is called after each loop of a study.
+// Progress is called after each loop of a study, in the order in which they
+// are finished.
 type Progress func(done, total int, l *result.Loop)
 
 // Analyze analyses the objects of one study. Objects that cannot be used are
@@ -22,18 +26,35 @@ type Progress func(done, total int, l *result.Loop)
 func (a *Analyzer) Analyze(ctx context.Context, paths []string, progress Progress) (*Study, error) {
 	s := &Study{}
 	s.Run = result.Run{Time: time.Now().Truncate(time.Second).Round(0), Software: a.opt.Software, Model: a.Model()}
+	loops := make([]*loop, len(paths))
+	group, working := errgroup.WithContext(ctx)
+	group.SetLimit(a.flow.loops())
+	var mu sync.Mutex
+	done := 0
 	for i, path := range paths {
-		l, err := a.analyse(ctx, path)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", path, err)
-		}
+		group.Go(func() error {
+			l, err := a.analyse(working, path)
+			if err != nil {
+				return fmt.Errorf("%s: %w", path, err)
+			}
+			loops[i] = l
+			mu.Lock()
+			defer mu.Unlock()
+			done++
+			if progress != nil {
+				progress(done, len(paths), &l.Loop)
+			}
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	for _, l := range loops {
 		if s.StudyInstanceUID == "" {
 			s.StudyInstanceUID = l.facts.StudyUID
 		}
 		s.Loops = append(s.Loops, l.Loop)
-		if progress != nil {
-			progress(i+1, len(paths), &l.Loop)
-		}
 	}
 	measure.Study(&s.Study, a.measuring())
 	return s, nil

@@ -92,7 +92,7 @@ func ExtractContour(prob []uint8, w, h int, m Affine, o ContourOptions) (Outline
 		}
 	}
 	out.TouchesEdge = x0 == 0 || y0 == 0 || x1 == w-1 || y1 == h-1
-	out.FilledCells = fillHoles(inside, pw, ph)
+	out.FilledCells = fillHoles(inside, pw, x0+1, y0+1, x1+1, y1+1)
 	out.Certainty = certainty(prob, w, x0, y0, x1, y1)
 
 	value := func(i, j int) float64 { // in padded coordinates
@@ -159,31 +159,44 @@ func components(prob []uint8, w, h int, level uint8) (label []int32, size []int,
 }
 
 // fillHoles sets the cells that the outside cannot reach through 4-connected
-// empty cells and returns their number. The frame of the plane must be empty.
-func fillHoles(inside []bool, w, h int) int {
-	outside := make([]bool, w*h)
-	stack := []int{0}
-	outside[0] = true
-	for len(stack) > 0 {
-		at := stack[len(stack)-1]
-		stack = stack[:len(stack)-1]
-		x, y := at%w, at/w
-		for _, d := range [4][2]int{{1, 0}, {-1, 0}, {0, 1}, {0, -1}} {
-			i, j := x+d[0], y+d[1]
-			if i < 0 || j < 0 || i >= w || j >= h {
-				continue
+// empty cells and returns their number. Only the rectangle x0..x1, y0..y1 (both
+// ends included) holds cells that are set; the cells around it must exist.
+//
+// Reachability spreads by sweeps over the rectangle and its surroundings, down
+// and up in turn until nothing changes: two or three for the shapes of hearts,
+// one more for every turn of a spiral.
+func fillHoles(inside []bool, w, x0, y0, x1, y1 int) int {
+	outside := make([]bool, len(inside))
+	for i := x0 - 1; i <= x1+1; i++ {
+		outside[(y0-1)*w+i], outside[(y1+1)*w+i] = true, true
+	}
+	for j := y0; j <= y1; j++ {
+		outside[j*w+x0-1], outside[j*w+x1+1] = true, true
+	}
+	for changed := true; changed; {
+		changed = false
+		for j := y0; j <= y1; j++ {
+			for at := j*w + x0; at <= j*w+x1; at++ {
+				if !outside[at] && !inside[at] && (outside[at-1] || outside[at-w]) {
+					outside[at], changed = true, true
+				}
 			}
-			if next := j*w + i; !inside[next] && !outside[next] {
-				outside[next] = true
-				stack = append(stack, next)
+		}
+		for j := y1; j >= y0; j-- {
+			for at := j*w + x1; at >= j*w+x0; at-- {
+				if !outside[at] && !inside[at] && (outside[at+1] || outside[at+w]) {
+					outside[at], changed = true, true
+				}
 			}
 		}
 	}
 	filled := 0
-	for i := range inside {
-		if !inside[i] && !outside[i] {
-			inside[i] = true
-			filled++
+	for j := y0; j <= y1; j++ {
+		for at := j*w + x0; at <= j*w+x1; at++ {
+			if !inside[at] && !outside[at] {
+				inside[at] = true
+				filled++
+			}
 		}
 	}
 	return filled

@@ -96,6 +96,7 @@ const (
 	TooManyFrames    = "too-many-frames"
 	InternalError    = "internal-error"
 	ImplausibleValue = "implausible-value"
+	NetworkOutput    = "network-output"
 	// Rhythm is the code of remarks on beats and R waves.
 	Rhythm = "rhythm"
 )
@@ -229,6 +230,8 @@ type Spacing struct {
 // Frame is what the network found in one frame.
 type Frame struct {
 	Index int `json:"index"`
+	// Lost says why nothing is known of the frame although the network ran.
+	Lost *Reason `json:"lost,omitempty"`
 	// Contour of the LV cavity, closed, without the first point repeated.
 	Contour Contour `json:"lv_contour,omitempty"`
 	// Structures holds the other structures' contours by class name.

@@ -1,0 +1,219 @@
+package pipeline
+
+import (
+	"context"
+	"fmt"
+	"image"
+	"runtime/debug"
+	"slices"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/echonode/echonode/dicomio"
+	"github.com/echonode/echonode/models"
+	"github.com/echonode/echonode/pipeline/lv"
+	"github.com/echonode/echonode/pipeline/result"
+)
+
+// flow is what the loops of an Analyzer, of all studies together, may hold at
+// a time: as many frames as keep the engine busy (slots), and for work on the
+// processor, before and after the engine, as many benches as there are
+// workers. A loop whose frames come slowly holds no bench while it waits for
+// the engine, so that frames of others are decoded meanwhile, and the engine
+// finds the frames of all of them waiting, which is how its batches fill.
+type flow struct {
+	slots   chan *slot
+	benches chan *bench
+}
+
+// slot is one frame on its way through the engine.
+type slot struct {
+	input *image.Gray
+	out   models.Output
+}
+
+// bench is the scratch memory of a worker.
+type bench struct {
+	gray image.Gray
+	rgba image.RGBA
+}
+
+func newFlow(card models.Card, slots, workers int) *flow {
+	f := &flow{slots: make(chan *slot, slots), benches: make(chan *bench, workers)}
+	for range slots {
+		f.slots <- &slot{input: image.NewGray(image.Rect(0, 0, card.Input.Width, card.Input.Height))}
+	}
+	for range workers {
+		f.benches <- new(bench)
+	}
+	return f
+}
+
+// loops is how many loops at a time keep the engine busy: one for every sample
+// by which views are judged that fits into the slots, and one more whose object
+// is being opened.
+func (f *flow) loops() int { return min(1+(cap(f.slots)+sampleFrames-1)/sampleFrames, maxLoops) }
+
+// maxLoops bounds the objects that are open at a time.
+const maxLoops = 16
+
+// take waits for one of a pool's things.
+func take[T any](ctx context.Context, pool chan T) (T, error) {
+	select {
+	case v := <-pool:
+		return v, nil
+	case <-ctx.Done():
+		var none T
+		return none, context.Cause(ctx)
+	}
+}
+
+// infer takes the given frames through decoding, network and contours. A
+// damaged frame is a *verdict on the loop; any other error is the context's or
+// the engine's.
+func (a *Analyzer) infer(ctx context.Context, l *loop, frames *dicomio.FrameReader, indices []int) error {
+	group, working := errgroup.WithContext(ctx)
+	for _, i := range indices {
+		s, err := take(working, a.flow.slots)
+		if err != nil {
+			break // a frame failed, or the caller's context ended
+		}
+		decoded := false
+		if frames.Sequential() {
+			if err := a.decode(working, l, frames, i, s); err != nil {
+				a.flow.slots <- s
+				group.Go(func() error { return err })
+				break
+			}
+			decoded = true
+		}
+		group.Go(func() error {
+			defer func() { a.flow.slots <- s }()
+			if !decoded {
+				if err := a.decode(working, l, frames, i, s); err != nil {
+					return err
+				}
+			}
+			return a.look(working, l, i, s)
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	return context.Cause(ctx)
+}
+
+// decode fills the slot's input with the analysed region of frame i.
+func (a *Analyzer) decode(ctx context.Context, l *loop, frames *dicomio.FrameReader, i int, s *slot) (err error) {
+	b, err := take(ctx, a.flow.benches)
+	if err != nil {
+		return err
+	}
+	defer func() { a.flow.benches <- b }()
+	defer a.contain(l, i, &err)
+	start := time.Now()
+	defer func() { l.took.decode.Add(int64(time.Since(start))) }()
+	if err := frames.Gray(i, &b.gray); err != nil {
+		return damaged(i, err)
+	}
+	canvas, err := l.box.Canvas(s.input)
+	if err != nil {
+		return damaged(i, err)
+	}
+	dicomio.ResampleArea(canvas, &b.gray, l.region)
+	return nil
+}
+
+// look runs the network on the slot's input and reads its output.
+func (a *Analyzer) look(ctx context.Context, l *loop, i int, s *slot) (err error) {
+	defer a.contain(l, i, &err)
+	start := time.Now()
+	if err := a.engine.Infer(ctx, s.input.Pix, 1, &s.out); err != nil {
+		return fmt.Errorf("inference: %w", err)
+	}
+	l.took.infer.Add(int64(time.Since(start)))
+	b, err := take(ctx, a.flow.benches)
+	if err != nil {
+		return err
+	}
+	defer func() { a.flow.benches <- b }()
+	start = time.Now()
+	l.frames[i] = a.readFrame(a.engine.Card(), l.box, &s.out)
+	l.took.contour.Add(int64(time.Since(start)))
+	return nil
+}
+
+// contain turns a panic over one frame into a verdict on its loop: one object
+// must not end the node, whatever it makes a codec do.
+func (a *Analyzer) contain(l *loop, frame int, err *error) {
+	if r := recover(); r != nil {
+		a.log.Error("frame panicked", "object", l.SOPInstanceUID, "frame", frame, "panic", r, "stack", string(debug.Stack()))
+		*err = damaged(frame, fmt.Errorf("panic: %v", r))
+	}
+}
+
+// damaged is the verdict on a loop one of whose frames cannot be decoded.
+func damaged(frame int, err error) *verdict {
+	return failed(result.DecodeFailed, "frame %d of the cine: %v", frame, err)
+}
+
+// verdict is why a loop is not measured. It is an error so that the steps of
+// the analysis return it; it ends the loop, not the study.
+type verdict struct {
+	status string
+	reason result.Reason
+}
+
+func (v *verdict) Error() string { return v.status + ": " + v.reason.Text }
+
+func refused(code, format string, args ...any) *verdict {
+	return &verdict{result.Refused, result.Reasonf(code, format, args...)}
+}
+
+func failed(code, format string, args ...any) *verdict {
+	return &verdict{result.Failed, result.Reasonf(code, format, args...)}
+}
+
+// readFrame turns the network's planes into contours and points of the source.
+func (a *Analyzer) readFrame(card models.Card, box models.Letterbox, out *models.Output) frame {
+	if !finite(out) {
+		r := result.Reasonf(result.NetworkOutput, "the network's answer is not finite")
+		return frame{done: true, lost: &r}
+	}
+	f := frame{done: true, structures: map[string]lv.Outline{}, keypoints: map[string]lv.Keypoint{}}
+	mask := lv.Affine(box.SourceFromMask())
+	w, h := card.Input.Width/models.MaskStride, card.Input.Height/models.MaskStride
+	for c, name := range card.Classes {
+		outline, err := lv.ExtractContour(out.MaskPlane(0, c), w, h, mask, a.opt.LV.Contour)
+		if err != nil {
+			continue // nothing of that structure in this frame
+		}
+		if name == models.ClassLVCavity {
+			f.outline = &outline
+		} else {
+			f.structures[name] = outline
+		}
+	}
+	toSource := box.SourceFromInput()
+	for k, name := range card.Keypoints {
+		x, y, confidence := models.DecodeKeypoint(out.Heatmap(0, k), card.Input.Width/models.HeatmapStride, card.Input.Height/models.HeatmapStride)
+		x, y = toSource.Apply(x, y)
+		f.keypoints[name] = lv.Keypoint{Point: lv.Point{X: x, Y: y}, Confidence: confidence}
+	}
+	f.views = slices.Clone(out.ViewProbs(0))
+	return f
+}
+
+// finite reports whether what the network says of one frame is numbers
+// throughout. The masks are bytes and cannot be otherwise.
+func finite(out *models.Output) bool {
+	var sum float32
+	for _, v := range out.Heatmaps {
+		sum += v * 0 // 0, or NaN for what is not finite
+	}
+	for _, v := range out.View {
+		sum += v * 0
+	}
+	return sum == 0
+}

@@ -124,6 +124,8 @@ func (a *Analyzer) inspect(ctx context.Context, l *loop) error {
 	defer file.Close()
 	l.facts, err = dicomio.Echo(file)
 	l.describe()
+	subject := SubjectOf(file.DataSet)
+	l.Subject = &subject
 	if n, ok := file.DataSet.Int(tag.InstanceNumber); ok && n > 0 {
 		l.InstanceNumber = int(n)
 	}

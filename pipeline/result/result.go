@@ -107,7 +107,9 @@ const (
 type Study struct {
 	StudyInstanceUID string `json:"study_instance_uid"`
 	Run              Run    `json:"run"`
-	Loops            []Loop `json:"loops"`
+	// Subject is what the objects say of the patient, the last object first.
+	Subject *Subject `json:"subject,omitempty"`
+	Loops   []Loop   `json:"loops"`
 	// Measurements are the study's values: one per quantity and stage, chosen
 	// from the loops, biplane where both apical views allow it.
 	Measurements []Measurement `json:"measurements"`
@@ -122,6 +124,23 @@ type Run struct {
 	Model    Model     `json:"model"`
 }
 
+// Subject is what measurements need to know of a patient. It holds no name and
+// no number that people use.
+type Subject struct {
+	// Key is a digest of Patient ID and issuer: equal for one patient.
+	Key string `json:"key,omitempty"`
+	// Sex as in DICOM: M, F, O or empty.
+	Sex string `json:"sex,omitempty"`
+	// AgeYears at the study, completed years; nil when unknown.
+	AgeYears *int    `json:"age_years,omitempty"`
+	HeightCM float64 `json:"height_cm,omitempty"` // 0 when unknown
+	WeightKG float64 `json:"weight_kg,omitempty"` // 0 when unknown
+}
+
+// Adult reports whether the patient is known not to be a child: of unknown age
+// people count as adults.
+func (s *Subject) Adult() bool { return s == nil || s.AgeYears == nil || *s.AgeYears >= 18 }
+
 // Status of a loop.
 const (
 	Analysed = "analysed"
@@ -135,7 +154,9 @@ type Loop struct {
 	SOPClassUID       string `json:"sop_class_uid"`
 	SeriesInstanceUID string `json:"series_instance_uid"`
 	File              string `json:"file,omitempty"`
-	Status            string `json:"status"`
+	// Subject is the patient as this object has it; nil when it is not readable.
+	Subject *Subject `json:"subject,omitempty"`
+	Status  string   `json:"status"`
 	// Reason is set unless Status is Analysed.
 	Reason *Reason `json:"reason,omitempty"`
 

@@ -2,6 +2,9 @@ package cli
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -29,7 +32,8 @@ func (p *program) analyzeCommand() *cobra.Command {
 		Long: `Runs the node's analysis on files: every loop of every study, grouped by Study
 Instance UID. Prints a table, or with --json one document (schema
 ` + result.Schema + `, described in pipeline/result). With --out it writes the DICOM objects,
-the report as text and HTML, animations and stills, one folder for each study.`,
+the report as text and HTML, animations and stills into a folder for each study,
+named by its Study Instance UID.`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return p.analyze(cmd.Context(), args, configPath, out, asJSON, quiet)
@@ -47,7 +51,10 @@ func (p *program) analyze(ctx context.Context, args []string, configPath, out st
 	if err != nil {
 		return err
 	}
-	files, err := findFiles(args)
+	files, err := findFiles(args, func(path string) bool {
+		// What claims to be DICOM and is not readable is listed, not hidden.
+		return isDICOM(path) || claimsDICOM(path)
+	})
 	if err != nil {
 		return err
 	}
@@ -63,8 +70,9 @@ func (p *program) analyze(ctx context.Context, args []string, configPath, out st
 
 	order, byStudy, rejected := groupByStudy(files)
 	var studies []*pipeline.Study
-	for i, uid := range order {
-		study, err := analyzer.Analyze(ctx, byStudy[uid], func(done, total int, l *result.Loop) {
+	var faults []error
+	for i, key := range order {
+		study, err := analyzer.Analyze(ctx, byStudy[key], func(done, total int, l *result.Loop) {
 			if !quiet {
 				fmt.Fprintf(p.err, "study %d/%d loop %d/%d  %s\n", i+1, len(order), done, total, loopLine(l))
 			}
@@ -73,15 +81,12 @@ func (p *program) analyze(ctx context.Context, args []string, configPath, out st
 			return err
 		}
 		if out != "" {
-			dir := filepath.Join(out, fmt.Sprintf("study-%02d", i+1))
-			if err := os.MkdirAll(dir, 0o755); err != nil {
-				return err
-			}
-			o := outputOptions(c)
-			o.Pictures = true
-			study.Outputs, err = output.Write(ctx, &study.Study, output.FilesOf(&study.Study, dicomio.Limits{}), dir, o)
-			if err != nil {
-				return err
+			// A study that cannot be written does not take the others with it.
+			if err := writeStudy(ctx, study, out, outputOptions(c)); err != nil {
+				if ctx.Err() != nil {
+					return err
+				}
+				faults = append(faults, fmt.Errorf("study %s: %w", key.study, err))
 			}
 		}
 		studies = append(studies, study)
@@ -115,29 +120,117 @@ func (p *program) analyze(ctx context.Context, args []string, configPath, out st
 	case failed > 0 && analysed == 0 && failed == len(files):
 		return errors.New("no input could be read")
 	case failed > 0:
-		return partError{fmt.Errorf("%d of %d inputs could not be read", failed, len(files))}
+		faults = append(faults, fmt.Errorf("%d of %d inputs could not be read", failed, len(files)))
+	}
+	if len(faults) > 0 {
+		return partError{errors.Join(faults...)}
 	}
 	return nil
 }
 
-// groupByStudy sorts files by Study Instance UID in order of appearance. Files
+// studyKey tells studies apart. Two patients under one Study Instance UID, as
+// happens where anonymisation went wrong, are two studies.
+type studyKey struct{ study, patient string }
+
+// groupByStudy sorts files by study and patient in order of appearance. Files
 // that are not DICOM are returned with the reason.
-func groupByStudy(files []string) (order []string, byStudy map[string][]string, rejected []result.RejectedFile) {
-	byStudy = map[string][]string{}
+func groupByStudy(files []string) (order []studyKey, byStudy map[studyKey][]string, rejected []result.RejectedFile) {
+	byStudy = map[studyKey][]string{}
 	for _, path := range files {
 		f, err := dicomio.Open(path, dicomio.Options{})
 		if err != nil {
 			rejected = append(rejected, result.RejectedFile{File: path, Reason: result.Reasonf(result.Unreadable, "%v", err)})
 			continue
 		}
-		uid := f.DataSet.String(tag.StudyInstanceUID)
+		key := studyKey{f.DataSet.String(tag.StudyInstanceUID), pipeline.SubjectOf(f.DataSet).Key}
 		_ = f.Close() // read only
-		if byStudy[uid] == nil {
-			order = append(order, uid)
+		if byStudy[key] == nil {
+			order = append(order, key)
 		}
-		byStudy[uid] = append(byStudy[uid], path)
+		byStudy[key] = append(byStudy[key], path)
 	}
 	return order, byStudy, rejected
+}
+
+// resultFile in the folder of a study says whose it is and what was written.
+const resultFile = "result.json"
+
+// errOtherStudy says that a folder is not the study's own.
+var errOtherStudy = errors.New("the folder holds something else")
+
+// writeStudy makes the outputs of a study in a folder of its own below out,
+// beside its result. Outputs of an earlier run of the same study are replaced;
+// a folder that holds anything else is refused.
+func writeStudy(ctx context.Context, study *pipeline.Study, out string, o output.Options) (err error) {
+	dir := filepath.Join(out, folderName(study.StudyInstanceUID))
+	if err := reuse(dir, &study.Study); err != nil {
+		// The same UID with another patient gets a folder of its own.
+		other := dir + "-" + study.Subject.Key
+		if !errors.Is(err, errOtherPatient) || study.Subject == nil {
+			return err
+		}
+		if err := reuse(other, &study.Study); err != nil {
+			return err
+		}
+		dir = other
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	o.Pictures = true
+	study.Outputs, err = output.Write(ctx, &study.Study, output.FilesOf(&study.Study, dicomio.Limits{}), dir, o)
+	if err != nil {
+		return err
+	}
+	b, err := json.MarshalIndent(&study.Study, "", " ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, resultFile), append(b, '\n'), 0o644)
+}
+
+// folderName makes a folder of a Study Instance UID. What is no UID comes from
+// a file and becomes no path.
+func folderName(uid string) string {
+	if len(uid) > 0 && len(uid) <= 64 && strings.Trim(uid, "0123456789.") == "" && strings.Trim(uid, ".") != "" {
+		return uid
+	}
+	sum := sha256.Sum256([]byte(uid))
+	return "study-" + hex.EncodeToString(sum[:8])
+}
+
+var errOtherPatient = fmt.Errorf("the study's folder belongs to another patient: %w", errOtherStudy)
+
+// reuse empties a folder of what an earlier run of the same study wrote there.
+func reuse(dir string, s *result.Study) error {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, os.ErrNotExist) || err == nil && len(entries) == 0 {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	b, err := os.ReadFile(filepath.Join(dir, resultFile))
+	if err != nil {
+		return fmt.Errorf("%s: %w, and no %s of an earlier run", dir, errOtherStudy, resultFile)
+	}
+	var old result.Study
+	if err := json.Unmarshal(b, &old); err != nil {
+		return fmt.Errorf("%s: %w: %w", filepath.Join(dir, resultFile), errOtherStudy, err)
+	}
+	switch {
+	case old.StudyInstanceUID != s.StudyInstanceUID:
+		return fmt.Errorf("%s: %w: study %s", dir, errOtherStudy, old.StudyInstanceUID)
+	case old.Subject != nil && s.Subject != nil && old.Subject.Key != s.Subject.Key:
+		return fmt.Errorf("%s: %w", dir, errOtherPatient)
+	}
+	for _, o := range old.Outputs {
+		// Only names in this very folder: the list is a file like any other.
+		if err := os.Remove(filepath.Join(dir, filepath.Base(o.File))); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+	}
+	return os.Remove(filepath.Join(dir, resultFile))
 }
 
 // loopLine says in one line what became of a loop.

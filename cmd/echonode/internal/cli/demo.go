@@ -108,17 +108,21 @@ func (d *demo) run(ctx context.Context) (err error) {
 	}
 	d.say("node listens on %s, results go to %s", d.nodeAddr, d.destination())
 
-	order, byStudy, rejected := groupByStudy(files)
+	keys, byStudy, rejected := groupByStudy(files)
 	for _, r := range rejected {
 		d.say("%s: %s", r.File, r.Reason.Text)
 	}
 	start := time.Now()
-	for i, uid := range order {
+	var order []string
+	for i, key := range keys {
+		if !slices.Contains(order, key.study) {
+			order = append(order, key.study)
+		}
 		dialer := &scp.Dialer{CallingAE: "DEMOCART", CalledAE: "ECHONODE"}
-		if err := d.p.send(ctx, dialer, d.nodeAddr, byStudy[uid], true); err != nil {
+		if err := d.p.send(ctx, dialer, d.nodeAddr, byStudy[key], true); err != nil {
 			return fmt.Errorf("sending study %d: %w", i+1, err)
 		}
-		d.say("sent study %d of %d: %d objects", i+1, len(order), len(byStudy[uid]))
+		d.say("sent study %d of %d: %d objects", i+1, len(keys), len(byStudy[key]))
 	}
 	studies, err := d.waitFinished(ctx, order, processes)
 	if err != nil {
@@ -152,7 +156,7 @@ func (d *demo) findLoops(ctx context.Context) ([]string, error) {
 		}
 		dir = filepath.Join(answer.Dir, "examples")
 	}
-	files, err := findFiles([]string{dir})
+	files, err := findFiles([]string{dir}, isDICOM)
 	if err != nil {
 		return nil, err
 	}

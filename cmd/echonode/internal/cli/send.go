@@ -6,9 +6,11 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -109,7 +111,7 @@ answer for every object. Folders are searched for DICOM files.`,
 			if err != nil {
 				return err
 			}
-			files, err := findFiles(args[1:])
+			files, err := findFiles(args[1:], isDICOM)
 			if err != nil {
 				return err
 			}
@@ -150,8 +152,8 @@ func (p *program) send(ctx context.Context, d *scp.Dialer, addr string, files []
 	return nil
 }
 
-// findFiles lists the named files, and the DICOM files in named folders.
-func findFiles(args []string) ([]string, error) {
+// findFiles lists the named files, and those in named folders that are wanted.
+func findFiles(args []string, wanted func(path string) bool) ([]string, error) {
 	var files []string
 	for _, arg := range args {
 		info, err := os.Stat(arg)
@@ -166,7 +168,7 @@ func findFiles(args []string) ([]string, error) {
 			if err != nil {
 				return err
 			}
-			if d.Type().IsRegular() && isDICOM(path) {
+			if d.Type().IsRegular() && wanted(path) {
 				files = append(files, path)
 			}
 			return nil
@@ -179,6 +181,22 @@ func findFiles(args []string) ([]string, error) {
 		return nil, usageError{errors.New("no DICOM files found")}
 	}
 	return files, nil
+}
+
+// claimsDICOM reports whether a file calls itself DICOM, by its name or by the
+// mark after the preamble.
+func claimsDICOM(path string) bool {
+	if strings.EqualFold(filepath.Ext(path), ".dcm") {
+		return true
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close() // read only
+	var mark [132]byte
+	_, err = io.ReadFull(f, mark[:])
+	return err == nil && string(mark[128:]) == "DICM"
 }
 
 // isDICOM reports whether a file reads as DICOM.

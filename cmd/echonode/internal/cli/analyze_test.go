@@ -1,0 +1,129 @@
+package cli
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/suyashkumar/dicom/pkg/tag"
+
+	"github.com/echonode/echonode/dicomio"
+	"github.com/echonode/echonode/pipeline"
+	"github.com/echonode/echonode/pipeline/result"
+)
+
+// still writes an ultrasound image of one grey level, which nobody can measure.
+func still(t *testing.T, dir, sop, study, patient string) string {
+	t.Helper()
+	ds := dicomio.NewDataSet()
+	for at, v := range map[dicomio.Tag]string{
+		tag.SOPClassUID: dicomio.SOPUltrasound, tag.SOPInstanceUID: sop, tag.StudyInstanceUID: study, tag.SeriesInstanceUID: study + ".1",
+		tag.PatientID: patient, tag.PatientName: patient, tag.Modality: "US", tag.PhotometricInterpretation: "MONOCHROME2",
+	} {
+		ds.SetString(at, v)
+	}
+	for at, v := range map[dicomio.Tag]int64{
+		tag.Rows: 32, tag.Columns: 32, tag.SamplesPerPixel: 1, tag.BitsAllocated: 8, tag.BitsStored: 8, tag.HighBit: 7, tag.PixelRepresentation: 0,
+	} {
+		ds.SetInt(at, v)
+	}
+	var b bytes.Buffer
+	if err := dicomio.Write(&b, ds, dicomio.WriteOptions{Pixels: dicomio.FrameBytes([][]byte{make([]byte, 32*32)})}); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, sop+".dcm")
+	if err := os.WriteFile(path, b.Bytes(), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// A folder belongs to one study of one patient: another patient's results never
+// come to lie beside it, and a repeated run leaves nothing of the first behind.
+func TestOutputFoldersAreKeptApart(t *testing.T) {
+	out := t.TempDir()
+	study := func(uid, key string) *pipeline.Study {
+		s := &pipeline.Study{}
+		s.StudyInstanceUID, s.Subject = uid, &result.Subject{Key: key}
+		return s
+	}
+	claim := func(s *pipeline.Study, outputs ...string) error {
+		dir := filepath.Join(out, folderName(s.StudyInstanceUID))
+		if err := reuse(dir, &s.Study); err != nil {
+			return err
+		}
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range outputs {
+			s.Outputs = append(s.Outputs, result.Output{File: filepath.Join(dir, name)})
+			if err := os.WriteFile(filepath.Join(dir, name), nil, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		b, err := json.Marshal(&s.Study)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return os.WriteFile(filepath.Join(dir, resultFile), b, 0o644)
+	}
+	if err := claim(study("1.2.3", "a"), "loop-01.dcm", "loop-02.dcm"); err != nil {
+		t.Fatal(err)
+	}
+	if err := claim(study("1.2.3", "a"), "loop-01.dcm"); err != nil {
+		t.Errorf("same study again: %v", err)
+	}
+	if _, err := os.Stat(filepath.Join(out, "1.2.3", "loop-02.dcm")); !errors.Is(err, os.ErrNotExist) {
+		t.Error("a loop of the first run is left beside the second")
+	}
+	if err := claim(study("1.2.3", "b")); !errors.Is(err, errOtherPatient) {
+		t.Errorf("other patient: %v", err)
+	}
+	if err := claim(study("1.2.4", "b")); err != nil {
+		t.Errorf("other study: %v", err)
+	}
+	foreign := filepath.Join(out, "1.2.5")
+	if err := errors.Join(os.Mkdir(foreign, 0o755), os.WriteFile(filepath.Join(foreign, "thesis.txt"), nil, 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	if err := claim(study("1.2.5", "b")); !errors.Is(err, errOtherStudy) {
+		t.Errorf("somebody's folder: %v", err)
+	}
+	moved := study("1.2.3", "a")
+	if err := os.Rename(filepath.Join(out, "1.2.4"), filepath.Join(out, "1.2.6")); err != nil {
+		t.Fatal(err)
+	}
+	moved.StudyInstanceUID = "1.2.6"
+	if err := claim(moved); !errors.Is(err, errOtherStudy) {
+		t.Errorf("folder with another study's result: %v", err)
+	}
+	for _, bad := range []string{"", "..", "../x", "1.2/3", strings.Repeat("1", 65), "."} {
+		if n := folderName(bad); !strings.HasPrefix(n, "study-") {
+			t.Errorf("folder of %q is %q", bad, n)
+		}
+	}
+}
+
+func TestGroupByStudyKeepsPatientsApart(t *testing.T) {
+	dir := t.TempDir()
+	files := []string{still(t, dir, "1.2.3.1", "1.2.3", "A"), still(t, dir, "1.2.3.2", "1.2.3", "B"), still(t, dir, "1.2.3.3", "1.2.3", "A")}
+	broken := filepath.Join(dir, "broken.dcm")
+	if err := os.WriteFile(broken, []byte("no DICOM"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	order, byStudy, rejected := groupByStudy(append(files, broken))
+	if len(order) != 2 || len(byStudy[order[0]]) != 2 || len(byStudy[order[1]]) != 1 {
+		t.Errorf("%d studies: %v", len(order), byStudy)
+	}
+	if len(rejected) != 1 || rejected[0].File != broken {
+		t.Errorf("rejected %v", rejected)
+	}
+	found, err := findFiles([]string{dir}, func(path string) bool { return isDICOM(path) || claimsDICOM(path) })
+	if err != nil || len(found) != 4 {
+		t.Errorf("found %v, %v: a file that calls itself DICOM must not be hidden", found, err)
+	}
+}

@@ -1,0 +1,107 @@
+package pipeline
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"strconv"
+	"time"
+
+	"github.com/suyashkumar/dicom/pkg/tag"
+
+	"github.com/echonode/echonode/dicomio"
+	"github.com/echonode/echonode/pipeline/result"
+)
+
+// Bounds of what is taken for a person's height in cm and weight in kg.
+const (
+	minHeight, maxHeight = 30, 250
+	minWeight, maxWeight = 1, 400
+)
+
+// SubjectOf reads what an object says of its patient, without the name.
+func SubjectOf(ds *dicomio.DataSet) result.Subject {
+	s := result.Subject{Key: patientKey(ds)}
+	switch sex := ds.String(tag.PatientSex); sex {
+	case "M", "F", "O":
+		s.Sex = sex
+	}
+	if m, ok := ds.Float(tag.PatientSize); ok && 100*m >= minHeight && 100*m <= maxHeight {
+		s.HeightCM = round(100*m, 1)
+	}
+	if kg, ok := ds.Float(tag.PatientWeight); ok && kg >= minWeight && kg <= maxWeight {
+		s.WeightKG = round(kg, 1)
+	}
+	s.AgeYears = age(ds)
+	return s
+}
+
+// patientKey is a digest of Patient ID and its issuer. It tells patients apart
+// and names nobody; it does not hide an ID from somebody who can guess it.
+func patientKey(ds *dicomio.DataSet) string {
+	sum := sha256.Sum256([]byte(ds.String(tag.PatientID) + "\x00" + ds.String(tag.IssuerOfPatientID)))
+	return hex.EncodeToString(sum[:6])
+}
+
+// age in completed years on the day of the study: Patient's Age where it is
+// given, else from the dates; nil when neither says it.
+func age(ds *dicomio.DataSet) *int {
+	years := func(n int) *int {
+		if n < 0 || n > 130 {
+			return nil
+		}
+		return &n
+	}
+	if s := ds.String(tag.PatientAge); len(s) == 4 {
+		if n, err := strconv.Atoi(s[:3]); err == nil {
+			switch s[3] {
+			case 'Y':
+				return years(n)
+			case 'M':
+				return years(n / 12)
+			case 'W':
+				return years(n / 52)
+			case 'D':
+				return years(n / 365)
+			}
+		}
+	}
+	born, err1 := time.Parse("20060102", ds.String(tag.PatientBirthDate))
+	on, err2 := time.Parse("20060102", ds.String(tag.StudyDate))
+	if err1 != nil || err2 != nil {
+		return nil
+	}
+	n := on.Year() - born.Year()
+	if on.Month() < born.Month() || on.Month() == born.Month() && on.Day() < born.Day() {
+		n--
+	}
+	return years(n)
+}
+
+// subjectOf combines what the loops of a study say: the last that says a thing
+// counts, as the one that was corrected.
+func subjectOf(loops []*loop) *result.Subject {
+	var s *result.Subject
+	for _, l := range loops {
+		o := l.Subject
+		if o == nil {
+			continue
+		}
+		if s == nil {
+			s = &result.Subject{}
+		}
+		s.Key = o.Key
+		if o.Sex != "" {
+			s.Sex = o.Sex
+		}
+		if o.AgeYears != nil {
+			s.AgeYears = o.AgeYears
+		}
+		if o.HeightCM > 0 {
+			s.HeightCM = o.HeightCM
+		}
+		if o.WeightKG > 0 {
+			s.WeightKG = o.WeightKG
+		}
+	}
+	return s
+}

@@ -1,0 +1,57 @@
+package pipeline
+
+import (
+	"testing"
+
+	"github.com/suyashkumar/dicom/pkg/tag"
+
+	"github.com/echonode/echonode/dicomio"
+	"github.com/echonode/echonode/pipeline/result"
+)
+
+func TestSubjectOf(t *testing.T) {
+	ds := func(pairs ...any) *dicomio.DataSet {
+		d := dicomio.NewDataSet()
+		for i := 0; i < len(pairs); i += 2 {
+			d.SetString(pairs[i].(dicomio.Tag), pairs[i+1].(string))
+		}
+		return d
+	}
+	for name, tc := range map[string]struct {
+		ds             *dicomio.DataSet
+		sex            string
+		height, weight float64
+		age            int // -1 for unknown
+	}{
+		"all":               {ds(tag.PatientSex, "F", tag.PatientSize, "1.8", tag.PatientWeight, "80", tag.PatientAge, "045Y"), "F", 180, 80, 45},
+		"nothing":           {ds(), "", 0, 0, -1},
+		"centimetres":       {ds(tag.PatientSize, "180"), "", 0, 0, -1},
+		"months":            {ds(tag.PatientAge, "030M"), "", 0, 0, 2},
+		"dates":             {ds(tag.PatientBirthDate, "19800615", tag.StudyDate, "20240614"), "", 0, 0, 43},
+		"birthday":          {ds(tag.PatientBirthDate, "19800615", tag.StudyDate, "20240615"), "", 0, 0, 44},
+		"born after study":  {ds(tag.PatientBirthDate, "20300101", tag.StudyDate, "20240615"), "", 0, 0, -1},
+		"nonsense":          {ds(tag.PatientSex, "X", tag.PatientAge, "??YY", tag.PatientWeight, "0"), "", 0, 0, -1},
+		"weight in grammes": {ds(tag.PatientWeight, "80000"), "", 0, 0, -1},
+	} {
+		s := SubjectOf(tc.ds)
+		years := -1
+		if s.AgeYears != nil {
+			years = *s.AgeYears
+		}
+		if s.Sex != tc.sex || s.HeightCM != tc.height || s.WeightKG != tc.weight || years != tc.age {
+			t.Errorf("%s: %+v, age %d", name, s, years)
+		}
+	}
+	a, b := SubjectOf(ds(tag.PatientID, "A")), SubjectOf(ds(tag.PatientID, "A", tag.IssuerOfPatientID, "H"))
+	if a.Key == b.Key || a.Key == "" {
+		t.Errorf("keys %q and %q", a.Key, b.Key)
+	}
+	late := 50
+	s := subjectOf([]*loop{
+		{Loop: result.Loop{Subject: &result.Subject{Key: "k", Sex: "M", WeightKG: 70}}}, {},
+		{Loop: result.Loop{Subject: &result.Subject{Key: "k", HeightCM: 170, WeightKG: 72, AgeYears: &late}}},
+	})
+	if s == nil || s.Sex != "M" || s.WeightKG != 72 || s.HeightCM != 170 || *s.AgeYears != 50 {
+		t.Errorf("combined: %+v", s)
+	}
+}

@@ -59,7 +59,7 @@ def main():
     size = cfg["export"]["size"]
     start = torch.load(args.start, map_location="cpu")["average"]
     net = Net(**cfg["net"])
-    net.load_state_dict(start)
+    net.load_start(start)
     before = measure(net, data, expert, size)
     summary("before", before)
     result = {"before": before, "folds": []}
@@ -67,7 +67,7 @@ def main():
         out = expert[k::args.folds]
         torch.manual_seed(k)
         net = Net(**cfg["net"]).to(memory_format=torch.channels_last)
-        net.load_state_dict(start)
+        net.load_start(start)
         data["held"][expert] = False
         data["held"][out] = True
         parts = dataset.parts(data, cfg)
@@ -81,7 +81,7 @@ def main():
             for g in opt.param_groups:
                 g["lr"] = g["base"] * min(1, (step + 1) / 10) * 0.5 * (1 + np.cos(np.pi * step / args.steps))
             b = next(feed)
-            value, _ = loss.total(net(b["frames"].contiguous(memory_format=torch.channels_last)), b)
+            value, _ = loss.total(net(b["frames"].contiguous(memory_format=torch.channels_last)), b, loss.weights(t))
             opt.zero_grad(set_to_none=True)
             value.backward()
             torch.nn.utils.clip_grad_norm_(net.parameters(), 3.0)

@@ -3,10 +3,8 @@
 
 import argparse
 import csv
-import glob
 import json
 import os
-import re
 import time
 import tomllib
 
@@ -19,23 +17,15 @@ from echotrain import evaluation as ev
 from echotrain.net import CLASSES, KEYPOINTS, VIEWS
 
 MM = 0.308  # CAMUS, isotropic
-STRUCTURES = {"a4c": CLASSES, "a2c-restored": CLASSES[:1]}
+STRUCTURES = {f.source: CLASSES if f.full else CLASSES[:1] for f in sources.FOLDERS}
 
 
 def held_frames(root, cfg):
-    """Yields (source, subject, phase, gray, label 0..3) of the held-out frames; A2C reduced 2.5x (see the data README)."""
-    cfg["fold"]["a2c_subjects"] = sorted({os.path.basename(f)[:11] for f in glob.glob(os.path.join(root, "a2c-restored", "img", "*.png"))})
-    for folder in ("a4c", "a2c-restored"):
-        for f in sorted(glob.glob(os.path.join(root, folder, "img", "*.png"))):
-            subject, phase = re.match(r"(patient\d+)_(E[DS])", os.path.basename(f)).groups()
-            if not dataset.is_held_out(subject, cfg):
-                continue
-            gray = np.asarray(Image.open(f).convert("L"))
-            raw = np.asarray(Image.open(os.path.join(root, folder, "mask", os.path.basename(f))).convert("L"))
-            lab = np.zeros_like(raw)
-            for v, c in ((85, 1), (170, 2), (255, 3)) if folder == "a4c" else ((255, 1),):
-                lab[raw == v] = c
-            yield folder, subject, phase, gray, lab
+    """Yields (source, subject, phase, gray, label 0..3) of the held-out frames; restored A2C reduced 2.5x (see the data README)."""
+    cfg["fold"]["a2c_subjects"] = sorted({subject for folder, subject, *_ in sources.png_frames(root, ("A2C",))})
+    for folder, subject, phase, gray, label in sources.png_frames(root):
+        if dataset.is_held_out(subject, cfg):
+            yield folder.source, subject, phase, coarse(gray) if folder.coarse else gray, label
 
 
 def coarse(gray, factor=2.5):
@@ -56,7 +46,7 @@ def one_frame(model, source, gray, lab, mm):
         mask = geo.largest(r.masks[c] > 0.5)
         out["dice"][name] = ev.dice(mask, truth)
         out["hd95"][name], out["msd"][name] = ev.surface_distances(mask, truth, mm)
-    true_points = geo.apical_points(lab) if source == "a4c" else geo.apical_points_from_cavity(lab == 1)
+    true_points = geo.apical_points(lab) if len(STRUCTURES[source]) > 1 else geo.apical_points_from_cavity(lab == 1)
     cavity = geo.largest(r.masks[0] > 0.5)
     if true_points is not None:
         d = np.hypot(*(r.points[:3] - true_points).T)
@@ -177,7 +167,7 @@ def main():
     os.makedirs(args.out, exist_ok=True)
     model = infer.Model(args.model, 1)
     rng = np.random.default_rng(0)
-    frames = [(s, p, ph, coarse(g) if s != "a4c" else g, lab) for s, p, ph, g, lab in held_frames(root, cfg)]
+    frames = list(held_frames(root, cfg))
     results = {"card": model.card, "frames": [], "robustness": {}}
     for s, p, ph, g, lab in frames:
         results["frames"].append({"source": s, "subject": p, "phase": ph, **one_frame(model, s, g, lab, MM)})

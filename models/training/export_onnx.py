@@ -19,7 +19,7 @@ def main():
     cfg = tomllib.load(open(args.config, "rb"))
     saved = torch.load(args.checkpoint, map_location="cpu")
     net = Net(**cfg["net"])
-    net.load_state_dict(saved["average"])
+    net.load_start(saved["average"])
     export.export(net, args.out, cfg["export"]["size"], cfg["export"]["card"])
     print("step", saved["step"], "differences", export.verify(net, args.out, cfg["export"]["size"]), "sha256", export.sha256(args.out))
 

@@ -38,7 +38,7 @@ def main():
     torch.set_num_threads(1)
     saved = torch.load(args.checkpoint, map_location="cpu")
     net = Net(**saved["config"]["net"])
-    net.load_state_dict(saved["average"])
+    net.load_start(saved["average"])
     net.eval()
     rng = np.random.default_rng(0)
     table = os.path.join(os.path.dirname(os.path.abspath(__file__)), "loops.csv")

@@ -43,7 +43,7 @@ def main():
     args = ap.parse_args()
     cfg = tomllib.load(open(args.config, "rb"))
     data = dataset.prepare(cfg, None, None, args.cache, print)
-    pick = np.flatnonzero(~data["held"] & np.isin(data["source"], ["a4c", "a2c-restored", "loops"]))
+    pick = np.flatnonzero(~data["held"] & np.isin(data["source"], [*dataset.PATIENTS, "loops"]))
     pick = np.random.default_rng(0).choice(pick, args.frames, replace=False)
     with tempfile.TemporaryDirectory() as d:
         ready = os.path.join(d, "ready.onnx")

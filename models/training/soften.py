@@ -28,7 +28,7 @@ def load(run, names, device):
     for name in names:
         saved = torch.load(os.path.join(run, name, "last.pt"), map_location=device)
         net = Net(**saved["config"]["net"]).to(device=device, memory_format=torch.channels_last)
-        net.load_state_dict(saved["average"])
+        net.load_start(saved["average"])
         nets[name] = net.eval()
     return nets
 

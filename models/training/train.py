@@ -16,7 +16,7 @@ import torch
 
 from echotrain import batches, dataset, export, loss, native
 from echotrain.evaluation import quick_dice
-from echotrain.net import Net
+from echotrain.net import VIEWS, Net
 from echotrain.schedule import param_groups, rate
 
 
@@ -63,6 +63,11 @@ def average_weights(net, ranks, spent):
     return float(flat[-1])
 
 
+def clock(seconds):
+    """Seconds as m:ss."""
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
+
+
 def train(cfg, data, out, log, rank=0, ranks=1):
     """Runs the schedule of cfg: steps, or minutes if they are over earlier; checkpoints to out/last.pt (rank 0)."""
     t = cfg["train"]
@@ -73,7 +78,8 @@ def train(cfg, data, out, log, rank=0, ranks=1):
     if t.get("imagenet"):
         net.encoder.load_imagenet(os.path.expandvars(t["imagenet"]))
     if t.get("start"):
-        net.load_state_dict(torch.load(os.path.join(os.path.dirname(out.rstrip("/")) or ".", t["start"]), map_location="cpu")["average"])
+        where = os.path.join(os.path.dirname(out.rstrip("/")) or ".", os.path.expandvars(t["start"]))
+        net.load_start(torch.load(where, map_location="cpu")["average"])
     average = copy.deepcopy(net)
     if t.get("native"):
         native.use(net, out)
@@ -81,7 +87,7 @@ def train(cfg, data, out, log, rank=0, ranks=1):
     if t.get("teacher"):
         saved = torch.load(os.path.join(os.path.dirname(out.rstrip("/")) or ".", t["teacher"]), map_location="cpu")
         teacher = Net(**saved["config"]["net"]).to(memory_format=torch.channels_last)
-        teacher.load_state_dict(saved["average"])
+        teacher.load_start(saved["average"])
         teacher.eval()
     opt = torch.optim.AdamW(param_groups(net, t["lr"], t["encoder_lr"], t["weight_decay"]), lr=t["lr"])
     step, spent, progress = 0, 0.0, 0.0  # spent: seconds in all runs so far
@@ -98,6 +104,7 @@ def train(cfg, data, out, log, rank=0, ranks=1):
     feed = iter(batches.Batches(data, dataset.parts(data, cfg, rank, ranks), t["size"], seed=t["seed"] * 1000003 + 1009 * rank + step,
                                 strength=t.get("strength", 1.0)))
     held = dataset.held_out(data, cfg)
+    weight, balanced, prior = loss.weights(t), t.get("balanced_views", False), loss.Prior(len(VIEWS))
     began, sums, n = time.time() - spent, {}, 0
     net.train()
     freeze(net.encoder, t.get("freeze", 0))
@@ -108,7 +115,7 @@ def train(cfg, data, out, log, rank=0, ranks=1):
             g["lr"] = g["base"] * rate(step, t["warmup"], progress)
         x = b["frames"].contiguous(memory_format=torch.channels_last)
         out_maps = net(x)
-        value, terms = loss.total(out_maps, b, t.get("heat_weight", 0.35), t.get("view_weight", 0.3))
+        value, terms = loss.total(out_maps, b, weight, prior.update(b["view"]) if balanced else None)
         if teacher is not None:
             with torch.no_grad():
                 soft = teacher(x)
@@ -139,7 +146,9 @@ def train(cfg, data, out, log, rank=0, ranks=1):
         done = progress >= 1.0
         if step % t["log_every"] == 0 or done:
             text = " ".join(f"{k} {v / n:.4f}" for k, v in sums.items())
-            log(f"step {step}/{t['steps']} {text} {time.time() - began:.0f} s, progress {progress:.3f}")
+            used = time.time() - began
+            left = used / progress - used if progress > 0 else float("nan")
+            log(f"step {step} {text}; {100 * progress:.1f} %, {clock(used)} used, {clock(left) if left == left else '?'} left")
             sums, n = {}, 0
         if step % t["save_every"] == 0 or done:
             torch.save({"net": net.state_dict(), "average": average.state_dict(), "optimizer": opt.state_dict(),

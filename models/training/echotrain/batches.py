@@ -2,14 +2,18 @@
 
 import numpy as np
 import torch
+from torch.nn import functional as F
 
 from . import augment as aug
 from . import geometry as geo
-from .net import CLASSES, KEYPOINTS, VIEWS
+from .net import CLASSES, KEYPOINTS, MIRRORED, VIEWS
 from .sources import CACHE, NK, SEG_CAVITY, SEG_FULL
 
 SIGMA = 1.5  # heatmap standard deviation in cells (a cell is four input pixels)
 PLAX = VIEWS.index("PLAX")
+MIRROR = {VIEWS.index(v): VIEWS.index(m) for v, m in MIRRORED.items()}  # a view -> the same on a mirrored display
+A4C = VIEWS.index("A4C")
+APICAL_VIEWS = [i for i, v in enumerate(VIEWS) if v[:3] in ("A4C", "A2C", "A3C")]
 
 
 class Batches(torch.utils.data.IterableDataset):
@@ -22,7 +26,9 @@ class Batches(torch.utils.data.IterableDataset):
     options: transpose turns A4C frames into PLAX look-alikes; flip is the share of mirrored frames; mild keeps
     frames close to how they were recorded, with zoom (default 1) of the whole frame; vary (default 1) scales the
     spread of their size, turn, place and shape, and the stretch and displacement of any frame; far (default 0.15) is the
-    share of the others that are shown small, as on a whole screen; squeeze is the spread of the cavity's own size
+    share of the others that are shown small, as on a whole screen; close (default 0.35) the share whose labelled part fills the
+    picture; lvid is the range of LVID over the picture's side for PLAX frames that are looked at closely (and for transpose);
+    blur is the share shown at a lower resolution, so that it does not tell the sources apart; squeeze is the spread of the cavity's own size
     against its surroundings; veil and fade are the shares of frames whose surroundings of the heart are dimmed, as if
     the other chambers were not there, and whose wall is lost in places.
     """
@@ -44,6 +50,23 @@ class Batches(torch.utils.data.IterableDataset):
             idx += list(rng.choice(index, count, p=p / p.sum()))
             opts += [o] * count
         return make(self.data, np.array(idx), opts, self.size, rng, self.strength)
+
+
+def mirror(image, label, pts, state, view):
+    """A frame as a display with the marker on the other side shows it. Points keep their names: the septum stays the
+    septum. In A2C, where the two sides look alike, the annulus is left unlabelled; views without a mirrored class are unknown."""
+    pts, state = pts.copy(), state.copy()
+    pts[:, 0] = CACHE - 1 - pts[:, 0]
+    if view != A4C:
+        state[1:3] = np.minimum(state[1:3], 0)
+    return image[:, ::-1].copy(), label[:, ::-1].copy(), pts, state, MIRROR.get(int(view), int(view) if view < 0 or VIEWS[view] == "other" else -1)
+
+
+def blurred(rng, img):
+    """Reduced and enlarged again, as pictures of lower resolution are: img [1,s,s] in 0..1."""
+    s = img.shape[-1]
+    small = int(s * rng.uniform(0.4, 0.95))
+    return F.interpolate(F.interpolate(img[None], size=(small, small), mode="area"), size=(s, s), mode="bilinear", align_corners=False)[0]
 
 
 def make(data, idx, opts, size, rng, strength=1.0):
@@ -70,12 +93,9 @@ def make(data, idx, opts, size, rng, strength=1.0):
         else:
             state[i, 3:] = 0
 
-    # mirrored frames: the cavity looks alike, but the view and the sides of the annulus have no meaning
     mirrored = rng.random(n) < np.array([o.get("flip", 0.0) for o in opts])
     for i in np.flatnonzero(mirrored):
-        images[i], labels[i] = images[i][:, ::-1].copy(), labels[i][:, ::-1].copy()
-        pts[i, :, 0] = CACHE - 1 - pts[i, :, 0]
-        view[i], state[i, 1:3] = -1, 0
+        images[i], labels[i], pts[i], state[i], view[i] = mirror(images[i], labels[i], pts[i], state[i], view[i])
 
     # geometry
     focus, centre = np.full((n, 2), (CACHE - 1) / 2.0), np.full((n, 2), (size - 1) / 2.0)
@@ -89,11 +109,17 @@ def make(data, idx, opts, size, rng, strength=1.0):
         elif transpose[i]:
             c = pts[i, 3:].mean(0) if known[3:].all() else focus[i]
             lvid = np.hypot(*(pts[i, 4] - pts[i, 5])) if known[3:].all() else 60.0
-            zoom[i] = np.exp(rng.uniform(np.log(0.07), np.log(0.32))) * CACHE / max(lvid, 20.0)
+            low, high = opts[i].get("lvid", (0.07, 0.32))
+            zoom[i] = np.exp(rng.uniform(np.log(low), np.log(high))) * CACHE / max(lvid, 20.0)
             focus[i] = c
             centre[i] += rng.uniform(-0.13, 0.13, 2) * size
             turn[i] = np.radians(rng.normal(-20, 14))
-        elif known.any() and rng.random() < 0.35:  # look closely at what is labelled
+        elif "lvid" in opts[i] and known[3:].all():  # the second, closer look at PLAX points
+            lvid = np.hypot(*(pts[i, 4] - pts[i, 5]))
+            focus[i] = pts[i, 3:].mean(0)
+            zoom[i] = rng.uniform(*opts[i]["lvid"]) * CACHE / max(lvid, 8.0)
+            centre[i] += rng.uniform(-0.12, 0.12, 2) * size
+        elif known.any() and rng.random() < opts[i].get("close", 0.35):  # look closely at what is labelled
             focus[i] = pts[i, known].mean(0) + rng.normal(0, 12, 2)
             zoom[i] = np.exp(rng.uniform(np.log(1.1), np.log(2.3)))
             centre[i] += rng.uniform(-0.08, 0.08, 2) * size
@@ -121,9 +147,13 @@ def make(data, idx, opts, size, rng, strength=1.0):
     out = warp.sample(torch.from_numpy(maps).float() / 255.0)
     img, masks = out[:, :1].contiguous(), out[:, 1:]
     u = warp.points(pts)
+    for i in np.flatnonzero(np.isin(view, APICAL_VIEWS) & (state[:, 0] == 1)):
+        if ((u[i, :3] < 0) | (u[i, :3] > size - 1)).any():
+            view[i] = -1  # a ventricle cut in part: no telling from when on it is no view any more
 
     for i in np.flatnonzero((rng.random(n) < veil) & (seg > 0) & ~transpose):
         img[i, 0] = aug.veil(rng, img[i, 0], masks[i])
+        view[i] = -1  # without the right heart A4C and A2C can hardly be told apart
     for i in np.flatnonzero((rng.random(n) < fade) & (seg > 0) & ~transpose):
         img[i, 0] = aug.fade(rng, img[i, 0], masks[i, 0])
 
@@ -150,6 +180,9 @@ def make(data, idx, opts, size, rng, strength=1.0):
                 if not transpose[i]:
                     continue
         img[i, 0] *= torch.from_numpy(fan)
+
+    for i in np.flatnonzero(rng.random(n) < np.array([o.get("blur", 0.0) for o in opts])):
+        img[i] = blurred(rng, img[i])
 
     frames = (img * 255).round().clamp(0, 255)
     for i in np.flatnonzero(rng.random(n) < np.where(mild, 0.1, 0.5 * strength)):

@@ -8,7 +8,8 @@ import numpy as np
 from . import batches, sources
 from .net import VIEWS
 
-PATIENTS = ("a4c", "a2c-restored")  # sources whose subjects are patients with masks
+A2C = ("a2c-restored", "a2c-2")  # sources with A2C masks
+PATIENTS = ("a4c", *A2C)  # sources whose subjects are patients with masks
 
 
 def is_held_out(subject, cfg):
@@ -41,7 +42,7 @@ def prepare(cfg, folder, loops, cache, log, extra=()):
     for path in extra:
         more = sources.load(path)
         data = {k: np.concatenate([v, more[k]]) for k, v in data.items()}
-    cfg["fold"]["a2c_subjects"] = sorted(set(data["subject"][data["source"] == "a2c-restored"].tolist()))
+    cfg["fold"]["a2c_subjects"] = sorted(set(data["subject"][np.isin(data["source"], A2C)].tolist()))
     loops_held = cfg["fold"].get("loops", [])
     data["held"] = np.array([str(s) in loops_held if o.startswith("loop") else is_held_out(str(s), cfg) and o != "plax-restored"
                              for s, o in zip(data["subject"], data["source"])])

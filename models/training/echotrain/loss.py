@@ -32,23 +32,73 @@ def heatmaps(logits, target, known):
     return (bce + 0.25 * pos) / here.sum().clamp(min=1)
 
 
-def views(logits, target, smoothing=0.05):
+def views(logits, target, prior=None, smoothing=0.05):
+    """Cross entropy of the view; with prior (shares of the classes in training) adjusted so that the network answers as
+    if every view were equally frequent (Menon et al., ICLR 2021)."""
+    if prior is not None:
+        logits = logits + torch.log(prior)
     s = F.cross_entropy(logits, target, ignore_index=-1, label_smoothing=smoothing, reduction="sum")
     return s / (target >= 0).sum().clamp(min=1)
 
 
-def total(out, batch, heat_weight=0.35, view_weight=0.3):
-    """Sum of the terms, and the terms by name without their gradients."""
-    mask, heat, view = out
-    a = segmentation(mask, batch["mask"], batch["mask_known"])
-    b = heatmaps(heat, batch["heat"], batch["heat_known"])
-    c = views(view, batch["view"])
-    return a + heat_weight * b + view_weight * c, {"seg": a.detach(), "heat": b.detach(), "view": c.detach()}
+def _whole(known):
+    """[N] 1 where the cavity is known over the whole plane."""
+    return (known[:, 0].mean((1, 2)) > 0.999).float()
+
+
+def area(logits, target, known):
+    """How far the cavity's area is from the expert's, in its logarithm: volumes follow areas."""
+    p, t = torch.sigmoid(logits[:, 0]).sum((1, 2)), target[:, 0].sum((1, 2))
+    here = _whole(known) * (t > 50).float()
+    d = torch.log((p + 20) / (t + 20))
+    return (F.smooth_l1_loss(d, torch.zeros_like(d), beta=0.05, reduction="none") * here).sum() / here.sum().clamp(min=1)
+
+
+def quality(logits, mask, target, known):
+    """The quality head against the Dice that the cavity outline reaches at this moment."""
+    p, t = (mask[:, 0].detach() > 0).float(), target[:, 0]
+    dice = (2 * (p * t).sum((1, 2)) + 1) / (p.sum((1, 2)) + t.sum((1, 2)) + 1)
+    here = _whole(known) * (t.sum((1, 2)) > 50).float()
+    ce = F.binary_cross_entropy_with_logits(logits[:, 0], dice, reduction="none")
+    return (ce * here).sum() / here.sum().clamp(min=1)
+
+
+def total(out, batch, weight, prior=None):
+    """Sum of the terms, and the terms by name without their gradients. weight: what weights returns; prior: see views."""
+    mask, heat, view, grade = out
+    terms = {"seg": segmentation(mask, batch["mask"], batch["mask_known"]),
+             "heat": heatmaps(heat, batch["heat"], batch["heat_known"]),
+             "view": views(view, batch["view"], prior),
+             "area": area(mask, batch["mask"], batch["mask_known"]),
+             "quality": quality(grade, mask, batch["mask"], batch["mask_known"])}
+    value = sum(v * weight.get(k, 1.0) for k, v in terms.items())
+    return value, {k: v.detach() for k, v in terms.items()}
+
+
+def weights(train):
+    """Weights of the terms of total, from a configuration's [train] table."""
+    return {"heat": train.get("heat_weight", 0.35), "view": train.get("view_weight", 0.3), "area": train.get("area_weight", 0.0),
+            "quality": train.get("quality_weight", 0.1)}
+
+
+class Prior:
+    """Shares of the views among the frames trained on, as they come; none counts as rarer than floor."""
+
+    def __init__(self, n, floor=0.05):
+        self.share, self.floor = torch.full((n,), 1.0 / n), floor
+
+    def update(self, target):
+        """Takes a batch's views in and returns the shares [n]."""
+        known = target[target >= 0]
+        if len(known):
+            now = torch.bincount(known, minlength=len(self.share)).float() / len(known)
+            self.share.lerp_(now, 0.01)
+        return self.share.clamp(min=self.floor)
 
 
 def distillation(out, teacher, batch):
     """Student against teacher on the same frames: mask and heatmap probabilities, view distribution."""
-    mask, heat, view = out
+    mask, heat, view = out[:3]
     m = F.binary_cross_entropy_with_logits(mask, torch.sigmoid(teacher[0]), reduction="none").mean((2, 3)).sum() / len(mask)
     h = F.binary_cross_entropy_with_logits(heat, torch.sigmoid(teacher[1]), reduction="none").sum((2, 3)).sum() / 60.0 / len(heat)
     v = F.kl_div(F.log_softmax(view, 1), F.softmax(teacher[2], 1), reduction="batchmean")

@@ -9,6 +9,7 @@ Shapes for an input of H x W (both divisible by 32):
     mask       [N, classes, H/2, W/2]   logits
     heatmaps   [N, keypoints, H/4, W/4] logits
     view       [N, views]               logits
+    quality    [N, 1]                   logit of the Dice that the cavity outline is expected to reach
 """
 
 import math
@@ -19,7 +20,8 @@ from torch.nn import functional as F
 
 CLASSES = ["lv_cavity", "lv_myocardium", "left_atrium"]
 KEYPOINTS = ["apex", "mitral_septal", "mitral_lateral", "ivs_right", "ivs_left", "pw_inner", "pw_outer"]
-VIEWS = ["A4C", "A2C", "A3C", "PLAX", "PSAX", "other"]
+VIEWS = ["A4C", "A2C", "A3C", "PLAX", "PSAX", "other", "A4C-mirrored", "A2C-mirrored"]
+MIRRORED = {"A4C": "A4C-mirrored", "A2C": "A2C-mirrored"}
 
 BN_EPS = 1e-3
 BN_MOMENTUM = 0.03
@@ -198,16 +200,42 @@ class Net(nn.Module):
         self.mask = nn.Conv2d(widths[4], len(CLASSES), 1)
         self.heat = nn.Sequential(Separable(widths[3], 5), nn.Conv2d(widths[3], len(KEYPOINTS), 1))
         self.view = nn.Sequential(nn.Linear(c[4], 128), ReLU6(), nn.Dropout(0.2), nn.Linear(128, len(VIEWS)))
+        self.quality = nn.Sequential(nn.Linear(c[4] + 2 * widths[3] + 4, 64), nn.ReLU(), nn.Dropout(0.2), nn.Linear(64, 1))
         nn.init.constant_(self.mask.bias, -2.0)
         nn.init.constant_(self.heat[1].bias, -4.0)
 
     def forward(self, x):
-        """x: float gray 0..255 [N,1,H,W]; returns the logits of mask, heatmaps and view."""
+        """x: float gray 0..255 [N,1,H,W]; returns the logits of mask, heatmaps, view and quality."""
         f2, f4, f8, f16, f32 = self.encoder((x - 127.0) * (1 / 128.0))
-        view = self.view(f32.mean((2, 3)))
+        deep = f32.mean((2, 3))
         y = self.merge16(self.neck(f32), f16)
         y4 = self.merge4(self.merge8(y, f8), f4)
-        return self.mask(self.merge2(y4, f2)), self.heat(y4), view
+        mask, heat = self.mask(self.merge2(y4, f2)), self.heat(y4)
+        return mask, heat, self.view(deep), self.quality(evidence(deep, y4, mask, heat))
+
+    def load_start(self, state):
+        """Takes the weights of an earlier network. Views and heads that it lacks begin as their likes or as they are."""
+        own, old = self.state_dict(), dict(state)
+        for key in ("view.3.weight", "view.3.bias"):
+            have = len(old[key])
+            if have < len(VIEWS):
+                rows = [i if i < have else VIEWS.index(next(v for v, m in MIRRORED.items() if m == VIEWS[i])) for i in range(len(VIEWS))]
+                old[key] = old[key][rows]
+        missing = [k for k in own if k not in old and not k.startswith("quality.")]
+        if missing:
+            raise ValueError(f"the checkpoint lacks {missing[:5]}")
+        self.load_state_dict({**own, **old})
+
+
+def evidence(deep, y4, mask, heat):
+    """What the quality head sees, [N, features], without gradients into the network: deep features, decoder features
+    over the picture and over the cavity, how soft the cavity's border is, and the peaks of the apical points."""
+    deep, y4, mask, heat = deep.detach(), y4.detach(), mask[:, :1].detach(), heat[:, :3].detach()
+    p = torch.sigmoid(mask)
+    here = F.avg_pool2d(p, 2)
+    area = here.sum((2, 3)) + 1.0
+    soft = (p * (1 - p)).sum((2, 3)) / area
+    return torch.cat([deep, y4.mean((2, 3)), (y4 * here).sum((2, 3)) / area, soft, torch.sigmoid(heat.amax((2, 3)))], 1)
 
 
 class Deployed(nn.Module):
@@ -218,5 +246,5 @@ class Deployed(nn.Module):
         self.net = net
 
     def forward(self, frames):
-        mask, heat, view = self.net(frames.float())
+        mask, heat, view, _ = self.net(frames.float())
         return torch.floor(torch.sigmoid(mask) * 255.0 + 0.5).to(torch.uint8), torch.sigmoid(heat), torch.softmax(view, 1)

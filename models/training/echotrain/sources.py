@@ -96,23 +96,71 @@ def labelled_sample(image, label, view, phase, subject, source, mm, full=True, c
     return s
 
 
+@dataclasses.dataclass(frozen=True)
+class Folder:
+    """A folder of CAMUS frames as PNG, img/ and mask/ (see the README of the data).
+
+    source: its name in the cache. coding: grey value of the mask -> structure (see geometry). full: all structures are
+    labelled. coarse: the frames carry an interpolated border line and are reduced 2.5 times so that it cannot be learnt.
+    """
+
+    name: str
+    view: str
+    source: str
+    coding: dict
+    full: bool = True
+    coarse: bool = False
+    weight: float = 1.0
+
+
+_ALL = {85: geo.LV, 170: geo.MYO, 255: geo.LA}
+FOLDERS = (Folder("a4c", "A4C", "a4c", _ALL), Folder("a4c-2", "A4C", "a4c", _ALL),
+           Folder("a2c-restored", "A2C", "a2c-restored", {255: geo.LV}, full=False, coarse=True),
+           Folder("a2c-2", "A2C", "a2c-2", _ALL, weight=2.0))
+
+
+def png_frames(root, views=("A4C", "A2C")):
+    """Yields folder, subject, phase, gray, label 0..3 of every frame of the views with a mask below root."""
+    for folder in (f for f in FOLDERS if f.view in views):
+        for path in sorted(glob.glob(os.path.join(root, folder.name, "img", "*.png"))):
+            name = os.path.basename(path)
+            subject, phase = re.match(r"(patient\d+n?)_(E[DS])", name).groups()
+            gray = np.asarray(Image.open(path).convert("L"))
+            raw = np.asarray(Image.open(os.path.join(root, folder.name, "mask", name)).convert("L"))
+            label = np.zeros_like(raw)
+            for value, structure in folder.coding.items():
+                label[raw == value] = structure
+            yield folder, subject, phase, gray, label
+
+
 def read_png_frames(root):
-    """CAMUS frames as PNG: <root>/a4c and <root>/a2c-restored, each img/ and mask/ (see the README of the data)."""
+    """The frames of FOLDERS as Samples."""
     out = []
-    for folder, view in (("a4c", "A4C"), ("a2c-restored", "A2C")):
-        for f in sorted(glob.glob(os.path.join(root, folder, "img", "*.png"))):
-            name = os.path.basename(f)
-            subject, phase = re.match(r"(patient\d+)_(E[DS])", name).groups()
-            img = np.asarray(Image.open(f).convert("L"))
-            raw = np.asarray(Image.open(os.path.join(root, folder, "mask", name)).convert("L"))
-            full = folder == "a4c"
-            lab = np.zeros_like(raw)
-            for v, c in ((85, 1), (170, 2), (255, 3)) if full else ((255, 1),):
-                lab[raw == v] = c
-            # restored frames carry a 1 px interpolated border line: reduced 2.5 times so that it cannot be learnt
-            s = labelled_sample(img, lab, view, phase, subject, folder, 0.308, full, None if full else int(max(img.shape) / 2.5))
-            out.append(s)
+    for f, subject, phase, gray, label in png_frames(root):
+        coarse = int(max(gray.shape) / 2.5) if f.coarse else None
+        s = labelled_sample(gray, label, f.view, phase, subject, f.source, 0.308, f.full, coarse)
+        s.weight = f.weight
+        out.append(s)
     return out
+
+
+def read_a2c_views(root):
+    """<root>/a2c-view-only: A2C pictures known by their view alone; those squeezed to a square are widened again."""
+    out = []
+    for path in sorted(glob.glob(os.path.join(root, "a2c-view-only", "*.png"))):
+        gray = np.asarray(Image.open(path).convert("L"))
+        name = os.path.basename(path)
+        subject = re.match(r"(patient\d+|unknown_sample_\d+)", name).group(1)
+        square = gray.shape[0] == gray.shape[1]
+        img, m = geo.letterbox(gray, CACHE, aspect=0.82 if square else 1.0)  # CAMUS pictures are 1.1 to 1.4 times as wide as high
+        s = Sample("a2c-view", subject, "", img, view=VIEWS.index("A2C"), scale=m[0])
+        out.append(_marked(s))
+    return out
+
+
+def _marked(s):
+    _absent(s.state, VIEWS[s.view])
+    return s
 
 
 def read_plax_points(root):
@@ -204,7 +252,7 @@ def read_all(cfg, folder, loops, log):
     samples = []
     root = os.path.join(folder, "echo-labelled")
     if os.path.isdir(root):
-        samples += read_png_frames(root) + read_plax_points(root)
+        samples += read_png_frames(root) + read_plax_points(root) + read_a2c_views(root)
     for name, reader in public.READERS.items():
         if os.path.isdir(os.path.join(folder, name)):
             got = reader(os.path.join(folder, name))
@@ -218,6 +266,10 @@ def read_all(cfg, folder, loops, log):
         from . import phantom
 
         samples += phantom.samples(cfg["phantoms"])
+    if cfg.get("others"):
+        from . import others
+
+        samples += others.samples(samples, cfg["others"])
     if not samples:
         raise SystemExit(f"{folder}: no known data set (see README.md)")
     return samples

@@ -51,7 +51,7 @@ class Learner:
         b = {k: v[self.rows] for k, v in batch.items()}
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
             out = self.net(b["frames"].contiguous(memory_format=torch.channels_last))
-        return loss.total([o.float() for o in out], b, self.t.get("heat_weight", 0.35), self.t.get("view_weight", 0.3))
+        return loss.total([o.float() for o in out], b, loss.weights(self.t))
 
     def learn(self, batch, progress):
         for g in self.opt.param_groups:

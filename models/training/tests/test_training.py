@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from echotrain import augment, batches, dataset, evaluation as ev, export, geometry as geo, infer, looks, loss, native, net as nets, sources, together
+from echotrain import augment, batches, dataset, evaluation as ev, export, geometry as geo, infer, looks, loss, native, net as nets, others, sources, together
 from echotrain.net import CLASSES, KEYPOINTS, VIEWS, Net
 from tests.test_readers import apical_label
 
@@ -137,7 +137,7 @@ class Augment(unittest.TestCase):
         self.assertEqual(tuple(b["mask"].shape), (4, 3, 48, 48))
         known = b["mask_known"].mean((2, 3)).numpy()
         self.assertTrue((known[0] == 1).all() and known[1, 0] == 1 and known[1, 1] < 0.5 and (known[2:] == 0).all())
-        self.assertEqual(b["view"].tolist(), [VIEWS.index(v) for v in ("A4C", "A2C", "PLAX", "PLAX")])
+        self.assertEqual(b["view"].tolist(), [-1, *(VIEWS.index(v) for v in ("A2C", "PLAX", "PLAX"))])  # veiled: no telling
         self.assertTrue((b["heat"][2, :3] == 0).all())
         self.assertTrue((b["heat_known"][3, :3] == -1).all())
 
@@ -183,6 +183,32 @@ class Augment(unittest.TestCase):
         got = batches.make(data, np.array([0, 0]), [{"mild": True}] * 2, 96, np.random.default_rng(5))
         self.assertTrue(torch.allclose(got["mask"], hard["mask"] / 2, atol=0.01))
 
+    def test_mirrored_frames_keep_view_and_points(self):
+        data = small_data()
+        for row, view in ((0, "A4C"), (1, "A2C")):
+            image, label, pts, state, got = batches.mirror(*(data[k][row] for k in ("image", "label", "points", "state", "view")))
+            self.assertEqual(VIEWS[got], view + "-mirrored")
+            self.assertTrue((image[:, ::-1] == data["image"][row]).all() and (label[:, ::-1] == data["label"][row]).all())
+            np.testing.assert_allclose(pts[:3, 0], sources.CACHE - 1 - data["points"][row, :3, 0])
+        self.assertGreater(*batches.mirror(*(data[k][0] for k in ("image", "label", "points", "state", "view")))[2][1:3, 0])  # the septum is on the right
+        self.assertEqual(state.tolist()[:3], [1, 0, 0])  # the two sides look alike in A2C
+        self.assertEqual(batches.mirror(*(data[k][2] for k in ("image", "label", "points", "state", "view")))[4], -1)
+
+    def test_a_cut_ventricle_has_no_view(self):
+        data = small_data()
+        data["points"][0, 0] = (1, 1)  # the apex in the corner: out of the picture when zoomed
+        b = batches.make(data, np.array([0, 1]), [{"mild": True, "zoom": 1.3}] * 2, 96, np.random.default_rng(1))
+        self.assertEqual(b["view"].tolist(), [-1, VIEWS.index("A2C")])
+
+    def test_closer_look_shows_the_calipers_at_the_scale_asked_for(self):
+        data = small_data()
+        data["points"][2, 3:] = [[160, 120], [160, 130], [160, 150], [160, 160]]
+        rng, got = np.random.default_rng(0), []
+        for _ in range(6):
+            cell = batches.make(data, np.array([2]), [{"lvid": [0.3, 0.4]}], 96, rng)["cell"][0].numpy()
+            got.append(np.hypot(*(cell[4] - cell[5])) * 4 / 96)
+        self.assertTrue(0.24 < min(got) and max(got) < 0.48, got)
+
     def test_same_seed_same_batch(self):
         data = small_data()
         make = lambda: batches.make(data, np.array([0, 1]), [{}, {}], 64, np.random.default_rng(3))["frames"]
@@ -209,6 +235,71 @@ class Losses(unittest.TestCase):
         good[0, 0, 4, 4], bad[0, 0, 2, 4] = 6.0, 6.0
         self.assertLess(float(loss.heatmaps(good, t, known)), float(loss.heatmaps(bad, t, known)))
         self.assertEqual(float(loss.heatmaps(bad, t, torch.zeros(1, 1))), 0.0)
+
+
+    def test_a_prior_takes_its_share_out_of_the_answer(self):
+        logits, target = torch.zeros(1, 3), torch.tensor([1])
+        plain = float(loss.views(logits, target, smoothing=0))
+        rare = float(loss.views(logits, target, torch.tensor([0.9, 0.05, 0.05]), smoothing=0))
+        self.assertGreater(rare, plain)
+        prior = loss.Prior(3, floor=0.05)
+        for _ in range(800):
+            share = prior.update(torch.tensor([0, 0, 0, 1, -1]))
+        np.testing.assert_allclose(share, [0.75, 0.25, 0.05], atol=0.01)
+
+    def test_area_and_quality_count_whole_labels_only(self):
+        target, known = torch.zeros(2, 3, 16, 16), torch.ones(2, 3, 16, 16)
+        target[:, 0, 4:12, 4:12] = 1
+        known[1, 0, :3] = 0
+        logits = (target - 0.5) * 20
+        self.assertLess(float(loss.area(logits, target, known)), 1e-3)
+        wide = logits.clone()
+        wide[0, 0, 3:13, 4:12] = 10
+        self.assertGreater(float(loss.area(wide, target, known)), 0.1)
+        wide[1, 0] = -10
+        self.assertAlmostEqual(float(loss.area(wide, target, known)), float(loss.area(torch.cat([wide[:1], logits[1:]]), target, known)), 6)
+        sure, unsure = torch.full((2, 1), 4.0), torch.full((2, 1), -1.0)
+        self.assertLess(float(loss.quality(sure, logits, target, known)), float(loss.quality(unsure, logits, target, known)))
+
+
+class Others(unittest.TestCase):
+    """Frames that are no view: every kind gives a picture; cuts keep their patient and show less of the ventricle."""
+
+    def sample(self):
+        lab = apical_label()
+        gray = np.where(lab == 1, 20, np.where(lab == 2, 120, 60)).astype(np.uint8)
+        return sources.labelled_sample(gray, lab, "A4C", "ED", "p1", "a4c", 0.3)
+
+    def test_every_kind(self):
+        s = self.sample()
+        for kind in (*others.CUTS, *others.DRAWN, others.short_axis):
+            with self.subTest(kind=kind.__name__):
+                arguments = (s, s.image) if kind in others.CUTS else ()
+                got = [kind(np.random.default_rng(i), *arguments) for i in range(4)]
+                got = [g for g in got if g is not None]
+                self.assertTrue(got and all(g.shape == (sources.CACHE,) * 2 and g.dtype == np.uint8 for g in got))
+                self.assertTrue(any((g != s.image).mean() > 0.02 for g in got))
+
+    def test_cuts_follow_the_fold_and_have_no_points(self):
+        out = others.samples([self.sample()], {"cuts": 12, "drawn": 5, "rings": 2})
+        self.assertEqual([s.source for s in out], ["other-cut"] * 12 + ["other-drawn"] * 5 + ["psax-drawn"] * 2)
+        self.assertEqual({s.subject for s in out[:12]}, {"p1"})
+        self.assertTrue(all((s.state == -1).all() for s in out))
+        self.assertEqual({VIEWS[s.view] for s in out}, {"other", "PSAX"})
+
+
+class Start(unittest.TestCase):
+    def test_an_older_checkpoint_knows_mirrored_views_as_their_likes(self):
+        small = dict(widths=(16, 16, 16, 16, 16), blocks=(1, 1, 1, 1, 1))
+        old = Net("lite0", **small).state_dict()
+        old = {k: v for k, v in old.items() if not k.startswith("quality.")}
+        old["view.3.weight"], old["view.3.bias"] = old["view.3.weight"][:6], old["view.3.bias"][:6]
+        net = Net("lite0", **small)
+        net.load_start(old)
+        self.assertTrue(torch.equal(net.view[3].weight[6:], old["view.3.weight"][:2]))
+        del old["mask.weight"]
+        with self.assertRaises(ValueError):
+            net.load_start(old)
 
 
 @unittest.skipUnless(shutil.which("g++"), "no g++")
@@ -296,7 +387,7 @@ class Export(unittest.TestCase):
             self.assertLess(max(diff[1:]), 1e-4)
             self.assertEqual((m.card["classes"], m.card["keypoints"], m.card["views"], m.size), (CLASSES, KEYPOINTS, VIEWS, 64))
             outs = {o.name: (o.type, o.shape[1:]) for o in m.session.get_outputs()}
-            self.assertEqual(outs, {"mask": ("tensor(uint8)", [3, 32, 32]), "heatmaps": ("tensor(float)", [7, 16, 16]), "view": ("tensor(float)", [6])})
+            self.assertEqual(outs, {"mask": ("tensor(uint8)", [3, 32, 32]), "heatmaps": ("tensor(float)", [7, 16, 16]), "view": ("tensor(float)", [len(VIEWS)])})
             one = m.raw(np.full((1, 1, 64, 64), 90, np.uint8))
             two = m.raw(np.full((2, 1, 64, 64), 90, np.uint8))
             for a, b in zip(one, two):

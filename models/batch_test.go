@@ -53,7 +53,7 @@ func (f *fakeGPU) run(ctx context.Context, frames []byte, n int, r rows) error {
 	}
 	size := len(frames) / n
 	for i := range n {
-		fakeAnswer(frames[i*size], rows{part(r.mask, i, n), part(r.heatmaps, i, n), part(r.view, i, n)})
+		fakeAnswer(frames[i*size], rows{part(r.mask, i, n), part(r.heatmaps, i, n), part(r.view, i, n), nil})
 	}
 	return nil
 }

@@ -32,7 +32,19 @@ const (
 	ViewPLAX  = "PLAX"
 	ViewPSAX  = "PSAX"
 	ViewOther = "other"
+
+	// A view on a display with the marker on the other side: a model that knows these names answers with them.
+	ViewA4CMirrored = "A4C-mirrored"
+	ViewA2CMirrored = "A2C-mirrored"
+
+	ExtraExpectedDice = "expected_dice" // the Dice that the cavity outline is expected to reach, 0..1
+	ExtraNovelty      = "novelty"       // how far the picture lies from those of training, 0 or more
 )
+
+// Mirrored tells a view's name on a mirrored display apart: it returns the view itself and whether it is mirrored.
+func Mirrored(view string) (string, bool) {
+	return strings.CutSuffix(view, "-mirrored")
+}
 
 const cardKey = "echonode.card"
 
@@ -51,8 +63,22 @@ type Card struct {
 	// NotValidated names the classes and keypoints whose accuracy has not been shown to be enough to measure with.
 	// They are computed and drawn, but no measurement is made from them.
 	NotValidated []string `json:"not_validated,omitempty"`
+	// Extras names the columns of the optional output "extras"; there is none without names.
+	Extras []string `json:"extras,omitempty"`
+	// Limits were chosen on patients held out from training.
+	Limits Limits `json:"limits,omitzero"`
 	// SHA256 of the whole model file in hexadecimal. It is computed when the card is read.
 	SHA256 string `json:"sha256"`
+}
+
+// Limits say from where on the model's answers can be used. A limit of 0 is none.
+type Limits struct {
+	// View is the least probability of the named view, mean over the frames that vote.
+	View float64 `json:"view,omitempty"`
+	// Novelty is the most that the median over those frames may be; beyond, the picture is unlike those of training.
+	Novelty float64 `json:"novelty,omitempty"`
+	// ExpectedDice is the least of a frame's outline that needs no warning.
+	ExpectedDice float64 `json:"expected_dice,omitempty"`
 }
 
 // CardInput is the size of the network's input in pixels.
@@ -67,6 +93,9 @@ func (c Card) Class(name string) int { return slices.Index(c.Classes, name) }
 
 // Keypoint is the index of a keypoint in the heatmaps, -1 if the model does not know it.
 func (c Card) Keypoint(name string) int { return slices.Index(c.Keypoints, name) }
+
+// Extra is the index of a column of the extra values, -1 if the model does not know it.
+func (c Card) Extra(name string) int { return slices.Index(c.Extras, name) }
 
 // View is the index of a view in the view probabilities, -1 if the model does not know it.
 func (c Card) View(name string) int { return slices.Index(c.Views, name) }
@@ -135,7 +164,7 @@ func (c Card) problems() []string {
 	for _, list := range []struct {
 		what  string
 		names []string
-	}{{"classes", c.Classes}, {"keypoints", c.Keypoints}, {"views", c.Views}} {
+	}{{"classes", c.Classes}, {"keypoints", c.Keypoints}, {"views", c.Views}, {"extras", c.Extras}} {
 		seen := map[string]bool{}
 		for _, n := range list.names {
 			if n == "" || seen[n] {
@@ -144,7 +173,7 @@ func (c Card) problems() []string {
 			}
 			seen[n] = true
 		}
-		if len(list.names) == 0 {
+		if len(list.names) == 0 && list.what != "extras" {
 			p = append(p, fmt.Sprintf("the card names no %s", list.what))
 		}
 	}
@@ -162,6 +191,9 @@ func (c Card) tensors() (input tensorInfo, outputs []tensorInfo) {
 		{"mask", elemUint8, []int64{-1, n(len(c.Classes)), n(c.maskHeight()), n(c.maskWidth())}},
 		{"heatmaps", elemFloat32, []int64{-1, n(len(c.Keypoints)), n(c.heatHeight()), n(c.heatWidth())}},
 		{"view", elemFloat32, []int64{-1, n(len(c.Views))}},
+	}
+	if len(c.Extras) > 0 {
+		outputs = append(outputs, tensorInfo{"extras", elemFloat32, []int64{-1, n(len(c.Extras))}})
 	}
 	return input, outputs
 }

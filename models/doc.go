@@ -10,7 +10,8 @@
 //	                                             pixel (2i+0.5, 2j+0.5)
 //	output  heatmaps  float32  [N, K, H/4, W/4]  peak maps of the keypoints in 0..1; cell centres at 4i+1.5
 //	output  view      float32  [N, V]            probabilities of the views, sum 1
-//	metadata "echonode.card"                     JSON, see Card; names the C classes, K keypoints and V views in order
+//	output  extras    float32  [N, E]            further values per frame; only if the card names E of them in "extras"
+//	metadata "echonode.card"                     JSON, see Card; names the C classes, K keypoints, V views and E extras in order
 //
 // N is dynamic; normalisation and activations are part of the graph. Open refuses a file that does not fulfil this and
 // names everything that is off (ContractError), and it runs a self-test before an engine is handed out.

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -130,6 +131,42 @@ func TestOutputLayout(t *testing.T) {
 	}
 	if differs == 0 {
 		t.Error("no heatmap depends on the changed pixel")
+	}
+}
+
+const withExtras = "testdata/extras.onnx"
+
+// TestExtras reads the further values of a model that has some, frame by frame, and its limits; one without has none.
+func TestExtras(t *testing.T) {
+	e := open(t, Config{Path: withExtras, Provider: CPU, Workers: 2})
+	card := e.Card()
+	if card.Extra(ExtraExpectedDice) != 0 || card.Extra(ExtraNovelty) != 1 || card.Extra("weight") != -1 {
+		t.Errorf("extras of the card: %q", card.Extras)
+	}
+	if want := (Limits{View: 0.6, Novelty: 9, ExpectedDice: 0.88}); card.Limits != want {
+		t.Errorf("limits %+v, want %+v", card.Limits, want)
+	}
+	frames := noise(card, 5)
+	all := infer(t, e, frames, 5)
+	for i := range 5 {
+		one := infer(t, e, frames[i*card.FrameSize():(i+1)*card.FrameSize()], 1)
+		if got := all.ExtraValues(i); len(got) != 2 || !slices.Equal(got, one.ExtraValues(0)) {
+			t.Errorf("frame %d: %v in a call of five, %v alone", i, got, one.ExtraValues(0))
+		}
+	}
+	if slices.Equal(all.ExtraValues(0), all.ExtraValues(1)) {
+		t.Errorf("two frames have the same extras %v", all.ExtraValues(0))
+	}
+	if plain := infer(t, open(t, Config{Path: tiny, Provider: CPU}), frames, 5); len(plain.ExtraValues(4)) != 0 {
+		t.Errorf("a model without extras answers %v", plain.ExtraValues(4))
+	}
+}
+
+func TestMirrored(t *testing.T) {
+	for name, want := range map[string]bool{ViewA4CMirrored: true, ViewA2CMirrored: true, ViewA4C: false, ViewOther: false} {
+		if view, mirrored := Mirrored(name); mirrored != want || view != strings.TrimSuffix(name, "-mirrored") {
+			t.Errorf("%s: %s, mirrored %v", name, view, mirrored)
+		}
 	}
 }
 
@@ -375,6 +412,7 @@ func TestContractRefused(t *testing.T) {
 		"no-view":           `output "view" is missing (there are: mask, heatmaps)`,
 		"mask-full-size":    `output "mask" has the shape [N,3,64,64], want [N,3,32,32]`,
 		"mask-float":        `output "mask" is float32, want uint8`,
+		"card-no-extras":    `output "extras" is missing (there are: mask, heatmaps, view)`,
 	} {
 		t.Run(file, func(t *testing.T) {
 			path := filepath.Join("testdata", file+".onnx")

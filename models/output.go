@@ -10,12 +10,14 @@ type Output struct {
 	Heatmaps []float32
 	// View holds probabilities, [N][view].
 	View []float32
+	// Extras holds further values, [N][extra]; empty if the model has none, see Card.Extras.
+	Extras []float32
 	// Provider names what computed this output; it differs from Engine.Provider when a GPU ran out of memory.
 	Provider string
 
 	Classes, MaskWidth, MaskHeight   int
 	Keypoints, HeatWidth, HeatHeight int
-	Views                            int
+	Views, NumExtras                 int
 }
 
 // MaskPlane is the plane of one class of one frame, MaskWidth x MaskHeight.
@@ -33,6 +35,11 @@ func (o *Output) ViewProbs(frame int) []float32 {
 	return plane(o.View, frame, o.Views)
 }
 
+// ExtraValues are the further values of one frame.
+func (o *Output) ExtraValues(frame int) []float32 {
+	return plane(o.Extras, frame, o.NumExtras)
+}
+
 // Keypoint decodes one keypoint of one frame, see DecodeKeypoint.
 func (o *Output) Keypoint(frame, keypoint int) (x, y, confidence float64) {
 	return DecodeKeypoint(o.Heatmap(frame, keypoint), o.HeatWidth, o.HeatHeight)
@@ -47,10 +54,11 @@ func (o *Output) reset(c Card, n int) {
 	o.N, o.Provider = n, ""
 	o.Classes, o.MaskWidth, o.MaskHeight = len(c.Classes), c.maskWidth(), c.maskHeight()
 	o.Keypoints, o.HeatWidth, o.HeatHeight = len(c.Keypoints), c.heatWidth(), c.heatHeight()
-	o.Views = len(c.Views)
+	o.Views, o.NumExtras = len(c.Views), len(c.Extras)
 	o.Mask = resize(o.Mask, n*o.Classes*o.MaskWidth*o.MaskHeight)
 	o.Heatmaps = resize(o.Heatmaps, n*o.Keypoints*o.HeatWidth*o.HeatHeight)
 	o.View = resize(o.View, n*o.Views)
+	o.Extras = resize(o.Extras, n*o.NumExtras)
 }
 
 func resize[T any](s []T, n int) []T {
@@ -65,12 +73,13 @@ type rows struct {
 	mask     []uint8
 	heatmaps []float32
 	view     []float32
+	extras   []float32
 }
 
 // rows returns the parts of the frames from..to-1.
 func (o *Output) rows(from, to int) rows {
-	m, h, v := o.Classes*o.MaskWidth*o.MaskHeight, o.Keypoints*o.HeatWidth*o.HeatHeight, o.Views
-	return rows{o.Mask[from*m : to*m], o.Heatmaps[from*h : to*h], o.View[from*v : to*v]}
+	m, h, v, e := o.Classes*o.MaskWidth*o.MaskHeight, o.Keypoints*o.HeatWidth*o.HeatHeight, o.Views, o.NumExtras
+	return rows{o.Mask[from*m : to*m], o.Heatmaps[from*h : to*h], o.View[from*v : to*v], o.Extras[from*e : to*e]}
 }
 
 // copyFrom copies as many rows as r holds from the beginning of src.
@@ -78,4 +87,5 @@ func (r rows) copyFrom(src rows) {
 	copy(r.mask, src.mask)
 	copy(r.heatmaps, src.heatmaps)
 	copy(r.view, src.view)
+	copy(r.extras, src.extras)
 }

@@ -241,7 +241,7 @@ func (r *remote) run(ctx context.Context, frames []byte, n int, out rows) error 
 // answerLimit is what the outputs need as JSON at most (a float32 has up to 15 characters), or as bytes with room for
 // the JSON header.
 func (r *remote) answerLimit(out rows) int64 {
-	return metadataLimit + int64(len(out.mask))*4 + int64(len(out.heatmaps)+len(out.view))*16
+	return metadataLimit + int64(len(out.mask))*4 + int64(len(out.heatmaps)+len(out.view)+len(out.extras))*16
 }
 
 // request builds POST .../infer.
@@ -293,7 +293,7 @@ func numbers(b []byte) json.RawMessage {
 	return append(s, ']')
 }
 
-// decodeRemote takes the three outputs out of an answer. Everything in it is checked: sizes come from a server.
+// decodeRemote takes the outputs out of an answer. Everything in it is checked: sizes come from a server.
 func decodeRemote(header http.Header, body []byte, n int, card Card, out rows) error {
 	head := body
 	var tail []byte // binary tensors, in the order of the outputs
@@ -337,6 +337,8 @@ func decodeRemote(header http.Header, body []byte, n int, card Card, out rows) e
 			err = decodeFloat32(t, data, out.heatmaps)
 		case "view":
 			err = decodeFloat32(t, data, out.view)
+		case "extras":
+			err = decodeFloat32(t, data, out.extras)
 		}
 		if err != nil {
 			return fmt.Errorf("output %q: %w", t.Name, err)

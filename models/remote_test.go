@@ -42,14 +42,18 @@ func (s *inferenceServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		writeJSON(w, map[string]any{"name": "test", "version": "1", "extensions": extensions})
 	case "GET /v2/models/tiny":
+		outputs := []any{
+			map[string]any{"name": "mask", "datatype": "UINT8", "shape": []int{-1, len(card.Classes), h / 2, wd / 2}},
+			map[string]any{"name": "heatmaps", "datatype": "FP32", "shape": []int{-1, len(card.Keypoints), h / 4, wd / 4}},
+			map[string]any{"name": "view", "datatype": "FP32", "shape": []int{-1, len(card.Views)}},
+		}
+		if len(card.Extras) > 0 {
+			outputs = append(outputs, map[string]any{"name": "extras", "datatype": "FP32", "shape": []int{-1, len(card.Extras)}})
+		}
 		writeJSON(w, map[string]any{
 			"name": "tiny", "platform": "onnxruntime_onnx",
-			"inputs": []any{map[string]any{"name": "frames", "datatype": "UINT8", "shape": []int{-1, 1, h, wd}}},
-			"outputs": []any{
-				map[string]any{"name": "mask", "datatype": "UINT8", "shape": []int{-1, len(card.Classes), h / 2, wd / 2}},
-				map[string]any{"name": "heatmaps", "datatype": "FP32", "shape": []int{-1, len(card.Keypoints), h / 4, wd / 4}},
-				map[string]any{"name": "view", "datatype": "FP32", "shape": []int{-1, len(card.Views)}},
-			},
+			"inputs":  []any{map[string]any{"name": "frames", "datatype": "UINT8", "shape": []int{-1, 1, h, wd}}},
+			"outputs": outputs,
 		})
 	case "POST /v2/models/tiny/infer":
 		s.mu.Lock()
@@ -124,6 +128,7 @@ func (s *inferenceServer) infer(w http.ResponseWriter, r *http.Request) error {
 		"mask":     {"UINT8", []int{n, out.Classes, out.MaskHeight, out.MaskWidth}, mask, out.Mask},
 		"heatmaps": {"FP32", []int{n, out.Keypoints, out.HeatHeight, out.HeatWidth}, out.Heatmaps, littleEndian(out.Heatmaps)},
 		"view":     {"FP32", []int{n, out.Views}, out.View, littleEndian(out.View)},
+		"extras":   {"FP32", []int{n, out.NumExtras}, out.Extras, littleEndian(out.Extras)},
 	}
 	var outputs []any
 	var tail []byte
@@ -160,7 +165,13 @@ func writeJSON(w io.Writer, v any) { _ = json.NewEncoder(w).Encode(v) }
 // TestRemoteEqualsLocal serves the local engine over HTTP and asks it through the remote engine: the same bits, with
 // tensors as bytes and as JSON, over several requests at once.
 func TestRemoteEqualsLocal(t *testing.T) {
-	local := open(t, Config{Path: tiny, Provider: CPU})
+	for _, path := range []string{tiny, withExtras} {
+		t.Run(path, func(t *testing.T) { testRemoteEqualsLocal(t, path) })
+	}
+}
+
+func testRemoteEqualsLocal(t *testing.T, path string) {
+	local := open(t, Config{Path: path, Provider: CPU})
 	const n = 70 // three requests
 	frames := noise(local.Card(), n)
 	want := infer(t, local, frames, n)
@@ -169,7 +180,7 @@ func TestRemoteEqualsLocal(t *testing.T) {
 		server := httptest.NewServer(handler)
 		defer server.Close()
 		for _, url := range []string{server.URL, server.URL + "/", server.URL + "/v2/models/tiny"} {
-			e, err := Open(t.Context(), Config{Path: tiny, Provider: Remote, Remote: url}, nil)
+			e, err := Open(t.Context(), Config{Path: path, Provider: Remote, Remote: url}, nil)
 			if err != nil {
 				t.Fatal(err)
 			}

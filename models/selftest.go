@@ -48,6 +48,11 @@ func outOfRange(o *Output) string {
 			return fmt.Sprintf("output \"heatmaps\" holds %v, want 0..1", v)
 		}
 	}
+	for _, v := range o.Extras {
+		if f := float64(v); math.IsNaN(f) || math.IsInf(f, 0) {
+			return fmt.Sprintf("output \"extras\" holds %v", v)
+		}
+	}
 	for i := range o.N {
 		sum := 0.0
 		for _, v := range o.ViewProbs(i) {
@@ -64,7 +69,7 @@ func outOfRange(o *Output) string {
 }
 
 func sameOutput(a, b *Output) bool {
-	return bytes.Equal(a.Mask, b.Mask) && slices.Equal(a.Heatmaps, b.Heatmaps) && slices.Equal(a.View, b.View)
+	return bytes.Equal(a.Mask, b.Mask) && slices.Equal(a.Heatmaps, b.Heatmaps) && slices.Equal(a.View, b.View) && slices.Equal(a.Extras, b.Extras)
 }
 
 // testPicture draws what an apical view looks like from afar: a bright sector with a dark oval in it. It is computed, so

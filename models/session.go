@@ -40,7 +40,7 @@ func newSession(onnx []byte, card Card, c Config, provider string, sizes []int, 
 		return nil, err
 	}
 	defer func() { _ = options.Destroy() }() // cannot fail on options that were made
-	s.session, err = ort.NewDynamicAdvancedSessionWithONNXData(onnx, []string{"frames"}, []string{"mask", "heatmaps", "view"}, options)
+	s.session, err = ort.NewDynamicAdvancedSessionWithONNXData(onnx, []string{"frames"}, outputNames(card), options)
 	if err != nil {
 		if provider != CPU {
 			return nil, &ProviderError{provider, err}
@@ -58,6 +58,15 @@ func newSession(onnx []byte, card Card, c Config, provider string, sizes []int, 
 		}
 	}
 	return s, nil
+}
+
+func outputNames(card Card) []string {
+	_, outputs := card.tensors()
+	names := make([]string, len(outputs))
+	for i, t := range outputs {
+		names[i] = t.name
+	}
+	return names
 }
 
 // sessionOptions makes fresh options for one attempt: an option object that a provider was appended to in vain must not
@@ -168,6 +177,13 @@ func newSlot(card Card, size int) (*slot, error) {
 		return nil, fmt.Errorf("models: output tensors: %w", err)
 	}
 	s.outputs = []ort.Value{mask, heatmaps, view}
+	if len(outputs) > len(s.outputs) {
+		extras, err := ort.NewTensor(shape(outputs[3]), s.rows.extras)
+		if err != nil {
+			return nil, fmt.Errorf("models: output tensors: %w", err)
+		}
+		s.outputs = append(s.outputs, extras)
+	}
 	return s, nil
 }
 

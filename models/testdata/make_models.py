@@ -82,6 +82,9 @@ def build(name, size=64, batch="N", input_name="frames", input_type=TensorProto.
                   node("ReduceMean", ["burnt"], ["mean"], keepdims=0), node("Mul", ["mean", "h1"], ["heatmaps"])]
     else:
         nodes += [node("Identity", ["h1"], ["heatmaps"])]
+    if "extras" in outputs:
+        weights["first"] = np.int64([0, 1])
+        nodes += [node("Gather", ["v3", "first"], ["extras"], axis=1)]
     nodes += [node("Identity", ["v3"], ["view"])] if flaw == "logits" else [node("Softmax", ["v3"], ["view"], axis=1)]
 
     info = helper.make_tensor_value_info
@@ -89,6 +92,7 @@ def build(name, size=64, batch="N", input_name="frames", input_type=TensorProto.
         "mask": info("mask", mask_type, [batch, c, size // mask_stride, size // mask_stride]),
         "heatmaps": info("heatmaps", TensorProto.FLOAT, [batch, k, size // 4, size // 4]),
         "view": info("view", TensorProto.FLOAT, [batch, v]),
+        "extras": info("extras", TensorProto.FLOAT, [batch, 2]),
     }
     graph = helper.make_graph(
         nodes, "tiny", [info(input_name, input_type, [batch, 1, size, size])], [all_outputs[o] for o in outputs],
@@ -116,6 +120,9 @@ def main():
     build("card-no-lv", the_card=changed(classes=["lumen", "lv_myocardium", "left_atrium"]))
     build("card-twice-apex", the_card=changed(keypoints=["apex"] * 7))
     build("card-other-size", the_card=changed(input={"width": 96, "height": 64, "channels": 1}))
+    extras = {"extras": ["expected_dice", "novelty"], "limits": {"view": 0.6, "novelty": 9, "expected_dice": 0.88}}
+    build("extras", outputs=("mask", "heatmaps", "view", "extras"), the_card=changed(**extras))
+    build("card-no-extras", the_card=changed(**extras))
     build("size-48", size=48)
     build("batch-1", batch=1)
     build("input-name", input_name="image")

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -148,7 +149,7 @@ func TestUIDNamesOneObject(t *testing.T) {
 		"station":      {options: func(o *output.Options) { o.Station = "OTHER" }},
 		"patient name": {sources: renamed},
 		"JPEG quality": {options: func(o *output.Options) { o.JPEGQuality = 80 }},
-		"code set":     {options: func(o *output.Options) { o.Codeset = sr.SRT }},
+		"code set":     {options: func(o *output.Options) { o.Codeset = sr.SRT }, changed: []string{"report.dcm"}},
 		"class":        {options: func(o *output.Options) { o.Class = derived.Ultrasound }},
 		"contour":      {study: func(s *result.Study) { s.Loops[0].FrameResults[4].Contour[3][0] += 2 }, changed: []string{"loop-01-a4c.dcm", "loop-01-a4c-seg.dcm"}},
 		"value":        {study: func(s *result.Study) { *s.Measurements[0].Value = 33 }, changed: []string{"report.dcm"}},
@@ -170,9 +171,9 @@ func TestUIDNamesOneObject(t *testing.T) {
 					tc.changed = append(tc.changed, name)
 				}
 			}
-			for _, name := range tc.changed {
-				if uids[name] == base[name] {
-					t.Errorf("%s keeps its UID", name)
+			for name := range base {
+				if changed := uids[name] != base[name]; changed != slices.Contains(tc.changed, name) {
+					t.Errorf("%s: its UID is another: %v", name, changed)
 				}
 			}
 		})
@@ -205,4 +206,60 @@ func renamedCopy(t *testing.T, src output.Files) output.Files {
 		out.Paths[uid] = name
 	}
 	return out
+}
+
+// What is drawn of a loop depends on that loop alone: a late loop, another
+// revision and a later time of the study leave it as it was, and what was drawn
+// before is listed, not made again.
+func TestDrawingsOutliveTheirStudy(t *testing.T) {
+	s := twoViewStudy(t)
+	src := output.FilesOf(&s.Study, dicomio.Limits{})
+	for i := range s.Loops {
+		run := s.Run
+		run.Time = run.Time.Add(-time.Duration(i+1) * time.Hour) // on arrival
+		s.Loops[i].Run, s.Loops[i].Number = &run, i+1
+	}
+	alone := result.Study{StudyInstanceUID: s.StudyInstanceUID, Run: s.Run, Loops: s.Loops[:1]}
+	first := t.TempDir()
+	drawn, err := output.Draw(context.Background(), &alone, 0, src, first, allOutputs())
+	if err != nil {
+		t.Fatal(err)
+	}
+	later := copyOf(t, &s.Study)
+	later.Run.Time = later.Run.Time.Add(24 * time.Hour)
+	o := allOutputs()
+	o.Revision = 7
+	second := t.TempDir()
+	if _, err := output.Write(context.Background(), later, src, second, o); err != nil {
+		t.Fatal(err)
+	}
+	before, after := contents(t, first), contents(t, second)
+	if len(before) < 4 {
+		t.Fatalf("%d files drawn", len(before))
+	}
+	for name, sum := range before {
+		if after[name] != sum {
+			t.Errorf("%s is another file in the later study", name)
+		}
+	}
+	o.Drawn = map[string][]result.Output{s.Loops[0].SOPInstanceUID: drawn}
+	third := t.TempDir()
+	made, err := output.Write(context.Background(), later, src, third, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	listed := 0
+	for _, m := range made {
+		if filepath.Dir(m.File) == first {
+			listed++
+		}
+	}
+	for name := range contents(t, third) {
+		if _, again := before[name]; again {
+			t.Errorf("%s was made again", name)
+		}
+	}
+	if listed != len(drawn) {
+		t.Errorf("%d of %d drawings are listed", listed, len(drawn))
+	}
 }

@@ -38,6 +38,7 @@ type Identity struct {
 	SeriesNumber      int
 	InstanceNumber    int
 	SeriesDescription string
+	OpenSeries        bool // see [instance.Header]
 	Time              time.Time
 	Equipment         instance.Equipment
 	Algorithm         instance.Algorithm
@@ -304,7 +305,7 @@ func start(id Identity, source *dicomio.DataSet, class, modality, description st
 	ds, err := instance.New(instance.Header{
 		Source: source, SOPClassUID: class, SOPInstanceUID: id.SOPInstanceUID,
 		SeriesInstanceUID: id.SeriesInstanceUID, SeriesNumber: id.SeriesNumber, InstanceNumber: id.InstanceNumber,
-		SeriesDescription: id.SeriesDescription, Modality: modality, Time: id.Time, Equipment: id.Equipment,
+		SeriesDescription: id.SeriesDescription, Modality: modality, Time: id.Time, OpenSeries: id.OpenSeries, Equipment: id.Equipment,
 	})
 	if err != nil {
 		return nil, ref, err

@@ -57,6 +57,14 @@ type Options struct {
 	Revision int
 	// Predecessor is the report that this one replaces; nil for the first.
 	Predecessor *instance.Ref
+	// Drawn are, by SOP Instance UID, what Draw has made of loops before. They
+	// are listed and not made again.
+	Drawn map[string][]result.Output `json:"-"`
+}
+
+// OfLoop are the options that what is drawn of a loop depends on.
+func (o Options) OfLoop() Options {
+	return Options{Overlay: o.Overlay, JPEGQuality: o.JPEGQuality, Class: o.Class, Segmentation: o.Segmentation, Pictures: o.Pictures, Station: o.Station}
 }
 
 // Reference is how a report refers to an object that it replaces.
@@ -75,7 +83,7 @@ const deviceUID = "2.25.164371280530964301571062518047309712664"
 // Write makes the outputs of a study in dir, which must exist, and lists them.
 // It reads the study and changes nothing in it.
 func Write(ctx context.Context, s *result.Study, src Sources, dir string, o Options) ([]result.Output, error) {
-	w := &writer{s: s, src: src, dir: dir, o: o}
+	w := &writer{s: s, src: src, dir: dir, o: o, run: s.Run}
 	if err := w.identify(); err != nil {
 		return nil, err
 	}
@@ -92,29 +100,51 @@ func Write(ctx context.Context, s *result.Study, src Sources, dir string, o Opti
 			continue
 		}
 		seen[l.SOPInstanceUID] = true
-		if err := ctx.Err(); err != nil {
+		if drawn, ok := o.Drawn[l.SOPInstanceUID]; ok {
+			w.made = append(w.made, drawn...)
+			continue
+		}
+		made, err := Draw(ctx, s, i, src, dir, o)
+		if err != nil {
 			return nil, err
 		}
-		if err := w.loop(ctx, i, l); err != nil {
-			return nil, fmt.Errorf("overlay of %s: %w", l.SOPInstanceUID, err)
-		}
+		w.made = append(w.made, made...)
 	}
 	return w.made, nil
 }
 
-// identify collects what the outputs have in common.
-func (w *writer) identify() error {
-	run := w.s.Run
-	if run.Time.IsZero() || run.Software.Version == "" || run.Model.Name == "" {
-		return errors.New("the result does not say when and by what it was made")
+// Draw makes what is drawn of loop i of a study in dir: overlay, segmentation
+// and pictures. It depends on that loop, its source object, the time and the
+// program of its analysis, and the options of [Options.OfLoop]; whatever else
+// the study holds, the same objects come out.
+func Draw(ctx context.Context, s *result.Study, i int, src Sources, dir string, o Options) ([]result.Output, error) {
+	l := &s.Loops[i]
+	if err := ctx.Err(); err != nil {
+		return nil, err
 	}
-	w.equipment = instance.Equipment{Manufacturer: "EchoNode", Model: "EchoNode", Version: run.Software.Version, Station: w.o.Station, UID: deviceUID}
-	w.algorithm = instance.Algorithm{Name: run.Model.Name, Version: run.Model.Version, Parameters: []string{"sha256=" + run.Model.SHA256}}
-	settings, err := json.Marshal(w.o)
-	if err != nil {
+	w := &writer{s: s, src: src, dir: dir, o: o.OfLoop(), run: s.Run}
+	if l.Run != nil {
+		w.run = *l.Run
+	}
+	if err := w.describe(); err != nil {
+		return nil, err
+	}
+	number := l.Number
+	if number == 0 {
+		number = i + 1
+	}
+	if err := w.loop(ctx, number, l); err != nil {
+		return nil, fmt.Errorf("overlay of %s: %w", l.SOPInstanceUID, err)
+	}
+	return w.made, nil
+}
+
+// identify collects what the outputs of the study have in common.
+func (w *writer) identify() error {
+	if err := w.describe(); err != nil {
 		return err
 	}
-	w.parts = []string{w.s.StudyInstanceUID, run.Time.Format(time.RFC3339Nano), run.Software.Version, run.Model.Name, run.Model.Version, run.Model.SHA256, string(settings)}
+	w.parts = append(w.parts, w.run.Time.Format(time.RFC3339Nano))
 	for i := range w.s.Loops {
 		f, err := w.src.Open(w.s.Loops[i].SOPInstanceUID)
 		if err != nil {
@@ -126,14 +156,31 @@ func (w *writer) identify() error {
 	return errors.New("no object of the study can be read")
 }
 
+// describe says what makes the outputs.
+func (w *writer) describe() error {
+	run := w.run
+	if run.Time.IsZero() || run.Software.Version == "" || run.Model.Name == "" {
+		return errors.New("the result does not say when and by what it was made")
+	}
+	w.equipment = instance.Equipment{Manufacturer: "EchoNode", Model: "EchoNode", Version: run.Software.Version, Station: w.o.Station, UID: deviceUID}
+	w.algorithm = instance.Algorithm{Name: run.Model.Name, Version: run.Model.Version, Parameters: []string{"sha256=" + run.Model.SHA256}}
+	settings, err := json.Marshal(w.o)
+	if err != nil {
+		return err
+	}
+	w.parts = []string{w.s.StudyInstanceUID, run.Software.Version, run.Model.Name, run.Model.Version, run.Model.SHA256, string(settings)}
+	return nil
+}
+
 // writer makes the outputs of one study.
 type writer struct {
 	s   *result.Study
 	src Sources
 	dir string
 	o   Options
+	run result.Run // when and by what the outputs are made
 
-	subject   *dicomio.File // whose patient and study the outputs have
+	subject   *dicomio.File // whose patient and study the report has
 	equipment instance.Equipment
 	algorithm instance.Algorithm
 	// parts are what a series' UID is made of, with the kind of object.
@@ -199,7 +246,7 @@ func (w *writer) report() error {
 }
 
 // loop writes the overlay cine of a loop and its pictures.
-func (w *writer) loop(ctx context.Context, index int, l *result.Loop) error {
+func (w *writer) loop(ctx context.Context, number int, l *result.Loop) error {
 	file, err := w.src.Open(l.SOPInstanceUID)
 	if err != nil {
 		return err
@@ -212,8 +259,8 @@ func (w *writer) loop(ctx context.Context, index int, l *result.Loop) error {
 	if frames.Len() != l.Frames {
 		return fmt.Errorf("the object has %d frames, its result %d", frames.Len(), l.Frames)
 	}
-	m := w.s.Run.Model
-	renderer, err := overlay.NewRenderer(l.Columns, l.Rows, fmt.Sprintf("EchoNode %s, model %s %s", w.s.Run.Software.Version, m.Name, m.Version))
+	m := w.run.Model
+	renderer, err := overlay.NewRenderer(l.Columns, l.Rows, fmt.Sprintf("EchoNode %s, model %s %s", w.run.Software.Version, m.Name, m.Version))
 	if err != nil {
 		return err
 	}
@@ -228,9 +275,9 @@ func (w *writer) loop(ctx context.Context, index int, l *result.Loop) error {
 		}
 		return canvas, renderer.Render(canvas, &source, scene(l, i))
 	}
-	name := fmt.Sprintf("loop-%02d-%s", index+1, strings.ToLower(l.View))
+	name := fmt.Sprintf("loop-%02d-%s", number, strings.ToLower(l.View))
 	cine := derived.Cine{
-		Identity: w.derived(index, result.KindOverlay, overlaySeries, "AI LV Overlay"),
+		Identity: w.derived(number, result.KindOverlay, overlaySeries, "AI LV Overlay"),
 		Source:   file.DataSet, Class: w.o.Class, Rows: renderer.Size().Y, Columns: renderer.Size().X, Frames: l.Frames,
 		SameGeometry: true, TimesMS: l.FrameTimes, Quality: w.o.JPEGQuality,
 		Description: fmt.Sprintf("Left ventricular contour by %s %s, UNVERIFIED", m.Name, m.Version),
@@ -242,7 +289,7 @@ func (w *writer) loop(ctx context.Context, index int, l *result.Loop) error {
 		func(f io.Writer) (string, error) { return cine.Write(f, render) }); err != nil {
 		return err
 	}
-	if err := w.segmentation(l, file.DataSet, index, name); err != nil {
+	if err := w.segmentation(l, file.DataSet, number, name); err != nil {
 		return err
 	}
 	if !w.o.Pictures {
@@ -284,20 +331,21 @@ func (w *writer) loop(ctx context.Context, index int, l *result.Loop) error {
 }
 
 // derived is the identity of an object made from one loop.
-func (w *writer) derived(index int, kind string, series int, description string) derived.Identity {
+func (w *writer) derived(number int, kind string, series int, description string) derived.Identity {
 	return derived.Identity{
 		SeriesInstanceUID: instance.UID(kind+" series", w.parts...),
 		SeriesNumber:      series,
-		InstanceNumber:    index + 1,
+		InstanceNumber:    number,
 		SeriesDescription: description,
-		Time:              w.s.Run.Time,
+		OpenSeries:        true, // overlays of late loops join it
+		Time:              w.run.Time,
 		Equipment:         w.equipment,
 		Algorithm:         w.algorithm,
 	}
 }
 
 // segmentation writes cavity, myocardium and atrium of every frame as a SEG.
-func (w *writer) segmentation(l *result.Loop, source *dicomio.DataSet, index int, name string) error {
+func (w *writer) segmentation(l *result.Loop, source *dicomio.DataSet, number int, name string) error {
 	if !w.o.Segmentation || l.View == models.ViewPLAX {
 		return nil
 	}
@@ -318,7 +366,7 @@ func (w *writer) segmentation(l *result.Loop, source *dicomio.DataSet, index int
 			atrium.Regions = append(atrium.Regions, derived.Region{Frame: f.Index + 1, Rings: [][]lv.Point{points(o)}})
 		}
 	}
-	seg := derived.Segmentation{Identity: w.derived(index, result.KindSegmentation, segmentationSeries, "AI LV Segmentation"), Source: source}
+	seg := derived.Segmentation{Identity: w.derived(number, result.KindSegmentation, segmentationSeries, "AI LV Segmentation"), Source: source}
 	for _, s := range []derived.Segment{cavity, myocardium, atrium} {
 		if len(s.Regions) > 0 {
 			seg.Segments = append(seg.Segments, s)

@@ -154,6 +154,11 @@ type Loop struct {
 	SOPClassUID       string `json:"sop_class_uid"`
 	SeriesInstanceUID string `json:"series_instance_uid"`
 	File              string `json:"file,omitempty"`
+	// Number is the loop's place in the order in which the study's loops came,
+	// from 1; 0 for its place in the result.
+	Number int `json:"number,omitempty"`
+	// Run says when and by what the loop was analysed; nil: as the study.
+	Run *Run `json:"run,omitempty"`
 	// Subject is the patient as this object has it; nil when it is not readable.
 	Subject *Subject `json:"subject,omitempty"`
 	Status  string   `json:"status"`

@@ -103,8 +103,11 @@ type Header struct {
 	SeriesDescription string
 	Modality          string
 	// Time is the moment of creation, written as given, without a time zone.
-	Time      time.Time
-	Equipment Equipment
+	Time time.Time
+	// OpenSeries says that instances join the series at other times too, so
+	// that the series has no date and time of its own.
+	OpenSeries bool
+	Equipment  Equipment
 }
 
 // copied are the attributes of the patient and study modules (PS3.3 C.7.1.1,
@@ -155,8 +158,10 @@ func New(h Header) (*dicomio.DataSet, error) {
 	}
 	ds.SetString(tag.InstanceCreationDate, date)
 	ds.SetString(tag.InstanceCreationTime, clock)
-	ds.SetString(tag.SeriesDate, date)
-	ds.SetString(tag.SeriesTime, clock)
+	if !h.OpenSeries {
+		ds.SetString(tag.SeriesDate, date)
+		ds.SetString(tag.SeriesTime, clock)
+	}
 	ds.SetString(tag.ContentDate, date)
 	ds.SetString(tag.ContentTime, clock)
 	ds.SetString(tag.Modality, h.Modality)

@@ -3,6 +3,7 @@ package dicomio
 import (
 	"bytes"
 	"compress/flate"
+	"context"
 	"encoding/binary"
 	"errors"
 	"image"
@@ -10,6 +11,7 @@ import (
 	"iter"
 	"math"
 	"runtime"
+	"strings"
 	"sync"
 )
 
@@ -31,6 +33,8 @@ type FrameReader struct {
 	voi     voi
 	ranged  voi // of a loop without window
 	video   *video
+	ctx     context.Context // of the file; frames are not decoded after it ends
+	stop    context.CancelFunc
 	bufs    sync.Pool // *[]byte
 	decoded sync.Pool // *Frame
 
@@ -71,10 +75,83 @@ func (f *File) Frames() (*FrameReader, error) {
 		}
 	}
 	r.voi = readVOI(f.DataSet)
+	if pool := f.limits.Memory.framesPool(); pool != nil {
+		if need := r.decodedBytes()*r.workspace(strings.Contains(r.ts.Name, "2000")) + r.longest(); need > pool.size {
+			return nil, fail("frames", tagPixels, -1, ErrLimit, "a frame needs %d bytes of memory, %d are set aside for frames", need, pool.size)
+		}
+	}
 	if r.ts.Video {
 		r.video = newVideo(r)
+		r.ctx, r.stop = context.WithCancel(r.ctx)
+		f.videos = append(f.videos, r.video)
 	}
 	return r, nil
+}
+
+// stopVideo ends what the video decoder waits for.
+func (r *FrameReader) stopVideo() {
+	if r.stop != nil {
+		r.stop()
+	}
+}
+
+// workspace is how many times its decoded bytes a frame needs while it is
+// decoded: the samples, the picture made of them, and what the codec holds.
+// JPEG 2000 keeps 32 bits a sample, and transforms them in a second array;
+// progressive JPEG keeps 16-bit coefficients.
+func (r *FrameReader) workspace(j2k bool) int64 {
+	switch {
+	case r.ts.Video:
+		return 2
+	case !r.ts.Encapsulated:
+		return 3
+	case j2k:
+		return 12
+	}
+	return 5
+}
+
+// longest is the length of the longest compressed frame.
+func (r *FrameReader) longest() (n int64) {
+	if r.ts.Video {
+		return 0 // streamed
+	}
+	for _, fr := range r.frames {
+		total := int64(0)
+		for _, s := range fr {
+			total += s.n
+		}
+		n = max(n, total)
+	}
+	return n
+}
+
+// lease takes the memory that decoding frame i needs. The codec is told from
+// the codestream, as decode does.
+func (r *FrameReader) lease(i int) (lease, error) {
+	pool := r.limits.Memory.framesPool()
+	if pool == nil {
+		return lease{}, nil
+	}
+	n, j2k := int64(0), false
+	if i >= 0 && i < len(r.frames) {
+		var head [12]byte
+		for k, s := range r.frames[i] {
+			if k == 0 {
+				h := head[:min(s.n, int64(len(head)))]
+				if err := readFull(r.src, h, s.off); err != nil {
+					return lease{}, &Error{Op: "frames", Tag: tagPixels, Offset: s.off, Err: err}
+				}
+				j2k = isJ2K(h)
+			}
+			n += s.n
+		}
+	}
+	l, err := pool.take(r.ctx, n+r.decodedBytes()*r.workspace(j2k), 0)
+	if err != nil {
+		err = &Error{Op: "frames", Tag: tagPixels, Offset: -1, Err: err}
+	}
+	return l, err
 }
 
 // RawFrames is Frames for transfer syntaxes that cannot be decoded: only Len,
@@ -99,7 +176,10 @@ func (f *File) RawFrames() (*FrameReader, error) {
 	}
 	r := &FrameReader{
 		Rows: info.Rows, Columns: info.Columns, Info: info,
-		src: f.body, enc: e.enc, ts: f.Syntax, limits: f.limits,
+		src: f.body, enc: e.enc, ts: f.Syntax, limits: f.limits, ctx: f.ctx,
+	}
+	if r.ctx == nil {
+		r.ctx = context.Background()
 	}
 	r.bufs.New = func() any { return new([]byte) }
 	r.decoded.New = func() any { return new(Frame) }
@@ -421,6 +501,14 @@ func (r *FrameReader) rawBits(i int, buf []byte) ([]byte, error) {
 // goroutines that decode are 1.7 times as fast as one, with it twice.
 func (r *FrameReader) pooled(i int, fn func(b []byte) error) error {
 	defer runtime.Gosched()
+	if err := r.ctx.Err(); err != nil {
+		return &Error{Op: "frames", Tag: tagPixels, Offset: -1, Err: err}
+	}
+	l, err := r.lease(i)
+	if err != nil {
+		return err
+	}
+	defer l.drop()
 	p := r.bufs.Get().(*[]byte)
 	defer r.bufs.Put(p)
 	b, err := r.raw(i, *p)

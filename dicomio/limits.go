@@ -13,6 +13,8 @@ type Limits struct {
 	Inflated    int64         // a deflated data set after inflation; default 512 MiB
 	Frames      int           // frames in one file; default 1,000,000
 	Video       time.Duration // wall time of one video decoder process; default 2 minutes
+	Memory      *Memory       // shared by all inputs of a process; nil: each is bounded by the limits above alone
+	Scratch     string        // directory for large inflated data sets, in files without a name; default os.TempDir
 }
 
 // DefaultLimits returns the limits that a zero Limits stands for.

@@ -2,7 +2,7 @@ package dicomio
 
 import (
 	"bytes"
-	"compress/flate"
+	"context"
 	"errors"
 	"io"
 	"os"
@@ -31,11 +31,20 @@ type File struct {
 	bodySize  int64
 	trailer   span // bytes of body after the last element
 	closer    io.Closer
+	scratch   io.Closer // holds what was inflated
+	memory    lease     // of the index
+	videos    []*video
+	ctx       context.Context // ends everything done for this file
 	syntaxOf  coding
 }
 
 // Open reads the file at path. Close releases it.
-func Open(path string, o Options) (*File, error) {
+func Open(path string, o Options) (*File, error) { return OpenContext(context.Background(), path, o) }
+
+// OpenContext is Open under a context that ends everything that is done for
+// the file until it is closed: reading, waiting for memory, decoding frames and
+// the processes that decode video.
+func OpenContext(ctx context.Context, path string, o Options) (*File, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
@@ -48,7 +57,7 @@ func Open(path string, o Options) (*File, error) {
 		f.Close()
 		return nil, err
 	}
-	d, err := Read(f, st.Size(), o)
+	d, err := ReadContext(ctx, f, st.Size(), o)
 	if err != nil {
 		f.Close()
 		return nil, err
@@ -57,13 +66,22 @@ func Open(path string, o Options) (*File, error) {
 	return d, nil
 }
 
-// Close closes the file that Open opened. Lazy values and frames cannot be
-// read afterwards.
+// Close ends the processes that decode the file, closes what Open opened and
+// gives its part of Limits.Memory back. Lazy values and frames cannot be read
+// afterwards.
 func (f *File) Close() error {
-	if f.closer == nil {
-		return nil
+	for _, v := range f.videos {
+		v.close()
 	}
-	return f.closer.Close()
+	f.memory.drop()
+	var errs [2]error
+	if f.scratch != nil {
+		errs[0] = f.scratch.Close()
+	}
+	if f.closer != nil {
+		errs[1] = f.closer.Close()
+	}
+	return errors.Join(errs[:]...)
 }
 
 // Truncated is nil for a whole file. For an input that ends inside an element,
@@ -79,41 +97,87 @@ func (f *File) Size() int64 { return f.size }
 // values up to Limits.InlineValue and only remembers where the others are, so
 // r must stay readable as long as the File is used. Every failure is an
 // *Error. An input whose data set is cut is read as far as it is whole, see
-// File.Truncated, or refused, see Options.Strict.
+// File.Truncated, or refused, see Options.Strict. Close is needed where
+// Limits.Memory is set.
 //
 // A bare data set of unknown transfer syntax is taken for one only when its
 // first elements are in the dictionary and follow each other.
 func Read(r io.ReaderAt, size int64, o Options) (*File, error) {
-	f := &File{src: r, size: size, limits: o.Limits.withDefaults(), Meta: NewDataSet()}
-	p := &parser{lim: f.limits}
+	return ReadContext(context.Background(), r, size, o)
+}
+
+// ReadContext is Read under a context, as OpenContext is Open.
+func ReadContext(ctx context.Context, r io.ReaderAt, size int64, o Options) (_ *File, err error) {
+	f := &File{ctx: ctx, src: r, size: size, limits: o.Limits.withDefaults(), Meta: NewDataSet()}
+	defer func() {
+		if err != nil {
+			_ = f.Close() // nothing was written
+		}
+	}()
+	p := &parser{lim: f.limits, ctx: ctx}
 	p.use(r, size)
 
 	at, err := p.readMeta(f, o)
 	if err != nil {
 		return nil, err
 	}
+	uid, enc, known, start := f.declared(o, at)
+	f.body, f.bodySize = r, size
+	if known && f.Syntax.Deflated {
+		if err := p.inflate(f, at); err != nil {
+			return nil, err
+		}
+		start = 0
+	}
+	if enc, err = p.encoding(f, start, uid, known, enc); err != nil {
+		return nil, err
+	}
+	if pool := f.limits.Memory.indexes(); pool != nil {
+		if f.memory, err = p.reserve(f, start, enc, pool); err != nil {
+			return nil, err
+		}
+	}
+	org := &origin{r: f.body, maxValue: f.limits.Value}
+	p.org = org
+	ds, end, err := p.dataSet(start, f.bodySize, enc, nil, 0, topLevel)
+	switch {
+	case err == nil:
+		err = f.truncated // of the compressed stream
+	case !errors.Is(err, ErrTruncated):
+		return nil, err
+	}
+	if err != nil && o.Strict {
+		return nil, err
+	}
+	f.truncated = err
+	ds.err = err
+	f.DataSet = ds
+	f.trailer = span{end, f.bodySize - end}
+	return f, nil
+}
+
+// declared is what meta group and options say of the data set that follows the
+// meta group, which ends at at.
+func (f *File) declared(o Options, at int64) (uid string, enc coding, known bool, start int64) {
 	f.metaEnd = at
-	uid := strings.TrimSpace(f.Meta.String(tagSyntax))
+	uid = strings.TrimSpace(f.Meta.String(tagSyntax))
 	if uid == "" {
 		uid = o.TransferSyntax
 	}
-	f.body, f.bodySize = r, size
-	start := at
-	enc, known := coding{}, false
 	if t, ok := LookupTransferSyntax(uid); ok {
 		f.Syntax, known = t, true
 		enc = coding{implicit: t.Implicit, big: t.BigEndian}
-		if t.Deflated {
-			if err := p.inflate(f, at); err != nil {
-				return nil, err
-			}
-			start = 0
-		}
 	} else if uid != "" {
 		// An unknown or private syntax is explicit little endian with
 		// encapsulated pixels, unless the bytes say otherwise.
 		f.Syntax = TransferSyntax{UID: uid, Name: "unknown", Encapsulated: true}
 	}
+	return uid, enc, known, at
+}
+
+// encoding tells how the data set is encoded: as declared, unless its first
+// bytes say otherwise.
+func (p *parser) encoding(f *File, start int64, uid string, known bool, enc coding) (coding, error) {
 	guess, ok := coding{}, false
 	if uid == "" && f.metaAt == 0 {
 		guess, ok = p.recognise(start)
@@ -134,49 +198,27 @@ func Read(r io.ReaderAt, size int64, o Options) (*File, error) {
 		}
 		enc = guess
 	} else if uid == "" {
-		return nil, fail("read", Tag{}, start, ErrNotDICOM, "neither a preamble nor plausible elements")
+		return enc, fail("read", Tag{}, start, ErrNotDICOM, "neither a preamble nor plausible elements")
 	}
 	f.TransferSyntax, f.Known, f.syntaxOf = uid, known, enc
-
-	org := &origin{r: f.body, maxValue: f.limits.Value}
-	p.org = org
-	ds, end, err := p.dataSet(start, f.bodySize, enc, nil, 0, topLevel)
-	switch {
-	case err == nil:
-		err = f.truncated // of the compressed stream
-	case !errors.Is(err, ErrTruncated):
-		return nil, err
-	}
-	if err != nil && o.Strict {
-		return nil, err
-	}
-	f.truncated = err
-	ds.err = err
-	f.DataSet = ds
-	f.trailer = span{end, f.bodySize - end}
-	return f, nil
+	return enc, nil
 }
 
-// inflate replaces the body of the file by the inflated data set.
-func (p *parser) inflate(f *File, at int64) error {
-	zr := flate.NewReader(io.NewSectionReader(f.src, at, f.size-at))
-	c, err := readChunks(zr, f.limits.Inflated)
-	if err != nil {
-		kind := ErrMalformed
-		switch {
-		case errors.Is(err, ErrLimit):
-			return fail("inflate", Tag{}, at, ErrLimit, "more than %d bytes", f.limits.Inflated)
-		case errors.Is(err, io.ErrUnexpectedEOF):
-			kind = ErrTruncated
-		}
-		if kind != ErrTruncated {
-			return fail("inflate", Tag{}, at, kind, "%v", err)
-		}
-		f.truncated = fail("inflate", Tag{}, at, ErrTruncated, "")
+// reserve walks the data set once without keeping it and takes from the pool
+// what its index will hold.
+func (p *parser) reserve(f *File, start int64, enc coding, pool *pool) (lease, error) {
+	before, inline := p.elems, p.inline
+	s := &survey{}
+	if _, err := p.survey(f, start, enc, s); err != nil && !errors.Is(err, ErrTruncated) {
+		return lease{}, err
 	}
-	f.body, f.bodySize = c, c.size
-	p.use(c, c.size)
-	return nil
+	cost := s.cost(p.elems)
+	p.elems, p.inline, p.signed = before, inline, false
+	l, err := pool.take(p.ctx, cost, indexWait)
+	if err != nil {
+		err = &Error{Op: "read", Offset: start, Err: err}
+	}
+	return l, err
 }
 
 // level says where a data set ends.
@@ -190,6 +232,8 @@ const (
 
 // parser walks one source.
 type parser struct {
+	ctx    context.Context
+	dry    *survey // not nil: nothing is kept
 	w      window
 	lim    Limits
 	org    *origin
@@ -212,6 +256,9 @@ func (p *parser) count(t Tag, off int64) error {
 	if p.elems > p.lim.Elements {
 		return fail("read", t, off, ErrLimit, "more than %d elements", p.lim.Elements)
 	}
+	if p.elems%4096 == 0 && p.ctx != nil && p.ctx.Err() != nil {
+		return &Error{Op: "read", Tag: t, Offset: off, Err: p.ctx.Err()}
+	}
 	return nil
 }
 
@@ -229,7 +276,10 @@ func (p *parser) keep(n int) []byte {
 }
 
 // element takes an Element from a block.
-func (p *parser) element() *Element {
+func (p *parser) element(depth int) *Element {
+	if p.dry != nil {
+		return p.dry.element(depth)
+	}
 	if len(p.slab) == 0 {
 		p.slab = make([]Element, 32)
 	}
@@ -237,6 +287,13 @@ func (p *parser) element() *Element {
 	p.slab = p.slab[1:]
 	return e
 }
+
+// Bounds of the meta information, which has about a dozen short elements and
+// may carry private ones.
+const (
+	maxMeta      = 256
+	maxMetaBytes = 1 << 20
+)
 
 // readMeta reads preamble and meta group and returns where the data set
 // starts. A file that starts with the meta group, without preamble, is taken.
@@ -260,7 +317,7 @@ func (p *parser) readMeta(f *File, o Options) (int64, error) {
 	f.Meta.src = &origin{r: f.src, maxValue: f.limits.Value}
 	f.Meta.start = at
 	p.org = f.Meta.src
-	for {
+	for first := at; ; {
 		head, err := p.w.at(at, 8)
 		if err != nil {
 			if at == p.w.size {
@@ -278,6 +335,9 @@ func (p *parser) readMeta(f *File, o Options) (int64, error) {
 		}
 		f.Meta.elems = append(f.Meta.elems, e)
 		at = next
+		if len(f.Meta.elems) > maxMeta || at-first > maxMetaBytes {
+			return 0, fail("read", e.Tag, at, ErrLimit, "meta information of %d elements, %d bytes", len(f.Meta.elems), at-first)
+		}
 	}
 	f.Meta.end = at
 	return at, nil
@@ -376,8 +436,16 @@ func (p *parser) fits(off int64, b []byte) bool {
 // dataSet reads elements from at to end. It returns the data set, with what
 // was read so far beside an error, and the offset after it.
 func (p *parser) dataSet(at, end int64, enc coding, parent *DataSet, depth int, lv level) (*DataSet, int64, error) {
-	d := &DataSet{parent: parent, src: p.org, start: at, enc: enc}
-	defer d.settle()
+	var d *DataSet
+	if p.dry != nil {
+		d = p.dry.set(depth)
+		p.dry.items++
+	} else {
+		d = new(DataSet)
+		defer d.settle()
+	}
+	*d = DataSet{parent: parent, src: p.org, start: at, enc: enc}
+	var last Tag
 	if lv != topLevel && at < end {
 		// Items may be encoded otherwise than the data set around them.
 		if g, ok := p.itemCoding(at, end, enc); ok {
@@ -387,8 +455,9 @@ func (p *parser) dataSet(at, end int64, enc coding, parent *DataSet, depth int, 
 	}
 	for at < end {
 		if end-at < 8 {
-			if lv == topLevel && (p.zeros(at, end) || d.endsWithPixels()) {
-				break // padding, or a few stray bytes that no frame misses
+			// Padding, or a few stray bytes that no frame misses.
+			if lv == topLevel && (last.Uint32() >= tagPixels.Uint32() || p.zeros(at, end)) {
+				break
 			}
 			d.end = at
 			if lv == definedLen {
@@ -398,9 +467,15 @@ func (p *parser) dataSet(at, end int64, enc coding, parent *DataSet, depth int, 
 		}
 		b, err := p.w.at(at, 8)
 		if err != nil {
+			if lv == topLevel && p.w.ends(at) {
+				break // of a stream, whose length is not known before
+			}
 			return d, at, &Error{Op: "read", Offset: at, Err: err}
 		}
 		t := T(enc.order().Uint16(b), enc.order().Uint16(b[2:]))
+		if lv == topLevel && p.dry != nil && p.dry.done(t) {
+			break
+		}
 		switch {
 		case t == tagItemEnd && lv == untilDelim:
 			d.end = at + 8
@@ -411,19 +486,37 @@ func (p *parser) dataSet(at, end int64, enc coding, parent *DataSet, depth int, 
 			return d, at, nil // the item delimiter is missing
 		case t == tagItemEnd || t == tagSeqEnd:
 			// A stray delimiter; kept so that the bytes can be rewritten.
-			e := p.element()
+			e := p.element(depth)
 			*e = Element{Tag: t, src: p.org, start: at, end: at + 8, enc: enc}
 			if err := p.count(t, at); err != nil {
 				return d, at, err
 			}
-			d.elems = append(d.elems, e)
+			if p.dry == nil {
+				d.elems = append(d.elems, e)
+			}
 			at += 8
 			continue
 		case t == Tag{} && lv == topLevel && p.zeros(at, end):
 			d.end = at
 			return d, at, nil // the file is padded with zeros
+		case t == Tag{} && lv == topLevel && p.solid >= at+paddingRun:
+			return d, at, fail("read", t, at, ErrMalformed, "%d zero bytes where an element must be", p.solid-at)
 		}
 		e, next, err := p.one(at, end, enc, d, depth)
+		if p.dry != nil {
+			if err != nil {
+				return d, at, err
+			}
+			if t.Uint32() <= last.Uint32() {
+				p.dry.jumps = true
+			}
+			if depth == 0 {
+				p.dry.took(e)
+			}
+			last, at = t, next
+			continue
+		}
+		last = t
 		if err != nil {
 			if e != nil {
 				d.elems = append(d.elems, e) // cut
@@ -440,12 +533,6 @@ func (p *parser) dataSet(at, end int64, enc coding, parent *DataSet, depth int, 
 		return d, at, fail("read", Tag{}, at, ErrTruncated, "no item delimiter")
 	}
 	return d, at, nil
-}
-
-// endsWithPixels reports whether the last element read is Pixel Data.
-func (d *DataSet) endsWithPixels() bool {
-	n := len(d.elems)
-	return n > 0 && d.elems[n-1].Tag == tagPixels
 }
 
 // itemCoding tells whether an item is encoded as enc says.
@@ -473,9 +560,12 @@ func (p *parser) itemCoding(at, end int64, enc coding) (coding, bool) {
 	return enc, false
 }
 
-// zeros reports whether only zero bytes are left, reading at most 1 MiB.
+// paddingRun is how many zero bytes are no element any more.
+const paddingRun = 64
+
+// zeros reports whether only zero bytes are left. It looks at every byte once.
 func (p *parser) zeros(at, end int64) bool {
-	if end-at > 1<<20 || at < p.solid {
+	if at < p.solid {
 		return false
 	}
 	for at < end {
@@ -537,7 +627,7 @@ func (p *parser) one(at, end int64, enc coding, d *DataSet, depth int) (*Element
 		n = int64(o.Uint16(b[6:]))
 	}
 
-	e := p.element()
+	e := p.element(depth)
 	*e = Element{Tag: t, VR: vr, src: p.org, start: at, voff: voff, enc: enc}
 	if info == nil && voff == at+8 {
 		e.enc.implicit = true // whatever the data set around it is
@@ -592,7 +682,11 @@ func (p *parser) one(at, end int64, enc coding, d *DataSet, depth int) (*Element
 		p.elems, p.w = saved, inner.w
 		*e = slabbed
 	}
-	if n <= p.lim.InlineValue && p.inline+n <= p.lim.InlineTotal && t != tagPixels {
+	inline := n <= p.lim.InlineValue && p.inline+n <= p.lim.InlineTotal && t != tagPixels
+	if p.dry != nil && inline && t != tagPixelRep && !p.dry.wants(t, n, depth) {
+		p.inline += n
+		p.dry.other += n
+	} else if inline {
 		e.val = p.keep(int(n))
 		if err := p.w.copyTo(e.val, voff); err != nil {
 			return nil, at, &Error{Op: "read", Tag: t, Offset: voff, Err: err}
@@ -661,14 +755,16 @@ func (p *parser) sequence(e *Element, at, end int64, enc coding, d *DataSet, dep
 			err = cut
 		}
 		if err != nil {
-			if errors.Is(err, ErrTruncated) {
+			if errors.Is(err, ErrTruncated) && p.dry == nil {
 				e.items = append(e.items, it)
 			}
 			return p.cutSequence(e, at, err)
 		}
 		it.start, it.end = at, next
 		it.undef = lv == untilDelim
-		e.items = append(e.items, it)
+		if p.dry == nil {
+			e.items = append(e.items, it)
+		}
 		at = next
 	}
 	e.end = at
@@ -719,7 +815,11 @@ func (p *parser) fragments(e *Element, end int64) (*Element, int64, error) {
 		if at+8+n > end {
 			return p.cutFragments(e, at, fail("read", e.Tag, at, ErrTruncated, "a fragment of %d bytes, %d left", n, end-at-8))
 		}
-		e.frags = append(e.frags, span{at + 8, n})
+		if p.dry == nil {
+			e.frags = append(e.frags, span{at + 8, n})
+		} else {
+			p.dry.frags++
+		}
 		at += 8 + n
 	}
 	e.end = at

@@ -1,7 +1,11 @@
 package dicomio
 
 import (
+	"compress/flate"
+	"context"
+	"errors"
 	"io"
+	"os"
 )
 
 // window reads an io.ReaderAt in small blocks that move forward, so that an
@@ -12,6 +16,7 @@ type window struct {
 	buf  []byte
 	off  int64 // of buf[0]
 	n    int   // valid bytes in buf
+	open bool  // the source may end before size
 }
 
 // windowSize is the block that one read brings in.
@@ -32,11 +37,165 @@ func (w *window) at(off int64, n int) ([]byte, error) {
 	}
 	w.buf = w.buf[:want]
 	w.n = 0
-	if err := readFull(w.r, w.buf, off); err != nil {
+	if w.open {
+		got, err := w.r.ReadAt(w.buf, off)
+		if got < n {
+			if err == io.EOF {
+				err = ErrTruncated
+			}
+			return nil, err
+		}
+		want = got
+	} else if err := readFull(w.r, w.buf, off); err != nil {
 		return nil, err
 	}
 	w.off, w.n = off, want
 	return w.buf[:n], nil
+}
+
+// ends reports whether a source of unknown length ends exactly at off.
+func (w *window) ends(off int64) bool {
+	if !w.open {
+		return false
+	}
+	_, err := w.at(off, 1)
+	return err == ErrTruncated
+}
+
+// errRewind is what a stream cannot do.
+var errRewind = errors.New("the data set cannot be read in one pass")
+
+// stream is an io.ReaderAt over a source that can only be read forward, and
+// only up to limit. It keeps what it read last, for a reader that steps back a
+// little.
+type stream struct {
+	r     io.Reader
+	limit int64
+	at    int64  // bytes read so far
+	last  []byte // of them
+	err   error  // what ended r
+}
+
+// streamBack is how far a reader may step back.
+const streamBack = 32 << 10
+
+// ReadAt implements io.ReaderAt. It is not safe for concurrent use.
+func (s *stream) ReadAt(p []byte, off int64) (int, error) {
+	if off < s.at-int64(len(s.last)) {
+		return 0, &Error{Op: "inflate", Offset: off, Err: errRewind}
+	}
+	for s.at < off+int64(len(p)) && s.err == nil {
+		s.more()
+	}
+	from := off - (s.at - int64(len(s.last)))
+	if from >= int64(len(s.last)) {
+		return 0, s.err
+	}
+	n := copy(p, s.last[from:])
+	if n < len(p) {
+		return n, s.err
+	}
+	return n, nil
+}
+
+// more reads the next piece.
+func (s *stream) more() {
+	const piece = 16 << 10
+	if s.at >= s.limit {
+		s.err = fail("inflate", Tag{}, s.at, ErrLimit, "more than %d bytes", s.limit)
+		return
+	}
+	if cap(s.last) == 0 {
+		s.last = make([]byte, 0, streamBack+piece)
+	}
+	if len(s.last) > streamBack {
+		n := copy(s.last, s.last[len(s.last)-streamBack:])
+		s.last = s.last[:n]
+	}
+	n, err := s.r.Read(s.last[len(s.last):cap(s.last)])
+	s.last = s.last[:len(s.last)+n]
+	s.at += int64(n)
+	switch {
+	case err == nil:
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		s.err = fail("inflate", Tag{}, s.at, ErrTruncated, "")
+	case err != io.EOF:
+		s.err = fail("inflate", Tag{}, s.at, ErrMalformed, "%v", err)
+	default:
+		s.err = io.EOF
+	}
+}
+
+// inflateInMemory is the longest inflated data set that is not put into a file.
+const inflateInMemory = 1 << 20
+
+// inflate replaces the body of the file by the inflated data set: in memory
+// when it is small, otherwise in a file without a name in Limits.Scratch.
+func (p *parser) inflate(f *File, at int64) error {
+	zr := flate.NewReader(io.NewSectionReader(f.src, at, f.size-at))
+	limited := &limitedReader{ctx: p.ctx, r: zr, left: f.limits.Inflated}
+	c, err := readChunks(limited, inflateInMemory)
+	if err == nil {
+		f.body, f.bodySize = c, c.size
+	} else if errors.Is(err, ErrLimit) && limited.left >= 0 {
+		f.body, f.bodySize, err = spill(f, c, limited)
+	}
+	switch {
+	case err == nil:
+	case limited.left < 0:
+		return fail("inflate", Tag{}, at, ErrLimit, "more than %d bytes", f.limits.Inflated)
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		f.truncated = fail("inflate", Tag{}, at, ErrTruncated, "")
+		if f.body == f.src { // it ended while it was small
+			f.body, f.bodySize = c, c.size
+		}
+	case errors.As(err, new(flate.CorruptInputError)):
+		return fail("inflate", Tag{}, at, ErrMalformed, "%v", err)
+	default:
+		return &Error{Op: "inflate", Offset: at, Err: err}
+	}
+	p.use(f.body, f.bodySize)
+	return nil
+}
+
+// spill writes what was inflated and what follows into an unnamed file. What
+// was written before an error of r is kept.
+func spill(f *File, head *chunks, r io.Reader) (io.ReaderAt, int64, error) {
+	tmp, err := os.CreateTemp(f.limits.Scratch, "inflated-")
+	if err != nil {
+		return f.src, f.size, err
+	}
+	f.scratch = tmp
+	if err := os.Remove(tmp.Name()); err != nil {
+		return f.src, f.size, err
+	}
+	for _, b := range head.blocks {
+		if _, err := tmp.Write(b); err != nil {
+			return f.src, f.size, err
+		}
+	}
+	n, err := io.Copy(tmp, r)
+	return tmp, head.size + n, err
+}
+
+// limitedReader ends with ErrLimit after left bytes (left is then negative),
+// or with its context.
+type limitedReader struct {
+	ctx  context.Context
+	r    io.Reader
+	left int64
+}
+
+// Read implements io.Reader.
+func (l *limitedReader) Read(p []byte) (int, error) {
+	if l.ctx != nil && l.ctx.Err() != nil {
+		return 0, l.ctx.Err()
+	}
+	n, err := l.r.Read(p)
+	if l.left -= int64(n); l.left < 0 {
+		return 0, ErrLimit
+	}
+	return n, err
 }
 
 // copyTo fills b from off without moving the window over large values.
@@ -64,8 +223,8 @@ type chunks struct {
 // chunkSize is the length of all blocks but the last.
 const chunkSize = 1 << 20
 
-// readChunks reads r to its end or to limit; more is ErrLimit. Space is taken
-// only for bytes that arrived.
+// readChunks reads r to its end or to limit; more is ErrLimit beside what was
+// read. Space is taken only for bytes that arrived.
 func readChunks(r io.Reader, limit int64) (*chunks, error) {
 	c := &chunks{}
 	block := make([]byte, 0, 16<<10)
@@ -81,8 +240,9 @@ func readChunks(r io.Reader, limit int64) (*chunks, error) {
 		n, err := r.Read(block[len(block):cap(block)])
 		block = block[:len(block)+n]
 		c.size += int64(n)
-		if c.size > limit {
-			return nil, ErrLimit
+		if c.size > limit && err == nil {
+			c.blocks = append(c.blocks, block)
+			return c, ErrLimit
 		}
 		if err != nil {
 			if len(block) > 0 {

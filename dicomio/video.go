@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"image"
 	"io"
+	"os"
 	"os/exec"
 	"strconv"
 	"strings"
@@ -19,11 +20,15 @@ import (
 // decoded in order; asking for an earlier one starts the process anew, and so
 // does changing between gray and colour. Time, memory and threads of the
 // process are bounded, and it may open no files and no network.
+//
+// A process belongs to its file: it ends with the file's context and when the
+// file is closed, and while it runs it holds its part of Limits.Memory.
 type video struct {
 	r *FrameReader
 
-	mu   sync.Mutex
-	proc *videoProcess
+	mu     sync.Mutex
+	proc   *videoProcess
+	closed bool
 }
 
 // videoProcess is a running decoder.
@@ -35,6 +40,7 @@ type videoProcess struct {
 	cancel context.CancelFunc
 	wait   func() error
 	timer  *time.Timer
+	memory lease
 }
 
 // tailBuffer keeps the beginning of what a process complains about.
@@ -86,8 +92,15 @@ func demuxer(b []byte, uid string) string {
 	return "h264"
 }
 
+// videoCost is what a decoder holds besides its pictures, and how many of
+// those: up to 16 references, and some that are being converted.
+const (
+	videoCost     = 64 << 20
+	videoPictures = 24
+)
+
 // start runs ffmpeg over the whole stream.
-func (v *video) start(gray bool) (*videoProcess, error) {
+func (v *video) start(gray bool) (_ *videoProcess, err error) {
 	path, err := exec.LookPath("ffmpeg")
 	if err != nil {
 		return nil, fail("video", tagPixels, -1, ErrUnsupported, "%s needs the program ffmpeg: %v", v.r.ts.Name, err)
@@ -105,7 +118,19 @@ func (v *video) start(gray bool) (*videoProcess, error) {
 	if gray {
 		pix = "gray"
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), v.r.limits.Video)
+	var memory lease
+	if pool := v.r.limits.Memory.framesPool(); pool != nil {
+		cost := videoCost + videoPictures*int64(v.r.Rows)*int64(v.r.Columns)*3/2
+		if memory, err = pool.take(v.r.ctx, min(cost, pool.size), 0); err != nil {
+			return nil, &Error{Op: "video", Tag: tagPixels, Offset: -1, Err: err}
+		}
+	}
+	defer func() {
+		if err != nil {
+			memory.drop()
+		}
+	}()
+	ctx, cancel := context.WithTimeout(v.r.ctx, v.r.limits.Video)
 	size := fmt.Sprintf("%dx%d", v.r.Columns, v.r.Rows)
 	cmd := exec.CommandContext(ctx, path,
 		"-nostdin", "-hide_banner", "-v", "error", "-xerror", "-err_detect", "explode",
@@ -117,7 +142,7 @@ func (v *video) start(gray bool) (*videoProcess, error) {
 	cmd.Stdin = io.MultiReader(readers...)
 	cmd.WaitDelay = time.Second
 	cmd.Env = []string{"PATH=/usr/bin:/bin", "LC_ALL=C"}
-	p := &videoProcess{gray: gray, stderr: &tailBuffer{}, cancel: cancel}
+	p := &videoProcess{gray: gray, stderr: &tailBuffer{}, cancel: cancel, memory: memory}
 	cmd.Stderr = p.stderr
 	if p.out, err = cmd.StdoutPipe(); err != nil {
 		cancel()
@@ -139,10 +164,21 @@ func (v *video) stop() {
 		p.cancel()
 		p.out.Close()
 		_ = p.wait() // killed on purpose: its status says nothing
+		p.memory.drop()
 		if p.timer != nil {
 			p.timer.Stop()
 		}
 	}
+}
+
+// close ends the decoder for good.
+func (v *video) close() {
+	// Not under the lock yet: a reader that waits for the process must end first.
+	v.r.stopVideo()
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.closed = true
+	v.stop()
 }
 
 // frame reads frame i into b.
@@ -152,6 +188,13 @@ func (v *video) frame(i int, gray bool, b []byte) error {
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	if v.closed {
+		return fail("video", tagPixels, -1, os.ErrClosed, "")
+	}
+	if err := v.r.ctx.Err(); err != nil {
+		v.stop()
+		return &Error{Op: "video", Tag: tagPixels, Offset: -1, Err: err}
+	}
 	if v.proc != nil && (v.proc.gray != gray || v.proc.next > i) {
 		v.stop()
 	}
@@ -171,6 +214,9 @@ func (v *video) frame(i int, gray bool, b []byte) error {
 		if _, err := io.ReadFull(p.out, b); err != nil {
 			at, said := p.next, p.stderr.line()
 			v.stop()
+			if cerr := v.r.ctx.Err(); cerr != nil {
+				return &Error{Op: "video", Tag: tagPixels, Offset: -1, Err: cerr}
+			}
 			if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 				return fail("video", tagPixels, v.r.frames[0][0].off, ErrFrames, "the stream gave %d of %d frames: %s", at, v.r.Len(), said)
 			}

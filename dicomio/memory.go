@@ -34,6 +34,10 @@ type pool struct {
 	peak atomic.Int64
 }
 
+// indexShare is the part of all indexes that one may take: an input can be
+// opened while another one is open.
+const indexShare = 2
+
 // indexWait is how long an input waits for others to be closed. It is bounded
 // because a caller may keep several inputs open.
 const indexWait = time.Minute

@@ -214,6 +214,9 @@ func (p *parser) reserve(f *File, start int64, enc coding, pool *pool) (lease, e
 	}
 	cost := s.cost(p.elems)
 	p.elems, p.inline, p.signed = before, inline, false
+	if own := pool.size / indexShare; cost > own {
+		return lease{}, fail("read", Tag{}, start, ErrLimit, "an index of %d bytes, %d are set aside for one", cost, own)
+	}
 	l, err := pool.take(p.ctx, cost, indexWait)
 	if err != nil {
 		err = &Error{Op: "read", Offset: start, Err: err}
@@ -642,6 +645,9 @@ func (p *parser) one(at, end int64, enc coding, d *DataSet, depth int) (*Element
 			enc = coding{implicit: true}
 		}
 		return p.sequence(e, voff, end, enc, d, depth, true)
+	}
+	if voff+n > end && p.w.open && end == p.w.size {
+		return nil, at, fail("read", t, at, ErrLimit, "%d bytes of value, at most %d are looked at", n, end-voff)
 	}
 	if voff+n > end {
 		kind := ErrTruncated

@@ -24,8 +24,10 @@ import (
 // defaults named.
 type Options struct {
 	Software  result.Software
-	Workers   int // frames decoded or traced at once; 0: GOMAXPROCS
-	MaxFrames int // longest loop analysed; 0: 2000
+	Workers   int           // frames decoded or traced at once; 0: GOMAXPROCS
+	MaxFrames int           // longest loop analysed; 0: 2000
+	MaxPixels int64         // of all frames of an object together; 0: 2e9
+	Timeout   time.Duration // of the analysis of one object; 0: 10 minutes
 	LV        lv.Options
 	Limits    dicomio.Limits
 }
@@ -47,9 +49,18 @@ func NewAnalyzer(engine models.Engine, opt Options, log *slog.Logger) *Analyzer 
 	if opt.MaxFrames <= 0 {
 		opt.MaxFrames = 2000
 	}
+	if opt.MaxPixels <= 0 {
+		opt.MaxPixels = 2e9
+	}
+	if opt.Timeout <= 0 {
+		opt.Timeout = 10 * time.Minute
+	}
 	slots := max(models.InFlight(engine), opt.Workers)
 	return &Analyzer{engine: engine, opt: opt, log: log, flow: newFlow(engine.Card(), slots, opt.Workers)}
 }
+
+// Limits are those that the analysed objects are read under.
+func (a *Analyzer) Limits() dicomio.Limits { return a.opt.Limits }
 
 // Model names the network and what runs it.
 func (a *Analyzer) Model() result.Model {
@@ -84,13 +95,21 @@ type loop struct {
 // sampleFrames is how many frames decide the view and whether there is colour.
 const sampleFrames = 8
 
-// analyse does everything that one object allows. What is wrong with the
-// object ends up in its result; the error is the caller's context or the
-// engine that broke.
+// analyse does everything that one object allows within its time. What is
+// wrong with the object ends up in its result; the error is the caller's
+// context, the engine that broke, or a lack of memory that others hold.
 func (a *Analyzer) analyse(ctx context.Context, path string) (*loop, error) {
 	start := time.Now()
 	l := &loop{path: path, Loop: result.Loop{File: path}}
-	err := a.inspect(ctx, l)
+	bounded, cancel := context.WithTimeout(ctx, a.opt.Timeout)
+	defer cancel()
+	err := a.inspect(bounded, l)
+	if ctx.Err() != nil {
+		return l, ctx.Err()
+	}
+	if err != nil && bounded.Err() != nil {
+		err = failed(result.TimeLimit, "not analysed within %v", a.opt.Timeout)
+	}
 	var v *verdict
 	switch {
 	case err == nil:
@@ -117,7 +136,10 @@ func (a *Analyzer) analyse(ctx context.Context, path string) (*loop, error) {
 // loop is not measured.
 func (a *Analyzer) inspect(ctx context.Context, l *loop) error {
 	// A truncated object is read as far as it goes, to say whose it is.
-	file, err := dicomio.Open(l.path, dicomio.Options{Limits: a.opt.Limits})
+	file, err := dicomio.OpenContext(ctx, l.path, dicomio.Options{Limits: a.opt.Limits})
+	if errors.Is(err, dicomio.ErrBusy) {
+		return err
+	}
 	if err != nil {
 		return failed(result.Unreadable, "not readable as DICOM: %v", err)
 	}
@@ -140,6 +162,9 @@ func (a *Analyzer) inspect(ctx context.Context, l *loop) error {
 	}
 	if l.Frames > a.opt.MaxFrames {
 		return refused(result.TooManyFrames, "%d frames, at most %d are analysed", l.Frames, a.opt.MaxFrames)
+	}
+	if n := int64(l.Rows) * int64(l.Columns); n > a.opt.MaxPixels/int64(l.Frames) {
+		return refused(result.TooManyPixels, "%d frames of %dx%d pixels, at most %d pixels are analysed", l.Frames, l.Columns, l.Rows, a.opt.MaxPixels)
 	}
 	frames, err := file.Frames()
 	if err != nil {

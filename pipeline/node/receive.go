@@ -7,8 +7,6 @@ import (
 	"io"
 	"time"
 
-	"github.com/suyashkumar/dicom/pkg/tag"
-
 	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/pipeline/store"
 	"github.com/echonode/echonode/scp"
@@ -37,7 +35,7 @@ func (n *Node) Store(ctx context.Context, req *scp.StoreRequest, r io.Reader) er
 	if err != nil {
 		return err
 	}
-	id, err := identify(entry.Path, req)
+	id, err := identify(ctx, entry.Path, req)
 	if err != nil {
 		refused := &scp.StatusError{Status: scp.StatusCannotUnderstand, Comment: "data set cannot be read", Err: err}
 		if entry.Duplicate {
@@ -63,10 +61,14 @@ func (n *Node) AssociationClosed(a *scp.AssociationInfo, _ error) { n.ended(a.ID
 
 // identify reads where an object belongs and checks that it is the object the
 // request announced.
-func identify(path string, req *scp.StoreRequest) (store.Instance, error) {
-	in, err := readIdentity(path)
+func identify(ctx context.Context, path string, req *scp.StoreRequest) (store.Instance, error) {
+	in, err := readIdentity(ctx, path)
 	if err != nil {
 		return in, err
+	}
+	// Meta information at the start of the data set would be taken for ours.
+	if in.TransferSyntaxUID != req.TransferSyntaxUID {
+		return in, fmt.Errorf("the data set says that its transfer syntax is %s, it came as %s", in.TransferSyntaxUID, req.TransferSyntaxUID)
 	}
 	if in.SOPInstanceUID != req.SOPInstanceUID || in.SOPClassUID != req.SOPClassUID {
 		return in, fmt.Errorf("the data set is object %s of class %s, the request announced %s of class %s",
@@ -88,7 +90,7 @@ func (n *Node) recoverSpool(ctx context.Context) error {
 		if known[path] {
 			return nil
 		}
-		in, err := readIdentity(path)
+		in, err := readIdentity(ctx, path)
 		if err != nil {
 			n.log.Warn("unreadable object in the spool is left alone", "path", path, "error", err)
 			return nil
@@ -101,18 +103,19 @@ func (n *Node) recoverSpool(ctx context.Context) error {
 	})
 }
 
-func readIdentity(path string) (store.Instance, error) {
-	f, err := dicomio.Open(path, dicomio.Options{Strict: true})
+// readIdentity reads whose object a file holds, as a stream: nothing that a
+// peer has sent is inflated or held whole for it.
+func readIdentity(ctx context.Context, path string) (store.Instance, error) {
+	id, err := dicomio.IdentifyFile(ctx, path, dicomio.Options{})
 	if err != nil {
 		return store.Instance{}, err
 	}
-	defer f.Close()
 	in := store.Instance{
-		SOPInstanceUID:    f.DataSet.String(tag.SOPInstanceUID),
-		SOPClassUID:       f.DataSet.String(tag.SOPClassUID),
-		StudyInstanceUID:  f.DataSet.String(tag.StudyInstanceUID),
-		SeriesInstanceUID: f.DataSet.String(tag.SeriesInstanceUID),
-		TransferSyntaxUID: f.TransferSyntax,
+		SOPInstanceUID:    id.SOPInstanceUID,
+		SOPClassUID:       id.SOPClassUID,
+		StudyInstanceUID:  id.StudyInstanceUID,
+		SeriesInstanceUID: id.SeriesInstanceUID,
+		TransferSyntaxUID: id.TransferSyntax,
 		Path:              path,
 		Received:          time.Now(),
 	}

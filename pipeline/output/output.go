@@ -84,7 +84,7 @@ const deviceUID = "2.25.164371280530964301571062518047309712664"
 // It reads the study and changes nothing in it.
 func Write(ctx context.Context, s *result.Study, src Sources, dir string, o Options) ([]result.Output, error) {
 	w := &writer{s: s, src: src, dir: dir, o: o, run: s.Run}
-	if err := w.identify(); err != nil {
+	if err := w.identify(ctx); err != nil {
 		return nil, err
 	}
 	defer w.subject.Close() // read only
@@ -140,13 +140,13 @@ func Draw(ctx context.Context, s *result.Study, i int, src Sources, dir string, 
 }
 
 // identify collects what the outputs of the study have in common.
-func (w *writer) identify() error {
+func (w *writer) identify(ctx context.Context) error {
 	if err := w.describe(); err != nil {
 		return err
 	}
 	w.parts = append(w.parts, w.run.Time.Format(time.RFC3339Nano))
 	for i := range w.s.Loops {
-		f, err := w.src.Open(w.s.Loops[i].SOPInstanceUID)
+		f, err := w.src.Open(ctx, w.s.Loops[i].SOPInstanceUID)
 		if err != nil {
 			continue // its reason is in the result
 		}
@@ -247,7 +247,7 @@ func (w *writer) report() error {
 
 // loop writes the overlay cine of a loop and its pictures.
 func (w *writer) loop(ctx context.Context, number int, l *result.Loop) error {
-	file, err := w.src.Open(l.SOPInstanceUID)
+	file, err := w.src.Open(ctx, l.SOPInstanceUID)
 	if err != nil {
 		return err
 	}

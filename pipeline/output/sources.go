@@ -1,6 +1,7 @@
 package output
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/echonode/echonode/dicomio"
@@ -9,8 +10,9 @@ import (
 
 // Sources opens the objects that a study was made from.
 type Sources interface {
-	// Open opens the object with a SOP Instance UID. The caller closes it.
-	Open(sopInstanceUID string) (*dicomio.File, error)
+	// Open opens the object with a SOP Instance UID. The caller closes it; what
+	// is done with it until then ends with ctx.
+	Open(ctx context.Context, sopInstanceUID string) (*dicomio.File, error)
 }
 
 // Files are sources on disk, by SOP Instance UID.
@@ -31,10 +33,10 @@ func FilesOf(s *result.Study, limits dicomio.Limits) Files {
 }
 
 // Open implements [Sources].
-func (f Files) Open(uid string) (*dicomio.File, error) {
+func (f Files) Open(ctx context.Context, uid string) (*dicomio.File, error) {
 	path, ok := f.Paths[uid]
 	if !ok {
 		return nil, fmt.Errorf("no file of object %s", uid)
 	}
-	return dicomio.Open(path, dicomio.Options{Limits: f.Limits})
+	return dicomio.OpenContext(ctx, path, dicomio.Options{Limits: f.Limits})
 }

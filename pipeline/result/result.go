@@ -94,6 +94,8 @@ const (
 	LowConfidence    = "low-confidence"
 	ViewsDisagree    = "views-disagree"
 	TooManyFrames    = "too-many-frames"
+	TooManyPixels    = "too-many-pixels"
+	TimeLimit        = "time-limit"
 	InternalError    = "internal-error"
 	ImplausibleValue = "implausible-value"
 	NetworkOutput    = "network-output"

@@ -60,7 +60,7 @@ func (p *program) analyze(ctx context.Context, args []string, configPath, out st
 	}
 	c.Log.Level = "warn"
 	log := logger(p.err, c.Log)
-	analyzer, engine, err := p.openAnalyzer(ctx, c, log)
+	analyzer, engine, err := p.openAnalyzer(ctx, c, "", log)
 	if err != nil {
 		return err
 	}
@@ -82,7 +82,7 @@ func (p *program) analyze(ctx context.Context, args []string, configPath, out st
 		}
 		if out != "" {
 			// A study that cannot be written does not take the others with it.
-			if err := writeStudy(ctx, study, out, outputOptions(c)); err != nil {
+			if err := writeStudy(ctx, study, out, outputOptions(c), analyzer.Limits()); err != nil {
 				if ctx.Err() != nil {
 					return err
 				}
@@ -161,7 +161,7 @@ var errOtherStudy = errors.New("the folder holds something else")
 // writeStudy makes the outputs of a study in a folder of its own below out,
 // beside its result. Outputs of an earlier run of the same study are replaced;
 // a folder that holds anything else is refused.
-func writeStudy(ctx context.Context, study *pipeline.Study, out string, o output.Options) (err error) {
+func writeStudy(ctx context.Context, study *pipeline.Study, out string, o output.Options, limits dicomio.Limits) (err error) {
 	dir := filepath.Join(out, folderName(study.StudyInstanceUID))
 	if err := reuse(dir, &study.Study); err != nil {
 		// The same UID with another patient gets a folder of its own.
@@ -178,7 +178,7 @@ func writeStudy(ctx context.Context, study *pipeline.Study, out string, o output
 		return err
 	}
 	o.Pictures = true
-	study.Outputs, err = output.Write(ctx, &study.Study, output.FilesOf(&study.Study, dicomio.Limits{}), dir, o)
+	study.Outputs, err = output.Write(ctx, &study.Study, output.FilesOf(&study.Study, limits), dir, o)
 	if err != nil {
 		return err
 	}

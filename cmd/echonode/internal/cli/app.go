@@ -10,10 +10,12 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime/debug"
 	"syscall"
 	"time"
 
 	"github.com/echonode/echonode/cmd/echonode/internal/config"
+	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/models"
 	"github.com/echonode/echonode/pipeline"
 	"github.com/echonode/echonode/pipeline/lv"
@@ -53,8 +55,9 @@ func rearm(ctx context.Context) (context.Context, context.CancelFunc) {
 	return signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 }
 
-// openAnalyzer loads the model and returns the analyzer on it.
-func (p *program) openAnalyzer(ctx context.Context, c *config.Config, log *slog.Logger) (*pipeline.Analyzer, models.Engine, error) {
+// openAnalyzer loads the model and returns the analyzer on it, which puts large
+// intermediate data into the directory scratch, or the system's if it is "".
+func (p *program) openAnalyzer(ctx context.Context, c *config.Config, scratch string, log *slog.Logger) (*pipeline.Analyzer, models.Engine, error) {
 	engine, err := models.Open(ctx, engineConfig(c), log)
 	if err != nil {
 		return nil, nil, err
@@ -63,9 +66,25 @@ func (p *program) openAnalyzer(ctx context.Context, c *config.Config, log *slog.
 		Software:  result.Software{Name: "EchoNode", Version: p.version},
 		Workers:   c.Analysis.Workers,
 		MaxFrames: c.Analysis.MaxFrames,
+		MaxPixels: c.Analysis.MaxPixels,
+		Timeout:   time.Duration(c.Analysis.ObjectTime),
+		Limits:    dicomio.Limits{Memory: dicomio.NewMemory(int64(c.Memory.Budget)), Scratch: scratch},
 		LV:        lv.DefaultOptions(),
 	}
+	limitRuntime(int64(c.Memory.Budget))
 	return pipeline.NewAnalyzer(engine, options, log), engine, nil
+}
+
+// runtimeBase is what the program's own heap takes beside the budget for what
+// it receives: the database, the job queue, results, buffers of associations.
+const runtimeBase = 192 << 20
+
+// limitRuntime makes the garbage collector work harder rather than let the heap
+// grow past the budget. A GOMEMLIMIT of the environment stands.
+func limitRuntime(budget int64) {
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(budget + runtimeBase)
+	}
 }
 
 // serverTLS is the listener's TLS configuration, nil for none.

@@ -19,7 +19,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/echonode/echonode/cmd/echonode/internal/config"
-	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/pipeline"
 	"github.com/echonode/echonode/pipeline/derived"
 	"github.com/echonode/echonode/pipeline/node"
@@ -61,7 +60,11 @@ func (p *program) serve(ctx context.Context, c *config.Config) (err error) {
 		return err
 	}
 	defer unlock()
-	analyzer, engine, err := p.openAnalyzer(ctx, c, log)
+	scratch := filepath.Join(c.Storage.Directory, "scratch")
+	if err := os.MkdirAll(scratch, 0o750); err != nil {
+		return fmt.Errorf("storage.directory: %w", err)
+	}
+	analyzer, engine, err := p.openAnalyzer(ctx, c, scratch, log)
 	if err != nil {
 		return err
 	}
@@ -272,7 +275,7 @@ func (p *processor) Process(ctx context.Context, req node.Request) (*result.Docu
 			return nil, fmt.Errorf("predecessor: %w", err)
 		}
 	}
-	if study.Outputs, err = output.Write(ctx, &study.Study, output.FilesOf(&study.Study, dicomio.Limits{}), req.Dir, o); err != nil {
+	if study.Outputs, err = output.Write(ctx, &study.Study, output.FilesOf(&study.Study, p.analyzer.Limits()), req.Dir, o); err != nil {
 		return nil, err
 	}
 	return p.analyzer.Document(study), nil

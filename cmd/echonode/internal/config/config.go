@@ -28,6 +28,7 @@ var Default []byte
 // Config is the whole configuration. See echonode.yaml for what each key does.
 type Config struct {
 	DICOM        DICOM         `yaml:"dicom"`
+	Memory       Memory        `yaml:"memory"`
 	Storage      Storage       `yaml:"storage"`
 	Study        Study         `yaml:"study"`
 	Analysis     Analysis      `yaml:"analysis"`
@@ -67,6 +68,11 @@ type ServerTLS struct {
 	Legacy      bool   `yaml:"legacy"`
 }
 
+// Memory configures what peers can make the node hold.
+type Memory struct {
+	Budget Size `yaml:"budget"`
+}
+
 // Storage configures the data directory.
 type Storage struct {
 	Directory string   `yaml:"directory"`
@@ -89,6 +95,8 @@ type Analysis struct {
 	Remote      string   `yaml:"remote"`
 	Workers     int      `yaml:"workers"`
 	MaxFrames   int      `yaml:"max_frames"`
+	MaxPixels   int64    `yaml:"max_pixels"`
+	ObjectTime  Duration `yaml:"object_timeout"`
 	Timeout     Duration `yaml:"timeout"`
 	Attempts    int      `yaml:"attempts"`
 }
@@ -216,6 +224,9 @@ var (
 	uid             = regexp.MustCompile(`^[0-9]+(\.[0-9]+)+$`)
 )
 
+// minMemory is the least budget with which ordinary loops can be analysed.
+const minMemory = 64 << 20
+
 // check returns every problem found, not only the first.
 func (c *Config) check() error {
 	var errs []error
@@ -276,6 +287,9 @@ func (c *Config) check() error {
 		aeTitle("dicom.commitment.report_to", title)
 		address("dicom.commitment.report_to", a)
 	}
+	if c.Memory.Budget < minMemory {
+		bad("memory.budget", "must be at least %s, what a few frames and their codecs need", humanize.IBytes(minMemory))
+	}
 	if c.Storage.Directory == "" {
 		bad("storage.directory", "must be set")
 	}
@@ -296,6 +310,10 @@ func (c *Config) check() error {
 	if c.Analysis.MaxFrames < 1 || c.Analysis.Attempts < 1 {
 		bad("analysis", "max_frames and attempts must be at least 1")
 	}
+	if c.Analysis.MaxPixels < 1 {
+		bad("analysis.max_pixels", "must be at least 1")
+	}
+	positive("analysis.object_timeout", c.Analysis.ObjectTime)
 	positive("analysis.timeout", c.Analysis.Timeout)
 	oneOf("outputs.code_set", c.Outputs.CodeSet, "sct", "srt")
 	oneOf("outputs.overlay", c.Outputs.Overlay, "measured", "all", "none")

@@ -1,0 +1,350 @@
+package dicomio
+
+import (
+	"bytes"
+	"compress/flate"
+	"context"
+	"errors"
+	"fmt"
+	"image"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/suyashkumar/dicom/pkg/tag"
+)
+
+// identified is a data set with an identity, before what a test adds.
+const identified = "\x08\x00\x16\x00UI\x1C\x001.2.840.10008.5.1.4.1.1.3.1" + "\x00" +
+	"\x08\x00\x18\x00UI\x04\x001.9\x00" + "\x10\x00\x20\x00LO\x02\x00P1" +
+	"\x20\x00\x0D\x00UI\x04\x001.7\x00" + "\x20\x00\x0E\x00UI\x04\x001.8\x00"
+
+// deflated is a Part 10 file whose data set is the given bytes, deflated.
+func deflated(t testing.TB, dataset string) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	b.Write(make([]byte, 128))
+	b.WriteString("DICM\x02\x00\x10\x00UI\x16\x00" + DeflatedExplicitVRLittleEndian)
+	w, err := flate.NewWriter(&b, flate.BestSpeed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Write([]byte(dataset)); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// tinyCine is a native cine of so many frames.
+func tinyCine(t testing.TB, frames int) []byte {
+	t.Helper()
+	pixels := make([][]byte, frames)
+	for i := range pixels {
+		pixels[i] = syntheticFrame(i, 1, 8)
+	}
+	var b bytes.Buffer
+	if err := Write(&b, syntheticBase(frames, 1, 8, 8, "MONOCHROME2"), WriteOptions{Pixels: FrameBytes(pixels)}); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// allocated is how many bytes f allocates.
+func allocated(f func()) uint64 {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	f()
+	runtime.ReadMemStats(&after)
+	return after.TotalAlloc - before.TotalAlloc
+}
+
+// Whose object it is costs nothing, whatever the object is.
+func TestIdentifyIsCheap(t *testing.T) {
+	long := func(n int) string {
+		return string([]byte{byte(n), byte(n >> 8), byte(n >> 16), byte(n >> 24)})
+	}
+	const zeros = 32 << 20
+	pixels := "\xE0\x7F\x10\x00OB\x00\x00" + long(zeros) + strings.Repeat("\x00", zeros)
+	cases := map[string][]byte{
+		"deflated":        deflated(t, identified+pixels),
+		"deflated, short": deflated(t, identified),
+		"empty elements":  []byte(identified + strings.Repeat("\x21\x00\x10\x00LO\x00\x00", 300_000)),
+		"empty items":     []byte(identified + "\x40\x00\x75\x02SQ\x00\x00" + long(8*300_000) + strings.Repeat("\xFE\xFF\x00\xE0\x00\x00\x00\x00", 300_000)),
+		"zero padding":    []byte(identified + pixels[:12] + strings.Repeat("\x01", zeros) + strings.Repeat("\x00", 2<<20)),
+		"long values":     []byte(identified + strings.Repeat("\x21\x00\x10\x00UT\x00\x00"+long(1<<20)+strings.Repeat("x", 1<<20), 16)),
+	}
+	for name, b := range cases {
+		var id Identity
+		var err error
+		took := allocated(func() { id, err = Identify(context.Background(), bytes.NewReader(b), int64(len(b)), Options{}) })
+		if err != nil || id.SOPInstanceUID != "1.9" || id.StudyInstanceUID != "1.7" || id.SeriesInstanceUID != "1.8" || id.PatientID != "P1" {
+			t.Errorf("%s: %+v, %v", name, id, err)
+		}
+		if took > 1<<20 {
+			t.Errorf("%s: %d bytes were allocated for an identity", name, took)
+		}
+	}
+	truncated := []byte(identified + pixels[:1<<20])
+	if _, err := Identify(context.Background(), bytes.NewReader(truncated), int64(len(truncated)), Options{}); !errors.Is(err, ErrTruncated) {
+		t.Errorf("a truncated object: %v", err)
+	}
+	hidden := deflated(t, strings.Repeat("\x08\x00\x40\x11UT\x00\x00"+long(1<<20)+strings.Repeat("x", 1<<20), 3)+identified)
+	if _, err := Identify(context.Background(), bytes.NewReader(hidden), int64(len(hidden)), Options{Limits: Limits{Inflated: 2 << 20}}); !errors.Is(err, ErrLimit) {
+		t.Errorf("an identity behind the limit of inflation: %v", err)
+	}
+}
+
+// Identify and Read agree on every file of the corpus, deflated ones included.
+func TestIdentifyAgreesWithRead(t *testing.T) {
+	dir, refs := corpus(t)
+	for _, ref := range refs {
+		b := mustRead(t, filepath.Join(dir, ref.Path))
+		id, ierr := Identify(context.Background(), bytes.NewReader(b), int64(len(b)), Options{})
+		f, err := Read(bytes.NewReader(b), int64(len(b)), Options{Strict: true})
+		deflate := id.TransferSyntax == DeflatedExplicitVRLittleEndian // whose end is not looked at
+		if (err == nil) != (ierr == nil) && !deflate {
+			t.Errorf("%s: Read %v, Identify %v", ref.Path, err, ierr)
+		}
+		if err != nil || ierr != nil {
+			continue
+		}
+		for tg, got := range map[Tag]string{tag.SOPInstanceUID: id.SOPInstanceUID, tag.SOPClassUID: id.SOPClassUID, tag.StudyInstanceUID: id.StudyInstanceUID,
+			tag.SeriesInstanceUID: id.SeriesInstanceUID, tag.PatientID: id.PatientID, tag.PatientName: id.PatientName, tag.PatientBirthDate: id.PatientBirthDate} {
+			if want := strings.TrimSpace(f.DataSet.String(tg)); got != want {
+				t.Errorf("%s: %v is %q, Read says %q", ref.Path, tg, got, want)
+			}
+		}
+		if id.TransferSyntax != f.TransferSyntax {
+			t.Errorf("%s: transfer syntax %s, Read says %s", ref.Path, id.TransferSyntax, f.TransferSyntax)
+		}
+	}
+}
+
+// A large inflated data set lies in a file without a name, not in memory.
+func TestInflatedDataSetsAreNotHeld(t *testing.T) {
+	const size = 24 << 20
+	d := syntheticBase(1, 1, 8, 8, "MONOCHROME2").SetInt(tag.Rows, 4096).SetInt(tag.Columns, 6144)
+	pixels := make([]byte, size)
+	for i := range pixels {
+		pixels[i] = byte(i >> 12)
+	}
+	var b bytes.Buffer
+	if err := Write(&b, d, WriteOptions{TransferSyntax: DeflatedExplicitVRLittleEndian, Pixels: FrameBytes([][]byte{pixels})}); err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	var f *File
+	took := allocated(func() {
+		var err error
+		if f, err = Read(bytes.NewReader(b.Bytes()), int64(b.Len()), Options{Limits: Limits{Scratch: dir}}); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if took > 4<<20 {
+		t.Errorf("opening allocated %d bytes", took)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 0 {
+		t.Errorf("names in the scratch directory: %v, %v", left, err)
+	}
+	r, err := f.Frames()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var img image.Gray
+	if err := r.Gray(0, &img); err != nil || !bytes.Equal(img.Pix, pixels) {
+		t.Errorf("the frame is not what was written: %v", err)
+	}
+	if err := f.Close(); err != nil {
+		t.Error(err)
+	}
+	if _, err := Read(bytes.NewReader(b.Bytes()), int64(b.Len()), Options{Limits: Limits{Scratch: dir, Inflated: size / 2}}); !errors.Is(err, ErrLimit) {
+		t.Errorf("over the limit: %v", err)
+	}
+}
+
+// All inputs together hold no more than the budget: one that needs too much is
+// refused before it is indexed, others wait for each other, and everything is
+// given back.
+func TestMemoryBudget(t *testing.T) {
+	many := []byte(identified + strings.Repeat("\x21\x00\x10\x00LO\x00\x00", 100_000))
+	read := func(ctx context.Context, m *Memory) (*File, error) {
+		return ReadContext(ctx, bytes.NewReader(many), int64(len(many)), Options{Limits: Limits{Memory: m}})
+	}
+	small := NewMemory(64 << 20)
+	took := allocated(func() {
+		if _, err := read(context.Background(), small); !errors.Is(err, ErrLimit) {
+			t.Errorf("an index over the budget: %v", err)
+		}
+	})
+	if took > 1<<20 {
+		t.Errorf("a refused index allocated %d bytes", took)
+	}
+	m := NewMemory(256 << 20)
+	var kept uint64
+	var first *File
+	kept = allocated(func() {
+		var err error
+		if first, err = read(context.Background(), m); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if used := m.InUse(); used < int64(kept)/2 || used > 2*int64(kept) {
+		t.Errorf("an index of %d allocated bytes counts as %d", kept, used)
+	}
+	second, err := read(context.Background(), m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	brief, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
+	defer cancel()
+	if _, err := read(brief, m); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("three indexes of %d bytes fit a quarter of %d: %v", m.InUse()/2, m.Total(), err)
+	}
+	if err := errors.Join(first.Close(), second.Close(), second.Close()); err != nil {
+		t.Error(err)
+	}
+	if m.InUse() != 0 {
+		t.Errorf("%d bytes are still held", m.InUse())
+	}
+}
+
+// Frames wait for memory one after the other, and a frame that never fits is
+// refused before it is decoded.
+func TestFrameMemory(t *testing.T) {
+	f := readBytes(t, tinyCine(t, 2), Options{Limits: Limits{Memory: NewMemory(1 << 20)}})
+	r, err := f.Frames()
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool := f.limits.Memory.framesPool()
+	all, err := pool.take(context.Background(), pool.size, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { var img image.Gray; done <- r.Gray(0, &img) }()
+	select {
+	case err := <-done:
+		t.Fatalf("a frame was decoded without memory: %v", err)
+	case <-time.After(50 * time.Millisecond):
+	}
+	all.drop()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if pool.used.Load() != 0 {
+		t.Errorf("%d bytes are still held", pool.used.Load())
+	}
+	large := readBytes(t, tinyCine(t, 1), Options{Limits: Limits{Memory: NewMemory(1 << 20)}})
+	large.DataSet.SetInt(tag.Rows, 3000).SetInt(tag.Columns, 3000)
+	large.limits.Memory.frames.size = 1000
+	if _, err := large.Frames(); err == nil {
+		t.Error("a frame over the budget is taken")
+	}
+}
+
+// The end of the context is the end of decoding and of the child process.
+func TestContextEndsDecoding(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	b := tinyCine(t, 2)
+	f, err := ReadContext(ctx, bytes.NewReader(b), int64(len(b)), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := f.Frames()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	var img image.Gray
+	if err := r.Gray(0, &img); !errors.Is(err, context.Canceled) {
+		t.Errorf("a frame after the end: %v", err)
+	}
+}
+
+func TestVideoProcessEndsWithItsFile(t *testing.T) {
+	if _, err := exec.LookPath("ffmpeg"); err != nil {
+		t.Skip("ffmpeg is not installed")
+	}
+	const w, h, n = 128, 96, 200
+	path := filepath.Join(t.TempDir(), "v")
+	if out, err := exec.Command("ffmpeg", "-v", "error", "-f", "lavfi", "-i", fmt.Sprintf("testsrc=size=%dx%d:rate=25", w, h), "-frames:v", fmt.Sprint(n),
+		"-c:v", "mpeg2video", "-pix_fmt", "yuv420p", "-threads", "1", "-f", "mpeg2video", path).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	var b bytes.Buffer
+	d := syntheticBase(n, 3, 8, 8, "YBR_PARTIAL_420").SetInt(tag.Rows, h).SetInt(tag.Columns, w).SetInt(tag.NumberOfFrames, 1)
+	if err := Write(&b, d, WriteOptions{TransferSyntax: MPEG2MainML, Pixels: FrameBytes([][]byte{mustRead(t, path)})}); err != nil {
+		t.Fatal(err)
+	}
+	m := NewMemory(512 << 20)
+	for _, end := range []string{"context", "close"} {
+		ctx, cancel := context.WithCancel(context.Background())
+		f, err := ReadContext(ctx, bytes.NewReader(b.Bytes()), int64(b.Len()), Options{Limits: Limits{Memory: m}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.DataSet.SetInt(tag.NumberOfFrames, n)
+		r, err := f.Frames()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var img image.Gray
+		if err := r.Gray(0, &img); err != nil {
+			t.Fatal(err)
+		}
+		if held := m.framesPool().used.Load(); held < videoCost {
+			t.Errorf("a decoder process counts as %d bytes", held)
+		}
+		if end == "context" {
+			cancel()
+			if err := r.Gray(1, &img); !errors.Is(err, context.Canceled) {
+				t.Errorf("a frame after the end: %v", err)
+			}
+		}
+		if err := f.Close(); err != nil {
+			t.Error(err)
+		}
+		if end == "close" {
+			if err := r.Gray(1, &img); !errors.Is(err, os.ErrClosed) {
+				t.Errorf("a frame of a closed file: %v", err)
+			}
+		}
+		cancel()
+		if r.video.proc != nil || m.InUse() != 0 {
+			t.Errorf("after %s: process %v, %d bytes held", end, r.video.proc, m.InUse())
+		}
+	}
+}
+
+// What stands behind the pixels is padding: a few bytes, whatever they are, and
+// zeros in any number. Zeros before elements are none.
+func TestBytesBehindThePixels(t *testing.T) {
+	b := tinyCine(t, 2)
+	for name, tail := range map[string][]byte{"3 bytes": []byte("abc"), "7 bytes": []byte("\xFF\xFF\xFF\xFF\xFF\xFF\xFF"), "3 MiB of zeros": make([]byte, 3<<20), "odd zeros": make([]byte, 5)} {
+		in := append(bytes.Clone(b), tail...)
+		f, err := Read(bytes.NewReader(in), int64(len(in)), Options{Strict: true})
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if r, err := f.Frames(); err != nil || r.Len() != 2 {
+			t.Errorf("%s: %v", name, err)
+		}
+		var out bytes.Buffer
+		if _, err := f.WriteTo(&out); err != nil || !bytes.Equal(out.Bytes(), in) {
+			t.Errorf("%s: written back as %d of %d bytes, %v", name, out.Len(), len(in), err)
+		}
+	}
+	zeros := []byte(identified + strings.Repeat("\x00", 1<<20) + "\x21\x00\x10\x00LO\x00\x00")
+	if _, err := Read(bytes.NewReader(zeros), int64(len(zeros)), Options{}); !errors.Is(err, ErrMalformed) {
+		t.Errorf("a million zeros before an element: %v", err)
+	}
+}

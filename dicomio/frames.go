@@ -75,12 +75,15 @@ func (f *File) Frames() (*FrameReader, error) {
 		}
 	}
 	r.voi = readVOI(f.DataSet)
-	if pool := f.limits.Memory.framesPool(); pool != nil {
+	if pool := f.limits.Memory.frameWork(); pool != nil {
 		if need := r.decodedBytes()*r.workspace(strings.Contains(r.ts.Name, "2000")) + r.longest(); need > pool.size {
 			return nil, fail("frames", tagPixels, -1, ErrLimit, "a frame needs %d bytes of memory, %d are set aside for frames", need, pool.size)
 		}
 	}
 	if r.ts.Video {
+		if err := f.takeVideoMemory(r); err != nil {
+			return nil, err
+		}
 		r.video = newVideo(r)
 		r.ctx, r.stop = context.WithCancel(r.ctx)
 		f.videos = append(f.videos, r.video)
@@ -129,7 +132,7 @@ func (r *FrameReader) longest() (n int64) {
 // lease takes the memory that decoding frame i needs. The codec is told from
 // the codestream, as decode does.
 func (r *FrameReader) lease(i int) (lease, error) {
-	pool := r.limits.Memory.framesPool()
+	pool := r.limits.Memory.frameWork()
 	if pool == nil {
 		return lease{}, nil
 	}

@@ -19,11 +19,13 @@ var ErrBusy = errors.New("memory budget in use")
 // codecs' own work space included. Inputs share it by Limits.Memory. An input
 // that alone is over its part is refused (ErrLimit), others wait their turn.
 //
-// A quarter is for indexes, held from opening to File.Close; the rest is for
-// frames, held while one is decoded. Who waits for a frame may hold an index,
-// who waits for an index holds nothing, so waiting ends.
+// A quarter is for indexes, held from opening to File.Close; a quarter for the
+// processes that decode video, from File.Frames to File.Close; the rest for
+// other frames, each held while it is decoded. Who holds memory for a frame
+// waits for nothing, who waits for a video decoder holds an index at most, and
+// who waits for an index does so for a bounded time: so waiting ends.
 type Memory struct {
-	index, frames pool
+	index, frames, video pool
 }
 
 // pool is one part of the budget.
@@ -45,21 +47,39 @@ const indexWait = time.Minute
 // NewMemory makes a budget of so many bytes.
 func NewMemory(bytes int64) *Memory {
 	m := &Memory{}
-	m.index.size = max(bytes/4, 1)
-	m.frames.size = max(bytes-m.index.size, 1)
-	m.index.sem, m.frames.sem = semaphore.NewWeighted(m.index.size), semaphore.NewWeighted(m.frames.size)
+	m.index.size, m.video.size = max(bytes/4, 1), max(bytes/4, 1)
+	m.frames.size = max(bytes-m.index.size-m.video.size, 1)
+	for _, p := range m.pools() {
+		p.sem = semaphore.NewWeighted(p.size)
+	}
 	return m
 }
 
-// Total is the whole budget in bytes, InUse what is held now, Peak the most
-// that was held by indexes and by frames, added.
-func (m *Memory) Total() int64 { return m.index.size + m.frames.size }
+func (m *Memory) pools() []*pool { return []*pool{&m.index, &m.frames, &m.video} }
+
+// Total is the whole budget in bytes.
+func (m *Memory) Total() (n int64) {
+	for _, p := range m.pools() {
+		n += p.size
+	}
+	return n
+}
 
 // InUse is what is held now, in bytes.
-func (m *Memory) InUse() int64 { return m.index.used.Load() + m.frames.used.Load() }
+func (m *Memory) InUse() (n int64) {
+	for _, p := range m.pools() {
+		n += p.used.Load()
+	}
+	return n
+}
 
-// Peak is the most that was held by indexes plus the most held by frames.
-func (m *Memory) Peak() int64 { return m.index.peak.Load() + m.frames.peak.Load() }
+// Peak is the sum of the most that each part held.
+func (m *Memory) Peak() (n int64) {
+	for _, p := range m.pools() {
+		n += p.peak.Load()
+	}
+	return n
+}
 
 // lease is a part of a pool. Its zero value is none.
 type lease struct {
@@ -105,7 +125,7 @@ func (l *lease) drop() {
 	}
 }
 
-// indexes and framesPool are the parts of a budget that may be nil.
+// indexes, frameWork and videoWork are the parts of a budget that may be nil.
 func (m *Memory) indexes() *pool {
 	if m == nil {
 		return nil
@@ -113,9 +133,16 @@ func (m *Memory) indexes() *pool {
 	return &m.index
 }
 
-func (m *Memory) framesPool() *pool {
+func (m *Memory) frameWork() *pool {
 	if m == nil {
 		return nil
 	}
 	return &m.frames
+}
+
+func (m *Memory) videoWork() *pool {
+	if m == nil {
+		return nil
+	}
+	return &m.video
 }

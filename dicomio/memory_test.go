@@ -223,7 +223,7 @@ func TestFrameMemory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pool := f.limits.Memory.framesPool()
+	pool := f.limits.Memory.frameWork()
 	all, err := pool.take(context.Background(), pool.size, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -300,7 +300,7 @@ func TestVideoProcessEndsWithItsFile(t *testing.T) {
 		if err := r.Gray(0, &img); err != nil {
 			t.Fatal(err)
 		}
-		if held := m.framesPool().used.Load(); held < videoCost {
+		if held := m.videoWork().used.Load(); held < videoCost {
 			t.Errorf("a decoder process counts as %d bytes", held)
 		}
 		if end == "context" {

@@ -33,6 +33,7 @@ type File struct {
 	closer    io.Closer
 	scratch   io.Closer // holds what was inflated
 	memory    lease     // of the index
+	decoder   lease     // of the processes that decode video
 	videos    []*video
 	ctx       context.Context // ends everything done for this file
 	syntaxOf  coding
@@ -74,6 +75,7 @@ func (f *File) Close() error {
 		v.close()
 	}
 	f.memory.drop()
+	f.decoder.drop()
 	var errs [2]error
 	if f.scratch != nil {
 		errs[0] = f.scratch.Close()

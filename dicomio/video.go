@@ -40,7 +40,6 @@ type videoProcess struct {
 	cancel context.CancelFunc
 	wait   func() error
 	timer  *time.Timer
-	memory lease
 }
 
 // tailBuffer keeps the beginning of what a process complains about.
@@ -75,6 +74,20 @@ const videoMemory = 2 << 30
 // newVideo makes a decoder for a file with a video transfer syntax.
 func newVideo(r *FrameReader) *video { return &video{r: r} }
 
+// takeVideoMemory waits for the part of Limits.Memory that the decoders of a file
+// share, which only one of them uses at a time.
+func (f *File) takeVideoMemory(r *FrameReader) (err error) {
+	pool := r.limits.Memory.videoWork()
+	if pool == nil || f.decoder.n > 0 {
+		return nil
+	}
+	cost := videoCost + videoPictures*int64(r.Rows)*int64(r.Columns)*3/2
+	if f.decoder, err = pool.take(r.ctx, min(cost, pool.size), 0); err != nil {
+		return &Error{Op: "video", Tag: tagPixels, Offset: -1, Err: err}
+	}
+	return nil
+}
+
 // demuxer tells the container of a stream from its first bytes.
 func demuxer(b []byte, uid string) string {
 	switch {
@@ -100,7 +113,7 @@ const (
 )
 
 // start runs ffmpeg over the whole stream.
-func (v *video) start(gray bool) (_ *videoProcess, err error) {
+func (v *video) start(gray bool) (*videoProcess, error) {
 	path, err := exec.LookPath("ffmpeg")
 	if err != nil {
 		return nil, fail("video", tagPixels, -1, ErrUnsupported, "%s needs the program ffmpeg: %v", v.r.ts.Name, err)
@@ -118,18 +131,6 @@ func (v *video) start(gray bool) (_ *videoProcess, err error) {
 	if gray {
 		pix = "gray"
 	}
-	var memory lease
-	if pool := v.r.limits.Memory.framesPool(); pool != nil {
-		cost := videoCost + videoPictures*int64(v.r.Rows)*int64(v.r.Columns)*3/2
-		if memory, err = pool.take(v.r.ctx, min(cost, pool.size), 0); err != nil {
-			return nil, &Error{Op: "video", Tag: tagPixels, Offset: -1, Err: err}
-		}
-	}
-	defer func() {
-		if err != nil {
-			memory.drop()
-		}
-	}()
 	ctx, cancel := context.WithTimeout(v.r.ctx, v.r.limits.Video)
 	size := fmt.Sprintf("%dx%d", v.r.Columns, v.r.Rows)
 	cmd := exec.CommandContext(ctx, path,
@@ -142,7 +143,7 @@ func (v *video) start(gray bool) (_ *videoProcess, err error) {
 	cmd.Stdin = io.MultiReader(readers...)
 	cmd.WaitDelay = time.Second
 	cmd.Env = []string{"PATH=/usr/bin:/bin", "LC_ALL=C"}
-	p := &videoProcess{gray: gray, stderr: &tailBuffer{}, cancel: cancel, memory: memory}
+	p := &videoProcess{gray: gray, stderr: &tailBuffer{}, cancel: cancel}
 	cmd.Stderr = p.stderr
 	if p.out, err = cmd.StdoutPipe(); err != nil {
 		cancel()
@@ -164,7 +165,6 @@ func (v *video) stop() {
 		p.cancel()
 		p.out.Close()
 		_ = p.wait() // killed on purpose: its status says nothing
-		p.memory.drop()
 		if p.timer != nil {
 			p.timer.Stop()
 		}

@@ -27,7 +27,7 @@ type Options struct {
 	Workers   int           // frames decoded or traced at once; 0: GOMAXPROCS
 	MaxFrames int           // longest loop analysed; 0: 2000
 	MaxPixels int64         // of all frames of an object together; 0: 2e9
-	Timeout   time.Duration // of the analysis of one object; 0: 10 minutes
+	Timeout   time.Duration // for decoding one object, all its frames together; 0: 10 minutes
 	LV        lv.Options
 	Limits    dicomio.Limits
 }
@@ -88,27 +88,23 @@ type loop struct {
 	region  image.Rectangle
 	box     models.Letterbox
 	frames  []frame
-	spacing lv.Spacing // the pixel's shape when not calibrated
+	spacing lv.Spacing   // the pixel's shape when not calibrated
+	decoded atomic.Int64 // frames
 	took    struct{ decode, infer, contour atomic.Int64 }
 }
 
 // sampleFrames is how many frames decide the view and whether there is colour.
 const sampleFrames = 8
 
-// analyse does everything that one object allows within its time. What is
-// wrong with the object ends up in its result; the error is the caller's
-// context, the engine that broke, or a lack of memory that others hold.
+// analyse does everything that one object allows. What is wrong with the
+// object ends up in its result; the error is the caller's context, the engine
+// that broke, or a lack of memory that others hold.
 func (a *Analyzer) analyse(ctx context.Context, path string) (*loop, error) {
 	start := time.Now()
 	l := &loop{path: path, Loop: result.Loop{File: path}}
-	bounded, cancel := context.WithTimeout(ctx, a.opt.Timeout)
-	defer cancel()
-	err := a.inspect(bounded, l)
+	err := a.inspect(ctx, l)
 	if ctx.Err() != nil {
-		return l, ctx.Err()
-	}
-	if err != nil && bounded.Err() != nil {
-		err = failed(result.TimeLimit, "not analysed within %v", a.opt.Timeout)
+		return l, context.Cause(ctx) // what failed then is no fault of the object
 	}
 	var v *verdict
 	switch {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"image"
 	"math"
+	"slices"
 )
 
 // Strides of the output planes: one mask cell covers MaskStride x MaskStride input pixels, one heatmap cell
@@ -41,12 +42,15 @@ func (a Affine) Then(b Affine) Affine {
 //
 //	in = (p + 0.5 - Crop.Min) * scale - 0.5 + Content.Min
 //
-// with scale = Content size / Crop size, separately in x and y.
+// with scale = Content size / Crop size, separately in x and y. If Mirrored, x counts from the
+// right edge of Content.
 type Letterbox struct {
 	Crop    image.Rectangle // in source pixels, half-open
 	Content image.Rectangle // in input pixels, half-open
 	Width   int             // of the input
 	Height  int
+	// Mirrored: the network sees the content turned left to right (see Mirror); the maps know it.
+	Mirrored bool
 }
 
 // NewLetterbox fits crop into an input of width x height pixels. aspect is the physical width of a source pixel divided
@@ -77,10 +81,14 @@ func NewLetterbox(crop image.Rectangle, aspect float64, width, height int) (Lett
 func (l Letterbox) InputFromSource() Affine {
 	sx := float64(l.Content.Dx()) / float64(l.Crop.Dx())
 	sy := float64(l.Content.Dy()) / float64(l.Crop.Dy())
-	return Affine{
+	a := Affine{
 		Sx: sx, Ox: (0.5-float64(l.Crop.Min.X))*sx - 0.5 + float64(l.Content.Min.X),
 		Sy: sy, Oy: (0.5-float64(l.Crop.Min.Y))*sy - 0.5 + float64(l.Content.Min.Y),
 	}
+	if l.Mirrored {
+		a.Sx, a.Ox = -a.Sx, float64(l.Content.Min.X+l.Content.Max.X-1)-a.Ox
+	}
+	return a
 }
 
 // SourceFromInput maps input pixels to source pixels.
@@ -95,6 +103,15 @@ func (l Letterbox) SourceFromMask() Affine {
 // those go through SourceFromInput.)
 func (l Letterbox) SourceFromHeatmap() Affine {
 	return inputFromCells(HeatmapStride).Then(l.SourceFromInput())
+}
+
+// Mirror turns an image left to right in place.
+func Mirror(img *image.Gray) {
+	b := img.Bounds()
+	for y := b.Min.Y; y < b.Max.Y; y++ {
+		row := img.Pix[img.PixOffset(b.Min.X, y):]
+		slices.Reverse(row[:b.Dx()])
+	}
 }
 
 // Canvas prepares an input image for resampling: it zeroes the padding and returns the part of dst that receives the

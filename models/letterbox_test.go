@@ -3,6 +3,7 @@ package models
 import (
 	"image"
 	"math"
+	"slices"
 	"testing"
 )
 
@@ -187,5 +188,30 @@ func TestLetterboxRefuses(t *testing.T) {
 		if l, err := NewLetterbox(c.crop, c.aspect, c.width, c.height); err == nil {
 			t.Errorf("%+v gives %+v", c, l)
 		}
+	}
+}
+
+// TestMirroredLetterbox follows a bright pixel: mirrored, it lies where the maps say.
+func TestMirroredLetterbox(t *testing.T) {
+	box, err := NewLetterbox(image.Rect(10, 20, 110, 70), 1, 128, 128)
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain := box
+	box.Mirrored = true
+	x, y := plain.InputFromSource().Apply(30, 40)
+	mx, my := box.InputFromSource().Apply(30, 40)
+	if want := float64(box.Content.Min.X+box.Content.Max.X-1) - x; !near(mx, want, 1e-9) || !near(my, y, 1e-9) {
+		t.Errorf("mirrored at (%v, %v), want (%v, %v)", mx, my, want, y)
+	}
+	sx, sy := box.SourceFromInput().Apply(mx, my)
+	if math.Abs(sx-30) > 1e-9 || math.Abs(sy-40) > 1e-9 {
+		t.Errorf("back at (%v, %v)", sx, sy)
+	}
+	img := image.NewGray(image.Rect(0, 0, 5, 2))
+	copy(img.Pix, []byte{1, 2, 3, 4, 5, 6, 7, 8, 9, 10})
+	Mirror(img.SubImage(image.Rect(1, 0, 4, 2)).(*image.Gray))
+	if want := []byte{1, 4, 3, 2, 5, 6, 9, 8, 7, 10}; !slices.Equal(img.Pix, want) {
+		t.Errorf("mirrored part: %v, want %v", img.Pix, want)
 	}
 }

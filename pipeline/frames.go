@@ -125,7 +125,10 @@ func (a *Analyzer) decode(ctx context.Context, l *loop, frames *dicomio.FrameRea
 	if err != nil {
 		return damaged(i, err)
 	}
-	dicomio.ResampleArea(canvas, &b.gray, l.region)
+	dicomio.ResampleArea(canvas, &b.gray, l.box.Crop)
+	if l.box.Mirrored {
+		models.Mirror(canvas)
+	}
 	return nil
 }
 
@@ -193,6 +196,9 @@ func (a *Analyzer) readFrame(card models.Card, box models.Letterbox, out *models
 		if err != nil {
 			continue // nothing of that structure in this frame
 		}
+		if box.Mirrored {
+			slices.Reverse(outline.Points) // still clockwise in the source
+		}
 		if name == models.ClassLVCavity {
 			f.outline = &outline
 		} else {
@@ -205,7 +211,7 @@ func (a *Analyzer) readFrame(card models.Card, box models.Letterbox, out *models
 		x, y = toSource.Apply(x, y)
 		f.keypoints[name] = lv.Keypoint{Point: lv.Point{X: x, Y: y}, Confidence: confidence}
 	}
-	f.views = slices.Clone(out.ViewProbs(0))
+	f.views, f.extras = slices.Clone(out.ViewProbs(0)), slices.Clone(out.ExtraValues(0))
 	return f
 }
 
@@ -217,6 +223,9 @@ func finite(out *models.Output) bool {
 		sum += v * 0 // 0, or NaN for what is not finite
 	}
 	for _, v := range out.View {
+		sum += v * 0
+	}
+	for _, v := range out.Extras {
 		sum += v * 0
 	}
 	return sum == 0

@@ -30,6 +30,7 @@ type Options struct {
 	Timeout   time.Duration // for decoding one object, all its frames together; 0: 10 minutes
 	LV        lv.Options
 	Limits    dicomio.Limits
+	Mirrored  MirroredDisplay // what becomes of mirrored displays; empty: MeasureMirrored
 }
 
 // Analyzer runs the network over loops and measures them. It is safe for
@@ -77,6 +78,7 @@ type frame struct {
 	structures map[string]lv.Outline
 	keypoints  map[string]lv.Keypoint
 	views      []float32
+	extras     []float32 // see models.Card.Extras
 }
 
 // loop is one object under analysis: the result under construction and what
@@ -177,11 +179,8 @@ func (a *Analyzer) inspect(ctx context.Context, l *loop) error {
 	if err := a.infer(ctx, l, frames, sample); err != nil {
 		return err
 	}
-	if err := a.decideView(l, sample); err != nil {
+	if err := a.decideView(ctx, l, frames, sample); err != nil {
 		return err
-	}
-	if !measuredView(l.View) {
-		return refused(result.ViewNotMeasured, "view %s is not measured", l.View)
 	}
 	rest := make([]int, 0, frames.Len())
 	for i := range l.frames {
@@ -265,28 +264,6 @@ var (
 	apicalPoints = []string{models.KeypointApex, models.KeypointMitralSeptal, models.KeypointMitralLateral}
 	plaxPoints   = []string{models.KeypointIVSRight, models.KeypointIVSLeft, models.KeypointPWInner, models.KeypointPWOuter}
 )
-
-// decideView averages the view head over the sampled frames.
-func (a *Analyzer) decideView(l *loop, sample []int) error {
-	sample = slices.DeleteFunc(slices.Clone(sample), func(i int) bool { return l.frames[i].lost != nil })
-	if len(sample) == 0 {
-		return failed(result.NetworkOutput, "the network's answer is not finite in any frame by which the view is judged")
-	}
-	names := a.engine.Card().Views
-	l.Views = make(map[string]float64, len(names))
-	for v, name := range names {
-		sum := 0.0
-		for _, i := range sample {
-			sum += float64(l.frames[i].views[v])
-		}
-		p := sum / float64(len(sample))
-		l.Views[name] = round(p, 4)
-		if p > l.ViewProbability {
-			l.View, l.ViewProbability = name, round(p, 4)
-		}
-	}
-	return nil
-}
 
 // report copies contours and points of the frames that were looked at into the
 // result: all of an analysed loop, the sample of one whose view is refused,

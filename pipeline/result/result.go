@@ -81,6 +81,9 @@ const (
 	SpectralDoppler  = "spectral-doppler"
 	MMode            = "m-mode"
 	ViewNotMeasured  = "view-not-measured"
+	ViewUncertain    = "view-uncertain"
+	Unfamiliar       = "unlike-training"
+	MirroredDisplay  = "mirrored-display"
 	DecodeFailed     = "decode-failed"
 	Unreadable       = "unreadable"
 	Truncated        = "truncated"
@@ -178,6 +181,12 @@ type Loop struct {
 	View            string             `json:"view,omitempty"`
 	ViewProbability float64            `json:"view_probability,omitempty"`
 	Views           map[string]float64 `json:"views,omitempty"`
+	// Mirrored: the display shows left and right the other way round. Contours
+	// and points are in the pixels of the object as it is, points named by anatomy.
+	Mirrored bool `json:"mirrored,omitempty"`
+	// Novelty is how far the pictures lie from those the model was made from;
+	// 0 when the model does not say.
+	Novelty float64 `json:"novelty,omitempty"`
 
 	Frames          int       `json:"frames"`
 	Rows            int       `json:"rows"`

@@ -69,6 +69,7 @@ func (p *program) openAnalyzer(ctx context.Context, c *config.Config, scratch st
 		MaxPixels: c.Analysis.MaxPixels,
 		Timeout:   time.Duration(c.Analysis.ObjectTime),
 		Limits:    dicomio.Limits{Memory: dicomio.NewMemory(int64(c.Memory.Budget)), Scratch: scratch},
+		Mirrored:  pipeline.MirroredDisplay(c.Analysis.Mirrored),
 		LV:        lv.DefaultOptions(),
 	}
 	limitRuntime(int64(c.Memory.Budget))

@@ -97,6 +97,7 @@ type Analysis struct {
 	MaxFrames   int      `yaml:"max_frames"`
 	MaxPixels   int64    `yaml:"max_pixels"`
 	ObjectTime  Duration `yaml:"object_timeout"`
+	Mirrored    string   `yaml:"mirrored"`
 	Timeout     Duration `yaml:"timeout"`
 	Attempts    int      `yaml:"attempts"`
 }
@@ -300,6 +301,7 @@ func (c *Config) check() error {
 	if c.Study.Cap < c.Study.Idle {
 		bad("study.cap", "must not be shorter than study.idle")
 	}
+	oneOf("analysis.mirrored", c.Analysis.Mirrored, "measure", "refuse")
 	oneOf("analysis.provider", c.Analysis.Provider, "auto", "cpu", "cuda", "tensorrt", "remote")
 	if (c.Analysis.Provider == "remote") != (c.Analysis.Remote != "") {
 		bad("analysis.remote", "must be set exactly when analysis.provider is remote")

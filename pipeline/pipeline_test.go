@@ -89,6 +89,7 @@ type cine struct {
 	edit            func(*dicomio.DataSet)
 	x0, y0, x1, y1  int // of the region; zero for the whole frame
 	cutPixels, mark bool
+	shift           float64 // of the heart to the right, pixels
 	stage, modality string
 }
 
@@ -158,7 +159,7 @@ func (c cine) write(t *testing.T, dir string) string {
 	}
 	frames := make([][]byte, n)
 	baseY := float64(c.y0) + 0.9*float64(c.y1-c.y0)
-	midX := float64(c.x0+c.x1) / 2
+	midX := float64(c.x0+c.x1)/2 + c.shift
 	for i := range frames {
 		frames[i] = halfEllipse(c.width, c.height, midX, baseY, c.diameterMM[i]/2/sx, c.lengthMM[i]/sy)
 		for k := 0; c.mark && k < 144; k++ {

@@ -56,7 +56,7 @@ func loopOf(t *testing.T, e models.Engine, mirrored MirroredDisplay, path string
 // TestMirroredDisplay turns a mirrored loop for the network and brings its contours back to where they are.
 func TestMirroredDisplay(t *testing.T) {
 	c := standard("1.2.3.1")
-	c.mark = true
+	c.mark, c.shift = true, 25
 	path := c.write(t, t.TempDir())
 	want := loopOf(t, newBrightness(models.ViewA4C), "", path)
 	got := loopOf(t, newSided(), MeasureMirrored, path)

@@ -20,6 +20,10 @@ import (
 type FrameReader struct {
 	Rows, Columns int
 	Info          PixelInfo
+	// Announced is the number of frames that the attributes announce. The pixel
+	// data may hold another number, and then Len counts what they hold: frames
+	// are neither lost nor invented, and who reads them can say so.
+	Announced int
 
 	src     io.ReaderAt
 	enc     coding
@@ -39,6 +43,7 @@ type FrameReader struct {
 	decoded sync.Pool // *Frame
 
 	rangeOnce sync.Once
+	counted   bool // the attributes say how many frames there are
 }
 
 // Frame is one decoded frame: the stored sample values, by pixel (planar
@@ -87,6 +92,7 @@ func (f *File) Frames() (*FrameReader, error) {
 		r.video = newVideo(r)
 		r.ctx, r.stop = context.WithCancel(r.ctx)
 		f.videos = append(f.videos, r.video)
+		r.countVideo()
 	}
 	return r, nil
 }
@@ -178,12 +184,13 @@ func (f *File) RawFrames() (*FrameReader, error) {
 		return nil, fail("frames", tagNumberOfFrames, -1, ErrLimit, "%d frames, limit %d", info.Frames, f.limits.Frames)
 	}
 	r := &FrameReader{
-		Rows: info.Rows, Columns: info.Columns, Info: info,
+		Rows: info.Rows, Columns: info.Columns, Info: info, Announced: info.Frames,
 		src: f.body, enc: e.enc, ts: f.Syntax, limits: f.limits, ctx: f.ctx,
 	}
 	if r.ctx == nil {
 		r.ctx = context.Background()
 	}
+	_, r.counted = f.DataSet.Int(tagNumberOfFrames)
 	r.bufs.New = func() any { return new([]byte) }
 	r.decoded.New = func() any { return new(Frame) }
 	if e.frags != nil {
@@ -213,6 +220,13 @@ func (r *FrameReader) checkNative(e *Element) error {
 			in.Photometric = "YBR_FULL" // labelled 4:2:2 but stored in full
 		} else if in.Columns%2 == 1 {
 			return fail("frames", tagPixels, e.start, ErrUnsupported, "4:2:2 with an odd number of columns")
+		}
+	}
+	if per := in.frameBytes(); in.BitsAllocated > 1 && e.n%per <= 1 && e.n/per >= 1 && e.n/per <= int64(r.limits.Frames) {
+		// Whole frames, one or two more or fewer than announced, or not announced
+		// at all. A multiple of what is announced would be a volume.
+		if have := int(e.n / per); r.counted && have != in.Frames && have < 2*in.Frames || !r.counted {
+			in.Frames = have
 		}
 	}
 	need := in.frameBytes() * int64(in.Frames)
@@ -256,9 +270,6 @@ func (r *FrameReader) group(f *File, e *Element) error {
 		r.frames = [][]span{frags}
 		return nil
 	}
-	if n > len(frags) {
-		return fail("frames", tagPixels, e.start, ErrFrames, "%d fragments for %d frames", len(frags), n)
-	}
 	if len(frags) == n {
 		r.frames = make([][]span, n)
 		for i := range frags {
@@ -266,11 +277,17 @@ func (r *FrameReader) group(f *File, e *Element) error {
 		}
 		return r.checkFragments(e)
 	}
-	if n == 1 {
+	base := frags[0].off - 8
+	starts, err := r.starts(frags)
+	if err != nil {
+		return err
+	}
+	// A single frame may be in several fragments; when each of them begins with a
+	// start code they are frames that nobody counted.
+	if n == 1 && len(starts) < len(frags) {
 		r.frames = [][]span{frags}
 		return r.checkFragments(e)
 	}
-	base := frags[0].off - 8
 	if offs, err := f.extendedOffsets(n); err == nil && offs != nil {
 		if r.groupAt(frags, base, offs) {
 			return r.checkFragments(e)
@@ -289,18 +306,30 @@ func (r *FrameReader) group(f *File, e *Element) error {
 			return r.checkFragments(e)
 		}
 	}
-	var starts []int64
-	for _, s := range frags {
-		if ok, err := r.startsFrame(s); err != nil {
-			return err
-		} else if ok {
-			starts = append(starts, s.off-8-base)
-		}
-	}
 	if len(starts) == n && r.groupAt(frags, base, starts) {
 		return r.checkFragments(e)
 	}
+	// Another number of frames than announced, each beginning with a start code.
+	if len(starts) <= r.limits.Frames && r.groupAt(frags, base, starts) {
+		r.Info.Frames = len(starts)
+		return r.checkFragments(e)
+	}
 	return fail("frames", tagPixels, e.start, ErrFrames, "%d fragments cannot be assigned to %d frames", len(frags), n)
+}
+
+// starts are the places of the fragments that begin a frame, counted from the
+// first fragment as offset tables do.
+func (r *FrameReader) starts(frags []span) (out []int64, err error) {
+	for _, s := range frags {
+		ok, err := r.startsFrame(s)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			out = append(out, s.off-frags[0].off)
+		}
+	}
+	return out, nil
 }
 
 // checkFragments bounds the compressed frames.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"image"
 	"io"
 	"math/rand/v2"
 	"os"
@@ -228,8 +229,7 @@ func TestFrameRefusals(t *testing.T) {
 		{"zero rows", func(d *DataSet) { d.SetInt(tag.Rows, 0) }, ErrValue},
 		{"rows as text", func(d *DataSet) { d.SetStringVR(tag.Rows, "LO", "many") }, ErrValue},
 		{"100 million frames", func(d *DataSet) { d.SetInt(tag.NumberOfFrames, 100_000_000) }, ErrLimit},
-		{"more frames", func(d *DataSet) { d.SetInt(tag.NumberOfFrames, 3) }, ErrFrames},
-		{"fewer frames", func(d *DataSet) { d.SetInt(tag.NumberOfFrames, 1) }, ErrFrames},
+		{"pictures for each frame", func(d *DataSet) { d.SetInt(tag.NumberOfFrames, 1) }, ErrFrames},
 		{"negative frames", func(d *DataSet) { d.SetInt(tag.NumberOfFrames, -1) }, ErrValue},
 		{"larger", func(d *DataSet) { d.SetInt(tag.Rows, 65535).SetInt(tag.Columns, 65535) }, ErrFrames},
 		{"bits", func(d *DataSet) { d.SetInt(tag.BitsAllocated, 12) }, ErrUnsupported},
@@ -246,15 +246,57 @@ func TestFrameRefusals(t *testing.T) {
 			t.Errorf("%s: %v, want %v", c.name, err, c.kind)
 		}
 	}
-	// The same for a compressed file.
-	f := readBytes(t, fixture(t, "rgb-jpeg"), Options{})
-	f.DataSet.SetInt(tag.NumberOfFrames, 3)
-	if _, err := f.Frames(); !errors.Is(err, ErrFrames) {
-		t.Errorf("compressed: %v", err)
-	}
-	f = readBytes(t, fixture(t, "rgb-jpeg"), Options{Limits: Limits{Frame: 1000}})
+	f := readBytes(t, fixture(t, "rgb-jpeg"), Options{Limits: Limits{Frame: 1000}})
 	if _, err := f.Frames(); !errors.Is(err, ErrLimit) {
 		t.Errorf("frame limit: %v", err)
+	}
+}
+
+// Pixel data of another number of frames than announced give those that are
+// there, and both numbers.
+func TestFrameCountDisagrees(t *testing.T) {
+	frame := syntheticFrame(0, 1, 8)
+	var native bytes.Buffer
+	if err := Write(&native, syntheticBase(5, 1, 8, 8, "MONOCHROME2"), WriteOptions{Pixels: FrameBytes([][]byte{frame, frame, frame, frame, frame})}); err != nil {
+		t.Fatal(err)
+	}
+	cases := []struct {
+		name            string
+		file            []byte
+		announce, holds int
+	}{
+		{"native, as many", native.Bytes(), 5, 5},
+		{"native, one too many", native.Bytes(), 6, 5},
+		{"native, far too many", native.Bytes(), 60, 5},
+		{"native, two too few", native.Bytes(), 3, 5},
+		{"native, none", native.Bytes(), 0, 5},
+		{"JPEG, too many", fixture(t, "rgb-jpeg"), 3, 2},
+		{"JPEG, too few", fixture(t, "rgb-jpeg"), 1, 2},
+		{"RLE, too many", fixture(t, "rgb-rle"), 3, 2},
+	}
+	for _, c := range cases {
+		f := readBytes(t, c.file, Options{})
+		if f.DataSet.SetInt(tag.NumberOfFrames, int64(c.announce)); c.announce == 0 {
+			f.DataSet.Delete(tag.NumberOfFrames)
+		}
+		r, err := f.Frames()
+		if err != nil {
+			t.Errorf("%s: %v", c.name, err)
+			continue
+		}
+		if r.Len() != c.holds || r.Announced != max(c.announce, 1) {
+			t.Errorf("%s: %d frames of %d announced", c.name, r.Len(), r.Announced)
+		}
+		var g image.Gray
+		for i := range r.Len() {
+			if err := r.Gray(i, &g); err != nil {
+				t.Errorf("%s: frame %d: %v", c.name, i, err)
+			}
+		}
+		e, err := EchoFrames(f, r.Len())
+		if err != nil || e.Frames != c.holds || len(e.FrameTimes) != c.holds || (doubts(e, DoubtFrameCount) != "") != (c.announce != c.holds) {
+			t.Errorf("%s: %d frames, %d times, %v, %v", c.name, e.Frames, len(e.FrameTimes), e.Doubts, err)
+		}
 	}
 }
 

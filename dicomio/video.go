@@ -58,15 +58,18 @@ func (t *tailBuffer) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// line is the text as one line.
+// line is the text as one line for people.
 func (t *tailBuffer) line() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return strings.Join(strings.Fields(t.b.String()), " ")
+	return cleanComplaint(t.b.String())
 }
 
 // videoIdle ends a decoder that nobody reads from.
 const videoIdle = 30 * time.Second
+
+// videoWait is how long the pipes of a decoder that was killed may stay open.
+const videoWait = time.Second
 
 // videoMemory bounds the address space of a decoder, libraries included.
 const videoMemory = 2 << 30
@@ -118,14 +121,9 @@ func (v *video) start(gray bool) (*videoProcess, error) {
 	if err != nil {
 		return nil, fail("video", tagPixels, -1, ErrUnsupported, "%s needs the program ffmpeg: %v", v.r.ts.Name, err)
 	}
-	frags := v.r.frames[0]
-	readers := make([]io.Reader, len(frags))
-	for i, s := range frags {
-		readers[i] = io.NewSectionReader(v.r.src, s.off, s.n)
-	}
-	head := make([]byte, min(frags[0].n, 512))
-	if err := readFull(v.r.src, head, frags[0].off); err != nil {
-		return nil, &Error{Op: "video", Tag: tagPixels, Offset: frags[0].off, Err: err}
+	in, format, err := v.r.stream()
+	if err != nil {
+		return nil, err
 	}
 	pix := "rgb24"
 	if gray {
@@ -133,16 +131,10 @@ func (v *video) start(gray bool) (*videoProcess, error) {
 	}
 	ctx, cancel := context.WithTimeout(v.r.ctx, v.r.limits.Video)
 	size := fmt.Sprintf("%dx%d", v.r.Columns, v.r.Rows)
-	cmd := exec.CommandContext(ctx, path,
-		"-nostdin", "-hide_banner", "-v", "error", "-xerror", "-err_detect", "explode",
-		"-protocol_whitelist", "pipe", "-max_alloc", strconv.FormatInt(max(4*v.r.limits.Frame, 64<<20), 10),
-		"-threads", "1", "-max_pixels", strconv.Itoa(2*v.r.Rows*v.r.Columns+1<<20),
-		"-f", demuxer(head, v.r.ts.UID), "-i", "pipe:0",
+	cmd := exec.CommandContext(ctx, path, append(v.r.ffmpegInput(format),
 		"-map", "0:v:0", "-an", "-sn", "-dn", "-vsync", "passthrough", "-threads", "1",
-		"-frames:v", strconv.Itoa(v.r.Len()+1), "-f", "rawvideo", "-pix_fmt", pix, "-s", size, "pipe:1")
-	cmd.Stdin = io.MultiReader(readers...)
-	cmd.WaitDelay = time.Second
-	cmd.Env = []string{"PATH=/usr/bin:/bin", "LC_ALL=C"}
+		"-frames:v", strconv.Itoa(v.r.Len()), "-f", "rawvideo", "-pix_fmt", pix, "-s", size, "pipe:1")...)
+	cmd.Stdin, cmd.WaitDelay, cmd.Env = in, videoWait, videoEnvironment()
 	p := &videoProcess{gray: gray, stderr: &tailBuffer{}, cancel: cancel}
 	cmd.Stderr = p.stderr
 	if p.out, err = cmd.StdoutPipe(); err != nil {

@@ -168,6 +168,14 @@ func (a *Analyzer) inspect(ctx context.Context, l *loop) error {
 	if err != nil {
 		return failed(result.DecodeFailed, "pixel data cannot be read: %v", err)
 	}
+	if n := frames.Len(); n != l.Frames {
+		if l.facts, err = dicomio.EchoFrames(file, n); err != nil {
+			return failed(result.Unreadable, "attributes contradict each other: %v", err)
+		}
+		if l.describe(); n > a.opt.MaxFrames {
+			return refused(result.TooManyFrames, "%d frames, at most %d are analysed", n, a.opt.MaxFrames)
+		}
+	}
 	if err := l.place(a.engine.Card()); err != nil {
 		return failed(result.DecodeFailed, "%v", err)
 	}

@@ -84,10 +84,14 @@ func (w *analyseWorker) Work(ctx context.Context, job *river.Job[analyseArgs]) e
 		// The node is stopping: the job goes on at the next start.
 		return river.JobSnooze(0)
 	}
-	final := job.Attempt >= job.MaxAttempts
+	final := job.Attempt >= job.MaxAttempts || errors.As(err, new(*PatientsError))
 	n.metrics.analysed("failed", time.Since(start))
 	log.Error("analysis failed", "attempt", job.Attempt, "final", final, "error", err)
-	return errors.Join(err, n.store.FailRun(context.WithoutCancel(ctx), args.Study, args.Revision, err, final))
+	err = errors.Join(err, n.store.FailRun(context.WithoutCancel(ctx), args.Study, args.Revision, err, final))
+	if final {
+		return river.JobCancel(err)
+	}
+	return err
 }
 
 // analyse runs one revision and records what it made. A panic is an error: it
@@ -107,12 +111,22 @@ func (n *Node) analyse(ctx context.Context, args analyseArgs) (err error) {
 	if err != nil {
 		return err
 	}
+	patients, err := n.store.Patients(ctx, args.Study)
+	if err != nil {
+		return err
+	}
+	if patients > 1 {
+		return &PatientsError{Patients: patients}
+	}
 	predecessor, err := n.predecessor(ctx, args)
 	if err != nil {
 		return err
 	}
 	run.Directory = filepath.Join(n.studyDir(args.Study), strconv.Itoa(args.Revision))
-	if err := errors.Join(os.RemoveAll(run.Directory), os.MkdirAll(run.Directory, 0o750)); err != nil {
+	unlock := n.studies.lock(args.Study)
+	err = errors.Join(os.RemoveAll(run.Directory), os.MkdirAll(run.Directory, 0o750))
+	unlock()
+	if err != nil {
 		return fmt.Errorf("results directory: %w", err)
 	}
 	req := Request{StudyInstanceUID: args.Study, Dir: run.Directory, Revision: args.Revision, Predecessor: predecessor,
@@ -136,6 +150,16 @@ func (n *Node) analyse(ctx context.Context, args analyseArgs) (err error) {
 	return n.store.FinishRun(ctx, run, outputs, routes, func(tx *sql.Tx, destination string) error {
 		return n.enqueueDelivery(ctx, tx, run.ID, destination)
 	})
+}
+
+// PatientsError is why a study that holds objects of several patients is not
+// analysed. Whose the values would be nobody can tell but a person: nothing is
+// sent until the objects that are wrong are corrected (sent again with the right
+// Patient ID) or removed.
+type PatientsError struct{ Patients int }
+
+func (e *PatientsError) Error() string {
+	return fmt.Sprintf("objects of %d patients under one Study Instance UID: nothing is reported until the wrong ones are corrected or removed", e.Patients)
 }
 
 // progress notes how far the analysis of a study is; a total of 0 ends it.
@@ -228,8 +252,11 @@ func (n *Node) predecessor(ctx context.Context, args analyseArgs) (*store.Output
 // become paths.
 func (n *Node) studyDir(study string) string {
 	sum := sha256.Sum256([]byte(study))
-	return filepath.Join(n.opt.ResultsDir, hex.EncodeToString(sum[:12]))
+	return filepath.Join(n.opt.ResultsDir, hex.EncodeToString(sum[:studyDirBytes]))
 }
+
+// studyDirBytes is how much of its digest names a study's directory.
+const studyDirBytes = 12
 
 // syncTree makes the files of a directory durable, and their names.
 func syncTree(dir string) error {

@@ -3,8 +3,6 @@ package node
 import (
 	"context"
 	"database/sql"
-	"errors"
-	"os"
 	"time"
 
 	"github.com/echonode/echonode/pipeline/store"
@@ -103,34 +101,4 @@ func (n *Node) ended(association uint64) {
 			delete(n.open, study)
 		}
 	}
-}
-
-// removeExpired deletes studies that nobody needs any more: the record first,
-// so that a crash leaves unused files rather than records of missing ones.
-func (n *Node) removeExpired(ctx context.Context, before time.Time) error {
-	studies, err := n.store.Expired(ctx, before)
-	if err != nil {
-		return err
-	}
-	for _, study := range studies {
-		instances, err := n.store.Instances(ctx, study)
-		if err != nil {
-			return err
-		}
-		if err := n.store.Delete(ctx, study); err != nil {
-			return err
-		}
-		var errs []error
-		for _, in := range instances {
-			if err := n.spool.Remove(in.Path); err != nil && !errors.Is(err, os.ErrNotExist) {
-				errs = append(errs, err)
-			}
-		}
-		errs = append(errs, os.RemoveAll(n.studyDir(study)))
-		if err := errors.Join(errs...); err != nil {
-			return err
-		}
-		n.log.Info("study removed after its retention time", "study", study, "objects", len(instances))
-	}
-	return nil
 }

@@ -3,7 +3,6 @@ package node
 import (
 	"bytes"
 	"compress/flate"
-	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -87,9 +86,7 @@ func TestReceivingCostsNoMemory(t *testing.T) {
 	if s := n.status(t, "1.2.3"); s.Objects != 2 {
 		t.Errorf("status: %+v", s)
 	}
-	if err := n.store.Delete(context.Background(), "1.2.3"); err != nil {
-		t.Fatal(err)
-	}
+	forget(t, n, "1.2.3")
 	n.stop()
 	if took := allocated(func() { n = start(t, dir, &fakeProcessor{t: t}, Options{Idle: time.Hour, Cap: 2 * time.Hour}) }); took > 16<<20 {
 		t.Errorf("starting allocated %d MiB", took>>20)

@@ -3,7 +3,8 @@
 // results, each step durable before the next begins.
 //
 //	receive.go   C-STORE into spool and store; success only when both hold it
-//	complete.go  when a study is complete; removal of old ones
+//	complete.go  when a study is complete
+//	remove.go    removal of studies, after their time or by command
 //	analyse.go   the analysis job
 //	commit.go    storage commitment, where the configuration offers it
 //	deliver.go   the delivery job, one queue per destination
@@ -95,6 +96,9 @@ type Node struct {
 	open   map[string]map[uint64]bool // study → associations that sent for it
 	closed map[string]time.Time       // study → when the last of them ended
 	at     map[string][2]int          // study under analysis → objects done, of how many
+
+	objects *locks // by SOP Instance UID: receiving and deleting its file
+	studies *locks // by Study Instance UID: making and deleting its results
 }
 
 // Queue names of the jobs.
@@ -107,7 +111,8 @@ const (
 // available again.
 func New(ctx context.Context, opt Options, sp *spool.Spool, st *store.Store, processor Processor, metrics *Metrics, log *slog.Logger) (*Node, error) {
 	n := &Node{opt: opt, log: log, spool: sp, store: st, processor: processor, metrics: metrics,
-		open: map[string]map[uint64]bool{}, closed: map[string]time.Time{}, at: map[string][2]int{}}
+		open: map[string]map[uint64]bool{}, closed: map[string]time.Time{}, at: map[string][2]int{},
+		objects: newLocks(), studies: newLocks()}
 	workers := river.NewWorkers()
 	if err := errors.Join(river.AddWorkerSafely(workers, &analyseWorker{node: n}), river.AddWorkerSafely(workers, &deliverWorker{node: n}),
 		river.AddWorkerSafely(workers, &commitWorker{node: n})); err != nil {
@@ -130,7 +135,7 @@ func New(ctx context.Context, opt Options, sp *spool.Spool, st *store.Store, pro
 	if err != nil {
 		return nil, fmt.Errorf("job queue: %w", err)
 	}
-	return n, errors.Join(n.recover(ctx), n.recoverSpool(ctx))
+	return n, errors.Join(n.recover(ctx), n.deleteFiles(ctx), n.recoverSpool(ctx), n.sweepResults(ctx))
 }
 
 // quiet keeps the job library's own notes out of the log below warnings.

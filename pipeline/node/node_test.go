@@ -429,15 +429,21 @@ func TestUnreadableObjectIsRefusedAndLeavesNothing(t *testing.T) {
 	}
 }
 
+// forget drops the record of a study as if it had never been written.
+func forget(t *testing.T, n *running, study string) {
+	t.Helper()
+	if _, err := n.store.DB().Exec(`DELETE FROM studies WHERE study_uid = ?`, study); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // Objects that were written but not recorded when the process died are found
 // again at the next start.
 func TestSpoolIsTakenUpAtStart(t *testing.T) {
 	dir := t.TempDir()
 	n := start(t, dir, &fakeProcessor{t: t}, Options{Idle: time.Hour, Cap: 2 * time.Hour})
 	n.mustSend(t, writeObject(t, dir, "1.2.3", "1.2.3.10", nil))
-	if err := n.store.Delete(context.Background(), "1.2.3"); err != nil {
-		t.Fatal(err)
-	}
+	forget(t, n, "1.2.3")
 	n.stop()
 	p := &fakeProcessor{t: t}
 	start(t, dir, p, Options{})

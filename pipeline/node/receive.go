@@ -2,9 +2,12 @@ package node
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/echonode/echonode/dicomio"
@@ -31,6 +34,10 @@ func (n *Node) Store(ctx context.Context, req *scp.StoreRequest, r io.Reader) er
 	if _, err := in.ReadFrom(r); err != nil {
 		return errors.Join(err, in.Abort())
 	}
+	// From here to its record the object is not deleted: a removal that is under
+	// way may be about to delete the file that this one is a duplicate of.
+	unlock := n.objects.lock(req.SOPInstanceUID)
+	defer unlock()
 	entry, err := in.Commit()
 	if err != nil {
 		return err
@@ -118,6 +125,11 @@ func readIdentity(ctx context.Context, path string) (store.Instance, error) {
 		TransferSyntaxUID: id.TransferSyntax,
 		Path:              path,
 		Received:          time.Now(),
+		Patient:           digest(id.PatientID),
+		Issuer:            digest(id.IssuerOfPatientID),
+	}
+	if id.PatientID == "" {
+		in.Patient = digest(id.PatientName + "\x00" + id.PatientBirthDate)
 	}
 	for _, uid := range []string{in.SOPInstanceUID, in.StudyInstanceUID, in.SeriesInstanceUID} {
 		if !scp.ValidUID(uid) {
@@ -125,4 +137,14 @@ func readIdentity(ctx context.Context, path string) (store.Instance, error) {
 		}
 	}
 	return in, nil
+}
+
+// digest tells texts apart without holding them: the state of the node names
+// no patients.
+func digest(s string) string {
+	if strings.Trim(s, "\x00") == "" {
+		return ""
+	}
+	sum := sha256.Sum256([]byte(s))
+	return hex.EncodeToString(sum[:8])
 }

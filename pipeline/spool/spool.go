@@ -668,6 +668,11 @@ func (s *Spool) Remove(path string) error {
 	if err != nil || !filepath.IsLocal(rel) || !strings.HasSuffix(rel, fileSuffix) {
 		return fmt.Errorf("spool: %s is not an object of %s", path, s.dir)
 	}
+	if b, err := hex.DecodeString(filepath.Dir(rel)); err == nil && len(b) == 1 {
+		// Not while an object is compared with this one.
+		s.shards[b[0]].Lock()
+		defer s.shards[b[0]].Unlock()
+	}
 	if err := os.Remove(path); err != nil {
 		return err
 	}

@@ -65,6 +65,7 @@ type Instance struct {
 	Size              int64
 	CallingAE         string
 	Received          time.Time
+	Patient, Issuer   string // digests of Patient ID and its issuer, see [Store.Patients]
 }
 
 // Study is the state of one study.
@@ -184,11 +185,14 @@ func (s *Store) AddInstance(ctx context.Context, in Instance) (isNew bool, err e
 			return err
 		}
 		res, err := tx.ExecContext(ctx, `INSERT INTO instances
-			(sop_uid, study_uid, series_uid, sop_class, transfer_syntax, path, size, calling_ae, received_at)
-			VALUES (?,?,?,?,?,?,?,?,?) ON CONFLICT (sop_uid) DO NOTHING`,
+			(sop_uid, study_uid, series_uid, sop_class, transfer_syntax, path, size, calling_ae, received_at, patient, issuer)
+			VALUES (?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT (sop_uid) DO NOTHING`,
 			in.SOPInstanceUID, in.StudyInstanceUID, in.SeriesInstanceUID, in.SOPClassUID, in.TransferSyntaxUID,
-			in.Path, in.Size, in.CallingAE, now)
+			in.Path, in.Size, in.CallingAE, now, in.Patient, in.Issuer)
 		if err != nil {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, `DELETE FROM removals WHERE path = ?`, in.Path); err != nil {
 			return err
 		}
 		n, err := res.RowsAffected()
@@ -250,12 +254,12 @@ func (s *Store) Study(ctx context.Context, uid string) (Study, error) {
 	return all[0], nil
 }
 
-const instanceColumns = `SELECT sop_uid, study_uid, series_uid, sop_class, transfer_syntax, path, size, calling_ae, received_at FROM instances `
+const instanceColumns = `SELECT sop_uid, study_uid, series_uid, sop_class, transfer_syntax, path, size, calling_ae, received_at, coalesce(patient,''), coalesce(issuer,'') FROM instances `
 
 func scanInstance(r *sql.Rows) (in Instance, err error) {
 	var at int64
 	err = r.Scan(&in.SOPInstanceUID, &in.StudyInstanceUID, &in.SeriesInstanceUID, &in.SOPClassUID,
-		&in.TransferSyntaxUID, &in.Path, &in.Size, &in.CallingAE, &at)
+		&in.TransferSyntaxUID, &in.Path, &in.Size, &in.CallingAE, &at, &in.Patient, &in.Issuer)
 	in.Received = time.UnixMilli(at)
 	return in, err
 }
@@ -277,16 +281,27 @@ func (s *Store) Instance(ctx context.Context, sopUID string) (Instance, error) {
 	return found[0], nil
 }
 
-// Paths is the set of files of all recorded objects.
+// Paths is the set of files that the store knows: of recorded objects, and of
+// removed ones whose file is still to be deleted.
 func (s *Store) Paths(ctx context.Context) (map[string]bool, error) {
 	all, err := collect(ctx, s.db, func(r *sql.Rows) (p string, err error) {
 		return p, r.Scan(&p)
-	}, `SELECT path FROM instances`)
+	}, `SELECT path FROM instances UNION SELECT path FROM removals`)
 	paths := make(map[string]bool, len(all))
 	for _, p := range all {
 		paths[p] = true
 	}
 	return paths, err
+}
+
+// Patients counts the patients whose objects a study holds. Objects are of one
+// patient when their Patient ID is the same and their issuers, where both name
+// one, are too.
+func (s *Store) Patients(ctx context.Context, study string) (int, error) {
+	var n int
+	err := s.db.QueryRowContext(ctx, `SELECT coalesce(sum(max(issuers, 1)), 0) FROM (
+		SELECT patient, count(DISTINCT nullif(issuer, '')) AS issuers FROM instances WHERE study_uid = ? AND patient IS NOT NULL GROUP BY patient)`, study).Scan(&n)
+	return n, err
 }
 
 // IsOutput reports whether the object was made by this node.
@@ -553,19 +568,75 @@ func (s *Store) ReviveDeliveries(ctx context.Context, study string, enqueue func
 	return n, err
 }
 
+// expired is what makes a study removable: it is Done, was last touched before
+// a time and has nothing left to deliver.
+const expired = `state = 'done' AND last_received_at < ?
+	AND NOT EXISTS (SELECT 1 FROM deliveries d JOIN runs r ON r.id = d.run_id
+		WHERE r.study_uid = studies.study_uid AND (d.state IN ('pending','dead') OR d.updated_at >= ?))`
+
 // Expired lists studies that are Done, were last touched before t and have
 // nothing left to deliver.
 func (s *Store) Expired(ctx context.Context, t time.Time) ([]string, error) {
 	return collect(ctx, s.db, func(r *sql.Rows) (uid string, err error) {
 		return uid, r.Scan(&uid)
-	}, `SELECT study_uid FROM studies s WHERE state = 'done' AND last_received_at < ?
-		AND NOT EXISTS (SELECT 1 FROM deliveries d JOIN runs r ON r.id = d.run_id
-			WHERE r.study_uid = s.study_uid AND (d.state IN ('pending','dead') OR d.updated_at >= ?))`, t.UnixMilli(), t.UnixMilli())
+	}, `SELECT study_uid FROM studies WHERE `+expired, t.UnixMilli(), t.UnixMilli())
 }
 
-// Delete removes a study and everything recorded about it.
+// Removal is a file that is to be deleted because its record is gone.
+type Removal struct{ Path, SOPInstanceUID string }
+
+// Delete removes a study and everything recorded about it, and notes its files
+// for [Store.Removals].
 func (s *Store) Delete(ctx context.Context, study string) error {
-	_, err := s.db.ExecContext(ctx, `DELETE FROM studies WHERE study_uid = ?`, study)
+	return s.tx(ctx, func(tx *sql.Tx) error { return remove(ctx, tx, study) })
+}
+
+// DeleteExpired is Delete of a study that still is what [Store.Expired] lists;
+// otherwise it does nothing and returns false. An object that arrives between
+// the two keeps its study.
+func (s *Store) DeleteExpired(ctx context.Context, study string, t time.Time) (deleted bool, err error) {
+	err = s.tx(ctx, func(tx *sql.Tx) error {
+		var n int
+		if err := tx.QueryRowContext(ctx, `SELECT count(*) FROM studies WHERE study_uid = ? AND `+expired, study, t.UnixMilli(), t.UnixMilli()).Scan(&n); err != nil || n == 0 {
+			return err
+		}
+		deleted = true
+		return remove(ctx, tx, study)
+	})
+	return deleted, err
+}
+
+func remove(ctx context.Context, tx *sql.Tx, study string) error {
+	if _, err := tx.ExecContext(ctx, `INSERT OR IGNORE INTO removals (path, sop_uid) SELECT path, sop_uid FROM instances WHERE study_uid = ?`, study); err != nil {
+		return err
+	}
+	res, err := tx.ExecContext(ctx, `DELETE FROM studies WHERE study_uid = ?`, study)
+	if err != nil {
+		return err
+	}
+	if n, err := res.RowsAffected(); err != nil || n == 0 {
+		return errors.Join(err, fmt.Errorf("study %s: %w", study, ErrNotFound))
+	}
+	return nil
+}
+
+// Removals lists the files that are to be deleted.
+func (s *Store) Removals(ctx context.Context) ([]Removal, error) {
+	return collect(ctx, s.db, func(r *sql.Rows) (m Removal, err error) {
+		return m, r.Scan(&m.Path, &m.SOPInstanceUID)
+	}, `SELECT path, sop_uid FROM removals`)
+}
+
+// Removing reports whether a file is still to be deleted.
+func (s *Store) Removing(ctx context.Context, path string) (bool, error) {
+	var n int
+	err := s.db.QueryRowContext(ctx, `SELECT count(*) FROM removals WHERE path = ?`, path).Scan(&n)
+	return n > 0, err
+}
+
+// Removed notes that a file was deleted.
+func (s *Store) Removed(ctx context.Context, path string) error {
+	_, err := s.db.ExecContext(ctx, `DELETE FROM removals WHERE path = ?`, path)
 	return err
 }
 

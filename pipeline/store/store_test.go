@@ -236,3 +236,87 @@ func TestExpired(t *testing.T) {
 		t.Errorf("instances after Delete = %v, %v", in, err)
 	}
 }
+
+// A study is removed only as it was looked at, and a file is deleted only
+// while no record has it.
+func TestRemovalsGiveWayToObjects(t *testing.T) {
+	ctx, s := context.Background(), open(t)
+	add(t, s, instance("1", "1.1", 1000))
+	add(t, s, instance("1", "1.2", 1000))
+	finish := func() {
+		t.Helper()
+		st := study(t, s, "1")
+		if _, err := s.Queue(ctx, "1", st.Last, noJob); err != nil {
+			t.Fatal(err)
+		}
+		run, err := s.StartRun(ctx, "1", st.Revision+1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.FinishRun(ctx, run, nil, nil, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	finish()
+	before := time.UnixMilli(5000)
+	if got, err := s.Expired(ctx, before); err != nil || len(got) != 1 {
+		t.Fatalf("Expired = %v, %v", got, err)
+	}
+	add(t, s, instance("1", "1.3", 2000)) // between the look and the removal
+	if deleted, err := s.DeleteExpired(ctx, "1", before); err != nil || deleted {
+		t.Fatalf("a study that received more was removed (%v, %v)", deleted, err)
+	}
+	finish()
+	if deleted, err := s.DeleteExpired(ctx, "1", before); err != nil || !deleted {
+		t.Fatalf("DeleteExpired = %v, %v", deleted, err)
+	}
+	if got, err := s.Removals(ctx); err != nil || len(got) != 3 {
+		t.Fatalf("Removals = %v, %v", got, err)
+	}
+	add(t, s, instance("1", "1.2", 9000)) // comes again before its file is deleted
+	if still, err := s.Removing(ctx, "1.2.dcm"); err != nil || still {
+		t.Errorf("the file of a recorded object is still to be deleted (%v)", err)
+	}
+	if still, err := s.Removing(ctx, "1.1.dcm"); err != nil || !still {
+		t.Errorf("the file of a removed object is not to be deleted (%v)", err)
+	}
+	if known, err := s.Paths(ctx); err != nil || len(known) != 3 {
+		t.Errorf("Paths = %v, %v", known, err)
+	}
+	if err := s.Removed(ctx, "1.1.dcm"); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := s.Removals(ctx); err != nil || len(got) != 1 || got[0].Path != "1.3.dcm" {
+		t.Errorf("Removals = %v, %v", got, err)
+	}
+	if err := s.Delete(ctx, "7"); !errors.Is(err, ErrNotFound) {
+		t.Errorf("Delete of nothing: %v", err)
+	}
+}
+
+func TestPatients(t *testing.T) {
+	ctx := context.Background()
+	type who struct{ patient, issuer string }
+	for _, c := range []struct {
+		objects []who
+		want    int
+	}{
+		{nil, 0},
+		{[]who{{"a", ""}}, 1},
+		{[]who{{"a", ""}, {"a", "x"}, {"a", "x"}}, 1},
+		{[]who{{"a", "x"}, {"a", "y"}}, 2},
+		{[]who{{"a", ""}, {"b", ""}}, 2},
+		{[]who{{"a", ""}, {"", ""}}, 2},
+		{[]who{{"a", "x"}, {"a", "y"}, {"b", ""}}, 3},
+	} {
+		s := open(t)
+		for i, o := range c.objects {
+			in := instance("1", "1."+string(rune('1'+i)), 1000)
+			in.Patient, in.Issuer = o.patient, o.issuer
+			add(t, s, in)
+		}
+		if n, err := s.Patients(ctx, "1"); err != nil || n != c.want {
+			t.Errorf("%v: %d patients, %v, want %d", c.objects, n, err, c.want)
+		}
+	}
+}

@@ -1,0 +1,131 @@
+package node
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/echonode/echonode/pipeline/store"
+)
+
+// locks make what concerns one object, or one study, happen one after the
+// other: a name has a lock, which it may share with others.
+type locks struct {
+	seed maphash.Seed
+	mu   [256]sync.Mutex
+}
+
+func newLocks() *locks { return &locks{seed: maphash.MakeSeed()} }
+
+// lock locks a name until the returned function is called.
+func (l *locks) lock(name string) (unlock func()) {
+	mu := &l.mu[maphash.String(l.seed, name)%uint64(len(l.mu))]
+	mu.Lock()
+	return mu.Unlock
+}
+
+// removeExpired deletes studies that nobody needs any more.
+func (n *Node) removeExpired(ctx context.Context, before time.Time) error {
+	studies, err := n.store.Expired(ctx, before)
+	if err != nil {
+		return err
+	}
+	for _, study := range studies {
+		removed, err := n.remove(ctx, study, func() (bool, error) { return n.store.DeleteExpired(ctx, study, before) })
+		if err != nil {
+			return err
+		}
+		if removed {
+			n.log.Info("study removed after its retention time", "study", study)
+		}
+	}
+	return n.deleteFiles(ctx)
+}
+
+// Remove deletes a study, whatever its state: objects, results and what is
+// left to deliver.
+func (n *Node) Remove(ctx context.Context, study string) error {
+	if _, err := n.remove(ctx, study, func() (bool, error) { return true, n.store.Delete(ctx, study) }); err != nil {
+		return err
+	}
+	n.log.Info("study removed by command", "study", study)
+	return n.deleteFiles(ctx)
+}
+
+// remove deletes the record of a study and its results. The record goes first,
+// and names its files as to be deleted in the same step, so that a crash
+// leaves files that are deleted later rather than records of missing ones.
+func (n *Node) remove(ctx context.Context, study string, record func() (bool, error)) (bool, error) {
+	// A new round of the study must not lose the directory it has just made.
+	unlock := n.studies.lock(study)
+	defer unlock()
+	if removed, err := record(); err != nil || !removed {
+		return false, err
+	}
+	return true, os.RemoveAll(n.studyDir(study))
+}
+
+// deleteFiles deletes the files of removed objects. One that was received again
+// meanwhile is recorded again and no longer to be deleted: receiving and this
+// exclude each other, object by object.
+func (n *Node) deleteFiles(ctx context.Context) error {
+	files, err := n.store.Removals(ctx)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, f := range files {
+		errs = append(errs, n.deleteFile(ctx, f))
+	}
+	return errors.Join(errs...)
+}
+
+func (n *Node) deleteFile(ctx context.Context, f store.Removal) error {
+	unlock := n.objects.lock(f.SOPInstanceUID)
+	defer unlock()
+	still, err := n.store.Removing(ctx, f.Path)
+	if err != nil || !still {
+		return err
+	}
+	if err := n.spool.Remove(f.Path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return n.store.Removed(ctx, f.Path)
+}
+
+// sweepResults deletes results of studies that are not recorded: the process
+// died while it removed them.
+func (n *Node) sweepResults(ctx context.Context) error {
+	entries, err := os.ReadDir(n.opt.ResultsDir)
+	if errors.Is(err, os.ErrNotExist) || len(entries) == 0 && err == nil {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	studies, err := n.store.Studies(ctx)
+	if err != nil {
+		return err
+	}
+	known := make(map[string]bool, len(studies))
+	for _, s := range studies {
+		known[filepath.Base(n.studyDir(s.StudyInstanceUID))] = true
+	}
+	for _, e := range entries {
+		name := e.Name()
+		if b, err := hex.DecodeString(name); err != nil || len(b) != studyDirBytes || strings.ToLower(name) != name || known[name] {
+			continue
+		}
+		if err := os.RemoveAll(filepath.Join(n.opt.ResultsDir, name)); err != nil {
+			return fmt.Errorf("results of a removed study: %w", err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,153 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/suyashkumar/dicom/pkg/tag"
+
+	"github.com/echonode/echonode/dicomio"
+	"github.com/echonode/echonode/pipeline/store"
+)
+
+// held reports whether an object is recorded and its file is there.
+func (r *running) held(t *testing.T, sop string) bool {
+	t.Helper()
+	in, err := r.store.Instance(context.Background(), sop)
+	if errors.Is(err, store.ErrNotFound) {
+		return false
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = os.Stat(in.Path)
+	return err == nil
+}
+
+// An object that comes again while its study is being removed is acknowledged
+// and kept, at whatever moment of the removal it comes.
+func TestRemovalAndReceiptExcludeEachOther(t *testing.T) {
+	ctx, dir := context.Background(), t.TempDir()
+	n := start(t, dir, &fakeProcessor{t: t}, Options{Idle: time.Hour, Cap: 2 * time.Hour})
+	path := writeObject(t, dir, "1.2.3", "1.2.3.10", nil)
+	n.mustSend(t, path)
+
+	// Between the record and the file.
+	if err := n.store.Delete(ctx, "1.2.3"); err != nil {
+		t.Fatal(err)
+	}
+	n.mustSend(t, path)
+	if err := n.deleteFiles(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if !n.held(t, "1.2.3.10") {
+		t.Fatal("an acknowledged object is lost")
+	}
+	// A removal that has listed the file and is about to delete it.
+	if err := n.store.Delete(ctx, "1.2.3"); err != nil {
+		t.Fatal(err)
+	}
+	listed, err := n.store.Removals(ctx)
+	if err != nil || len(listed) != 1 {
+		t.Fatalf("Removals = %v, %v", listed, err)
+	}
+	n.mustSend(t, path)
+	if err := n.deleteFile(ctx, listed[0]); err != nil {
+		t.Fatal(err)
+	}
+	if !n.held(t, "1.2.3.10") {
+		t.Fatal("an acknowledged object is lost")
+	}
+	// All at once.
+	var group sync.WaitGroup
+	stop := make(chan struct{})
+	group.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			if err := n.Remove(ctx, "1.2.3"); err != nil && !errors.Is(err, store.ErrNotFound) {
+				t.Error(err)
+				return
+			}
+		}
+	})
+	for range 20 {
+		n.mustSend(t, path)
+	}
+	close(stop)
+	group.Wait()
+	n.mustSend(t, path)
+	if !n.held(t, "1.2.3.10") {
+		t.Error("an acknowledged object is lost")
+	}
+	if err := n.Remove(ctx, "1.2.3"); err != nil {
+		t.Fatal(err)
+	}
+	kept := 0
+	if err := n.spool.Walk(func(string) error { kept++; return nil }); err != nil || kept != 0 {
+		t.Errorf("%d objects left after the removal, %v", kept, err)
+	}
+}
+
+// A process that died between the record and the files of a removed study
+// finishes the removal at its next start; it does not take the study up again.
+func TestRemovalIsFinishedAtStart(t *testing.T) {
+	dir := t.TempDir()
+	p := &fakeProcessor{t: t}
+	n := start(t, dir, p, Options{})
+	n.mustSend(t, writeObject(t, dir, "1.2.3", "1.2.3.10", nil), writeObject(t, dir, "1.2.4", "1.2.4.10", nil))
+	eventually(t, "analysed", func() bool {
+		return n.status(t, "1.2.3").State == store.Done && n.status(t, "1.2.4").State == store.Done
+	})
+	gone, stays := n.status(t, "1.2.3").Runs[0].Directory, n.status(t, "1.2.4").Runs[0].Directory
+	if err := n.store.Delete(context.Background(), "1.2.3"); err != nil {
+		t.Fatal(err)
+	}
+	n.stop()
+	n = start(t, dir, p, Options{})
+	if _, err := n.store.Study(context.Background(), "1.2.3"); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("a removed study is back: %v", err)
+	}
+	if _, err := os.Stat(filepath.Dir(gone)); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("results of a removed study: %v", err)
+	}
+	if _, err := os.Stat(stays); err != nil {
+		t.Errorf("results of another study: %v", err)
+	}
+	if !n.held(t, "1.2.4.10") {
+		t.Error("another study's object is gone")
+	}
+	kept := 0
+	if err := n.spool.Walk(func(string) error { kept++; return nil }); err != nil || kept != 1 {
+		t.Errorf("%d objects in the spool, %v, want the other study's", kept, err)
+	}
+}
+
+// Two patients under one Study Instance UID are never mixed: nothing is made
+// or sent, and the state says why.
+func TestTwoPatientsUnderOneStudy(t *testing.T) {
+	dir, pacs := t.TempDir(), &archive{}
+	p := &fakeProcessor{t: t}
+	of := func(id string) func(*dicomio.DataSet) {
+		return func(ds *dicomio.DataSet) { ds.SetString(tag.PatientID, id) }
+	}
+	n := start(t, dir, p, Options{Attempts: 3, Destinations: []Destination{destination("pacs", listen(t, "PACS", pacs))}})
+	n.mustSend(t, writeObject(t, dir, "1.2.3", "1.2.3.10", of("P1")), writeObject(t, dir, "1.2.3", "1.2.3.11", of("P2")))
+	eventually(t, "study held", func() bool { return n.status(t, "1.2.3").State == store.Failed })
+	if s := n.status(t, "1.2.3"); !strings.Contains(s.Error, "2 patients") || len(s.Deliveries) != 0 {
+		t.Errorf("status %+v", s)
+	}
+	if len(p.requests()) != 0 || pacs.objects() != 0 {
+		t.Errorf("%d analyses, %d objects sent", len(p.requests()), pacs.objects())
+	}
+	eventually(t, "the analysis is not tried again", func() bool { return jobs(t, n, analyseArgs{}.Kind()) == 0 })
+}

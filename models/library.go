@@ -168,8 +168,11 @@ func isRuntime(r io.ReaderAt) error {
 	return nil
 }
 
+// NotPinned is what Library calls a build of one's own.
+const NotPinned = "not a pinned build"
+
 // Library says where ONNX Runtime would be loaded from, after checking it, and which build it is: a pinned one by its
-// name, one's own as "not a pinned build". Nothing is loaded. The error is a *LibraryError.
+// name, or NotPinned. Nothing is loaded. The error is a *LibraryError.
 func Library(configured string) (path, build string, err error) {
 	places := findLibrary(configured)
 	var errs []error
@@ -180,7 +183,7 @@ func Library(configured string) (path, build string, err error) {
 			continue
 		}
 		if build == "" {
-			build = "not a pinned build"
+			build = NotPinned
 		}
 		return place.path, build, nil
 	}

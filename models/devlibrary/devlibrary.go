@@ -3,7 +3,7 @@
 //
 //	import _ "github.com/echonode/echonode/models/devlibrary"
 //
-// Unless ECHONODE_ONNXRUNTIME is set already it is set to .build/onnxruntime of this source tree, for this process and
+// Unless ECHONODE_ONNXRUNTIME is set already (be it to nothing) it is set to .build/onnxruntime of this source tree, for this process and
 // the programs it starts. The program itself never looks there: a library is code, and a working directory may be
 // anybody's.
 package devlibrary
@@ -17,7 +17,7 @@ import (
 const variable = "ECHONODE_ONNXRUNTIME" // models.LibraryEnv; package models itself imports this one in its tests
 
 func init() {
-	if os.Getenv(variable) != "" {
+	if _, set := os.LookupEnv(variable); set {
 		return
 	}
 	_, file, _, ok := runtime.Caller(0)

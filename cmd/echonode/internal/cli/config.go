@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"runtime"
@@ -15,13 +16,17 @@ import (
 
 func (p *program) checkConfigCommand() *cobra.Command {
 	var path string
-	var print bool
+	var print, live bool
 	cmd := &cobra.Command{
 		Use:   "check-config [-c FILE]",
 		Short: "Check a configuration file, or print the default one",
 		Long: `Reads the configuration file, says everything that is wrong with it, checks
 that certificates and model can be loaded, and warns of settings that are
-probably not meant. With --print-default it prints the commented default file.`,
+probably not meant. With --live it also tries what the file names: ONNX Runtime
+and the model (with its self-test), the data directory and its free space, the
+ports, the certificates' dates, and every destination by C-ECHO and whether it
+would accept what it is to be sent. It may run beside the node; run it as the
+node's user. With --print-default it prints the commented default file.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if print {
 				_, err := p.out.Write(config.Default)
@@ -46,12 +51,25 @@ probably not meant. With --print-default it prints the commented default file.`,
 			for _, w := range c.Warnings() {
 				fmt.Fprintln(p.out, "warning:", w)
 			}
-			fmt.Fprintf(p.out, "configuration is valid: %s on %s, %d destinations, model %s\n",
-				c.DICOM.AETitle, c.DICOM.Listen, len(c.Destinations), describe(choices))
-			return nil
+			contradictions := c.Contradictions()
+			for _, w := range contradictions {
+				fmt.Fprintln(p.out, "contradiction:", w)
+			}
+			valid := "valid"
+			if len(contradictions) > 0 {
+				valid = "contradictory"
+				err = usageError{fmt.Errorf("%d settings contradict each other", len(contradictions))}
+			}
+			fmt.Fprintf(p.out, "configuration is %s: %s on %s, %d destinations, model %s\n",
+				valid, c.DICOM.AETitle, c.DICOM.Listen, len(c.Destinations), describe(choices))
+			if live {
+				err = errors.Join(err, p.checkLive(cmd.Context(), c))
+			}
+			return err
 		},
 	}
 	cmd.Flags().StringVarP(&path, "config", "c", "", "configuration file (default: the embedded one)")
+	cmd.Flags().BoolVar(&live, "live", false, "try everything the file names")
 	cmd.Flags().BoolVar(&print, "print-default", false, "print the default configuration")
 	return cmd
 }

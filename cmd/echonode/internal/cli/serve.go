@@ -55,6 +55,9 @@ func (p *program) serve(ctx context.Context, c *config.Config) (err error) {
 	for _, w := range c.Warnings() {
 		log.Warn("configuration: " + w)
 	}
+	for _, w := range c.Contradictions() {
+		log.Warn("configuration: " + w)
+	}
 	unlock, err := lockDirectory(c.Storage.Directory)
 	if err != nil {
 		return err
@@ -225,18 +228,27 @@ func nodeOptions(c *config.Config) (node.Options, error) {
 		o.CommitPeers[title] = node.Peer{Address: address, Dialer: &scp.Dialer{CallingAE: c.DICOM.AETitle, CalledAE: title}}
 	}
 	for _, d := range c.Destinations {
-		t, err := clientTLS(d)
+		dialer, err := destinationDialer(c, d)
 		if err != nil {
 			return o, usageError{fmt.Errorf("destination %s: %w", d.Name, err)}
-		}
-		dialer := &scp.Dialer{CallingAE: d.CallingAETitle, CalledAE: d.AETitle, TLSConfig: t}
-		if dialer.CallingAE == "" {
-			dialer.CallingAE = c.DICOM.AETitle
 		}
 		dialer.Timeouts.Connect, dialer.Timeouts.Response = time.Duration(c.Delivery.Timeout), time.Duration(c.Delivery.Timeout)
 		o.Destinations = append(o.Destinations, node.Destination{Name: d.Name, Address: d.Address, Dialer: dialer, Kinds: d.Send})
 	}
 	return o, nil
+}
+
+// destinationDialer opens associations to a destination.
+func destinationDialer(c *config.Config, d config.Destination) (*scp.Dialer, error) {
+	t, err := clientTLS(d)
+	if err != nil {
+		return nil, err
+	}
+	dialer := &scp.Dialer{CallingAE: d.CallingAETitle, CalledAE: d.AETitle, TLSConfig: t}
+	if dialer.CallingAE == "" {
+		dialer.CallingAE = c.DICOM.AETitle
+	}
+	return dialer, nil
 }
 
 func outputOptions(c *config.Config) output.Options {

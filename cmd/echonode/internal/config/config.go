@@ -377,6 +377,60 @@ func (c *Config) Warnings() []string {
 	return w
 }
 
+// Contradictions names settings that can't all be meant: the node starts with them, and something that was asked for will
+// not happen.
+func (c *Config) Contradictions() []string {
+	var out []string
+	say := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
+	made := map[string]string{ // kind of output, and the setting that turns it off
+		"report":       "outputs.report is false",
+		"overlay":      "outputs.overlay is none",
+		"segmentation": "outputs.segmentation is false",
+	}
+	if c.Outputs.Report {
+		delete(made, "report")
+	}
+	if c.Outputs.Overlay != "none" {
+		delete(made, "overlay")
+	}
+	if c.Outputs.Segmentation {
+		delete(made, "segmentation")
+	}
+	for i, d := range c.Destinations {
+		for _, kind := range d.Send {
+			if off, ok := made[kind]; ok {
+				say("destination %s is to be sent the %s, but %s", d.Name, kind, off)
+			}
+		}
+		if sameAddress(d.Address, c.DICOM.Listen) {
+			say("destination %s is this node itself (%s)", d.Name, d.Address)
+		}
+		for _, other := range c.Destinations[:i] {
+			if d.Address == other.Address && d.AETitle == other.AETitle {
+				say("destinations %s and %s are one peer (%s at %s): it would get everything twice", other.Name, d.Name, d.AETitle, d.Address)
+			}
+		}
+	}
+	if c.HTTP.Listen != "" && sameAddress(c.HTTP.Listen, c.DICOM.Listen) {
+		say("dicom.listen and http.listen are one port (%s)", c.DICOM.Listen)
+	}
+	return out
+}
+
+// sameAddress reports whether two addresses are one port of this machine.
+func sameAddress(a, b string) bool {
+	hostA, portA, errA := net.SplitHostPort(a)
+	hostB, portB, errB := net.SplitHostPort(b)
+	if errA != nil || errB != nil || portA != portB || portA == "0" {
+		return false
+	}
+	local := func(host string) bool {
+		ip := net.ParseIP(host)
+		return host == "" || host == "localhost" || ip != nil && (ip.IsLoopback() || ip.IsUnspecified())
+	}
+	return hostA == hostB || local(hostA) && local(hostB)
+}
+
 func loopback(address string) bool {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {

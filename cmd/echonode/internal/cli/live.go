@@ -1,0 +1,397 @@
+package cli
+
+import (
+	"context"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"text/tabwriter"
+	"time"
+
+	"github.com/dustin/go-humanize"
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
+
+	"github.com/echonode/echonode/cmd/echonode/internal/config"
+	"github.com/echonode/echonode/models"
+	"github.com/echonode/echonode/scp"
+)
+
+// verdict of one check.
+type verdict int
+
+const (
+	good verdict = iota
+	doubtful
+	broken
+)
+
+func (v verdict) String() string { return [...]string{"ok", "warning", "FAILED"}[v] }
+
+// finding is what one check found.
+type finding struct {
+	verdict    verdict
+	what, text string
+}
+
+// liveCheck tries what a configuration names. Nothing is changed by it: what it creates it removes.
+type liveCheck struct {
+	c        *config.Config
+	running  bool // a node uses the data directory now
+	findings []finding
+}
+
+func (l *liveCheck) add(v verdict, what, format string, args ...any) {
+	l.findings = append(l.findings, finding{v, what, fmt.Sprintf(format, args...)})
+}
+
+// checkLive tries library, model, data directory, ports, certificates and destinations, prints what it found, and returns
+// an error if something does not work.
+func (p *program) checkLive(ctx context.Context, c *config.Config) error {
+	l := &liveCheck{c: c}
+	l.system()
+	l.directory()
+	l.engine(ctx)
+	l.listeners(ctx)
+	l.certificates(time.Now())
+	l.destinations(ctx)
+	w := tabwriter.NewWriter(p.out, 0, 4, 2, ' ', 0)
+	failed := 0
+	for _, f := range l.findings {
+		fmt.Fprintf(w, "%s\t%s\t%s\n", f.verdict, f.what, f.text)
+		if f.verdict == broken {
+			failed++
+		}
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	if failed > 0 {
+		return fmt.Errorf("%d of %d checks failed", failed, len(l.findings))
+	}
+	return nil
+}
+
+func (l *liveCheck) system() {
+	name := strconv.Itoa(os.Geteuid())
+	if u, err := user.Current(); err == nil {
+		name = u.Username
+	}
+	zone, offset := time.Now().Zone()
+	l.add(good, "process", "checked as user %s; time zone %s (UTC%+.4g h)", name, zone, float64(offset)/3600)
+	if path, err := exec.LookPath("ffmpeg"); err != nil {
+		l.add(doubtful, "ffmpeg", "not installed: MPEG-2, H.264 and HEVC loops can't be analysed")
+	} else {
+		l.add(good, "ffmpeg", "%s", path)
+	}
+}
+
+func (l *liveCheck) engine(ctx context.Context) {
+	if l.c.Analysis.Provider != models.Remote {
+		path, build, err := models.Library(l.c.Analysis.ONNXRuntime)
+		if err != nil {
+			l.add(broken, "library", "%v", err)
+			return
+		}
+		v := good
+		if build == models.NotPinned {
+			v = doubtful
+		}
+		l.add(v, "library", "%s (ONNX Runtime, %s)", path, build)
+	}
+	engine, err := models.Open(ctx, engineConfig(l.c), slog.New(slog.DiscardHandler))
+	if err != nil {
+		l.add(broken, "model", "%v", err)
+		return
+	}
+	card := engine.Card()
+	l.add(good, "model", "%s %s runs on %s and passes its self-test", card.Name, card.Version, engine.Provider())
+	if err := engine.Close(); err != nil {
+		l.add(broken, "model", "%v", err)
+	}
+}
+
+func (l *liveCheck) directory() {
+	dir, err := filepath.Abs(l.c.Storage.Directory)
+	if err != nil {
+		l.add(broken, "storage", "%v", err)
+		return
+	}
+	// The nearest folder that is there decides whether the rest can be made.
+	at := dir
+	var info fs.FileInfo
+	for {
+		if info, err = os.Stat(at); err == nil || !errors.Is(err, fs.ErrNotExist) || at == filepath.Dir(at) {
+			break
+		}
+		at = filepath.Dir(at)
+	}
+	if err != nil {
+		l.add(broken, "storage", "%v", err)
+		return
+	}
+	if !info.IsDir() {
+		l.add(broken, "storage", "%s is not a folder", at)
+		return
+	}
+	probe, err := os.MkdirTemp(at, ".check-config-")
+	if err == nil {
+		err = os.Remove(probe)
+	}
+	if err != nil {
+		l.add(broken, "storage", "%s can't be written: %v", at, err)
+	} else if at != dir {
+		l.add(good, "storage", "%s will be made", dir)
+	} else {
+		if f, err := os.Open(filepath.Join(dir, "lock")); err == nil {
+			l.running = errors.Is(unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB), unix.EWOULDBLOCK)
+			_ = f.Close() // gives the lock back
+		}
+		text := dir
+		if l.running {
+			text += ", in use by a running node"
+		}
+		l.add(good, "storage", "%s", text)
+		l.owners(dir, info)
+	}
+
+	var st unix.Statfs_t
+	if err := unix.Statfs(at, &st); err != nil {
+		l.add(broken, "free space", "%v", err)
+		return
+	}
+	total, free, least := st.Blocks*uint64(st.Bsize), st.Bavail*uint64(st.Bsize), uint64(l.c.Storage.MinFree)
+	text := fmt.Sprintf("%s free of %s, storage.min_free is %s", humanize.IBytes(free), humanize.IBytes(total), humanize.IBytes(least))
+	switch {
+	case least > total:
+		l.add(broken, "free space", "%s: more than the file system holds, every C-STORE would be refused", text)
+	case free < least:
+		l.add(broken, "free space", "%s: every C-STORE would be refused with A700", text)
+	case free < 2*least || free < total/10:
+		l.add(doubtful, "free space", "%s: not much is left", text)
+	default:
+		l.add(good, "free space", "%s", text)
+	}
+}
+
+// owners finds files that the owner of the data directory does not own, as a run by root leaves them.
+func (l *liveCheck) owners(dir string, info fs.FileInfo) {
+	owner, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return
+	}
+	for _, name := range []string{"lock", "node.db", "spool", "results"} {
+		path := filepath.Join(dir, name)
+		st, err := os.Stat(path)
+		if err != nil {
+			continue // not made yet
+		}
+		if s, ok := st.Sys().(*syscall.Stat_t); ok && s.Uid != owner.Uid {
+			l.add(broken, "storage", "%s belongs to user %d, its folder to user %d: the node can't use both", path, s.Uid, owner.Uid)
+		}
+	}
+}
+
+func (l *liveCheck) listeners(ctx context.Context) {
+	listen := func(key, address string) {
+		if address == "" {
+			l.add(good, key, "off")
+			return
+		}
+		n, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
+		switch {
+		case err == nil:
+			if err := n.Close(); err != nil {
+				l.add(broken, key, "%v", err)
+				return
+			}
+			l.add(good, key, "%s is free", address)
+		case errors.Is(err, syscall.EADDRINUSE) && l.running:
+			l.add(good, key, "%s is in use, a node is running", address)
+		case errors.Is(err, syscall.EACCES):
+			l.add(broken, key, "%v: ports below 1024 need net.ipv4.ip_unprivileged_port_start or CAP_NET_BIND_SERVICE", err)
+		default:
+			l.add(broken, key, "%v", err)
+		}
+	}
+	listen("dicom.listen", l.c.DICOM.Listen)
+	listen("http.listen", l.c.HTTP.Listen)
+}
+
+// soon is how long before its end a certificate is warned of.
+const soon = 30 * 24 * time.Hour
+
+func (l *liveCheck) certificates(now time.Time) {
+	type use struct{ key, file string }
+	uses := []use{{"dicom.tls.certificate", l.c.DICOM.TLS.Certificate}, {"dicom.tls.client_ca", l.c.DICOM.TLS.ClientCA}}
+	for _, d := range l.c.Destinations {
+		uses = append(uses, use{d.Name + " tls.ca", d.TLS.CA}, use{d.Name + " tls.certificate", d.TLS.Certificate})
+	}
+	for _, u := range uses {
+		if u.file == "" {
+			continue
+		}
+		certificates, err := readCertificates(u.file)
+		if err != nil {
+			l.add(broken, u.key, "%v", err)
+			continue
+		}
+		for _, c := range certificates {
+			text := fmt.Sprintf("%s, valid until %s", c.Subject.CommonName, c.NotAfter.Format(time.DateOnly))
+			switch {
+			case now.After(c.NotAfter):
+				l.add(broken, u.key, "%s: it has expired", text)
+			case now.Before(c.NotBefore):
+				l.add(broken, u.key, "%s: not valid before %s", text, c.NotBefore.Format(time.DateOnly))
+			case now.Add(soon).After(c.NotAfter):
+				l.add(doubtful, u.key, "%s: it expires soon", text)
+			default:
+				l.add(good, u.key, "%s", text)
+			}
+		}
+	}
+}
+
+func readCertificates(path string) ([]*x509.Certificate, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	rest, err := io.ReadAll(io.LimitReader(f, 16<<20))
+	if err != nil {
+		return nil, err
+	}
+	var out []*x509.Certificate
+	for {
+		var block *pem.Block
+		if block, rest = pem.Decode(rest); block == nil {
+			break
+		}
+		if block.Type != "CERTIFICATE" {
+			continue
+		}
+		c, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+		out = append(out, c)
+	}
+	if len(out) == 0 {
+		return nil, fmt.Errorf("%s holds no certificate", path)
+	}
+	return out, nil
+}
+
+const jpegBaseline = "1.2.840.10008.1.2.4.50"
+
+// offer is how a kind of output is stored: its class, and the transfer syntaxes in two contexts, as made and uncompressed.
+type offer struct {
+	class  string
+	asMade []string
+	plain  []string
+}
+
+func (o offer) contexts() []scp.PresentationContext {
+	var out []scp.PresentationContext
+	for _, syntaxes := range [][]string{o.asMade, o.plain} {
+		if len(syntaxes) > 0 {
+			out = append(out, scp.PresentationContext{AbstractSyntax: o.class, TransferSyntaxes: syntaxes})
+		}
+	}
+	return out
+}
+
+// offerFor is the offer for a kind of output, empty for a kind that no DICOM object is made of.
+func offerFor(c *config.Config, kind string) offer {
+	plain := []string{"1.2.840.10008.1.2.1", scp.ImplicitVRLittleEndian}
+	switch kind {
+	case "report":
+		return offer{class: "1.2.840.10008.5.1.4.1.1.88.33", plain: plain}
+	case "overlay":
+		if c.Outputs.OverlayClass == "us" {
+			return offer{"1.2.840.10008.5.1.4.1.1.3.1", []string{jpegBaseline}, plain}
+		}
+		return offer{"1.2.840.10008.5.1.4.1.1.7.4", []string{jpegBaseline}, plain}
+	case "segmentation":
+		return offer{class: "1.2.840.10008.5.1.4.1.1.66.4", plain: plain}
+	}
+	return offer{}
+}
+
+// destinations asks every destination by C-ECHO, and whether it would take what it is to be sent.
+func (l *liveCheck) destinations(ctx context.Context) {
+	found := make([]finding, len(l.c.Destinations))
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(8)
+	for i, d := range l.c.Destinations {
+		group.Go(func() error {
+			found[i] = l.destination(ctx, d)
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		l.add(broken, "destinations", "%v", err)
+	}
+	l.findings = append(l.findings, found...)
+}
+
+func (l *liveCheck) destination(ctx context.Context, d config.Destination) finding {
+	what := "destination " + d.Name
+	fail := func(err error) finding { return finding{broken, what, err.Error()} }
+	dialer, err := destinationDialer(l.c, d)
+	if err != nil {
+		return fail(err)
+	}
+	dialer.Timeouts.Connect, dialer.Timeouts.Response = 10*time.Second, 10*time.Second
+	start := time.Now()
+	verification := scp.PresentationContext{AbstractSyntax: scp.VerificationSOPClass, TransferSyntaxes: []string{scp.ImplicitVRLittleEndian}}
+	contexts := []scp.PresentationContext{verification}
+	for _, kind := range d.Send {
+		contexts = append(contexts, offerFor(l.c, kind).contexts()...)
+	}
+	client, err := dialer.Dial(ctx, d.Address, contexts)
+	if err != nil {
+		return fail(err)
+	}
+	defer client.Abort()
+	if err := client.Echo(ctx); err != nil {
+		return fail(err)
+	}
+	text := fmt.Sprintf("%s at %s answers C-ECHO in %d ms", d.AETitle, d.Address, time.Since(start).Milliseconds())
+	var refused, recoded []string
+	for _, kind := range d.Send {
+		o := offerFor(l.c, kind)
+		accepts := func(syntax string) bool { return client.Accepts(o.class, syntax) == nil }
+		switch {
+		case o.class == "" || slices.ContainsFunc(o.asMade, accepts) || len(o.asMade) == 0 && slices.ContainsFunc(o.plain, accepts):
+		case slices.ContainsFunc(o.plain, accepts):
+			recoded = append(recoded, kind)
+		default:
+			refused = append(refused, fmt.Sprintf("%s (SOP class %s)", kind, o.class))
+		}
+	}
+	if err := client.Release(ctx); err != nil {
+		return finding{doubtful, what, text + "; release: " + err.Error()}
+	}
+	if len(refused) > 0 {
+		return finding{broken, what, text + ", but does not accept " + strings.Join(refused, ", ")}
+	}
+	if len(recoded) > 0 {
+		return finding{doubtful, what, text + ", but takes " + strings.Join(recoded, ", ") + " uncompressed only"}
+	}
+	return finding{good, what, text + " and accepts what it is sent"}
+}

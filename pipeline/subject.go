@@ -79,10 +79,10 @@ func age(ds *dicomio.DataSet) *int {
 
 // subjectOf combines what the loops of a study say: the last that says a thing
 // counts, as the one that was corrected.
-func subjectOf(loops []*loop) *result.Subject {
+func subjectOf(loops []result.Loop) *result.Subject {
 	var s *result.Subject
-	for _, l := range loops {
-		o := l.Subject
+	for i := range loops {
+		o := loops[i].Subject
 		if o == nil {
 			continue
 		}

@@ -47,9 +47,9 @@ func TestSubjectOf(t *testing.T) {
 		t.Errorf("keys %q and %q", a.Key, b.Key)
 	}
 	late := 50
-	s := subjectOf([]*loop{
-		{Loop: result.Loop{Subject: &result.Subject{Key: "k", Sex: "M", WeightKG: 70}}}, {},
-		{Loop: result.Loop{Subject: &result.Subject{Key: "k", HeightCM: 170, WeightKG: 72, AgeYears: &late}}},
+	s := subjectOf([]result.Loop{
+		{Subject: &result.Subject{Key: "k", Sex: "M", WeightKG: 70}}, {},
+		{Subject: &result.Subject{Key: "k", HeightCM: 170, WeightKG: 72, AgeYears: &late}},
 	})
 	if s == nil || s.Sex != "M" || s.WeightKG != 72 || s.HeightCM != 170 || *s.AgeYears != 50 {
 		t.Errorf("combined: %+v", s)

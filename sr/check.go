@@ -174,7 +174,7 @@ func (c *checker) item(path string, it *Item) {
 		c.fail(RuleRelationship, path, "by-reference relationship")
 		return
 	}
-	if it.Type != Image && it.Concept == (Code{}) {
+	if it.Concept == (Code{}) {
 		c.fail(RuleConcept, path, "%s without concept name", it.Type)
 	}
 	if it.Concept != (Code{}) {
@@ -323,6 +323,8 @@ func (c *checker) num(path string, it *Item) {
 func (c *checker) image(path string, it *Item) {
 	if it.Image.SOPClassUID == "" || it.Image.SOPInstanceUID == "" {
 		c.fail(RuleEvidence, path, "image reference without class or instance UID")
+	} else if !instance.IsImage(it.Image.SOPClassUID) {
+		c.fail(RuleEvidence, path, "%s is no image: its class is %s", it.Image.SOPInstanceUID, it.Image.SOPClassUID)
 	}
 	for _, f := range it.Image.Frames {
 		if f < 1 {

@@ -1,6 +1,7 @@
 package sr
 
 import (
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -437,23 +438,34 @@ var stages = map[Stage]term{
 // String is the stage's meaning.
 func (s Stage) String() string { return stages[s].sct.Meaning }
 
+// Words by which machines and people name the stages. They are free text, so
+// that more than one may match: the order of stageOf decides.
+var (
+	immediate = regexp.MustCompile(`\bim[a-z]*[ ._-]*post|\bipost`)
+	after     = regexp.MustCompile(`recov|post|erhol`)
+	before    = regexp.MustCompile(`\bpre[ ._-]*(peak|max)`)
+	top       = regexp.MustCompile(`peak|\bmax`)
+	rest      = regexp.MustCompile(`\brest(ing)?\b|\bbase|\bpre[ ._-]*(ex|stress|dose|dob)|\bruhe|\brepos|\bripos|\breposo`)
+	load      = regexp.MustCompile(`stress|exercise|\bex\b|dose|dobut|\blow|\bmid|interm|stage|watt|\d ?w\b|mcg|\bug\b|belast`)
+)
+
 // StageOf recognises the Stage Name (0008,2120) of an ultrasound protocol; the
-// names are free text of the machine. 0 stands for an unknown one.
+// names are free text of the machine. 0 stands for an unknown one. The pictures
+// taken immediately after exercise are the peak stage of a treadmill test.
 func StageOf(name string) Stage {
-	n := strings.ToLower(name)
-	has := func(words ...string) bool {
-		return slices.ContainsFunc(words, func(w string) bool { return strings.Contains(n, w) })
-	}
+	n := strings.ToLower(strings.Join(strings.Fields(name), " "))
 	switch {
-	case has("recov", "post"):
-		return Recovery
-	case has("pre peak", "pre-peak", "prepeak", "low", "mid", "intermediate", "dose", "stage", "watt"):
-		return Stress
-	case has("peak", "max"):
+	case immediate.MatchString(n):
 		return PeakStress
-	case has("rest", "base"):
+	case after.MatchString(n):
+		return Recovery
+	case before.MatchString(n):
+		return Stress
+	case top.MatchString(n):
+		return PeakStress
+	case rest.MatchString(n):
 		return Resting
-	case has("stress", "exercise"):
+	case load.MatchString(n):
 		return Stress
 	}
 	return 0

@@ -1,25 +1,38 @@
 package sr
 
 import (
+	"encoding/base64"
 	"fmt"
 	"html/template"
 	"io"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 )
 
 // line is a measurement prepared for reading.
 type line struct {
 	Name, Value, Unit, Circumstances, Group, Source string
-	Preferred                                       bool
+
+	Site      string // empty for the left ventricle
+	Preferred bool
 }
 
 // section is a measurement group prepared for reading.
 type section struct {
 	Name    string
+	Site    string // empty for the left ventricle
 	Lines   []line
 	Remarks []string
+}
+
+// Title is the heading of the group; a method, so that the page can ask for it.
+func (s section) Title() string {
+	if s.Site == "" {
+		return s.Name
+	}
+	return s.Name + ", " + s.Site
 }
 
 // page is a document prepared for reading.
@@ -34,6 +47,21 @@ type page struct {
 	Missing                         []NotMeasured
 	Remarks                         []string
 	Subject                         []line
+	Figures                         []figure
+}
+
+// Figure is a picture for [Document.WriteHTML].
+type Figure struct {
+	Title string
+	// Type is the media type, "image/png" or "image/jpeg".
+	Type string
+	Data []byte
+}
+
+// figure is a Figure with its data within its address.
+type figure struct {
+	Title string
+	URL   template.URL
 }
 
 func (d *Document) page() page {
@@ -49,6 +77,10 @@ func (d *Document) page() page {
 		} else {
 			p.Remarks = append(p.Remarks, c)
 		}
+	}
+	image := map[string]int{}
+	for i, e := range d.Evidence {
+		image[e.SOPInstanceUID] = i + 1
 	}
 	for _, m := range d.Measurements() {
 		l := line{Name: m.Concept.Meaning, Value: "-", Unit: unitText(m.Unit), Group: m.Group, Preferred: m.Selection != (Code{})}
@@ -66,16 +98,19 @@ func (d *Document) page() page {
 			if l.Source != "" {
 				l.Source += "; "
 			}
-			l.Source += s.SOPInstanceUID
+			l.Source += fmt.Sprintf("image %d", image[s.SOPInstanceUID])
 			if s.Frame > 0 {
 				l.Source += fmt.Sprintf(" frame %d", s.Frame)
 			}
 		}
+		if m.Site != (Code{}) && !leftVentricle.is(m.Site) {
+			l.Site = m.Site.Meaning
+		}
 		p.Lines = append(p.Lines, l)
 	}
 	for _, l := range p.Lines {
-		if n := len(p.Groups); n == 0 || p.Groups[n-1].Name != l.Group {
-			p.Groups = append(p.Groups, section{Name: l.Group})
+		if n := len(p.Groups); n == 0 || p.Groups[n-1].Name != l.Group || p.Groups[n-1].Site != l.Site {
+			p.Groups = append(p.Groups, section{Name: l.Group, Site: l.Site})
 		}
 		g := &p.Groups[len(p.Groups)-1]
 		g.Lines = append(g.Lines, l)
@@ -123,10 +158,17 @@ func readable(date, clock string) string {
 }
 
 // readableName writes a person name (PS3.5 6.2.1.1) with spaces for its
-// component separators, the family name first.
+// component separators, the family name first. Of the alphabetic, ideographic
+// and phonetic forms it takes the first that is there.
 func readableName(pn string) string {
-	alphabetic, _, _ := strings.Cut(pn, "=")
-	family, rest, _ := strings.Cut(alphabetic, "^")
+	form := ""
+	for _, g := range strings.Split(pn, "=") {
+		if form = strings.TrimSpace(strings.Trim(g, "^")); form != "" {
+			form = g
+			break
+		}
+	}
+	family, rest, _ := strings.Cut(form, "^")
 	given := strings.Join(strings.FieldsFunc(rest, func(r rune) bool { return r == '^' }), " ")
 	if family == "" || given == "" {
 		return family + given
@@ -163,7 +205,7 @@ func (d *Document) WriteText(w io.Writer) error {
 		fmt.Fprintf(&b, "  No measurements.\n")
 	}
 	for _, g := range p.Groups {
-		fmt.Fprintf(&b, "  [%s]\n", g.Name)
+		fmt.Fprintf(&b, "  [%s]\n", g.Title())
 		writeLines(&b, g.Lines)
 		for _, r := range g.Remarks {
 			fmt.Fprintf(&b, "  ! %s\n", r)
@@ -183,13 +225,24 @@ func (d *Document) WriteText(w io.Writer) error {
 	}
 	if len(d.Evidence) > 0 {
 		fmt.Fprintf(&b, "\nImages\n")
-		for _, e := range d.Evidence {
-			fmt.Fprintf(&b, "  %s\n", e.SOPInstanceUID)
+		for i, e := range d.Evidence {
+			fmt.Fprintf(&b, "  %d %s\n", i+1, e.SOPInstanceUID)
 		}
 	}
 	fmt.Fprintf(&b, "\nReport %s\n", d.SOPInstanceUID)
-	_, err := io.WriteString(w, b.String())
+	_, err := io.WriteString(w, printable(b.String()))
 	return err
+}
+
+// printable drops control characters, which text from objects may hold: a
+// terminal would obey them.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) && r != '\n' {
+			return -1
+		}
+		return r
+	}, s)
 }
 
 func writeLines(b *strings.Builder, lines []line) {
@@ -198,13 +251,24 @@ func writeLines(b *strings.Builder, lines []line) {
 	}
 }
 
-// WriteHTML renders the document as one self-contained HTML page.
-func (d *Document) WriteHTML(w io.Writer) error {
+// WriteHTML renders the document as one self-contained HTML page, with figures
+// after the values.
+func (d *Document) WriteHTML(w io.Writer, figures ...Figure) error {
 	t, err := template.New("report").Parse(pageHTML)
 	if err != nil {
 		return err
 	}
-	return t.Execute(w, d.page())
+	p := d.page()
+	for _, f := range figures {
+		// The address is made here, of our own pictures.
+		p.Figures = append(p.Figures, figure{f.Title, template.URL("data:" + f.Type + ";base64," + base64.StdEncoding.EncodeToString(f.Data))})
+	}
+	var b strings.Builder
+	if err := t.Execute(&b, p); err != nil {
+		return err
+	}
+	_, err = io.WriteString(w, printable(b.String()))
+	return err
 }
 
 const pageHTML = `<!DOCTYPE html>
@@ -216,6 +280,7 @@ h1{font-size:1.4rem;margin-bottom:.2rem}h2{font-size:1.1rem;margin-top:1.6rem}h3
 .status{font-weight:600;color:#8a4b00}.notice{background:#fff4e0;border:1px solid #e8c27a;padding:.5rem .8rem}
 dl{display:grid;grid-template-columns:9rem 1fr;gap:.15rem .8rem}dt{color:#57606a}dd{margin:0}
 table{border-collapse:collapse;width:100%}td,th{border-bottom:1px solid #d8dee4;padding:.3rem .5rem;text-align:left;vertical-align:top}
+figure{margin:1.2rem 0}img{max-width:100%;height:auto}
 td.n{text-align:right;font-variant-numeric:tabular-nums}.about{color:#57606a;font-size:.9em}code{font-size:.85em;word-break:break-all}
 </style></head><body>
 <h1>{{.Title}}</h1>
@@ -231,15 +296,16 @@ td.n{text-align:right;font-variant-numeric:tabular-nums}.about{color:#57606a;fon
 {{if .Subject}}<h2>Patient characteristics</h2>
 <table>{{range .Subject}}<tr><td>{{.Name}}</td><td class="n">{{.Value}}</td><td>{{.Unit}}</td></tr>{{end}}</table>{{end}}
 <h2>Left ventricle</h2>
-{{range .Groups}}<h3>{{.Name}}</h3>
+{{range .Groups}}<h3>{{.Title}}</h3>
 <table><tr><th>Measurement</th><th>Value</th><th>Unit</th><th>Circumstances</th></tr>
-{{range .Lines}}<tr><td>{{if .Preferred}}<strong>{{.Name}}</strong>{{else}}{{.Name}}{{end}}</td><td class="n">{{.Value}}</td><td>{{.Unit}}</td><td class="about">{{.Circumstances}}{{with .Source}}<br><code>{{.}}</code>{{end}}</td></tr>
+{{range .Lines}}<tr><td>{{if .Preferred}}<strong>{{.Name}}</strong>{{else}}{{.Name}}{{end}}</td><td class="n">{{.Value}}</td><td>{{.Unit}}</td><td class="about">{{.Circumstances}}{{with .Source}}<br>{{.}}{{end}}</td></tr>
 {{end}}</table>
 {{if .Remarks}}<ul>{{range .Remarks}}<li>{{.}}</li>{{end}}</ul>{{end}}
 {{else}}<p>No measurements.</p>{{end}}
-{{if .Missing}}<h2>Not measured</h2><table>{{range .Missing}}<tr><td>{{.What}}</td><td>{{.Reason}}</td></tr>{{end}}</table>{{end}}
+{{range .Figures}}<figure><img src="{{.URL}}" alt="{{.Title}}"><figcaption class="about">{{.Title}}</figcaption></figure>
+{{end}}{{if .Missing}}<h2>Not measured</h2><table>{{range .Missing}}<tr><td>{{.What}}</td><td>{{.Reason}}</td></tr>{{end}}</table>{{end}}
 {{if .Remarks}}<h2>Remarks</h2><ul>{{range .Remarks}}<li>{{.}}</li>{{end}}</ul>{{end}}
-{{if .Evidence}}<h2>Images</h2><ul>{{range .Evidence}}<li><code>{{.SOPInstanceUID}}</code></li>{{end}}</ul>{{end}}
+{{if .Evidence}}<details><summary>Images</summary><ol>{{range .Evidence}}<li><code>{{.SOPInstanceUID}}</code></li>{{end}}</ol></details>{{end}}
 <p class="about">Report <code>{{.SOPInstanceUID}}</code></p>
 </body></html>
 `

@@ -50,9 +50,9 @@ type Report struct {
 	Time              time.Time // of the content
 	Observer          instance.Equipment
 	Algorithm         instance.Algorithm
-	// Evidence are the images that the report is about. They make the image
-	// library; every source of a measurement must be among them. None for a
-	// study without usable images.
+	// Evidence are the images that the report is about, and nothing but images
+	// (see [instance.IsImage]). They make the image library; every source of a
+	// measurement must be among them. None for a study without usable images.
 	Evidence []instance.Ref
 	// Predecessor is the document that this one replaces, if any.
 	Predecessor *instance.Ref
@@ -224,7 +224,7 @@ func (b *builder) document(ds *dicomio.DataSet) error {
 	author.SetEmpty(tag.InstitutionCodeSequence)
 	ds.SetItems(tag.AuthorObserverSequence, author)
 
-	contribution, err := instance.Contribution(o, b.r.Algorithm, b.r.Time, "Automatic left ventricular analysis")
+	contribution, err := instance.Contribution(o, b.r.Algorithm, instance.Local(b.r.Source, b.r.Time), "Automatic left ventricular analysis")
 	if err != nil {
 		return err
 	}
@@ -277,7 +277,9 @@ func (b *builder) root() (*Item, error) {
 		for _, e := range b.r.Evidence {
 			if !seen[e.SOPInstanceUID] {
 				seen[e.SOPInstanceUID] = true
-				library.add(&Item{Relationship: Contains, Type: Image, Image: ImageRef{
+				// The template names no concept here. Readers that take every item's
+				// name without asking whether there is one stop at nameless items.
+				library.add(&Item{Relationship: Contains, Type: Image, Concept: sourceOf.code(b.cs), Image: ImageRef{
 					SOPClassUID: e.SOPClassUID, SOPInstanceUID: e.SOPInstanceUID}})
 			}
 		}
@@ -495,7 +497,7 @@ func (b *builder) source(s Source) (*Item, error) {
 	if s.Frame < 0 {
 		return nil, fmt.Errorf("frame %d", s.Frame)
 	}
-	image := &Item{Relationship: SelectedFrom, Type: Image, Image: ImageRef{SOPClassUID: class, SOPInstanceUID: s.SOPInstanceUID}}
+	image := &Item{Relationship: SelectedFrom, Type: Image, Concept: sourceOf.code(b.cs), Image: ImageRef{SOPClassUID: class, SOPInstanceUID: s.SOPInstanceUID}}
 	switch {
 	case singleFrame(class) && s.Frame > 1:
 		return nil, fmt.Errorf("frame %d of a single-frame image", s.Frame)
@@ -503,7 +505,7 @@ func (b *builder) source(s Source) (*Item, error) {
 		image.Image.Frames = []int{s.Frame}
 	}
 	if len(s.Contour) == 0 {
-		image.Relationship, image.Concept = InferredFrom, sourceOf.code(b.cs)
+		image.Relationship = InferredFrom
 		return image, nil
 	}
 	if len(s.Contour) < 2 || (s.Closed && len(s.Contour) < 3) || len(s.Contour) > maxContour {

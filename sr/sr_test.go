@@ -470,6 +470,14 @@ func TestCheckFindsFaults(t *testing.T) {
 			}
 			ef.SetItems(tag.ContentSequence, kept...)
 		}},
+		{"reference to what is no image", RuleEvidence, func(ds *dicomio.DataSet) {
+			pdf := func(d *dicomio.DataSet) { d.SetString(tag.ReferencedSOPClassUID, "1.2.840.10008.5.1.4.1.1.104.1") }
+			pdf(ds.Item(tag.CurrentRequestedProcedureEvidenceSequence, 0).Item(tag.ReferencedSeriesSequence, 0).Item(tag.ReferencedSOPSequence, 0))
+			pdf(content(ds, "111028").Item(tag.ContentSequence, 0).Item(tag.ReferencedSOPSequence, 0))
+		}},
+		{"nameless image", RuleConcept, func(ds *dicomio.DataSet) {
+			content(ds, "111028").Item(tag.ContentSequence, 0).Delete(tag.ConceptNameCodeSequence)
+		}},
 		{"other modality", RuleHeader, func(ds *dicomio.DataSet) { ds.SetString(tag.Modality, "US") }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -548,10 +556,32 @@ func TestHTMLEscapes(t *testing.T) {
 	}
 }
 
+// Control characters of a name or a comment reach no terminal and no page.
+func TestRenderingDropsControlCharacters(t *testing.T) {
+	doc, err := Parse(build(t, report()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc.PatientName = "Esc\x1b[2Jape^\u009bC1"
+	var text, page bytes.Buffer
+	if err := errors.Join(doc.WriteText(&text), doc.WriteHTML(&page, Figure{"ED <1>", "image/png", []byte("data")})); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range []string{text.String(), page.String()} {
+		if strings.ContainsAny(s, "\x1b\u009b") || !strings.Contains(s, "Esc[2Jape") {
+			t.Error("control characters are written")
+		}
+	}
+	if !strings.Contains(page.String(), `src="data:image/png;base64,ZGF0YQ=="`) || !strings.Contains(page.String(), "ED &lt;1&gt;") {
+		t.Error("the figure is not on the page")
+	}
+}
+
 func TestReadableName(t *testing.T) {
 	for pn, want := range map[string]string{
 		"Müller^Jürgen^^Dr": "Müller, Jürgen Dr", "Stressecho^Example^^^": "Stressecho, Example", "ONE": "ONE", "": "",
 		"Yamada^Tarou=山田^太郎": "Yamada, Tarou", "^Only": "Only",
+		"=山田^太郎=やまだ^たろう": "山田, 太郎", "==やまだ^たろう": "やまだ, たろう", "^^=^": "",
 	} {
 		if got := readableName(pn); got != want {
 			t.Errorf("%q is %q, want %q", pn, got, want)
@@ -562,6 +592,10 @@ func TestReadableName(t *testing.T) {
 func TestStageOf(t *testing.T) {
 	for name, want := range map[string]Stage{
 		"Baseline": Resting, "REST": Resting, "Low Dose": Stress, "Pre Peak": Stress, "Peak": PeakStress,
+		"Peak Dose": PeakStress, "Max Dose": PeakStress, "Stage 4 Peak": PeakStress, "MAX": PeakStress, "Peak Exercise": PeakStress,
+		"IMPOST": PeakStress, "Imm Post": PeakStress, "Immediate Post Exercise": PeakStress, "IMMED. POST": PeakStress,
+		"Rest Stage": Resting, "Baseline (Stage 1)": Resting, "Rest ": Resting, "Pre-Exercise": Resting, "Stress": Stress, "POST EX": Recovery,
+		"Prepeak": Stress, "Low-dose dobutamine": Stress, "50 W": Stress, "Protocol rest": Resting, "Restricted": 0,
 		"Post Exercise": Recovery, "RECOVERY": Recovery, "Stage 2": Stress, "Exercise": Stress, "": 0, "A4C": 0,
 	} {
 		if got := StageOf(name); got != want {

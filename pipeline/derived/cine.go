@@ -38,10 +38,12 @@ type Identity struct {
 	SeriesNumber      int
 	InstanceNumber    int
 	SeriesDescription string
-	OpenSeries        bool // see [instance.Header]
-	Time              time.Time
-	Equipment         instance.Equipment
-	Algorithm         instance.Algorithm
+	// Patient is the data set whose patient and study the object gets; the
+	// source's own when nil.
+	Patient   *dicomio.DataSet
+	Time      time.Time
+	Equipment instance.Equipment
+	Algorithm instance.Algorithm
 }
 
 // Cine is the source loop with graphics burned in.
@@ -162,8 +164,8 @@ func (c Cine) dataSet() (*dicomio.DataSet, error) {
 	ds.SetEmpty(tag.PatientOrientation)
 	ds.SetString(tag.BodyPartExamined, "HEART")
 	// Without tags CopyFrom would copy everything.
-	if moments := validMoments(c.Source); len(moments) > 0 {
-		ds.CopyFrom(c.Source, moments...)
+	if place := place(c.Source); len(place) > 0 {
+		ds.CopyFrom(c.Source, place...)
 	}
 
 	// General Image and Derivation (C.7.6.1, C.7.6.1.1.3).
@@ -229,9 +231,15 @@ func (c Cine) setTiming(ds *dicomio.DataSet) {
 	var mean float64
 	switch {
 	case sameFrames && pointer == tag.FrameTimeVector && goodVector(vector, c.Frames):
-		ds.SetTags(tag.FrameIncrementPointer, tag.FrameTimeVector)
-		ds.CopyFrom(c.Source, tag.FrameTimeVector)
 		mean = sum(vector[1:]) / float64(c.Frames-1)
+		if uniform(vector[1:], mean) {
+			// Viewers that play a vector at a rate of their own know Frame Time.
+			ds.SetTags(tag.FrameIncrementPointer, tag.FrameTime)
+			ds.SetString(tag.FrameTime, decimal(mean))
+		} else {
+			ds.SetTags(tag.FrameIncrementPointer, tag.FrameTimeVector)
+			ds.CopyFrom(c.Source, tag.FrameTimeVector)
+		}
 	case sameFrames && frameTime > 0 && (pointer == tag.FrameTime || pointer == dicomio.Tag{}):
 		ds.SetTags(tag.FrameIncrementPointer, tag.FrameTime)
 		ds.SetString(tag.FrameTime, decimal(frameTime))
@@ -302,10 +310,14 @@ func start(id Identity, source *dicomio.DataSet, class, modality, description st
 	if ref.SOPInstanceUID == "" || ref.SOPClassUID == "" || ref.SeriesUID == "" {
 		return nil, ref, fmt.Errorf("source without class, instance or series UID: %w", instance.ErrSource)
 	}
+	patient := id.Patient
+	if patient == nil {
+		patient = source
+	}
 	ds, err := instance.New(instance.Header{
-		Source: source, SOPClassUID: class, SOPInstanceUID: id.SOPInstanceUID,
+		Source: patient, SOPClassUID: class, SOPInstanceUID: id.SOPInstanceUID,
 		SeriesInstanceUID: id.SeriesInstanceUID, SeriesNumber: id.SeriesNumber, InstanceNumber: id.InstanceNumber,
-		SeriesDescription: id.SeriesDescription, Modality: modality, Time: id.Time, OpenSeries: id.OpenSeries, Equipment: id.Equipment,
+		SeriesDescription: id.SeriesDescription, Modality: modality, Time: id.Time, Equipment: id.Equipment,
 	})
 	if err != nil {
 		return nil, ref, err
@@ -313,7 +325,7 @@ func start(id Identity, source *dicomio.DataSet, class, modality, description st
 	if description != "" {
 		ds.SetString(tag.DerivationDescription, description)
 	}
-	contribution, err := instance.Contribution(id.Equipment, id.Algorithm, id.Time, "Automatic left ventricular segmentation")
+	contribution, err := instance.Contribution(id.Equipment, id.Algorithm, instance.Local(patient, id.Time), "Automatic left ventricular segmentation")
 	if err != nil {
 		return nil, ref, err
 	}
@@ -327,9 +339,19 @@ func start(id Identity, source *dicomio.DataSet, class, modality, description st
 	return ds, ref, ds.Err()
 }
 
-// validMoments are the acquisition times of the source that may be copied.
-func validMoments(src *dicomio.DataSet) []dicomio.Tag {
+// stageTags place a loop in the protocol of a stress examination (PS3.3
+// C.8.5.6); copies of sixteen loops are not told apart without them.
+var stageTags = []dicomio.Tag{tag.StageName, tag.StageNumber, tag.NumberOfStages, tag.ViewName, tag.ViewNumber, tag.NumberOfViewsInStage}
+
+// place is when the source was taken, as far as the times are valid, and where
+// in a protocol.
+func place(src *dicomio.DataSet) []dicomio.Tag {
 	var out []dicomio.Tag
+	for _, t := range stageTags {
+		if src.Has(t) && src.String(t) != "" {
+			out = append(out, t)
+		}
+	}
 	if _, err := time.Parse("20060102", src.String(tag.AcquisitionDate)); err == nil {
 		out = append(out, tag.AcquisitionDate)
 	}
@@ -369,6 +391,17 @@ func goodVector(v []float64, n int) bool {
 	}
 	for _, step := range v[1:] {
 		if !(step > 0) || math.IsInf(step, 0) {
+			return false
+		}
+	}
+	return true
+}
+
+// uniform reports whether all steps are the mean, to a hundredth of it: clocks
+// of machines count whole milliseconds.
+func uniform(steps []float64, mean float64) bool {
+	for _, s := range steps {
+		if math.Abs(s-mean) > max(0.01*mean, 1) {
 			return false
 		}
 	}

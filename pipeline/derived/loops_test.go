@@ -69,7 +69,8 @@ func TestRealLoopsValidate(t *testing.T) {
 			}
 			_, file := reopen(t, b.Bytes())
 			// These come from the source: an old form of a name, no study ID.
-			validate(t, file, "Retired Person Name form", "needed to build DICOMDIR")
+			// Stage and view are no attributes of a secondary capture; they are kept all the same.
+			validate(t, file, "Retired Person Name form", "needed to build DICOMDIR", "Stage", "View")
 		})
 	}
 }

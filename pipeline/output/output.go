@@ -4,7 +4,9 @@
 //
 //	output.go    which objects are made, and their identity
 //	sources.go   the objects that the study came from
-//	report.go    the structured report
+//	stages.go    the stages of a stress examination
+//	report.go    the structured reports
+//	words.go     findings in a reader's words
 //	scene.go     what is drawn on a frame
 //
 // The same result, sources and options give the same bytes under the same
@@ -28,6 +30,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/suyashkumar/dicom/pkg/tag"
+
 	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/models"
 	"github.com/echonode/echonode/pipeline/derived"
@@ -40,8 +44,12 @@ import (
 
 // Options say what is made of a study.
 type Options struct {
-	Report      bool
-	Codeset     sr.Codeset
+	Report  bool
+	Codeset sr.Codeset
+	// Stages is [StagesRest] (also when empty), [StagesSeparate] or [StagesAll].
+	Stages string
+	// Strain puts the strain from contour length into the report.
+	Strain      bool
 	Overlay     string // "all", "measured" or "none"
 	JPEGQuality int    // of overlay frames, 1 to 100
 	// Class of overlays: secondary capture, or derived ultrasound for
@@ -53,8 +61,11 @@ type Options struct {
 	// animated GIF, the area curve and the ED and ES frames.
 	Pictures bool
 	// Station is the AE title of this node, for the equipment module.
-	Station  string
-	Revision int
+	Station string
+	// DeviceUID identifies this installation as the observer of its reports; one
+	// made of the station's name when empty.
+	DeviceUID string
+	Revision  int
 	// Predecessor is the report that this one replaces; nil for the first.
 	Predecessor *instance.Ref
 	// Drawn are, by SOP Instance UID, what Draw has made of loops before. They
@@ -64,7 +75,7 @@ type Options struct {
 
 // OfLoop are the options that what is drawn of a loop depends on.
 func (o Options) OfLoop() Options {
-	return Options{Overlay: o.Overlay, JPEGQuality: o.JPEGQuality, Class: o.Class, Segmentation: o.Segmentation, Pictures: o.Pictures, Station: o.Station}
+	return Options{Overlay: o.Overlay, JPEGQuality: o.JPEGQuality, Class: o.Class, Segmentation: o.Segmentation, Pictures: o.Pictures, Station: o.Station, DeviceUID: o.DeviceUID}
 }
 
 // Reference is how a report refers to an object that it replaces.
@@ -77,9 +88,6 @@ func Reference(path string) (*instance.Ref, error) {
 	return &ref, f.Close()
 }
 
-// deviceUID identifies EchoNode as the observer of its reports.
-const deviceUID = "2.25.164371280530964301571062518047309712664"
-
 // Write makes the outputs of a study in dir, which must exist, and lists them.
 // It reads the study and changes nothing in it.
 func Write(ctx context.Context, s *result.Study, src Sources, dir string, o Options) ([]result.Output, error) {
@@ -87,9 +95,9 @@ func Write(ctx context.Context, s *result.Study, src Sources, dir string, o Opti
 	if err := w.identify(ctx); err != nil {
 		return nil, err
 	}
-	defer w.subject.Close() // read only
+	defer w.patientFile.Close() // read only
 	if o.Report {
-		if err := w.report(); err != nil {
+		if err := w.reports(); err != nil {
 			return nil, fmt.Errorf("report: %w", err)
 		}
 	}
@@ -100,29 +108,46 @@ func Write(ctx context.Context, s *result.Study, src Sources, dir string, o Opti
 			continue
 		}
 		seen[l.SOPInstanceUID] = true
-		if drawn, ok := o.Drawn[l.SOPInstanceUID]; ok {
+		if drawn, ok := o.Drawn[l.SOPInstanceUID]; ok && w.corrected == nil {
 			w.made = append(w.made, drawn...)
 			continue
 		}
-		made, err := Draw(ctx, s, i, src, dir, o)
+		made, err := draw(ctx, s, i, src, dir, o, w.corrected)
 		if err != nil {
 			return nil, err
 		}
 		w.made = append(w.made, made...)
 	}
+	for _, p := range w.pages {
+		if err := w.create(result.Output{Kind: result.KindReportHTML, File: p.name}, func(f io.Writer) error { return p.document.WriteHTML(f, w.figures...) }); err != nil {
+			return nil, err
+		}
+	}
 	return w.made, nil
+}
+
+// htmlPage is a report that becomes a page once its pictures are drawn.
+type htmlPage struct {
+	name     string
+	document *sr.Document
 }
 
 // Draw makes what is drawn of loop i of a study in dir: overlay, segmentation
 // and pictures. It depends on that loop, its source object, the time and the
 // program of its analysis, and the options of [Options.OfLoop]; whatever else
-// the study holds, the same objects come out.
+// the study holds, the same objects come out. The one exception is a patient or
+// accession number on which the objects disagree: then [Write] draws anew.
 func Draw(ctx context.Context, s *result.Study, i int, src Sources, dir string, o Options) ([]result.Output, error) {
+	return draw(ctx, s, i, src, dir, o, nil)
+}
+
+// draw is Draw with another patient than that of the source.
+func draw(ctx context.Context, s *result.Study, i int, src Sources, dir string, o Options, patient *dicomio.DataSet) ([]result.Output, error) {
 	l := &s.Loops[i]
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	w := &writer{s: s, src: src, dir: dir, o: o.OfLoop(), run: s.Run}
+	w := &writer{s: s, src: src, dir: dir, o: o.OfLoop(), run: s.Run, corrected: patient}
 	if l.Run != nil {
 		w.run = *l.Run
 	}
@@ -144,33 +169,114 @@ func (w *writer) identify(ctx context.Context) error {
 	if err := w.describe(); err != nil {
 		return err
 	}
-	w.parts = append(w.parts, w.run.Time.Format(time.RFC3339Nano))
-	for i := range w.s.Loops {
-		f, err := w.src.Open(ctx, w.s.Loops[i].SOPInstanceUID)
-		if err != nil {
-			continue // its reason is in the result
-		}
-		w.subject = f
-		return nil
-	}
-	return errors.New("no object of the study can be read")
+	return w.choosePatient(ctx)
 }
 
-// describe says what makes the outputs.
+// describe says what makes the outputs, and when.
 func (w *writer) describe() error {
 	run := w.run
 	if run.Time.IsZero() || run.Software.Version == "" || run.Model.Name == "" {
 		return errors.New("the result does not say when and by what it was made")
 	}
-	w.equipment = instance.Equipment{Manufacturer: "EchoNode", Model: "EchoNode", Version: run.Software.Version, Station: w.o.Station, UID: deviceUID}
+	w.equipment = instance.Equipment{Manufacturer: "EchoNode", Model: "EchoNode", Version: run.Software.Version, Station: w.o.Station, UID: w.o.DeviceUID}
+	if w.equipment.UID == "" {
+		w.equipment.UID = instance.UID("device", w.o.Station)
+	}
 	w.algorithm = instance.Algorithm{Name: run.Model.Name, Version: run.Model.Version, Parameters: []string{"sha256=" + run.Model.SHA256}}
 	settings, err := json.Marshal(w.o)
 	if err != nil {
 		return err
 	}
-	w.parts = []string{w.s.StudyInstanceUID, run.Software.Version, run.Model.Name, run.Model.Version, run.Model.SHA256, string(settings)}
+	w.parts = []string{w.s.StudyInstanceUID, run.Time.Format(time.RFC3339Nano), run.Software.Version, run.Model.Name, run.Model.Version, run.Model.SHA256, string(settings)}
 	return nil
 }
+
+// ErrNoSource says that no object of the study can be read any more.
+var ErrNoSource = errors.New("no object of the study can be read")
+
+// choosePatient takes patient and study from the last object, so that a
+// corrected name or accession number is in everything that is made; what the
+// objects disagree about becomes a remark.
+func (w *writer) choosePatient(ctx context.Context) error {
+	values := map[dicomio.Tag]*groups{}
+	for i := range w.s.Loops {
+		l := &w.s.Loops[i]
+		if l.Subject != nil && w.s.Subject != nil && l.Subject.Key != w.s.Subject.Key {
+			continue // another patient's object is no word on this one
+		}
+		f, err := w.src.Open(ctx, l.SOPInstanceUID)
+		if err != nil {
+			continue // its reason is in the result
+		}
+		for _, t := range correctable {
+			if values[t] == nil {
+				values[t] = newGroups()
+			}
+			values[t].add(f.DataSet.String(t), "")
+		}
+		if w.patientFile != nil {
+			_ = w.patientFile.Close() // read only
+		}
+		w.patientFile, w.patient = f, f.DataSet
+	}
+	if w.patientFile == nil {
+		return ErrNoSource
+	}
+	for _, t := range correctable {
+		if len(values[t].order) < 2 {
+			continue
+		}
+		w.corrected = w.patient
+		text := "The objects of the study differ in " + correctableName(t)
+		if t == tag.AccessionNumber {
+			text += " (" + strings.Join(values[t].order, ", ") + ")"
+		}
+		w.remarks = append(w.remarks, text+"; what was made of it has that of the last object.")
+	}
+	if s := w.s.Subject; !s.Adult() {
+		w.remarks = append(w.remarks, fmt.Sprintf("The patient was %d years old. The network was made with adults, and so was this template: no value is compared with a normal range.", *s.AgeYears))
+	}
+	return nil
+}
+
+// correctable are the attributes that people correct after a study has begun.
+var correctable = []dicomio.Tag{tag.PatientName, tag.PatientBirthDate, tag.PatientSex, tag.AccessionNumber, tag.StudyID}
+
+func correctableName(t dicomio.Tag) string {
+	return map[dicomio.Tag]string{tag.PatientName: "the patient's name", tag.PatientBirthDate: "the birth date", tag.PatientSex: "the sex",
+		tag.AccessionNumber: "the accession number", tag.StudyID: "the study ID"}[t]
+}
+
+// seriesNumber keeps the series of repeated runs apart.
+func (w *writer) seriesNumber(n int) int { return n + runNumbers*max(w.o.Revision-1, 0) }
+
+// described is a series description; from the second run on it says which.
+func (w *writer) described(description, otherwise string) string {
+	if description == "" {
+		description = otherwise
+	}
+	if w.o.Revision > 1 {
+		run := fmt.Sprintf(" (run %d)", w.o.Revision)
+		return clip(description, 64-len(run)) + run
+	}
+	return clip(description, 64)
+}
+
+// dicomWriter writes a finished data set.
+func dicomWriter(ds *dicomio.DataSet, ref instance.Ref) func(io.Writer) (string, error) {
+	return func(f io.Writer) (string, error) {
+		return ref.SOPInstanceUID, dicomio.Write(f, ds, dicomio.WriteOptions{})
+	}
+}
+
+// Series numbers of the outputs, high enough not to mix with the study's own;
+// the report of a repeated run has the next thousand.
+const (
+	reportSeries       = 9001
+	overlaySeries      = 9101
+	segmentationSeries = 9501
+	runNumbers         = 1000
+)
 
 // writer makes the outputs of one study.
 type writer struct {
@@ -180,12 +286,18 @@ type writer struct {
 	o   Options
 	run result.Run // when and by what the outputs are made
 
-	subject   *dicomio.File // whose patient and study the report has
-	equipment instance.Equipment
-	algorithm instance.Algorithm
+	patient     *dicomio.DataSet // whose patient and study the report has
+	corrected   *dicomio.DataSet // the same where drawings must have it, else nil
+	patientFile *dicomio.File
+	remarks     []string // on patient and study
+	equipment   instance.Equipment
+	algorithm   instance.Algorithm
 	// parts are what a series' UID is made of, with the kind of object.
 	parts []string
 	made  []result.Output
+
+	pages   []htmlPage
+	figures []sr.Figure
 }
 
 func (w *writer) wanted(l *result.Loop) bool {
@@ -220,31 +332,6 @@ func (w *writer) createObject(o result.Output, write func(io.Writer) (uid string
 	return nil
 }
 
-func (w *writer) report() error {
-	ds, err := w.document()
-	if err != nil {
-		return err
-	}
-	ref := instance.RefOf(ds)
-	if err := w.createObject(result.Output{Kind: result.KindReport, File: "report.dcm", SOPClassUID: ref.SOPClassUID},
-		func(f io.Writer) (string, error) {
-			return ref.SOPInstanceUID, dicomio.Write(f, ds, dicomio.WriteOptions{})
-		}); err != nil {
-		return err
-	}
-	if !w.o.Pictures {
-		return nil
-	}
-	// What people read is made from the object itself, so that both say the same.
-	doc, err := sr.Parse(ds)
-	if err != nil {
-		return err
-	}
-	return errors.Join(
-		w.create(result.Output{Kind: result.KindReportText, File: "report.txt"}, doc.WriteText),
-		w.create(result.Output{Kind: result.KindReportHTML, File: "report.html"}, doc.WriteHTML))
-}
-
 // loop writes the overlay cine of a loop and its pictures.
 func (w *writer) loop(ctx context.Context, number int, l *result.Loop) error {
 	file, err := w.src.Open(ctx, l.SOPInstanceUID)
@@ -277,7 +364,7 @@ func (w *writer) loop(ctx context.Context, number int, l *result.Loop) error {
 	}
 	name := fmt.Sprintf("loop-%02d-%s", number, strings.ToLower(l.View))
 	cine := derived.Cine{
-		Identity: w.derived(number, result.KindOverlay, overlaySeries, "AI LV Overlay"),
+		Identity: w.derived(l, number, result.KindOverlay, overlaySeries, "AI LV"),
 		Source:   file.DataSet, Class: w.o.Class, Rows: renderer.Size().Y, Columns: renderer.Size().X, Frames: l.Frames,
 		SameGeometry: true, TimesMS: l.FrameTimes, Quality: w.o.JPEGQuality,
 		Description: fmt.Sprintf("Left ventricular contour by %s %s, UNVERIFIED", m.Name, m.Version),
@@ -330,14 +417,25 @@ func (w *writer) loop(ctx context.Context, number int, l *result.Loop) error {
 	return nil
 }
 
-// derived is the identity of an object made from one loop.
-func (w *writer) derived(number int, kind string, series int, description string) derived.Identity {
+// derived is the identity of an object made from one loop. Every object has a
+// series of its own, whose description says view and stage: viewers list
+// series, and of sixteen alike nobody finds the right one.
+func (w *writer) derived(l *result.Loop, number int, kind string, series int, what string) derived.Identity {
+	parts := []string{what, l.View}
+	if l.Stage != "" {
+		parts = append(parts, strings.TrimSpace(l.Stage))
+	}
+	if l.InstanceNumber > 0 {
+		parts = append(parts, fmt.Sprintf("loop %d", l.InstanceNumber))
+	}
+	// The time keeps repeated runs apart.
+	made := w.run.Time.Format(" 2006-01-02 15:04")
 	return derived.Identity{
-		SeriesInstanceUID: instance.UID(kind+" series", w.parts...),
-		SeriesNumber:      series,
-		InstanceNumber:    number,
-		SeriesDescription: description,
-		OpenSeries:        true, // overlays of late loops join it
+		SeriesInstanceUID: instance.UID(kind+" series", append(w.parts, l.SOPInstanceUID)...),
+		SeriesNumber:      series + number - 1,
+		InstanceNumber:    1,
+		SeriesDescription: clip(strings.Join(parts, " "), 64-len(made)) + made,
+		Patient:           w.corrected,
 		Time:              w.run.Time,
 		Equipment:         w.equipment,
 		Algorithm:         w.algorithm,
@@ -366,7 +464,7 @@ func (w *writer) segmentation(l *result.Loop, source *dicomio.DataSet, number in
 			atrium.Regions = append(atrium.Regions, derived.Region{Frame: f.Index + 1, Rings: [][]lv.Point{points(o)}})
 		}
 	}
-	seg := derived.Segmentation{Identity: w.derived(number, result.KindSegmentation, segmentationSeries, "AI LV Segmentation"), Source: source}
+	seg := derived.Segmentation{Identity: w.derived(l, number, result.KindSegmentation, segmentationSeries, "AI LV SEG"), Source: source}
 	for _, s := range []derived.Segment{cavity, myocardium, atrium} {
 		if len(s.Regions) > 0 {
 			seg.Segments = append(seg.Segments, s)

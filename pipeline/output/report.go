@@ -2,11 +2,15 @@ package output
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/suyashkumar/dicom/pkg/tag"
+
 	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/models"
+	"github.com/echonode/echonode/pipeline/lv"
 	"github.com/echonode/echonode/pipeline/quantity"
 	"github.com/echonode/echonode/pipeline/result"
 	"github.com/echonode/echonode/sr"
@@ -21,59 +25,114 @@ var methods = map[string]sr.Method{
 	result.Biplane: sr.DisksBiplane, result.SinglePlane: sr.DisksSinglePlane,
 }
 
-// document builds the structured report.
-func (w *writer) document() (*dicomio.DataSet, error) {
+// reports writes the structured reports, and what people read of them.
+func (w *writer) reports() error {
+	stages := stagesOf(w.s)
+	coded, told := w.codedStages(stages)
+	groups := [][]stage{coded}
+	if w.o.Stages == StagesSeparate {
+		groups = nil
+		for _, s := range coded {
+			groups = append(groups, []stage{s})
+		}
+	}
+	if len(groups) == 0 {
+		groups = [][]stage{nil}
+	}
+	for i, g := range groups {
+		name, description := "report", ""
+		if i > 0 {
+			name += fmt.Sprintf("-stage-%d", i+1)
+		}
+		if len(groups) > 1 {
+			description = clip(strings.TrimSpace("AI Echo Measurements "+g[0].name), 64)
+		}
+		if err := w.report(name, i, description, g, told); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// codedStages says which stages' values are coded, and which are told in words.
+func (w *writer) codedStages(stages []stage) (coded, told []stage) {
+	if w.o.Stages == StagesAll || w.o.Stages == StagesSeparate {
+		return stages, nil
+	}
+	for _, s := range stages {
+		// The first stage stands for the study where nothing says otherwise.
+		if len(coded) == 0 && s.resting() {
+			coded = append(coded, s)
+		} else {
+			told = append(told, s)
+		}
+	}
+	return coded, told
+}
+
+func (w *writer) report(name string, index int, description string, coded, told []stage) error {
+	ds, err := w.document(index, description, coded, told)
+	if err != nil {
+		return err
+	}
+	ref := instance.RefOf(ds)
+	if err := w.createObject(result.Output{Kind: result.KindReport, File: name + ".dcm", SOPClassUID: ref.SOPClassUID, SOPInstanceUID: ref.SOPInstanceUID}, dicomWriter(ds, ref)); err != nil {
+		return err
+	}
+	if !w.o.Pictures {
+		return nil
+	}
+	// What people read is made from the object itself, so that both say the same.
+	doc, err := sr.Parse(ds)
+	if err != nil {
+		return err
+	}
+	if err := w.create(result.Output{Kind: result.KindReportText, File: name + ".txt"}, doc.WriteText); err != nil {
+		return err
+	}
+	w.pages = append(w.pages, htmlPage{name + ".html", doc})
+	return nil
+}
+
+// document builds a structured report of the coded stages.
+func (w *writer) document(index int, description string, coded, told []stage) (*dicomio.DataSet, error) {
 	s := w.s
 	r := sr.Report{
-		Source: w.subject.DataSet, SeriesInstanceUID: instance.UID("report series", w.parts...), SeriesNumber: reportSeries,
-		Time: s.Run.Time, Observer: w.equipment, Algorithm: w.algorithm, Predecessor: w.o.Predecessor, Settings: sr.Settings{Codeset: w.o.Codeset},
+		Source: w.patient, SeriesInstanceUID: instance.UID("report series", append(w.parts, strconv.Itoa(index))...),
+		SeriesNumber: w.seriesNumber(reportSeries + index), SeriesDescription: w.described(description, "AI Echo Measurements"),
+		Time: s.Run.Time, Observer: w.equipment, Algorithm: w.algorithm, Settings: sr.Settings{Codeset: w.o.Codeset}, Subject: w.characteristics(),
 	}
-	loops := map[string]*result.Loop{}
-	for i := range s.Loops {
-		l := &s.Loops[i]
-		// An object that could not be read has no identity to refer to.
-		if l.SOPInstanceUID == "" || l.SeriesInstanceUID == "" || loops[l.SOPInstanceUID] != nil {
-			continue
-		}
-		loops[l.SOPInstanceUID] = l
-		if l.Frames > 0 {
-			r.Evidence = append(r.Evidence, instance.Ref{StudyUID: s.StudyInstanceUID, SeriesUID: l.SeriesInstanceUID,
-				SOPClassUID: l.SOPClassUID, SOPInstanceUID: l.SOPInstanceUID})
-		}
+	if index == 0 {
+		r.Predecessor = w.o.Predecessor
 	}
+	loops := w.evidence(&r)
+	r.Comments = append(r.Comments, w.remarks...)
 	missing := newGroups()
-	for _, m := range s.Measurements {
-		q, ok := quantity.Of(m.Name)
-		if !ok || q.Code == 0 || q.OnRequest {
-			continue
+	for i, st := range coded {
+		g := group{w: w, stage: st, loops: loops, preferred: i == 0 && len(coded) > 1}
+		for _, m := range st.measurements {
+			q, ok := quantity.Of(m.Name)
+			switch {
+			case !ok:
+			case m.Value != nil:
+				g.add(q, m)
+			case q.Core && q.Code != 0:
+				missing.add(prefix(st.name, words(*m.Reason)), m.Name)
+			}
 		}
-		if m.Value == nil {
-			missing.add(prefix(m.Stage, m.Reason.Text), m.Name)
-			continue
+		r.Measurements = append(r.Measurements, g.finish()...)
+	}
+	for _, st := range told {
+		if text := inWords(st); text != "" {
+			r.Comments = append(r.Comments, text)
 		}
-		c := sr.Measurement{Quantity: q.Code, Value: q.Round(*m.Value), Unit: sr.Unit(m.Unit), Method: methods[m.Method], Mode: sr.Mode2D,
-			View: views[m.View], Group: m.Stage, Stage: sr.StageOf(m.Stage)}
-		if m.Name == result.HR {
-			c.Mode, c.View = 0, 0
-		}
-		if len(m.Beats) > 1 {
-			c.Derivation = sr.Mean
-		}
-		for _, src := range m.Sources {
-			c.Sources = append(c.Sources, sourceOf(loops[src.SOPInstanceUID], src, m.Name))
-		}
-		for _, w := range m.Quality.Warnings {
-			c.Remarks = append(c.Remarks, w.Text)
-		}
-		r.Measurements = append(r.Measurements, c)
 	}
 	for _, reason := range missing.order {
 		r.NotMeasured = append(r.NotMeasured, sr.NotMeasured{What: strings.Join(missing.of[reason], ", "), Reason: reason})
 	}
 	unused := newGroups()
 	for i := range s.Loops {
-		l := &s.Loops[i]
-		if l.Reason != nil {
+		if l := &s.Loops[i]; l.Reason != nil {
 			unused.add(l.Reason.Text, loopName(l))
 		}
 	}
@@ -87,19 +146,201 @@ func (w *writer) document() (*dicomio.DataSet, error) {
 	return sr.Build(r)
 }
 
-// sourceOf refers to the frame that a value was measured on, with the contour
-// where the value comes from it.
+// evidence lists the analysed images of the study. What is no image, and what
+// has a UID that no object can hold, is left out; the latter is said.
+func (w *writer) evidence(r *sr.Report) map[string]*result.Loop {
+	loops := map[string]*result.Loop{}
+	for i := range w.s.Loops {
+		l := &w.s.Loops[i]
+		if l.Status != result.Analysed || !instance.IsImage(l.SOPClassUID) || loops[l.SOPInstanceUID] != nil {
+			continue
+		}
+		ref := instance.Ref{StudyUID: w.s.StudyInstanceUID, SeriesUID: l.SeriesInstanceUID, SOPClassUID: l.SOPClassUID, SOPInstanceUID: l.SOPInstanceUID}
+		if _, err := instance.ByStudy([]instance.Ref{ref}); err != nil || !writable(ref) {
+			r.Comments = append(r.Comments, fmt.Sprintf("Loop %s has a UID that DICOM does not allow; it is not referred to.", loopName(l)))
+			continue
+		}
+		loops[l.SOPInstanceUID] = l
+		r.Evidence = append(r.Evidence, ref)
+	}
+	return loops
+}
+
+// writable reports whether the UIDs of a reference can be written as they are.
+func writable(ref instance.Ref) bool {
+	ds := ref.SOP()
+	ds.SetString(tag.SeriesInstanceUID, ref.SeriesUID)
+	return ds.Err() == nil
+}
+
+// characteristics are those of the patient; nil without a body surface area,
+// which the template wants.
+func (w *writer) characteristics() *sr.Subject {
+	p := w.s.Subject
+	if p == nil || p.HeightCM <= 0 || p.WeightKG <= 0 {
+		return nil
+	}
+	s := &sr.Subject{Sex: p.Sex, HeightCM: p.HeightCM, WeightKG: p.WeightKG, BSA: lv.BSADuBois(p.WeightKG, p.HeightCM), Formula: sr.DuBois}
+	if p.AgeYears != nil {
+		s.AgeYears = *p.AgeYears
+	}
+	return s
+}
+
+// group collects the values of one stage with the remarks on them.
+type group struct {
+	w         *writer
+	stage     stage
+	loops     map[string]*result.Loop
+	preferred bool
+	out       []sr.Measurement
+	remarks   groups // names of values by remark
+}
+
+// add codes a value.
+func (g *group) add(q quantity.Quantity, m result.Measurement) {
+	if g.remarks.of == nil {
+		g.remarks = *newGroups()
+	}
+	for _, r := range m.Quality.Warnings {
+		g.remarks.add(words(r), m.Name)
+	}
+	for _, src := range m.Sources {
+		if l := g.loops[src.SOPInstanceUID]; l != nil {
+			for _, r := range l.Warnings {
+				g.remarks.add(fmt.Sprintf("%s, loop %s: %s", l.View, loopName(l), words(r)), m.Name)
+			}
+		}
+	}
+	if text := spread(m); text != "" {
+		g.remarks.add(text, m.Name)
+	}
+	if m.Name == result.EF && g.w.s.Subject.Adult() {
+		sex := ""
+		if g.w.s.Subject != nil {
+			sex = g.w.s.Subject.Sex
+		}
+		g.remarks.add(fmt.Sprintf("%s (%s)", quantity.EFBand(*m.Value, sex), quantity.ASE2015), valueText(m))
+	}
+	if !g.w.coded(q, m) {
+		return
+	}
+	c := sr.Measurement{Quantity: q.Code, Value: q.Round(*m.Value), Unit: sr.Unit(m.Unit), Method: methods[m.Method], Mode: sr.Mode2D,
+		View: views[m.View], Group: g.stage.name, Stage: g.stage.code}
+	if m.Name == result.HR {
+		c.Mode, c.View = 0, 0
+	}
+	switch s := statisticsOf(m.Beats); {
+	case s.isMean(*m.Value):
+		c.Derivation = sr.Mean
+	case s.isMedian(*m.Value):
+		c.Derivation = sr.Median
+	}
+	if g.preferred {
+		c.Selection = sr.MostRecentChosen
+		if c.Derivation == sr.Mean {
+			c.Selection = sr.MeanChosen
+		}
+	}
+	for _, src := range m.Sources {
+		if l := g.loops[src.SOPInstanceUID]; l != nil {
+			c.Sources = append(c.Sources, sourceOf(l, src, m.Name))
+		}
+	}
+	g.out = append(g.out, c)
+}
+
+// coded reports whether a value has a code that fits it.
+func (w *writer) coded(q quantity.Quantity, m result.Measurement) bool {
+	switch {
+	case q.Code == 0, q.OnRequest && !w.o.Strain:
+		return false
+	case q.Code == sr.EDVIndex, q.Code == sr.ESVIndex:
+		return m.Method == result.Biplane // the codes say so
+	case q.Code == sr.LAArea:
+		return m.View == models.ViewA4C
+	}
+	return true
+}
+
+// finish hangs the remarks on the first value, as they are written once for a
+// group.
+func (g *group) finish() []sr.Measurement {
+	if len(g.out) == 0 {
+		return nil
+	}
+	for _, text := range g.remarks.order {
+		g.out[0].Remarks = append(g.out[0].Remarks, strings.Join(distinct(g.remarks.of[text]), ", ")+": "+text)
+	}
+	return g.out
+}
+
+// inWords tells a stage that is not coded: "Peak (not coded, so that nobody
+// takes it for rest): EF 65 %, EDV 90 mL".
+func inWords(s stage) string {
+	var values []string
+	for _, m := range s.measurements {
+		if q, ok := quantity.Of(m.Name); ok && m.Value != nil && (q.Core || m.Name == result.CO) {
+			text := valueText(m)
+			if m.Name == result.EF && m.Method != "" {
+				text += " (" + m.Method + ")"
+			}
+			values = append(values, text)
+		}
+	}
+	if len(values) == 0 {
+		return ""
+	}
+	name := s.name
+	if name == "" {
+		name = "Stage without a name"
+	}
+	return fmt.Sprintf("%s (in words only, so that no reader takes it for rest): %s", name, strings.Join(values, ", "))
+}
+
+// sourceOf refers to the frame that a value was measured on: with the contour
+// where the value comes from it, with the axis for a length, with the line for
+// a diameter or a thickness.
 func sourceOf(l *result.Loop, src result.Source, measurement string) sr.Source {
 	ref := sr.Source{SOPInstanceUID: src.SOPInstanceUID}
-	if l == nil || l.Frames == 1 {
+	if l.Frames == 1 {
 		return ref
 	}
 	ref.Frame = src.Frame + 1
-	if f := l.FrameAt(src.Frame); f != nil && len(f.Contour) > 0 && l.View != models.ViewPLAX && measurement != result.HR {
-		for _, p := range f.Contour {
+	f := l.FrameAt(src.Frame)
+	if f == nil {
+		return ref
+	}
+	line := func(a, b lv.Point) { ref.Contour = []sr.Point{sr.Point(a), sr.Point(b)} }
+	closed := func(c result.Contour) {
+		for _, p := range c {
 			ref.Contour = append(ref.Contour, sr.Point{X: p[0], Y: p[1]})
 		}
-		ref.Closed = true
+		ref.Closed = len(c) > 0
+	}
+	switch measurement {
+	case result.HR, result.PeakEjection, result.PeakFilling:
+	case result.LenED, result.LenES:
+		if axis, err := longAxis(l, f); err == nil {
+			line(axis.Base, axis.Apex)
+		}
+	case result.IVSd, result.LVIDd, result.LVIDs, result.LVPWd:
+		if c, ok := calipers(f); ok {
+			switch measurement {
+			case result.IVSd:
+				line(c.IVSRight, c.IVSLeft)
+			case result.LVPWd:
+				line(c.PWInner, c.PWOuter)
+			default:
+				line(c.IVSLeft, c.PWInner)
+			}
+		}
+	case result.LAArea, result.LAVolume, result.LAVolumeIndex:
+		closed(f.Structures[models.ClassLeftAtrium])
+	default:
+		if l.View != models.ViewPLAX {
+			closed(f.Contour)
+		}
 	}
 	return ref
 }
@@ -119,6 +360,16 @@ func (g *groups) add(text, name string) {
 	g.of[text] = append(g.of[text], name)
 }
 
+func distinct(in []string) []string {
+	var out []string
+	for _, s := range in {
+		if !slices.Contains(out, s) {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
 func prefix(stage, text string) string {
 	if stage == "" {
 		return text
@@ -134,9 +385,10 @@ func loopName(l *result.Loop) string {
 	return l.SOPInstanceUID
 }
 
-// Series numbers of the outputs, high enough not to mix with the study's own.
-const (
-	reportSeries       = 9001
-	overlaySeries      = 9002
-	segmentationSeries = 9003
-)
+// clip cuts text to n characters.
+func clip(s string, n int) string {
+	if r := []rune(s); len(r) > n {
+		return string(r[:n])
+	}
+	return s
+}

@@ -102,12 +102,10 @@ type Header struct {
 	InstanceNumber    int
 	SeriesDescription string
 	Modality          string
-	// Time is the moment of creation, written as given, without a time zone.
-	Time time.Time
-	// OpenSeries says that instances join the series at other times too, so
-	// that the series has no date and time of its own.
-	OpenSeries bool
-	Equipment  Equipment
+	// Time is the moment of creation. It is written in the time zone of the
+	// source where that names one, else in its own; the zone is written too.
+	Time      time.Time
+	Equipment Equipment
 }
 
 // copied are the attributes of the patient and study modules (PS3.3 C.7.1.1,
@@ -151,17 +149,17 @@ func New(h Header) (*dicomio.DataSet, error) {
 			ds.SetEmpty(t)
 		}
 	}
-	date, clock := h.Time.Format("20060102"), h.Time.Format("150405")
+	at := Local(h.Source, h.Time)
+	date, clock := at.Format("20060102"), at.Format("150405")
+	ds.SetString(tag.TimezoneOffsetFromUTC, at.Format("-0700"))
 	ds.SetString(tag.SOPClassUID, h.SOPClassUID)
 	if h.SOPInstanceUID != "" {
 		ds.SetString(tag.SOPInstanceUID, h.SOPInstanceUID)
 	}
 	ds.SetString(tag.InstanceCreationDate, date)
 	ds.SetString(tag.InstanceCreationTime, clock)
-	if !h.OpenSeries {
-		ds.SetString(tag.SeriesDate, date)
-		ds.SetString(tag.SeriesTime, clock)
-	}
+	ds.SetString(tag.SeriesDate, date)
+	ds.SetString(tag.SeriesTime, clock)
 	ds.SetString(tag.ContentDate, date)
 	ds.SetString(tag.ContentTime, clock)
 	ds.SetString(tag.Modality, h.Modality)
@@ -182,6 +180,21 @@ func New(h Header) (*dicomio.DataSet, error) {
 		ds.SetString(tag.StationName, h.Equipment.Station)
 	}
 	return ds, ds.Err()
+}
+
+// Local is a moment in the time zone that a data set names in Timezone Offset
+// From UTC (0008,0201), in which all its dates and times stand; without one it
+// is left in its own zone.
+func Local(ds *dicomio.DataSet, t time.Time) time.Time {
+	if ds == nil {
+		return t
+	}
+	zone, err := time.Parse("-0700", ds.String(tag.TimezoneOffsetFromUTC))
+	if err != nil {
+		return t
+	}
+	_, offset := zone.Zone()
+	return t.In(time.FixedZone("", offset))
 }
 
 func (e Equipment) set(ds *dicomio.DataSet) {
@@ -235,6 +248,22 @@ func validAge(s string) bool {
 	}
 	return true
 }
+
+// imageClasses are the storage classes of images that a study of the heart may
+// hold (PS3.4 table B.5-1). What is no image must not be referred to as one
+// (PS3.3 C.17.3.2.1): readers refuse the whole document.
+var imageClasses = []string{
+	dicomio.SOPUltrasound, dicomio.SOPUltrasoundRetired, dicomio.SOPUltrasoundMultiframe, dicomio.SOPUltrasoundMultiframeRetired,
+	dicomio.SOPSecondaryCapture, dicomio.SOPMultiframeTrueColorSC,
+	dicomio.SOPMultiframeSingleBitSC, dicomio.SOPMultiframeGrayscaleByteSC, dicomio.SOPMultiframeGrayscaleWordSC,
+	"1.2.840.10008.5.1.4.1.1.6.2",                                    // Enhanced US Volume
+	"1.2.840.10008.5.1.4.1.1.12.1", "1.2.840.10008.5.1.4.1.1.12.1.1", // X-ray angiography
+	"1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.2.1", // CT
+	"1.2.840.10008.5.1.4.1.1.4", "1.2.840.10008.5.1.4.1.1.4.1", // MR
+}
+
+// IsImage reports whether a storage class is that of an image.
+func IsImage(class string) bool { return slices.Contains(imageClasses, class) }
 
 // Ref names one instance of a study.
 type Ref struct {

@@ -68,6 +68,10 @@ func (p *program) analyze(ctx context.Context, args []string, configPath, out st
 	ctx, stop := rearm(ctx)
 	defer stop()
 
+	outputs := outputOptions(c)
+	if outputs.DeviceUID, err = installationUID(c, false); err != nil {
+		return err
+	}
 	order, byStudy, rejected := groupByStudy(files)
 	var studies []*pipeline.Study
 	var faults []error
@@ -82,7 +86,7 @@ func (p *program) analyze(ctx context.Context, args []string, configPath, out st
 		}
 		if out != "" {
 			// A study that cannot be written does not take the others with it.
-			if err := writeStudy(ctx, study, out, outputOptions(c), analyzer.Limits()); err != nil {
+			if err := writeStudy(ctx, study, out, outputs, analyzer.Limits()); err != nil {
 				if ctx.Err() != nil {
 					return err
 				}

@@ -94,7 +94,11 @@ func (p *program) serve(ctx context.Context, c *config.Config) (err error) {
 	if err != nil {
 		return err
 	}
-	n, err := node.New(ctx, options, sp, st, &processor{analyzer, outputOptions(c)}, metrics, log)
+	outputs := outputOptions(c)
+	if outputs.DeviceUID, err = installationUID(c, true); err != nil {
+		return err
+	}
+	n, err := node.New(ctx, options, sp, st, &processor{analyzer, outputs}, metrics, log)
 	if err != nil {
 		return err
 	}
@@ -261,6 +265,8 @@ func outputOptions(c *config.Config) output.Options {
 		Segmentation: c.Outputs.Segmentation,
 		Report:       c.Outputs.Report,
 		Codeset:      sr.Codeset(c.Outputs.CodeSet),
+		Stages:       c.Outputs.Stages,
+		Strain:       c.Outputs.Strain,
 		Overlay:      c.Outputs.Overlay,
 		JPEGQuality:  c.Outputs.JPEGQuality,
 		Pictures:     c.Outputs.Pictures,

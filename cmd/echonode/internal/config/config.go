@@ -106,6 +106,9 @@ type Analysis struct {
 type Outputs struct {
 	Report       bool   `yaml:"report"`
 	CodeSet      string `yaml:"code_set"`
+	Stages       string `yaml:"stages"`
+	Strain       bool   `yaml:"strain"`
+	DeviceUID    string `yaml:"device_uid"`
 	Overlay      string `yaml:"overlay"`
 	OverlayClass string `yaml:"overlay_class"`
 	Segmentation bool   `yaml:"segmentation"`
@@ -318,6 +321,10 @@ func (c *Config) check() error {
 	positive("analysis.object_timeout", c.Analysis.ObjectTime)
 	positive("analysis.timeout", c.Analysis.Timeout)
 	oneOf("outputs.code_set", c.Outputs.CodeSet, "sct", "srt")
+	oneOf("outputs.stages", c.Outputs.Stages, "rest", "separate", "all")
+	if u := c.Outputs.DeviceUID; u != "" && (len(u) > 64 || !uid.MatchString(u)) {
+		bad("outputs.device_uid", "%q is not a UID", u)
+	}
 	oneOf("outputs.overlay", c.Outputs.Overlay, "measured", "all", "none")
 	oneOf("outputs.overlay_class", c.Outputs.OverlayClass, "sc", "us")
 	if c.Outputs.JPEGQuality < 50 || c.Outputs.JPEGQuality > 100 {

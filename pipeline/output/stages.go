@@ -1,0 +1,63 @@
+package output
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	"github.com/echonode/echonode/pipeline/result"
+	"github.com/echonode/echonode/sr"
+)
+
+// Stages of a stress examination in the report.
+const (
+	// StagesRest codes the values at rest only; the other stages are told in
+	// words. Importers that know no stages then store the resting value,
+	// whether they take the first, the last or any value of a code.
+	StagesRest = "rest"
+	// StagesSeparate makes one report for each stage, that at rest first.
+	StagesSeparate = "separate"
+	// StagesAll codes all stages in one report, rest first and marked as
+	// preferred.
+	StagesAll = "all"
+)
+
+// stage is the values of one stage of the examination.
+type stage struct {
+	name         string // as in the result; empty when the loops name none
+	number       int    // Stage Number (0008,2122) of its loops; 0 for none
+	code         sr.Stage
+	measurements []result.Measurement
+}
+
+// resting reports whether the stage's values may be taken for those at rest:
+// it says so, or says nothing of stress.
+func (s stage) resting() bool { return s.code == sr.Resting || s.code == 0 }
+
+// stagesOf sorts a study's values by stage: rest first, then what has no known
+// name, stress, peak and recovery, and within them by number.
+func stagesOf(s *result.Study) []stage {
+	var out []stage
+	for _, m := range s.Measurements {
+		i := slices.IndexFunc(out, func(st stage) bool { return st.name == m.Stage })
+		if i < 0 {
+			i = len(out)
+			out = append(out, stage{name: m.Stage, number: stageNumber(s, m.Stage), code: sr.StageOf(m.Stage)})
+		}
+		out[i].measurements = append(out[i].measurements, m)
+	}
+	order := map[sr.Stage]int{sr.Resting: 0, 0: 1, sr.Stress: 2, sr.PeakStress: 3, sr.Recovery: 4}
+	slices.SortStableFunc(out, func(a, b stage) int {
+		return cmp.Or(cmp.Compare(order[a.code], order[b.code]), cmp.Compare(a.number, b.number))
+	})
+	return out
+}
+
+func stageNumber(s *result.Study, name string) int {
+	for i := range s.Loops {
+		if l := &s.Loops[i]; strings.TrimSpace(l.Stage) == strings.TrimSpace(name) && l.StageNumber > 0 {
+			return l.StageNumber
+		}
+	}
+	return 0
+}

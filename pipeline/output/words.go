@@ -1,0 +1,90 @@
+package output
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/echonode/echonode/pipeline/lv"
+	"github.com/echonode/echonode/pipeline/quantity"
+	"github.com/echonode/echonode/pipeline/result"
+)
+
+// phrases say in a reader's words what a quality gate found; the gate's own
+// text, with its numbers, stays in the result.
+var phrases = map[string]string{
+	string(lv.GateConfidence):     "part of the endocardial border is uncertain",
+	string(lv.GateView):           "the view is not certain",
+	string(lv.GateBorder):         "the ventricle reaches the edge of the picture",
+	string(lv.GateFragments):      "the cavity was found in several pieces",
+	string(lv.GateAreaJump):       "the outline jumps from one frame to the next",
+	string(lv.GateCoverage):       "the cavity was found in part of the frames only",
+	string(lv.GateForeshortening): "the long axes of the two apical views differ: one may be foreshortened",
+	string(lv.GateBeatSpread):     "the ejection fraction differs between the beats",
+	string(lv.GateFrameRate):      "the frame rate is low: end-systole may be missed",
+	string(lv.GateClippedSystole): "a beat is cut off at an end of the clip",
+}
+
+// words is a reason in a reader's words.
+func words(r result.Reason) string {
+	if p, ok := phrases[r.Code]; ok {
+		return p
+	}
+	return r.Text
+}
+
+// statistics of a value over beats: how it was derived, and its spread.
+type statistics struct {
+	n              int
+	mean, median   float64
+	sd, least, top float64
+}
+
+func statisticsOf(beats []float64) statistics {
+	s := lv.Summarize(beats)
+	sorted := slices.Sorted(slices.Values(beats))
+	out := statistics{n: s.N, mean: s.Mean, sd: s.SD, least: s.Min, top: s.Max}
+	if n := len(sorted); n > 0 {
+		out.median = (sorted[(n-1)/2] + sorted[n/2]) / 2
+	}
+	return out
+}
+
+// isMean and isMedian tell how a value came from its beats, to a tenth of a
+// per cent of it.
+func (s statistics) isMean(v float64) bool { return s.n > 1 && math.Abs(v-s.mean) <= 0.001*math.Abs(v) }
+func (s statistics) isMedian(v float64) bool {
+	return s.n > 1 && math.Abs(v-s.median) <= 0.001*math.Abs(v)
+}
+
+// spread says from how many beats a value is and how they differ: "mean of 3
+// beats, SD 1 %, 58 to 61 %".
+func spread(m result.Measurement) string {
+	q, ok := quantity.Of(m.Name)
+	if !ok || m.Value == nil || len(m.Beats) < 2 {
+		return ""
+	}
+	s := statisticsOf(m.Beats)
+	how := "from"
+	switch {
+	case s.isMean(*m.Value):
+		how = "mean of"
+	case s.isMedian(*m.Value):
+		how = "median of"
+	}
+	unit := q.UnitText()
+	if unit != "" {
+		unit = " " + unit
+	}
+	return fmt.Sprintf("%s %d beats, SD %s%s, %s to %s%s", how, s.n, q.Format(s.sd), unit, q.Format(s.least), q.Format(s.top), unit)
+}
+
+// valueText is a value with name and unit: "EF 59 %".
+func valueText(m result.Measurement) string {
+	q, ok := quantity.Of(m.Name)
+	if !ok || m.Value == nil {
+		return m.Name
+	}
+	return strings.TrimSpace(m.Name + " " + q.Format(*m.Value) + " " + q.UnitText())
+}

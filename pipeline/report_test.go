@@ -1,0 +1,348 @@
+package pipeline
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/suyashkumar/dicom/pkg/tag"
+
+	"github.com/echonode/echonode/dicomio"
+	"github.com/echonode/echonode/models"
+	"github.com/echonode/echonode/pipeline/output"
+	"github.com/echonode/echonode/pipeline/result"
+	"github.com/echonode/echonode/sr"
+)
+
+// made are the outputs of a study by file name.
+func made(t *testing.T, s *result.Study, o output.Options) map[string]*dicomio.File {
+	t.Helper()
+	dir := t.TempDir()
+	list, err := output.Write(context.Background(), s, output.FilesOf(s, dicomio.Limits{}), dir, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := map[string]*dicomio.File{}
+	for _, m := range list {
+		if m.SOPInstanceUID == "" {
+			continue
+		}
+		f, err := dicomio.Open(m.File, dicomio.Options{Strict: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = f.Close() }) // read only
+		out[filepath.Base(m.File)] = f
+		validateObject(t, m)
+	}
+	return out
+}
+
+// validateObject runs dciodvfy on an object, and dsrdump on a report.
+func validateObject(t *testing.T, m result.Output) {
+	t.Helper()
+	check := func(tool string, bad func(line string) bool, args ...string) {
+		path, err := exec.LookPath(tool)
+		if err != nil {
+			return // make test insists on it
+		}
+		b, err := exec.Command(path, append(args, m.File)...).CombinedOutput()
+		if tool == "dsrdump" && err != nil {
+			t.Errorf("%s: dsrdump: %v\n%s", filepath.Base(m.File), err, b)
+		}
+		for line := range strings.Lines(string(b)) {
+			if bad(line) {
+				t.Errorf("%s: %s: %s", filepath.Base(m.File), tool, strings.TrimSpace(line))
+			}
+		}
+	}
+	check("dciodvfy", func(line string) bool { return strings.HasPrefix(line, "Error") }, "-new")
+	if m.Kind == result.KindReport {
+		check("dsrdump", func(line string) bool { return strings.HasPrefix(line, "E:") })
+	}
+}
+
+func parsed(t *testing.T, f *dicomio.File) *sr.Document {
+	t.Helper()
+	if f == nil {
+		t.Fatal("no report")
+	}
+	doc, err := sr.Parse(f.DataSet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return doc
+}
+
+// reportOnly are the options for a report and nothing else.
+func reportOnly(stages string) output.Options {
+	return output.Options{Report: true, Codeset: sr.SCT, Overlay: "none", Stages: stages}
+}
+
+// stressStudy has loops at peak, which come first, at rest, and immediately
+// after; the true ejection fractions are 79 at peak and 59 at rest.
+func stressStudy(t *testing.T) *Study {
+	t.Helper()
+	dir := t.TempDir()
+	peak, rest, low := standard("1.2.3.1"), standard("1.2.3.2"), standard("1.2.3.3")
+	peak.stage, rest.stage, low.stage = "Peak Dose", "Rest Stage", "Low Dose"
+	for i, c := range []*cine{&peak, &rest, &low} {
+		number := []int64{3, 1, 2}[i]
+		c.edit = func(ds *dicomio.DataSet) {
+			ds.SetInt(tag.StageNumber, number)
+			ds.SetInt(tag.ViewNumber, 1)
+			ds.SetInt(tag.InstanceNumber, int64(10+i))
+		}
+	}
+	peak.diameterMM, low.diameterMM = beats(50, 25, 1), beats(50, 30, 1)
+	return analyse(t, newBrightness(models.ViewA4C), peak.write(t, dir), rest.write(t, dir), low.write(t, dir))
+}
+
+// readers are three ways in which importers in the field take a value: the
+// first of a code, the last, and any that carries no stage.
+func readers(doc *sr.Document) map[string]float64 {
+	out := map[string]float64{}
+	for _, m := range doc.Measurements() {
+		if !m.Concept.Is(sr.EF.Code(sr.SCT)) {
+			continue
+		}
+		if _, ok := out["first"]; !ok {
+			out["first"] = m.Value
+		}
+		out["last"] = m.Value
+		if m.Selection == (sr.Code{}) && out["unmarked"] == 0 {
+			out["unmarked"] = m.Value
+		}
+	}
+	return out
+}
+
+// A report of a stress study never lets an importer that knows no stages store
+// the ejection fraction at peak as the one at rest.
+func TestStressReportsAndReadersWithoutStages(t *testing.T) {
+	s := stressStudy(t)
+	rest := parsed(t, made(t, &s.Study, reportOnly(output.StagesRest))["report.dcm"])
+	for rule, ef := range readers(rest) {
+		if ef < 57 || ef > 61 {
+			t.Errorf("a reader that takes the %s value stores EF %g, at rest it is 59", rule, ef)
+		}
+	}
+	comments := strings.Join(rest.Comments(), "\n")
+	if !strings.Contains(comments, "Peak Dose (in words only") || !strings.Contains(comments, "EF 79 %") || !strings.Contains(comments, "Low Dose") {
+		t.Errorf("the other stages are not told: %s", comments)
+	}
+
+	separate := made(t, &s.Study, reportOnly(output.StagesSeparate))
+	if len(separate) != 3 {
+		t.Fatalf("%d reports for three stages", len(separate))
+	}
+	series := map[string]bool{}
+	for name, want := range map[string]sr.Stage{"report.dcm": sr.Resting, "report-stage-2.dcm": sr.Stress, "report-stage-3.dcm": sr.PeakStress} {
+		doc := parsed(t, separate[name])
+		for _, m := range doc.Measurements() {
+			if m.Stage.Meaning != want.String() {
+				t.Errorf("%s holds %s of %s, want %s", name, m.Concept, m.Stage, want)
+			}
+		}
+		series[separate[name].DataSet.String(tag.SeriesInstanceUID)] = true
+	}
+	if len(series) != 3 {
+		t.Error("reports of different stages share a series")
+	}
+	for rule, ef := range readers(parsed(t, separate["report.dcm"])) {
+		if ef < 57 || ef > 61 {
+			t.Errorf("separate: a reader that takes the %s value stores EF %g", rule, ef)
+		}
+	}
+
+	all := parsed(t, made(t, &s.Study, reportOnly(output.StagesAll))["report.dcm"])
+	var order []string
+	for _, m := range all.Measurements() {
+		if !slices.Contains(order, m.Group) {
+			order = append(order, m.Group)
+		}
+		if preferred := m.Selection != (sr.Code{}); preferred != (m.Group == "Rest Stage") {
+			t.Errorf("%s in %s: preferred %v", m.Concept, m.Group, preferred)
+		}
+	}
+	if fmt.Sprint(order) != "[Rest Stage Low Dose Peak Dose]" {
+		t.Errorf("groups in the order %v", order)
+	}
+}
+
+// A study of peak loops alone has no resting value to code.
+func TestPeakAloneIsNotRest(t *testing.T) {
+	c := standard("1.2.3.1")
+	c.stage = "IMPOST"
+	s := analyse(t, newBrightness(models.ViewA4C), c.write(t, t.TempDir()))
+	doc := parsed(t, made(t, &s.Study, reportOnly(output.StagesRest))["report.dcm"])
+	if n := len(doc.Measurements()); n != 0 {
+		t.Errorf("%d values of the peak stage are coded as if at rest", n)
+	}
+	if !strings.Contains(strings.Join(doc.Comments(), "\n"), "IMPOST (in words only") {
+		t.Errorf("comments %q", doc.Comments())
+	}
+}
+
+// The report takes patient and accession from the last object, and says that
+// the objects differ; the overlay has the same.
+func TestCorrectedPatient(t *testing.T) {
+	dir := t.TempDir()
+	old, corrected := standard("1.2.3.1"), standard("1.2.3.2")
+	old.edit = func(ds *dicomio.DataSet) {
+		ds.SetString(tag.PatientName, "Typo^Nmae")
+		ds.SetString(tag.AccessionNumber, "ACC-OLD")
+	}
+	corrected.edit = func(ds *dicomio.DataSet) {
+		ds.SetString(tag.PatientName, "Typo^Name")
+		ds.SetString(tag.AccessionNumber, "ACC-NEW")
+	}
+	s := analyse(t, newBrightness(models.ViewA4C), old.write(t, dir), corrected.write(t, dir))
+	o := allOutputs()
+	o.Pictures = false
+	for name, f := range made(t, &s.Study, o) {
+		if n, a := f.DataSet.String(tag.PatientName), f.DataSet.String(tag.AccessionNumber); n != "Typo^Name" || a != "ACC-NEW" {
+			t.Errorf("%s is of %s, %s", name, n, a)
+		}
+		if name == "report.dcm" {
+			all := strings.Join(parsed(t, f).Comments(), "\n")
+			if !strings.Contains(all, "ACC-OLD, ACC-NEW") || !strings.Contains(all, "differ in the patient's name") {
+				t.Errorf("the conflict is not named: %s", all)
+			}
+		}
+	}
+}
+
+// Objects that are no images are not listed as images: dcmtk refuses a report
+// that does so.
+func TestNoImagesAreNotListed(t *testing.T) {
+	dir := t.TempDir()
+	c := standard("1.2.3.1")
+	ds := dicomio.NewDataSet()
+	for at, v := range map[dicomio.Tag]string{tag.SOPClassUID: dicomio.SOPComprehensiveSR, tag.SOPInstanceUID: "1.2.3.9", tag.StudyInstanceUID: "1.2.3",
+		tag.SeriesInstanceUID: "1.2.3.8", tag.Modality: "SR", tag.PatientID: "T1", tag.PatientName: "Test^Synthetic"} {
+		ds.SetString(at, v)
+	}
+	path := filepath.Join(dir, "cart-sr.dcm")
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := dicomio.Write(f, ds, dicomio.WriteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s := analyse(t, newBrightness(models.ViewA4C), path, c.write(t, dir))
+	doc := parsed(t, made(t, &s.Study, reportOnly(""))["report.dcm"])
+	if len(doc.Evidence) != 1 || doc.Evidence[0].SOPInstanceUID != "1.2.3.1" {
+		t.Errorf("evidence %v", doc.Evidence)
+	}
+}
+
+// Lengths are drawn as the axis they are; areas and volumes as the contour.
+func TestSourcesShowWhatWasMeasured(t *testing.T) {
+	c := standard("1.2.3.1")
+	s := analyse(t, newBrightness(models.ViewA4C), c.write(t, t.TempDir()))
+	doc := parsed(t, made(t, &s.Study, reportOnly(""))["report.dcm"])
+	seen := 0
+	for _, m := range doc.Measurements() {
+		for _, src := range m.Sources {
+			switch {
+			case m.Concept.Is(sr.LVLengthD.Code(sr.SCT)):
+				seen++
+				if len(src.Contour) != 2 || src.Closed {
+					t.Fatalf("length: %d points", len(src.Contour))
+				}
+				dx, dy := src.Contour[0].X-src.Contour[1].X, src.Contour[0].Y-src.Contour[1].Y
+				if mm := 0.6 * (dx*dx + dy*dy); mm < 50 {
+					t.Error("the axis has no length")
+				}
+			case m.Concept.Is(sr.EDV.Code(sr.SCT)):
+				seen++
+				if len(src.Contour) < 10 || !src.Closed {
+					t.Errorf("volume: %d points", len(src.Contour))
+				}
+			}
+		}
+	}
+	if seen < 2 {
+		t.Error("no length or no volume in the report")
+	}
+}
+
+// The surface area, the age and what belongs to them.
+func TestPatientCharacteristics(t *testing.T) {
+	dir := t.TempDir()
+	with := func(sop string, pairs ...string) *Study {
+		c := standard(sop)
+		c.edit = func(ds *dicomio.DataSet) {
+			for i, at := range []dicomio.Tag{tag.PatientSex, tag.PatientAge, tag.PatientSize, tag.PatientWeight} {
+				ds.SetString(at, pairs[i])
+			}
+		}
+		return analyse(t, newBrightness(models.ViewA4C), c.write(t, dir))
+	}
+	adult := made(t, &with("1.2.3.1", "F", "045Y", "1.8", "80").Study, reportOnly(""))["report.dcm"]
+	var text strings.Builder
+	if err := parsed(t, adult).WriteText(&text); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(text.String(), "Body Surface Area") || !strings.Contains(text.String(), "EF 59 %: normal (ASE/EACVI 2015)") {
+		t.Errorf("report of an adult:\n%s", text.String())
+	}
+	child := parsed(t, made(t, &with("1.2.3.2", "F", "007Y", "1.2", "25").Study, reportOnly(""))["report.dcm"])
+	text.Reset()
+	if err := child.WriteText(&text); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(text.String(), "The patient was 7 years old") || strings.Contains(text.String(), "ASE/EACVI") {
+		t.Errorf("report of a child:\n%s", text.String())
+	}
+}
+
+// Dates and times say in which zone they stand: that of the source where it
+// names one.
+func TestTimeZone(t *testing.T) {
+	dir := t.TempDir()
+	c := standard("1.2.3.1")
+	s := analyse(t, newBrightness(models.ViewA4C), c.write(t, dir))
+	s.Run.Time = time.Date(2024, 1, 10, 23, 30, 0, 0, time.FixedZone("", 3600))
+	ds := made(t, &s.Study, reportOnly(""))["report.dcm"].DataSet
+	if z, d, c := ds.String(tag.TimezoneOffsetFromUTC), ds.String(tag.ContentDate), ds.String(tag.ContentTime); z != "+0100" || d != "20240110" || c != "233000" {
+		t.Errorf("own zone: %s %s %s", d, c, z)
+	}
+	c.sop = "1.2.3.2"
+	c.edit = func(ds *dicomio.DataSet) { ds.SetString(tag.TimezoneOffsetFromUTC, "+0900") }
+	s = analyse(t, newBrightness(models.ViewA4C), c.write(t, dir))
+	s.Run.Time = time.Date(2024, 1, 10, 23, 30, 0, 0, time.FixedZone("", 3600))
+	ds = made(t, &s.Study, reportOnly(""))["report.dcm"].DataSet
+	if z, d, c := ds.String(tag.TimezoneOffsetFromUTC), ds.String(tag.ContentDate), ds.String(tag.ContentTime); z != "+0900" || d != "20240111" || c != "073000" {
+		t.Errorf("the source's zone: %s %s %s", d, c, z)
+	}
+}
+
+// Overlays of a stress study are told apart by series description, stage and
+// view.
+func TestOverlaysAreToldApart(t *testing.T) {
+	s := stressStudy(t)
+	o := output.Options{Overlay: "all", JPEGQuality: 80}
+	descriptions := map[string]bool{}
+	for name, f := range made(t, &s.Study, o) {
+		ds := f.DataSet
+		descriptions[ds.String(tag.SeriesDescription)] = true
+		if ds.String(tag.StageName) == "" || ds.String(tag.StageNumber) == "" || ds.String(tag.ViewNumber) == "" {
+			t.Errorf("%s has lost stage or view", name)
+		}
+	}
+	if len(descriptions) != 3 || !descriptions["AI LV A4C Peak Dose loop 10"+s.Run.Time.Format(" 2006-01-02 15:04")] {
+		t.Errorf("series descriptions %v", descriptions)
+	}
+}

@@ -2,6 +2,9 @@ package pipeline
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"sync"
 	"time"
@@ -25,7 +28,7 @@ type Progress func(done, total int, l *result.Loop)
 // in the result with their reason; the error is the context's or the engine's.
 func (a *Analyzer) Analyze(ctx context.Context, paths []string, progress Progress) (*Study, error) {
 	s := &Study{}
-	s.Run = result.Run{Time: time.Now().Truncate(time.Second).Round(0), Software: a.opt.Software, Model: a.Model()}
+	s.Run = a.run()
 	loops := make([]*loop, len(paths))
 	group, working := errgroup.WithContext(ctx)
 	group.SetLimit(a.flow.loops())
@@ -59,6 +62,45 @@ func (a *Analyzer) Analyze(ctx context.Context, paths []string, progress Progres
 	s.Subject = subjectOf(s.Loops)
 	measure.Study(&s.Study, a.measuring())
 	return s, nil
+}
+
+// Loop analyses one object. What is wrong with it is in the result; the error is
+// the context's or the engine's, and would be the same for other objects.
+func (a *Analyzer) Loop(ctx context.Context, path string) (*result.Loop, error) {
+	l, err := a.analyse(ctx, path)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	run := a.run()
+	l.Run = &run
+	return &l.Loop, nil
+}
+
+// Loops is how many objects at a time keep the engine busy.
+func (a *Analyzer) Loops() int { return a.flow.loops() }
+
+// Combine makes a study of loops that were analysed before.
+func (a *Analyzer) Combine(studyInstanceUID string, loops []result.Loop) *Study {
+	s := &Study{Study: result.Study{StudyInstanceUID: studyInstanceUID, Run: a.run(), Loops: loops}}
+	measure.Study(&s.Study, a.measuring())
+	return s
+}
+
+// run says when and by what the analysis at hand is made.
+func (a *Analyzer) run() result.Run {
+	return result.Run{Time: time.Now().Truncate(time.Second).Round(0), Software: a.opt.Software, Model: a.Model()}
+}
+
+// Basis stands for all that the result of a loop depends on beside its object:
+// program, network and settings. Results under different bases may differ.
+func (a *Analyzer) Basis() string {
+	o := a.opt
+	b, err := json.Marshal([]any{o.Software, a.engine.Card().SHA256, o.MaxFrames, o.LV})
+	if err != nil {
+		panic(err) // numbers and names
+	}
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:10])
 }
 
 // Document wraps analysed studies for output.

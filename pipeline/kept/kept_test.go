@@ -1,0 +1,142 @@
+package kept
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/echonode/echonode/pipeline/result"
+)
+
+func TestKeyIsContentAndBasis(t *testing.T) {
+	dir := t.TempDir()
+	file := func(name, content string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	key := func(path, basis string) string {
+		k, err := Key(path, basis)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return k
+	}
+	a := key(file("a", "pixels"), "network 1")
+	if b := key(file("b", "pixels"), "network 1"); a != b {
+		t.Error("the same content under another name has another key")
+	}
+	seen := map[string]bool{a: true}
+	for _, k := range []string{key(file("c", "pixelS"), "network 1"), key(file("a", "pixels"), "network 2"), key(file("d", "1pixels"), "network "), key(file("e", "x"), ""), key(file("f", ""), "x")} {
+		if seen[k] {
+			t.Error("other content or basis, same key")
+		}
+		seen[k] = true
+	}
+	if _, err := Key(filepath.Join(dir, "none"), ""); err == nil {
+		t.Error("a key of no file")
+	}
+}
+
+func TestResultsSurvive(t *testing.T) {
+	d := Dir(filepath.Join(t.TempDir(), "loops"))
+	if _, err := d.Load("k"); !errors.Is(err, ErrNotKept) || d.Has("k") {
+		t.Errorf("empty: %v", err)
+	}
+	want := &result.Loop{SOPInstanceUID: "1.2", View: "A4C", FrameResults: []result.Frame{{Index: 3, Contour: result.Contour{{1.125, 2}, {3, 4.5}}}}}
+	if err := d.Save("k", want); err != nil {
+		t.Fatal(err)
+	}
+	got, err := d.Load("k")
+	if err != nil || !d.Has("k") {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	// A file that a bad disk has cut is no result.
+	path := filepath.Join(string(d), "k"+resultSuffix)
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(path, info.Size()/2); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.Load("k"); !errors.Is(err, ErrNotKept) {
+		t.Errorf("truncated: %v", err)
+	}
+	if err := errors.Join(d.Remove("k"), d.Remove("k")); err != nil || d.Has("k") {
+		t.Errorf("remove: %v", err)
+	}
+}
+
+func TestDrawings(t *testing.T) {
+	d := Dir(t.TempDir())
+	draw := func(content string) func(string) ([]result.Output, error) {
+		return func(dir string) ([]result.Output, error) {
+			path := filepath.Join(dir, "overlay.dcm")
+			return []result.Output{{Kind: result.KindOverlay, File: path, SOPInstanceUID: "1.2.3"}}, os.WriteFile(path, []byte(content), 0o600)
+		}
+	}
+	// Several at once: one folder, everybody gets it.
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			out, err := d.Draw("k", "b", draw("picture"))
+			if err != nil || len(out) != 1 {
+				t.Errorf("%v, %v", out, err)
+				return
+			}
+			if b, err := os.ReadFile(out[0].File); err != nil || string(b) != "picture" {
+				t.Errorf("%q, %v", b, err)
+			}
+		})
+	}
+	all.Wait()
+	out, err := d.Draw("k", "b", func(string) ([]result.Output, error) { t.Error("drawn again"); return nil, nil })
+	if err != nil || len(out) != 1 || out[0].SOPInstanceUID != "1.2.3" {
+		t.Errorf("%v, %v", out, err)
+	}
+	// A drawing without its list is none.
+	if err := os.Remove(filepath.Join(filepath.Dir(out[0].File), list)); err != nil {
+		t.Fatal(err)
+	}
+	if out, err = d.Draw("k", "b", draw("again")); err != nil {
+		t.Fatal(err)
+	}
+	if b, _ := os.ReadFile(out[0].File); string(b) != "again" {
+		t.Errorf("%q", b)
+	}
+	if _, err := d.Draw("k", "other", func(string) ([]result.Output, error) { return nil, errors.New("disk full") }); err == nil {
+		t.Error("no error")
+	}
+	if _, err := d.Drawn("k", "other"); !errors.Is(err, ErrNotKept) {
+		t.Error(err)
+	}
+	if _, err := d.Draw("k", "outside", func(string) ([]result.Output, error) { return []result.Output{{File: "/etc/passwd"}}, nil }); err == nil {
+		t.Error("a file elsewhere was listed")
+	}
+}
+
+func TestSweep(t *testing.T) {
+	d := Dir(t.TempDir())
+	if err := errors.Join(d.Save("k", &result.Loop{}), os.WriteFile(filepath.Join(string(d), unfinished+"1"), nil, 0o600),
+		os.MkdirAll(filepath.Join(string(d), unfinished+"2", "x"), 0o700), d.Sweep()); err != nil {
+		t.Fatal(err)
+	}
+	entries, err := os.ReadDir(string(d))
+	if err != nil || len(entries) != 1 || !strings.HasPrefix(entries[0].Name(), "k") {
+		t.Errorf("%v, %v", entries, err)
+	}
+	if err := Dir(filepath.Join(string(d), "none")).Sweep(); err != nil {
+		t.Error(err)
+	}
+}

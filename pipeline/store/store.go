@@ -67,6 +67,9 @@ type Instance struct {
 	CallingAE         string
 	Received          time.Time
 	Patient, Issuer   string // digests of Patient ID and its issuer, see [Store.Patients]
+	// Loop says that the object is one to analyse. Others are kept, and neither
+	// begin a run nor are part of one.
+	Loop bool
 }
 
 // Study is the state of one study.
@@ -96,6 +99,7 @@ type Run struct {
 	Error            string
 	Directory        string
 	Summary          string // JSON, see pipeline/node
+	Basis            string // what the outputs depend on
 }
 
 // Delivery is the state of one output at one destination.
@@ -185,15 +189,17 @@ func (s *Store) tx(ctx context.Context, f func(*sql.Tx) error) error {
 	return tx.Commit()
 }
 
-// AddInstance records a received object and takes its study to Receiving. It
-// reports whether the object is new; a repeated object changes nothing.
+// AddInstance records a received object, and takes its study to Receiving if
+// it is a loop. It reports whether the object is new; a repeated object changes
+// nothing.
 func (s *Store) AddInstance(ctx context.Context, in Instance) (isNew bool, err error) {
 	err = s.tx(ctx, func(tx *sql.Tx) error {
 		now := in.Received.UnixMilli()
 		// A study that is analysed while a late object arrives goes back to
 		// Receiving; the run under way finishes and a later one supersedes it.
+		// A study without any loop has nothing to do.
 		if _, err := tx.ExecContext(ctx, `INSERT INTO studies (study_uid, state, first_received_at, last_received_at)
-			VALUES (?, 'receiving', ?, ?) ON CONFLICT (study_uid) DO NOTHING`,
+			VALUES (?, 'done', ?, ?) ON CONFLICT (study_uid) DO NOTHING`,
 			in.StudyInstanceUID, now, now); err != nil {
 			return err
 		}
@@ -215,6 +221,14 @@ func (s *Store) AddInstance(ctx context.Context, in Instance) (isNew bool, err e
 		isNew = n == 1
 		if !isNew {
 			return nil
+		}
+		if !in.Loop {
+			_, err = tx.ExecContext(ctx, `UPDATE studies SET last_received_at = ? WHERE study_uid = ?`, now, in.StudyInstanceUID)
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, `INSERT INTO loops (sop_uid, study_uid, number)
+			SELECT ?1, ?2, 1 + coalesce(max(number), 0) FROM loops WHERE study_uid = ?2`, in.SOPInstanceUID, in.StudyInstanceUID); err != nil {
+			return err
 		}
 		_, err = tx.ExecContext(ctx, `UPDATE studies SET
 			first_received_at = CASE state WHEN 'receiving' THEN first_received_at ELSE ? END,
@@ -324,23 +338,25 @@ func (s *Store) IsOutput(ctx context.Context, sopUID string) (bool, error) {
 	return n > 0, err
 }
 
-// Queue takes a study from Receiving to Queued under a new revision and calls
-// enqueue in the same transaction. It returns false when the study is no
-// longer receiving or has received something after last.
-func (s *Store) Queue(ctx context.Context, study string, last time.Time, enqueue func(tx *sql.Tx, revision int) error) (queued bool, err error) {
+// Queue takes a study from Receiving to Queued under a new revision; loops whose
+// results depend on another basis wait again. If no loop is left to do, it calls
+// enqueue in the same transaction. It returns false when the study is no longer
+// receiving or has received something after last.
+func (s *Store) Queue(ctx context.Context, study string, last time.Time, basis string, enqueue Enqueue) (queued bool, err error) {
 	err = s.tx(ctx, func(tx *sql.Tx) error {
-		var revision int
-		err := tx.QueryRowContext(ctx, `UPDATE studies SET state = 'queued', revision = revision + 1
-			WHERE study_uid = ? AND state = 'receiving' AND last_received_at <= ? RETURNING revision`,
-			study, last.UnixMilli()).Scan(&revision)
-		if errors.Is(err, sql.ErrNoRows) {
-			return nil
-		}
+		res, err := tx.ExecContext(ctx, `UPDATE studies SET state = 'queued', revision = revision + 1
+			WHERE study_uid = ? AND state = 'receiving' AND last_received_at <= ?`, study, last.UnixMilli())
 		if err != nil {
 			return err
 		}
+		if n, err := res.RowsAffected(); err != nil || n == 0 {
+			return err
+		}
 		queued = true
-		return enqueue(tx, revision)
+		if err := refresh(ctx, tx, study, basis, false); err != nil {
+			return err
+		}
+		return s.combineIfDue(ctx, tx, study, enqueue)
 	})
 	if err != nil {
 		return false, fmt.Errorf("queue study: %w", err)
@@ -348,19 +364,23 @@ func (s *Store) Queue(ctx context.Context, study string, last time.Time, enqueue
 	return queued, nil
 }
 
-// Requeue starts a new revision of a study that is Done or Failed.
-func (s *Store) Requeue(ctx context.Context, study string, enqueue func(tx *sql.Tx, revision int) error) error {
+// Requeue starts a new revision of a study that is Done or Failed and holds a
+// loop. Loops wait again whose results depend on another basis or may come out
+// better this time.
+func (s *Store) Requeue(ctx context.Context, study, basis string, enqueue Enqueue) error {
 	return s.tx(ctx, func(tx *sql.Tx) error {
-		var revision int
-		err := tx.QueryRowContext(ctx, `UPDATE studies SET state = 'queued', revision = revision + 1, error = ''
-			WHERE study_uid = ? AND state IN ('done','failed') RETURNING revision`, study).Scan(&revision)
-		if errors.Is(err, sql.ErrNoRows) {
-			return fmt.Errorf("study %s is not done or failed: %w", study, ErrNotFound)
-		}
+		res, err := tx.ExecContext(ctx, `UPDATE studies SET state = 'queued', revision = revision + 1, error = ''
+			WHERE study_uid = ? AND state IN ('done','failed') AND EXISTS (SELECT 1 FROM loops WHERE study_uid = ?)`, study, study)
 		if err != nil {
 			return err
 		}
-		return enqueue(tx, revision)
+		if n, err := res.RowsAffected(); err != nil || n == 0 {
+			return errors.Join(err, fmt.Errorf("study %s is not done or failed, or holds no loop: %w", study, ErrNotFound))
+		}
+		if err := refresh(ctx, tx, study, basis, true); err != nil {
+			return err
+		}
+		return s.combineIfDue(ctx, tx, study, enqueue)
 	})
 }
 
@@ -391,15 +411,15 @@ type Route struct {
 }
 
 // FinishRun records what a run made, opens a delivery for every output at
-// every destination that gets its kind and calls enqueue for each destination,
-// all in one transaction. It may be
+// every destination that gets its kind and calls enqueue for each destination
+// that something is left to send to, all in one transaction. It may be
 // repeated for the same run: outputs have deterministic UIDs and what was
 // sent stays sent.
 func (s *Store) FinishRun(ctx context.Context, run Run, outputs []Output, routes []Route, enqueue func(tx *sql.Tx, destination string) error) error {
 	err := s.tx(ctx, func(tx *sql.Tx) error {
 		now := time.Now().UnixMilli()
-		if _, err := tx.ExecContext(ctx, `UPDATE runs SET finished_at = ?, error = '', directory = ?, summary = ? WHERE id = ?`,
-			now, run.Directory, run.Summary, run.ID); err != nil {
+		if _, err := tx.ExecContext(ctx, `UPDATE runs SET finished_at = ?, error = '', directory = ?, summary = ?, basis = ? WHERE id = ?`,
+			now, run.Directory, run.Summary, run.Basis, run.ID); err != nil {
 			return err
 		}
 		for _, o := range outputs {
@@ -423,10 +443,15 @@ func (s *Store) FinishRun(ctx context.Context, run Run, outputs []Output, routes
 			WHERE study_uid = ? AND revision = ? AND state = 'analysing'`, run.StudyInstanceUID, run.Revision); err != nil {
 			return err
 		}
-		if len(outputs) == 0 {
-			return nil
-		}
 		for _, r := range routes {
+			var pending bool
+			if err := tx.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM deliveries WHERE run_id = ? AND destination = ? AND state = 'pending')`,
+				run.ID, r.Destination).Scan(&pending); err != nil {
+				return err
+			}
+			if !pending {
+				continue
+			}
 			if err := enqueue(tx, r.Destination); err != nil {
 				return err
 			}
@@ -462,13 +487,13 @@ func (s *Store) Runs(ctx context.Context, study string) ([]Run, error) {
 	return collect(ctx, s.db, func(r *sql.Rows) (run Run, err error) {
 		var started int64
 		var finished sql.NullInt64
-		err = r.Scan(&run.ID, &run.StudyInstanceUID, &run.Revision, &started, &finished, &run.Error, &run.Directory, &run.Summary)
+		err = r.Scan(&run.ID, &run.StudyInstanceUID, &run.Revision, &started, &finished, &run.Error, &run.Directory, &run.Summary, &run.Basis)
 		run.Started = time.UnixMilli(started)
 		if finished.Valid {
 			run.Finished = time.UnixMilli(finished.Int64)
 		}
 		return run, err
-	}, `SELECT id, study_uid, revision, started_at, finished_at, error, directory, summary
+	}, `SELECT id, study_uid, revision, started_at, finished_at, error, directory, summary, basis
 		FROM runs WHERE study_uid = ? ORDER BY revision DESC`, study)
 }
 
@@ -681,13 +706,18 @@ func (s *Store) RecoverJobs(ctx context.Context) (exhausted []Job, err error) {
 	return exhausted, err
 }
 
+// querier is a database or a transaction.
+type querier interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+}
+
 // Job is a queued job as stored: its kind and JSON arguments.
 type Job struct {
 	Kind string
 	Args []byte
 }
 
-func collect[T any](ctx context.Context, db *sql.DB, scan func(*sql.Rows) (T, error), query string, args ...any) ([]T, error) {
+func collect[T any](ctx context.Context, db querier, scan func(*sql.Rows) (T, error), query string, args ...any) ([]T, error) {
 	rows, err := db.QueryContext(ctx, query, args...)
 	if err != nil {
 		return nil, err

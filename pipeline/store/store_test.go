@@ -27,7 +27,7 @@ func open(t *testing.T) *Store {
 
 func instance(study, sop string, at int64) Instance {
 	return Instance{SOPInstanceUID: sop, StudyInstanceUID: study, SeriesInstanceUID: "1.9", SOPClassUID: "1.2",
-		TransferSyntaxUID: "1.3", Path: sop + ".dcm", Size: 1, CallingAE: "CART", Received: time.UnixMilli(at)}
+		TransferSyntaxUID: "1.3", Path: sop + ".dcm", Size: 1, CallingAE: "CART", Received: time.UnixMilli(at), Loop: true}
 }
 
 func add(t *testing.T, s *Store, in Instance) bool {
@@ -48,7 +48,25 @@ func study(t *testing.T, s *Store, uid string) Study {
 	return st
 }
 
-func noJob(*sql.Tx, int) error { return nil }
+func noJob(*sql.Tx, string, int) error { return nil }
+
+// look finishes every loop that waits, as on arrival.
+func look(t *testing.T, s *Store) {
+	t.Helper()
+	ctx := context.Background()
+	for {
+		l, err := s.LeaseLoop(ctx, time.Now(), true)
+		if errors.Is(err, ErrNotFound) {
+			return
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.FinishLoop(ctx, l, "basis", "key of "+l.SOPInstanceUID, "", noJob); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
 
 // The life of a study: received, queued once it is quiet, analysed, delivered,
 // and taken up again by a late object.
@@ -64,21 +82,22 @@ func TestStudyLife(t *testing.T) {
 	if st.State != Receiving || st.First.UnixMilli() != 1000 || st.Last.UnixMilli() != 2000 {
 		t.Fatalf("after two objects and a repeat: %+v", st)
 	}
+	look(t, s)
 
 	// An object that arrived after the caller looked keeps the study open.
-	if queued, err := s.Queue(ctx, "1", time.UnixMilli(1999), noJob); err != nil || queued {
+	if queued, err := s.Queue(ctx, "1", time.UnixMilli(1999), "basis", noJob); err != nil || queued {
 		t.Fatalf("Queue with an older look = %v, %v", queued, err)
 	}
 	// A job that cannot be enqueued must not leave a queued study behind.
 	boom := errors.New("boom")
-	if _, err := s.Queue(ctx, "1", st.Last, func(*sql.Tx, int) error { return boom }); !errors.Is(err, boom) {
+	if _, err := s.Queue(ctx, "1", st.Last, "basis", func(*sql.Tx, string, int) error { return boom }); !errors.Is(err, boom) {
 		t.Fatalf("Queue = %v, want the enqueue error", err)
 	}
 	if study(t, s, "1").State != Receiving {
 		t.Fatal("a failed enqueue left the study queued")
 	}
 	revision := 0
-	if queued, err := s.Queue(ctx, "1", st.Last, func(_ *sql.Tx, r int) error { revision = r; return nil }); err != nil || !queued || revision != 1 {
+	if queued, err := s.Queue(ctx, "1", st.Last, "basis", func(_ *sql.Tx, _ string, r int) error { revision = r; return nil }); err != nil || !queued || revision != 1 {
 		t.Fatalf("Queue = %v, %v, revision %d", queued, err, revision)
 	}
 
@@ -140,7 +159,8 @@ func TestStudyLife(t *testing.T) {
 func TestLateObjectDuringRun(t *testing.T) {
 	ctx, s := context.Background(), open(t)
 	add(t, s, instance("1", "1.1", 1000))
-	if _, err := s.Queue(ctx, "1", time.UnixMilli(1000), noJob); err != nil {
+	look(t, s)
+	if _, err := s.Queue(ctx, "1", time.UnixMilli(1000), "basis", noJob); err != nil {
 		t.Fatal(err)
 	}
 	run, err := s.StartRun(ctx, "1", 1)
@@ -159,7 +179,8 @@ func TestLateObjectDuringRun(t *testing.T) {
 func TestFailAndRequeue(t *testing.T) {
 	ctx, s := context.Background(), open(t)
 	add(t, s, instance("1", "1.1", 1000))
-	if _, err := s.Queue(ctx, "1", time.UnixMilli(1000), noJob); err != nil {
+	look(t, s)
+	if _, err := s.Queue(ctx, "1", time.UnixMilli(1000), "basis", noJob); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := s.StartRun(ctx, "1", 1); err != nil {
@@ -172,10 +193,10 @@ func TestFailAndRequeue(t *testing.T) {
 		t.Fatalf("after the failure: %+v", st)
 	}
 	revision := 0
-	if err := s.Requeue(ctx, "1", func(_ *sql.Tx, r int) error { revision = r; return nil }); err != nil || revision != 2 {
+	if err := s.Requeue(ctx, "1", "basis", func(_ *sql.Tx, _ string, r int) error { revision = r; return nil }); err != nil || revision != 2 {
 		t.Fatalf("Requeue: revision %d, %v", revision, err)
 	}
-	if err := s.Requeue(ctx, "1", noJob); !errors.Is(err, ErrNotFound) {
+	if err := s.Requeue(ctx, "1", "basis", noJob); !errors.Is(err, ErrNotFound) {
 		t.Errorf("Requeue of a queued study = %v, want ErrNotFound", err)
 	}
 	if _, err := s.Study(ctx, "2"); !errors.Is(err, ErrNotFound) {
@@ -210,7 +231,8 @@ func TestRecoverJobs(t *testing.T) {
 func TestExpired(t *testing.T) {
 	ctx, s := context.Background(), open(t)
 	add(t, s, instance("1", "1.1", 1000))
-	if _, err := s.Queue(ctx, "1", time.UnixMilli(1000), noJob); err != nil {
+	look(t, s)
+	if _, err := s.Queue(ctx, "1", time.UnixMilli(1000), "basis", noJob); err != nil {
 		t.Fatal(err)
 	}
 	run, err := s.StartRun(ctx, "1", 1)

@@ -1,0 +1,204 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// LoopState is how far the analysis of an object is.
+type LoopState string
+
+// States of a loop.
+const (
+	LoopWaiting LoopState = "waiting"
+	LoopWorking LoopState = "working"
+	LoopDone    LoopState = "done"   // its result is kept
+	LoopFailed  LoopState = "failed" // what stood in its way would have stopped every loop
+)
+
+// Loop is an object under analysis.
+type Loop struct {
+	SOPInstanceUID   string
+	StudyInstanceUID string
+	Number           int // order of arrival in the study, from 1
+	State            LoopState
+	Basis            string // what the result depends on beside the object
+	Result           string // key of the kept result
+	Problem          string // why it failed, or may come out better another time
+	Attempts, Deaths int
+	Path             string // of the object
+}
+
+// Lease is the right to analyse a loop and to say what became of it, until
+// somebody else gets it.
+type Lease struct {
+	Loop
+	Token int64
+}
+
+// ErrStale says that a lease has passed to somebody else, or that the object is
+// gone.
+var ErrStale = errors.New("the lease has passed on")
+
+// Enqueue adds a job for a revision of a study, in the transaction that makes
+// it due.
+type Enqueue func(tx *sql.Tx, study string, revision int) error
+
+const loopColumns = `SELECT l.sop_uid, l.study_uid, l.number, l.state, l.basis, l.result, l.problem, l.attempts, l.deaths, i.path, l.token
+	FROM loops l JOIN instances i ON i.sop_uid = l.sop_uid `
+
+func scanLease(r *sql.Rows) (l Lease, err error) {
+	return l, r.Scan(&l.SOPInstanceUID, &l.StudyInstanceUID, &l.Number, &l.State, &l.Basis, &l.Result, &l.Problem, &l.Attempts, &l.Deaths, &l.Path, &l.Token)
+}
+
+// Loops lists the loops of a study in order of arrival.
+func (s *Store) Loops(ctx context.Context, study string) ([]Loop, error) {
+	leases, err := collect(ctx, s.db, scanLease, loopColumns+`WHERE l.study_uid = ? ORDER BY l.number`, study)
+	loops := make([]Loop, len(leases))
+	for i, l := range leases {
+		loops[i] = l.Loop
+	}
+	return loops, err
+}
+
+// LeaseSuspect leases a loop over which a process has died before, of a study
+// that is received or analysed. ErrNotFound: there is none.
+func (s *Store) LeaseSuspect(ctx context.Context) (Lease, error) {
+	return s.lease(ctx, `SELECT l.sop_uid FROM loops l JOIN studies s ON s.study_uid = l.study_uid
+		WHERE l.state = 'waiting' AND l.deaths > 0 AND s.state IN ('receiving','queued','analysing') ORDER BY l.deaths, s.first_received_at, l.number LIMIT 1`)
+}
+
+// LeaseLoop leases the loop that is next in turn at a time: those of complete
+// studies go first, with onArrival followed by those of studies that are still
+// received; among either the study that was served longest ago; in it the
+// oldest loop. So every study gets on, whatever the size of the others.
+// ErrNotFound: nothing waits.
+func (s *Store) LeaseLoop(ctx context.Context, now time.Time, onArrival bool) (Lease, error) {
+	states := `('queued','analysing')`
+	if onArrival {
+		states = `('queued','analysing','receiving')`
+	}
+	return s.lease(ctx, `SELECT l.sop_uid FROM loops l WHERE l.state = 'waiting' AND l.not_before <= ?1 AND l.study_uid = (
+			SELECT s.study_uid FROM studies s WHERE s.state IN `+states+`
+			AND EXISTS (SELECT 1 FROM loops w WHERE w.study_uid = s.study_uid AND w.state = 'waiting' AND w.not_before <= ?1)
+			ORDER BY s.state = 'receiving', s.served, s.first_received_at, s.study_uid LIMIT 1)
+		ORDER BY l.number LIMIT 1`, now.UnixMilli())
+}
+
+func (s *Store) lease(ctx context.Context, pick string, args ...any) (lease Lease, err error) {
+	err = s.tx(ctx, func(tx *sql.Tx) error {
+		var sop string
+		if err := tx.QueryRowContext(ctx, pick, args...).Scan(&sop); err != nil {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, `UPDATE loops SET state = 'working', token = token + 1 WHERE sop_uid = ?`, sop); err != nil {
+			return err
+		}
+		found, err := collect(ctx, tx, scanLease, loopColumns+`WHERE l.sop_uid = ?`, sop)
+		if err != nil {
+			return err
+		}
+		lease = found[0]
+		_, err = tx.ExecContext(ctx, `UPDATE studies SET served = (SELECT max(served) + 1 FROM studies),
+			state = CASE state WHEN 'queued' THEN 'analysing' ELSE state END WHERE study_uid = ?`, lease.StudyInstanceUID)
+		return err
+	})
+	if errors.Is(err, sql.ErrNoRows) {
+		return Lease{}, fmt.Errorf("no loop waits: %w", ErrNotFound)
+	}
+	if err != nil {
+		return Lease{}, fmt.Errorf("lease loop: %w", err)
+	}
+	return lease, nil
+}
+
+// FinishLoop records under which key the result of a loop is kept. problem says
+// why a repetition may come out better, or is "". When it was the last loop of
+// a complete study, enqueue is called. ErrStale: the result is not wanted.
+func (s *Store) FinishLoop(ctx context.Context, l Lease, basis, key, problem string, enqueue Enqueue) error {
+	return s.endLease(ctx, l, enqueue, `state = 'done', basis = ?, result = ?, problem = ?, attempts = 0, deaths = 0`, basis, key, problem)
+}
+
+// FailLoop records an error that is not the object's. The loop waits until the
+// given time for another attempt, or with a zero time has failed.
+func (s *Store) FailLoop(ctx context.Context, l Lease, cause error, retry time.Time, enqueue Enqueue) error {
+	if retry.IsZero() {
+		return s.endLease(ctx, l, enqueue, `state = 'failed', problem = ?, attempts = attempts + 1`, cause.Error())
+	}
+	return s.endLease(ctx, l, enqueue, `state = 'waiting', problem = ?, attempts = attempts + 1, not_before = ?`, cause.Error(), retry.UnixMilli())
+}
+
+// ReleaseLoop gives a lease back: nothing has been learnt about the loop.
+func (s *Store) ReleaseLoop(ctx context.Context, l Lease) error {
+	return s.endLease(ctx, l, nil, `state = 'waiting'`)
+}
+
+// ForgetLoop lets a loop wait again whose kept result has gone.
+func (s *Store) ForgetLoop(ctx context.Context, sopUID string) error {
+	_, err := s.db.ExecContext(ctx, `UPDATE loops SET state = 'waiting', result = '', not_before = 0 WHERE sop_uid = ? AND state = 'done'`, sopUID)
+	return err
+}
+
+func (s *Store) endLease(ctx context.Context, l Lease, enqueue Enqueue, set string, args ...any) error {
+	err := s.tx(ctx, func(tx *sql.Tx) error {
+		res, err := tx.ExecContext(ctx, `UPDATE loops SET `+set+` WHERE sop_uid = ? AND token = ? AND state = 'working'`,
+			append(args, l.SOPInstanceUID, l.Token)...)
+		if err != nil {
+			return err
+		}
+		if n, err := res.RowsAffected(); err != nil || n == 0 {
+			return errors.Join(err, ErrStale)
+		}
+		if enqueue == nil {
+			return nil
+		}
+		return s.combineIfDue(ctx, tx, l.StudyInstanceUID, enqueue)
+	})
+	if err != nil {
+		return fmt.Errorf("loop %s: %w", l.SOPInstanceUID, err)
+	}
+	return nil
+}
+
+// combineIfDue enqueues the current revision of a complete study none of whose
+// loops is left to do.
+func (s *Store) combineIfDue(ctx context.Context, tx *sql.Tx, study string, enqueue Enqueue) error {
+	var revision int
+	err := tx.QueryRowContext(ctx, `SELECT revision FROM studies WHERE study_uid = ? AND state IN ('queued','analysing')
+		AND NOT EXISTS (SELECT 1 FROM loops WHERE study_uid = ? AND state IN ('waiting','working'))`, study, study).Scan(&revision)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return enqueue(tx, study, revision)
+}
+
+// refresh lets those loops of a study wait again that have failed, and those
+// whose results depend on something else than now; with retry also those that
+// may come out better another time.
+func refresh(ctx context.Context, tx *sql.Tx, study, basis string, retry bool) error {
+	_, err := tx.ExecContext(ctx, `UPDATE loops SET state = 'waiting', attempts = 0, deaths = 0, not_before = 0, problem = '' WHERE study_uid = ?
+		AND (state = 'failed' OR state = 'done' AND (basis <> ? OR ? AND problem <> ''))`, study, basis, retry)
+	return err
+}
+
+// RecoverLoops frees the loops that a process held when it died. The caller is
+// the only process using the database.
+func (s *Store) RecoverLoops(ctx context.Context) (int64, error) {
+	res, err := s.db.ExecContext(ctx, `UPDATE loops SET state = 'waiting', deaths = deaths + 1, token = token + 1 WHERE state = 'working'`)
+	if err != nil {
+		return 0, fmt.Errorf("recover loops: %w", err)
+	}
+	return res.RowsAffected()
+}
+
+// LoopsDone counts the loops of a study, and those that need no more work.
+func (s *Store) LoopsDone(ctx context.Context, study string) (done, total int, err error) {
+	err = s.db.QueryRowContext(ctx, `SELECT count(*) FILTER (WHERE state IN ('done','failed')), count(*) FROM loops WHERE study_uid = ?`, study).Scan(&done, &total)
+	return done, total, err
+}

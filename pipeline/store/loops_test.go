@@ -1,0 +1,253 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+)
+
+func lease(t *testing.T, s *Store, onArrival bool) Lease {
+	t.Helper()
+	l, err := s.LeaseLoop(context.Background(), time.UnixMilli(1_000_000), onArrival)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+func queue(t *testing.T, s *Store, uid, basis string) (due bool) {
+	t.Helper()
+	queued, err := s.Queue(context.Background(), uid, time.UnixMilli(1_000_000), basis, func(*sql.Tx, string, int) error { due = true; return nil })
+	if err != nil || !queued {
+		t.Fatalf("study %s: queued %v, %v", uid, queued, err)
+	}
+	return due
+}
+
+// Complete studies first, among them in turn, in each the oldest first; then in
+// turn those that are still received, unless that is switched off.
+func TestOrderOfLoops(t *testing.T) {
+	ctx, s := context.Background(), open(t)
+	for i := range 5 {
+		add(t, s, instance("large", fmt.Sprintf("large.%d", i+1), int64(1000+i)))
+	}
+	for _, study := range []string{"small", "arriving", "other"} {
+		for i := range 2 {
+			add(t, s, instance(study, fmt.Sprintf("%s.%d", study, i+1), int64(2000+i)))
+		}
+	}
+	if _, err := s.LeaseLoop(ctx, time.UnixMilli(1_000_000), false); !errors.Is(err, ErrNotFound) {
+		t.Fatalf("without arrival, nothing complete: %v", err)
+	}
+	if queue(t, s, "large", "b") || queue(t, s, "small", "b") {
+		t.Fatal("combined before its loops were looked at")
+	}
+	var got []string
+	for range 9 {
+		l := lease(t, s, true)
+		got = append(got, l.SOPInstanceUID)
+	}
+	want := []string{"large.1", "small.1", "large.2", "small.2", "large.3", "large.4", "large.5", "arriving.1", "other.1"}
+	if !slices.Equal(got, want) {
+		t.Errorf("order %v\nwant  %v", got, want)
+	}
+	if st := study(t, s, "large"); st.State != Analysing {
+		t.Errorf("large is %s", st.State)
+	}
+	if done, total, err := s.LoopsDone(ctx, "large"); err != nil || done != 0 || total != 5 {
+		t.Errorf("large: %d of %d, %v", done, total, err)
+	}
+}
+
+// The last loop of a complete study makes its combination due, once.
+func TestLastLoopCombines(t *testing.T) {
+	ctx, s := context.Background(), open(t)
+	add(t, s, instance("1", "1.1", 1000))
+	add(t, s, instance("1", "1.2", 1000))
+	var due []int
+	combine := func(_ *sql.Tx, study string, revision int) error { due = append(due, revision); return nil }
+	a := lease(t, s, true)
+	if err := s.FinishLoop(ctx, a, "b", "key a", "", combine); err != nil || due != nil {
+		t.Fatalf("first loop: %v, due %v", err, due)
+	}
+	b := lease(t, s, true)
+	if queue(t, s, "1", "b") {
+		t.Fatal("due while a loop is worked on")
+	}
+	if err := s.FinishLoop(ctx, b, "b", "key b", "", combine); err != nil || !slices.Equal(due, []int{1}) {
+		t.Fatalf("last loop: %v, due %v", err, due)
+	}
+	loops, err := s.Loops(ctx, "1")
+	if err != nil || len(loops) != 2 || loops[0].Result != "key a" || loops[1].Number != 2 || loops[1].State != LoopDone {
+		t.Errorf("%+v, %v", loops, err)
+	}
+	// Everything was done before the study was complete: due at once. A late
+	// object is the only one that waits.
+	run, err := s.StartRun(ctx, "1", 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.FinishRun(ctx, run, nil, nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	add(t, s, instance("1", "1.3", 2000))
+	if l := lease(t, s, true); l.SOPInstanceUID != "1.3" || l.Number != 3 {
+		t.Errorf("leased %+v", l)
+	} else if err := s.FinishLoop(ctx, l, "b", "key c", "", noJob); err != nil {
+		t.Fatal(err)
+	}
+	if !queue(t, s, "1", "b") {
+		t.Error("not due although every loop is done")
+	}
+}
+
+// Results under another basis, failures, and what may come out better.
+func TestLoopsWaitAgain(t *testing.T) {
+	ctx, s := context.Background(), open(t)
+	for i := range 3 {
+		add(t, s, instance("1", fmt.Sprintf("1.%d", i+1), 1000))
+	}
+	finish := func(l Lease, basis, problem string) {
+		t.Helper()
+		if err := s.FinishLoop(ctx, l, basis, "k", problem, noJob); err != nil {
+			t.Fatal(err)
+		}
+	}
+	finish(lease(t, s, true), "old", "")
+	finish(lease(t, s, true), "new", "out of time")
+	failed := lease(t, s, true)
+	if err := s.FailLoop(ctx, failed, errors.New("no engine"), time.UnixMilli(2_000_000), noJob); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.LeaseLoop(ctx, time.UnixMilli(1_999_999), true); !errors.Is(err, ErrNotFound) {
+		t.Errorf("leased before its time: %v", err)
+	}
+	failed, err := s.LeaseLoop(ctx, time.UnixMilli(2_000_000), true)
+	if err != nil || failed.Attempts != 1 {
+		t.Fatalf("%+v, %v", failed, err)
+	}
+	if err := s.FailLoop(ctx, failed, errors.New("no engine"), time.Time{}, noJob); err != nil {
+		t.Fatal(err)
+	}
+	states := func() (out []LoopState) {
+		t.Helper()
+		loops, err := s.Loops(ctx, "1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, l := range loops {
+			out = append(out, l.State)
+		}
+		return out
+	}
+	if got := states(); !slices.Equal(got, []LoopState{LoopDone, LoopDone, LoopFailed}) {
+		t.Fatalf("states %v", got)
+	}
+	if queue(t, s, "1", "new") {
+		t.Error("due with loops under an old basis")
+	}
+	if got := states(); !slices.Equal(got, []LoopState{LoopWaiting, LoopDone, LoopWaiting}) {
+		t.Errorf("new basis: %v", got)
+	}
+	finish(lease(t, s, false), "new", "")
+	finish(lease(t, s, false), "new", "")
+	if err := s.FailRun(ctx, "1", 1, errors.New("disk full"), true); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Requeue(ctx, "1", "new", noJob); err != nil {
+		t.Fatal(err)
+	}
+	if got := states(); !slices.Equal(got, []LoopState{LoopDone, LoopWaiting, LoopDone}) {
+		t.Errorf("asked for again: %v", got)
+	}
+}
+
+// Only the latest lease may write.
+func TestLeaseIsAFence(t *testing.T) {
+	ctx, s := context.Background(), open(t)
+	add(t, s, instance("1", "1.1", 1000))
+	add(t, s, instance("2", "2.1", 3000))
+	old := lease(t, s, true)
+	if n, err := s.RecoverLoops(ctx); err != nil || n != 1 {
+		t.Fatalf("recovered %d, %v", n, err)
+	}
+	if err := s.FinishLoop(ctx, old, "b", "late", "", noJob); !errors.Is(err, ErrStale) {
+		t.Errorf("a lost lease wrote: %v", err)
+	}
+	// What a process died over is told apart, and counted.
+	suspect, err := s.LeaseSuspect(ctx)
+	if err != nil || suspect.SOPInstanceUID != "1.1" || suspect.Deaths != 1 {
+		t.Fatalf("suspect %+v, %v", suspect, err)
+	}
+	if err := s.FinishLoop(ctx, old, "b", "late", "", noJob); !errors.Is(err, ErrStale) {
+		t.Errorf("a lost lease wrote: %v", err)
+	}
+	if err := s.ReleaseLoop(ctx, suspect); err != nil {
+		t.Fatal(err)
+	}
+	if suspect, err = s.LeaseSuspect(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.FinishLoop(ctx, suspect, "b", "k", "", noJob); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.LeaseSuspect(ctx); !errors.Is(err, ErrNotFound) {
+		t.Errorf("another suspect: %v", err)
+	}
+	gone := lease(t, s, true)
+	if err := s.Delete(ctx, "2"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.FinishLoop(ctx, gone, "b", "k", "", noJob); !errors.Is(err, ErrStale) {
+		t.Errorf("a removed object: %v", err)
+	}
+	if err := s.ForgetLoop(ctx, "1.1"); err != nil {
+		t.Fatal(err)
+	}
+	if l := lease(t, s, true); l.SOPInstanceUID != "1.1" {
+		t.Errorf("leased %+v", l)
+	}
+}
+
+// What is no loop begins no run.
+func TestOnlyLoopsBeginARun(t *testing.T) {
+	ctx, s := context.Background(), open(t)
+	report := instance("1", "1.9", 1000)
+	report.Loop = false
+	if !add(t, s, report) {
+		t.Fatal("not new")
+	}
+	if st := study(t, s, "1"); st.State != Done || st.Revision != 0 {
+		t.Errorf("a study of a report alone is %+v", st)
+	}
+	if err := s.Requeue(ctx, "1", "b", noJob); !errors.Is(err, ErrNotFound) {
+		t.Errorf("requeued without a loop: %v", err)
+	}
+	add(t, s, instance("1", "1.1", 2000))
+	report.SOPInstanceUID = "1.10"
+	report.Received = time.UnixMilli(3000)
+	add(t, s, report)
+	if st := study(t, s, "1"); st.State != Receiving || st.First.UnixMilli() != 2000 || st.Last.UnixMilli() != 3000 {
+		t.Errorf("%+v", st)
+	}
+	look(t, s)
+	if !queue(t, s, "1", "basis") {
+		t.Fatal("not due")
+	}
+	run, err := s.StartRun(ctx, "1", 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.FinishRun(ctx, run, nil, nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	report.SOPInstanceUID = "1.11"
+	add(t, s, report)
+	if st := study(t, s, "1"); st.State != Done || st.Revision != 1 {
+		t.Errorf("a late report began a run: %+v", st)
+	}
+}

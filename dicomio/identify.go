@@ -16,12 +16,12 @@ type Identity struct {
 	TransferSyntax                      string
 	PatientID, IssuerOfPatientID        string // UTF-8
 	PatientName, PatientBirthDate       string // UTF-8
-	Modality                            string
+	Modality, Manufacturer              string
 }
 
 // identityTags are what Identify looks for, ascending.
 var identityTags = []Tag{
-	tagCharset, T(0x0008, 0x0016), T(0x0008, 0x0018), T(0x0008, 0x0060),
+	tagCharset, T(0x0008, 0x0016), T(0x0008, 0x0018), T(0x0008, 0x0060), T(0x0008, 0x0070),
 	T(0x0010, 0x0010), T(0x0010, 0x0020), T(0x0010, 0x0021), T(0x0010, 0x0030),
 	T(0x0020, 0x000D), T(0x0020, 0x000E),
 }
@@ -70,7 +70,7 @@ func Identify(ctx context.Context, r io.ReaderAt, size int64, o Options) (Identi
 	}
 	text := func(group, element uint16) string { return strings.TrimSpace(ds.String(T(group, element))) }
 	return Identity{
-		SOPClassUID: text(8, 0x16), SOPInstanceUID: text(8, 0x18), Modality: text(8, 0x60),
+		SOPClassUID: text(8, 0x16), SOPInstanceUID: text(8, 0x18), Modality: text(8, 0x60), Manufacturer: text(8, 0x70),
 		PatientName: text(0x10, 0x10), PatientID: text(0x10, 0x20), IssuerOfPatientID: text(0x10, 0x21), PatientBirthDate: text(0x10, 0x30),
 		StudyInstanceUID: text(0x20, 0x0D), SeriesInstanceUID: text(0x20, 0x0E), TransferSyntax: f.TransferSyntax,
 	}, nil

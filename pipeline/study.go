@@ -95,7 +95,7 @@ func (a *Analyzer) run() result.Run {
 // program, network and settings. Results under different bases may differ.
 func (a *Analyzer) Basis() string {
 	o := a.opt
-	b, err := json.Marshal([]any{o.Software, a.engine.Card().SHA256, o.MaxFrames, o.LV})
+	b, err := json.Marshal([]any{o.Software, a.engine.Card().SHA256, o.MaxFrames, o.MaxPixels, o.Mirrored, o.LV})
 	if err != nil {
 		panic(err) // numbers and names
 	}

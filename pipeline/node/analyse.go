@@ -17,6 +17,7 @@ import (
 
 	"github.com/riverqueue/river"
 
+	"github.com/echonode/echonode/pipeline/kept"
 	"github.com/echonode/echonode/pipeline/result"
 	"github.com/echonode/echonode/pipeline/store"
 )
@@ -30,16 +31,21 @@ type analyseArgs struct {
 // Kind implements river.JobArgs.
 func (analyseArgs) Kind() string { return "analyse" }
 
-func (n *Node) enqueueAnalysis(ctx context.Context, tx *sql.Tx, study string, revision int) error {
-	_, err := n.jobs.InsertTx(ctx, tx, analyseArgs{study, revision}, &river.InsertOpts{Queue: analysisQueue, MaxAttempts: n.opt.Attempts})
+// enqueueAnalysis implements store.Enqueue: all loops of a complete study have
+// been looked at.
+func (n *Node) enqueueAnalysis(tx *sql.Tx, study string, revision int) error {
+	_, err := n.jobs.InsertTx(context.Background(), tx, analyseArgs{study, revision}, &river.InsertOpts{Queue: analysisQueue, MaxAttempts: n.opt.Attempts})
 	return err
 }
 
-// Reanalyse starts a new run of a study that is done or failed.
+// Reanalyse starts a new run of a study that is done or failed. Loops are
+// analysed anew where the network, the program or a setting has changed, or
+// where time ran out before. When nothing of that changes anything, neither do
+// the outputs.
 func (n *Node) Reanalyse(ctx context.Context, study string) error {
-	return n.store.Requeue(ctx, study, func(tx *sql.Tx, revision int) error {
-		return n.enqueueAnalysis(ctx, tx, study, revision)
-	})
+	basis, _ := n.processor.Basis()
+	defer n.wakeLookers()
+	return n.store.Requeue(ctx, study, basis, n.enqueueAnalysis)
 }
 
 type analyseWorker struct {
@@ -47,10 +53,9 @@ type analyseWorker struct {
 	node *Node
 }
 
-// NextRetry waits as long as a passing fault (a full disk, a busy GPU) may
-// need: 10 s, 40 s, 90 s, ...
+// NextRetry implements river.Worker.
 func (w *analyseWorker) NextRetry(job *river.Job[analyseArgs]) time.Time {
-	return time.Now().Add(time.Duration(10*job.Attempt*job.Attempt) * time.Second)
+	return time.Now().Add(backoff(job.Attempt))
 }
 
 // Work implements river.Worker.
@@ -68,7 +73,7 @@ func (w *analyseWorker) Work(ctx context.Context, job *river.Job[analyseArgs]) e
 		log.Info("analysis skipped: the study has received more and will be analysed again")
 		return nil
 	}
-	if study.State == store.Done {
+	if study.State == store.Done || study.State == store.Failed {
 		return nil // finished just before the process was killed
 	}
 	start := time.Now()
@@ -76,6 +81,9 @@ func (w *analyseWorker) Work(ctx context.Context, job *river.Job[analyseArgs]) e
 	defer cancel()
 	err = n.analyse(bounded, args)
 	switch {
+	case errors.Is(err, errLoopsLeft):
+		log.Info("loops of the study are analysed again", "because", err)
+		return nil
 	case err == nil:
 		n.metrics.analysed("done", time.Since(start))
 		log.Info("study analysed", "took", time.Since(start).Round(time.Millisecond))
@@ -84,7 +92,7 @@ func (w *analyseWorker) Work(ctx context.Context, job *river.Job[analyseArgs]) e
 		// The node is stopping: the job goes on at the next start.
 		return river.JobSnooze(0)
 	}
-	final := job.Attempt >= job.MaxAttempts || errors.As(err, new(*PatientsError))
+	final := job.Attempt >= job.MaxAttempts || errors.As(err, new(*PatientsError)) || errors.As(err, new(*failedLoops))
 	n.metrics.analysed("failed", time.Since(start))
 	log.Error("analysis failed", "attempt", job.Attempt, "final", final, "error", err)
 	err = errors.Join(err, n.store.FailRun(context.WithoutCancel(ctx), args.Study, args.Revision, err, final))
@@ -107,41 +115,23 @@ func (n *Node) analyse(ctx context.Context, args analyseArgs) (err error) {
 	if err != nil {
 		return err
 	}
-	instances, err := n.store.Instances(ctx, args.Study)
+	req, err := n.request(ctx, args)
 	if err != nil {
 		return err
 	}
-	patients, err := n.store.Patients(ctx, args.Study)
+	_, outputBasis := n.processor.Basis()
+	run.Basis, err = kept.Digest([]any{outputBasis, req.Keys})
 	if err != nil {
 		return err
 	}
-	if patients > 1 {
-		return &PatientsError{Patients: patients}
-	}
-	predecessor, err := n.predecessor(ctx, args)
+	outputs, same, err := n.unchanged(ctx, &run)
 	if err != nil {
 		return err
 	}
-	run.Directory = filepath.Join(n.studyDir(args.Study), strconv.Itoa(args.Revision))
-	unlock := n.studies.lock(args.Study)
-	err = errors.Join(os.RemoveAll(run.Directory), os.MkdirAll(run.Directory, 0o750))
-	unlock()
-	if err != nil {
-		return fmt.Errorf("results directory: %w", err)
-	}
-	req := Request{StudyInstanceUID: args.Study, Dir: run.Directory, Revision: args.Revision, Predecessor: predecessor,
-		Progress: func(done, total int) { n.progress(args.Study, done, total) }}
-	defer n.progress(args.Study, 0, 0)
-	for _, in := range instances {
-		req.Files = append(req.Files, in.Path)
-	}
-	doc, err := n.processor.Process(ctx, req)
-	if err != nil {
-		return err
-	}
-	outputs, err := n.record(&run, doc)
-	if err != nil {
-		return err
+	if !same {
+		if outputs, err = n.make(ctx, &run, req); err != nil {
+			return err
+		}
 	}
 	routes := make([]store.Route, len(n.opt.Destinations))
 	for i, d := range n.opt.Destinations {
@@ -162,16 +152,112 @@ func (e *PatientsError) Error() string {
 	return fmt.Sprintf("objects of %d patients under one Study Instance UID: nothing is reported until the wrong ones are corrected or removed", e.Patients)
 }
 
-// progress notes how far the analysis of a study is; a total of 0 ends it.
-func (n *Node) progress(study string, done, total int) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if total == 0 {
-		delete(n.at, study)
-	} else {
-		n.at[study] = [2]int{done, total}
-	}
+// errLoopsLeft says that a study cannot be combined yet. When its loops are
+// there, it is tried again.
+var errLoopsLeft = errors.New("loops are left to analyse")
+
+// failedLoops are those that something has failed that is no fault of theirs.
+type failedLoops struct {
+	count  int
+	reason string
 }
+
+func (e *failedLoops) Error() string {
+	return fmt.Sprintf("the analysis of %d loops failed: %s", e.count, e.reason)
+}
+
+// request collects the results of a study's loops.
+func (n *Node) request(ctx context.Context, args analyseArgs) (Request, error) {
+	req := Request{StudyInstanceUID: args.Study, Revision: args.Revision}
+	loops, err := n.store.Loops(ctx, args.Study)
+	if err != nil {
+		return req, err
+	}
+	var failed failedLoops
+	left := 0
+	for _, l := range loops {
+		switch {
+		case l.State == store.LoopFailed:
+			failed.count++
+			failed.reason = l.Problem
+		case l.State != store.LoopDone:
+			left++
+		case !n.keptDir(args.Study).Has(l.Result):
+			n.log.Warn("the kept result of a loop has gone", "object", l.SOPInstanceUID)
+			if err := n.store.ForgetLoop(ctx, l.SOPInstanceUID); err != nil {
+				return req, err
+			}
+			left++
+		default:
+			req.Loops = append(req.Loops, n.loopRequest(l))
+			req.Keys = append(req.Keys, l.Result)
+		}
+	}
+	patients, err := n.store.Patients(ctx, args.Study)
+	if err != nil {
+		return req, err
+	}
+	switch {
+	case patients > 1:
+		return req, &PatientsError{Patients: patients}
+	case left > 0:
+		n.wakeLookers()
+		return req, fmt.Errorf("%d of %d: %w", left, len(loops), errLoopsLeft)
+	case failed.count > 0:
+		return req, &failed
+	}
+	req.Predecessor, err = n.predecessor(ctx, args)
+	return req, err
+}
+
+// unchanged finds the outputs of the last run when they depend on nothing else
+// than those of this one: they are what it would make.
+func (n *Node) unchanged(ctx context.Context, run *store.Run) ([]store.Output, bool, error) {
+	runs, err := n.store.Runs(ctx, run.StudyInstanceUID)
+	if err != nil {
+		return nil, false, err
+	}
+	last := slices.IndexFunc(runs, func(r store.Run) bool { return r.Revision < run.Revision && !r.Finished.IsZero() })
+	if last < 0 || runs[last].Basis != run.Basis {
+		return nil, false, nil
+	}
+	if _, err := os.Stat(filepath.Join(runs[last].Directory, resultFile)); err != nil {
+		return nil, false, nil // somebody has removed it
+	}
+	made, err := n.store.Outputs(ctx, run.StudyInstanceUID)
+	if err != nil {
+		return nil, false, err
+	}
+	var outputs []store.Output
+	for _, o := range made {
+		if o.Revision == runs[last].Revision {
+			outputs = append(outputs, o.Output)
+		}
+	}
+	run.Directory, run.Summary = runs[last].Directory, runs[last].Summary
+	n.log.Info("nothing has changed since the last run", "study", run.StudyInstanceUID, "revision", run.Revision)
+	return outputs, true, nil
+}
+
+// make makes the outputs of a run.
+func (n *Node) make(ctx context.Context, run *store.Run, req Request) ([]store.Output, error) {
+	run.Directory = filepath.Join(n.studyDir(run.StudyInstanceUID), strconv.Itoa(run.Revision))
+	unlock := n.studies.lock(run.StudyInstanceUID)
+	err := errors.Join(os.RemoveAll(run.Directory), os.MkdirAll(run.Directory, 0o750))
+	unlock()
+	if err != nil {
+		return nil, fmt.Errorf("results directory: %w", err)
+	}
+	req.Dir = run.Directory
+	doc, err := n.processor.Process(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	return n.record(run, doc)
+}
+
+// resultFile is the document of a run, in its directory.
+const resultFile = "result.json"
 
 // record writes the document beside the outputs, makes all of them durable
 // and lists the DICOM objects among them.
@@ -180,7 +266,7 @@ func (n *Node) record(run *store.Run, doc *result.Document) ([]store.Output, err
 	if err != nil {
 		return nil, fmt.Errorf("encode result: %w", err)
 	}
-	if err := os.WriteFile(filepath.Join(run.Directory, "result.json"), b, 0o640); err != nil {
+	if err := os.WriteFile(filepath.Join(run.Directory, resultFile), b, 0o640); err != nil {
 		return nil, err
 	}
 	if err := syncTree(run.Directory); err != nil {

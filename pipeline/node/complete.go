@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"database/sql"
 	"time"
 
 	"github.com/echonode/echonode/pipeline/store"
@@ -13,7 +12,7 @@ import (
 // sent for it are closed, nothing has arrived for the idle time, or the cap
 // has passed.
 func (n *Node) sweep(ctx context.Context) {
-	tick := time.NewTicker(min(max(n.opt.Idle/4, 50*time.Millisecond), time.Second))
+	tick := time.NewTicker(min(max(n.opt.Idle/20, 20*time.Millisecond), 250*time.Millisecond))
 	defer tick.Stop()
 	var cleaned time.Time
 	for {
@@ -44,13 +43,13 @@ func (n *Node) queueComplete(ctx context.Context, now time.Time) error {
 		if why == "" {
 			continue
 		}
-		queued, err := n.store.Queue(ctx, s.StudyInstanceUID, s.Last, func(tx *sql.Tx, revision int) error {
-			return n.enqueueAnalysis(ctx, tx, s.StudyInstanceUID, revision)
-		})
+		basis, _ := n.processor.Basis()
+		queued, err := n.store.Queue(ctx, s.StudyInstanceUID, s.Last, basis, n.enqueueAnalysis)
 		if err != nil {
 			return err
 		}
 		if queued {
+			n.wakeLookers()
 			n.log.Info("study complete", "study", s.StudyInstanceUID, "because", why)
 		}
 	}

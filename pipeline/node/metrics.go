@@ -16,6 +16,8 @@ type Metrics struct {
 	objects      *prometheus.CounterVec
 	bytes        prometheus.Counter
 	storeTime    prometheus.Histogram
+	loops        *prometheus.CounterVec
+	loopTime     prometheus.Histogram
 	analyses     *prometheus.CounterVec
 	analysisTime prometheus.Histogram
 	deliveries   *prometheus.CounterVec
@@ -29,11 +31,13 @@ func NewMetrics(reg prometheus.Registerer) (*Metrics, error) {
 		objects:      prometheus.NewCounterVec(prometheus.CounterOpts{Name: "echonode_requests_total", Help: "DIMSE requests answered, by command and status."}, []string{"command", "status"}),
 		bytes:        prometheus.NewCounter(prometheus.CounterOpts{Name: "echonode_received_bytes_total", Help: "Bytes of data sets received."}),
 		storeTime:    prometheus.NewHistogram(prometheus.HistogramOpts{Name: "echonode_store_seconds", Help: "Duration of a C-STORE from its command to its response.", Buckets: prometheus.ExponentialBuckets(0.005, 3, 9)}),
-		analyses:     prometheus.NewCounterVec(prometheus.CounterOpts{Name: "echonode_analyses_total", Help: "Analyses by outcome: done, failed."}, []string{"outcome"}),
-		analysisTime: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "echonode_analysis_seconds", Help: "Duration of the analysis of a study.", Buckets: prometheus.ExponentialBuckets(0.5, 2.5, 10)}),
+		loops:        prometheus.NewCounterVec(prometheus.CounterOpts{Name: "echonode_loops_total", Help: "Loops looked at, by outcome: done, failed."}, []string{"outcome"}),
+		loopTime:     prometheus.NewHistogram(prometheus.HistogramOpts{Name: "echonode_loop_seconds", Help: "Duration of the analysis of a loop.", Buckets: prometheus.ExponentialBuckets(0.05, 2.5, 10)}),
+		analyses:     prometheus.NewCounterVec(prometheus.CounterOpts{Name: "echonode_analyses_total", Help: "Runs over studies by outcome: done, failed."}, []string{"outcome"}),
+		analysisTime: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "echonode_analysis_seconds", Help: "Duration of combining a study and making its outputs.", Buckets: prometheus.ExponentialBuckets(0.5, 2.5, 10)}),
 		deliveries:   prometheus.NewCounterVec(prometheus.CounterOpts{Name: "echonode_deliveries_total", Help: "Objects sent to destinations, by class of the answer."}, []string{"destination", "outcome"}),
 	}
-	for _, c := range []prometheus.Collector{m.associations, m.open, m.objects, m.bytes, m.storeTime, m.analyses, m.analysisTime, m.deliveries} {
+	for _, c := range []prometheus.Collector{m.associations, m.open, m.objects, m.bytes, m.storeTime, m.loops, m.loopTime, m.analyses, m.analysisTime, m.deliveries} {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}
@@ -65,6 +69,14 @@ func (m *Metrics) Observer() scp.Observer {
 			}
 		},
 	}
+}
+
+func (m *Metrics) looked(outcome string, took time.Duration) {
+	if m == nil || m.loops == nil {
+		return
+	}
+	m.loops.WithLabelValues(outcome).Inc()
+	m.loopTime.Observe(took.Seconds())
 }
 
 func (m *Metrics) analysed(outcome string, took time.Duration) {

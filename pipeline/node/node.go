@@ -5,15 +5,25 @@
 //	receive.go   C-STORE into spool and store; success only when both hold it
 //	complete.go  when a study is complete
 //	remove.go    removal of studies, after their time or by command
-//	analyse.go   the analysis job
+//	look.go      the analysis of loops, from the moment they are received
+//	analyse.go   the job that combines a study from its loops
 //	commit.go    storage commitment, where the configuration offers it
 //	deliver.go   the delivery job, one queue per destination
 //	status.go    what a person or a monitor may look at
 //
+// The unit of work is the loop. Its result is kept under what it depends on,
+// and a study is combined from its loops' results when the last of them is
+// there and the study is complete. So a late loop costs itself, and a run that
+// would change nothing makes nothing. The order is fair: loops of complete
+// studies go first, and studies take turns. A loop that ends the process, takes
+// too long or panics costs itself: interrupted loops are taken alone, and given
+// up after some attempts, with the reason in the study's result.
+//
 // A study moves receiving → queued → analysing → done (or failed); a late
-// object takes it back to receiving and leads to a further run whose report
-// names its predecessor. All state is in the store, so that a node that was
-// killed at any moment goes on where it was.
+// loop takes it back to receiving and leads to a further run whose report
+// names its predecessor. Other objects are kept and lead to nothing, so that
+// nodes that send each other their results come to rest. All state is in the
+// store, so that a node that was killed at any moment goes on where it was.
 package node
 
 import (
@@ -29,31 +39,58 @@ import (
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/riverdriver/riversqlite"
 
+	"github.com/echonode/echonode/pipeline/kept"
 	"github.com/echonode/echonode/pipeline/result"
 	"github.com/echonode/echonode/pipeline/spool"
 	"github.com/echonode/echonode/pipeline/store"
 	"github.com/echonode/echonode/scp"
 )
 
-// Processor analyses a study and writes its outputs.
+// Processor analyses loops, and makes outputs of studies.
 type Processor interface {
-	// Process analyses the objects of one study and writes DICOM objects and
-	// pictures into dir, which exists and is empty. What is wrong with single
-	// objects belongs into the document; the error is for what would fail
-	// every study.
+	// Basis is what the results of loops, and the outputs of a study, depend on
+	// beside their objects: the network, the program, the settings.
+	Basis() (loop, outputs string)
+	// Loops is how many loops to look at at a time.
+	Loops() int
+	// Look analyses one object and keeps the result. What is wrong with the
+	// object belongs into the result; the error is for what would fail every
+	// object.
+	Look(ctx context.Context, req LoopRequest) (Seen, error)
+	// GiveUp keeps as the result of an object why it is not analysed, and
+	// returns the key. It must not read the object.
+	GiveUp(ctx context.Context, req LoopRequest, why string) (key string, err error)
+	// Process combines the loops of one study and writes DICOM objects and
+	// pictures into Dir, which exists and is empty.
 	Process(ctx context.Context, req Request) (*result.Document, error)
 }
 
-// Request is one analysis.
+// LoopRequest is the analysis of one object.
+type LoopRequest struct {
+	StudyInstanceUID, SeriesInstanceUID string
+	SOPInstanceUID, SOPClassUID         string
+	Number                              int    // order of arrival in the study, from 1
+	Path                                string // of the Part 10 file
+	Kept                                kept.Dir
+}
+
+// Seen is what became of a loop.
+type Seen struct {
+	Key string // of the kept result
+	// Problem says why the result may come out better another time, for example
+	// because time ran out; "" for results that would be the same.
+	Problem string
+}
+
+// Request is the combination of a study.
 type Request struct {
 	StudyInstanceUID string
-	Files            []string // Part 10 files
+	Loops            []LoopRequest
+	Keys             []string // of the loops' results
 	Dir              string
 	Revision         int
 	// Predecessor is the report that this run's report supersedes, if any.
 	Predecessor *store.Output
-	// Progress is told after each object.
-	Progress func(done, total int)
 }
 
 // Destination is a place results are delivered to.
@@ -69,8 +106,9 @@ type Options struct {
 	ResultsDir   string
 	Idle, Cap    time.Duration // see Study in the configuration
 	Retention    time.Duration // 0: keep for ever
+	OnArrival    bool          // analyse loops before their study is complete
 	Attempts     int           // of an analysis
-	Timeout      time.Duration // of an analysis
+	Timeout      time.Duration // of the analysis of one loop, and of the making of one study's outputs
 	Destinations []Destination
 	RetryFirst   time.Duration
 	RetryMax     time.Duration
@@ -92,10 +130,11 @@ type Node struct {
 	metrics   *Metrics
 	jobs      *river.Client[*sql.Tx]
 
+	wake chan struct{} // a loop may have to be looked at
+
 	mu     sync.Mutex
 	open   map[string]map[uint64]bool // study → associations that sent for it
 	closed map[string]time.Time       // study → when the last of them ended
-	at     map[string][2]int          // study under analysis → objects done, of how many
 
 	objects *locks // by SOP Instance UID: receiving and deleting its file
 	studies *locks // by Study Instance UID: making and deleting its results
@@ -111,23 +150,26 @@ const (
 // available again.
 func New(ctx context.Context, opt Options, sp *spool.Spool, st *store.Store, processor Processor, metrics *Metrics, log *slog.Logger) (*Node, error) {
 	n := &Node{opt: opt, log: log, spool: sp, store: st, processor: processor, metrics: metrics,
-		open: map[string]map[uint64]bool{}, closed: map[string]time.Time{}, at: map[string][2]int{},
+		wake: make(chan struct{}, 1), open: map[string]map[uint64]bool{}, closed: map[string]time.Time{},
 		objects: newLocks(), studies: newLocks()}
 	workers := river.NewWorkers()
 	if err := errors.Join(river.AddWorkerSafely(workers, &analyseWorker{node: n}), river.AddWorkerSafely(workers, &deliverWorker{node: n}),
 		river.AddWorkerSafely(workers, &commitWorker{node: n})); err != nil {
 		return nil, err
 	}
-	queues := map[string]river.QueueConfig{analysisQueue: {MaxWorkers: 1}, commitmentQueue: {MaxWorkers: 4}}
+	queues := map[string]river.QueueConfig{analysisQueue: {MaxWorkers: 2}, commitmentQueue: {MaxWorkers: 4}}
 	for _, d := range opt.Destinations {
 		queues[deliveryPrefix+d.Name] = river.QueueConfig{MaxWorkers: 1}
 	}
 	var err error
 	n.jobs, err = river.NewClient(riversqlite.New(st.DB()), &river.Config{
-		Logger:                      quiet(log),
-		Queues:                      queues,
-		Workers:                     workers,
-		JobTimeout:                  -1, // each worker has its own deadline
+		Logger:     quiet(log),
+		Queues:     queues,
+		Workers:    workers,
+		JobTimeout: -1, // each worker has its own deadline
+		// SQLite tells nobody of a new job: this is how long one waits.
+		FetchCooldown:               20 * time.Millisecond,
+		FetchPollInterval:           100 * time.Millisecond,
 		RescueStuckJobsAfter:        opt.Timeout + time.Hour,
 		CompletedJobRetentionPeriod: 24 * time.Hour,
 		DiscardedJobRetentionPeriod: 30 * 24 * time.Hour,
@@ -160,6 +202,9 @@ func (h levelHandler) WithGroup(g string) slog.Handler {
 
 // recover takes up what a killed process left.
 func (n *Node) recover(ctx context.Context) error {
+	if err := n.recoverLoops(ctx); err != nil {
+		return err
+	}
 	exhausted, err := n.store.RecoverJobs(ctx)
 	if err != nil {
 		return fmt.Errorf("recover jobs: %w", err)
@@ -185,13 +230,31 @@ func (n *Node) recover(ctx context.Context) error {
 	return nil
 }
 
+// recoverLoops frees what the process that died was looking at.
+func (n *Node) recoverLoops(ctx context.Context) error {
+	studies, err := n.store.RecoverLoops(ctx)
+	if err != nil {
+		return fmt.Errorf("recover loops: %w", err)
+	}
+	for _, study := range studies {
+		err = errors.Join(err, n.keptDir(study).Sweep())
+	}
+	if err != nil {
+		return fmt.Errorf("recover loops: %w", err)
+	}
+	return nil
+}
+
 // Run works until ctx ends, then stops: running jobs are cancelled and go on
 // at the next start.
 func (n *Node) Run(ctx context.Context) error {
 	if err := n.jobs.Start(context.WithoutCancel(ctx)); err != nil {
 		return fmt.Errorf("job queue: %w", err)
 	}
+	var background sync.WaitGroup
+	background.Go(func() { n.looking(ctx) })
 	n.sweep(ctx)
+	background.Wait()
 	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
 	defer cancel()
 	if err := n.jobs.StopAndCancel(stop); err != nil && !errors.Is(err, context.DeadlineExceeded) {

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -47,16 +48,65 @@ func writeObject(t *testing.T, dir, study, sop string, edit func(*dicomio.DataSe
 	return path
 }
 
-// fakeProcessor stands for the analysis: it writes one report that names the
-// number of files it saw.
+// fakeProcessor stands for the analysis: it keeps an empty result for every
+// loop, and writes one report. block, fail, panics and started concern the
+// combination of a study; look concerns loops.
 type fakeProcessor struct {
 	t       *testing.T
+	look    func(ctx context.Context, req LoopRequest) (Seen, error) // nil: all is well
+	basis   string
+	width   int // loops at a time, 2 when 0
+	looked  []string
+	gaveUp  []string
 	block   chan struct{} // when set, Process waits for it or for the context
 	fail    error
 	panics  bool
 	mu      sync.Mutex
 	calls   []Request
 	started chan struct{}
+}
+
+func (p *fakeProcessor) Basis() (loop, outputs string) {
+	return "network " + p.basis, "outputs " + p.basis
+}
+
+func (p *fakeProcessor) Loops() int {
+	if p.width > 0 {
+		return p.width
+	}
+	return 2
+}
+
+func (p *fakeProcessor) Look(ctx context.Context, req LoopRequest) (Seen, error) {
+	p.mu.Lock()
+	p.looked = append(p.looked, req.SOPInstanceUID)
+	p.mu.Unlock()
+	seen := Seen{Key: req.SOPInstanceUID + p.basis}
+	if p.look != nil {
+		var err error
+		if seen, err = p.look(ctx, req); err != nil {
+			return seen, err
+		}
+		if seen.Key == "" {
+			seen.Key = req.SOPInstanceUID + p.basis
+		}
+	}
+	return seen, req.Kept.Save(seen.Key, &result.Loop{SOPInstanceUID: req.SOPInstanceUID, Number: req.Number})
+}
+
+func (p *fakeProcessor) GiveUp(_ context.Context, req LoopRequest, why string) (string, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.gaveUp = append(p.gaveUp, req.SOPInstanceUID+": "+why)
+	key := req.SOPInstanceUID + "-given-up"
+	return key, req.Kept.Save(key, &result.Loop{SOPInstanceUID: req.SOPInstanceUID, Status: result.Failed})
+}
+
+// seen lists the loops that were looked at, in order.
+func (p *fakeProcessor) seen() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.looked)
 }
 
 func (p *fakeProcessor) Process(ctx context.Context, req Request) (*result.Document, error) {
@@ -79,8 +129,7 @@ func (p *fakeProcessor) Process(ctx context.Context, req Request) (*result.Docum
 	if p.fail != nil {
 		return nil, p.fail
 	}
-	req.Progress(1, 1)
-	uid := instance.UID("test report", req.StudyInstanceUID, fmt.Sprint(req.Revision))
+	uid := instance.UID("test report", p.basis, req.StudyInstanceUID, fmt.Sprint(req.Revision))
 	path := writeObject(p.t, req.Dir, req.StudyInstanceUID, uid, func(ds *dicomio.DataSet) {
 		ds.SetString(tag.SOPClassUID, dicomio.SOPComprehensiveSR)
 		ds.SetString(tag.Modality, "SR")
@@ -179,7 +228,10 @@ func start(t *testing.T, dir string, p Processor, o Options) *running {
 	if o.Deliveries == 0 {
 		o.Deliveries = 10
 	}
-	o.Timeout, o.RetryFirst, o.RetryMax = time.Minute, 10*time.Millisecond, 50*time.Millisecond
+	if o.Timeout == 0 {
+		o.Timeout = time.Minute
+	}
+	o.RetryFirst, o.RetryMax = 10*time.Millisecond, 50*time.Millisecond
 	n, err := New(ctx, o, sp, st, p, nil, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
@@ -266,8 +318,8 @@ func TestStudyComesBackAsReport(t *testing.T) {
 	if s.Objects != 2 || len(s.Runs) != 1 || s.Deliveries[0].State != store.Sent || s.Deliveries[0].Attempts != 1 {
 		t.Errorf("status = %+v", s)
 	}
-	if got := len(p.requests()[0].Files); got != 2 {
-		t.Errorf("analysis saw %d files, want both objects", got)
+	if got := len(p.requests()[0].Loops); got != 2 {
+		t.Errorf("analysis saw %d loops, want both objects", got)
 	}
 
 	// The same objects again are acknowledged and change nothing.
@@ -284,7 +336,7 @@ func TestStudyComesBackAsReport(t *testing.T) {
 	n.mustSend(t, writeObject(t, dir, "1.2.3", "1.2.3.12", nil))
 	eventually(t, "second report", func() bool { return pacs.objects() == 2 })
 	req := p.requests()[1]
-	if len(req.Files) != 3 || req.Revision != 2 || req.Predecessor == nil || req.Predecessor.SOPInstanceUID != s.Deliveries[0].SOPInstanceUID {
+	if len(req.Loops) != 3 || req.Revision != 2 || req.Predecessor == nil || req.Predecessor.SOPInstanceUID != s.Deliveries[0].SOPInstanceUID {
 		t.Errorf("second run = %+v", req)
 	}
 }

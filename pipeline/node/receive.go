@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -57,7 +58,26 @@ func (n *Node) Store(ctx context.Context, req *scp.StoreRequest, r io.Reader) er
 	if _, err := n.store.AddInstance(context.WithoutCancel(ctx), id); err != nil {
 		return err
 	}
+	if id.Loop && n.opt.OnArrival {
+		n.wakeLookers()
+	}
 	return nil
+}
+
+// noLoop are the storage classes, and with a dot at the end the groups of
+// classes, of objects that are no images: reports, presentation states,
+// waveforms, documents, registrations, segmentations and plans.
+var noLoop = []string{
+	"1.2.840.10008.5.1.4.1.1.88.", "1.2.840.10008.5.1.4.1.1.11.", "1.2.840.10008.5.1.4.1.1.9.", "1.2.840.10008.5.1.4.1.1.104.",
+	"1.2.840.10008.5.1.4.1.1.66", "1.2.840.10008.5.1.4.1.1.66.", "1.2.840.10008.5.1.4.1.1.67", "1.2.840.10008.5.1.4.1.1.68.",
+	"1.2.840.10008.5.1.4.1.1.79.1", "1.2.840.10008.5.1.4.1.1.80.1", "1.2.840.10008.5.1.4.1.1.90.1", "1.2.840.10008.5.1.4.1.1.481.",
+}
+
+// isLoop reports whether objects of a storage class are looked at.
+func isLoop(sopClass string) bool {
+	return !slices.ContainsFunc(noLoop, func(c string) bool {
+		return sopClass == c || strings.HasSuffix(c, ".") && strings.HasPrefix(sopClass, c)
+	})
 }
 
 // AssociationOpened implements scp.AssociationWatcher.
@@ -127,6 +147,7 @@ func readIdentity(ctx context.Context, path string) (store.Instance, error) {
 		Received:          time.Now(),
 		Patient:           digest(id.PatientID),
 		Issuer:            digest(id.IssuerOfPatientID),
+		Loop:              isLoop(id.SOPClassUID) && id.Manufacturer != manufacturer,
 	}
 	if id.PatientID == "" {
 		in.Patient = digest(id.PatientName + "\x00" + id.PatientBirthDate)
@@ -148,3 +169,7 @@ func digest(s string) string {
 	sum := sha256.Sum256([]byte(s))
 	return hex.EncodeToString(sum[:8])
 }
+
+// manufacturer is who makes this program's objects: those that come from
+// another node are no loops either.
+const manufacturer = "EchoNode"

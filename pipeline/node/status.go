@@ -20,7 +20,7 @@ type StudyStatus struct {
 	Received         time.Time        `json:"last_received"`
 	Objects          int              `json:"objects"`
 	Error            string           `json:"error,omitempty"`
-	Progress         string           `json:"progress,omitempty"` // "3/24" objects, while analysing
+	Progress         string           `json:"progress,omitempty"` // "3/24" loops looked at, until done or failed
 	Runs             []RunStatus      `json:"runs,omitempty"`
 	Deliveries       []DeliveryStatus `json:"deliveries,omitempty"`
 }
@@ -72,6 +72,13 @@ func Status(ctx context.Context, st *store.Store, uid string) ([]StudyStatus, er
 			return nil, err
 		}
 		status.Objects = len(instances)
+		if s.State != store.Done && s.State != store.Failed {
+			done, total, err := st.LoopsDone(ctx, s.StudyInstanceUID)
+			if err != nil {
+				return nil, err
+			}
+			status.Progress = fmt.Sprintf("%d/%d", done, total)
+		}
 		runs, err := st.Runs(ctx, s.StudyInstanceUID)
 		if err != nil {
 			return nil, err
@@ -133,13 +140,6 @@ func (n *Node) API() http.Handler {
 	})
 	mux.HandleFunc("GET /studies", func(w http.ResponseWriter, r *http.Request) {
 		studies, err := Status(r.Context(), n.store, r.URL.Query().Get("uid"))
-		n.mu.Lock()
-		for i := range studies {
-			if at, ok := n.at[studies[i].StudyInstanceUID]; ok {
-				studies[i].Progress = fmt.Sprintf("%d/%d", at[0], at[1])
-			}
-		}
-		n.mu.Unlock()
 		answer(w, studies, err)
 	})
 	mux.HandleFunc("POST /studies/retry", func(w http.ResponseWriter, r *http.Request) {

@@ -104,7 +104,7 @@ func Write(ctx context.Context, s *result.Study, src Sources, dir string, o Opti
 	seen := map[string]bool{}
 	for i := range s.Loops {
 		l := &s.Loops[i]
-		if !w.wanted(l) || seen[l.SOPInstanceUID] {
+		if !Wanted(s, l, o) || seen[l.SOPInstanceUID] {
 			continue
 		}
 		seen[l.SOPInstanceUID] = true
@@ -300,12 +300,13 @@ type writer struct {
 	figures []sr.Figure
 }
 
-func (w *writer) wanted(l *result.Loop) bool {
-	if l.Status != result.Analysed || w.o.Overlay == "none" {
+// Wanted reports whether something is drawn of a loop of a study.
+func Wanted(s *result.Study, l *result.Loop, o Options) bool {
+	if l.Status != result.Analysed || o.Overlay == "none" {
 		return false
 	}
-	if w.o.Overlay == "measured" {
-		return slices.ContainsFunc(w.s.Measurements, func(m result.Measurement) bool {
+	if o.Overlay == "measured" {
+		return slices.ContainsFunc(s.Measurements, func(m result.Measurement) bool {
 			return m.Value != nil && slices.ContainsFunc(m.Sources, func(src result.Source) bool { return src.SOPInstanceUID == l.SOPInstanceUID })
 		})
 	}

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -21,8 +22,9 @@ const (
 
 // Loop is an object under analysis.
 type Loop struct {
-	SOPInstanceUID   string
-	StudyInstanceUID string
+	SOPInstanceUID, SOPClassUID         string
+	StudyInstanceUID, SeriesInstanceUID string
+
 	Number           int // order of arrival in the study, from 1
 	State            LoopState
 	Basis            string // what the result depends on beside the object
@@ -47,11 +49,11 @@ var ErrStale = errors.New("the lease has passed on")
 // it due.
 type Enqueue func(tx *sql.Tx, study string, revision int) error
 
-const loopColumns = `SELECT l.sop_uid, l.study_uid, l.number, l.state, l.basis, l.result, l.problem, l.attempts, l.deaths, i.path, l.token
+const loopColumns = `SELECT l.sop_uid, i.sop_class, l.study_uid, i.series_uid, l.number, l.state, l.basis, l.result, l.problem, l.attempts, l.deaths, i.path, l.token
 	FROM loops l JOIN instances i ON i.sop_uid = l.sop_uid `
 
 func scanLease(r *sql.Rows) (l Lease, err error) {
-	return l, r.Scan(&l.SOPInstanceUID, &l.StudyInstanceUID, &l.Number, &l.State, &l.Basis, &l.Result, &l.Problem, &l.Attempts, &l.Deaths, &l.Path, &l.Token)
+	return l, r.Scan(&l.SOPInstanceUID, &l.SOPClassUID, &l.StudyInstanceUID, &l.SeriesInstanceUID, &l.Number, &l.State, &l.Basis, &l.Result, &l.Problem, &l.Attempts, &l.Deaths, &l.Path, &l.Token)
 }
 
 // Loops lists the loops of a study in order of arrival.
@@ -187,14 +189,13 @@ func refresh(ctx context.Context, tx *sql.Tx, study, basis string, retry bool) e
 	return err
 }
 
-// RecoverLoops frees the loops that a process held when it died. The caller is
-// the only process using the database.
-func (s *Store) RecoverLoops(ctx context.Context) (int64, error) {
-	res, err := s.db.ExecContext(ctx, `UPDATE loops SET state = 'waiting', deaths = deaths + 1, token = token + 1 WHERE state = 'working'`)
-	if err != nil {
-		return 0, fmt.Errorf("recover loops: %w", err)
-	}
-	return res.RowsAffected()
+// RecoverLoops frees the loops that a process held when it died, and names
+// their studies. The caller is the only process using the database.
+func (s *Store) RecoverLoops(ctx context.Context) ([]string, error) {
+	studies, err := collect(ctx, s.db, func(r *sql.Rows) (uid string, err error) { return uid, r.Scan(&uid) },
+		`UPDATE loops SET state = 'waiting', deaths = deaths + 1, token = token + 1 WHERE state = 'working' RETURNING study_uid`)
+	slices.Sort(studies)
+	return slices.Compact(studies), err
 }
 
 // LoopsDone counts the loops of a study, and those that need no more work.

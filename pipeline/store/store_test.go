@@ -270,7 +270,7 @@ func TestRemovalsGiveWayToObjects(t *testing.T) {
 	finish := func() {
 		t.Helper()
 		st := study(t, s, "1")
-		if _, err := s.Queue(ctx, "1", st.Last, noJob); err != nil {
+		if _, err := s.Queue(ctx, "1", st.Last, "basis", noJob); err != nil {
 			t.Fatal(err)
 		}
 		run, err := s.StartRun(ctx, "1", st.Revision+1)

@@ -19,11 +19,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/echonode/echonode/cmd/echonode/internal/config"
-	"github.com/echonode/echonode/pipeline"
 	"github.com/echonode/echonode/pipeline/derived"
 	"github.com/echonode/echonode/pipeline/node"
 	"github.com/echonode/echonode/pipeline/output"
-	"github.com/echonode/echonode/pipeline/result"
 	"github.com/echonode/echonode/pipeline/spool"
 	"github.com/echonode/echonode/pipeline/store"
 	"github.com/echonode/echonode/scp"
@@ -101,7 +99,11 @@ func (p *program) serve(ctx context.Context, c *config.Config) (err error) {
 	if outputs.DeviceUID, err = installationUID(c, true); err != nil {
 		return err
 	}
-	n, err := node.New(ctx, options, sp, st, &processor{analyzer, outputs}, metrics, log)
+	worker, err := newProcessor(analyzer, outputs)
+	if err != nil {
+		return err
+	}
+	n, err := node.New(ctx, options, sp, st, worker, metrics, log)
 	if err != nil {
 		return err
 	}
@@ -226,6 +228,7 @@ func nodeOptions(c *config.Config) (node.Options, error) {
 		Idle:       time.Duration(c.Study.Idle),
 		Cap:        time.Duration(c.Study.Cap),
 		Retention:  time.Duration(c.Storage.Retention),
+		OnArrival:  c.Analysis.OnArrival,
 		Attempts:   c.Analysis.Attempts,
 		Timeout:    time.Duration(c.Analysis.Timeout),
 		RetryFirst: time.Duration(c.Delivery.RetryFirst),
@@ -277,29 +280,4 @@ func outputOptions(c *config.Config) output.Options {
 		Pictures:     c.Outputs.Pictures,
 		Station:      c.DICOM.AETitle,
 	}
-}
-
-// processor lets the node analyse with the pipeline.
-type processor struct {
-	analyzer *pipeline.Analyzer
-	outputs  output.Options
-}
-
-// Process implements node.Processor.
-func (p *processor) Process(ctx context.Context, req node.Request) (*result.Document, error) {
-	study, err := p.analyzer.Analyze(ctx, req.Files, func(done, total int, _ *result.Loop) { req.Progress(done, total) })
-	if err != nil {
-		return nil, err
-	}
-	o := p.outputs
-	o.Revision = req.Revision
-	if req.Predecessor != nil {
-		if o.Predecessor, err = output.Reference(req.Predecessor.Path); err != nil {
-			return nil, fmt.Errorf("predecessor: %w", err)
-		}
-	}
-	if study.Outputs, err = output.Write(ctx, &study.Study, output.FilesOf(&study.Study, p.analyzer.Limits()), req.Dir, o); err != nil {
-		return nil, err
-	}
-	return p.analyzer.Document(study), nil
 }

@@ -99,6 +99,7 @@ type Analysis struct {
 	MaxPixels   int64    `yaml:"max_pixels"`
 	ObjectTime  Duration `yaml:"object_timeout"`
 	Mirrored    string   `yaml:"mirrored"`
+	OnArrival   bool     `yaml:"on_arrival"`
 	Timeout     Duration `yaml:"timeout"`
 	Attempts    int      `yaml:"attempts"`
 }

@@ -1,0 +1,162 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/echonode/echonode/pipeline/kept"
+	"github.com/echonode/echonode/pipeline/store"
+)
+
+// looking analyses loops, one after the other and as many at a time as the
+// processor wants, until ctx ends. Which one is next is the store's answer, so
+// that nothing waits in this process, and nothing can be lost with it.
+func (n *Node) looking(ctx context.Context) {
+	n.lookAtSuspects(ctx)
+	places := make(chan struct{}, max(n.processor.Loops(), 1))
+	var working sync.WaitGroup
+	defer working.Wait()
+	for {
+		select {
+		case places <- struct{}{}:
+		case <-ctx.Done():
+			return
+		}
+		lease, err := n.nextLoop(ctx)
+		if err != nil {
+			return
+		}
+		working.Go(func() {
+			defer func() { <-places }()
+			n.lookAt(ctx, lease)
+		})
+	}
+}
+
+// lookAtSuspects takes loops over which the process has died one at a time, so
+// that the one that does it takes no other with it.
+func (n *Node) lookAtSuspects(ctx context.Context) {
+	for ctx.Err() == nil {
+		lease, err := n.store.LeaseSuspect(ctx)
+		if errors.Is(err, store.ErrNotFound) {
+			return
+		}
+		if err != nil {
+			n.log.Error("looking for loops that were interrupted", "error", err)
+			return
+		}
+		n.lookAt(ctx, lease)
+	}
+}
+
+// wakeLookers says that a loop may have to be looked at.
+func (n *Node) wakeLookers() {
+	select {
+	case n.wake <- struct{}{}:
+	default: // they have been told
+	}
+}
+
+// nextLoop waits for the loop that is next. The error is the context's.
+func (n *Node) nextLoop(ctx context.Context) (store.Lease, error) {
+	for {
+		lease, err := n.store.LeaseLoop(ctx, time.Now(), n.opt.OnArrival)
+		if err == nil {
+			n.wakeLookers() // there may be more
+			return lease, nil
+		}
+		if ctx.Err() != nil {
+			return lease, ctx.Err()
+		}
+		if !errors.Is(err, store.ErrNotFound) {
+			n.log.Error("looking for loops to analyse", "error", err)
+		}
+		select {
+		case <-n.wake:
+		case <-time.After(time.Second): // for those that wait for another attempt
+		case <-ctx.Done():
+			return lease, ctx.Err()
+		}
+	}
+}
+
+// lookAt analyses one loop and records what became of it.
+func (n *Node) lookAt(ctx context.Context, lease store.Lease) {
+	log := n.log.With("study", lease.StudyInstanceUID, "object", lease.SOPInstanceUID)
+	req := n.loopRequest(lease.Loop)
+	start := time.Now()
+	seen, err := n.see(ctx, req, lease.Deaths)
+	// Whatever happened must be recorded, even while stopping.
+	record := context.WithoutCancel(ctx)
+	switch {
+	case err == nil:
+		basis, _ := n.processor.Basis()
+		n.metrics.looked("done", time.Since(start))
+		if seen.Problem != "" {
+			log.Warn("loop analysed with a problem", "problem", seen.Problem)
+		}
+		err = n.store.FinishLoop(record, lease, basis, seen.Key, seen.Problem, n.enqueueAnalysis)
+	case ctx.Err() != nil:
+		err = n.store.ReleaseLoop(record, lease)
+	default:
+		n.metrics.looked("failed", time.Since(start))
+		attempt := lease.Attempts + 1
+		var retry time.Time
+		if attempt < n.opt.Attempts {
+			retry = time.Now().Add(backoff(attempt))
+		}
+		log.Error("analysis of a loop failed", "attempt", attempt, "final", retry.IsZero(), "error", err)
+		err = n.store.FailLoop(record, lease, err, retry, n.enqueueAnalysis)
+	}
+	if errors.Is(err, store.ErrStale) {
+		log.Info("the loop has been removed or replaced meanwhile")
+	} else if err != nil {
+		log.Error("recording the result of a loop", "error", err)
+	}
+}
+
+// see has a loop analysed. What concerns this loop alone, time and panics
+// included, is in what was seen; the error would have been the same for any.
+func (n *Node) see(ctx context.Context, req LoopRequest, deaths int) (seen Seen, err error) {
+	if deaths >= n.opt.Attempts {
+		return n.giveUp(ctx, req, fmt.Sprintf("the process ended %d times while this object was analysed", deaths))
+	}
+	bounded, cancel := context.WithTimeout(ctx, n.opt.Timeout)
+	defer cancel()
+	defer func() {
+		if r := recover(); r != nil {
+			n.log.Error("analysis panicked", "object", req.SOPInstanceUID, "panic", r, "stack", string(debug.Stack()))
+			seen, err = n.giveUp(ctx, req, fmt.Sprintf("the analysis panicked: %v", r))
+		}
+	}()
+	seen, err = n.processor.Look(bounded, req)
+	if err != nil && ctx.Err() == nil && errors.Is(bounded.Err(), context.DeadlineExceeded) {
+		return n.giveUp(ctx, req, fmt.Sprintf("not analysed within %v", n.opt.Timeout))
+	}
+	return seen, err
+}
+
+// giveUp keeps as the result of a loop why it has none.
+func (n *Node) giveUp(ctx context.Context, req LoopRequest, why string) (Seen, error) {
+	key, err := n.processor.GiveUp(context.WithoutCancel(ctx), req, why)
+	return Seen{Key: key, Problem: why}, err
+}
+
+func (n *Node) loopRequest(l store.Loop) LoopRequest {
+	return LoopRequest{StudyInstanceUID: l.StudyInstanceUID, SeriesInstanceUID: l.SeriesInstanceUID, SOPInstanceUID: l.SOPInstanceUID, SOPClassUID: l.SOPClassUID,
+		Number: l.Number, Path: l.Path, Kept: n.keptDir(l.StudyInstanceUID)}
+}
+
+// keptDir holds the results of a study's loops.
+func (n *Node) keptDir(study string) kept.Dir {
+	return kept.Dir(filepath.Join(n.studyDir(study), "loops"))
+}
+
+// backoff is how long a passing fault (a full disk, a busy GPU) may need: 10 s,
+// 40 s, 90 s, ...
+func backoff(attempt int) time.Duration { return time.Duration(10*attempt*attempt) * time.Second }

@@ -1,0 +1,390 @@
+package node
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/suyashkumar/dicom/pkg/tag"
+
+	"github.com/echonode/echonode/dicomio"
+	"github.com/echonode/echonode/pipeline/store"
+	"github.com/echonode/echonode/scp"
+)
+
+// Loops are looked at while their study is still received; with the setting off
+// they wait for it.
+func TestLoopsAreLookedAtOnArrival(t *testing.T) {
+	for _, onArrival := range []bool{true, false} {
+		t.Run(fmt.Sprint(onArrival), func(t *testing.T) {
+			dir, p := t.TempDir(), &fakeProcessor{t: t}
+			n := start(t, dir, p, Options{OnArrival: onArrival, Idle: time.Hour, Cap: 2 * time.Hour})
+			n.mustSend(t, writeObject(t, dir, "1.2.3", "1.2.3.10", nil), writeObject(t, dir, "1.2.3", "1.2.3.11", nil))
+			if onArrival {
+				eventually(t, "loops looked at", func() bool { return n.status(t, "1.2.3").Progress == "2/2" })
+			} else {
+				time.Sleep(300 * time.Millisecond)
+			}
+			if s := n.status(t, "1.2.3"); s.State != store.Receiving || len(p.requests()) != 0 {
+				t.Errorf("%+v with %d combinations", s, len(p.requests()))
+			}
+			if !onArrival && len(p.seen()) != 0 {
+				t.Errorf("looked at %v before the study was complete", p.seen())
+			}
+			n.opt.Idle = 0 // complete
+			if err := n.queueComplete(context.Background(), time.Now().Add(2*time.Hour)); err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, "done", func() bool { return n.status(t, "1.2.3").State == store.Done })
+			if len(p.seen()) != 2 || len(p.requests()) != 1 {
+				t.Errorf("%v looked at, %d combinations", p.seen(), len(p.requests()))
+			}
+		})
+	}
+}
+
+// A late loop costs itself, and a repeated analysis nothing, not even a
+// delivery; another network costs all of it.
+func TestOnlyWhatHasChangedIsMadeAgain(t *testing.T) {
+	dir, pacs := t.TempDir(), &archive{}
+	dest := []Destination{destination("pacs", listen(t, "PACS", pacs))}
+	p := &fakeProcessor{t: t}
+	n := start(t, dir, p, Options{OnArrival: true, Destinations: dest})
+	done := func(revision, reports int) {
+		t.Helper()
+		eventually(t, fmt.Sprintf("revision %d done", revision), func() bool {
+			s := n.status(t, "1.2.3")
+			return s.Revision == revision && s.Finished() && pacs.objects() == reports
+		})
+	}
+	n.mustSend(t, writeObject(t, dir, "1.2.3", "1.2.3.10", nil), writeObject(t, dir, "1.2.3", "1.2.3.11", nil))
+	done(1, 1)
+	again := func() {
+		t.Helper()
+		if err := n.Reanalyse(context.Background(), "1.2.3"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	again()
+	done(2, 1)
+	if len(p.seen()) != 2 || len(p.requests()) != 1 {
+		t.Errorf("a repetition looked at %v and combined %d times", p.seen(), len(p.requests()))
+	}
+	for uid, times := range pacs.got {
+		if times != 1 {
+			t.Errorf("%s was sent %d times", uid, times)
+		}
+	}
+	s := n.status(t, "1.2.3")
+	if s.Runs[0].Directory != s.Runs[1].Directory || len(s.Deliveries) != 1 {
+		t.Errorf("after a repetition: %+v", s)
+	}
+
+	n.mustSend(t, writeObject(t, dir, "1.2.3", "1.2.3.12", nil))
+	done(3, 2)
+	if got := p.seen(); len(got) != 3 || got[2] != "1.2.3.12" {
+		t.Errorf("a late loop: looked at %v", got)
+	}
+	if req := p.requests()[1]; len(req.Loops) != 3 || req.Loops[2].Number != 3 || req.Predecessor == nil {
+		t.Errorf("a late loop: %+v", req)
+	}
+
+	// Somebody removes a kept result: that loop is looked at again.
+	if err := n.keptDir("1.2.3").Remove("1.2.3.11"); err != nil {
+		t.Fatal(err)
+	}
+	again()
+	done(4, 2)
+	if got := p.seen(); len(got) != 4 || got[3] != "1.2.3.11" {
+		t.Errorf("a lost result: looked at %v", got)
+	}
+	n.stop()
+	other := &fakeProcessor{t: t, basis: "2"}
+	n = start(t, dir, other, Options{OnArrival: true, Destinations: dest})
+	again()
+	done(5, 3)
+	if got := other.seen(); len(got) != 3 {
+		t.Errorf("another network: looked at %v", got)
+	}
+}
+
+// Reports, and objects that another node has made, are kept and begin nothing.
+func TestWhatIsNoLoopBeginsNothing(t *testing.T) {
+	dir, p := t.TempDir(), &fakeProcessor{t: t}
+	n := start(t, dir, p, Options{OnArrival: true})
+	sr := func(ds *dicomio.DataSet) {
+		ds.SetString(tag.SOPClassUID, dicomio.SOPComprehensiveSR)
+		ds.SetString(tag.Modality, "SR")
+	}
+	overlay := func(ds *dicomio.DataSet) { ds.SetString(tag.Manufacturer, "EchoNode") }
+	n.mustSend(t, writeObject(t, dir, "1.2.3", "1.2.3.1", sr))
+	n.mustSend(t, writeObject(t, dir, "1.2.3", "1.2.3.10", nil))
+	eventually(t, "first run", func() bool { return n.status(t, "1.2.3").State == store.Done && len(p.requests()) == 1 })
+	n.mustSend(t, writeObject(t, dir, "1.2.3", "1.2.3.2", sr), writeObject(t, dir, "1.2.3", "1.2.3.3", overlay))
+	time.Sleep(600 * time.Millisecond)
+	s := n.status(t, "1.2.3")
+	if s.State != store.Done || s.Revision != 1 || s.Objects != 4 || len(p.requests()) != 1 || !slices.Equal(p.seen(), []string{"1.2.3.10"}) {
+		t.Errorf("%+v, looked at %v, combined %d times", s, p.seen(), len(p.requests()))
+	}
+}
+
+// Two nodes that send each other everything come to rest.
+func TestNodesThatFeedEachOtherRest(t *testing.T) {
+	dirA, dirB := t.TempDir(), t.TempDir()
+	var a, b *running
+	relay := func(to **running) *forwarder { return &forwarder{to: to} }
+	toB, toA := relay(&b), relay(&a)
+	pa, pb := &fakeProcessor{t: t, basis: "a"}, &fakeProcessor{t: t, basis: "b"}
+	a = start(t, dirA, pa, Options{OnArrival: true, Destinations: []Destination{destination("b", listen(t, "PACS", toB))}})
+	b = start(t, dirB, pb, Options{OnArrival: true, Destinations: []Destination{destination("a", listen(t, "PACS", toA))}})
+	path := writeObject(t, dirA, "1.2.3", "1.2.3.10", nil)
+	a.mustSend(t, path)
+	b.mustSend(t, path)
+	eventually(t, "both done", func() bool {
+		return a.status(t, "1.2.3").Finished() && b.status(t, "1.2.3").Finished() && toA.count() > 0 && toB.count() > 0
+	})
+	time.Sleep(time.Second) // five times the idle time
+	for name, n := range map[string]*running{"a": a, "b": b} {
+		if s := n.status(t, "1.2.3"); s.Revision != 1 || s.State != store.Done || s.Objects != 2 {
+			t.Errorf("%s: %+v", name, s)
+		}
+	}
+	if toA.count() != 1 || toB.count() != 1 {
+		t.Errorf("%d and %d objects sent, want one report each way", toA.count(), toB.count())
+	}
+}
+
+// A study that is complete does not wait for one that is still received, and a
+// small one not for a large one.
+func TestOrderIsFair(t *testing.T) {
+	dir := t.TempDir()
+	gate := make(chan struct{})
+	var mu sync.Mutex
+	var order []string
+	p := &fakeProcessor{t: t, width: 1, look: func(ctx context.Context, req LoopRequest) (Seen, error) {
+		select {
+		case <-gate:
+		case <-ctx.Done():
+			return Seen{}, ctx.Err()
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		order = append(order, req.StudyInstanceUID)
+		return Seen{}, nil
+	}}
+	n := start(t, dir, p, Options{OnArrival: true, Idle: time.Hour, Cap: 2 * time.Hour})
+	for i := range 12 {
+		n.mustSend(t, writeObject(t, dir, "1.1", fmt.Sprintf("1.1.%d", i+1), nil))
+	}
+	for i := range 2 {
+		n.mustSend(t, writeObject(t, dir, "1.2", fmt.Sprintf("1.2.%d", i+1), nil), writeObject(t, dir, "1.3", fmt.Sprintf("1.3.%d", i+1), nil))
+	}
+	for _, study := range []string{"1.1", "1.2"} { // 1.3 is still received
+		s, err := n.store.Study(context.Background(), study)
+		if err != nil {
+			t.Fatal(err)
+		}
+		basis, _ := p.Basis()
+		if queued, err := n.store.Queue(context.Background(), study, s.Last, basis, n.enqueueAnalysis); err != nil || !queued {
+			t.Fatal(err)
+		}
+	}
+	close(gate)
+	eventually(t, "all", func() bool { return len(p.seen()) == 16 && n.status(t, "1.1").State == store.Done })
+	mu.Lock()
+	defer mu.Unlock()
+	if last := slices.Index(order[:5], "1.2"); last < 0 || slices.Contains(order[5:], "1.2") {
+		t.Errorf("the small study was not served in turn: %v", order)
+	}
+	// One loop was in work before anything was complete.
+	if i := slices.Index(order, "1.3"); i < len(order)-2 {
+		t.Errorf("a study that is received went before complete ones: %v", order)
+	}
+}
+
+// A loop that panics, hangs or ends the process costs itself: the rest of its
+// study is reported.
+func TestBadLoopCostsItself(t *testing.T) {
+	dir := t.TempDir()
+	p := &fakeProcessor{t: t, look: func(ctx context.Context, req LoopRequest) (Seen, error) {
+		switch {
+		case strings.HasSuffix(req.SOPInstanceUID, ".11"):
+			panic("index out of range")
+		case strings.HasSuffix(req.SOPInstanceUID, ".12"):
+			<-ctx.Done()
+			return Seen{}, ctx.Err()
+		}
+		return Seen{}, nil
+	}}
+	n := start(t, dir, p, Options{OnArrival: true, Timeout: 300 * time.Millisecond})
+	for _, sop := range []string{"1.2.3.10", "1.2.3.11", "1.2.3.12", "1.2.3.13"} {
+		n.mustSend(t, writeObject(t, dir, "1.2.3", sop, nil))
+	}
+	eventually(t, "done", func() bool { return n.status(t, "1.2.3").State == store.Done })
+	want := []string{"1.2.3.10", "1.2.3.11-given-up", "1.2.3.12-given-up", "1.2.3.13"}
+	if got := p.requests()[0].Keys; !slices.Equal(got, want) {
+		t.Errorf("combined from %v, want %v", got, want)
+	}
+	slices.Sort(p.gaveUp)
+	if len(p.gaveUp) != 2 || !strings.Contains(p.gaveUp[0], "panicked: index out of range") || !strings.Contains(p.gaveUp[1], "not analysed within 300ms") {
+		t.Errorf("given up: %v", p.gaveUp)
+	}
+	// Asked for again, those two are tried again.
+	p.look = nil
+	if err := n.Reanalyse(context.Background(), "1.2.3"); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "second run", func() bool { return len(p.requests()) == 2 && n.status(t, "1.2.3").State == store.Done })
+	if got := p.seen(); len(got) != 6 {
+		t.Errorf("looked at %v", got)
+	}
+}
+
+// A loop over which the process dies is taken alone at the next start, and
+// given up in the end. The one that was in work beside it is done.
+func TestLoopThatEndsTheProcess(t *testing.T) {
+	dir := t.TempDir()
+	stuck := func(ctx context.Context, _ LoopRequest) (Seen, error) { <-ctx.Done(); return Seen{}, ctx.Err() }
+	p := &fakeProcessor{t: t, look: stuck}
+	n := start(t, dir, p, Options{OnArrival: true, Idle: time.Hour, Cap: 2 * time.Hour})
+	n.mustSend(t, writeObject(t, dir, "1.2.3", "1.2.3.10", nil), writeObject(t, dir, "1.2.3", "1.2.3.11", nil))
+	eventually(t, "both in work", func() bool { return len(p.seen()) == 2 })
+	kill := func() {
+		t.Helper()
+		n.stop()
+		// As a killed process leaves it.
+		st, err := store.Open(context.Background(), filepath.Join(dir, "node.db"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := st.DB().Exec(`UPDATE loops SET state = 'working' WHERE state = 'waiting'`); err != nil {
+			t.Fatal(err)
+		}
+		if err := st.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	kill()
+	alone := make(chan string, 4)
+	p = &fakeProcessor{t: t, look: func(ctx context.Context, req LoopRequest) (Seen, error) {
+		alone <- req.SOPInstanceUID
+		if req.SOPInstanceUID == "1.2.3.10" {
+			return Seen{}, nil
+		}
+		return stuck(ctx, req)
+	}}
+	n = start(t, dir, p, Options{OnArrival: true, Idle: time.Hour, Cap: 2 * time.Hour})
+	if first, second := <-alone, <-alone; first != "1.2.3.10" || second != "1.2.3.11" {
+		t.Errorf("%s, then %s", first, second)
+	}
+	if s := n.status(t, "1.2.3"); s.Progress != "1/2" {
+		t.Errorf("%+v", s)
+	}
+	kill() // the second death over it, of two attempts
+	p = &fakeProcessor{t: t, look: stuck}
+	n = start(t, dir, p, Options{OnArrival: true})
+	eventually(t, "done", func() bool { return n.status(t, "1.2.3").State == store.Done })
+	if len(p.gaveUp) != 1 || !strings.Contains(p.gaveUp[0], "1.2.3.11: the process ended 2 times") || len(p.seen()) != 0 {
+		t.Errorf("given up %v, looked at %v", p.gaveUp, p.seen())
+	}
+}
+
+// An engine that fails fails every loop: there is no report about that.
+func TestFailingEngineFailsTheStudy(t *testing.T) {
+	dir := t.TempDir()
+	lost := errors.New("device lost")
+	p := &fakeProcessor{t: t, look: func(context.Context, LoopRequest) (Seen, error) { return Seen{}, lost }}
+	n := start(t, dir, p, Options{OnArrival: true, Attempts: 1})
+	n.mustSend(t, writeObject(t, dir, "1.2.3", "1.2.3.10", nil), writeObject(t, dir, "1.2.3", "1.2.3.11", nil))
+	eventually(t, "failed", func() bool { return n.status(t, "1.2.3").State == store.Failed })
+	if s := n.status(t, "1.2.3"); !strings.Contains(s.Error, "2 loops failed") || !strings.Contains(s.Error, "device lost") || len(p.requests()) != 0 {
+		t.Errorf("%+v", s)
+	}
+	p.look = nil
+	if err := n.Reanalyse(context.Background(), "1.2.3"); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "done", func() bool { return n.status(t, "1.2.3").State == store.Done })
+}
+
+// What a process left unfinished among kept results is swept at the next start.
+func TestUnfinishedResultsAreSwept(t *testing.T) {
+	dir := t.TempDir()
+	p := &fakeProcessor{t: t, look: func(ctx context.Context, req LoopRequest) (Seen, error) {
+		if err := errors.Join(os.MkdirAll(string(req.Kept), 0o750), os.WriteFile(filepath.Join(string(req.Kept), "unfinished-1"), nil, 0o600)); err != nil {
+			t.Error(err)
+		}
+		<-ctx.Done()
+		return Seen{}, ctx.Err()
+	}}
+	n := start(t, dir, p, Options{OnArrival: true, Idle: time.Hour, Cap: 2 * time.Hour})
+	n.mustSend(t, writeObject(t, dir, "1.2.3", "1.2.3.10", nil))
+	eventually(t, "in work", func() bool { return len(p.seen()) == 1 })
+	left := string(n.keptDir("1.2.3"))
+	n.stop()
+	st, err := store.Open(context.Background(), filepath.Join(dir, "node.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := st.DB().Exec(`UPDATE loops SET state = 'working'`); err != nil {
+		t.Fatal(err)
+	}
+	if err := st.Close(); err != nil {
+		t.Fatal(err)
+	}
+	start(t, dir, &fakeProcessor{t: t}, Options{Idle: time.Hour, Cap: 2 * time.Hour})
+	entries, err := os.ReadDir(left)
+	if err != nil || slices.ContainsFunc(entries, func(e os.DirEntry) bool { return strings.HasPrefix(e.Name(), "unfinished") }) {
+		t.Errorf("%v, %v", entries, err)
+	}
+}
+
+// forwarder is a PACS that forwards what it gets to a node at once.
+type forwarder struct {
+	archive
+	to **running
+}
+
+func (f *forwarder) Store(ctx context.Context, req *scp.StoreRequest, r io.Reader) error {
+	var b bytes.Buffer
+	if _, err := io.Copy(&b, r); err != nil {
+		return err
+	}
+	if err := f.archive.Store(ctx, req, bytes.NewReader(b.Bytes())); err != nil {
+		return err
+	}
+	var file bytes.Buffer
+	if err := scp.WritePart10Header(&file, req.SOPClassUID, req.SOPInstanceUID, req.TransferSyntaxUID, "PACS"); err != nil {
+		return err
+	}
+	file.Write(b.Bytes())
+	path := filepath.Join(os.TempDir(), "forwarded-"+req.SOPInstanceUID+".dcm")
+	if err := os.WriteFile(path, file.Bytes(), 0o600); err != nil {
+		return err
+	}
+	defer os.Remove(path)
+	d := &scp.Dialer{CallingAE: "PACS", CalledAE: "ECHONODE"}
+	results, err := d.SendAll(ctx, (*f.to).addr, []scp.ObjectSource{scp.FileSource(path)}, nil)
+	if err != nil {
+		return err
+	}
+	return results[0].Err
+}
+
+func (f *forwarder) count() (n int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, times := range f.got {
+		n += times
+	}
+	return n
+}

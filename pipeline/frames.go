@@ -13,6 +13,7 @@ import (
 	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/models"
 	"github.com/echonode/echonode/pipeline/lv"
+	"github.com/echonode/echonode/pipeline/measure"
 	"github.com/echonode/echonode/pipeline/result"
 )
 
@@ -147,8 +148,20 @@ func (a *Analyzer) look(ctx context.Context, l *loop, i int, s *slot) (err error
 	defer func() { a.flow.benches <- b }()
 	start = time.Now()
 	l.frames[i] = a.readFrame(a.engine.Card(), l.box, &s.out)
+	if i == 0 {
+		l.Thumbnail = thumbnail(s.input)
+	}
 	l.took.contour.Add(int64(time.Since(start)))
 	return nil
+}
+
+// thumbnail is the picture as the network saw it, in few gray levels: by it the
+// same picture is recognised in another object.
+func thumbnail(input *image.Gray) []byte {
+	const n = measure.ThumbnailSide
+	small := image.NewGray(image.Rect(0, 0, n, n))
+	dicomio.ResampleArea(small, input, input.Rect)
+	return small.Pix
 }
 
 // contain turns a panic over one frame into a verdict on its loop: one object

@@ -8,7 +8,6 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"net/netip"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -17,14 +16,10 @@ import (
 
 // association is the server's side of one connection.
 type association struct {
-	srv        *Server
-	conn       net.Conn // as accepted, below TLS
-	peer       string
-	network    netip.Prefix
-	seq        uint64 // in the order of connections
-	overLimit  bool
-	cut        bool // to make room; under Server.mu
-	associated atomic.Bool
+	srv       *Server
+	conn      net.Conn // as accepted, below TLS
+	peer      string
+	overLimit bool
 
 	link     *link
 	info     *AssociationInfo
@@ -78,7 +73,6 @@ func (a *association) run() {
 	if !a.negotiate() {
 		return
 	}
-	a.associated.Store(true)
 	s.Observer.opened(a.info)
 	watcher, _ := s.Handler.(AssociationWatcher)
 	if watcher != nil {

@@ -13,6 +13,8 @@ type BeatOptions struct {
 	// HeartRateBPM is the rate the device stored; 0 when unknown. It is used
 	// only where neither R peaks nor the curve give a period.
 	HeartRateBPM float64
+	// RateOfRWaves says that HeartRateBPM was itself taken from RWaveMS.
+	RateOfRWaves bool
 
 	// MinFrames is the smallest number of frames with a value.
 	MinFrames int
@@ -21,19 +23,25 @@ type BeatOptions struct {
 	MinFrameRate float64
 	// MaxMissing is the largest part of frames without a value.
 	MaxMissing float64
-	// SmoothingMS is the standard deviation of the Gaussian in time that
-	// smooths the curve before extremes are sought. Own choice: shorter than
-	// a tenth of a systole of 300 ms.
-	SmoothingMS float64
-	// SpikeFraction is the deviation from the median of five frames, as a part
-	// of that median, beyond which a frame is taken for a failed outline.
-	SpikeFraction float64
+	// SmoothingMS and SmoothingPart bound the standard deviation of the
+	// Gaussian in time that smooths the curve before extremes are sought: so
+	// many ms, and at most so large a part of the beat. Own choice: wide enough
+	// that the noise of single frames does not choose ED and ES, narrow enough
+	// for the 150 ms systole of a fast heart.
+	SmoothingMS, SmoothingPart float64
+	// OutlierFraction is how far, as a part of its level, a single frame may lie
+	// beyond what its neighbours on both sides allow before it is taken for a
+	// failed outline (see [Outliers]), and OutlierGapMS how far away in time
+	// neighbours may be to judge it. Own choice: three times the frame to frame
+	// noise of the network.
+	OutlierFraction, OutlierGapMS float64
 	// MinAreaChange is the smallest (ED-ES)/ED of a beat. Normal fractional
 	// area change is above 0.35; a ventricle with an EF of 10 % still has
 	// about 0.06. Own choice.
 	MinAreaChange float64
-	// MinSignalToNoise is the smallest ratio of the smoothed curve's range to
-	// the noise from frame to frame. Own choice: pure noise reaches about 3.
+	// MinSignalToNoise is the smallest ratio of the range of the curve, smoothed
+	// with SmoothingMS, to the noise from frame to frame. Own choice: pure noise
+	// at 30 frames per second reaches 2.5.
 	MinSignalToNoise float64
 	// TurnFraction is the part of the curve's range by which it must turn back
 	// for an extreme to count; it must exceed the dip of diastasis and the
@@ -66,8 +74,8 @@ type BeatOptions struct {
 func DefaultBeatOptions() BeatOptions {
 	return BeatOptions{
 		MinFrames: 8, MinFrameRate: 10, MaxMissing: 0.4,
-		SmoothingMS: 25, SpikeFraction: 0.25,
-		MinAreaChange: 0.05, MinSignalToNoise: 4,
+		SmoothingMS: 40, SmoothingPart: 0.05, OutlierFraction: 0.10, OutlierGapMS: 110,
+		MinAreaChange: 0.05, MinSignalToNoise: 4.5,
 		TurnFraction: 0.35, RecoveryFraction: 0.25, StartFraction: 0.75, ClipSystoleFraction: 0.75,
 		RWindowBeforeMS: 50, RWindowAfterMS: 80,
 		MinSystoleMS: 100, MaxSystoleMS: 600, MaxSystoleFraction: 0.7,
@@ -90,6 +98,13 @@ type Beat struct {
 	// Crossed says that ES is before ED: it ends the beat before, because the
 	// clip begins within one systole and ends within the next.
 	Crossed bool `json:"crossed,omitempty"`
+	// Late says that the clip begins while the cavity is already emptying: ED is
+	// its first frame, and the true one may be larger.
+	Late bool `json:"late,omitempty"`
+	// BeforeMS and AfterMS are the times from the ED, or R wave, of the beat
+	// before to that of this one, and from there to the next; 0 when unknown.
+	BeforeMS float64 `json:"before_ms,omitempty"`
+	AfterMS  float64 `json:"after_ms,omitempty"`
 	// AreaChange is (ED-ES)/ED of the smoothed curve.
 	AreaChange float64 `json:"area_change"`
 }
@@ -114,11 +129,15 @@ type Rhythm struct {
 	// HeartRate per minute, 0 when unknown, and where it comes from.
 	HeartRate       float64 `json:"heart_rate,omitempty"`
 	HeartRateSource string  `json:"heart_rate_source,omitempty"`
+	// Noise is the standard deviation of a single frame's value, and Range the
+	// whole change of the smoothed curve, both as parts of its level.
+	Noise float64 `json:"noise,omitempty"`
+	Range float64 `json:"range,omitempty"`
 	// Smoothed is the curve in which extremes were sought, one value a frame;
 	// frames without a value are interpolated.
 	Smoothed []float64 `json:"-"`
-	// Spikes are the frames that were left out as failed outlines.
-	Spikes []int `json:"spikes,omitempty"`
+	// Removed are the frames that were left out as failed outlines.
+	Removed []int `json:"removed,omitempty"`
 	// Notes are remarks for a reader, for example that R peaks were ignored.
 	Notes []string `json:"notes,omitempty"`
 }
@@ -207,25 +226,25 @@ func FindBeats(area, timesMS []float64, o BeatOptions) (Rhythm, error) {
 			values[i] = math.NaN()
 		}
 	}
-	r.Spikes = removeSpikes(values, o.SpikeFraction)
-	present := 0
-	for _, v := range values {
-		if !math.IsNaN(v) {
-			present++
-		}
+	r.Removed = Outliers(values, timesMS, o.OutlierFraction, o.OutlierGapMS)
+	for _, i := range r.Removed {
+		values[i] = math.NaN()
 	}
-	if present < o.MinFrames || float64(n-present) > o.MaxMissing*float64(n) {
-		return r, noBeat(TooManyMissing, "%d of %d frames have a value", present, n)
+	if have := len(present(values)); have < o.MinFrames || float64(n-have) > o.MaxMissing*float64(n) {
+		return r, noBeat(TooManyMissing, "%d of %d frames have a value", have, n)
 	}
 	curve := interpolate(values, timesMS)
-	r.Smoothed = smooth(curve, timesMS, o.SmoothingMS)
+	r.Noise = frameNoise(curve, timesMS) / median(curve)
+	wide := smooth(curve, timesMS, o.SmoothingMS)
+	r.Smoothed = smooth(curve, timesMS, min(o.SmoothingMS, o.SmoothingPart*firstPeriod(wide, timesMS, o)))
 
 	lo, hi := slices.Min(r.Smoothed), slices.Max(r.Smoothed)
-	if hi-lo < o.MinAreaChange*hi {
-		return r, noBeat(CurveFlat, "largest change %.1f %% of the area", 100*(hi-lo)/hi)
+	r.Range = (hi - lo) / hi
+	if r.Range < o.MinAreaChange {
+		return r, noBeat(CurveFlat, "largest change %.1f %% of the area", 100*r.Range)
 	}
-	if noise := frameNoise(curve, timesMS); hi-lo < o.MinSignalToNoise*noise {
-		return r, noBeat(CurveNoisy, "range %.3g, noise %.3g", hi-lo, noise)
+	if signal := slices.Max(wide) - slices.Min(wide); signal < o.MinSignalToNoise*r.Noise*median(curve) {
+		return r, noBeat(CurveNoisy, "range %.1f %%, noise from frame to frame %.1f %% of the area", 100*r.Range, 100*r.Noise)
 	}
 
 	f := finder{o: o, t: timesMS, a: r.Smoothed, missing: values, lo: lo, hi: hi}
@@ -233,12 +252,14 @@ func FindBeats(area, timesMS []float64, o BeatOptions) (Rhythm, error) {
 	r.Beats = byCurve
 	if len(peaks) > 0 {
 		byPeaks := f.fromPeaks(peaks, r.HeartRate)
-		switch {
-		case len(byPeaks) == 0:
-			r.Notes = append(r.Notes, "no beat at the R peaks; extremes of the area curve used")
-		case meanChange(byPeaks) < 0.75*meanChange(append(slices.Clone(byCurve), clipStart...)):
-			r.Notes = append(r.Notes, "R peaks do not agree with the area curve and were ignored")
-		default:
+		if doubt := f.doubtPeaks(peaks, byPeaks, append(slices.Clone(byCurve), clipStart...)); doubt != "" {
+			r.Notes = append(r.Notes, doubt)
+			peaks = nil
+			r.HeartRate, r.HeartRateSource = 0, ""
+			if rate := o.HeartRateBPM; rate >= o.MinRate && rate <= o.MaxRate && !o.RateOfRWaves {
+				r.HeartRate, r.HeartRateSource = rate, RateFromDevice
+			}
+		} else {
 			r.Beats = byPeaks
 		}
 	}
@@ -251,8 +272,9 @@ func FindBeats(area, timesMS []float64, o BeatOptions) (Rhythm, error) {
 	if len(r.Beats) == 0 {
 		r.Beats = f.fillings()
 	}
+	f.intervals(r.Beats, peaks)
 	if r.HeartRateSource != RateFromRWaves {
-		if bpm := rateFromBeats(r.Beats, timesMS); bpm >= o.MinRate && bpm <= o.MaxRate {
+		if bpm := rateFromBeats(r.Beats); bpm >= o.MinRate && bpm <= o.MaxRate {
 			r.HeartRate, r.HeartRateSource = bpm, RateFromCurve
 		}
 	}
@@ -267,6 +289,59 @@ type finder struct {
 	t, a    []float64
 	missing []float64 // NaN where a frame has no value of its own
 	lo, hi  float64
+}
+
+// intervals gives every beat the times to its neighbours: between R waves where
+// ED was found at them, else between the moments at which half of each
+// contraction is done, which noise moves less than the largest area.
+func (f *finder) intervals(beats []Beat, peaks []float64) {
+	moments := f.contractions()
+	for i := range beats {
+		b := &beats[i]
+		at, of := moments, f.t[b.ES]
+		if b.EDFrom == AtRWave {
+			at, of = peaks, f.t[b.ED]+f.o.RWindowBeforeMS+1
+		}
+		if b.Crossed {
+			continue
+		}
+		k := -1 // the last moment before
+		for j, m := range at {
+			if m < of {
+				k = j
+			}
+		}
+		if k < 0 || b.EDFrom != AtRWave && at[k] < f.t[b.ED] {
+			continue
+		}
+		if k > 0 {
+			b.BeforeMS = at[k] - at[k-1]
+		}
+		if k+1 < len(at) {
+			b.AfterMS = at[k+1] - at[k]
+		}
+	}
+}
+
+// contractions are the times at which the curve has fallen half way from a
+// maximum to the minimum that follows it.
+func (f *finder) contractions() []float64 {
+	var out []float64
+	ex := f.extremes()
+	for i := 0; i+1 < len(ex); i++ {
+		if !ex[i].max {
+			continue
+		}
+		half := (f.a[ex[i].at] + f.a[ex[i+1].at]) / 2
+		// The last crossing: the first may be a dip of the plateau before.
+		for j := ex[i+1].at; j > ex[i].at; j-- {
+			if f.a[j-1] >= half && f.a[j] < half {
+				out = append(out, f.t[j-1]+(f.a[j-1]-half)/(f.a[j-1]-f.a[j])*(f.t[j]-f.t[j-1]))
+				break
+			}
+		}
+	}
+	return out
 }
 
 // extreme is a turning point of the curve.
@@ -344,7 +419,7 @@ func (f *finder) fromExtremes(rate float64) (beats, clipStart, clipped []Beat) {
 		}
 		b, ok := f.beat(ed, end, next, 0)
 		if !ok {
-			if i+2 >= len(ex) && rate > 0 {
+			if i+2 >= len(ex) {
 				clipped = append(clipped, f.systolicClip(b, rate)...)
 			}
 			continue
@@ -353,29 +428,151 @@ func (f *finder) fromExtremes(rate float64) (beats, clipStart, clipped []Beat) {
 			b.EDFrom = AtMaximum
 			beats = append(beats, b)
 		} else if f.a[0]-f.lo >= f.o.StartFraction*(f.hi-f.lo) {
-			b.EDFrom = AtClipStart
-			clipStart = append(clipStart, b)
+			clipStart = append(clipStart, f.fromStart(b, end))
 		}
 	}
 	return beats, clipStart, clipped
 }
 
+// fromStart judges a beat whose ED is the first frame of the clip. Where the
+// cavity becomes clearly larger than that before the next systole, the clip
+// began too late for its own end-diastole, and the next one stands for it.
+func (f *finder) fromStart(b Beat, end int) Beat {
+	later := b.ES
+	for i := b.ES; i < end; i++ {
+		if f.a[i] > f.a[later] && !math.IsNaN(f.missing[i]) {
+			later = i
+		}
+	}
+	if f.a[later]-f.a[b.ED] > startTolerance*(f.hi-f.lo) {
+		return Beat{ED: later, ES: b.ES, NextED: -1, EDFrom: AtMaximum, Crossed: true, AreaChange: 1 - f.a[b.ES]/f.a[later]}
+	}
+	b.EDFrom, b.Late = AtClipStart, f.fallsAtStart(b)
+	return b
+}
+
+// Own choice: how much larger, as a part of the curve's range, the cavity may
+// become than in the first frame, and how fast it may empty in the first 60 ms,
+// as a part of its fastest emptying, for that frame to be the end of diastole.
+// Between the R wave and ejection the cavity stays level for 50 to 80 ms.
+const (
+	startTolerance = 0.10
+	startSlope     = 0.75
+	levelPart      = 0.2
+	slopeMS        = 60
+)
+
+// fallsAtStart reports whether the curve falls from the first frame of the clip
+// nearly as fast as it ever does in that systole.
+func (f *finder) fallsAtStart(b Beat) bool {
+	slope := func(i int) float64 {
+		for j := i + 1; j <= b.ES; j++ {
+			if dt := f.t[j] - f.t[i]; dt >= slopeMS-1 {
+				return (f.a[i] - f.a[j]) / dt
+			}
+		}
+		return 0
+	}
+	fastest := 0.0
+	for i := b.ED; i < b.ES; i++ {
+		fastest = max(fastest, slope(i))
+	}
+	return fastest > 0 && slope(b.ED) > startSlope*fastest
+}
+
 // systolicClip takes a beat that lacks only the rise after ES for the beat of
 // a clip that was meant to show systole, if the clip is long enough for that.
 func (f *finder) systolicClip(b Beat, rate float64) []Beat {
-	needed := f.o.ClipSystoleFraction * ExpectedSystoleMS(rate)
+	last := len(f.t) - 1
 	switch {
 	case b.AreaChange < f.o.MinAreaChange,
-		f.a[b.ED]-f.lo < f.o.StartFraction*(f.hi-f.lo),
-		f.t[len(f.t)-1]-f.t[b.ED] < needed,
-		f.t[b.ES]-f.t[b.ED] < needed/2:
+		f.a[b.ED]-f.lo < f.o.StartFraction*(f.hi-f.lo):
+		return nil
+	case rate > 0:
+		needed := f.o.ClipSystoleFraction * ExpectedSystoleMS(rate)
+		if f.t[last]-f.t[b.ED] < needed || f.t[b.ES]-f.t[b.ED] < needed/2 {
+			return nil
+		}
+	case !f.levelsOff(b):
 		return nil
 	}
 	b.Clipped, b.EDFrom = true, AtMaximum
 	if b.ED == 0 {
-		b.EDFrom = AtClipStart
+		b.EDFrom, b.Late = AtClipStart, f.fallsAtStart(b)
 	}
 	return []Beat{b}
+}
+
+// levelsOff reports whether the emptying has come to its end when the clip
+// ends, for clips that do not tell the heart rate: less than levelPart of
+// the amplitude in the last 60 ms, after at least the shortest systole.
+func (f *finder) levelsOff(b Beat) bool {
+	last := len(f.t) - 1
+	i := last
+	for i > b.ED && f.t[last]-f.t[i] < slopeMS-1 {
+		i--
+	}
+	return f.t[last]-f.t[b.ED] > 2*f.o.MinSystoleMS && f.a[i]-f.a[last] < levelPart*(f.a[b.ED]-f.a[b.ES])
+}
+
+// Limits of the time from an R peak to the largest area, in ms: contraction
+// begins some 50 ms after R, and the area is level around it. Own choice.
+const (
+	earliestAfterR = -100
+	latestAfterR   = 130
+)
+
+// doubtPeaks compares R peaks with the beats that the curve alone shows. Most
+// of the curve's ED must lie at a peak, most peaks within the curve's beats must
+// belong to one of them, and the beats at the peaks must not be clearly smaller
+// than the curve's. It returns what is wrong, or "".
+func (f *finder) doubtPeaks(peaks []float64, byPeaks, byCurve []Beat) string {
+	if len(byPeaks) == 0 {
+		return "the stored R waves fit no contraction: the motion alone was used"
+	}
+	if len(byCurve) == 0 {
+		return ""
+	}
+	if meanChange(byPeaks) < 0.75*meanChange(byCurve) {
+		return "the stored R waves do not fit the motion and were not used"
+	}
+	var eds []float64
+	for _, b := range byCurve {
+		if b.EDFrom != AtClipStart {
+			eds = append(eds, f.t[b.ED])
+		}
+		if b.NextED >= 0 {
+			eds = append(eds, f.t[b.NextED])
+		}
+	}
+	slices.Sort(eds)
+	eds = slices.Compact(eds)
+	if len(eds) == 0 {
+		return ""
+	}
+	at := func(ed, peak float64) bool { return ed-peak >= earliestAfterR && ed-peak <= latestAfterR }
+	matched, within, extra := 0, 0, 0
+	for _, ed := range eds {
+		if slices.ContainsFunc(peaks, func(p float64) bool { return at(ed, p) }) {
+			matched++
+		}
+	}
+	for _, p := range peaks {
+		if p < eds[0]-latestAfterR || p > eds[len(eds)-1]-earliestAfterR {
+			continue
+		}
+		within++
+		if !slices.ContainsFunc(eds, func(ed float64) bool { return at(ed, p) }) {
+			extra++
+		}
+	}
+	switch {
+	case 2*matched <= len(eds):
+		return "the stored R waves do not fit the motion and were not used"
+	case 3*extra > within && extra > 1:
+		return fmt.Sprintf("%d of %d stored R waves belong to no contraction: they were not used", extra, within)
+	}
+	return ""
 }
 
 // fromPeaks finds beats whose ED is the largest area near an R peak.
@@ -519,12 +716,15 @@ func rateFromPeaks(peaks []float64) (float64, string) {
 	return 60000 / median(rr), RateFromRWaves
 }
 
-// rateFromBeats is the rate of the median time from ED to ED of whole beats.
-func rateFromBeats(beats []Beat, t []float64) float64 {
+// rateFromBeats is the rate of the median time between the beats.
+func rateFromBeats(beats []Beat) float64 {
 	var rr []float64
-	for _, b := range beats {
-		if b.NextED > b.ED && b.EDFrom != AtClipStart {
-			rr = append(rr, t[b.NextED]-t[b.ED])
+	for i, b := range beats {
+		if b.BeforeMS > 0 {
+			rr = append(rr, b.BeforeMS)
+		}
+		if b.AfterMS > 0 && (i+1 == len(beats) || beats[i+1].BeforeMS != b.AfterMS) {
+			rr = append(rr, b.AfterMS)
 		}
 	}
 	if len(rr) == 0 {
@@ -556,33 +756,24 @@ func checkTimes(t []float64, n int) error {
 	return nil
 }
 
-// removeSpikes sets values far from the median of their five neighbours to NaN
-// and returns their indices.
-func removeSpikes(v []float64, fraction float64) []int {
-	if fraction <= 0 {
-		return nil
-	}
-	var spikes []int
-	var near []float64
-	for i, x := range v {
-		if math.IsNaN(x) {
-			continue
-		}
-		near = near[:0]
-		for j := max(i-2, 0); j <= min(i+2, len(v)-1); j++ {
-			if !math.IsNaN(v[j]) {
-				near = append(near, v[j])
+// firstPeriod is the median time between the maxima of a curve. Where there is
+// no whole beat, the clip stands for it.
+func firstPeriod(curve, t []float64, o BeatOptions) float64 {
+	f := finder{o: o, t: t, a: curve, missing: curve, lo: slices.Min(curve), hi: slices.Max(curve)}
+	var periods []float64
+	last := -1
+	for _, e := range f.extremes() {
+		if e.max {
+			if last >= 0 {
+				periods = append(periods, t[e.at]-t[last])
 			}
-		}
-		// At the ends the neighbours lie on one side of the curve's slope.
-		if m := median(near); len(near) >= 4 && math.Abs(x-m) > fraction*m {
-			spikes = append(spikes, i)
+			last = e.at
 		}
 	}
-	for _, i := range spikes {
-		v[i] = math.NaN()
+	if len(periods) == 0 {
+		return t[len(t)-1] - t[0]
 	}
-	return spikes
+	return median(periods)
 }
 
 // interpolate fills NaN linearly in time; the ends hold the nearest value.

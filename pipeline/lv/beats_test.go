@@ -125,7 +125,7 @@ func TestFindBeatsReasons(t *testing.T) {
 			gaps[i] = math.NaN()
 		}
 	}
-	systole, systoleT := clip(0, 350, 900, 0, 25)
+	systole, systoleT := clip(0, 200, 900, 0, 25)
 	filling, fillingT := clip(315, 400, 900, 0, 25)
 	slow, slowT := clip(500, 2800, 900, 0, 150)
 	rng := rand.New(rand.NewPCG(3, 4))
@@ -179,8 +179,8 @@ func TestFindBeatsSpikesAndGaps(t *testing.T) {
 	if len(got.Beats) != len(clean.Beats) {
 		t.Fatalf("beats %+v, want %+v", got.Beats, clean.Beats)
 	}
-	if len(got.Spikes) != 1 || got.Spikes[0] != 20 {
-		t.Errorf("spikes %v, want frame 20", got.Spikes)
+	if len(got.Removed) != 1 || got.Removed[0] != 20 {
+		t.Errorf("spikes %v, want frame 20", got.Removed)
 	}
 	for i := range got.Beats {
 		near(t, "ED", times[got.Beats[i].ED], times[clean.Beats[i].ED], 70)
@@ -217,17 +217,17 @@ func TestQualityGates(t *testing.T) {
 		{"view low", CheckView(0.4, o), GateView, Reject},
 		{"view doubtful", CheckView(0.7, o), GateView, Warn},
 		{"view NaN", CheckView(math.NaN(), o), GateView, Reject},
-		{"border", CheckBorder(box, 3, Point{0, 0}, Point{99, 99}, o), GateBorder, Reject},
-		{"foreshortened", CheckForeshortening(90, 78, o), GateForeshortening, Warn},
-		{"not one ventricle", CheckForeshortening(90, 50, o), GateForeshortening, Reject},
+		{"border", CheckBorder(BorderPart(box, Point{0, 0}, Point{99, 99}, 1.5), ED, 3, o), GateBorder, Reject},
+		{"foreshortened", CheckForeshortening(90, 78, ED, o), GateForeshortening, Warn},
+		{"not one ventricle", CheckForeshortening(90, 50, ED, o), GateForeshortening, Reject},
 		{"spread", CheckEFSpread([]float64{50, 62, math.NaN()}, o), GateBeatSpread, Warn},
 		{"jump", CheckAreaJumps([]float64{30, 30, 14, 30}, []float64{0, 33, 66, 99}, o), GateAreaJump, Warn},
-		{"coverage", CheckAreaJumps([]float64{30, math.NaN(), math.NaN(), 30}, nil, o), GateCoverage, Reject},
-		{"rate", CheckFrameRate([]float64{0, 100, 200}, o), GateFrameRate, Warn},
+		{"coverage", CheckCoverage([]float64{30, math.NaN(), math.NaN(), 30}, o), GateCoverage, Reject},
+		{"rate", CheckFrameRate([]float64{0, 100, 200}, 0, o), GateFrameRate, Warn},
 		{"EF", CheckEF(97, o), GatePlausibility, Reject},
 		{"EF NaN", CheckEF(math.NaN(), o), GatePlausibility, Reject},
-		{"stray", CheckOutline(1, Outline{Cells: 80, StrayCells: 20}.Stray(), 0, o), GateFragments, Warn},
-		{"unsure", CheckOutline(0.5, 0, 0, o), GateConfidence, Reject},
+		{"stray", CheckOutline(1, Outline{Cells: 80, StrayCells: 20}.Stray(), ED, 0, o), GateFragments, Warn},
+		{"unsure", CheckOutline(0.5, 0, ED, 0, o), GateConfidence, Reject},
 	} {
 		if len(tt.f) == 0 || tt.f[0].Gate != tt.gate || tt.f[0].Severity != tt.sev || tt.f[0].Reason == "" {
 			t.Errorf("%s: %+v, want %s %s", tt.name, tt.f, tt.gate, tt.sev)
@@ -238,11 +238,11 @@ func TestQualityGates(t *testing.T) {
 	}
 	for name, f := range map[string][]Finding{
 		"view":   CheckView(0.95, o),
-		"border": CheckBorder(box, 0, Point{-50, -50}, Point{200, 200}, o),
-		"length": CheckForeshortening(90, 88, o),
+		"border": CheckBorder(BorderPart(box, Point{-50, -50}, Point{200, 200}, 1.5), ED, 0, o),
+		"length": CheckForeshortening(90, 88, ED, o),
 		"spread": CheckEFSpread([]float64{50}, o),
 		"jumps":  CheckAreaJumps([]float64{30, 28, 26}, []float64{0, 33, 66}, o),
-		"rate":   CheckFrameRate([]float64{0, 33, 66}, o),
+		"rate":   CheckFrameRate([]float64{0, 33, 66}, 0, o),
 		"EF":     CheckEF(60, o),
 	} {
 		if len(f) != 0 {
@@ -255,7 +255,7 @@ func TestQualityGates(t *testing.T) {
 	for _, g := range f {
 		gates = append(gates, g.Gate)
 	}
-	if len(f) != 4 { // lengths, two shapes, EF of 0
+	if len(f) != 2 { // two shapes; an EF of nothing is for the caller to say
 		t.Errorf("gates %v for a disc that does not beat", gates)
 	}
 }

@@ -298,7 +298,7 @@ func TestExtractContourSubPixel(t *testing.T) {
 	near(t, "centre x", c.X, 2*cx+0.5, 0.02)
 	near(t, "centre y", c.Y, 2*cy+0.5, 0.02)
 	near(t, "area", PolygonArea(out.Points, Spacing{1, 1}), math.Pi*4*r*r, 8) // 0.1 %
-	if f := CheckOutline(out.Certainty, out.Stray(), 0, DefaultQualityOptions()); len(f) != 0 {
+	if f := CheckOutline(out.Certainty, out.Stray(), ED, 0, DefaultQualityOptions()); len(f) != 0 {
 		t.Errorf("findings %v", f)
 	}
 	if !Contains(out.Points, c) || !slices.Contains([]bool{out.TouchesEdge}, false) {

@@ -24,6 +24,13 @@ const (
 	GatePlausibility   Gate = "plausibility"
 	GateCaliperBend    Gate = "caliper-bend"
 	GateClippedSystole Gate = "clipped-systole"
+	GateAnnulus        Gate = "annulus"
+	GateLeak           Gate = "leak"
+	GateAreaVolume     Gate = "area-volume"
+	GatePlace          Gate = "place"
+	GateWall           Gate = "wall"
+	GatePrecision      Gate = "precision"
+	GateBeats          Gate = "beats"
 )
 
 // Severity says what a finding does to a measurement.
@@ -46,12 +53,34 @@ func (s Severity) String() string {
 // MarshalText makes the severity readable in JSON.
 func (s Severity) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
+// Phase is a moment of the heart cycle.
+type Phase string
+
+// The phases that are measured.
+const (
+	ED Phase = "ED"
+	ES Phase = "ES"
+)
+
+// String is the phase in words.
+func (p Phase) String() string {
+	switch p {
+	case ED:
+		return "end-diastole"
+	case ES:
+		return "end-systole"
+	}
+	return "both phases"
+}
+
 // Finding is the outcome of a quality gate that did not pass.
 type Finding struct {
 	Gate     Gate     `json:"gate"`
 	Severity Severity `json:"severity"`
 	// Frame is the frame it is about, or -1.
 	Frame int `json:"frame"`
+	// Phase is the phase whose values it concerns; empty for all.
+	Phase Phase `json:"phase,omitempty"`
 	// Reason is one sentence for a reader.
 	Reason string `json:"reason"`
 }
@@ -67,8 +96,22 @@ type QualityOptions struct {
 	// touching, and the part of the contour that may touch. Own choice.
 	BorderMargin             float64
 	WarnBorder, RejectBorder float64
-	// WarnStray is the part of cells outside the largest component.
-	WarnStray float64
+	// WarnStray and RejectStray are the part of cells outside the largest
+	// component. Own choice.
+	WarnStray, RejectStray float64
+	// WarnLonger and RejectLonger are how much longer the cavity may be at ES
+	// than at ED, as a part of its length at ED. Own choice.
+	WarnLonger, RejectLonger float64
+	// WarnLeak and RejectLeak are the part of an outline beyond the line between
+	// the hinge points. Own choice.
+	WarnLeak, RejectLeak float64
+	// WarnPrecision is the uncertainty of EF, in points, from the noise of the
+	// outlines, and WarnAnnulus the part of a phase's frames in which the mitral
+	// annulus should be found. Own choice.
+	WarnPrecision, WarnAnnulus float64
+	// WarnAreaVolume and RejectAreaVolume are the difference in points between
+	// EF and the EF that the fractional area change suggests. Own choice.
+	WarnAreaVolume, RejectAreaVolume float64
 	// WarnJump is the largest change of area per 40 ms as a part of the
 	// median area. Own choice: peak ejection empties about 15 % in 40 ms.
 	WarnJump float64
@@ -83,12 +126,15 @@ type QualityOptions struct {
 	WarnEFSpread, RejectEFSpread float64
 	// WarnFrameRate in frames per second; ASE asks for native rates, 30 is the
 	// usual floor of stored clips.
-	WarnFrameRate float64
+	// WarnFramesPerBeat is how many frames a beat should have.
+	WarnFrameRate, WarnFramesPerBeat float64
 	// Plausible ranges; outside them the number is rejected. Own choice, wide:
 	// they catch wrong calibrations and wrong outlines, not disease.
-	MinEF, MaxEF             float64
-	MinLengthMM, MaxLengthMM float64
-	MinVolumeML, MaxVolumeML float64
+	// ImpossibleEF is an EF below which the outlines contradict each other;
+	// between it and SevereEF the answer is "severely reduced".
+	ImpossibleEF, SevereEF, MaxEF float64
+	MinLengthMM, MaxLengthMM      float64
+	MinVolumeML, MaxVolumeML      float64
 	// MinAspect and MaxAspect bound length over mean diameter of the cavity.
 	MinAspect, MaxAspect float64
 	// WarnSolidity and RejectSolidity are the part of its convex hull that an
@@ -106,12 +152,16 @@ func DefaultQualityOptions() QualityOptions {
 		WarnCertainty: 0.80, RejectCertainty: 0.60,
 		WarnView: 0.80, RejectView: 0.50,
 		BorderMargin: 1.5, WarnBorder: 0.02, RejectBorder: 0.15,
-		WarnStray: 0.10, WarnJump: 0.25,
+		WarnStray: 0.10, RejectStray: 0.40, WarnJump: 0.25,
+		WarnLonger: 0.02, RejectLonger: 0.12,
+		WarnLeak: 0.08, RejectLeak: 0.30,
+		WarnPrecision: 5, WarnAnnulus: 0.5,
+		WarnAreaVolume: 12, RejectAreaVolume: 25,
 		WarnCoverage: 0.95, RejectCoverage: 0.60,
 		WarnForeshortening: 0.10, RejectForeshortening: 0.35,
 		WarnEFSpread: 10, RejectEFSpread: 25,
-		WarnFrameRate: 20,
-		MinEF:         3, MaxEF: 90,
+		WarnFrameRate: 20, WarnFramesPerBeat: 8,
+		ImpossibleEF: -10, SevereEF: 5, MaxEF: 90,
 		MinLengthMM: 15, MaxLengthMM: 150,
 		MinVolumeML: 1, MaxVolumeML: 800,
 		MinAspect: 0.9, MaxAspect: 4,
@@ -120,84 +170,94 @@ func DefaultQualityOptions() QualityOptions {
 	}
 }
 
-// below grades a value that should be high.
-func below(g Gate, frame int, v, warn, reject float64, what string) []Finding {
+// low and high grade a value that should be high or low; 0 lets it pass.
+func low(v, warn, reject float64) Severity {
 	switch {
 	case math.IsNaN(v) || v < reject:
-		return []Finding{{g, Reject, frame, fmt.Sprintf("%s %.2f is below %.2f", what, v, reject)}}
+		return Reject
 	case v < warn:
-		return []Finding{{g, Warn, frame, fmt.Sprintf("%s %.2f is below %.2f", what, v, warn)}}
+		return Warn
 	}
-	return nil
+	return 0
 }
 
-// above grades a value that should be low.
-func above(g Gate, frame int, v, warn, reject float64, what string) []Finding {
+func high(v, warn, reject float64) Severity {
 	switch {
 	case math.IsNaN(v) || v > reject:
-		return []Finding{{g, Reject, frame, fmt.Sprintf("%s %.2f is above %.2f", what, v, reject)}}
+		return Reject
 	case v > warn:
-		return []Finding{{g, Warn, frame, fmt.Sprintf("%s %.2f is above %.2f", what, v, warn)}}
+		return Warn
 	}
-	return nil
+	return 0
+}
+
+// finding is nothing for a severity of 0.
+func finding(g Gate, s Severity, p Phase, frame int, format string, args ...any) []Finding {
+	if s == 0 {
+		return nil
+	}
+	return []Finding{{Gate: g, Severity: s, Frame: frame, Phase: p, Reason: fmt.Sprintf(format, args...)}}
 }
 
 // CheckView grades the probability of the view.
 func CheckView(probability float64, o QualityOptions) []Finding {
-	return below(GateView, -1, probability, o.WarnView, o.RejectView, "view probability")
+	return finding(GateView, low(probability, o.WarnView, o.RejectView), "", -1,
+		"the view is not certain (probability %.2f)", probability)
 }
 
 // CheckOutline grades the certainty of one outline, and the part of the
 // segmented area that lies outside it.
-func CheckOutline(certainty, stray float64, frame int, o QualityOptions) []Finding {
-	f := below(GateConfidence, frame, certainty, o.WarnCertainty, o.RejectCertainty, "certainty of the outline")
-	if stray > o.WarnStray {
-		f = append(f, Finding{GateFragments, Warn, frame, fmt.Sprintf(
-			"%.0f %% of the segmented area lies outside the largest part", 100*stray)})
-	}
-	return f
+func CheckOutline(certainty, stray float64, p Phase, frame int, o QualityOptions) []Finding {
+	f := finding(GateConfidence, low(certainty, o.WarnCertainty, o.RejectCertainty), p, frame,
+		"the outline at %v is uncertain (%.2f of 1)", p, certainty)
+	return append(f, finding(GateFragments, high(stray, o.WarnStray, o.RejectStray), p, frame,
+		"the cavity at %v falls into pieces: %.0f %% of it lies outside the outline", p, 100*stray)...)
 }
 
-// CheckBorder grades the part of a contour that runs along the border of the
-// image content, from lo to hi in source pixels.
-func CheckBorder(contour []Point, frame int, lo, hi Point, o QualityOptions) []Finding {
+// CheckBorder grades the part of an outline that runs along the border of the
+// image content: a wall that the picture does not show.
+func CheckBorder(part float64, p Phase, frame int, o QualityOptions) []Finding {
+	return finding(GateBorder, high(part, o.WarnBorder, o.RejectBorder), p, frame,
+		"%.0f %% of the outline at %v runs along the edge of the picture: the wall there is not seen", 100*part, p)
+}
+
+// BorderPart is the part of a contour that lies on the border of the rectangle
+// from lo to hi, in source pixels.
+func BorderPart(contour []Point, lo, hi Point, margin float64) float64 {
 	if len(contour) == 0 {
-		return nil
+		return 0
 	}
-	m, n := o.BorderMargin, 0
+	n := 0
 	for _, p := range contour {
-		if p.X < lo.X+m || p.Y < lo.Y+m || p.X > hi.X-m || p.Y > hi.Y-m {
+		if p.X < lo.X+margin || p.Y < lo.Y+margin || p.X > hi.X-margin || p.Y > hi.Y-margin {
 			n++
 		}
 	}
-	return above(GateBorder, frame, float64(n)/float64(len(contour)), o.WarnBorder, o.RejectBorder,
-		"part of the contour on the image border")
+	return float64(n) / float64(len(contour))
 }
 
-// CheckAreaJumps warns of frames whose area changes faster than a ventricle
-// can, and grades the part of frames that have a contour. Missing areas are
-// NaN; timesMS may be nil for a single frame.
-func CheckAreaJumps(area, timesMS []float64, o QualityOptions) []Finding {
-	var present []float64
-	for _, a := range area {
-		if !math.IsNaN(a) {
-			present = append(present, a)
-		}
-	}
+// CheckCoverage grades the part of frames in which the cavity was outlined.
+func CheckCoverage(area []float64, o QualityOptions) []Finding {
 	if len(area) == 0 {
 		return nil
 	}
-	f := below(GateCoverage, -1, float64(len(present))/float64(len(area)), o.WarnCoverage, o.RejectCoverage,
-		"part of frames with a contour")
+	part := float64(len(present(area))) / float64(len(area))
+	return finding(GateCoverage, low(part, o.WarnCoverage, o.RejectCoverage), "", -1,
+		"the cavity could be outlined in %.0f %% of the frames only", 100*part)
+}
+
+// CheckAreaJumps warns of frames whose area changes faster than a ventricle
+// can. Missing areas are NaN.
+func CheckAreaJumps(area, timesMS []float64, o QualityOptions) []Finding {
 	if len(timesMS) != len(area) {
-		return f
+		return nil
 	}
-	typical := median(present)
+	typical := median(present(area))
+	var f []Finding
 	for i := 1; i < len(area); i++ {
-		dt := max(timesMS[i]-timesMS[i-1], 40)
-		if jump := math.Abs(area[i]-area[i-1]) / typical * 40 / dt; jump > o.WarnJump {
-			f = append(f, Finding{GateAreaJump, Warn, i, fmt.Sprintf(
-				"area changes by %.0f %% from frame %d to %d", 100*jump*dt/40, i-1, i)})
+		dt := timesMS[i] - timesMS[i-1]
+		if jump := math.Abs(area[i]-area[i-1]) / typical; jump > o.WarnJump*max(dt, 40)/40 {
+			f = append(f, finding(GateAreaJump, Warn, "", i, "the outline jumps: its area changes by %.0f %% from frame %d to %d", 100*jump, i, i+1)...)
 		}
 	}
 	return f
@@ -205,58 +265,101 @@ func CheckAreaJumps(area, timesMS []float64, o QualityOptions) []Finding {
 
 // CheckForeshortening compares the lengths of the four- and the two-chamber
 // view at one phase.
-func CheckForeshortening(l4, l2 float64, o QualityOptions) []Finding {
-	return above(GateForeshortening, -1, math.Abs(l4-l2)/max(l4, l2), o.WarnForeshortening, o.RejectForeshortening,
-		fmt.Sprintf("relative difference of the apical lengths (%.0f and %.0f mm)", l4, l2))
+func CheckForeshortening(l4, l2 float64, p Phase, o QualityOptions) []Finding {
+	which := "A2C"
+	if l4 < l2 {
+		which = "A4C"
+	}
+	return finding(GateForeshortening, high(math.Abs(l4-l2)/max(l4, l2), o.WarnForeshortening, o.RejectForeshortening), p, -1,
+		"the ventricle is %.0f mm long in A4C and %.0f mm in A2C at %v: %s may be foreshortened, the volumes too small", l4, l2, p, which)
 }
 
 // CheckPlanes grades the ED and the ES plane of one beat: the ventricle must
-// shorten and both shapes must be those of a cavity. With calibrated true,
-// lengths and volumes must also lie in a plausible range.
+// shorten, both shapes must be those of a cavity, and the area must agree with
+// the volume. With calibrated true, lengths and volumes must also lie in a
+// plausible range.
 func CheckPlanes(ed, es Plane, calibrated bool, o QualityOptions) []Finding {
-	var f []Finding
-	if es.Axis.LengthMM >= ed.Axis.LengthMM {
-		f = append(f, Finding{GateLengths, Warn, -1, fmt.Sprintf(
-			"long axis does not shorten (ES %.3g, ED %.3g)", es.Axis.LengthMM, ed.Axis.LengthMM)})
-	}
+	longer := es.Axis.LengthMM/ed.Axis.LengthMM - 1
+	f := finding(GateLengths, high(longer, o.WarnLonger, o.RejectLonger), "", -1,
+		"the ventricle is %.0f %% longer at end-systole than at end-diastole: one of the outlines is wrong", 100*longer)
 	for _, p := range []struct {
-		name string
+		phase Phase
 		Plane
-	}{{"ED", ed}, {"ES", es}} {
+	}{{ED, ed}, {ES, es}} {
 		// A half ellipse of length L and base diameter D has the area pi/4*L*D.
 		aspect := math.Pi / 4 * p.Axis.LengthMM * p.Axis.LengthMM / p.AreaMM2
 		if !(aspect >= o.MinAspect && aspect <= o.MaxAspect) {
-			f = append(f, Finding{GateShape, Reject, -1, fmt.Sprintf(
-				"%s outline has a length of %.1f times its width", p.name, aspect)})
+			f = append(f, finding(GateShape, Reject, p.phase, -1,
+				"the outline at %v is no left ventricle: %.1f times as long as wide", p.phase, aspect)...)
 		}
+		leak := p.CutMM2 / (p.AreaMM2 + p.CutMM2)
+		f = append(f, finding(GateLeak, high(leak, o.WarnLeak, o.RejectLeak), p.phase, -1,
+			"%.0f %% of the outline at %v lies beyond the mitral valve and was cut off", 100*leak, p.phase)...)
 		if !calibrated {
 			continue
 		}
 		if l := p.Axis.LengthMM; !(l >= o.MinLengthMM && l <= o.MaxLengthMM) {
-			f = append(f, Finding{GatePlausibility, Reject, -1, fmt.Sprintf("%s length of %.0f mm", p.name, l)})
+			f = append(f, finding(GatePlausibility, Reject, p.phase, -1, "a length of %.0f mm at %v is not plausible", l, p.phase)...)
 		}
 		if v := p.VolumeML; !(v >= o.MinVolumeML && v <= o.MaxVolumeML) {
-			f = append(f, Finding{GatePlausibility, Reject, -1, fmt.Sprintf("%s volume of %.1f mL", p.name, v)})
+			f = append(f, finding(GatePlausibility, Reject, p.phase, -1, "a volume of %.1f mL at %v is not plausible", v, p.phase)...)
 		}
 	}
-	return append(f, CheckEF(EF(ed.VolumeML, es.VolumeML), o)...)
+	return append(f, CheckAreaAgainstVolume(ed, es, o)...)
 }
 
-// CheckEF rejects an ejection fraction outside the plausible range.
+// CheckAreaAgainstVolume compares EF with the fractional area change. Cavities
+// that keep their shape lose volume as the 3/2 power of the area:
+// EF = 1 - (1-FAC)^1.5.
+func CheckAreaAgainstVolume(ed, es Plane, o QualityOptions) []Finding {
+	ef, fac := EF(ed.VolumeML, es.VolumeML), FAC(ed.AreaMM2, es.AreaMM2)
+	expected := 100 * (1 - math.Pow(max(1-fac/100, 0), 1.5))
+	return finding(GateAreaVolume, high(math.Abs(ef-expected), o.WarnAreaVolume, o.RejectAreaVolume), "", -1,
+		"the area shrinks by %.0f %% but the volume by %.0f %%: one of the outlines or axes is wrong", fac, ef)
+}
+
+// CheckEF rejects an ejection fraction that no ventricle has. One near nothing
+// is no error but a finding: see SevereEF.
 func CheckEF(ef float64, o QualityOptions) []Finding {
-	if ef >= o.MinEF && ef <= o.MaxEF {
+	if ef >= o.ImpossibleEF && ef <= o.MaxEF {
 		return nil
 	}
-	return []Finding{{GatePlausibility, Reject, -1, fmt.Sprintf("ejection fraction of %.0f %%", ef)}}
+	return finding(GatePlausibility, Reject, "", -1, "an ejection fraction of %.0f %% is not plausible", ef)
 }
 
 // CheckEFSpread grades the range of EF over the beats of one loop.
 func CheckEFSpread(efs []float64, o QualityOptions) []Finding {
-	if s := Summarize(efs); s.N > 1 {
-		return above(GateBeatSpread, -1, s.Max-s.Min, o.WarnEFSpread, o.RejectEFSpread,
-			"range of EF over the beats in points")
+	s := Summarize(efs)
+	if s.N < 2 {
+		return nil
 	}
-	return nil
+	severity := high(s.Max-s.Min, o.WarnEFSpread, o.RejectEFSpread)
+	if s.N > 2 {
+		severity = min(severity, Warn) // the majority holds
+	}
+	return finding(GateBeatSpread, severity, "", -1, "EF differs between %d beats: %.0f to %.0f %%", s.N, s.Min, s.Max)
+}
+
+// CheckPrecision warns where the noise of single outlines leaves EF uncertain by
+// so many points (95 %).
+func CheckPrecision(points float64, o QualityOptions) []Finding {
+	return finding(GatePrecision, high(points, o.WarnPrecision, math.Inf(1)), "", -1,
+		"the outlines vary from frame to frame: EF is uncertain by %.0f points", points)
+}
+
+// CheckIrregular names an irregular rhythm.
+func CheckIrregular(beats int) []Finding {
+	if beats < 5 {
+		return finding(GateBeats, Warn, "", -1, "irregular rhythm: mean of %d beats, at least 5 are recommended", beats)
+	}
+	return finding(GateBeats, Warn, "", -1, "irregular rhythm: mean of %d beats", beats)
+}
+
+// CheckAnnulus grades the part of a phase's outlines at which both ends of the
+// mitral annulus were found. Without them nothing says where the ventricle ends.
+func CheckAnnulus(part float64, p Phase, frame int, o QualityOptions) []Finding {
+	return finding(GateAnnulus, low(part, o.WarnAnnulus, 0), p, frame,
+		"the mitral annulus was not found at %v: an outline that runs into the atrium would not be noticed", p)
 }
 
 // CheckClipped warns of beats that the clip does not show whole.
@@ -264,24 +367,32 @@ func CheckClipped(beats []Beat) []Finding {
 	for _, b := range beats {
 		switch {
 		case b.Clipped:
-			return []Finding{{GateClippedSystole, Warn, b.ES,
-				"the clip ends before the cavity fills again: the end-systolic values may be too large, EF too small"}}
+			return finding(GateClippedSystole, Warn, ES, b.ES,
+				"the clip ends before the ventricle fills again: ESV may be too large and EF too small")
+		case b.Late:
+			return finding(GateClippedSystole, Warn, ED, b.ED,
+				"the clip begins while the ventricle already empties: EDV and EF may be too small")
 		case b.Crossed:
-			return []Finding{{GateClippedSystole, Warn, b.ES,
-				"the clip shows no whole contraction: end-systole is of one beat, end-diastole of the next"}}
+			return finding(GateClippedSystole, Warn, "", b.ES,
+				"the clip shows no whole contraction: end-systole is of one beat, end-diastole of the next")
 		}
 	}
 	return nil
 }
 
-// CheckFrameRate warns of a low frame rate.
-func CheckFrameRate(timesMS []float64, o QualityOptions) []Finding {
+// CheckFrameRate warns of a frame rate that is low, or low for the heart rate:
+// end-systole may then fall between two frames. rate is 0 when unknown.
+func CheckFrameRate(timesMS []float64, rate float64, o QualityOptions) []Finding {
 	n := len(timesMS)
 	if n < 2 || timesMS[n-1] <= timesMS[0] {
 		return nil
 	}
-	if fps := 1000 * float64(n-1) / (timesMS[n-1] - timesMS[0]); fps < o.WarnFrameRate {
-		return []Finding{{GateFrameRate, Warn, -1, fmt.Sprintf("%.1f frames per second", fps)}}
+	fps := 1000 * float64(n-1) / (timesMS[n-1] - timesMS[0])
+	if fps < o.WarnFrameRate {
+		return finding(GateFrameRate, Warn, "", -1, "%.0f frames per second: end-systole may fall between frames, EF may be too small", fps)
+	}
+	if perBeat := 60 * fps / rate; rate > 0 && perBeat < o.WarnFramesPerBeat {
+		return finding(GateFrameRate, Warn, "", -1, "%.0f frames in a beat at %.0f per minute: end-systole may fall between frames, EF may be too small", perBeat, rate)
 	}
 	return nil
 }
@@ -291,8 +402,7 @@ func CheckCalipers(l Linear, frame int, o QualityOptions) []Finding {
 	if l.BendDeg <= o.RejectBend {
 		return nil
 	}
-	return []Finding{{GateCaliperBend, Reject, frame, fmt.Sprintf(
-		"calipers bend by %.0f degrees, %.0f allowed", l.BendDeg, o.RejectBend)}}
+	return finding(GateCaliperBend, Reject, "", frame, "the wall points do not lie on one line: it bends by %.0f degrees", l.BendDeg)
 }
 
 // Rejected reports whether any finding keeps the number out of the report.

@@ -47,7 +47,7 @@ func Solidity(poly []Point) float64 {
 
 // CheckSolidity grades how ragged an outline is: the endocardial border of a
 // left ventricle is nearly convex.
-func CheckSolidity(contour []Point, frame int, o QualityOptions) []Finding {
-	return below(GateShape, frame, Solidity(contour), o.WarnSolidity, o.RejectSolidity,
-		"ragged outline: part of its convex hull")
+func CheckSolidity(solidity float64, p Phase, frame int, o QualityOptions) []Finding {
+	return finding(GateShape, low(solidity, o.WarnSolidity, o.RejectSolidity), p, frame,
+		"the outline at %v is ragged: it fills %.0f %% of its convex hull", p, 100*solidity)
 }

@@ -23,10 +23,10 @@ func TestSolidity(t *testing.T) {
 		}
 	}
 	o := DefaultQualityOptions()
-	if f := CheckSolidity(square, 3, o); len(f) != 0 {
+	if f := CheckSolidity(Solidity(square), ED, 3, o); len(f) != 0 {
 		t.Errorf("a square is refused: %v", f)
 	}
-	if f := CheckSolidity(notched, 3, o); !Rejected(f) || f[0].Frame != 3 {
+	if f := CheckSolidity(Solidity(notched), ED, 3, o); !Rejected(f) || f[0].Frame != 3 {
 		t.Errorf("a ragged outline passes: %v", f)
 	}
 }
@@ -57,9 +57,13 @@ func TestFindBeatsInSystolicClip(t *testing.T) {
 	if _, err := FindBeats(area, clip(30), o); err == nil {
 		t.Error("270 ms are taken for a whole systole at 75 per minute")
 	}
+	// Without a heart rate the emptying must have come to its end.
 	o.HeartRateBPM = 0
-	if _, err := FindBeats(area, clip(40), o); err == nil {
-		t.Error("a clipped systole is used although the heart rate is unknown")
+	if r, err := FindBeats(area, clip(40), o); err != nil || !r.Beats[0].Clipped {
+		t.Errorf("a systole that levels off: %+v, %v", r.Beats, err)
+	}
+	if _, err := FindBeats(area[:8], clip(40)[:8], o); err == nil {
+		t.Error("a clip that ends while the cavity still empties fast gives a beat")
 	}
 }
 

@@ -2,17 +2,333 @@ package measure
 
 import (
 	"math"
+	"slices"
 
 	"github.com/echonode/echonode/models"
 	"github.com/echonode/echonode/pipeline/lv"
 	"github.com/echonode/echonode/pipeline/result"
 )
 
-// beat is one heart beat of an apical loop with its two outlines measured.
+// beat is one heart beat of an apical loop with its two phases measured.
 type beat struct {
 	lv.Beat
+	index  int // in the loop's Beats
 	ed, es lv.Plane
 	ef     float64
+	// variance of EF in squared points for a relative noise of 1 in the volume
+	// of a single frame
+	variance float64
+	findings []lv.Finding
+}
+
+// measureApical measures a loop of an apical view: every frame's outline, the
+// beats in the curve of their areas, both phases of every beat, and the means
+// over the beats that stand for the rhythm.
+func (l *loop) measureApical() {
+	o := l.o.LV
+	areas := l.measureFrames()
+	if !l.findBeats(areas, o, l.apicalNames()) {
+		return
+	}
+	l.drop(l.rhythm.Removed)
+	for i, b := range l.rhythm.Beats {
+		l.measureBeat(i, b)
+	}
+	findings := l.findings(areas)
+	findings = append(findings, l.chooseBeats()...)
+	l.report(l.apicalSeries(), findings)
+	l.addHeartRate(findings)
+}
+
+// measureFrames measures the outline of every frame and returns the areas in
+// mm2, NaN where there is none.
+func (l *loop) measureFrames() []float64 {
+	axis := l.axisOptions(l.o.LV.Axis)
+	areas := make([]float64, len(l.frames))
+	for i := range l.frames {
+		f := &l.frames[i]
+		areas[i] = math.NaN()
+		if f.outline == nil {
+			continue
+		}
+		plane, err := lv.MeasurePlane(f.outline.points, l.spacing, landmarks(f), axis)
+		if err != nil {
+			continue // an outline without an axis is no cavity
+		}
+		f.plane, f.used = plane, true
+		areas[i] = plane.AreaMM2
+	}
+	return areas
+}
+
+// drop keeps frames out of every phase.
+func (l *loop) drop(frames []int) {
+	for _, i := range frames {
+		l.frames[i].used = false
+	}
+}
+
+// Own choice: frames within so many ms of ED and ES count for the phase, but
+// within no more than such a part of the beat.
+const (
+	phaseMS   = 60
+	phasePart = 0.09
+)
+
+// window is how far frames may lie from a phase of a beat, and the beat's
+// length, 0 when it is unknown, in ms.
+func (l *loop) window(b lv.Beat) (half, period float64) {
+	half, period = phaseMS, b.AfterMS
+	if rate := l.rhythm.HeartRate; period == 0 && rate > 0 {
+		period = 60000 / rate
+	}
+	if period > 0 {
+		half = min(half, phasePart*period)
+	}
+	return half, period
+}
+
+// around are the frames that count for the phase of a beat at a frame.
+func (l *loop) around(at int, b lv.Beat) lv.Around {
+	half, _ := l.window(b)
+	return lv.FramesAround(l.FrameTimes, func(i int) bool { return l.frames[i].used }, l.FrameTimes[at], half)
+}
+
+// Own choice: with a range of the area of less than so many times the noise, and
+// at least so many frames in a beat that are no further apart, ED and ES are found with one half of the
+// frames and measured with the other; within so large a part of the beat.
+const (
+	noisyRange    = 15
+	splitFrames   = 14
+	splitStepMS   = 51
+	searchPart    = 0.12
+	mostSearchMS  = 120
+	splitSmooth   = 1.5 // times the smoothing of the whole curve
+	leastSmoothMS = 25
+)
+
+// phase averages the planes of the frames around a frame.
+//
+// Whoever looks for the largest value in a noisy curve finds noise: the frames
+// around it are then too large by chance. Where the noise is large enough to
+// matter, every second frame says where the phase is, the frames between say
+// what its values are, and the other way round.
+func (l *loop) phase(p lv.Phase, b lv.Beat) (lv.Plane, lv.Around) {
+	at := b.ED
+	if p == lv.ES {
+		at = b.ES
+	}
+	around := l.around(at, b)
+	if half, period := l.window(b); l.splits(b, period) {
+		around = l.crossed(p, at, half, period)
+	}
+	planes := make([]lv.Plane, len(around.Frames))
+	for k, i := range around.Frames {
+		planes[k] = l.frames[i].plane
+	}
+	return lv.MeanPlane(planes, around.Weights), around
+}
+
+// splits reports whether the phases of a beat are measured crosswise.
+func (l *loop) splits(b lv.Beat, period float64) bool {
+	n := len(l.FrameTimes)
+	if l.rhythm.Range > noisyRange*l.rhythm.Noise || b.Clipped || period == 0 {
+		return false
+	}
+	step := (l.FrameTimes[n-1] - l.FrameTimes[0]) / float64(n-1)
+	return step <= splitStepMS && period >= splitFrames*step
+}
+
+// crossed finds a phase with one half of the used frames and measures it with
+// the other, both ways.
+func (l *loop) crossed(p lv.Phase, at int, half, period float64) lv.Around {
+	rank := make([]int, len(l.frames))
+	areas := make([]float64, len(l.frames))
+	n := 0
+	for i, f := range l.frames {
+		rank[i] = -1
+		if f.used {
+			rank[i], areas[i] = n%2, f.plane.AreaMM2
+			n++
+		}
+	}
+	sigma := max(splitSmooth*min(l.o.LV.Beats.SmoothingMS, l.o.LV.Beats.SmoothingPart*period), leastSmoothMS)
+	var halves [2]lv.Around
+	for k := range halves {
+		where := lv.Extreme(areas, l.FrameTimes, func(i int) bool { return rank[i] == 1-k }, l.FrameTimes[at],
+			min(searchPart*period, mostSearchMS), sigma, p == lv.ED)
+		halves[k] = lv.FramesAround(l.FrameTimes, func(i int) bool { return rank[i] == k }, where, half)
+	}
+	return lv.Join(halves[0], halves[1])
+}
+
+// measureBeat measures both phases of a beat. A beat that a gate rejects is
+// left out with its reason.
+func (l *loop) measureBeat(index int, b lv.Beat) {
+	m, ed, es := l.planes(index, b)
+	o := l.o.LV.Quality
+	m.findings = append(m.findings, l.checkPhase(lv.ED, ed)...)
+	m.findings = append(m.findings, l.checkPhase(lv.ES, es)...)
+	m.findings = append(m.findings, lv.CheckPlanes(m.ed, m.es, l.Spacing.Trusted, o)...)
+	m.findings = append(m.findings, lv.CheckEF(m.ef, o)...)
+	if r := rejection(m.findings); r != nil {
+		l.leaveOut(m, *r)
+		return
+	}
+	l.beats = append(l.beats, m)
+}
+
+func (l *loop) planes(index int, b lv.Beat) (m beat, ed, es lv.Around) {
+	m = beat{Beat: b, index: index}
+	m.ed, ed = l.phase(lv.ED, b)
+	m.es, es = l.phase(lv.ES, b)
+	m.ef = lv.EF(m.ed.VolumeML, m.es.VolumeML)
+	m.variance = (100 - m.ef) * (100 - m.ef) * (ed.Variance() + es.Variance())
+	return m, ed, es
+}
+
+// volumeNoise is how much more the volume of a frame varies than its area: the
+// network's noise lies mostly in the width (1.7 to 1.9 times on real loops).
+const volumeNoise = 1.8
+
+// checkPrecision warns where the noise of the outlines leaves EF uncertain.
+func (l *loop) checkPrecision() []lv.Finding {
+	sum := 0.0
+	for _, b := range l.beats {
+		sum += b.variance
+	}
+	n := float64(len(l.beats))
+	return lv.CheckPrecision(1.96*volumeNoise*l.rhythm.Noise*math.Sqrt(sum)/n, l.o.LV.Quality)
+}
+
+// checkPhase grades the outlines that count for a phase, each by its weight.
+func (l *loop) checkPhase(p lv.Phase, a lv.Around) []lv.Finding {
+	o := l.o.LV.Quality
+	lo, hi := l.corners()
+	var certainty, stray, solidity, border float64
+	annulus := 0.0
+	for k, i := range a.Frames {
+		f, w := &l.frames[i], a.Weights[k]
+		certainty += w * f.outline.certainty
+		stray += w * f.outline.stray
+		solidity += w * lv.Solidity(f.outline.points)
+		border += w * lv.BorderPart(f.outline.points, lo, hi, o.BorderMargin)
+		if f.plane.Axis.AnnulusSource == lv.FromKeypoints {
+			annulus += w
+		}
+	}
+	at := -1
+	if len(a.Frames) > 0 {
+		at = a.Frames[0]
+	}
+	out := lv.CheckOutline(certainty, stray, p, at, o)
+	out = append(out, lv.CheckSolidity(solidity, p, at, o)...)
+	out = append(out, lv.CheckBorder(border, p, at, o)...)
+	if l.landmarks {
+		out = append(out, lv.CheckAnnulus(annulus, p, at, o)...)
+	}
+	return out
+}
+
+// findings are what concerns the loop as a whole.
+func (l *loop) findings(areas []float64) []lv.Finding {
+	o := l.o.LV.Quality
+	out := lv.CheckView(l.ViewProbability, o)
+	out = append(out, lv.CheckCoverage(areas, o)...)
+	kept := slices.Clone(areas)
+	for _, i := range l.rhythm.Removed {
+		kept[i] = math.NaN()
+	}
+	out = append(out, lv.CheckAreaJumps(kept, l.FrameTimes, o)...)
+	out = append(out, lv.CheckFrameRate(l.FrameTimes, l.rhythm.HeartRate, o)...)
+	out = append(out, lv.CheckClipped(l.rhythm.Beats)...)
+	return append(out, l.doubts()...)
+}
+
+// chooseBeats leaves out the beats that do not stand for the rhythm and says
+// what it found. Where every beat was rejected it returns their reasons.
+func (l *loop) chooseBeats() []lv.Finding {
+	if len(l.beats) == 0 {
+		return l.rejections
+	}
+	before := make([]float64, len(l.beats))
+	after := 0.0
+	for i, b := range l.beats {
+		before[i], after = b.BeforeMS, b.AfterMS
+	}
+	kinds, irregular := lv.ClassifyBeats(before, after)
+	var out []lv.Finding
+	if irregular {
+		out = append(out, lv.CheckIrregular(len(l.beats))...)
+	}
+	ectopic := func(i int) bool { return kinds[i] != lv.Regular }
+	l.keepBeats(func(i int, _ beat) *result.Reason {
+		if ectopic(i) {
+			r := result.Reasonf(string(lv.GateBeats), "%s beat: left out of the mean", kinds[i])
+			return &r
+		}
+		return nil
+	})
+	if !irregular {
+		efs := l.efs()
+		odd := lv.OddBeats(efs, l.o.LV.Quality.WarnEFSpread)
+		l.keepBeats(func(i int, b beat) *result.Reason {
+			if slices.Contains(odd, i) {
+				r := result.Reasonf(string(lv.GateBeatSpread), "EF of %.0f %% in this beat is far from the others': left out of the mean", b.ef)
+				return &r
+			}
+			return nil
+		})
+	}
+	for _, b := range l.beats {
+		out = append(out, b.findings...)
+	}
+	out = append(out, lv.CheckEFSpread(l.efs(), l.o.LV.Quality)...)
+	return append(out, l.checkPrecision()...)
+}
+
+// keepBeats leaves out the beats for which why gives a reason, unless it does
+// so for all of them.
+func (l *loop) keepBeats(why func(i int, b beat) *result.Reason) {
+	var kept []beat
+	reasons := map[int]*result.Reason{}
+	for i, b := range l.beats {
+		if reasons[i] = why(i, b); reasons[i] == nil {
+			kept = append(kept, b)
+		}
+	}
+	if len(kept) == 0 {
+		return
+	}
+	for i, b := range l.beats {
+		if reasons[i] != nil {
+			l.Beats[b.index].Rejected = reasons[i]
+		}
+	}
+	l.beats = kept
+}
+
+func (l *loop) leaveOut(b beat, r result.Reason) {
+	l.Beats[b.index].Rejected = &r
+	l.rejections = append(l.rejections, b.findings...)
+}
+
+func (l *loop) efs() []float64 {
+	out := make([]float64, len(l.beats))
+	for i, b := range l.beats {
+		out[i] = b.ef
+	}
+	return out
+}
+
+// rejection is the first finding that a beat is left out for.
+func rejection(findings []lv.Finding) *result.Reason {
+	for _, f := range findings {
+		if f.Severity == lv.Reject {
+			return &result.Reason{Code: string(f.Gate), Text: f.Reason}
+		}
+	}
+	return nil
 }
 
 // apicalNames are the quantities of an apical loop, for the case that none of
@@ -36,74 +352,10 @@ func (l *loop) apicalNames() []series {
 	}, planimetry...)
 }
 
-func (l *loop) measureApical() {
-	o := l.o.LV
-	area := make([]float64, len(l.frames))
-	for i, f := range l.frames {
-		area[i] = math.NaN()
-		if f.outline != nil {
-			area[i] = lv.PolygonArea(f.outline.Points, l.spacing)
-		}
-	}
-	if !l.findBeats(area, o, l.apicalNames()) {
-		return
-	}
-	common := lv.CheckView(l.ViewProbability, o.Quality)
-	common = append(common, lv.CheckAreaJumps(area, l.FrameTimes, o.Quality)...)
-	common = append(common, lv.CheckFrameRate(l.FrameTimes, o.Quality)...)
-	common = append(common, lv.CheckClipped(l.rhythm.Beats)...)
-	lo, hi := l.corners()
-
-	axis := l.axisOptions(o.Axis)
-	var findings []lv.Finding
-	for i, b := range l.rhythm.Beats {
-		measured := beat{Beat: b}
-		var own []lv.Finding
-		ok := true
-		for _, phase := range []struct {
-			frame int
-			plane *lv.Plane
-		}{{b.ED, &measured.ed}, {b.ES, &measured.es}} {
-			f := &l.frames[phase.frame]
-			if f.outline == nil {
-				ok = false // an extreme on an interpolated frame
-				continue
-			}
-			plane, err := l.plane(phase.frame, axis)
-			if err != nil {
-				own = append(own, lv.Finding{Gate: lv.GateShape, Severity: lv.Reject, Frame: phase.frame, Reason: err.Error()})
-				ok = false
-				continue
-			}
-			*phase.plane = plane
-			own = append(own, lv.CheckOutline(f.outline.Certainty, f.outline.stray, phase.frame, o.Quality)...)
-			own = append(own, lv.CheckSolidity(f.outline.Points, phase.frame, o.Quality)...)
-			own = append(own, lv.CheckBorder(f.outline.Points, phase.frame, lo, hi, o.Quality)...)
-		}
-		if ok {
-			own = append(own, lv.CheckPlanes(measured.ed, measured.es, l.Spacing.Trusted, o.Quality)...)
-			measured.ef = lv.EF(measured.ed.VolumeML, measured.es.VolumeML)
-			own = append(own, lv.CheckEF(measured.ef, o.Quality)...)
-		}
-		// One bad beat does not spoil the others; its findings count only
-		// when no beat is left.
-		if ok && !lv.Rejected(own) {
-			l.beats = append(l.beats, measured)
-		} else {
-			l.Beats[i].Rejected = rejection(own)
-		}
-		findings = append(findings, own...)
-	}
-	if len(l.beats) > 0 {
-		findings = keepWarnings(findings)
-		var efs []float64
-		for _, b := range l.beats {
-			efs = append(efs, b.ef)
-		}
-		findings = append(findings, lv.CheckEFSpread(efs, o.Quality)...)
-	}
-	findings = append(common, findings...)
-
+// apicalSeries are the values over the chosen beats. EF, SV and FAC follow from
+// the means of what they are made of, so that the values of a loop agree:
+// EF = 100 SV/EDV.
+func (l *loop) apicalSeries() []series {
 	collect := func(f func(beat) float64) []float64 {
 		out := make([]float64, len(l.beats))
 		for i, b := range l.beats {
@@ -111,56 +363,46 @@ func (l *loop) measureApical() {
 		}
 		return out
 	}
-	edv := func(b beat) float64 { return b.ed.VolumeML }
-	esv := func(b beat) float64 { return b.es.VolumeML }
-	var all []series
-	if l.View != models.ViewA3C {
-		all = append(all,
-			series{result.EF, result.UnitPercent, result.SinglePlane, collect(func(b beat) float64 { return b.ef }), false, ""},
-			series{result.EDV, result.UnitVolume, result.SinglePlane, collect(edv), true, "ED"},
-			series{result.ESV, result.UnitVolume, result.SinglePlane, collect(esv), true, "ES"},
-			series{result.SV, result.UnitVolume, result.SinglePlane, collect(func(b beat) float64 { return lv.StrokeVolume(edv(b), esv(b)) }), true, ""})
+	edv := collect(func(b beat) float64 { return b.ed.VolumeML })
+	esv := collect(func(b beat) float64 { return b.es.VolumeML })
+	eda := collect(func(b beat) float64 { return b.ed.AreaMM2 / 100 })
+	esa := collect(func(b beat) float64 { return b.es.AreaMM2 / 100 })
+	each := func(f func(d, s float64) float64, d, s []float64) []float64 {
+		out := make([]float64, len(d))
+		for i := range d {
+			out[i] = f(d[i], s[i])
+		}
+		return out
 	}
+	mean := func(v []float64) float64 { return lv.Summarize(v).Mean }
+	all := volumes(result.SinglePlane, edv, esv)
 	all = append(all,
-		series{result.FAC, result.UnitPercent, result.Planimetry, collect(func(b beat) float64 { return lv.FAC(b.ed.AreaMM2, b.es.AreaMM2) }), false, ""},
-		series{result.AreaED, result.UnitArea, result.Planimetry, collect(func(b beat) float64 { return b.ed.AreaMM2 / 100 }), true, "ED"},
-		series{result.AreaES, result.UnitArea, result.Planimetry, collect(func(b beat) float64 { return b.es.AreaMM2 / 100 }), true, "ES"},
-		series{result.LenED, result.UnitLength, result.Planimetry, collect(func(b beat) float64 { return b.ed.Axis.LengthMM / 10 }), true, "ED"},
-		series{result.LenES, result.UnitLength, result.Planimetry, collect(func(b beat) float64 { return b.es.Axis.LengthMM / 10 }), true, "ES"})
-	beats := make([]lv.Beat, len(l.beats))
-	for i, b := range l.beats {
-		beats[i] = b.Beat
+		series{name: result.FAC, unit: result.UnitPercent, method: result.Planimetry, values: each(lv.FAC, eda, esa), value: lv.FAC(mean(eda), mean(esa))},
+		series{name: result.AreaED, unit: result.UnitArea, method: result.Planimetry, values: eda, value: mean(eda), needsCalibration: true, phase: lv.ED},
+		series{name: result.AreaES, unit: result.UnitArea, method: result.Planimetry, values: esa, value: mean(esa), needsCalibration: true, phase: lv.ES})
+	led := collect(func(b beat) float64 { return b.ed.Axis.LengthMM / 10 })
+	les := collect(func(b beat) float64 { return b.es.Axis.LengthMM / 10 })
+	all = append(all,
+		series{name: result.LenED, unit: result.UnitLength, method: result.Planimetry, values: led, value: mean(led), needsCalibration: true, phase: lv.ED},
+		series{name: result.LenES, unit: result.UnitLength, method: result.Planimetry, values: les, value: mean(les), needsCalibration: true, phase: lv.ES})
+	if l.View == models.ViewA3C {
+		return all[4:]
 	}
-	l.add(all, beats, findings)
-	l.addHeartRate()
+	return all
 }
 
-// rejection is the first finding that a beat was left out for.
-func rejection(findings []lv.Finding) *result.Reason {
-	for _, f := range findings {
-		if f.Severity == lv.Reject {
-			return &result.Reason{Code: string(f.Gate), Text: f.Reason}
-		}
+// volumes are EF, EDV, ESV and SV of the same beats: the means of the volumes,
+// and what follows from them.
+func volumes(method string, edv, esv []float64) []series {
+	ef, sv := make([]float64, len(edv)), make([]float64, len(edv))
+	for i := range edv {
+		ef[i], sv[i] = lv.EF(edv[i], esv[i]), lv.StrokeVolume(edv[i], esv[i])
 	}
-	return &result.Reason{Code: result.NoContour, Text: "no contour at end-diastole or end-systole"}
-}
-
-// keepWarnings drops the rejections of beats that were left out.
-func keepWarnings(findings []lv.Finding) []lv.Finding {
-	var out []lv.Finding
-	for _, f := range findings {
-		if f.Severity == lv.Warn {
-			out = append(out, f)
-		}
+	d, s := lv.Summarize(edv).Mean, lv.Summarize(esv).Mean
+	return []series{
+		{name: result.EF, unit: result.UnitPercent, method: method, values: ef, value: lv.EF(d, s)},
+		{name: result.EDV, unit: result.UnitVolume, method: method, values: edv, value: d, needsCalibration: true, phase: lv.ED},
+		{name: result.ESV, unit: result.UnitVolume, method: method, values: esv, value: s, needsCalibration: true, phase: lv.ES},
+		{name: result.SV, unit: result.UnitVolume, method: method, values: sv, value: lv.StrokeVolume(d, s), needsCalibration: true},
 	}
-	return out
-}
-
-// plane measures the contour of one frame.
-func (l *loop) plane(i int, axis lv.AxisOptions) (lv.Plane, error) {
-	f := &l.frames[i]
-	if f.outline == nil {
-		return lv.Plane{}, lv.ErrNoContour
-	}
-	return lv.MeasurePlane(f.outline.Points, l.spacing, landmarks(f), axis)
 }

@@ -2,6 +2,7 @@ package measure
 
 import (
 	"errors"
+	"math"
 
 	"github.com/echonode/echonode/pipeline/lv"
 	"github.com/echonode/echonode/pipeline/result"
@@ -14,7 +15,7 @@ func (l *loop) findBeats(curve []float64, o lv.Options, quantities []series) boo
 		for _, s := range quantities {
 			l.Measurements = append(l.Measurements, l.missing(s, r))
 		}
-		l.addHeartRate()
+		l.addHeartRate(l.doubts())
 		return false
 	}
 	if len(l.frames) == 1 {
@@ -24,24 +25,65 @@ func (l *loop) findBeats(curve []float64, o lv.Options, quantities []series) boo
 		return none(result.Reasonf(result.NoFrameTimes, "the object does not say when its frames were taken"))
 	}
 	options := o.Beats
-	options.RWaveMS, options.HeartRateBPM = l.RWaves, l.HeartRate
+	options.RWaveMS, options.HeartRateBPM, options.RateOfRWaves = l.RWaves, l.HeartRate, l.rateOfRWaves()
 	rhythm, err := lv.FindBeats(curve, l.FrameTimes, options)
 	l.rhythm = rhythm
 	if len(rhythm.Smoothed) > 0 {
-		l.Curve = &result.Curve{Smoothed: rhythm.Smoothed, Removed: rhythm.Spikes}
+		l.Curve = &result.Curve{Smoothed: rhythm.Smoothed, Removed: rhythm.Removed, Noise: round(rhythm.Noise, 6), Range: round(rhythm.Range, 6)}
+		l.rhythm.Noise, l.rhythm.Range = l.Curve.Noise, l.Curve.Range
 	}
 	for _, n := range rhythm.Notes {
 		l.Warnings = append(l.Warnings, result.Reason{Code: result.Rhythm, Text: n})
 	}
 	var noBeat *lv.NoBeatError
 	if errors.As(err, &noBeat) {
+		if noBeat.Reason == lv.CurveFlat || noBeat.Reason == lv.CurveNoisy {
+			if r := l.severelyReduced(); r != nil {
+				return none(*r)
+			}
+		}
 		return none(result.Reason{Code: result.NoBeat, Text: noBeat.Error()})
 	}
 	if err != nil {
 		return none(result.Reasonf(result.NoBeat, "%v", err))
 	}
 	for _, b := range rhythm.Beats {
-		l.Beats = append(l.Beats, result.Beat{ED: b.ED, ES: b.ES, NextED: b.NextED})
+		l.Beats = append(l.Beats, result.Beat{ED: b.ED, ES: b.ES, NextED: b.NextED,
+			BeforeMS: round(b.BeforeMS, 3), AfterMS: round(b.AfterMS, 3), Partial: b.Clipped || b.Crossed || b.Late})
 	}
 	return true
+}
+
+// rateOfRWaves reports whether the loop's heart rate is that of its R waves.
+func (l *loop) rateOfRWaves() bool {
+	n := len(l.RWaves)
+	if n < 2 || l.RWaves[n-1] <= l.RWaves[0] {
+		return false
+	}
+	return math.Abs(60000*float64(n-1)/(l.RWaves[n-1]-l.RWaves[0])-l.HeartRate) < 0.5
+}
+
+// Own choice: the rates of the motion and of the device may differ by so much.
+const rateTolerance = 0.15
+
+// doubts are findings about time and rhythm: contradicting frame times, R waves
+// and heart rates that do not fit the motion.
+func (l *loop) doubts() []lv.Finding {
+	var out []lv.Finding
+	warn := func(g lv.Gate, r result.Reason) {
+		out = append(out, lv.Finding{Gate: g, Severity: lv.Warn, Frame: -1, Reason: r.Text})
+	}
+	for _, w := range l.Warnings {
+		switch w.Code {
+		case result.FrameTimes:
+			warn(result.FrameTimes, result.Reasonf("", "the frame times are in doubt: %s", w.Text))
+		case result.Rhythm, result.HeartRateDoubt, result.FrameCount, result.Regions:
+			warn(lv.Gate(w.Code), w)
+		}
+	}
+	motion, device := l.rhythm.HeartRate, l.HeartRate
+	if l.rhythm.HeartRateSource == lv.RateFromCurve && device > 0 && math.Abs(motion-device) > rateTolerance*device && !l.rateOfRWaves() {
+		warn(result.Rhythm, result.Reasonf("", "the motion shows %.0f beats per minute, the device says %.0f: frame times or rhythm are in doubt", motion, device))
+	}
+	return out
 }

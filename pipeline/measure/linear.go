@@ -8,78 +8,110 @@ import (
 	"github.com/echonode/echonode/pipeline/result"
 )
 
-// measureLinear measures a parasternal long-axis loop by its four points.
+// linearNames are the quantities of a parasternal long-axis loop.
+func linearNames() []series {
+	return []series{
+		{name: result.IVSd, unit: result.UnitLength, method: result.Linear, needsCalibration: true, phase: lv.ED},
+		{name: result.LVIDd, unit: result.UnitLength, method: result.Linear, needsCalibration: true, phase: lv.ED},
+		{name: result.LVPWd, unit: result.UnitLength, method: result.Linear, needsCalibration: true, phase: lv.ED},
+		{name: result.LVIDs, unit: result.UnitLength, method: result.Linear, needsCalibration: true, phase: lv.ES},
+		{name: result.FS, unit: result.UnitPercent, method: result.Linear},
+		{name: result.Mass, unit: result.UnitMass, method: result.Cube, needsCalibration: true, phase: lv.ED},
+		{name: result.RWT, unit: result.UnitRatio, method: result.Linear, phase: lv.ED},
+	}
+}
+
+// linearValues are the values of linearNames for dimensions in mm at both
+// phases.
+func linearValues(d, s lv.Linear) []float64 {
+	return []float64{d.IVSmm / 10, d.LVIDmm / 10, d.PWmm / 10, s.LVIDmm / 10, lv.FS(d.LVIDmm, s.LVIDmm),
+		lv.CubeMass(d.IVSmm/10, d.LVIDmm/10, d.PWmm/10), lv.RWT(d.PWmm, d.LVIDmm)}
+}
+
+// measureLinear measures a parasternal long-axis loop by its four points. As
+// with volumes, several frames around each phase count, and what is derived
+// follows from the mean dimensions over the beats.
 func (l *loop) measureLinear() {
 	o := l.o.LV
-	names := []series{
-		{name: result.IVSd, unit: result.UnitLength, method: result.Linear},
-		{name: result.LVIDd, unit: result.UnitLength, method: result.Linear},
-		{name: result.LVPWd, unit: result.UnitLength, method: result.Linear},
-		{name: result.LVIDs, unit: result.UnitLength, method: result.Linear},
-		{name: result.FS, unit: result.UnitPercent, method: result.Linear},
-		{name: result.Mass, unit: result.UnitMass, method: result.Cube},
-		{name: result.RWT, unit: result.UnitRatio, method: result.Linear},
+	names := linearNames()
+	none := func(r result.Reason) {
+		for _, s := range names {
+			l.Measurements = append(l.Measurements, l.missing(s, r))
+		}
+		l.addHeartRate(l.doubts())
 	}
 	if !l.o.WallPoints {
-		for _, s := range names {
-			l.Measurements = append(l.Measurements, l.missing(s, result.Reasonf(result.NotValidated,
-				"the model's parasternal points have not been shown to be accurate enough to measure with")))
-		}
-		l.addHeartRate()
+		none(result.Reasonf(result.NotValidated, "the model's parasternal points have not been shown to be accurate enough to measure with"))
 		return
 	}
 	dims := make([]lv.Linear, len(l.frames))
 	curve := make([]float64, len(l.frames))
+	seen := 0
 	for i := range l.frames {
 		curve[i] = math.NaN()
 		if c, ok := calipers(&l.frames[i], o.Axis.MinConfidence); ok {
 			dims[i] = c.Measure(l.spacing)
 			if !lv.Rejected(lv.CheckCalipers(dims[i], i, o.Quality)) {
-				curve[i] = dims[i].LVIDmm
+				curve[i], l.frames[i].used = dims[i].LVIDmm, true
+				seen++
 			}
 		}
 	}
-	seen := 0
-	for _, v := range curve {
-		if !math.IsNaN(v) {
-			seen++
-		}
-	}
 	if len(curve) > 1 && float64(seen) < (1-o.Beats.MaxMissing)*float64(len(curve)) {
-		for _, s := range names {
-			l.Measurements = append(l.Measurements, l.missing(s, result.Reasonf(result.LowConfidence,
-				"the four points were found with enough confidence in %d of %d frames only", seen, len(curve))))
-		}
-		l.addHeartRate()
+		none(result.Reasonf(result.LowConfidence, "the four wall points were found with enough confidence in %d of %d frames only", seen, len(curve)))
 		return
 	}
 	if !l.findBeats(curve, o, names) {
 		return
 	}
-	findings := lv.CheckView(l.ViewProbability, o.Quality)
-	findings = append(findings, lv.CheckFrameRate(l.FrameTimes, o.Quality)...)
-	findings = append(findings, lv.CheckClipped(l.rhythm.Beats)...)
-	values := make([][]float64, len(names))
-	var beats []lv.Beat
+	l.drop(l.rhythm.Removed)
+	var ds, ss []lv.Linear
 	for i, b := range l.rhythm.Beats {
-		if math.IsNaN(curve[b.ED]) || math.IsNaN(curve[b.ES]) {
+		if !l.frames[b.ED].used || !l.frames[b.ES].used {
 			l.Beats[i].Rejected = &result.Reason{Code: result.LowConfidence, Text: "no trusted points at end-diastole or end-systole"}
 			continue
 		}
-		beats = append(beats, b)
-		d, s := dims[b.ED], dims[b.ES]
-		for i, v := range []float64{d.IVSmm / 10, d.LVIDmm / 10, d.PWmm / 10, s.LVIDmm / 10, lv.FS(d.LVIDmm, s.LVIDmm),
-			lv.CubeMass(d.IVSmm/10, d.LVIDmm/10, d.PWmm/10), lv.RWT(d.PWmm, d.LVIDmm)} {
-			values[i] = append(values[i], v)
+		d, s := l.meanLinear(dims, b.ED, b), l.meanLinear(dims, b.ES, b)
+		ds, ss = append(ds, d), append(ss, s)
+		l.beats = append(l.beats, beat{Beat: b, index: i})
+		for k, v := range linearValues(d, s) {
+			names[k].values = append(names[k].values, v)
 		}
 	}
-	phases := []string{"ED", "ED", "ED", "ES", "", "ED", "ED"}
-	for i := range names {
-		names[i].values, names[i].phase = values[i], phases[i]
-		names[i].needsCalibration = names[i].unit != result.UnitPercent && names[i].unit != result.UnitRatio
+	if len(l.beats) > 0 {
+		for k, v := range linearValues(mean(ds), mean(ss)) {
+			names[k].value = v
+		}
 	}
-	l.add(names, beats, findings)
-	l.addHeartRate()
+	findings := lv.CheckView(l.ViewProbability, o.Quality)
+	findings = append(findings, lv.CheckFrameRate(l.FrameTimes, l.rhythm.HeartRate, o.Quality)...)
+	findings = append(findings, lv.CheckClipped(l.rhythm.Beats)...)
+	findings = append(findings, l.doubts()...)
+	l.report(names, findings)
+	l.addHeartRate(findings)
+}
+
+// meanLinear averages the dimensions of the frames around a frame.
+func (l *loop) meanLinear(dims []lv.Linear, at int, b lv.Beat) lv.Linear {
+	around := l.around(at, b)
+	var m lv.Linear
+	for k, i := range around.Frames {
+		w := around.Weights[k]
+		m.IVSmm += w * dims[i].IVSmm
+		m.LVIDmm += w * dims[i].LVIDmm
+		m.PWmm += w * dims[i].PWmm
+	}
+	return m
+}
+
+func mean(v []lv.Linear) lv.Linear {
+	var m lv.Linear
+	for _, d := range v {
+		m.IVSmm += d.IVSmm / float64(len(v))
+		m.LVIDmm += d.LVIDmm / float64(len(v))
+		m.PWmm += d.PWmm / float64(len(v))
+	}
+	return m
 }
 
 func calipers(f *frame, minConfidence float64) (lv.Calipers, bool) {

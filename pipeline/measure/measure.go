@@ -47,19 +47,26 @@ type loop struct {
 	spacing lv.Spacing // the pixel's shape when not calibrated
 	frames  []frame    // one for every frame of the object
 	rhythm  lv.Rhythm
-	beats   []beat
+	// beats are those that enter the values; rejections are the findings of
+	// those that gates left out.
+	beats      []beat
+	rejections []lv.Finding
+	// landmarks says that the network looks for the mitral annulus.
+	landmarks bool
 }
 
 // frame is what was found in one frame, as the geometry takes it.
 type frame struct {
 	outline   *outline
 	keypoints map[string]lv.Keypoint
+	plane     lv.Plane // of the outline
+	used      bool     // plane counts
 }
 
 // outline is the contour of the cavity with what its segmentation said of it.
 type outline struct {
-	Points           []lv.Point
-	Certainty, stray float64
+	points           []lv.Point
+	certainty, stray float64
 }
 
 func open(r *result.Loop, o Options) *loop {
@@ -68,6 +75,8 @@ func open(r *result.Loop, o Options) *loop {
 	for _, f := range r.FrameResults {
 		if f.Index >= 0 && f.Index < len(l.frames) {
 			l.frames[f.Index] = readFrame(f)
+			_, found := l.frames[f.Index].keypoints[models.KeypointMitralSeptal]
+			l.landmarks = l.landmarks || found
 		}
 	}
 	return l
@@ -76,9 +85,9 @@ func open(r *result.Loop, o Options) *loop {
 func readFrame(f result.Frame) frame {
 	out := frame{keypoints: make(map[string]lv.Keypoint, len(f.Keypoints))}
 	if len(f.Contour) > 0 {
-		out.outline = &outline{Points: make([]lv.Point, len(f.Contour)), Certainty: f.Confidence, stray: f.Stray}
+		out.outline = &outline{points: make([]lv.Point, len(f.Contour)), certainty: f.Confidence, stray: f.Stray}
 		for i, p := range f.Contour {
-			out.outline.Points[i] = lv.Point{X: p[0], Y: p[1]}
+			out.outline.points[i] = lv.Point{X: p[0], Y: p[1]}
 		}
 	}
 	for _, k := range f.Keypoints {

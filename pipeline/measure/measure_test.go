@@ -29,7 +29,7 @@ func find(t *testing.T, ms []result.Measurement, name string) result.Measurement
 	return ms[i]
 }
 
-func value(t *testing.T, ms []result.Measurement, name string) float64 {
+func measure(t *testing.T, ms []result.Measurement, name string) float64 {
 	t.Helper()
 	m := find(t, ms, name)
 	if m.Value == nil {
@@ -49,13 +49,13 @@ func near(t *testing.T, what string, got, want, to float64) {
 // 60 % keeps 47.12 mL: 35.5 mm wide and 71.6 mm long.
 func TestLoop(t *testing.T) {
 	l := measured(heart.Clip{Beats: heart.Regular(60, 60, 117.81, 4), FPS: 50, Start: 700})
-	near(t, "EF", value(t, l.Measurements, result.EF), 60, 0.5)
-	near(t, "EDV", value(t, l.Measurements, result.EDV), 117.81, 1)
-	near(t, "ESV", value(t, l.Measurements, result.ESV), 47.12, 0.8)
-	near(t, "SV", value(t, l.Measurements, result.SV), 70.69, 1)
-	near(t, "length ED", value(t, l.Measurements, result.LenED), 9, 0.05)
-	near(t, "length ES", value(t, l.Measurements, result.LenES), 7.16, 0.05)
-	near(t, "heart rate", value(t, l.Measurements, result.HR), 60, 1)
+	near(t, "EF", measure(t, l.Measurements, result.EF), 60, 0.5)
+	near(t, "EDV", measure(t, l.Measurements, result.EDV), 117.81, 1)
+	near(t, "ESV", measure(t, l.Measurements, result.ESV), 47.12, 0.8)
+	near(t, "SV", measure(t, l.Measurements, result.SV), 70.69, 1)
+	near(t, "length ED", measure(t, l.Measurements, result.LenED), 9, 0.05)
+	near(t, "length ES", measure(t, l.Measurements, result.LenES), 7.16, 0.05)
+	near(t, "heart rate", measure(t, l.Measurements, result.HR), 60, 1)
 }
 
 // What is measured depends on the result alone: a loop that was read back from
@@ -83,7 +83,7 @@ func TestMeasuringIsPure(t *testing.T) {
 		t.Fatal(err)
 	}
 	// Contours keep a thousandth of a pixel in JSON.
-	near(t, "EF", value(t, again.Measurements, result.EF), value(t, once.Measurements, result.EF), 0.02)
+	near(t, "EF", measure(t, again.Measurements, result.EF), measure(t, once.Measurements, result.EF), 0.02)
 	var third result.Study
 	if err := json.Unmarshal(second, &third); err != nil {
 		t.Fatal(err)

@@ -9,36 +9,22 @@ import (
 
 	"github.com/echonode/echonode/models"
 	"github.com/echonode/echonode/pipeline/lv"
+	"github.com/echonode/echonode/pipeline/quantity"
 	"github.com/echonode/echonode/pipeline/result"
 )
 
-// studyNames are the quantities every study answers for, measured or not.
-var studyNames = []series{
-	{name: result.EF, unit: result.UnitPercent},
-	{name: result.EDV, unit: result.UnitVolume},
-	{name: result.ESV, unit: result.UnitVolume},
-	{name: result.SV, unit: result.UnitVolume},
-	{name: result.FAC, unit: result.UnitPercent},
-	{name: result.AreaED, unit: result.UnitArea},
-	{name: result.AreaES, unit: result.UnitArea},
-	{name: result.LenED, unit: result.UnitLength},
-	{name: result.LenES, unit: result.UnitLength},
-	{name: result.IVSd, unit: result.UnitLength},
-	{name: result.LVIDd, unit: result.UnitLength},
-	{name: result.LVPWd, unit: result.UnitLength},
-	{name: result.LVIDs, unit: result.UnitLength},
-	{name: result.FS, unit: result.UnitPercent},
-	{name: result.Mass, unit: result.UnitMass},
-	{name: result.RWT, unit: result.UnitRatio},
-	{name: result.HR, unit: result.UnitRate},
-}
-
-// Study chooses the study's values from its measured loops, stage by stage in
-// order of appearance: volumes biplane where a four- and a two-chamber loop
-// allow it, otherwise from the better single plane, everything else from the
-// best loop of the view it belongs to. It replaces s.Measurements.
+// Study chooses the study's values from its measured loops, stage by stage, and
+// replaces s.Measurements.
+//
+// EF, EDV, ESV and SV of a stage come from one method and one set of loops:
+// biplane from the best pair of a four- and a two-chamber loop that belong
+// together, otherwise from the best loop of one plane. Everything else comes
+// from the chosen loop of the view it belongs to. What the loops that were not
+// chosen say is kept beside the value.
+//
+// Objects of two patients are never combined: their study has no values.
 func Study(r *result.Study, o Options) {
-	s := &study{Study: r}
+	s := &study{Study: r, o: o}
 	for i := range r.Loops {
 		s.loops = append(s.loops, reopen(&r.Loops[i], o))
 	}
@@ -48,6 +34,7 @@ func Study(r *result.Study, o Options) {
 // study is a study under combination.
 type study struct {
 	*result.Study
+	o     Options
 	loops []*loop
 }
 
@@ -55,42 +42,67 @@ type study struct {
 // values get their planes back.
 func reopen(r *result.Loop, o Options) *loop {
 	l := open(r, o)
-	if l.Status != result.Analysed || l.View == models.ViewPLAX {
+	if l.Status != result.Analysed || l.View == models.ViewPLAX || l.Curve == nil || len(l.FrameTimes) != len(l.frames) {
 		return l
 	}
-	axis := l.axisOptions(o.LV.Axis)
-	for _, b := range l.Beats {
-		if b.Rejected != nil || b.ED >= len(l.frames) || b.ES >= len(l.frames) {
-			continue
+	l.measureFrames()
+	l.drop(l.Curve.Removed)
+	l.rhythm.Noise, l.rhythm.Range = l.Curve.Noise, l.Curve.Range
+	if rate := l.measured(result.HR); rate != nil {
+		l.rhythm.HeartRate = *rate.Value
+	}
+	for i, b := range l.Beats {
+		if b.Rejected == nil && b.ED < len(l.frames) && b.ES < len(l.frames) {
+			m, _, _ := l.planes(i, lv.Beat{ED: b.ED, ES: b.ES, NextED: b.NextED, BeforeMS: b.BeforeMS, AfterMS: b.AfterMS, Clipped: b.Partial})
+			l.beats = append(l.beats, m)
 		}
-		ed, errED := l.plane(b.ED, axis)
-		es, errES := l.plane(b.ES, axis)
-		if errED != nil || errES != nil {
-			continue
-		}
-		l.beats = append(l.beats, beat{Beat: lv.Beat{ED: b.ED, ES: b.ES, NextED: b.NextED}, ed: ed, es: es, ef: lv.EF(ed.VolumeML, es.VolumeML)})
 	}
 	return l
 }
 
+// measured finds a value of the loop; nil when it was not measured.
+func (l *loop) measured(name string) *result.Measurement { return value(l.Measurements, name) }
+
+func value(ms []result.Measurement, name string) *result.Measurement {
+	i := slices.IndexFunc(ms, func(m result.Measurement) bool { return m.Name == name && m.Value != nil })
+	if i < 0 {
+		return nil
+	}
+	return &ms[i]
+}
+
 func (s *study) combine() {
 	s.Measurements = []result.Measurement{}
-	var stages []string
-	for _, l := range s.loops {
-		if l.Status == result.Analysed && !slices.Contains(stages, l.Stage) {
-			stages = append(stages, l.Stage)
+	none := func(r result.Reason) {
+		for _, q := range quantity.All() {
+			if q.Core {
+				s.Measurements = append(s.Measurements, unmeasured(q, result.Loop{}, r))
+			}
 		}
 	}
-	if len(stages) == 0 {
-		r := result.Reasonf(result.NoLoop, "no loop of the study could be measured: %s", s.why())
-		for _, n := range studyNames {
-			s.Measurements = append(s.Measurements, (&loop{Loop: &result.Loop{}}).missing(n, r))
-		}
+	if n := s.patients(); n > 1 {
+		none(result.Reasonf(result.TwoPatients, "the study holds objects of %d patients: nothing is combined", n))
 		return
 	}
-	for _, stage := range stages {
-		s.Measurements = append(s.Measurements, s.combineStage(stage)...)
+	stages := stagesOf(s.loops)
+	if len(stages) == 0 {
+		none(result.Reasonf(result.NoLoop, "no loop of the study could be measured: %s", s.why()))
+		return
 	}
+	for _, st := range stages {
+		s.Measurements = append(s.Measurements, st.combine(s.o)...)
+	}
+}
+
+// patients counts the patients whose objects the study holds.
+func (s *study) patients() int {
+	keys := map[string]bool{}
+	for _, l := range s.loops {
+		if l.Subject != nil && l.Subject.Key != "" {
+			keys[l.Subject.Key] = true
+		}
+	}
+	return len(keys)
 }
 
 // why sums up the loops' reasons: "12 view-not-measured, 3 colour-doppler".
@@ -115,170 +127,198 @@ func (s *study) why() string {
 	return strings.Join(parts, ", ")
 }
 
-func (s *study) combineStage(stage string) []result.Measurement {
-	best := map[string]*loop{}
-	for _, l := range s.loops {
-		if l.Status == result.Analysed && l.Stage == stage && (best[l.View] == nil || l.score() > best[l.View].score()) {
-			best[l.View] = l
+// unmeasured is a quantity with the reason why it has no value.
+func unmeasured(q quantity.Quantity, l result.Loop, r result.Reason) result.Measurement {
+	return result.Measurement{Name: q.Name, Unit: q.Unit, View: l.View, Stage: l.Stage, StageNumber: l.StageNumber,
+		Quality: result.Quality{Grade: result.None}, Reason: &r}
+}
+
+// stage is a stage of the study with its analysed loops.
+type stage struct {
+	name   string // as received from its first loop; "Stage N" where only the number is known
+	number int    // 0 when unknown
+	loops  []*loop
+}
+
+// stagesOf groups the analysed loops by stage number and name. Names are
+// compared without case and spaces at the ends; a loop that lacks the number or
+// the name joins the only stage that agrees in the other. Stages with a number
+// come in its order, the others in that of their first loops.
+func stagesOf(loops []*loop) []*stage {
+	type key struct {
+		number int
+		name   string
+	}
+	keyOf := func(l *loop) key {
+		return key{max(l.StageNumber, 0), strings.Join(strings.Fields(strings.ToLower(l.Stage)), " ")}
+	}
+	full := map[key]bool{}
+	for _, l := range loops {
+		if k := keyOf(l); l.Status == result.Analysed && k.number > 0 && k.name != "" {
+			full[k] = true
 		}
 	}
-	four, two := best[models.ViewA4C], best[models.ViewA2C]
+	complete := func(k key) key {
+		var fits []key
+		for f := range full {
+			if (k.number == 0 || k.number == f.number) && (k.name == "" || k.name == f.name) {
+				fits = append(fits, f)
+			}
+		}
+		if k != (key{}) && len(fits) == 1 {
+			return fits[0]
+		}
+		return k
+	}
+	index := map[key]*stage{}
+	var stages []*stage
+	for _, l := range loops {
+		if l.Status != result.Analysed {
+			continue
+		}
+		k := complete(keyOf(l))
+		st := index[k]
+		if st == nil {
+			st = &stage{number: k.number, name: strings.TrimSpace(l.Stage)}
+			index[k] = st
+			stages = append(stages, st)
+		}
+		if st.name == "" {
+			st.name = strings.TrimSpace(l.Stage)
+		}
+		st.loops = append(st.loops, l)
+	}
+	for _, st := range stages {
+		if st.name == "" && st.number > 0 {
+			st.name = fmt.Sprintf("Stage %d", st.number)
+		}
+	}
+	slices.SortStableFunc(stages, func(a, b *stage) int {
+		if a.number > 0 && b.number > 0 {
+			return cmp.Compare(a.number, b.number)
+		}
+		return 0
+	})
+	return stages
+}
+
+// combine gives the values of the stage, in the order of the table of
+// quantities.
+func (st *stage) combine(o Options) []result.Measurement {
+	set := st.chooseVolumes(o)
 	chosen := map[string]result.Measurement{}
-	var reasons []result.Reason
-	if four != nil && two != nil {
-		biplane, why := biplane(four, two)
-		for _, m := range biplane {
-			chosen[m.Name] = m
-		}
-		if why != nil {
-			reasons = append(reasons, *why)
-		}
+	for _, m := range set.measurements {
+		chosen[m.Name] = m
 	}
-	for _, l := range []*loop{four, two, best[models.ViewPLAX], best[models.ViewA3C]} {
+	for _, l := range []*loop{set.four, set.two, st.best(models.ViewPLAX), st.best(models.ViewA3C)} {
 		if l == nil {
 			continue
 		}
 		for _, m := range l.Measurements {
+			if slices.Contains(volumeNames, m.Name) {
+				continue
+			}
 			if old, ok := chosen[m.Name]; !ok || old.Value == nil && m.Value != nil {
-				m.Quality.Warnings = append(slices.Clone(m.Quality.Warnings), biplaneNote(m, reasons)...)
 				chosen[m.Name] = m
 			}
 		}
 	}
 	var out []result.Measurement
-	for _, n := range studyNames {
-		m, ok := chosen[n.name]
-		if !ok {
-			m = (&loop{Loop: &result.Loop{Stage: stage}}).missing(n, result.Reasonf(result.NoLoop, "no loop of a view that shows it"))
+	for _, q := range quantity.All() {
+		m, ok := chosen[q.Name]
+		if !ok && !q.Core {
+			continue
 		}
+		if !ok {
+			m = unmeasured(q, result.Loop{}, result.Reasonf(result.NoLoop, "no loop of a view that shows it"))
+		}
+		m.Stage, m.StageNumber = st.name, st.number
 		out = append(out, m)
 	}
 	return out
 }
 
-// biplaneNote says on a single-plane volume why it is not biplane.
-func biplaneNote(m result.Measurement, reasons []result.Reason) []result.Reason {
-	if m.Method == result.SinglePlane && m.Value != nil {
-		return reasons
+// best is the loop of a view that is chosen: measured ones first; among them
+// those with whole beats, the longest axis and the fewest remarks.
+func (st *stage) best(view string) *loop {
+	ranked := st.ranked(view)
+	if len(ranked) == 0 {
+		return nil
 	}
-	return nil
+	return ranked[0]
 }
 
-// score orders loops of one view: measured ones first, then by certainty.
-func (l *loop) score() float64 {
-	certainty := 0.0
-	n := 0
+// ranked are the loops of a view, the best first.
+func (st *stage) ranked(view string) []*loop {
+	var loops []*loop
+	longest := 0.0
+	for _, l := range st.loops {
+		if l.View == view {
+			loops = append(loops, l)
+			longest = max(longest, l.lengthED())
+		}
+	}
+	slices.SortStableFunc(loops, func(a, b *loop) int { return cmp.Compare(b.score(longest), a.score(longest)) })
+	return loops
+}
+
+// lengthED is the mean length of the long axis at end-diastole in mm over the
+// beats, 0 where it is not known in mm.
+func (l *loop) lengthED() float64 {
+	if !l.Spacing.Trusted || len(l.beats) == 0 {
+		return 0
+	}
+	sum := 0.0
+	for _, b := range l.beats {
+		sum += b.ed.Axis.LengthMM
+	}
+	return sum / float64(len(l.beats))
+}
+
+// score ranks loops of one view. Own choice: a loop with a value before one
+// without; then a whole beat counts as much as 15 % of the length of the axis,
+// every further one (up to three) as 3 %, and a remark as 4 %.
+func (l *loop) score(longest float64) float64 {
+	score := 10*math.Min(l.ViewProbability, 1) + 10*l.certainty()
+	m := l.measured(result.EF)
+	if m == nil {
+		m = l.measured(result.FAC)
+	}
+	if m == nil {
+		m = l.measured(result.LVIDd)
+	}
+	if m == nil {
+		return score
+	}
+	score += 1000 - 4*float64(min(len(m.Quality.Warnings), 5))
+	whole := 0
+	for _, b := range l.Beats {
+		if b.Rejected == nil && !b.Partial {
+			whole++
+		}
+	}
+	if whole > 0 {
+		score += 12 + 3*float64(min(whole, 3))
+	}
+	if length := l.lengthED(); length > 0 {
+		score -= 100 * (1 - length/longest)
+	} else if longest > 0 {
+		score -= 20 // not calibrated, beside one that is
+	}
+	return score
+}
+
+// certainty is the mean certainty of the loop's outlines.
+func (l *loop) certainty() float64 {
+	sum, n := 0.0, 0
 	for _, f := range l.frames {
 		if f.outline != nil {
-			certainty += f.outline.Certainty
+			sum += f.outline.certainty
 			n++
 		}
 	}
-	if n > 0 {
-		certainty /= float64(n)
+	if n == 0 {
+		return 0
 	}
-	measured := 0.0
-	for _, m := range l.Measurements {
-		if m.Value != nil && m.Name != result.HR {
-			measured++
-		}
-	}
-	return 10*math.Min(measured, 4) + certainty + l.ViewProbability
-}
-
-// biplane combines the beat of each view whose EF is nearest to the loop's
-// mean. The reason says why there is no biplane value although both views are
-// there.
-func biplane(four, two *loop) ([]result.Measurement, *result.Reason) {
-	fail := func(code, format string, args ...any) ([]result.Measurement, *result.Reason) {
-		r := result.Reasonf(code, "not biplane: "+format, args...)
-		return nil, &r
-	}
-	for _, l := range []*loop{four, two} {
-		if len(l.beats) == 0 || !l.has(result.EF) {
-			return fail(result.NoBeat, "the %s loop gives no volumes", l.View)
-		}
-		if !l.Spacing.Trusted {
-			return fail(result.NoCalibration, "the %s loop is not calibrated", l.View)
-		}
-	}
-	b4, b2 := four.typicalBeat(), two.typicalBeat()
-	findings := lv.CheckForeshortening(b4.ed.Axis.LengthMM, b2.ed.Axis.LengthMM, four.o.LV.Quality)
-	findings = append(findings, lv.CheckForeshortening(b4.es.Axis.LengthMM, b2.es.Axis.LengthMM, four.o.LV.Quality)...)
-	for _, f := range findings {
-		if f.Severity == lv.Reject {
-			return fail(result.ViewsDisagree, "%s", f.Reason)
-		}
-	}
-	edv, err := lv.BiplaneVolume(b4.ed.Disks, b4.ed.Axis.LengthMM, b2.ed.Disks, b2.ed.Axis.LengthMM)
-	if err != nil {
-		return fail(result.InternalError, "%v", err)
-	}
-	esv, err := lv.BiplaneVolume(b4.es.Disks, b4.es.Axis.LengthMM, b2.es.Disks, b2.es.Axis.LengthMM)
-	if err != nil {
-		return fail(result.InternalError, "%v", err)
-	}
-	ef := lv.EF(edv, esv)
-	if f := lv.CheckEF(ef, four.o.LV.Quality); lv.Rejected(f) {
-		return fail(result.ImplausibleValue, "%s", f[0].Reason)
-	}
-	var warnings []result.Reason
-	for _, f := range findings {
-		warnings = append(warnings, result.Reason{Code: string(f.Gate), Text: f.Reason})
-	}
-	for _, l := range []*loop{four, two} {
-		for _, m := range l.Measurements {
-			if m.Name == result.EF {
-				for _, w := range m.Quality.Warnings {
-					warnings = append(warnings, result.Reason{Code: w.Code, Text: l.View + ": " + w.Text})
-				}
-			}
-		}
-	}
-	grade := result.Good
-	if len(warnings) > 0 {
-		grade = result.Fair
-	}
-	source := func(phases ...string) (out []result.Source) {
-		for _, p := range phases {
-			for _, lb := range []struct {
-				l *loop
-				b beat
-			}{{four, b4}, {two, b2}} {
-				frame := lb.b.ED
-				if p == "ES" {
-					frame = lb.b.ES
-				}
-				out = append(out, result.Source{SOPInstanceUID: lb.l.SOPInstanceUID, Frame: frame, Phase: p})
-			}
-		}
-		return out
-	}
-	value := func(name, unit string, v float64, sources []result.Source) result.Measurement {
-		v = round(v, 4)
-		return result.Measurement{Name: name, Value: &v, Unit: unit, Method: result.Biplane, Stage: four.Stage,
-			Quality: result.Quality{Grade: grade, Warnings: warnings}, Sources: sources}
-	}
-	return []result.Measurement{
-		value(result.EF, result.UnitPercent, ef, source("ED", "ES")),
-		value(result.EDV, result.UnitVolume, edv, source("ED")),
-		value(result.ESV, result.UnitVolume, esv, source("ES")),
-		value(result.SV, result.UnitVolume, lv.StrokeVolume(edv, esv), source("ED", "ES")),
-	}, nil
-}
-
-func (l *loop) has(name string) bool {
-	return slices.ContainsFunc(l.Measurements, func(m result.Measurement) bool { return m.Name == name && m.Value != nil })
-}
-
-// typicalBeat is the beat whose EF is nearest to the mean.
-func (l *loop) typicalBeat() beat {
-	var efs []float64
-	for _, b := range l.beats {
-		efs = append(efs, b.ef)
-	}
-	mean := lv.Summarize(efs).Mean
-	return slices.MinFunc(l.beats, func(x, y beat) int {
-		return cmp.Compare(math.Abs(x.ef-mean), math.Abs(y.ef-mean))
-	})
+	return sum / float64(n)
 }

@@ -2,100 +2,127 @@ package measure
 
 import (
 	"math"
+	"slices"
 
 	"github.com/echonode/echonode/pipeline/lv"
 	"github.com/echonode/echonode/pipeline/result"
 )
 
-// series are the values of one quantity over beats, with the findings that
-// concern it.
+// series are the values of one quantity over beats and the value of the loop.
 type series struct {
 	name, unit, method string
 	values             []float64
+	value              float64
 	needsCalibration   bool
-	phase              string // "ED", "ES" or "" for both
+	phase              lv.Phase // "" for both
 }
 
-// add turns series into measurements: the mean over beats, or the reason why
-// there is none.
-func (l *loop) add(all []series, beats []lv.Beat, findings []lv.Finding) {
-	var rejected *result.Reason
-	var warnings []result.Reason
-	for _, f := range findings {
-		r := result.Reason{Code: string(f.Gate), Text: f.Reason}
-		if f.Severity == lv.Reject {
-			if rejected == nil {
-				rejected = &r
-			}
-		} else {
-			warnings = append(warnings, r)
-		}
+// concerns reports whether a finding is about the quantity: what is wrong with
+// the outline at end-systole says nothing of EDV.
+func (s series) concerns(f lv.Finding) bool {
+	if f.Gate == lv.GatePrecision {
+		return s.name == result.EF || s.name == result.SV || s.name == result.FAC
 	}
-	warnings = distinct(warnings)
+	return s.phase == "" || f.Phase == "" || f.Phase == s.phase
+}
+
+// report turns series into measurements: the value over the chosen beats, or
+// the reason why there is none.
+func (l *loop) report(all []series, findings []lv.Finding) {
 	for _, s := range all {
-		switch {
-		case rejected != nil:
-			l.Measurements = append(l.Measurements, l.missing(s, *rejected))
-		case len(s.values) == 0:
-			l.Measurements = append(l.Measurements, l.missing(s, result.Reasonf(result.NoContour, "no beat with a contour at end-diastole and end-systole")))
-		case s.needsCalibration && !l.Spacing.Trusted:
-			l.Measurements = append(l.Measurements, l.missing(s, result.Reasonf(result.NoCalibration, "no trustworthy calibration: %s", l.Spacing.Reason)))
-		default:
-			m := result.Measurement{Name: s.name, Unit: s.unit, Method: s.method, View: l.View, Stage: l.Stage,
-				Quality: result.Quality{Grade: result.Good, Warnings: warnings}}
-			if len(warnings) > 0 {
-				m.Quality.Grade = result.Fair
-			}
-			mean := round(lv.Summarize(s.values).Mean, 4)
-			m.Value = &mean
-			for _, v := range s.values {
-				m.Beats = append(m.Beats, round(v, 4))
-			}
-			for _, b := range beats {
-				if s.phase != "ES" {
-					m.Sources = append(m.Sources, result.Source{SOPInstanceUID: l.SOPInstanceUID, Frame: b.ED, Phase: "ED"})
-				}
-				if s.phase != "ED" {
-					m.Sources = append(m.Sources, result.Source{SOPInstanceUID: l.SOPInstanceUID, Frame: b.ES, Phase: "ES"})
-				}
-			}
-			l.Measurements = append(l.Measurements, m)
-		}
+		l.Measurements = append(l.Measurements, l.measurement(s, findings))
 	}
 }
 
-func distinct(in []result.Reason) []result.Reason {
-	seen := map[string]bool{}
+func (l *loop) measurement(s series, findings []lv.Finding) result.Measurement {
+	for _, f := range findings {
+		if f.Severity == lv.Reject && (s.concerns(f) || len(l.beats) == 0) {
+			return l.missing(s, reason(f))
+		}
+	}
+	switch {
+	case len(s.values) == 0:
+		return l.missing(s, result.Reasonf(result.NoContour, "no beat with an outline at end-diastole and end-systole"))
+	case s.needsCalibration && !l.Spacing.Trusted:
+		return l.missing(s, result.Reasonf(result.NoCalibration, "no trustworthy calibration: %s", l.Spacing.Reason))
+	case s.name == result.EF && s.value < l.o.LV.Quality.SevereEF:
+		return l.missing(s, *severe(s.value))
+	}
+	m := l.missing(s, result.Reason{})
+	m.Reason = nil
+	m.Quality = grade(warnings(findings, s.concerns))
+	v := round(s.value, 4)
+	m.Value = &v
+	for _, v := range s.values {
+		m.Beats = append(m.Beats, round(v, 4))
+	}
+	for _, b := range l.beats {
+		m.Sources = append(m.Sources, l.sources(b.Beat, s.phase)...)
+	}
+	return m
+}
+
+// sources are the frames of a beat that a value of the phase was measured on.
+func (l *loop) sources(b lv.Beat, p lv.Phase) (out []result.Source) {
+	if p != lv.ES {
+		out = append(out, result.Source{SOPInstanceUID: l.SOPInstanceUID, Frame: b.ED, Phase: string(lv.ED)})
+	}
+	if p != lv.ED {
+		out = append(out, result.Source{SOPInstanceUID: l.SOPInstanceUID, Frame: b.ES, Phase: string(lv.ES)})
+	}
+	return out
+}
+
+func reason(f lv.Finding) result.Reason { return result.Reason{Code: string(f.Gate), Text: f.Reason} }
+
+// warnings are the findings that let a value pass with a remark, the first of
+// each gate and phase.
+func warnings(findings []lv.Finding, concerns func(lv.Finding) bool) []result.Reason {
+	type key struct {
+		gate  lv.Gate
+		phase lv.Phase
+	}
+	seen := map[key]bool{}
 	var out []result.Reason
-	for _, r := range in {
-		if !seen[r.Code] {
-			seen[r.Code] = true
-			out = append(out, r)
+	for _, f := range findings {
+		if k := (key{f.Gate, f.Phase}); f.Severity == lv.Warn && concerns(f) && !seen[k] {
+			seen[k] = true
+			out = append(out, reason(f))
 		}
 	}
 	return out
 }
 
+func grade(warnings []result.Reason) result.Quality {
+	if len(warnings) > 0 {
+		return result.Quality{Grade: result.Fair, Warnings: warnings}
+	}
+	return result.Quality{Grade: result.Good}
+}
+
 func (l *loop) missing(s series, r result.Reason) result.Measurement {
-	return result.Measurement{Name: s.name, Unit: s.unit, Method: s.method, View: l.View, Stage: l.Stage,
+	return result.Measurement{Name: s.name, Unit: s.unit, Method: s.method, View: l.View, Stage: l.Stage, StageNumber: l.StageNumber,
 		Quality: result.Quality{Grade: result.None}, Reason: &r}
 }
 
-// addHeartRate reports the rate from the R peaks or the curve, else the
-// device's own.
-func (l *loop) addHeartRate() {
+// addHeartRate reports the rate from the R waves or the motion, else the
+// device's own. Doubts about time and rhythm concern it too.
+func (l *loop) addHeartRate(findings []lv.Finding) {
 	rate, method := l.rhythm.HeartRate, l.rhythm.HeartRateSource
-	if rate == 0 && l.HeartRate > 0 {
+	if rate == 0 && l.HeartRate > 0 && !(l.rateOfRWaves() && len(l.rhythm.Notes) > 0) {
 		rate, method = l.HeartRate, lv.RateFromDevice
 	}
 	s := series{name: result.HR, unit: result.UnitRate, method: method}
 	if rate == 0 {
-		l.Measurements = append(l.Measurements, l.missing(s, result.Reasonf(result.NoBeat, "neither R peaks, a whole cycle nor a stored heart rate")))
+		l.Measurements = append(l.Measurements, l.missing(s, result.Reasonf(result.NoBeat, "neither R waves that fit the motion, a whole beat nor a stored heart rate")))
 		return
 	}
 	v := round(rate, 1)
 	m := l.missing(s, result.Reason{})
-	m.Value, m.Reason, m.Quality.Grade = &v, nil, result.Good
+	m.Value, m.Reason = &v, nil
+	m.Quality = grade(warnings(findings, func(f lv.Finding) bool {
+		return slices.Contains([]lv.Gate{result.FrameTimes, result.Rhythm, lv.GateBeats, result.HeartRateDoubt}, f.Gate)
+	}))
 	m.Sources = []result.Source{{SOPInstanceUID: l.SOPInstanceUID, Frame: 0}}
 	l.Measurements = append(l.Measurements, m)
 }

@@ -104,6 +104,23 @@ const (
 	NetworkOutput    = "network-output"
 	// Rhythm is the code of remarks on beats and R waves.
 	Rhythm = "rhythm"
+	// FrameTimes is the code of doubts about the frame times.
+	FrameTimes = "frame-times"
+	// Doubts that an object raises about itself: rates that contradict each
+	// other, another number of frames than announced, several 2D regions.
+	HeartRateDoubt = "heart-rate"
+	FrameCount     = "frame-count"
+	Regions        = "regions"
+	// SeverelyReduced is an EF too small to be measured: an answer, not a fault.
+	SeverelyReduced = "severely-reduced"
+	// TwoPatients is a study that holds objects of more than one patient.
+	TwoPatients = "two-patients"
+	// OnePlane is a volume from a view that does not stand alone by custom.
+	OnePlane = "one-plane"
+	// LoopsDisagree is a value that other loops of the stage contradict.
+	LoopsDisagree = "loops-disagree"
+	// SamePicture is a loop that shows another one's picture, or its mirror image.
+	SamePicture = "same-picture"
 )
 
 // Study is everything found in one study. It holds all that outputs are made
@@ -199,6 +216,9 @@ type Loop struct {
 	Region  *Region   `json:"region,omitempty"`
 	Spacing Spacing   `json:"spacing"`
 
+	// Thumbnail is the analysed region of the first frame as 16 x 16 gray levels,
+	// row by row: by it the same picture is recognised, mirrored or not.
+	Thumbnail []byte `json:"thumbnail,omitempty"`
 	// FrameResults has every frame of an analysed loop; of a loop that was
 	// refused for its view, the frames by which the view was judged.
 	FrameResults []Frame       `json:"frame_results,omitempty"`
@@ -250,6 +270,10 @@ type Curve struct {
 	Smoothed []float64 `json:"smoothed,omitempty"`
 	// Removed are the frames whose outline was left out as failed.
 	Removed []int `json:"removed,omitempty"`
+	// Noise is the standard deviation of a single frame's value, and Range the
+	// whole change of the smoothed curve, both as parts of its level.
+	Noise float64 `json:"noise,omitempty"`
+	Range float64 `json:"range,omitempty"`
 }
 
 // Spacing is the size of a source pixel in mm; absent numbers mean that the
@@ -340,6 +364,12 @@ type Beat struct {
 	ED     int `json:"ed"`
 	ES     int `json:"es"`
 	NextED int `json:"next_ed"`
+	// BeforeMS and AfterMS are the times from the ED, or R wave, of the beat
+	// before to that of this one, and from there to the next; 0 when unknown.
+	BeforeMS float64 `json:"before_ms,omitempty"`
+	AfterMS  float64 `json:"after_ms,omitempty"`
+	// Partial says that the clip does not show the whole contraction.
+	Partial bool `json:"partial,omitempty"`
 	// Rejected says why the beat was not measured; nil for one that entered
 	// the loop's values.
 	Rejected *Reason `json:"rejected,omitempty"`
@@ -354,8 +384,12 @@ type Measurement struct {
 	Method string   `json:"method,omitempty"`
 	View   string   `json:"view,omitempty"`
 	Stage  string   `json:"stage,omitempty"`
+	// StageNumber of the stage; 0 when unknown.
+	StageNumber int `json:"stage_number,omitempty"`
 	// Beats holds the value of every beat that entered the mean.
-	Beats   []float64 `json:"beats,omitempty"`
+	Beats []float64 `json:"beats,omitempty"`
+	// Others are the values of the stage's loops that were not chosen.
+	Others  []float64 `json:"others,omitempty"`
 	Quality Quality   `json:"quality"`
 	Reason  *Reason   `json:"reason,omitempty"`
 	// Sources names where the value was measured.

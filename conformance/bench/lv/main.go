@@ -6,8 +6,9 @@
 //
 // bias and "95 %" are of EF in points: the mean error, and the error that 95 %
 // of the loops with a value stay within. "remarked" and "refused" are shares of
-// the loops in per cent; "wrong, no remark" counts values that miss EF by more
-// than 5 points or EDV by more than 15 % and carry no warning.
+// the loops in per cent, "severe" those answered with "severely reduced" in words;
+// "wrong, no remark" counts values that miss EF by more than 5 points or EDV by
+// more than 15 % and carry no warning, and severe answers for an EF above 25 %.
 package main
 
 import (
@@ -51,9 +52,9 @@ type bench struct {
 
 // score collects the outcomes of one row.
 type score struct {
-	errors                            []float64
-	loops, refused, remarked, unnoted int
-	reasons                           map[string]int
+	errors                                    []float64
+	loops, refused, severe, remarked, unnoted int
+	reasons                                   map[string]int
 }
 
 func (s *score) add(m *result.Measurement, edv *result.Measurement, ef, volume float64) {
@@ -62,10 +63,17 @@ func (s *score) add(m *result.Measurement, edv *result.Measurement, ef, volume f
 		s.reasons = map[string]int{}
 	}
 	if m == nil || m.Value == nil {
-		s.refused++
 		if m != nil && m.Reason != nil {
 			s.reasons[m.Reason.Code]++
+			if m.Reason.Code == result.SeverelyReduced {
+				s.severe++
+				if ef > 25 {
+					s.unnoted++
+				}
+				return
+			}
 		}
+		s.refused++
 		return
 	}
 	off := *m.Value - ef
@@ -87,7 +95,7 @@ func (s *score) add(m *result.Measurement, edv *result.Measurement, ef, volume f
 func (s *score) String() string {
 	percent := func(n int) string { return fmt.Sprintf("%.0f", 100*float64(n)/float64(s.loops)) }
 	if len(s.errors) == 0 {
-		return fmt.Sprintf("- | - | %s | %s | %d", percent(s.remarked), percent(s.refused), s.unnoted)
+		return fmt.Sprintf("- | - | %s | %s | %s | %d", percent(s.remarked), percent(s.severe), percent(s.refused), s.unnoted)
 	}
 	sum := 0.0
 	size := make([]float64, len(s.errors))
@@ -96,8 +104,8 @@ func (s *score) String() string {
 		size[i] = math.Abs(e)
 	}
 	slices.Sort(size)
-	return fmt.Sprintf("%+.1f | %.1f | %s | %s | %d", sum/float64(len(size)), size[min(len(size)*95/100, len(size)-1)],
-		percent(s.remarked), percent(s.refused), s.unnoted)
+	return fmt.Sprintf("%+.1f | %.1f | %s | %s | %s | %d", sum/float64(len(size)), size[min(len(size)*95/100, len(size)-1)],
+		percent(s.remarked), percent(s.severe), percent(s.refused), s.unnoted)
 }
 
 // why lists the commonest reasons and warnings.
@@ -110,7 +118,7 @@ func (s *score) why() string {
 	return strings.Join(codes[:min(3, len(codes))], ", ")
 }
 
-const columns = "bias | 95 % | remarked % | refused % | wrong, no remark |"
+const columns = "bias | 95 % | remarked % | severe % | refused % | wrong, no remark |"
 
 func find(ms []result.Measurement, name string) *result.Measurement {
 	i := slices.IndexFunc(ms, func(m result.Measurement) bool { return m.Name == name })
@@ -141,7 +149,7 @@ func (b *bench) measure(s *score, c heart.Clip, ef float64) {
 
 func noise(b *bench) {
 	fmt.Print("Noise of the area from frame to frame; 25 to 80 frames per second, 45 to 110 beats per minute.\n\n")
-	fmt.Printf("| EF | noise %% | %s\n|---|---|---|---|---|---|---|\n", columns)
+	fmt.Printf("| EF | noise %% | %s\n|---|---|---|---|---|---|---|---|\n", columns)
 	for _, ef := range []float64{5, 10, 20, 35, 50, 60, 70, 80} {
 		for _, noise := range []float64{0, 1, 2, 3, 4} {
 			var s score
@@ -155,7 +163,7 @@ func noise(b *bench) {
 
 func rates(b *bench) {
 	fmt.Print("Frame rate and heart rate; EF 20 to 75, noise 2 %.\n\n")
-	fmt.Printf("| frames/s | beats/min | %s\n|---|---|---|---|---|---|---|\n", columns)
+	fmt.Printf("| frames/s | beats/min | %s\n|---|---|---|---|---|---|---|---|\n", columns)
 	for _, fps := range []float64{10, 15, 20, 25, 30, 50, 80, 120} {
 		for _, rate := range []float64{35, 60, 90, 120, 150, 180, 200} {
 			var s score

@@ -32,6 +32,10 @@ var allPairs = []pair{
 	}},
 	{"A2C is the A4C loop mirrored", func(_ *bench, four, two *heart.Clip, _ float64) { *two = *four; two.View = "A2C" }, func(four, two *result.Loop) {
 		two.SOPInstanceUID += ".2"
+		const side = measure.ThumbnailSide
+		for i, v := range four.Thumbnail {
+			two.Thumbnail[i/side*side+side-1-i%side] = v
+		}
 		for k := range two.FrameResults {
 			f := &two.FrameResults[k]
 			for i := range f.Contour {
@@ -48,7 +52,7 @@ var allPairs = []pair{
 
 func pairs(b *bench) {
 	fmt.Print("Studies of a four- and a two-chamber loop; 30 to 60 frames per second, 55 to 90 beats per minute, EF 45 to 70, noise 1.5 %.\n\n")
-	fmt.Printf("| pair | %s commonest reasons |\n|---|---|---|---|---|---|---|\n", columns)
+	fmt.Printf("| pair | %s commonest reasons |\n|---|---|---|---|---|---|---|---|\n", columns)
 	for _, p := range allPairs {
 		var s score
 		for range max(b.n/2, 20) {

@@ -56,6 +56,8 @@ type Clip struct {
 	// Stray is the standard deviation of the landmarks in mm.
 	Stray float64
 	Seed  uint64
+	// Rate stores the heart rate with the loop, as the device shows it.
+	Rate bool
 	// RWaves stores the times of the R waves with the loop, RDelay ms late;
 	// RDouble adds one in the middle of every beat, as a tall T wave does.
 	RWaves, RDouble bool
@@ -73,10 +75,13 @@ const (
 )
 
 // Systole is the time from the R wave to the end of systole in ms: QS2 =
-// 546 - 2.1*rate (Weissler, Harris and Schoenfeld, Circulation 1968;37:149),
-// held between 45 and 60 % of the beat where that line leaves its data.
+// 546 - 2.1*rate (Weissler, Harris and Schoenfeld, Circulation 1968;37:149), but
+// at least 45 % of the beat in hearts faster than that line's data.
 func Systole(rr float64) float64 {
-	return min(max(546-2.1*60000/rr, 0.45*rr), 0.6*rr)
+	if rr > 600 {
+		return 546 - 2.1*60000/rr
+	}
+	return max(546-2.1*60000/rr, 0.45*rr)
 }
 
 // Volume at time t after the R wave, in mL.
@@ -158,6 +163,14 @@ func (c Clip) Loop() result.Loop {
 		l.FrameResults = append(l.FrameResults, f)
 	}
 	l.Frames = len(l.FrameTimes)
+	if c.Rate {
+		l.HeartRate = 60000 / c.Beats[0].RR
+	}
+	// Some picture of its own, to be recognised by.
+	l.Thumbnail = make([]byte, 256)
+	for i := range l.Thumbnail {
+		l.Thumbnail[i] = byte(rng.IntN(256))
+	}
 	if c.RWaves {
 		r := -c.Start
 		for _, b := range c.Beats {

@@ -1,0 +1,221 @@
+package measure
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/echonode/echonode/pipeline/lv"
+	"github.com/echonode/echonode/pipeline/measure/heart"
+	"github.com/echonode/echonode/pipeline/result"
+)
+
+// plane is a loop of four beats.
+func plane(view string, seed uint64, edit ...func(*heart.Clip)) result.Loop {
+	c := heart.Clip{Beats: heart.Regular(65, 60, 117.81, 5), View: view, FPS: 40, Start: 500, Length: 3300, Seed: seed}
+	for _, e := range edit {
+		e(&c)
+	}
+	return measured(c)
+}
+
+func ef(v float64) func(*heart.Clip) {
+	return func(c *heart.Clip) {
+		for i := range c.Beats {
+			c.Beats[i].EF = v
+		}
+	}
+}
+
+func combined(loops ...result.Loop) result.Study {
+	s := result.Study{StudyInstanceUID: "1.2.3", Loops: loops}
+	Study(&s, options())
+	return s
+}
+
+// Half an ellipsoid 50 mm wide in one plane and 60 mm in the other, 90 mm long:
+// pi/6 * 5 * 6 * 9 = 141.4 mL, of which an EF of 60 % leaves 56.5.
+func TestBiplane(t *testing.T) {
+	wide := func(c *heart.Clip) { c.Wide = 1.2 }
+	s := combined(plane("A4C", 1), plane("A2C", 2, wide))
+	near(t, "EDV", measure(t, s.Measurements, result.EDV), 141.37, 1.5)
+	near(t, "ESV", measure(t, s.Measurements, result.ESV), 56.55, 1)
+	near(t, "EF", measure(t, s.Measurements, result.EF), 60, 0.6)
+	m := find(t, s.Measurements, result.EF)
+	if m.Method != result.Biplane || m.Quality.Grade != result.Good || len(m.Beats) != 3 || len(m.Sources) != 12 {
+		t.Errorf("%s, %s, %d beats, %d sources; want biplane over all three beats", m.Method, m.Quality.Grade, len(m.Beats), len(m.Sources))
+	}
+}
+
+// All beats of both planes count: single planes and biplane agree when the
+// beats are alike.
+func TestBiplaneAveragesAllBeats(t *testing.T) {
+	uneven := func(c *heart.Clip) { c.Beats[1].EF, c.Beats[2].EF, c.Beats[3].EF = 55, 60, 65 }
+	s := combined(plane("A4C", 1, uneven), plane("A2C", 2, uneven))
+	near(t, "EF", measure(t, s.Measurements, result.EF), 60, 1)
+	if m := find(t, s.Measurements, result.EF); len(m.Beats) != 3 || slices.Max(m.Beats)-slices.Min(m.Beats) < 8 {
+		t.Errorf("beats %v, want three from 55 to 65", m.Beats)
+	}
+}
+
+func TestPlanesThatDoNotBelongTogether(t *testing.T) {
+	for name, tt := range map[string]struct {
+		two  result.Loop
+		code string
+	}{
+		"heart rate":       {plane("A2C", 2, func(c *heart.Clip) { c.Beats = heart.Regular(125, 60, 117.81, 9) }), result.ViewsDisagree},
+		"EF":               {plane("A2C", 2, ef(25)), result.ViewsDisagree},
+		"length":           {plane("A2C", 2, func(c *heart.Clip) { c.Foreshortened = 0.4 }), result.ViewsDisagree},
+		"no calibration":   {without(plane("A2C", 2)), result.NoCalibration},
+		"mirrored picture": {mirrored(plane("A4C", 1)), result.SamePicture},
+	} {
+		s := combined(plane("A4C", 1), tt.two)
+		m := find(t, s.Measurements, result.EF)
+		if m.Value == nil || m.Method != result.SinglePlane || m.View != "A4C" || !has(m, tt.code) {
+			t.Errorf("%s: %s in %s with %v, want the single plane and why", name, m.Method, m.View, m.Quality.Warnings)
+			continue
+		}
+		near(t, name, *m.Value, 60, 1)
+	}
+	// A difference that may be real passes with a remark.
+	s := combined(plane("A4C", 1), plane("A2C", 2, ef(42)))
+	if m := find(t, s.Measurements, result.EF); m.Method != result.Biplane || !has(m, string(lv.GateBeatSpread)) {
+		t.Errorf("60 and 42 %%: %s, %v", m.Method, m.Quality.Warnings)
+	}
+	s = combined(plane("A4C", 1), plane("A2C", 2, func(c *heart.Clip) { c.Foreshortened = 0.15 }))
+	if m := find(t, s.Measurements, result.EDV); m.Method != result.Biplane || !has(m, string(lv.GateForeshortening)) {
+		t.Errorf("15 %% shorter: %s, %v", m.Method, m.Quality.Warnings)
+	}
+}
+
+func without(l result.Loop) result.Loop {
+	l.Spacing = result.Spacing{Aspect: 1, Reason: "no calibration"}
+	Loop(&l, options())
+	return l
+}
+
+func mirrored(l result.Loop) result.Loop {
+	l.View, l.SOPInstanceUID = "A2C", l.SOPInstanceUID+".2"
+	twin := slices.Clone(l.Thumbnail)
+	for i := range twin {
+		twin[i] = l.Thumbnail[i/ThumbnailSide*ThumbnailSide+ThumbnailSide-1-i%ThumbnailSide]
+	}
+	l.Thumbnail = twin
+	Loop(&l, options())
+	return l
+}
+
+// EF and volumes come from one set of loops: an uncalibrated A4C (EF 59) beside
+// a calibrated A2C (EF 38) never gives the EF of one and the volumes of the other.
+func TestVolumesComeFromOneSet(t *testing.T) {
+	s := combined(without(plane("A4C", 1, ef(59))), plane("A2C", 2, ef(38)))
+	m := find(t, s.Measurements, result.EF)
+	edv := find(t, s.Measurements, result.EDV)
+	if m.View != edv.View {
+		t.Errorf("EF from %s, EDV from %s", m.View, edv.View)
+	}
+	if edv.Value != nil {
+		near(t, "EF", *m.Value, 100*measure(t, s.Measurements, result.SV) / *edv.Value, 0.01)
+	}
+}
+
+func TestVolumesThatContradictAreNotSent(t *testing.T) {
+	v := func(x float64) *float64 { return &x }
+	set := volumeSet{measurements: []result.Measurement{{Name: result.EF, Value: v(59.3)}, {Name: result.EDV, Value: v(168.5)}, {Name: result.ESV, Value: v(105.3)}, {Name: result.SV, Value: v(63.2)}}}
+	for _, m := range coherent(set).measurements {
+		if m.Value != nil || m.Reason.Code != result.InternalError {
+			t.Errorf("%s = %v, %v", m.Name, m.Value, m.Reason)
+		}
+	}
+	// 117.81 - 47.12 = 70.69; 100*70.69/117.81 = 60.00.
+	set = volumeSet{measurements: []result.Measurement{{Name: result.EF, Value: v(60.0034)}, {Name: result.EDV, Value: v(117.81)}, {Name: result.ESV, Value: v(47.12)}, {Name: result.SV, Value: v(70.69)}}}
+	if coherent(set).measurements[0].Value == nil {
+		t.Error("values that agree are not sent")
+	}
+}
+
+func TestStages(t *testing.T) {
+	at := func(l result.Loop, number int, name string) result.Loop {
+		l.StageNumber, l.Stage = number, name
+		return l
+	}
+	efs := func(s result.Study) string {
+		var out []string
+		for _, m := range s.Measurements {
+			if m.Name == result.EF && m.Value != nil {
+				out = append(out, fmt.Sprintf("%d %s %.0f %s", m.StageNumber, m.Stage, *m.Value, strings.Fields(m.Method)[0]))
+			}
+		}
+		return strings.Join(out, ", ")
+	}
+	for name, tt := range map[string]struct {
+		loops []result.Loop
+		want  string
+	}{
+		"numbers without names": {[]result.Loop{at(plane("A4C", 1, ef(59)), 1, ""), at(plane("A4C", 2, ef(79)), 2, "")}, "1 Stage 1 59 single-plane, 2 Stage 2 79 single-plane"},
+		"case and spaces":       {[]result.Loop{at(plane("A4C", 1), 0, "REST"), at(plane("A2C", 2), 0, "Rest ")}, "0 REST 60 biplane"},
+		"number on one of them": {[]result.Loop{at(plane("A4C", 1), 1, "Rest"), at(plane("A2C", 2), 0, "rest")}, "1 Rest 60 biplane"},
+		"same name, two stages": {[]result.Loop{at(plane("A4C", 1, ef(50)), 3, "Post"), at(plane("A4C", 2, ef(70)), 4, "Post")}, "3 Post 50 single-plane, 4 Post 70 single-plane"},
+		"order of the numbers":  {[]result.Loop{at(plane("A4C", 1, ef(70)), 2, "Peak"), at(plane("A4C", 2, ef(50)), 1, "Rest")}, "1 Rest 50 single-plane, 2 Peak 70 single-plane"},
+	} {
+		if got := efs(combined(tt.loops...)); got != tt.want {
+			t.Errorf("%s: %s, want %s", name, got, tt.want)
+		}
+	}
+}
+
+func TestPatientsAreNotCombined(t *testing.T) {
+	four, two := plane("A4C", 1), plane("A2C", 2)
+	four.Subject, two.Subject = &result.Subject{Key: "a"}, &result.Subject{Key: "b"}
+	s := combined(four, two)
+	for _, m := range s.Measurements {
+		if m.Value != nil || m.Reason.Code != result.TwoPatients {
+			t.Fatalf("%s = %v, %v", m.Name, m.Value, m.Reason)
+		}
+	}
+	two.Subject.Key = "a"
+	if s := combined(four, two); find(t, s.Measurements, result.EF).Method != result.Biplane {
+		t.Error("one patient's planes are not combined")
+	}
+}
+
+// Of two loops of a view the one with whole beats and the longer axis counts;
+// what the other says stays beside it.
+func TestChoiceAmongLoops(t *testing.T) {
+	short := plane("A4C", 3, func(c *heart.Clip) { c.Foreshortened = 0.2 })
+	long := plane("A4C", 4)
+	s := combined(short, long)
+	m := find(t, s.Measurements, result.EDV)
+	near(t, "EDV", *m.Value, 117.81, 1.5)
+	if len(m.Others) != 1 || math.Abs(m.Others[0]-0.8*117.81) > 2 {
+		t.Errorf("other loops say %v, want 94.2", m.Others)
+	}
+	systole := plane("A4C", 5, func(c *heart.Clip) { c.Start, c.Length, c.Rate = 0, heart.Systole(c.Beats[0].RR), true })
+	if s := combined(systole, long); find(t, s.Measurements, result.EF).Sources[0].SOPInstanceUID != long.SOPInstanceUID {
+		t.Error("a clip of one systole is chosen beside a loop with three whole beats")
+	}
+	s = combined(plane("A4C", 6, ef(40)), plane("A4C", 7, ef(62)))
+	if m := find(t, s.Measurements, result.EF); !has(m, result.LoopsDisagree) {
+		t.Errorf("40 and 62 %% in two loops: %v", m.Quality.Warnings)
+	}
+}
+
+func TestLonePlanes(t *testing.T) {
+	if m := find(t, combined(plane("A2C", 1)).Measurements, result.EF); !has(m, result.OnePlane) {
+		t.Errorf("the two-chamber view alone: %v", m.Quality.Warnings)
+	}
+	if m := find(t, combined(plane("A4C", 1)).Measurements, result.EF); m.Quality.Grade != result.Good {
+		t.Errorf("the four-chamber view alone: %v", m.Quality.Warnings)
+	}
+	// Shorter than the long-axis view of the same stage, or round.
+	short := plane("A4C", 1, func(c *heart.Clip) { c.Foreshortened = 0.2 })
+	if m := find(t, combined(short, plane("A3C", 2)).Measurements, result.EDV); !has(m, string(lv.GateForeshortening)) {
+		t.Errorf("72 mm beside 90 mm: %v", m.Quality.Warnings)
+	}
+	round := plane("A4C", 1, func(c *heart.Clip) { c.Foreshortened = 0.3 })
+	if m := find(t, combined(round).Measurements, result.EDV); !has(m, string(lv.GateForeshortening)) {
+		t.Errorf("63 mm long and 50 mm wide: %v", m.Quality.Warnings)
+	}
+}

@@ -1,0 +1,312 @@
+package measure
+
+import (
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/echonode/echonode/models"
+	"github.com/echonode/echonode/pipeline/lv"
+	"github.com/echonode/echonode/pipeline/result"
+)
+
+// volumeNames are the quantities that always come from one set of loops.
+var volumeNames = []string{result.EF, result.EDV, result.ESV, result.SV}
+
+// volumeSet is what a stage says of the volumes, with the loops that were
+// chosen for it; each may be nil.
+type volumeSet struct {
+	four, two    *loop
+	measurements []result.Measurement
+}
+
+// chooseVolumes takes the best pair of planes that belong together, else the
+// four-chamber loop, else the two-chamber loop.
+func (st *stage) chooseVolumes(o Options) volumeSet {
+	fours, twos := st.ranked(models.ViewA4C), st.ranked(models.ViewA2C)
+	set := volumeSet{}
+	if len(fours) > 0 {
+		set.four = fours[0]
+	}
+	if len(twos) > 0 {
+		set.two = twos[0]
+	}
+	var why *result.Reason
+	for _, four := range fours {
+		for _, two := range twos {
+			measurements, r := biplane(four, two, o)
+			if r == nil {
+				set = volumeSet{four, two, measurements}
+				st.addOthers(&set)
+				return coherent(set)
+			}
+			if why == nil { // of the best two
+				why = r
+			}
+		}
+	}
+	single := set.four
+	if single == nil || single.measured(result.EF) == nil && single.severity() == nil && set.two != nil && set.two.measured(result.EF) != nil {
+		single = set.two
+	}
+	if single == nil {
+		return set
+	}
+	for _, name := range volumeNames {
+		i := slices.IndexFunc(single.Measurements, func(m result.Measurement) bool { return m.Name == name })
+		if i < 0 {
+			continue
+		}
+		m := single.Measurements[i]
+		if m.Value != nil {
+			remarks := slices.Clone(m.Quality.Warnings)
+			if why != nil {
+				remarks = append(remarks, *why)
+			}
+			if single.View == models.ViewA2C {
+				remarks = append(remarks, result.Reasonf(result.OnePlane, "from the two-chamber view alone"))
+			}
+			remarks = append(remarks, st.foreshortened(single, o)...)
+			m.Quality = grade(remarks)
+		}
+		set.measurements = append(set.measurements, m)
+	}
+	st.addOthers(&set)
+	return coherent(set)
+}
+
+// severity is the loop's answer that EF is severely reduced, if it gave it.
+func (l *loop) severity() *result.Reason {
+	for _, m := range l.Measurements {
+		if m.Name == result.EF && m.Reason != nil && m.Reason.Code == result.SeverelyReduced {
+			return m.Reason
+		}
+	}
+	return nil
+}
+
+// addOthers keeps the values of the loops of the same views that were not
+// chosen, and warns where they disagree.
+func (st *stage) addOthers(set *volumeSet) {
+	for k := range set.measurements {
+		m := &set.measurements[k]
+		if m.Value == nil {
+			continue
+		}
+		lo, hi := *m.Value, *m.Value
+		for _, l := range st.loops {
+			if l == set.four && m.Method == result.Biplane || l == set.two && m.Method == result.Biplane || len(m.Sources) > 0 && l.SOPInstanceUID == m.Sources[0].SOPInstanceUID {
+				continue
+			}
+			if other := l.measured(m.Name); other != nil {
+				m.Others = append(m.Others, *other.Value)
+				lo, hi = min(lo, *other.Value), max(hi, *other.Value)
+			}
+		}
+		if m.Name == result.EF && hi-lo > otherLoops {
+			m.Quality = grade(append(slices.Clone(m.Quality.Warnings),
+				result.Reasonf(result.LoopsDisagree, "other loops of the stage give an EF of %.0f to %.0f %%", slices.Min(m.Others), slices.Max(m.Others))))
+		}
+	}
+}
+
+// Own choice: the largest difference in points between the EF of a stage and
+// those of its other loops that needs no remark.
+const otherLoops = 15
+
+// Own choice: a cavity less than this times as long as it is wide at
+// end-diastole may be cut obliquely. Of 470 expert outlines (CAMUS, A4C) 2 % are
+// rounder.
+const roundCavity = 1.35
+
+// foreshortened looks for a plane that misses the apex: shorter than another
+// apical view of the stage, or unusually round.
+func (st *stage) foreshortened(l *loop, o Options) []result.Reason {
+	length := l.lengthED()
+	for _, other := range st.loops {
+		if longer := other.lengthED(); other != l && length > 0 && longer > 0 && (longer-length)/longer > o.LV.Quality.WarnForeshortening {
+			return []result.Reason{result.Reasonf(string(lv.GateForeshortening),
+				"the ventricle is %.0f mm long in this loop and %.0f mm in another: it may be foreshortened, the volumes too small", length, longer)}
+		}
+	}
+	var aspects []float64
+	for _, b := range l.beats {
+		aspects = append(aspects, math.Pi/4*b.ed.Axis.LengthMM*b.ed.Axis.LengthMM/b.ed.AreaMM2)
+	}
+	if a := lv.Summarize(aspects).Mean; a < roundCavity {
+		return []result.Reason{result.Reasonf(string(lv.GateForeshortening),
+			"the ventricle is only %.1f times as long as wide at end-diastole: it may be foreshortened, the volumes too small", a)}
+	}
+	return nil
+}
+
+// Own choice: how much the rates of two loops may differ, as a part of the
+// higher one, and the EF of the two planes in points.
+const (
+	warnRates, rejectRates = 0.15, 0.25
+	warnEFs, rejectEFs     = 15, 30
+)
+
+// biplane combines all beats of a four- and a two-chamber loop, each with the
+// beat of the other plane whose RR interval is nearest. The reason says why
+// there is no biplane value although both views are there.
+func biplane(four, two *loop, o Options) ([]result.Measurement, *result.Reason) {
+	findings, why := belongTogether(four, two, o)
+	if why != nil {
+		return nil, why
+	}
+	var edvs, esvs []float64
+	for _, p := range pairBeats(four.beats, two.beats) {
+		edv, err := lv.BiplaneVolume(p[0].ed.Disks, p[0].ed.Axis.LengthMM, p[1].ed.Disks, p[1].ed.Axis.LengthMM)
+		if err != nil {
+			return nil, notBiplane(result.InternalError, "%v", err)
+		}
+		esv, err := lv.BiplaneVolume(p[0].es.Disks, p[0].es.Axis.LengthMM, p[1].es.Disks, p[1].es.Axis.LengthMM)
+		if err != nil {
+			return nil, notBiplane(result.InternalError, "%v", err)
+		}
+		edvs, esvs = append(edvs, edv), append(esvs, esv)
+	}
+	all := volumes(result.Biplane, edvs, esvs)
+	if f := lv.CheckEF(all[0].value, o.LV.Quality); lv.Rejected(f) {
+		return nil, notBiplane(result.ImplausibleValue, "%s", f[0].Reason)
+	}
+	var out []result.Measurement
+	for _, s := range all {
+		out = append(out, biplaneValue(s, four, two, findings))
+	}
+	return out, nil
+}
+
+func notBiplane(code, format string, args ...any) *result.Reason {
+	r := result.Reasonf(code, "not biplane: "+format, args...)
+	return &r
+}
+
+// belongTogether checks that two loops show one ventricle in the same state.
+func belongTogether(four, two *loop, o Options) ([]lv.Finding, *result.Reason) {
+	q := o.LV.Quality
+	for _, l := range []*loop{four, two} {
+		if len(l.beats) == 0 || l.measured(result.EDV) == nil && l.measured(result.ESV) == nil {
+			if !l.Spacing.Trusted {
+				return nil, notBiplane(result.NoCalibration, "the %s loop is not calibrated", l.View)
+			}
+			return nil, notBiplane(result.NoBeat, "the %s loop gives no volumes", l.View)
+		}
+	}
+	if samePicture(four.Loop, two.Loop) {
+		return nil, notBiplane(result.SamePicture, "the two-chamber loop is the four-chamber loop mirrored: one of the views is wrong")
+	}
+	var findings []lv.Finding
+	length := func(l *loop, p lv.Phase) float64 {
+		var v []float64
+		for _, b := range l.beats {
+			plane := b.ed
+			if p == lv.ES {
+				plane = b.es
+			}
+			v = append(v, plane.Axis.LengthMM)
+		}
+		return lv.Summarize(v).Mean
+	}
+	for _, p := range []lv.Phase{lv.ED, lv.ES} {
+		findings = append(findings, lv.CheckForeshortening(length(four, p), length(two, p), p, q)...)
+	}
+	add := func(s lv.Severity, g lv.Gate, format string, args ...any) {
+		if s != 0 {
+			findings = append(findings, lv.Finding{Gate: g, Severity: s, Frame: -1, Reason: fmt.Sprintf(format, args...)})
+		}
+	}
+	if a, b := four.measured(result.HR), two.measured(result.HR); a != nil && b != nil {
+		d := math.Abs(*a.Value-*b.Value) / max(*a.Value, *b.Value)
+		add(grading(d, warnRates, rejectRates), lv.GateBeats, "the heart rates of the planes differ: %.0f in A4C, %.0f in A2C", *a.Value, *b.Value)
+	}
+	ef4, ef2 := lv.Summarize(four.efs()).Mean, lv.Summarize(two.efs()).Mean
+	add(grading(math.Abs(ef4-ef2), warnEFs, rejectEFs), lv.GateBeatSpread, "the planes disagree: EF is %.0f %% in A4C and %.0f %% in A2C", ef4, ef2)
+	for _, f := range findings {
+		if f.Severity == lv.Reject {
+			return nil, notBiplane(result.ViewsDisagree, "%s", f.Reason)
+		}
+	}
+	return findings, nil
+}
+
+func grading(v, warn, reject float64) lv.Severity {
+	switch {
+	case v > reject:
+		return lv.Reject
+	case v > warn:
+		return lv.Warn
+	}
+	return 0
+}
+
+// pairBeats gives every beat of the plane that has more of them the beat of the
+// other whose RR interval is nearest; without intervals they pair in turn.
+func pairBeats(four, two []beat) [][2]beat {
+	more, fewer := four, two
+	if len(two) > len(four) {
+		more, fewer = two, four
+	}
+	rr := func(b beat) float64 {
+		if b.BeforeMS > 0 {
+			return b.BeforeMS
+		}
+		return b.AfterMS
+	}
+	var out [][2]beat
+	for i, b := range more {
+		best := i % len(fewer)
+		for k, c := range fewer {
+			if rr(b) > 0 && rr(c) > 0 && math.Abs(rr(c)-rr(b)) < math.Abs(rr(fewer[best])-rr(b)) {
+				best = k
+			}
+		}
+		p := [2]beat{b, fewer[best]}
+		if len(two) > len(four) {
+			p[0], p[1] = p[1], p[0]
+		}
+		out = append(out, p)
+	}
+	return out
+}
+
+// biplaneValue is a value over pairs with the remarks of both loops.
+func biplaneValue(s series, four, two *loop, findings []lv.Finding) result.Measurement {
+	v := round(s.value, 4)
+	m := result.Measurement{Name: s.name, Value: &v, Unit: s.unit, Method: s.method}
+	for _, b := range s.values {
+		m.Beats = append(m.Beats, round(b, 4))
+	}
+	remarks := warnings(findings, s.concerns)
+	for _, l := range []*loop{four, two} {
+		if own := l.measured(s.name); own != nil {
+			for _, w := range own.Quality.Warnings {
+				remarks = append(remarks, result.Reason{Code: w.Code, Text: l.View + ": " + w.Text})
+			}
+		}
+		for _, b := range l.beats {
+			m.Sources = append(m.Sources, l.sources(b.Beat, s.phase)...)
+		}
+	}
+	m.Quality = grade(remarks)
+	return m
+}
+
+// coherent makes sure of what a reader takes for granted: SV = EDV - ESV and
+// EF = 100 SV/EDV, from one set of loops. Values that break it are not sent.
+func coherent(set volumeSet) volumeSet {
+	ef, edv, esv, sv := value(set.measurements, result.EF), value(set.measurements, result.EDV), value(set.measurements, result.ESV), value(set.measurements, result.SV)
+	if ef == nil || edv == nil || esv == nil || sv == nil {
+		return set
+	}
+	if math.Abs(*edv.Value-*esv.Value-*sv.Value) < 0.01 && math.Abs(100**sv.Value / *edv.Value - *ef.Value) < 0.01 {
+		return set
+	}
+	r := result.Reasonf(result.InternalError, "the volumes contradict each other: EF %.1f %%, EDV %.1f ml, ESV %.1f ml, SV %.1f ml", *ef.Value, *edv.Value, *esv.Value, *sv.Value)
+	for k := range set.measurements {
+		m := &set.measurements[k]
+		m.Value, m.Beats, m.Sources, m.Others, m.Reason, m.Quality = nil, nil, nil, nil, &r, result.Quality{Grade: result.None}
+	}
+	return set
+}

@@ -40,7 +40,7 @@ def main():
             for i in pick:
                 r, g = results[i], frames[i]
                 said = VIEWS[int(np.argmax(r.view))]
-                part = infer.Result(r.masks[:, crop[1]:crop[3], crop[0]:crop[2]], r.points - np.array(crop[:2]), r.confidence, r.view)
+                part = infer.Result(r.masks[:, crop[1]:crop[3], crop[0]:crop[2]], r.points - np.array(crop[:2]), r.confidence, r.view, r.extras)
                 show = range(3, 7) if v == "PLAX" else range(3)
                 conf = " ".join(f"{r.confidence[k]:.2f}" for k in show)
                 tiles.append(report.tile(g[crop[1]:crop[3], crop[0]:crop[2]], part, points=show, floor=0.05, masks=v != "PLAX",

@@ -38,7 +38,7 @@ def coarse(gray, factor=2.5):
 def one_frame(model, source, gray, lab, mm):
     """All measures of one frame."""
     r = model.frame(gray)
-    out = {"view": r.view.tolist(), "confidence": r.confidence.tolist(), "dice": {}, "hd95": {}, "msd": {}}
+    out = {"view": r.view.tolist(), "extras": r.extras, "confidence": r.confidence.tolist(), "dice": {}, "hd95": {}, "msd": {}}
     for c, name in enumerate(STRUCTURES[source]):
         truth = lab == c + 1
         if truth.sum() < 50:
@@ -115,7 +115,7 @@ def loops(model, folder, table):
         frames, crop, aspect = sources.dicom_frames(os.path.join(folder, row["file"]))
         views, areas = [], []
         for g in frames[:48]:
-            mask, _, view = model.raw(geo.letterbox(g, model.size, crop, aspect)[0][None, None])
+            mask, _, view, _ = model.raw(geo.letterbox(g, model.size, crop, aspect)[0][None, None])
             views.append(view[0])
             areas.append(float(geo.largest(mask[0, 0] > 127).sum()))
         mean = np.mean(views, 0)

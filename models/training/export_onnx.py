@@ -2,12 +2,13 @@
 """Exports the averaged weights of a checkpoint: export_onnx.py --config C --checkpoint last.pt --out model.onnx"""
 
 import argparse
+import json
 import tomllib
 
 import torch
 
 from echotrain import export
-from echotrain.net import Net
+from echotrain.net import Net, Novelty
 
 
 def main():
@@ -15,13 +16,17 @@ def main():
     ap.add_argument("--config", required=True)
     ap.add_argument("--checkpoint", required=True)
     ap.add_argument("--out", required=True)
+    ap.add_argument("--limits", help="JSON of trust.py for the card")
     args = ap.parse_args()
     cfg = tomllib.load(open(args.config, "rb"))
     saved = torch.load(args.checkpoint, map_location="cpu")
     net = Net(**cfg["net"])
     net.load_start(saved["average"])
-    export.export(net, args.out, cfg["export"]["size"], cfg["export"]["card"])
-    print("step", saved["step"], "differences", export.verify(net, args.out, cfg["export"]["size"]), "sha256", export.sha256(args.out))
+    novelty = Novelty.load(saved["novelty"]) if "novelty" in saved else None
+    if args.limits:
+        cfg["export"]["card"]["limits"] = json.load(open(args.limits))["limits"]
+    export.export(net, args.out, cfg["export"]["size"], cfg["export"]["card"], novelty)
+    print("step", saved["step"], "differences", export.verify(net, args.out, cfg["export"]["size"], novelty), "sha256", export.sha256(args.out))
 
 
 if __name__ == "__main__":

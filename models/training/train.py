@@ -14,7 +14,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import torch
 
-from echotrain import batches, dataset, export, loss, native
+from echotrain import batches, dataset, export, loss, native, trust
 from echotrain.evaluation import quick_dice
 from echotrain.net import VIEWS, Net
 from echotrain.schedule import param_groups, rate
@@ -186,6 +186,8 @@ def main():
     ap = run_arguments(__doc__)
     ap.add_argument("--start", help="checkpoint to begin from, instead of the configuration's")
     ap.add_argument("--all", metavar="VERSION", help="train on everybody, the held-out patients too, and export as this version")
+    ap.add_argument("--name", help="the network's name in its card, instead of the configuration's")
+    ap.add_argument("--limits", help="JSON of trust.py: limits for the card, chosen on patients held out")
     args = ap.parse_args()
     cfg = tomllib.load(open(args.config, "rb"))
     if args.start:
@@ -193,6 +195,8 @@ def main():
     if args.all:
         cfg["fold"]["every"] = {"default": 0}
         cfg["export"]["card"]["version"] = args.all
+    if args.name:
+        cfg["export"]["card"]["name"] = args.name
     log, data = open_run(args, cfg)
     ranks = cfg["train"].get("processes", 1)
     if ranks == 1:
@@ -202,17 +206,28 @@ def main():
         if os.path.exists(store):
             os.remove(store)
         torch.multiprocessing.start_processes(run_ranks, (ranks, cfg, data, args.out, store), nprocs=ranks, start_method="fork")
-    net = Net(**cfg["net"])
-    net.load_state_dict(torch.load(os.path.join(args.out, "last.pt"), map_location="cpu")["average"])
-    path = os.path.join(args.out, cfg["export"]["card"]["name"] + ".onnx")
-    card = export.export(net, path, cfg["export"]["size"], cfg["export"]["card"])
-    log(f"wrote {path} sha256 {export.sha256(path)} card {json.dumps(card)[:200]}")
+    finish(cfg, data, args, log)
+
+
+def finish(cfg, data, args, log):
+    """Fits the novelty, chooses limits if patients were held out, exports and compares with PyTorch."""
+    size, card, last = cfg["export"]["size"], cfg["export"]["card"], os.path.join(args.out, "last.pt")
+    card.setdefault("trained_on", dataset.describe(data))
+    net, novelty = trust.add(last, data, log)
+    limits = os.path.join(args.out, "limits.json")
+    if len(dataset.held_out(data, cfg)):
+        trust.write_limits(limits, net, novelty, data, size, log)
+    if args.limits or os.path.exists(limits):
+        card["limits"] = json.load(open(args.limits or limits))["limits"]
+    path = os.path.join(args.out, card["name"] + ".onnx")
+    card = export.export(net, path, size, card, novelty)
+    log(f"wrote {path} sha256 {export.sha256(path)} card {json.dumps(card)}")
     try:
         import onnxruntime  # noqa: F401
     except ImportError:
         log("onnxruntime is not installed: the export was not compared with PyTorch")
         return
-    log(f"largest difference to PyTorch (mask steps, heatmaps, views): {export.verify(net, path, cfg['export']['size'])}")
+    log(f"largest difference to PyTorch (mask steps, heatmaps, views, extras): {export.verify(net, path, size, novelty)}")
 
 
 if __name__ == "__main__":

@@ -54,6 +54,16 @@ def prepare(cfg, folder, loops, cache, log, extra=()):
     return data
 
 
+def describe(data):
+    """What a network was trained on, for its card: frames and subjects of each source that were not held out."""
+    parts = []
+    for source in sorted(set(data["source"])):
+        of = (data["source"] == source) & ~data["held"]
+        if of.any():
+            parts.append(f"{source} ({len(set(data['subject'][of]))} subjects, {of.sum()} frames)")
+    return "; ".join(parts)
+
+
 def add_soft(data, path):
     """Adds what soften.py wrote: data['soft'] uint8 [M,3,CACHE,CACHE], 'soft_share' [M] and 'soft_row' [N], -1 for none."""
     with np.load(path) as z:

@@ -8,7 +8,7 @@ import onnx
 import torch
 from onnx import helper
 
-from .net import CLASSES, KEYPOINTS, VIEWS, Deployed
+from .net import CLASSES, EXTRAS, KEYPOINTS, VIEWS, Deployed
 
 
 def fold_pads(model):
@@ -31,16 +31,16 @@ def fold_pads(model):
             g.node.remove(n)
 
 
-def export(net, path, size, card):
+def export(net, path, size, card, novelty=None):
     """Writes net to path for size x size frames; card is completed with the contract and returned."""
-    net = Deployed(net).eval()
+    net = Deployed(net, novelty).eval()
+    names = ["mask", "heatmaps", "view"] + (["extras"] if novelty is not None else [])
     dummy = torch.zeros(1, 1, size, size, dtype=torch.uint8)
-    axes = {n: {0: "N"} for n in ("frames", "mask", "heatmaps", "view")}
-    torch.onnx.export(net, dummy, path, input_names=["frames"], output_names=["mask", "heatmaps", "view"],
-                      dynamic_axes=axes, opset_version=13, do_constant_folding=True)
+    axes = {n: {0: "N"} for n in ("frames", *names)}
+    torch.onnx.export(net, dummy, path, input_names=["frames"], output_names=names, dynamic_axes=axes, opset_version=13, do_constant_folding=True)
     model = fold_pads(onnx.load(path))
     shapes = {"mask": [len(CLASSES), size // 2, size // 2], "heatmaps": [len(KEYPOINTS), size // 4, size // 4],
-              "view": [len(VIEWS)]}
+              "view": [len(VIEWS)], "extras": [len(EXTRAS)]}
     for o in model.graph.output:  # fixed sizes but for N
         dims = o.type.tensor_type.shape.dim
         del dims[:]
@@ -48,7 +48,7 @@ def export(net, path, size, card):
         for d in shapes[o.name]:
             dims.add().dim_value = d
     card = {"contract": 1, **card, "input": {"width": size, "height": size, "channels": 1},
-            "classes": CLASSES, "keypoints": KEYPOINTS, "views": VIEWS}
+            "classes": CLASSES, "keypoints": KEYPOINTS, "views": VIEWS, **({"extras": EXTRAS} if novelty is not None else {})}
     helper.set_model_props(model, {"echonode.card": json.dumps(card)})
     model.producer_name, model.producer_version, model.doc_string = "echonode", card.get("version", ""), ""
     onnx.checker.check_model(model)
@@ -56,16 +56,16 @@ def export(net, path, size, card):
     return card
 
 
-def verify(net, path, size, frames=None, session=None):
-    """Largest differences between PyTorch and ONNX Runtime: mask in 1/255 steps, heatmaps, view."""
+def verify(net, path, size, novelty=None, frames=None, session=None):
+    """Largest differences between PyTorch and ONNX Runtime: mask in 1/255 steps, heatmaps, view, extras."""
     import onnxruntime as ort
 
     s = session or ort.InferenceSession(path, providers=["CPUExecutionProvider"])
     if frames is None:
         frames = np.random.default_rng(0).integers(0, 256, (3, 1, size, size), dtype=np.uint8)
-    got = s.run(["mask", "heatmaps", "view"], {"frames": frames})
+    got = s.run(None, {"frames": frames})
     with torch.no_grad():
-        want = Deployed(net).eval()(torch.from_numpy(frames))
+        want = Deployed(net, novelty).eval()(torch.from_numpy(frames))
     return [float(np.abs(a.astype(np.float64) - b.numpy().astype(np.float64)).max()) for a, b in zip(got, want)]
 
 

@@ -12,12 +12,13 @@ MASK_STRIDE, HEAT_STRIDE = 2, 4
 
 @dataclasses.dataclass
 class Result:
-    """masks: float [C,h,w] probabilities at source resolution; points: [K,2] source px; confidence [K]; view [V]."""
+    """masks: float [C,h,w] probabilities at source resolution; points: [K,2] source px; confidence [K]; view [V]; extras by name."""
 
     masks: np.ndarray
     points: np.ndarray
     confidence: np.ndarray
     view: np.ndarray
+    extras: dict
 
 
 def decode_point(heat):
@@ -53,16 +54,36 @@ class Model:
         self.size = self.card["input"]["width"]
 
     def raw(self, frames):
-        """uint8 [n,1,S,S] -> mask uint8, heatmaps, view."""
-        return self.session.run(["mask", "heatmaps", "view"], {"frames": frames})
+        """uint8 [n,1,S,S] -> mask uint8, heatmaps, view, and extras [n,E] (E may be 0)."""
+        names = ["mask", "heatmaps", "view"] + (["extras"] if self.card.get("extras") else [])
+        out = self.session.run(names, {"frames": frames})
+        return out if len(out) > 3 else [*out, np.zeros((len(frames), 0), np.float32)]
 
     def frame(self, gray, crop=None, aspect=1.0):
         """One source frame (uint8 [h,w]) -> Result in source pixels."""
         crop = crop or (0, 0, gray.shape[1], gray.shape[0])
         img, m = geo.letterbox(gray, self.size, crop, aspect)
-        mask, heat, view = self.raw(img[None, None])
+        mask, heat, view, extras = self.raw(img[None, None])
         pts = np.array([decode_point(h) for h in heat[0]])
-        return Result(to_source_plane(mask[0], m, crop, gray.shape), geo.to_source(pts[:, :2], m, crop), pts[:, 2], view[0])
+        return Result(to_source_plane(mask[0], m, crop, gray.shape), geo.to_source(pts[:, :2], m, crop), pts[:, 2], view[0],
+                      dict(zip(self.card.get("extras", []), extras[0].tolist())))
+
+
+CLOSER = 3.0  # side of the second look over LVID as the first one found it
+
+
+def closer(points, crop, aspect=1.0, factor=CLOSER):
+    """The rectangle of a second, closer look at PLAX points [4,2] (source px) within crop: a square in physical size around
+    the caliper, factor times as wide as the caliper's LVID; crop itself where that is hardly closer."""
+    square = np.array([1.0, aspect])
+    p = np.asarray(points, float) * square
+    centre, half = p.mean(0), factor / 2 * np.hypot(*(p[1] - p[2]))
+    lo, hi = (centre - half) / square, (centre + half) / square
+    x0, y0 = (max(int(np.floor(v)), c) for v, c in zip(lo, crop[:2]))
+    x1, y1 = (min(int(np.ceil(v)), c) for v, c in zip(hi, crop[2:]))
+    if x1 - x0 < 24 or y1 - y0 < 24 or max(x1 - x0, (y1 - y0) * aspect) > 0.85 * max(crop[2] - crop[0], (crop[3] - crop[1]) * aspect):
+        return crop
+    return x0, y0, x1, y1
 
 
 def _weights(at, n):

@@ -206,12 +206,16 @@ class Net(nn.Module):
 
     def forward(self, x):
         """x: float gray 0..255 [N,1,H,W]; returns the logits of mask, heatmaps, view and quality."""
+        return self.everything(x)[:4]
+
+    def everything(self, x):
+        """What forward returns, and the deep features [N,C] by which the view is told and novelty measured."""
         f2, f4, f8, f16, f32 = self.encoder((x - 127.0) * (1 / 128.0))
         deep = f32.mean((2, 3))
         y = self.merge16(self.neck(f32), f16)
         y4 = self.merge4(self.merge8(y, f8), f4)
         mask, heat = self.mask(self.merge2(y4, f2)), self.heat(y4)
-        return mask, heat, self.view(deep), self.quality(evidence(deep, y4, mask, heat))
+        return mask, heat, self.view(deep), self.quality(evidence(deep, y4, mask, heat)), deep
 
     def load_start(self, state):
         """Takes the weights of an earlier network. Views and heads that it lacks begin as their likes or as they are."""
@@ -238,13 +242,55 @@ def evidence(deep, y4, mask, heat):
     return torch.cat([deep, y4.mean((2, 3)), (y4 * here).sum((2, 3)) / area, soft, torch.sigmoid(heat.amax((2, 3)))], 1)
 
 
-class Deployed(nn.Module):
-    """The exported graph: uint8 frames in; uint8 mask, sigmoid heatmaps and softmax views out."""
+class Novelty(nn.Module):
+    """How far deep features lie from those of the views in training: the least Mahalanobis distance to a view's mean, with
+    one covariance for all (Lee et al., NeurIPS 2018), in the leading directions; 1 for a typical frame of training.
 
-    def __init__(self, net):
+    features [N,C] -> [N,1].
+    """
+
+    def __init__(self, features=1, directions=1, views=1):
         super().__init__()
-        self.net = net
+        self.register_buffer("whiten", torch.zeros(directions, features))
+        self.register_buffer("means", torch.zeros(views, directions))
+        self.register_buffer("scale", torch.ones(1))
+
+    def forward(self, deep):
+        z = deep @ self.whiten.t()
+        d = (z[:, None] - self.means[None]).square().sum(2)
+        return torch.sqrt(d.amin(1, keepdim=True)) / self.scale
+
+    @classmethod
+    def fit(cls, features, view, directions=64):
+        """From features [M,C] of training frames and their views [M]."""
+        kinds = sorted(set(view.tolist()))
+        centred = torch.cat([features[view == k] - features[view == k].mean(0) for k in kinds]).double()
+        values, vectors = torch.linalg.eigh(centred.t() @ centred / len(centred))
+        directions = min(directions, features.shape[1])
+        out = cls(features.shape[1], directions, len(kinds))
+        out.whiten.copy_((vectors[:, -directions:] / values[-directions:].clamp(min=1e-6).sqrt()).t())
+        out.means.copy_(torch.stack([features[view == k].mean(0) for k in kinds]) @ out.whiten.t())
+        out.scale.copy_(out(features).median())
+        return out
+
+    @classmethod
+    def load(cls, state):
+        out = cls(state["whiten"].shape[1], *state["means"].shape[::-1])
+        out.load_state_dict(state)
+        return out
+
+
+EXTRAS = ["expected_dice", "novelty"]
+
+
+class Deployed(nn.Module):
+    """The exported graph: uint8 frames in; uint8 mask, sigmoid heatmaps, softmax views and, with novelty, EXTRAS out."""
+
+    def __init__(self, net, novelty=None):
+        super().__init__()
+        self.net, self.novelty = net, novelty
 
     def forward(self, frames):
-        mask, heat, view, _ = self.net(frames.float())
-        return torch.floor(torch.sigmoid(mask) * 255.0 + 0.5).to(torch.uint8), torch.sigmoid(heat), torch.softmax(view, 1)
+        mask, heat, view, quality, deep = self.net.everything(frames.float())
+        out = torch.floor(torch.sigmoid(mask) * 255.0 + 0.5).to(torch.uint8), torch.sigmoid(heat), torch.softmax(view, 1)
+        return out if self.novelty is None else (*out, torch.cat([torch.sigmoid(quality), self.novelty(deep)], 1))

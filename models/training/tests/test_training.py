@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from echotrain import augment, batches, dataset, evaluation as ev, export, geometry as geo, infer, looks, loss, native, net as nets, others, sources, together
+from echotrain import augment, batches, dataset, evaluation as ev, export, geometry as geo, infer, looks, loss, native, net as nets, others, sources, together, trust
 from echotrain.net import CLASSES, KEYPOINTS, VIEWS, Net
 from tests.test_readers import apical_label
 
@@ -288,6 +288,46 @@ class Others(unittest.TestCase):
         self.assertEqual({VIEWS[s.view] for s in out}, {"other", "PSAX"})
 
 
+class Trust(unittest.TestCase):
+    def test_novelty_grows_away_from_the_views(self):
+        g = torch.Generator().manual_seed(0)
+        centres = torch.tensor([[5.0, 0, 0, 0], [0, 5, 0, 0]])
+        view = torch.arange(400) % 2
+        features = centres[view] + torch.randn(400, 4, generator=g) * torch.tensor([1, 1, 0.1, 1])
+        novelty = nets.Novelty.fit(features, view, directions=4)
+        self.assertAlmostEqual(float(novelty(features).median()), 1.0, 4)
+        typical, between, beside = novelty(torch.tensor([[5.0, 0, 0, 0], [2.5, 2.5, 0, 0], [5, 0, 1, 0]]))[:, 0]
+        self.assertLess(float(typical), 0.4)
+        self.assertGreater(float(between), 1.5)
+        self.assertGreater(float(beside), 3)  # one is much along a direction that varies by a tenth
+        again = nets.Novelty.load(novelty.state_dict())
+        self.assertTrue(torch.equal(again(features), novelty(features)))
+
+    def test_limits_come_from_the_held_out_frames(self):
+        data = small_data()
+        data["held"] = np.array([True, True, False])
+        torch.manual_seed(0)
+        net = Net("lite0", widths=(16, 16, 16, 16, 16), blocks=(1, 1, 1, 1, 1)).eval()
+        with torch.no_grad():
+            deep = net.everything(torch.rand(8, 1, 64, 64) * 255)[4]
+        novelty = nets.Novelty.fit(deep, torch.arange(8) % 2, directions=3)
+        limits, figures = trust.choose_limits(net, novelty, data, 64)
+        self.assertEqual(figures["frames"], 2)
+        self.assertEqual(set(limits), {"view", "novelty", "expected_dice"})
+
+    def test_a_closer_look_frames_the_caliper(self):
+        points = np.array([[300, 200], [300, 220], [300, 260], [300, 280.0]])
+        self.assertEqual(infer.closer(points, (0, 0, 640, 480)), (240, 180, 360, 300))
+        self.assertEqual(infer.closer(points, (0, 0, 640, 480), aspect=2.0), (180, 180, 420, 300))  # pixels twice as high as wide
+        self.assertEqual(infer.closer(points * 0.5, (0, 0, 640, 480))[:2], (120, 90))
+        self.assertEqual(infer.closer(points, (250, 190, 360, 290)), (250, 190, 360, 290))  # hardly closer: the same picture
+
+    def test_card_says_what_was_learnt_from(self):
+        data = small_data()
+        data["held"] = np.array([False, True, False])
+        self.assertEqual(dataset.describe(data), "a4c (1 subjects, 1 frames); plax-restored (1 subjects, 1 frames)")
+
+
 class Start(unittest.TestCase):
     def test_an_older_checkpoint_knows_mirrored_views_as_their_likes(self):
         small = dict(widths=(16, 16, 16, 16, 16), blocks=(1, 1, 1, 1, 1))
@@ -388,6 +428,12 @@ class Export(unittest.TestCase):
             self.assertEqual((m.card["classes"], m.card["keypoints"], m.card["views"], m.size), (CLASSES, KEYPOINTS, VIEWS, 64))
             outs = {o.name: (o.type, o.shape[1:]) for o in m.session.get_outputs()}
             self.assertEqual(outs, {"mask": ("tensor(uint8)", [3, 32, 32]), "heatmaps": ("tensor(float)", [7, 16, 16]), "view": ("tensor(float)", [len(VIEWS)])})
+            novelty = nets.Novelty.fit(torch.randn(20, 320), torch.arange(20) % 2, directions=4)
+            card = export.export(net, path, 64, {"name": "t", "version": "0", "limits": {"novelty": 2}}, novelty)
+            self.assertEqual((card["extras"], card["limits"]), (nets.EXTRAS, {"novelty": 2}))
+            self.assertLess(max(export.verify(net, path, 64, novelty)[1:]), 1e-3)
+            m = infer.Model(path)
+            self.assertEqual(set(m.frame(np.full((64, 64), 90, np.uint8)).extras), set(nets.EXTRAS))
             one = m.raw(np.full((1, 1, 64, 64), 90, np.uint8))
             two = m.raw(np.full((2, 1, 64, 64), 90, np.uint8))
             for a, b in zip(one, two):

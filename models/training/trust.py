@@ -1,0 +1,30 @@
+#!/usr/bin/env python3
+"""Adds the novelty to a checkpoint and chooses the limits of its card on the patients it holds out (train.py does both at
+its end); for networks that were trained before, or with other held-out patients."""
+
+import argparse
+import os
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # see train.py
+
+import torch
+
+from echotrain import dataset, trust
+
+
+def main():
+    ap = argparse.ArgumentParser(description=__doc__)
+    ap.add_argument("--checkpoint", required=True, help="last.pt of a run; the novelty is added to it")
+    ap.add_argument("--cache", required=True)
+    ap.add_argument("--limits", help="JSON to write; needs a checkpoint with patients held out")
+    args = ap.parse_args()
+    torch.set_num_threads(1)
+    cfg = torch.load(args.checkpoint, map_location="cpu")["config"]
+    data = dataset.prepare(cfg, None, None, args.cache, print)
+    net, novelty = trust.add(args.checkpoint, data, print)
+    if args.limits:
+        trust.write_limits(args.limits, net, novelty, data, cfg["export"]["size"], print)
+
+
+if __name__ == "__main__":
+    main()

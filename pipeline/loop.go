@@ -117,7 +117,7 @@ func (a *Analyzer) analyse(ctx context.Context, path string) (*loop, error) {
 	default:
 		return l, err
 	}
-	l.report()
+	l.report(a.engine.Card())
 	if l.Status == result.Analysed {
 		measure.Loop(&l.Loop, a.measuring())
 	}
@@ -201,7 +201,8 @@ func (a *Analyzer) inspect(ctx context.Context, l *loop) error {
 
 // measuring are the settings of package measure.
 func (a *Analyzer) measuring() measure.Options {
-	return measure.Options{LV: a.opt.LV, WallPoints: a.engine.Card().Validated(plaxPoints...)}
+	card := a.engine.Card()
+	return measure.Options{LV: a.opt.LV, WallPoints: card.Validated(plaxPoints...), MinExpectedDice: card.Limits.ExpectedDice}
 }
 
 // describe copies the facts of the object into its result.
@@ -276,7 +277,7 @@ var (
 // report copies contours and points of the frames that were looked at into the
 // result: all of an analysed loop, the sample of one whose view is refused,
 // none of one that failed.
-func (l *loop) report() {
+func (l *loop) report(card models.Card) {
 	if l.Status == result.Failed {
 		return
 	}
@@ -284,6 +285,7 @@ func (l *loop) report() {
 	if l.View == models.ViewPLAX {
 		points = plaxPoints
 	}
+	expected := card.Extra(models.ExtraExpectedDice)
 	lost := 0
 	for i := range l.frames {
 		f := &l.frames[i]
@@ -299,6 +301,9 @@ func (l *loop) report() {
 			r.LVAreaPixels = round(lv.PolygonArea(f.outline.Points, lv.Spacing{X: 1, Y: 1}), 2)
 			r.Confidence = round(f.outline.Certainty, 4)
 			r.Stray = round(f.outline.Stray(), 4)
+			if expected >= 0 {
+				r.ExpectedDice = round(float64(f.extras[expected]), 4)
+			}
 			if l.Spacing.Trusted {
 				r.LVArea = round(lv.PolygonArea(f.outline.Points, l.spacing)/100, 4)
 			}

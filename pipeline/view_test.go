@@ -2,9 +2,11 @@ package pipeline
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"math"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/echonode/echonode/models"
@@ -16,15 +18,14 @@ import (
 // one; its extras are what the test sets.
 type sided struct {
 	*brightness
-	novelty float32
-	sure    float32
+	novelty, sure, dice float32
 }
 
 func newSided() *sided {
 	b := newBrightness(models.ViewA4C)
 	b.card.Views = append(b.card.Views, models.ViewA4CMirrored, models.ViewA2CMirrored)
-	b.card.Extras = []string{models.ExtraNovelty}
-	return &sided{b, 1, 1}
+	b.card.Extras = []string{models.ExtraNovelty, models.ExtraExpectedDice}
+	return &sided{b, 1, 1, 0.95}
 }
 
 func (e *sided) Infer(ctx context.Context, frames []byte, n int, out *models.Output) error {
@@ -38,7 +39,7 @@ func (e *sided) Infer(ctx context.Context, frames []byte, n int, out *models.Out
 	clear(out.View)
 	out.View[e.card.View(view)] = e.sure
 	out.View[e.card.View(models.ViewOther)] = 1 - e.sure
-	out.NumExtras, out.Extras = 1, []float32{e.novelty}
+	out.NumExtras, out.Extras = 2, []float32{e.novelty, e.dice}
 	return nil
 }
 
@@ -129,5 +130,25 @@ func TestLimitsOfTheModel(t *testing.T) {
 				t.Errorf("novelty %v in the result", l.Novelty)
 			}
 		})
+	}
+}
+
+// TestExpectedAgreement remarks on a loop whose outlines are expected to agree too little with a reader's.
+func TestExpectedAgreement(t *testing.T) {
+	path := standard("1.2.3.1").write(t, t.TempDir())
+	for dice, remarked := range map[float32]bool{0.95: false, 0.8: true} {
+		e := newSided()
+		e.dice, e.card.Limits.ExpectedDice = dice, 0.87
+		l := loopOf(t, e, "", path)
+		if got := l.FrameResults[3].ExpectedDice; got != round(float64(dice), 4) {
+			t.Errorf("expected Dice %v in the result, want %v", got, dice)
+		}
+		got := false
+		for _, m := range l.Measurements {
+			got = got || strings.Contains(fmt.Sprint(m), "reader's outline")
+		}
+		if got != remarked {
+			t.Errorf("expected Dice %.2f: remarked on %v, want %v", dice, got, remarked)
+		}
 	}
 }

@@ -227,6 +227,7 @@ func TestQualityGates(t *testing.T) {
 		{"EF", CheckEF(97, o), GatePlausibility, Reject},
 		{"EF NaN", CheckEF(math.NaN(), o), GatePlausibility, Reject},
 		{"stray", CheckOutline(1, Outline{Cells: 80, StrayCells: 20}.Stray(), ED, 0, o), GateFragments, Warn},
+		{"agreement", CheckAgreement(0.8, 0.87, ED, 0), GateConfidence, Warn},
 		{"unsure", CheckOutline(0.5, 0, ED, 0, o), GateConfidence, Reject},
 	} {
 		if len(tt.f) == 0 || tt.f[0].Gate != tt.gate || tt.f[0].Severity != tt.sev || tt.f[0].Reason == "" {
@@ -238,6 +239,7 @@ func TestQualityGates(t *testing.T) {
 	}
 	for name, f := range map[string][]Finding{
 		"view":   CheckView(0.95, o),
+		"agrees": append(CheckAgreement(0.88, 0.87, ED, 0), CheckAgreement(0, 0.87, ED, 0)...),
 		"border": CheckBorder(BorderPart(box, Point{-50, -50}, Point{200, 200}, 1.5), ED, 0, o),
 		"length": CheckForeshortening(90, 88, ED, o),
 		"spread": CheckEFSpread([]float64{50}, o),

@@ -214,6 +214,16 @@ func CheckOutline(certainty, stray float64, p Phase, frame int, o QualityOptions
 		"the cavity at %v falls into pieces: %.0f %% of it lies outside the outline", p, 100*stray)...)
 }
 
+// CheckAgreement remarks on an outline that is expected to agree with a
+// reader's (Dice) less than limit; expected is 0 where nobody says.
+func CheckAgreement(expected, limit float64, p Phase, frame int) []Finding {
+	if expected == 0 || expected >= limit {
+		return nil
+	}
+	return finding(GateConfidence, Warn, p, frame,
+		"a reader's outline at %v may differ (expected Dice %.2f, usually above %.2f)", p, expected, limit)
+}
+
 // CheckBorder grades the part of an outline that runs along the border of the
 // image content: a wall that the picture does not show.
 func CheckBorder(part float64, p Phase, frame int, o QualityOptions) []Finding {

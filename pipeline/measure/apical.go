@@ -206,11 +206,13 @@ func (l *loop) checkPhase(p lv.Phase, a lv.Around) []lv.Finding {
 	o := l.o.LV.Quality
 	lo, hi := l.corners()
 	var certainty, stray, solidity, border float64
-	annulus := 0.0
+	annulus, expected, told := 0.0, 0.0, true
 	for k, i := range a.Frames {
 		f, w := &l.frames[i], a.Weights[k]
 		certainty += w * f.outline.certainty
 		stray += w * f.outline.stray
+		expected += w * f.outline.expectedDice
+		told = told && f.outline.expectedDice > 0
 		solidity += w * lv.Solidity(f.outline.points)
 		border += w * lv.BorderPart(f.outline.points, lo, hi, o.BorderMargin)
 		if f.plane.Axis.AnnulusSource == lv.FromKeypoints {
@@ -222,6 +224,9 @@ func (l *loop) checkPhase(p lv.Phase, a lv.Around) []lv.Finding {
 		at = a.Frames[0]
 	}
 	out := lv.CheckOutline(certainty, stray, p, at, o)
+	if told {
+		out = append(out, lv.CheckAgreement(expected, l.o.MinExpectedDice, p, at)...)
+	}
 	out = append(out, lv.CheckSolidity(solidity, p, at, o)...)
 	out = append(out, lv.CheckBorder(border, p, at, o)...)
 	if l.landmarks {

@@ -21,6 +21,9 @@ type Options struct {
 	// WallPoints says that the network's parasternal points have been shown to
 	// be accurate enough to measure with (models.Card.Validated).
 	WallPoints bool
+	// MinExpectedDice of an outline, below which it is remarked on; 0 for no
+	// limit (models.Limits.ExpectedDice).
+	MinExpectedDice float64
 }
 
 // Loop measures an analysed loop: from FrameResults, FrameTimes, RWaves and
@@ -67,6 +70,7 @@ type frame struct {
 type outline struct {
 	points           []lv.Point
 	certainty, stray float64
+	expectedDice     float64 // 0 when unknown
 }
 
 func open(r *result.Loop, o Options) *loop {
@@ -85,7 +89,7 @@ func open(r *result.Loop, o Options) *loop {
 func readFrame(f result.Frame) frame {
 	out := frame{keypoints: make(map[string]lv.Keypoint, len(f.Keypoints))}
 	if len(f.Contour) > 0 {
-		out.outline = &outline{points: make([]lv.Point, len(f.Contour)), certainty: f.Confidence, stray: f.Stray}
+		out.outline = &outline{points: make([]lv.Point, len(f.Contour)), certainty: f.Confidence, stray: f.Stray, expectedDice: f.ExpectedDice}
 		for i, p := range f.Contour {
 			out.outline.points[i] = lv.Point{X: p[0], Y: p[1]}
 		}

@@ -303,6 +303,9 @@ type Frame struct {
 	LVArea       float64 `json:"lv_area_cm2,omitempty"`
 	// Confidence is the mean certainty of the mask along its inside, 0..1.
 	Confidence float64 `json:"confidence,omitempty"`
+	// ExpectedDice is how far the network expects the contour to agree with a
+	// reader's, 0..1 (Dice); 0 when it does not say.
+	ExpectedDice float64 `json:"expected_dice,omitempty"`
 	// Stray is the part of the segmented cavity that lies outside the contour,
 	// in other pieces, 0..1.
 	Stray float64 `json:"stray,omitempty"`

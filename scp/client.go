@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"slices"
 	"sync"
@@ -26,10 +27,12 @@ type Dialer struct {
 	Limits              Limits
 	Timeouts            Timeouts
 
+	Logger *slog.Logger // nil: discard. Warns of peers' certificates that expire
 	// NetDial opens connections; nil is a net.Dialer.
 	NetDial func(ctx context.Context, network, addr string) (net.Conn, error)
 
-	pool bufpool.Pool
+	pool         bufpool.Pool
+	certificates certificateWarner
 }
 
 // Client is an association as its requestor sees it. Its methods may be called
@@ -154,6 +157,7 @@ func (d *Dialer) handshake(ctx context.Context, conn net.Conn, addr string, tmo 
 		}
 		return nil, fmt.Errorf("TLS handshake with %s: %w", addr, err)
 	}
+	d.certificates.check(d.Logger, t.ConnectionState(), time.Now())
 	return t, nil
 }
 

@@ -177,6 +177,7 @@ func (a *association) answer(rq *associatePDU) (*associatePDU, error) {
 	if t, ok := a.link.conn.(*tls.Conn); ok {
 		cs := t.ConnectionState()
 		req.TLS, info.TLS = &cs, &cs
+		s.certificates.check(a.log, cs, time.Now())
 		if len(cs.PeerCertificates) > 0 {
 			info.TLSPeerName = cs.PeerCertificates[0].Subject.CommonName
 		}
@@ -269,6 +270,9 @@ func (s *Server) admit(req *AssociateRequest) error {
 func (s *Server) judgeContext(c contextItem) contextItem {
 	out := contextItem{ID: c.ID, TransferSyntaxes: []string{ImplicitVRLittleEndian}}
 	taken, ok := s.accepted[c.AbstractSyntax]
+	if !ok && storageClass(c.AbstractSyntax) {
+		taken, ok = s.others, len(s.others) > 0
+	}
 	if !ok {
 		out.Result = contextAbstractSyntaxUnsupported
 		return out

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // ObjectSource is an object to send. Header is asked for first, to propose
@@ -12,6 +13,16 @@ import (
 type ObjectSource interface {
 	Header() (ObjectHeader, error)
 	Open() (Object, error)
+}
+
+// Convertible is an ObjectSource that can give its object in other transfer
+// syntaxes too, without loss. Alternatives names them in order of preference;
+// they are proposed beside the object's own syntax, and used when the peer does
+// not take that one. OpenAs gives the object in one of them, under the same UID.
+type Convertible interface {
+	ObjectSource
+	Alternatives() ([]string, error)
+	OpenAs(transferSyntax string) (Object, error)
 }
 
 // ObjectHeader is what has to be known of an object before an association.
@@ -40,6 +51,7 @@ func (f FileSource) Open() (Object, error) { return FileObject(string(f)) }
 // otherwise an error of the source or of the association.
 type SendResult struct {
 	Header ObjectHeader
+	Sent   string // the transfer syntax used, "" when nothing was sent
 	Result StoreResult
 	Err    error
 }
@@ -59,8 +71,9 @@ func ContextsFor(headers []ObjectHeader) []PresentationContext {
 	return out
 }
 
-// SendAll sends every source in its own transfer syntax and returns one result
-// for each, in the order of sources. Objects are grouped so that no association
+// SendAll sends every source in its own transfer syntax, or where the peer does
+// not take that in the first of its alternatives that it takes (see
+// Convertible), and returns one result for each, in the order of sources. Objects are grouped so that no association
 // needs more than 128 presentation contexts. When an association fails, a new
 // one takes the objects that follow; after two failures without a stored object
 // in between, the rest fail with the same error. done, when not nil, is called
@@ -87,6 +100,7 @@ type sender struct {
 // sendGroup is what one association carries.
 type sendGroup struct {
 	contexts []PresentationContext
+	has      map[[2]string]bool // class and syntax
 	indices  []int
 }
 
@@ -97,30 +111,51 @@ func (s *sender) finish(i int, err error) {
 	}
 }
 
-// groups assigns sources to associations. Sources without a header fail here.
+// groups assigns sources to associations: one presentation context for each
+// class and syntax, alternatives included. Sources without a header fail here.
 func (s *sender) groups() []*sendGroup {
-	of := make(map[[2]string]*sendGroup)
 	var groups []*sendGroup
 	for i, src := range s.sources {
 		h, err := src.Header()
+		syntaxes := []string{h.TransferSyntaxUID}
+		if c, ok := src.(Convertible); ok && err == nil {
+			var more []string
+			more, err = c.Alternatives()
+			syntaxes = append(syntaxes, more...)
+		}
 		if err != nil {
 			s.finish(i, err)
 			continue
 		}
 		s.results[i].Header = h
-		key := [2]string{h.SOPClassUID, h.TransferSyntaxUID}
-		g := of[key]
-		if g == nil {
-			if len(groups) == 0 || len(groups[len(groups)-1].contexts) == maxContexts {
-				groups = append(groups, &sendGroup{})
-			}
-			g = groups[len(groups)-1]
-			g.contexts = append(g.contexts, PresentationContext{h.SOPClassUID, []string{h.TransferSyntaxUID}})
-			of[key] = g
+		k := slices.IndexFunc(groups, func(g *sendGroup) bool { return g.room(h.SOPClassUID, syntaxes) })
+		if k < 0 {
+			groups, k = append(groups, &sendGroup{has: make(map[[2]string]bool)}), len(groups)
 		}
-		g.indices = append(g.indices, i)
+		groups[k].add(i, h.SOPClassUID, syntaxes)
 	}
 	return groups
+}
+
+// room reports whether contexts for all of the syntaxes fit.
+func (g *sendGroup) room(class string, syntaxes []string) bool {
+	n := len(g.contexts)
+	for _, ts := range syntaxes {
+		if !g.has[[2]string{class, ts}] {
+			n++
+		}
+	}
+	return n <= maxContexts
+}
+
+func (g *sendGroup) add(i int, class string, syntaxes []string) {
+	for _, ts := range syntaxes {
+		if key := [2]string{class, ts}; !g.has[key] {
+			g.has[key] = true
+			g.contexts = append(g.contexts, PresentationContext{class, []string{ts}})
+		}
+	}
+	g.indices = append(g.indices, i)
 }
 
 // send sends the objects of one group, over further associations if need be.
@@ -161,19 +196,45 @@ func (s *sender) send(ctx context.Context, g *sendGroup) {
 
 func (s *sender) store(ctx context.Context, c *Client, i int) error {
 	h := s.results[i].Header
-	if err := c.Accepts(h.SOPClassUID, h.TransferSyntaxUID); err != nil {
-		return err
-	}
-	o, err := s.sources[i].Open()
+	o, err := s.open(c, i)
 	if err != nil {
 		return err
 	}
 	defer o.Close()
-	if got := (ObjectHeader{o.SOPClassUID, o.SOPInstanceUID, o.TransferSyntaxUID}); got != h {
+	got := ObjectHeader{o.SOPClassUID, o.SOPInstanceUID, h.TransferSyntaxUID}
+	if got != h {
 		return fmt.Errorf("scp: object changed since its header was read: %v, was %v", got, h)
 	}
-	s.results[i].Result, err = c.Store(ctx, o)
+	if s.results[i].Result, err = c.Store(ctx, o); err == nil {
+		s.results[i].Sent = o.TransferSyntaxUID
+	}
 	return err
+}
+
+// open opens the object in its own syntax if the peer takes it, otherwise in
+// an alternative that it takes.
+func (s *sender) open(c *Client, i int) (Object, error) {
+	h := s.results[i].Header
+	refused := c.Accepts(h.SOPClassUID, h.TransferSyntaxUID)
+	if refused == nil {
+		o, err := s.sources[i].Open()
+		if err == nil && o.TransferSyntaxUID != h.TransferSyntaxUID {
+			err = errors.Join(fmt.Errorf("scp: object changed since its header was read: now %s, was %s", o.TransferSyntaxUID, h.TransferSyntaxUID), o.Close())
+		}
+		return o, err
+	}
+	if src, ok := s.sources[i].(Convertible); ok {
+		others, err := src.Alternatives()
+		if err != nil {
+			return Object{}, err
+		}
+		for _, ts := range others {
+			if c.Accepts(h.SOPClassUID, ts) == nil {
+				return src.OpenAs(ts)
+			}
+		}
+	}
+	return Object{}, refused
 }
 
 // isOver reports whether the association has ended.

@@ -115,7 +115,12 @@ type Server struct {
 	Handler Handler // nil: verification only
 
 	Contexts []PresentationContext // accepted storage classes; nil: DefaultStorageContexts
-	Policy   Policy                // nil: AccessList{CalledAETitles: {AETitle}}
+	// Others are the transfer syntaxes in which objects of storage classes beyond
+	// Contexts are taken, those of the standard and private ones: a sender that
+	// is refused one object of a study often keeps back the rest. nil refuses
+	// them.
+	Others []string
+	Policy Policy // nil: AccessList{CalledAETitles: {AETitle}}
 
 	// Authenticate judges a user identity (PS3.7 D.3.3.7). Its response is
 	// returned to the peer where the peer asked for one; an error rejects the
@@ -133,15 +138,17 @@ type Server struct {
 	Logger   *slog.Logger // nil: discard. No patient data is ever logged
 	Observer Observer
 
-	initOnce sync.Once
-	lim      Limits
-	tmo      Timeouts
-	log      *slog.Logger
-	accepted map[string]map[string]bool // abstract syntax -> transfer syntaxes
-	pool     bufpool.Pool
-	lastID   atomic.Uint64
-	baseCtx  context.Context
-	cancel   context.CancelFunc
+	initOnce     sync.Once
+	lim          Limits
+	tmo          Timeouts
+	log          *slog.Logger
+	accepted     map[string]map[string]bool // abstract syntax -> transfer syntaxes
+	others       map[string]bool
+	certificates certificateWarner
+	pool         bufpool.Pool
+	lastID       atomic.Uint64
+	baseCtx      context.Context
+	cancel       context.CancelFunc
 
 	mu        sync.Mutex
 	listeners map[net.Listener]struct{}
@@ -163,6 +170,9 @@ func (s *Server) init() {
 			s.log = slog.New(slog.DiscardHandler)
 		}
 		s.accepted = s.acceptedContexts()
+		if s.Handler != nil {
+			s.others = set(s.Others)
+		}
 		s.baseCtx, s.cancel = context.WithCancel(context.Background())
 		s.listeners = make(map[net.Listener]struct{})
 		s.active = make(map[*association]struct{})

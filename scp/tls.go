@@ -3,7 +3,11 @@ package scp
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"fmt"
+	"log/slog"
 	"slices"
+	"sync"
+	"time"
 )
 
 // ServerTLS is a server configuration after the BCP 195 profiles of PS3.15 B.9
@@ -57,4 +61,55 @@ func CertificateTitles(cs tls.ConnectionState) []string {
 		titles = append(titles, c.DNSNames...)
 	}
 	return titles
+}
+
+// expiresSoon is how long before its end a certificate is worth a warning.
+const expiresSoon = 30 * 24 * time.Hour
+
+// CertificateDoubt says that a certificate is expired, not yet valid, or
+// expires within 30 days; "" when there is nothing to say.
+func CertificateDoubt(c *x509.Certificate, now time.Time) string {
+	name := c.Subject.CommonName
+	if name == "" && len(c.DNSNames) > 0 {
+		name = c.DNSNames[0]
+	}
+	switch {
+	case now.After(c.NotAfter):
+		return fmt.Sprintf("the certificate of %q expired on %s", name, c.NotAfter.UTC().Format(time.DateOnly))
+	case now.Before(c.NotBefore):
+		return fmt.Sprintf("the certificate of %q is valid only from %s", name, c.NotBefore.UTC().Format(time.DateOnly))
+	case now.Add(expiresSoon).After(c.NotAfter):
+		return fmt.Sprintf("the certificate of %q expires on %s", name, c.NotAfter.UTC().Format(time.DateOnly))
+	}
+	return ""
+}
+
+// maxWarned bounds how many certificates are remembered as warned of.
+const maxWarned = 1000
+
+// certificateWarner warns of peers' certificates, of each once a day.
+type certificateWarner struct {
+	mu   sync.Mutex
+	last map[string]time.Time // by the certificate's signature
+}
+
+func (w *certificateWarner) check(log *slog.Logger, cs tls.ConnectionState, now time.Time) {
+	if log == nil || len(cs.PeerCertificates) == 0 {
+		return
+	}
+	c := cs.PeerCertificates[0]
+	doubt := CertificateDoubt(c, now)
+	if doubt == "" {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if t, ok := w.last[string(c.Signature)]; ok && now.Sub(t) < 24*time.Hour {
+		return
+	}
+	if w.last == nil || len(w.last) >= maxWarned {
+		w.last = make(map[string]time.Time)
+	}
+	w.last[string(c.Signature)] = now
+	log.Warn("peer's TLS certificate: " + doubt)
 }

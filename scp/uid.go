@@ -75,11 +75,21 @@ func DefaultTransferSyntaxes() []string {
 	}
 }
 
+// storageRoot begins the UIDs of the storage classes of PS3.4 annex B.
+const storageRoot = "1.2.840.10008.5.1.4.1.1."
+
+// storageClass reports whether a SOP class can be one of objects: a storage
+// class of the standard, or private and thus unknown.
+func storageClass(uid string) bool {
+	return ValidUID(uid) && (strings.HasPrefix(uid, storageRoot) || !strings.HasPrefix(uid, "1.2.840.10008."))
+}
+
 // DefaultStorageClasses are the SOP classes an echocardiography node meets:
 // ultrasound (current and retired), secondary capture, structured reports,
-// segmentations, presentation states and encapsulated documents.
+// segmentations, presentation states, waveforms, raw data, photographs and
+// encapsulated documents.
 func DefaultStorageClasses() []string {
-	const base = "1.2.840.10008.5.1.4.1.1."
+	const base = storageRoot
 	suffixes := []string{
 		"6.1",                                       // Ultrasound Image
 		"3.1",                                       // Ultrasound Multi-frame Image
@@ -105,6 +115,12 @@ func DefaultStorageClasses() []string {
 		"11.5", "11.6", "11.7", "11.8", // XA/XRF, Planar MPR Grayscale and Compositing, Advanced Blending
 		"11.9", "11.10", "11.11", "11.12", // Volume Rendering, segmented and multiple; Variable Modality LUT
 		"104.1", "104.2", "104.3", // Encapsulated PDF, CDA, STL
+		"9.1.1", "9.1.2", "9.1.3", "9.1.4", // 12-lead, General, Ambulatory and General 32-bit ECG Waveform
+		"9.2.1", "9.3.1", // Hemodynamic, Cardiac Electrophysiology Waveform
+		"9.4.1", "9.4.2", // Basic and General Voice Audio Waveform
+		"9.5.1", "9.6.1", "9.6.2", // Arterial Pulse, Respiratory, Multi-channel Respiratory Waveform
+		"66", "66.1", "66.2", "66.3", "67", // Raw Data, Registrations and Fiducials, Real World Value Mapping
+		"77.1.4", "77.1.4.1", // VL and Video Photographic Image
 	}
 	out := make([]string, len(suffixes))
 	for i, s := range suffixes {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/riverqueue/river"
 
+	"github.com/echonode/echonode/pipeline/deliver"
 	"github.com/echonode/echonode/pipeline/store"
 	"github.com/echonode/echonode/scp"
 )
@@ -87,7 +88,7 @@ func (n *Node) deliver(ctx context.Context, dest Destination, run int64) error {
 	}
 	sources := make([]scp.ObjectSource, len(pending))
 	for i, d := range pending {
-		sources[i] = scp.FileSource(d.Path)
+		sources[i] = deliver.Source{Path: d.Path, Convert: dest.Convert}
 	}
 	var problems []error
 	_, err = dest.Dialer.SendAll(ctx, dest.Address, sources, func(i int, r scp.SendResult) {
@@ -114,7 +115,7 @@ func (n *Node) deliver(ctx context.Context, dest Destination, run int64) error {
 			problems = append(problems, err)
 		}
 		if d.Status != nil {
-			n.log.Info("delivered", "destination", dest.Name, "kind", d.Kind, "object", d.SOPInstanceUID, "status", fmt.Sprintf("%04XH", *d.Status))
+			n.log.Info("delivered", "destination", dest.Name, "syntax", r.Sent, "kind", d.Kind, "object", d.SOPInstanceUID, "status", fmt.Sprintf("%04XH", *d.Status))
 		}
 	})
 	return errors.Join(append(problems, err)...)

@@ -39,6 +39,7 @@ import (
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/riverdriver/riversqlite"
 
+	"github.com/echonode/echonode/pipeline/deliver"
 	"github.com/echonode/echonode/pipeline/kept"
 	"github.com/echonode/echonode/pipeline/result"
 	"github.com/echonode/echonode/pipeline/spool"
@@ -99,6 +100,7 @@ type Destination struct {
 	Address string
 	Dialer  *scp.Dialer
 	Kinds   []string // kinds of output sent there, see package result
+	Convert deliver.Conversion
 }
 
 // Options are the settings of a Node.

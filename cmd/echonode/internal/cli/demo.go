@@ -21,6 +21,7 @@ import (
 	"github.com/suyashkumar/dicom/pkg/tag"
 
 	"github.com/echonode/echonode/dicomio"
+	"github.com/echonode/echonode/pipeline/deliver"
 	"github.com/echonode/echonode/pipeline/node"
 	"github.com/echonode/echonode/pipeline/result"
 	"github.com/echonode/echonode/pipeline/store"
@@ -119,7 +120,7 @@ func (d *demo) run(ctx context.Context) (err error) {
 			order = append(order, key.study)
 		}
 		dialer := &scp.Dialer{CallingAE: "DEMOCART", CalledAE: "ECHONODE"}
-		if err := d.p.send(ctx, dialer, d.nodeAddr, byStudy[key], true); err != nil {
+		if err := d.p.send(ctx, dialer, d.nodeAddr, byStudy[key], deliver.Never, true); err != nil {
 			return fmt.Errorf("sending study %d: %w", i+1, err)
 		}
 		d.say("sent study %d of %d: %d objects", i+1, len(keys), len(byStudy[key]))

@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/echonode/echonode/dicomio"
+	"github.com/echonode/echonode/pipeline/deliver"
 	"github.com/echonode/echonode/scp"
 )
 
@@ -100,11 +101,14 @@ func (p *program) echoCommand() *cobra.Command {
 func (p *program) sendCommand() *cobra.Command {
 	var f peer
 	var quiet bool
+	var convert string
 	cmd := &cobra.Command{
 		Use:   "send HOST:PORT FILE|DIR...",
 		Short: "Send DICOM files with C-STORE",
-		Long: `Sends Part 10 files, each in its own transfer syntax, and prints the peer's
-answer for every object. Folders are searched for DICOM files.`,
+		Long: `Sends Part 10 files and prints the peer's answer for every object. Each goes in
+its own transfer syntax; uncompressed ones go as Implicit or Explicit VR Little
+Endian where the peer takes only that, compressed ones as --transcode says.
+Folders are searched for DICOM files.`,
 		Args: cobra.MinimumNArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			d, err := f.dialer()
@@ -115,19 +119,25 @@ answer for every object. Folders are searched for DICOM files.`,
 			if err != nil {
 				return err
 			}
-			return p.send(cmd.Context(), d, args[0], files, quiet)
+			switch convert {
+			case "auto", "never", "uncompressed":
+			default:
+				return usageError{fmt.Errorf("--transcode %q is not one of auto, never, uncompressed", convert)}
+			}
+			return p.send(cmd.Context(), d, args[0], files, deliver.Conversion(convert), quiet)
 		},
 	}
 	f.register(cmd)
+	cmd.Flags().StringVar(&convert, "transcode", "never", "auto: decompressed where the peer does not take the compression; never; uncompressed: always")
 	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "print only what was not stored")
 	return cmd
 }
 
 // send sends files and reports on each.
-func (p *program) send(ctx context.Context, d *scp.Dialer, addr string, files []string, quiet bool) error {
+func (p *program) send(ctx context.Context, d *scp.Dialer, addr string, files []string, convert deliver.Conversion, quiet bool) error {
 	sources := make([]scp.ObjectSource, len(files))
 	for i, f := range files {
-		sources[i] = scp.FileSource(f)
+		sources[i] = deliver.Source{Path: f, Convert: convert}
 	}
 	failed := 0
 	_, err := d.SendAll(ctx, addr, sources, func(i int, r scp.SendResult) {

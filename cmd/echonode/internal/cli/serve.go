@@ -2,6 +2,8 @@ package cli
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -9,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -19,6 +22,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/echonode/echonode/cmd/echonode/internal/config"
+	"github.com/echonode/echonode/dicomio"
+	"github.com/echonode/echonode/pipeline/deliver"
 	"github.com/echonode/echonode/pipeline/derived"
 	"github.com/echonode/echonode/pipeline/node"
 	"github.com/echonode/echonode/pipeline/output"
@@ -88,7 +93,7 @@ func (p *program) serve(ctx context.Context, c *config.Config) (err error) {
 	if err != nil {
 		return err
 	}
-	options, err := nodeOptions(c)
+	options, err := nodeOptions(c, log)
 	if err != nil {
 		return err
 	}
@@ -179,6 +184,7 @@ func dicomServer(c *config.Config, n *node.Node, metrics *node.Metrics, log *slo
 	if err != nil {
 		return nil, usageError{err}
 	}
+	warnOfCertificates(log, "dicom.tls", tlsConfig)
 	sources, err := c.DICOM.Prefixes()
 	if err != nil {
 		return nil, usageError{err}
@@ -190,9 +196,14 @@ func dicomServer(c *config.Config, n *node.Node, metrics *node.Metrics, log *slo
 	if len(peers) == 0 && len(sources) > 0 {
 		peers = []scp.Peer{{Networks: sources}}
 	}
-	contexts := scp.DefaultStorageContexts()
-	for _, uid := range c.DICOM.ExtraSOPClasses {
-		contexts = append(contexts, scp.PresentationContext{AbstractSyntax: uid})
+	decoded := decodedSyntaxes(log)
+	var contexts []scp.PresentationContext
+	for _, uid := range append(scp.DefaultStorageClasses(), c.DICOM.ExtraSOPClasses...) {
+		contexts = append(contexts, scp.PresentationContext{AbstractSyntax: uid, TransferSyntaxes: decoded})
+	}
+	var others []string
+	if c.DICOM.SOPClasses == "any" {
+		others = scp.DefaultTransferSyntaxes() // nothing of them is decoded
 	}
 	var handler scp.Handler = n
 	if c.DICOM.Commitment.Enabled {
@@ -202,6 +213,7 @@ func dicomServer(c *config.Config, n *node.Node, metrics *node.Metrics, log *slo
 		AETitle:   c.DICOM.AETitle,
 		Handler:   handler,
 		Contexts:  contexts,
+		Others:    others,
 		Policy:    scp.AccessList{CalledAETitles: []string{c.DICOM.AETitle}, Peers: peers},
 		TLSConfig: tlsConfig,
 		Logger:    log,
@@ -217,7 +229,44 @@ func dicomServer(c *config.Config, n *node.Node, metrics *node.Metrics, log *slo
 	return srv, nil
 }
 
-func nodeOptions(c *config.Config) (node.Options, error) {
+// warnOfCertificates logs what is wrong with the node's own certificates.
+func warnOfCertificates(log *slog.Logger, key string, t *tls.Config) {
+	if t == nil {
+		return
+	}
+	for _, pair := range t.Certificates {
+		c := pair.Leaf
+		if c == nil && len(pair.Certificate) > 0 {
+			c, _ = x509.ParseCertificate(pair.Certificate[0])
+		}
+		if c == nil {
+			continue
+		}
+		if doubt := scp.CertificateDoubt(c, time.Now()); doubt != "" {
+			log.Warn(key + ": " + doubt)
+		}
+	}
+}
+
+// decodedSyntaxes are the transfer syntaxes that are accepted: those whose
+// frames this machine decodes, so that a sender that has another one to offer
+// offers it.
+func decodedSyntaxes(log *slog.Logger) []string {
+	var out, missing []string
+	for _, uid := range scp.DefaultTransferSyntaxes() {
+		if i := slices.IndexFunc(dicomio.Codecs(), func(x dicomio.Codec) bool { return x.Syntax.UID == uid && x.Decodes }); i >= 0 {
+			out = append(out, uid)
+		} else if t, ok := dicomio.LookupTransferSyntax(uid); ok {
+			missing = append(missing, t.Name)
+		}
+	}
+	if len(missing) > 0 {
+		log.Info("not accepted, since nothing here decodes them", "transfer_syntaxes", missing)
+	}
+	return out
+}
+
+func nodeOptions(c *config.Config, log *slog.Logger) (node.Options, error) {
 	o := node.Options{
 		ResultsDir: filepath.Join(c.Storage.Directory, "results"),
 		Idle:       time.Duration(c.Study.Idle),
@@ -239,8 +288,10 @@ func nodeOptions(c *config.Config) (node.Options, error) {
 		if err != nil {
 			return o, usageError{fmt.Errorf("destination %s: %w", d.Name, err)}
 		}
+		dialer.Logger = log.With("destination", d.Name)
+		warnOfCertificates(log, "destinations."+d.Name+".tls", dialer.TLSConfig)
 		dialer.Timeouts.Connect, dialer.Timeouts.Response = time.Duration(c.Delivery.Timeout), time.Duration(c.Delivery.Timeout)
-		o.Destinations = append(o.Destinations, node.Destination{Name: d.Name, Address: d.Address, Dialer: dialer, Kinds: d.Send})
+		o.Destinations = append(o.Destinations, node.Destination{Name: d.Name, Address: d.Address, Dialer: dialer, Kinds: d.Send, Convert: deliver.Conversion(d.Transcode)})
 	}
 	return o, nil
 }

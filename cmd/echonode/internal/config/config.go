@@ -45,6 +45,7 @@ type DICOM struct {
 	Listen                 string     `yaml:"listen"`
 	CallingAETitles        []string   `yaml:"calling_ae_titles"`
 	Sources                []string   `yaml:"sources"`
+	SOPClasses             string     `yaml:"sop_classes"`
 	ExtraSOPClasses        []string   `yaml:"extra_sop_classes"`
 	MaxAssociations        int        `yaml:"max_associations"`
 	MaxAssociationsPerPeer int        `yaml:"max_associations_per_peer"`
@@ -124,6 +125,7 @@ type Destination struct {
 	AETitle        string    `yaml:"ae_title"`
 	CallingAETitle string    `yaml:"calling_ae_title"`
 	Send           []string  `yaml:"send"`
+	Transcode      string    `yaml:"transcode"`
 	TLS            ClientTLS `yaml:"tls"`
 }
 
@@ -214,8 +216,12 @@ func Parse(b []byte) (*Config, error) {
 		}
 	}
 	for i := range c.Destinations {
-		if d := &c.Destinations[i]; len(d.Send) == 0 {
+		d := &c.Destinations[i]
+		if len(d.Send) == 0 {
 			d.Send = []string{"report", "overlay"}
+		}
+		if d.Transcode == "" {
+			d.Transcode = "auto"
 		}
 	}
 	if err := c.check(); err != nil {
@@ -272,6 +278,7 @@ func (c *Config) check() error {
 	if _, err := c.DICOM.Prefixes(); err != nil {
 		bad("dicom.sources", "%v", err)
 	}
+	oneOf("dicom.sop_classes", c.DICOM.SOPClasses, "any", "known")
 	for _, u := range c.DICOM.ExtraSOPClasses {
 		if len(u) > 64 || !uid.MatchString(u) {
 			bad("dicom.extra_sop_classes", "%q is not a UID", u)
@@ -349,6 +356,7 @@ func (c *Config) check() error {
 		for _, s := range d.Send {
 			oneOf(key+".send", s, "report", "overlay", "segmentation")
 		}
+		oneOf(key+".transcode", d.Transcode, "auto", "never", "uncompressed")
 		pair(key+".tls", d.TLS.Certificate, d.TLS.Key)
 	}
 	positive("delivery.retry_first", c.Delivery.RetryFirst)

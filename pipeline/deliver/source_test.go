@@ -1,0 +1,191 @@
+package deliver
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"image"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/suyashkumar/dicom/pkg/tag"
+
+	"github.com/echonode/echonode/dicomio"
+	"github.com/echonode/echonode/scp"
+)
+
+// object writes a small object: a report without pixels, or an overlay of two
+// JPEG frames.
+func object(t *testing.T, dir, sop string, jpeg bool) string {
+	t.Helper()
+	ds := dicomio.NewDataSet().SetString(tag.SOPClassUID, dicomio.SOPComprehensiveSR).SetString(tag.SOPInstanceUID, sop).
+		SetString(tag.StudyInstanceUID, "1.2.3").SetString(tag.SeriesInstanceUID, "1.2.3.1").SetString(tag.PatientName, "Test^Name")
+	o := dicomio.WriteOptions{TransferSyntax: dicomio.ExplicitVRLittleEndian}
+	if jpeg {
+		img := image.NewRGBA(image.Rect(0, 0, 64, 48))
+		for i := range img.Pix {
+			img.Pix[i] = uint8(i / 7)
+		}
+		frame, err := dicomio.EncodeJPEG(img, 90)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ds.SetString(tag.SOPClassUID, dicomio.SOPMultiframeTrueColorSC).SetInt(tag.Rows, 48).SetInt(tag.Columns, 64).SetInt(tag.NumberOfFrames, 2).
+			SetInt(tag.SamplesPerPixel, 3).SetInt(tag.BitsAllocated, 8).SetInt(tag.BitsStored, 8).SetInt(tag.HighBit, 7).SetInt(tag.PixelRepresentation, 0).
+			SetInt(tag.PlanarConfiguration, 0).SetString(tag.PhotometricInterpretation, "YBR_FULL_422").SetString(tag.LossyImageCompression, "01")
+		o = dicomio.WriteOptions{TransferSyntax: dicomio.JPEGBaseline, Pixels: dicomio.FrameBytes([][]byte{frame, frame})}
+	}
+	path := filepath.Join(dir, sop+".dcm")
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(dicomio.Write(f, ds, o), f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// peer keeps what it is sent.
+type peer struct {
+	mu     sync.Mutex
+	syntax map[string]string
+	data   map[string][]byte
+}
+
+func (p *peer) Store(_ context.Context, req *scp.StoreRequest, r io.Reader) error {
+	b, err := io.ReadAll(r)
+	if err != nil {
+		return err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.syntax[req.SOPInstanceUID], p.data[req.SOPInstanceUID] = req.TransferSyntaxUID, b
+	return nil
+}
+
+// archive serves a peer that takes only these transfer syntaxes.
+func archive(t *testing.T, syntaxes ...string) (*peer, string) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &peer{syntax: map[string]string{}, data: map[string][]byte{}}
+	var contexts []scp.PresentationContext
+	for _, c := range []string{dicomio.SOPComprehensiveSR, dicomio.SOPMultiframeTrueColorSC} {
+		contexts = append(contexts, scp.PresentationContext{AbstractSyntax: c, TransferSyntaxes: syntaxes})
+	}
+	srv := &scp.Server{Handler: p, Contexts: contexts}
+	done := make(chan error, 1)
+	go func() { done <- srv.Serve(l) }()
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		if err := errors.Join(srv.Shutdown(ctx), <-done); !errors.Is(err, scp.ErrServerClosed) {
+			t.Error(err)
+		}
+	})
+	return p, l.Addr().String()
+}
+
+// An archive gets every object in a syntax that it takes, without loss; what it
+// cannot get by the rule is refused and says so.
+func TestSyntaxOfDestination(t *testing.T) {
+	const implicit, explicit, jpeg = dicomio.ImplicitVRLittleEndian, dicomio.ExplicitVRLittleEndian, dicomio.JPEGBaseline
+	dir := t.TempDir()
+	report, overlay := object(t, dir, "1.2.3.4", false), object(t, dir, "1.2.3.5", true)
+	for _, c := range []struct {
+		takes           []string
+		rule            Conversion
+		report, overlay string // syntax they arrive in, "" for not at all
+	}{
+		{[]string{implicit}, Auto, implicit, implicit},
+		{[]string{implicit}, "", implicit, implicit},
+		{[]string{implicit}, Never, implicit, ""},
+		{[]string{implicit, jpeg}, Auto, implicit, jpeg},
+		{[]string{explicit, implicit}, Auto, explicit, explicit},
+		{[]string{explicit, implicit, jpeg}, Auto, explicit, jpeg},
+		{[]string{explicit, implicit, jpeg}, Never, explicit, jpeg},
+		{[]string{explicit, implicit, jpeg}, Uncompressed, explicit, explicit},
+		{[]string{implicit, jpeg}, Uncompressed, implicit, implicit},
+		{[]string{jpeg}, Auto, "", jpeg},
+	} {
+		t.Run(fmt.Sprint(c.takes, c.rule), func(t *testing.T) {
+			p, addr := archive(t, c.takes...)
+			d := &scp.Dialer{CallingAE: "ECHONODE", CalledAE: "PACS"}
+			results, err := d.SendAll(context.Background(), addr, []scp.ObjectSource{Source{Path: report, Convert: c.rule}, Source{Path: overlay, Convert: c.rule}}, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i, want := range []string{c.report, c.overlay} {
+				uid := []string{"1.2.3.4", "1.2.3.5"}[i]
+				var refused *scp.ContextError
+				if p.syntax[uid] != want || results[i].Sent != want || (results[i].Err != nil) != (want == "") || want == "" && !errors.As(results[i].Err, &refused) {
+					t.Errorf("%s arrived in %q, want %q; %+v", uid, p.syntax[uid], want, results[i])
+				}
+			}
+			if b := p.data["1.2.3.5"]; b != nil {
+				same(t, overlay, b, p.syntax["1.2.3.5"])
+			}
+			if b := p.data["1.2.3.4"]; b != nil {
+				f, err := dicomio.Read(bytes.NewReader(b), int64(len(b)), dicomio.Options{TransferSyntax: p.syntax["1.2.3.4"], Strict: true})
+				if err != nil || f.DataSet.String(tag.PatientName) != "Test^Name" {
+					t.Errorf("report: %v", err)
+				}
+			}
+		})
+	}
+}
+
+// same compares all frames of a file with those of a data set that was sent.
+func same(t *testing.T, path string, sent []byte, ts string) {
+	t.Helper()
+	frames := func(f *dicomio.File, err error) (out [][]byte) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := f.Frames()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var img image.RGBA
+		for i := range r.Len() {
+			if err := r.RGB(i, &img); err != nil {
+				t.Fatal(err)
+			}
+			out = append(out, bytes.Clone(img.Pix))
+		}
+		return out
+	}
+	want := frames(dicomio.Open(path, dicomio.Options{}))
+	got := frames(dicomio.Read(bytes.NewReader(sent), int64(len(sent)), dicomio.Options{TransferSyntax: ts, Strict: true}))
+	if !slices.EqualFunc(got, want, bytes.Equal) {
+		t.Errorf("the frames arrived otherwise in %s", ts)
+	}
+}
+
+// A peer that goes away in the middle ends the conversion too.
+func TestConversionEndsWithItsReader(t *testing.T) {
+	path := object(t, t.TempDir(), "1.2.3.5", true)
+	o, err := Source{Path: path}.OpenAs(dicomio.ImplicitVRLittleEndian)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.CopyN(io.Discard, o.DataSet, 100); err != nil {
+		t.Fatal(err)
+	}
+	if err := o.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := o.DataSet.Read(make([]byte, 1)); !errors.Is(err, io.ErrClosedPipe) {
+		t.Errorf("after Close: %v", err)
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/netip"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -16,10 +17,14 @@ import (
 
 // association is the server's side of one connection.
 type association struct {
-	srv       *Server
-	conn      net.Conn // as accepted, below TLS
-	peer      string
-	overLimit bool
+	srv        *Server
+	conn       net.Conn // as accepted, below TLS
+	peer       string
+	network    netip.Prefix
+	seq        uint64 // in the order of connections
+	overLimit  bool
+	cut        bool // to make room; under Server.mu
+	associated atomic.Bool
 
 	link     *link
 	info     *AssociationInfo
@@ -73,6 +78,7 @@ func (a *association) run() {
 	if !a.negotiate() {
 		return
 	}
+	a.associated.Store(true)
 	s.Observer.opened(a.info)
 	watcher, _ := s.Handler.(AssociationWatcher)
 	if watcher != nil {

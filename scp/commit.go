@@ -176,7 +176,7 @@ func failure(rsp *command) error {
 	if c := ClassOf(rsp.Status); c == ClassSuccess || c == ClassWarning {
 		return nil
 	}
-	return &StatusError{Status: rsp.Status, Comment: rsp.ErrorComment}
+	return &StatusError{Status: rsp.Status, Comment: rsp.ErrorComment, peer: true}
 }
 
 func eventReportCommand(id uint16, r *CommitResult) *command {

@@ -318,10 +318,27 @@ func TestStatusClasses(t *testing.T) {
 	}
 }
 
+func TestPrintable(t *testing.T) {
+	for s, want := range map[string]string{
+		"disk full":             "disk full",
+		"Größe, 心臓":             "Größe, 心臓",
+		"a\x1b[2Jb\r\nc":        `a\x1b[2Jb\x0d\x0ac`,
+		"a\xffb":                `a\xffb`,
+		"evil\u202Etxt":         `evil\xe2\x80\xaetxt`,
+		"\u0085 \u200b \ufffd?": `\xc2\x85 \xe2\x80\x8b \xef\xbf\xbd?`,
+	} {
+		if got := Printable(s); got != want {
+			t.Errorf("Printable(%q) = %s, want %s", s, got, want)
+		}
+	}
+}
+
 func TestErrorTexts(t *testing.T) {
 	cause := errors.New("cause")
 	for want, err := range map[string]error{
-		"dicom: status A700H (full): cause": &StatusError{0xA700, "full", cause},
+		"dicom: status A700H (full): cause": &StatusError{Status: 0xA700, Comment: "full", Err: cause},
+		// A peer's words are shown to who asks, not written into every log.
+		"dicom: status A701H": &StatusError{Status: 0xA701, Comment: "Doe^Jane\x1b[2J", peer: true},
 		"dicom: association rejected for now: local limit exceeded (result 2, source 3, reason 2)":               &RejectError{2, 3, 2},
 		"dicom: association rejected permanently: protocol version not supported (result 1, source 2, reason 2)": &RejectError{1, 2, 2},
 		"dicom: association rejected permanently: unknown reason (result 1, source 9, reason 9)":                 &RejectError{1, 9, 9},

@@ -3,6 +3,9 @@ package scp
 import (
 	"errors"
 	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // Statuses used by the package (PS3.7 annex C, PS3.4 B.2.3). Handlers may
@@ -72,16 +75,42 @@ func ClassOf(status uint16) StatusClass {
 
 // StatusError carries a DIMSE status. A [Handler] returns one to choose the
 // status of its response; the client returns one when the peer answered with a
-// failure, with the peer's comment verbatim.
+// failure, with the peer's comment verbatim. A peer's comment is not part of
+// the text of the error: it may hold anything, a patient's name or what moves a
+// terminal's cursor. Show it with [Printable] to who asks for it.
 type StatusError struct {
 	Status  uint16
 	Comment string // Error Comment (0000,0902); the server sends its first 64 characters, so no patient data here
 	Err     error  // the cause; stays on this side
+
+	peer bool // Comment is a peer's
+}
+
+// Printable is text of a peer that is safe to show: what is not printable, the
+// marks that change the direction of text among it, is written as an escape.
+func Printable(s string) string {
+	clean := func(r rune) bool { return r != utf8.RuneError && (unicode.IsGraphic(r) || r == ' ') }
+	if utf8.ValidString(s) && strings.IndexFunc(s, func(r rune) bool { return !clean(r) }) < 0 {
+		return s
+	}
+	var b strings.Builder
+	for len(s) > 0 {
+		r, n := utf8.DecodeRuneInString(s)
+		if clean(r) {
+			b.WriteString(s[:n])
+		} else {
+			for _, c := range []byte(s[:n]) {
+				fmt.Fprintf(&b, "\\x%02x", c)
+			}
+		}
+		s = s[n:]
+	}
+	return b.String()
 }
 
 func (e *StatusError) Error() string {
 	s := fmt.Sprintf("dicom: status %04XH", e.Status)
-	if e.Comment != "" {
+	if e.Comment != "" && !e.peer {
 		s += " (" + e.Comment + ")"
 	}
 	if e.Err != nil {

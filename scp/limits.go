@@ -6,14 +6,15 @@ import "time"
 // default named beside it; a negative one switches that limit off where that
 // makes sense.
 type Limits struct {
-	MaxAssociations        int   // at the same time; 1024. Beyond it: A-ASSOCIATE-RJ transient, local limit exceeded
-	MaxAssociationsPerPeer int   // at the same time from one IP address; 512. Same answer
-	MaxPDU                 int   // longest P-DATA-TF advertised and accepted; 131072
-	MaxAssociatePDU        int   // longest A-ASSOCIATE-RQ or -AC read; 262144
-	MaxCommandSet          int   // longest command set; 65536
-	MaxObject              int64 // longest data set of a C-STORE; 4 GiB. Beyond it: status A700H
-	MaxDataSet             int   // longest data set held in memory (N-ACTION, N-EVENT-REPORT); 8 MiB
-	MinRate                int   // bytes per second a peer has to deliver inside a message, averaged over Timeouts.Rate; 1024
+	MaxAssociations           int   // at the same time; 1024. Beyond it: A-ASSOCIATE-RJ transient, local limit exceeded
+	MaxAssociationsPerPeer    int   // at the same time from one IP address; 512. Same answer
+	MaxAssociationsPerNetwork int   // at the same time from one /24 (IPv4) or /64 (IPv6); no more than MaxAssociations. Same answer
+	MaxPDU                    int   // longest P-DATA-TF advertised and accepted; 131072
+	MaxAssociatePDU           int   // longest A-ASSOCIATE-RQ or -AC read; 262144
+	MaxCommandSet             int   // longest command set; 65536
+	MaxObject                 int64 // longest data set of a C-STORE; 4 GiB. Beyond it: status A700H
+	MaxDataSet                int   // longest data set held in memory (N-ACTION, N-EVENT-REPORT); 8 MiB
+	MinRate                   int   // bytes per second a peer has to deliver inside a message, averaged over Timeouts.Rate; 1024
 }
 
 // Timeouts bound every wait. A zero field takes the default named beside it; a
@@ -35,6 +36,7 @@ const noTimeout = 100 * 365 * 24 * time.Hour
 func (l Limits) withDefaults() Limits {
 	def(&l.MaxAssociations, 1024, 1<<30)
 	def(&l.MaxAssociationsPerPeer, 512, 1<<30)
+	def(&l.MaxAssociationsPerNetwork, l.MaxAssociations, 1<<30)
 	def(&l.MaxPDU, 128<<10, 128<<10)
 	def(&l.MaxAssociatePDU, 256<<10, 256<<10)
 	def(&l.MaxCommandSet, 64<<10, 64<<10)

@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"slices"
 	"testing"
+	"time"
 )
 
 func TestRejectCodes(t *testing.T) {
@@ -197,6 +198,67 @@ func TestAssociationLimits(t *testing.T) {
 	}
 	defer c.Close()
 	(&rawPeer{t, c}).associate(nil)
+}
+
+// dialFrom connects from another loopback address, or skips.
+func dialFrom(t *testing.T, ip net.IP, addr string) *rawPeer {
+	t.Helper()
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: ip}}
+	c, err := d.Dial("tcp", addr)
+	if err != nil {
+		t.Skip("no other loopback address:", err)
+	}
+	t.Cleanup(func() { c.Close() })
+	c.SetDeadline(time.Now().Add(20 * time.Second))
+	return &rawPeer{t, c}
+}
+
+// Who may not connect is closed without an answer, and takes no place.
+func TestSources(t *testing.T) {
+	refused := make(chan net.Addr, 100)
+	s := &Server{AETitle: "ECHONODE", Sources: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}, Limits: Limits{MaxAssociations: 2},
+		Observer: Observer{ConnectionRefused: func(a net.Addr) { refused <- a }}}
+	addr := startServer(t, s)
+	for range 80 {
+		p := dialFrom(t, net.IPv4(127, 0, 9, 9), addr)
+		p.send(encodeAssociate(t, testAssociate()))
+		p.expect(0)
+	}
+	if n := s.Associations(); n != 0 {
+		t.Errorf("%d connections of a foreign network count", n)
+	}
+	if a := <-refused; remoteIP(a) != netip.MustParseAddr("127.0.9.9") {
+		t.Errorf("refused %v", a)
+	}
+	p := dialRaw(t, addr)
+	p.associate(nil)
+	p.release()
+}
+
+// Silent connections from one network leave room for others, and a network has
+// a limit of its own.
+func TestSilentConnectionsLeaveRoom(t *testing.T) {
+	const limit = 8
+	s := &Server{AETitle: "ECHONODE", Limits: Limits{MaxAssociations: limit, MaxAssociationsPerNetwork: limit}}
+	addr := startServer(t, s)
+	for i := range limit + overflow {
+		dialFrom(t, net.IPv4(127, 0, 9, byte(1+i%200)), addr)
+	}
+	for s.Associations() < limit+overflow {
+		time.Sleep(time.Millisecond)
+	}
+	for range 3 { // as many as the others have more than these
+		dialRaw(t, addr).associate(nil)
+	}
+	few := &Server{AETitle: "ECHONODE", Limits: Limits{MaxAssociations: limit, MaxAssociationsPerNetwork: 2}}
+	addr = startServer(t, few)
+	for range 2 {
+		dialFrom(t, net.IPv4(127, 0, 9, 9), addr).associate(nil)
+	}
+	p := dialFrom(t, net.IPv4(127, 0, 9, 10), addr)
+	p.send(encodeAssociate(t, testAssociate()))
+	p.expectReject(RejectTransient, SourcePresentation, ReasonLocalLimit)
+	dialRaw(t, addr).associate(nil)
 }
 
 // TestTLS: client certificates are required, verified and bound to AE titles.

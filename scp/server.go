@@ -7,6 +7,8 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -127,6 +129,10 @@ type Server struct {
 	// association. With nil the item is tolerated and not answered.
 	Authenticate func(ctx context.Context, req *AssociateRequest, id *UserIdentity) (response []byte, err error)
 
+	// Sources are the networks that may connect; nil: any. A connection from
+	// elsewhere is closed at once, without an answer and without counting.
+	Sources []netip.Prefix
+
 	TLSConfig *tls.Config // nil: plain. See ServerTLS
 	// PeerAETitles, when not nil, maps a client certificate to the calling AE
 	// titles it may use. Any other title, and a TLS peer without a certificate,
@@ -147,6 +153,7 @@ type Server struct {
 	certificates certificateWarner
 	pool         bufpool.Pool
 	lastID       atomic.Uint64
+	connections  atomic.Uint64
 	baseCtx      context.Context
 	cancel       context.CancelFunc
 
@@ -154,6 +161,7 @@ type Server struct {
 	listeners map[net.Listener]struct{}
 	active    map[*association]struct{}
 	perPeer   map[string]int
+	perNet    map[netip.Prefix]int
 	closing   bool
 	wg        sync.WaitGroup
 }
@@ -177,6 +185,7 @@ func (s *Server) init() {
 		s.listeners = make(map[net.Listener]struct{})
 		s.active = make(map[*association]struct{})
 		s.perPeer = make(map[string]int)
+		s.perNet = make(map[netip.Prefix]int)
 	})
 }
 
@@ -270,18 +279,28 @@ func temporary(err error) bool {
 
 // start admits conn and serves it in a goroutine of its own.
 func (s *Server) start(conn net.Conn) {
-	a := &association{srv: s, conn: conn, peer: peerKey(conn.RemoteAddr()), log: s.log.With("remote", conn.RemoteAddr().String())}
+	ip := remoteIP(conn.RemoteAddr())
+	if s.Sources != nil && !slices.ContainsFunc(s.Sources, func(n netip.Prefix) bool { return n.Contains(ip) }) {
+		conn.Close()
+		s.Observer.connectionRefused(conn.RemoteAddr())
+		return
+	}
+	a := &association{srv: s, conn: conn, seq: s.connections.Add(1), peer: peerKey(conn.RemoteAddr()), network: networkOf(ip), log: s.log.With("remote", conn.RemoteAddr().String())}
 	s.mu.Lock()
-	total, own := len(s.active), s.perPeer[a.peer]
-	if s.closing || total >= s.lim.MaxAssociations+overflow || own >= s.lim.MaxAssociationsPerPeer+overflow {
+	total, own, near := len(s.active), s.perPeer[a.peer], s.perNet[a.network]
+	if total >= s.lim.MaxAssociations && !s.closing && s.makeRoom(a) {
+		total = s.lim.MaxAssociations - 1 // the one that was cut is on its way out
+	}
+	if s.closing || total >= s.lim.MaxAssociations+overflow || own >= s.lim.MaxAssociationsPerPeer+overflow || near >= s.lim.MaxAssociationsPerNetwork+overflow {
 		s.mu.Unlock()
 		conn.Close()
 		s.Observer.connectionRefused(conn.RemoteAddr())
 		return
 	}
-	a.overLimit = total >= s.lim.MaxAssociations || own >= s.lim.MaxAssociationsPerPeer
+	a.overLimit = total >= s.lim.MaxAssociations || own >= s.lim.MaxAssociationsPerPeer || near >= s.lim.MaxAssociationsPerNetwork
 	s.active[a] = struct{}{}
 	s.perPeer[a.peer]++
+	s.perNet[a.network]++
 	s.wg.Add(1)
 	s.mu.Unlock()
 	go func() {
@@ -293,14 +312,62 @@ func (s *Server) start(conn net.Conn) {
 	}()
 }
 
+// makeRoom cuts a connection that has not become an association, of the network
+// that has most of those, so that silent connections from one place do not shut
+// out another. It does nothing where the newcomer's own network has as many.
+func (s *Server) makeRoom(newcomer *association) bool {
+	silent := map[netip.Prefix]int{}
+	first := map[netip.Prefix]*association{}
+	for a := range s.active {
+		if a.associated.Load() || a.cut {
+			continue
+		}
+		silent[a.network]++
+		if f := first[a.network]; f == nil || a.seq < f.seq {
+			first[a.network] = a
+		}
+	}
+	var most netip.Prefix
+	for n, count := range silent {
+		if count > silent[most] {
+			most = n
+		}
+	}
+	if silent[most] <= silent[newcomer.network]+1 {
+		return false
+	}
+	victim := first[most]
+	victim.cut = true
+	victim.conn.Close()
+	s.Observer.connectionRefused(victim.conn.RemoteAddr())
+	return true
+}
+
 func (s *Server) finished(a *association) {
 	s.mu.Lock()
 	delete(s.active, a)
 	if s.perPeer[a.peer]--; s.perPeer[a.peer] == 0 {
 		delete(s.perPeer, a.peer)
 	}
+	if s.perNet[a.network]--; s.perNet[a.network] == 0 {
+		delete(s.perNet, a.network)
+	}
 	s.mu.Unlock()
 	s.wg.Done()
+}
+
+// networkOf is what connections per network are counted by: the /24 of an IPv4
+// address, the /64 of an IPv6 address.
+func networkOf(ip netip.Addr) netip.Prefix {
+	bits := 64
+	if ip.Is4() {
+		bits = 24
+	}
+	n, err := ip.Prefix(bits)
+	if err != nil {
+		return netip.Prefix{}
+	}
+	return n
 }
 
 // peerKey is what associations per peer are counted by: the IP address.

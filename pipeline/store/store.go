@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net/url"
+	"os"
 	"slices"
 	"time"
 
@@ -119,6 +120,9 @@ type Store struct {
 	db *sql.DB
 }
 
+// fileMode is the mode of the database: it names studies.
+const fileMode = 0o640
+
 // Open opens or creates the database file and brings its schema up to date.
 func Open(ctx context.Context, path string) (*Store, error) {
 	q := url.Values{}
@@ -133,6 +137,15 @@ func Open(ctx context.Context, path string) (*Store, error) {
 	// SQLite has one writer; one connection queues writers in Go instead of
 	// letting them fail with SQLITE_BUSY (River asks for the same).
 	db.SetMaxOpenConns(1)
+	// Made here, so that its mode does not depend on the process's: SQLite
+	// gives its other files the mode of the database.
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, fileMode)
+	if err == nil {
+		err = errors.Join(f.Chmod(fileMode), f.Close())
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("prepare %s: %w", path, err), db.Close())
+	}
 	if err := migrate(ctx, db); err != nil {
 		return nil, errors.Join(fmt.Errorf("prepare %s: %w", path, err), db.Close())
 	}

@@ -144,9 +144,9 @@ func (p *program) send(ctx context.Context, d *scp.Dialer, addr string, files []
 		switch {
 		case r.Err != nil:
 			failed++
-			fmt.Fprintf(p.err, "%s: not stored: %v\n", files[i], r.Err)
+			fmt.Fprintln(p.err, strings.TrimSpace(fmt.Sprintf("%s: not stored: %v %s", files[i], r.Err, harmless(r.Result.Comment))))
 		case r.Result.Warning:
-			fmt.Fprintf(p.out, "%s: stored with warning %04XH %s\n", files[i], r.Result.Status, r.Result.Comment)
+			fmt.Fprintf(p.out, "%s: stored with warning %04XH %s\n", files[i], r.Result.Status, harmless(r.Result.Comment))
 		case !quiet:
 			fmt.Fprintf(p.out, "%s: stored\n", files[i])
 		}

@@ -61,6 +61,9 @@ func (p *program) serve(ctx context.Context, c *config.Config) (err error) {
 	for _, w := range c.Contradictions() {
 		log.Warn("configuration: " + w)
 	}
+	// What is written is the owner's, and its group's to read, whoever starts
+	// the node.
+	unix.Umask(0o027)
 	unlock, err := lockDirectory(c.Storage.Directory)
 	if err != nil {
 		return err
@@ -117,7 +120,7 @@ func (p *program) serve(ctx context.Context, c *config.Config) (err error) {
 	if err != nil {
 		return fmt.Errorf("dicom.listen: %w", err)
 	}
-	status := &http.Server{Handler: statusMux(n, reg), ReadHeaderTimeout: 10 * time.Second}
+	status := statusServer(statusMux(n, reg), c.HTTP.Hosts)
 	var sl net.Listener
 	if c.HTTP.Listen != "" {
 		if sl, err = net.Listen("tcp", c.HTTP.Listen); err != nil {
@@ -216,11 +219,13 @@ func dicomServer(c *config.Config, n *node.Node, metrics *node.Metrics, log *slo
 		Others:    others,
 		Policy:    scp.AccessList{CalledAETitles: []string{c.DICOM.AETitle}, Peers: peers},
 		TLSConfig: tlsConfig,
+		Sources:   sources,
 		Logger:    log,
 		Observer:  metrics.Observer(),
 	}
 	srv.Limits.MaxAssociations = c.DICOM.MaxAssociations
 	srv.Limits.MaxAssociationsPerPeer = c.DICOM.MaxAssociationsPerPeer
+	srv.Limits.MaxAssociationsPerNetwork = c.DICOM.MaxAssociationsPerNetwork
 	srv.Limits.MaxObject = int64(c.DICOM.MaxObject)
 	srv.Timeouts.Idle = time.Duration(c.DICOM.IdleTimeout)
 	if c.DICOM.TLS.ClientCA != "" {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/echonode/echonode/pipeline/node"
 	"github.com/echonode/echonode/pipeline/store"
+	"github.com/echonode/echonode/scp"
 )
 
 // control are the flags of commands that talk to a running node.
@@ -56,10 +57,14 @@ func call(cmd *cobra.Command, method, address string, v any) error {
 		return err
 	}
 	if res.StatusCode != http.StatusOK {
-		return fmt.Errorf("the node answers %s: %s", res.Status, strings.TrimSpace(string(body)))
+		return fmt.Errorf("the node answers %s: %s", res.Status, harmless(strings.TrimSpace(string(body))))
 	}
 	return json.Unmarshal(body, v)
 }
+
+// harmless is text that may hold a peer's words, on one line, harmless to a
+// terminal.
+func harmless(s string) string { return scp.Printable(strings.ReplaceAll(s, "\n", "; ")) }
 
 func (p *program) studiesCommand() *cobra.Command {
 	var c control
@@ -115,7 +120,7 @@ func printStudies(out io.Writer, studies []node.StudyStatus, whole bool) error {
 		}
 		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%s\t%s\n", s.StudyInstanceUID, state, s.Objects, len(s.Runs), s.Received.Format(time.DateTime), strings.Join(parts, ", "))
 		if s.Error != "" {
-			fmt.Fprintf(w, "\terror: %s\n", s.Error)
+			fmt.Fprintf(w, "\terror: %s\n", harmless(s.Error))
 		}
 		if !whole {
 			continue
@@ -125,7 +130,7 @@ func printStudies(out io.Writer, studies []node.StudyStatus, whole bool) error {
 			if d.Status != nil {
 				status = fmt.Sprintf("%04XH", *d.Status)
 			}
-			fmt.Fprintf(w, "  %s\t%s\t%s\t%s\t%s\t%s %s\n", d.SOPInstanceUID, d.State, d.Destination, d.Kind, status, d.Comment, d.Error)
+			fmt.Fprintf(w, "  %s\t%s\t%s\t%s\t%s\t%s %s\n", d.SOPInstanceUID, d.State, d.Destination, d.Kind, status, harmless(d.Comment), harmless(d.Error))
 		}
 	}
 	return w.Flush()

@@ -41,18 +41,19 @@ type Config struct {
 
 // DICOM configures the listener.
 type DICOM struct {
-	AETitle                string     `yaml:"ae_title"`
-	Listen                 string     `yaml:"listen"`
-	CallingAETitles        []string   `yaml:"calling_ae_titles"`
-	Sources                []string   `yaml:"sources"`
-	SOPClasses             string     `yaml:"sop_classes"`
-	ExtraSOPClasses        []string   `yaml:"extra_sop_classes"`
-	MaxAssociations        int        `yaml:"max_associations"`
-	MaxAssociationsPerPeer int        `yaml:"max_associations_per_peer"`
-	MaxObject              Size       `yaml:"max_object"`
-	IdleTimeout            Duration   `yaml:"idle_timeout"`
-	TLS                    ServerTLS  `yaml:"tls"`
-	Commitment             Commitment `yaml:"commitment"`
+	AETitle                   string     `yaml:"ae_title"`
+	Listen                    string     `yaml:"listen"`
+	CallingAETitles           []string   `yaml:"calling_ae_titles"`
+	Sources                   []string   `yaml:"sources"`
+	SOPClasses                string     `yaml:"sop_classes"`
+	ExtraSOPClasses           []string   `yaml:"extra_sop_classes"`
+	MaxAssociations           int        `yaml:"max_associations"`
+	MaxAssociationsPerPeer    int        `yaml:"max_associations_per_peer"`
+	MaxAssociationsPerNetwork int        `yaml:"max_associations_per_network"`
+	MaxObject                 Size       `yaml:"max_object"`
+	IdleTimeout               Duration   `yaml:"idle_timeout"`
+	TLS                       ServerTLS  `yaml:"tls"`
+	Commitment                Commitment `yaml:"commitment"`
 }
 
 // Commitment configures storage commitment.
@@ -147,7 +148,8 @@ type Delivery struct {
 
 // HTTP configures the status listener.
 type HTTP struct {
-	Listen string `yaml:"listen"`
+	Listen string   `yaml:"listen"`
+	Hosts  []string `yaml:"hosts"`
 }
 
 // Log configures logging.
@@ -284,8 +286,8 @@ func (c *Config) check() error {
 			bad("dicom.extra_sop_classes", "%q is not a UID", u)
 		}
 	}
-	if c.DICOM.MaxAssociations < 1 || c.DICOM.MaxAssociationsPerPeer < 1 {
-		bad("dicom.max_associations", "must be at least 1, also per peer")
+	if c.DICOM.MaxAssociations < 1 || c.DICOM.MaxAssociationsPerPeer < 1 || c.DICOM.MaxAssociationsPerNetwork < 1 {
+		bad("dicom.max_associations", "must be at least 1, also per peer and per network")
 	}
 	if c.DICOM.MaxObject == 0 {
 		bad("dicom.max_object", "must be greater than zero")

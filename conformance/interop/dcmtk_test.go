@@ -20,7 +20,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/echonode/echonode/conformance/internal/freeport"
+	"github.com/echonode/echonode/conformance/freeport"
 	"github.com/echonode/echonode/scp"
 )
 

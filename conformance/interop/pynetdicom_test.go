@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/echonode/echonode/conformance/internal/freeport"
+	"github.com/echonode/echonode/conformance/freeport"
 	"github.com/echonode/echonode/scp"
 )
 

@@ -22,7 +22,7 @@ import (
 
 	"github.com/suyashkumar/dicom/pkg/tag"
 
-	"github.com/echonode/echonode/conformance/internal/freeport"
+	"github.com/echonode/echonode/conformance/freeport"
 	"github.com/echonode/echonode/dicomio"
 	_ "github.com/echonode/echonode/models/devlibrary"
 	"github.com/echonode/echonode/pipeline/result"

@@ -123,7 +123,8 @@ type Store struct {
 // fileMode is the mode of the database: it names studies.
 const fileMode = 0o640
 
-// Open opens or creates the database file and brings its schema up to date.
+// Open opens or creates the database file and brings its schema up to date. The
+// file of a newer program stays as it is: *NewerError.
 func Open(ctx context.Context, path string) (*Store, error) {
 	q := url.Values{}
 	for _, p := range []string{"journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(ON)", "busy_timeout(10000)"} {
@@ -161,11 +162,18 @@ func migrate(ctx context.Context, db *sql.DB) error {
 	if err != nil {
 		return err
 	}
-	if _, err := own.Up(ctx); err != nil {
-		return err
-	}
 	jobs, err := rivermigrate.New(riversqlite.New(db), nil)
 	if err != nil {
+		return err
+	}
+	known := 0
+	for _, m := range jobs.AllVersions() {
+		known = max(known, m.Version)
+	}
+	if err := refuseNewer(ctx, db, own, known); err != nil {
+		return err
+	}
+	if _, err := own.Up(ctx); err != nil {
 		return err
 	}
 	_, err = jobs.Migrate(ctx, rivermigrate.DirectionUp, nil)

@@ -28,7 +28,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/echonode/echonode/conformance/internal/freeport"
+	"github.com/echonode/echonode/conformance/freeport"
 	"github.com/echonode/echonode/scp"
 )
 

@@ -108,6 +108,8 @@ medical device.
 		p.studiesCommand(),
 		p.retryCommand(),
 		p.reanalyseCommand(),
+		p.backupCommand(),
+		p.restoreCommand(),
 		p.versionCommand(),
 	)
 	for _, c := range root.Commands() {

@@ -6,13 +6,18 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/suyashkumar/dicom/pkg/tag"
 
+	"github.com/echonode/echonode/conformance/freeport"
+	"github.com/echonode/echonode/dicomio"
 	_ "github.com/echonode/echonode/models/devlibrary"
 	"github.com/echonode/echonode/scp"
 )
@@ -30,6 +35,8 @@ func TestMain(m *testing.M) {
 //	envfile FILE        replaces $NAME in a file by the script's variables
 //	listen NAME         binds a port for the rest of the script and puts its address into $NAME
 //	archive NAME        a DICOM receiver that takes everything, its address in $NAME
+//	node FILE NAME      runs a node until the script ends, on ports of its own: $NAME and $NAME_HTTP; FILE gets them
+//	object FILE UID     writes a small DICOM object with that SOP Instance UID; its study is UID.1
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: filepath.Join("testdata", "script"),
@@ -48,6 +55,8 @@ func TestScripts(t *testing.T) {
 			"envfile": envfile,
 			"listen":  listenCommand,
 			"archive": archiveCommand,
+			"node":    nodeCommand,
+			"object":  objectCommand,
 		},
 	})
 }
@@ -109,4 +118,61 @@ func archiveCommand(ts *testscript.TestScript, neg bool, args []string) {
 			ts.Fatalf("archive: %v", err)
 		}
 	})
+}
+
+func nodeCommand(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: node FILE NAME")
+	}
+	config := ts.MkAbs(args[0])
+	text := ts.ReadFile(args[0])
+	for _, suffix := range []string{"", "_HTTP"} {
+		port, release, err := freeport.Reserve()
+		ts.Check(err)
+		ts.Defer(func() { ts.Check(release()) })
+		ts.Setenv(args[1]+suffix, net.JoinHostPort("127.0.0.1", port))
+	}
+	text += fmt.Sprintf("dicom: {listen: %q}\nhttp: {listen: %q}\n", ts.Getenv(args[1]), ts.Getenv(args[1]+"_HTTP"))
+	ts.Check(os.WriteFile(config, []byte(text), 0o600))
+
+	log, err := os.Create(config + ".log")
+	ts.Check(err)
+	program, err := exec.LookPath("echonode") // this test binary, under the name that testscript.Main gave it
+	ts.Check(err)
+	cmd := exec.Command(program, "serve", "-c", config)
+	cmd.Dir, cmd.Stdout, cmd.Stderr = ts.Getenv("WORK"), log, log
+	ts.Check(cmd.Start())
+	ts.Defer(func() {
+		if err := errors.Join(cmd.Process.Signal(os.Interrupt), cmd.Wait(), log.Close()); err != nil {
+			ts.Logf("node: %v", err)
+		}
+	})
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+		res, err := http.Get("http://" + ts.Getenv(args[1]+"_HTTP") + "/healthz")
+		if err == nil {
+			ts.Check(res.Body.Close())
+			return
+		}
+		if time.Now().After(deadline) {
+			text, _ := os.ReadFile(config + ".log") // for the message
+			ts.Fatalf("the node does not answer: %v\n%s", err, text)
+		}
+	}
+}
+
+func objectCommand(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: object FILE UID")
+	}
+	uid := args[1]
+	ds := dicomio.NewDataSet()
+	ds.SetString(tag.SOPClassUID, "1.2.840.10008.5.1.4.1.1.7") // secondary capture
+	ds.SetString(tag.SOPInstanceUID, uid)
+	ds.SetString(tag.StudyInstanceUID, uid+".1")
+	ds.SetString(tag.SeriesInstanceUID, uid+".2")
+	ds.SetString(tag.PatientID, "SCRIPT")
+	ds.SetString(tag.Modality, "OT")
+	f, err := os.Create(ts.MkAbs(args[0]))
+	ts.Check(err)
+	ts.Check(errors.Join(dicomio.Write(f, ds, dicomio.WriteOptions{TransferSyntax: dicomio.ExplicitVRLittleEndian}), f.Close()))
 }

@@ -1,0 +1,386 @@
+package cli
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/dustin/go-humanize"
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"github.com/echonode/echonode/cmd/echonode/internal/config"
+	"github.com/echonode/echonode/pipeline/store"
+)
+
+// A backup is a folder: manifest.json, node.db (a snapshot) and the files of the data directory under their own names.
+const (
+	manifestName  = "manifest.json"
+	databaseName  = "node.db"
+	backupFormat  = 1
+	snapshotTries = 5
+)
+
+// manifest says what a backup holds.
+type manifest struct {
+	Format    int          `json:"format"`
+	Version   string       `json:"version"`   // of the program that made it
+	Created   time.Time    `json:"created"`   // of the snapshot
+	Directory string       `json:"directory"` // storage.directory, as the database names it
+	Files     []backupFile `json:"files"`
+}
+
+type backupFile struct {
+	Path   string `json:"path"` // below the folder, with slashes
+	Size   int64  `json:"size"`
+	SHA256 string `json:"sha256"`
+}
+
+func (p *program) backupCommand() *cobra.Command {
+	var path string
+	cmd := &cobra.Command{
+		Use:   "backup [-c FILE] DIR",
+		Short: "Copy the node's data, also while it runs",
+		Long: `Writes a backup into DIR, which must not exist: a consistent snapshot of the
+database, every received object and result it refers to, and a manifest with
+checksums. The node may run meanwhile; what it receives after the snapshot is not
+part of the backup. Run it as the node's user or as root.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := load(path)
+			if err != nil {
+				return err
+			}
+			return p.backup(cmd.Context(), c, args[0])
+		},
+	}
+	cmd.Flags().StringVarP(&path, "config", "c", "", "configuration file (default: the embedded one)")
+	return cmd
+}
+
+func (p *program) restoreCommand() *cobra.Command {
+	var path string
+	cmd := &cobra.Command{
+		Use:   "restore [-c FILE] DIR",
+		Short: "Put a backup back into an empty data directory",
+		Long: `Copies the backup in DIR into storage.directory, which must be empty or not
+exist, and compares every file with its checksum. The node must not run. A backup
+of an older version is brought up to date, one of a newer version is refused.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := load(path)
+			if err != nil {
+				return err
+			}
+			return p.restore(cmd.Context(), c, args[0])
+		},
+	}
+	cmd.Flags().StringVarP(&path, "config", "c", "", "configuration file (default: the embedded one)")
+	return cmd
+}
+
+// owner is the user a folder belongs to, and gives it what root makes there.
+type owner struct{ uid, gid int }
+
+func ownerOf(path string) (owner, error) {
+	var st unix.Stat_t
+	if err := unix.Stat(path, &st); err != nil {
+		return owner{}, &fs.PathError{Op: "stat", Path: path, Err: err}
+	}
+	return owner{int(st.Uid), int(st.Gid)}, nil
+}
+
+func (o owner) give(path string) error {
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	return os.Lchown(path, o.uid, o.gid)
+}
+
+func (p *program) backup(ctx context.Context, c *config.Config, to string) (err error) {
+	from := c.Storage.Directory
+	database := filepath.Join(from, databaseName)
+	who, err := ownerOf(database)
+	if err != nil {
+		return fmt.Errorf("no data of a node: %w", err)
+	}
+	if uid := os.Geteuid(); uid != 0 && uid != who.uid {
+		return fmt.Errorf("%s belongs to user %d: run as that user or as root", database, who.uid)
+	}
+	if err := os.Mkdir(to, 0o750); err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, os.RemoveAll(to))
+		}
+	}()
+	m := manifest{Format: backupFormat, Version: p.version, Directory: from}
+	copied := map[string]backupFile{}
+	// A study that the node removes between snapshot and copy takes its files along. A later snapshot no longer has it.
+	var missing []string
+	for try := range snapshotTries {
+		snapshot := filepath.Join(to, databaseName)
+		if err := os.Remove(snapshot); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		m.Created = time.Now()
+		if err := store.Snapshot(ctx, database, snapshot); err != nil {
+			return err
+		}
+		// SQLite makes these when it opens the database and nobody else has.
+		for _, suffix := range []string{"-wal", "-shm"} {
+			if err := who.give(database + suffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
+		}
+		if err := copyNew(ctx, from, to, copied); err != nil {
+			return err
+		}
+		if missing, err = notThere(ctx, snapshot, from, to); err != nil {
+			return err
+		}
+		if len(missing) == 0 {
+			break
+		}
+		if try < snapshotTries-1 {
+			fmt.Fprintf(p.err, "%d files were removed meanwhile, once more\n", len(missing))
+		}
+	}
+	f, err := hashFile(filepath.Join(to, databaseName))
+	if err != nil {
+		return err
+	}
+	f.Path = databaseName
+	copied[databaseName] = f
+	total := int64(0)
+	for _, f := range copied {
+		m.Files = append(m.Files, f)
+		total += f.Size
+	}
+	slices.SortFunc(m.Files, func(a, b backupFile) int { return strings.Compare(a.Path, b.Path) })
+	b, err := json.MarshalIndent(m, "", " ")
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(to, manifestName), append(b, '\n'), 0o640); err != nil {
+		return err
+	}
+	if err := syncFileSystem(to); err != nil {
+		return err
+	}
+	fmt.Fprintf(p.out, "%s: %d files, %s, as of %s\n", to, len(m.Files), humanize.IBytes(uint64(total)), m.Created.Format(time.DateTime))
+	if len(missing) > 0 {
+		return partError{fmt.Errorf("%d files that the database names are not there, the first is %s", len(missing), missing[0])}
+	}
+	return nil
+}
+
+// skipped are files of a running process, which nothing refers to, and what a node makes again.
+func skipped(rel string) bool {
+	top, _, _ := strings.Cut(rel, "/")
+	return strings.HasPrefix(rel, databaseName) || top == "tensorrt" || top == "lock" || strings.HasSuffix(rel, "/.lock") ||
+		strings.HasPrefix(rel, "spool/incoming/") || strings.HasSuffix(rel, ".part") || rel == manifestName
+}
+
+// copyNew copies the files of a data directory that are not copied yet. A file that goes away meanwhile is passed over.
+func copyNew(ctx context.Context, from, to string, copied map[string]backupFile) error {
+	return filepath.WalkDir(from, func(path string, e fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) && path != from {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(from, path)
+		if err != nil {
+			return err
+		}
+		switch {
+		case path == from:
+			return nil
+		case skipped(rel):
+			return nil
+		case e.IsDir():
+			return os.MkdirAll(filepath.Join(to, rel), 0o750)
+		case !e.Type().IsRegular() || copied[rel].Path != "":
+			return nil
+		}
+		f, err := copyFile(path, filepath.Join(to, rel))
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		f.Path = rel
+		copied[rel] = f
+		return err
+	})
+}
+
+// notThere lists what a snapshot refers to and the backup lacks.
+func notThere(ctx context.Context, snapshot, from, to string) (missing []string, err error) {
+	files, err := store.Files(ctx, snapshot)
+	if err != nil {
+		return nil, err
+	}
+	for _, file := range files {
+		rel, err := filepath.Rel(from, file)
+		if err != nil || !filepath.IsLocal(rel) {
+			missing = append(missing, file)
+			continue
+		}
+		if _, err := os.Stat(filepath.Join(to, rel)); errors.Is(err, fs.ErrNotExist) {
+			missing = append(missing, file)
+		} else if err != nil {
+			return nil, err
+		}
+	}
+	return missing, nil
+}
+
+func hashFile(path string) (backupFile, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return backupFile{}, err
+	}
+	defer f.Close()
+	h := sha256.New()
+	n, err := io.Copy(h, f)
+	return describeFile(n, h), err
+}
+
+func describeFile(size int64, h hash.Hash) backupFile {
+	return backupFile{Size: size, SHA256: hex.EncodeToString(h.Sum(nil))}
+}
+
+// copyFile copies a file to a new one and describes what was copied.
+func copyFile(from, to string) (backupFile, error) {
+	in, err := os.Open(from)
+	if err != nil {
+		return backupFile{}, err
+	}
+	defer in.Close()
+	out, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o640)
+	if err != nil {
+		return backupFile{}, err
+	}
+	h := sha256.New()
+	n, err := io.Copy(io.MultiWriter(out, h), in)
+	return describeFile(n, h), errors.Join(err, out.Close())
+}
+
+func syncFileSystem(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return os.NewSyscallError("syncfs", unix.Syncfs(int(f.Fd())))
+}
+
+func (p *program) restore(ctx context.Context, c *config.Config, from string) (err error) {
+	b, err := os.ReadFile(filepath.Join(from, manifestName))
+	if err != nil {
+		return fmt.Errorf("no backup: %w", err)
+	}
+	var m manifest
+	if err := json.Unmarshal(b, &m); err != nil {
+		return fmt.Errorf("%s: %w", filepath.Join(from, manifestName), err)
+	}
+	if m.Format != backupFormat {
+		return fmt.Errorf("the backup has format %d, made by version %s; this program knows format %d", m.Format, m.Version, backupFormat)
+	}
+	to := c.Storage.Directory
+	entries, err := os.ReadDir(to)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name() != "lost+found" && e.Name() != "lock" }) {
+		return fmt.Errorf("%s is not empty; move what is in it away first", to)
+	}
+	unlock, err := lockDirectory(to)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	who, err := ownerOf(to)
+	if err != nil {
+		return err
+	}
+	if err := who.give(filepath.Join(to, "lock")); err != nil {
+		return err
+	}
+	// The database comes last, under a name that no node opens, so that an interrupted restore is never taken for data.
+	const pending = databaseName + ".restore"
+	for _, f := range m.Files {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if !filepath.IsLocal(f.Path) {
+			return fmt.Errorf("the manifest names %q, outside the backup", f.Path)
+		}
+		target := f.Path
+		if target == databaseName {
+			target = pending
+		}
+		if err := restoreFile(filepath.Join(from, f.Path), to, target, f, who); err != nil {
+			return err
+		}
+	}
+	path := filepath.Join(to, pending)
+	if err := store.Relocate(ctx, path, m.Directory, c.Storage.Directory); err != nil {
+		return errors.Join(err, os.Remove(path))
+	}
+	if missing, err := notThere(ctx, path, to, to); err != nil {
+		return err
+	} else if len(missing) > 0 {
+		fmt.Fprintf(p.err, "warning: %d files that the database names are not in the backup, the first is %s\n", len(missing), missing[0])
+	}
+	for _, suffix := range []string{"-wal", "-shm"} { // of Relocate; empty, or gone
+		if err := os.Remove(path + suffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	if err := errors.Join(syncFileSystem(to), os.Rename(path, filepath.Join(to, databaseName)), syncFileSystem(to)); err != nil {
+		return err
+	}
+	fmt.Fprintf(p.out, "%s: %d files restored, as of %s\n", to, len(m.Files), m.Created.Format(time.DateTime))
+	return nil
+}
+
+// restoreFile copies one file of a backup below dir, checks it, and gives it and new folders to the owner of dir.
+func restoreFile(from, dir, rel string, want backupFile, who owner) error {
+	parent := dir
+	for part := range strings.SplitSeq(filepath.Dir(rel), "/") {
+		parent = filepath.Join(parent, part)
+		if err := os.Mkdir(parent, 0o750); err == nil {
+			if err := who.give(parent); err != nil {
+				return err
+			}
+		} else if !errors.Is(err, syscall.EEXIST) {
+			return err
+		}
+	}
+	got, err := copyFile(from, filepath.Join(dir, rel))
+	if err != nil {
+		return err
+	}
+	if got.SHA256 != want.SHA256 {
+		return fmt.Errorf("%s is damaged: its SHA-256 is not that of the manifest", from)
+	}
+	return who.give(filepath.Join(dir, rel))
+}

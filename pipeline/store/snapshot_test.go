@@ -1,0 +1,104 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// TestNewerIsRefused: a program that is older than the data leaves them alone and says why.
+func TestNewerIsRefused(t *testing.T) {
+	for what, insert := range map[string]string{
+		"schema":    `INSERT INTO goose_db_version (version_id, is_applied) VALUES (900, 1)`,
+		"job queue": `INSERT INTO river_migration (line, version) VALUES ('main', 900)`,
+	} {
+		path := filepath.Join(t.TempDir(), "node.db")
+		s, err := Open(t.Context(), path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.DB().Exec(insert); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		_, err = Open(t.Context(), path)
+		var newer *NewerError
+		if !errors.As(err, &newer) || newer.What != what || newer.Database != 900 || newer.Known == 0 || !strings.Contains(err.Error(), "newer EchoNode") {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
+// TestSnapshotWhileWriting takes snapshots of a database that is written to: each holds a moment, with every object that
+// was there before it began.
+func TestSnapshotWhileWriting(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "node.db")
+	s, err := Open(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	add := func(i int) {
+		uid := fmt.Sprintf("1.2.%d", i)
+		if _, err := s.AddInstance(t.Context(), Instance{SOPInstanceUID: uid, StudyInstanceUID: "1.1", Path: filepath.Join("/old/spool", uid), Received: time.Now()}); err != nil {
+			t.Error(err)
+		}
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for i := range 200 {
+			add(i)
+		}
+	})
+	for i := range 5 {
+		add(1000 + i)
+		to := filepath.Join(dir, fmt.Sprintf("copy%d.db", i))
+		if err := Snapshot(t.Context(), path, to); err != nil {
+			t.Fatal(err)
+		}
+		files, err := Files(t.Context(), to)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for j := range i + 1 {
+			if !slices.Contains(files, fmt.Sprintf("/old/spool/1.2.%d", 1000+j)) {
+				t.Errorf("snapshot %d lacks object %d of %d files", i, j, len(files))
+			}
+		}
+	}
+	wg.Wait()
+	if err := Snapshot(t.Context(), path, filepath.Join(dir, "copy0.db")); err == nil {
+		t.Error("a snapshot overwrites a file")
+	}
+}
+
+func TestRelocate(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "node.db")
+	s, err := Open(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, file := range []string{"/old/spool/a", "/older/spool/b"} {
+		if _, err := s.AddInstance(t.Context(), Instance{SOPInstanceUID: fmt.Sprint("1.2.", i), StudyInstanceUID: "1.1", Path: file, Received: time.Now()}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := Relocate(t.Context(), path, "/old", "/new/place"); err != nil {
+		t.Fatal(err)
+	}
+	files, err := Files(t.Context(), path)
+	if want := []string{"/new/place/spool/a", "/older/spool/b"}; err != nil || !slices.Equal(files, want) {
+		t.Errorf("%q, %v; want %q", files, err, want)
+	}
+}

@@ -2,44 +2,111 @@ package node
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"github.com/echonode/echonode/pipeline/store"
 )
 
-// sweep looks for complete studies until ctx ends. DICOM has no message that
-// says that a study is complete, so it is three inputs: the associations that
-// sent for it are closed, nothing has arrived for the idle time, or the cap
-// has passed.
+// sweep looks for complete studies, old ones and stuck jobs until ctx ends.
 func (n *Node) sweep(ctx context.Context) {
 	tick := time.NewTicker(min(max(n.opt.Idle/20, 20*time.Millisecond), 250*time.Millisecond))
 	defer tick.Stop()
-	var cleaned time.Time
+	var cleaned time.Time // with a monotonic reading, as all waits here
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
-		if err := n.queueComplete(ctx, time.Now()); err != nil && ctx.Err() == nil {
+		if err := n.queueComplete(ctx); err != nil && ctx.Err() == nil {
 			n.log.Error("looking for complete studies", "error", err)
 		}
-		if n.opt.Retention > 0 && time.Since(cleaned) > time.Minute {
+		if time.Since(cleaned) > time.Minute {
 			cleaned = time.Now()
-			if err := n.removeExpired(ctx, cleaned.Add(-n.opt.Retention)); err != nil && ctx.Err() == nil {
-				n.log.Error("removing old studies", "error", err)
-			}
+			n.tidy(ctx, cleaned)
 		}
 	}
 }
 
-func (n *Node) queueComplete(ctx context.Context, now time.Time) error {
+// tidy does what has to be done now and then.
+func (n *Node) tidy(ctx context.Context, now time.Time) {
+	if far, err := n.store.RescheduleFar(ctx, n.longestWait()); err != nil && ctx.Err() == nil {
+		n.log.Error("looking for jobs that wait too long", "error", err)
+	} else if far > 0 {
+		n.log.Warn("jobs were scheduled further ahead than any wait: the clock was; they start now", "jobs", far)
+	}
+	if n.clock.jumped(now, now.Sub(n.began)) {
+		n.log.Warn("the clock was set: nothing is removed for a day")
+	}
+	if n.clock.steady(now.Sub(n.began)) {
+		if err := n.removeExpired(ctx, n.retention(now)); err != nil && ctx.Err() == nil {
+			n.log.Error("removing old studies", "error", err)
+		}
+	}
+}
+
+// retention is what may be removed at a time.
+func (n *Node) retention(now time.Time) (r store.Retention) {
+	if n.opt.Retention > 0 {
+		r.Done = now.Add(-n.opt.Retention)
+	}
+	if n.opt.RetentionFailed > 0 {
+		r.Failed = now.Add(-n.opt.RetentionFailed)
+	}
+	return r
+}
+
+// longestWait is longer than any wait between attempts of a job.
+func (n *Node) longestWait() time.Duration { return max(n.opt.RetryMax, time.Hour) + reportDelay }
+
+// clockWatch finds out that the time of day was set. Removal goes by the time
+// of day, and a clock that is far ahead would remove everything.
+type clockWatch struct {
+	mu     sync.Mutex
+	begun  bool
+	offset time.Duration // of the time of day to the process's own clock
+	since  time.Duration // of the last jump, on the process's own clock; 0: none
+}
+
+// clockJump is what is no drift any more; clockRest is how long nothing is
+// removed after one.
+const (
+	clockJump = 10 * time.Minute
+	clockRest = 24 * time.Hour
+)
+
+// jumped reports whether the time of day was set since it was last asked, given
+// it and the process's own clock.
+func (c *clockWatch) jumped(day time.Time, own time.Duration) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	offset := time.Duration(day.UnixNano()) - own
+	moved := offset - c.offset
+	c.offset = offset
+	if !c.begun || moved > -clockJump && moved < clockJump {
+		c.begun = true
+		return false
+	}
+	c.since = own
+	return true
+}
+
+// steady reports whether the clock has not been set for a while.
+func (c *clockWatch) steady(own time.Duration) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.since == 0 || own-c.since > clockRest
+}
+
+func (n *Node) queueComplete(ctx context.Context) error {
 	studies, err := n.store.Studies(ctx, store.Receiving)
 	if err != nil {
 		return err
 	}
+	n.arrivals.forget(studies)
 	for _, s := range studies {
-		why := n.complete(s, now)
+		why := n.arrivals.complete(s)
 		if why == "" {
 			continue
 		}
@@ -50,54 +117,9 @@ func (n *Node) queueComplete(ctx context.Context, now time.Time) error {
 		}
 		if queued {
 			n.wakeLookers()
+			n.arrivals.queued(s.StudyInstanceUID)
 			n.log.Info("study complete", "study", s.StudyInstanceUID, "because", why)
 		}
 	}
 	return nil
-}
-
-// complete says why a study is complete, or "" if it is not.
-func (n *Node) complete(s store.Study, now time.Time) string {
-	if now.Sub(s.First) >= n.opt.Cap {
-		return "cap"
-	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if len(n.open[s.StudyInstanceUID]) > 0 {
-		return ""
-	}
-	quiet := s.Last
-	if c := n.closed[s.StudyInstanceUID]; c.After(quiet) {
-		quiet = c
-	}
-	if now.Sub(quiet) >= n.opt.Idle {
-		delete(n.closed, s.StudyInstanceUID)
-		return "idle"
-	}
-	return ""
-}
-
-// sending notes that an association sent an object of the study.
-func (n *Node) sending(study string, association uint64) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.open[study] == nil {
-		n.open[study] = map[uint64]bool{}
-	}
-	n.open[study][association] = true
-}
-
-// ended notes that an association is over.
-func (n *Node) ended(association uint64) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	for study, open := range n.open {
-		if open[association] {
-			delete(open, association)
-			n.closed[study] = time.Now()
-		}
-		if len(open) == 0 {
-			delete(n.open, study)
-		}
-	}
 }

@@ -10,6 +10,7 @@
 //	commit.go    storage commitment, where the configuration offers it
 //	deliver.go   the delivery job, one queue per destination
 //	status.go    what a person or a monitor may look at
+//	health.go    whether the node does its work, and how much of it waits
 //
 // The unit of work is the loop. Its result is kept under what it depends on,
 // and a study is combined from its loops' results when the last of them is
@@ -105,16 +106,21 @@ type Destination struct {
 
 // Options are the settings of a Node.
 type Options struct {
-	ResultsDir   string
-	Idle, Cap    time.Duration // see Study in the configuration
-	Retention    time.Duration // 0: keep for ever
-	OnArrival    bool          // analyse loops before their study is complete
-	Attempts     int           // of an analysis
-	Timeout      time.Duration // of the analysis of one loop, and of the making of one study's outputs
-	Destinations []Destination
-	RetryFirst   time.Duration
-	RetryMax     time.Duration
-	Deliveries   int // attempts of a delivery
+	ResultsDir string
+	Idle, Cap  time.Duration // see Study in the configuration
+	Retention  time.Duration // 0: keep for ever
+	// RetentionFailed is for studies that failed and those with deliveries that
+	// were given up. 0: keep for ever.
+	RetentionFailed time.Duration
+	OnArrival       bool          // analyse loops before their study is complete
+	Attempts        int           // of an analysis
+	Timeout         time.Duration // of the analysis of one loop, and of the making of one study's outputs
+	Destinations    []Destination
+	RetryFirst      time.Duration
+	RetryMax        time.Duration
+	Deliveries      int // attempts of a delivery
+	// Checks find problems that the node itself does not know of.
+	Checks []func() []Problem
 	// CommitPeers are the addresses to send reports of storage commitment to
 	// on a new association, by AE title. A peer that is not listed gets its
 	// report on its own association only.
@@ -134,9 +140,10 @@ type Node struct {
 
 	wake chan struct{} // a loop may have to be looked at
 
-	mu     sync.Mutex
-	open   map[string]map[uint64]bool // study → associations that sent for it
-	closed map[string]time.Time       // study → when the last of them ended
+	arrivals *arrivals
+	clock    clockWatch
+	began    time.Time // with a monotonic reading
+	health   healthCache
 
 	objects *locks // by SOP Instance UID: receiving and deleting its file
 	studies *locks // by Study Instance UID: making and deleting its results
@@ -152,7 +159,7 @@ const (
 // available again.
 func New(ctx context.Context, opt Options, sp *spool.Spool, st *store.Store, processor Processor, metrics *Metrics, log *slog.Logger) (*Node, error) {
 	n := &Node{opt: opt, log: log, spool: sp, store: st, processor: processor, metrics: metrics,
-		wake: make(chan struct{}, 1), open: map[string]map[uint64]bool{}, closed: map[string]time.Time{},
+		wake: make(chan struct{}, 1), arrivals: newArrivals(opt.Idle, opt.Cap), began: time.Now(),
 		objects: newLocks(), studies: newLocks()}
 	workers := river.NewWorkers()
 	if err := errors.Join(river.AddWorkerSafely(workers, &analyseWorker{node: n}), river.AddWorkerSafely(workers, &deliverWorker{node: n}),
@@ -179,7 +186,7 @@ func New(ctx context.Context, opt Options, sp *spool.Spool, st *store.Store, pro
 	if err != nil {
 		return nil, fmt.Errorf("job queue: %w", err)
 	}
-	return n, errors.Join(n.recover(ctx), n.deleteFiles(ctx), n.recoverSpool(ctx), n.sweepResults(ctx))
+	return n, errors.Join(n.recover(ctx), n.deleteFiles(ctx), n.recoverSpool(ctx), n.sweepResults(ctx), n.warnOfOrphans(ctx))
 }
 
 // quiet keeps the job library's own notes out of the log below warnings.

@@ -369,25 +369,6 @@ func TestStudyWaitsForItsAssociation(t *testing.T) {
 	eventually(t, "analysis after release", func() bool { return n.status(t, "1.2.3").State == store.Done })
 }
 
-func TestCapBeatsAnOpenAssociation(t *testing.T) {
-	n := &Node{opt: Options{Idle: time.Minute, Cap: time.Hour}, open: map[string]map[uint64]bool{"1": {7: true}}, closed: map[string]time.Time{}}
-	now := time.Now()
-	s := store.Study{StudyInstanceUID: "1", First: now.Add(-30 * time.Minute), Last: now.Add(-10 * time.Minute)}
-	if why := n.complete(s, now); why != "" {
-		t.Errorf("complete because of %q while an association is open", why)
-	}
-	if why := n.complete(s, now.Add(31*time.Minute)); why != "cap" {
-		t.Errorf("complete = %q after the cap, want cap", why)
-	}
-	n.ended(7)
-	if why := n.complete(s, time.Now().Add(30*time.Second)); why != "" {
-		t.Errorf("complete = %q half the idle time after the association closed", why)
-	}
-	if why := n.complete(s, time.Now().Add(61*time.Second)); why != "idle" {
-		t.Errorf("complete = %q, want idle", why)
-	}
-}
-
 func TestOneBadDestinationDoesNotHoldUpAnother(t *testing.T) {
 	dir, good := t.TempDir(), &archive{}
 	bad := &archive{refuse: &scp.StatusError{Status: 0xA700, Comment: "disk full at noon"}}
@@ -508,7 +489,7 @@ func TestRetention(t *testing.T) {
 	n.mustSend(t, writeObject(t, dir, "1.2.3", "1.2.3.10", nil))
 	eventually(t, "delivered", func() bool { return n.status(t, "1.2.3").Finished() })
 	results := n.status(t, "1.2.3").Runs[0].Directory
-	if err := n.removeExpired(context.Background(), time.Now().Add(time.Minute)); err != nil {
+	if err := n.removeExpired(context.Background(), store.Retention{Done: time.Now().Add(time.Minute)}); err != nil {
 		t.Fatal(err)
 	}
 	kept := 0

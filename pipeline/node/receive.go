@@ -52,7 +52,7 @@ func (n *Node) Store(ctx context.Context, req *scp.StoreRequest, r io.Reader) er
 		return errors.Join(refused, n.spool.Remove(entry.Path))
 	}
 	id.Path, id.Size, id.Received = entry.Path, entry.Size, time.Now()
-	n.sending(id.StudyInstanceUID, req.Association.ID)
+	n.arrivals.received(id.StudyInstanceUID, req.Association.ID)
 	// The object is durable in the spool; the record must not be lost to an
 	// association that ends at this moment.
 	if _, err := n.store.AddInstance(context.WithoutCancel(ctx), id); err != nil {
@@ -84,7 +84,7 @@ func isLoop(sopClass string) bool {
 func (n *Node) AssociationOpened(*scp.AssociationInfo) {}
 
 // AssociationClosed implements scp.AssociationWatcher.
-func (n *Node) AssociationClosed(a *scp.AssociationInfo, _ error) { n.ended(a.ID) }
+func (n *Node) AssociationClosed(a *scp.AssociationInfo, _ error) { n.arrivals.ended(a.ID) }
 
 // identify reads where an object belongs and checks that it is the object the
 // request announced.

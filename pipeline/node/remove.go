@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/echonode/echonode/pipeline/store"
 )
@@ -32,7 +31,7 @@ func (l *locks) lock(name string) (unlock func()) {
 }
 
 // removeExpired deletes studies that nobody needs any more.
-func (n *Node) removeExpired(ctx context.Context, before time.Time) error {
+func (n *Node) removeExpired(ctx context.Context, before store.Retention) error {
 	studies, err := n.store.Expired(ctx, before)
 	if err != nil {
 		return err

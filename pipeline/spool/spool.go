@@ -361,6 +361,17 @@ func (s *Spool) Create(req *scp.StoreRequest) (*Incoming, error) {
 	return in, nil
 }
 
+// Refuses is why a new object would be refused now, nil if it would not.
+func (s *Spool) Refuses() error {
+	if s.closed.Load() {
+		return ErrClosed
+	}
+	return s.checkSpace(s.minFree)
+}
+
+// MinFree is the watermark in bytes.
+func (s *Spool) MinFree() uint64 { return s.minFree }
+
 // checkSpace fails with ErrWatermark when fewer than want bytes are free.
 func (s *Spool) checkSpace(want uint64) error {
 	if want == 0 {

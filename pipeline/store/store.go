@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"net/url"
 	"os"
 	"slices"
@@ -614,18 +615,39 @@ func (s *Store) ReviveDeliveries(ctx context.Context, study string, enqueue func
 	return n, err
 }
 
-// expired is what makes a study removable: it is Done, was last touched before
-// a time and has nothing left to deliver.
-const expired = `state = 'done' AND last_received_at < ?
-	AND NOT EXISTS (SELECT 1 FROM deliveries d JOIN runs r ON r.id = d.run_id
-		WHERE r.study_uid = studies.study_uid AND (d.state IN ('pending','dead') OR d.updated_at >= ?))`
+// Retention says which studies are removed: see [Store.Expired]. A zero time
+// removes none.
+type Retention struct {
+	Done   time.Time // finished studies that were last touched before
+	Failed time.Time // studies that failed, or that have deliveries which were given up, before
+}
 
-// Expired lists studies that are Done, were last touched before t and have
-// nothing left to deliver.
-func (s *Store) Expired(ctx context.Context, t time.Time) ([]string, error) {
+// expired is what makes a study removable. A pending delivery keeps it in any
+// case.
+const expired = `(state = 'done' AND last_received_at < ?
+		AND NOT EXISTS (SELECT 1 FROM deliveries d JOIN runs r ON r.id = d.run_id
+			WHERE r.study_uid = studies.study_uid AND (d.state IN ('pending','dead') OR d.updated_at >= ?))
+	OR state IN ('done','failed') AND last_received_at < ?
+		AND NOT EXISTS (SELECT 1 FROM deliveries d JOIN runs r ON r.id = d.run_id
+			WHERE r.study_uid = studies.study_uid AND (d.state = 'pending' OR d.updated_at >= ?)))`
+
+func (r Retention) args() []any {
+	ms := func(t time.Time) int64 {
+		if t.IsZero() {
+			return math.MinInt64
+		}
+		return t.UnixMilli()
+	}
+	return []any{ms(r.Done), ms(r.Done), ms(r.Failed), ms(r.Failed)}
+}
+
+// Expired lists studies that nobody needs any more: done, last touched before
+// r.Done, with every delivery answered; or failed, or done with deliveries that
+// were given up, and last touched before r.Failed.
+func (s *Store) Expired(ctx context.Context, r Retention) ([]string, error) {
 	return collect(ctx, s.db, func(r *sql.Rows) (uid string, err error) {
 		return uid, r.Scan(&uid)
-	}, `SELECT study_uid FROM studies WHERE `+expired, t.UnixMilli(), t.UnixMilli())
+	}, `SELECT study_uid FROM studies WHERE `+expired, r.args()...)
 }
 
 // Removal is a file that is to be deleted because its record is gone.
@@ -640,10 +662,10 @@ func (s *Store) Delete(ctx context.Context, study string) error {
 // DeleteExpired is Delete of a study that still is what [Store.Expired] lists;
 // otherwise it does nothing and returns false. An object that arrives between
 // the two keeps its study.
-func (s *Store) DeleteExpired(ctx context.Context, study string, t time.Time) (deleted bool, err error) {
+func (s *Store) DeleteExpired(ctx context.Context, study string, r Retention) (deleted bool, err error) {
 	err = s.tx(ctx, func(tx *sql.Tx) error {
 		var n int
-		if err := tx.QueryRowContext(ctx, `SELECT count(*) FROM studies WHERE study_uid = ? AND `+expired, study, t.UnixMilli(), t.UnixMilli()).Scan(&n); err != nil || n == 0 {
+		if err := tx.QueryRowContext(ctx, `SELECT count(*) FROM studies WHERE study_uid = ? AND `+expired, append([]any{study}, r.args()...)...).Scan(&n); err != nil || n == 0 {
 			return err
 		}
 		deleted = true

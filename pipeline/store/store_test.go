@@ -243,15 +243,45 @@ func TestExpired(t *testing.T) {
 	if err := s.FinishRun(ctx, run, out, []Route{{"pacs", []string{"report"}}}, func(*sql.Tx, string) error { return nil }); err != nil {
 		t.Fatal(err)
 	}
-	later := time.Now().Add(time.Hour)
+	later := Retention{Done: time.Now().Add(time.Hour), Failed: time.Now().Add(time.Hour)}
 	if ids, err := s.Expired(ctx, later); err != nil || len(ids) != 0 {
 		t.Fatalf("expired = %v, %v: an undelivered study must stay", ids, err)
+	}
+	// Given up: kept for a person, until the time for failed ones is over.
+	if err := s.BuryDeliveries(ctx, run.ID, "pacs"); err != nil {
+		t.Fatal(err)
+	}
+	if ids, err := s.Expired(ctx, Retention{Done: later.Done}); err != nil || len(ids) != 0 {
+		t.Fatalf("expired = %v, %v: a study with a dead delivery must stay", ids, err)
+	}
+	if ids, err := s.Expired(ctx, Retention{Done: later.Done, Failed: time.Now().Add(-time.Hour)}); err != nil || len(ids) != 0 {
+		t.Fatalf("expired = %v, %v: a study whose delivery was just given up must stay", ids, err)
+	}
+	if ids, err := s.Expired(ctx, later); err != nil || len(ids) != 1 {
+		t.Fatalf("expired = %v, %v: want the study that was given up long ago", ids, err)
 	}
 	if err := s.RecordDelivery(ctx, Delivery{Output: out[0], Destination: "pacs", State: Sent}); err != nil {
 		t.Fatal(err)
 	}
-	if ids, err := s.Expired(ctx, later); err != nil || len(ids) != 1 {
+	if ids, err := s.Expired(ctx, Retention{Done: later.Done}); err != nil || len(ids) != 1 {
 		t.Fatalf("expired = %v, %v: want the delivered study", ids, err)
+	}
+	if ids, err := s.Expired(ctx, Retention{}); err != nil || len(ids) != 0 {
+		t.Fatalf("expired = %v, %v: everything is kept for ever", ids, err)
+	}
+	// A failed study goes by its own time.
+	add(t, s, instance("3", "3.1", 1000))
+	if _, err := s.Queue(ctx, "3", time.UnixMilli(1000), noJob); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.FailRun(ctx, "3", 1, errors.New("broken"), true); err != nil {
+		t.Fatal(err)
+	}
+	if ids, err := s.Expired(ctx, Retention{Done: later.Done}); err != nil || len(ids) != 1 || ids[0] != "1" {
+		t.Fatalf("expired = %v, %v: a failed study must stay", ids, err)
+	}
+	if ids, err := s.Expired(ctx, Retention{Failed: time.UnixMilli(1001)}); err != nil || len(ids) != 1 || ids[0] != "3" {
+		t.Fatalf("expired = %v, %v: want the failed study", ids, err)
 	}
 	if err := s.Delete(ctx, "1"); err != nil {
 		t.Fatal(err)
@@ -282,7 +312,7 @@ func TestRemovalsGiveWayToObjects(t *testing.T) {
 		}
 	}
 	finish()
-	before := time.UnixMilli(5000)
+	before := Retention{Done: time.UnixMilli(5000)}
 	if got, err := s.Expired(ctx, before); err != nil || len(got) != 1 {
 		t.Fatalf("Expired = %v, %v", got, err)
 	}

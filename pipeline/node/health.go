@@ -1,0 +1,252 @@
+package node
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/echonode/echonode/pipeline/store"
+)
+
+// Health says whether the node does its work.
+type Health struct {
+	Status   string    `json:"status"`
+	Problems []Problem `json:"problems"` // [] when there are none
+}
+
+// Values of Health.Status. A refusing node answers C-STORE with a failure; a
+// degraded one takes objects, and a person should look at what it cannot do.
+const (
+	HealthOK       = "ok"
+	HealthDegraded = "degraded"
+	HealthRefusing = "refusing"
+)
+
+// Problem is one thing that is wrong. Codes are stable.
+type Problem struct {
+	Code string `json:"code"`
+	Text string `json:"text"`
+}
+
+// Codes of problems.
+const (
+	ProblemDatabase = "database"       // it cannot be written: objects are refused
+	ProblemSpace    = "disk-space"     // below the watermark: objects are refused
+	ProblemDead     = "dead"           // deliveries were given up
+	ProblemNoDest   = "no-destination" // deliveries wait for a destination that is not configured
+	ProblemFailed   = "failed-studies"
+	ProblemClock    = "clock" // the time of day was set: nothing is removed for a day
+)
+
+// healthCache keeps an answer for a moment, so that asking costs little.
+type healthCache struct {
+	mu   sync.Mutex
+	at   time.Time
+	last Health
+}
+
+// healthFor is how long an answer is kept.
+const healthFor = 2 * time.Second
+
+// Health looks at what the node needs and what it has not finished.
+func (n *Node) Health(ctx context.Context) Health {
+	n.health.mu.Lock()
+	defer n.health.mu.Unlock()
+	if time.Since(n.health.at) > healthFor {
+		n.health.last = n.examine(ctx)
+		n.health.at = time.Now()
+	}
+	return n.health.last
+}
+
+func (n *Node) examine(ctx context.Context) Health {
+	h := Health{Status: HealthOK, Problems: []Problem{}}
+	add := func(status, code, format string, args ...any) {
+		if h.Status != HealthRefusing {
+			h.Status = status
+		}
+		h.Problems = append(h.Problems, Problem{code, fmt.Sprintf(format, args...)})
+	}
+	if err := n.store.Probe(ctx); err != nil {
+		add(HealthRefusing, ProblemDatabase, "%v", err)
+	}
+	if err := n.spool.Refuses(); err != nil {
+		add(HealthRefusing, ProblemSpace, "%v", err)
+	}
+	waiting, err := n.store.Waiting(ctx)
+	if err != nil {
+		add(HealthRefusing, ProblemDatabase, "%v", err)
+	}
+	for _, w := range waiting {
+		switch {
+		case !n.configured(w.Destination):
+			add(HealthDegraded, ProblemNoDest, "%d deliveries wait for destination %q, which is not configured: redirect or drop them", w.Count, w.Destination)
+		case w.State == store.Dead:
+			add(HealthDegraded, ProblemDead, "%d deliveries to %q were given up: restart them with retry", w.Count, w.Destination)
+		}
+	}
+	states, err := n.store.StateCounts(ctx)
+	if err == nil && states[store.Failed] > 0 {
+		add(HealthDegraded, ProblemFailed, "%d studies failed: see their reasons", states[store.Failed])
+	}
+	if !n.clock.steady(time.Since(n.began)) {
+		add(HealthDegraded, ProblemClock, "the time of day was set while the node ran: nothing is removed for a day")
+	}
+	for _, check := range n.opt.Checks {
+		for _, p := range check() {
+			add(HealthDegraded, p.Code, "%s", p.Text)
+		}
+	}
+	return h
+}
+
+// configured reports whether a destination is.
+func (n *Node) configured(name string) bool {
+	for _, d := range n.opt.Destinations {
+		if d.Name == name {
+			return true
+		}
+	}
+	return false
+}
+
+// warnOfOrphans says at the start what waits for destinations that are not
+// configured: nothing else would.
+func (n *Node) warnOfOrphans(ctx context.Context) error {
+	waiting, err := n.store.Waiting(ctx)
+	for _, w := range waiting {
+		if !n.configured(w.Destination) {
+			n.log.Warn("deliveries wait for a destination that is not configured: use `echonode redirect` or `echonode drop`",
+				"destination", w.Destination, "state", w.State, "deliveries", w.Count)
+		}
+	}
+	return err
+}
+
+// Redirect delivers what is left for one destination, whether configured or
+// not, to another that is.
+func (n *Node) Redirect(ctx context.Context, from, to string) (int, error) {
+	if !n.configured(to) {
+		return 0, fmt.Errorf("destination %q is not configured: %w", to, store.ErrNotFound)
+	}
+	if from == to {
+		return 0, nil
+	}
+	count, err := n.store.Redirect(ctx, from, to, func(tx *sql.Tx, run int64, destination string) error {
+		return n.enqueueDelivery(ctx, tx, run, destination)
+	})
+	if err == nil {
+		n.log.Info("deliveries redirected by command", "from", from, "to", to, "deliveries", count)
+	}
+	return count, err
+}
+
+// Drop gives up what is left to deliver to a destination.
+func (n *Node) Drop(ctx context.Context, destination string) (int, error) {
+	count, err := n.store.DropDeliveries(ctx, destination)
+	if err == nil {
+		n.log.Info("deliveries dropped by command", "destination", destination, "deliveries", count)
+	}
+	return count, err
+}
+
+// healthz answers 200 while the node takes objects and 503 while it refuses
+// them. The body is "ok", or the status and its problems, one a line.
+func (n *Node) healthz(w http.ResponseWriter, r *http.Request) {
+	h := n.Health(r.Context())
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	if h.Status == HealthRefusing {
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}
+	var b strings.Builder
+	b.WriteString(h.Status + "\n")
+	for _, p := range h.Problems {
+		b.WriteString(p.Code + ": " + p.Text + "\n")
+	}
+	_, _ = w.Write([]byte(b.String()))
+}
+
+// collector reports what waits, when a monitor asks.
+type collector struct {
+	n                                          *Node
+	studies, jobs, deliveries, free, watermark *prometheus.Desc
+	healthy, ready                             *prometheus.Desc
+}
+
+// Collector reports the state of the node to Prometheus: what waits and what
+// is wrong. Counters of what happened are in Metrics.
+func (n *Node) Collector() prometheus.Collector {
+	desc := func(name, help string, labels ...string) *prometheus.Desc {
+		return prometheus.NewDesc("echonode_"+name, help, labels, nil)
+	}
+	return &collector{n: n,
+		studies:    desc("studies", "Studies by state: receiving, queued, analysing, done, failed.", "state"),
+		jobs:       desc("queue_jobs", "Jobs that have still to run, by queue and state.", "queue", "state"),
+		deliveries: desc("deliveries_waiting", "Objects not delivered yet, by destination and state: pending, dead.", "destination", "state"),
+		free:       desc("disk_free_bytes", "Free bytes on the file system of the spool."),
+		watermark:  desc("disk_min_free_bytes", "Free bytes below which objects are refused."),
+		healthy:    desc("healthy", "1 while nothing needs a person, see /healthz."),
+		ready:      desc("ready", "1 while objects are taken."),
+	}
+}
+
+// Describe implements prometheus.Collector.
+func (c *collector) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByCollect(c, ch) }
+
+// Collect implements prometheus.Collector. What cannot be found out is left
+// out; ready says that.
+func (c *collector) Collect(ch chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	is := func(v bool) float64 {
+		if v {
+			return 1
+		}
+		return 0
+	}
+	h := c.n.Health(ctx)
+	gauge(c.healthy, is(h.Status == HealthOK))
+	gauge(c.ready, is(h.Status != HealthRefusing))
+	if states, err := c.n.store.StateCounts(ctx); err == nil {
+		for s, count := range states {
+			gauge(c.studies, float64(count), string(s))
+		}
+	}
+	if jobs, err := c.n.store.QueueDepths(ctx); err == nil {
+		for _, j := range jobs {
+			gauge(c.jobs, float64(j.Count), j.Queue, j.State)
+		}
+	}
+	waiting, err := c.n.store.Waiting(ctx)
+	if err == nil {
+		// A destination with nothing to wait for says so: alerts need the zero.
+		counts := map[string]map[store.DeliveryState]int{}
+		for _, d := range c.n.opt.Destinations {
+			counts[d.Name] = map[store.DeliveryState]int{store.Pending: 0, store.Dead: 0}
+		}
+		for _, w := range waiting {
+			if counts[w.Destination] == nil {
+				counts[w.Destination] = map[store.DeliveryState]int{}
+			}
+			counts[w.Destination][w.State] = w.Count
+		}
+		for dest, states := range counts {
+			for state, count := range states {
+				gauge(c.deliveries, float64(count), dest, string(state))
+			}
+		}
+	}
+	if free, _, err := c.n.spool.Space(); err == nil {
+		gauge(c.free, float64(free))
+		gauge(c.watermark, float64(c.n.spool.MinFree()))
+	}
+}

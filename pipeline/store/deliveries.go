@@ -1,0 +1,146 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Waiting is how many deliveries to a destination are in a state.
+type Waiting struct {
+	Destination string
+	State       DeliveryState // Pending or Dead
+	Count       int
+}
+
+// Waiting counts the deliveries that are not answered yet, by destination.
+func (s *Store) Waiting(ctx context.Context) ([]Waiting, error) {
+	return collect(ctx, s.db, func(r *sql.Rows) (w Waiting, err error) {
+		return w, r.Scan(&w.Destination, &w.State, &w.Count)
+	}, `SELECT destination, state, count(*) FROM deliveries WHERE state IN ('pending','dead') GROUP BY destination, state ORDER BY destination, state`)
+}
+
+// Redirect sends what is left to deliver to one destination to another: what
+// that one has already is not sent again. It calls enqueue for every run
+// concerned and says how many deliveries it moved.
+func (s *Store) Redirect(ctx context.Context, from, to string, enqueue func(tx *sql.Tx, run int64, destination string) error) (n int, err error) {
+	err = s.tx(ctx, func(tx *sql.Tx) error {
+		runs, err := collectTx(ctx, tx, `SELECT DISTINCT run_id FROM deliveries WHERE destination = ? AND state IN ('pending','dead')`, from)
+		if err != nil {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, `DELETE FROM deliveries WHERE destination = ? AND state IN ('pending','dead')
+			AND sop_uid IN (SELECT sop_uid FROM deliveries WHERE destination = ?)`, from, to); err != nil {
+			return err
+		}
+		res, err := tx.ExecContext(ctx, `UPDATE deliveries SET destination = ?, state = 'pending', attempts = 0, updated_at = ?
+			WHERE destination = ? AND state IN ('pending','dead')`, to, time.Now().UnixMilli(), from)
+		if err != nil {
+			return err
+		}
+		k, err := res.RowsAffected()
+		if err != nil {
+			return err
+		}
+		n = int(k)
+		for _, run := range runs {
+			if err := enqueue(tx, run, to); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, fmt.Errorf("redirect deliveries: %w", err)
+	}
+	return n, nil
+}
+
+// DropDeliveries forgets what is left to deliver to a destination, and says how
+// much that was. Outputs stay where they are.
+func (s *Store) DropDeliveries(ctx context.Context, destination string) (int, error) {
+	res, err := s.db.ExecContext(ctx, `DELETE FROM deliveries WHERE destination = ? AND state IN ('pending','dead')`, destination)
+	if err != nil {
+		return 0, fmt.Errorf("drop deliveries: %w", err)
+	}
+	n, err := res.RowsAffected()
+	return int(n), err
+}
+
+// collectTx reads a column of numbers.
+func collectTx(ctx context.Context, tx *sql.Tx, query string, args ...any) (out []int64, err error) {
+	rows, err := tx.QueryContext(ctx, query, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		var v int64
+		if err := rows.Scan(&v); err != nil {
+			return nil, err
+		}
+		out = append(out, v)
+	}
+	return out, rows.Err()
+}
+
+// Probe writes to the database, to find out whether that can be done.
+func (s *Store) Probe(ctx context.Context) error {
+	_, err := s.db.ExecContext(ctx, `INSERT INTO probes (id, at) VALUES (1, ?) ON CONFLICT (id) DO UPDATE SET at = excluded.at`, time.Now().UnixMilli())
+	if err != nil {
+		return fmt.Errorf("write to the database: %w", err)
+	}
+	return nil
+}
+
+// StateCounts counts studies by state.
+func (s *Store) StateCounts(ctx context.Context) (map[State]int, error) {
+	type count struct {
+		state State
+		n     int
+	}
+	all, err := collect(ctx, s.db, func(r *sql.Rows) (c count, err error) {
+		return c, r.Scan(&c.state, &c.n)
+	}, `SELECT state, count(*) FROM studies GROUP BY state`)
+	counts := map[State]int{Receiving: 0, Queued: 0, Analysing: 0, Done: 0, Failed: 0}
+	for _, c := range all {
+		counts[c.state] = c.n
+	}
+	return counts, err
+}
+
+// QueueDepth is how many jobs of a queue are in a state.
+type QueueDepth struct {
+	Queue, State string
+	Count        int
+}
+
+// unfinished are the states of jobs that will still run.
+var unfinished = []string{"available", "pending", "retryable", "running", "scheduled"}
+
+// QueueDepths counts the jobs that have still to run, by queue.
+func (s *Store) QueueDepths(ctx context.Context) ([]QueueDepth, error) {
+	all, err := collect(ctx, s.db, func(r *sql.Rows) (q QueueDepth, err error) {
+		return q, r.Scan(&q.Queue, &q.State, &q.Count)
+	}, `SELECT queue, state, count(*) FROM river_job GROUP BY queue, state ORDER BY queue, state`)
+	return slices.DeleteFunc(all, func(q QueueDepth) bool { return !slices.Contains(unfinished, q.State) }), err
+}
+
+// RescheduleFar makes jobs available that are scheduled later than any wait
+// that the node gives: the clock was ahead when they were. It says how many
+// there were.
+func (s *Store) RescheduleFar(ctx context.Context, longest time.Duration) (int, error) {
+	const layout = "2006-01-02 15:04:05.000"
+	now := time.Now().UTC()
+	res, err := s.db.ExecContext(ctx, `UPDATE river_job SET scheduled_at = ?, state = 'available'
+		WHERE state IN ('retryable','scheduled') AND julianday(scheduled_at) > julianday(?)`,
+		now.Format(layout), now.Add(longest).Format(layout))
+	if err != nil {
+		return 0, fmt.Errorf("reschedule jobs: %w", err)
+	}
+	n, err := res.RowsAffected()
+	return int(n), err
+}

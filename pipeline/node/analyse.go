@@ -92,12 +92,20 @@ func (w *analyseWorker) Work(ctx context.Context, job *river.Job[analyseArgs]) e
 		// The node is stopping: the job goes on at the next start.
 		return river.JobSnooze(0)
 	}
-	final := job.Attempt >= job.MaxAttempts || errors.As(err, new(*PatientsError)) || errors.As(err, new(*failedLoops))
+	// What no time can mend is final at once. Everything else is worth trying
+	// for as long as a full disk may stay full: after its attempts the job only
+	// waits, which does not count.
+	age := max(time.Since(job.CreatedAt), 0)
+	spent := job.Attempt >= job.MaxAttempts
+	final := spent && (age >= n.opt.RetryFor || errors.As(err, new(*panicError))) || errors.As(err, new(*PatientsError)) || errors.As(err, new(*failedLoops))
 	n.metrics.analysed("failed", time.Since(start))
 	log.Error("analysis failed", "attempt", job.Attempt, "final", final, "error", err)
 	err = errors.Join(err, n.store.FailRun(context.WithoutCancel(ctx), args.Study, args.Revision, err, final))
-	if final {
+	switch {
+	case final:
 		return river.JobCancel(err)
+	case spent:
+		return river.JobSnooze(min(max(age/2, backoff(1)), maxBackoff))
 	}
 	return err
 }
@@ -108,7 +116,7 @@ func (n *Node) analyse(ctx context.Context, args analyseArgs) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			n.log.Error("analysis panicked", "study", args.Study, "panic", r, "stack", string(debug.Stack()))
-			err = fmt.Errorf("analysis panicked: %v", r)
+			err = &panicError{r}
 		}
 	}()
 	run, err := n.store.StartRun(ctx, args.Study, args.Revision)
@@ -141,6 +149,11 @@ func (n *Node) analyse(ctx context.Context, args analyseArgs) (err error) {
 		return n.enqueueDelivery(ctx, tx, run.ID, destination)
 	})
 }
+
+// panicError is a panic, which does not go away with time.
+type panicError struct{ value any }
+
+func (e *panicError) Error() string { return fmt.Sprintf("analysis panicked: %v", e.value) }
 
 // PatientsError is why a study that holds objects of several patients is not
 // analysed. Whose the values would be nobody can tell but a person: nothing is
@@ -293,6 +306,7 @@ type Summary struct {
 	Analysed     int                  `json:"loops_analysed"`
 	Refused      int                  `json:"loops_refused"`
 	Failed       int                  `json:"loops_failed"`
+	Reasons      map[string]int       `json:"reasons,omitempty"` // loops that were refused or failed, by the code of the reason
 	Measurements []result.Measurement `json:"measurements"`
 }
 
@@ -308,6 +322,12 @@ func Summarize(doc *result.Document) Summary {
 				s.Refused++
 			default:
 				s.Failed++
+			}
+			if l.Status != result.Analysed && l.Reason != nil {
+				if s.Reasons == nil {
+					s.Reasons = map[string]int{}
+				}
+				s.Reasons[l.Reason.Code]++
 			}
 		}
 		for _, m := range st.Measurements {

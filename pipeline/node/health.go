@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -49,6 +50,9 @@ type healthCache struct {
 	mu   sync.Mutex
 	at   time.Time
 	last Health
+	// recording is why the last object could not be recorded, nil after one that
+	// was.
+	recording atomic.Pointer[error]
 }
 
 // healthFor is how long an answer is kept.
@@ -75,6 +79,9 @@ func (n *Node) examine(ctx context.Context) Health {
 	}
 	if err := n.store.Probe(ctx); err != nil {
 		add(HealthRefusing, ProblemDatabase, "%v", err)
+	}
+	if err := n.health.recording.Load(); err != nil {
+		add(HealthRefusing, ProblemDatabase, "the last object could not be recorded: %v", *err)
 	}
 	if err := n.spool.Refuses(); err != nil {
 		add(HealthRefusing, ProblemSpace, "%v", err)

@@ -107,7 +107,7 @@ func (n *Node) lookAt(ctx context.Context, lease store.Lease) {
 		n.metrics.looked("failed", time.Since(start))
 		attempt := lease.Attempts + 1
 		var retry time.Time
-		if attempt < n.opt.Attempts {
+		if attempt < n.opt.Attempts || waited(attempt) < n.opt.RetryFor {
 			retry = time.Now().Add(backoff(attempt))
 		}
 		log.Error("analysis of a loop failed", "attempt", attempt, "final", retry.IsZero(), "error", err)
@@ -158,5 +158,17 @@ func (n *Node) keptDir(study string) kept.Dir {
 }
 
 // backoff is how long a passing fault (a full disk, a busy GPU) may need: 10 s,
-// 40 s, 90 s, ...
-func backoff(attempt int) time.Duration { return time.Duration(10*attempt*attempt) * time.Second }
+// 40 s, 90 s, ... up to half an hour.
+func backoff(attempt int) time.Duration {
+	return min(time.Duration(10*attempt*attempt)*time.Second, maxBackoff)
+}
+
+const maxBackoff = 30 * time.Minute
+
+// waited is how long so many attempts have waited for each other.
+func waited(attempts int) (d time.Duration) {
+	for a := 1; a < attempts && d < 1<<60; a++ {
+		d += backoff(a)
+	}
+	return d
+}

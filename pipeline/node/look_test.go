@@ -40,8 +40,8 @@ func TestLoopsAreLookedAtOnArrival(t *testing.T) {
 			if !onArrival && len(p.seen()) != 0 {
 				t.Errorf("looked at %v before the study was complete", p.seen())
 			}
-			n.opt.Idle = 0 // complete
-			if err := n.queueComplete(context.Background(), time.Now().Add(2*time.Hour)); err != nil {
+			n.arrivals.idle = 0 // complete
+			if err := n.queueComplete(context.Background()); err != nil {
 				t.Fatal(err)
 			}
 			eventually(t, "done", func() bool { return n.status(t, "1.2.3").State == store.Done })

@@ -114,6 +114,7 @@ type Options struct {
 	RetentionFailed time.Duration
 	OnArrival       bool          // analyse loops before their study is complete
 	Attempts        int           // of an analysis
+	RetryFor        time.Duration // how long an analysis is tried again after an error that may pass, beyond its attempts
 	Timeout         time.Duration // of the analysis of one loop, and of the making of one study's outputs
 	Destinations    []Destination
 	RetryFirst      time.Duration

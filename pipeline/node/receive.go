@@ -22,7 +22,7 @@ func (n *Node) Store(ctx context.Context, req *scp.StoreRequest, r io.Reader) er
 	// What comes back from a PACS that forwards everything is not analysed.
 	own, err := n.store.IsOutput(ctx, req.SOPInstanceUID)
 	if err != nil {
-		return err
+		return n.unrecorded(err)
 	}
 	if own {
 		_, err := io.Copy(io.Discard, r)
@@ -56,12 +56,24 @@ func (n *Node) Store(ctx context.Context, req *scp.StoreRequest, r io.Reader) er
 	// The object is durable in the spool; the record must not be lost to an
 	// association that ends at this moment.
 	if _, err := n.store.AddInstance(context.WithoutCancel(ctx), id); err != nil {
-		return err
+		return n.unrecorded(err)
 	}
+	n.health.recording.Store(nil)
 	if id.Loop && n.opt.OnArrival {
 		n.wakeLookers()
 	}
 	return nil
+}
+
+// unrecorded is how an object is refused whose record cannot be written: that
+// passes, so the peer may try again. Its file stays for that attempt, or for
+// the next start.
+func (n *Node) unrecorded(err error) error {
+	if errors.Is(err, context.Canceled) {
+		return err
+	}
+	n.health.recording.Store(&err)
+	return &scp.StatusError{Status: scp.StatusOutOfResources, Comment: "database cannot be written", Err: err}
 }
 
 // noLoop are the storage classes, and with a dot at the end the groups of

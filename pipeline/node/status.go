@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/echonode/echonode/pipeline/store"
@@ -48,64 +49,69 @@ type DeliveryStatus struct {
 	Updated        time.Time           `json:"updated"`
 }
 
-// Status reports one study, or all of them when uid is empty.
+// Status reports one study, or the newest ones when uid is empty.
 func Status(ctx context.Context, st *store.Store, uid string) ([]StudyStatus, error) {
-	var studies []store.Study
-	if uid == "" {
-		all, err := st.Studies(ctx)
-		if err != nil {
-			return nil, err
-		}
-		studies = all
-	} else {
-		one, err := st.Study(ctx, uid)
-		if err != nil {
-			return nil, err
-		}
-		studies = append(studies, one)
+	page, _, err := StatusPage(ctx, st, store.Query{UID: uid})
+	return page, err
+}
+
+// StatusPage reports a page of studies, the last touched first, and gives the
+// cursor of the next page. A single study that is not there is
+// store.ErrNotFound.
+func StatusPage(ctx context.Context, st *store.Store, q store.Query) (page []StudyStatus, next string, err error) {
+	studies, next, err := st.Page(ctx, q)
+	if err != nil {
+		return nil, "", err
 	}
-	out := []StudyStatus{}
-	for _, s := range studies {
-		status := StudyStatus{StudyInstanceUID: s.StudyInstanceUID, State: s.State, Revision: s.Revision, Received: s.Last, Error: s.Error}
-		instances, err := st.Instances(ctx, s.StudyInstanceUID)
-		if err != nil {
-			return nil, err
-		}
-		status.Objects = len(instances)
+	if q.UID != "" && len(studies) == 0 {
+		return nil, "", fmt.Errorf("study %s: %w", q.UID, store.ErrNotFound)
+	}
+	uids := make([]string, len(studies))
+	for i, s := range studies {
+		uids[i] = s.StudyInstanceUID
+	}
+	work, err := st.WorkOf(ctx, uids)
+	if err != nil {
+		return nil, "", err
+	}
+	runs, err := st.RunsOf(ctx, uids)
+	if err != nil {
+		return nil, "", err
+	}
+	deliveries, err := st.DeliveriesOf(ctx, uids)
+	if err != nil {
+		return nil, "", err
+	}
+	page = make([]StudyStatus, len(studies))
+	for i, s := range studies {
+		uid := s.StudyInstanceUID
+		w := work[uid]
+		status := StudyStatus{StudyInstanceUID: uid, State: s.State, Revision: s.Revision, Received: s.Last, Error: s.Error, Objects: w.Objects}
 		if s.State != store.Done && s.State != store.Failed {
-			done, total, err := st.LoopsDone(ctx, s.StudyInstanceUID)
-			if err != nil {
-				return nil, err
+			status.Progress = fmt.Sprintf("%d/%d", w.LoopsDone, w.Loops)
+			if w.Problem != "" && status.Error == "" {
+				status.Error = "will be tried again: " + w.Problem
 			}
-			status.Progress = fmt.Sprintf("%d/%d", done, total)
 		}
-		runs, err := st.Runs(ctx, s.StudyInstanceUID)
-		if err != nil {
-			return nil, err
-		}
-		for _, r := range runs {
+		for _, r := range runs[uid] {
 			rs := RunStatus{Revision: r.Revision, Started: r.Started, Error: r.Error, Directory: r.Directory}
 			if !r.Finished.IsZero() {
 				rs.Seconds = r.Finished.Sub(r.Started).Seconds()
 			}
 			if r.Summary != "" {
 				if err := json.Unmarshal([]byte(r.Summary), &rs.Summary); err != nil {
-					return nil, err
+					return nil, "", err
 				}
 			}
 			status.Runs = append(status.Runs, rs)
 		}
-		deliveries, err := st.Deliveries(ctx, s.StudyInstanceUID)
-		if err != nil {
-			return nil, err
-		}
-		for _, d := range deliveries {
+		for _, d := range deliveries[uid] {
 			status.Deliveries = append(status.Deliveries, DeliveryStatus{Destination: d.Destination, Kind: d.Kind, SOPInstanceUID: d.SOPInstanceUID,
 				State: d.State, Attempts: d.Attempts, Status: d.Status, Comment: d.Comment, Error: d.Error, Updated: d.Updated})
 		}
-		out = append(out, status)
+		page[i] = status
 	}
-	return out, nil
+	return page, next, nil
 }
 
 // Finished reports whether nothing more will happen to the study by itself:
@@ -124,23 +130,53 @@ func (s StudyStatus) Finished() bool {
 
 // API serves the state of the node over HTTP:
 //
-//	GET  /healthz                  200 while the store answers
-//	GET  /studies[?uid=UID]        []StudyStatus
-//	POST /studies/retry?uid=UID    dead deliveries of the study start again
+//	GET  /healthz                    200 while objects are taken, 503 while they are refused, see [Health]
+//	GET  /health                     the same as JSON
+//	GET  /studies                    []StudyStatus, the last touched first, a page at a time
+//	       ?uid=UID                  one study
+//	       ?state=STATE              those in a state; may be repeated
+//	       ?limit=N                  studies a page; 100, at most 1000
+//	       ?after=CURSOR             the next page: what the header Next-Page of this one said
+//	POST /studies/retry?uid=UID      dead deliveries of the study start again
 //	POST /studies/reanalyse?uid=UID  a new run of a study that is done or failed
+//	POST /studies/remove?uid=UID     the study, its objects and results are deleted
+//	POST /deliveries/redirect?from=NAME&to=NAME  what is left for one destination goes to another
+//	POST /deliveries/drop?destination=NAME       what is left for a destination is given up
 func (n *Node) API() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, r *http.Request) {
-		if _, err := n.store.Studies(r.Context(), store.Receiving); err != nil {
-			http.Error(w, err.Error(), http.StatusServiceUnavailable)
-			return
-		}
-		w.WriteHeader(http.StatusOK)
-		_, _ = w.Write([]byte("ok\n"))
-	})
+	mux.HandleFunc("GET /healthz", n.healthz)
+	mux.HandleFunc("GET /health", func(w http.ResponseWriter, r *http.Request) { answer(w, n.Health(r.Context()), nil) })
 	mux.HandleFunc("GET /studies", func(w http.ResponseWriter, r *http.Request) {
-		studies, err := Status(r.Context(), n.store, r.URL.Query().Get("uid"))
+		v := r.URL.Query()
+		q := store.Query{UID: v.Get("uid"), After: v.Get("after"), Limit: defaultPage}
+		for _, s := range v["state"] {
+			q.States = append(q.States, store.State(s))
+		}
+		if l := v.Get("limit"); l != "" {
+			limit, err := strconv.Atoi(l)
+			if err != nil || limit < 1 {
+				http.Error(w, "limit is not a number of studies", http.StatusBadRequest)
+				return
+			}
+			q.Limit = limit
+		}
+		studies, next, err := StatusPage(r.Context(), n.store, q)
+		if next != "" {
+			w.Header().Set(nextPage, next)
+		}
 		answer(w, studies, err)
+	})
+	mux.HandleFunc("POST /studies/remove", func(w http.ResponseWriter, r *http.Request) {
+		err := n.Remove(r.Context(), r.URL.Query().Get("uid"))
+		answer(w, map[string]string{"state": "removed"}, err)
+	})
+	mux.HandleFunc("POST /deliveries/redirect", func(w http.ResponseWriter, r *http.Request) {
+		count, err := n.Redirect(r.Context(), r.URL.Query().Get("from"), r.URL.Query().Get("to"))
+		answer(w, map[string]int{"deliveries": count}, err)
+	})
+	mux.HandleFunc("POST /deliveries/drop", func(w http.ResponseWriter, r *http.Request) {
+		count, err := n.Drop(r.Context(), r.URL.Query().Get("destination"))
+		answer(w, map[string]int{"deliveries": count}, err)
 	})
 	mux.HandleFunc("POST /studies/retry", func(w http.ResponseWriter, r *http.Request) {
 		count, err := n.Retry(r.Context(), r.URL.Query().Get("uid"))
@@ -154,10 +190,19 @@ func (n *Node) API() http.Handler {
 	return http.NewCrossOriginProtection().Handler(mux)
 }
 
+// nextPage is the header with the cursor of the next page, defaultPage how many
+// studies a page lists.
+const (
+	nextPage    = "Next-Page"
+	defaultPage = 100
+)
+
 func answer(w http.ResponseWriter, v any, err error) {
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 		http.Error(w, err.Error(), http.StatusNotFound)
+	case errors.Is(err, store.ErrCursor):
+		http.Error(w, err.Error(), http.StatusBadRequest)
 	case err != nil:
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 	default:

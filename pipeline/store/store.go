@@ -56,6 +56,9 @@ const (
 // ErrNotFound is returned for a study that is not in the store.
 var ErrNotFound = errors.New("not found")
 
+// ErrCursor is returned for a cursor that [Store.Page] did not give.
+var ErrCursor = errors.New("not a cursor")
+
 // Instance is one received object.
 type Instance struct {
 	SOPInstanceUID    string
@@ -491,19 +494,22 @@ func (s *Store) FailRun(ctx context.Context, study string, revision int, cause e
 	})
 }
 
+const runColumns = `SELECT id, study_uid, revision, started_at, finished_at, error, directory, summary, basis FROM runs `
+
+func scanRun(r *sql.Rows) (run Run, err error) {
+	var started int64
+	var finished sql.NullInt64
+	err = r.Scan(&run.ID, &run.StudyInstanceUID, &run.Revision, &started, &finished, &run.Error, &run.Directory, &run.Summary, &run.Basis)
+	run.Started = time.UnixMilli(started)
+	if finished.Valid {
+		run.Finished = time.UnixMilli(finished.Int64)
+	}
+	return run, err
+}
+
 // Runs lists the runs of a study, newest first.
 func (s *Store) Runs(ctx context.Context, study string) ([]Run, error) {
-	return collect(ctx, s.db, func(r *sql.Rows) (run Run, err error) {
-		var started int64
-		var finished sql.NullInt64
-		err = r.Scan(&run.ID, &run.StudyInstanceUID, &run.Revision, &started, &finished, &run.Error, &run.Directory, &run.Summary, &run.Basis)
-		run.Started = time.UnixMilli(started)
-		if finished.Valid {
-			run.Finished = time.UnixMilli(finished.Int64)
-		}
-		return run, err
-	}, `SELECT id, study_uid, revision, started_at, finished_at, error, directory, summary, basis
-		FROM runs WHERE study_uid = ? ORDER BY revision DESC`, study)
+	return collect(ctx, s.db, scanRun, runColumns+`WHERE study_uid = ? ORDER BY revision DESC`, study)
 }
 
 // RunOutput is an output with the revision that made it.

@@ -271,7 +271,7 @@ func TestExpired(t *testing.T) {
 	}
 	// A failed study goes by its own time.
 	add(t, s, instance("3", "3.1", 1000))
-	if _, err := s.Queue(ctx, "3", time.UnixMilli(1000), noJob); err != nil {
+	if _, err := s.Queue(ctx, "3", time.UnixMilli(1000), "basis", noJob); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.FailRun(ctx, "3", 1, errors.New("broken"), true); err != nil {

@@ -110,6 +110,9 @@ medical device.
 		p.reanalyseCommand(),
 		p.backupCommand(),
 		p.restoreCommand(),
+		p.removeCommand(),
+		p.redirectCommand(),
+		p.dropCommand(),
 		p.versionCommand(),
 	)
 	for _, c := range root.Commands() {

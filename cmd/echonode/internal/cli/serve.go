@@ -108,8 +108,16 @@ func (p *program) serve(ctx context.Context, c *config.Config) (err error) {
 	if err != nil {
 		return err
 	}
+	for _, check := range options.Checks {
+		for _, problem := range check() {
+			log.Warn(problem.Text)
+		}
+	}
 	n, err := node.New(ctx, options, sp, st, worker, metrics, log)
 	if err != nil {
+		return err
+	}
+	if err := reg.Register(n.Collector()); err != nil {
 		return err
 	}
 	srv, err := dicomServer(c, n, metrics, log)
@@ -279,11 +287,20 @@ func nodeOptions(c *config.Config, log *slog.Logger) (node.Options, error) {
 		Retention:  time.Duration(c.Storage.Retention),
 		OnArrival:  c.Analysis.OnArrival,
 		Attempts:   c.Analysis.Attempts,
+		RetryFor:   time.Duration(c.Analysis.RetryFor),
 		Timeout:    time.Duration(c.Analysis.Timeout),
 		RetryFirst: time.Duration(c.Delivery.RetryFirst),
 		RetryMax:   time.Duration(c.Delivery.RetryMax),
 		Deliveries: c.Delivery.Attempts,
 	}
+	if c.Storage.Retention > 0 && c.Storage.RetentionFailed > 0 {
+		o.RetentionFailed = time.Duration(max(c.Storage.Retention, c.Storage.RetentionFailed))
+	}
+	certificates, err := loadCertificates(c)
+	if err != nil {
+		return o, usageError{err}
+	}
+	o.Checks = []func() []node.Problem{func() []node.Problem { return certificates.problems(time.Now()) }}
 	o.CommitPeers = map[string]node.Peer{}
 	for title, address := range c.DICOM.Commitment.ReportTo {
 		o.CommitPeers[title] = node.Peer{Address: address, Dialer: &scp.Dialer{CallingAE: c.DICOM.AETitle, CalledAE: title}}

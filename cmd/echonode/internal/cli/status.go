@@ -5,8 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -69,20 +72,24 @@ func harmless(s string) string { return scp.Printable(strings.ReplaceAll(s, "\n"
 func (p *program) studiesCommand() *cobra.Command {
 	var c control
 	var asJSON bool
+	var states []string
+	var limit int
 	cmd := &cobra.Command{
 		Use:   "studies [UID]",
 		Short: "Show the studies of a running node and their deliveries",
-		Long:  "Asks a running node for the state of its studies. With a UID, one study with every delivery.",
-		Args:  cobra.MaximumNArgs(1),
+		Long: `Asks a running node for the state of its studies, the last touched first. With a
+UID, one study with every delivery and why loops were not measured.`,
+		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			base, err := c.base()
 			if err != nil {
 				return err
 			}
-			address := base + "/studies"
+			query := url.Values{"state": states, "limit": {strconv.Itoa(limit)}}
 			if len(args) == 1 {
-				address += "?uid=" + url.QueryEscape(args[0])
+				query.Set("uid", args[0])
 			}
+			address := base + "/studies?" + query.Encode()
 			var studies []node.StudyStatus
 			if err := call(cmd, http.MethodGet, address, &studies); err != nil {
 				return err
@@ -97,6 +104,8 @@ func (p *program) studiesCommand() *cobra.Command {
 	}
 	c.register(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	cmd.Flags().StringSliceVar(&states, "state", nil, "only studies in these states: receiving, queued, analysing, done, failed")
+	cmd.Flags().IntVar(&limit, "limit", 100, "at most so many studies, up to 1000")
 	return cmd
 }
 
@@ -124,6 +133,12 @@ func printStudies(out io.Writer, studies []node.StudyStatus, whole bool) error {
 		}
 		if !whole {
 			continue
+		}
+		if len(s.Runs) > 0 && s.Runs[0].Summary != nil {
+			reasons := s.Runs[0].Summary.Reasons
+			for _, code := range slices.Sorted(maps.Keys(reasons)) {
+				fmt.Fprintf(w, "  %d loops not measured: %s\n", reasons[code], code)
+			}
 		}
 		for _, d := range s.Deliveries {
 			status := ""

@@ -80,6 +80,8 @@ type Storage struct {
 	Directory string   `yaml:"directory"`
 	MinFree   Size     `yaml:"min_free"`
 	Retention Duration `yaml:"retention"`
+	// RetentionFailed is for studies that failed or could not be delivered.
+	RetentionFailed Duration `yaml:"retention_failed"`
 }
 
 // Study configures completeness.
@@ -103,6 +105,7 @@ type Analysis struct {
 	OnArrival   bool     `yaml:"on_arrival"`
 	Timeout     Duration `yaml:"timeout"`
 	Attempts    int      `yaml:"attempts"`
+	RetryFor    Duration `yaml:"retry_for"`
 }
 
 // Outputs configures what is made of a study.
@@ -307,8 +310,8 @@ func (c *Config) check() error {
 	if c.Storage.Directory == "" {
 		bad("storage.directory", "must be set")
 	}
-	if c.Storage.Retention < 0 {
-		bad("storage.retention", "must not be negative")
+	if c.Storage.Retention < 0 || c.Storage.RetentionFailed < 0 {
+		bad("storage.retention", "must not be negative, nor retention_failed")
 	}
 	positive("study.idle", c.Study.Idle)
 	if c.Study.Cap < c.Study.Idle {
@@ -330,6 +333,9 @@ func (c *Config) check() error {
 	}
 	positive("analysis.object_timeout", c.Analysis.ObjectTime)
 	positive("analysis.timeout", c.Analysis.Timeout)
+	if c.Analysis.RetryFor < 0 {
+		bad("analysis.retry_for", "must not be negative")
+	}
 	oneOf("outputs.code_set", c.Outputs.CodeSet, "sct", "srt")
 	oneOf("outputs.stages", c.Outputs.Stages, "rest", "separate", "all")
 	if u := c.Outputs.DeviceUID; u != "" && (len(u) > 64 || !uid.MatchString(u)) {

@@ -1,0 +1,86 @@
+package cli
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+
+	"github.com/spf13/cobra"
+)
+
+func (p *program) removeCommand() *cobra.Command {
+	var c control
+	cmd := &cobra.Command{
+		Use:   "remove STUDY-UID",
+		Short: "Remove a study from a running node",
+		Long: `Deletes a study from a running node, whatever its state: the objects that were
+received, their results, and what is left to deliver. What was delivered stays
+where it is.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var answer struct {
+				State string `json:"state"`
+			}
+			if err := c.post(cmd, "/studies/remove", url.Values{"uid": args[:1]}, &answer); err != nil {
+				return err
+			}
+			fmt.Fprintf(p.out, "study is %s\n", answer.State)
+			return nil
+		},
+	}
+	c.register(cmd)
+	return cmd
+}
+
+func (p *program) redirectCommand() *cobra.Command {
+	var c control
+	cmd := &cobra.Command{
+		Use:   "redirect FROM TO",
+		Short: "Deliver to another destination what one is still owed",
+		Long: `Takes what is left to deliver to destination FROM, given up or not, to destination
+TO. FROM need not be configured any more: after a destination was renamed its
+deliveries wait under the old name, and /healthz says so.`,
+		Args: cobra.ExactArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return p.deliveries(cmd, c, "/deliveries/redirect", url.Values{"from": args[:1], "to": args[1:]}, "%d deliveries go to %s\n", args[1])
+		},
+	}
+	c.register(cmd)
+	return cmd
+}
+
+func (p *program) dropCommand() *cobra.Command {
+	var c control
+	cmd := &cobra.Command{
+		Use:   "drop DESTINATION",
+		Short: "Give up what a destination is still owed",
+		Long: `Forgets what is left to deliver to a destination, configured or not. Results stay
+in storage.directory until their study is removed.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return p.deliveries(cmd, c, "/deliveries/drop", url.Values{"destination": args}, "%d deliveries to %s are given up\n", args[0])
+		},
+	}
+	c.register(cmd)
+	return cmd
+}
+
+// post has a running node do something.
+func (c *control) post(cmd *cobra.Command, path string, query url.Values, v any) error {
+	base, err := c.base()
+	if err != nil {
+		return err
+	}
+	return call(cmd, http.MethodPost, base+path+"?"+query.Encode(), v)
+}
+
+func (p *program) deliveries(cmd *cobra.Command, c control, path string, query url.Values, format, name string) error {
+	var answer struct {
+		Deliveries int `json:"deliveries"`
+	}
+	if err := c.post(cmd, path, query, &answer); err != nil {
+		return err
+	}
+	fmt.Fprintf(p.out, format, answer.Deliveries, name)
+	return nil
+}

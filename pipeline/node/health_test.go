@@ -1,0 +1,245 @@
+package node
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/echonode/echonode/pipeline/store"
+	"github.com/echonode/echonode/scp"
+)
+
+// ask sends a request to the node's API.
+func ask(t *testing.T, n *running, method, path string, v any) *httptest.ResponseRecorder {
+	t.Helper()
+	n.health.mu.Lock()
+	n.health.at = time.Time{} // nothing kept
+	n.health.mu.Unlock()
+	w := httptest.NewRecorder()
+	n.API().ServeHTTP(w, httptest.NewRequest(method, path, nil))
+	if v != nil {
+		if err := json.Unmarshal(w.Body.Bytes(), v); err != nil {
+			t.Fatalf("%s: %v: %s", path, err, w.Body)
+		}
+	}
+	return w
+}
+
+// A database that cannot grow refuses objects with a status that passes, and
+// /healthz says so until an object is recorded again.
+func TestFullDatabase(t *testing.T) {
+	dir := t.TempDir()
+	n := start(t, dir, &fakeProcessor{t: t}, Options{Idle: time.Hour, Cap: 2 * time.Hour})
+	if w := ask(t, n, http.MethodGet, "/healthz", nil); w.Code != http.StatusOK || w.Body.String() != "ok\n" {
+		t.Fatalf("healthz: %d %s", w.Code, w.Body)
+	}
+	if _, err := n.store.DB().Exec(`PRAGMA max_page_count = 1`); err != nil { // no less than it has
+		t.Fatal(err)
+	}
+	var refused *scp.StatusError
+	last := ""
+	for i := range 2000 {
+		last = writeObject(t, dir, "1.2.3", fmt.Sprintf("1.2.3.%d", 1000+i), nil)
+		if res := n.send(t, last)[0]; res.Err != nil {
+			if !errors.As(res.Err, &refused) {
+				t.Fatal(res.Err)
+			}
+			break
+		}
+	}
+	if refused == nil || refused.Status != scp.StatusOutOfResources {
+		t.Fatalf("a full database answers %v, want A700H", refused)
+	}
+	if w := ask(t, n, http.MethodGet, "/healthz", nil); w.Code != http.StatusServiceUnavailable || !strings.Contains(w.Body.String(), ProblemDatabase) {
+		t.Errorf("healthz: %d %s", w.Code, w.Body)
+	}
+	if _, err := n.store.DB().Exec(`PRAGMA max_page_count = 1000000`); err != nil {
+		t.Fatal(err)
+	}
+	n.mustSend(t, last)
+	if w := ask(t, n, http.MethodGet, "/healthz", nil); w.Code != http.StatusOK {
+		t.Errorf("healthz after the repair: %d %s", w.Code, w.Body)
+	}
+}
+
+// Deliveries that were given up, and those for a destination that was renamed,
+// are seen and can be resolved.
+func TestDeadAndOrphanedDeliveries(t *testing.T) {
+	dir := t.TempDir()
+	pacs := &archive{refuse: &scp.StatusError{Status: 0xA700}}
+	addr := listen(t, "PACS", pacs)
+	n := start(t, dir, &fakeProcessor{t: t}, Options{Deliveries: 1, Destinations: []Destination{destination("old", addr)}})
+	n.mustSend(t, writeObject(t, dir, "1.2.3", "1.2.3.10", nil), writeObject(t, dir, "1.2.4", "1.2.4.10", nil))
+	eventually(t, "given up", func() bool { return n.status(t, "1.2.3").Finished() && n.status(t, "1.2.4").Finished() })
+	var h Health
+	if w := ask(t, n, http.MethodGet, "/health", &h); w.Code != http.StatusOK || h.Status != HealthDegraded || len(h.Problems) != 1 || h.Problems[0].Code != ProblemDead {
+		t.Errorf("health with dead deliveries: %+v", h)
+	}
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(n.Collector())
+	if err := testutil.GatherAndCompare(reg, strings.NewReader(`
+# HELP echonode_deliveries_waiting Objects not delivered yet, by destination and state: pending, dead.
+# TYPE echonode_deliveries_waiting gauge
+echonode_deliveries_waiting{destination="old",state="dead"} 2
+echonode_deliveries_waiting{destination="old",state="pending"} 0
+# HELP echonode_healthy 1 while nothing needs a person, see /healthz.
+# TYPE echonode_healthy gauge
+echonode_healthy 0
+# HELP echonode_ready 1 while objects are taken.
+# TYPE echonode_ready gauge
+echonode_ready 1
+# HELP echonode_studies Studies by state: receiving, queued, analysing, done, failed.
+# TYPE echonode_studies gauge
+echonode_studies{state="analysing"} 0
+echonode_studies{state="done"} 2
+echonode_studies{state="failed"} 0
+echonode_studies{state="queued"} 0
+echonode_studies{state="receiving"} 0
+`), "echonode_deliveries_waiting", "echonode_healthy", "echonode_ready", "echonode_studies"); err != nil {
+		t.Error(err)
+	}
+	if problems, err := testutil.GatherAndLint(reg); err != nil || len(problems) > 0 {
+		t.Errorf("metrics: %v, %v", problems, err)
+	}
+	n.stop()
+
+	// The destination has another name in the new configuration.
+	pacs.mu.Lock()
+	pacs.refuse = nil
+	pacs.mu.Unlock()
+	n = start(t, dir, &fakeProcessor{t: t}, Options{Destinations: []Destination{destination("new", addr)}})
+	if ask(t, n, http.MethodGet, "/health", &h); h.Status != HealthDegraded || len(h.Problems) != 1 || h.Problems[0].Code != ProblemNoDest {
+		t.Errorf("health with a renamed destination: %+v", h)
+	}
+	if w := ask(t, n, http.MethodPost, "/deliveries/redirect?from=old&to=nowhere", nil); w.Code != http.StatusNotFound {
+		t.Errorf("redirect to nowhere: %d", w.Code)
+	}
+	var moved struct{ Deliveries int }
+	if ask(t, n, http.MethodPost, "/deliveries/redirect?from=old&to=new", &moved); moved.Deliveries != 2 {
+		t.Errorf("%d deliveries redirected, want 2", moved.Deliveries)
+	}
+	eventually(t, "delivered under the new name", func() bool { return pacs.objects() == 2 })
+	eventually(t, "healthy", func() bool { return ask(t, n, http.MethodGet, "/healthz", nil).Body.String() == "ok\n" })
+	if count, err := n.Drop(context.Background(), "new"); err != nil || count != 0 {
+		t.Errorf("Drop of what was delivered: %d, %v", count, err)
+	}
+}
+
+// A job that the clock has sent a day ahead comes back.
+func TestJobsFarAheadComeBack(t *testing.T) {
+	dir := t.TempDir()
+	pacs := &archive{refuse: &scp.StatusError{Status: 0xA700}}
+	n := start(t, dir, &fakeProcessor{t: t}, Options{Deliveries: 50, Destinations: []Destination{destination("pacs", listen(t, "PACS", pacs))}})
+	n.mustSend(t, writeObject(t, dir, "1.2.3", "1.2.3.10", nil))
+	eventually(t, "first attempt", func() bool {
+		s := n.status(t, "1.2.3")
+		return len(s.Deliveries) == 1 && s.Deliveries[0].Attempts > 0
+	})
+	eventually(t, "waiting for a day", func() bool {
+		res, err := n.store.DB().Exec(`UPDATE river_job SET state = 'retryable', scheduled_at = datetime('now', '+1 day') WHERE kind = 'deliver' AND state IN ('retryable','scheduled','available')`)
+		if err != nil {
+			t.Fatal(err)
+		}
+		k, err := res.RowsAffected()
+		return err == nil && k == 1
+	})
+	pacs.mu.Lock()
+	pacs.refuse = nil
+	pacs.mu.Unlock()
+	if count, err := n.store.RescheduleFar(context.Background(), 25*time.Hour); err != nil || count != 0 {
+		t.Errorf("a wait that is not too long: %d, %v", count, err)
+	}
+	n.tidy(context.Background(), time.Now())
+	eventually(t, "delivered today", func() bool { return pacs.objects() == 1 })
+}
+
+// The clock is watched: after it was set nothing is removed for a day.
+func TestClockWatch(t *testing.T) {
+	day := time.Date(2026, 11, 27, 9, 0, 0, 0, time.UTC)
+	var c clockWatch
+	for i, step := range []struct {
+		day    time.Duration
+		own    time.Duration
+		jumped bool
+		steady bool
+	}{
+		{0, time.Hour, false, true},
+		{time.Hour + time.Second, 2 * time.Hour, false, true}, // drift
+		{50 * time.Hour, 3 * time.Hour, true, false},          // set ahead
+		{51 * time.Hour, 4 * time.Hour, false, false},
+		{75 * time.Hour, 28 * time.Hour, false, true},
+		{20 * time.Hour, 29 * time.Hour, true, false}, // set back
+	} {
+		if got := c.jumped(day.Add(step.day), step.own); got != step.jumped {
+			t.Errorf("step %d: jumped %v", i, got)
+		}
+		if got := c.steady(step.own); got != step.steady {
+			t.Errorf("step %d: steady %v", i, got)
+		}
+	}
+}
+
+// Studies are listed page by page, the last touched first, each once.
+func TestStudiesAreListedByPage(t *testing.T) {
+	dir := t.TempDir()
+	n := start(t, dir, &fakeProcessor{t: t}, Options{Idle: time.Hour, Cap: 2 * time.Hour})
+	ctx := context.Background()
+	for i := range 25 {
+		path, err := n.spool.Path(fmt.Sprint("1.", i))
+		if err != nil {
+			t.Fatal(err)
+		}
+		in := store.Instance{SOPInstanceUID: fmt.Sprint("1.", i), StudyInstanceUID: fmt.Sprint("2.", i), Path: path, Loop: true, Received: time.UnixMilli(int64(1000 + i/2))}
+		if _, err := n.store.AddInstance(ctx, in); err != nil {
+			t.Fatal(err)
+		}
+	}
+	seen := map[string]bool{}
+	after := ""
+	for pages := 0; ; pages++ {
+		var page []StudyStatus
+		w := ask(t, n, http.MethodGet, "/studies?limit=10&after="+after, &page)
+		for _, s := range page {
+			if seen[s.StudyInstanceUID] || s.Objects != 1 {
+				t.Errorf("study %s: listed twice, or %d objects", s.StudyInstanceUID, s.Objects)
+			}
+			seen[s.StudyInstanceUID] = true
+		}
+		if pages == 0 && page[0].StudyInstanceUID != "2.24" {
+			t.Errorf("first is %s, want the last touched", page[0].StudyInstanceUID)
+		}
+		if after = w.Header().Get(nextPage); after == "" {
+			if pages != 2 {
+				t.Errorf("%d pages", pages+1)
+			}
+			break
+		}
+	}
+	if len(seen) != 25 {
+		t.Errorf("%d of 25 studies listed", len(seen))
+	}
+	var none []StudyStatus
+	if ask(t, n, http.MethodGet, "/studies?state=failed&state=done", &none); len(none) != 0 {
+		t.Errorf("%d studies in other states", len(none))
+	}
+	for path, want := range map[string]int{"/studies?after=x": 400, "/studies?limit=x": 400, "/studies?uid=9.9": 404} {
+		if w := ask(t, n, http.MethodGet, path, nil); w.Code != want {
+			t.Errorf("%s: %d, want %d", path, w.Code, want)
+		}
+	}
+	if w := ask(t, n, http.MethodPost, "/studies/remove?uid=2.3", nil); w.Code != http.StatusOK {
+		t.Errorf("remove: %d %s", w.Code, w.Body)
+	}
+	if w := ask(t, n, http.MethodGet, "/studies?uid=2.3", nil); w.Code != http.StatusNotFound {
+		t.Errorf("a removed study: %d", w.Code)
+	}
+}

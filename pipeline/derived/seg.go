@@ -61,6 +61,9 @@ type Segment struct {
 type Segmentation struct {
 	Identity Identity
 	Source   *dicomio.DataSet
+	// Spacing is the size of a pixel in mm, from top to bottom and from left to
+	// right; nil when the calibration is not trusted.
+	Spacing  *[2]float64
 	Segments []Segment
 }
 
@@ -164,7 +167,7 @@ func (s Segmentation) dataSet() (ds *dicomio.DataSet, frames []frameOf, rows, co
 	}
 	ds.SetItems(tag.SegmentSequence, items...)
 	s.dimensions(ds)
-	ds.SetItems(tag.SharedFunctionalGroupsSequence, dicomio.NewDataSet())
+	ds.SetItems(tag.SharedFunctionalGroupsSequence, s.shared())
 	groups := make([]*dicomio.DataSet, len(frames))
 	for i, f := range frames {
 		groups[i] = functionalGroups(f, source, sourceFrames(s.Source) > 1)
@@ -174,6 +177,26 @@ func (s Segmentation) dataSet() (ds *dicomio.DataSet, frames []frameOf, rows, co
 		return fail(err)
 	}
 	return ds, frames, int(r), int(c), nil
+}
+
+// shared makes the functional groups of all frames: the size of a pixel, and the
+// plane of the picture itself. Ultrasound loops lie nowhere in the patient, and
+// so does this; OHIF 3.13 shows a blank page without Pixel Measures and waits
+// for ever without an orientation and a position.
+func (s Segmentation) shared() *dicomio.DataSet {
+	measures := dicomio.NewDataSet()
+	if s.Spacing != nil {
+		measures.SetString(tag.PixelSpacing, decimal(s.Spacing[0]), decimal(s.Spacing[1]))
+	}
+	orientation := dicomio.NewDataSet()
+	orientation.SetString(tag.ImageOrientationPatient, "1", "0", "0", "0", "1", "0")
+	position := dicomio.NewDataSet()
+	position.SetString(tag.ImagePositionPatient, "0", "0", "0")
+	ds := dicomio.NewDataSet()
+	ds.SetItems(tag.PixelMeasuresSequence, measures)
+	ds.SetItems(tag.PlaneOrientationSequence, orientation)
+	ds.SetItems(tag.PlanePositionSequence, position)
+	return ds
 }
 
 // segment makes an item of Segment Sequence (C.8.20.2).

@@ -25,7 +25,7 @@ func segmentation() Segmentation {
 	src.SetInt(tag.Rows, 47) // odd sizes: frames do not end on byte borders
 	src.SetInt(tag.Columns, 63)
 	return Segmentation{
-		Identity: identity("seg"), Source: src,
+		Identity: identity("seg"), Source: src, Spacing: &[2]float64{0.3, 0.4},
 		Segments: []Segment{
 			{Cavity, []Region{{7, [][]lv.Point{circle(30, 20, 8)}}, {1, [][]lv.Point{circle(30, 20, 10)}}}},
 			{Myocardium, []Region{{1, [][]lv.Point{circle(30, 20, 14), circle(30, 20, 10)}}}},
@@ -42,6 +42,15 @@ func TestSegmentation(t *testing.T) {
 	f, file := reopen(t, b.Bytes())
 	validate(t, file)
 	ds := f.DataSet
+	// What OHIF needs to open it.
+	shared := ds.Item(tag.SharedFunctionalGroupsSequence, 0)
+	if m := shared.Item(tag.PixelMeasuresSequence, 0); m == nil || m.String(tag.PixelSpacing) != "0.3" {
+		t.Error("no pixel spacing")
+	}
+	if o, p := shared.Item(tag.PlaneOrientationSequence, 0), shared.Item(tag.PlanePositionSequence, 0); o == nil || p == nil ||
+		len(o.Strings(tag.ImageOrientationPatient)) != 6 || len(p.Strings(tag.ImagePositionPatient)) != 3 {
+		t.Error("no orientation or position")
+	}
 	if n, _ := ds.Int(tag.NumberOfFrames); n != 3 {
 		t.Fatalf("%d frames", n)
 	}

@@ -6,7 +6,7 @@
 //	sources.go   the objects that the study came from
 //	stages.go    the stages of a stress examination
 //	report.go    the structured reports
-//	words.go     findings in a reader's words
+//	words.go     values and their spread in words
 //	scene.go     what is drawn on a frame
 //
 // The same result, sources and options give the same bytes under the same
@@ -55,7 +55,10 @@ type Options struct {
 	// Class of overlays: secondary capture, or derived ultrasound for
 	// workstations that load nothing else.
 	Class derived.Class
-	// Segmentation adds a SEG object for every analysed apical loop.
+	// Structures are drawn and segmented beside the cavity: [StructureMyocardium],
+	// [StructureAtrium].
+	Structures []string
+	// Segmentation adds a SEG object for every apical loop that was measured.
 	Segmentation bool
 	// Pictures adds the report as text and HTML, and for every overlay an
 	// animated GIF, the area curve and the ED and ES frames.
@@ -75,7 +78,7 @@ type Options struct {
 
 // OfLoop are the options that what is drawn of a loop depends on.
 func (o Options) OfLoop() Options {
-	return Options{Overlay: o.Overlay, JPEGQuality: o.JPEGQuality, Class: o.Class, Segmentation: o.Segmentation, Pictures: o.Pictures, Station: o.Station, DeviceUID: o.DeviceUID}
+	return Options{Overlay: o.Overlay, JPEGQuality: o.JPEGQuality, Class: o.Class, Structures: o.Structures, Segmentation: o.Segmentation, Pictures: o.Pictures, Station: o.Station, DeviceUID: o.DeviceUID}
 }
 
 // Reference is how a report refers to an object that it replaces.
@@ -352,6 +355,7 @@ func (w *writer) loop(ctx context.Context, number int, l *result.Loop) error {
 	if err != nil {
 		return err
 	}
+	trusted := trustOf(l)
 	var source image.RGBA
 	canvas := renderer.NewImage()
 	render := func(i int) (*image.RGBA, error) {
@@ -361,7 +365,7 @@ func (w *writer) loop(ctx context.Context, number int, l *result.Loop) error {
 		if err := frames.RGB(i, &source); err != nil {
 			return nil, err
 		}
-		return canvas, renderer.Render(canvas, &source, scene(l, i))
+		return canvas, renderer.Render(canvas, &source, w.scene(l, trusted, i))
 	}
 	name := fmt.Sprintf("loop-%02d-%s", number, strings.ToLower(l.View))
 	cine := derived.Cine{
@@ -377,15 +381,17 @@ func (w *writer) loop(ctx context.Context, number int, l *result.Loop) error {
 		func(f io.Writer) (string, error) { return cine.Write(f, render) }); err != nil {
 		return err
 	}
-	if err := w.segmentation(l, file.DataSet, number, name); err != nil {
+	if err := w.segmentation(l, trusted, file.DataSet, number, name); err != nil {
 		return err
 	}
 	if !w.o.Pictures {
 		return nil
 	}
 	if l.Frames > 1 && len(l.FrameTimes) == l.Frames {
+		animation := overlay.DefaultGIFOptions()
+		animation.Hold, animation.HoldMS = trusted.held(), 500
 		err := w.create(result.Output{Kind: result.KindAnimation, File: name + ".gif", Source: l.SOPInstanceUID}, func(f io.Writer) error {
-			return overlay.WriteGIF(f, l.FrameTimes, overlay.DefaultGIFOptions(), func(i int) (image.Image, error) { return render(i) })
+			return overlay.WriteGIF(f, l.FrameTimes, animation, func(i int) (image.Image, error) { return render(i) })
 		})
 		if err != nil {
 			return err
@@ -395,7 +401,7 @@ func (w *writer) loop(ctx context.Context, number int, l *result.Loop) error {
 		}
 	}
 	stills := map[string]int{}
-	for i, b := range l.Beats {
+	for i, b := range trusted.beats {
 		suffix := ""
 		if i > 0 {
 			suffix = strconv.Itoa(i + 1)
@@ -443,30 +449,45 @@ func (w *writer) derived(l *result.Loop, number int, kind string, series int, wh
 	}
 }
 
-// segmentation writes cavity, myocardium and atrium of every frame as a SEG.
-func (w *writer) segmentation(l *result.Loop, source *dicomio.DataSet, number int, name string) error {
-	if !w.o.Segmentation || l.View == models.ViewPLAX {
+// segmentation writes the cavity of every frame that is measured with, and the
+// structures asked for, as a SEG.
+func (w *writer) segmentation(l *result.Loop, t trust, source *dicomio.DataSet, number int, name string) error {
+	if !w.o.Segmentation || l.View == models.ViewPLAX || !t.measured {
 		return nil
 	}
-	cavity := derived.Segment{Structure: derived.Cavity}
-	myocardium := derived.Segment{Structure: derived.Myocardium}
-	atrium := derived.Segment{Structure: derived.Atrium}
+	segments := []derived.Segment{{Structure: derived.Cavity}}
+	structures := w.structures(l)
+	for _, st := range structures {
+		segments = append(segments, derived.Segment{Structure: st.segment})
+	}
 	for i := range l.FrameResults {
 		f := &l.FrameResults[i]
-		if len(f.Contour) > 0 {
-			ring := points(f.Contour)
-			cavity.Regions = append(cavity.Regions, derived.Region{Frame: f.Index + 1, Rings: [][]lv.Point{ring}})
-			// The myocardium's outline goes around the cavity, which is no part of it.
-			if o, ok := f.Structures[models.ClassLVMyocardium]; ok {
-				myocardium.Regions = append(myocardium.Regions, derived.Region{Frame: f.Index + 1, Rings: [][]lv.Point{points(o), ring}})
-			}
+		if t.removed[f.Index] {
+			continue
 		}
-		if o, ok := f.Structures[models.ClassLeftAtrium]; ok {
-			atrium.Regions = append(atrium.Regions, derived.Region{Frame: f.Index + 1, Rings: [][]lv.Point{points(o)}})
+		add := func(k int, rings ...[]lv.Point) {
+			segments[k].Regions = append(segments[k].Regions, derived.Region{Frame: f.Index + 1, Rings: rings})
+		}
+		if len(f.Contour) > 0 {
+			add(0, points(f.Contour))
+		}
+		for k, st := range structures {
+			o, ok := f.Structures[st.class]
+			switch {
+			case !ok:
+			case st.segment != derived.Myocardium:
+				add(k+1, points(o))
+			case len(f.Contour) > 0:
+				// Its outline goes around the cavity, which is no part of it.
+				add(k+1, points(o), points(f.Contour))
+			}
 		}
 	}
 	seg := derived.Segmentation{Identity: w.derived(l, number, result.KindSegmentation, segmentationSeries, "AI LV SEG"), Source: source}
-	for _, s := range []derived.Segment{cavity, myocardium, atrium} {
+	if l.Spacing.Trusted {
+		seg.Spacing = &[2]float64{l.Spacing.Y, l.Spacing.X}
+	}
+	for _, s := range segments {
 		if len(s.Regions) > 0 {
 			seg.Segments = append(seg.Segments, s)
 		}

@@ -117,7 +117,7 @@ func (w *writer) document(index int, description string, coded, told []stage) (*
 			case m.Value != nil:
 				g.add(q, m)
 			case q.Core && q.Code != 0:
-				missing.add(prefix(st.name, words(*m.Reason)), m.Name)
+				missing.add(prefix(st.name, m.Reason.Text), m.Name)
 			}
 		}
 		r.Measurements = append(r.Measurements, g.finish()...)
@@ -203,12 +203,12 @@ func (g *group) add(q quantity.Quantity, m result.Measurement) {
 		g.remarks = *newGroups()
 	}
 	for _, r := range m.Quality.Warnings {
-		g.remarks.add(words(r), m.Name)
+		g.remarks.add(r.Text, m.Name)
 	}
 	for _, src := range m.Sources {
 		if l := g.loops[src.SOPInstanceUID]; l != nil {
 			for _, r := range l.Warnings {
-				g.remarks.add(fmt.Sprintf("%s, loop %s: %s", l.View, loopName(l), words(r)), m.Name)
+				g.remarks.add(fmt.Sprintf("%s, loop %s: %s", l.View, loopName(l), r.Text), m.Name)
 			}
 		}
 	}

@@ -11,29 +11,6 @@ import (
 	"github.com/echonode/echonode/pipeline/result"
 )
 
-// phrases say in a reader's words what a quality gate found; the gate's own
-// text, with its numbers, stays in the result.
-var phrases = map[string]string{
-	string(lv.GateConfidence):     "part of the endocardial border is uncertain",
-	string(lv.GateView):           "the view is not certain",
-	string(lv.GateBorder):         "the ventricle reaches the edge of the picture",
-	string(lv.GateFragments):      "the cavity was found in several pieces",
-	string(lv.GateAreaJump):       "the outline jumps from one frame to the next",
-	string(lv.GateCoverage):       "the cavity was found in part of the frames only",
-	string(lv.GateForeshortening): "the long axes of the two apical views differ: one may be foreshortened",
-	string(lv.GateBeatSpread):     "the ejection fraction differs between the beats",
-	string(lv.GateFrameRate):      "the frame rate is low: end-systole may be missed",
-	string(lv.GateClippedSystole): "a beat is cut off at an end of the clip",
-}
-
-// words is a reason in a reader's words.
-func words(r result.Reason) string {
-	if p, ok := phrases[r.Code]; ok {
-		return p
-	}
-	return r.Text
-}
-
 // statistics of a value over beats: how it was derived, and its spread.
 type statistics struct {
 	n              int

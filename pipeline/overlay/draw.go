@@ -7,6 +7,7 @@ import (
 	"image/color"
 	"image/draw"
 	"math"
+	"strings"
 
 	"github.com/echonode/echonode/pipeline/lv"
 	"golang.org/x/image/font"
@@ -23,6 +24,11 @@ const (
 	Ventricle Kind = iota
 	Myocardium
 	Atrium
+	// Ghost is the ventricle's outline of an earlier frame, kept for comparison.
+	Ghost
+	// Doubtful is a ventricle's outline that nothing is measured with: it is
+	// dashed and grey, so that nobody takes it for a measurement.
+	Doubtful
 )
 
 // The colours of the drawing. They stay apart for the common colour vision
@@ -34,6 +40,9 @@ var (
 	colourAxis       = color.RGBA{255, 255, 255, 255}
 	colourDisk       = color.RGBA{40, 230, 120, 255}
 	colourKeypoint   = color.RGBA{255, 235, 60, 255}
+	colourGhost      = color.RGBA{150, 215, 180, 255}
+	colourDoubtful   = color.RGBA{170, 170, 170, 255}
+	colourAlert      = color.RGBA{255, 150, 60, 255}
 	colourNotice     = color.RGBA{255, 190, 90, 255}
 	colourText       = color.RGBA{225, 225, 225, 255}
 	colourBadge      = color.RGBA{255, 90, 90, 255}
@@ -42,7 +51,7 @@ var (
 // overlayColours are the ones that an animation's palette must hold.
 func overlayColours() []color.RGBA {
 	return []color.RGBA{
-		colourVentricle, colourMyocardium, colourAtrium, colourAxis, colourKeypoint, colourNotice, colourBadge,
+		colourVentricle, colourMyocardium, colourAtrium, colourAxis, colourKeypoint, colourNotice, colourBadge, colourGhost, colourAlert,
 	}
 }
 
@@ -62,13 +71,17 @@ type Scene struct {
 	Lines     []Line
 	Axis      *lv.Axis
 	Disks     []lv.Disk
-	// Status is the first line of the footer: view, frame, time, area.
+	// Alert stands on the picture: that and why nothing is measured here.
+	Alert string
+	// Title is the first line of the footer: view, stage, result, beat.
+	Title string
+	// Status is the second line of the footer: frame, time, area.
 	Status string
 	// Badge is a short mark in the footer: "ED" or "ES".
 	Badge string
 }
 
-// Notice is the second line of every footer.
+// Notice stands in every footer.
 const Notice = "AI - NOT FOR DIAGNOSIS - UNVERIFIED"
 
 // Renderer draws frames of one size. It must not be used by several goroutines
@@ -105,10 +118,10 @@ func NewRenderer(width, height int, product string) (*Renderer, error) {
 		stroke:     min(max(float64(width)/400, 1.6), 4),
 		mask:       image.NewAlpha(image.Rect(0, 0, width, height)),
 	}
-	lines := 2
+	lines := 3
 	r.ownLine = r.textWidth(Notice)+r.textWidth(product)+3*r.lineHeight > width
 	if r.ownLine {
-		lines = 3
+		lines = 4
 	}
 	r.footer = lines*r.lineHeight + r.lineHeight/2
 	r.footer += r.footer % 2 // even, as chroma is subsampled
@@ -155,6 +168,10 @@ func (r *Renderer) Draw(img *image.RGBA, s Scene) {
 			r.polyline(img, o.Points, true, r.stroke*0.7, colourMyocardium, 0.8)
 		case Atrium:
 			r.polyline(img, o.Points, true, r.stroke*0.6, colourAtrium, 0.8)
+		case Ghost:
+			r.polyline(img, o.Points, true, r.stroke*0.45, colourGhost, 0.55)
+		case Doubtful:
+			r.dashed(img, o.Points, r.stroke*0.6, colourDoubtful, 0.8)
 		}
 	}
 	for _, o := range s.Outlines {
@@ -173,6 +190,77 @@ func (r *Renderer) Draw(img *image.RGBA, s Scene) {
 		r.polyline(img, []lv.Point{{X: p.X - a, Y: p.Y}, {X: p.X + a, Y: p.Y}}, false, r.stroke*0.8, colourKeypoint, 1)
 		r.polyline(img, []lv.Point{{X: p.X, Y: p.Y - a}, {X: p.X, Y: p.Y + a}}, false, r.stroke*0.8, colourKeypoint, 1)
 	}
+	if s.Alert != "" {
+		r.alert(img, s.Alert)
+	}
+}
+
+// dashed strokes a closed line with gaps, by the length along it.
+func (r *Renderer) dashed(img *image.RGBA, pts []lv.Point, width float64, c color.RGBA, opacity float64) {
+	n := len(pts)
+	if n < 2 {
+		return
+	}
+	step := 5 * r.stroke
+	along := 0.0
+	var dash []lv.Point
+	flush := func() {
+		r.polyline(img, dash, false, width, c, opacity)
+		dash = dash[:0]
+	}
+	for i := range n {
+		a, b := pts[i], pts[(i+1)%n]
+		if !finite(a.X, a.Y, b.X, b.Y) || math.Hypot(b.X-a.X, b.Y-a.Y) > float64(r.width+r.height) {
+			continue
+		}
+		l := math.Hypot(b.X-a.X, b.Y-a.Y)
+		for at := 0.0; at < l; {
+			end := min(l, at+step-math.Mod(along, step))
+			if int(along/step)%2 == 0 {
+				p := func(t float64) lv.Point { return lv.Point{X: a.X + (b.X-a.X)*t/l, Y: a.Y + (b.Y-a.Y)*t/l} }
+				dash = append(dash, p(at), p(end))
+			} else if len(dash) > 0 {
+				flush()
+			}
+			if end == at { // no progress by rounding
+				break
+			}
+			along += end - at
+			at = end
+		}
+	}
+	flush()
+}
+
+// alert writes text on a dark ground at the top left of the picture, in as many
+// lines as it needs.
+func (r *Renderer) alert(img *image.RGBA, s string) {
+	pad := r.lineHeight / 2
+	lines := r.wrap(s, r.width-4*pad)
+	width := 0
+	for _, l := range lines {
+		width = max(width, r.textWidth(l))
+	}
+	box := image.Rect(pad, pad, min(pad+width+2*pad, r.width), min(pad+len(lines)*r.lineHeight+pad, r.height))
+	draw.Draw(img, box, image.NewUniform(color.RGBA{0, 0, 0, 190}), image.Point{}, draw.Over)
+	for i, l := range lines {
+		r.text(img, 2*pad, pad+(i+1)*r.lineHeight-r.lineHeight/5, l, colourAlert)
+	}
+}
+
+// wrap breaks text at spaces; a word that is too long is cut.
+func (r *Renderer) wrap(s string, width int) []string {
+	var lines []string
+	line := ""
+	for _, word := range strings.Fields(s) {
+		if joined := strings.TrimSpace(line + " " + word); r.textWidth(joined) <= width || line == "" {
+			line = joined
+			continue
+		}
+		lines = append(lines, r.fit(line, width))
+		line = word
+	}
+	return append(lines, r.fit(line, width))
 }
 
 // dashes draws a dashed line.
@@ -278,7 +366,9 @@ func (r *Renderer) drawFooter(img *image.RGBA, s Scene) {
 		r.text(img, r.width-pad-w, y, s.Badge, colourBadge)
 		room -= w + pad
 	}
-	r.text(img, pad, y, r.fit(s.Status, room), colourText)
+	r.text(img, pad, y, r.fit(s.Title, room), colourText)
+	y += r.lineHeight
+	r.text(img, pad, y, r.fit(s.Status, r.width-2*pad), colourText)
 	y += r.lineHeight
 	r.text(img, pad, y, r.fit(Notice, r.width-2*pad), colourNotice)
 	if r.ownLine {

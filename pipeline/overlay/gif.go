@@ -9,6 +9,7 @@ import (
 	"image/png"
 	"io"
 	"math"
+	"slices"
 
 	"github.com/disintegration/imaging"
 )
@@ -19,6 +20,9 @@ type GIFOptions struct {
 	MaxWidth int
 	// MaxPixels of all frames together; beyond it frames are reduced further.
 	MaxPixels int
+	// Hold are frames that are shown longer, by HoldMS.
+	Hold   []int
+	HoldMS float64
 }
 
 // DefaultGIFOptions keeps an animation of a few seconds to some megabytes.
@@ -38,6 +42,11 @@ func WriteGIF(w io.Writer, timesMS []float64, o GIFOptions, frame func(i int) (i
 		return errors.New("animation without frames")
 	}
 	shown, delays := schedule(timesMS)
+	for k, i := range shown {
+		if slices.Contains(o.Hold, i) {
+			delays[k] = min(delays[k]+int(o.HoldMS/10), 0xFFFF)
+		}
+	}
 	q := newQuantizer()
 	out := gif.GIF{Delay: delays}
 	var width int

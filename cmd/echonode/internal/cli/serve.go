@@ -338,6 +338,7 @@ func outputOptions(c *config.Config) output.Options {
 	}
 	return output.Options{
 		Class:        class,
+		Structures:   c.Outputs.Structures,
 		Segmentation: c.Outputs.Segmentation,
 		Report:       c.Outputs.Report,
 		Codeset:      sr.Codeset(c.Outputs.CodeSet),

@@ -110,16 +110,17 @@ type Analysis struct {
 
 // Outputs configures what is made of a study.
 type Outputs struct {
-	Report       bool   `yaml:"report"`
-	CodeSet      string `yaml:"code_set"`
-	Stages       string `yaml:"stages"`
-	Strain       bool   `yaml:"strain"`
-	DeviceUID    string `yaml:"device_uid"`
-	Overlay      string `yaml:"overlay"`
-	OverlayClass string `yaml:"overlay_class"`
-	Segmentation bool   `yaml:"segmentation"`
-	JPEGQuality  int    `yaml:"jpeg_quality"`
-	Pictures     bool   `yaml:"pictures"`
+	Report       bool     `yaml:"report"`
+	CodeSet      string   `yaml:"code_set"`
+	Stages       string   `yaml:"stages"`
+	Strain       bool     `yaml:"strain"`
+	DeviceUID    string   `yaml:"device_uid"`
+	Overlay      string   `yaml:"overlay"`
+	OverlayClass string   `yaml:"overlay_class"`
+	Structures   []string `yaml:"structures"`
+	Segmentation bool     `yaml:"segmentation"`
+	JPEGQuality  int      `yaml:"jpeg_quality"`
+	Pictures     bool     `yaml:"pictures"`
 }
 
 // Destination is one place results are sent to.
@@ -342,6 +343,9 @@ func (c *Config) check() error {
 		bad("outputs.device_uid", "%q is not a UID", u)
 	}
 	oneOf("outputs.overlay", c.Outputs.Overlay, "measured", "all", "none")
+	for _, st := range c.Outputs.Structures {
+		oneOf("outputs.structures", st, "myocardium", "atrium")
+	}
 	oneOf("outputs.overlay_class", c.Outputs.OverlayClass, "sc", "us")
 	if c.Outputs.JPEGQuality < 50 || c.Outputs.JPEGQuality > 100 {
 		bad("outputs.jpeg_quality", "must be between 50 and 100")

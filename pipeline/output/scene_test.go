@@ -1,0 +1,105 @@
+package output
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/echonode/echonode/models"
+	"github.com/echonode/echonode/pipeline/overlay"
+	"github.com/echonode/echonode/pipeline/result"
+)
+
+// apical is a measured four-chamber loop of eight frames with two beats, of
+// which the second was thrown out, and one removed outline.
+func apical() *result.Loop {
+	ef := 58.6
+	l := &result.Loop{View: models.ViewA4C, Stage: "Peak ", Status: result.Analysed, Frames: 8, Rows: 100, Columns: 100,
+		FrameTimes: []float64{0, 40, 80, 120, 160, 200, 240, 280}, Spacing: result.Spacing{X: 1, Y: 1, Trusted: true},
+		Beats:        []result.Beat{{ED: 0, ES: 2, NextED: 4}, {ED: 4, ES: 6, NextED: -1, Rejected: &result.Reason{Code: "x", Text: "y"}}},
+		Curve:        &result.Curve{Removed: []int{3}},
+		Measurements: []result.Measurement{{Name: result.EF, Value: &ef, Unit: result.UnitPercent, Quality: result.Quality{Grade: result.Good}}}}
+	for i := range l.Frames {
+		square := result.Contour{{30, 20}, {70, 20}, {70, float64(60 + i)}, {30, float64(60 + i)}}
+		l.FrameResults = append(l.FrameResults, result.Frame{Index: i, Contour: square,
+			Structures: map[string]result.Contour{models.ClassLVMyocardium: square, models.ClassLeftAtrium: square}})
+	}
+	return l
+}
+
+func kinds(s overlay.Scene) map[overlay.Kind]int {
+	n := map[overlay.Kind]int{}
+	for _, o := range s.Outlines {
+		n[o.Kind]++
+	}
+	return n
+}
+
+// Only what is measured with is drawn as measured, and the footer says what it
+// is about.
+func TestSceneDrawsOnlyWhatIsTrusted(t *testing.T) {
+	w := &writer{}
+	l := apical()
+	tr := trustOf(l)
+	for i, want := range []struct {
+		badge                    string
+		beat                     string
+		ventricle, doubt, ghosts int
+	}{
+		{"ED", "beat 1/1", 1, 0, 0}, {"", "beat 1/1", 1, 0, 1}, {"ES", "beat 1/1", 1, 0, 1}, {"", "beat 1/1", 0, 1, 2},
+		{"ED", "", 1, 0, 0}, {"", "", 1, 0, 0}, {"", "", 1, 0, 0}, {"", "", 1, 0, 0},
+	} {
+		s := w.scene(l, tr, i)
+		k := kinds(s)
+		if s.Badge != want.badge || k[overlay.Ventricle] != want.ventricle || k[overlay.Doubtful] != want.doubt || k[overlay.Ghost] != want.ghosts {
+			t.Errorf("frame %d: badge %q, outlines %v; want %+v", i, s.Badge, k, want)
+		}
+		if !strings.HasPrefix(s.Title, "A4C  Peak  EF 59 % (good)") || strings.Contains(s.Title, "beat") != (want.beat != "") || !strings.Contains(s.Title, want.beat) || s.Alert != "" {
+			t.Errorf("frame %d: title %q, alert %q", i, s.Title, s.Alert)
+		}
+		if k[overlay.Myocardium]+k[overlay.Atrium] != 0 {
+			t.Errorf("frame %d: structures that nobody asked for: %v", i, k)
+		}
+	}
+}
+
+func TestSceneOfWhatIsNotMeasured(t *testing.T) {
+	w := &writer{}
+	l := apical()
+	l.Measurements[0].Value, l.Measurements[0].Reason = nil, &result.Reason{Code: "edge", Text: "the lateral wall is cut"}
+	for i := range l.Frames {
+		s := w.scene(l, trustOf(l), i)
+		if k := kinds(s); k[overlay.Ventricle] != 0 || k[overlay.Doubtful] != 1 || s.Badge != "" || s.Axis != nil || len(s.Keypoints) != 0 {
+			t.Errorf("frame %d: a loop that is not measured is drawn as one that is: %v, badge %q", i, k, s.Badge)
+		}
+		if s.Alert != "NOT MEASURED: the lateral wall is cut" {
+			t.Errorf("frame %d: alert %q", i, s.Alert)
+		}
+	}
+	plax := &result.Loop{View: models.ViewPLAX, Frames: 1, Measurements: []result.Measurement{{Name: result.LVIDd, Reason: &result.Reason{Text: "not validated"}}}}
+	var points []result.Keypoint
+	for _, name := range []string{models.KeypointIVSRight, models.KeypointIVSLeft, models.KeypointPWInner, models.KeypointPWOuter} {
+		points = append(points, result.Keypoint{Name: name, X: 5, Y: 5, Confidence: 0.9})
+	}
+	plax.FrameResults = []result.Frame{{Keypoints: points}}
+	if s := w.scene(plax, trustOf(plax), 0); len(s.Lines) != 0 || len(s.Keypoints) != 0 || s.Alert == "" {
+		t.Errorf("calipers that nothing is measured with are drawn: %+v", s)
+	}
+	v := 4.8
+	plax.Measurements[0].Value = &v
+	if s := w.scene(plax, trustOf(plax), 0); len(s.Lines) != 3 {
+		t.Errorf("%d calipers of a measured loop", len(s.Lines))
+	}
+}
+
+// Structures are drawn by switch, and only where the network learnt them.
+func TestSceneStructures(t *testing.T) {
+	w := &writer{o: Options{Structures: []string{StructureAtrium, StructureMyocardium}}}
+	l := apical()
+	if k := kinds(w.scene(l, trustOf(l), 0)); k[overlay.Atrium] != 1 || k[overlay.Myocardium] != 1 {
+		t.Errorf("four chambers: %v", k)
+	}
+	l.View = models.ViewA2C
+	if k := kinds(w.scene(l, trustOf(l), 0)); k[overlay.Atrium]+k[overlay.Myocardium] != 0 {
+		t.Errorf("two chambers: %v", k)
+	}
+}

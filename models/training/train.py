@@ -186,7 +186,7 @@ def main():
     ap = run_arguments(__doc__)
     ap.add_argument("--start", help="checkpoint to begin from, instead of the configuration's")
     ap.add_argument("--all", metavar="VERSION", help="train on everybody, the held-out patients too, and export as this version")
-    ap.add_argument("--name", help="the network's name in its card, instead of the configuration's")
+    ap.add_argument("--name", help="another name for the network: its card then says what it was trained on, not what ours was")
     ap.add_argument("--limits", help="JSON of trust.py: limits for the card, chosen on patients held out")
     args = ap.parse_args()
     cfg = tomllib.load(open(args.config, "rb"))
@@ -195,8 +195,8 @@ def main():
     if args.all:
         cfg["fold"]["every"] = {"default": 0}
         cfg["export"]["card"]["version"] = args.all
-    if args.name:
-        cfg["export"]["card"]["name"] = args.name
+    if args.name and args.name != cfg["export"]["card"]["name"]:
+        rename(cfg["export"]["card"], args.name)
     log, data = open_run(args, cfg)
     ranks = cfg["train"].get("processes", 1)
     if ranks == 1:
@@ -207,6 +207,13 @@ def main():
             os.remove(store)
         torch.multiprocessing.start_processes(run_ranks, (ranks, cfg, data, args.out, store), nprocs=ranks, start_method="fork")
     finish(cfg, data, args, log)
+
+
+def rename(card, name):
+    """Makes the configuration's card that of another network: what it says of the data and terms of ours goes."""
+    for key in ("trained_on", "licence", "note"):
+        card.pop(key, None)
+    card.update(name=name, licence="Weights carry the terms of the data they were trained on.", note="Trained on site. Not a medical device.")
 
 
 def finish(cfg, data, args, log):

@@ -12,6 +12,7 @@ from torch import nn
 
 from echotrain import augment, batches, dataset, evaluation as ev, export, geometry as geo, infer, looks, loss, native, net as nets, others, sources, together, trust
 from echotrain.net import CLASSES, KEYPOINTS, VIEWS, Net
+import train
 from tests.test_readers import apical_label
 
 
@@ -326,6 +327,14 @@ class Trust(unittest.TestCase):
         data = small_data()
         data["held"] = np.array([False, True, False])
         self.assertEqual(dataset.describe(data), "a4c (1 subjects, 1 frames); plax-restored (1 subjects, 1 frames)")
+
+
+    def test_another_name_is_another_card(self):
+        card = {"name": "echonode-lv", "version": "1", "trained_on": "CAMUS", "licence": "ours", "note": "ours", "not_validated": ["ivs_left"]}
+        train.rename(card, "my-heart")
+        self.assertNotIn("trained_on", card)
+        self.assertEqual((card["name"], card["not_validated"]), ("my-heart", ["ivs_left"]))
+        self.assertNotIn("ours", card["licence"] + card["note"])
 
 
 class Start(unittest.TestCase):

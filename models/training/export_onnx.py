@@ -23,10 +23,12 @@ def main():
     net = Net(**cfg["net"])
     net.load_start(saved["average"])
     novelty = Novelty.load(saved["novelty"]) if "novelty" in saved else None
+    line = None
     if args.limits:
-        cfg["export"]["card"]["limits"] = json.load(open(args.limits))["limits"]
-    export.export(net, args.out, cfg["export"]["size"], cfg["export"]["card"], novelty)
-    print("step", saved["step"], "differences", export.verify(net, args.out, cfg["export"]["size"], novelty), "sha256", export.sha256(args.out))
+        chosen = json.load(open(args.limits))
+        cfg["export"]["card"]["limits"], line = chosen["limits"], chosen["line"]
+    export.export(net, args.out, cfg["export"]["size"], cfg["export"]["card"], novelty, line)
+    print("step", saved["step"], "differences", export.verify(net, args.out, cfg["export"]["size"], novelty, line), "sha256", export.sha256(args.out))
 
 
 if __name__ == "__main__":

@@ -224,17 +224,19 @@ def finish(cfg, data, args, log):
     limits = os.path.join(args.out, "limits.json")
     if len(dataset.held_out(data, cfg)):
         trust.write_limits(limits, net, novelty, data, size, log)
+    line = None
     if args.limits or os.path.exists(limits):
-        card["limits"] = json.load(open(args.limits or limits))["limits"]
+        chosen = json.load(open(args.limits or limits))
+        card["limits"], line = chosen["limits"], chosen["line"]
     path = os.path.join(args.out, card["name"] + ".onnx")
-    card = export.export(net, path, size, card, novelty)
+    card = export.export(net, path, size, card, novelty, line)
     log(f"wrote {path} sha256 {export.sha256(path)} card {json.dumps(card)}")
     try:
         import onnxruntime  # noqa: F401
     except ImportError:
         log("onnxruntime is not installed: the export was not compared with PyTorch")
         return
-    log(f"largest difference to PyTorch (mask steps, heatmaps, views, extras): {export.verify(net, path, size, novelty)}")
+    log(f"largest difference to PyTorch (mask steps, heatmaps, views, extras): {export.verify(net, path, size, novelty, line)}")
 
 
 if __name__ == "__main__":

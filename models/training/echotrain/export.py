@@ -31,9 +31,9 @@ def fold_pads(model):
             g.node.remove(n)
 
 
-def export(net, path, size, card, novelty=None):
+def export(net, path, size, card, novelty=None, line=None):
     """Writes net to path for size x size frames; card is completed with the contract and returned."""
-    net = Deployed(net, novelty).eval()
+    net = Deployed(net, novelty, line).eval()
     names = ["mask", "heatmaps", "view"] + (["extras"] if novelty is not None else [])
     dummy = torch.zeros(1, 1, size, size, dtype=torch.uint8)
     axes = {n: {0: "N"} for n in ("frames", *names)}
@@ -56,7 +56,7 @@ def export(net, path, size, card, novelty=None):
     return card
 
 
-def verify(net, path, size, novelty=None, frames=None, session=None):
+def verify(net, path, size, novelty=None, line=None, frames=None, session=None):
     """Largest differences between PyTorch and ONNX Runtime: mask in 1/255 steps, heatmaps, view, extras."""
     import onnxruntime as ort
 
@@ -65,7 +65,7 @@ def verify(net, path, size, novelty=None, frames=None, session=None):
         frames = np.random.default_rng(0).integers(0, 256, (3, 1, size, size), dtype=np.uint8)
     got = s.run(None, {"frames": frames})
     with torch.no_grad():
-        want = Deployed(net, novelty).eval()(torch.from_numpy(frames))
+        want = Deployed(net, novelty, line).eval()(torch.from_numpy(frames))
     return [float(np.abs(a.astype(np.float64) - b.numpy().astype(np.float64)).max()) for a, b in zip(got, want)]
 
 

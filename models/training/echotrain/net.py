@@ -283,14 +283,31 @@ class Novelty(nn.Module):
 EXTRAS = ["expected_dice", "novelty"]
 
 
-class Deployed(nn.Module):
-    """The exported graph: uint8 frames in; uint8 mask, sigmoid heatmaps, softmax views and, with novelty, EXTRAS out."""
+def softness(mask):
+    """How soft the border of the cavity is: the spread p(1-p) of its probabilities over its area. Logits [N,C,h,w] -> [N]."""
+    p = torch.sigmoid(mask[:, 0])
+    return (p * (1 - p)).sum((1, 2)) / (p.sum((1, 2)) + 1)
 
-    def __init__(self, net, novelty=None):
+
+class Deployed(nn.Module):
+    """The exported graph: uint8 frames in; uint8 mask, sigmoid heatmaps, softmax views and, with novelty, EXTRAS out.
+
+    line: the three weights (constant, softness, logit of the quality head) of the logarithm of 1.01 - Dice, fitted on patients
+    held out (trust.choose_limits); without it the quality head answers by itself.
+    """
+
+    def __init__(self, net, novelty=None, line=None):
         super().__init__()
-        self.net, self.novelty = net, novelty
+        self.net, self.novelty, self.line = net, novelty, line
+
+    def expected(self, mask, quality):
+        """The Dice [N,1] that the cavity outline is expected to reach, from the logits of mask and quality."""
+        if self.line is None:
+            return torch.sigmoid(quality)
+        constant, soft, logit = self.line
+        return (1.01 - torch.exp(constant + soft * softness(mask)[:, None] + logit * quality)).clamp(0, 1)
 
     def forward(self, frames):
         mask, heat, view, quality, deep = self.net.everything(frames.float())
         out = torch.floor(torch.sigmoid(mask) * 255.0 + 0.5).to(torch.uint8), torch.sigmoid(heat), torch.softmax(view, 1)
-        return out if self.novelty is None else (*out, torch.cat([torch.sigmoid(quality), self.novelty(deep)], 1))
+        return out if self.novelty is None else (*out, torch.cat([self.expected(mask, quality), self.novelty(deep)], 1))

@@ -8,7 +8,7 @@ import torch
 
 from . import batches, dataset, geometry as geo
 from .evaluation import dice, probability, to_network
-from .net import VIEWS, Net, Novelty
+from .net import VIEWS, Net, Novelty, softness
 from .sources import CACHE
 
 MEASURED = [i for i, v in enumerate(VIEWS) if v not in ("PSAX", "other")]
@@ -17,12 +17,12 @@ SPARE = 0.05  # of the other outlines that may be flagged
 
 
 def passes(net, frames, size=16):
-    """view probabilities, quality 0..1, deep features and cavity probabilities of float frames [N,1,S,S]."""
+    """View probabilities, logits of the quality head, softness, deep features and cavity probabilities of float frames [N,1,S,S]."""
     out = []
     with torch.no_grad():
         for i in range(0, len(frames), size):
             mask, _, view, quality, deep = net.everything(frames[i:i + size])
-            out.append((torch.softmax(view, 1), torch.sigmoid(quality)[:, 0], deep, probability(mask[:, :1], CACHE)[:, 0].half()))
+            out.append((torch.softmax(view, 1), quality[:, 0], softness(mask), deep, probability(mask[:, :1], CACHE)[:, 0].half()))
     return [torch.cat(v) for v in zip(*out)]
 
 
@@ -45,29 +45,54 @@ def fit(net, data, size, limit, seed=0):
     pick = np.concatenate([rng.permutation(pick[data["source"][pick] == s])[:limit] for s in sorted(set(data["source"][pick]))])
     frames, views = familiar(data, pick, size, rng)
     known = torch.isin(views, torch.tensor(MEASURED))
-    _, _, deep, _ = passes(net, frames[known])
+    deep = passes(net, frames[known])[3]
     return Novelty.fit(deep, views[known])
 
 
+def fit_line(soft, quality, reached):
+    """Weights of a constant, softness and quality for log(1.01 - Dice): least squares, a little held back (ridge)."""
+    x = np.stack([np.ones_like(soft), soft, quality], 1)
+    spread = x.std(0)
+    scale = np.where(spread > 1e-6, spread, 1)
+    a = x / scale
+    return np.linalg.solve(a.T @ a + np.diag([0, 1, 1]), a.T @ np.log(1.01 - reached)) / scale
+
+
+def cross_fitted(soft, quality, reached, subject):
+    """Expected Dice of each frame by weights fitted without its patient."""
+    out = np.zeros(len(reached))
+    for s in set(subject.tolist()):
+        own = subject == s
+        w = fit_line(soft[~own], quality[~own], reached[~own]) if (~own).any() else np.zeros(3)
+        out[own] = 1.01 - np.exp(w[0] + w[1] * soft[own] + w[2] * quality[own])
+    return out.clip(0, 1)
+
+
 def choose_limits(net, novelty, data, size):
-    """The card's limits from the held-out frames with masks, and the figures behind them.
+    """Limits for the card and the weights of the expected Dice ("line") from the held-out frames with masks, and figures.
 
     novelty: a tenth more than all but one in a hundred of them stay below; expected_dice: flags one in twenty of those whose
-    cavity reaches BAD; view: what a vote must have to be more likely than not.
+    cavity reaches BAD; view: what a vote must have to be more likely than not. The figures of the expected Dice are cross-fitted
+    by patient.
     """
     index = dataset.held_out(data, {})
-    view, quality, deep, cavity = passes(net, to_network(data["image"][index], size))
+    view, quality, soft, deep, cavity = passes(net, to_network(data["image"][index], size))
+    quality, soft = quality.double().numpy(), soft.double().numpy()
     reached = np.array([dice(geo.largest(p.float().numpy() > 0.5), data["label"][i] == geo.LV) for p, i in zip(cavity, index)])
-    far = novelty(deep)[:, 0].numpy()
-    p, right = view.max(1).values.numpy(), (view.argmax(1).numpy() == data["view"][index])
-    bad = reached < BAD
-    limit = 0.0 if bad.all() else float(np.quantile(quality.numpy()[~bad], SPARE))
-    flagged = quality.numpy() < limit
-    limits = {"view": 0.5, "novelty": round(float(np.quantile(far, 0.99)) * 1.1, 3), "expected_dice": round(limit, 4)}
+    line = fit_line(soft, quality, reached)
+    expected = (1.01 - np.exp(line[0] + line[1] * soft + line[2] * quality)).clip(0, 1)
+    far, bad = novelty(deep)[:, 0].numpy(), reached < BAD
+    limit = lambda v: 0.0 if bad.all() else float(np.quantile(v[~bad], SPARE))
+    honest = cross_fitted(soft, quality, reached, data["subject"][index])
+    flagged = honest < limit(honest)
+    limits = {"view": 0.5, "novelty": round(float(np.quantile(far, 0.99)) * 1.1, 3), "expected_dice": round(limit(expected), 4)}
     figures = {"frames": len(index), "bad": int(bad.sum()), "bad_flagged": int((bad & flagged).sum()), "good_flagged": int((~bad & flagged).sum()),
-               "correlation": float(np.corrcoef(quality.numpy(), reached)[0, 1]), "views_right": int(right.sum()),
-               "views_right_above": int((right & (p >= limits["view"])).sum()), "novelty_quantiles": np.quantile(far, (0.5, 0.9, 0.95, 0.99, 1)).round(3).tolist()}
-    return limits, figures
+               "correlation": float(np.corrcoef(honest, reached)[0, 1]), "mean_expected": float(honest.mean()), "mean_reached": float(reached.mean()),
+               "views_right": int((view.argmax(1).numpy() == data["view"][index]).sum()),
+               "novelty_quantiles": np.quantile(far, (0.5, 0.9, 0.95, 0.99, 1)).round(3).tolist(),
+               "rows": [[str(data["subject"][i]), str(data["phase"][i]), round(float(e), 4), round(float(r), 4), round(float(n), 3)]
+                        for i, e, r, n in zip(index, honest, reached, far)]}
+    return {"limits": limits, "line": line.tolist()}, figures
 
 
 def add(path, data, log, per_source=150):
@@ -84,8 +109,8 @@ def add(path, data, log, per_source=150):
 
 
 def write_limits(path, net, novelty, data, size, log):
-    """Writes {"limits", "figures"} of choose_limits as JSON."""
-    limits, figures = choose_limits(net, novelty, data, size)
+    """Writes "limits" and "line" of choose_limits, and "figures", as JSON."""
+    chosen, figures = choose_limits(net, novelty, data, size)
     with open(path, "w") as f:
-        json.dump({"limits": limits, "figures": figures}, f, indent=1)
-    log(f"limits {json.dumps(limits)} from {json.dumps(figures)}")
+        json.dump({**chosen, "figures": figures}, f, indent=1)
+    log(f"{json.dumps(chosen)} from {json.dumps({k: v for k, v in figures.items() if k != 'rows'})}")

@@ -312,9 +312,23 @@ class Trust(unittest.TestCase):
         with torch.no_grad():
             deep = net.everything(torch.rand(8, 1, 64, 64) * 255)[4]
         novelty = nets.Novelty.fit(deep, torch.arange(8) % 2, directions=3)
-        limits, figures = trust.choose_limits(net, novelty, data, 64)
+        chosen, figures = trust.choose_limits(net, novelty, data, 64)
         self.assertEqual(figures["frames"], 2)
-        self.assertEqual(set(limits), {"view", "novelty", "expected_dice"})
+        self.assertEqual(set(chosen["limits"]), {"view", "novelty", "expected_dice"})
+        mask, _, _, quality, _ = net.everything(torch.rand(2, 1, 64, 64) * 255)
+        got = nets.Deployed(net, novelty, chosen["line"]).expected(mask, quality)
+        w = chosen["line"]
+        want = 1.01 - np.exp(w[0] + w[1] * nets.softness(mask).detach().numpy() + w[2] * quality[:, 0].detach().numpy())
+        np.testing.assert_allclose(got[:, 0].detach(), want.clip(0, 1), atol=1e-5)
+
+    def test_expected_dice_follows_what_tells(self):
+        rng = np.random.default_rng(0)
+        soft, quality = rng.uniform(0, 0.3, 300), rng.normal(2, 1, 300)
+        reached = 1.01 - np.exp(-3 + 5 * soft - 0.2 * quality)
+        w = trust.fit_line(soft, quality, reached)
+        np.testing.assert_allclose(w, [-3, 5, -0.2], atol=0.1)
+        honest = trust.cross_fitted(soft, quality, reached, np.arange(300) // 2)
+        self.assertGreater(np.corrcoef(honest, reached)[0, 1], 0.99)
 
     def test_a_closer_look_frames_the_caliper(self):
         points = np.array([[300, 200], [300, 220], [300, 260], [300, 280.0]])

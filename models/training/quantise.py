@@ -42,7 +42,7 @@ def main():
     ap.add_argument("--version", help="instead of the version of the network")
     args = ap.parse_args()
     cfg = tomllib.load(open(args.config, "rb"))
-    data = dataset.prepare(cfg, None, None, args.cache, print)
+    data = dataset.prepare(cfg, None, None, args.cache, print, filled=False)
     pick = np.flatnonzero(~data["held"] & np.isin(data["source"], [*dataset.PATIENTS, "loops"]))
     pick = np.random.default_rng(0).choice(pick, args.frames, replace=False)
     with tempfile.TemporaryDirectory() as d:

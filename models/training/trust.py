@@ -20,7 +20,7 @@ def main():
     args = ap.parse_args()
     torch.set_num_threads(1)
     cfg = torch.load(args.checkpoint, map_location="cpu")["config"]
-    data = dataset.prepare(cfg, None, None, args.cache, print)
+    data = dataset.prepare(cfg, None, None, args.cache, print, filled=False)
     net, novelty = trust.add(args.checkpoint, data, print)
     if args.limits:
         trust.write_limits(args.limits, net, novelty, data, cfg["export"]["size"], print)

@@ -28,8 +28,8 @@ def _kind(subject, cfg):
     return "a2c" if subject in cfg["fold"].get("a2c_subjects", ()) else "default"
 
 
-def prepare(cfg, folder, loops, cache, log, extra=()):
-    """The cache as a dict of arrays, made on the first run; adds the caches extra, 'held' (bool) and 'filled'."""
+def prepare(cfg, folder, loops, cache, log, extra=(), filled=True):
+    """The cache as a dict of arrays, made on the first run; adds the caches extra, 'held' (bool) and, if asked for, 'filled'."""
     if os.path.exists(cache):
         data = sources.load(cache)
     else:
@@ -48,7 +48,8 @@ def prepare(cfg, folder, loops, cache, log, extra=()):
                              for s, o in zip(data["subject"], data["source"])])
     left_out = cfg["fold"].get("plax_left_out", [])  # cross validation of the expert PLAX frames
     data["held"] |= np.isin(data["subject"], left_out)
-    batches.add_filled(data, np.flatnonzero(data["seg"] == sources.SEG_FULL))
+    if filled:  # takes half a minute, for training alone
+        batches.add_filled(data, np.flatnonzero(data["seg"] == sources.SEG_FULL))
     log("samples (held out): " + ", ".join(
         f"{s} {np.sum(data['source'] == s)} ({np.sum((data['source'] == s) & data['held'])})" for s in sorted(set(data["source"]))))
     return data

@@ -176,11 +176,16 @@ func (a *Analyzer) inspect(ctx context.Context, l *loop) error {
 			return refused(result.TooManyFrames, "%d frames, at most %d are analysed", n, a.opt.MaxFrames)
 		}
 	}
+	l.frames = make([]frame, frames.Len())
+	sample := spread(frames.Len(), sampleFrames)
+	if l.facts.Tissue == nil || !l.facts.Tissue.Fits {
+		if err := a.findSector(ctx, l, frames, sample); err != nil {
+			return err
+		}
+	}
 	if err := l.place(a.engine.Card()); err != nil {
 		return failed(result.DecodeFailed, "%v", err)
 	}
-	l.frames = make([]frame, frames.Len())
-	sample := spread(frames.Len(), sampleFrames)
 	if err := a.checkColour(ctx, l, frames, sample); err != nil {
 		return err
 	}
@@ -226,11 +231,16 @@ func (l *loop) describe() {
 	if f.Tissue != nil && f.Tissue.Fits {
 		l.region = f.Tissue.Rect.Intersect(l.region)
 	}
-	l.Region = &result.Region{MinX: l.region.Min.X, MinY: l.region.Min.Y, MaxX: l.region.Max.X, MaxY: l.region.Max.Y}
+	l.analyseRegion(l.region)
 	l.Warnings = nil
 	for _, d := range f.Doubts {
 		l.Warnings = append(l.Warnings, result.Reason{Code: d.Code, Text: d.Text})
 	}
+}
+
+func (l *loop) analyseRegion(r image.Rectangle) {
+	l.region = r
+	l.Region = &result.Region{MinX: r.Min.X, MinY: r.Min.Y, MaxX: r.Max.X, MaxY: r.Max.Y}
 }
 
 // place fits the analysed region into the network's input.

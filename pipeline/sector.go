@@ -1,0 +1,188 @@
+package pipeline
+
+import (
+	"context"
+	"image"
+	"time"
+
+	"github.com/echonode/echonode/dicomio"
+)
+
+// The picture is judged in cells: one whose pixels are mostly brighter than
+// black belongs to the sector; text, rulers and ECG are thinner than that.
+const (
+	sectorCell  = 8   // pixels
+	sectorBlack = 7   // grey value
+	sectorGap   = 2   // cells: dark chambers up to twice as wide do not divide the sector
+	sectorLeast = 0.1 // of the picture: less is not believed
+	sectorMost  = 0.9 // of the picture: more is the picture
+)
+
+// findSector takes the analysed region of an object that names none from its
+// pixels: the largest lit part of some frames together.
+func (a *Analyzer) findSector(ctx context.Context, l *loop, frames *dicomio.FrameReader, sample []int) error {
+	lit := &image.Gray{}
+	for n := 0; n < len(sample); n += max(1, len(sample)/4) {
+		if err := a.brighten(ctx, l, frames, sample[n], lit); err != nil {
+			return err
+		}
+	}
+	if r := sector(lit); !r.Empty() {
+		l.analyseRegion(r)
+	}
+	return nil
+}
+
+// brighten raises lit to frame i where that is brighter.
+func (a *Analyzer) brighten(ctx context.Context, l *loop, frames *dicomio.FrameReader, i int, lit *image.Gray) (err error) {
+	b, err := take(ctx, a.flow.benches)
+	if err != nil {
+		return err
+	}
+	defer func() { a.flow.benches <- b }()
+	defer a.contain(l, i, &err)
+	start := time.Now()
+	defer func() { l.took.decode.Add(int64(time.Since(start))) }()
+	if err := frames.Gray(i, &b.gray); err != nil {
+		return damaged(i, err)
+	}
+	if lit.Rect != b.gray.Rect {
+		*lit = *image.NewGray(b.gray.Rect)
+	}
+	for y := range b.gray.Rect.Dy() {
+		from, to := b.gray.Pix[y*b.gray.Stride:], lit.Pix[y*lit.Stride:]
+		for x := range b.gray.Rect.Dx() {
+			to[x] = max(to[x], from[x])
+		}
+	}
+	return nil
+}
+
+// sector is the rectangle around the largest lit part of a picture; empty where
+// there is none to speak of or it is the whole picture.
+func sector(g *image.Gray) image.Rectangle {
+	w, h := g.Rect.Dx()/sectorCell, g.Rect.Dy()/sectorCell
+	if w < 4 || h < 4 {
+		return image.Rectangle{}
+	}
+	cells := grid{w, h, make([]bool, w*h)}
+	for y := range h {
+		for x := range w {
+			n := 0
+			for dy := range sectorCell {
+				for _, v := range g.Pix[(y*sectorCell+dy)*g.Stride+x*sectorCell:][:sectorCell] {
+					if v > sectorBlack {
+						n++
+					}
+				}
+			}
+			cells.lit[y*w+x] = 2*n >= sectorCell*sectorCell
+		}
+	}
+	part := cells.without(1).grown(sectorGap).shrunk(sectorGap).largest()
+	found := image.Rect(part.Min.X*sectorCell, part.Min.Y*sectorCell, part.Max.X*sectorCell, part.Max.Y*sectorCell).
+		Inset(-sectorCell).Add(g.Rect.Min).Intersect(g.Rect)
+	share := float64(found.Dx()*found.Dy()) / float64(g.Rect.Dx()*g.Rect.Dy())
+	if part.Empty() || share < sectorLeast || share > sectorMost {
+		return image.Rectangle{}
+	}
+	return found
+}
+
+// grid is a picture of cells.
+type grid struct {
+	w, h int
+	lit  []bool
+}
+
+// without leaves out what is not part of a lit square of n+1 cells.
+func (g grid) without(n int) grid {
+	return g.filter(func(x, y int) bool {
+		for oy := -n; oy <= 0; oy++ {
+			for ox := -n; ox <= 0; ox++ {
+				if g.all(x+ox, y+oy, x+ox+n, y+oy+n) {
+					return true
+				}
+			}
+		}
+		return false
+	})
+}
+
+// grown lights every cell at most n away from a lit one.
+func (g grid) grown(n int) grid {
+	return g.filter(func(x, y int) bool {
+		for v := max(0, y-n); v <= min(g.h-1, y+n); v++ {
+			for u := max(0, x-n); u <= min(g.w-1, x+n); u++ {
+				if g.lit[v*g.w+u] {
+					return true
+				}
+			}
+		}
+		return false
+	})
+}
+
+// shrunk keeps the cells around which everything is lit for n cells, or outside.
+func (g grid) shrunk(n int) grid {
+	return g.filter(func(x, y int) bool {
+		return g.all(max(0, x-n), max(0, y-n), min(g.w-1, x+n), min(g.h-1, y+n))
+	})
+}
+
+func (g grid) filter(keep func(x, y int) bool) grid {
+	out := grid{g.w, g.h, make([]bool, len(g.lit))}
+	for y := range g.h {
+		for x := range g.w {
+			out.lit[y*g.w+x] = keep(x, y)
+		}
+	}
+	return out
+}
+
+// all reports whether the cells from (x0, y0) to (x1, y1) are there and lit.
+func (g grid) all(x0, y0, x1, y1 int) bool {
+	if x0 < 0 || y0 < 0 || x1 >= g.w || y1 >= g.h {
+		return false
+	}
+	for y := y0; y <= y1; y++ {
+		for x := x0; x <= x1; x++ {
+			if !g.lit[y*g.w+x] {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// largest is the box around the largest connected part, in cells.
+func (g grid) largest() image.Rectangle {
+	var best image.Rectangle
+	most := 0
+	seen := make([]bool, len(g.lit))
+	for start, lit := range g.lit {
+		if !lit || seen[start] {
+			continue
+		}
+		var box image.Rectangle
+		stack, n := []int{start}, 0
+		seen[start] = true
+		for len(stack) > 0 {
+			at := stack[len(stack)-1]
+			stack, n = stack[:len(stack)-1], n+1
+			x, y := at%g.w, at/g.w
+			box = box.Union(image.Rect(x, y, x+1, y+1))
+			for _, d := range [4]image.Point{{X: 1}, {X: -1}, {Y: 1}, {Y: -1}} {
+				u, v := x+d.X, y+d.Y
+				if u >= 0 && v >= 0 && u < g.w && v < g.h && g.lit[v*g.w+u] && !seen[v*g.w+u] {
+					seen[v*g.w+u] = true
+					stack = append(stack, v*g.w+u)
+				}
+			}
+		}
+		if n > most {
+			best, most = box, n
+		}
+	}
+	return best
+}

@@ -32,7 +32,7 @@ func ColourFraction(img *image.RGBA, r image.Rectangle) float64 {
 		return 0
 	}
 	clear, bright, tinted := 0, 0, 0
-	eachPixel(img, r, func(red, green, blue uint8) {
+	all := eachPixel(img, r, func(red, green, blue uint8) {
 		hi := max(red, green, blue)
 		span := hi - min(red, green, blue)
 		if span > saturated {
@@ -45,26 +45,35 @@ func ColourFraction(img *image.RGBA, r image.Rectangle) float64 {
 			}
 		}
 	})
-	all := float64(r.Dx() * r.Dy())
 	if clear == 0 || float64(tinted) < tintedPart*float64(bright) {
-		return float64(clear) / all
+		return float64(clear) / float64(all)
 	}
 	off, ok := offTint(img, r)
 	if !ok {
 		off = clear
 	}
-	return float64(off) / all
+	return float64(off) / float64(all)
 }
 
-// eachPixel calls f with the colour of every pixel of r, which lies in img.
-func eachPixel(img *image.RGBA, r image.Rectangle, f func(red, green, blue uint8)) {
-	for y := r.Min.Y; y < r.Max.Y; y++ {
+// eachPixel calls f with the colour of every pixel of r, which lies in img, or
+// of every so manieth where there are more than enough, and returns how many.
+func eachPixel(img *image.RGBA, r image.Rectangle, f func(red, green, blue uint8)) (n int) {
+	step := 1
+	for r.Dx()*r.Dy() > enoughPixels*step*step {
+		step++
+	}
+	for y := r.Min.Y; y < r.Max.Y; y += step {
 		row := img.Pix[img.PixOffset(r.Min.X, y):][:4*r.Dx()]
-		for ; len(row) >= 4; row = row[4:] {
+		for ; len(row) >= 4; row = row[min(4*step, len(row)):] {
 			f(row[0], row[1], row[2])
+			n++
 		}
 	}
+	return n
 }
+
+// enoughPixels tell how much of a picture is coloured as well as all of them.
+const enoughPixels = 60_000
 
 // chroma is Cb and Cr of a colour (PS3.3 C.7.6.3.1.2).
 func chroma(red, green, blue uint8) (cb, cr uint8) {
@@ -78,7 +87,7 @@ func chroma(red, green, blue uint8) (cb, cr uint8) {
 // map gives them.
 func offTint(img *image.RGBA, r image.Rectangle) (n int, ok bool) {
 	var hist [256 / lumaBin][2][256]int
-	eachPixel(img, r, func(red, green, blue uint8) {
+	all := eachPixel(img, r, func(red, green, blue uint8) {
 		cb, cr := chroma(red, green, blue)
 		h := &hist[luma(red, green, blue)/lumaBin]
 		h[0][cb]++
@@ -104,7 +113,7 @@ func offTint(img *image.RGBA, r image.Rectangle) (n int, ok bool) {
 	}
 	var usual [][2]int // tints of more than a fiftieth of the pixels
 	for i := range tint {
-		if 50*count(i) > r.Dx()*r.Dy() {
+		if 50*count(i) > all {
 			usual = append(usual, tint[i])
 		}
 	}

@@ -7,7 +7,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME    ?= 10s
 BENCHTIME   ?= 2s
 # Tests skip what is not there; make test insists on it.
-PEERS       := storescu storescp dcmsend echoscu dcmconv dcmdump dcmj2pnm dsrdump Orthanc dciodvfy ffmpeg
+PEERS       := storescu storescp dcmsend echoscu dcmconv dcmdump dcmj2pnm dsrdump Orthanc dciodvfy ffmpeg chromium
 LOOPS       := github.com/grailbio/go-dicom@v0.0.0-20211105193521-b0e216a1c5cd
 DEMO_OUT    ?= demo-output
 
@@ -15,14 +15,14 @@ DEMO_OUT    ?= demo-output
 export CGO_ENABLED = 1
 
 .DEFAULT_GOAL := build
-.PHONY: help setup setup-test setup-gpu test-gpu build demo test check test-modules test-python test-go fuzz-short bench clean
+.PHONY: help setup setup-test setup-gpu test-gpu build demo test check test-modules test-python test-web test-go fuzz-short bench clean
 
 help:
 	@echo 'make setup       packages and ONNX Runtime that building and running need (root or sudo for packages)'
 	@echo 'make setup-gpu   ONNX Runtime with the CUDA and TensorRT providers, beside the other'
 	@echo 'make build       bin/echonode, with ONNX Runtime beside it in bin/lib'
 	@echo 'make demo        set up, build, run the node on real echo loops and show what comes back; ARCHIVE=AE@HOST:PORT'
-	@echo '                 delivers to a PACS of yours instead of our own archive'
+	@echo '                 delivers to a PACS of yours instead of our own archive, WEB=1 stays with the review page'
 	@echo 'make test        set up with test peers, vet, gofmt, staticcheck, a short fuzz run and all tests with the race detector'
 	@echo 'make test-gpu    tests and benchmark of the engine on a GPU: GPU=cuda (default) or tensorrt, after make setup-gpu'
 	@echo 'make fuzz-short  every fuzz target for FUZZTIME ($(FUZZTIME))'
@@ -49,7 +49,7 @@ build: setup
 	@ln -sfn ../.build/onnxruntime bin/lib
 
 demo: build
-	@bin/echonode demo --out $(DEMO_OUT) $(if $(ARCHIVE),--archive $(ARCHIVE))
+	@bin/echonode demo --out $(DEMO_OUT) $(if $(ARCHIVE),--archive $(ARCHIVE)) $(if $(WEB),--web)
 
 # go test runs last, so that the output closes with its own lines.
 test: setup-test
@@ -58,6 +58,7 @@ test: setup-test
 	@$(MAKE) --no-print-directory check
 	@$(MAKE) --no-print-directory test-modules
 	@$(MAKE) --no-print-directory test-python
+	@$(MAKE) --no-print-directory test-web
 	@$(MAKE) --no-print-directory fuzz-short FUZZTIME=500x
 	@$(MAKE) --no-print-directory test-go
 
@@ -76,13 +77,20 @@ test-modules:
 	@for module in $$(find conformance -name go.mod -not -path '*/testdata/*'); do \
 		dir=$$(dirname "$$module"); \
 		echo "test: $$dir"; \
-		(cd "$$dir" && $(GO) mod tidy -diff && $(GO) vet ./... && $(GO) test ./...) || exit 1; \
+		(cd "$$dir" && $(GO) mod tidy -diff && $(GO) vet ./... && ECHONODE_PEERS=required $(GO) test ./...) || exit 1; \
 	done
 
 # The training pipeline's own tests, as far as the system's Python can run them.
 test-python:
 	@echo 'test: models/training'
 	@/usr/bin/python3 conformance/setup/python_tests.py
+
+# The review page's client: types, where npm is. That the bundle is current is a Go test and needs no npm.
+test-web:
+	@echo 'test: types of the review page'
+	@if command -v npm >/dev/null; then \
+		cd pipeline/review/web && npm ci --silent --no-fund --no-audit && npm run --silent check && cmp vendor/uplot/uPlot.js node_modules/uplot/dist/uPlot.esm.js; \
+	else echo 'test: npm is not installed; the types were not checked'; fi
 
 test-go:
 	@echo 'test: go test -race ./...'

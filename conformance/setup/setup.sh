@@ -22,8 +22,8 @@ root=$(cd "$here/../.." && pwd)
 # gcc and the -dev packages: cgo (codecs, ONNX Runtime binding, the race detector). ffmpeg decodes video loops.
 run_packages=(ca-certificates gcc libc6-dev pkg-config libjpeg-dev libopenjp2-7-dev ffmpeg)
 # dcmtk, orthanc: peers; dicom3tools: dciodvfy; xfsprogs: the power cuts; pydicom with numpy: an independent reader; scipy
-# and pil: the tests of models/training that need no PyTorch.
-test_packages=(dcmtk orthanc dicom3tools xfsprogs python3 python3-pydicom python3-numpy python3-scipy python3-pil)
+# and pil: the tests of models/training that need no PyTorch; chromium: the tests of the review page.
+test_packages=(dcmtk orthanc dicom3tools xfsprogs python3 python3-pydicom python3-numpy python3-scipy python3-pil chromium)
 
 installed() {
 	[[ $(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null) == installed ]]

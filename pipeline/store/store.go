@@ -121,7 +121,8 @@ type Delivery struct {
 
 // Store is the database. It is safe for concurrent use.
 type Store struct {
-	db *sql.DB
+	db   *sql.DB
+	read *sql.DB // see openReaders
 }
 
 // fileMode is the mode of the database: it names studies.
@@ -154,7 +155,11 @@ func Open(ctx context.Context, path string) (*Store, error) {
 	if err := migrate(ctx, db); err != nil {
 		return nil, errors.Join(fmt.Errorf("prepare %s: %w", path, err), db.Close())
 	}
-	return &Store{db: db}, nil
+	read, err := openReaders("file:" + path + "?" + q.Encode())
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open %s: %w", path, err), db.Close())
+	}
+	return &Store{db: db, read: read}, nil
 }
 
 func migrate(ctx context.Context, db *sql.DB) error {
@@ -188,7 +193,7 @@ func migrate(ctx context.Context, db *sql.DB) error {
 func (s *Store) DB() *sql.DB { return s.db }
 
 // Close closes the database.
-func (s *Store) Close() error { return s.db.Close() }
+func (s *Store) Close() error { return errors.Join(s.read.Close(), s.db.Close()) }
 
 func (s *Store) tx(ctx context.Context, f func(*sql.Tx) error) error {
 	tx, err := s.db.BeginTx(ctx, nil)

@@ -113,6 +113,7 @@ medical device.
 		p.removeCommand(),
 		p.redirectCommand(),
 		p.dropCommand(),
+		p.userCommand(),
 		p.versionCommand(),
 	)
 	for _, c := range root.Commands() {

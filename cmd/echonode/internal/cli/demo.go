@@ -44,7 +44,7 @@ overlays are. The loops are the examples of the Go module
 ` + exampleLoops + `
 (fetched with the go command), or the DICOM files of --loops. With --archive the
 results go to a PACS of yours instead, for example an Orthanc that knows no
-calling titles.`,
+calling titles. With --web the node stays, with its review page.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			d.p = p
 			return d.run(cmd.Context())
@@ -54,6 +54,7 @@ calling titles.`,
 	cmd.Flags().StringVar(&d.loops, "loops", "", "folder of DICOM files to send instead of the examples")
 	cmd.Flags().StringVar(&d.archive, "archive", "", "AE@HOST:PORT of an archive to deliver to instead of our own")
 	cmd.Flags().StringVar(&d.model, "model", "", "ONNX model file instead of the built-in one")
+	cmd.Flags().BoolVar(&d.web, "web", false, "keep the node running at the end, with its review page")
 	cmd.Flags().DurationVar(&d.timeout, "timeout", 20*time.Minute, "longest wait for the results")
 	return cmd
 }
@@ -64,14 +65,17 @@ type demo struct {
 	out, loops, archive string
 	model               string
 	timeout             time.Duration
+	web                 bool
 
-	nodeAddr, httpAddr, archiveAddr string
-	received                        string // folder of our archive
+	nodeAddr, httpAddr, archiveAddr, pageAddr string
+	received                                  string // folder of our archive
+	password                                  string // of the review page
 }
 
 func (d *demo) say(format string, args ...any) { fmt.Fprintf(d.p.out, format+"\n", args...) }
 
 func (d *demo) run(ctx context.Context) (err error) {
+	whole := ctx // the processes outlive the wait for results
 	ctx, cancel := context.WithTimeout(ctx, d.timeout)
 	defer cancel()
 	files, err := d.findLoops(ctx)
@@ -89,7 +93,7 @@ func (d *demo) run(ctx context.Context) (err error) {
 	}()
 	if d.archive == "" {
 		d.received = filepath.Join(d.out, "archive")
-		pr, err := d.start(ctx, "archive", "archive", d.received, "--listen", d.archiveAddr)
+		pr, err := d.start(whole, "archive", "archive", d.received, "--listen", d.archiveAddr)
 		if err != nil {
 			return err
 		}
@@ -99,7 +103,7 @@ func (d *demo) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	pr, err := d.start(ctx, "node", "serve", "-c", config)
+	pr, err := d.start(whole, "node", "serve", "-c", config)
 	if err != nil {
 		return err
 	}
@@ -137,7 +141,14 @@ func (d *demo) run(ctx context.Context) (err error) {
 			_ = file.Close() // read only
 		}
 	}
-	return d.report(order, studies, names, took)
+	if err := d.report(order, studies, names, took); err != nil {
+		return err
+	}
+	if d.web {
+		return d.stay(whole, processes)
+	}
+	d.say("`make demo WEB=1` (--web) keeps the node running with its review page")
+	return nil
 }
 
 // findLoops lists the loops to send.
@@ -183,7 +194,7 @@ func (d *demo) prepare() error {
 	if err := errors.Join(os.RemoveAll(filepath.Join(d.out, "node")), os.RemoveAll(filepath.Join(d.out, "archive")), os.RemoveAll(filepath.Join(d.out, "studies")), os.MkdirAll(d.out, 0o755)); err != nil {
 		return err
 	}
-	for _, addr := range []*string{&d.nodeAddr, &d.httpAddr, &d.archiveAddr} {
+	for _, addr := range []*string{&d.nodeAddr, &d.httpAddr, &d.archiveAddr, &d.pageAddr} {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			return err
@@ -212,7 +223,15 @@ func (d *demo) writeConfig() (string, error) {
 		}
 	}
 	type m = map[string]any
+	page := m{}
+	if d.web {
+		if err := d.makeAccount(); err != nil {
+			return "", err
+		}
+		page["listen"] = d.pageAddr
+	}
 	b, err := yaml.Marshal(m{
+		"review":       page,
 		"dicom":        m{"listen": d.nodeAddr},
 		"http":         m{"listen": d.httpAddr},
 		"storage":      m{"directory": filepath.Join(d.out, "node"), "min_free": "64MiB"},

@@ -135,6 +135,14 @@ func (p *program) serve(ctx context.Context, c *config.Config) (err error) {
 			return errors.Join(fmt.Errorf("http.listen: %w", err), l.Close())
 		}
 	}
+	page, err := openReview(ctx, c, st, p.version, log)
+	if err != nil {
+		err = errors.Join(err, l.Close())
+		if sl != nil {
+			err = errors.Join(err, sl.Close())
+		}
+		return err
+	}
 	log.Info("ready", "ae_title", c.DICOM.AETitle, "dicom", l.Addr().String(), "http", c.HTTP.Listen, "destinations", len(c.Destinations), "model", analyzer.Model().Name, "provider", engine.Provider())
 
 	// Stop in the reverse order of the data's way: first nothing comes in any
@@ -160,6 +168,9 @@ func (p *program) serve(ctx context.Context, c *config.Config) (err error) {
 			defer cancel()
 			return status.Shutdown(stop)
 		})
+	}
+	if page != nil {
+		group.Go(func() error { return page.run(gctx) })
 	}
 	err = group.Wait()
 	log.Info("EchoNode stopped")

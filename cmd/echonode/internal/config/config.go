@@ -36,6 +36,7 @@ type Config struct {
 	Destinations []Destination `yaml:"destinations"`
 	Delivery     Delivery      `yaml:"delivery"`
 	HTTP         HTTP          `yaml:"http"`
+	Review       Review        `yaml:"review"`
 	Log          Log           `yaml:"log"`
 }
 
@@ -382,6 +383,10 @@ func (c *Config) check() error {
 	if c.HTTP.Listen != "" {
 		address("http.listen", c.HTTP.Listen)
 	}
+	if c.Review.Listen != "" {
+		address("review.listen", c.Review.Listen)
+	}
+	c.Review.check(bad)
 	oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	oneOf("log.format", c.Log.Format, "text", "json")
 	return errors.Join(errs...)

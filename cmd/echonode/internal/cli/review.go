@@ -1,0 +1,293 @@
+package cli
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/term"
+
+	"github.com/echonode/echonode/cmd/echonode/internal/config"
+	"github.com/echonode/echonode/pipeline/review"
+	"github.com/echonode/echonode/pipeline/store"
+)
+
+// reviewPage is the review page with its listener.
+type reviewPage struct {
+	pages    *review.Server
+	server   *http.Server
+	listener net.Listener
+}
+
+// openReview prepares the review page; nil when it is off.
+func openReview(ctx context.Context, c *config.Config, st *store.Store, version string, log *slog.Logger) (*reviewPage, error) {
+	r := c.Review
+	if r.Listen == "" {
+		return nil, nil
+	}
+	users, err := review.OpenUsers(c.UsersFile())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, usageError{fmt.Errorf("review.users: %w; make an account with `echonode user add NAME`", err)}
+	}
+	if err != nil {
+		return nil, usageError{fmt.Errorf("review.users: %w", err)}
+	}
+	pages, err := review.New(review.Options{
+		Store: st, Users: users, Listen: r.Listen, Hosts: r.Hosts, EmbedIn: r.EmbedIn,
+		Secure: r.TLS.Certificate != "" || r.BehindProxy,
+		Idle:   time.Duration(r.SessionIdle), Longest: time.Duration(r.SessionMax), Version: version, Log: log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	p := &reviewPage{pages: pages, server: &http.Server{Handler: pages, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute,
+		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug)}}
+	if r.TLS.Certificate != "" {
+		cert, err := tls.LoadX509KeyPair(r.TLS.Certificate, r.TLS.Key)
+		if err != nil {
+			return nil, usageError{fmt.Errorf("review.tls: %w", err)}
+		}
+		p.server.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{cert}}
+	}
+	if p.listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp", r.Listen); err != nil {
+		return nil, fmt.Errorf("review.listen: %w", err)
+	}
+	log.Info("review page", "listen", p.listener.Addr().String(), "tls", p.server.TLSConfig != nil)
+	return p, nil
+}
+
+// run serves until ctx ends.
+func (p *reviewPage) run(ctx context.Context) error {
+	group, gctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return p.pages.Run(gctx) })
+	group.Go(func() error {
+		serve := p.server.Serve
+		if p.server.TLSConfig != nil {
+			serve = func(l net.Listener) error { return p.server.ServeTLS(l, "", "") }
+		}
+		if err := serve(p.listener); !errors.Is(err, http.ErrServerClosed) {
+			return err
+		}
+		return nil
+	})
+	group.Go(func() error {
+		<-gctx.Done()
+		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		defer cancel()
+		return p.server.Shutdown(stop)
+	})
+	return group.Wait()
+}
+
+// ---- accounts ----
+
+func (p *program) userCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "user",
+		Short: "Accounts of the review page",
+		Long: `Makes, changes, lists and removes accounts of the review page. They are in
+review.users of the configuration, with argon2id hashes of the passwords; a
+running node sees a change at once.
+
+A viewer may look, a reader may also correct and sign, an administrator looks
+after studies, deliveries and the audit trail; an account may be several.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(p.userAddCommand(), p.userPasswordCommand(), p.userRemoveCommand(), p.userListCommand())
+	return cmd
+}
+
+// usersFlags name the file of accounts.
+type usersFlags struct{ config, file string }
+
+func (f *usersFlags) register(cmd *cobra.Command) {
+	cmd.Flags().StringVarP(&f.config, "config", "c", "", "configuration file of the node, for its review.users")
+	cmd.Flags().StringVar(&f.file, "file", "", "file of accounts instead of the configured one")
+}
+
+func (f *usersFlags) path() (string, error) {
+	if f.file != "" {
+		return f.file, nil
+	}
+	c, err := load(f.config)
+	if err != nil {
+		return "", err
+	}
+	return c.UsersFile(), nil
+}
+
+func (p *program) userAddCommand() *cobra.Command {
+	var f usersFlags
+	var u review.User
+	var roles []string
+	cmd := &cobra.Command{
+		Use:   "add NAME",
+		Short: "Make an account",
+		Long: `Makes an account. The password is asked for, or read from the first line of
+standard input where that is no terminal.`,
+		Example: `  echonode user add mueller --role reader --person 'Müller^Anna^^Dr.' --organisation 'City Hospital'`,
+		Args:    exactlyOne,
+		RunE: func(_ *cobra.Command, args []string) error {
+			path, err := f.path()
+			if err != nil {
+				return err
+			}
+			u.Name = strings.ToLower(args[0])
+			for _, r := range roles {
+				u.Roles = append(u.Roles, review.Role(r))
+			}
+			password, err := p.readPassword()
+			if err != nil {
+				return err
+			}
+			if u.Password, err = review.HashPassword(password); err != nil {
+				return usageError{err}
+			}
+			if err := u.Validate(); err != nil {
+				return usageError{err}
+			}
+			return review.EditUsers(path, func(users []review.User) ([]review.User, error) {
+				if slices.ContainsFunc(users, func(have review.User) bool { return have.Name == u.Name }) {
+					return nil, usageError{fmt.Errorf("there is a user %s already", u.Name)}
+				}
+				return append(users, u), nil
+			})
+		},
+	}
+	f.register(cmd)
+	cmd.Flags().StringSliceVar(&roles, "role", []string{string(review.Viewer)}, "viewer, reader or administrator; several separated by commas")
+	cmd.Flags().StringVar(&u.Person, "person", "", "the person's name as DICOM writes it: Family^Given^Middle^Prefix^Suffix")
+	cmd.Flags().StringVar(&u.Organisation, "organisation", "", "organisation of the person, for signed reports")
+	return cmd
+}
+
+// exactlyOne is cobra.ExactArgs(1) with our exit code for a wrong use.
+func exactlyOne(cmd *cobra.Command, args []string) error {
+	if err := cobra.ExactArgs(1)(cmd, args); err != nil {
+		return usageError{err}
+	}
+	return nil
+}
+
+func (p *program) userPasswordCommand() *cobra.Command {
+	return p.userEdit("password NAME", "Set another password", func(users []review.User, i int) ([]review.User, error) {
+		password, err := p.readPassword()
+		if err != nil {
+			return nil, err
+		}
+		if users[i].Password, err = review.HashPassword(password); err != nil {
+			return nil, usageError{err}
+		}
+		return users, nil
+	})
+}
+
+func (p *program) userRemoveCommand() *cobra.Command {
+	return p.userEdit("remove NAME", "Remove an account", func(users []review.User, i int) ([]review.User, error) {
+		return slices.Delete(users, i, i+1), nil
+	})
+}
+
+// userEdit is a command that changes one account.
+func (p *program) userEdit(use, short string, edit func(users []review.User, i int) ([]review.User, error)) *cobra.Command {
+	var f usersFlags
+	cmd := &cobra.Command{
+		Use:   use,
+		Short: short,
+		Args:  exactlyOne,
+		RunE: func(_ *cobra.Command, args []string) error {
+			path, err := f.path()
+			if err != nil {
+				return err
+			}
+			return review.EditUsers(path, func(users []review.User) ([]review.User, error) {
+				i := slices.IndexFunc(users, func(u review.User) bool { return u.Name == args[0] })
+				if i < 0 {
+					return nil, usageError{fmt.Errorf("there is no user %s", args[0])}
+				}
+				return edit(users, i)
+			})
+		},
+	}
+	f.register(cmd)
+	return cmd
+}
+
+func (p *program) userListCommand() *cobra.Command {
+	var f usersFlags
+	cmd := &cobra.Command{
+		Use:   "list",
+		Short: "List the accounts",
+		Args:  cobra.NoArgs,
+		RunE: func(_ *cobra.Command, _ []string) error {
+			path, err := f.path()
+			if err != nil {
+				return err
+			}
+			users, err := review.OpenUsers(path)
+			if err != nil {
+				return err
+			}
+			all, err := users.All()
+			if err != nil {
+				return err
+			}
+			w := tabwriter.NewWriter(p.out, 0, 4, 2, ' ', 0)
+			fmt.Fprintln(w, "NAME\tROLES\tPERSON\tORGANISATION")
+			for _, u := range all {
+				roles := make([]string, len(u.Roles))
+				for i, r := range u.Roles {
+					roles[i] = string(r)
+				}
+				fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", u.Name, strings.Join(roles, ","), u.Person, u.Organisation)
+			}
+			return w.Flush()
+		},
+	}
+	f.register(cmd)
+	return cmd
+}
+
+// readPassword asks at a terminal twice, or reads a line.
+func (p *program) readPassword() (string, error) {
+	if in, ok := p.in.(*os.File); ok && term.IsTerminal(int(in.Fd())) {
+		ask := func(what string) (string, error) {
+			fmt.Fprint(p.err, what)
+			b, err := term.ReadPassword(int(in.Fd()))
+			fmt.Fprintln(p.err)
+			return string(b), err
+		}
+		first, err := ask(fmt.Sprintf("Password (at least %d characters): ", review.MinPassword))
+		if err != nil {
+			return "", err
+		}
+		again, err := ask("Again: ")
+		if err != nil {
+			return "", err
+		}
+		if first != again {
+			return "", usageError{errors.New("the passwords differ")}
+		}
+		return first, nil
+	}
+	line, err := bufio.NewReader(io.LimitReader(p.in, 4096)).ReadString('\n')
+	if err != nil && !errors.Is(err, io.EOF) {
+		return "", err
+	}
+	return strings.TrimRight(line, "\r\n"), nil
+}

@@ -1,0 +1,57 @@
+package config
+
+import (
+	"net/url"
+	"path/filepath"
+	"strings"
+)
+
+// Review configures the review page.
+type Review struct {
+	Listen      string   `yaml:"listen"`
+	TLS         PageTLS  `yaml:"tls"`
+	BehindProxy bool     `yaml:"behind_proxy"`
+	Hosts       []string `yaml:"hosts"`
+	EmbedIn     []string `yaml:"embed_in"`
+	Users       string   `yaml:"users"`
+	SessionIdle Duration `yaml:"session_idle"`
+	SessionMax  Duration `yaml:"session_max"`
+}
+
+// PageTLS is the certificate of the review page.
+type PageTLS struct {
+	Certificate string `yaml:"certificate"`
+	Key         string `yaml:"key"`
+}
+
+// UsersFile is where the accounts of the review page are.
+func (c *Config) UsersFile() string {
+	if c.Review.Users != "" {
+		return c.Review.Users
+	}
+	return filepath.Join(c.Storage.Directory, "users.yaml")
+}
+
+// check holds the review page's settings against each other.
+func (r Review) check(bad func(key, format string, args ...any)) {
+	if (r.TLS.Certificate == "") != (r.TLS.Key == "") {
+		bad("review.tls", "certificate and key belong together")
+	}
+	if r.Listen != "" && !loopback(r.Listen) && r.TLS.Certificate == "" && !r.BehindProxy {
+		bad("review.listen", "%q is reachable from other machines: set review.tls, or review.behind_proxy where a proxy does the TLS", r.Listen)
+	}
+	for _, h := range r.Hosts {
+		if h == "" || strings.ContainsAny(h, "/: ") {
+			bad("review.hosts", "%q is not a host name without port", h)
+		}
+	}
+	for _, o := range r.EmbedIn {
+		u, err := url.Parse(o)
+		if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.Path != "" || u.RawQuery != "" || strings.ContainsAny(o, " ;,'\"") {
+			bad("review.embed_in", "%q is not an origin such as https://pacs.example.org", o)
+		}
+	}
+	if r.SessionIdle <= 0 || r.SessionMax < r.SessionIdle {
+		bad("review.session_max", "session_idle must be greater than zero and session_max not shorter")
+	}
+}

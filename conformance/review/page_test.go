@@ -1,0 +1,135 @@
+package review
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+
+	"github.com/echonode/echonode/conformance/review/browser"
+)
+
+// quiet fails the test if a page complained about a script or about blocked
+// content.
+func quiet(t *testing.T, b *browser.Browser) {
+	t.Helper()
+	for _, p := range b.Problems() {
+		t.Errorf("the page reports: %s", p)
+	}
+}
+
+// do performs steps that must succeed.
+func do(t *testing.T, b *browser.Browser, steps ...browser.Step) {
+	t.Helper()
+	if err := b.Do(steps...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func eval[T any](t *testing.T, b *browser.Browser, expression string) T {
+	t.Helper()
+	v, err := browser.Eval[T](b, expression)
+	if err != nil {
+		t.Fatalf("%s: %v", expression, err)
+	}
+	return v
+}
+
+// until waits for an expression to become true.
+func until(t *testing.T, b *browser.Browser, expression string) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		v, err := browser.Eval[bool](b, expression)
+		if err == nil && v {
+			return
+		}
+		if time.Now().After(deadline) {
+			text, _ := browser.Eval[string](b, `document.body.innerText`)
+			t.Fatalf("%s does not become true (%v)\n%s", expression, err, text)
+		}
+	}
+}
+
+// measuredStudy is the first study of the worklist that has an ejection
+// fraction.
+const measuredStudy = `document.querySelector("#rows .ef").closest("tr").querySelector("a")`
+
+// A reader looks at the demo's studies: worklist, search, study, loop, player.
+func TestLook(t *testing.T) {
+	s := newSite(t, "")
+	b := s.open("viewer")
+	// The open worklist shows what arrives, without being asked again.
+	s.send(3, examples(t)...)
+	until(t, b, `document.querySelectorAll("#rows tbody tr[data-study]").length == 3`)
+	until(t, b, `[...document.querySelectorAll("#rows tbody td:nth-child(5)")].every((td) => td.textContent == "done")`)
+
+	do(t, b, chromedp.SendKeys(`[name=search]`, "stress"))
+	until(t, b, `document.querySelectorAll("#rows tbody tr").length == 1`)
+	if at := eval[string](t, b, `location.href`); strings.Contains(strings.ToLower(at), "stress") {
+		t.Errorf("the search is in the address %s", at)
+	}
+	do(t, b, chromedp.KeyEvent("\x1b"), chromedp.Evaluate[chromedp.Void](`document.querySelector("#filter [type=reset]").click()`))
+	until(t, b, `document.querySelectorAll("#rows tbody tr[data-study]").length == 3`)
+
+	// What the page says is what the node measured.
+	var want string
+	for _, st := range s.studies() {
+		for _, m := range st.Runs[0].Summary.Measurements {
+			if m.Name == "EF" && m.Value != nil && want == "" {
+				want = fmt.Sprintf("%.1f", *m.Value)
+			}
+		}
+	}
+	if want == "" {
+		t.Fatal("no study has an ejection fraction")
+	}
+	eval[bool](t, b, measuredStudy+`.click(), true`)
+	until(t, b, `document.body.dataset.page == "study"`)
+	if got := eval[string](t, b, `document.querySelector("[data-ef]").dataset.ef`); got != want {
+		t.Errorf("the page says EF %s, the node measured %s", got, want)
+	}
+	// Stills are drawn: their canvases are not black.
+	until(t, b, `[...document.querySelectorAll("[data-stage]:not([hidden]) .still canvas.picture")].every((c) => {
+		const d = c.getContext("2d").getImageData(0, 0, c.width, c.height).data;
+		for (let i = 0; i < d.length; i += 4) if (d[i] > 60) return true;
+		return false;
+	})`)
+	// With contours: green on the drawing.
+	green := `((c) => { const d = c.getContext("2d").getImageData(0, 0, c.width, c.height).data;
+		let n = 0; for (let i = 0; i < d.length; i += 4) if (d[i+1] > 180 && d[i] < 120 && d[i+3] > 128) n++; return n; })`
+	if n := eval[int](t, b, green+`(document.querySelector(".still canvas.drawing"))`); n < 100 {
+		t.Errorf("%d green points on the still", n)
+	}
+
+	// To the loop by its number key, and through the player's keys.
+	do(t, b, chromedp.KeyEvent("1"), chromedp.WaitVisible(`#screen[data-ready]`))
+	position := func() string { return eval[string](t, b, `document.querySelector("#position").textContent`) }
+	if p := position(); !strings.HasPrefix(p, "1/") || !strings.Contains(p, "ED") {
+		t.Errorf("the loop opens at %q", p)
+	}
+	do(t, b, chromedp.KeyEvent("e"))
+	if p := position(); !strings.Contains(p, "ES") {
+		t.Errorf("E leads to %q", p)
+	}
+	do(t, b, chromedp.KeyEvent("d"), chromedp.KeyEvent("\u0303")) // arrow right
+	if p := position(); !strings.HasPrefix(p, "2/") {
+		t.Errorf("one frame on from ED: %q", p)
+	}
+	// Playing goes through the frames at the loop's speed.
+	until(t, b, `document.querySelector("#position") !== null`)
+	do(t, b, chromedp.KeyEvent(" "))
+	before := position()
+	until(t, b, fmt.Sprintf(`document.querySelector("#position").textContent != %q`, before))
+	do(t, b, chromedp.KeyEvent(" "))
+	// Without any drawing nothing green is left.
+	do(t, b, chromedp.KeyEvent("d"), chromedp.KeyEvent("o"))
+	until(t, b, green+`(document.querySelector("#screen canvas.drawing")) == 0`)
+	do(t, b, chromedp.KeyEvent("c"))
+	until(t, b, green+`(document.querySelector("#screen canvas.drawing")) > 100`)
+	// The loop says whose it is, and goes back.
+	do(t, b, chromedp.KeyEvent("\x1b"))
+	until(t, b, `document.body.dataset.page == "study"`)
+	quiet(t, b)
+}

@@ -1,0 +1,350 @@
+package review
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/hex"
+	"errors"
+	"math"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/echonode/echonode/pipeline/store"
+)
+
+// session is one signed-in browser. The store of sessions is this process's
+// memory: a restart asks everybody to sign in again.
+type session struct {
+	user    string
+	csrf    string
+	created time.Time
+	seen    time.Time
+}
+
+// sessions are kept by the hash of their token, so that a dump of memory or a
+// log of keys opens nothing.
+type sessions struct {
+	idle, max time.Duration
+	now       func() time.Time
+
+	mu sync.Mutex
+	by map[[32]byte]*session
+}
+
+const maxSessions = 10000
+
+func token() string {
+	b := make([]byte, 32)
+	_, _ = rand.Read(b) // never fails
+	return hex.EncodeToString(b)
+}
+
+// open starts a session and returns its token.
+func (s *sessions) open(user string) (string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.now()
+	if len(s.by) >= maxSessions {
+		for k, v := range s.by {
+			if s.over(v, now) {
+				delete(s.by, k)
+			}
+		}
+		if len(s.by) >= maxSessions {
+			return "", errors.New("too many sessions")
+		}
+	}
+	t := token()
+	s.by[sha256.Sum256([]byte(t))] = &session{user: user, csrf: token(), created: now, seen: now}
+	return t, nil
+}
+
+func (s *sessions) over(v *session, now time.Time) bool {
+	return now.Sub(v.seen) >= s.idle || now.Sub(v.created) >= s.max
+}
+
+// get returns a copy of the live session of a token. With touch, it counts as
+// activity.
+func (s *sessions) get(t string, touch bool) (session, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	key := sha256.Sum256([]byte(t))
+	v, ok := s.by[key]
+	if !ok {
+		return session{}, false
+	}
+	now := s.now()
+	if s.over(v, now) {
+		delete(s.by, key)
+		return session{}, false
+	}
+	if touch {
+		v.seen = now
+	}
+	return *v, true
+}
+
+func (s *sessions) close(t string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.by, sha256.Sum256([]byte(t)))
+}
+
+// visitor is who makes a request.
+type visitor struct {
+	User
+	session session
+	token   string
+}
+
+type visitorKey struct{}
+
+func visitorOf(ctx context.Context) visitor {
+	v, _ := ctx.Value(visitorKey{}).(visitor)
+	return v
+}
+
+// cookieName of the session. The prefix makes browsers insist on Secure, the
+// root path and no domain (RFC 6265bis section 4.1.3).
+func (s *Server) cookieName() string {
+	if s.opt.Secure {
+		return "__Host-echonode"
+	}
+	return "echonode"
+}
+
+func (s *Server) setCookie(w http.ResponseWriter, value string, maxAge int) {
+	http.SetCookie(w, &http.Cookie{Name: s.cookieName(), Value: value, Path: "/", HttpOnly: true, Secure: s.opt.Secure,
+		SameSite: http.SameSiteLaxMode, MaxAge: maxAge})
+}
+
+// identify finds the visitor behind a request.
+func (s *Server) identify(r *http.Request, touch bool) (visitor, bool) {
+	c, err := r.Cookie(s.cookieName())
+	if err != nil {
+		return visitor{}, false
+	}
+	open, ok := s.sessions.get(c.Value, touch)
+	if !ok {
+		return visitor{}, false
+	}
+	// An account that was removed or changed counts from the next request.
+	u, ok, err := s.opt.Users.Find(open.user)
+	if err != nil {
+		s.log.Error("review: users", "error", err)
+		return visitor{}, false
+	}
+	if !ok {
+		return visitor{}, false
+	}
+	return visitor{User: u, session: open, token: c.Value}, true
+}
+
+// guard is what every request passes: the host is one of ours, a state-changing
+// request comes from our own page, and the answer tells the browser to be
+// strict.
+func (s *Server) guard(next http.Handler) http.Handler {
+	frame := "'none'"
+	if len(s.opt.EmbedIn) > 0 {
+		frame = strings.Join(s.opt.EmbedIn, " ")
+	}
+	policy := "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors " + frame
+	crossOrigin := http.NewCrossOriginProtection()
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Content-Security-Policy", policy)
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Referrer-Policy", "same-origin")
+		h.Set("Cross-Origin-Opener-Policy", "same-origin")
+		h.Set("Cross-Origin-Resource-Policy", "same-origin")
+		h.Set("Permissions-Policy", "camera=(), geolocation=(), microphone=()")
+		h.Set("Cache-Control", "no-store")
+		if s.opt.Secure {
+			h.Set("Strict-Transport-Security", "max-age=31536000")
+		}
+		if !s.ourHost(r.Host) {
+			// A name that somebody else's DNS points at this machine.
+			http.Error(w, "this node does not go by that name: see review.hosts", http.StatusMisdirectedRequest)
+			return
+		}
+		if err := crossOrigin.Check(r); err != nil {
+			s.log.Debug("review: cross-origin request refused", "address", clientAddress(r))
+			http.Error(w, "this request comes from another site", http.StatusForbidden)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// ourHost reports whether a Host header names this server: a configured name,
+// the address that it listens on, or this machine's own loopback names.
+func (s *Server) ourHost(host string) bool {
+	name := host
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		name = h
+	}
+	name = strings.ToLower(strings.TrimSuffix(strings.Trim(name, "[]"), "."))
+	return s.hosts[name]
+}
+
+// signedIn asks for a session, and for the page's own token on requests that
+// change something or carry patient data.
+func (s *Server) signedIn(next http.HandlerFunc, roles ...Role) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// Open pages listen for changes all day; that is no activity.
+		v, ok := s.identify(r, r.URL.Path != "/events")
+		if !ok {
+			if r.Method == http.MethodGet && strings.Contains(r.Header.Get("Accept"), "text/html") {
+				http.Redirect(w, r, "/login?next="+url.QueryEscape(r.URL.RequestURI()), http.StatusSeeOther)
+				return
+			}
+			http.Error(w, "not signed in", http.StatusUnauthorized)
+			return
+		}
+		r = r.WithContext(context.WithValue(r.Context(), visitorKey{}, v))
+		if r.Method != http.MethodGet && r.Method != http.MethodHead {
+			r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+			sent := r.Header.Get("X-CSRF-Token")
+			if sent == "" {
+				sent = r.PostFormValue("csrf")
+			}
+			if subtle.ConstantTimeCompare([]byte(sent), []byte(v.session.csrf)) != 1 {
+				s.audit(r, "", "request without the page's token refused", r.Method+" "+r.URL.Path, true)
+				http.Error(w, "this request does not come from the page", http.StatusForbidden)
+				return
+			}
+		}
+		if len(roles) > 0 && !v.May(roles...) {
+			s.audit(r, r.PathValue("study"), "refused for want of a role", r.Method+" "+r.URL.Path, true)
+			http.Error(w, s.words(r).T("error.role"), http.StatusForbidden)
+			return
+		}
+		next(w, r)
+	})
+}
+
+const maxBody = 8 << 20
+
+func clientAddress(r *http.Request) string {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return r.RemoteAddr
+	}
+	return host
+}
+
+// audit writes an entry of the trail. What cannot be recorded is logged; it
+// does not keep a reader from a patient.
+func (s *Server) audit(r *http.Request, study, action, detail string, failed bool) {
+	e := store.AuditEntry{At: s.now(), User: visitorOf(r.Context()).Name, Address: clientAddress(r), Action: action, Study: study, Detail: detail, Failed: failed}
+	s.auditEntry(r.Context(), e)
+}
+
+func (s *Server) auditEntry(ctx context.Context, e store.AuditEntry) {
+	if err := s.opt.Store.Audit(context.WithoutCancel(ctx), e); err != nil {
+		s.log.Error("review: audit entry not recorded", "user", e.User, "action", e.Action, "study", e.Study, "error", err)
+	}
+}
+
+type loginPage struct {
+	page
+	Next, Typed string // Typed is the user name that was tried
+	Problem     string
+}
+
+func (s *Server) loginForm(w http.ResponseWriter, r *http.Request) {
+	next := localPath(r.URL.Query().Get("next"))
+	if _, ok := s.identify(r, true); ok {
+		http.Redirect(w, r, next, http.StatusSeeOther)
+		return
+	}
+	s.render(w, r, http.StatusOK, "login.html", loginPage{page: s.page(r, "login.title"), Next: next})
+}
+
+func (s *Server) login(w http.ResponseWriter, r *http.Request) {
+	r.Body = http.MaxBytesReader(w, r.Body, 16<<10)
+	name, password := strings.ToLower(strings.TrimSpace(r.PostFormValue("name"))), r.PostFormValue("password")
+	next := localPath(r.PostFormValue("next"))
+	refuse := func(status int, problem string, args ...any) {
+		s.render(w, r, status, "login.html", loginPage{page: s.page(r, "login.title"), Next: next, Typed: name, Problem: s.words(r).T(problem, args...)})
+	}
+	if len(name) > 64 || len(password) > maxPassword {
+		refuse(http.StatusForbidden, "login.wrong")
+		return
+	}
+	address := clientAddress(r)
+	if wait := max(s.byAddress.wait(address), s.byName.wait(name)); wait > 0 {
+		seconds := int(math.Ceil(wait.Seconds()))
+		w.Header().Set("Retry-After", strconv.Itoa(seconds))
+		refuse(http.StatusTooManyRequests, "login.wait", seconds)
+		return
+	}
+	user, ok, err := s.opt.Users.Find(name)
+	if err != nil {
+		s.log.Error("review: users", "error", err)
+		refuse(http.StatusServiceUnavailable, "login.unavailable")
+		return
+	}
+	hash := stranger
+	if ok {
+		if hash, err = parseHash(user.Password); err != nil {
+			hash, ok = stranger, false
+		}
+	}
+	// A hash takes tens of megabytes: few at a time.
+	select {
+	case s.hashing <- struct{}{}:
+	case <-r.Context().Done():
+		return
+	}
+	matches := hash.matches(password)
+	<-s.hashing
+	if !matches || !ok {
+		s.byAddress.failed(address)
+		s.byName.failed(name)
+		// What was typed as a name may be a password: only real names are recorded.
+		known := ""
+		if ok {
+			known = name
+		}
+		s.auditEntry(r.Context(), store.AuditEntry{At: s.now(), User: known, Address: address, Action: "sign-in", Failed: true})
+		refuse(http.StatusForbidden, "login.wrong")
+		return
+	}
+	// Another session of this browser ends with the new one.
+	if c, err := r.Cookie(s.cookieName()); err == nil {
+		s.sessions.close(c.Value)
+	}
+	t, err := s.sessions.open(name)
+	if err != nil {
+		s.log.Error("review: session", "error", err)
+		refuse(http.StatusServiceUnavailable, "login.unavailable")
+		return
+	}
+	s.setCookie(w, t, 0)
+	s.auditEntry(r.Context(), store.AuditEntry{At: s.now(), User: name, Address: address, Action: "sign-in"})
+	http.Redirect(w, r, next, http.StatusSeeOther)
+}
+
+func (s *Server) logout(w http.ResponseWriter, r *http.Request) {
+	s.sessions.close(visitorOf(r.Context()).token)
+	s.setCookie(w, "", -1)
+	s.audit(r, "", "sign-out", "", false)
+	http.Redirect(w, r, "/login", http.StatusSeeOther)
+}
+
+// localPath keeps a target on this server: an absolute path without a host.
+func localPath(p string) string {
+	u, err := url.Parse(p)
+	if err != nil || u.IsAbs() || u.Host != "" || !strings.HasPrefix(p, "/") || strings.HasPrefix(p, "//") || strings.ContainsAny(p, "\\\r\n") {
+		return "/"
+	}
+	return p
+}

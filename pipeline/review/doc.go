@@ -1,0 +1,46 @@
+// Package review is the page on which people look at what the node measured:
+// a web server for the machine's own browser or, with TLS, for the hospital's
+// network.
+//
+//	access.go     who may come in: users, roles, sessions, what every request must show
+//	users.go      the file of users, with argon2id hashes
+//	index.go      keeps the worklist's rows up to date and tells open pages
+//	worklist.go   the list of studies
+//	study.go      one study, and one loop of it
+//	frames.go     frames as JPEG
+//	text.go       the words of the page, English and German
+//	templates/    HTML
+//	web/          the client in TypeScript, and the bundle made of it
+//
+// The page needs no network (model): it shows stored results. All patient data
+// stays in pages and answers; addresses hold UIDs only, the log holds neither.
+//
+// # Links
+//
+// /study/UID opens a study by its Study Instance UID, /accession/NUMBER by its
+// accession number; both ask for a sign-in first where there is none. OHIF
+// opens them from a custom route or a toolbar button with the address
+//
+//	https://NODE/study/${StudyInstanceUID}
+//
+// and Orthanc Explorer 2 from its configuration:
+//
+//	"CustomButtons": {"study": [{"HttpMethod": "GET", "Id": "echonode", "Name": "EchoNode",
+//	  "Icon": "bi bi-heart-pulse", "Url": "https://NODE/study/{StudyInstanceUID}", "Target": "_blank"}]}
+//
+// A page that shows the review page in a frame must be named in the
+// configuration (review.embed_in) and be of the same site, since the session's
+// cookie is not sent to others.
+//
+// # The client
+//
+// web/ is TypeScript under strict checks, without a framework: the pages are
+// HTML from the server, and what moves (cine, curve, contour) is drawn on
+// canvases, where a framework has nothing to say. The curve is drawn by uPlot
+// (MIT), whose released module and licence are in web/vendor. The bundle in
+// web/dist is committed and embedded; `go generate` makes it with esbuild's Go
+// package, and a test holds it against the sources. `npm ci && npm run check`
+// in web/ checks the types.
+package review
+
+//go:generate go run ./internal/bundle

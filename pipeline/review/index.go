@@ -1,0 +1,301 @@
+package review
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/suyashkumar/dicom/pkg/tag"
+
+	"github.com/echonode/echonode/dicomio"
+	"github.com/echonode/echonode/pipeline/result"
+	"github.com/echonode/echonode/pipeline/store"
+)
+
+// indexEvery is how often the indexer looks for changes.
+const indexEvery = 500 * time.Millisecond
+
+// index writes the listings of studies that changed and tells open pages.
+func (s *Server) index(ctx context.Context) error {
+	tick := time.NewTicker(indexEvery)
+	defer tick.Stop()
+	for {
+		for {
+			changes, err := s.opt.Store.Changes(ctx, 200)
+			if err != nil && ctx.Err() == nil {
+				s.log.Error("review: looking for changed studies", "error", err)
+			}
+			var listed []string
+			for _, c := range changes {
+				if err := s.list(ctx, c); err != nil {
+					if ctx.Err() == nil {
+						s.log.Error("review: listing a study", "study", c.StudyInstanceUID, "error", err)
+					}
+					continue
+				}
+				listed = append(listed, c.StudyInstanceUID)
+			}
+			s.hub.publish(listed)
+			if len(listed) == 0 {
+				break
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+// list brings the listing of one study up to date.
+func (s *Server) list(ctx context.Context, c store.Change) error {
+	l, err := s.listing(ctx, c.StudyInstanceUID)
+	if errors.Is(err, store.ErrNotFound) {
+		return s.opt.Store.List(ctx, c, nil)
+	}
+	if err != nil {
+		return err
+	}
+	return s.opt.Store.List(ctx, c, l)
+}
+
+func (s *Server) listing(ctx context.Context, uid string) (*store.Listing, error) {
+	st := s.opt.Store
+	study, err := st.Study(ctx, uid)
+	if err != nil {
+		return nil, err
+	}
+	instances, err := st.Instances(ctx, uid)
+	if err != nil {
+		return nil, err
+	}
+	runs, err := st.Runs(ctx, uid)
+	if err != nil {
+		return nil, err
+	}
+	deliveries, err := st.Deliveries(ctx, uid)
+	if err != nil {
+		return nil, err
+	}
+	l := &store.Listing{StudyInstanceUID: uid, Time: study.First, State: study.State, Revision: study.Revision, Objects: len(instances)}
+	for _, in := range instances {
+		if s.patient(in.Path, l) == nil {
+			break // the first that can be read
+		}
+	}
+	if study.State == store.Failed {
+		l.Flags |= store.AnalysisFailed
+	}
+	if slices.ContainsFunc(deliveries, func(d store.Delivery) bool { return d.State == store.Dead }) {
+		l.Flags |= store.DeliveryFailed
+	}
+	i := slices.IndexFunc(runs, func(r store.Run) bool { return !r.Finished.IsZero() && r.Error == "" })
+	if i < 0 {
+		return l, nil
+	}
+	loops, err := st.Loops(ctx, uid)
+	if err != nil {
+		return nil, err
+	}
+	isLoop := map[string]bool{}
+	for _, loop := range loops {
+		isLoop[loop.SOPInstanceUID] = true
+	}
+	first := runs[len(runs)-1].Started
+	if slices.ContainsFunc(instances, func(in store.Instance) bool { return isLoop[in.SOPInstanceUID] && in.Received.After(first) }) {
+		l.Flags |= store.LateObjects
+	}
+	if err := summarize(runs[i], l); err != nil {
+		s.log.Error("review: listing a study", "study", uid, "error", err)
+	}
+	return l, nil
+}
+
+// summarize takes the ejection fraction of the rest stage, and what is to be
+// said of it, from a run's summary.
+func summarize(run store.Run, l *store.Listing) error {
+	var summary struct {
+		Measurements []result.Measurement `json:"measurements"`
+	}
+	if err := json.Unmarshal([]byte(run.Summary), &summary); err != nil {
+		return fmt.Errorf("summary of run %d: %w", run.ID, err)
+	}
+	for _, m := range summary.Measurements {
+		if slices.ContainsFunc(m.Quality.Warnings, func(w result.Reason) bool { return w.Code == result.ViewsDisagree }) {
+			l.Flags |= store.Disagreement
+		}
+		if m.Name == result.EF && m.Value != nil && l.EF == nil {
+			l.EF, l.EFMethod, l.EFGrade = m.Value, m.Method, m.Quality.Grade
+		}
+	}
+	switch {
+	case l.EF == nil:
+		l.Flags |= store.NotMeasured
+	case *l.EF < lowestNormalEF(l.Sex):
+		l.Flags |= store.ReducedEF
+	}
+	return nil
+}
+
+// lowestNormalEF is the lower limit of a normal ejection fraction in per cent,
+// ASE/EACVI 2015 (Lang et al.): 52 in men, 54 in women. Of an unknown sex the
+// lower one counts.
+func lowestNormalEF(sex string) float64 {
+	if sex == "F" {
+		return 54
+	}
+	return 52
+}
+
+// patient reads who the study is of, and when it was, from one of its objects.
+func (s *Server) patient(path string, l *store.Listing) error {
+	f, err := dicomio.Open(path, dicomio.Options{Limits: s.opt.Limits})
+	if err != nil {
+		return err
+	}
+	defer f.Close() // read only
+	ds := f.DataSet
+	l.PatientName = personName(ds.String(tag.PatientName))
+	l.PatientID = ds.String(tag.PatientID)
+	l.BirthDate = ds.String(tag.PatientBirthDate)
+	l.Sex = ds.String(tag.PatientSex)
+	l.Accession = ds.String(tag.AccessionNumber)
+	l.Description = ds.String(tag.StudyDescription)
+	if t, ok := dicomTime(ds.String(tag.StudyDate), ds.String(tag.StudyTime)); ok {
+		l.Time = t
+	}
+	return nil
+}
+
+// dicomTime reads a date (DA) and a time (TM) as local time; a time that is
+// missing or wrong is midnight.
+func dicomTime(date, clock string) (time.Time, bool) {
+	day, err := time.ParseInLocation("20060102", date, time.Local)
+	if err != nil {
+		return time.Time{}, false
+	}
+	for _, layout := range []string{"150405", "1504", "15"} {
+		if len(clock) >= len(layout) {
+			if t, err := time.Parse(layout, clock[:len(layout)]); err == nil {
+				return day.Add(time.Duration(t.Hour())*time.Hour + time.Duration(t.Minute())*time.Minute + time.Duration(t.Second())*time.Second), true
+			}
+		}
+	}
+	return day, true
+}
+
+// ---- telling open pages ----
+
+// hub hands changed studies to open pages. A page that does not listen fast
+// enough is told to look at everything again.
+type hub struct {
+	mu   sync.Mutex
+	open map[chan []string]bool
+	done chan struct{}
+}
+
+func newHub() *hub { return &hub{open: map[chan []string]bool{}, done: make(chan struct{})} }
+
+func (h *hub) close() { close(h.done) }
+
+func (h *hub) publish(studies []string) {
+	if len(studies) == 0 {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for c := range h.open {
+		select {
+		case c <- studies:
+		default:
+			select {
+			case <-c:
+			default:
+			}
+			select {
+			case c <- []string{}: // everything
+			default:
+			}
+		}
+	}
+}
+
+func (h *hub) subscribe() (c chan []string, cancel func()) {
+	c = make(chan []string, 16)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.open[c] = true
+	return c, func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		delete(h.open, c)
+	}
+}
+
+// maxListeners is how many pages may listen at once.
+const maxListeners = 500
+
+func (h *hub) crowded() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.open) >= maxListeners
+}
+
+// events is the stream of server-sent events: "studies" with the UIDs that
+// changed, an empty list for all, and "signed-out" at the session's end.
+func (s *Server) events(w http.ResponseWriter, r *http.Request) {
+	if s.hub.crowded() {
+		http.Error(w, "too many open pages", http.StatusServiceUnavailable)
+		return
+	}
+	changes, cancel := s.hub.subscribe()
+	defer cancel()
+	rc := http.NewResponseController(w)
+	// The server's deadline for reading a request would end the stream.
+	if err := rc.SetReadDeadline(time.Time{}); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		s.fail(w, r, err)
+		return
+	}
+	w.Header().Set("Content-Type", "text/event-stream")
+	send := func(format string, args ...any) bool {
+		if err := rc.SetWriteDeadline(time.Now().Add(30 * time.Second)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+			return false
+		}
+		if _, err := fmt.Fprintf(w, format, args...); err != nil {
+			return false
+		}
+		return rc.Flush() == nil
+	}
+	if !send(": listening\n\n") {
+		return
+	}
+	alive := time.NewTicker(20 * time.Second)
+	defer alive.Stop()
+	for {
+		select {
+		case <-r.Context().Done():
+			return
+		case <-s.hub.done:
+			return
+		case studies := <-changes:
+			b, err := json.Marshal(studies)
+			if err != nil || !send("event: studies\ndata: %s\n\n", b) {
+				return
+			}
+		case <-alive.C:
+			if _, ok := s.identify(r, false); !ok {
+				send("event: signed-out\ndata: {}\n\n")
+				return
+			}
+			if !send(": alive\n\n") {
+				return
+			}
+		}
+	}
+}

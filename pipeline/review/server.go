@@ -1,0 +1,219 @@
+package review
+
+import (
+	"bytes"
+	"context"
+	"embed"
+	"errors"
+	"fmt"
+	"html/template"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"golang.org/x/text/language"
+
+	"github.com/echonode/echonode/dicomio"
+	"github.com/echonode/echonode/pipeline/store"
+)
+
+//go:embed templates/*.html
+var templateFiles embed.FS
+
+//go:embed web/dist
+var distFiles embed.FS
+
+// Options are the settings of a Server.
+type Options struct {
+	Store *store.Store
+	Users *Users
+	// Listen is the address served on; its host is one of the names the server
+	// answers to, and a loopback address stands for all of this machine's.
+	Listen string
+	// Hosts are further names by which browsers may call the server.
+	Hosts []string
+	// EmbedIn are origins whose pages may show this one in a frame.
+	EmbedIn []string
+	// Secure says that browsers reach the server by HTTPS.
+	Secure bool
+	// Idle and Longest end a session: after so long without a request, and
+	// after so long at all.
+	Idle, Longest time.Duration
+	Limits        dicomio.Limits
+	Version       string
+	Log           *slog.Logger
+
+	now func() time.Time // tests
+}
+
+// Server is the review page. It is an http.Handler; Run keeps its worklist up
+// to date.
+type Server struct {
+	opt       Options
+	log       *slog.Logger
+	now       func() time.Time
+	hosts     map[string]bool
+	sessions  *sessions
+	byAddress *attempts
+	byName    *attempts
+	hashing   chan struct{}
+	text      map[string]*Words
+	matcher   language.Matcher
+	templates map[string]*template.Template
+	handler   http.Handler
+	hub       *hub
+	documents *documents
+	loops     *openLoops
+	assets    map[string]string // name → address with the content's hash
+}
+
+// New prepares a server.
+func New(o Options) (*Server, error) {
+	if o.now == nil {
+		o.now = time.Now
+	}
+	if o.Idle <= 0 || o.Longest <= 0 {
+		return nil, errors.New("review: sessions must end")
+	}
+	s := &Server{opt: o, log: o.Log, now: o.now, hosts: map[string]bool{}, hub: newHub(), documents: newDocuments(), loops: newOpenLoops(o.Limits)}
+	s.sessions = &sessions{idle: o.Idle, max: o.Longest, now: o.now, by: map[[32]byte]*session{}}
+	s.byAddress = newAttempts(20, 15*time.Second, o.now)
+	s.byName = newAttempts(5, 30*time.Second, o.now)
+	s.hashing = make(chan struct{}, 2)
+	var err error
+	if s.text, s.matcher, err = loadWords(); err != nil {
+		return nil, fmt.Errorf("review: %w", err)
+	}
+	if s.assets, err = assetAddresses(); err != nil {
+		return nil, fmt.Errorf("review: %w", err)
+	}
+	if s.templates, err = s.parseTemplates(); err != nil {
+		return nil, fmt.Errorf("review: %w", err)
+	}
+	for _, h := range o.Hosts {
+		s.hosts[strings.ToLower(h)] = true
+	}
+	if host, _, err := net.SplitHostPort(o.Listen); err == nil && host != "" {
+		s.hosts[strings.ToLower(host)] = true
+		if ip := net.ParseIP(host); host == "localhost" || ip != nil && ip.IsLoopback() {
+			s.hosts["localhost"], s.hosts["127.0.0.1"], s.hosts["::1"] = true, true, true
+		}
+	}
+	s.handler = s.routes()
+	return s, nil
+}
+
+func (s *Server) routes() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /login", s.loginForm)
+	mux.HandleFunc("POST /login", s.login)
+	mux.HandleFunc("GET /language/{lang}", s.setLanguage)
+	mux.HandleFunc("GET /static/{hash}/{name}", s.static)
+	mux.Handle("POST /logout", s.signedIn(s.logout))
+	mux.Handle("GET /{$}", s.signedIn(s.worklist))
+	mux.Handle("POST /worklist", s.signedIn(s.worklistRows))
+	mux.Handle("GET /events", s.signedIn(s.events))
+	mux.Handle("GET /study/{study}", s.signedIn(s.study))
+	mux.Handle("GET /accession/{accession}", s.signedIn(s.accession))
+	mux.Handle("GET /study/{study}/loop/{loop}", s.signedIn(s.loop))
+	mux.Handle("GET /study/{study}/loop/{loop}/data", s.signedIn(s.loopData))
+	mux.Handle("GET /study/{study}/loop/{loop}/frame/{frame}", s.signedIn(s.frame))
+	return s.guard(mux)
+}
+
+// ServeHTTP implements http.Handler.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
+
+// Run keeps the worklist up to date until ctx ends.
+func (s *Server) Run(ctx context.Context) error {
+	defer s.hub.close()
+	defer s.loops.close()
+	return s.index(ctx)
+}
+
+// page is what every page shows around its content.
+type page struct {
+	Title   string
+	Words   *Words
+	User    User
+	CSRF    string
+	Path    string // of this page, for the choice of language
+	Version string
+	Name    string // of the page's script entry
+}
+
+func (s *Server) page(r *http.Request, title string) page {
+	v := visitorOf(r.Context())
+	w := s.words(r)
+	return page{Title: w.T(title), Words: w, User: v.User, CSRF: v.session.csrf, Path: r.URL.Path, Version: s.opt.Version}
+}
+
+func (s *Server) parseTemplates() (map[string]*template.Template, error) {
+	functions := template.FuncMap{
+		"asset": func(name string) string { return s.assets[name] },
+		"rows":  func(rows []valueRow, w *Words) any { return valueTable{rows, w} },
+	}
+	layout, err := template.New("layout.html").Funcs(functions).ParseFS(templateFiles, "templates/layout.html", "templates/parts.html")
+	if err != nil {
+		return nil, err
+	}
+	names, err := fs.Glob(templateFiles, "templates/*.html")
+	if err != nil {
+		return nil, err
+	}
+	out := map[string]*template.Template{}
+	for _, path := range names {
+		name := strings.TrimPrefix(path, "templates/")
+		t, err := layout.Clone()
+		if err != nil {
+			return nil, err
+		}
+		if out[name], err = t.ParseFS(templateFiles, path); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// render writes a page as a whole: half a page is worse than an error.
+func (s *Server) render(w http.ResponseWriter, r *http.Request, status int, name string, data any) {
+	s.renderPart(w, r, status, name, "layout.html", data)
+}
+
+func (s *Server) renderPart(w http.ResponseWriter, r *http.Request, status int, name, part string, data any) {
+	var b bytes.Buffer
+	if err := s.templates[name].ExecuteTemplate(&b, part, data); err != nil {
+		s.log.Error("review: page", "name", name, "error", err)
+		http.Error(w, s.words(r).T("error.internal"), http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.WriteHeader(status)
+	_, _ = w.Write(b.Bytes())
+}
+
+type errorPage struct {
+	page
+	Message string
+}
+
+// fail shows what went wrong, without details of the inside.
+func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
+	status, key := http.StatusInternalServerError, "error.internal"
+	switch {
+	case errors.Is(err, store.ErrNotFound), errors.Is(err, fs.ErrNotExist):
+		status, key = http.StatusNotFound, "error.notfound"
+	case errors.Is(err, context.Canceled):
+		return // nobody is waiting
+	default:
+		s.log.Error("review", "error", err)
+	}
+	if !strings.Contains(r.Header.Get("Accept"), "text/html") {
+		http.Error(w, s.words(r).T(key), status)
+		return
+	}
+	s.render(w, r, status, "error.html", errorPage{page: s.page(r, "error.title"), Message: s.words(r).T(key)})
+}

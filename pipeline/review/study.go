@@ -1,0 +1,670 @@
+package review
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/echonode/echonode/models"
+	"github.com/echonode/echonode/pipeline/lv"
+	"github.com/echonode/echonode/pipeline/result"
+	"github.com/echonode/echonode/pipeline/store"
+)
+
+// record is everything that is kept of a study.
+type record struct {
+	study      store.Study
+	listing    store.Listing
+	runs       []store.Run // newest first
+	deliveries []store.Delivery
+	run        *store.Run        // the latest that is finished
+	doc        *result.Document  // of it; shared: not to be changed
+	result     *result.Study     // in it
+	files      map[string]string // paths by SOP Instance UID
+}
+
+func (s *Server) record(ctx context.Context, uid string) (*record, error) {
+	st := s.opt.Store
+	rec := &record{files: map[string]string{}}
+	var err error
+	if rec.study, err = st.Study(ctx, uid); err != nil {
+		return nil, err
+	}
+	// A study that came a moment ago may not be listed yet.
+	if rec.listing, err = st.Listing(ctx, uid); errors.Is(err, store.ErrNotFound) {
+		var l *store.Listing
+		if l, err = s.listing(ctx, uid); err == nil {
+			rec.listing = *l
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	instances, err := st.Instances(ctx, uid)
+	if err != nil {
+		return nil, err
+	}
+	for _, in := range instances {
+		rec.files[in.SOPInstanceUID] = in.Path
+	}
+	if rec.runs, err = st.Runs(ctx, uid); err != nil {
+		return nil, err
+	}
+	if rec.deliveries, err = st.Deliveries(ctx, uid); err != nil {
+		return nil, err
+	}
+	i := slices.IndexFunc(rec.runs, func(r store.Run) bool { return !r.Finished.IsZero() && r.Error == "" && r.Directory != "" })
+	if i < 0 {
+		return rec, nil
+	}
+	rec.run = &rec.runs[i]
+	if rec.doc, err = s.documents.get(*rec.run); err != nil {
+		return nil, err
+	}
+	for i := range rec.doc.Studies {
+		if rec.doc.Studies[i].StudyInstanceUID == uid {
+			rec.result = &rec.doc.Studies[i]
+		}
+	}
+	return rec, nil
+}
+
+func (rec *record) loop(sop string) *result.Loop {
+	if rec.result == nil {
+		return nil
+	}
+	for i := range rec.result.Loops {
+		if rec.result.Loops[i].SOPInstanceUID == sop {
+			return &rec.result.Loops[i]
+		}
+	}
+	return nil
+}
+
+// documents keeps the results that were read last. A finished run's result
+// does not change.
+type documents struct {
+	mu    sync.Mutex
+	order []int64
+	by    map[int64]*result.Document
+	size  map[int64]int64
+}
+
+// maxDocuments bounds the JSON whose contents are kept.
+const maxDocuments = 16 << 20
+
+func newDocuments() *documents {
+	return &documents{by: map[int64]*result.Document{}, size: map[int64]int64{}}
+}
+
+func (d *documents) get(run store.Run) (*result.Document, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if doc, ok := d.by[run.ID]; ok {
+		i := slices.Index(d.order, run.ID)
+		d.order = append(slices.Delete(d.order, i, i+1), run.ID)
+		return doc, nil
+	}
+	path := filepath.Join(run.Directory, "result.json")
+	b, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("the result of run %d is gone: %w", run.ID, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	doc := new(result.Document)
+	if err := json.Unmarshal(b, doc); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	d.by[run.ID], d.size[run.ID] = doc, int64(len(b))
+	d.order = append(d.order, run.ID)
+	for total := d.total(); len(d.order) > 1 && total > maxDocuments; total = d.total() {
+		delete(d.by, d.order[0])
+		delete(d.size, d.order[0])
+		d.order = d.order[1:]
+	}
+	return doc, nil
+}
+
+func (d *documents) total() (n int64) {
+	for _, s := range d.size {
+		n += s
+	}
+	return n
+}
+
+// ---- the page of a study ----
+
+type studyPage struct {
+	page
+	Listing    worklistRow
+	Age        string
+	Error      string
+	Run        *store.Run
+	Model      string
+	Stages     []stageView
+	Loops      []loopRow
+	Deliveries []deliveryRow
+	Data       studyData // for the client
+}
+
+// stageView is what was measured in one stage; "" is the rest.
+type stageView struct {
+	Stage  string
+	EF     *valueRow
+	Others []valueRow // volumes, shown beside the EF
+	Values []valueRow // the whole table
+	Panels []panelView
+}
+
+// valueRow is one measurement for people.
+type valueRow struct {
+	Name, Value, Unit, Method, View, Beats, Spread, Grade, Reason string
+	Warnings                                                      []string
+	Missing                                                       bool
+}
+
+// valueTable is what the rows of a table of values are made from.
+type valueTable struct {
+	Rows  []valueRow
+	Words *Words
+}
+
+// panelView is one loop that a stage's values come from.
+type panelView struct {
+	Loop, View string
+	ED, ES     int  // frames, from 0
+	Beat       bool // they are of a beat
+	Index      int  // in studyData.Loops
+}
+
+type loopRow struct {
+	SOP, Number, View, Stage, Status, Reason string
+	Frames                                   int
+	Middle                                   int // frame to show
+	HasPixels                                bool
+	Used                                     bool
+	EF                                       string
+	Warnings                                 []string
+}
+
+type deliveryRow struct {
+	store.Delivery
+	StateText, KindText, StatusText, Time string
+}
+
+// studyData is what the client draws from.
+type studyData struct {
+	Study string     `json:"study"`
+	Loops []loopData `json:"loops"`
+}
+
+// loopData is a loop for the client. Coordinates are source pixels as in
+// package result.
+type loopData struct {
+	Loop    string          `json:"loop"`
+	View    string          `json:"view"`
+	Stage   string          `json:"stage,omitempty"`
+	Frames  int             `json:"frames"`
+	Rows    int             `json:"rows"`
+	Columns int             `json:"columns"`
+	Times   []float64       `json:"times,omitempty"` // ms; absent when the object does not tell
+	RWaves  []float64       `json:"rwaves,omitempty"`
+	Pixel   [2]float64      `json:"pixel"` // mm, or the pixel's shape
+	MM      bool            `json:"mm"`    // Pixel is in millimetres
+	Beats   []result.Beat   `json:"beats,omitempty"`
+	Curve   *curveData      `json:"curve,omitempty"`
+	Found   []frameData     `json:"found,omitempty"` // by frame
+	Region  *result.Region  `json:"region,omitempty"`
+	Status  string          `json:"status"`
+	Reason  string          `json:"reason,omitempty"`
+	Remarks []result.Reason `json:"remarks,omitempty"`
+}
+
+// curveData is one value a frame; null where there is none.
+type curveData struct {
+	Kind   string     `json:"kind"` // "volume", "area" or "pixels"
+	Unit   string     `json:"unit"`
+	Values []*float64 `json:"values"`
+}
+
+// frameData is what was found in a frame.
+type frameData struct {
+	Frame      int                       `json:"frame"`
+	Contour    result.Contour            `json:"contour,omitempty"`
+	Structures map[string]result.Contour `json:"structures,omitempty"`
+	Points     []result.Keypoint         `json:"points,omitempty"`
+	Axis       *[3][2]float64            `json:"axis,omitempty"` // apex and the two hinge points
+}
+
+func (s *Server) study(w http.ResponseWriter, r *http.Request) {
+	uid := r.PathValue("study")
+	rec, err := s.record(r.Context(), uid)
+	if err != nil {
+		s.fail(w, r, err)
+		return
+	}
+	p := s.studyPage(r, rec)
+	s.audit(r, uid, "study opened", "", false)
+	s.render(w, r, http.StatusOK, "study.html", p)
+}
+
+func (s *Server) studyPage(r *http.Request, rec *record) studyPage {
+	words := s.words(r)
+	p := studyPage{page: s.page(r, "study.title"), Error: rec.study.Error, Run: rec.run, Data: studyData{Study: rec.study.StudyInstanceUID}}
+	p.page.Name = "study"
+	p.Listing = worklistRow{Listing: rec.listing, Words: words, Date: words.Time(rec.listing.Time), Birth: words.Date(rec.listing.BirthDate)}
+	for _, f := range flagNames {
+		if rec.listing.Flags&f.Flag != 0 {
+			p.Listing.Marks = append(p.Listing.Marks, f)
+		}
+	}
+	p.Age = age(rec.listing.BirthDate, rec.listing.Time)
+	for _, d := range rec.deliveries {
+		row := deliveryRow{Delivery: d, StateText: words.T("delivery." + string(d.State)), KindText: words.Or("kind."+d.Kind, d.Kind), Time: words.Time(d.Updated)}
+		if d.Status != nil {
+			row.StatusText = fmt.Sprintf("%04XH", *d.Status)
+		}
+		p.Deliveries = append(p.Deliveries, row)
+	}
+	if rec.result == nil {
+		return p
+	}
+	p.Model = rec.doc.Model.Name + " " + rec.doc.Model.Version
+	used := map[string]bool{}
+	for _, stage := range stagesOf(rec.result) {
+		v := s.stage(words, rec.result, stage)
+		for i := range v.Panels {
+			panel := &v.Panels[i]
+			used[panel.Loop] = true
+			l := rec.loop(panel.Loop)
+			panel.Index = len(p.Data.Loops)
+			p.Data.Loops = append(p.Data.Loops, loopOf(words, l, []int{panel.ED, panel.ES}))
+		}
+		p.Stages = append(p.Stages, v)
+	}
+	for i := range rec.result.Loops {
+		l := &rec.result.Loops[i]
+		row := loopRow{SOP: l.SOPInstanceUID, Number: loopName(l, i), View: l.View, Stage: l.Stage, Status: l.Status, Frames: l.Frames,
+			Middle: l.Frames / 2, HasPixels: l.Frames > 0 && rec.files[l.SOPInstanceUID] != "", Used: used[l.SOPInstanceUID]}
+		if l.Reason != nil {
+			row.Reason = l.Reason.Text
+		}
+		if len(l.Beats) > 0 {
+			row.Middle = l.Beats[0].ED
+		}
+		for _, m := range l.Measurements {
+			if m.Name == result.EF && m.Value != nil {
+				row.EF = words.Number(*m.Value, 0)
+			}
+		}
+		for _, w := range l.Warnings {
+			row.Warnings = append(row.Warnings, w.Text)
+		}
+		p.Loops = append(p.Loops, row)
+	}
+	return p
+}
+
+// stagesOf lists the stages of a study, the rest first, then as they come.
+func stagesOf(s *result.Study) []string {
+	var out []string
+	for _, m := range s.Measurements {
+		if !slices.Contains(out, m.Stage) {
+			out = append(out, m.Stage)
+		}
+	}
+	slices.SortStableFunc(out, func(a, b string) int { return rank(a) - rank(b) })
+	return out
+}
+
+func rank(stage string) int {
+	s := strings.ToLower(stage)
+	if s == "" || strings.Contains(s, "rest") || strings.Contains(s, "baseline") {
+		return 0
+	}
+	return 1
+}
+
+// main are the measurements that stand beside the ejection fraction.
+var beside = []string{result.EDV, result.ESV, result.SV, result.HR}
+
+func (s *Server) stage(words *Words, study *result.Study, stage string) stageView {
+	v := stageView{Stage: stage}
+	var sources []result.Source
+	for _, m := range study.Measurements {
+		if m.Stage != stage {
+			continue
+		}
+		row := valueOf(words, m)
+		v.Values = append(v.Values, row)
+		switch {
+		case m.Name == result.EF && (v.EF == nil || v.EF.Missing && !row.Missing):
+			v.EF = &row
+			sources = m.Sources
+		case slices.Contains(beside, m.Name) && !row.Missing && !slices.ContainsFunc(v.Others, func(o valueRow) bool { return o.Name == row.Name }):
+			v.Others = append(v.Others, row)
+		}
+	}
+	v.Panels = panels(study, stage, sources)
+	return v
+}
+
+// panels are the loops that a stage's ejection fraction comes from, else the
+// first analysed loop of each apical view.
+func panels(study *result.Study, stage string, sources []result.Source) []panelView {
+	var out []panelView
+	for _, view := range []string{models.ViewA4C, models.ViewA2C} {
+		var chosen *result.Loop
+		for i := range study.Loops {
+			l := &study.Loops[i]
+			if l.Status != result.Analysed || l.View != view || l.Stage != stage {
+				continue
+			}
+			from := slices.ContainsFunc(sources, func(s result.Source) bool { return s.SOPInstanceUID == l.SOPInstanceUID })
+			if chosen == nil || from {
+				chosen = l
+			}
+			if from {
+				break
+			}
+		}
+		if chosen == nil {
+			continue
+		}
+		p := panelView{Loop: chosen.SOPInstanceUID, View: view}
+		p.ED, p.ES, p.Beat = extremes(chosen, sources)
+		out = append(out, p)
+	}
+	return out
+}
+
+// extremes are the frames of end-diastole and end-systole that stand for a
+// loop: those the value comes from, else of its first beat, else the largest
+// and smallest cavity.
+func extremes(l *result.Loop, sources []result.Source) (ed, es int, beat bool) {
+	ed, es = -1, -1
+	for _, src := range sources {
+		if src.SOPInstanceUID != l.SOPInstanceUID {
+			continue
+		}
+		if src.Phase == "ED" && ed < 0 {
+			ed = src.Frame
+		}
+		if src.Phase == "ES" && es < 0 {
+			es = src.Frame
+		}
+	}
+	if ed >= 0 && es >= 0 {
+		return ed, es, true
+	}
+	if len(l.Beats) > 0 {
+		return l.Beats[0].ED, l.Beats[0].ES, true
+	}
+	ed, es = 0, 0
+	var most, least float64
+	for _, f := range l.FrameResults {
+		if f.LVAreaPixels > most {
+			ed, most = f.Index, f.LVAreaPixels
+		}
+		if f.LVAreaPixels > 0 && (least == 0 || f.LVAreaPixels < least) {
+			es, least = f.Index, f.LVAreaPixels
+		}
+	}
+	return ed, es, false
+}
+
+func valueOf(words *Words, m result.Measurement) valueRow {
+	row := valueRow{Name: words.Or("measure."+m.Name, m.Name), Unit: words.Unit(m.Unit), Method: words.Or("method."+m.Method, m.Method), View: m.View, Grade: m.Quality.Grade}
+	for _, w := range m.Quality.Warnings {
+		row.Warnings = append(row.Warnings, w.Text)
+	}
+	if m.Value == nil {
+		row.Missing = true
+		if m.Reason != nil {
+			row.Reason = m.Reason.Text
+		}
+		return row
+	}
+	row.Value = words.Number(*m.Value, decimals(m.Unit))
+	if n := len(m.Beats); n > 0 {
+		row.Beats = words.Number(float64(n), 0)
+	}
+	if len(m.Beats) > 1 {
+		row.Spread = words.Number(slices.Min(m.Beats), decimals(m.Unit)) + "–" + words.Number(slices.Max(m.Beats), decimals(m.Unit))
+	}
+	return row
+}
+
+// decimals of a value on the page: as many as stand in the report.
+func decimals(unit string) int {
+	switch unit {
+	case result.UnitLength, result.UnitRatio:
+		return 2
+	case result.UnitMass, result.UnitRate:
+		return 0
+	}
+	return 1
+}
+
+// age in years at the time of the study, for people.
+func age(birth string, at time.Time) string {
+	b, err := time.Parse("20060102", birth)
+	if err != nil || at.IsZero() || at.Before(b) {
+		return ""
+	}
+	years := at.Year() - b.Year()
+	if at.Month() < b.Month() || at.Month() == b.Month() && at.Day() < b.Day() {
+		years--
+	}
+	return fmt.Sprint(years)
+}
+
+// loopName is how a loop is called: by its instance number where it has one.
+func loopName(l *result.Loop, index int) string {
+	if l.InstanceNumber != 0 {
+		return fmt.Sprint(l.InstanceNumber)
+	}
+	return fmt.Sprintf("#%d", index+1)
+}
+
+// ---- one loop ----
+
+type loopPage struct {
+	page
+	Listing  worklistRow
+	Study    string
+	Loop     string
+	Number   string
+	View     string
+	Stage    string
+	Reason   string
+	Warnings []string
+	Values   []valueRow
+	Prev     string // SOP Instance UIDs of the neighbours
+	Next     string
+	Keys     []keyHelp
+	Data     map[string]string
+}
+
+// keyHelp explains a key.
+type keyHelp struct{ Key, Text string }
+
+func (s *Server) loop(w http.ResponseWriter, r *http.Request) {
+	rec, l, err := s.loopOfRequest(r)
+	if err != nil {
+		s.fail(w, r, err)
+		return
+	}
+	words := s.words(r)
+	p := loopPage{page: s.page(r, "loop.title"), Study: rec.study.StudyInstanceUID, Loop: l.SOPInstanceUID, View: l.View, Stage: l.Stage,
+		Listing: worklistRow{Listing: rec.listing, Words: words, Date: words.Time(rec.listing.Time), Birth: words.Date(rec.listing.BirthDate)}}
+	p.page.Name = "loop"
+	if l.Reason != nil {
+		p.Reason = l.Reason.Text
+	}
+	for _, w := range l.Warnings {
+		p.Warnings = append(p.Warnings, w.Text)
+	}
+	for _, m := range l.Measurements {
+		p.Values = append(p.Values, valueOf(words, m))
+	}
+	loops := rec.result.Loops
+	for i := range loops {
+		if loops[i].SOPInstanceUID != l.SOPInstanceUID {
+			continue
+		}
+		p.Number = loopName(l, i)
+		for k := i - 1; k >= 0 && p.Prev == ""; k-- {
+			if loops[k].Frames > 0 {
+				p.Prev = loops[k].SOPInstanceUID
+			}
+		}
+		for k := i + 1; k < len(loops) && p.Next == ""; k++ {
+			if loops[k].Frames > 0 {
+				p.Next = loops[k].SOPInstanceUID
+			}
+		}
+	}
+	for _, k := range []string{"␣", "← →", "↑ ↓", "D", "E", "C", "S", "O", "M", "X", "R", "+ −", "PgUp PgDn", "Esc", "wheel", "right", "drag"} {
+		p.Keys = append(p.Keys, keyHelp{words.Or("key."+k, k), words.T("help." + k)})
+	}
+	p.Data = map[string]string{"study": p.Study, "loop": p.Loop, "prev": p.Prev, "next": p.Next}
+	s.audit(r, rec.study.StudyInstanceUID, "loop opened", l.SOPInstanceUID, false)
+	s.render(w, r, http.StatusOK, "loop.html", p)
+}
+
+func (s *Server) loopOfRequest(r *http.Request) (*record, *result.Loop, error) {
+	rec, err := s.record(r.Context(), r.PathValue("study"))
+	if err != nil {
+		return nil, nil, err
+	}
+	l := rec.loop(r.PathValue("loop"))
+	if l == nil {
+		return nil, nil, fmt.Errorf("loop %s: %w", r.PathValue("loop"), store.ErrNotFound)
+	}
+	return rec, l, nil
+}
+
+// loopData answers with everything that was found in a loop, as JSON.
+func (s *Server) loopData(w http.ResponseWriter, r *http.Request) {
+	_, l, err := s.loopOfRequest(r)
+	if err != nil {
+		s.fail(w, r, err)
+		return
+	}
+	answerJSON(w, loopOf(s.words(r), l, nil))
+}
+
+func answerJSON(w http.ResponseWriter, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(v)
+}
+
+// loopOf makes the client's view of a loop, with what was found in the frames
+// named, or in all of them.
+func loopOf(words *Words, l *result.Loop, only []int) loopData {
+	x, y := l.PixelSize()
+	d := loopData{Loop: l.SOPInstanceUID, View: l.View, Stage: l.Stage, Frames: l.Frames, Rows: l.Rows, Columns: l.Columns, RWaves: l.RWaves,
+		Pixel: [2]float64{x, y}, MM: l.Spacing.Trusted, Beats: l.Beats, Region: l.Region, Status: l.Status, Remarks: l.Warnings}
+	if len(l.FrameTimes) == l.Frames {
+		d.Times = l.FrameTimes
+	}
+	if l.Reason != nil {
+		d.Reason = l.Reason.Text
+	}
+	d.Curve = curveOf(words, l)
+	for i := range l.FrameResults {
+		f := &l.FrameResults[i]
+		if only != nil && !slices.Contains(only, f.Index) {
+			continue
+		}
+		found := frameData{Frame: f.Index, Contour: f.Contour, Structures: f.Structures, Points: f.Keypoints}
+		if axis, err := longAxis(l, f); err == nil {
+			found.Axis = &[3][2]float64{{axis.Apex.X, axis.Apex.Y}, {axis.Annulus[0].X, axis.Annulus[0].Y}, {axis.Annulus[1].X, axis.Annulus[1].Y}}
+		}
+		d.Found = append(d.Found, found)
+	}
+	return d
+}
+
+// curveOf is the cavity over time: the volume by the method of disks in the
+// planes it is made for, else the area.
+func curveOf(words *Words, l *result.Loop) *curveData {
+	if l.Status != result.Analysed || l.View == models.ViewPLAX || l.Frames < 2 {
+		return nil
+	}
+	c := &curveData{Kind: "pixels", Unit: words.T("unit.pixels"), Values: make([]*float64, l.Frames)}
+	volume := l.Spacing.Trusted && (l.View == models.ViewA4C || l.View == models.ViewA2C)
+	switch {
+	case volume:
+		c.Kind, c.Unit = "volume", "ml"
+	case l.Spacing.Trusted:
+		c.Kind, c.Unit = "area", "cm²"
+	}
+	for i := range l.FrameResults {
+		f := &l.FrameResults[i]
+		if len(f.Contour) == 0 || f.Index < 0 || f.Index >= l.Frames {
+			continue
+		}
+		v := f.LVAreaPixels
+		if c.Kind == "area" {
+			v = f.LVArea
+		}
+		if volume {
+			axis, err := longAxis(l, f)
+			if err != nil {
+				continue
+			}
+			disks, err := lv.Disks(points(f.Contour), pixel(l), axis, lv.DiskCount)
+			if err != nil {
+				continue
+			}
+			v = lv.SinglePlaneVolume(disks, axis.LengthMM)
+		}
+		c.Values[f.Index] = &v
+	}
+	return c
+}
+
+func points(c result.Contour) []lv.Point {
+	out := make([]lv.Point, len(c))
+	for i, p := range c {
+		out[i] = lv.Point{X: p[0], Y: p[1]}
+	}
+	return out
+}
+
+func pixel(l *result.Loop) lv.Spacing {
+	x, y := l.PixelSize()
+	return lv.Spacing{X: x, Y: y}
+}
+
+// longAxis is the axis of the cavity in a frame, found as the pipeline finds
+// it.
+func longAxis(l *result.Loop, f *result.Frame) (lv.Axis, error) {
+	o := lv.DefaultAxisOptions()
+	if l.Region != nil {
+		o.ApexSide = &lv.Point{X: float64(l.Region.MinX+l.Region.MaxX) / 2, Y: float64(l.Region.MinY)}
+	}
+	keypoint := func(name string) *lv.Keypoint {
+		for _, k := range f.Keypoints {
+			if k.Name == name {
+				return &lv.Keypoint{Point: lv.Point{X: k.X, Y: k.Y}, Confidence: k.Confidence}
+			}
+		}
+		return nil
+	}
+	return lv.LongAxis(points(f.Contour), pixel(l), lv.Landmarks{Apex: keypoint(models.KeypointApex),
+		MitralA: keypoint(models.KeypointMitralSeptal), MitralB: keypoint(models.KeypointMitralLateral)}, o)
+}

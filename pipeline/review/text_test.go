@@ -1,0 +1,93 @@
+package review
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// Both languages say everything, with the same arguments.
+func TestCatalogue(t *testing.T) {
+	all, _, err := loadWords()
+	if err != nil {
+		t.Fatal(err)
+	}
+	verbs := regexp.MustCompile(`%[a-z%]`)
+	en := all["en"].texts
+	for lang, w := range all {
+		for key, text := range w.texts {
+			if _, ok := en[key]; !ok {
+				t.Errorf("%s has %q, English does not", lang, key)
+			}
+			if got, want := strings.Join(verbs.FindAllString(text, -1), " "), strings.Join(verbs.FindAllString(en[key], -1), " "); got != want {
+				t.Errorf("%s %q takes %q, English %q", lang, key, got, want)
+			}
+			if strings.TrimSpace(text) == "" {
+				t.Errorf("%s %q is empty", lang, key)
+			}
+		}
+		if len(w.texts) != len(en) {
+			t.Errorf("%s has %d texts, English %d", lang, len(w.texts), len(en))
+		}
+	}
+}
+
+// Every text that templates and client name is in the catalogue.
+func TestTextsExist(t *testing.T) {
+	all, _, err := loadWords()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for pattern, use := range map[string]*regexp.Regexp{
+		"templates/*.html": regexp.MustCompile(`Words\.T "([^"]+)"`),
+		"web/src/*.ts":     regexp.MustCompile(`\bt\("([^"]+)"[,)]`),
+		"*.go":             regexp.MustCompile(`\.T\("([^"]+)"[,)]`),
+	} {
+		files, err := filepath.Glob(pattern)
+		if err != nil || len(files) == 0 {
+			t.Fatal(pattern, err)
+		}
+		for _, path := range files {
+			b, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, m := range use.FindAllSubmatch(b, -1) {
+				if _, ok := all["en"].texts[string(m[1])]; !ok {
+					t.Errorf("%s: no text %q", path, m[1])
+				}
+			}
+		}
+	}
+}
+
+// The committed bundle is what the sources make.
+func TestBundleIsCurrent(t *testing.T) {
+	var out bytes.Buffer
+	cmd := exec.Command("go", "run", "./internal/bundle", "-check")
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Run(); err != nil {
+		t.Fatalf("%v\n%s", err, out.String())
+	}
+}
+
+func TestFormats(t *testing.T) {
+	all, _, err := loadWords()
+	if err != nil {
+		t.Fatal(err)
+	}
+	en, de := all["en"], all["de"]
+	for _, tc := range []struct{ got, want string }{
+		{en.Number(61.25, 1), "61.2"}, {de.Number(61.25, 1), "61,2"}, {en.Number(-0.01, 1), "0.0"}, {en.Number(120, 0), "120"},
+		{en.Date("19600102"), "1960-01-02"}, {de.Date("19600102"), "02.01.1960"}, {en.Date("60"), "60"}, {en.Unit("{H.B.}/min"), "/min"},
+		{personName("Doe^Jane^Mary^Dr."), "Doe, Dr. Jane Mary"}, {personName("^Jane"), "Jane"}, {personName("Doe"), "Doe"}, {personName("=山田^太郎=x"), "山田, 太郎"}, {personName("^^^"), ""},
+	} {
+		if tc.got != tc.want {
+			t.Errorf("%q, want %q", tc.got, tc.want)
+		}
+	}
+}

@@ -1,0 +1,342 @@
+package review
+
+import (
+	"crypto/rand"
+	"crypto/subtle"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+	"unicode/utf8"
+
+	"github.com/goccy/go-yaml"
+	"golang.org/x/crypto/argon2"
+)
+
+// Role is what a user may do. A user may have several.
+type Role string
+
+// Roles of users.
+const (
+	Viewer        Role = "viewer"        // may look
+	Reader        Role = "reader"        // may also correct and sign
+	Administrator Role = "administrator" // may also look after studies, deliveries and the audit trail
+)
+
+// Roles lists all roles.
+var Roles = []Role{Viewer, Reader, Administrator}
+
+// User is an account of the page.
+type User struct {
+	Name string `yaml:"name"`
+	// Person is the user's name as DICOM writes it (PN): Family^Given^^Prefix.
+	Person       string `yaml:"person"`
+	Organisation string `yaml:"organisation,omitempty"`
+	Roles        []Role `yaml:"roles,flow"`
+	// Password is an argon2id hash in PHC form, see [HashPassword].
+	Password string `yaml:"password"`
+}
+
+// May reports whether the user has one of the roles.
+func (u User) May(roles ...Role) bool {
+	return slices.ContainsFunc(roles, func(r Role) bool { return slices.Contains(u.Roles, r) })
+}
+
+// Display is the user's name for people.
+func (u User) Display() string {
+	if name := personName(u.Person); name != "" {
+		return name
+	}
+	return u.Name
+}
+
+var userName = regexp.MustCompile(`^[a-z0-9][a-z0-9._@-]{0,63}$`)
+
+// Validate checks an account, the password's hash included.
+func (u User) Validate() error {
+	if !userName.MatchString(u.Name) {
+		return fmt.Errorf("user name %q: use 1 to 64 of a-z, 0-9, '.', '_', '@' and '-'", u.Name)
+	}
+	if len(u.Roles) == 0 {
+		return fmt.Errorf("user %s has no role", u.Name)
+	}
+	for _, r := range u.Roles {
+		if !slices.Contains(Roles, r) {
+			return fmt.Errorf("user %s: %q is not one of the roles %v", u.Name, r, Roles)
+		}
+	}
+	if strings.ContainsAny(u.Person, "\\=\r\n\x00\x1b") || utf8.RuneCountInString(u.Person) > 64 || strings.Count(u.Person, "^") > 4 {
+		return fmt.Errorf("user %s: %q is not a person's name such as Family^Given", u.Name, u.Person)
+	}
+	if u.May(Reader) && strings.Trim(u.Person, "^ ") == "" {
+		return fmt.Errorf("user %s is a reader and needs a person's name (Family^Given), which stands in signed reports", u.Name)
+	}
+	if strings.ContainsAny(u.Organisation, "\\\r\n\x00\x1b") || utf8.RuneCountInString(u.Organisation) > 64 {
+		return fmt.Errorf("user %s: the organisation must have at most 64 characters and no backslash", u.Name)
+	}
+	_, err := parseHash(u.Password)
+	if err != nil {
+		return fmt.Errorf("user %s: %w", u.Name, err)
+	}
+	return nil
+}
+
+// Users is the file of accounts. It is read again whenever it has changed.
+type Users struct {
+	path string
+
+	mu    sync.Mutex
+	seen  fs.FileInfo
+	users []User
+	err   error
+}
+
+// usersFile is the file's form.
+type usersFile struct {
+	Users []User `yaml:"users"`
+}
+
+// OpenUsers reads the file at path, which must exist and be valid.
+func OpenUsers(path string) (*Users, error) {
+	u := &Users{path: path}
+	_, err := u.All()
+	return u, err
+}
+
+// All returns the accounts.
+func (u *Users) All() ([]User, error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	info, err := os.Stat(u.path)
+	if err != nil {
+		return nil, err
+	}
+	if u.seen == nil || !os.SameFile(u.seen, info) || !u.seen.ModTime().Equal(info.ModTime()) || u.seen.Size() != info.Size() {
+		u.users, u.err = readUsers(u.path)
+		u.seen = info
+	}
+	return u.users, u.err
+}
+
+// Find returns the account of that name.
+func (u *Users) Find(name string) (User, bool, error) {
+	all, err := u.All()
+	if err != nil {
+		return User{}, false, err
+	}
+	i := slices.IndexFunc(all, func(u User) bool { return u.Name == name })
+	if i < 0 {
+		return User{}, false, nil
+	}
+	return all[i], true, nil
+}
+
+func readUsers(path string) ([]User, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	var f usersFile
+	if err := yaml.UnmarshalWithOptions(b, &f, yaml.Strict()); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	names := map[string]bool{}
+	for _, u := range f.Users {
+		if err := u.Validate(); err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+		if names[u.Name] {
+			return nil, fmt.Errorf("%s: user %s is there twice", path, u.Name)
+		}
+		names[u.Name] = true
+	}
+	return f.Users, nil
+}
+
+// EditUsers changes the file of accounts, which is made if it is missing, in
+// one step: others see the old file or the new one.
+func EditUsers(path string, edit func([]User) ([]User, error)) error {
+	users, err := readUsers(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if users, err = edit(users); err != nil {
+		return err
+	}
+	for _, u := range users {
+		if err := u.Validate(); err != nil {
+			return err
+		}
+	}
+	b, err := yaml.Marshal(usersFile{users})
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), ".users-*") // 0600
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name())
+	_, err = f.WriteString("# Accounts of the review page; change them with `echonode user`.\n" + string(b))
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
+}
+
+// ---- passwords ----
+
+// Cost of new hashes: the second recommended choice of RFC 9106 section 4,
+// with the memory that OWASP's cheat sheet allows for servers.
+const (
+	hashMemory  = 19 * 1024 // KiB
+	hashTime    = 2
+	hashThreads = 1
+	hashLength  = 32
+)
+
+// MinPassword is the shortest password that is accepted, in characters.
+const MinPassword = 10
+
+// HashPassword returns the argon2id hash of a password with a salt of its own,
+// in PHC form: $argon2id$v=19$m=19456,t=2,p=1$SALT$HASH.
+func HashPassword(password string) (string, error) {
+	if utf8.RuneCountInString(password) < MinPassword || len(password) > maxPassword {
+		return "", fmt.Errorf("a password has %d to %d characters", MinPassword, maxPassword)
+	}
+	salt := make([]byte, 16)
+	_, _ = rand.Read(salt) // never fails
+	hash := argon2.IDKey([]byte(password), salt, hashTime, hashMemory, hashThreads, hashLength)
+	enc := base64.RawStdEncoding
+	return fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s", argon2.Version, hashMemory, hashTime, hashThreads, enc.EncodeToString(salt), enc.EncodeToString(hash)), nil
+}
+
+const maxPassword = 256
+
+type passwordHash struct {
+	memory, time uint32
+	threads      uint8
+	salt, hash   []byte
+}
+
+func parseHash(s string) (h passwordHash, err error) {
+	bad := errors.New("the password is not an argon2id hash; set one with `echonode user password`")
+	parts := strings.Split(s, "$")
+	if len(parts) != 6 || parts[0] != "" || parts[1] != "argon2id" {
+		return h, bad
+	}
+	var version int
+	if _, err := fmt.Sscanf(parts[2], "v=%d", &version); err != nil || version != argon2.Version {
+		return h, bad
+	}
+	if _, err := fmt.Sscanf(parts[3], "m=%d,t=%d,p=%d", &h.memory, &h.time, &h.threads); err != nil {
+		return h, bad
+	}
+	enc := base64.RawStdEncoding.Strict()
+	if h.salt, err = enc.DecodeString(parts[4]); err != nil {
+		return h, bad
+	}
+	if h.hash, err = enc.DecodeString(parts[5]); err != nil {
+		return h, bad
+	}
+	// Bounded, so that a file cannot make a sign-in take for ever.
+	if h.memory < 8 || h.memory > 1<<20 || h.time < 1 || h.time > 64 || h.threads < 1 || len(h.salt) < 8 || len(h.hash) < 16 || len(h.hash) > 64 {
+		return h, bad
+	}
+	return h, nil
+}
+
+func (h passwordHash) matches(password string) bool {
+	got := argon2.IDKey([]byte(password), h.salt, h.time, h.memory, h.threads, uint32(len(h.hash)))
+	return subtle.ConstantTimeCompare(got, h.hash) == 1
+}
+
+// stranger is checked where there is no such user, so that the answer takes as
+// long.
+var stranger = passwordHash{memory: hashMemory, time: hashTime, threads: hashThreads, salt: make([]byte, 16), hash: make([]byte, hashLength)}
+
+// ---- limits of sign-in ----
+
+// attempts counts failed sign-ins by key and says when the next is allowed: a
+// few at once, then one in a while.
+type attempts struct {
+	burst int
+	every time.Duration
+	now   func() time.Time
+
+	mu   sync.Mutex
+	full map[string]time.Time // when all attempts of the key are available again
+}
+
+const maxAttemptKeys = 10000
+
+func newAttempts(burst int, every time.Duration, now func() time.Time) *attempts {
+	return &attempts{burst: burst, every: every, now: now, full: map[string]time.Time{}}
+}
+
+// wait is how long key has to wait before its next attempt, 0 for not at all.
+func (a *attempts) wait(key string) time.Duration {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	full, ok := a.full[key]
+	if !ok {
+		return 0
+	}
+	return max(full.Sub(a.now())-time.Duration(a.burst-1)*a.every, 0)
+}
+
+// failed counts an attempt against key.
+func (a *attempts) failed(key string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	now := a.now()
+	if len(a.full) >= maxAttemptKeys {
+		for k, t := range a.full {
+			if t.Before(now) {
+				delete(a.full, k)
+			}
+		}
+	}
+	from := a.full[key]
+	if from.Before(now) {
+		from = now
+	}
+	if len(a.full) < maxAttemptKeys || !a.full[key].IsZero() {
+		a.full[key] = from.Add(a.every)
+	}
+}
+
+// personName turns a DICOM person name into "Family, Given Middle" for people:
+// its first component group that is not empty.
+func personName(pn string) string {
+	for group := range strings.SplitSeq(pn, "=") {
+		parts := strings.Split(group, "^")
+		for i := range parts {
+			parts[i] = strings.TrimSpace(parts[i])
+		}
+		at := func(i int) string {
+			if i < len(parts) {
+				return parts[i]
+			}
+			return ""
+		}
+		given := strings.Join(strings.Fields(strings.Join([]string{at(3), at(1), at(2)}, " ")), " ")
+		switch {
+		case at(0) != "" && given != "":
+			return at(0) + ", " + given
+		case at(0) != "" || given != "":
+			return at(0) + given
+		}
+	}
+	return ""
+}

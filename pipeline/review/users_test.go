@@ -1,0 +1,101 @@
+package review
+
+import (
+	"encoding/base64"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/crypto/argon2"
+)
+
+func TestHashPassword(t *testing.T) {
+	h, err := HashPassword(password)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again, _ := HashPassword(password); again == h || !strings.HasPrefix(h, "$argon2id$v=19$m=19456,t=2,p=1$") {
+		t.Errorf("hash %s", h)
+	}
+	p, err := parseHash(h)
+	if err != nil || !p.matches(password) || p.matches(password+"x") || p.matches("") {
+		t.Error(err, "hash does not tell passwords apart")
+	}
+	for _, bad := range []string{"short", strings.Repeat("x", maxPassword+1)} {
+		if _, err := HashPassword(bad); err == nil {
+			t.Errorf("%d characters accepted", len(bad))
+		}
+	}
+	// A hash of another program, with other costs.
+	salt := []byte("somesalt")
+	enc := base64.RawStdEncoding
+	other := "$argon2id$v=19$m=256,t=1,p=2$" + enc.EncodeToString(salt) + "$" + enc.EncodeToString(argon2.IDKey([]byte("password"), salt, 1, 256, 2, 24))
+	if p, err := parseHash(other); err != nil || !p.matches("password") {
+		t.Error(err, other)
+	}
+	for _, bad := range []string{"", "password", "$2b$12$abcdefghijklmnopqrstuv", strings.Replace(h, "argon2id", "argon2i", 1), strings.Replace(h, "v=19", "v=16", 1),
+		strings.Replace(h, "m=19456", "m=99999999", 1), strings.Replace(h, "t=2", "t=0", 1), strings.Replace(h, "p=1", "p=0", 1), h[:len(h)-30], h + "!"} {
+		if _, err := parseHash(bad); err == nil {
+			t.Errorf("accepted %q", bad)
+		}
+	}
+}
+
+func TestUsersFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "sub", "users.yaml")
+	add := func(u User) error {
+		return EditUsers(path, func(all []User) ([]User, error) { return append(all, u), nil })
+	}
+	good := User{Name: "mueller", Person: "Müller^Anna", Organisation: "City Hospital", Roles: []Role{Reader, Administrator}, Password: hash()}
+	if err := add(good); err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("mode %v, %v", info.Mode(), err)
+	}
+	users, err := OpenUsers(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if u, ok, err := users.Find("mueller"); err != nil || !ok || !u.May(Administrator) || u.May(Viewer) || u.Display() != "Müller, Anna" {
+		t.Errorf("%+v %v %v", u, ok, err)
+	}
+	// A change of the file counts at once.
+	if err := add(User{Name: "viewer", Roles: []Role{Viewer}, Password: hash()}); err != nil {
+		t.Fatal(err)
+	}
+	if _, ok, _ := users.Find("viewer"); !ok {
+		t.Error("the new account is not seen")
+	}
+	edit := func(f func(*User)) User {
+		u := good
+		u.Name = "other"
+		f(&u)
+		return u
+	}
+	for name, bad := range map[string]User{
+		"name":         edit(func(u *User) { u.Name = "Not a name" }),
+		"no role":      edit(func(u *User) { u.Roles = nil }),
+		"other role":   edit(func(u *User) { u.Roles = []Role{"king"} }),
+		"no person":    edit(func(u *User) { u.Person = "" }),
+		"person":       edit(func(u *User) { u.Person = `A\B` }),
+		"organisation": edit(func(u *User) { u.Organisation = strings.Repeat("x", 65) }),
+		"password":     edit(func(u *User) { u.Password = "clear" }),
+	} {
+		if err := add(bad); err == nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+	if all, err := users.All(); err != nil || len(all) != 2 {
+		t.Errorf("%d accounts after refused changes, %v", len(all), err)
+	}
+	for name, text := range map[string]string{"syntax": "users: [", "unknown key": "users: []\nmore: 1", "twice": "users:\n- &a {name: a, roles: [viewer], password: '" + hash() + "'}\n- *a\n"} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := OpenUsers(path); err == nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+}

@@ -1,0 +1,101 @@
+// What all pages share: texts, requests, elements, keys.
+
+const texts: Record<string, string> = JSON.parse(document.getElementById("texts")?.textContent ?? "{}");
+
+/** The text of a key, its arguments put in for %s in turn. */
+export function t(key: string, ...args: (string | number)[]): string {
+  let i = 0;
+  return (texts[key] ?? key).replace(/%[sd]/g, () => String(args[i++] ?? ""));
+}
+
+/** A number in the way of the page's language. */
+export function number(v: number, decimals: number): string {
+  return v.toLocaleString(document.documentElement.lang, { minimumFractionDigits: decimals, maximumFractionDigits: decimals, useGrouping: false });
+}
+
+export function element<T extends Element>(selector: string, type: new () => T, root: ParentNode = document): T {
+  const e = root.querySelector(selector);
+  if (!(e instanceof type)) throw new Error(`${selector} is not on the page`);
+  return e;
+}
+
+export function maybe<T extends Element>(selector: string, type: new () => T, root: ParentNode = document): T | undefined {
+  const e = root.querySelector(selector);
+  return e instanceof type ? e : undefined;
+}
+
+/** JSON that the server put into the page. */
+export function embedded<T>(id: string): T {
+  return JSON.parse(document.getElementById(id)?.textContent ?? "null") as T;
+}
+
+export class Refused extends Error {
+  constructor(readonly status: number, message: string) { super(message); }
+}
+
+/** A request of the page. Without a session the browser goes to the sign-in. */
+export async function request(path: string, init: RequestInit = {}): Promise<Response> {
+  const headers = new Headers(init.headers);
+  if (init.method && init.method !== "GET") headers.set("X-CSRF-Token", csrf());
+  const response = await fetch(path, { ...init, headers, credentials: "same-origin" });
+  if (response.status === 401) {
+    signIn();
+    throw new Refused(401, t("js.signedout"));
+  }
+  if (!response.ok) throw new Refused(response.status, (await response.text()).trim());
+  return response;
+}
+
+export async function post(path: string, body: unknown): Promise<Response> {
+  return request(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
+}
+
+export function csrf(): string {
+  return element('meta[name="csrf"]', HTMLMetaElement).content;
+}
+
+export function signIn(): void {
+  location.assign("/login?next=" + encodeURIComponent(location.pathname));
+}
+
+let toastTimer = 0;
+
+/** A message at the foot of the page; errors stay longer. */
+export function say(message: string, error = false): void {
+  const e = element("#message", HTMLElement);
+  e.textContent = message;
+  e.classList.toggle("error", error);
+  e.hidden = false;
+  clearTimeout(toastTimer);
+  toastTimer = window.setTimeout(() => { e.hidden = true; }, error ? 12000 : 4000);
+}
+
+export function explain(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+/** Calls the action of a key, unless something is being typed. */
+export function onKeys(actions: (key: string, event: KeyboardEvent) => boolean): void {
+  document.addEventListener("keydown", (event) => {
+    const at = event.target;
+    if (at instanceof HTMLInputElement || at instanceof HTMLTextAreaElement || at instanceof HTMLSelectElement) return;
+    if (event.ctrlKey || event.altKey || event.metaKey) {
+      if (!(event.ctrlKey && event.key.toLowerCase() === "z")) return;
+    }
+    // Space and Enter belong to the button that has the focus.
+    if ((event.key === " " || event.key === "Enter") && at instanceof Element && at.closest("button, a, summary")) return;
+    if (document.querySelector("dialog[open]")) return;
+    if (actions(event.key.length === 1 ? event.key.toLowerCase() : event.key, event)) event.preventDefault();
+  });
+}
+
+/** Listens for studies that change; an empty list is everything. */
+export function onChanges(changed: (studies: string[]) => void): void {
+  const source = new EventSource("/events");
+  let lost = false;
+  source.addEventListener("studies", (e) => changed(JSON.parse((e as MessageEvent<string>).data) as string[]));
+  source.addEventListener("signed-out", () => { source.close(); signIn(); });
+  source.addEventListener("error", () => { lost = true; });
+  source.addEventListener("open", () => { if (lost) { lost = false; changed([]); } });
+  addEventListener("pagehide", () => source.close());
+}

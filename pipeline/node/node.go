@@ -20,6 +20,10 @@
 // too long or panics costs itself: interrupted loops are taken alone, and given
 // up after some attempts, with the reason in the study's result.
 //
+// An object that is sent again with the same picture and other attributes is a
+// correction and takes the place of the version before; another picture under
+// the same UID is refused (0111H), see Node.accept.
+//
 // A study moves receiving → queued → analysing → done (or failed); a late
 // loop takes it back to receiving and leads to a further run whose report
 // names its predecessor. Other objects are kept and lead to nothing, so that
@@ -40,6 +44,7 @@ import (
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/riverdriver/riversqlite"
 
+	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/pipeline/deliver"
 	"github.com/echonode/echonode/pipeline/kept"
 	"github.com/echonode/echonode/pipeline/result"
@@ -122,6 +127,8 @@ type Options struct {
 	Deliveries      int // attempts of a delivery
 	// Checks find problems that the node itself does not know of.
 	Checks []func() []Problem
+	// Limits are those that received objects are compared under.
+	Limits dicomio.Limits
 	// CommitPeers are the addresses to send reports of storage commitment to
 	// on a new association, by AE title. A peer that is not listed gets its
 	// report on its own association only.

@@ -55,12 +55,64 @@ func (n *Node) Store(ctx context.Context, req *scp.StoreRequest, r io.Reader) er
 	n.arrivals.received(id.StudyInstanceUID, req.Association.ID)
 	// The object is durable in the spool; the record must not be lost to an
 	// association that ends at this moment.
-	if _, err := n.store.AddInstance(context.WithoutCancel(ctx), id); err != nil {
-		return n.unrecorded(err)
+	if err := n.accept(context.WithoutCancel(ctx), id, entry.Duplicate); err != nil {
+		return err
 	}
 	n.health.recording.Store(nil)
 	if id.Loop && n.opt.OnArrival {
 		n.wakeLookers()
+	}
+	return nil
+}
+
+// accept makes an object of the spool the node's. An object that is recorded
+// already under another file is another version of it. The caller holds the
+// object's lock.
+//
+// The same picture with other attributes is a correction: a patient's name, a
+// study it was moved to, what an archive adds when it forwards. It takes the
+// place of the version before, and its study is analysed again. Another picture
+// is refused, because it cannot be told which of the two is meant by what
+// refers to the UID; the first stays, and the study's state says that it
+// happened.
+func (n *Node) accept(ctx context.Context, in store.Instance, duplicate bool) error {
+	old, err := n.store.Instance(ctx, in.SOPInstanceUID)
+	switch {
+	case errors.Is(err, store.ErrNotFound) || err == nil && old.Path == in.Path:
+		if _, err := n.store.AddInstance(ctx, in); err != nil {
+			return n.unrecorded(err)
+		}
+		return nil
+	case err != nil:
+		return n.unrecorded(err)
+	}
+	drop := func() error {
+		if duplicate {
+			return nil // the file was here before, and is somebody else's to delete
+		}
+		return n.spool.Remove(in.Path)
+	}
+	if same, err := n.spool.Same(old.Path, in.Path); err != nil || same {
+		return errors.Join(err, drop())
+	}
+	same, err := false, error(nil)
+	if old.SOPClassUID == in.SOPClassUID {
+		same, err = dicomio.SamePixels(ctx, old.Path, in.Path, dicomio.Options{Limits: n.opt.Limits})
+	}
+	if err != nil || !same {
+		refused := &scp.StatusError{Status: scp.StatusDuplicateInstance, Comment: "another picture is stored under this UID", Err: err}
+		return errors.Join(refused, drop(), n.store.RecordConflict(ctx, in.SOPInstanceUID, in.CallingAE))
+	}
+	if err := n.store.Replace(ctx, in); err != nil {
+		return n.unrecorded(err)
+	}
+	n.log.Info("object corrected", "study", in.StudyInstanceUID, "object", in.SOPInstanceUID)
+	if old.StudyInstanceUID != in.StudyInstanceUID {
+		n.log.Info("object moved", "from", old.StudyInstanceUID, "to", in.StudyInstanceUID, "object", in.SOPInstanceUID)
+	}
+	// What is left of the version before is deleted later if it cannot be now.
+	if err := n.deleteLocked(ctx, store.Removal{Path: old.Path, SOPInstanceUID: in.SOPInstanceUID}); err != nil {
+		n.log.Warn("the file of a corrected object is left for later", "path", old.Path, "error", err)
 	}
 	return nil
 }
@@ -133,6 +185,12 @@ func (n *Node) recoverSpool(ctx context.Context) error {
 		if err != nil {
 			n.log.Warn("unreadable object in the spool is left alone", "path", path, "error", err)
 			return nil
+		}
+		if _, err := n.store.Instance(ctx, in.SOPInstanceUID); err == nil {
+			// Another version of it that was not recorded, so not acknowledged.
+			return n.spool.Remove(path)
+		} else if !errors.Is(err, store.ErrNotFound) {
+			return err
 		}
 		if _, err := n.store.AddInstance(ctx, in); err != nil {
 			return err

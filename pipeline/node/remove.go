@@ -58,6 +58,20 @@ func (n *Node) Remove(ctx context.Context, study string) error {
 	return n.deleteFiles(ctx)
 }
 
+// RemoveObjects deletes objects of a study, and says how many. The study is
+// analysed again without them.
+func (n *Node) RemoveObjects(ctx context.Context, study string, objects []string) (int, error) {
+	count, err := n.store.DeleteInstances(ctx, study, objects)
+	if err != nil {
+		return 0, err
+	}
+	if count == 0 {
+		return 0, fmt.Errorf("none of these objects in study %s: %w", study, store.ErrNotFound)
+	}
+	n.log.Info("objects removed by command", "study", study, "objects", count)
+	return count, n.deleteFiles(ctx)
+}
+
 // remove deletes the record of a study and its results. The record goes first,
 // and names its files as to be deleted in the same step, so that a crash
 // leaves files that are deleted later rather than records of missing ones.
@@ -89,6 +103,11 @@ func (n *Node) deleteFiles(ctx context.Context) error {
 func (n *Node) deleteFile(ctx context.Context, f store.Removal) error {
 	unlock := n.objects.lock(f.SOPInstanceUID)
 	defer unlock()
+	return n.deleteLocked(ctx, f)
+}
+
+// deleteLocked is deleteFile for who holds the lock of the object.
+func (n *Node) deleteLocked(ctx context.Context, f store.Removal) error {
 	still, err := n.store.Removing(ctx, f.Path)
 	if err != nil || !still {
 		return err

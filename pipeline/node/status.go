@@ -20,6 +20,8 @@ type StudyStatus struct {
 	Revision         int              `json:"revision"`
 	Received         time.Time        `json:"last_received"`
 	Objects          int              `json:"objects"`
+	Corrected        int              `json:"objects_corrected,omitempty"`   // sent again with other attributes
+	Conflicts        int              `json:"objects_conflicting,omitempty"` // under whose UID another picture was refused
 	Error            string           `json:"error,omitempty"`
 	Progress         string           `json:"progress,omitempty"` // "3/24" loops looked at, until done or failed
 	Runs             []RunStatus      `json:"runs,omitempty"`
@@ -86,7 +88,7 @@ func StatusPage(ctx context.Context, st *store.Store, q store.Query) (page []Stu
 	for i, s := range studies {
 		uid := s.StudyInstanceUID
 		w := work[uid]
-		status := StudyStatus{StudyInstanceUID: uid, State: s.State, Revision: s.Revision, Received: s.Last, Error: s.Error, Objects: w.Objects}
+		status := StudyStatus{StudyInstanceUID: uid, State: s.State, Revision: s.Revision, Received: s.Last, Error: s.Error, Objects: w.Objects, Corrected: w.Corrected, Conflicts: w.Conflicts}
 		if s.State != store.Done && s.State != store.Failed {
 			status.Progress = fmt.Sprintf("%d/%d", w.LoopsDone, w.Loops)
 			if w.Problem != "" && status.Error == "" {
@@ -140,6 +142,7 @@ func (s StudyStatus) Finished() bool {
 //	POST /studies/retry?uid=UID      dead deliveries of the study start again
 //	POST /studies/reanalyse?uid=UID  a new run of a study that is done or failed
 //	POST /studies/remove?uid=UID     the study, its objects and results are deleted
+//	       &object=UID               only these objects of it; may be repeated
 //	POST /deliveries/redirect?from=NAME&to=NAME  what is left for one destination goes to another
 //	POST /deliveries/drop?destination=NAME       what is left for a destination is given up
 func (n *Node) API() http.Handler {
@@ -167,8 +170,14 @@ func (n *Node) API() http.Handler {
 		answer(w, studies, err)
 	})
 	mux.HandleFunc("POST /studies/remove", func(w http.ResponseWriter, r *http.Request) {
-		err := n.Remove(r.Context(), r.URL.Query().Get("uid"))
-		answer(w, map[string]string{"state": "removed"}, err)
+		v := r.URL.Query()
+		if objects := v["object"]; len(objects) > 0 {
+			count, err := n.RemoveObjects(r.Context(), v.Get("uid"), objects)
+			answer(w, map[string]any{"state": "receiving", "objects": count}, err)
+			return
+		}
+		err := n.Remove(r.Context(), v.Get("uid"))
+		answer(w, map[string]any{"state": "removed"}, err)
 	})
 	mux.HandleFunc("POST /deliveries/redirect", func(w http.ResponseWriter, r *http.Request) {
 		count, err := n.Redirect(r.Context(), r.URL.Query().Get("from"), r.URL.Query().Get("to"))

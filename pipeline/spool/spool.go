@@ -640,6 +640,25 @@ func equal(a, b io.Reader) (bool, error) {
 	}
 }
 
+// Same reports whether two objects of the spool hold the same data set in the
+// same transfer syntax.
+func (s *Spool) Same(pathA, pathB string) (same bool, err error) {
+	a, err := scp.FileObject(pathA)
+	if err != nil {
+		return false, full(err)
+	}
+	defer a.Close()
+	b, err := scp.FileObject(pathB)
+	if err != nil {
+		return false, full(err)
+	}
+	defer b.Close()
+	if a.Size != b.Size || a.TransferSyntaxUID != b.TransferSyntaxUID {
+		return false, nil
+	}
+	return equal(a.DataSet, b.DataSet)
+}
+
 // release gives the buffer back.
 func (in *Incoming) release() {
 	if in.buf != nil {

@@ -64,6 +64,8 @@ func list[T ~string](values []T) string {
 // Work is how much of a study there is and how much is done.
 type Work struct {
 	Objects, Loops, LoopsDone int
+	Corrected                 int    // objects whose attributes were replaced
+	Conflicts                 int    // objects under whose UID another picture was refused
 	Problem                   string // of a loop that waits for another attempt
 }
 
@@ -74,10 +76,10 @@ func (s *Store) WorkOf(ctx context.Context, studies []string) (map[string]Work, 
 		work Work
 	}
 	rows, err := collect(ctx, s.db, func(r *sql.Rows) (w row, err error) {
-		return w, r.Scan(&w.uid, &w.work.Objects, &w.work.Loops, &w.work.LoopsDone, &w.work.Problem)
+		return w, r.Scan(&w.uid, &w.work.Objects, &w.work.Loops, &w.work.LoopsDone, &w.work.Problem, &w.work.Corrected, &w.work.Conflicts)
 	}, `SELECT i.study_uid, count(*), count(l.sop_uid), count(*) FILTER (WHERE l.state IN ('done','failed')),
-			coalesce(max(l.problem) FILTER (WHERE l.state = 'waiting'), '')
-		FROM instances i LEFT JOIN loops l ON l.sop_uid = i.sop_uid
+			coalesce(max(l.problem) FILTER (WHERE l.state = 'waiting'), ''), count(*) FILTER (WHERE i.corrections > 0), count(c.sop_uid)
+		FROM instances i LEFT JOIN loops l ON l.sop_uid = i.sop_uid LEFT JOIN conflicts c ON c.sop_uid = i.sop_uid
 		WHERE i.study_uid IN (SELECT value FROM json_each(?)) GROUP BY i.study_uid`, list(studies))
 	out := make(map[string]Work, len(rows))
 	for _, r := range rows {

@@ -11,17 +11,18 @@ import (
 func (p *program) removeCommand() *cobra.Command {
 	var c control
 	cmd := &cobra.Command{
-		Use:   "remove STUDY-UID",
-		Short: "Remove a study from a running node",
+		Use:   "remove STUDY-UID [SOP-INSTANCE-UID...]",
+		Short: "Remove a study, or objects of it, from a running node",
 		Long: `Deletes a study from a running node, whatever its state: the objects that were
-received, their results, and what is left to deliver. What was delivered stays
-where it is.`,
-		Args: cobra.ExactArgs(1),
+received, their results, and what is left to deliver. With SOP Instance UIDs it
+deletes only these objects, and the study is analysed again without them. What
+was delivered stays where it is.`,
+		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var answer struct {
 				State string `json:"state"`
 			}
-			if err := c.post(cmd, "/studies/remove", url.Values{"uid": args[:1]}, &answer); err != nil {
+			if err := c.post(cmd, "/studies/remove", url.Values{"uid": args[:1], "object": args[1:]}, &answer); err != nil {
 				return err
 			}
 			fmt.Fprintf(p.out, "study is %s\n", answer.State)

@@ -85,7 +85,7 @@ func (p *program) serve(ctx context.Context, c *config.Config) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, st.Close()) }()
-	sp, err := spool.Open(filepath.Join(c.Storage.Directory, "spool"), spool.Options{MinFree: int64(c.Storage.MinFree), RefuseConflicts: true, Logger: log})
+	sp, err := spool.Open(filepath.Join(c.Storage.Directory, "spool"), spool.Options{MinFree: int64(c.Storage.MinFree), Logger: log})
 	if err != nil {
 		return err
 	}
@@ -108,6 +108,7 @@ func (p *program) serve(ctx context.Context, c *config.Config) (err error) {
 	if err != nil {
 		return err
 	}
+	options.Limits = analyzer.Limits()
 	for _, check := range options.Checks {
 		for _, problem := range check() {
 			log.Warn(problem.Text)

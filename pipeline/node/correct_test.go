@@ -1,0 +1,170 @@
+package node
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/suyashkumar/dicom/pkg/tag"
+
+	"github.com/echonode/echonode/dicomio"
+	"github.com/echonode/echonode/pipeline/kept"
+	"github.com/echonode/echonode/pipeline/store"
+	"github.com/echonode/echonode/scp"
+)
+
+// picture makes an object with pixels in a file of its own.
+func picture(t *testing.T, study, sop string, grey byte, edit func(*dicomio.DataSet)) string {
+	t.Helper()
+	ds := dicomio.NewDataSet()
+	ds.SetString(tag.SOPClassUID, dicomio.SOPUltrasoundMultiframe).SetString(tag.SOPInstanceUID, sop)
+	ds.SetString(tag.StudyInstanceUID, study).SetString(tag.SeriesInstanceUID, study+".1").SetString(tag.Modality, "US")
+	ds.SetString(tag.PatientID, "P1").SetString(tag.PatientName, "Doe^Jane")
+	ds.SetInt(tag.NumberOfFrames, 1).SetInt(tag.Rows, 4).SetInt(tag.Columns, 4).SetInt(tag.SamplesPerPixel, 1)
+	ds.SetString(tag.PhotometricInterpretation, "MONOCHROME2").SetInt(tag.BitsAllocated, 8).SetInt(tag.BitsStored, 8).SetInt(tag.HighBit, 7).SetInt(tag.PixelRepresentation, 0)
+	if edit != nil {
+		edit(ds)
+	}
+	f, err := os.CreateTemp(t.TempDir(), "*.dcm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pixels := dicomio.FrameBytes([][]byte{bytes.Repeat([]byte{grey}, 16)})
+	if err := errors.Join(dicomio.Write(f, ds, dicomio.WriteOptions{TransferSyntax: dicomio.ExplicitVRLittleEndian, Pixels: pixels}), f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return f.Name()
+}
+
+// The rule for objects that come again: the same is acknowledged, other
+// attributes with the same picture take the place of the version before and
+// lead to a new run, another picture is refused and seen.
+func TestCorrectedObjects(t *testing.T) {
+	dir, pacs := t.TempDir(), &archive{}
+	p := &fakeProcessor{t: t, look: func(_ context.Context, req LoopRequest) (Seen, error) {
+		key, err := kept.Key(req.Path, "basis") // as the real one's
+		return Seen{Key: key}, err
+	}}
+	n := start(t, dir, p, Options{Destinations: []Destination{destination("pacs", listen(t, "PACS", pacs))}})
+	named := func(name string) func(*dicomio.DataSet) {
+		return func(ds *dicomio.DataSet) { ds.SetString(tag.PatientName, name) }
+	}
+	first := picture(t, "1.2.3", "1.2.3.10", 7, nil)
+	n.mustSend(t, first)
+	eventually(t, "first report", func() bool { return n.status(t, "1.2.3").Finished() && pacs.objects() == 1 })
+
+	stored := func() string {
+		t.Helper()
+		in, err := n.store.Instance(context.Background(), "1.2.3.10")
+		if err != nil {
+			t.Fatal(err)
+		}
+		f, err := dicomio.Open(in.Path, dicomio.Options{Strict: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		return f.DataSet.String(tag.PatientName)
+	}
+	for i, name := range []string{"Doe^Janet", "Doe^Janette", "Doe^Jane"} { // the last is the first again
+		corrected := picture(t, "1.2.3", "1.2.3.10", 7, named(name))
+		n.mustSend(t, corrected)
+		if got := stored(); got != name {
+			t.Errorf("the name is %s after a correction to %s", got, name)
+		}
+		n.mustSend(t, corrected) // the same again changes nothing
+		eventually(t, "report of the correction", func() bool { return n.status(t, "1.2.3").Finished() && pacs.objects() == 2+i })
+	}
+	files := 0
+	if err := n.spool.Walk(func(string) error { files++; return nil }); err != nil || files != 1 {
+		t.Errorf("%d files of one object, %v", files, err)
+	}
+	if s := n.status(t, "1.2.3"); s.Corrected != 1 || s.Conflicts != 0 || s.Objects != 1 {
+		t.Errorf("status %+v", s)
+	}
+
+	var status *scp.StatusError
+	for range 2 {
+		if res := n.send(t, picture(t, "1.2.3", "1.2.3.10", 8, named("Roe^Richard")))[0]; !errors.As(res.Err, &status) || status.Status != scp.StatusDuplicateInstance {
+			t.Errorf("another picture: %v, want 0111H", res.Err)
+		}
+	}
+	if s := n.status(t, "1.2.3"); s.Conflicts != 1 || stored() != "Doe^Jane" {
+		t.Errorf("status %+v, name %s", s, stored())
+	}
+	runs := len(n.status(t, "1.2.3").Runs)
+	n.stop()
+	n = start(t, dir, p, Options{})
+	files = 0
+	if err := n.spool.Walk(func(string) error { files++; return nil }); err != nil || files != 1 || !n.held(t, "1.2.3.10") {
+		t.Errorf("%d files of one object after a restart, %v", files, err)
+	}
+	if s := n.status(t, "1.2.3"); len(s.Runs) != runs {
+		t.Errorf("%d runs after the restart, %d before", len(s.Runs), runs)
+	}
+}
+
+// Two patients under one study are resolved by a correction or by removing
+// what does not belong there; an object that was moved leaves its study.
+func TestPatientsAreResolved(t *testing.T) {
+	dir := t.TempDir()
+	p := &fakeProcessor{t: t}
+	n := start(t, dir, p, Options{})
+	of := func(id string) func(*dicomio.DataSet) {
+		return func(ds *dicomio.DataSet) { ds.SetString(tag.PatientID, id) }
+	}
+	held := func() bool {
+		s := n.status(t, "1.2.3")
+		return s.State == store.Failed && strings.Contains(s.Error, "patients")
+	}
+	done := func() bool { return n.status(t, "1.2.3").State == store.Done }
+	n.mustSend(t, picture(t, "1.2.3", "1.2.3.10", 7, of("P1")), picture(t, "1.2.3", "1.2.3.11", 8, of("P2")))
+	eventually(t, "held", held)
+	n.mustSend(t, picture(t, "1.2.3", "1.2.3.11", 8, of("P1")))
+	eventually(t, "corrected", done)
+	n.mustSend(t, picture(t, "1.2.3", "1.2.3.12", 9, of("P3")))
+	eventually(t, "held again", held)
+	if count, err := n.RemoveObjects(context.Background(), "1.2.3", []string{"1.2.3.12", "9.9"}); err != nil || count != 1 {
+		t.Fatalf("RemoveObjects = %d, %v", count, err)
+	}
+	eventually(t, "removed", done)
+	if n.held(t, "1.2.3.12") {
+		t.Error("the removed object is still there")
+	}
+	if _, err := n.RemoveObjects(context.Background(), "1.2.3", []string{"1.2.3.12"}); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("removing it again: %v", err)
+	}
+	n.mustSend(t, picture(t, "1.2.4", "1.2.3.11", 8, of("P1"))) // moved by the archive
+	eventually(t, "both studies analysed", func() bool {
+		return done() && n.status(t, "1.2.3").Objects == 1 && n.status(t, "1.2.4").State == store.Done
+	})
+}
+
+// A version that was written but not recorded when the process died was not
+// acknowledged: it goes, and the recorded one stays.
+func TestUnrecordedVersionGoes(t *testing.T) {
+	dir := t.TempDir()
+	n := start(t, dir, &fakeProcessor{t: t}, Options{Idle: time.Hour, Cap: 2 * time.Hour})
+	n.mustSend(t, picture(t, "1.2.3", "1.2.3.10", 7, nil))
+	in, err := n.store.Instance(context.Background(), "1.2.3.10")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(in.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := strings.TrimSuffix(in.Path, ".dcm") + ".0123456789abcdef.dcm"
+	if err := os.WriteFile(other, bytes.Replace(b, []byte("Doe^Jane"), []byte("Roe^Jane"), 1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	n.stop()
+	n = start(t, dir, &fakeProcessor{t: t}, Options{Idle: time.Hour, Cap: 2 * time.Hour})
+	if _, err := os.Stat(other); !errors.Is(err, os.ErrNotExist) || !n.held(t, "1.2.3.10") {
+		t.Errorf("the unrecorded version: %v; recorded one held: %v", err, n.held(t, "1.2.3.10"))
+	}
+}

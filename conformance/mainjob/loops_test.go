@@ -3,6 +3,7 @@ package mainjob
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -183,4 +184,18 @@ func TestAnalysisOnArrival(t *testing.T) {
 		}
 		n.kill()
 	}
+}
+
+// accountOf is the node's account of one study.
+func (n *node) accountOf(study string) (account, error) {
+	res, err := http.Get("http://" + n.http + "/studies?uid=" + study)
+	if err != nil {
+		return account{}, err
+	}
+	defer res.Body.Close()
+	var all []account
+	if err := json.NewDecoder(res.Body).Decode(&all); err != nil || len(all) != 1 {
+		return account{}, errors.Join(err, errNoAccount)
+	}
+	return all[0], nil
 }

@@ -290,17 +290,23 @@ func copyAs(path, dir string, copy int) (string, error) {
 		return "", err
 	}
 	for _, uid := range []string{id.SOPInstanceUID, id.StudyInstanceUID} {
-		// Another second digit is a valid UID of the same length.
-		other := []byte(uid)
-		last := len(other) - 1
-		if other[last] == '.' || other[last-1] == '.' {
-			return "", fmt.Errorf("%s: UID %s is too short at its end", path, uid)
-		}
-		other[last-1] = byte('1' + (int(other[last-1]-'0')+copy)%9)
-		data = bytes.ReplaceAll(data, []byte(uid), other)
+		data = bytes.ReplaceAll(data, []byte(uid), []byte(variant(uid, copy)))
 	}
 	out := filepath.Join(dir, fmt.Sprintf("%d-%s", copy, filepath.Base(path)))
 	return out, os.WriteFile(out, data, 0o600)
+}
+
+// variant is another UID of the same length, for every k another one: digits
+// that are not the first of a component count up, from the last one.
+func variant(uid string, k int) string {
+	b := []byte(uid)
+	for i := len(b) - 1; i > 0 && k > 0; i-- {
+		if b[i] != '.' && b[i-1] != '.' {
+			b[i] = byte('0' + (int(b[i]-'0')+k)%10)
+			k /= 10
+		}
+	}
+	return string(b)
 }
 
 // node is a running build with its archive.

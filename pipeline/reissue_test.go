@@ -31,7 +31,7 @@ func twoViewStudy(t *testing.T) *Study {
 }
 
 func allOutputs() output.Options {
-	return output.Options{Report: true, Codeset: sr.SCT, Overlay: "all", JPEGQuality: 90, Pictures: true, Segmentation: true, Station: "ECHONODE", Revision: 1}
+	return output.Options{Report: true, Codeset: sr.SCT, Overlay: "all", JPEGQuality: 90, Pictures: true, Segmentation: true, Summary: true, PDF: true, Station: "ECHONODE", Revision: 1}
 }
 
 // copyOf is the result after a way through JSON.
@@ -130,7 +130,7 @@ func TestUIDNamesOneObject(t *testing.T) {
 	}
 	sources := output.FilesOf(&s.Study, dicomio.Limits{})
 	base := write(&s.Study, allOutputs(), sources)
-	if len(base) != 5 { // report, two overlays, two segmentations
+	if len(base) != 7 { // report, two overlays, two segmentations, summary and PDF
 		t.Fatalf("%d objects: %v", len(base), base)
 	}
 	if d := cmp.Diff(base, write(&s.Study, allOutputs(), sources)); d != "" {
@@ -149,10 +149,10 @@ func TestUIDNamesOneObject(t *testing.T) {
 		"station":      {options: func(o *output.Options) { o.Station = "OTHER" }},
 		"patient name": {sources: renamed},
 		"JPEG quality": {options: func(o *output.Options) { o.JPEGQuality = 80 }},
-		"code set":     {options: func(o *output.Options) { o.Codeset = sr.SRT }, changed: []string{"report.dcm"}},
+		"code set":     {options: func(o *output.Options) { o.Codeset = sr.SRT }, changed: []string{"report.dcm", "summary.dcm", "summary-pdf.dcm"}},
 		"class":        {options: func(o *output.Options) { o.Class = derived.Ultrasound }},
-		"contour":      {study: func(s *result.Study) { s.Loops[0].FrameResults[4].Contour[3][0] += 2 }, changed: []string{"loop-01-a4c.dcm", "loop-01-a4c-seg.dcm"}},
-		"value":        {study: func(s *result.Study) { *s.Measurements[0].Value = 33 }, changed: []string{"report.dcm"}},
+		"contour":      {study: func(s *result.Study) { s.Loops[0].FrameResults[4].Contour[3][0] += 2 }, changed: []string{"loop-01-a4c.dcm", "loop-01-a4c-seg.dcm", "summary-pdf.dcm"}},
+		"value":        {study: func(s *result.Study) { *s.Measurements[0].Value = 33 }, changed: []string{"report.dcm", "summary.dcm", "summary-pdf.dcm"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			study, o, src := copyOf(t, &s.Study), allOutputs(), sources

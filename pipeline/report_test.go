@@ -346,3 +346,34 @@ func TestOverlaysAreToldApart(t *testing.T) {
 		t.Errorf("series descriptions %v", descriptions)
 	}
 }
+
+// Every stage has a summary page with its own values, valid as an object; the
+// PDF holds all of them.
+func TestSummaries(t *testing.T) {
+	s := stressStudy(t)
+	o := output.Options{Overlay: "none", Summary: true, PDF: true}
+	all := made(t, &s.Study, o)
+	if len(all) != 4 {
+		t.Fatalf("%d objects for three stages", len(all))
+	}
+	for name, stage := range map[string]string{"summary.dcm": "Rest Stage", "summary-stage-2.dcm": "Low Dose", "summary-stage-3.dcm": "Peak Dose"} {
+		f := all[name]
+		if f == nil {
+			t.Fatalf("no %s", name)
+		}
+		ds := f.DataSet
+		if ds.String(tag.StageName) != stage || ds.String(tag.BurnedInAnnotation) != "YES" || ds.String(tag.SOPClassUID) != dicomio.SOPSecondaryCapture {
+			t.Errorf("%s: stage %q, burned in %s, class %s", name, ds.String(tag.StageName), ds.String(tag.BurnedInAnnotation), ds.String(tag.SOPClassUID))
+		}
+		if rows, _ := ds.Int(tag.Rows); rows != 1190 {
+			t.Errorf("%s has %d rows", name, rows)
+		}
+	}
+	pdf, err := all["summary-pdf.dcm"].DataSet.Bytes(tag.EncapsulatedDocument)
+	if err != nil || strings.Count(string(pdf), "/Type /Page\n") < 3 && strings.Count(string(pdf), "/Type /Page") < 3 {
+		t.Errorf("the PDF has not three pages: %v", err)
+	}
+	if n := len(all["summary-pdf.dcm"].DataSet.Items(tag.SourceInstanceSequence)); n != 3 {
+		t.Errorf("%d sources of the PDF", n)
+	}
+}

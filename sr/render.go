@@ -66,7 +66,7 @@ type figure struct {
 
 func (d *Document) page() page {
 	p := page{
-		Document: d, Title: d.Root.Concept.Meaning, Missing: d.NotMeasured(), Name: readableName(d.PatientName),
+		Document: d, Title: d.Root.Concept.Meaning, Missing: d.NotMeasured(), Name: ReadableName(d.PatientName),
 		Status: strings.TrimSpace(strings.Join([]string{d.Preliminary, d.Completion, d.Verification}, " ")),
 		Date:   readable(d.ContentDate, d.ContentTime), Study: readable(d.StudyDate, ""),
 	}
@@ -157,10 +157,10 @@ func readable(date, clock string) string {
 	return strings.TrimSpace(date + " " + clock)
 }
 
-// readableName writes a person name (PS3.5 6.2.1.1) with spaces for its
+// ReadableName writes a person name (PS3.5 6.2.1.1) with spaces for its
 // component separators, the family name first. Of the alphabetic, ideographic
 // and phonetic forms it takes the first that is there.
-func readableName(pn string) string {
+func ReadableName(pn string) string {
 	form := ""
 	for _, g := range strings.Split(pn, "=") {
 		if form = strings.TrimSpace(strings.Trim(g, "^")); form != "" {

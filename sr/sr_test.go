@@ -583,7 +583,7 @@ func TestReadableName(t *testing.T) {
 		"Yamada^Tarou=山田^太郎": "Yamada, Tarou", "^Only": "Only",
 		"=山田^太郎=やまだ^たろう": "山田, 太郎", "==やまだ^たろう": "やまだ, たろう", "^^=^": "",
 	} {
-		if got := readableName(pn); got != want {
+		if got := ReadableName(pn); got != want {
 			t.Errorf("%q is %q, want %q", pn, got, want)
 		}
 	}

@@ -69,6 +69,8 @@ type Cine struct {
 	Description string
 	// Quality of the JPEG compression, 1 to 100; 90 when 0.
 	Quality int
+	// Identified says that the frames name the patient.
+	Identified bool
 	// MaxBytes bounds the compressed frames, which are held in memory until
 	// the header is complete; 512 MiB when 0.
 	MaxBytes int64
@@ -175,7 +177,11 @@ func (c Cine) dataSet() (*dicomio.DataSet, error) {
 	img.SetString(tag.SpatialLocationsPreserved, yesNo(c.SameGeometry))
 	ds.SetItems(tag.SourceImageSequence, img)
 	ds.SetItems(tag.DerivationCodeSequence, instance.Code("113076", "DCM", "Segmentation"))
-	ds.SetString(tag.BurnedInAnnotation, burnedIn(c.Source))
+	burned := burnedIn(c.Source)
+	if c.Identified {
+		burned = "YES"
+	}
+	ds.SetString(tag.BurnedInAnnotation, burned)
 
 	// Image Pixel (C.7.6.3).
 	ds.SetInt(tag.SamplesPerPixel, 3)

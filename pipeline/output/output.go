@@ -8,6 +8,7 @@
 //	report.go    the structured reports
 //	words.go     values and their spread in words
 //	scene.go     what is drawn on a frame
+//	summary.go   the summary pages
 //
 // The same result, sources and options give the same bytes under the same
 // UIDs. SOP Instance UIDs are digests of the objects' content, so that no UID
@@ -60,6 +61,9 @@ type Options struct {
 	Structures []string
 	// Segmentation adds a SEG object for every apical loop that was measured.
 	Segmentation bool
+	// Summary makes a page with the result of each stage as a secondary capture,
+	// PDF the same pages as an encapsulated PDF.
+	Summary, PDF bool
 	// Pictures adds the report as text and HTML, and for every overlay an
 	// animated GIF, the area curve and the ED and ES frames.
 	Pictures bool
@@ -120,6 +124,9 @@ func Write(ctx context.Context, s *result.Study, src Sources, dir string, o Opti
 			return nil, err
 		}
 		w.made = append(w.made, made...)
+	}
+	if err := w.summaries(ctx); err != nil {
+		return nil, fmt.Errorf("summary: %w", err)
 	}
 	for _, p := range w.pages {
 		if err := w.create(result.Output{Kind: result.KindReportHTML, File: p.name}, func(f io.Writer) error { return p.document.WriteHTML(f, w.figures...) }); err != nil {
@@ -278,6 +285,8 @@ const (
 	reportSeries       = 9001
 	overlaySeries      = 9101
 	segmentationSeries = 9501
+	summarySeries      = 9050
+	pdfSeries          = 9051
 	runNumbers         = 1000
 )
 

@@ -215,7 +215,7 @@ func (g *group) add(q quantity.Quantity, m result.Measurement) {
 	if text := spread(m); text != "" {
 		g.remarks.add(text, m.Name)
 	}
-	if m.Name == result.EF && g.w.s.Subject.Adult() {
+	if m.Name == result.EF && g.w.s.Subject.Adult() && g.stage.resting() {
 		sex := ""
 		if g.w.s.Subject != nil {
 			sex = g.w.s.Subject.Sex

@@ -506,6 +506,13 @@ const (
 	KindAnimation    = "animation"
 	KindStill        = "still"
 	KindCurve        = "curve"
+
+	// The summary page as a secondary capture and as an encapsulated PDF, and
+	// the same as files.
+	KindSummary        = "summary"
+	KindPDF            = "pdf"
+	KindSummaryPicture = "summary-picture"
+	KindPDFFile        = "pdf-file"
 )
 
 // Timing is where the wall time of a loop went, in ms, summed over frames

@@ -351,6 +351,8 @@ func outputOptions(c *config.Config) output.Options {
 	return output.Options{
 		Class:        class,
 		Structures:   c.Outputs.Structures,
+		Summary:      c.Outputs.Summary,
+		PDF:          c.Outputs.PDF,
 		Segmentation: c.Outputs.Segmentation,
 		Report:       c.Outputs.Report,
 		Codeset:      sr.Codeset(c.Outputs.CodeSet),

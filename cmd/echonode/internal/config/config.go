@@ -120,6 +120,8 @@ type Outputs struct {
 	OverlayClass string   `yaml:"overlay_class"`
 	Structures   []string `yaml:"structures"`
 	Segmentation bool     `yaml:"segmentation"`
+	Summary      bool     `yaml:"summary"`
+	PDF          bool     `yaml:"pdf"`
 	JPEGQuality  int      `yaml:"jpeg_quality"`
 	Pictures     bool     `yaml:"pictures"`
 }
@@ -225,7 +227,7 @@ func Parse(b []byte) (*Config, error) {
 	for i := range c.Destinations {
 		d := &c.Destinations[i]
 		if len(d.Send) == 0 {
-			d.Send = []string{"report", "overlay"}
+			d.Send = []string{"report", "overlay", "summary"}
 		}
 		if d.Transcode == "" {
 			d.Transcode = "auto"
@@ -367,7 +369,7 @@ func (c *Config) check() error {
 			aeTitle(key+".calling_ae_title", d.CallingAETitle)
 		}
 		for _, s := range d.Send {
-			oneOf(key+".send", s, "report", "overlay", "segmentation")
+			oneOf(key+".send", s, "report", "overlay", "segmentation", "summary", "pdf")
 		}
 		oneOf(key+".transcode", d.Transcode, "auto", "never", "uncompressed")
 		pair(key+".tls", d.TLS.Certificate, d.TLS.Key)

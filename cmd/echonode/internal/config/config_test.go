@@ -28,8 +28,8 @@ func TestParseOverridesOnlyWhatIsNamed(t *testing.T) {
 	if c.Study.Idle != Duration(5*time.Second) || c.Study.Cap != Duration(30*time.Minute) {
 		t.Errorf("study = %+v, want idle 5s and the default cap", c.Study)
 	}
-	if d := c.Destinations[0]; strings.Join(d.Send, ",") != "report,overlay" {
-		t.Errorf("send = %v, want both by default", d.Send)
+	if d := c.Destinations[0]; strings.Join(d.Send, ",") != "report,overlay,summary" {
+		t.Errorf("send = %v, want these three by default", d.Send)
 	}
 }
 

@@ -1,0 +1,354 @@
+package output
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"image"
+	stddraw "image/draw"
+	"image/png"
+	"io"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/suyashkumar/dicom/pkg/tag"
+
+	"github.com/echonode/echonode/dicomio"
+	"github.com/echonode/echonode/models"
+	"github.com/echonode/echonode/pipeline/derived"
+	"github.com/echonode/echonode/pipeline/lv"
+	"github.com/echonode/echonode/pipeline/overlay"
+	"github.com/echonode/echonode/pipeline/quantity"
+	"github.com/echonode/echonode/pipeline/result"
+	"github.com/echonode/echonode/pipeline/summary"
+	"github.com/echonode/echonode/sr"
+	"github.com/echonode/echonode/sr/instance"
+)
+
+// summaries make the summary pages, one for each stage: as pictures and as one
+// PDF, as far as the options ask for them. The report's page shows them too.
+func (w *writer) summaries(ctx context.Context) error {
+	if !w.o.Summary && !w.o.PDF && !w.o.Pictures {
+		return nil
+	}
+	stages := stagesOf(w.s)
+	var pages []summary.Page
+	for i, st := range stages {
+		p, err := w.page(ctx, st)
+		if err != nil {
+			return err
+		}
+		if len(stages) > 1 && !slices.ContainsFunc(st.measurements, func(m result.Measurement) bool { return m.Value != nil }) {
+			continue // a stage without a value needs no page of its own
+		}
+		pages = append(pages, p)
+		img, err := p.Image()
+		if err != nil {
+			return err
+		}
+		if w.o.Pictures {
+			var b bytes.Buffer
+			if err := (&png.Encoder{CompressionLevel: png.BestSpeed}).Encode(&b, img); err != nil {
+				return err
+			}
+			w.figures = append(w.figures, sr.Figure{Title: p.Title, Type: "image/png", Data: b.Bytes()})
+			if err := w.create(result.Output{Kind: result.KindSummaryPicture, File: summaryName(i) + ".png"},
+				func(f io.Writer) error { _, err := f.Write(b.Bytes()); return err }); err != nil {
+				return err
+			}
+		}
+		if w.o.Summary {
+			if err := w.summaryObject(ctx, st, i, img); err != nil {
+				return err
+			}
+		}
+	}
+	if !w.o.PDF || len(pages) == 0 {
+		return nil
+	}
+	var pdf bytes.Buffer
+	if err := summary.WritePDF(&pdf, pages...); err != nil {
+		return err
+	}
+	if w.o.Pictures {
+		if err := w.create(result.Output{Kind: result.KindPDFFile, File: "summary.pdf"}, func(f io.Writer) error { _, err := f.Write(pdf.Bytes()); return err }); err != nil {
+			return err
+		}
+	}
+	d := derived.Document{Identity: w.summaryIdentity(result.KindPDF, pdfSeries, "AI LV summary (PDF)"), Title: "AI left ventricle summary, UNVERIFIED", PDF: pdf.Bytes(), Identified: true}
+	for i := range w.s.Loops {
+		if l := &w.s.Loops[i]; l.Status == result.Analysed {
+			ref := instance.Ref{StudyUID: w.s.StudyInstanceUID, SeriesUID: l.SeriesInstanceUID, SOPClassUID: l.SOPClassUID, SOPInstanceUID: l.SOPInstanceUID}
+			if writable(ref) {
+				d.Sources = append(d.Sources, ref)
+			}
+		}
+	}
+	return w.createObject(result.Output{Kind: result.KindPDF, File: "summary-pdf.dcm", SOPClassUID: dicomio.SOPEncapsulatedPDF}, d.Write)
+}
+
+func summaryName(i int) string {
+	if i == 0 {
+		return "summary"
+	}
+	return fmt.Sprintf("summary-stage-%d", i+1)
+}
+
+func (w *writer) summaryIdentity(kind string, series int, description string) derived.Identity {
+	return derived.Identity{
+		SeriesInstanceUID: instance.UID(kind+" series", w.parts...), SeriesNumber: w.seriesNumber(series), InstanceNumber: 1,
+		SeriesDescription: w.described(description, ""), Patient: w.patient, Time: w.s.Run.Time, Equipment: w.equipment, Algorithm: w.algorithm,
+	}
+}
+
+// summaryObject writes a page as a single-frame secondary capture. Its source is
+// a loop of the stage, so that it gets that stage's name and number.
+func (w *writer) summaryObject(ctx context.Context, st stage, i int, img *image.RGBA) error {
+	source := w.patient
+	if shown := w.stills(st); len(shown) > 0 {
+		f, err := w.src.Open(ctx, shown[0].loop.SOPInstanceUID)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		source = f.DataSet
+	}
+	description := "AI LV summary"
+	if name := strings.TrimSpace(st.name); name != "" {
+		description += " " + name
+	}
+	id := w.summaryIdentity(result.KindSummary, summarySeries, "AI LV summary")
+	id.InstanceNumber = i + 1
+	c := derived.Cine{Identity: id, Source: source, Class: derived.SecondaryCapture, Rows: img.Rect.Dy(), Columns: img.Rect.Dx(), Frames: 1,
+		Quality: 95, Description: clip(description+", UNVERIFIED", 1024), Identified: true}
+	return w.createObject(result.Output{Kind: result.KindSummary, File: summaryName(i) + ".dcm", SOPClassUID: c.SOPClassUID()},
+		func(f io.Writer) (string, error) {
+			return c.Write(f, func(int) (*image.RGBA, error) { return img, nil })
+		})
+}
+
+// page collects what stands on the page of a stage.
+func (w *writer) page(ctx context.Context, st stage) (summary.Page, error) {
+	ds := w.patient
+	p := summary.Page{
+		Title:  "Left ventricle",
+		Notice: "UNVERIFIED result of artificial intelligence. Not for diagnosis without review.",
+		Made: fmt.Sprintf("EchoNode %s, model %s %s, %s", w.run.Software.Version, w.run.Model.Name, w.run.Model.Version,
+			instance.Local(ds, w.run.Time).Format("2006-01-02 15:04 -0700")),
+		Subject: []string{
+			strings.TrimSpace(sr.ReadableName(ds.String(tag.PatientName)) + "  " + ds.String(tag.PatientID)),
+			strings.TrimSpace(readableDate(ds.String(tag.PatientBirthDate)) + "  " + ds.String(tag.PatientSex)),
+			strings.TrimSpace("Study " + readableDate(ds.String(tag.StudyDate)) + "  " + ds.String(tag.AccessionNumber)),
+		},
+	}
+	if name := strings.TrimSpace(st.name); name != "" {
+		p.Title += ", " + name
+	}
+	w.values(st, &p)
+	for _, still := range w.stills(st) {
+		img, err := w.still(ctx, still)
+		if err != nil {
+			return p, err
+		}
+		if img != nil {
+			p.Stills = append(p.Stills, summary.Still{Caption: still.caption, Image: img})
+		}
+	}
+	if len(p.Stills) > 0 {
+		p.Curve = areaCurve(w.stills(st)[0].loop)
+	}
+	p.Remarks = append(p.Remarks, w.remarks...)
+	return p, nil
+}
+
+// values fills in headline, rows and remarks.
+func (w *writer) values(st stage, p *summary.Page) {
+	sex, adult := "", w.s.Subject.Adult()
+	if w.s.Subject != nil {
+		sex = w.s.Subject.Sex
+	}
+	remarks, missing := newGroups(), newGroups()
+	for _, m := range st.measurements {
+		q, ok := quantity.Of(m.Name)
+		if !ok || q.OnRequest && !w.o.Strain {
+			continue
+		}
+		if m.Value == nil {
+			if q.Core && m.Reason != nil {
+				missing.add(m.Reason.Text, m.Name)
+			}
+			continue
+		}
+		for _, r := range m.Quality.Warnings {
+			remarks.add(r.Text, m.Name)
+		}
+		if m.Name == result.EF {
+			p.Headline = valueText(m)
+			var about []string
+			if adult && st.resting() {
+				about = append(about, fmt.Sprintf("%s (%s)", quantity.EFBand(*m.Value, sex), quantity.ASE2015))
+			}
+			method := m.Method
+			if m.View != "" {
+				method += ", " + m.View
+			}
+			about = append(about, method, "quality "+m.Quality.Grade)
+			if text := spread(m); text != "" {
+				about = append(about, text)
+			}
+			p.Under = strings.Join(about, "; ")
+			continue
+		}
+		row := summary.Row{Name: q.Title, Value: strings.TrimSpace(q.Format(*m.Value) + " " + q.UnitText())}
+		if normal, known := q.NormalFor(sex); known && adult && st.resting() {
+			row.Normal = plain(normal.Lo) + " to " + plain(normal.Hi)
+			row.Outside = !normal.Holds(q.Round(*m.Value))
+		}
+		p.Rows = append(p.Rows, row)
+	}
+	if p.Headline == "" {
+		p.Headline = "EF not measured"
+		for _, m := range st.measurements {
+			if m.Name == result.EF && m.Reason != nil {
+				p.Under = m.Reason.Text
+			}
+		}
+	}
+	for _, text := range remarks.order {
+		p.Remarks = append(p.Remarks, strings.Join(distinct(remarks.of[text]), ", ")+": "+text)
+	}
+	for _, text := range missing.order {
+		p.Remarks = append(p.Remarks, "Not measured: "+strings.Join(missing.of[text], ", ")+": "+text)
+	}
+}
+
+// readableDate is a DICOM date as 2006-01-02; what is no date is left as it is.
+func readableDate(s string) string {
+	if t, err := time.Parse("20060102", s); err == nil {
+		return t.Format("2006-01-02")
+	}
+	return s
+}
+
+func plain(v float64) string { return strconv.FormatFloat(v, 'g', -1, 64) }
+
+// stillOf is a frame that a page shows.
+type stillOf struct {
+	loop    *result.Loop
+	frame   int
+	caption string
+}
+
+// stills are the frames behind a stage's values: at end-diastole and
+// end-systole of up to two loops, those of the ejection fraction first.
+func (w *writer) stills(st stage) (out []stillOf) {
+	loops := map[string]*result.Loop{}
+	for i := range w.s.Loops {
+		if l := &w.s.Loops[i]; l.Status == result.Analysed && loops[l.SOPInstanceUID] == nil {
+			loops[l.SOPInstanceUID] = l
+		}
+	}
+	var order []string
+	phases := map[string]map[string]int{}
+	for _, name := range []string{result.EF, result.FAC, result.AreaED, result.AreaES, result.LVIDd, result.LVIDs} {
+		for _, m := range st.measurements {
+			if m.Name != name || m.Value == nil {
+				continue
+			}
+			for _, src := range m.Sources {
+				if loops[src.SOPInstanceUID] == nil || src.Phase == "" {
+					continue
+				}
+				if phases[src.SOPInstanceUID] == nil {
+					phases[src.SOPInstanceUID] = map[string]int{}
+					order = append(order, src.SOPInstanceUID)
+				}
+				if _, ok := phases[src.SOPInstanceUID][src.Phase]; !ok {
+					phases[src.SOPInstanceUID][src.Phase] = src.Frame
+				}
+			}
+		}
+	}
+	slices.SortStableFunc(order, func(a, b string) int { return strings.Compare(viewOrder(loops[a].View), viewOrder(loops[b].View)) })
+	for _, uid := range order {
+		for _, phase := range []string{"ED", "ES"} {
+			if frame, ok := phases[uid][phase]; ok && len(out) < 4 {
+				l := loops[uid]
+				out = append(out, stillOf{l, frame, fmt.Sprintf("%s, %s, loop %s, frame %d", l.View, phase, loopName(l), frame+1)})
+			}
+		}
+	}
+	return out
+}
+
+func viewOrder(view string) string {
+	if view == models.ViewA4C {
+		return ""
+	}
+	return view
+}
+
+// still draws a frame with what is on it, cut to the part that was analysed;
+// nil when the object is gone.
+func (w *writer) still(ctx context.Context, s stillOf) (image.Image, error) {
+	file, err := w.src.Open(ctx, s.loop.SOPInstanceUID)
+	if err != nil {
+		return nil, nil
+	}
+	defer file.Close()
+	frames, err := file.Frames()
+	if err != nil {
+		return nil, err
+	}
+	var source image.RGBA
+	if err := frames.RGB(s.frame, &source); err != nil {
+		return nil, err
+	}
+	r, err := overlay.NewRenderer(source.Rect.Dx(), source.Rect.Dy(), "")
+	if err != nil {
+		return nil, err
+	}
+	img := image.NewRGBA(source.Rect)
+	stddraw.Draw(img, img.Rect, &source, source.Rect.Min, stddraw.Src)
+	t := trustOf(s.loop)
+	sc := w.scene(s.loop, t, s.frame)
+	sc.Outlines = slices.DeleteFunc(sc.Outlines, func(o overlay.Outline) bool { return o.Kind == overlay.Ghost })
+	r.Draw(img, sc)
+	if g := s.loop.Region; g != nil {
+		if cut := image.Rect(g.MinX, g.MinY, g.MaxX, g.MaxY).Intersect(img.Rect); !cut.Empty() {
+			return img.SubImage(cut), nil
+		}
+	}
+	return img, nil
+}
+
+// areaCurve is the curve of a loop's cavity.
+func areaCurve(l *result.Loop) *summary.Curve {
+	if len(l.FrameTimes) != l.Frames || l.Frames < 2 || l.View == models.ViewPLAX {
+		return nil
+	}
+	c := &summary.Curve{Title: "Area, " + l.View, Unit: "cm2", TimesMS: l.FrameTimes}
+	factor := 0.01 // mm2 to cm2
+	if !l.Spacing.Trusted {
+		c.Unit, factor = "pixels", 1
+	}
+	for i := range l.Frames {
+		v := math.NaN()
+		if f := l.FrameAt(i); f != nil && len(f.Contour) > 0 {
+			v = factor * lv.PolygonArea(points(f.Contour), spacing(l))
+		}
+		c.Values = append(c.Values, v)
+	}
+	if l.Curve != nil && len(l.Curve.Smoothed) == l.Frames {
+		for _, v := range l.Curve.Smoothed {
+			c.Smoothed = append(c.Smoothed, factor*v)
+		}
+	}
+	for _, b := range trustOf(l).beats {
+		c.ED, c.ES = append(c.ED, b.ED), append(c.ES, b.ES)
+	}
+	return c
+}

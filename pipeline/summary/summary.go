@@ -1,0 +1,249 @@
+// Package summary lays the result of one examination, or of one stage of it, out
+// on a single page: the frames at end-diastole and end-systole with what was
+// drawn on them, the area curve, the values with their normal ranges, and what a
+// reader has to know before believing them. The page becomes a picture for the
+// archive or a PDF; both come from the same layout.
+package summary
+
+import (
+	"image"
+	"image/color"
+	"math"
+	"strconv"
+	"strings"
+)
+
+// Page is what stands on a page. Empty parts are left out.
+type Page struct {
+	Title string
+	// Subject are short lines on patient and study.
+	Subject []string
+	// Headline is the one result that a reader looks for, Under what belongs to it.
+	Headline, Under string
+	Rows            []Row
+	Stills          []Still // up to four
+	Curve           *Curve
+	// Remarks are doubts and reasons, one sentence each.
+	Remarks []string
+	// Notice is printed in a warning's colour.
+	Notice string
+	// Made says by what and when.
+	Made string
+}
+
+// Row is one value.
+type Row struct {
+	Name, Value, Normal, Method string
+	// Outside marks a value outside its normal range.
+	Outside bool
+}
+
+// Still is a frame with its caption.
+type Still struct {
+	Caption string
+	Image   image.Image
+}
+
+// Curve is a quantity over time.
+type Curve struct {
+	Title, Unit string
+	// TimesMS and Values have one entry per frame; NaN where there is none.
+	TimesMS, Values []float64
+	Smoothed        []float64 // of the same length, or none
+	ED, ES          []int     // frames that are marked
+}
+
+// The page is A4 across, in points of 1/72 inch.
+const (
+	pageWidth, pageHeight = 842.0, 595.0
+	margin                = 24.0
+	stillWidth            = 236.0
+	stillHeight           = 186.0
+	gap                   = 10.0
+)
+
+// canvas is what a page is drawn on; y grows downwards, text stands on y.
+type canvas interface {
+	text(x, y, size float64, bold bool, c color.RGBA, s string)
+	width(size float64, bold bool, s string) float64
+	line(x1, y1, x2, y2, width float64, c color.RGBA)
+	fill(x, y, w, h float64, c color.RGBA)
+	picture(x, y, w, h float64, img image.Image)
+}
+
+// theme are the colours of a page: dark for reading rooms, light for paper.
+type theme struct {
+	ground, text, faint, curve, ed, es, warn color.RGBA
+}
+
+var (
+	dark = theme{color.RGBA{12, 14, 18, 255}, color.RGBA{235, 235, 235, 255}, color.RGBA{150, 155, 165, 255}, color.RGBA{40, 230, 120, 255},
+		color.RGBA{255, 110, 100, 255}, color.RGBA{110, 170, 255, 255}, color.RGBA{255, 190, 90, 255}}
+	light = theme{color.RGBA{255, 255, 255, 255}, color.RGBA{25, 25, 25, 255}, color.RGBA{95, 100, 110, 255}, color.RGBA{0, 130, 75, 255},
+		color.RGBA{190, 40, 30, 255}, color.RGBA{30, 90, 190, 255}, color.RGBA{150, 80, 0, 255}}
+)
+
+// draw lays the page out.
+func (p Page) draw(c canvas, t theme) {
+	c.fill(0, 0, pageWidth, pageHeight, t.ground)
+	y := margin + 12.0
+	c.text(margin, y, 15, true, t.text, fit(c, 15, true, p.Title, 520))
+	right := pageWidth - margin
+	for i, s := range p.Subject {
+		c.text(right-c.width(9, false, s), margin+6+float64(i)*11, 9, false, t.text, s)
+	}
+	y += 16
+	c.text(margin, y, 10, true, t.warn, p.Notice)
+
+	top := y + 16
+	left := p.stills(c, t, margin, top)
+	bottom := pageHeight - margin - 14
+	p.curve(c, t, margin, top+2*(stillHeight+gap+10)+4, left-gap-margin, bottom)
+	p.column(c, t, left, top, right, bottom)
+	c.text(margin, pageHeight-margin+4, 8, false, t.faint, fit(c, 8, false, p.Made, pageWidth-2*margin))
+}
+
+// stills draws two columns of frames and returns where the text begins.
+func (p Page) stills(c canvas, t theme, x, y float64) float64 {
+	left := x + 2*(stillWidth+gap)
+	for i, s := range p.Stills {
+		if i == 4 {
+			break
+		}
+		sx := x + float64(i%2)*(stillWidth+gap)
+		sy := y + float64(i/2)*(stillHeight+gap+10)
+		b := s.Image.Bounds()
+		scale := min(stillWidth/float64(b.Dx()), stillHeight/float64(b.Dy()))
+		w, h := float64(b.Dx())*scale, float64(b.Dy())*scale
+		c.fill(sx, sy, stillWidth, stillHeight, color.RGBA{0, 0, 0, 255})
+		c.picture(sx+(stillWidth-w)/2, sy+(stillHeight-h)/2, w, h, s.Image)
+		c.text(sx, sy+stillHeight+10, 8.5, false, t.text, fit(c, 8.5, false, s.Caption, stillWidth))
+	}
+	return left + gap
+}
+
+// column draws headline, values and remarks.
+func (p Page) column(c canvas, t theme, x, y, right, bottom float64) {
+	y += 18
+	c.text(x, y, 24, true, t.text, fit(c, 24, true, p.Headline, right-x))
+	for _, l := range wrap(c, 10, p.Under, right-x) {
+		y += 14
+		c.text(x, y, 10, false, t.faint, l)
+	}
+	y += 12
+	value := x + 0.46*(right-x)
+	normal := value + 0.22*(right-x)
+	for _, r := range p.Rows {
+		if y > bottom-30 {
+			break
+		}
+		y += 13
+		c.text(x, y, 9.5, false, t.text, fit(c, 9.5, false, r.Name, value-x-6))
+		ink := t.text
+		if r.Outside {
+			ink = t.warn
+		}
+		c.text(value, y, 9.5, true, ink, r.Value)
+		c.text(normal, y, 8, false, t.faint, fit(c, 8, false, r.Normal, right-normal))
+		c.line(x, y+3, right, y+3, 0.3, t.faint)
+	}
+	y += 8
+	for _, r := range p.Remarks {
+		for k, l := range wrap(c, 8.5, r, right-x-8) {
+			if y += 10.5; y > bottom {
+				return
+			}
+			if k == 0 {
+				c.text(x, y, 8.5, true, t.warn, "!")
+			}
+			c.text(x+8, y, 8.5, false, t.text, l)
+		}
+	}
+}
+
+// curve draws the curve with its marks.
+func (p Page) curve(c canvas, t theme, x, y, right, bottom float64) {
+	v := p.Curve
+	if v == nil || len(v.TimesMS) != len(v.Values) || len(v.Values) < 2 || bottom-y < 40 {
+		return
+	}
+	hi := 0.0
+	for _, a := range v.Values {
+		if !math.IsNaN(a) && !math.IsInf(a, 0) {
+			hi = max(hi, a)
+		}
+	}
+	t0, t1 := v.TimesMS[0], v.TimesMS[len(v.TimesMS)-1]
+	if !(hi > 0) || !(t1 > t0) {
+		return
+	}
+	c.text(x, y+8, 8.5, false, t.faint, v.Title+", "+v.Unit)
+	x, y, bottom = x+26, y+14, bottom-12
+	px := func(ms float64) float64 { return x + (ms-t0)/(t1-t0)*(right-x) }
+	py := func(a float64) float64 { return bottom - a/(1.1*hi)*(bottom-y) }
+	c.line(x, bottom, right, bottom, 0.5, t.faint)
+	c.line(x, y, x, bottom, 0.5, t.faint)
+	for _, a := range []float64{0, hi / 2, hi} {
+		s := strconv.FormatFloat(a, 'g', 3, 64)
+		c.text(x-4-c.width(7.5, false, s), py(a)+3, 7.5, false, t.faint, s)
+	}
+	for _, ms := range []float64{t0, (t0 + t1) / 2, t1} {
+		s := strconv.FormatFloat(ms/1000, 'f', 2, 64) + " s"
+		c.text(px(ms)-c.width(7.5, false, s)/2, bottom+10, 7.5, false, t.faint, s)
+	}
+	line := v.Smoothed
+	if len(line) != len(v.Values) {
+		line = v.Values
+	}
+	for i := 1; i < len(line); i++ {
+		if a, b := line[i-1], line[i]; !math.IsNaN(a) && !math.IsNaN(b) {
+			c.line(px(v.TimesMS[i-1]), py(a), px(v.TimesMS[i]), py(b), 1, t.curve)
+		}
+	}
+	for i, a := range v.Values {
+		if !math.IsNaN(a) && !math.IsInf(a, 0) {
+			c.fill(px(v.TimesMS[i])-1, py(a)-1, 2, 2, t.curve)
+		}
+	}
+	mark := func(frames []int, name string, ink color.RGBA) {
+		for _, i := range frames {
+			if i < 0 || i >= len(v.Values) || math.IsNaN(v.Values[i]) {
+				continue
+			}
+			c.line(px(v.TimesMS[i]), y, px(v.TimesMS[i]), bottom, 0.6, ink)
+			c.text(px(v.TimesMS[i])+2, y+7, 7.5, true, ink, name)
+		}
+	}
+	mark(v.ED, "ED", t.ed)
+	mark(v.ES, "ES", t.es)
+}
+
+// fit cuts text to a width.
+func fit(c canvas, size float64, bold bool, s string, width float64) string {
+	if c.width(size, bold, s) <= width {
+		return s
+	}
+	r := []rune(s)
+	for len(r) > 0 && c.width(size, bold, string(r)+"...") > width {
+		r = r[:len(r)-1]
+	}
+	return string(r) + "..."
+}
+
+// wrap breaks text at spaces.
+func wrap(c canvas, size float64, s string, width float64) []string {
+	var lines []string
+	line := ""
+	for _, word := range strings.Fields(s) {
+		if joined := strings.TrimSpace(line + " " + word); line == "" || c.width(size, false, joined) <= width {
+			line = joined
+			continue
+		}
+		lines = append(lines, fit(c, size, false, line, width))
+		line = word
+	}
+	if line != "" {
+		lines = append(lines, fit(c, size, false, line, width))
+	}
+	return lines
+}

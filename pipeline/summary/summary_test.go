@@ -1,0 +1,113 @@
+package summary
+
+import (
+	"bytes"
+	"image"
+	"image/color"
+	"image/png"
+	"math"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func page() Page {
+	still := image.NewRGBA(image.Rect(0, 0, 320, 240))
+	for i := range still.Pix {
+		still.Pix[i] = uint8(i / 1600)
+		if i%4 == 3 {
+			still.Pix[i] = 255
+		}
+	}
+	p := Page{
+		Title: "Left ventricle, Baseline", Subject: []string{"Müller, Jürgen  P-1", "2024-01-10  ACC0001"}, Headline: "EF 59 %", Under: "normal (ASE/EACVI 2015); biplane method of disks, 3 beats; quality good",
+		Rows:    []Row{{"End-diastolic volume", "118 mL", "62-150", "biplane", false}, {"End-systolic volume", "70 mL", "21-61", "biplane", true}},
+		Stills:  []Still{{"A4C ED", still}, {"A4C ES", still}, {"A2C ED", still}, {"A2C ES", still}},
+		Curve:   &Curve{Title: "Area, A4C", Unit: "cm2", ED: []int{0, 24}, ES: []int{12, 99}},
+		Remarks: []string{strings.Repeat("The end-systolic frame may be missed. ", 6)}, Notice: "UNVERIFIED", Made: "EchoNode test, model m 1, 山",
+	}
+	for i := range 40 {
+		p.Curve.TimesMS = append(p.Curve.TimesMS, float64(33*i))
+		p.Curve.Values = append(p.Curve.Values, 28+7*math.Cos(float64(i)/4))
+	}
+	p.Curve.Values[3] = math.NaN()
+	return p
+}
+
+func TestImage(t *testing.T) {
+	img, err := page().Image()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if img.Rect.Dx() != 1684 || img.Rect.Dy() != 1190 {
+		t.Fatalf("picture of %v", img.Rect)
+	}
+	lit := func(r image.Rectangle) (n int) {
+		for y := r.Min.Y; y < r.Max.Y; y++ {
+			for x := r.Min.X; x < r.Max.X; x++ {
+				if c := img.RGBAAt(x, y); c != dark.ground && c != (color.RGBA{0, 0, 0, 255}) {
+					n++
+				}
+			}
+		}
+		return n
+	}
+	for name, r := range map[string]image.Rectangle{"title": image.Rect(40, 40, 700, 80), "still": image.Rect(60, 150, 500, 480), "values": image.Rect(1060, 150, 1640, 400), "curve": image.Rect(60, 960, 1000, 1120)} {
+		if lit(r) < 200 {
+			t.Errorf("nothing stands where the %s belongs", name)
+		}
+	}
+	if n := lit(image.Rect(110, 1086, 900, 1094)); n < 700 {
+		t.Errorf("the axis under the curve has %d pixels", n)
+	}
+	if dir := os.Getenv("ECHONODE_SHOTS"); dir != "" {
+		f, err := os.Create(filepath.Join(dir, "summary.png"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		if err := png.Encode(f, img); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := (Page{}).Image(); err != nil {
+		t.Errorf("empty page: %v", err)
+	}
+}
+
+func TestPDF(t *testing.T) {
+	var a, b bytes.Buffer
+	for _, w := range []*bytes.Buffer{&a, &b} {
+		if err := WritePDF(w, page(), Page{Title: "empty"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !bytes.Equal(a.Bytes(), b.Bytes()) {
+		t.Error("equal pages give different bytes")
+	}
+	if !bytes.HasPrefix(a.Bytes(), []byte("%PDF-1.")) || !bytes.Contains(a.Bytes(), []byte("%%EOF")) {
+		t.Error("no PDF")
+	}
+	if WritePDF(&a) == nil {
+		t.Error("a document without pages is written")
+	}
+	tool, err := exec.LookPath("pdftotext")
+	if err != nil {
+		t.Skip("pdftotext is not installed (Debian package poppler-utils)")
+	}
+	name := filepath.Join(t.TempDir(), "page.pdf")
+	if err := os.WriteFile(name, b.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command(tool, name, "-").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"Müller, Jürgen", "EF 59 %", "End-systolic volume", "62-150", "UNVERIFIED", "model m 1, ?"} {
+		if !strings.Contains(string(out), want) {
+			t.Errorf("the text of the PDF lacks %q:\n%s", want, out)
+		}
+	}
+}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/models"
+	"github.com/echonode/echonode/pipeline/evidence"
 	"github.com/echonode/echonode/pipeline/lv"
 	"github.com/echonode/echonode/pipeline/measure"
 	"github.com/echonode/echonode/pipeline/result"
@@ -148,6 +149,10 @@ func (a *Analyzer) look(ctx context.Context, l *loop, i int, s *slot) (err error
 	defer func() { a.flow.benches <- b }()
 	start = time.Now()
 	l.frames[i] = a.readFrame(a.engine.Card(), l.box, &s.out)
+	l.bright().Add(s.input)
+	if o := l.frames[i].outline; o != nil {
+		l.frames[i].unseen = l.unseen(s.input, &l.frames[i])
+	}
 	if i == 0 {
 		l.Thumbnail = thumbnail(s.input)
 	}
@@ -162,6 +167,52 @@ func thumbnail(input *image.Gray) []byte {
 	small := image.NewGray(image.Rect(0, 0, n, n))
 	dicomio.ResampleArea(small, input, input.Rect)
 	return small.Pix
+}
+
+// bright collects the frames that were looked at in the present way of display.
+func (l *loop) bright() *evidence.Brightest {
+	if l.box.Mirrored {
+		return &l.brightest[1]
+	}
+	return &l.brightest[0]
+}
+
+// unseen is the part of a frame's outline without a wall beside it.
+func (l *loop) unseen(input *image.Gray, f *frame) float64 {
+	axis, err := lv.LongAxis(f.outline.Points, l.spacing, f.landmarks(), lv.DefaultAxisOptions())
+	if err != nil {
+		return 0
+	}
+	toInput := l.box.InputFromSource()
+	at := func(p lv.Point) lv.Point {
+		x, y := toInput.Apply(p.X, p.Y)
+		return lv.Point{X: x, Y: y}
+	}
+	outline := make([]lv.Point, len(f.outline.Points))
+	for k, p := range f.outline.Points {
+		outline[k] = at(p)
+	}
+	return evidence.Unseen(input, outline, at(axis.Base), at(axis.Apex))
+}
+
+func (f *frame) landmarks() lv.Landmarks {
+	get := func(name string) *lv.Keypoint {
+		if k, ok := f.keypoints[name]; ok {
+			return &k
+		}
+		return nil
+	}
+	return lv.Landmarks{Apex: get(models.KeypointApex), MitralA: get(models.KeypointMitralSeptal), MitralB: get(models.KeypointMitralLateral)}
+}
+
+// sector is the outline of the imaging sector in source pixels.
+func (l *loop) sector() result.Contour {
+	hull := l.bright().Sector()
+	if len(hull) == 0 {
+		return nil
+	}
+	toSource := l.box.SourceFromInput()
+	return result.NewContour(len(hull), func(i int) (x, y float64) { return toSource.Apply(hull[i].X, hull[i].Y) })
 }
 
 // contain turns a panic over one frame into a verdict on its loop: one object

@@ -15,6 +15,7 @@ import (
 
 	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/models"
+	"github.com/echonode/echonode/pipeline/evidence"
 	"github.com/echonode/echonode/pipeline/lv"
 	"github.com/echonode/echonode/pipeline/measure"
 	"github.com/echonode/echonode/pipeline/result"
@@ -79,20 +80,23 @@ type frame struct {
 	keypoints  map[string]lv.Keypoint
 	views      []float32
 	extras     []float32 // see models.Card.Extras
+	unseen     float64   // part of the outline without a wall beside it
 }
 
 // loop is one object under analysis: the result under construction and what
 // later steps need of its pixels.
 type loop struct {
 	result.Loop
-	path    string
-	facts   dicomio.EchoFacts
-	region  image.Rectangle
-	box     models.Letterbox
-	frames  []frame
-	spacing lv.Spacing   // the pixel's shape when not calibrated
-	decoded atomic.Int64 // frames
-	took    struct{ decode, infer, contour atomic.Int64 }
+	path   string
+	facts  dicomio.EchoFacts
+	region image.Rectangle
+	box    models.Letterbox
+	frames []frame
+	// brightest of the frames as they came, and mirrored
+	brightest [2]evidence.Brightest
+	spacing   lv.Spacing   // the pixel's shape when not calibrated
+	decoded   atomic.Int64 // frames
+	took      struct{ decode, infer, contour atomic.Int64 }
 }
 
 // sampleFrames is how many frames decide the view and whether there is colour.
@@ -296,6 +300,7 @@ func (l *loop) report(card models.Card) {
 		points = plaxPoints
 	}
 	expected := card.Extra(models.ExtraExpectedDice)
+	l.Sector = l.sector()
 	lost := 0
 	for i := range l.frames {
 		f := &l.frames[i]
@@ -311,6 +316,7 @@ func (l *loop) report(card models.Card) {
 			r.LVAreaPixels = round(lv.PolygonArea(f.outline.Points, lv.Spacing{X: 1, Y: 1}), 2)
 			r.Confidence = round(f.outline.Certainty, 4)
 			r.Stray = round(f.outline.Stray(), 4)
+			r.Unseen = round(f.unseen, 4)
 			if expected >= 0 {
 				r.ExpectedDice = round(float64(f.extras[expected]), 4)
 			}

@@ -661,7 +661,8 @@ func (f *finder) beat(ed, end, next int, period float64) (Beat, bool) {
 		return Beat{}, false
 	}
 	amplitude := f.a[ed] - f.a[es]
-	regained := slices.Max(f.a[es:end]) - f.a[es]
+	// The last frame of the clip alone shows no filling.
+	regained := slices.Max(f.a[es:max(min(end, len(f.a)-1), es+1)]) - f.a[es]
 	complete := amplitude >= f.o.MinAreaChange*f.a[ed] && regained >= f.o.RecoveryFraction*amplitude
 	return Beat{ED: ed, ES: es, NextED: next, AreaChange: amplitude / f.a[ed]}, complete
 }
@@ -839,6 +840,9 @@ func frameNoise(v, t []float64) float64 {
 	}
 	return 1.4826 * median(d)
 }
+
+// Median of the values; NaN without any.
+func Median(v []float64) float64 { return median(v) }
 
 func median(v []float64) float64 {
 	if len(v) == 0 {

@@ -88,10 +88,27 @@ type Finding struct {
 // QualityOptions are the thresholds of the quality gates. A value between a
 // Warn and a Reject threshold passes with a warning.
 type QualityOptions struct {
-	// MinCertainty of an outline (see [Outline]). Own choice.
-	WarnCertainty, RejectCertainty float64
+	// Least certainty of an outline (see [Outline]) at either phase. The warning
+	// was fitted to the shipped network 0.4 on 200 patients that it had not seen
+	// (CAMUS, A4C): the 142 above both levels have a mean error of EF of 4.8
+	// points, 11 % of them more than 10; the 58 others 8.6 points, 28 %.
+	WarnCertaintyED, WarnCertaintyES, RejectCertainty float64
 	// MinView is the probability of the view. Own choice.
 	WarnView, RejectView float64
+	// SectorMargin is how near to the edge of the sector, as a part of the
+	// sector's larger side, a contour point counts as touching it: about 5 mm, a
+	// wall's thickness. WarnBorder and RejectBorder: of 495 patients (CAMUS) 10 %
+	// have more than 0.15 of the outline there at end-diastole and 2 % more than
+	// 0.24; with the lateral wall cut off 95 % have more than 0.37.
+	SectorMargin float64
+	// WarnUnseen and RejectUnseen are the part of an outline beside which no wall
+	// is seen (package evidence gives the distribution).
+	WarnUnseen, RejectUnseen float64
+	// WarnTurn is how far in degrees the axis may turn from the usual 10 to the
+	// right of the transducer's direction, WarnMove and RejectMove how far the
+	// middle of the cavity may move from ED to ES, as a part of the length. Of 470
+	// patients (CAMUS) all lie within 31 degrees, and move by 0.17 at most.
+	WarnTurn, WarnMove, RejectMove float64
 	// BorderMargin in source pixels within which a contour point counts as
 	// touching, and the part of the contour that may touch. Own choice.
 	BorderMargin             float64
@@ -110,7 +127,8 @@ type QualityOptions struct {
 	// annulus should be found. Own choice.
 	WarnPrecision, WarnAnnulus float64
 	// WarnAreaVolume and RejectAreaVolume are the difference in points between
-	// EF and the EF that the fractional area change suggests. Own choice.
+	// EF and the EF that the fractional area change suggests. Of 470 patients
+	// (CAMUS) all lie within 10.
 	WarnAreaVolume, RejectAreaVolume float64
 	// WarnJump is the largest change of area per 40 ms as a part of the
 	// median area. Own choice: peak ejection empties about 15 % in 40 ms.
@@ -135,8 +153,11 @@ type QualityOptions struct {
 	ImpossibleEF, SevereEF, MaxEF float64
 	MinLengthMM, MaxLengthMM      float64
 	MinVolumeML, MaxVolumeML      float64
-	// MinAspect and MaxAspect bound length over mean diameter of the cavity.
-	MinAspect, MaxAspect float64
+	// MinAspect and MaxAspect bound length over mean diameter of the cavity, and
+	// WarnAspectED and WarnAspectES are where an outline is unusually long: of 470
+	// patients (CAMUS) 1 % exceed 2.1 at end-diastole and 2.6 at end-systole.
+	MinAspect, MaxAspect       float64
+	WarnAspectED, WarnAspectES float64
 	// WarnSolidity and RejectSolidity are the part of its convex hull that an
 	// outline fills. Own choice: of 540 expert outlines (CAMUS, A4C) 95 % fill
 	// more than 0.93, 99 % more than 0.88, the least 0.83.
@@ -149,14 +170,16 @@ type QualityOptions struct {
 // DefaultQualityOptions returns the thresholds documented on [QualityOptions].
 func DefaultQualityOptions() QualityOptions {
 	return QualityOptions{
-		WarnCertainty: 0.80, RejectCertainty: 0.60,
+		WarnCertaintyED: 0.87, WarnCertaintyES: 0.84, RejectCertainty: 0.60,
 		WarnView: 0.80, RejectView: 0.50,
-		BorderMargin: 1.5, WarnBorder: 0.02, RejectBorder: 0.15,
+		SectorMargin: 0.034, WarnUnseen: 0.25, RejectUnseen: 0.35,
+		WarnTurn: 30, WarnMove: 0.20, RejectMove: 0.35,
+		BorderMargin: 1.5, WarnBorder: 0.10, RejectBorder: 0.25,
 		WarnStray: 0.10, RejectStray: 0.40, WarnJump: 0.25,
-		WarnLonger: 0.02, RejectLonger: 0.12,
-		WarnLeak: 0.08, RejectLeak: 0.30,
+		WarnLonger: 0.01, RejectLonger: 0.10,
+		WarnLeak: 0.05, RejectLeak: 0.30,
 		WarnPrecision: 5, WarnAnnulus: 0.5,
-		WarnAreaVolume: 12, RejectAreaVolume: 25,
+		WarnAreaVolume: 9, RejectAreaVolume: 16,
 		WarnCoverage: 0.95, RejectCoverage: 0.60,
 		WarnForeshortening: 0.10, RejectForeshortening: 0.35,
 		WarnEFSpread: 10, RejectEFSpread: 25,
@@ -164,7 +187,7 @@ func DefaultQualityOptions() QualityOptions {
 		ImpossibleEF: -10, SevereEF: 5, MaxEF: 90,
 		MinLengthMM: 15, MaxLengthMM: 150,
 		MinVolumeML: 1, MaxVolumeML: 800,
-		MinAspect: 0.9, MaxAspect: 4,
+		MinAspect: 0.9, MaxAspect: 3.5, WarnAspectED: 2.15, WarnAspectES: 2.8,
 		WarnSolidity: 0.92, RejectSolidity: 0.82,
 		RejectBend: 30,
 	}
@@ -208,7 +231,11 @@ func CheckView(probability float64, o QualityOptions) []Finding {
 // CheckOutline grades the certainty of one outline, and the part of the
 // segmented area that lies outside it.
 func CheckOutline(certainty, stray float64, p Phase, frame int, o QualityOptions) []Finding {
-	f := finding(GateConfidence, low(certainty, o.WarnCertainty, o.RejectCertainty), p, frame,
+	warn := o.WarnCertaintyES
+	if p == ED {
+		warn = o.WarnCertaintyED
+	}
+	f := finding(GateConfidence, low(certainty, warn, o.RejectCertainty), p, frame,
 		"the outline at %v is uncertain (%.2f of 1)", p, certainty)
 	return append(f, finding(GateFragments, high(stray, o.WarnStray, o.RejectStray), p, frame,
 		"the cavity at %v falls into pieces: %.0f %% of it lies outside the outline", p, 100*stray)...)
@@ -230,6 +257,58 @@ func CheckBorder(part float64, p Phase, frame int, o QualityOptions) []Finding {
 	return finding(GateBorder, high(part, o.WarnBorder, o.RejectBorder), p, frame,
 		"%.0f %% of the outline at %v runs along the edge of the picture: the wall there is not seen", 100*part, p)
 }
+
+// SectorPart is the part of a contour that lies on or beyond the edge of the
+// imaging sector, a convex polygon; margin is a part of its larger side. Without
+// a sector it is 0.
+func SectorPart(contour, sector []Point, margin float64) float64 {
+	if len(sector) < 3 || len(contour) == 0 {
+		return 0
+	}
+	lo, hi := Bounds(sector)
+	near := margin * max(hi.X-lo.X, hi.Y-lo.Y)
+	n := 0
+	for _, p := range contour {
+		if !Contains(sector, p) || distanceToPolygon(sector, p) < near {
+			n++
+		}
+	}
+	return float64(n) / float64(len(contour))
+}
+
+// CheckWall grades the part of an outline beside which the picture shows no
+// wall.
+func CheckWall(unseen float64, p Phase, frame int, o QualityOptions) []Finding {
+	return finding(GateWall, high(unseen, o.WarnUnseen, o.RejectUnseen), p, frame,
+		"no wall is seen along %.0f %% of the outline at %v", 100*unseen, p)
+}
+
+// CheckPlace grades where the cavity lies and how it moves in a beat: its apex
+// on the transducer's side, its axis as in an apical view, its middle nearly at
+// rest. mirrored says that the display shows left and right exchanged.
+func CheckPlace(ed, es Plane, s Spacing, mirrored bool, o QualityOptions) []Finding {
+	apex, base := s.scale(ed.Axis.Apex), s.scale(ed.Axis.Base)
+	if apex.Y > base.Y {
+		return finding(GatePlace, Reject, "", -1, "the apex lies away from the transducer: the picture is upside down or no apical view")
+	}
+	turn := math.Atan2(base.X-apex.X, base.Y-apex.Y) * 180 / math.Pi
+	if mirrored {
+		turn = -turn
+	}
+	var f []Finding
+	if off := turn - usualTurn; math.Abs(off) > o.WarnTurn {
+		f = finding(GatePlace, Warn, "", -1, "the ventricle lies at an unusual angle (%.0f degrees): the view may be another, or the display mirrored", turn)
+	}
+	middle := func(p Plane) Point { return s.scale(midpoint(p.Axis.Apex, p.Axis.Base)) }
+	_, moved := direction(middle(ed), middle(es))
+	moved /= ed.Axis.LengthMM
+	return append(f, finding(GatePlace, high(moved, o.WarnMove, o.RejectMove), "", -1,
+		"the cavity moves by %.0f %% of its length between end-diastole and end-systole: the outlines may be of two structures", 100*moved)...)
+}
+
+// usualTurn is the median angle of the long axis in apical views, in degrees
+// from the transducer's direction to the right (470 patients, CAMUS).
+const usualTurn = 10
 
 // BorderPart is the part of a contour that lies on the border of the rectangle
 // from lo to hi, in source pixels.
@@ -302,6 +381,14 @@ func CheckPlanes(ed, es Plane, calibrated bool, o QualityOptions) []Finding {
 			f = append(f, finding(GateShape, Reject, p.phase, -1,
 				"the outline at %v is no left ventricle: %.1f times as long as wide", p.phase, aspect)...)
 		}
+		unusual := o.WarnAspectES
+		if p.phase == ED {
+			unusual = o.WarnAspectED
+		}
+		if aspect > unusual && aspect <= o.MaxAspect {
+			f = append(f, finding(GateShape, Warn, p.phase, -1,
+				"the outline at %v is unusually long, %.1f times as long as wide: it may run into the atrium", p.phase, aspect)...)
+		}
 		leak := p.CutMM2 / (p.AreaMM2 + p.CutMM2)
 		f = append(f, finding(GateLeak, high(leak, o.WarnLeak, o.RejectLeak), p.phase, -1,
 			"%.0f %% of the outline at %v lies beyond the mitral valve and was cut off", 100*leak, p.phase)...)
@@ -320,10 +407,11 @@ func CheckPlanes(ed, es Plane, calibrated bool, o QualityOptions) []Finding {
 
 // CheckAreaAgainstVolume compares EF with the fractional area change. Cavities
 // that keep their shape lose volume as the 3/2 power of the area:
-// EF = 1 - (1-FAC)^1.5.
+// EF = 1 - (1-FAC)^1.5; those of 470 patients (CAMUS) lie 2 points above it on
+// average.
 func CheckAreaAgainstVolume(ed, es Plane, o QualityOptions) []Finding {
 	ef, fac := EF(ed.VolumeML, es.VolumeML), FAC(ed.AreaMM2, es.AreaMM2)
-	expected := 100 * (1 - math.Pow(max(1-fac/100, 0), 1.5))
+	expected := 100*(1-math.Pow(max(1-fac/100, 0), 1.5)) + 2
 	return finding(GateAreaVolume, high(math.Abs(ef-expected), o.WarnAreaVolume, o.RejectAreaVolume), "", -1,
 		"the area shrinks by %.0f %% but the volume by %.0f %%: one of the outlines or axes is wrong", fac, ef)
 }

@@ -54,6 +54,8 @@ type loop struct {
 	// those that gates left out.
 	beats      []beat
 	rejections []lv.Finding
+	// sector is the outline of the imaging sector; nil when unknown.
+	sector []lv.Point
 	// landmarks says that the network looks for the mitral annulus.
 	landmarks bool
 }
@@ -70,12 +72,16 @@ type frame struct {
 type outline struct {
 	points           []lv.Point
 	certainty, stray float64
+	unseen           float64 // part without a wall beside it
 	expectedDice     float64 // 0 when unknown
 }
 
 func open(r *result.Loop, o Options) *loop {
 	l := &loop{Loop: r, o: o, frames: make([]frame, r.Frames)}
 	l.spacing.X, l.spacing.Y = r.PixelSize()
+	for _, p := range r.Sector {
+		l.sector = append(l.sector, lv.Point{X: p[0], Y: p[1]})
+	}
 	for _, f := range r.FrameResults {
 		if f.Index >= 0 && f.Index < len(l.frames) {
 			l.frames[f.Index] = readFrame(f)
@@ -89,7 +95,7 @@ func open(r *result.Loop, o Options) *loop {
 func readFrame(f result.Frame) frame {
 	out := frame{keypoints: make(map[string]lv.Keypoint, len(f.Keypoints))}
 	if len(f.Contour) > 0 {
-		out.outline = &outline{points: make([]lv.Point, len(f.Contour)), certainty: f.Confidence, stray: f.Stray, expectedDice: f.ExpectedDice}
+		out.outline = &outline{points: make([]lv.Point, len(f.Contour)), certainty: f.Confidence, stray: f.Stray, unseen: f.Unseen, expectedDice: f.ExpectedDice}
 		for i, p := range f.Contour {
 			out.outline.points[i] = lv.Point{X: p[0], Y: p[1]}
 		}

@@ -2,7 +2,9 @@ package measure
 
 import (
 	"math"
+	"slices"
 
+	"github.com/echonode/echonode/pipeline/lv"
 	"github.com/echonode/echonode/pipeline/result"
 )
 
@@ -15,7 +17,7 @@ const severeEF = 20
 // picture stands still, or where there is no curve.
 func (l *loop) severelyReduced() *result.Reason {
 	r := l.rhythm
-	if len(r.Smoothed) == 0 || r.Noise < 1e-4 {
+	if len(r.Smoothed) == 0 || r.Noise < 1e-4 || len(l.doubtfulOutlines()) > 0 {
 		return nil
 	}
 	// The volume follows the area to the power of 1.5; half of the noise stays
@@ -30,4 +32,38 @@ func (l *loop) severelyReduced() *result.Reason {
 func severe(most float64) *result.Reason {
 	r := result.Reasonf(result.SeverelyReduced, "severely reduced, below what can be measured: EF is under about %.0f %%", math.Ceil(max(most, 5)/5)*5)
 	return &r
+}
+
+// doubtfulOutlines are findings on the outlines of the whole loop that forbid to
+// call a ventricle severely reduced: outlines that leak or jump hide its motion.
+func (l *loop) doubtfulOutlines() []lv.Finding {
+	all := lv.Around{}
+	areas := make([]float64, len(l.frames))
+	for i, f := range l.frames {
+		areas[i] = math.NaN()
+		if f.used {
+			all.Frames, areas[i] = append(all.Frames, i), f.plane.AreaMM2
+		}
+	}
+	if len(all.Frames) == 0 {
+		return nil
+	}
+	for range all.Frames {
+		all.Weights = append(all.Weights, 1/float64(len(all.Frames)))
+	}
+	planes := make([]lv.Plane, len(all.Frames))
+	for k, i := range all.Frames {
+		planes[k] = l.frames[i].plane
+	}
+	mean := lv.MeanPlane(planes, all.Weights)
+	out := l.checkPhase(lv.ED, all)
+	out = append(out, lv.CheckPlanes(mean, mean, false, l.o.LV.Quality)...)
+	out = append(out, lv.CheckAreaJumps(areas, l.FrameTimes, l.o.LV.Quality)...)
+	return slices.DeleteFunc(out, func(f lv.Finding) bool { return !hidesMotion(f) })
+}
+
+// hidesMotion reports whether a finding may be the reason why a ventricle seems
+// to move little.
+func hidesMotion(f lv.Finding) bool {
+	return slices.Contains([]lv.Gate{lv.GateAnnulus, lv.GateShape, lv.GateLeak, lv.GateWall, lv.GateBorder, lv.GateFragments, lv.GateAreaJump, lv.GatePlace}, f.Gate)
 }

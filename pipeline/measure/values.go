@@ -45,8 +45,13 @@ func (l *loop) measurement(s series, findings []lv.Finding) result.Measurement {
 		return l.missing(s, result.Reasonf(result.NoContour, "no beat with an outline at end-diastole and end-systole"))
 	case s.needsCalibration && !l.Spacing.Trusted:
 		return l.missing(s, result.Reasonf(result.NoCalibration, "no trustworthy calibration: %s", l.Spacing.Reason))
-	case s.name == result.EF && s.value < l.o.LV.Quality.SevereEF:
-		return l.missing(s, *severe(s.value))
+	case s.name == result.EF && s.value < l.o.LV.Quality.SevereEF, s.name == result.EF && s.value < severeEF && l.precision() > l.o.LV.Quality.WarnPrecision:
+		for _, f := range findings {
+			if hidesMotion(f) {
+				return l.missing(s, reason(f))
+			}
+		}
+		return l.missing(s, *severe(s.value + l.precision()))
 	}
 	m := l.missing(s, result.Reason{})
 	m.Reason = nil

@@ -216,6 +216,8 @@ type Loop struct {
 	Region  *Region   `json:"region,omitempty"`
 	Spacing Spacing   `json:"spacing"`
 
+	// Sector is the outline of the imaging sector as the pixels show it, convex.
+	Sector Contour `json:"sector,omitempty"`
 	// Thumbnail is the analysed region of the first frame as 16 x 16 gray levels,
 	// row by row: by it the same picture is recognised, mirrored or not.
 	Thumbnail []byte `json:"thumbnail,omitempty"`
@@ -306,6 +308,9 @@ type Frame struct {
 	// ExpectedDice is how far the network expects the contour to agree with a
 	// reader's, 0..1 (Dice); 0 when it does not say.
 	ExpectedDice float64 `json:"expected_dice,omitempty"`
+	// Unseen is the part of the contour, the valve left out, beside which the
+	// picture shows no wall, 0..1; absent for a contour that a reader drew.
+	Unseen float64 `json:"wall_unseen,omitempty"`
 	// Stray is the part of the segmented cavity that lies outside the contour,
 	// in other pieces, 0..1.
 	Stray float64 `json:"stray,omitempty"`

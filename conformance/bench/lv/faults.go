@@ -146,7 +146,13 @@ var allFaults = []fault{
 		c.Edit = every(false, func(f *result.Frame) { split(f) })
 	}},
 	{"lateral wall cut by the sector", func(b *bench, c *heart.Clip, _ float64) {
-		c.Edit = every(false, cut(heart.Columns/2+15+20*b.rng.Float64()))
+		x := heart.Columns/2 + 15 + 20*b.rng.Float64()
+		c.Edit = every(false, cut(x))
+		c.EditLoop = func(l *result.Loop) {
+			for i := range l.Sector {
+				l.Sector[i][0] = min(l.Sector[i][0], x)
+			}
+		}
 	}},
 	{"lateral wall lost in a shadow at end-systole", func(_ *bench, c *heart.Clip, _ float64) {
 		c.Edit = every(true, func(f *result.Frame) { shadow(f, 12) })
@@ -244,6 +250,7 @@ func shadow(f *result.Frame, mm float64) {
 			f.Contour[i][0] = max(f.Contour[i][0]-mm/heart.Spacing, cx)
 		}
 	}
+	f.Unseen = 0.45
 	area(f)
 }
 

@@ -65,6 +65,8 @@ type Clip struct {
 	// Edit changes a frame after it was drawn; phase is the time since the
 	// last R wave over RR.
 	Edit func(i int, phase float64, f *result.Frame)
+	// EditLoop changes the loop after its frames.
+	EditLoop func(l *result.Loop)
 }
 
 // Spacing in mm per pixel, and the size of the picture.
@@ -140,6 +142,7 @@ func (c Clip) Loop() result.Loop {
 		SOPInstanceUID: fmt.Sprintf("1.2.826.0.1.%d", 1000+c.Seed), SeriesInstanceUID: "1.2.826.0.1.1", SOPClassUID: "1.2.840.10008.5.1.4.1.1.3.1",
 		Status: result.Analysed, View: c.View, ViewProbability: 0.96, Rows: Rows, Columns: Columns, FrameTimeSource: "FrameTime",
 		Region:  &result.Region{MaxX: Columns, MaxY: Rows},
+		Sector:  Fan(),
 		Spacing: result.Spacing{X: Spacing, Y: Spacing, Source: "region", Trusted: true},
 	}
 	for i := 0; ; i++ {
@@ -185,7 +188,21 @@ func (c Clip) Loop() result.Loop {
 			r += b.RR
 		}
 	}
+	if c.EditLoop != nil {
+		c.EditLoop(&l)
+	}
 	return l
+}
+
+// Fan is the imaging sector: 90 degrees wide, from the middle of the picture's
+// upper edge to its lower edge.
+func Fan() result.Contour {
+	fan := result.Contour{{Columns / 2, 0}}
+	for i := range 25 {
+		sin, cos := math.Sincos((45 + 90*float64(i)/24) * math.Pi / 180)
+		fan = append(fan, [2]float64{Columns/2 + Rows*cos, Rows * sin})
+	}
+	return fan
 }
 
 // Shape of the cavity: half an ellipsoid of revolution, in mm.

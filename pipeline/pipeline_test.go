@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -186,11 +187,15 @@ func (c cine) write(t *testing.T, dir string) string {
 	return path
 }
 
+// tissue is the gray level around the cavity: the sector's picture, which the
+// network does not take for a cavity.
+const tissue = 12
+
 // halfEllipse is bright (200) where the pixel lies above the base and inside
 // the ellipse with half axes rx and ry, with coverage at the border.
 func halfEllipse(w, h int, cx, base, rx, ry float64) []byte {
 	const sub = 4
-	pix := make([]byte, w*h)
+	pix := bytes.Repeat([]byte{tissue}, w*h)
 	margin := 1.5 / min(rx, ry)
 	for y := range h {
 		for x := range w {
@@ -211,7 +216,7 @@ func halfEllipse(w, h int, cx, base, rx, ry float64) []byte {
 					}
 				}
 			}
-			pix[y*w+x] = byte(200 * n / (sub * sub))
+			pix[y*w+x] = byte(tissue + (200-tissue)*n/(sub*sub))
 		}
 	}
 	return pix

@@ -51,6 +51,9 @@ type Client struct {
 	lastID   uint16
 	reports  []*CommitResult // results of commitments that came early
 	over     bool
+
+	calling, called string // AE titles
+	started         time.Time
 }
 
 // PeerInfo is what the peer said about itself when it accepted.
@@ -116,7 +119,7 @@ func (d *Dialer) Dial(ctx context.Context, addr string, contexts []PresentationC
 		}
 		conn = t
 	}
-	c := &Client{link: newLink(conn, &d.pool, lim, tmo), tmo: tmo}
+	c := &Client{link: newLink(conn, &d.pool, lim, tmo), tmo: tmo, calling: d.CallingAE, called: d.CalledAE, started: start}
 	c.link.wait("artim", tmo.ARTIM-time.Since(start))
 	if err := c.step(ctx, func() error { return c.associate(d, contexts) }); err != nil {
 		return nil, fmt.Errorf("association with %s at %s: %w", d.CalledAE, addr, err)

@@ -8,6 +8,9 @@ import (
 // Command fields (PS3.7 annex E.1). A response has bit 15 set.
 const (
 	cmdStoreRQ       uint16 = 0x0001
+	cmdGetRQ         uint16 = 0x0010
+	cmdFindRQ        uint16 = 0x0020
+	cmdMoveRQ        uint16 = 0x0021
 	cmdEchoRQ        uint16 = 0x0030
 	cmdEventReportRQ uint16 = 0x0100
 	cmdActionRQ      uint16 = 0x0130
@@ -37,6 +40,10 @@ const (
 	elRequestedSOPInstance = 0x1001
 	elEventTypeID          = 0x1002
 	elActionTypeID         = 0x1008
+	elRemaining            = 0x1020
+	elCompleted            = 0x1021
+	elFailed               = 0x1022
+	elWarning              = 0x1023
 	elMoveOriginatorAE     = 0x1030
 	elMoveOriginatorID     = 0x1031
 )
@@ -69,6 +76,8 @@ type command struct {
 	MoveOriginatorAE     string
 	MoveOriginatorID     uint16
 	HasMoveOriginatorID  bool
+	MoveDestination      string
+	Sub                  SubOperations // of C-GET and C-MOVE responses; never sent
 }
 
 func (c *command) hasDataSet() bool { return c.DataSetType != noDataSet }
@@ -146,6 +155,16 @@ func parseCommand(b []byte) (*command, error) {
 			c.EventTypeID, c.HasEventTypeID = us()
 		case elActionTypeID:
 			c.ActionTypeID, c.HasActionTypeID = us()
+		case elMoveDestination:
+			c.MoveDestination = strings.Trim(string(v), " \x00")
+		case elRemaining:
+			c.Sub.Remaining, _ = us()
+		case elCompleted:
+			c.Sub.Completed, _ = us()
+		case elFailed:
+			c.Sub.Failed, _ = us()
+		case elWarning:
+			c.Sub.Warnings, _ = us()
 		case elMoveOriginatorAE:
 			c.MoveOriginatorAE = strings.Trim(string(v), " \x00")
 		case elMoveOriginatorID:
@@ -174,6 +193,7 @@ func (c *command) append(b []byte) []byte {
 	if c.isResponse() || c.Field == cmdCancelRQ {
 		b = appendElementUS(b, elMessageIDRespondedTo, c.RespondedTo)
 	}
+	b = appendElementString(b, elMoveDestination, c.MoveDestination, ' ')
 	if c.HasPriority {
 		b = appendElementUS(b, elPriority, c.Priority)
 	}

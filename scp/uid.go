@@ -8,6 +8,11 @@ const (
 	StorageCommitmentSOPClass    = "1.2.840.10008.1.20.1"
 	StorageCommitmentSOPInstance = "1.2.840.10008.1.20.1.1"
 
+	// Query/Retrieve, Study Root model (PS3.4 C.6.2).
+	StudyRootFind = "1.2.840.10008.5.1.4.1.2.2.1"
+	StudyRootMove = "1.2.840.10008.5.1.4.1.2.2.2"
+	StudyRootGet  = "1.2.840.10008.5.1.4.1.2.2.3"
+
 	applicationContext = "1.2.840.10008.3.1.1.1"
 )
 

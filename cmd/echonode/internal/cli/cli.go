@@ -104,6 +104,7 @@ medical device.
 		p.archiveCommand(),
 		p.sendCommand(),
 		p.echoCommand(),
+		p.fetchCommand(),
 		p.checkConfigCommand(),
 		p.studiesCommand(),
 		p.retryCommand(),

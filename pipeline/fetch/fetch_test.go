@@ -1,0 +1,75 @@
+package fetch
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/echonode/echonode/scp"
+)
+
+// The rate is kept over an object, whatever the sizes of the reads.
+func TestThrottle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &Fetcher{BytesPerSecond: 10_000}
+		start := time.Now()
+		n, err := io.Copy(io.Discard, f.throttle(context.Background(), bytes.NewReader(make([]byte, 50_000))))
+		if err != nil || n != 50_000 {
+			t.Fatal(n, err)
+		}
+		if took := time.Since(start); took != 5*time.Second {
+			t.Errorf("50 kB at 10 kB/s took %v", took)
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		if _, err := io.Copy(io.Discard, f.throttle(ctx, bytes.NewReader(make([]byte, 50_000)))); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("a deadline: %v", err)
+		}
+	})
+}
+
+// An association never needs more contexts than there are, and each object's
+// class has all syntaxes.
+func TestContextsOfFetch(t *testing.T) {
+	f := &Fetcher{}
+	var in []Instance
+	for _, c := range scp.DefaultStorageClasses() {
+		in = append(in, Instance{"1.2." + c, c}, Instance{"1.3." + c, c})
+	}
+	seen := 0
+	for _, g := range f.byClass(in) {
+		seen += len(g)
+		contexts := f.contexts(g)
+		if len(contexts) > maxContexts {
+			t.Errorf("%d contexts", len(contexts))
+		}
+		for _, x := range g {
+			n := 0
+			for _, pc := range contexts {
+				if pc.AbstractSyntax == x.SOPClassUID {
+					n += len(pc.TransferSyntaxes)
+				}
+			}
+			if n != len(f.syntaxes()) {
+				t.Errorf("%s: %d syntaxes", x.SOPClassUID, n)
+			}
+		}
+	}
+	if seen != len(in) {
+		t.Errorf("%d of %d objects", seen, len(in))
+	}
+	if n := len(f.contexts([]Instance{{"1.2.3", ""}})); n > maxContexts || n < len(scp.DefaultStorageClasses()) {
+		t.Errorf("%d contexts for an unknown class", n)
+	}
+}
+
+func TestQueryNeedsAKey(t *testing.T) {
+	f := &Fetcher{}
+	if _, err := f.Studies(context.Background(), Query{Modality: "US"}); err == nil {
+		t.Error("a query for everything")
+	}
+}

@@ -489,6 +489,7 @@ const (
 	PointTracking = "annulus points, along the long axis"
 	ContourLength = "length of the endocardial contour"
 	VolumeCurve   = "slope of the volume curve"
+	AreaLength    = "area and length, single plane"
 )
 
 // Output is a DICOM object or a file for people made from the study.

@@ -1,0 +1,378 @@
+// Package indices derives further values from a loop or a study that is already
+// measured: the left atrium, the motion of the mitral annulus, the shortening of
+// the endocardial contour, the shape of the cavity, the slopes of the volume
+// curve, and everything that is divided by the body surface or multiplied by the
+// heart rate. Its functions are pure: they read a result document and need
+// neither pixels nor the network.
+//
+// A loop whose ejection fraction was refused gives none of them.
+package indices
+
+import (
+	"math"
+	"slices"
+
+	"github.com/echonode/echonode/models"
+	"github.com/echonode/echonode/pipeline/lv"
+	"github.com/echonode/echonode/pipeline/quantity"
+	"github.com/echonode/echonode/pipeline/result"
+)
+
+// Own choices.
+const (
+	// minConfidence of a hinge point whose motion is measured.
+	minConfidence = 0.5
+	// edgeMargin in source pixels within which the atrium counts as touching the
+	// edge of the analysed region, and the part of its outline that may do so.
+	edgeMargin = 3
+	edgePart   = 0.02
+	// maxStep between frames, in ms, and minFrames of a beat for slopes: a peak
+	// that lasts a tenth of a beat is seen by three frames.
+	maxStep   = 34
+	minFrames = 16
+	// slopeMS is the time over which a slope is taken.
+	slopeMS = 60
+)
+
+// OfLoop derives the values of an apical loop that was measured. They share the
+// beats, the frames and the doubts of its ejection fraction.
+func OfLoop(l *result.Loop) []result.Measurement {
+	ef := find(l.Measurements, result.EF)
+	if ef == nil || (l.View != models.ViewA4C && l.View != models.ViewA2C) {
+		return nil
+	}
+	c := &cavity{Loop: l, like: *ef}
+	c.spacing.X, c.spacing.Y = l.PixelSize()
+	for i, b := range l.Beats {
+		if b.Rejected == nil {
+			c.beats = append(c.beats, l.Beats[i])
+		}
+	}
+	if len(c.beats) == 0 {
+		return nil
+	}
+	c.strain()
+	c.sphericity()
+	c.slopes()
+	if l.View == models.ViewA4C {
+		c.annulus()
+		c.atrium()
+	}
+	return c.out
+}
+
+// find is a value that was measured; nil without it.
+func find(ms []result.Measurement, name string) *result.Measurement {
+	i := slices.IndexFunc(ms, func(m result.Measurement) bool { return m.Name == name && m.Value != nil })
+	if i < 0 {
+		return nil
+	}
+	return &ms[i]
+}
+
+// cavity is a loop under measurement.
+type cavity struct {
+	*result.Loop
+	like    result.Measurement // whose beats and doubts the values share
+	spacing lv.Spacing
+	beats   []result.Beat
+	out     []result.Measurement
+}
+
+// add lists a value over the beats; a number that cannot be is listed with its
+// reason.
+func (c *cavity) add(name, method string, beats []float64, sources []result.Source) {
+	if len(beats) == 0 {
+		return
+	}
+	c.out = append(c.out, finish(name, method, c.like, lv.Summarize(beats).Mean, beats, sources, c.Spacing.Trusted, c.Spacing.Reason))
+}
+
+// refuse lists a value with the reason why it is not given.
+func (c *cavity) refuse(name, method, code, text string) {
+	q, _ := quantity.Of(name)
+	r := result.Reason{Code: code, Text: text}
+	c.out = append(c.out, result.Measurement{Name: name, Unit: q.Unit, Method: method, View: c.View, Stage: c.like.Stage, StageNumber: c.like.StageNumber,
+		Quality: result.Quality{Grade: result.None}, Reason: &r})
+}
+
+// finish makes a measurement with the gates that every quantity has.
+func finish(name, method string, like result.Measurement, v float64, beats []float64, sources []result.Source, calibrated bool, why string) result.Measurement {
+	q, _ := quantity.Of(name)
+	m := result.Measurement{Name: name, Unit: q.Unit, Method: method, View: like.View, Stage: like.Stage, StageNumber: like.StageNumber, Quality: like.Quality, Sources: sources}
+	refuse := func(r result.Reason) result.Measurement {
+		m.Quality, m.Sources, m.Reason = result.Quality{Grade: result.None}, nil, &r
+		return m
+	}
+	switch {
+	case q.Calibrated && !calibrated:
+		return refuse(result.Reasonf(result.NoCalibration, "no trustworthy calibration: %s", why))
+	case !q.Plausible.Holds(v):
+		return refuse(result.Reasonf(result.ImplausibleValue, "%s of %s %s cannot be", q.Title, q.Format(v), q.UnitText()))
+	}
+	v = round(v)
+	m.Value = &v
+	for _, b := range beats {
+		m.Beats = append(m.Beats, round(b))
+	}
+	return m
+}
+
+func round(v float64) float64 { return math.Round(v*1e4) / 1e4 }
+
+func (c *cavity) source(frame int, phase string) result.Source {
+	return result.Source{SOPInstanceUID: c.SOPInstanceUID, Frame: frame, Phase: phase}
+}
+
+// both are the sources of values that need end-diastole and end-systole.
+func (c *cavity) both() (out []result.Source) {
+	for _, b := range c.beats {
+		out = append(out, c.source(b.ED, "ED"), c.source(b.ES, "ES"))
+	}
+	return out
+}
+
+// plane measures the outline of a frame.
+func (c *cavity) plane(i int) (*result.Frame, lv.Plane, bool) {
+	f := c.FrameAt(i)
+	if f == nil || len(f.Contour) < 3 {
+		return nil, lv.Plane{}, false
+	}
+	o := lv.DefaultAxisOptions()
+	if r := c.Region; r != nil {
+		o.ApexSide = &lv.Point{X: float64(r.MinX+r.MaxX) / 2, Y: float64(r.MinY)}
+	}
+	p, err := lv.MeasurePlane(points(f.Contour), c.spacing, lv.Landmarks{
+		Apex: keypoint(f, models.KeypointApex), MitralA: keypoint(f, models.KeypointMitralSeptal), MitralB: keypoint(f, models.KeypointMitralLateral)}, o)
+	return f, p, err == nil
+}
+
+func points(c result.Contour) []lv.Point {
+	out := make([]lv.Point, len(c))
+	for i, p := range c {
+		out[i] = lv.Point{X: p[0], Y: p[1]}
+	}
+	return out
+}
+
+func keypoint(f *result.Frame, name string) *lv.Keypoint {
+	for _, k := range f.Keypoints {
+		if k.Name == name {
+			return &lv.Keypoint{Point: lv.Point{X: k.X, Y: k.Y}, Confidence: k.Confidence}
+		}
+	}
+	return nil
+}
+
+// strain is the change of the endocardial contour's length from end-diastole to
+// end-systole in per cent of that at end-diastole, negative for shortening. The
+// contour runs from one hinge point over the apex to the other; no tissue is
+// followed, so that it is no speckle-tracking strain.
+func (c *cavity) strain() {
+	var beats []float64
+	for _, b := range c.beats {
+		_, ed, ok1 := c.plane(b.ED)
+		_, es, ok2 := c.plane(b.ES)
+		if !ok1 || !ok2 {
+			continue
+		}
+		d := EndocardialLength(points(c.FrameAt(b.ED).Contour), ed.Axis, c.spacing)
+		s := EndocardialLength(points(c.FrameAt(b.ES).Contour), es.Axis, c.spacing)
+		if d > 0 && s > 0 {
+			beats = append(beats, 100*(s-d)/d)
+		}
+	}
+	c.add(result.ContourStrain, result.ContourLength, beats, c.both())
+}
+
+// EndocardialLength is the length in mm of the contour from one hinge point over
+// the apex to the other: the closed contour without the mitral line.
+func EndocardialLength(contour []lv.Point, axis lv.Axis, s lv.Spacing) float64 {
+	n := len(contour)
+	if n < 3 {
+		return 0
+	}
+	nearest := func(p lv.Point) int {
+		best := 0
+		for i := range contour {
+			if s.Distance(contour[i], p) < s.Distance(contour[best], p) {
+				best = i
+			}
+		}
+		return best
+	}
+	a, b, apex := nearest(axis.Annulus[0]), nearest(axis.Annulus[1]), nearest(axis.Apex)
+	along := func(from, to int) (length float64, passes bool) {
+		for i := from; i != to; i = (i + 1) % n {
+			passes = passes || i == apex
+			length += s.Distance(contour[i], contour[(i+1)%n])
+		}
+		return length, passes || to == apex
+	}
+	if length, passes := along(a, b); passes {
+		return length
+	}
+	length, _ := along(b, a)
+	return length
+}
+
+// sphericity is the width in the middle of the long axis over its length, at
+// end-diastole.
+func (c *cavity) sphericity() {
+	var beats []float64
+	var sources []result.Source
+	for _, b := range c.beats {
+		if _, p, ok := c.plane(b.ED); ok && p.Axis.LengthMM > 0 && len(p.Disks) > 0 {
+			beats = append(beats, p.Disks[len(p.Disks)/2].DiameterMM/p.Axis.LengthMM)
+			sources = append(sources, c.source(b.ED, "ED"))
+		}
+	}
+	c.add(result.Sphericity, result.Planimetry, beats, sources)
+}
+
+// annulus is how far the hinge points move towards the apex between
+// end-diastole and end-systole, along the long axis at end-diastole (image-based
+// MAPSE).
+func (c *cavity) annulus() {
+	for _, side := range []struct{ point, name string }{{models.KeypointMitralSeptal, result.AnnulusSeptal}, {models.KeypointMitralLateral, result.AnnulusLateral}} {
+		var beats []float64
+		for _, b := range c.beats {
+			ed, p, ok := c.plane(b.ED)
+			es := c.FrameAt(b.ES)
+			if !ok || es == nil {
+				continue
+			}
+			from, to := keypoint(ed, side.point), keypoint(es, side.point)
+			if from == nil || to == nil || from.Confidence < minConfidence || to.Confidence < minConfidence {
+				continue
+			}
+			ux, uy := (p.Axis.Apex.X-p.Axis.Base.X)*c.spacing.X, (p.Axis.Apex.Y-p.Axis.Base.Y)*c.spacing.Y
+			if l := math.Hypot(ux, uy); l > 0 {
+				mm := ((to.X-from.X)*c.spacing.X*ux + (to.Y-from.Y)*c.spacing.Y*uy) / l
+				beats = append(beats, mm/10)
+			}
+		}
+		c.add(side.name, result.PointTracking, beats, c.both())
+	}
+}
+
+// atrium measures the left atrium where it is largest, at the end of the
+// ventricle's systole: its area, and the volume by area and length in one plane,
+// 8 A^2 / (3 pi L), with L from the middle of the annulus to the farthest point
+// of the roof (ASE/EACVI 2015). An atrium that the picture cuts is refused.
+func (c *cavity) atrium() {
+	var areas, volumes []float64
+	var sources []result.Source
+	cut := false
+	for _, b := range c.beats {
+		f, p, ok := c.plane(b.ES)
+		if !ok {
+			continue
+		}
+		outline := points(f.Structures[models.ClassLeftAtrium])
+		if len(outline) < 3 {
+			continue
+		}
+		if c.touchesEdge(outline) {
+			cut = true
+			continue
+		}
+		area := lv.PolygonArea(outline, c.spacing)
+		length := 0.0
+		for _, q := range outline {
+			length = max(length, c.spacing.Distance(p.Axis.Base, q))
+		}
+		if area > 0 && length > 0 {
+			areas = append(areas, area/100)
+			volumes = append(volumes, lv.AreaLengthVolume(area, length))
+			sources = append(sources, c.source(b.ES, "ES"))
+		}
+	}
+	if len(areas) == 0 {
+		if cut {
+			c.refuse(result.LAArea, result.Planimetry, "atrium-cut", "the left atrium reaches the edge of the picture")
+			c.refuse(result.LAVolume, result.AreaLength, "atrium-cut", "the left atrium reaches the edge of the picture")
+		}
+		return
+	}
+	c.add(result.LAArea, result.Planimetry, areas, sources)
+	c.add(result.LAVolume, result.AreaLength, volumes, sources)
+}
+
+func (c *cavity) touchesEdge(outline []lv.Point) bool {
+	lo, hi := lv.Point{}, lv.Point{X: float64(c.Columns - 1), Y: float64(c.Rows - 1)}
+	if r := c.Region; r != nil {
+		lo, hi = lv.Point{X: float64(r.MinX), Y: float64(r.MinY)}, lv.Point{X: float64(r.MaxX - 1), Y: float64(r.MaxY - 1)}
+	}
+	return lv.BorderPart(outline, lo, hi, edgeMargin) > edgePart
+}
+
+// slopes are the steepest fall of the volume during systole and its steepest
+// rise before the next end-diastole, in end-diastolic volumes a second, where
+// the frame rate shows them. A slope is the regression line over 60 ms.
+func (c *cavity) slopes() {
+	if len(c.FrameTimes) != c.Frames {
+		return
+	}
+	removed := map[int]bool{}
+	if c.Curve != nil {
+		for _, i := range c.Curve.Removed {
+			removed[i] = true
+		}
+	}
+	var ejection, filling []float64
+	for _, b := range c.beats {
+		last := b.NextED
+		if last < 0 {
+			last = b.ES
+		}
+		if last >= c.Frames || b.ES <= b.ED {
+			continue
+		}
+		step := (c.FrameTimes[last] - c.FrameTimes[b.ED]) / float64(last-b.ED)
+		if step > maxStep || b.NextED >= 0 && last-b.ED < minFrames {
+			continue
+		}
+		var ts, vs []float64
+		for i := b.ED; i <= last; i++ {
+			if _, p, ok := c.plane(i); ok && !removed[i] {
+				ts, vs = append(ts, c.FrameTimes[i]), append(vs, p.VolumeML)
+			}
+		}
+		if len(vs) < 4 || !(vs[0] > 0) {
+			continue
+		}
+		fall, rise := PeakSlopes(ts, vs, c.FrameTimes[b.ES])
+		ejection = append(ejection, -fall*1000/vs[0])
+		if b.NextED >= 0 {
+			filling = append(filling, rise*1000/vs[0])
+		}
+	}
+	c.add(result.PeakEjection, result.VolumeCurve, ejection, c.both())
+	c.add(result.PeakFilling, result.VolumeCurve, filling, c.both())
+}
+
+// PeakSlopes are the most negative slope of a curve before a time and the most
+// positive after it, per ms, each by regression over 60 ms.
+func PeakSlopes(ts, vs []float64, split float64) (fall, rise float64) {
+	for i := range ts {
+		var n, st, sv, stt, stv float64
+		for k := range ts {
+			if math.Abs(ts[k]-ts[i]) <= slopeMS/2+1e-9 {
+				t := ts[k] - ts[i]
+				n, st, sv, stt, stv = n+1, st+t, sv+vs[k], stt+t*t, stv+t*vs[k]
+			}
+		}
+		d := n*stt - st*st
+		if n < 3 || d <= 0 {
+			continue
+		}
+		slope := (n*stv - st*sv) / d
+		if ts[i] <= split {
+			fall = min(fall, slope)
+		} else {
+			rise = max(rise, slope)
+		}
+	}
+	return fall, rise
+}

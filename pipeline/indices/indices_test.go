@@ -1,0 +1,232 @@
+package indices
+
+import (
+	"math"
+	"testing"
+
+	"github.com/echonode/echonode/models"
+	"github.com/echonode/echonode/pipeline/lv"
+	"github.com/echonode/echonode/pipeline/result"
+)
+
+// box is the outline of a rectangle with its corners, a point every pixel.
+func box(x0, y0, x1, y1 float64) result.Contour {
+	var c result.Contour
+	for x := x0; x < x1; x++ {
+		c = append(c, [2]float64{x, y0})
+	}
+	for y := y0; y < y1; y++ {
+		c = append(c, [2]float64{x1, y})
+	}
+	for x := x1; x > x0; x-- {
+		c = append(c, [2]float64{x, y1})
+	}
+	for y := y1; y > y0; y-- {
+		c = append(c, [2]float64{x0, y})
+	}
+	return c
+}
+
+// house is a box with a roof of 20 pixels over its top side.
+func house(half, top, base float64) result.Contour {
+	var c result.Contour
+	line := func(x0, y0, x1, y1 float64) {
+		n := math.Ceil(math.Hypot(x1-x0, y1-y0))
+		for k := range int(n) {
+			t := float64(k) / n
+			c = append(c, [2]float64{x0 + t*(x1-x0), y0 + t*(y1-y0)})
+		}
+	}
+	line(100-half, base, 100-half, top)
+	line(100-half, top, 100, top-20)
+	line(100, top-20, 100+half, top)
+	line(100+half, top, 100+half, base)
+	line(100+half, base, 100-half, base)
+	return c
+}
+
+// loop is a house-shaped heart with pixels of 1 mm: walls of 60 mm, 40 mm apart,
+// at end-diastole, of 48 mm, 30 mm apart, at end-systole, whose base moves up by
+// 12 mm; the atrium below is 40 x 50 mm.
+func loop() *result.Loop {
+	v := func(x float64) *float64 { return &x }
+	l := &result.Loop{SOPInstanceUID: "1.2.3", View: models.ViewA4C, Status: result.Analysed, Frames: 21, Rows: 300, Columns: 200,
+		Spacing: result.Spacing{X: 1, Y: 1, Trusted: true}, Region: &result.Region{MinX: 0, MinY: 0, MaxX: 200, MaxY: 300},
+		Beats:        []result.Beat{{ED: 0, ES: 10, NextED: 20}},
+		Measurements: []result.Measurement{{Name: result.EF, Value: v(55), Quality: result.Quality{Grade: result.Good}, Sources: []result.Source{{SOPInstanceUID: "1.2.3", Frame: 0, Phase: "ED"}}}}}
+	for i := range l.Frames {
+		l.FrameTimes = append(l.FrameTimes, float64(30*i))
+		part := float64(i) / 10 // of systole
+		if i > 10 {
+			part = 2 - part
+		}
+		half, base := 20-5*part, 160-12*part
+		top := base - 60 + 12*part
+		l.FrameResults = append(l.FrameResults, result.Frame{Index: i, Contour: house(half, top, base),
+			Structures: map[string]result.Contour{models.ClassLeftAtrium: box(80, base, 120, base+50)},
+			Keypoints: []result.Keypoint{{Name: models.KeypointApex, X: 100, Y: top - 20, Confidence: 0.9},
+				{Name: models.KeypointMitralSeptal, X: 100 - half, Y: base, Confidence: 0.9}, {Name: models.KeypointMitralLateral, X: 100 + half, Y: base, Confidence: 0.9}}})
+	}
+	return l
+}
+
+func TestWorkedLoop(t *testing.T) {
+	ms := OfLoop(loop())
+	wallED := 2*60 + 2*math.Hypot(20, 20)
+	for name, want := range map[string]struct{ value, to float64 }{
+		result.ContourStrain: {100 * (2*48 + 2*25 - wallED) / wallED, 0.6}, // -17.3 %
+		result.Sphericity:    {40.0 / 80, 0.02},
+		result.AnnulusSeptal: {1.2, 0.05}, result.AnnulusLateral: {1.2, 0.05},
+		result.LAArea:   {20, 0.1},
+		result.LAVolume: {8 * 4e6 / (3 * math.Pi * math.Hypot(20, 50)) / 1000, 0.5}, // 63 mL
+	} {
+		m := find(ms, name)
+		if m == nil {
+			t.Errorf("%s is missing: %+v", name, ms)
+			continue
+		}
+		if math.Abs(*m.Value-want.value) > want.to {
+			t.Errorf("%s = %.3f, want %.3f", name, *m.Value, want.value)
+		}
+		if m.Quality.Grade != result.Good || len(m.Sources) == 0 || len(m.Beats) != 1 {
+			t.Errorf("%s: %+v", name, m)
+		}
+	}
+	for _, name := range []string{result.PeakEjection, result.PeakFilling} {
+		if m := find(ms, name); m == nil || *m.Value < 1.5 || *m.Value > 3.5 {
+			t.Errorf("%s: %+v", name, m)
+		}
+	}
+}
+
+// A volume that falls and rises by 60 of 100 mL in 300 ms has slopes of 0.2 a ms.
+func TestPeakSlopes(t *testing.T) {
+	var ts, vs []float64
+	for i := range 61 {
+		at := float64(10 * i)
+		ts, vs = append(ts, at), append(vs, 100-0.2*math.Min(at, 600-at))
+	}
+	if fall, rise := PeakSlopes(ts, vs, 300); math.Abs(fall+0.2) > 1e-9 || math.Abs(rise-0.2) > 1e-9 {
+		t.Errorf("%g and %g", fall, rise)
+	}
+	if fall, rise := PeakSlopes(ts[:2], vs[:2], 300); fall != 0 || rise != 0 {
+		t.Error("two points have no slope")
+	}
+}
+
+func TestGates(t *testing.T) {
+	has := func(l *result.Loop, name string) (value, listed bool, code string) {
+		for _, m := range OfLoop(l) {
+			if m.Name == name {
+				if m.Reason != nil {
+					code = m.Reason.Code
+				}
+				return m.Value != nil, true, code
+			}
+		}
+		return false, false, ""
+	}
+	cut := loop()
+	cut.Region.MaxY = 198
+	if v, listed, code := has(cut, result.LAVolume); v || !listed || code != "atrium-cut" {
+		t.Errorf("an atrium at the edge: value %v, %s", v, code)
+	}
+	plain := loop()
+	plain.Spacing = result.Spacing{}
+	if v, listed, code := has(plain, result.LAArea); v || !listed || code != result.NoCalibration {
+		t.Errorf("area without calibration: %v, %s", v, code)
+	}
+	if v, _, _ := has(plain, result.ContourStrain); !v {
+		t.Error("strain is a ratio and needs no calibration")
+	}
+	slow := loop()
+	for i := range slow.FrameTimes {
+		slow.FrameTimes[i] *= 2
+	}
+	if _, listed, _ := has(slow, result.PeakFilling); listed {
+		t.Error("a peak rate at 17 frames a second")
+	}
+	blind := loop()
+	for i := range blind.FrameResults {
+		for k := range blind.FrameResults[i].Keypoints {
+			blind.FrameResults[i].Keypoints[k].Confidence = 0.2
+		}
+	}
+	if _, listed, _ := has(blind, result.AnnulusSeptal); listed {
+		t.Error("displacement of points that were not found")
+	}
+	two := loop()
+	two.View = models.ViewA2C
+	if _, listed, _ := has(two, result.LAVolume); listed {
+		t.Error("an atrium in the two-chamber view, which the network never learnt")
+	}
+	refused := loop()
+	refused.Measurements[0].Value, refused.Measurements[0].Reason = nil, &result.Reason{}
+	if len(OfLoop(refused)) != 0 {
+		t.Error("a loop without an ejection fraction gives values")
+	}
+	out := loop()
+	out.Beats[0].Rejected = &result.Reason{}
+	if len(OfLoop(out)) != 0 {
+		t.Error("a rejected beat gives values")
+	}
+}
+
+func TestEndocardialLengthEitherWay(t *testing.T) {
+	c := points(box(80, 100, 120, 160))
+	axis := lv.Axis{Apex: lv.Point{X: 100, Y: 100}, Annulus: [2]lv.Point{{X: 80, Y: 160}, {X: 120, Y: 160}}}
+	one := EndocardialLength(c, axis, lv.Spacing{X: 1, Y: 1})
+	axis.Annulus[0], axis.Annulus[1] = axis.Annulus[1], axis.Annulus[0]
+	if two := EndocardialLength(c, axis, lv.Spacing{X: 1, Y: 1}); math.Abs(one-160) > 1e-9 || one != two {
+		t.Errorf("%g and %g, want 160", one, two)
+	}
+	if EndocardialLength(c[:2], axis, lv.Spacing{X: 1, Y: 1}) != 0 {
+		t.Error("two points have a length")
+	}
+}
+
+func TestOfStudy(t *testing.T) {
+	v := func(x float64) *float64 { return &x }
+	value := func(name string, x float64, grade string) result.Measurement {
+		return result.Measurement{Name: name, Value: v(x), Stage: "Rest", Method: result.Biplane, Quality: result.Quality{Grade: grade}, Sources: []result.Source{{SOPInstanceUID: "1.2.3"}}}
+	}
+	l := loop()
+	l.Measurements = append(l.Measurements, OfLoop(l)...)
+	s := &result.Study{Loops: []result.Loop{*l}, Subject: &result.Subject{Sex: "M", HeightCM: 180, WeightKG: 80}, Measurements: []result.Measurement{
+		value(result.EF, 59.2, result.Good), value(result.EDV, 117.81, result.Good), value(result.ESV, 48.11, result.Good), value(result.SV, 69.7, result.Good),
+		value(result.Mass, 182, result.Good), value(result.RWT, 0.40, result.Good), value(result.HR, 60, result.Fair),
+		{Name: result.EF, Stage: "Peak", Reason: &result.Reason{Text: "no"}},
+	}}
+	OfStudy(s)
+	bsa := 1.9964 // DuBois, 180 cm and 80 kg
+	for name, want := range map[string]float64{result.EDVIndex: 117.81 / bsa, result.ESVIndex: 48.11 / bsa, result.SVIndex: 69.7 / bsa, result.CO: 4.182,
+		result.CI: 4.182 / bsa, result.MassIndex: 182 / bsa, result.LAVolumeIndex: 63.05 / bsa} {
+		m := find(s.Measurements, name)
+		if m == nil {
+			t.Errorf("%s is missing", name)
+			continue
+		}
+		if math.Abs(*m.Value-want) > 0.01*want || m.Stage != "Rest" {
+			t.Errorf("%s = %g of %s, want %g", name, *m.Value, m.Stage, want)
+		}
+	}
+	if m := find(s.Measurements, result.CO); m.Quality.Grade != result.Fair {
+		t.Error("the output does not take the doubts of the heart rate along")
+	}
+	if last := s.Measurements[len(s.Measurements)-1]; last.Stage != "Peak" {
+		t.Errorf("the stages got mixed: %+v", last)
+	}
+	for i := 1; i < len(s.Measurements)-1; i++ {
+		if s.Measurements[i].Name == result.CO && s.Measurements[i-1].Name != result.SV {
+			t.Error("values do not come in the order of the table")
+		}
+	}
+	if g := Geometry(s, s.Measurements); g != string(lv.NormalGeometry) {
+		t.Errorf("geometry %q", g)
+	}
+	bare := &result.Study{Measurements: []result.Measurement{value(result.SV, 70, result.Good)}}
+	OfStudy(bare)
+	if len(bare.Measurements) != 1 {
+		t.Errorf("without height, weight and rate: %+v", bare.Measurements)
+	}
+}

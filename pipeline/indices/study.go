@@ -1,0 +1,156 @@
+package indices
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/echonode/echonode/pipeline/lv"
+	"github.com/echonode/echonode/pipeline/quantity"
+	"github.com/echonode/echonode/pipeline/result"
+)
+
+// OfStudy adds to the values of a study, stage by stage, what follows from them:
+// cardiac output and index from stroke volume and heart rate, indices by the
+// body surface area (DuBois) where height and weight are known, and of the
+// apical loops' further values the one from the loop that the ejection fraction
+// came from.
+func OfStudy(s *result.Study) {
+	var out []result.Measurement
+	var stage []result.Measurement
+	flush := func() {
+		out = append(out, stage...)
+		out = append(out, further(s, stage)...)
+		stage = nil
+	}
+	for i, m := range s.Measurements {
+		if i > 0 && (m.Stage != s.Measurements[i-1].Stage || m.StageNumber != s.Measurements[i-1].StageNumber) {
+			flush()
+		}
+		stage = append(stage, m)
+	}
+	flush()
+	// In the order of the table, within each stage.
+	order := map[string]int{}
+	for i, q := range quantity.All() {
+		order[q.Name] = i
+	}
+	for from := 0; from < len(out); {
+		to := from + 1
+		for to < len(out) && out[to].Stage == out[from].Stage && out[to].StageNumber == out[from].StageNumber {
+			to++
+		}
+		slices.SortStableFunc(out[from:to], func(a, b result.Measurement) int { return order[a.Name] - order[b.Name] })
+		from = to
+	}
+	s.Measurements = out
+}
+
+// BodySurface is the area in m2 by DuBois; 0 when height or weight is unknown.
+func BodySurface(s *result.Subject) float64 {
+	if s == nil || s.HeightCM <= 0 || s.WeightKG <= 0 {
+		return 0
+	}
+	return lv.BSADuBois(s.WeightKG, s.HeightCM)
+}
+
+// further are the values of a stage that follow from those it has.
+func further(s *result.Study, stage []result.Measurement) (out []result.Measurement) {
+	all := append(slices.Clone(stage), fromLoops(s, stage)...)
+	out = all[len(stage):]
+	from := func(name string) *result.Measurement { return find(all, name) }
+	add := func(name string, base *result.Measurement, v float64, beats []float64) {
+		if base == nil || find(stage, name) != nil {
+			return
+		}
+		m := finish(name, base.Method, *base, v, beats, base.Sources, true, "")
+		out = append(out, m)
+		all = append(all, m)
+	}
+	// The rate must be one at which a value of its own could be reported; it
+	// takes its doubts along.
+	if sv, hr := from(result.SV), from(result.HR); sv != nil && hr != nil {
+		base := *sv
+		base.Quality = worse(sv.Quality, hr.Quality)
+		add(result.CO, &base, lv.CardiacOutput(*sv.Value, *hr.Value), nil)
+	}
+	bsa := BodySurface(s.Subject)
+	if bsa <= 0 {
+		return out
+	}
+	for _, x := range []struct{ index, of string }{
+		{result.EDVIndex, result.EDV}, {result.ESVIndex, result.ESV}, {result.SVIndex, result.SV}, {result.CI, result.CO},
+		{result.LAVolumeIndex, result.LAVolume}, {result.MassIndex, result.Mass},
+	} {
+		if base := from(x.of); base != nil {
+			beats := make([]float64, 0, len(base.Beats))
+			for _, b := range base.Beats {
+				beats = append(beats, b/bsa)
+			}
+			add(x.index, base, *base.Value/bsa, beats)
+		}
+	}
+	return out
+}
+
+// fromLoops takes the further values of the loops behind a stage's ejection
+// fraction, of each the first.
+func fromLoops(s *result.Study, stage []result.Measurement) (out []result.Measurement) {
+	ef := find(stage, result.EF)
+	if ef == nil {
+		return nil
+	}
+	for _, src := range ef.Sources {
+		for i := range s.Loops {
+			l := &s.Loops[i]
+			if l.SOPInstanceUID != src.SOPInstanceUID || l.Status != result.Analysed {
+				continue
+			}
+			for _, m := range l.Measurements {
+				q, ok := quantity.Of(m.Name)
+				taken := func(ms []result.Measurement) bool {
+					return slices.ContainsFunc(ms, func(o result.Measurement) bool { return o.Name == m.Name && (o.Value != nil || m.Value == nil) })
+				}
+				if !ok || q.Core || taken(stage) || taken(out) {
+					continue
+				}
+				out = slices.DeleteFunc(out, func(o result.Measurement) bool { return o.Name == m.Name })
+				m.Stage, m.StageNumber = ef.Stage, ef.StageNumber
+				out = append(out, m)
+			}
+		}
+	}
+	return out
+}
+
+// worse unites the doubts of two values.
+func worse(a, b result.Quality) result.Quality {
+	q := result.Quality{Grade: a.Grade, Warnings: slices.Clone(a.Warnings)}
+	for _, w := range b.Warnings {
+		if !slices.Contains(q.Warnings, w) {
+			q.Warnings = append(q.Warnings, w)
+		}
+	}
+	if b.Grade != result.Good && q.Grade == result.Good {
+		q.Grade = b.Grade
+	}
+	return q
+}
+
+// Geometry names the pattern of the ventricle where mass index and relative wall
+// thickness are known; "" elsewhere.
+func Geometry(s *result.Study, stage []result.Measurement) string {
+	index, rwt := find(stage, result.MassIndex), find(stage, result.RWT)
+	if index == nil || rwt == nil || !s.Subject.Adult() {
+		return ""
+	}
+	sex := lv.SexUnknown
+	if s.Subject != nil {
+		switch strings.ToUpper(s.Subject.Sex) {
+		case quantity.Male:
+			sex = lv.Male
+		case quantity.Female:
+			sex = lv.Female
+		}
+	}
+	return string(lv.ClassifyGeometry(*index.Value, *rwt.Value, sex))
+}

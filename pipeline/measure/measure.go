@@ -11,6 +11,7 @@ import (
 	"slices"
 
 	"github.com/echonode/echonode/models"
+	"github.com/echonode/echonode/pipeline/indices"
 	"github.com/echonode/echonode/pipeline/lv"
 	"github.com/echonode/echonode/pipeline/result"
 )
@@ -41,6 +42,7 @@ func Loop(r *result.Loop, o Options) {
 	} else {
 		l.measureApical()
 	}
+	r.Measurements = append(r.Measurements, indices.OfLoop(r)...)
 }
 
 // loop is a loop under measurement.

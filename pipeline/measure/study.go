@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/echonode/echonode/models"
+	"github.com/echonode/echonode/pipeline/indices"
 	"github.com/echonode/echonode/pipeline/lv"
 	"github.com/echonode/echonode/pipeline/quantity"
 	"github.com/echonode/echonode/pipeline/result"
@@ -29,6 +30,7 @@ func Study(r *result.Study, o Options) {
 		s.loops = append(s.loops, reopen(&r.Loops[i], o))
 	}
 	s.combine()
+	indices.OfStudy(r)
 }
 
 // study is a study under combination.

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/suyashkumar/dicom/pkg/tag"
@@ -23,9 +24,14 @@ import (
 	"github.com/echonode/echonode/pipeline/result"
 )
 
+// analysis are the settings of the analyze command.
+type analysis struct {
+	config, out, csv, jsonl string
+	json, quiet             bool
+}
+
 func (p *program) analyzeCommand() *cobra.Command {
-	var configPath, out string
-	var asJSON, quiet bool
+	var a analysis
 	cmd := &cobra.Command{
 		Use:   "analyze FILE|DIR...",
 		Short: "Analyse DICOM files without a network",
@@ -33,21 +39,25 @@ func (p *program) analyzeCommand() *cobra.Command {
 Instance UID. Prints a table, or with --json one document (schema
 ` + result.Schema + `, described in pipeline/result). With --out it writes the DICOM objects,
 the report as text and HTML, animations and stills into a folder for each study,
-named by its Study Instance UID.`,
+named by its Study Instance UID.
+
+--csv and --jsonl grow while it works, by a study at a time: a row for every
+value, and a line with the whole result. A run that was cut off goes on where the
+files end; studies that are in them are not analysed again.`,
 		Args: cobra.MinimumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return p.analyze(cmd.Context(), args, configPath, out, asJSON, quiet)
-		},
+		RunE: func(cmd *cobra.Command, args []string) error { return p.analyze(cmd.Context(), args, a) },
 	}
-	cmd.Flags().StringVarP(&configPath, "config", "c", "", "configuration file (default: the embedded one)")
-	cmd.Flags().StringVarP(&out, "out", "o", "", "folder for DICOM objects and pictures")
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON document")
-	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "no progress on standard error")
+	cmd.Flags().StringVarP(&a.config, "config", "c", "", "configuration file (default: the embedded one)")
+	cmd.Flags().StringVarP(&a.out, "out", "o", "", "folder for DICOM objects and pictures")
+	cmd.Flags().BoolVar(&a.json, "json", false, "print one JSON document")
+	cmd.Flags().StringVar(&a.csv, "csv", "", "table of all values, a file that grows and is continued")
+	cmd.Flags().StringVar(&a.jsonl, "jsonl", "", "results as JSON Lines, one study a line, a file that grows and is continued")
+	cmd.Flags().BoolVarP(&a.quiet, "quiet", "q", false, "no progress on standard error")
 	return cmd
 }
 
-func (p *program) analyze(ctx context.Context, args []string, configPath, out string, asJSON, quiet bool) (err error) {
-	c, err := load(configPath)
+func (p *program) analyze(ctx context.Context, args []string, a analysis) (err error) {
+	c, err := load(a.config)
 	if err != nil {
 		return err
 	}
@@ -72,32 +82,68 @@ func (p *program) analyze(ctx context.Context, args []string, configPath, out st
 	if outputs.DeviceUID, err = installationUID(c, false); err != nil {
 		return err
 	}
+	var table, lines *growing
+	if a.csv != "" {
+		if table, err = openTable(a.csv, analyzer.Model()); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, table.close()) }()
+	}
+	if a.jsonl != "" {
+		if lines, err = openLines(a.jsonl, analyzer.Model()); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, lines.close()) }()
+	}
+	grows := table != nil || lines != nil
 	order, byStudy, rejected := groupByStudy(files)
+	var todo []studyKey
+	var inputs []string
+	for _, key := range order {
+		if !grows || !table.has(key) || !lines.has(key) {
+			todo = append(todo, key)
+			inputs = append(inputs, byStudy[key]...)
+		}
+	}
+	if n := len(order) - len(todo); n > 0 && !a.quiet {
+		fmt.Fprintf(p.err, "%d of %d studies are in the files already\n", n, len(order))
+	}
+	t := tally{failed: len(rejected), files: len(inputs) + len(rejected)}
 	var studies []*pipeline.Study
 	var faults []error
-	for i, key := range order {
+	left := newClock(inputs)
+	for i, key := range todo {
 		study, err := analyzer.Analyze(ctx, byStudy[key], func(done, total int, l *result.Loop) {
-			if !quiet {
-				fmt.Fprintf(p.err, "study %d/%d loop %d/%d  %s\n", i+1, len(order), done, total, loopLine(l))
+			left.done += size(l.File)
+			if !a.quiet {
+				fmt.Fprintf(p.err, "study %d/%d loop %d/%d  %s%s\n", i+1, len(todo), done, total, loopLine(l), left.left(time.Now()))
 			}
 		})
 		if err != nil {
 			return err
 		}
-		if out != "" {
+		if a.out != "" {
 			// A study that cannot be written does not take the others with it.
-			if err := writeStudy(ctx, study, out, outputs, analyzer.Limits()); err != nil {
+			if err := writeStudy(ctx, study, a.out, outputs, analyzer.Limits()); err != nil {
 				if ctx.Err() != nil {
 					return err
 				}
 				faults = append(faults, fmt.Errorf("study %s: %w", key.study, err))
 			}
 		}
-		studies = append(studies, study)
+		if err := errors.Join(table.add(&study.Study), lines.add(&study.Study)); err != nil {
+			return err
+		}
+		t.count(&study.Study)
+		// What grows is not kept in memory too: there may be thousands.
+		if !grows || a.json {
+			studies = append(studies, study)
+		}
 	}
 	doc := analyzer.Document(studies...)
 	doc.Rejected = rejected
-	if asJSON {
+	switch {
+	case a.json:
 		b, err := doc.Encode()
 		if err != nil {
 			return err
@@ -105,31 +151,39 @@ func (p *program) analyze(ctx context.Context, args []string, configPath, out st
 		if _, err := p.out.Write(append(b, '\n')); err != nil {
 			return err
 		}
-	} else if err := printDocument(p.out, doc); err != nil {
-		return err
-	}
-	failed := len(rejected)
-	analysed := 0
-	for _, s := range doc.Studies {
-		for _, l := range s.Loops {
-			switch l.Status {
-			case result.Failed:
-				failed++
-			case result.Analysed:
-				analysed++
-			}
+	case grows:
+		fmt.Fprintf(p.out, "%d studies analysed, %d loops measured or refused, %d inputs not readable\n", len(todo), t.analysed+t.refused, t.failed)
+	default:
+		if err := printDocument(p.out, doc); err != nil {
+			return err
 		}
 	}
 	switch {
-	case failed > 0 && analysed == 0 && failed == len(files):
+	case t.failed > 0 && t.failed == t.files:
 		return errors.New("no input could be read")
-	case failed > 0:
-		faults = append(faults, fmt.Errorf("%d of %d inputs could not be read", failed, len(files)))
+	case t.failed > 0:
+		faults = append(faults, fmt.Errorf("%d of %d inputs could not be read", t.failed, t.files))
 	}
 	if len(faults) > 0 {
 		return partError{errors.Join(faults...)}
 	}
 	return nil
+}
+
+// tally counts what became of the inputs.
+type tally struct{ files, analysed, refused, failed int }
+
+func (t *tally) count(s *result.Study) {
+	for _, l := range s.Loops {
+		switch l.Status {
+		case result.Failed:
+			t.failed++
+		case result.Analysed:
+			t.analysed++
+		default:
+			t.refused++
+		}
+	}
 }
 
 // studyKey tells studies apart. Two patients under one Study Instance UID, as
@@ -253,7 +307,7 @@ func loopLine(l *result.Loop) string {
 func values(ms []result.Measurement) string {
 	var parts []string
 	for _, m := range ms {
-		if m.Value == nil {
+		if q, ok := quantity.Of(m.Name); m.Value == nil || ok && !q.Core {
 			continue
 		}
 		parts = append(parts, m.Name+" "+shown(m))
@@ -280,6 +334,10 @@ func printDocument(out io.Writer, doc *result.Document) error {
 	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
 	for _, s := range doc.Studies {
 		fmt.Fprintf(w, "study %s\n", s.StudyInstanceUID)
+		for _, line := range headlines(s.Measurements) {
+			fmt.Fprintln(w, line)
+		}
+		fmt.Fprintln(w)
 		fmt.Fprintln(w, "FILE\tVIEW\tFRAMES\tSTAGE\tRESULT")
 		for _, l := range s.Loops {
 			view := l.View
@@ -303,6 +361,44 @@ func printDocument(out io.Writer, doc *result.Document) error {
 	}
 	fmt.Fprintf(w, "model %s %s on %s. %s\n", doc.Model.Name, doc.Model.Version, doc.Model.Provider, doc.Notice)
 	return w.Flush()
+}
+
+// headlines say of each stage what a reader looks for first: "Rest: EF 59 %
+// (good), EDV 118 mL, ESV 48 mL; biplane method of disks, 3 beats".
+func headlines(ms []result.Measurement) (lines []string) {
+	for _, m := range ms {
+		if m.Name != result.EF {
+			continue
+		}
+		stage := ""
+		if m.Stage != "" {
+			stage = strings.TrimSpace(m.Stage) + ": "
+		}
+		if m.Value == nil {
+			lines = append(lines, stage+"EF not measured: "+m.Reason.Text)
+			continue
+		}
+		line := fmt.Sprintf("%sEF %s (%s)", stage, shown(m), m.Quality.Grade)
+		for _, o := range ms {
+			if o.Stage == m.Stage && o.StageNumber == m.StageNumber && o.Value != nil && (o.Name == result.EDV || o.Name == result.ESV) {
+				line += ", " + o.Name + " " + shown(o)
+			}
+		}
+		method := m.Method
+		if m.View != "" {
+			method += ", " + m.View
+		}
+		line += "; " + method
+		switch n := len(m.Beats); n {
+		case 0:
+		case 1:
+			line += ", 1 beat"
+		default:
+			line += fmt.Sprintf(", %d beats", n)
+		}
+		lines = append(lines, line)
+	}
+	return lines
 }
 
 // printMeasurements lists what was measured, then what was not, together by

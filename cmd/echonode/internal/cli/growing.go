@@ -1,0 +1,276 @@
+package cli
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/csv"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/echonode/echonode/pipeline/lv"
+	"github.com/echonode/echonode/pipeline/result"
+)
+
+// growing is a file to which every finished study is added at once. A run that
+// was cut off goes on behind the last whole study.
+type growing struct {
+	path string
+	f    *os.File
+	done map[studyKey]bool
+	rows func(*result.Study) ([]byte, error)
+}
+
+func (g *growing) add(s *result.Study) error {
+	if g == nil || g.done[keyOf(s)] {
+		return nil
+	}
+	b, err := g.rows(s)
+	if err != nil {
+		return err
+	}
+	if _, err := g.f.Write(b); err != nil {
+		return err
+	}
+	g.done[keyOf(s)] = true
+	return g.f.Sync()
+}
+
+func (g *growing) close() error {
+	if g == nil {
+		return nil
+	}
+	return g.f.Close()
+}
+
+// has reports whether the study is in the file; a file that is not kept needs
+// nothing.
+func (g *growing) has(k studyKey) bool { return g == nil || g.done[k] }
+
+func keyOf(s *result.Study) studyKey {
+	k := studyKey{study: s.StudyInstanceUID}
+	if s.Subject != nil {
+		k.patient = s.Subject.Key
+	}
+	return k
+}
+
+// otherModel says that a file was begun with another network.
+func otherModel(path, name, version string, m result.Model) error {
+	if name == m.Name && version == m.Version {
+		return nil
+	}
+	return fmt.Errorf("%s was begun with model %s %s, this is %s %s: name another file", path, name, version, m.Name, m.Version)
+}
+
+// openLines opens a file of JSON Lines, one [result.Study] a line.
+func openLines(path string, m result.Model) (*growing, error) {
+	g := &growing{path: path, done: map[studyKey]bool{}, rows: func(s *result.Study) ([]byte, error) {
+		b, err := json.Marshal(s)
+		return append(b, '\n'), err
+	}}
+	err := g.open(func(r *bufio.Reader) (whole int64, err error) {
+		for n := 1; ; n++ {
+			line, err := r.ReadBytes('\n')
+			if errors.Is(err, io.EOF) {
+				return whole, nil // what has no end of line was cut off
+			}
+			if err != nil {
+				return 0, err
+			}
+			var s result.Study
+			if err := json.Unmarshal(line, &s); err != nil || s.StudyInstanceUID == "" {
+				return 0, fmt.Errorf("%s: line %d is no result", path, n)
+			}
+			if err := otherModel(path, s.Run.Model.Name, s.Run.Model.Version, m); err != nil {
+				return 0, err
+			}
+			g.done[keyOf(&s)] = true
+			whole += int64(len(line))
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	return g, nil
+}
+
+// columns of the table, one row for each value of a study and of its loops, and
+// for each loop that was not used. row and rows count within a study.
+var columns = []string{"study", "patient_key", "scope", "sop_instance_uid", "file", "view", "stage", "stage_number", "quantity", "value", "unit",
+	"method", "n_beats", "sd", "min", "max", "grade", "remarks", "reason", "model", "model_version", "time", "row", "rows"}
+
+// openTable opens a CSV file.
+func openTable(path string, m result.Model) (*growing, error) {
+	g := &growing{path: path, done: map[studyKey]bool{}, rows: tableRows}
+	err := g.open(func(r *bufio.Reader) (whole int64, err error) {
+		in := csv.NewReader(r)
+		in.FieldsPerRecord = len(columns)
+		head, err := in.Read()
+		if errors.Is(err, io.EOF) {
+			return 0, nil
+		}
+		if err != nil || !slices.Equal(head, columns) {
+			return 0, fmt.Errorf("%s is no table of this program", path)
+		}
+		whole = in.InputOffset()
+		for {
+			rec, err := in.Read()
+			if err != nil {
+				// The end, or a record that was cut off.
+				return whole, nil
+			}
+			if err := otherModel(path, rec[len(columns)-5], rec[len(columns)-4], m); err != nil {
+				return 0, err
+			}
+			if rec[len(columns)-2] == rec[len(columns)-1] { // the last row of its study
+				g.done[studyKey{rec[0], rec[1]}] = true
+				whole = in.InputOffset()
+			}
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	if info, err := g.f.Stat(); err != nil || info.Size() > 0 {
+		return g, err
+	}
+	var b bytes.Buffer
+	w := csv.NewWriter(&b)
+	if err := w.Write(columns); err != nil {
+		return nil, err
+	}
+	w.Flush()
+	_, err = g.f.Write(b.Bytes())
+	return g, err
+}
+
+// open opens the file, lets scan find what is whole, and cuts the rest off.
+func (g *growing) open(scan func(*bufio.Reader) (int64, error)) error {
+	f, err := os.OpenFile(g.path, os.O_RDWR|os.O_CREATE, 0o644)
+	if err != nil {
+		return err
+	}
+	whole, err := scan(bufio.NewReaderSize(f, 1<<20))
+	if err == nil {
+		err = f.Truncate(whole)
+	}
+	if err == nil {
+		_, err = f.Seek(whole, io.SeekStart)
+	}
+	if err != nil {
+		return errors.Join(err, f.Close())
+	}
+	g.f = f
+	return nil
+}
+
+// tableRows are the rows of a study.
+func tableRows(s *result.Study) ([]byte, error) {
+	k := keyOf(s)
+	var rows [][]string
+	add := func(scope string, l *result.Loop, m result.Measurement) {
+		row := []string{k.study, k.patient, scope, "", "", m.View, cell(m.Stage), "", m.Name, "", m.Unit, m.Method, "", "", "", "", m.Quality.Grade, "", ""}
+		if l != nil {
+			row[3], row[4], row[5], row[6] = l.SOPInstanceUID, cell(l.File), l.View, cell(l.Stage)
+		}
+		if m.StageNumber > 0 {
+			row[7] = strconv.Itoa(m.StageNumber)
+		}
+		if m.Value != nil {
+			row[9] = number(*m.Value)
+		}
+		if n := len(m.Beats); n > 0 {
+			st := lv.Summarize(m.Beats)
+			row[12], row[13], row[14], row[15] = strconv.Itoa(n), number(st.SD), number(st.Min), number(st.Max)
+		}
+		var remarks []string
+		for _, w := range m.Quality.Warnings {
+			remarks = append(remarks, w.Text)
+		}
+		row[17] = cell(strings.Join(remarks, "; "))
+		if m.Reason != nil {
+			row[18] = cell(m.Reason.Text)
+		}
+		rows = append(rows, append(row, s.Run.Model.Name, s.Run.Model.Version, s.Run.Time.Format(time.RFC3339)))
+	}
+	for _, m := range s.Measurements {
+		add("study", nil, m)
+	}
+	for i := range s.Loops {
+		l := &s.Loops[i]
+		if l.Reason != nil {
+			add("loop", l, result.Measurement{Quality: result.Quality{Grade: l.Status}, Reason: l.Reason})
+		}
+		for _, m := range l.Measurements {
+			add("loop", l, m)
+		}
+	}
+	var b bytes.Buffer
+	w := csv.NewWriter(&b)
+	for i, row := range rows {
+		if err := w.Write(append(row, strconv.Itoa(i+1), strconv.Itoa(len(rows)))); err != nil {
+			return nil, err
+		}
+	}
+	w.Flush()
+	return b.Bytes(), w.Error()
+}
+
+func number(v float64) string { return strconv.FormatFloat(v, 'g', 6, 64) }
+
+// cell is text that a spreadsheet takes for text: names come from files, and one
+// that begins like a formula would be run.
+func cell(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if r < ' ' {
+			return ' '
+		}
+		return r
+	}, s)
+	if s != "" && strings.ContainsRune("=+-@", rune(s[0])) {
+		return "'" + s
+	}
+	return s
+}
+
+// clock estimates how long the rest takes, by the size of the files.
+type clock struct {
+	start       time.Time
+	total, done int64
+}
+
+func newClock(files []string) *clock {
+	c := &clock{start: time.Now()}
+	for _, f := range files {
+		c.total += size(f)
+	}
+	return c
+}
+
+func size(path string) int64 {
+	info, err := os.Stat(path)
+	if err != nil {
+		return 0
+	}
+	return info.Size()
+}
+
+// left says about how long it still takes, or nothing while that is not known.
+func (c *clock) left(now time.Time) string {
+	if c.done <= 0 || c.done >= c.total {
+		return ""
+	}
+	took := now.Sub(c.start)
+	rest := time.Duration(float64(took) * float64(c.total-c.done) / float64(c.done))
+	if took < 3*time.Second || rest < 5*time.Second {
+		return ""
+	}
+	return "  about " + rest.Round(time.Second).String() + " left"
+}

@@ -14,7 +14,7 @@ from scipy import ndimage
 
 from echotrain import augment, dataset, geometry as geo, infer, report, sources
 from echotrain import evaluation as ev
-from echotrain.net import CLASSES, KEYPOINTS, VIEWS
+from echotrain.net import CLASSES, KEYPOINTS
 
 MM = 0.308  # CAMUS, isotropic
 STRUCTURES = {f.source: CLASSES if f.full else CLASSES[:1] for f in sources.FOLDERS}
@@ -38,7 +38,8 @@ def coarse(gray, factor=2.5):
 def one_frame(model, source, gray, lab, mm):
     """All measures of one frame."""
     r = model.frame(gray)
-    out = {"view": r.view.tolist(), "extras": r.extras, "confidence": r.confidence.tolist(), "dice": {}, "hd95": {}, "msd": {}}
+    names, p = infer.plain_views(r.view, model.card["views"])
+    out = {"view": p.tolist(), "said": names[int(np.argmax(p))], "extras": r.extras, "confidence": r.confidence.tolist(), "dice": {}, "hd95": {}, "msd": {}}
     for c, name in enumerate(STRUCTURES[source]):
         truth = lab == c + 1
         if truth.sum() < 50:
@@ -118,9 +119,10 @@ def loops(model, folder, table):
             mask, _, view, _ = model.raw(geo.letterbox(g, model.size, crop, aspect)[0][None, None])
             views.append(view[0])
             areas.append(float(geo.largest(mask[0, 0] > 127).sum()))
-        mean = np.mean(views, 0)
-        item = {"file": row["file"], "view": row["view"], "group": row["group"], "said": VIEWS[int(np.argmax(mean))], "p": mean.tolist(),
-                "frames": [v.tolist() for v in views]}
+        names, p = infer.plain_views(views, model.card["views"])
+        mean = p.mean(0)
+        item = {"file": row["file"], "view": row["view"], "group": row["group"], "said": names[int(np.argmax(mean))], "p": mean.tolist(),
+                "names": names, "frames": p.tolist()}
         if row["view"] in ("A4C", "A2C", "A3C"):
             item["area"], item["roughness"] = areas, ev.roughness(areas)
         out.append(item)
@@ -160,6 +162,7 @@ def main():
     ap.add_argument("--loops", default=os.environ.get("ECHO_LOOPS"))
     ap.add_argument("--out", required=True, help="folder for results.json, tables.md and pictures")
     ap.add_argument("--card", help="Markdown file whose part between <!-- tables --> and <!-- end --> is replaced; plots go to card/ beside it")
+    ap.add_argument("--limits", help="limits.json of the run: draws expected against reached Dice")
     ap.add_argument("--quick", action="store_true", help="Dice, points and EF only")
     args = ap.parse_args()
     cfg = tomllib.load(open(args.config, "rb"))
@@ -191,6 +194,10 @@ def main():
     print(text)
     if not args.quick:
         report.plots(results, args.out)
+    if args.limits:
+        report.trust(json.load(open(args.limits))["figures"], args.out)
+        if args.card:
+            report.trust(json.load(open(args.limits))["figures"], os.path.join(os.path.dirname(os.path.abspath(args.card)), "card"))
     if args.card:
         card = open(args.card).read()
         head, rest = card.split("<!-- tables -->", 1)

@@ -21,6 +21,9 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from echotrain import dataset, export, geometry as geo
 
 
+BODY = ("encoder", "neck", "merge")  # what is quantised; the rest are heads and what the file says of itself
+
+
 class Frames(CalibrationDataReader):
     def __init__(self, images, size):
         self.feed = iter([{"frames": geo.letterbox(i, size)[0][None, None]} for i in images])
@@ -50,7 +53,8 @@ def main():
         quant_pre_process(args.model, ready, skip_symbolic_shape=True)
         graph = onnx.load(ready).graph
         words = [w for w in args.float_nodes.split(",") if w]
-        keep = [n.name for n in graph.node if any(w in n.name for w in words) or n.op_type not in ("Conv", "Add", "Resize", "Clip")]
+        keep = [n.name for n in graph.node if any(w in n.name for w in words) or n.op_type not in ("Conv", "Add", "Resize", "Clip")
+                or not any(w in n.name for w in BODY)]
         quantize_static(ready, args.out, Frames(data["image"][pick], cfg["export"]["size"]), quant_format=QuantFormat.QDQ, per_channel=True, reduce_range=not args.full_range,
                         activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8, calibrate_method=CalibrationMethod.Percentile,
                         nodes_to_exclude=keep, extra_options={"CalibPercentile": args.percentile, "ActivationSymmetric": False})

@@ -6,6 +6,7 @@ import json
 import numpy as np
 
 from . import geometry as geo
+from .net import MIRRORED, VIEWS
 
 MASK_STRIDE, HEAT_STRIDE = 2, 4
 
@@ -19,6 +20,14 @@ class Result:
     confidence: np.ndarray
     view: np.ndarray
     extras: dict
+
+
+def plain_views(view, names=None):
+    """Probabilities of the views as such, either way of display: [V] or [N,V] -> names without mirrored ones, probabilities."""
+    names = names or VIEWS
+    plain = [v for v in names if v not in MIRRORED.values()]
+    take = np.array([[n == p or n == MIRRORED.get(p) for n in names] for p in plain], float)
+    return plain, np.asarray(view, float) @ take.T
 
 
 def decode_point(heat):

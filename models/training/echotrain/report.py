@@ -5,11 +5,11 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from . import evaluation as ev
-from .net import CLASSES, KEYPOINTS, VIEWS
+from .net import CLASSES, KEYPOINTS, MIRRORED, VIEWS
 
 COLOURS = {"lv_cavity": (255, 70, 60), "lv_myocardium": (60, 200, 90), "left_atrium": (90, 130, 255)}
 POINT_COLOURS = [(255, 255, 0), (255, 0, 255), (0, 255, 255), (255, 170, 0), (255, 255, 0), (0, 255, 255), (255, 255, 255)]
-TITLES = {"a4c": "A4C", "a2c-restored": "A2C"}
+TITLES = {"a4c": "A4C", "a2c-restored": "A2C", "a2c-2": "A2C"}
 
 
 def outline(mask):
@@ -59,11 +59,11 @@ def _stats(v, digits=3):
     return [f"{v.mean():.{digits}f}", f"{np.median(v):.{digits}f}", f"{v.min():.{digits}f}", f"{v.max():.{digits}f}"]
 
 
-def ejection(frames, source):
-    """Paired volumes and EF of one source: dict with arrays truth and got for EDV, ESV, EF."""
+def ejection(frames, title):
+    """Paired volumes and EF of one view: dict with arrays truth and got for EDV, ESV, EF."""
     by = {}
     for f in frames:
-        if f["source"] == source and "volume" in f:
+        if TITLES[f["source"]] == title and "volume" in f:
             by.setdefault(f["subject"], {})[f["phase"]] = (f["volume_truth"], f["volume"])
     pairs = [v for v in by.values() if "ED" in v and "ES" in v]
     ed, es = np.array([p["ED"] for p in pairs]), np.array([p["ES"] for p in pairs])
@@ -77,26 +77,26 @@ def tables(r):
     """All tables as Markdown."""
     fr = r["frames"]
     out = ["### Segmentation", "", _row("view", "phase", "structure", "n", "Dice mean", "median", "worst", "HD95 mm", "MSD mm"), _row(*["---"] * 9)]
-    for source in ("a4c", "a2c-restored"):
+    for title in ("A4C", "A2C"):
         for phase in ("ED", "ES"):
             for c in CLASSES:
-                sel = [f for f in fr if f["source"] == source and f["phase"] == phase and c in f["dice"]]
+                sel = [f for f in fr if TITLES[f["source"]] == title and f["phase"] == phase and c in f["dice"]]
                 if sel:
                     d = _stats([f["dice"][c] for f in sel])
-                    out.append(_row(TITLES[source], phase, c, str(len(sel)), *d[:3], _stats([f["hd95"][c] for f in sel], 2)[0], _stats([f["msd"][c] for f in sel], 2)[0]))
+                    out.append(_row(title, phase, c, str(len(sel)), *d[:3], _stats([f["hd95"][c] for f in sel], 2)[0], _stats([f["msd"][c] for f in sel], 2)[0]))
     out += ["", "### Keypoints (apical, derived from the expert masks)", "", _row("view", "point", "n", "mean mm", "median mm", "worst mm", "mean px at 256"), _row(*["---"] * 7)]
-    for source in ("a4c", "a2c-restored"):
-        sel = [f for f in fr if f["source"] == source and "point_mm" in f]
+    for title in ("A4C", "A2C"):
+        sel = [f for f in fr if TITLES[f["source"]] == title and "point_mm" in f]
         for k in range(3):
             if sel:
                 m = _stats([f["point_mm"][k] for f in sel], 2)
-                out.append(_row(TITLES[source], KEYPOINTS[k], str(len(sel)), m[0], m[1], m[3], _stats([f["point_px256"][k] for f in sel], 2)[0]))
+                out.append(_row(title, KEYPOINTS[k], str(len(sel)), m[0], m[1], m[3], _stats([f["point_px256"][k] for f in sel], 2)[0]))
     out += ["", "### Volumes and ejection fraction (single plane, 20 disks, against the same computed from the expert masks)", "",
             _row("view", "quantity", "n", "bias", "limits of agreement", "mean absolute error", "r"), _row(*["---"] * 7)]
-    for source in ("a4c", "a2c-restored"):
-        for k, v in ejection(fr, source).items():
+    for title in ("A4C", "A2C"):
+        for k, v in ejection(fr, title).items():
             a = ev.agreement(v["got"], v["truth"])
-            out.append(_row(TITLES[source], k, str(a["n"]), f"{a['bias']:+.1f}", f"± {a['loa']:.1f}", f"{a['mae']:.1f}", f"{a['r']:.2f}"))
+            out.append(_row(title, k, str(a["n"]), f"{a['bias']:+.1f}", f"± {a['loa']:.1f}", f"{a['mae']:.1f}", f"{a['r']:.2f}"))
     if r.get("plax"):
         px = np.array([f["px256"] for f in r["plax"]])
         out += ["", "### PLAX points on the expert frames", "", _row("point", "median px at 256", "mean", "worst"), _row(*["---"] * 4)]
@@ -110,7 +110,7 @@ def tables(r):
         out += [_row(k, f"{v[0]:.3f}", f"{v[1]:.3f}") for k, v in r["robustness"].items()]
     if r.get("loops"):
         out += ["", "### View head on the example loops (mean over frames)", "", _row("label", "loops", "right", "said otherwise"), _row(*["---"] * 4)]
-        for v in VIEWS:
+        for v in [v for v in VIEWS if v not in MIRRORED.values()]:
             sel = [l for l in r["loops"] if l["view"] == v]
             if sel:
                 wrong = ", ".join(f"{l['file'][5:8]} {l['said']}" for l in sel if l["said"] != v)
@@ -125,14 +125,13 @@ def tables(r):
 def calibration(r, bins=10):
     """Reliability of the view head: (mean confidence, accuracy, n) per bin over all frames with a known view."""
     p, ok = [], []
-    names = {"a4c": "A4C", "a2c-restored": "A2C"}
     for f in r["frames"]:
         p.append(max(f["view"]))
-        ok.append(VIEWS[int(np.argmax(f["view"]))] == names[f["source"]])
+        ok.append(f["said"] == TITLES[f["source"]])
     for l in r.get("loops", []):
         for v in l["frames"]:
             p.append(max(v))
-            ok.append(VIEWS[int(np.argmax(v))] == l["view"])
+            ok.append(l["names"][int(np.argmax(v))] == l["view"])
     p, ok = np.array(p), np.array(ok)
     rows = []
     for i in range(bins):
@@ -140,6 +139,30 @@ def calibration(r, bins=10):
         if sel.any():
             rows.append((float(p[sel].mean()), float(ok[sel].mean()), int(sel.sum())))
     return rows
+
+
+def trust(figures, folder):
+    """dice.svg: the Dice that was expected of each held-out frame, without its patient, against the one reached."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    plt.rcParams["svg.hashsalt"] = "echonode"
+    expected, reached = (np.array([row[k] for row in figures["rows"]]) for k in (2, 3))
+    fig, a = plt.subplots(figsize=(3.6, 3.2))
+    a.plot([0.7, 1], [0.7, 1], color="0.7", linewidth=1)
+    a.axhline(0.88, color="0.4", linestyle=":", linewidth=1)
+    a.scatter(expected, reached, s=9)
+    edges = np.quantile(expected, np.linspace(0, 1, 6))
+    for lo, hi in zip(edges[:-1], edges[1:]):
+        sel = (expected >= lo) & (expected <= hi)
+        a.plot(expected[sel].mean(), reached[sel].mean(), "s", color="C3", markersize=5)
+    a.set_xlabel("expected Dice (fitted without the patient)", fontsize=8)
+    a.set_ylabel("reached Dice", fontsize=8)
+    fig.tight_layout()
+    fig.savefig(f"{folder}/dice.svg", metadata={"Date": None})
+    plt.close("all")
 
 
 def plots(r, folder):
@@ -151,15 +174,15 @@ def plots(r, folder):
 
     plt.rcParams["svg.hashsalt"] = "echonode"
     fig, ax = plt.subplots(1, 2, figsize=(8, 3.2))
-    for a, source in zip(ax, ("a4c", "a2c-restored")):
-        e = ejection(r["frames"], source).get("EF points")
+    for a, title in zip(ax, ("A4C", "A2C")):
+        e = ejection(r["frames"], title).get("EF points")
         if e:
             t, g = np.array(e["truth"]), np.array(e["got"])
             d = g - t
             a.scatter((g + t) / 2, d, s=12)
             for v, style in ((d.mean(), "-"), (d.mean() - 1.96 * d.std(ddof=1), ":"), (d.mean() + 1.96 * d.std(ddof=1), ":")):
                 a.axhline(v, color="0.4", linestyle=style, linewidth=1)
-        a.set_title(f"EF, {TITLES[source]}", fontsize=9)
+        a.set_title(f"EF, {title}", fontsize=9)
         a.set_xlabel("mean of network and expert, %", fontsize=8)
         a.set_ylabel("network - expert, points", fontsize=8)
     fig.tight_layout()

@@ -50,12 +50,20 @@ def fit(net, data, size, limit, seed=0):
 
 
 def fit_line(soft, quality, reached):
-    """Weights of a constant, softness and quality for log(1.01 - Dice): least squares, a little held back (ridge)."""
+    """Weights of a constant, softness and quality for log(1.01 - Dice): least squares, a little held back (ridge). A quality
+    head that speaks for the worse outlines, once softness is known, is left out."""
     x = np.stack([np.ones_like(soft), soft, quality], 1)
     spread = x.std(0)
     scale = np.where(spread > 1e-6, spread, 1)
-    a = x / scale
-    return np.linalg.solve(a.T @ a + np.diag([0, 1, 1]), a.T @ np.log(1.01 - reached)) / scale
+    for use in (slice(0, 3), slice(0, 2)):
+        a = x[:, use] / scale[use]
+        ridge = np.eye(a.shape[1])
+        ridge[0, 0] = 0
+        w = np.zeros(3)
+        w[use] = np.linalg.solve(a.T @ a + ridge, a.T @ np.log(1.01 - reached)) / scale[use]
+        if w[2] < 0:
+            break
+    return w
 
 
 def cross_fitted(soft, quality, reached, subject):

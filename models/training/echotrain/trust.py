@@ -8,6 +8,7 @@ import torch
 
 from . import batches, dataset, geometry as geo
 from .evaluation import dice, probability, to_network
+from .infer import plain_views
 from .net import VIEWS, Net, Novelty, softness
 from .sources import CACHE
 
@@ -80,7 +81,7 @@ def choose_limits(net, novelty, data, size):
     """Limits for the card and the weights of the expected Dice ("line") from the held-out frames with masks, and figures.
 
     novelty: a tenth more than all but one in a hundred of them stay below; expected_dice: flags one in twenty of those whose
-    cavity reaches BAD; view: what a vote must have to be more likely than not. The figures of the expected Dice are cross-fitted
+    cavity reaches BAD; view: a tenth less than all but one in a hundred of those named rightly have. The figures of the expected Dice are cross-fitted
     by patient.
     """
     index = dataset.held_out(data, {})
@@ -93,10 +94,11 @@ def choose_limits(net, novelty, data, size):
     limit = lambda v: 0.0 if bad.all() else float(np.quantile(v[~bad], SPARE))
     honest = cross_fitted(soft, quality, reached, data["subject"][index])
     flagged = honest < limit(honest)
-    limits = {"view": 0.5, "novelty": round(float(np.quantile(far, 0.99)) * 1.1, 3), "expected_dice": round(limit(expected), 4)}
+    p, right = plain_views(view.numpy())[1].max(1), (view.argmax(1).numpy() == data["view"][index])
+    limits = {"view": round(0.9 * float(np.quantile(p[right], 0.01)), 2) if right.any() else 0.5, "novelty": round(float(np.quantile(far, 0.99)) * 1.1, 3), "expected_dice": round(limit(expected), 4)}
     figures = {"frames": len(index), "bad": int(bad.sum()), "bad_flagged": int((bad & flagged).sum()), "good_flagged": int((~bad & flagged).sum()),
                "correlation": float(np.corrcoef(honest, reached)[0, 1]), "mean_expected": float(honest.mean()), "mean_reached": float(reached.mean()),
-               "views_right": int((view.argmax(1).numpy() == data["view"][index]).sum()),
+               "views_right": int(right.sum()), "views_right_below": int((right & (p < limits["view"])).sum()),
                "novelty_quantiles": np.quantile(far, (0.5, 0.9, 0.95, 0.99, 1)).round(3).tolist(),
                "rows": [[str(data["subject"][i]), str(data["phase"][i]), round(float(e), 4), round(float(r), 4), round(float(n), 3)]
                         for i, e, r, n in zip(index, honest, reached, far)]}

@@ -12,6 +12,7 @@ from torch import nn
 
 from echotrain import augment, batches, dataset, evaluation as ev, export, geometry as geo, infer, looks, loss, native, net as nets, others, sources, together, trust
 from echotrain.net import CLASSES, KEYPOINTS, VIEWS, Net
+import refusals
 import train
 from tests.test_readers import apical_label
 
@@ -342,6 +343,29 @@ class Trust(unittest.TestCase):
         data["held"] = np.array([False, True, False])
         self.assertEqual(dataset.describe(data), "a4c (1 subjects, 1 frames); plax-restored (1 subjects, 1 frames)")
 
+
+    def test_mirrored_and_unlike_pictures_are_judged_as_the_node_does(self):
+        class Fake:  # knows the side of a bright mark; its brightness is the novelty
+            card = {"views": VIEWS, "extras": nets.EXTRAS, "limits": {"view": 0.6, "novelty": 2.0}}
+
+            def raw(self, frames):
+                left = frames[0, 0, :, :4].max() > 0
+                view = np.full((1, len(VIEWS)), 0.02, np.float32)
+                view[0, VIEWS.index("A4C-mirrored" if left else "A4C")] = 1 - 0.02 * (len(VIEWS) - 1)
+                return None, None, view, np.array([[0.9, frames.max() / 100]], np.float32)
+
+        mark = np.zeros((32, 32), np.uint8)
+        mark[:, 30] = 100
+        self.assertEqual(refusals.judge(Fake(), mark), ("A4C", False, ""))
+        self.assertEqual(refusals.judge(Fake(), mark[:, ::-1]), ("A4C", True, ""))
+        self.assertEqual(refusals.judge(Fake(), mark // 100 * 240), ("A4C", False, "unlike"))
+
+    def test_views_either_way_of_display_are_one(self):
+        p = np.zeros(len(VIEWS))
+        p[VIEWS.index("A2C")], p[VIEWS.index("A2C-mirrored")], p[VIEWS.index("other")] = 0.3, 0.5, 0.2
+        names, plain = infer.plain_views(p)
+        self.assertEqual((names[int(np.argmax(plain))], names), ("A2C", VIEWS[:6]))
+        self.assertAlmostEqual(plain.max(), 0.8)
 
     def test_another_name_is_another_card(self):
         card = {"name": "echonode-lv", "version": "1", "trained_on": "CAMUS", "licence": "ours", "note": "ours", "not_validated": ["ivs_left"]}

@@ -22,8 +22,9 @@ root=$(cd "$here/../.." && pwd)
 # gcc and the -dev packages: cgo (codecs, ONNX Runtime binding, the race detector). ffmpeg decodes video loops.
 run_packages=(ca-certificates gcc libc6-dev pkg-config libjpeg-dev libopenjp2-7-dev ffmpeg)
 # dcmtk, orthanc: peers; dicom3tools: dciodvfy; xfsprogs: the power cuts; pydicom with numpy: an independent reader; scipy
-# and pil: the tests of models/training that need no PyTorch; chromium: the tests of the review page.
-test_packages=(dcmtk orthanc dicom3tools xfsprogs python3 python3-pydicom python3-numpy python3-scipy python3-pil chromium)
+# and pil: the tests of models/training that need no PyTorch; chromium: the tests of the review page and of OHIF; npm
+# fetches OHIF.
+test_packages=(dcmtk orthanc dicom3tools xfsprogs python3 python3-pydicom python3-numpy python3-scipy python3-pil chromium npm)
 
 installed() {
 	[[ $(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null) == installed ]]
@@ -168,6 +169,26 @@ fetch_peers() {
 	cp "$here/peers.txt" "$peers/requirements.txt"
 }
 
+# ---- OHIF, the viewer that opens our objects in a test ---------------------------------------------------------------
+
+ohif_version=3.13.2
+ohif_sha256=b189d3963bfc58e9394a9db8c7be75d07beb029ec211dbb126d47b62969dd3f1
+ohif=$root/.build/ohif
+
+fetch_ohif() {
+	if [[ -f $ohif/dist/index.html && $(cat "$ohif/version" 2>/dev/null) == "$ohif_version" ]]; then
+		return
+	fi
+	say "fetching OHIF $ohif_version"
+	(cd "$scratch" && npm pack --silent "@ohif/app@$ohif_version" >/dev/null) || die "npm could not fetch OHIF"
+	echo "$ohif_sha256  $scratch/ohif-app-$ohif_version.tgz" | sha256sum --check --status || die "OHIF does not have the expected SHA-256"
+	tar -xzf "$scratch/ohif-app-$ohif_version.tgz" -C "$scratch"
+	rm -rf "$ohif"
+	mkdir -p "$ohif"
+	mv "$scratch/package/dist" "$scratch/package/LICENSE" "$ohif/"
+	echo "$ohif_version" >"$ohif/version"
+}
+
 # ---- main ---------------------------------------------------------------------------------------------------------
 
 case ${1:-} in
@@ -191,5 +212,6 @@ fi
 fetch_onnxruntime "$here/onnxruntime-$(uname -m).txt" "$ort_folder" "$ort_sha256"
 if [[ $1 == test ]]; then
 	fetch_peers
+	fetch_ohif
 fi
 say "ready"

@@ -182,12 +182,14 @@ func (s Segmentation) dataSet() (ds *dicomio.DataSet, frames []frameOf, rows, co
 // shared makes the functional groups of all frames: the size of a pixel, and the
 // plane of the picture itself. Ultrasound loops lie nowhere in the patient, and
 // so does this; OHIF 3.13 shows a blank page without Pixel Measures and waits
-// for ever without an orientation and a position.
+// for ever without an orientation and a position, and highdicom 0.28 wants a
+// thickness: all of them are nominal.
 func (s Segmentation) shared() *dicomio.DataSet {
 	measures := dicomio.NewDataSet()
 	if s.Spacing != nil {
 		measures.SetString(tag.PixelSpacing, decimal(s.Spacing[0]), decimal(s.Spacing[1]))
 	}
+	measures.SetString(tag.SliceThickness, "1")
 	orientation := dicomio.NewDataSet()
 	orientation.SetString(tag.ImageOrientationPatient, "1", "0", "0", "0", "1", "0")
 	position := dicomio.NewDataSet()

@@ -17,6 +17,7 @@ import (
 
 	"github.com/riverqueue/river"
 
+	"github.com/echonode/echonode/pipeline/deliver"
 	"github.com/echonode/echonode/pipeline/kept"
 	"github.com/echonode/echonode/pipeline/result"
 	"github.com/echonode/echonode/pipeline/store"
@@ -141,13 +142,60 @@ func (n *Node) analyse(ctx context.Context, args analyseArgs) (err error) {
 			return err
 		}
 	}
-	routes := make([]store.Route, len(n.opt.Destinations))
-	for i, d := range n.opt.Destinations {
-		routes[i] = store.Route{Destination: d.Name, Kinds: d.Kinds}
+	routes, err := n.routes(ctx, &run)
+	if err != nil {
+		return err
 	}
 	return n.store.FinishRun(ctx, run, outputs, routes, func(tx *sql.Tx, destination string) error {
 		return n.enqueueDelivery(ctx, tx, run.ID, destination)
 	})
+}
+
+// routes says what each destination gets of a run, by its rules.
+func (n *Node) routes(ctx context.Context, run *store.Run) ([]store.Route, error) {
+	routes := make([]store.Route, len(n.opt.Destinations))
+	var facts *deliver.Facts
+	for i, d := range n.opt.Destinations {
+		routes[i] = store.Route{Destination: d.Name, Kinds: d.Kinds}
+		if len(d.Rules) == 0 {
+			continue
+		}
+		if facts == nil {
+			f, err := n.facts(ctx, run)
+			if err != nil {
+				return nil, err
+			}
+			facts = f
+		}
+		rule := 0
+		if routes[i].Kinds, rule = deliver.Choose(d.Rules, d.Kinds, *facts); rule > 0 {
+			n.log.Info("rule of a destination", "destination", d.Name, "rule", rule, "sends", routes[i].Kinds, "study", run.StudyInstanceUID)
+		}
+	}
+	return routes, nil
+}
+
+// facts are what the rules of destinations ask about.
+func (n *Node) facts(ctx context.Context, run *store.Run) (*deliver.Facts, error) {
+	b, err := os.ReadFile(filepath.Join(run.Directory, resultFile))
+	if err != nil {
+		return nil, err
+	}
+	var doc result.Document
+	if err := json.Unmarshal(b, &doc); err != nil {
+		return nil, fmt.Errorf("%s: %w", resultFile, err)
+	}
+	f := &deliver.Facts{Study: &result.Study{}, Ready: time.Now()}
+	if len(doc.Studies) > 0 {
+		f.Study = &doc.Studies[0]
+	}
+	instances, err := n.store.Instances(ctx, run.StudyInstanceUID)
+	for _, in := range instances {
+		if !slices.Contains(f.From, in.CallingAE) {
+			f.From = append(f.From, in.CallingAE)
+		}
+	}
+	return f, err
 }
 
 // panicError is a panic, which does not go away with time.

@@ -107,6 +107,7 @@ type Destination struct {
 	Dialer  *scp.Dialer
 	Kinds   []string // kinds of output sent there, see package result
 	Convert deliver.Conversion
+	Rules   []deliver.Rule // the first that holds replaces Kinds
 }
 
 // Options are the settings of a Node.

@@ -325,7 +325,7 @@ func nodeOptions(c *config.Config, log *slog.Logger) (node.Options, error) {
 		dialer.Logger = log.With("destination", d.Name)
 		warnOfCertificates(log, "destinations."+d.Name+".tls", dialer.TLSConfig)
 		dialer.Timeouts.Connect, dialer.Timeouts.Response = time.Duration(c.Delivery.Timeout), time.Duration(c.Delivery.Timeout)
-		o.Destinations = append(o.Destinations, node.Destination{Name: d.Name, Address: d.Address, Dialer: dialer, Kinds: d.Send, Convert: deliver.Conversion(d.Transcode)})
+		o.Destinations = append(o.Destinations, node.Destination{Name: d.Name, Address: d.Address, Dialer: dialer, Kinds: d.Send, Convert: deliver.Conversion(d.Transcode), Rules: d.Rules})
 	}
 	return o, nil
 }

@@ -18,6 +18,8 @@ import (
 	"github.com/dustin/go-humanize"
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
+
+	"github.com/echonode/echonode/pipeline/deliver"
 )
 
 // Default is the commented configuration file with every default.
@@ -128,13 +130,14 @@ type Outputs struct {
 
 // Destination is one place results are sent to.
 type Destination struct {
-	Name           string    `yaml:"name"`
-	Address        string    `yaml:"address"`
-	AETitle        string    `yaml:"ae_title"`
-	CallingAETitle string    `yaml:"calling_ae_title"`
-	Send           []string  `yaml:"send"`
-	Transcode      string    `yaml:"transcode"`
-	TLS            ClientTLS `yaml:"tls"`
+	Name           string         `yaml:"name"`
+	Address        string         `yaml:"address"`
+	AETitle        string         `yaml:"ae_title"`
+	CallingAETitle string         `yaml:"calling_ae_title"`
+	Send           []string       `yaml:"send"`
+	Rules          []deliver.Rule `yaml:"rules"`
+	Transcode      string         `yaml:"transcode"`
+	TLS            ClientTLS      `yaml:"tls"`
 }
 
 // ClientTLS configures TLS towards a destination.
@@ -370,6 +373,18 @@ func (c *Config) check() error {
 		}
 		for _, s := range d.Send {
 			oneOf(key+".send", s, "report", "overlay", "segmentation", "summary", "pdf")
+		}
+		for j, r := range d.Rules {
+			key := fmt.Sprintf("%s.rules[%d]", key, j)
+			if err := r.When.Check(); err != nil {
+				bad(key+".when", "%v", err)
+			}
+			for _, s := range r.Send {
+				oneOf(key+".send", s, "report", "overlay", "segmentation", "summary", "pdf")
+			}
+			for _, title := range r.When.From {
+				aeTitle(key+".when.from", title)
+			}
 		}
 		oneOf(key+".transcode", d.Transcode, "auto", "never", "uncompressed")
 		pair(key+".tls", d.TLS.Certificate, d.TLS.Key)

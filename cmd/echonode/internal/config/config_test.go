@@ -50,6 +50,8 @@ func TestParseRefuses(t *testing.T) {
 		"destination name":          {"destinations:\n  - {name: 'My PACS', address: 'a:1', ae_title: A}\n", "destinations[0].name"},
 		"destination twice":         {"destinations:\n  - {name: a, address: 'a:1', ae_title: A}\n  - {name: a, address: 'a:1', ae_title: A}\n", "used twice"},
 		"destination address":       {"destinations:\n  - {name: a, address: a, ae_title: A}\n", "destinations[0].address"},
+		"rule's condition":          {"destinations:\n  - {name: a, address: 'a:1', ae_title: A, rules: [{when: {age: old}, send: [report]}]}\n", "destinations[0].rules[0].when"},
+		"rule's kinds":              {"destinations:\n  - {name: a, address: 'a:1', ae_title: A, rules: [{send: [everything]}]}\n", "destinations[0].rules[0].send"},
 		"transcode":                 {"destinations:\n  - {name: a, address: 'a:1', ae_title: A, transcode: jpeg}\n", "destinations[0].transcode"},
 		"classes":                   {"dicom:\n  sop_classes: some\n", "dicom.sop_classes"},
 		"half a key pair":           {"dicom:\n  tls: {certificate: c.pem}\n", "dicom.tls"},

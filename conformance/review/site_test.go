@@ -19,7 +19,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/echonode/echonode/conformance/internal/freeport"
+	"github.com/echonode/echonode/conformance/freeport"
 	"github.com/echonode/echonode/conformance/review/browser"
 )
 

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -28,6 +29,8 @@ import (
 type analysis struct {
 	config, out, csv, jsonl string
 	json, quiet             bool
+	fps                     float64
+	spacing                 string
 }
 
 func (p *program) analyzeCommand() *cobra.Command {
@@ -41,6 +44,11 @@ Instance UID. Prints a table, or with --json one document (schema
 the report as text and HTML, animations and stills into a folder for each study,
 named by its Study Instance UID.
 
+Videos (AVI, MP4 and others that ffmpeg reads) and pictures (PNG, JPEG) are
+analysed too, each as a study of its own. What they do not say themselves is
+given: --spacing for the size of a pixel, without which there are ratios and no
+volumes, and --fps where the frame rate of the file is not that of the heart.
+
 --csv and --jsonl grow while it works, by a study at a time: a row for every
 value, and a line with the whole result. A run that was cut off goes on where the
 files end; studies that are in them are not analysed again.`,
@@ -52,6 +60,8 @@ files end; studies that are in them are not analysed again.`,
 	cmd.Flags().BoolVar(&a.json, "json", false, "print one JSON document")
 	cmd.Flags().StringVar(&a.csv, "csv", "", "table of all values, a file that grows and is continued")
 	cmd.Flags().StringVar(&a.jsonl, "jsonl", "", "results as JSON Lines, one study a line, a file that grows and is continued")
+	cmd.Flags().Float64Var(&a.fps, "fps", 0, "frames per second of videos (default: as the file says)")
+	cmd.Flags().StringVar(&a.spacing, "spacing", "", "size of a pixel of videos and pictures in mm: 0.3, or across and down: 0.3,0.25")
 	cmd.Flags().BoolVarP(&a.quiet, "quiet", "q", false, "no progress on standard error")
 	return cmd
 }
@@ -63,11 +73,24 @@ func (p *program) analyze(ctx context.Context, args []string, a analysis) (err e
 	}
 	files, err := findFiles(args, func(path string) bool {
 		// What claims to be DICOM and is not readable is listed, not hidden.
-		return isDICOM(path) || claimsDICOM(path)
+		return isMedia(path) || isDICOM(path) || claimsDICOM(path)
 	})
 	if err != nil {
 		return err
 	}
+	media := mediaSettings{fps: a.fps, frames: c.Analysis.MaxFrames}
+	if media.spacing, err = parseSpacing(a.spacing); err != nil {
+		return usageError{err}
+	}
+	if a.fps < 0 || math.IsNaN(a.fps) || math.IsInf(a.fps, 0) {
+		return usageError{fmt.Errorf("--fps %g", a.fps)}
+	}
+	scratch, err := os.MkdirTemp("", "echonode-media-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(scratch)) }()
+	files, origin, unreadable := convert(ctx, files, scratch, media)
 	c.Log.Level = "warn"
 	log := logger(p.err, c.Log)
 	analyzer, engine, err := p.openAnalyzer(ctx, c, "", log)
@@ -97,6 +120,7 @@ func (p *program) analyze(ctx context.Context, args []string, a analysis) (err e
 	}
 	grows := table != nil || lines != nil
 	order, byStudy, rejected := groupByStudy(files)
+	rejected = append(rejected, unreadable...)
 	var todo []studyKey
 	var inputs []string
 	for _, key := range order {
@@ -116,7 +140,9 @@ func (p *program) analyze(ctx context.Context, args []string, a analysis) (err e
 		study, err := analyzer.Analyze(ctx, byStudy[key], func(done, total int, l *result.Loop) {
 			left.done += size(l.File)
 			if !a.quiet {
-				fmt.Fprintf(p.err, "study %d/%d loop %d/%d  %s%s\n", i+1, len(todo), done, total, loopLine(l), left.left(time.Now()))
+				shown := *l
+				shown.File = origin.of(l.File)
+				fmt.Fprintf(p.err, "study %d/%d loop %d/%d  %s%s\n", i+1, len(todo), done, total, loopLine(&shown), left.left(time.Now()))
 			}
 		})
 		if err != nil {
@@ -124,7 +150,7 @@ func (p *program) analyze(ctx context.Context, args []string, a analysis) (err e
 		}
 		if a.out != "" {
 			// A study that cannot be written does not take the others with it.
-			if err := writeStudy(ctx, study, a.out, outputs, analyzer.Limits()); err != nil {
+			if err := writeStudy(ctx, study, a.out, outputs, analyzer.Limits(), origin); err != nil {
 				if ctx.Err() != nil {
 					return err
 				}
@@ -134,6 +160,7 @@ func (p *program) analyze(ctx context.Context, args []string, a analysis) (err e
 		if err := errors.Join(table.add(&study.Study), lines.add(&study.Study)); err != nil {
 			return err
 		}
+		origin.name(&study.Study)
 		t.count(&study.Study)
 		// What grows is not kept in memory too: there may be thousands.
 		if !grows || a.json {
@@ -168,6 +195,45 @@ func (p *program) analyze(ctx context.Context, args []string, a analysis) (err e
 		return partError{errors.Join(faults...)}
 	}
 	return nil
+}
+
+// origins are the files behind objects that were made of them.
+type origins map[string]string
+
+func (o origins) of(path string) string {
+	if from := o[path]; from != "" {
+		return from
+	}
+	return path
+}
+
+// name puts the files in the place of the objects.
+func (o origins) name(s *result.Study) {
+	for i := range s.Loops {
+		s.Loops[i].File = o.of(s.Loops[i].File)
+	}
+}
+
+// convert makes objects of the videos and pictures among the files. origin
+// names the file behind each of them.
+func convert(ctx context.Context, files []string, dir string, o mediaSettings) (out []string, origin origins, unreadable []result.RejectedFile) {
+	origin = origins{}
+	for _, path := range files {
+		if !isMedia(path) {
+			out = append(out, path)
+			continue
+		}
+		made, err := toDICOM(ctx, path, dir, o)
+		if err != nil {
+			unreadable = append(unreadable, result.RejectedFile{File: path, Reason: result.Reasonf(result.Unreadable, "%v", err)})
+			continue
+		}
+		if origin[made] == "" { // equal content is analysed once
+			out = append(out, made)
+		}
+		origin[made] = path
+	}
+	return out, origin, unreadable
 }
 
 // tally counts what became of the inputs.
@@ -219,7 +285,7 @@ var errOtherStudy = errors.New("the folder holds something else")
 // writeStudy makes the outputs of a study in a folder of its own below out,
 // beside its result. Outputs of an earlier run of the same study are replaced;
 // a folder that holds anything else is refused.
-func writeStudy(ctx context.Context, study *pipeline.Study, out string, o output.Options, limits dicomio.Limits) (err error) {
+func writeStudy(ctx context.Context, study *pipeline.Study, out string, o output.Options, limits dicomio.Limits, origin origins) (err error) {
 	dir := filepath.Join(out, folderName(study.StudyInstanceUID))
 	if err := reuse(dir, &study.Study); err != nil {
 		// The same UID with another patient gets a folder of its own.
@@ -240,6 +306,7 @@ func writeStudy(ctx context.Context, study *pipeline.Study, out string, o output
 	if err != nil {
 		return err
 	}
+	origin.name(&study.Study)
 	b, err := json.MarshalIndent(&study.Study, "", " ")
 	if err != nil {
 		return err

@@ -1,0 +1,304 @@
+package cli
+
+import (
+	"bufio"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"image"
+	"image/draw"
+	_ "image/jpeg" // stills
+	_ "image/png"  // stills
+	"io"
+	"math"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/suyashkumar/dicom/pkg/tag"
+
+	"github.com/echonode/echonode/dicomio"
+	"github.com/echonode/echonode/sr/instance"
+)
+
+// Kinds of files that are no DICOM and can be analysed all the same, as data
+// sets for research have them.
+var (
+	videoFiles = []string{".avi", ".mp4", ".mov", ".m4v", ".mkv", ".mpg", ".mpeg"}
+	stillFiles = []string{".png", ".jpg", ".jpeg"}
+)
+
+func isVideo(path string) bool {
+	return slices.Contains(videoFiles, strings.ToLower(filepath.Ext(path)))
+}
+func isStill(path string) bool {
+	return slices.Contains(stillFiles, strings.ToLower(filepath.Ext(path)))
+}
+func isMedia(path string) bool { return isVideo(path) || isStill(path) }
+
+// mediaSettings say what such a file does not say itself.
+type mediaSettings struct {
+	fps     float64    // 0: as the file says
+	spacing [2]float64 // mm per pixel, across and down; 0 for no calibration
+	frames  int        // the longest video that is read
+}
+
+// parseSpacing reads "0.3" or "0.3,0.25".
+func parseSpacing(s string) (out [2]float64, err error) {
+	if s == "" {
+		return out, nil
+	}
+	x, y, two := strings.Cut(s, ",")
+	if !two {
+		y = x
+	}
+	for i, t := range []string{x, y} {
+		v, err := strconv.ParseFloat(strings.TrimSpace(t), 64)
+		if err != nil || !(v > 0) || math.IsInf(v, 0) {
+			return out, fmt.Errorf("--spacing %q: give the size of a pixel in mm, across and down: 0.3 or 0.3,0.25", s)
+		}
+		out[i] = v
+	}
+	return out, nil
+}
+
+// Bounds of a picture that is no DICOM.
+const maxMediaSide = 4096
+
+// toDICOM writes a video or a picture as an ultrasound object in dir and
+// returns its path. It is a study of its own, whose UIDs are made of the
+// content, and belongs to a patient named after the file.
+func toDICOM(ctx context.Context, path, dir string, o mediaSettings) (string, error) {
+	sum, err := digest(path)
+	if err != nil {
+		return "", err
+	}
+	ds := dicomio.NewDataSet()
+	study := instance.UID("media study", sum)
+	name := strings.TrimSuffix(filepath.Base(path), filepath.Ext(path))
+	for _, v := range []struct {
+		t dicomio.Tag
+		s string
+	}{
+		{tag.SOPInstanceUID, instance.UID("media", sum)}, {tag.StudyInstanceUID, study}, {tag.SeriesInstanceUID, instance.UID("media series", sum)},
+		{tag.PatientID, clipASCII(name, 64)}, {tag.Modality, "US"}, {tag.PhotometricInterpretation, "RGB"},
+	} {
+		ds.SetString(v.t, v.s)
+	}
+	ds.SetEmpty(tag.PatientName)
+	for t, v := range map[dicomio.Tag]int64{tag.SamplesPerPixel: 3, tag.PlanarConfiguration: 0, tag.BitsAllocated: 8, tag.BitsStored: 8, tag.HighBit: 7, tag.PixelRepresentation: 0} {
+		ds.SetInt(t, v)
+	}
+	out := filepath.Join(dir, sum[:32]+".dcm")
+	if isStill(path) {
+		pix, size, err := readStill(path)
+		if err != nil {
+			return "", err
+		}
+		ds.SetString(tag.SOPClassUID, dicomio.SOPUltrasound)
+		describeMedia(ds, size, 1, o)
+		return out, writeMedia(out, ds, dicomio.FrameBytes([][]byte{pix}))
+	}
+	v, err := probe(ctx, path, o)
+	if err != nil {
+		return "", err
+	}
+	ds.SetString(tag.SOPClassUID, dicomio.SOPUltrasoundMultiframe)
+	describeMedia(ds, v.size, v.frames, o)
+	ds.SetTags(tag.FrameIncrementPointer, tag.FrameTime)
+	ds.SetString(tag.FrameTime, strconv.FormatFloat(1000/v.fps, 'g', 8, 64))
+	return out, v.decode(ctx, path, func(pixels *dicomio.Pixels) error { return writeMedia(out, ds, pixels) })
+}
+
+func clipASCII(s string, n int) string {
+	s = strings.Map(func(r rune) rune {
+		if r < ' ' || r > '~' || r == '\\' {
+			return '_'
+		}
+		return r
+	}, s)
+	return s[:min(len(s), n)]
+}
+
+func digest(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close() // read only
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// describeMedia sets size and calibration.
+func describeMedia(ds *dicomio.DataSet, size image.Point, frames int, o mediaSettings) {
+	ds.SetInt(tag.Rows, int64(size.Y))
+	ds.SetInt(tag.Columns, int64(size.X))
+	if frames > 1 {
+		ds.SetInt(tag.NumberOfFrames, int64(frames))
+	}
+	if o.spacing[0] <= 0 {
+		return
+	}
+	region := dicomio.NewDataSet()
+	for _, v := range []struct {
+		t dicomio.Tag
+		n int
+	}{
+		{tag.RegionSpatialFormat, 1}, {tag.RegionDataType, 1}, {tag.RegionFlags, 0}, {tag.RegionLocationMinX0, 0}, {tag.RegionLocationMinY0, 0},
+		{tag.RegionLocationMaxX1, size.X - 1}, {tag.RegionLocationMaxY1, size.Y - 1}, {tag.PhysicalUnitsXDirection, 3}, {tag.PhysicalUnitsYDirection, 3},
+	} {
+		region.SetInt(v.t, int64(v.n))
+	}
+	region.SetFloat(tag.PhysicalDeltaX, o.spacing[0]/10)
+	region.SetFloat(tag.PhysicalDeltaY, o.spacing[1]/10)
+	ds.SetItems(tag.SequenceOfUltrasoundRegions, region)
+}
+
+func writeMedia(path string, ds *dicomio.DataSet, pixels *dicomio.Pixels) error {
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	w := bufio.NewWriterSize(f, 1<<20)
+	err = dicomio.Write(w, ds, dicomio.WriteOptions{Pixels: pixels})
+	return errors.Join(err, w.Flush(), f.Close())
+}
+
+func readStill(path string) ([]byte, image.Point, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, image.Point{}, err
+	}
+	defer f.Close() // read only
+	c, _, err := image.DecodeConfig(f)
+	if err != nil {
+		return nil, image.Point{}, err
+	}
+	if c.Width < 16 || c.Height < 16 || c.Width > maxMediaSide || c.Height > maxMediaSide {
+		return nil, image.Point{}, fmt.Errorf("a picture of %d x %d pixels", c.Width, c.Height)
+	}
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return nil, image.Point{}, err
+	}
+	img, _, err := image.Decode(f)
+	if err != nil {
+		return nil, image.Point{}, err
+	}
+	size := img.Bounds().Size()
+	rgba := image.NewRGBA(image.Rectangle{Max: size})
+	draw.Draw(rgba, rgba.Rect, img, img.Bounds().Min, draw.Src)
+	pix := make([]byte, 0, 3*size.X*size.Y)
+	for i := 0; i < len(rgba.Pix); i += 4 {
+		pix = append(pix, rgba.Pix[i], rgba.Pix[i+1], rgba.Pix[i+2])
+	}
+	return pix, size, nil
+}
+
+// video is what a file says of its first picture track.
+type video struct {
+	size   image.Point
+	frames int
+	fps    float64
+}
+
+// probe asks ffprobe, counting the frames: containers often say none.
+func probe(ctx context.Context, path string, o mediaSettings) (video, error) {
+	var v video
+	b, err := exec.CommandContext(ctx, "ffprobe", "-v", "error", "-select_streams", "v:0", "-count_packets", "-show_entries",
+		"stream=width,height,avg_frame_rate,r_frame_rate,nb_read_packets", "-of", "json", "--", path).Output()
+	if err != nil {
+		var exit *exec.ExitError
+		if errors.As(err, &exit) {
+			return v, fmt.Errorf("ffprobe: %s", strings.TrimSpace(string(exit.Stderr)))
+		}
+		return v, fmt.Errorf("videos need the program ffprobe: %w", err)
+	}
+	var answer struct {
+		Streams []struct {
+			Width, Height   int
+			Average         string `json:"avg_frame_rate"`
+			Base            string `json:"r_frame_rate"`
+			NumberOfPackets string `json:"nb_read_packets"`
+		}
+	}
+	if err := json.Unmarshal(b, &answer); err != nil || len(answer.Streams) == 0 {
+		return v, errors.New("no picture track")
+	}
+	s := answer.Streams[0]
+	v.size = image.Pt(s.Width, s.Height)
+	v.frames, err = strconv.Atoi(s.NumberOfPackets)
+	v.fps = o.fps
+	for _, r := range []string{s.Average, s.Base} {
+		if v.fps == 0 {
+			v.fps = ratio(r)
+		}
+	}
+	switch {
+	case v.size.X < 16 || v.size.Y < 16 || v.size.X > maxMediaSide || v.size.Y > maxMediaSide:
+		return v, fmt.Errorf("a video of %d x %d pixels", v.size.X, v.size.Y)
+	case err != nil || v.frames < 1:
+		return v, errors.New("a video without frames")
+	case v.frames > o.frames:
+		return v, fmt.Errorf("%d frames, at most %d are read", v.frames, o.frames)
+	case !(v.fps > 0) || v.fps > 1000:
+		return v, errors.New("the video does not say its frame rate: give --fps")
+	}
+	return v, nil
+}
+
+func ratio(s string) float64 {
+	a, b, ok := strings.Cut(s, "/")
+	n, err1 := strconv.ParseFloat(a, 64)
+	d, err2 := strconv.ParseFloat(b, 64)
+	if !ok || err1 != nil || err2 != nil || d == 0 {
+		return 0
+	}
+	return n / d
+}
+
+// decode hands the frames on as they come out of ffmpeg.
+func (v video) decode(ctx context.Context, path string, write func(*dicomio.Pixels) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "ffmpeg", "-v", "error", "-nostdin", "-i", "file:"+path, "-map", "0:v:0", "-an", "-sn", "-vsync", "passthrough",
+		"-frames:v", strconv.Itoa(v.frames), "-f", "rawvideo", "-pix_fmt", "rgb24", "-")
+	var complaint strings.Builder
+	cmd.Stderr = &complaint
+	pipe, err := cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("videos need the program ffmpeg: %w", err)
+	}
+	frame := make([]byte, 3*v.size.X*v.size.Y)
+	in := bufio.NewReaderSize(pipe, 1<<20)
+	err = write(dicomio.FrameFunc(v.frames, int64(len(frame)), func(i int) ([]byte, error) {
+		if _, err := io.ReadFull(in, frame); err != nil {
+			return nil, fmt.Errorf("frame %d of %d: %w", i+1, v.frames, err)
+		}
+		return frame, nil
+	}))
+	if err != nil {
+		cancel()
+		_ = cmd.Wait() // its end is ours
+		if s := strings.TrimSpace(complaint.String()); s != "" {
+			err = fmt.Errorf("%w (ffmpeg: %s)", err, s)
+		}
+		return err
+	}
+	if err := cmd.Wait(); err != nil {
+		return fmt.Errorf("ffmpeg: %w: %s", err, strings.TrimSpace(complaint.String()))
+	}
+	return nil
+}

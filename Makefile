@@ -2,7 +2,9 @@
 # make; `make help` lists the rest.
 
 GO          ?= go
-VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+# The version is the top one of the changelog: 0.5.0 at its tag v0.5.0, 0.5.0-dev.COMMIT before.
+RELEASE     := $(shell sed -n 's/^\#\# \[\([0-9.]*\)\].*/\1/p' CHANGELOG.md | head -n 1)
+VERSION     ?= $(if $(filter v$(RELEASE),$(shell git describe --tags --exact-match --dirty 2>/dev/null)),$(RELEASE),$(RELEASE)-dev.$(shell git describe --always --dirty 2>/dev/null | tr - .))
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME    ?= 10s
 BENCHTIME   ?= 2s
@@ -10,12 +12,16 @@ BENCHTIME   ?= 2s
 PEERS       := storescu storescp dcmsend echoscu dcmconv dcmdump dcmj2pnm dsrdump Orthanc dciodvfy ffmpeg chromium
 LOOPS       := github.com/grailbio/go-dicom@v0.0.0-20211105193521-b0e216a1c5cd
 DEMO_OUT    ?= demo-output
+DIST        ?= dist
+GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
+PACKAGING   := cmd/echonode/packaging
 
 # cgo links the image codecs and the ONNX Runtime binding; an environment that turned it off would fail obscurely.
 export CGO_ENABLED = 1
 
 .DEFAULT_GOAL := build
-.PHONY: help setup setup-test setup-gpu test-gpu build demo test check test-modules test-python test-web test-go fuzz-short bench clean
+.PHONY: help setup setup-test setup-gpu setup-release test-gpu build demo test check test-modules test-python test-web test-go fuzz-short bench clean
+.PHONY: release release-check test-package test-monitoring licences vuln findings
 
 help:
 	@echo 'make setup       packages and ONNX Runtime that building and running need (root or sudo for packages)'
@@ -27,6 +33,13 @@ help:
 	@echo 'make test-gpu    tests and benchmark of the engine on a GPU: GPU=cuda (default) or tensorrt, after make setup-gpu'
 	@echo 'make fuzz-short  every fuzz target for FUZZTIME ($(FUZZTIME))'
 	@echo 'make bench       Go benchmarks'
+	@echo 'make release     Debian packages (amd64, arm64), container image, bills of materials and checksums in $(DIST)/; Debian 12, root'
+	@echo 'make release-check     make the release twice and compare it byte by byte'
+	@echo 'make test-package      the package in a bare Debian 12 under systemd: install, feed, back up, upgrade, restore, remove'
+	@echo 'make test-monitoring   alerts and dashboard against promtool and a running node'
+	@echo 'make licences    licences of everything the program is made of; fails for one that is not allowed'
+	@echo 'make vuln        govulncheck, where its database can be reached'
+	@echo 'make findings    what outside software does, shown again by the scripts in findings/'
 	@echo 'make clean       remove what make made'
 
 setup:
@@ -34,6 +47,9 @@ setup:
 
 setup-test:
 	@conformance/setup/setup.sh test
+
+setup-release:
+	@conformance/setup/setup.sh release
 
 setup-gpu:
 	@conformance/setup/setup.sh gpu
@@ -74,7 +90,7 @@ check:
 
 # Small modules of their own under conformance: peers whose dependencies stay out of the shipped module.
 test-modules:
-	@for module in $$(find conformance -name go.mod -not -path '*/testdata/*'); do \
+	@for module in $$(find conformance $(PACKAGING) -name go.mod -not -path '*/testdata/*'); do \
 		dir=$$(dirname "$$module"); \
 		echo "test: $$dir"; \
 		(cd "$$dir" && $(GO) mod tidy -diff && $(GO) vet ./... && ECHONODE_PEERS=required $(GO) test ./...) || exit 1; \
@@ -108,5 +124,35 @@ fuzz-short: setup
 bench: setup
 	@$(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) ./...
 
+# ---- releases ----------------------------------------------------------------------------------------------------
+
+release: setup-release
+	@VERSION=$(VERSION) $(PACKAGING)/release.sh $(DIST)
+
+release-check: setup-release
+	@rm -rf .build/release/first .build/release/second
+	@VERSION=$(VERSION) $(PACKAGING)/release.sh .build/release/first
+	@VERSION=$(VERSION) $(PACKAGING)/release.sh .build/release/second
+	@diff -r .build/release/first .build/release/second && cat .build/release/first/SHA256SUMS && echo 'release-check: both are the same'
+
+test-package: setup-release
+	@VERSION=$(VERSION) $(PACKAGING)/test-package.sh
+
+test-monitoring: setup-release build
+	@$(PACKAGING)/monitoring/check.sh
+
+licences: build
+	@cd $(PACKAGING) && SOURCE_DATE_EPOCH=0 $(GO) run . licences --binary $(CURDIR)/bin/echonode
+
+# govulncheck reads its database over the network and ends with 3 when it found something.
+vuln: setup
+	@status=0; output=$$($(GO) run $(GOVULNCHECK) ./... 2>&1) || status=$$?; \
+	if echo "$$output" | grep -q 'vuln.go.dev.*\(dial\|lookup\|no such host\|Forbidden\|timeout\|refused\)\|unexpected status\|fetching vulnerabilities'; then \
+		echo 'vuln: the database of vulnerabilities (vuln.go.dev) cannot be reached from here: NOTHING WAS CHECKED'; echo "$$output" | tail -n 3; \
+	else echo "$$output"; exit $$status; fi
+
+findings:
+	@for script in findings/*.sh; do echo "== $$script"; "$$script" || exit 1; done
+
 clean:
-	rm -rf bin .build $(DEMO_OUT)
+	rm -rf bin .build $(DEMO_OUT) $(DIST)

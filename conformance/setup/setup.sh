@@ -3,6 +3,8 @@
 #
 #   setup.sh run    what building and running needs: C compiler, image codecs, ONNX Runtime
 #   setup.sh test   the same, and the peers the interoperability tests talk to
+#   setup.sh release  the same as run, and what `make release` and `make test-package` need (Debian 12, root): a compiler
+#                   for arm64 with Debian's codecs, ONNX Runtime for both architectures, mmdebstrap, systemd, promtool
 #   setup.sh gpu    the same as run, and ONNX Runtime with the CUDA and TensorRT providers (x86_64); CUDA 13, cuDNN 9
 #                   and TensorRT 10 themselves come from NVIDIA's packages
 #
@@ -10,7 +12,7 @@
 # as given. Packages need root or sudo; ONNX Runtime goes to .build/onnxruntime/ inside the tree and needs neither.
 set -euo pipefail
 
-usage() { sed -n '2,10s/^# \{0,1\}//p' "$0"; }
+usage() { sed -n '2,12s/^# \{0,1\}//p' "$0"; }
 say() { printf 'setup: %s\n' "$*"; }
 die() { printf 'setup: %s\n' "$*" >&2; exit 1; }
 
@@ -25,6 +27,10 @@ run_packages=(ca-certificates gcc libc6-dev pkg-config libjpeg-dev libopenjp2-7-
 # and pil: the tests of models/training that need no PyTorch; chromium: the tests of the review page and of OHIF; npm
 # fetches OHIF.
 test_packages=(dcmtk orthanc dicom3tools xfsprogs python3 python3-pydicom python3-numpy python3-scipy python3-pil chromium npm)
+
+# mmdebstrap: roots that packages are tried in and the image is made of; qemu: the arm64 program, tried here; prometheus:
+# promtool; systemd-container: the service under systemd.
+release_packages=(gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static mmdebstrap systemd systemd-container prometheus dcmtk)
 
 installed() {
 	[[ $(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null) == installed ]]
@@ -85,11 +91,13 @@ install_packages() {
 
 ort_version=1.30.0
 ort_folder=$root/.build/onnxruntime
-case $(uname -m) in
-x86_64) ort_sha256=c902c70b3003c0e99fada202f37478c515ae9bba7944c2b2abd0017bae0c82ed ;;
-aarch64) ort_sha256=8a218e1e446880131115c368ec7005969a5022af9a15a26173de648fef0b7789 ;;
-*) die "no ONNX Runtime library is pinned for $(uname -s) $(uname -m); EchoNode runs on Linux x86_64 and aarch64" ;;
-esac
+declare -A ort_sums=(
+	[x86_64]=sha256=c902c70b3003c0e99fada202f37478c515ae9bba7944c2b2abd0017bae0c82ed
+	[aarch64]=sha256=8a218e1e446880131115c368ec7005969a5022af9a15a26173de648fef0b7789
+)
+[[ -v ort_sums[$(uname -m)] ]] ||
+	die "no ONNX Runtime library is pinned for $(uname -s) $(uname -m); EchoNode runs on Linux x86_64 and aarch64"
+ort_sha256=${ort_sums[$(uname -m)]#sha256=}
 ort_gpu_folder=$root/.build/onnxruntime-gpu
 ort_gpu_sha256=5a140dc17c8b60b35b2ceab0bb533e65ac54f06a208948417c1f9c31df6afc4c
 
@@ -111,10 +119,10 @@ python_with_pip() {
 	return 1
 }
 
-# fetch_onnxruntime REQUIREMENTS FOLDER SHA256: the libraries come out of the Python wheel, which pip checks against the
+# fetch_onnxruntime MACHINE REQUIREMENTS FOLDER SHA256: the libraries come out of the Python wheel, which pip checks against the
 # recorded hash; the main library is checked again at every run.
 fetch_onnxruntime() {
-	local requirements=$1 folder=$2 sha256=$3 python
+	local machine=$1 requirements=$2 folder=$3 sha256=$4 python
 	if present "$folder" "$sha256"; then
 		return
 	fi
@@ -123,8 +131,9 @@ fetch_onnxruntime() {
 		python=$(python_with_pip) || die "python3 -m pip does not run; it is needed to fetch ONNX Runtime"
 	}
 	say "fetching ONNX Runtime: $(cut -d ' ' -f 1 "$requirements")"
+	rm -rf "$scratch/wheels" "$scratch/unpacked"
 	"$python" -m pip download --quiet --disable-pip-version-check --dest "$scratch/wheels" --no-deps \
-		--only-binary=:all: --python-version 3.11 --implementation cp --platform "manylinux_2_28_$(uname -m)" \
+		--only-binary=:all: --python-version 3.11 --implementation cp --platform "manylinux_2_28_$machine" \
 		--require-hashes -r "$requirements" ||
 		die "pip could not download ONNX Runtime $ort_version; to install it by hand put its libraries into $folder"
 	"$python" - "$scratch/wheels" "$scratch/unpacked" <<-'PY'
@@ -189,11 +198,42 @@ fetch_ohif() {
 	echo "$ohif_version" >"$ohif/version"
 }
 
+# ---- Debian's codecs for arm64 -------------------------------------------------------------------------------------
+
+arm64_root=$root/.build/release/arm64
+
+# The headers and libraries that the program is linked with, unpacked beside the compiler for arm64. apt has a state of its
+# own here, so that the machine's list of architectures stays as it is.
+fetch_arm64_root() {
+	local apt=$scratch/apt option options=()
+	if [[ -f $arm64_root/usr/lib/aarch64-linux-gnu/libopenjp2.so ]]; then
+		return
+	fi
+	say "fetching libjpeg and OpenJPEG for arm64"
+	mkdir -p "$apt/state/lists/partial" "$apt/cache/archives/partial" "$scratch/debs"
+	for option in APT::Architecture=arm64 APT::Architectures::=arm64 "Dir::State=$apt/state" Dir::State::status=/dev/null \
+		"Dir::Cache=$apt/cache" APT::Sandbox::User=root; do
+		options+=(-o "$option")
+	done
+	if ! { apt-get -q "${options[@]}" update && (cd "$scratch/debs" && apt-get -q "${options[@]}" download \
+		libjpeg62-turbo libjpeg62-turbo-dev libopenjp2-7 libopenjp2-7-dev libc6 libgcc-s1 libstdc++6 zlib1g); } >"$log" 2>&1; then
+		tail -n 20 "$log" >&2
+		die "the arm64 packages could not be fetched"
+	fi
+	rm -rf "$arm64_root" "$arm64_root.part"
+	mkdir -p "$arm64_root.part"
+	for deb in "$scratch"/debs/*.deb; do
+		dpkg-deb -x "$deb" "$arm64_root.part"
+	done
+	mv "$arm64_root.part" "$arm64_root"
+}
+
 # ---- main ---------------------------------------------------------------------------------------------------------
 
 case ${1:-} in
 run | gpu) packages=("${run_packages[@]}") ;;
 test) packages=("${run_packages[@]}" "${test_packages[@]}") ;;
+release) packages=("${run_packages[@]}" "${release_packages[@]}") ;;
 *) usage >&2; exit 2 ;;
 esac
 
@@ -205,13 +245,19 @@ command -v go >/dev/null || die "Go is not on the PATH; EchoNode needs Go $(sed 
 install_packages "${packages[@]}"
 if [[ $1 == gpu ]]; then
 	[[ $(uname -m) == x86_64 ]] || die "ONNX Runtime for GPUs is pinned for x86_64 only"
-	fetch_onnxruntime "$here/onnxruntime-gpu-x86_64.txt" "$ort_gpu_folder" "$ort_gpu_sha256"
+	fetch_onnxruntime x86_64 "$here/onnxruntime-gpu-x86_64.txt" "$ort_gpu_folder" "$ort_gpu_sha256"
 	say "ready; name the library in the configuration or by ECHONODE_ONNXRUNTIME=$ort_gpu_folder"
 	exit
 fi
-fetch_onnxruntime "$here/onnxruntime-$(uname -m).txt" "$ort_folder" "$ort_sha256"
+fetch_onnxruntime "$(uname -m)" "$here/onnxruntime-$(uname -m).txt" "$ort_folder" "$ort_sha256"
 if [[ $1 == test ]]; then
 	fetch_peers
 	fetch_ohif
+fi
+if [[ $1 == release ]]; then
+	for machine in x86_64 aarch64; do
+		fetch_onnxruntime "$machine" "$here/onnxruntime-$machine.txt" "$root/.build/release/onnxruntime-$machine" "${ort_sums[$machine]#sha256=}"
+	done
+	fetch_arm64_root
 fi
 say "ready"

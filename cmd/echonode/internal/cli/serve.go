@@ -81,6 +81,9 @@ func (p *program) serve(ctx context.Context, c *config.Config) (err error) {
 	ctx, stop := rearm(ctx)
 	defer stop()
 	st, err := store.Open(ctx, filepath.Join(c.Storage.Directory, "node.db"))
+	if newer := (*store.NewerError)(nil); errors.As(err, &newer) {
+		return usageError{err} // starting it again would not help
+	}
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,120 @@
+package main
+
+import (
+	"archive/tar"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// inputs are small stand-ins for what a release is made of.
+func inputs(t *testing.T) release {
+	t.Helper()
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"echonode": "program", "ort/libonnxruntime.so.1.30.0": "library", "ort/LICENSE": "MIT", "ort/ThirdPartyNotices.txt": "notices",
+	} {
+		path := filepath.Join(dir, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(text), 0o644)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return release{arch: "amd64", version: "1.2.3", binary: filepath.Join(dir, "echonode"), onnxruntime: filepath.Join(dir, "ort"),
+		root: filepath.Join("..", "..", ".."), time: time.Unix(1_700_000_000, 0).UTC()}
+}
+
+// TestDebIsReproducible: the same inputs give the same bytes, whatever the time.
+func TestDebIsReproducible(t *testing.T) {
+	r := inputs(t)
+	var made [2][]byte
+	for i := range made {
+		r.out = t.TempDir()
+		if err := os.Chtimes(r.binary, time.Now(), time.Now().Add(time.Duration(i)*time.Hour)); err != nil {
+			t.Fatal(err)
+		}
+		if err := r.deb(); err != nil {
+			t.Fatal(err)
+		}
+		var err error
+		if made[i], err = os.ReadFile(filepath.Join(r.out, "echonode_1.2.3_amd64.deb")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !bytes.Equal(made[0], made[1]) || len(made[0]) < 1000 {
+		t.Errorf("two packages of the same inputs differ (%d and %d bytes)", len(made[0]), len(made[1]))
+	}
+}
+
+// TestImage makes an image twice and follows index, manifest and configuration as a runtime does.
+func TestImage(t *testing.T) {
+	r := inputs(t)
+	var rootfs bytes.Buffer
+	w := tar.NewWriter(&rootfs)
+	if err := errors.Join(w.WriteHeader(&tar.Header{Name: "etc/os-release", Size: 4, Mode: 0o644}), func() error { _, err := w.Write([]byte("test")); return err }(), w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	r.rootfs = filepath.Join(t.TempDir(), "rootfs.tar")
+	if err := os.WriteFile(r.rootfs, rootfs.Bytes(), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	var made [2][]byte
+	for i := range made {
+		r.out = filepath.Join(t.TempDir(), "image.tar")
+		if err := r.image(); err != nil {
+			t.Fatal(err)
+		}
+		var err error
+		if made[i], err = os.ReadFile(r.out); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !bytes.Equal(made[0], made[1]) {
+		t.Error("two images of the same root differ")
+	}
+	files := map[string][]byte{}
+	for reader := tar.NewReader(bytes.NewReader(made[0])); ; {
+		h, err := reader.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if files[h.Name], err = io.ReadAll(reader); err != nil {
+			t.Fatal(err)
+		}
+	}
+	blob := func(digest string) []byte { return files["blobs/"+strings.Replace(digest, ":", "/", 1)] }
+	type descriptor struct{ Digest, MediaType string }
+	var index struct{ Manifests []descriptor }
+	var manifest struct {
+		Config descriptor
+		Layers []descriptor
+	}
+	var config struct {
+		Architecture, OS string
+		Config           struct {
+			User       string
+			Entrypoint []string
+		}
+	}
+	if err := json.Unmarshal(files["index.json"], &index); err != nil || len(index.Manifests) != 1 {
+		t.Fatalf("index: %v: %s", err, files["index.json"])
+	}
+	if err := json.Unmarshal(blob(index.Manifests[0].Digest), &manifest); err != nil || len(manifest.Layers) != 1 {
+		t.Fatalf("manifest: %v", err)
+	}
+	if err := json.Unmarshal(blob(manifest.Config.Digest), &config); err != nil {
+		t.Fatal(err)
+	}
+	if config.Architecture != "amd64" || config.OS != "linux" || config.Config.User != "echonode" || config.Config.Entrypoint[0] != "/usr/bin/echonode" ||
+		manifest.Layers[0].MediaType != "application/vnd.oci.image.layer.v1.tar+gzip" || len(blob(manifest.Layers[0].Digest)) == 0 {
+		t.Errorf("configuration %+v, layer %+v", config, manifest.Layers[0])
+	}
+}

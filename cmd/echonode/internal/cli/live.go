@@ -326,6 +326,10 @@ func offerFor(c *config.Config, kind string) offer {
 			return offer{"1.2.840.10008.5.1.4.1.1.3.1", []string{jpegBaseline}, plain}
 		}
 		return offer{"1.2.840.10008.5.1.4.1.1.7.4", []string{jpegBaseline}, plain}
+	case "summary": // a picture of one frame
+		return offer{"1.2.840.10008.5.1.4.1.1.7.4", []string{jpegBaseline}, plain}
+	case "pdf":
+		return offer{class: "1.2.840.10008.5.1.4.1.1.104.1", plain: plain}
 	case "segmentation":
 		return offer{class: "1.2.840.10008.5.1.4.1.1.66.4", plain: plain}
 	}

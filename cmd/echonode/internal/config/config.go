@@ -436,6 +436,14 @@ func (c *Config) Contradictions() []string {
 		"report":       "outputs.report is false",
 		"overlay":      "outputs.overlay is none",
 		"segmentation": "outputs.segmentation is false",
+		"summary":      "outputs.summary is false",
+		"pdf":          "outputs.pdf is false",
+	}
+	if c.Outputs.Summary {
+		delete(made, "summary")
+	}
+	if c.Outputs.PDF {
+		delete(made, "pdf")
 	}
 	if c.Outputs.Report {
 		delete(made, "report")

@@ -3,7 +3,6 @@ package node
 import (
 	"context"
 	"crypto/sha256"
-	"database/sql"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -15,29 +14,12 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/riverqueue/river"
-
 	"github.com/echonode/echonode/pipeline/deliver"
+	"github.com/echonode/echonode/pipeline/jobs"
 	"github.com/echonode/echonode/pipeline/kept"
 	"github.com/echonode/echonode/pipeline/result"
 	"github.com/echonode/echonode/pipeline/store"
 )
-
-// analyseArgs name one revision of a study to analyse.
-type analyseArgs struct {
-	Study    string `json:"study"`
-	Revision int    `json:"revision"`
-}
-
-// Kind implements river.JobArgs.
-func (analyseArgs) Kind() string { return "analyse" }
-
-// enqueueAnalysis implements store.Enqueue: all loops of a complete study have
-// been looked at.
-func (n *Node) enqueueAnalysis(tx *sql.Tx, study string, revision int) error {
-	_, err := n.jobs.InsertTx(context.Background(), tx, analyseArgs{study, revision}, &river.InsertOpts{Queue: analysisQueue, MaxAttempts: n.opt.Attempts})
-	return err
-}
 
 // Reanalyse starts a new run of a study that is done or failed. Loops are
 // analysed anew where the network, the program or a setting has changed, or
@@ -46,31 +28,20 @@ func (n *Node) enqueueAnalysis(tx *sql.Tx, study string, revision int) error {
 func (n *Node) Reanalyse(ctx context.Context, study string) error {
 	basis, _ := n.processor.Basis()
 	defer n.wakeLookers()
-	return n.store.Requeue(ctx, study, basis, n.enqueueAnalysis)
+	return n.store.Requeue(ctx, study, basis, n.jobs.Combine)
 }
 
-type analyseWorker struct {
-	river.WorkerDefaults[analyseArgs]
-	node *Node
-}
-
-// NextRetry implements river.Worker.
-func (w *analyseWorker) NextRetry(job *river.Job[analyseArgs]) time.Time {
-	return time.Now().Add(backoff(job.Attempt))
-}
-
-// Work implements river.Worker.
-func (w *analyseWorker) Work(ctx context.Context, job *river.Job[analyseArgs]) error {
-	n, args := w.node, job.Args
-	log := n.log.With("study", args.Study, "revision", args.Revision)
-	study, err := n.store.Study(ctx, args.Study)
+// combine is the job that makes a revision of a study from its loops.
+func (n *Node) combine(ctx context.Context, job jobs.Job, uid string, revision int) error {
+	log := n.log.With("study", uid, "revision", revision)
+	study, err := n.store.Study(ctx, uid)
 	if errors.Is(err, store.ErrNotFound) {
-		return river.JobCancel(err)
+		return jobs.Cancel(err)
 	}
 	if err != nil {
 		return err
 	}
-	if study.Revision != args.Revision || study.State == store.Receiving {
+	if study.Revision != revision || study.State == store.Receiving {
 		log.Info("analysis skipped: the study has received more and will be analysed again")
 		return nil
 	}
@@ -80,7 +51,7 @@ func (w *analyseWorker) Work(ctx context.Context, job *river.Job[analyseArgs]) e
 	start := time.Now()
 	bounded, cancel := context.WithTimeout(ctx, n.opt.Timeout)
 	defer cancel()
-	err = n.analyse(bounded, args)
+	err = n.analyse(bounded, uid, revision)
 	switch {
 	case errors.Is(err, errLoopsLeft):
 		log.Info("loops of the study are analysed again", "because", err)
@@ -91,40 +62,40 @@ func (w *analyseWorker) Work(ctx context.Context, job *river.Job[analyseArgs]) e
 		return nil
 	case ctx.Err() != nil && bounded.Err() != context.DeadlineExceeded:
 		// The node is stopping: the job goes on at the next start.
-		return river.JobSnooze(0)
+		return jobs.Later(0)
 	}
 	// What no time can mend is final at once. Everything else is worth trying
 	// for as long as a full disk may stay full: after its attempts the job only
 	// waits, which does not count.
-	age := max(time.Since(job.CreatedAt), 0)
-	spent := job.Attempt >= job.MaxAttempts
+	age := max(time.Since(job.Created), 0)
+	spent := job.Last()
 	final := spent && (age >= n.opt.RetryFor || errors.As(err, new(*panicError))) || errors.As(err, new(*PatientsError)) || errors.As(err, new(*failedLoops))
 	n.metrics.analysed("failed", time.Since(start))
 	log.Error("analysis failed", "attempt", job.Attempt, "final", final, "error", err)
-	err = errors.Join(err, n.store.FailRun(context.WithoutCancel(ctx), args.Study, args.Revision, err, final))
+	err = errors.Join(err, n.store.FailRun(context.WithoutCancel(ctx), uid, revision, err, final))
 	switch {
 	case final:
-		return river.JobCancel(err)
+		return jobs.Cancel(err)
 	case spent:
-		return river.JobSnooze(min(max(age/2, backoff(1)), maxBackoff))
+		return jobs.Later(min(max(age/2, backoff(1)), maxBackoff))
 	}
 	return err
 }
 
 // analyse runs one revision and records what it made. A panic is an error: it
 // must end in the study's state like any other failure.
-func (n *Node) analyse(ctx context.Context, args analyseArgs) (err error) {
+func (n *Node) analyse(ctx context.Context, study string, revision int) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			n.log.Error("analysis panicked", "study", args.Study, "panic", r, "stack", string(debug.Stack()))
+			n.log.Error("analysis panicked", "study", study, "panic", r, "stack", string(debug.Stack()))
 			err = &panicError{r}
 		}
 	}()
-	run, err := n.store.StartRun(ctx, args.Study, args.Revision)
+	run, err := n.store.StartRun(ctx, study, revision)
 	if err != nil {
 		return err
 	}
-	req, err := n.request(ctx, args)
+	req, err := n.request(ctx, study, revision)
 	if err != nil {
 		return err
 	}
@@ -146,9 +117,7 @@ func (n *Node) analyse(ctx context.Context, args analyseArgs) (err error) {
 	if err != nil {
 		return err
 	}
-	return n.store.FinishRun(ctx, run, outputs, routes, func(tx *sql.Tx, destination string) error {
-		return n.enqueueDelivery(ctx, tx, run.ID, destination)
-	})
+	return n.store.FinishRun(ctx, run, outputs, routes, n.jobs.Deliver)
 }
 
 // routes says what each destination gets of a run, by its rules.
@@ -228,9 +197,9 @@ func (e *failedLoops) Error() string {
 }
 
 // request collects the results of a study's loops.
-func (n *Node) request(ctx context.Context, args analyseArgs) (Request, error) {
-	req := Request{StudyInstanceUID: args.Study, Revision: args.Revision}
-	loops, err := n.store.Loops(ctx, args.Study)
+func (n *Node) request(ctx context.Context, study string, revision int) (Request, error) {
+	req := Request{StudyInstanceUID: study, Revision: revision}
+	loops, err := n.store.Loops(ctx, study)
 	if err != nil {
 		return req, err
 	}
@@ -243,7 +212,7 @@ func (n *Node) request(ctx context.Context, args analyseArgs) (Request, error) {
 			failed.reason = l.Problem
 		case l.State != store.LoopDone:
 			left++
-		case !n.keptDir(args.Study).Has(l.Result):
+		case !n.keptDir(study).Has(l.Result):
 			n.log.Warn("the kept result of a loop has gone", "object", l.SOPInstanceUID)
 			if err := n.store.ForgetLoop(ctx, l.SOPInstanceUID); err != nil {
 				return req, err
@@ -254,7 +223,7 @@ func (n *Node) request(ctx context.Context, args analyseArgs) (Request, error) {
 			req.Keys = append(req.Keys, l.Result)
 		}
 	}
-	patients, err := n.store.Patients(ctx, args.Study)
+	patients, err := n.store.Patients(ctx, study)
 	if err != nil {
 		return req, err
 	}
@@ -267,7 +236,7 @@ func (n *Node) request(ctx context.Context, args analyseArgs) (Request, error) {
 	case failed.count > 0:
 		return req, &failed
 	}
-	req.Predecessor, err = n.predecessor(ctx, args)
+	req.Predecessor, err = n.predecessor(ctx, study, revision)
 	return req, err
 }
 
@@ -388,13 +357,13 @@ func Summarize(doc *result.Document) Summary {
 }
 
 // predecessor is the report of the latest finished run before this one.
-func (n *Node) predecessor(ctx context.Context, args analyseArgs) (*store.Output, error) {
-	deliveries, err := n.store.Outputs(ctx, args.Study)
+func (n *Node) predecessor(ctx context.Context, study string, revision int) (*store.Output, error) {
+	deliveries, err := n.store.Outputs(ctx, study)
 	if err != nil {
 		return nil, err
 	}
 	i := slices.IndexFunc(deliveries, func(o store.RunOutput) bool {
-		return o.Kind == result.KindReport && o.Revision < args.Revision
+		return o.Kind == result.KindReport && o.Revision < revision
 	})
 	if i < 0 {
 		return nil, nil

@@ -7,15 +7,10 @@ import (
 	"os"
 	"time"
 
-	"github.com/riverqueue/river"
-
+	"github.com/echonode/echonode/pipeline/jobs"
 	"github.com/echonode/echonode/pipeline/store"
 	"github.com/echonode/echonode/scp"
 )
-
-// commitmentQueue holds reports of storage commitment that have to go out on an
-// association of their own.
-const commitmentQueue = "commitments"
 
 // reportDelay is how long the same association may take to deliver a
 // commitment report before a new one is tried.
@@ -57,8 +52,7 @@ func (c *Committing) Commit(ctx context.Context, req *scp.CommitRequest) (*scp.C
 			}
 		}}, nil
 	}
-	job, err := c.jobs.Insert(ctx, commitArgs{req.Association.CallingAE, result}, &river.InsertOpts{
-		Queue: commitmentQueue, MaxAttempts: c.opt.Deliveries, ScheduledAt: time.Now().Add(reportDelay)})
+	withdraw, err := c.jobs.Report(ctx, req.Association.CallingAE, result, time.Now().Add(reportDelay))
 	if err != nil {
 		return nil, err
 	}
@@ -67,7 +61,7 @@ func (c *Committing) Commit(ctx context.Context, req *scp.CommitRequest) (*scp.C
 			log.Info("commitment report will go out on a new association", "error", err)
 			return
 		}
-		if _, err := c.jobs.JobDelete(context.WithoutCancel(ctx), job.Job.ID); err != nil {
+		if err := withdraw(context.WithoutCancel(ctx)); err != nil {
 			log.Warn("commitment report will be repeated", "error", err)
 		}
 	}}, nil
@@ -92,40 +86,22 @@ func (c *Committing) notCommitted(ctx context.Context, ref scp.Reference) (uint1
 	return 0, nil
 }
 
-// commitArgs are a commitment report to deliver.
-type commitArgs struct {
-	Peer   string            `json:"peer"`
-	Result *scp.CommitResult `json:"result"`
-}
-
-// Kind implements river.JobArgs.
-func (commitArgs) Kind() string { return "report-commitment" }
-
-type commitWorker struct {
-	river.WorkerDefaults[commitArgs]
-	node *Node
-}
-
-// NextRetry waits as deliveries do.
-func (w *commitWorker) NextRetry(job *river.Job[commitArgs]) time.Time {
-	return w.node.nextRetry(job.Attempt)
-}
-
-// Work implements river.Worker.
-func (w *commitWorker) Work(ctx context.Context, job *river.Job[commitArgs]) error {
-	peer, ok := w.node.opt.CommitPeers[job.Args.Peer]
+// reportCommitment is the job that reports a commitment on an association of
+// its own.
+func (n *Node) reportCommitment(ctx context.Context, job jobs.Job, title string, result *scp.CommitResult) error {
+	peer, ok := n.opt.CommitPeers[title]
 	if !ok {
-		return river.JobCancel(fmt.Errorf("no address is configured for %s", job.Args.Peer))
+		return jobs.Cancel(fmt.Errorf("no address is configured for %s", title))
 	}
-	err := peer.Dialer.ReportCommitment(ctx, peer.Address, job.Args.Result)
+	err := peer.Dialer.ReportCommitment(ctx, peer.Address, result)
 	var refused *scp.StatusError
 	switch {
 	case errors.As(err, &refused):
-		return river.JobCancel(err) // the peer has an answer for it: repeating changes nothing
+		return jobs.Cancel(err) // the peer has an answer for it: repeating changes nothing
 	case err != nil && ctx.Err() != nil:
-		return river.JobSnooze(0)
+		return jobs.Later(0)
 	case err != nil:
-		w.node.log.Warn("commitment report failed, will be tried again", "peer", job.Args.Peer, "attempt", job.Attempt, "error", err)
+		n.log.Warn("commitment report failed, will be tried again", "peer", title, "attempt", job.Attempt, "error", err)
 	}
 	return err
 }

@@ -31,7 +31,7 @@ func (n *Node) sweep(ctx context.Context) {
 
 // tidy does what has to be done now and then.
 func (n *Node) tidy(ctx context.Context, now time.Time) {
-	if far, err := n.store.RescheduleFar(ctx, n.longestWait()); err != nil && ctx.Err() == nil {
+	if far, err := n.jobs.RescheduleFar(ctx, n.longestWait()); err != nil && ctx.Err() == nil {
 		n.log.Error("looking for jobs that wait too long", "error", err)
 	} else if far > 0 {
 		n.log.Warn("jobs were scheduled further ahead than any wait: the clock was; they start now", "jobs", far)
@@ -111,7 +111,7 @@ func (n *Node) queueComplete(ctx context.Context) error {
 			continue
 		}
 		basis, _ := n.processor.Basis()
-		queued, err := n.store.Queue(ctx, s.StudyInstanceUID, s.Last, basis, n.enqueueAnalysis)
+		queued, err := n.store.Queue(ctx, s.StudyInstanceUID, s.Last, basis, n.jobs.Combine)
 		if err != nil {
 			return err
 		}

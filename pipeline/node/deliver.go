@@ -2,80 +2,52 @@ package node
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"math"
 	"slices"
 	"time"
 
-	"github.com/riverqueue/river"
-
 	"github.com/echonode/echonode/pipeline/deliver"
+	"github.com/echonode/echonode/pipeline/jobs"
 	"github.com/echonode/echonode/pipeline/store"
 	"github.com/echonode/echonode/scp"
 )
 
-// deliverArgs name what one run has to send to one destination.
-type deliverArgs struct {
-	Run         int64  `json:"run"`
-	Destination string `json:"destination"`
-}
-
-// Kind implements river.JobArgs.
-func (deliverArgs) Kind() string { return "deliver" }
-
-func (n *Node) enqueueDelivery(ctx context.Context, tx *sql.Tx, run int64, destination string) error {
-	_, err := n.jobs.InsertTx(ctx, tx, deliverArgs{run, destination}, &river.InsertOpts{Queue: deliveryPrefix + destination, MaxAttempts: n.opt.Deliveries})
-	return err
-}
-
 // Retry takes up the dead deliveries of a study again and says how many.
 func (n *Node) Retry(ctx context.Context, study string) (int, error) {
-	return n.store.ReviveDeliveries(ctx, study, func(tx *sql.Tx, run int64, destination string) error {
-		return n.enqueueDelivery(ctx, tx, run, destination)
-	})
+	return n.store.ReviveDeliveries(ctx, study, n.jobs.Deliver)
 }
 
-type deliverWorker struct {
-	river.WorkerDefaults[deliverArgs]
-	node *Node
-}
-
-// NextRetry implements river.Worker.
-func (w *deliverWorker) NextRetry(job *river.Job[deliverArgs]) time.Time {
-	return w.node.nextRetry(job.Attempt)
-}
-
-// nextRetry waits half as long again after every failure, up to the maximum.
-func (n *Node) nextRetry(attempt int) time.Time {
+// deliveryWait is half as long again after every failure, up to the maximum.
+func (n *Node) deliveryWait(attempt int) time.Duration {
 	wait := float64(n.opt.RetryFirst) * math.Pow(1.5, float64(attempt-1))
-	return time.Now().Add(time.Duration(min(wait, float64(n.opt.RetryMax))))
+	return time.Duration(min(wait, float64(n.opt.RetryMax)))
 }
 
-// Work implements river.Worker: it sends what is still pending, records every
-// answer, and fails if anything is left.
-func (w *deliverWorker) Work(ctx context.Context, job *river.Job[deliverArgs]) error {
-	n, args := w.node, job.Args
-	i := slices.IndexFunc(n.opt.Destinations, func(d Destination) bool { return d.Name == args.Destination })
+// deliverRun is the job that sends what a run has made and what is still
+// pending at a destination. It records every answer, and fails if anything is
+// left.
+func (n *Node) deliverRun(ctx context.Context, job jobs.Job, run int64, destination string) error {
+	i := slices.IndexFunc(n.opt.Destinations, func(d Destination) bool { return d.Name == destination })
 	if i < 0 {
-		return river.JobCancel(fmt.Errorf("destination %q is not configured", args.Destination))
+		return jobs.Cancel(fmt.Errorf("destination %q is not configured", destination))
 	}
 	dest := n.opt.Destinations[i]
-	err := n.deliver(ctx, dest, args.Run)
+	err := n.deliver(ctx, dest, run)
 	if err == nil {
 		return nil
 	}
 	if ctx.Err() != nil {
-		return river.JobSnooze(0)
+		return jobs.Later(0)
 	}
-	log := n.log.With("destination", dest.Name, "run", args.Run, "attempt", job.Attempt)
-	if job.Attempt < job.MaxAttempts {
+	log := n.log.With("destination", dest.Name, "run", run, "attempt", job.Attempt)
+	if !job.Last() {
 		log.Warn("delivery failed, will be tried again", "error", err)
 		return err
 	}
 	log.Error("delivery given up: restart it with `echonode retry`", "error", err)
-	return errors.Join(err, n.store.BuryDeliveries(context.WithoutCancel(ctx), args.Run, dest.Name))
+	return errors.Join(err, n.store.BuryDeliveries(context.WithoutCancel(ctx), run, dest.Name))
 }
 
 func (n *Node) deliver(ctx context.Context, dest Destination, run int64) error {

@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"net/http"
 	"strings"
@@ -145,9 +144,7 @@ func (n *Node) Redirect(ctx context.Context, from, to string) (int, error) {
 	if from == to {
 		return 0, nil
 	}
-	count, err := n.store.Redirect(ctx, from, to, func(tx *sql.Tx, run int64, destination string) error {
-		return n.enqueueDelivery(ctx, tx, run, destination)
-	})
+	count, err := n.store.Redirect(ctx, from, to, n.jobs.Deliver)
 	if err == nil {
 		n.log.Info("deliveries redirected by command", "from", from, "to", to, "deliveries", count)
 	}
@@ -228,7 +225,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 			gauge(c.studies, float64(count), string(s))
 		}
 	}
-	if jobs, err := c.n.store.QueueDepths(ctx); err == nil {
+	if jobs, err := c.n.jobs.Depths(ctx); err == nil {
 		for _, j := range jobs {
 			gauge(c.jobs, float64(j.Count), j.Queue, j.State)
 		}

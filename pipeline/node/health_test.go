@@ -155,7 +155,7 @@ func TestJobsFarAheadComeBack(t *testing.T) {
 	pacs.mu.Lock()
 	pacs.refuse = nil
 	pacs.mu.Unlock()
-	if count, err := n.store.RescheduleFar(context.Background(), 25*time.Hour); err != nil || count != 0 {
+	if count, err := n.jobs.RescheduleFar(context.Background(), 25*time.Hour); err != nil || count != 0 {
 		t.Errorf("a wait that is not too long: %d, %v", count, err)
 	}
 	n.tidy(context.Background(), time.Now())

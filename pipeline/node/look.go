@@ -100,7 +100,7 @@ func (n *Node) lookAt(ctx context.Context, lease store.Lease) {
 		if seen.Problem != "" {
 			log.Warn("loop analysed with a problem", "problem", seen.Problem)
 		}
-		err = n.store.FinishLoop(record, lease, basis, seen.Key, seen.Problem, n.enqueueAnalysis)
+		err = n.store.FinishLoop(record, lease, basis, seen.Key, seen.Problem, n.jobs.Combine)
 	case ctx.Err() != nil:
 		err = n.store.ReleaseLoop(record, lease)
 	default:
@@ -111,7 +111,7 @@ func (n *Node) lookAt(ctx context.Context, lease store.Lease) {
 			retry = time.Now().Add(backoff(attempt))
 		}
 		log.Error("analysis of a loop failed", "attempt", attempt, "final", retry.IsZero(), "error", err)
-		err = n.store.FailLoop(record, lease, err, retry, n.enqueueAnalysis)
+		err = n.store.FailLoop(record, lease, err, retry, n.jobs.Combine)
 	}
 	if errors.Is(err, store.ErrStale) {
 		log.Info("the loop has been removed or replaced meanwhile")

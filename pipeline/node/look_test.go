@@ -194,7 +194,7 @@ func TestOrderIsFair(t *testing.T) {
 			t.Fatal(err)
 		}
 		basis, _ := p.Basis()
-		if queued, err := n.store.Queue(context.Background(), study, s.Last, basis, n.enqueueAnalysis); err != nil || !queued {
+		if queued, err := n.store.Queue(context.Background(), study, s.Last, basis, n.jobs.Combine); err != nil || !queued {
 			t.Fatal(err)
 		}
 	}

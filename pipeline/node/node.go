@@ -33,19 +33,15 @@ package node
 
 import (
 	"context"
-	"database/sql"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
 	"time"
 
-	"github.com/riverqueue/river"
-	"github.com/riverqueue/river/riverdriver/riversqlite"
-
 	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/pipeline/deliver"
+	"github.com/echonode/echonode/pipeline/jobs"
 	"github.com/echonode/echonode/pipeline/kept"
 	"github.com/echonode/echonode/pipeline/result"
 	"github.com/echonode/echonode/pipeline/spool"
@@ -145,7 +141,7 @@ type Node struct {
 	store     *store.Store
 	processor Processor
 	metrics   *Metrics
-	jobs      *river.Client[*sql.Tx]
+	jobs      *jobs.Room
 
 	wake chan struct{} // a loop may have to be looked at
 
@@ -158,94 +154,36 @@ type Node struct {
 	studies *locks // by Study Instance UID: making and deleting its results
 }
 
-// Queue names of the jobs.
-const (
-	analysisQueue  = "analysis"
-	deliveryPrefix = "deliver-"
-)
-
 // New prepares a node. Jobs left running by a process that died are made
 // available again.
 func New(ctx context.Context, opt Options, sp *spool.Spool, st *store.Store, processor Processor, metrics *Metrics, log *slog.Logger) (*Node, error) {
 	n := &Node{opt: opt, log: log, spool: sp, store: st, processor: processor, metrics: metrics,
 		wake: make(chan struct{}, 1), arrivals: newArrivals(opt.Idle, opt.Cap), began: time.Now(),
 		objects: newLocks(), studies: newLocks()}
-	workers := river.NewWorkers()
-	if err := errors.Join(river.AddWorkerSafely(workers, &analyseWorker{node: n}), river.AddWorkerSafely(workers, &deliverWorker{node: n}),
-		river.AddWorkerSafely(workers, &commitWorker{node: n})); err != nil {
-		return nil, err
-	}
-	queues := map[string]river.QueueConfig{analysisQueue: {MaxWorkers: 2}, commitmentQueue: {MaxWorkers: 4}}
+	var destinations []string
 	for _, d := range opt.Destinations {
-		queues[deliveryPrefix+d.Name] = river.QueueConfig{MaxWorkers: 1}
+		destinations = append(destinations, d.Name)
 	}
 	var err error
-	n.jobs, err = river.NewClient(riversqlite.New(st.DB()), &river.Config{
-		Logger:     quiet(log),
-		Queues:     queues,
-		Workers:    workers,
-		JobTimeout: -1, // each worker has its own deadline
-		// SQLite tells nobody of a new job: this is how long one waits.
-		FetchCooldown:               20 * time.Millisecond,
-		FetchPollInterval:           100 * time.Millisecond,
-		RescueStuckJobsAfter:        opt.Timeout + time.Hour,
-		CompletedJobRetentionPeriod: 24 * time.Hour,
-		DiscardedJobRetentionPeriod: 30 * 24 * time.Hour,
-	})
+	n.jobs, err = jobs.Open(st, jobs.Options{
+		Destinations: destinations, CombineWorkers: 2, CombineAttempts: opt.Attempts, DeliveryAttempts: opt.Deliveries, Longest: opt.Timeout,
+		CombineWait: backoff, DeliveryWait: n.deliveryWait,
+	}, jobs.Handlers{
+		Combine: n.combine, Deliver: n.deliverRun, Report: n.reportCommitment,
+		CombineDied: func(ctx context.Context, study string, revision int) error {
+			return st.FailRun(ctx, study, revision, errors.New("the process ended every time this study was analysed"), true)
+		},
+		DeliverDied: st.BuryDeliveries,
+	}, log)
 	if err != nil {
-		return nil, fmt.Errorf("job queue: %w", err)
+		return nil, err
 	}
 	return n, errors.Join(n.recover(ctx), n.deleteFiles(ctx), n.recoverSpool(ctx), n.sweepResults(ctx), n.warnOfOrphans(ctx))
 }
 
-// quiet keeps the job library's own notes out of the log below warnings.
-func quiet(log *slog.Logger) *slog.Logger {
-	return slog.New(levelHandler{log.Handler(), slog.LevelWarn})
-}
-
-type levelHandler struct {
-	slog.Handler
-	min slog.Level
-}
-
-func (h levelHandler) Enabled(ctx context.Context, l slog.Level) bool {
-	return l >= h.min && h.Handler.Enabled(ctx, l)
-}
-func (h levelHandler) WithAttrs(a []slog.Attr) slog.Handler {
-	return levelHandler{h.Handler.WithAttrs(a), h.min}
-}
-func (h levelHandler) WithGroup(g string) slog.Handler {
-	return levelHandler{h.Handler.WithGroup(g), h.min}
-}
-
 // recover takes up what a killed process left.
 func (n *Node) recover(ctx context.Context) error {
-	if err := n.recoverLoops(ctx); err != nil {
-		return err
-	}
-	exhausted, err := n.store.RecoverJobs(ctx)
-	if err != nil {
-		return fmt.Errorf("recover jobs: %w", err)
-	}
-	for _, j := range exhausted {
-		var err error
-		switch j.Kind {
-		case analyseArgs{}.Kind():
-			var args analyseArgs
-			if err = json.Unmarshal(j.Args, &args); err == nil {
-				err = n.store.FailRun(ctx, args.Study, args.Revision, errors.New("the process ended every time this study was analysed"), true)
-			}
-		case deliverArgs{}.Kind():
-			var args deliverArgs
-			if err = json.Unmarshal(j.Args, &args); err == nil {
-				err = n.store.BuryDeliveries(ctx, args.Run, args.Destination)
-			}
-		}
-		if err != nil {
-			return fmt.Errorf("recover jobs: %w", err)
-		}
-	}
-	return nil
+	return errors.Join(n.recoverLoops(ctx), n.jobs.Recover(ctx))
 }
 
 // recoverLoops frees what the process that died was looking at.
@@ -266,8 +204,8 @@ func (n *Node) recoverLoops(ctx context.Context) error {
 // Run works until ctx ends, then stops: running jobs are cancelled and go on
 // at the next start.
 func (n *Node) Run(ctx context.Context) error {
-	if err := n.jobs.Start(context.WithoutCancel(ctx)); err != nil {
-		return fmt.Errorf("job queue: %w", err)
+	if err := n.jobs.Start(ctx); err != nil {
+		return err
 	}
 	var background sync.WaitGroup
 	background.Go(func() { n.looking(ctx) })
@@ -275,8 +213,5 @@ func (n *Node) Run(ctx context.Context) error {
 	background.Wait()
 	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
 	defer cancel()
-	if err := n.jobs.StopAndCancel(stop); err != nil && !errors.Is(err, context.DeadlineExceeded) {
-		return fmt.Errorf("job queue: %w", err)
-	}
-	return nil
+	return n.jobs.Stop(stop)
 }

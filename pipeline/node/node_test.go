@@ -18,6 +18,7 @@ import (
 	"github.com/suyashkumar/dicom/pkg/tag"
 
 	"github.com/echonode/echonode/dicomio"
+	"github.com/echonode/echonode/pipeline/jobs"
 	"github.com/echonode/echonode/pipeline/result"
 	"github.com/echonode/echonode/pipeline/spool"
 	"github.com/echonode/echonode/pipeline/store"
@@ -549,12 +550,12 @@ func TestStorageCommitment(t *testing.T) {
 	if err := c.Release(ctx); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the job of a report that was delivered is withdrawn", func() bool { return jobs(t, n, commitArgs{}.Kind()) == 0 })
+	eventually(t, "the job of a report that was delivered is withdrawn", func() bool { return unfinishedJobs(t, n, jobs.KindReport) == 0 })
 
 	// A modality that hangs up gets its report on a new association.
 	request().Abort()
-	eventually(t, "the report waits as a job", func() bool { return jobs(t, n, commitArgs{}.Kind()) == 1 })
-	if _, err := n.store.DB().ExecContext(ctx, `UPDATE river_job SET state = 'available', scheduled_at = datetime('now', '-1 minute') WHERE kind = ?`, commitArgs{}.Kind()); err != nil {
+	eventually(t, "the report waits as a job", func() bool { return unfinishedJobs(t, n, jobs.KindReport) == 1 })
+	if _, err := n.store.DB().ExecContext(ctx, `UPDATE river_job SET state = 'available', scheduled_at = datetime('now', '-1 minute') WHERE kind = ?`, jobs.KindReport); err != nil {
 		t.Fatal(err)
 	}
 	select {
@@ -565,8 +566,8 @@ func TestStorageCommitment(t *testing.T) {
 	}
 }
 
-// jobs counts jobs of a kind that have still to run.
-func jobs(t *testing.T, n *running, kind string) (count int) {
+// unfinishedJobs counts jobs of a kind that have still to run.
+func unfinishedJobs(t *testing.T, n *running, kind string) (count int) {
 	t.Helper()
 	if err := n.store.DB().QueryRow(`SELECT count(*) FROM river_job WHERE kind = ? AND state IN ('available','scheduled','retryable','running')`, kind).Scan(&count); err != nil {
 		t.Fatal(err)

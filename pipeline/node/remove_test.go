@@ -13,6 +13,7 @@ import (
 	"github.com/suyashkumar/dicom/pkg/tag"
 
 	"github.com/echonode/echonode/dicomio"
+	"github.com/echonode/echonode/pipeline/jobs"
 	"github.com/echonode/echonode/pipeline/store"
 )
 
@@ -149,5 +150,5 @@ func TestTwoPatientsUnderOneStudy(t *testing.T) {
 	if len(p.requests()) != 0 || pacs.objects() != 0 {
 		t.Errorf("%d analyses, %d objects sent", len(p.requests()), pacs.objects())
 	}
-	eventually(t, "the analysis is not tried again", func() bool { return jobs(t, n, analyseArgs{}.Kind()) == 0 })
+	eventually(t, "the analysis is not tried again", func() bool { return unfinishedJobs(t, n, jobs.KindCombine) == 0 })
 }

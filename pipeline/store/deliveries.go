@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 )
 
@@ -26,7 +25,7 @@ func (s *Store) Waiting(ctx context.Context) ([]Waiting, error) {
 // Redirect sends what is left to deliver to one destination to another: what
 // that one has already is not sent again. It calls enqueue for every run
 // concerned and says how many deliveries it moved.
-func (s *Store) Redirect(ctx context.Context, from, to string, enqueue func(tx *sql.Tx, run int64, destination string) error) (n int, err error) {
+func (s *Store) Redirect(ctx context.Context, from, to string, enqueue func(tx *Tx, run int64, destination string) error) (n int, err error) {
 	err = s.tx(ctx, func(tx *sql.Tx) error {
 		runs, err := collectTx(ctx, tx, `SELECT DISTINCT run_id FROM deliveries WHERE destination = ? AND state IN ('pending','dead')`, from)
 		if err != nil {
@@ -110,37 +109,4 @@ func (s *Store) StateCounts(ctx context.Context) (map[State]int, error) {
 		counts[c.state] = c.n
 	}
 	return counts, err
-}
-
-// QueueDepth is how many jobs of a queue are in a state.
-type QueueDepth struct {
-	Queue, State string
-	Count        int
-}
-
-// unfinished are the states of jobs that will still run.
-var unfinished = []string{"available", "pending", "retryable", "running", "scheduled"}
-
-// QueueDepths counts the jobs that have still to run, by queue.
-func (s *Store) QueueDepths(ctx context.Context) ([]QueueDepth, error) {
-	all, err := collect(ctx, s.db, func(r *sql.Rows) (q QueueDepth, err error) {
-		return q, r.Scan(&q.Queue, &q.State, &q.Count)
-	}, `SELECT queue, state, count(*) FROM river_job GROUP BY queue, state ORDER BY queue, state`)
-	return slices.DeleteFunc(all, func(q QueueDepth) bool { return !slices.Contains(unfinished, q.State) }), err
-}
-
-// RescheduleFar makes jobs available that are scheduled later than any wait
-// that the node gives: the clock was ahead when they were. It says how many
-// there were.
-func (s *Store) RescheduleFar(ctx context.Context, longest time.Duration) (int, error) {
-	const layout = "2006-01-02 15:04:05.000"
-	now := time.Now().UTC()
-	res, err := s.db.ExecContext(ctx, `UPDATE river_job SET scheduled_at = ?, state = 'available'
-		WHERE state IN ('retryable','scheduled') AND julianday(scheduled_at) > julianday(?)`,
-		now.Format(layout), now.Add(longest).Format(layout))
-	if err != nil {
-		return 0, fmt.Errorf("reschedule jobs: %w", err)
-	}
-	n, err := res.RowsAffected()
-	return int(n), err
 }

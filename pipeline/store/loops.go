@@ -47,7 +47,7 @@ var ErrStale = errors.New("the lease has passed on")
 
 // Enqueue adds a job for a revision of a study, in the transaction that makes
 // it due.
-type Enqueue func(tx *sql.Tx, study string, revision int) error
+type Enqueue func(tx *Tx, study string, revision int) error
 
 const loopColumns = `SELECT l.sop_uid, i.sop_class, l.study_uid, i.series_uid, l.number, l.state, l.basis, l.result, l.problem, l.attempts, l.deaths, i.path, l.token
 	FROM loops l JOIN instances i ON i.sop_uid = l.sop_uid `

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"slices"
@@ -21,7 +20,7 @@ func lease(t *testing.T, s *Store, onArrival bool) Lease {
 
 func queue(t *testing.T, s *Store, uid, basis string) (due bool) {
 	t.Helper()
-	queued, err := s.Queue(context.Background(), uid, time.UnixMilli(1_000_000), basis, func(*sql.Tx, string, int) error { due = true; return nil })
+	queued, err := s.Queue(context.Background(), uid, time.UnixMilli(1_000_000), basis, func(*Tx, string, int) error { due = true; return nil })
 	if err != nil || !queued {
 		t.Fatalf("study %s: queued %v, %v", uid, queued, err)
 	}
@@ -69,7 +68,7 @@ func TestLastLoopCombines(t *testing.T) {
 	add(t, s, instance("1", "1.1", 1000))
 	add(t, s, instance("1", "1.2", 1000))
 	var due []int
-	combine := func(_ *sql.Tx, study string, revision int) error { due = append(due, revision); return nil }
+	combine := func(_ *Tx, study string, revision int) error { due = append(due, revision); return nil }
 	a := lease(t, s, true)
 	if err := s.FinishLoop(ctx, a, "b", "key a", "", combine); err != nil || due != nil {
 		t.Fatalf("first loop: %v, due %v", err, due)

@@ -432,7 +432,7 @@ type Route struct {
 // that something is left to send to, all in one transaction. It may be
 // repeated for the same run: outputs have deterministic UIDs and what was
 // sent stays sent.
-func (s *Store) FinishRun(ctx context.Context, run Run, outputs []Output, routes []Route, enqueue func(tx *sql.Tx, destination string) error) error {
+func (s *Store) FinishRun(ctx context.Context, run Run, outputs []Output, routes []Route, enqueue func(tx *Tx, run int64, destination string) error) error {
 	err := s.tx(ctx, func(tx *sql.Tx) error {
 		now := time.Now().UnixMilli()
 		if _, err := tx.ExecContext(ctx, `UPDATE runs SET finished_at = ?, error = '', directory = ?, summary = ?, basis = ? WHERE id = ?`,
@@ -469,7 +469,7 @@ func (s *Store) FinishRun(ctx context.Context, run Run, outputs []Output, routes
 			if !pending {
 				continue
 			}
-			if err := enqueue(tx, r.Destination); err != nil {
+			if err := enqueue(tx, run.ID, r.Destination); err != nil {
 				return err
 			}
 		}
@@ -583,7 +583,7 @@ func (s *Store) BuryDeliveries(ctx context.Context, run int64, destination strin
 
 // ReviveDeliveries takes the dead deliveries of a study back to pending and
 // calls enqueue for each run and destination concerned, in one transaction.
-func (s *Store) ReviveDeliveries(ctx context.Context, study string, enqueue func(tx *sql.Tx, run int64, destination string) error) (int, error) {
+func (s *Store) ReviveDeliveries(ctx context.Context, study string, enqueue func(tx *Tx, run int64, destination string) error) (int, error) {
 	n := 0
 	err := s.tx(ctx, func(tx *sql.Tx) error {
 		rows, err := tx.QueryContext(ctx, `SELECT DISTINCT d.run_id, d.destination FROM deliveries d JOIN runs r ON r.id = d.run_id
@@ -719,43 +719,13 @@ func (s *Store) Removed(ctx context.Context, path string) error {
 	return err
 }
 
-// RecoverJobs makes jobs that were running when the process died available
-// again. The caller must be the only process using the database: it is called
-// once, before the job client starts. Jobs that have used up their attempts
-// are returned and discarded instead, so that a study that kills the process
-// cannot do so for ever.
-func (s *Store) RecoverJobs(ctx context.Context) (exhausted []Job, err error) {
-	err = s.tx(ctx, func(tx *sql.Tx) error {
-		rows, err := tx.QueryContext(ctx, `UPDATE river_job SET state = 'discarded', finalized_at = CURRENT_TIMESTAMP
-			WHERE state = 'running' AND attempt >= max_attempts RETURNING kind, json(args)`)
-		if err != nil {
-			return err
-		}
-		for rows.Next() {
-			var j Job
-			if err := rows.Scan(&j.Kind, &j.Args); err != nil {
-				return errors.Join(err, rows.Close())
-			}
-			exhausted = append(exhausted, j)
-		}
-		if err := errors.Join(rows.Err(), rows.Close()); err != nil {
-			return err
-		}
-		_, err = tx.ExecContext(ctx, `UPDATE river_job SET state = 'available' WHERE state = 'running'`)
-		return err
-	})
-	return exhausted, err
-}
+// Tx is a transaction of the store, in which jobs are enqueued that follow from
+// what is recorded in it.
+type Tx = sql.Tx
 
 // querier is a database or a transaction.
 type querier interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
-}
-
-// Job is a queued job as stored: its kind and JSON arguments.
-type Job struct {
-	Kind string
-	Args []byte
 }
 
 func collect[T any](ctx context.Context, db querier, scan func(*sql.Rows) (T, error), query string, args ...any) ([]T, error) {

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"os"
 	"path/filepath"
@@ -48,7 +47,7 @@ func study(t *testing.T, s *Store, uid string) Study {
 	return st
 }
 
-func noJob(*sql.Tx, string, int) error { return nil }
+func noJob(*Tx, string, int) error { return nil }
 
 // look finishes every loop that waits, as on arrival.
 func look(t *testing.T, s *Store) {
@@ -90,14 +89,14 @@ func TestStudyLife(t *testing.T) {
 	}
 	// A job that cannot be enqueued must not leave a queued study behind.
 	boom := errors.New("boom")
-	if _, err := s.Queue(ctx, "1", st.Last, "basis", func(*sql.Tx, string, int) error { return boom }); !errors.Is(err, boom) {
+	if _, err := s.Queue(ctx, "1", st.Last, "basis", func(*Tx, string, int) error { return boom }); !errors.Is(err, boom) {
 		t.Fatalf("Queue = %v, want the enqueue error", err)
 	}
 	if study(t, s, "1").State != Receiving {
 		t.Fatal("a failed enqueue left the study queued")
 	}
 	revision := 0
-	if queued, err := s.Queue(ctx, "1", st.Last, "basis", func(_ *sql.Tx, _ string, r int) error { revision = r; return nil }); err != nil || !queued || revision != 1 {
+	if queued, err := s.Queue(ctx, "1", st.Last, "basis", func(_ *Tx, _ string, r int) error { revision = r; return nil }); err != nil || !queued || revision != 1 {
 		t.Fatalf("Queue = %v, %v, revision %d", queued, err, revision)
 	}
 
@@ -115,7 +114,7 @@ func TestStudyLife(t *testing.T) {
 	finish := func() {
 		t.Helper()
 		jobs = nil
-		if err := s.FinishRun(ctx, run, outputs, []Route{{"pacs", []string{"report", "overlay"}}, {"archive", []string{"report"}}}, func(_ *sql.Tx, d string) error { jobs = append(jobs, d); return nil }); err != nil {
+		if err := s.FinishRun(ctx, run, outputs, []Route{{"pacs", []string{"report", "overlay"}}, {"archive", []string{"report"}}}, func(_ *Tx, _ int64, d string) error { jobs = append(jobs, d); return nil }); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -145,7 +144,7 @@ func TestStudyLife(t *testing.T) {
 		t.Fatal(err)
 	}
 	revived := 0
-	if n, err := s.ReviveDeliveries(ctx, "1", func(*sql.Tx, int64, string) error { revived++; return nil }); err != nil || n != 1 || revived != 1 {
+	if n, err := s.ReviveDeliveries(ctx, "1", func(*Tx, int64, string) error { revived++; return nil }); err != nil || n != 1 || revived != 1 {
 		t.Fatalf("revived %d deliveries with %d jobs, %v", n, revived, err)
 	}
 
@@ -193,7 +192,7 @@ func TestFailAndRequeue(t *testing.T) {
 		t.Fatalf("after the failure: %+v", st)
 	}
 	revision := 0
-	if err := s.Requeue(ctx, "1", "basis", func(_ *sql.Tx, _ string, r int) error { revision = r; return nil }); err != nil || revision != 2 {
+	if err := s.Requeue(ctx, "1", "basis", func(_ *Tx, _ string, r int) error { revision = r; return nil }); err != nil || revision != 2 {
 		t.Fatalf("Requeue: revision %d, %v", revision, err)
 	}
 	if err := s.Requeue(ctx, "1", "basis", noJob); !errors.Is(err, ErrNotFound) {
@@ -201,30 +200,6 @@ func TestFailAndRequeue(t *testing.T) {
 	}
 	if _, err := s.Study(ctx, "2"); !errors.Is(err, ErrNotFound) {
 		t.Errorf("unknown study = %v, want ErrNotFound", err)
-	}
-}
-
-// Jobs that were running when the process died run again, but not for ever.
-func TestRecoverJobs(t *testing.T) {
-	ctx, s := context.Background(), open(t)
-	insert := func(attempt int, args string) {
-		t.Helper()
-		if _, err := s.DB().ExecContext(ctx, `INSERT INTO river_job (args, attempt, kind, max_attempts, state, queue) VALUES (jsonb(?),?,'analyse',3,'running','q')`, args, attempt); err != nil {
-			t.Fatal(err)
-		}
-	}
-	insert(1, `{"study":"1"}`)
-	insert(3, `{"study":"2"}`)
-	exhausted, err := s.RecoverJobs(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(exhausted) != 1 || exhausted[0].Kind != "analyse" || string(exhausted[0].Args) != `{"study":"2"}` {
-		t.Errorf("exhausted = %+v, want the job of study 2", exhausted)
-	}
-	var available int
-	if err := s.DB().QueryRowContext(ctx, `SELECT count(*) FROM river_job WHERE state = 'available'`).Scan(&available); err != nil || available != 1 {
-		t.Errorf("available = %d, %v; want 1", available, err)
 	}
 }
 
@@ -240,7 +215,7 @@ func TestExpired(t *testing.T) {
 		t.Fatal(err)
 	}
 	out := []Output{{SOPInstanceUID: "2.25.1", SOPClassUID: "sr", Kind: "report", Path: "r"}}
-	if err := s.FinishRun(ctx, run, out, []Route{{"pacs", []string{"report"}}}, func(*sql.Tx, string) error { return nil }); err != nil {
+	if err := s.FinishRun(ctx, run, out, []Route{{"pacs", []string{"report"}}}, func(*Tx, int64, string) error { return nil }); err != nil {
 		t.Fatal(err)
 	}
 	later := Retention{Done: time.Now().Add(time.Hour), Failed: time.Now().Add(time.Hour)}

@@ -296,11 +296,12 @@ func copyAs(path, dir string, copy int) (string, error) {
 	return out, os.WriteFile(out, data, 0o600)
 }
 
-// variant is another UID of the same length, for every k another one: digits
-// that are not the first of a component count up, from the last one.
+// variant is another UID of the same length, for every k another one: digits of
+// its root count up that are not the first of a component. What tells UIDs of
+// one root apart stays as it is.
 func variant(uid string, k int) string {
 	b := []byte(uid)
-	for i := len(b) - 1; i > 0 && k > 0; i-- {
+	for i := len("1.2.840."); i < len(b) && k > 0; i++ {
 		if b[i] != '.' && b[i-1] != '.' {
 			b[i] = byte('0' + (int(b[i]-'0')+k)%10)
 			k /= 10

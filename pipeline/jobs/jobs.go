@@ -1,0 +1,374 @@
+// Package jobs owns the queue of jobs: what kinds there are, how they are
+// enqueued, how often and when they are tried again, and what becomes of those
+// that ran when the process died. It stands on River, in the database of
+// package store, so that a change of state and the job that follows from it are
+// committed together; nobody else touches the queue or knows the library.
+//
+// The analysis of loops is no job here: what is left of it follows from the
+// state of the loops, see [store.Store.LeaseLoop].
+package jobs
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/riverdriver/riversqlite"
+
+	"github.com/echonode/echonode/pipeline/store"
+	"github.com/echonode/echonode/scp"
+)
+
+// Kinds of job.
+const (
+	KindCombine = "analyse"           // combine a study from its loops
+	KindDeliver = "deliver"           // deliver what a run has made to one destination
+	KindReport  = "report-commitment" // report a storage commitment
+)
+
+// Queues. Each destination has one, so that one that is down holds up no other,
+// and keeps its order.
+const (
+	combineQueue   = "analysis"
+	deliveryPrefix = "deliver-"
+	reportQueue    = "commitments"
+)
+
+// Job is the attempt at hand.
+type Job struct {
+	Attempt, MaxAttempts int
+	Created              time.Time
+}
+
+// Last reports whether this is the last attempt.
+func (j Job) Last() bool { return j.Attempt >= j.MaxAttempts }
+
+// Handlers work on jobs. An error is tried again after a while as often as the
+// kind allows; see [Cancel] and [Later].
+type Handlers struct {
+	Combine func(ctx context.Context, j Job, study string, revision int) error
+	Deliver func(ctx context.Context, j Job, run int64, destination string) error
+	Report  func(ctx context.Context, j Job, peer string, r *scp.CommitResult) error
+	// CombineDied and DeliverDied are told of jobs whose last attempt ended
+	// with the process.
+	CombineDied func(ctx context.Context, study string, revision int) error
+	DeliverDied func(ctx context.Context, run int64, destination string) error
+}
+
+// Cancel is an error after which a job is not tried again.
+func Cancel(err error) error { return &outcome{err: err, cancel: true} }
+
+// Later puts a job off without counting the attempt.
+func Later(wait time.Duration) error { return &outcome{wait: wait} }
+
+type outcome struct {
+	err    error
+	cancel bool
+	wait   time.Duration
+}
+
+func (o *outcome) Error() string {
+	if o.err != nil {
+		return o.err.Error()
+	}
+	return fmt.Sprintf("put off for %v", o.wait)
+}
+
+func (o *outcome) Unwrap() error { return o.err }
+
+// translate says it in the library's words.
+func translate(err error) error {
+	var o *outcome
+	switch {
+	case !errors.As(err, &o):
+		return err
+	case o.cancel:
+		return river.JobCancel(err)
+	}
+	return river.JobSnooze(o.wait)
+}
+
+// Options are the settings of a Room.
+type Options struct {
+	Destinations     []string
+	CombineWorkers   int           // studies combined at a time
+	CombineAttempts  int           // of a combination
+	DeliveryAttempts int           // of a delivery, and of a commitment report
+	Longest          time.Duration // that a job may run
+	// CombineWait and DeliveryWait are how long to wait after an attempt, from 1.
+	CombineWait, DeliveryWait func(attempt int) time.Duration
+}
+
+// Room is the queue.
+type Room struct {
+	opt    Options
+	store  *store.Store
+	client *river.Client[*sql.Tx]
+	h      Handlers
+}
+
+// Open opens the queue in a store. It works on jobs from [Room.Start] on.
+func Open(st *store.Store, opt Options, h Handlers, log *slog.Logger) (*Room, error) {
+	r := &Room{opt: opt, store: st, h: h}
+	workers := river.NewWorkers()
+	if err := errors.Join(
+		river.AddWorkerSafely(workers, &worker[combine]{wait: opt.CombineWait, work: func(ctx context.Context, j Job, a combine) error {
+			return h.Combine(ctx, j, a.Study, a.Revision)
+		}}),
+		river.AddWorkerSafely(workers, &worker[deliver]{wait: opt.DeliveryWait, work: func(ctx context.Context, j Job, a deliver) error {
+			return h.Deliver(ctx, j, a.Run, a.Destination)
+		}}),
+		river.AddWorkerSafely(workers, &worker[report]{wait: opt.DeliveryWait, work: func(ctx context.Context, j Job, a report) error {
+			return h.Report(ctx, j, a.Peer, a.Result)
+		}})); err != nil {
+		return nil, err
+	}
+	queues := map[string]river.QueueConfig{combineQueue: {MaxWorkers: max(opt.CombineWorkers, 1)}, reportQueue: {MaxWorkers: 4}}
+	for _, d := range opt.Destinations {
+		queues[deliveryPrefix+d] = river.QueueConfig{MaxWorkers: 1}
+	}
+	var err error
+	r.client, err = river.NewClient(riversqlite.New(st.DB()), &river.Config{
+		Logger:     quiet(log),
+		Queues:     queues,
+		Workers:    workers,
+		JobTimeout: -1, // each handler has its own deadline
+		// SQLite tells nobody of a new job: this is how long one waits.
+		FetchCooldown:               20 * time.Millisecond,
+		FetchPollInterval:           100 * time.Millisecond,
+		RescueStuckJobsAfter:        opt.Longest + time.Hour,
+		CompletedJobRetentionPeriod: 24 * time.Hour,
+		DiscardedJobRetentionPeriod: 30 * 24 * time.Hour,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("job queue: %w", err)
+	}
+	return r, nil
+}
+
+// Start begins to work on jobs, until Stop.
+func (r *Room) Start(ctx context.Context) error {
+	if err := r.client.Start(context.WithoutCancel(ctx)); err != nil {
+		return fmt.Errorf("job queue: %w", err)
+	}
+	return nil
+}
+
+// Stop cancels running jobs, which go on at the next start, and waits for them
+// no longer than ctx.
+func (r *Room) Stop(ctx context.Context) error {
+	if err := r.client.StopAndCancel(ctx); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("job queue: %w", err)
+	}
+	return nil
+}
+
+// Arguments of the kinds, as they are stored.
+type (
+	combine struct {
+		Study    string `json:"study"`
+		Revision int    `json:"revision"`
+	}
+	deliver struct {
+		Run         int64  `json:"run"`
+		Destination string `json:"destination"`
+	}
+	report struct {
+		Peer   string            `json:"peer"`
+		Result *scp.CommitResult `json:"result"`
+	}
+)
+
+func (combine) Kind() string { return KindCombine }
+func (deliver) Kind() string { return KindDeliver }
+func (report) Kind() string  { return KindReport }
+
+// Combine enqueues the combination of a study; it is a [store.Enqueue].
+func (r *Room) Combine(tx *store.Tx, study string, revision int) error {
+	return r.insert(tx, combine{study, revision}, river.InsertOpts{Queue: combineQueue, MaxAttempts: r.opt.CombineAttempts})
+}
+
+// Deliver enqueues the delivery of what a run has made and what is not answered
+// yet.
+func (r *Room) Deliver(tx *store.Tx, run int64, destination string) error {
+	return r.insert(tx, deliver{run, destination}, river.InsertOpts{Queue: deliveryPrefix + destination, MaxAttempts: r.opt.DeliveryAttempts})
+}
+
+func (r *Room) insert(tx *store.Tx, args river.JobArgs, o river.InsertOpts) error {
+	// The transaction ends with its own context.
+	_, err := r.client.InsertTx(context.Background(), tx, args, &o)
+	return err
+}
+
+// Report enqueues the report of a storage commitment for a time. The answer
+// withdraws it.
+func (r *Room) Report(ctx context.Context, peer string, result *scp.CommitResult, at time.Time) (withdraw func(context.Context) error, err error) {
+	job, err := r.client.Insert(ctx, report{peer, result}, &river.InsertOpts{Queue: reportQueue, MaxAttempts: r.opt.DeliveryAttempts, ScheduledAt: at})
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context) error {
+		_, err := r.client.JobDelete(ctx, job.Job.ID)
+		return err
+	}, nil
+}
+
+// worker adapts a handler to the library.
+type worker[A river.JobArgs] struct {
+	river.WorkerDefaults[A]
+	wait func(attempt int) time.Duration
+	work func(ctx context.Context, j Job, args A) error
+}
+
+// NextRetry implements river.Worker.
+func (w *worker[A]) NextRetry(job *river.Job[A]) time.Time {
+	return time.Now().Add(w.wait(job.Attempt))
+}
+
+// Work implements river.Worker.
+func (w *worker[A]) Work(ctx context.Context, job *river.Job[A]) error {
+	return translate(w.work(ctx, Job{job.Attempt, job.MaxAttempts, job.CreatedAt}, job.Args))
+}
+
+// Recover makes jobs available again that ran when the process died. Those that
+// have used up their attempts are discarded instead, so that a job that ends
+// the process cannot do so for ever, and the handlers are told. The caller is
+// the only process using the database, before Start.
+func (r *Room) Recover(ctx context.Context) error {
+	died, err := r.release(ctx)
+	for _, j := range died {
+		var told error
+		switch j.kind {
+		case KindCombine:
+			var a combine
+			if told = json.Unmarshal(j.args, &a); told == nil {
+				told = r.h.CombineDied(ctx, a.Study, a.Revision)
+			}
+		case KindDeliver:
+			var a deliver
+			if told = json.Unmarshal(j.args, &a); told == nil {
+				told = r.h.DeliverDied(ctx, a.Run, a.Destination)
+			}
+		}
+		err = errors.Join(err, told)
+	}
+	if err != nil {
+		return fmt.Errorf("recover jobs: %w", err)
+	}
+	return nil
+}
+
+// stored is a job as the database has it.
+type stored struct {
+	kind string
+	args []byte
+}
+
+// release ends the hold of the process that died on its jobs, and returns those
+// that have no attempt left.
+func (r *Room) release(ctx context.Context) (died []stored, err error) {
+	tx, err := r.store.DB().BeginTx(ctx, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, rollback(tx)) }()
+	rows, err := tx.QueryContext(ctx, `UPDATE river_job SET state = 'discarded', finalized_at = CURRENT_TIMESTAMP
+		WHERE state = 'running' AND attempt >= max_attempts RETURNING kind, json(args)`)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var j stored
+		if err := rows.Scan(&j.kind, &j.args); err != nil {
+			return nil, err
+		}
+		died = append(died, j)
+	}
+	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+		return nil, err
+	}
+	if _, err := tx.ExecContext(ctx, `UPDATE river_job SET state = 'available' WHERE state = 'running'`); err != nil {
+		return nil, err
+	}
+	return died, tx.Commit()
+}
+
+// rollback ends a transaction that was not committed.
+func rollback(tx *sql.Tx) error {
+	if err := tx.Rollback(); !errors.Is(err, sql.ErrTxDone) {
+		return err
+	}
+	return nil
+}
+
+// Depth is how many jobs of a queue are in a state.
+type Depth struct {
+	Queue, State string
+	Count        int
+}
+
+// unfinished are the states of jobs that will still run.
+var unfinished = []string{"available", "pending", "retryable", "running", "scheduled"}
+
+// Depths counts the jobs that have still to run, by queue.
+func (r *Room) Depths(ctx context.Context) ([]Depth, error) {
+	rows, err := r.store.DB().QueryContext(ctx, `SELECT queue, state, count(*) FROM river_job GROUP BY queue, state ORDER BY queue, state`)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var out []Depth
+	for rows.Next() {
+		var d Depth
+		if err := rows.Scan(&d.Queue, &d.State, &d.Count); err != nil {
+			return nil, err
+		}
+		if slices.Contains(unfinished, d.State) {
+			out = append(out, d)
+		}
+	}
+	return out, rows.Err()
+}
+
+// RescheduleFar makes jobs available that are scheduled later than any wait
+// that the node gives: the clock was ahead when they were. It says how many
+// there were.
+func (r *Room) RescheduleFar(ctx context.Context, longest time.Duration) (int, error) {
+	const layout = "2006-01-02 15:04:05.000"
+	now := time.Now().UTC()
+	res, err := r.store.DB().ExecContext(ctx, `UPDATE river_job SET scheduled_at = ?, state = 'available'
+		WHERE state IN ('retryable','scheduled') AND julianday(scheduled_at) > julianday(?)`,
+		now.Format(layout), now.Add(longest).Format(layout))
+	if err != nil {
+		return 0, fmt.Errorf("reschedule jobs: %w", err)
+	}
+	n, err := res.RowsAffected()
+	return int(n), err
+}
+
+// quiet keeps the library's own notes out of the log below warnings.
+func quiet(log *slog.Logger) *slog.Logger {
+	return slog.New(levelHandler{log.Handler(), slog.LevelWarn})
+}
+
+type levelHandler struct {
+	slog.Handler
+	min slog.Level
+}
+
+func (h levelHandler) Enabled(ctx context.Context, l slog.Level) bool {
+	return l >= h.min && h.Handler.Enabled(ctx, l)
+}
+func (h levelHandler) WithAttrs(a []slog.Attr) slog.Handler {
+	return levelHandler{h.Handler.WithAttrs(a), h.min}
+}
+func (h levelHandler) WithGroup(g string) slog.Handler {
+	return levelHandler{h.Handler.WithGroup(g), h.min}
+}

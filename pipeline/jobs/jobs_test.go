@@ -1,0 +1,245 @@
+package jobs
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/echonode/echonode/pipeline/store"
+	"github.com/echonode/echonode/scp"
+)
+
+// book notes what handlers are asked for, and answers as it is told.
+type book struct {
+	mu     sync.Mutex
+	done   []string
+	tries  []int
+	answer func(j Job) error
+	died   []string
+}
+
+func (b *book) note(what string, j Job) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.done, b.tries = append(b.done, what), append(b.tries, j.Attempt)
+	if b.answer != nil {
+		return b.answer(j)
+	}
+	return nil
+}
+
+func (b *book) notes() ([]string, []int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Clone(b.done), slices.Clone(b.tries)
+}
+
+func (b *book) handlers() Handlers {
+	return Handlers{
+		Combine: func(_ context.Context, j Job, study string, _ int) error { return b.note("combine "+study, j) },
+		Deliver: func(_ context.Context, j Job, _ int64, to string) error { return b.note("deliver to "+to, j) },
+		Report: func(_ context.Context, j Job, peer string, r *scp.CommitResult) error {
+			return b.note("report "+r.TransactionUID+" to "+peer, j)
+		},
+		CombineDied: func(_ context.Context, study string, _ int) error {
+			b.died = append(b.died, "combine "+study)
+			return nil
+		},
+		DeliverDied: func(_ context.Context, _ int64, to string) error {
+			b.died = append(b.died, "deliver to "+to)
+			return nil
+		},
+	}
+}
+
+func open(t *testing.T, b *book) (*Room, *store.Store) {
+	t.Helper()
+	st, err := store.Open(context.Background(), filepath.Join(t.TempDir(), "node.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	soon := func(int) time.Duration { return 10 * time.Millisecond }
+	r, err := Open(st, Options{Destinations: []string{"pacs", "other"}, CombineAttempts: 3, DeliveryAttempts: 2, Longest: time.Minute, CombineWait: soon, DeliveryWait: soon},
+		b.handlers(), slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := st.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return r, st
+}
+
+func run(t *testing.T, r *Room) {
+	t.Helper()
+	if err := r.Start(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		if err := r.Stop(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// in calls f in a transaction.
+func in(t *testing.T, st *store.Store, f func(tx *store.Tx) error) {
+	t.Helper()
+	tx, err := st.DB().Begin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := f(tx); err != nil {
+		t.Fatal(err, tx.Rollback())
+	}
+	if err := tx.Commit(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		if ok() {
+			return
+		}
+	}
+	t.Fatalf("not within 30 s: %s", what)
+}
+
+func TestEveryKindReachesItsHandler(t *testing.T) {
+	b := &book{}
+	r, st := open(t, b)
+	in(t, st, func(tx *store.Tx) error {
+		return errors.Join(r.Combine(tx, "1.2", 1), r.Deliver(tx, 7, "pacs"), r.Deliver(tx, 7, "other"))
+	})
+	// What is rolled back was never asked for.
+	tx, err := st.DB().Begin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(r.Combine(tx, "9.9", 1), tx.Rollback()); err != nil {
+		t.Fatal(err)
+	}
+	withdraw, err := r.Report(context.Background(), "CART", &scp.CommitResult{TransactionUID: "1.5"}, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone, err := r.Report(context.Background(), "CART", &scp.CommitResult{TransactionUID: "1.6"}, time.Now().Add(time.Hour))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := gone(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	depths, err := r.Depths(context.Background())
+	if err != nil || len(depths) != 4 {
+		t.Errorf("%+v, %v: want one job in each of four queues", depths, err)
+	}
+	run(t, r)
+	eventually(t, "four jobs", func() bool { done, _ := b.notes(); return len(done) == 4 })
+	done, _ := b.notes()
+	slices.Sort(done)
+	if want := []string{"combine 1.2", "deliver to other", "deliver to pacs", "report 1.5 to CART"}; !slices.Equal(done, want) {
+		t.Errorf("%v, want %v", done, want)
+	}
+	_ = withdraw // it is done
+	eventually(t, "nothing left", func() bool { d, err := r.Depths(context.Background()); return err == nil && len(d) == 0 })
+}
+
+// An error is tried again as often as the kind allows, one that is cancelled is
+// not, and what is put off does not count.
+func TestAttempts(t *testing.T) {
+	for name, c := range map[string]struct {
+		answer func(j Job) error
+		tries  []int
+	}{
+		"errors":    {func(Job) error { return errors.New("down") }, []int{1, 2, 3}},
+		"cancelled": {func(j Job) error { return Cancel(errors.New("never")) }, []int{1}},
+		"last": {func(j Job) error {
+			if j.Last() {
+				return nil
+			}
+			return errors.New("down")
+		}, []int{1, 2, 3}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := &book{answer: c.answer}
+			r, st := open(t, b)
+			run(t, r)
+			in(t, st, func(tx *store.Tx) error { return r.Combine(tx, "1.2", 1) })
+			eventually(t, "attempts", func() bool { _, tries := b.notes(); return len(tries) == len(c.tries) })
+			eventually(t, "nothing left", func() bool { d, err := r.Depths(context.Background()); return err == nil && len(d) == 0 })
+			if _, tries := b.notes(); !slices.Equal(tries, c.tries) {
+				t.Errorf("attempts %v, want %v", tries, c.tries)
+			}
+		})
+	}
+	t.Run("put off", func(t *testing.T) {
+		b := &book{}
+		b.answer = func(Job) error { // note holds the lock
+			if len(b.done) < 4 {
+				return Later(10 * time.Millisecond)
+			}
+			return nil
+		}
+		r, st := open(t, b)
+		run(t, r)
+		in(t, st, func(tx *store.Tx) error { return r.Combine(tx, "1.2", 1) })
+		eventually(t, "four calls", func() bool { done, _ := b.notes(); return len(done) == 4 })
+		if _, tries := b.notes(); slices.Max(tries) != 1 {
+			t.Errorf("attempts %v", tries)
+		}
+	})
+}
+
+// Jobs that were running when the process died run again, but not for ever.
+func TestRecover(t *testing.T) {
+	b := &book{}
+	r, st := open(t, b)
+	in(t, st, func(tx *store.Tx) error {
+		return errors.Join(r.Combine(tx, "1.1", 1), r.Combine(tx, "1.2", 1), r.Deliver(tx, 1, "pacs"))
+	})
+	for _, died := range []string{
+		`UPDATE river_job SET state = 'running', attempt = 1`,
+		`UPDATE river_job SET attempt = max_attempts WHERE kind = 'deliver' OR args ->> 'study' = '1.2'`,
+	} {
+		if _, err := st.DB().Exec(died); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := r.Recover(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(b.died)
+	if want := []string{"combine 1.2", "deliver to pacs"}; !slices.Equal(b.died, want) {
+		t.Errorf("given up %v, want %v", b.died, want)
+	}
+	run(t, r)
+	eventually(t, "the other one runs", func() bool { done, _ := b.notes(); return slices.Equal(done, []string{"combine 1.1"}) })
+}
+
+// A job that was scheduled by a clock that was far ahead does not wait for it.
+func TestRescheduleFar(t *testing.T) {
+	b := &book{}
+	r, _ := open(t, b)
+	for _, in := range []time.Duration{time.Minute, 48 * time.Hour} {
+		if _, err := r.Report(context.Background(), "CART", &scp.CommitResult{TransactionUID: in.String()}, time.Now().Add(in)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n, err := r.RescheduleFar(context.Background(), time.Hour); err != nil || n != 1 {
+		t.Fatalf("%d, %v", n, err)
+	}
+	run(t, r)
+	eventually(t, "the far one runs", func() bool { done, _ := b.notes(); return slices.Equal(done, []string{"report 48h0m0s to CART"}) })
+}

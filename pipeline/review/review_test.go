@@ -2,7 +2,6 @@ package review
 
 import (
 	"context"
-	"database/sql"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
@@ -211,7 +210,7 @@ func (s *site) run(a sample, deliver func(outputs []store.Output) []store.Route)
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	if _, err := s.store.Queue(ctx, a.study, st.Last, "test", func(*sql.Tx, string, int) error { return nil }); err != nil {
+	if _, err := s.store.Queue(ctx, a.study, st.Last, "test", func(*store.Tx, string, int) error { return nil }); err != nil {
 		s.t.Fatal(err)
 	}
 	revision := st.Revision + 1
@@ -242,7 +241,7 @@ func (s *site) run(a sample, deliver func(outputs []store.Output) []store.Route)
 		outputs = []store.Output{{SOPInstanceUID: a.study + ".9", SOPClassUID: "1.2.840.10008.5.1.4.1.1.88.33", Kind: result.KindReport, Path: "none"}}
 		routes = deliver(outputs)
 	}
-	if err := s.store.FinishRun(ctx, run, outputs, routes, func(*sql.Tx, string) error { return nil }); err != nil {
+	if err := s.store.FinishRun(ctx, run, outputs, routes, func(*store.Tx, int64, string) error { return nil }); err != nil {
 		s.t.Fatal(err)
 	}
 	return run

@@ -288,3 +288,16 @@ func (cs charset) encode(text []byte) ([]byte, bool) {
 	b, err := enc.NewEncoder().Bytes(text)
 	return b, err == nil
 }
+
+// CharacterSets lists the defined terms of Specific Character Set that text is
+// read in: without code extensions and with them.
+func CharacterSets() []string {
+	out := []string{"ISO_IR 192", "GB18030", "GBK"}
+	for _, c := range codeSets {
+		if !c.double && c.term != "6" {
+			out = append(out, "ISO_IR "+c.term)
+		}
+		out = append(out, "ISO 2022 IR "+c.term)
+	}
+	return out
+}

@@ -31,6 +31,12 @@ type Timeouts struct {
 	Linger   time.Duration // for the peer to close after the last PDU of this side; 2 s
 }
 
+// DefaultLimits returns the limits that a zero Limits stands for.
+func DefaultLimits() Limits { return Limits{}.withDefaults() }
+
+// DefaultTimeouts returns the timeouts that a zero Timeouts stands for.
+func DefaultTimeouts() Timeouts { return Timeouts{}.withDefaults() }
+
 const noTimeout = 100 * 365 * 24 * time.Hour
 
 func (l Limits) withDefaults() Limits {

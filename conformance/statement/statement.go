@@ -1,0 +1,221 @@
+// Package statement writes the DICOM conformance statement (PS3.2) from the
+// tables by which the program works, so that it cannot say anything else than
+// they do. The text lies in conformance/CONFORMANCE.md; the test keeps it
+// current (go test ./conformance/statement -update).
+package statement
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/dustin/go-humanize"
+	"github.com/suyashkumar/dicom/pkg/uid"
+
+	"github.com/echonode/echonode/dicomio"
+	"github.com/echonode/echonode/pipeline/quantity"
+	"github.com/echonode/echonode/scp"
+	"github.com/echonode/echonode/sr"
+)
+
+// newer are SOP classes that the UID table in use does not know.
+var newer = map[string]string{
+	"1.2.840.10008.5.1.4.1.1.66.7":  "Label Map Segmentation Storage",
+	"1.2.840.10008.5.1.4.1.1.9.1.4": "General 32-bit ECG Waveform Storage",
+	"1.2.840.10008.5.1.4.1.1.11.12": "Variable Modality LUT Softcopy Presentation State Storage",
+	"1.2.840.10008.5.1.4.1.1.88.74": "Planned Imaging Agent Administration SR Storage",
+	"1.2.840.10008.5.1.4.1.1.88.75": "Performed Imaging Agent Administration SR Storage",
+	"1.2.840.10008.5.1.4.1.1.88.76": "Enhanced X-Ray Radiation Dose SR Storage",
+	"1.2.840.10008.5.1.4.1.1.104.3": "Encapsulated STL Storage",
+	"1.2.840.10008.5.1.4.1.1.9.6.2": "Multi-channel Respiratory Waveform Storage",
+}
+
+// name of a SOP class or transfer syntax.
+func name(u string) string {
+	if t, ok := dicomio.LookupTransferSyntax(u); ok {
+		return t.Name
+	}
+	if n, ok := newer[u]; ok {
+		return n
+	}
+	if i, err := uid.Lookup(u); err == nil {
+		return strings.TrimSuffix(i.Name, " SOP Class")
+	}
+	return u
+}
+
+// Output is a kind of object that the program makes.
+type Output struct{ Kind, SOPClass, Syntax, When string }
+
+// Outputs lists the objects that are made and sent.
+func Outputs() []Output {
+	return []Output{
+		{"report", sr.Settings{}.SOPClassUID(), dicomio.ExplicitVRLittleEndian, "always (outputs.report)"},
+		{"overlay", dicomio.SOPMultiframeTrueColorSC, dicomio.JPEGBaseline, "outputs.overlay_class: sc"},
+		{"overlay", dicomio.SOPUltrasoundMultiframe, dicomio.JPEGBaseline, "outputs.overlay_class: us"},
+		{"segmentation", dicomio.SOPSegmentation, dicomio.ExplicitVRLittleEndian, "outputs.segmentation"},
+		{"summary", dicomio.SOPMultiframeTrueColorSC, dicomio.JPEGBaseline, "outputs.summary"},
+		{"pdf", dicomio.SOPEncapsulatedPDF, dicomio.ExplicitVRLittleEndian, "outputs.pdf"},
+	}
+}
+
+// Accepted lists the transfer syntaxes that the node takes of known storage
+// classes where ffmpeg is installed; without it those of video are not taken.
+func Accepted() []dicomio.Codec {
+	var out []dicomio.Codec
+	for _, c := range dicomio.Codecs() {
+		if (c.Decodes || c.Syntax.Video) && slices.Contains(scp.DefaultTransferSyntaxes(), c.Syntax.UID) {
+			if c.Syntax.Video {
+				c.By = "ffmpeg"
+			}
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+// writer collects the text.
+type writer struct {
+	w   io.Writer
+	err error
+}
+
+func (w *writer) p(format string, args ...any) {
+	if w.err == nil {
+		_, w.err = fmt.Fprintf(w.w, format+"\n", args...)
+	}
+}
+
+// Write writes the statement as Markdown.
+func Write(out io.Writer) error {
+	w := &writer{w: out}
+	limits, timeouts := scp.DefaultLimits(), scp.DefaultTimeouts()
+	w.p("# DICOM conformance statement of EchoNode\n")
+	w.p("Made from the program's own tables by `go test ./conformance/statement -update`; do not edit. Structure: PS3.2.\n")
+	w.p("EchoNode is research software and no medical device. Whatever it makes is marked UNVERIFIED and PRELIMINARY.\n")
+
+	w.p("## 1 Overview\n")
+	w.p("EchoNode receives echocardiography studies, measures the left ventricle in them and sends structured reports, overlays and")
+	w.p("other results to archives.\n")
+	w.p("| Network service | as user (SCU) | as provider (SCP) |\n|---|---|---|")
+	w.p("| Verification | yes | yes |")
+	w.p("| Storage | yes, of what it makes (8.1) | yes (4.2.3) |")
+	w.p("| Storage Commitment, push model | no | option, off (`dicom.commitment`) |")
+	w.p("| Query/Retrieve, Study Root: FIND, GET, MOVE | yes (`echonode fetch`) | no |\n")
+	w.p("Media interchange: none. Print, worklist, performed procedure step: none.\n")
+
+	w.p("## 2 Introduction\n")
+	w.p("For administrators of archives and modalities. Conformance does not by itself mean interoperability: test with your peers. What")
+	w.p("was tried with which peers is in [README.md](README.md).\n")
+	w.p("AE application entity, PDU protocol data unit, SCU/SCP service class user/provider, SR structured report.\n")
+
+	w.p("## 3 Implementation model\n")
+	w.p("One application entity, ECHONODE (title: `dicom.ae_title`). Objects come in by C-STORE; when a study is complete (its association")
+	w.p("is closed and nothing has come for `study.idle`, or after `study.cap`) it is analysed and the results go to every destination by")
+	w.p("C-STORE, each with a queue of its own. `echonode fetch` is a program that is run by hand; it queries and retrieves.\n")
+
+	w.p("## 4 AE specification\n")
+	w.p("### 4.1 Association policies\n")
+	w.p("| | |\n|---|---|")
+	w.p("| Application context | 1.2.840.10008.3.1.1.1 |")
+	w.p("| Implementation class UID | %s |", scp.ImplementationClassUID)
+	w.p("| Implementation version name | %s |", scp.ImplementationVersionName)
+	w.p("| Maximum PDU received | %d |", limits.MaxPDU)
+	w.p("| PDU sent | as the peer says; 0 is no limit |")
+	w.p("| Asynchronous operations | offered windows are answered with 1 and 1 |")
+	w.p("| Role selection | answered for accepted classes; proposed by `fetch` for C-GET |")
+	w.p("| User identity | taken, not judged |")
+	w.p("| Associations at a time | %d, %d from one address (library defaults; the node's configuration sets its own) |", limits.MaxAssociations, limits.MaxAssociationsPerPeer)
+	w.p("| A-ASSOCIATE-RQ read | at most %s |", humanize.IBytes(uint64(limits.MaxAssociatePDU)))
+	w.p("| Data set of a C-STORE | at most %s, then A700H (`dicom.max_object`) |\n", humanize.IBytes(uint64(limits.MaxObject)))
+	w.p("| Time limit | default |\n|---|---|")
+	for _, t := range []struct {
+		what string
+		d    time.Duration
+	}{{"Connection to association (ARTIM)", timeouts.ARTIM}, {"Between messages, as acceptor (`dicom.idle_timeout`)", timeouts.Idle}, {"One PDU", timeouts.PDU}, {"Response, as requestor (`delivery.timeout`)", timeouts.Response}, {"Release", timeouts.Release}} {
+		w.p("| %s | %s |", t.what, t.d)
+	}
+	w.p("\nA peer has to deliver at least %d bytes per second inside a message, averaged over %s.\n", limits.MinRate, timeouts.Rate)
+
+	w.p("### 4.2 Association acceptance\n")
+	w.p("#### 4.2.1 Rejection\n")
+	w.p("| Reason | Result, source, reason |\n|---|---|")
+	w.p("| Called AE title is not the node's | 1, 1, 7 |\n| Calling AE title, network or certificate not allowed | 1, 1, 3 |\n| Too many associations | 2, 3, 2 |\n| Stopping | 2, 3, 1 |")
+	w.p("| Application context | 1, 1, 2 |\n| Protocol version | 1, 2, 2 |\n")
+	w.p("#### 4.2.2 Verification\n")
+	w.p("%s with Implicit VR Little Endian, Explicit VR Little Endian and Big Endian, Deflated.\n", scp.VerificationSOPClass)
+	w.p("#### 4.2.3 Storage\n")
+	w.p("Of the syntaxes of a context the first proposed one that is accepted wins, except that Explicit VR Little Endian is preferred over")
+	w.p("Implicit VR and Big Endian. Accepted is what this machine decodes:\n")
+	w.p("| Transfer syntax | UID | decoded by |\n|---|---|---|")
+	for _, c := range Accepted() {
+		w.p("| %s | %s | %s |", c.Syntax.Name, c.Syntax.UID, c.By)
+	}
+	w.p("\nVideo needs ffmpeg; without it these syntaxes are not accepted.\n")
+	w.p("| SOP class | UID |\n|---|---|")
+	for _, c := range scp.DefaultStorageClasses() {
+		w.p("| %s | %s |", name(c), c)
+	}
+	w.p("\nWith `dicom.sop_classes: any` (the default) every other storage class of the standard and every private class is accepted too, in")
+	w.p("all transfer syntaxes that put the object on the wire (%d). Objects that are not ultrasound images are kept with their study and", len(scp.DefaultTransferSyntaxes()))
+	w.p("left out of the analysis. Level 2 (full) storage: all elements are kept as they came. Coercion: none.\n")
+	w.p("| Status | meaning |\n|---|---|")
+	w.p("| 0000H | durable on disk and on record |\n| A700H | disk full, object over the limit |\n| A900H | data set does not match the SOP class |\n| C000H | data set cannot be read, or identifies another object than announced |")
+	w.p("| 0111H | another object, of other pixels, under the same SOP Instance UID |\n| 0117H | SOP Instance UID is not a UID |\n| 0122H | SOP class is not that of the context |\n")
+	w.p("UIDs with leading zeros in a component are taken and written as they came.\n")
+	w.p("#### 4.2.4 Storage Commitment (option)\n")
+	w.p("%s, Explicit and Implicit VR Little Endian. The result is sent on the same association, or later to the address configured for the", scp.StorageCommitmentSOPClass)
+	w.p("AE title.\n")
+
+	w.p("### 4.3 Association initiation\n")
+	w.p("#### 4.3.1 Storage\n")
+	w.p("For every object one context with its own transfer syntax and, where it is uncompressed or can be decompressed, one each with")
+	w.p("Explicit VR Little Endian and Implicit VR Little Endian (`destinations.transcode`: auto, never, uncompressed). Nothing is compressed")
+	w.p("anew, video is not decompressed.\n")
+	w.p("| Peer's status | what follows |\n|---|---|")
+	w.p("| 0000H | delivered |\n| 0001H, 0107H, 0116H, Bxxx | delivered with a warning, which is kept |\n| any other | tried again as `delivery` says, then put aside and shown |\n")
+	w.p("#### 4.3.2 Query and retrieve (`echonode fetch`)\n")
+	w.p("| SOP class | UID | Transfer syntaxes |\n|---|---|---|")
+	for _, c := range []string{scp.StudyRootFind, scp.StudyRootGet, scp.StudyRootMove} {
+		w.p("| %s | %s | Explicit, Implicit VR Little Endian |", name(c), c)
+	}
+	w.p("\n| Level | Keys matched | Keys returned |\n|---|---|---|")
+	w.p("| STUDY | Study Instance UID, Study Date (range), Patient ID, Accession Number, Modalities in Study | Study Description, Number of Study Related Instances |")
+	w.p("| SERIES | Study Instance UID, Modality | Series Instance UID |\n| IMAGE | Study and Series Instance UID | SOP Instance UID, SOP Class UID |\n")
+	w.p("C-GET and C-MOVE name a series, or up to 100 objects of one.\n")
+
+	w.p("### 4.4 Network interfaces, configuration\n")
+	w.p("TCP/IP, version 4 and 6. Titles, addresses, limits: the commented configuration (`echonode check-config --print-default`).\n")
+
+	w.p("## 5 Media interchange\n\nNone. Files written are Part 10 files without DICOMDIR.\n")
+
+	w.p("## 6 Character sets\n")
+	w.p("Read: %s, and the default repertoire. Results name the character set that they are written in.\n", strings.Join(dicomio.CharacterSets(), ", "))
+
+	w.p("## 7 Security\n")
+	w.p("TLS 1.2 and 1.3 after BCP 195 (PS3.15 B.9, B.12) on either side, with client certificates whose common name or DNS name is the AE")
+	w.p("title; TLS 1.0 and the retired suites only by configuration (`dicom.tls.legacy`). Called and calling AE titles and source networks can")
+	w.p("be restricted. No patient data in logs at the default level.\n")
+
+	w.p("## 8 Annexes\n")
+	w.p("### 8.1 Objects made\n")
+	w.p("| Kind | SOP class | UID | Transfer syntax | Made with |\n|---|---|---|---|---|")
+	for _, o := range Outputs() {
+		w.p("| %s | %s | %s | %s | %s |", o.Kind, name(o.SOPClass), o.SOPClass, name(o.Syntax), o.When)
+	}
+	w.p("\nPatient and study are those of the source; series are new; SOP Instance UIDs are digests of the content. Private attributes: none.\n")
+	w.p("### 8.2 Templates and codes\n")
+	w.p("TID %s Adult Echocardiography Procedure Report. Codes of modifiers: SCT, or SRT with `outputs.code_set: srt`.\n", sr.Template)
+	w.p("| Quantity | Unit | Code | Code, srt |\n|---|---|---|---|")
+	for _, q := range quantity.All() {
+		if q.Code == 0 {
+			continue
+		}
+		a, b := q.Code.Code(sr.SCT), q.Code.Code(sr.SRT)
+		w.p("| %s | %s | %s, %s, %q | %s, %s |", q.Title, q.Unit, a.Value, a.Scheme, a.Meaning, b.Value, b.Scheme)
+	}
+	w.p("\nA report that would not be valid after the template is not sent: it is checked before.")
+	return w.err
+}

@@ -11,6 +11,11 @@ import (
 // Views that are analysed whole. The others are named in the result and left.
 var measuredViews = []string{models.ViewA4C, models.ViewA2C, models.ViewA3C, models.ViewPLAX}
 
+// apicalView reports whether a view is one of the apical ones.
+func apicalView(v string) bool {
+	return v == models.ViewA4C || v == models.ViewA2C || v == models.ViewA3C
+}
+
 func measuredView(v string) bool { return slices.Contains(measuredViews, v) }
 
 // refuseByTags says why an object is not a 2D image of tissue, judging by its

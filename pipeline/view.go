@@ -18,9 +18,9 @@ const (
 	RefuseMirrored  MirroredDisplay = "refuse"
 )
 
-// suspectMirrored is the part of a view's probability that a mirrored display
-// must have for the sample to be looked at both ways.
-const suspectMirrored = 0.25
+// bothWays is how many of the sampled frames are looked at as they came and
+// turned left to right.
+const bothWays = 3
 
 // vote is what the sampled frames of a loop say together.
 type vote struct {
@@ -75,8 +75,8 @@ func (a *Analyzer) decideView(ctx context.Context, l *loop, frames *dicomio.Fram
 	if err != nil {
 		return err
 	}
-	if v.mirrored > suspectMirrored*v.p {
-		if v, err = a.lookBothWays(ctx, l, frames, sample, v); err != nil {
+	if apicalView(v.view) && a.knowsMirrored() {
+		if v, err = a.chooseDisplay(ctx, l, frames, sample, v); err != nil {
 			return err
 		}
 	}
@@ -102,29 +102,55 @@ func (a *Analyzer) decideView(ctx context.Context, l *loop, frames *dicomio.Fram
 	return nil
 }
 
-// lookBothWays turns the sampled frames left to right and keeps the way of
-// display in which the network knows the view better; before is the vote on
-// the frames as they came.
-func (a *Analyzer) lookBothWays(ctx context.Context, l *loop, frames *dicomio.FrameReader, sample []int, before vote) (vote, error) {
+// plain is the probability of the view on the usual display.
+func (v vote) plain() float64 { return v.p - v.mirrored }
+
+// knowsMirrored reports whether the network names mirrored displays; of others
+// it is not known what turning tells.
+func (a *Analyzer) knowsMirrored() bool {
+	return slices.ContainsFunc(a.engine.Card().Views, func(name string) bool {
+		_, mirrored := models.Mirrored(name)
+		return mirrored
+	})
+}
+
+// chooseDisplay keeps the way of display in which the network knows a standard
+// view better: a mirrored two-chamber view may look like a four-chamber one,
+// so that what it says of the frames as they came does not suffice. A few
+// frames tell; only a loop that looks mirrored has its whole sample turned.
+// before is the vote on the sample as it came.
+func (a *Analyzer) chooseDisplay(ctx context.Context, l *loop, frames *dicomio.FrameReader, sample []int, before vote) (vote, error) {
+	some := make([]int, 0, bothWays)
+	for _, n := range spread(len(sample), bothWays) {
+		some = append(some, sample[n])
+	}
+	asIs, err := a.vote(l, some)
+	if err != nil {
+		return before, nil // those frames are lost; the others have said what they say
+	}
 	asTheyCame := make([]frame, len(sample))
 	for n, i := range sample {
 		asTheyCame[n] = l.frames[i]
 	}
 	l.box.Mirrored = true
-	if err := a.infer(ctx, l, frames, sample); err != nil {
-		return vote{}, err
-	}
-	after, err := a.vote(l, sample)
-	if err != nil {
-		return vote{}, err
-	}
-	if after.p-after.mirrored > before.p-before.mirrored {
-		l.Mirrored = true
-		return after, nil
+	turned, err := a.lookAgain(ctx, l, frames, some)
+	if err == nil && turned.plain() > asIs.plain() {
+		if turned, err = a.lookAgain(ctx, l, frames, sample); err == nil && turned.plain() > before.plain() {
+			l.Mirrored = true
+			return turned, nil
+		}
 	}
 	l.box.Mirrored = false
 	for n, i := range sample {
 		l.frames[i] = asTheyCame[n]
 	}
-	return before, nil
+	return before, err
+}
+
+// lookAgain looks at frames once more and returns their vote.
+func (a *Analyzer) lookAgain(ctx context.Context, l *loop, frames *dicomio.FrameReader, indices []int) (vote, error) {
+	if err := a.infer(ctx, l, frames, indices); err != nil {
+		return vote{}, err
+	}
+	return a.vote(l, indices)
 }

@@ -2,7 +2,7 @@
 """What a network makes of pictures it should measure, turn or refuse: a table for ../CARD.md. See README.md.
 
 Each picture is judged alone, by the rule of package pipeline (view.go) for a loop of one frame: the view with the largest
-probability, both ways of display where a mirrored one is suspected, and the limits of the card.
+probability, apical ones in the way of display in which they are the more probable, and the limits of the card.
 """
 
 import argparse
@@ -17,7 +17,7 @@ import numpy as np
 from echotrain import dataset, geometry as geo, infer, sources
 from echotrain.net import MIRRORED, VIEWS
 
-SUSPECT = 0.25  # view.go: suspectMirrored
+APICAL = ("A4C", "A2C", "A3C")
 MEASURED = ("A4C", "A2C", "A3C", "PLAX")
 PLAIN = {m: v for v, m in MIRRORED.items()}
 
@@ -26,7 +26,7 @@ def judge(model, frame):
     """(view, mirrored, reason) of a network input uint8 [S,S]; reason is "" for what would be measured."""
     view, mirrored, p, far = vote(model, frame)
     turned = False
-    if mirrored > SUSPECT * p:
+    if view in APICAL:
         other = vote(model, frame[:, ::-1])
         if other[2] - other[1] > p - mirrored:
             turned, (view, mirrored, p, far) = True, other

@@ -3,9 +3,11 @@ package pipeline
 import (
 	"context"
 	"image"
+	"slices"
 	"time"
 
 	"github.com/echonode/echonode/dicomio"
+	"github.com/echonode/echonode/pipeline/result"
 )
 
 // The picture is judged in cells: one whose pixels are mostly brighter than
@@ -16,6 +18,8 @@ const (
 	sectorGap   = 2   // cells: dark chambers up to twice as wide do not divide the sector
 	sectorLeast = 0.1 // of the picture: less is not believed
 	sectorMost  = 0.9 // of the picture: more is the picture
+	// sectorSecond is how large another lit part must be beside the largest to be a picture of its own.
+	sectorSecond = 0.35
 )
 
 // findSector takes the analysed region of an object that names none from its
@@ -27,8 +31,13 @@ func (a *Analyzer) findSector(ctx context.Context, l *loop, frames *dicomio.Fram
 			return err
 		}
 	}
-	if r := sector(lit); !r.Empty() {
+	r, pictures := sector(lit)
+	if !r.Empty() {
 		l.analyseRegion(r)
+	}
+	if pictures > 1 {
+		l.Warnings = append(l.Warnings, result.Reasonf(result.Regions,
+			"the screen seems to show %d pictures; the values are from the one at %v", pictures, l.region))
 	}
 	return nil
 }
@@ -58,12 +67,13 @@ func (a *Analyzer) brighten(ctx context.Context, l *loop, frames *dicomio.FrameR
 	return nil
 }
 
-// sector is the rectangle around the largest lit part of a picture; empty where
-// there is none to speak of or it is the whole picture.
-func sector(g *image.Gray) image.Rectangle {
+// sector is the rectangle around the largest lit part of a screen, empty where
+// there is none to speak of or it is the whole screen, and how many parts are
+// large enough to be a picture each.
+func sector(g *image.Gray) (found image.Rectangle, pictures int) {
 	w, h := g.Rect.Dx()/sectorCell, g.Rect.Dy()/sectorCell
 	if w < 4 || h < 4 {
-		return image.Rectangle{}
+		return found, 0
 	}
 	cells := grid{w, h, make([]bool, w*h)}
 	for y := range h {
@@ -79,14 +89,23 @@ func sector(g *image.Gray) image.Rectangle {
 			cells.lit[y*w+x] = 2*n >= sectorCell*sectorCell
 		}
 	}
-	part := cells.without(1).grown(sectorGap).shrunk(sectorGap).largest()
-	found := image.Rect(part.Min.X*sectorCell, part.Min.Y*sectorCell, part.Max.X*sectorCell, part.Max.Y*sectorCell).
+	parts := cells.without(1).grown(sectorGap).shrunk(sectorGap).parts()
+	if len(parts) == 0 {
+		return found, 0
+	}
+	for _, p := range parts {
+		if float64(p.cells) >= sectorSecond*float64(parts[0].cells) {
+			pictures++
+		}
+	}
+	box := parts[0].box
+	found = image.Rect(box.Min.X*sectorCell, box.Min.Y*sectorCell, box.Max.X*sectorCell, box.Max.Y*sectorCell).
 		Inset(-sectorCell).Add(g.Rect.Min).Intersect(g.Rect)
 	share := float64(found.Dx()*found.Dy()) / float64(g.Rect.Dx()*g.Rect.Dy())
-	if part.Empty() || share < sectorLeast || share > sectorMost {
-		return image.Rectangle{}
+	if share < sectorLeast || share > sectorMost {
+		return image.Rectangle{}, 0
 	}
-	return found
+	return found, pictures
 }
 
 // grid is a picture of cells.
@@ -155,10 +174,16 @@ func (g grid) all(x0, y0, x1, y1 int) bool {
 	return true
 }
 
-// largest is the box around the largest connected part, in cells.
-func (g grid) largest() image.Rectangle {
-	var best image.Rectangle
-	most := 0
+// part is a connected part of a grid: the box around it, in cells, and how many
+// cells are lit.
+type part struct {
+	box   image.Rectangle
+	cells int
+}
+
+// parts are the connected parts, the largest first.
+func (g grid) parts() []part {
+	var found []part
 	seen := make([]bool, len(g.lit))
 	for start, lit := range g.lit {
 		if !lit || seen[start] {
@@ -180,9 +205,8 @@ func (g grid) largest() image.Rectangle {
 				}
 			}
 		}
-		if n > most {
-			best, most = box, n
-		}
+		found = append(found, part{box, n})
 	}
-	return best
+	slices.SortStableFunc(found, func(a, b part) int { return b.cells - a.cells })
+	return found
 }

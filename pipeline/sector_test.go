@@ -31,7 +31,10 @@ func screen(tipX int) *image.Gray {
 
 func TestSector(t *testing.T) {
 	for _, tipX := range []int{300, 260} {
-		got := sector(screen(tipX))
+		got, pictures := sector(screen(tipX))
+		if pictures != 1 {
+			t.Errorf("tip at %d: %d pictures", tipX, pictures)
+		}
 		want := image.Rect(tipX-240, 60, tipX+240, 400)
 		for _, d := range []int{got.Min.X - want.Min.X, got.Min.Y - want.Min.Y, got.Max.X - want.Max.X, got.Max.Y - want.Max.Y} {
 			if d < -20 || d > 20 {
@@ -44,8 +47,22 @@ func TestSector(t *testing.T) {
 		full.Pix[i] = 90
 	}
 	for name, g := range map[string]*image.Gray{"a picture all over": full, "black": image.NewGray(full.Rect), "tiny": image.NewGray(image.Rect(0, 0, 20, 20))} {
-		if got := sector(g); !got.Empty() {
+		if got, _ := sector(g); !got.Empty() {
 			t.Errorf("%s: %v, want nothing", name, got)
 		}
+	}
+}
+
+// Two planes side by side in one picture without regions: one is taken, and it is said that there is another.
+func TestTwoSectors(t *testing.T) {
+	one := screen(300)
+	g := image.NewGray(image.Rect(0, 0, 1040, 480))
+	for y := range 480 {
+		copy(g.Pix[y*g.Stride:], one.Pix[y*one.Stride+60:][:490])
+		copy(g.Pix[y*g.Stride+520:], one.Pix[y*one.Stride+60:][:490])
+	}
+	got, pictures := sector(g)
+	if pictures != 2 || got.Dx() > 520 {
+		t.Errorf("%d pictures, the largest %v", pictures, got)
 	}
 }

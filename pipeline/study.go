@@ -59,7 +59,6 @@ func (a *Analyzer) Analyze(ctx context.Context, paths []string, progress Progres
 		}
 		s.Loops = append(s.Loops, l.Loop)
 	}
-	s.Subject = subjectOf(s.Loops)
 	measure.Study(&s.Study, a.measuring())
 	return s, nil
 }

@@ -76,32 +76,3 @@ func age(ds *dicomio.DataSet) *int {
 	}
 	return years(n)
 }
-
-// subjectOf combines what the loops of a study say: the last that says a thing
-// counts, as the one that was corrected.
-func subjectOf(loops []result.Loop) *result.Subject {
-	var s *result.Subject
-	for i := range loops {
-		o := loops[i].Subject
-		if o == nil {
-			continue
-		}
-		if s == nil {
-			s = &result.Subject{}
-		}
-		s.Key = o.Key
-		if o.Sex != "" {
-			s.Sex = o.Sex
-		}
-		if o.AgeYears != nil {
-			s.AgeYears = o.AgeYears
-		}
-		if o.HeightCM > 0 {
-			s.HeightCM = o.HeightCM
-		}
-		if o.WeightKG > 0 {
-			s.WeightKG = o.WeightKG
-		}
-	}
-	return s
-}

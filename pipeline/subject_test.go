@@ -6,6 +6,8 @@ import (
 	"github.com/suyashkumar/dicom/pkg/tag"
 
 	"github.com/echonode/echonode/dicomio"
+	"github.com/echonode/echonode/pipeline/lv"
+	"github.com/echonode/echonode/pipeline/measure"
 	"github.com/echonode/echonode/pipeline/result"
 )
 
@@ -47,11 +49,29 @@ func TestSubjectOf(t *testing.T) {
 		t.Errorf("keys %q and %q", a.Key, b.Key)
 	}
 	late := 50
-	s := subjectOf([]result.Loop{
+	s := result.SubjectOf([]result.Loop{
 		{Subject: &result.Subject{Key: "k", Sex: "M", WeightKG: 70}}, {},
 		{Subject: &result.Subject{Key: "k", HeightCM: 170, WeightKG: 72, AgeYears: &late}},
 	})
 	if s == nil || s.Sex != "M" || s.WeightKG != 72 || s.HeightCM != 170 || *s.AgeYears != 50 {
 		t.Errorf("combined: %+v", s)
+	}
+}
+
+// A study that is put together from kept loops knows its patient as well as one
+// that is analysed at once: the indexed volumes are there.
+func TestKeptLoopsKeepThePatient(t *testing.T) {
+	c := standard("1.2.3.1")
+	c.edit = func(ds *dicomio.DataSet) {
+		ds.SetString(tag.PatientSize, "1.8")
+		ds.SetString(tag.PatientWeight, "80")
+	}
+	s := analyse(t, newBrightness("A4C"), c.write(t, t.TempDir()))
+	kept := &Study{result.Study{StudyInstanceUID: s.StudyInstanceUID, Run: s.Run, Loops: s.Loops}}
+	measure.Study(&kept.Study, measure.Options{LV: lv.DefaultOptions()})
+	for _, study := range []*Study{s, kept} {
+		if got := value(t, study.Measurements, result.EDVIndex); got < 56 || got > 61 { // 117.8 mL and 1.996 m2
+			t.Errorf("EDV index %.1f, want 59", got)
+		}
 	}
 }

@@ -163,6 +163,35 @@ type Subject struct {
 // people count as adults.
 func (s *Subject) Adult() bool { return s == nil || s.AgeYears == nil || *s.AgeYears >= 18 }
 
+// SubjectOf combines what the loops of a study say of the patient: the last that says a thing
+// counts, as the one that was corrected.
+func SubjectOf(loops []Loop) *Subject {
+	var s *Subject
+	for i := range loops {
+		o := loops[i].Subject
+		if o == nil {
+			continue
+		}
+		if s == nil {
+			s = &Subject{}
+		}
+		s.Key = o.Key
+		if o.Sex != "" {
+			s.Sex = o.Sex
+		}
+		if o.AgeYears != nil {
+			s.AgeYears = o.AgeYears
+		}
+		if o.HeightCM > 0 {
+			s.HeightCM = o.HeightCM
+		}
+		if o.WeightKG > 0 {
+			s.WeightKG = o.WeightKG
+		}
+	}
+	return s
+}
+
 // Status of a loop.
 const (
 	Analysed = "analysed"

@@ -20,11 +20,12 @@ PACKAGING   := cmd/echonode/packaging
 export CGO_ENABLED = 1
 
 .DEFAULT_GOAL := build
-.PHONY: help setup setup-test setup-gpu setup-release test-gpu build demo test check test-modules test-python test-web test-go fuzz-short bench clean
+.PHONY: help setup setup-test setup-gpu setup-release test-gpu build demo test check test-modules test-python test-web test-go fuzz-short bench load clean
 .PHONY: release release-check test-package test-monitoring licences vuln findings
 
 help:
 	@echo 'make setup       packages and ONNX Runtime that building and running need (root or sudo for packages)'
+	@echo 'make load        the built node under many associations of costly objects, two minutes'
 	@echo 'make setup-gpu   ONNX Runtime with the CUDA and TensorRT providers, beside the other'
 	@echo 'make build       bin/echonode, with ONNX Runtime beside it in bin/lib'
 	@echo 'make demo        set up, build, run the node on real echo loops and show what comes back; ARCHIVE=AE@HOST:PORT'
@@ -66,6 +67,10 @@ build: setup
 
 demo: build
 	@bin/echonode demo --out $(DEMO_OUT) $(if $(ARCHIVE),--archive $(ARCHIVE)) $(if $(WEB),--web)
+
+# Two minutes of the worst objects of every kind, at harmless sizes.
+load: setup-test
+	@$(GO) run ./conformance/load
 
 # go test runs last, so that the output closes with its own lines.
 test: setup-test

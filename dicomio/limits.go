@@ -10,7 +10,7 @@ type Limits struct {
 	InlineTotal int64         // all values held in memory by one file; default 64 MiB
 	Value       int64         // longest value that Element.Bytes will load; default 512 MiB
 	Frame       int64         // one frame, compressed or decoded; default 64 MiB
-	Inflated    int64         // a deflated data set after inflation; default 512 MiB
+	Inflated    int64         // a deflated data set after inflation; default 512 MiB, and 64 MiB more than 64 times its length at most
 	Frames      int           // frames in one file; default 1,000,000
 	Video       time.Duration // wall time of one video decoder process; default 2 minutes
 	Memory      *Memory       // shared by all inputs of a process; nil: each is bounded by the limits above alone

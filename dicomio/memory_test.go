@@ -164,8 +164,13 @@ func TestInflatedDataSetsAreNotHeld(t *testing.T) {
 	if err := f.Close(); err != nil {
 		t.Error(err)
 	}
-	if _, err := Read(bytes.NewReader(b.Bytes()), int64(b.Len()), Options{Limits: Limits{Scratch: dir, Inflated: size / 2}}); !errors.Is(err, ErrLimit) {
-		t.Errorf("over the limit: %v", err)
+	if _, err := Read(bytes.NewReader(b.Bytes()), int64(b.Len()), Options{Limits: Limits{Scratch: "/nowhere", Inflated: size / 2}}); !errors.Is(err, ErrLimit) {
+		t.Errorf("over the limit: %v, want the limit before anything is written", err)
+	}
+	// A thousand times its length is no picture.
+	zeros := deflated(t, identified+"\xE0\x7F\x10\x00OB\x00\x00\x00\x00\x00\x08"+strings.Repeat("\x00", 128<<20))
+	if _, err := Read(bytes.NewReader(zeros), int64(len(zeros)), Options{Limits: Limits{Scratch: "/nowhere"}}); !errors.Is(err, ErrLimit) {
+		t.Errorf("%d bytes that inflate to 128 MiB: %v", len(zeros), err)
 	}
 }
 

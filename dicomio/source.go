@@ -129,24 +129,38 @@ func (s *stream) more() {
 // inflateInMemory is the longest inflated data set that is not put into a file.
 const inflateInMemory = 1 << 20
 
+// inflateRatio is how many times its compressed length a large data set may be
+// long: pictures stay far below it, and what is above costs more than it holds.
+const (
+	inflateRatio = 64
+	inflateFloor = 64 << 20
+)
+
 // inflate replaces the body of the file by the inflated data set: in memory
-// when it is small, otherwise in a file without a name in Limits.Scratch.
+// when it is small, otherwise in a file without a name in Limits.Scratch, after
+// a first pass that only counts, so that one over its limit writes nothing.
 func (p *parser) inflate(f *File, at int64) error {
-	zr := flate.NewReader(io.NewSectionReader(f.src, at, f.size-at))
-	limited := &limitedReader{ctx: p.ctx, r: zr, left: f.limits.Inflated}
+	limit := min(f.limits.Inflated, inflateFloor+inflateRatio*(f.size-at))
+	stream := func() *limitedReader {
+		return &limitedReader{ctx: p.ctx, r: flate.NewReader(io.NewSectionReader(f.src, at, f.size-at)), left: limit}
+	}
+	limited := stream()
 	c, err := readChunks(limited, inflateInMemory)
 	if err == nil {
 		f.body, f.bodySize = c, c.size
 	} else if errors.Is(err, ErrLimit) && limited.left >= 0 {
-		f.body, f.bodySize, err = spill(f, c, limited)
+		c = nil
+		if _, err = io.Copy(io.Discard, limited); err == nil || errors.Is(err, io.ErrUnexpectedEOF) {
+			f.body, f.bodySize, err = spill(f, stream())
+		}
 	}
 	switch {
 	case err == nil:
 	case limited.left < 0:
-		return fail("inflate", Tag{}, at, ErrLimit, "more than %d bytes", f.limits.Inflated)
+		return fail("inflate", Tag{}, at, ErrLimit, "more than %d bytes", limit)
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		f.truncated = fail("inflate", Tag{}, at, ErrTruncated, "")
-		if f.body == f.src { // it ended while it was small
+		if c != nil { // it ended while it was small
 			f.body, f.bodySize = c, c.size
 		}
 	case errors.As(err, new(flate.CorruptInputError)):
@@ -158,9 +172,9 @@ func (p *parser) inflate(f *File, at int64) error {
 	return nil
 }
 
-// spill writes what was inflated and what follows into an unnamed file. What
-// was written before an error of r is kept.
-func spill(f *File, head *chunks, r io.Reader) (io.ReaderAt, int64, error) {
+// spill writes what is inflated into an unnamed file. What was written before
+// an error of r is kept.
+func spill(f *File, r io.Reader) (io.ReaderAt, int64, error) {
 	tmp, err := os.CreateTemp(f.limits.Scratch, "inflated-")
 	if err != nil {
 		return f.src, f.size, err
@@ -169,13 +183,8 @@ func spill(f *File, head *chunks, r io.Reader) (io.ReaderAt, int64, error) {
 	if err := os.Remove(tmp.Name()); err != nil {
 		return f.src, f.size, err
 	}
-	for _, b := range head.blocks {
-		if _, err := tmp.Write(b); err != nil {
-			return f.src, f.size, err
-		}
-	}
 	n, err := io.Copy(tmp, r)
-	return tmp, head.size + n, err
+	return tmp, n, err
 }
 
 // limitedReader ends with ErrLimit after left bytes (left is then negative),

@@ -25,17 +25,19 @@ import (
 
 // Sizes of the objects.
 type Sizes struct {
-	Inflated int // bytes of a deflated data set
-	Elements int // empty elements
-	Padding  int // zero bytes
-	Side     int // rows and columns of compressed frames
-	Frames   int // of a compressed cine
-	Video    int // rows and columns of video frames
-	Pause    int // ms between the objects of an association
+	Inflated  int // bytes of a deflated data set
+	Elements  int // empty elements
+	Padding   int // zero bytes
+	J2KSide   int // rows and columns of JPEG 2000 frames
+	J2KFrames int
+	Side      int // rows and columns of RLE and JPEG frames
+	Frames    int // of an RLE, JPEG or video cine
+	Video     int // rows and columns of video frames
+	Pause     int // ms between the objects of an association
 }
 
 // harmless are the sizes in the repository.
-var harmless = Sizes{Inflated: 32 << 20, Elements: 100_000, Padding: 1 << 20, Side: 1024, Frames: 40, Video: 480, Pause: 100}
+var harmless = Sizes{Inflated: 32 << 20, Elements: 100_000, Padding: 1 << 20, J2KSide: 1024, J2KFrames: 40, Side: 1024, Frames: 40, Video: 480, Pause: 100}
 
 // kind is one way to cost a lot.
 type kind struct {
@@ -146,7 +148,7 @@ func makeKinds(s Sizes, dir string) ([]*kind, error) {
 		{name: "deflate", syntax: dicomio.DeflatedExplicitVRLittleEndian, tail: zeros},
 		{name: "elements", syntax: dicomio.ExplicitVRLittleEndian, tail: bytes.Repeat([]byte("\x29\x00\x10\x00LO\x00\x00"), s.Elements)},
 		{name: "padding", syntax: dicomio.ExplicitVRLittleEndian, rows: 64, cols: 64, frames: 1, tail: append(append(pixels(4096), make([]byte, 4096)...), make([]byte, s.Padding)...)},
-		{name: "j2k", syntax: dicomio.JPEG2000Lossless, rows: s.Side, cols: s.Side, frames: s.Frames, tail: encapsulated(emptyJ2K(s.Side), s.Frames)},
+		{name: "j2k", syntax: dicomio.JPEG2000Lossless, rows: s.J2KSide, cols: s.J2KSide, frames: s.J2KFrames, tail: encapsulated(emptyJ2K(s.J2KSide), s.J2KFrames)},
 		{name: "rle", syntax: dicomio.RLELossless, rows: s.Side, cols: s.Side, frames: s.Frames, tail: encapsulated(runs(s.Side*s.Side), s.Frames)},
 		{name: "jpeg", syntax: dicomio.JPEGBaseline, rows: s.Side, cols: s.Side, frames: s.Frames, tail: encapsulated(flat, s.Frames)},
 		{name: "loops", syntax: dicomio.ExplicitVRLittleEndian, rows: 32, cols: 32, frames: 1, tail: append(pixels(1024), make([]byte, 1024)...), oneStudy: true},

@@ -191,13 +191,35 @@ func (report) Kind() string  { return KindReport }
 
 // Combine enqueues the combination of a study; it is a [store.Enqueue].
 func (r *Room) Combine(tx *store.Tx, study string, revision int) error {
-	return r.insert(tx, combine{study, revision}, river.InsertOpts{Queue: combineQueue, MaxAttempts: r.opt.CombineAttempts})
+	backlog, err := r.store.Backlog(context.Background(), tx, study)
+	if err != nil {
+		return err
+	}
+	return r.insert(tx, combine{study, revision}, river.InsertOpts{Queue: combineQueue, MaxAttempts: r.opt.CombineAttempts, Priority: priority(backlog)})
 }
 
 // Deliver enqueues the delivery of what a run has made and what is not answered
 // yet.
 func (r *Room) Deliver(tx *store.Tx, run int64, destination string) error {
-	return r.insert(tx, deliver{run, destination}, river.InsertOpts{Queue: deliveryPrefix + destination, MaxAttempts: r.opt.DeliveryAttempts})
+	backlog, err := r.store.DeliveryBacklog(context.Background(), tx, run, destination)
+	if err != nil {
+		return err
+	}
+	return r.insert(tx, deliver{run, destination}, river.InsertOpts{Queue: deliveryPrefix + destination, MaxAttempts: r.opt.DeliveryAttempts, Priority: priority(backlog)})
+}
+
+// priority of a job of a sender of whom so many are waiting, from 1, the first,
+// to 4: who sends a lot waits behind who does not.
+func priority(backlog int) int {
+	switch {
+	case backlog <= 4:
+		return 1
+	case backlog <= 16:
+		return 2
+	case backlog <= 64:
+		return 3
+	}
+	return 4
 }
 
 func (r *Room) insert(tx *store.Tx, args river.JobArgs, o river.InsertOpts) error {

@@ -243,3 +243,18 @@ func TestRescheduleFar(t *testing.T) {
 	run(t, r)
 	eventually(t, "the far one runs", func() bool { done, _ := b.notes(); return slices.Equal(done, []string{"report 48h0m0s to CART"}) })
 }
+
+// Who sends a lot waits behind who does not.
+func TestPriority(t *testing.T) {
+	last := 1
+	for _, backlog := range []int{0, 1, 4, 5, 16, 17, 64, 65, 10000} {
+		p := priority(backlog)
+		if p < last || p > 4 {
+			t.Errorf("priority %d of a backlog of %d", p, backlog)
+		}
+		last = p
+	}
+	if priority(1) != 1 || last != 4 {
+		t.Errorf("priorities from %d to %d, want 1 to 4", priority(1), last)
+	}
+}

@@ -18,7 +18,9 @@ import (
 // that nothing waits in this process, and nothing can be lost with it.
 func (n *Node) looking(ctx context.Context) {
 	n.lookAtSuspects(ctx)
-	places := make(chan struct{}, max(n.processor.Loops(), 1))
+	// One place more than the processor needs is for another sender than those
+	// who have taken them.
+	places := make(chan struct{}, n.perSender()+1)
 	var working sync.WaitGroup
 	defer working.Wait()
 	for {
@@ -37,6 +39,9 @@ func (n *Node) looking(ctx context.Context) {
 		})
 	}
 }
+
+// perSender is how many loops of one sender are looked at at a time.
+func (n *Node) perSender() int { return max(n.processor.Loops(), 1) }
 
 // lookAtSuspects takes loops over which the process has died one at a time, so
 // that the one that does it takes no other with it.
@@ -65,7 +70,7 @@ func (n *Node) wakeLookers() {
 // nextLoop waits for the loop that is next. The error is the context's.
 func (n *Node) nextLoop(ctx context.Context) (store.Lease, error) {
 	for {
-		lease, err := n.store.LeaseLoop(ctx, time.Now(), n.opt.OnArrival)
+		lease, err := n.store.LeaseLoop(ctx, time.Now(), n.opt.OnArrival, n.perSender())
 		if err == nil {
 			n.wakeLookers() // there may be more
 			return lease, nil

@@ -517,11 +517,16 @@ func TestStorageCommitment(t *testing.T) {
 	peer := Peer{Address: listen(t, "CART", modality), Dialer: &scp.Dialer{CallingAE: "ECHONODE", CalledAE: "CART"}}
 	n := start(t, dir, &fakeProcessor{t: t}, Options{Idle: time.Hour, Cap: 2 * time.Hour, CommitPeers: map[string]Peer{"CART": peer}})
 	n.mustSend(t, writeObject(t, dir, "1.2.3", "1.2.3.10", nil))
+	// Recorded, but the file has gone: nothing to commit to.
+	n.mustSend(t, writeObject(t, dir, "1.2.3", "1.2.3.11", nil))
+	if gone, err := n.store.Instance(context.Background(), "1.2.3.11"); err != nil || os.Remove(gone.Path) != nil {
+		t.Fatal(gone, err)
+	}
 	addr := listen(t, "ECHONODE", &Committing{n.Node})
 	ctx := context.Background()
 	us := dicomio.SOPUltrasoundMultiframe
 	refs := []scp.Reference{{SOPClassUID: us, SOPInstanceUID: "1.2.3.10"}, {SOPClassUID: us, SOPInstanceUID: "1.2.3.99"},
-		{SOPClassUID: dicomio.SOPUltrasound, SOPInstanceUID: "1.2.3.10"}}
+		{SOPClassUID: dicomio.SOPUltrasound, SOPInstanceUID: "1.2.3.10"}, {SOPClassUID: us, SOPInstanceUID: "1.2.3.11"}}
 	request := func() *scp.Client {
 		t.Helper()
 		d := &scp.Dialer{CallingAE: "CART", CalledAE: "ECHONODE"}
@@ -536,8 +541,9 @@ func TestStorageCommitment(t *testing.T) {
 	}
 	check := func(result *scp.CommitResult) {
 		t.Helper()
-		if len(result.Committed) != 1 || result.Committed[0].SOPInstanceUID != "1.2.3.10" || len(result.Failed) != 2 ||
-			result.Failed[0].Reason != scp.StatusNoSuchInstance || result.Failed[1].Reason != scp.StatusClassInstance {
+		if len(result.Committed) != 1 || result.Committed[0].SOPInstanceUID != "1.2.3.10" || len(result.Failed) != 3 ||
+			result.Failed[0].Reason != scp.StatusNoSuchInstance || result.Failed[1].Reason != scp.StatusClassInstance ||
+			result.Failed[2].Reason != scp.StatusProcessingFailure {
 			t.Errorf("result = %+v", result)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"slices"
 	"strings"
 	"time"
@@ -165,8 +166,19 @@ func identify(ctx context.Context, path string, req *scp.StoreRequest) (store.In
 		return in, fmt.Errorf("the data set is object %s of class %s, the request announced %s of class %s",
 			in.SOPInstanceUID, in.SOPClassUID, req.SOPInstanceUID, req.SOPClassUID)
 	}
-	in.CallingAE = req.Association.CallingAE
+	in.CallingAE, in.Sender = req.Association.CallingAE, host(req.Association.RemoteAddr)
 	return in, nil
+}
+
+// host is the machine of an address.
+func host(a net.Addr) string {
+	if a == nil {
+		return ""
+	}
+	if h, _, err := net.SplitHostPort(a.String()); err == nil {
+		return h
+	}
+	return a.String()
 }
 
 // recoverSpool records objects that are in the spool but not in the store: the

@@ -29,8 +29,8 @@ func (s *Store) Replace(ctx context.Context, in Instance) error {
 			query string
 			args  []any
 		}{
-			{`INSERT INTO studies (study_uid, state, first_received_at, last_received_at) VALUES (?, 'done', ?, ?) ON CONFLICT (study_uid) DO NOTHING`,
-				[]any{in.StudyInstanceUID, now, now}},
+			{`INSERT INTO studies (study_uid, state, first_received_at, last_received_at, sender) VALUES (?, 'done', ?, ?, ?) ON CONFLICT (study_uid) DO NOTHING`,
+				[]any{in.StudyInstanceUID, now, now, in.Sender}},
 			{`UPDATE instances SET study_uid = ?, series_uid = ?, transfer_syntax = ?, path = ?, size = ?, calling_ae = ?, received_at = ?,
 				patient = ?, issuer = ?, corrections = corrections + 1 WHERE sop_uid = ?`,
 				[]any{in.StudyInstanceUID, in.SeriesInstanceUID, in.TransferSyntaxUID, in.Path, in.Size, in.CallingAE, now, in.Patient, in.Issuer, in.SOPInstanceUID}},

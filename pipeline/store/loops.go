@@ -73,21 +73,25 @@ func (s *Store) LeaseSuspect(ctx context.Context) (Lease, error) {
 		WHERE l.state = 'waiting' AND l.deaths > 0 AND s.state IN ('receiving','queued','analysing') ORDER BY l.deaths, s.first_received_at, l.number LIMIT 1`)
 }
 
-// LeaseLoop leases the loop that is next in turn at a time: those of complete
-// studies go first, with onArrival followed by those of studies that are still
-// received; among either the study that was served longest ago; in it the
+// LeaseLoop leases the loop that is next in turn at a time. Senders take turns,
+// so that one who sends a lot, or what takes long, leaves room for the others;
+// of a sender at most atOnce loops are worked on at a time. Of a sender's
+// studies complete ones go first, with onArrival followed by those that are
+// still received; among either the study that was served longest ago; in it the
 // oldest loop. So every study gets on, whatever the size of the others.
 // ErrNotFound: nothing waits.
-func (s *Store) LeaseLoop(ctx context.Context, now time.Time, onArrival bool) (Lease, error) {
+func (s *Store) LeaseLoop(ctx context.Context, now time.Time, onArrival bool, atOnce int) (Lease, error) {
 	states := `('queued','analysing')`
 	if onArrival {
 		states = `('queued','analysing','receiving')`
 	}
 	return s.lease(ctx, `SELECT l.sop_uid FROM loops l WHERE l.state = 'waiting' AND l.not_before <= ?1 AND l.study_uid = (
-			SELECT s.study_uid FROM studies s WHERE s.state IN `+states+`
+			SELECT s.study_uid FROM studies s LEFT JOIN senders f ON f.sender = s.sender WHERE s.state IN `+states+`
 			AND EXISTS (SELECT 1 FROM loops w WHERE w.study_uid = s.study_uid AND w.state = 'waiting' AND w.not_before <= ?1)
-			ORDER BY s.state = 'receiving', s.served, s.first_received_at, s.study_uid LIMIT 1)
-		ORDER BY l.number LIMIT 1`, now.UnixMilli())
+			AND s.sender NOT IN (SELECT b.sender FROM loops w JOIN studies b ON b.study_uid = w.study_uid WHERE w.state = 'working'
+				GROUP BY b.sender HAVING count(*) >= ?2)
+			ORDER BY coalesce(f.served, 0), s.state = 'receiving', s.served, s.first_received_at, s.study_uid LIMIT 1)
+		ORDER BY l.number LIMIT 1`, now.UnixMilli(), atOnce)
 }
 
 func (s *Store) lease(ctx context.Context, pick string, args ...any) (lease Lease, err error) {
@@ -104,6 +108,11 @@ func (s *Store) lease(ctx context.Context, pick string, args ...any) (lease Leas
 			return err
 		}
 		lease = found[0]
+		if _, err := tx.ExecContext(ctx, `INSERT INTO senders (sender, served)
+			SELECT sender, 1 + coalesce((SELECT max(served) FROM senders), 0) FROM studies WHERE study_uid = ?
+			ON CONFLICT (sender) DO UPDATE SET served = excluded.served`, lease.StudyInstanceUID); err != nil {
+			return err
+		}
 		_, err = tx.ExecContext(ctx, `UPDATE studies SET served = (SELECT max(served) + 1 FROM studies),
 			state = CASE state WHEN 'queued' THEN 'analysing' ELSE state END WHERE study_uid = ?`, lease.StudyInstanceUID)
 		return err
@@ -202,4 +211,21 @@ func (s *Store) RecoverLoops(ctx context.Context) ([]string, error) {
 func (s *Store) LoopsDone(ctx context.Context, study string) (done, total int, err error) {
 	err = s.db.QueryRowContext(ctx, `SELECT count(*) FILTER (WHERE state IN ('done','failed')), count(*) FROM loops WHERE study_uid = ?`, study).Scan(&done, &total)
 	return done, total, err
+}
+
+// Backlog is how many studies of the sender of a study wait to be combined or
+// are, in the transaction of a new job.
+func (s *Store) Backlog(ctx context.Context, tx *Tx, study string) (n int, err error) {
+	err = tx.QueryRowContext(ctx, `SELECT count(*) FROM studies WHERE state IN ('queued','analysing')
+		AND sender = (SELECT sender FROM studies WHERE study_uid = ?)`, study).Scan(&n)
+	return n, err
+}
+
+// DeliveryBacklog is how many runs of the sender of a run's study wait to be
+// delivered to a destination.
+func (s *Store) DeliveryBacklog(ctx context.Context, tx *Tx, run int64, destination string) (n int, err error) {
+	err = tx.QueryRowContext(ctx, `SELECT count(DISTINCT d.run_id) FROM deliveries d JOIN runs r ON r.id = d.run_id JOIN studies s ON s.study_uid = r.study_uid
+		WHERE d.state = 'pending' AND d.destination = ? AND s.sender = (SELECT p.sender FROM studies p JOIN runs q ON q.study_uid = p.study_uid WHERE q.id = ?)`,
+		destination, run).Scan(&n)
+	return n, err
 }

@@ -11,7 +11,7 @@ import (
 
 func lease(t *testing.T, s *Store, onArrival bool) Lease {
 	t.Helper()
-	l, err := s.LeaseLoop(context.Background(), time.UnixMilli(1_000_000), onArrival)
+	l, err := s.LeaseLoop(context.Background(), time.UnixMilli(1_000_000), onArrival, 100)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,7 +39,7 @@ func TestOrderOfLoops(t *testing.T) {
 			add(t, s, instance(study, fmt.Sprintf("%s.%d", study, i+1), int64(2000+i)))
 		}
 	}
-	if _, err := s.LeaseLoop(ctx, time.UnixMilli(1_000_000), false); !errors.Is(err, ErrNotFound) {
+	if _, err := s.LeaseLoop(ctx, time.UnixMilli(1_000_000), false, 100); !errors.Is(err, ErrNotFound) {
 		t.Fatalf("without arrival, nothing complete: %v", err)
 	}
 	if queue(t, s, "large", "b") || queue(t, s, "small", "b") {
@@ -122,10 +122,10 @@ func TestLoopsWaitAgain(t *testing.T) {
 	if err := s.FailLoop(ctx, failed, errors.New("no engine"), time.UnixMilli(2_000_000), noJob); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.LeaseLoop(ctx, time.UnixMilli(1_999_999), true); !errors.Is(err, ErrNotFound) {
+	if _, err := s.LeaseLoop(ctx, time.UnixMilli(1_999_999), true, 100); !errors.Is(err, ErrNotFound) {
 		t.Errorf("leased before its time: %v", err)
 	}
-	failed, err := s.LeaseLoop(ctx, time.UnixMilli(2_000_000), true)
+	failed, err := s.LeaseLoop(ctx, time.UnixMilli(2_000_000), true, 100)
 	if err != nil || failed.Attempts != 1 {
 		t.Fatalf("%+v, %v", failed, err)
 	}
@@ -248,5 +248,42 @@ func TestOnlyLoopsBeginARun(t *testing.T) {
 	add(t, s, report)
 	if st := study(t, s, "1"); st.State != Done || st.Revision != 1 {
 		t.Errorf("a late report began a run: %+v", st)
+	}
+}
+
+// Senders take turns, whatever one of them has sent, and no sender takes every
+// place.
+func TestSendersTakeTurns(t *testing.T) {
+	ctx, s := context.Background(), open(t)
+	send := func(sender, study, sop string) {
+		in := instance(study, sop, 1000)
+		in.Sender, in.Loop = sender, true
+		add(t, s, in)
+	}
+	for i := range 20 {
+		send("10.0.0.9", fmt.Sprint("9.", i), fmt.Sprint("9.1.", i))
+	}
+	next := func(atOnce int) (Lease, error) { return s.LeaseLoop(ctx, time.UnixMilli(1_000_000), true, atOnce) }
+	for range 3 {
+		if l, err := next(3); err != nil || l.StudyInstanceUID[:2] != "9." {
+			t.Fatalf("%+v, %v", l, err)
+		}
+	}
+	if l, err := next(3); !errors.Is(err, ErrNotFound) {
+		t.Errorf("a fourth place for the same sender: %+v, %v", l, err)
+	}
+	for i := range 4 {
+		send("10.0.0.1", "1", fmt.Sprint("1.", i))
+	}
+	got := ""
+	for range 6 {
+		l, err := next(100)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got += l.StudyInstanceUID[:1]
+	}
+	if got != "191919" {
+		t.Errorf("turns %s, want one each", got)
 	}
 }

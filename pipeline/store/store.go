@@ -70,6 +70,7 @@ type Instance struct {
 	Size              int64
 	CallingAE         string
 	Received          time.Time
+	Sender            string // address that it came from, "" where that is not known
 	Patient, Issuer   string // digests of Patient ID and its issuer, see [Store.Patients]
 	// Loop says that the object is one to analyse. Others are kept, and neither
 	// begin a run nor are part of one.
@@ -215,9 +216,9 @@ func (s *Store) AddInstance(ctx context.Context, in Instance) (isNew bool, err e
 		// A study that is analysed while a late object arrives goes back to
 		// Receiving; the run under way finishes and a later one supersedes it.
 		// A study without any loop has nothing to do.
-		if _, err := tx.ExecContext(ctx, `INSERT INTO studies (study_uid, state, first_received_at, last_received_at)
-			VALUES (?, 'done', ?, ?) ON CONFLICT (study_uid) DO NOTHING`,
-			in.StudyInstanceUID, now, now); err != nil {
+		if _, err := tx.ExecContext(ctx, `INSERT INTO studies (study_uid, state, first_received_at, last_received_at, sender)
+			VALUES (?, 'done', ?, ?, ?) ON CONFLICT (study_uid) DO NOTHING`,
+			in.StudyInstanceUID, now, now, in.Sender); err != nil {
 			return err
 		}
 		res, err := tx.ExecContext(ctx, `INSERT INTO instances

@@ -54,7 +54,7 @@ func look(t *testing.T, s *Store) {
 	t.Helper()
 	ctx := context.Background()
 	for {
-		l, err := s.LeaseLoop(ctx, time.Now(), true)
+		l, err := s.LeaseLoop(ctx, time.Now(), true, 100)
 		if errors.Is(err, ErrNotFound) {
 			return
 		}

@@ -81,13 +81,25 @@ func FileObject(path string) (Object, error) {
 // the data set. Elements are trusted more than the group length, which some
 // writers get wrong.
 func readMeta(r io.Reader) (o Object, offset int64, err error) {
-	br := bufio.NewReaderSize(io.LimitReader(r, maxMeta), 4096)
+	return readMetaFrom(bufio.NewReaderSize(io.LimitReader(r, maxMeta), 4096))
+}
+
+// ReadPart10 reads preamble and file meta information of a Part 10 file from a
+// stream, and leaves r at the beginning of the data set. Streams that are not
+// Part 10, or whose meta information lacks a UID, are ErrNotPart10.
+func ReadPart10(r *bufio.Reader) (ObjectHeader, error) {
+	o, _, err := readMetaFrom(r)
+	return ObjectHeader{o.SOPClassUID, o.SOPInstanceUID, o.TransferSyntaxUID}, err
+}
+
+// readMetaFrom is readMeta without a bound of its own for the whole.
+func readMetaFrom(br *bufio.Reader) (o Object, offset int64, err error) {
 	var preamble [132]byte
 	if _, err := io.ReadFull(br, preamble[:]); err != nil || string(preamble[128:]) != "DICM" {
 		return o, 0, ErrNotPart10
 	}
 	offset = int64(len(preamble))
-	for {
+	for offset < maxMeta {
 		h, err := br.Peek(8)
 		if err != nil || binary.LittleEndian.Uint16(h) != 0x0002 {
 			break

@@ -104,6 +104,8 @@ func Write(out io.Writer) error {
 	w.p("| Storage | yes, of what it makes (8.1) | yes (4.2.3) |")
 	w.p("| Storage Commitment, push model | no | option, off (`dicom.commitment`) |")
 	w.p("| Query/Retrieve, Study Root: FIND, GET, MOVE | yes (`echonode fetch`) | no |\n")
+	w.p("| DICOMweb service | as user agent | as origin server |\n|---|---|---|")
+	w.p("| Studies, store transaction (STOW-RS) | option (`destinations.url`) | option, off (`dicomweb.listen`) |\n")
 	w.p("Media interchange: none. Print, worklist, performed procedure step: none.\n")
 
 	w.p("## 2 Introduction\n")
@@ -186,7 +188,16 @@ func Write(out io.Writer) error {
 	w.p("| SERIES | Study Instance UID, Modality | Series Instance UID |\n| IMAGE | Study and Series Instance UID | SOP Instance UID, SOP Class UID |\n")
 	w.p("C-GET and C-MOVE name a series, or up to 100 objects of one.\n")
 
-	w.p("### 4.4 Network interfaces, configuration\n")
+	w.p("### 4.4 DICOMweb\n")
+	w.p("Store transaction of the studies service (PS3.18 10.5), multipart/related of application/dicom; other media types are refused (415).\n")
+	w.p("| | as user agent | as origin server |\n|---|---|---|")
+	w.p("| Resource | {url}/studies | /studies, /dicom-web/studies |")
+	w.p("| Objects in a request | one | up to 10,000 |")
+	w.p("| Authentication | basic, or a bearer token from a file; TLS | basic or bearer token; TLS, needed beyond loopback |")
+	w.p("| Answer | application/dicom+json | application/dicom+json: 200 all stored, 202 some, 409 none, 503 no resources, 400, 401, 415 |")
+	w.p("| Transfer syntaxes | as made; decompressed after 415 (`destinations.transcode`) | those that the meta group names |\n")
+	w.p("Failure Reason (0008,1197) is the status that C-STORE would have.\n")
+	w.p("### 4.5 Network interfaces, configuration\n")
 	w.p("TCP/IP, version 4 and 6. Titles, addresses, limits: the commented configuration (`echonode check-config --print-default`).\n")
 
 	w.p("## 5 Media interchange\n\nNone. Files written are Part 10 files without DICOMDIR.\n")

@@ -8,6 +8,8 @@ import (
 	"image"
 	"io"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -187,5 +189,36 @@ func TestConversionEndsWithItsReader(t *testing.T) {
 	}
 	if _, err := o.DataSet.Read(make([]byte, 1)); !errors.Is(err, io.ErrClosedPipe) {
 		t.Errorf("after Close: %v", err)
+	}
+}
+
+// A service that does not take the compression is sent the object decompressed
+// where the rule allows it.
+func TestStowTranscodes(t *testing.T) {
+	var got string
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		b, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		if bytes.Contains(b, []byte(dicomio.JPEGBaseline)) {
+			http.Error(w, "not this one", http.StatusUnsupportedMediaType)
+			return
+		}
+		got = "native"
+	}))
+	defer srv.Close()
+	overlay := object(t, t.TempDir(), "1.2.3.5", true)
+	for _, rule := range []Conversion{Auto, Never, Uncompressed} {
+		got = ""
+		c := &Stow{URL: srv.URL}
+		results, err := c.SendAll(context.Background(), []Source{{Path: overlay, Convert: rule}}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var refused *HTTPError
+		if want := rule != Never; (got == "native") != want || (results[0].Err == nil) != want || !want && (!errors.As(results[0].Err, &refused) || refused.Status != 415) {
+			t.Errorf("%s: %q, %+v", rule, got, results[0])
+		}
 	}
 }

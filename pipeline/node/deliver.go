@@ -58,12 +58,12 @@ func (n *Node) deliver(ctx context.Context, dest Destination, run int64) error {
 	if len(pending) == 0 {
 		return nil
 	}
-	sources := make([]scp.ObjectSource, len(pending))
+	sources := make([]deliver.Source, len(pending))
 	for i, d := range pending {
 		sources[i] = deliver.Source{Path: d.Path, Convert: dest.Convert}
 	}
 	var problems []error
-	_, err = dest.Dialer.SendAll(ctx, dest.Address, sources, func(i int, r scp.SendResult) {
+	err = dest.send(ctx, sources, func(i int, r scp.SendResult) {
 		d := pending[i]
 		d.State, d.Status, d.Comment, d.Error = store.Pending, nil, r.Result.Comment, ""
 		outcome := "error"
@@ -91,4 +91,18 @@ func (n *Node) deliver(ctx context.Context, dest Destination, run int64) error {
 		}
 	})
 	return errors.Join(append(problems, err)...)
+}
+
+// send sends objects over DIMSE or DICOMweb.
+func (d Destination) send(ctx context.Context, sources []deliver.Source, done func(int, scp.SendResult)) error {
+	if d.Stow != nil {
+		_, err := d.Stow.SendAll(ctx, sources, done)
+		return err
+	}
+	objects := make([]scp.ObjectSource, len(sources))
+	for i, s := range sources {
+		objects[i] = s
+	}
+	_, err := d.Dialer.SendAll(ctx, d.Address, objects, done)
+	return err
 }

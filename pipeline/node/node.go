@@ -102,6 +102,8 @@ type Destination struct {
 	Address string
 	Dialer  *scp.Dialer
 	Kinds   []string // kinds of output sent there, see package result
+	// Stow takes the place of Address and Dialer for a DICOMweb destination.
+	Stow    *deliver.Stow
 	Convert deliver.Conversion
 	Rules   []deliver.Rule // the first that holds replaces Kinds
 }

@@ -112,7 +112,7 @@ func serverTLS(c config.ServerTLS) (*tls.Config, error) {
 
 // clientTLS is the TLS configuration towards a destination, nil for none.
 func clientTLS(d config.Destination) (*tls.Config, error) {
-	if !d.TLS.Enabled {
+	if !d.TLS.Enabled && d.URL == "" {
 		return nil, nil
 	}
 	t := &tls.Config{MinVersion: tls.VersionTLS12}

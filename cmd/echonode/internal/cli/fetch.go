@@ -127,6 +127,9 @@ func (o *fetchOptions) archive() (string, *scp.Dialer, error) {
 	if i < 0 {
 		return "", nil, usageError{fmt.Errorf("--from %q is no destination of %s", o.from, o.config)}
 	}
+	if c.Destinations[i].URL != "" {
+		return "", nil, usageError{fmt.Errorf("--from %q is a DICOMweb destination: fetch speaks DIMSE", o.from)}
+	}
 	d, err := destinationDialer(c, c.Destinations[i])
 	if err != nil {
 		return "", nil, usageError{err}

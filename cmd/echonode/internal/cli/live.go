@@ -362,6 +362,13 @@ func (l *liveCheck) destination(ctx context.Context, d config.Destination) findi
 	}
 	dialer.Timeouts.Connect, dialer.Timeouts.Response = 10*time.Second, 10*time.Second
 	start := time.Now()
+	if d.URL != "" {
+		code, err := stowTo(d, dialer.TLSConfig, 10*time.Second).Ping(ctx)
+		if err != nil {
+			return fail(err)
+		}
+		return finding{good, what, fmt.Sprintf("%s answers HTTP %d in %d ms", d.URL, code, time.Since(start).Milliseconds())}
+	}
 	verification := scp.PresentationContext{AbstractSyntax: scp.VerificationSOPClass, TransferSyntaxes: []string{scp.ImplicitVRLittleEndian}}
 	contexts := []scp.PresentationContext{verification}
 	for _, kind := range d.Send {

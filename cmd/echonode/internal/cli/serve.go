@@ -147,6 +147,14 @@ func (p *program) serve(ctx context.Context, c *config.Config) (err error) {
 		}
 		return err
 	}
+	web, wl, err := dicomwebServer(c, n, log)
+	if err != nil {
+		err = errors.Join(err, l.Close())
+		if sl != nil {
+			err = errors.Join(err, sl.Close())
+		}
+		return err
+	}
 	log.Info("ready", "ae_title", c.DICOM.AETitle, "dicom", l.Addr().String(), "http", c.HTTP.Listen, "destinations", len(c.Destinations), "model", analyzer.Model().Name, "provider", engine.Provider())
 
 	// Stop in the reverse order of the data's way: first nothing comes in any
@@ -156,7 +164,12 @@ func (p *program) serve(ctx context.Context, c *config.Config) (err error) {
 	defer stopJobs()
 	group.Go(func() error {
 		defer stopJobs()
-		return serve(gctx, srv, l)
+		intake, ictx := errgroup.WithContext(gctx)
+		intake.Go(func() error { return serve(ictx, srv, l) })
+		if web != nil {
+			intake.Go(func() error { return serveHTTP(ictx, web, wl) })
+		}
+		return intake.Wait()
 	})
 	group.Go(func() error { return n.Run(jobs) })
 	if sl != nil {
@@ -328,7 +341,11 @@ func nodeOptions(c *config.Config, log *slog.Logger) (node.Options, error) {
 		dialer.Logger = log.With("destination", d.Name)
 		warnOfCertificates(log, "destinations."+d.Name+".tls", dialer.TLSConfig)
 		dialer.Timeouts.Connect, dialer.Timeouts.Response = time.Duration(c.Delivery.Timeout), time.Duration(c.Delivery.Timeout)
-		o.Destinations = append(o.Destinations, node.Destination{Name: d.Name, Address: d.Address, Dialer: dialer, Kinds: d.Send, Convert: deliver.Conversion(d.Transcode), Rules: d.Rules})
+		dest := node.Destination{Name: d.Name, Address: d.Address, Dialer: dialer, Kinds: d.Send, Convert: deliver.Conversion(d.Transcode), Rules: d.Rules}
+		if d.URL != "" {
+			dest.Stow = stowTo(d, dialer.TLSConfig, time.Duration(c.Delivery.Timeout))
+		}
+		o.Destinations = append(o.Destinations, dest)
 	}
 	return o, nil
 }

@@ -30,6 +30,7 @@ var Default []byte
 // Config is the whole configuration. See echonode.yaml for what each key does.
 type Config struct {
 	DICOM        DICOM         `yaml:"dicom"`
+	DICOMweb     DICOMweb      `yaml:"dicomweb"`
 	Memory       Memory        `yaml:"memory"`
 	Storage      Storage       `yaml:"storage"`
 	Study        Study         `yaml:"study"`
@@ -133,11 +134,30 @@ type Destination struct {
 	Name           string         `yaml:"name"`
 	Address        string         `yaml:"address"`
 	AETitle        string         `yaml:"ae_title"`
+	URL            string         `yaml:"url"`
+	Auth           Auth           `yaml:"auth"`
 	CallingAETitle string         `yaml:"calling_ae_title"`
 	Send           []string       `yaml:"send"`
 	Rules          []deliver.Rule `yaml:"rules"`
 	Transcode      string         `yaml:"transcode"`
 	TLS            ClientTLS      `yaml:"tls"`
+}
+
+// Auth are the credentials for a DICOMweb destination.
+type Auth struct {
+	User         string `yaml:"user"`
+	PasswordFile string `yaml:"password_file"`
+	TokenFile    string `yaml:"token_file"`
+}
+
+// DICOMweb configures the way in over HTTP.
+type DICOMweb struct {
+	Listen   string `yaml:"listen"`
+	Accounts string `yaml:"accounts"`
+	TLS      struct {
+		Certificate string `yaml:"certificate"`
+		Key         string `yaml:"key"`
+	} `yaml:"tls"`
 }
 
 // ClientTLS configures TLS towards a destination.
@@ -314,6 +334,16 @@ func (c *Config) check() error {
 	if c.Memory.Budget < minMemory {
 		bad("memory.budget", "must be at least %s, what a few frames and their codecs need", humanize.IBytes(minMemory))
 	}
+	pair("dicomweb.tls", c.DICOMweb.TLS.Certificate, c.DICOMweb.TLS.Key)
+	if w := c.DICOMweb; w.Listen != "" {
+		address("dicomweb.listen", w.Listen)
+		if w.Accounts == "" {
+			bad("dicomweb.accounts", "names the file of those who may store")
+		}
+		if w.TLS.Certificate == "" && !loopback(w.Listen) {
+			bad("dicomweb.tls", "is needed where other machines reach dicomweb.listen: secrets would go in the clear")
+		}
+	}
 	if c.Storage.Directory == "" {
 		bad("storage.directory", "must be set")
 	}
@@ -366,8 +396,23 @@ func (c *Config) check() error {
 			bad(key+".name", "%q is used twice", d.Name)
 		}
 		names[d.Name] = true
-		address(key+".address", d.Address)
-		aeTitle(key+".ae_title", d.AETitle)
+		if d.URL == "" {
+			address(key+".address", d.Address)
+			aeTitle(key+".ae_title", d.AETitle)
+		} else {
+			if err := deliver.CheckURL(d.URL); err != nil {
+				bad(key+".url", "%v", err)
+			}
+			if d.Address != "" || d.AETitle != "" {
+				bad(key+".url", "a DICOMweb destination has no address and ae_title")
+			}
+		}
+		switch a := d.Auth; {
+		case a != (Auth{}) && d.URL == "":
+			bad(key+".auth", "belongs to a destination with url")
+		case (a.User == "") != (a.PasswordFile == ""), a.User != "" && a.TokenFile != "":
+			bad(key+".auth", "either user and password_file, or token_file")
+		}
 		if d.CallingAETitle != "" {
 			aeTitle(key+".calling_ae_title", d.CallingAETitle)
 		}

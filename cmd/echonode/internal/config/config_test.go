@@ -52,6 +52,12 @@ func TestParseRefuses(t *testing.T) {
 		"destination address":       {"destinations:\n  - {name: a, address: a, ae_title: A}\n", "destinations[0].address"},
 		"rule's condition":          {"destinations:\n  - {name: a, address: 'a:1', ae_title: A, rules: [{when: {age: old}, send: [report]}]}\n", "destinations[0].rules[0].when"},
 		"rule's kinds":              {"destinations:\n  - {name: a, address: 'a:1', ae_title: A, rules: [{send: [everything]}]}\n", "destinations[0].rules[0].send"},
+		"url":                       {"destinations:\n  - {name: a, url: 'pacs/dicom-web'}\n", "destinations[0].url"},
+		"url and address":           {"destinations:\n  - {name: a, url: 'https://pacs/dicom-web', address: 'a:1', ae_title: A}\n", "destinations[0].url"},
+		"user without password":     {"destinations:\n  - {name: a, url: 'https://pacs/dicom-web', auth: {user: me}}\n", "destinations[0].auth"},
+		"credentials without url":   {"destinations:\n  - {name: a, address: 'a:1', ae_title: A, auth: {token_file: t}}\n", "destinations[0].auth"},
+		"DICOMweb without accounts": {"dicomweb:\n  listen: 127.0.0.1:1\n", "dicomweb.accounts"},
+		"DICOMweb in the clear":     {"dicomweb:\n  listen: ':1'\n  accounts: a\n", "dicomweb.tls"},
 		"transcode":                 {"destinations:\n  - {name: a, address: 'a:1', ae_title: A, transcode: jpeg}\n", "destinations[0].transcode"},
 		"classes":                   {"dicom:\n  sop_classes: some\n", "dicom.sop_classes"},
 		"half a key pair":           {"dicom:\n  tls: {certificate: c.pem}\n", "dicom.tls"},
@@ -62,6 +68,13 @@ func TestParseRefuses(t *testing.T) {
 				t.Errorf("Parse = %v, want an error naming %q", err, tc.want)
 			}
 		})
+	}
+}
+
+func TestDICOMwebDestination(t *testing.T) {
+	c, err := Parse([]byte("destinations:\n  - {name: web, url: 'https://pacs.example.org/dicom-web', auth: {user: me, password_file: p}}\n  - {name: token, url: 'http://localhost:8042/dicom-web', auth: {token_file: t}}\n"))
+	if err != nil || c.Destinations[0].Auth.User != "me" || c.Destinations[1].Auth.TokenFile != "t" {
+		t.Errorf("%+v, %v", c, err)
 	}
 }
 

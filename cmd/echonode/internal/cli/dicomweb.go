@@ -1,0 +1,93 @@
+package cli
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/echonode/echonode/cmd/echonode/internal/config"
+	"github.com/echonode/echonode/pipeline/deliver"
+	"github.com/echonode/echonode/pipeline/dicomweb"
+	"github.com/echonode/echonode/scp"
+)
+
+// stowTo is the client of a DICOMweb destination.
+func stowTo(d config.Destination, t *tls.Config, timeout time.Duration) *deliver.Stow {
+	s := &deliver.Stow{
+		URL: d.URL,
+		Client: &http.Client{
+			Transport: &http.Transport{TLSClientConfig: t, Proxy: http.ProxyFromEnvironment, ResponseHeaderTimeout: timeout, MaxIdleConnsPerHost: 1, IdleConnTimeout: time.Minute,
+				DialContext: (&net.Dialer{Timeout: timeout}).DialContext, TLSHandshakeTimeout: timeout},
+			// Objects and credentials go where the configuration says.
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
+		Timeout: 10 * timeout,
+	}
+	switch {
+	case d.Auth.User != "":
+		s.Authorize = deliver.Basic(d.Auth.User, d.Auth.PasswordFile)
+	case d.Auth.TokenFile != "":
+		s.Authorize = deliver.Bearer(d.Auth.TokenFile)
+	}
+	return s
+}
+
+// dicomwebServer is the listener and the server of dicomweb.listen, nil without
+// one.
+func dicomwebServer(c *config.Config, h scp.Handler, log *slog.Logger) (*http.Server, net.Listener, error) {
+	w := c.DICOMweb
+	if w.Listen == "" {
+		return nil, nil, nil
+	}
+	accounts, err := dicomweb.ReadAccounts(w.Accounts)
+	if err != nil {
+		return nil, nil, usageError{fmt.Errorf("dicomweb.accounts: %w", err)}
+	}
+	srv := &http.Server{
+		Handler:           &dicomweb.Server{Handler: h, Called: c.DICOM.AETitle, Accounts: accounts, MaxObject: int64(c.DICOM.MaxObject), Idle: time.Duration(c.DICOM.IdleTimeout), Log: log},
+		ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 32 << 10,
+		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
+	var t *tls.Config
+	if w.TLS.Certificate != "" {
+		cert, err := tls.LoadX509KeyPair(w.TLS.Certificate, w.TLS.Key)
+		if err != nil {
+			return nil, nil, usageError{fmt.Errorf("dicomweb.tls: %w", err)}
+		}
+		t = scp.ServerTLS(cert, nil)
+		warnOfCertificates(log, "dicomweb.tls", t)
+	}
+	l, err := net.Listen("tcp", w.Listen)
+	if err != nil {
+		return nil, nil, fmt.Errorf("dicomweb.listen: %w", err)
+	}
+	if t != nil {
+		l = tls.NewListener(l, t)
+	}
+	return srv, l, nil
+}
+
+// serveHTTP serves until ctx ends, and then lets requests finish.
+func serveHTTP(ctx context.Context, srv *http.Server, l net.Listener) error {
+	failed := make(chan error, 1)
+	go func() { failed <- srv.Serve(l) }()
+	select {
+	case err := <-failed:
+		return err
+	case <-ctx.Done():
+	}
+	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
+	defer cancel()
+	if err := srv.Shutdown(stop); err != nil {
+		return errors.Join(err, srv.Close())
+	}
+	if err := <-failed; !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}

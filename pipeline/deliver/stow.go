@@ -1,0 +1,342 @@
+package deliver
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime/multipart"
+	"net/http"
+	"net/textproto"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/echonode/echonode/scp"
+)
+
+// Stow is a destination that takes objects over DICOMweb (PS3.18 10.5, "STOW").
+type Stow struct {
+	URL    string // of the service, for example https://pacs.example.org/dicom-web
+	Client *http.Client
+	// Authorize puts credentials into a request; nil puts none.
+	Authorize func(*http.Request) error
+	// Timeout of one object: from its first byte to the answer.
+	Timeout time.Duration
+}
+
+// Basic is an Authorize with a user and a password that is read from a file at
+// every request.
+func Basic(user, file string) func(*http.Request) error {
+	return func(r *http.Request) error {
+		secret, err := secretIn(file)
+		if err == nil {
+			r.SetBasicAuth(user, secret)
+		}
+		return err
+	}
+}
+
+// Bearer is an Authorize with a token that is read from a file at every
+// request, so that another program may renew it.
+func Bearer(file string) func(*http.Request) error {
+	return func(r *http.Request) error {
+		secret, err := secretIn(file)
+		if err == nil {
+			r.Header.Set("Authorization", "Bearer "+secret)
+		}
+		return err
+	}
+}
+
+// secretIn reads a secret: the first line of a file.
+func secretIn(file string) (string, error) {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return "", err
+	}
+	line, _, _ := strings.Cut(string(b), "\n")
+	if line = strings.TrimSpace(line); line == "" {
+		return "", fmt.Errorf("%s holds no secret", file)
+	}
+	return line, nil
+}
+
+// CheckURL says what is wrong with the address of a service.
+func CheckURL(s string) error {
+	u, err := url.Parse(s)
+	switch {
+	case err != nil:
+		return err
+	case u.Scheme != "https" && u.Scheme != "http" || u.Host == "":
+		return fmt.Errorf("%q is not an address such as https://pacs.example.org/dicom-web", s)
+	case u.User != nil || u.RawQuery != "" || u.Fragment != "":
+		return fmt.Errorf("%q: no user, query or fragment belongs into it", s)
+	}
+	return nil
+}
+
+// HTTPError is an answer that refuses a whole request.
+type HTTPError struct {
+	Status int
+	Text   string
+}
+
+func (e *HTTPError) Error() string {
+	s := fmt.Sprintf("HTTP %d %s", e.Status, http.StatusText(e.Status))
+	if e.Text != "" {
+		s += ": " + e.Text
+	}
+	return s
+}
+
+// SendAll sends every source in a request of its own and returns one result
+// for each, as scp.Dialer.SendAll does. After an answer that would be the same
+// for all (no connection, 401, 403, 5xx) the rest is not tried.
+func (s *Stow) SendAll(ctx context.Context, sources []Source, done func(i int, r scp.SendResult)) ([]scp.SendResult, error) {
+	results := make([]scp.SendResult, len(sources))
+	var fatal error
+	for i, src := range sources {
+		r := &results[i]
+		if fatal == nil {
+			fatal = ctx.Err()
+		}
+		if r.Header, r.Err = src.Header(); r.Err == nil {
+			if r.Err = fatal; fatal == nil {
+				fatal = s.send(ctx, src, r)
+			}
+		}
+		if done != nil {
+			done(i, *r)
+		}
+	}
+	return results, ctx.Err()
+}
+
+// Ping asks the service for something small, to see that it is there and takes
+// the credentials. Services need not answer searches: whatever is no refusal of
+// the sender counts.
+func (s *Stow) Ping(ctx context.Context) (code int, err error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(s.URL, "/")+"/studies?limit=1&StudyInstanceUID=1.2.3", nil)
+	if err != nil {
+		return 0, err
+	}
+	req.Header.Set("Accept", "application/dicom+json")
+	if s.Authorize != nil {
+		if err := s.Authorize(req); err != nil {
+			return 0, err
+		}
+	}
+	client := s.Client
+	if client == nil {
+		client = http.DefaultClient
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return 0, err
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(io.LimitReader(resp.Body, 1000))
+	if err != nil {
+		return resp.StatusCode, err
+	}
+	switch code := resp.StatusCode; {
+	case code == http.StatusUnauthorized, code == http.StatusForbidden, code >= 500 && code != http.StatusNotImplemented:
+		return code, &HTTPError{code, printable(b)}
+	}
+	return resp.StatusCode, nil
+}
+
+// send sends one object and fills in its result. The error is one that others
+// would have too.
+func (s *Stow) send(ctx context.Context, src Source, r *scp.SendResult) (fatal error) {
+	o, err := src.Open()
+	if err != nil {
+		r.Err = err
+		return nil
+	}
+	fatal = s.post(ctx, o, r)
+	var refused *HTTPError
+	if errors.As(r.Err, &refused) && refused.Status == http.StatusUnsupportedMediaType {
+		// Not in this transfer syntax: in another, where the rule allows it.
+		others, err := src.Alternatives()
+		for _, ts := range others {
+			if err != nil || r.Err == nil {
+				break
+			}
+			if o, err = src.OpenAs(ts); err == nil {
+				fatal = s.post(ctx, o, r)
+			}
+		}
+		if err != nil {
+			r.Err = errors.Join(r.Err, err)
+		}
+	}
+	return fatal
+}
+
+// maxAnswer bounds the answer that is read.
+const maxAnswer = 1 << 20
+
+// post sends one object in one transfer syntax. It closes the object.
+func (s *Stow) post(ctx context.Context, o scp.Object, r *scp.SendResult) (fatal error) {
+	if s.Timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, s.Timeout)
+		defer cancel()
+	}
+	body, w := io.Pipe()
+	parts := multipart.NewWriter(w)
+	written := make(chan int64, 1)
+	go func() {
+		n, err := writePart(parts, o)
+		written <- n
+		w.CloseWithError(err)
+	}()
+	defer func() {
+		body.Close() // the writer ends, if it has not
+		r.Result.Bytes = <-written
+	}()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimSuffix(s.URL, "/")+"/studies", body)
+	if err != nil {
+		r.Err = err
+		return err
+	}
+	req.Header.Set("Content-Type", `multipart/related; type="application/dicom"; boundary=`+parts.Boundary())
+	req.Header.Set("Accept", "application/dicom+json")
+	if s.Authorize != nil {
+		if err := s.Authorize(req); err != nil {
+			r.Err = err
+			return err
+		}
+	}
+	client := s.Client
+	if client == nil {
+		client = http.DefaultClient
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		r.Err = err
+		return err
+	}
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err != nil {
+		r.Err = err
+		return err
+	}
+	r.Result.Status, r.Result.Warning, r.Err = judge(resp, answer, o.SOPInstanceUID)
+	if r.Err == nil {
+		r.Sent = o.TransferSyntaxUID
+		return nil
+	}
+	switch code := resp.StatusCode; {
+	case code == http.StatusUnauthorized, code == http.StatusForbidden, code == http.StatusNotFound, code >= 500:
+		return r.Err
+	}
+	return nil
+}
+
+// writePart writes the object as the only part of a body.
+func writePart(m *multipart.Writer, o scp.Object) (n int64, err error) {
+	defer func() { err = errors.Join(err, o.Close()) }()
+	// Without a transfer-syntax parameter, which the file says itself and Orthanc's
+	// plugin 1.7 takes for another media type.
+	part, err := m.CreatePart(textproto.MIMEHeader{"Content-Type": {"application/dicom"}})
+	if err != nil {
+		return 0, err
+	}
+	if err := scp.WritePart10Header(part, o.SOPClassUID, o.SOPInstanceUID, o.TransferSyntaxUID, ""); err != nil {
+		return 0, err
+	}
+	if n, err = io.Copy(part, o.DataSet); err != nil {
+		return n, err
+	}
+	return n, m.Close()
+}
+
+// stowAnswer is the data set that answers a request (PS3.18 table I.2-1), as
+// far as it is read.
+type stowAnswer struct {
+	Failed struct {
+		Value []struct {
+			Instance attribute `json:"00081155"`
+			Reason   attribute `json:"00081197"`
+		}
+	} `json:"00081198"`
+	Stored struct {
+		Value []struct {
+			Instance attribute `json:"00081155"`
+			Warning  attribute `json:"00081196"`
+		}
+	} `json:"00081199"`
+}
+
+// attribute is an element of the DICOM JSON model (PS3.18 F.2).
+type attribute struct {
+	Value []any
+}
+
+func (a attribute) text() string {
+	if len(a.Value) == 0 {
+		return ""
+	}
+	return fmt.Sprint(a.Value[0])
+}
+
+func (a attribute) number() uint16 {
+	if len(a.Value) == 0 {
+		return 0
+	}
+	f, ok := a.Value[0].(float64)
+	if !ok || f < 0 || f > 0xFFFF {
+		return 0
+	}
+	return uint16(f)
+}
+
+// judge reads what became of an object: its status, or an error.
+func judge(resp *http.Response, body []byte, instance string) (status uint16, warning bool, err error) {
+	ok := resp.StatusCode == http.StatusOK || resp.StatusCode == http.StatusAccepted || resp.StatusCode == http.StatusCreated
+	var a stowAnswer
+	jsonErr := json.Unmarshal(body, &a)
+	if jsonErr == nil {
+		for _, f := range a.Failed.Value {
+			if f.Instance.text() != instance {
+				continue
+			}
+			if status = f.Reason.number(); status == 0 {
+				status = scp.StatusCannotUnderstand
+			}
+			return status, false, &scp.StatusError{Status: status, Comment: fmt.Sprintf("HTTP %d", resp.StatusCode)}
+		}
+		for _, s := range a.Stored.Value {
+			if s.Instance.text() == instance && ok {
+				return s.Warning.number(), s.Warning.number() != 0, nil
+			}
+		}
+	}
+	switch {
+	case !ok:
+		return 0, false, &HTTPError{resp.StatusCode, printable(body)}
+	case len(bytes.TrimSpace(body)) == 0:
+		return 0, false, nil // 200 without a word
+	case jsonErr != nil:
+		return 0, false, fmt.Errorf("the answer is no DICOM JSON: %w", jsonErr)
+	}
+	return 0, false, fmt.Errorf("the answer does not name the object %s", instance)
+}
+
+// printable is the beginning of a text answer, for a log.
+func printable(b []byte) string {
+	s := strings.Map(func(c rune) rune {
+		if c < ' ' || c > '~' {
+			return ' '
+		}
+		return c
+	}, string(b[:min(len(b), 200)]))
+	return strings.Join(strings.Fields(s), " ")
+}

@@ -1,0 +1,362 @@
+// Package dicomweb takes objects over DICOMweb: the store transaction of the
+// studies service (PS3.18 10.5, "STOW-RS"), POST of a multipart/related body of
+// application/dicom to /studies. What comes goes the same way as what comes by
+// C-STORE.
+package dicomweb
+
+import (
+	"bufio"
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"mime"
+	"mime/multipart"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/echonode/echonode/scp"
+)
+
+// Server is an http.Handler that stores what is posted to it. Set the fields
+// before use.
+type Server struct {
+	// Handler stores objects. It returns what it would for C-STORE. When it is a
+	// scp.AssociationWatcher too, every request is an association to it.
+	Handler scp.Handler
+	// Called is our AE title, for the handler.
+	Called string
+	// Accounts may store; none is nobody.
+	Accounts Accounts
+	// MaxObject bounds a part; 0 is 4 GiB. MaxParts bounds the parts of a
+	// request; 0 is 10,000.
+	MaxObject int64
+	MaxParts  int
+	// MaxRequests at a time; 0 is 16. Beyond it: 503.
+	MaxRequests int
+	// Idle is how long a sender may be silent inside a request; 0 is 60 s.
+	Idle time.Duration
+	Log  *slog.Logger
+
+	requests atomic.Int64
+	lastID   atomic.Uint64
+}
+
+// firstID keeps the numbers of requests apart from those of associations.
+const firstID = 1 << 62
+
+// Accounts are names and digests of secrets.
+type Accounts map[string][sha256.Size]byte
+
+// ReadAccounts reads a file of lines NAME:SECRET; empty lines and those that
+// begin with # are left out. The file must not be readable by others.
+func ReadAccounts(path string) (Accounts, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if info.Mode().Perm()&0o007 != 0 {
+		return nil, fmt.Errorf("%s can be read by everybody: chmod 640", path)
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	out := Accounts{}
+	for i, line := range strings.Split(string(b), "\n") {
+		line = strings.TrimSpace(line)
+		if line == "" || line[0] == '#' {
+			continue
+		}
+		name, secret, ok := strings.Cut(line, ":")
+		if !ok || name == "" || len(secret) < 8 {
+			return nil, fmt.Errorf("%s: line %d is not NAME:SECRET with a secret of at least 8 characters", path, i+1)
+		}
+		out[name] = sha256.Sum256([]byte(secret))
+	}
+	if len(out) == 0 {
+		return nil, fmt.Errorf("%s holds no account", path)
+	}
+	return out, nil
+}
+
+// Who tells whose request it is: by basic authentication, or by a bearer token,
+// which is the secret alone.
+func (a Accounts) Who(r *http.Request) (string, bool) {
+	name, secret, basic := r.BasicAuth()
+	token, bearer := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	if !basic && !bearer {
+		return "", false
+	}
+	if bearer {
+		secret = token
+	}
+	got := sha256.Sum256([]byte(secret))
+	who, ok := "", 0
+	for n, want := range a {
+		match := subtle.ConstantTimeCompare(got[:], want[:])
+		if basic {
+			match &= subtle.ConstantTimeCompare([]byte(name), []byte(n))
+		}
+		if match == 1 {
+			who, ok = n, 1
+		}
+	}
+	return who, ok == 1
+}
+
+// ServeHTTP implements http.Handler.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	who, ok := s.Accounts.Who(r)
+	switch {
+	case !ok:
+		w.Header().Set("WWW-Authenticate", `Basic realm="EchoNode", charset="UTF-8"`)
+		http.Error(w, "an account is needed", http.StatusUnauthorized)
+	case r.URL.Path != "/studies" && r.URL.Path != "/dicom-web/studies":
+		http.Error(w, "only POST to /studies is served", http.StatusNotFound)
+	case r.Method != http.MethodPost:
+		w.Header().Set("Allow", http.MethodPost)
+		http.Error(w, "only POST is served", http.StatusMethodNotAllowed)
+	default:
+		s.post(w, r, who)
+	}
+}
+
+func (s *Server) post(w http.ResponseWriter, r *http.Request, who string) {
+	limit := int64(s.MaxRequests)
+	if limit <= 0 {
+		limit = 16
+	}
+	if s.requests.Add(1) > limit {
+		s.requests.Add(-1)
+		w.Header().Set("Retry-After", "10")
+		http.Error(w, "too many requests at a time", http.StatusServiceUnavailable)
+		return
+	}
+	defer s.requests.Add(-1)
+	kind, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil || kind != "multipart/related" || params["boundary"] == "" || params["type"] != "" && params["type"] != "application/dicom" {
+		http.Error(w, `Content-Type must be multipart/related; type="application/dicom"`, http.StatusUnsupportedMediaType)
+		return
+	}
+	a := s.association(r, who)
+	watcher, _ := s.Handler.(scp.AssociationWatcher)
+	if watcher != nil {
+		watcher.AssociationOpened(a)
+		defer watcher.AssociationClosed(a, nil)
+	}
+	body := &patientReader{r: r.Body, control: http.NewResponseController(w), idle: s.Idle}
+	parts := multipart.NewReader(body, params["boundary"])
+	var result outcome
+	maxParts := s.MaxParts
+	if maxParts <= 0 {
+		maxParts = 10_000
+	}
+	for n := 0; ; n++ {
+		part, err := parts.NextRawPart()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err == nil && n >= maxParts {
+			err = fmt.Errorf("more than %d parts", maxParts)
+		}
+		if err != nil {
+			s.log().Warn("DICOMweb: request ended early", "from", a.CallingAE, "stored", len(result.stored), "error", err)
+			http.Error(w, "the body is no whole multipart body", http.StatusBadRequest)
+			return
+		}
+		s.part(r.Context(), a, part, &result)
+		if err := part.Close(); err != nil {
+			http.Error(w, "the body is no whole multipart body", http.StatusBadRequest)
+			return
+		}
+	}
+	s.log().Info("DICOMweb: stored", "from", a.CallingAE, "stored", len(result.stored), "failed", len(result.failed))
+	result.write(w)
+}
+
+// association describes a request to the handler.
+func (s *Server) association(r *http.Request, who string) *scp.AssociationInfo {
+	a := &scp.AssociationInfo{ID: firstID + s.lastID.Add(1), CallingAE: title(who), CalledAE: s.Called, TLS: r.TLS, Username: who, Started: time.Now()}
+	if p, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
+		a.RemoteAddr = net.TCPAddrFromAddrPort(p)
+	}
+	return a
+}
+
+// title makes an AE title of the name of an account.
+func title(who string) string {
+	t := strings.Map(func(c rune) rune {
+		if c < ' ' || c > '~' || c == '\\' {
+			return -1
+		}
+		return c
+	}, who)
+	if t = strings.TrimSpace(t[:min(len(t), 16)]); t == "" {
+		return "DICOMWEB"
+	}
+	return t
+}
+
+func (s *Server) log() *slog.Logger {
+	if s.Log == nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return s.Log
+}
+
+// part stores one object.
+func (s *Server) part(ctx context.Context, a *scp.AssociationInfo, part *multipart.Part, result *outcome) {
+	maxObject := s.MaxObject
+	if maxObject <= 0 {
+		maxObject = 4 << 30
+	}
+	if t, _, err := mime.ParseMediaType(part.Header.Get("Content-Type")); err != nil || t != "application/dicom" {
+		result.fail(scp.ObjectHeader{}, scp.StatusCannotUnderstand)
+		return
+	}
+	br := bufio.NewReaderSize(part, 64<<10)
+	h, err := scp.ReadPart10(br)
+	if err != nil {
+		result.fail(h, scp.StatusCannotUnderstand)
+		return
+	}
+	body := &limited{r: br, left: maxObject}
+	err = s.Handler.Store(ctx, &scp.StoreRequest{Association: a, SOPClassUID: h.SOPClassUID, SOPInstanceUID: h.SOPInstanceUID, TransferSyntaxUID: h.TransferSyntaxUID}, body)
+	var status *scp.StatusError
+	switch {
+	case body.over:
+		result.fail(h, scp.StatusOutOfResources)
+	case errors.As(err, &status) && scp.ClassOf(status.Status) == scp.ClassFailure:
+		result.fail(h, status.Status)
+	case err != nil:
+		s.log().Warn("DICOMweb: storing failed", "object", h.SOPInstanceUID, "error", err)
+		result.fail(h, scp.StatusProcessingFailure)
+	default:
+		result.stored = append(result.stored, h)
+	}
+}
+
+// errOver is that an object is longer than it may be.
+var errOver = errors.New("dicomweb: object over the size limit")
+
+// limited ends with an error after so many bytes.
+type limited struct {
+	r    io.Reader
+	left int64
+	over bool
+}
+
+// Read implements io.Reader.
+func (l *limited) Read(p []byte) (int, error) {
+	if l.over {
+		return 0, errOver
+	}
+	n, err := l.r.Read(p)
+	if l.left -= int64(n); l.left < 0 {
+		l.over = true
+		return 0, errOver
+	}
+	return n, err
+}
+
+// patientReader gives a sender new time with everything that it sends.
+type patientReader struct {
+	r       io.Reader
+	control *http.ResponseController
+	idle    time.Duration
+}
+
+// Read implements io.Reader.
+func (p *patientReader) Read(b []byte) (int, error) {
+	idle := p.idle
+	if idle <= 0 {
+		idle = time.Minute
+	}
+	if err := p.control.SetReadDeadline(time.Now().Add(idle)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return 0, err
+	}
+	return p.r.Read(b)
+}
+
+// outcome is what became of the parts of a request.
+type outcome struct {
+	stored []scp.ObjectHeader
+	failed []failure
+}
+
+type failure struct {
+	scp.ObjectHeader
+	reason uint16
+}
+
+func (o *outcome) fail(h scp.ObjectHeader, reason uint16) {
+	o.failed = append(o.failed, failure{h, reason})
+}
+
+// element is an element of the DICOM JSON model (PS3.18 F.2).
+type element struct {
+	VR    string `json:"vr"`
+	Value []any  `json:"Value,omitempty"`
+}
+
+// reference is an item that names an object.
+func reference(h scp.ObjectHeader) map[string]element {
+	item := map[string]element{}
+	if h.SOPClassUID != "" {
+		item["00081150"] = element{"UI", []any{h.SOPClassUID}}
+	}
+	if h.SOPInstanceUID != "" {
+		item["00081155"] = element{"UI", []any{h.SOPInstanceUID}}
+	}
+	return item
+}
+
+// write answers with what was stored and what was not (PS3.18 10.5.3): 200 all,
+// 202 some, 409 none, 503 none for want of resources, 400 nothing came.
+func (o *outcome) write(w http.ResponseWriter) {
+	answer := map[string]element{}
+	code := http.StatusOK
+	if len(o.stored) > 0 {
+		e := element{VR: "SQ"}
+		for _, h := range o.stored {
+			e.Value = append(e.Value, reference(h))
+		}
+		answer["00081199"] = e
+	}
+	if len(o.failed) > 0 {
+		e := element{VR: "SQ"}
+		full := true
+		for _, f := range o.failed {
+			item := reference(f.ObjectHeader)
+			item["00081197"] = element{"US", []any{f.reason}}
+			e.Value = append(e.Value, item)
+			full = full && f.reason == scp.StatusOutOfResources
+		}
+		answer["00081198"] = e
+		switch {
+		case len(o.stored) > 0:
+			code = http.StatusAccepted
+		case full:
+			code = http.StatusServiceUnavailable
+			w.Header().Set("Retry-After", "60")
+		default:
+			code = http.StatusConflict
+		}
+	}
+	if len(o.stored)+len(o.failed) == 0 {
+		code = http.StatusBadRequest
+	}
+	w.Header().Set("Content-Type", "application/dicom+json")
+	w.WriteHeader(code)
+	_ = json.NewEncoder(w).Encode(answer) // the sender is gone then
+}

@@ -672,3 +672,23 @@ func TestSpread(t *testing.T) {
 		}
 	}
 }
+
+// A region that does not fit the pixels was written for another size of the
+// picture: the whole picture is analysed, and nothing is measured in millimetres.
+func TestRegionOfAnotherSize(t *testing.T) {
+	c := standard("1.2.3.1")
+	c.edit = func(ds *dicomio.DataSet) {
+		region := ds.Items(tag.SequenceOfUltrasoundRegions)[0]
+		region.SetInt(tag.RegionLocationMinX0, 160)
+		region.SetInt(tag.RegionLocationMinY0, 120)
+		region.SetInt(tag.RegionLocationMaxX1, 639)
+		region.SetInt(tag.RegionLocationMaxY1, 479)
+	}
+	l := analyse(t, newBrightness(models.ViewA4C), c.write(t, t.TempDir())).Loops[0]
+	if ef := value(t, l.Measurements, result.EF); math.Abs(ef-59.2) > 1.5 {
+		t.Errorf("EF %.1f, want 59.2 from the whole picture", ef)
+	}
+	if code := reason(t, l.Measurements, result.EDV); code != result.NoCalibration {
+		t.Errorf("EDV: %s", code)
+	}
+}

@@ -483,17 +483,10 @@ func (f *finder) fallsAtStart(b Beat) bool {
 // systolicClip takes a beat that lacks only the rise after ES for the beat of
 // a clip that was meant to show systole, if the clip is long enough for that.
 func (f *finder) systolicClip(b Beat, rate float64) []Beat {
-	last := len(f.t) - 1
-	switch {
-	case b.AreaChange < f.o.MinAreaChange,
-		f.a[b.ED]-f.lo < f.o.StartFraction*(f.hi-f.lo):
+	if b.AreaChange < f.o.MinAreaChange || f.a[b.ED]-f.lo < f.o.StartFraction*(f.hi-f.lo) {
 		return nil
-	case rate > 0:
-		needed := f.o.ClipSystoleFraction * ExpectedSystoleMS(rate)
-		if f.t[last]-f.t[b.ED] < needed || f.t[b.ES]-f.t[b.ED] < needed/2 {
-			return nil
-		}
-	case !f.levelsOff(b):
+	}
+	if rate > 0 && !f.longEnough(b, rate) || rate <= 0 && !f.levelsOff(b) {
 		return nil
 	}
 	b.Clipped, b.EDFrom = true, AtMaximum
@@ -501,6 +494,18 @@ func (f *finder) systolicClip(b Beat, rate float64) []Beat {
 		b.EDFrom, b.Late = AtClipStart, f.fallsAtStart(b)
 	}
 	return []Beat{b}
+}
+
+// longEnough reports whether the clip is long enough for the systole expected at
+// the heart rate. Such clips begin at the R wave, which the largest area follows
+// within some frames.
+func (f *finder) longEnough(b Beat, rate float64) bool {
+	begin := f.t[b.ED]
+	if begin <= f.o.RWindowAfterMS {
+		begin = 0
+	}
+	needed := f.o.ClipSystoleFraction * ExpectedSystoleMS(rate)
+	return f.t[len(f.t)-1]-begin >= needed && f.t[b.ES]-begin >= needed/2
 }
 
 // levelsOff reports whether the emptying has come to its end when the clip
@@ -829,14 +834,38 @@ func smooth(v, t []float64, sigma float64) []float64 {
 }
 
 // frameNoise is a robust standard deviation of the noise from frame to frame:
-// the distance of each value from the line between its two neighbours.
+// the distance of each value from the line between its two neighbours, or from
+// the cubic through two on both sides, whichever is the smaller. The cubic
+// follows the sharp turns of a fast heart at a low frame rate, the line those of
+// a loop that was played forth and back.
 func frameNoise(v, t []float64) float64 {
+	return min(distanceFromNeighbours(v, t, 1), distanceFromNeighbours(v, t, 2))
+}
+
+// distanceFromNeighbours is the median distance of a value from the polynomial
+// through k neighbours on both sides, scaled to the standard deviation of a
+// single value; infinite where there are too few.
+func distanceFromNeighbours(v, t []float64, k int) float64 {
 	var d []float64
-	for i := 1; i+1 < len(v); i++ {
-		w := (t[i] - t[i-1]) / (t[i+1] - t[i-1])
-		line := v[i-1] + w*(v[i+1]-v[i-1])
-		// The variance of the distance is 1 + w^2 + (1-w)^2 times the noise's.
-		d = append(d, math.Abs(v[i]-line)/math.Sqrt(1+w*w+(1-w)*(1-w)))
+	for i := k; i+k < len(v); i++ {
+		expected, variance := 0.0, 1.0
+		for j := i - k; j <= i+k; j++ {
+			if j == i {
+				continue
+			}
+			w := 1.0 // Lagrange
+			for m := i - k; m <= i+k; m++ {
+				if m != i && m != j {
+					w *= (t[i] - t[m]) / (t[j] - t[m])
+				}
+			}
+			expected += w * v[j]
+			variance += w * w
+		}
+		d = append(d, math.Abs(v[i]-expected)/math.Sqrt(variance))
+	}
+	if len(d) == 0 {
+		return math.Inf(1)
 	}
 	return 1.4826 * median(d)
 }

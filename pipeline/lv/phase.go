@@ -1,6 +1,10 @@
 package lv
 
-import "math"
+import (
+	"maps"
+	"math"
+	"slices"
+)
 
 // Around are the frames near a moment, with weights that sum to 1.
 type Around struct {
@@ -95,9 +99,13 @@ func Extreme(v, t []float64, use func(i int) bool, at, reach, sigma float64, lar
 
 // Variance of the weighted mean, as a part of that of a single frame.
 func (a Around) Variance() float64 {
+	of := map[int]float64{} // a frame may count twice
+	for k, i := range a.Frames {
+		of[i] += a.Weights[k]
+	}
 	sum := 0.0
-	for _, w := range a.Weights {
-		sum += w * w
+	for _, i := range slices.Sorted(maps.Keys(of)) {
+		sum += of[i] * of[i]
 	}
 	return sum
 }

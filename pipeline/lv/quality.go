@@ -122,10 +122,10 @@ type QualityOptions struct {
 	// WarnLeak and RejectLeak are the part of an outline beyond the line between
 	// the hinge points. Own choice.
 	WarnLeak, RejectLeak float64
-	// WarnPrecision is the uncertainty of EF, in points, from the noise of the
-	// outlines, and WarnAnnulus the part of a phase's frames in which the mitral
-	// annulus should be found. Own choice.
-	WarnPrecision, WarnAnnulus float64
+	// WarnPrecision and RejectPrecision are the uncertainty of EF, in points, from
+	// the noise of the outlines, and WarnAnnulus the part of a phase's frames in
+	// which the mitral annulus should be found. Own choice.
+	WarnPrecision, RejectPrecision, WarnAnnulus float64
 	// WarnAreaVolume and RejectAreaVolume are the difference in points between
 	// EF and the EF that the fractional area change suggests. Of 470 patients
 	// (CAMUS) all lie within 10.
@@ -178,7 +178,7 @@ func DefaultQualityOptions() QualityOptions {
 		WarnStray: 0.10, RejectStray: 0.40, WarnJump: 0.25,
 		WarnLonger: 0.01, RejectLonger: 0.10,
 		WarnLeak: 0.05, RejectLeak: 0.30,
-		WarnPrecision: 5, WarnAnnulus: 0.5,
+		WarnPrecision: 5, RejectPrecision: 12, WarnAnnulus: 0.5,
 		WarnAreaVolume: 9, RejectAreaVolume: 16,
 		WarnCoverage: 0.95, RejectCoverage: 0.60,
 		WarnForeshortening: 0.10, RejectForeshortening: 0.35,
@@ -438,10 +438,10 @@ func CheckEFSpread(efs []float64, o QualityOptions) []Finding {
 	return finding(GateBeatSpread, severity, "", -1, "EF differs between %d beats: %.0f to %.0f %%", s.N, s.Min, s.Max)
 }
 
-// CheckPrecision warns where the noise of single outlines leaves EF uncertain by
-// so many points (95 %).
+// CheckPrecision grades how many points the noise of single outlines leaves EF
+// uncertain by (95 %).
 func CheckPrecision(points float64, o QualityOptions) []Finding {
-	return finding(GatePrecision, high(points, o.WarnPrecision, math.Inf(1)), "", -1,
+	return finding(GatePrecision, high(points, o.WarnPrecision, o.RejectPrecision), "", -1,
 		"the outlines vary from frame to frame: EF is uncertain by %.0f points", points)
 }
 

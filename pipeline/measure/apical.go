@@ -150,10 +150,14 @@ func (l *loop) around(at int, b lv.Beat) lv.Around {
 
 // Own choice: with a range of the area of less than so many times the noise, and
 // at least so many frames in a beat that are no further apart, ED and ES are found with one half of the
-// frames and measured with the other; within so large a part of the beat.
+// frames and measured with the other; within so large a part of the beat. With
+// fewer frames, down to blendFrames, halves see too little of the extremes: both
+// ways are averaged, and only where the noise is larger still.
 const (
 	noisyRange    = 15
 	splitFrames   = 14
+	blendFrames   = 9
+	blendRange    = 10
 	splitStepMS   = 51
 	searchPart    = 0.12
 	mostSearchMS  = 120
@@ -173,8 +177,12 @@ func (l *loop) phase(p lv.Phase, b lv.Beat) (lv.Plane, lv.Around) {
 		at = b.ES
 	}
 	around := l.around(at, b)
-	if half, period := l.window(b); l.splits(b, period) {
+	half, period := l.window(b)
+	switch frames := l.splits(b, period); {
+	case frames >= splitFrames:
 		around = l.crossed(p, at, half, period)
+	case frames >= blendFrames:
+		around = lv.Join(around, l.crossed(p, at, half, period))
 	}
 	planes := make([]lv.Plane, len(around.Frames))
 	for k, i := range around.Frames {
@@ -183,14 +191,19 @@ func (l *loop) phase(p lv.Phase, b lv.Beat) (lv.Plane, lv.Around) {
 	return lv.MeanPlane(planes, around.Weights), around
 }
 
-// splits reports whether the phases of a beat are measured crosswise.
-func (l *loop) splits(b lv.Beat, period float64) bool {
+// splits is the number of frames in a beat whose phases may be measured
+// crosswise; 0 where they should not.
+func (l *loop) splits(b lv.Beat, period float64) float64 {
 	n := len(l.FrameTimes)
 	if l.rhythm.Range > noisyRange*l.rhythm.Noise || b.Clipped || period == 0 {
-		return false
+		return 0
 	}
 	step := (l.FrameTimes[n-1] - l.FrameTimes[0]) / float64(n-1)
-	return step <= splitStepMS && period >= splitFrames*step
+	frames := period / step
+	if step > splitStepMS || frames < splitFrames && l.rhythm.Range > blendRange*l.rhythm.Noise {
+		return 0
+	}
+	return frames
 }
 
 // crossed finds a phase with one half of the used frames and measures it with

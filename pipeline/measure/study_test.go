@@ -136,6 +136,19 @@ func TestVolumesThatContradictAreNotSent(t *testing.T) {
 	}
 }
 
+// A kept result that contradicts itself is not sent either.
+func TestContradictingLoop(t *testing.T) {
+	l := plane("A4C", 1)
+	for i, m := range l.Measurements {
+		if m.Name == result.EF {
+			*l.Measurements[i].Value += 4
+		}
+	}
+	if m := find(t, combined(l).Measurements, result.EF); m.Value != nil || m.Reason.Code != result.InternalError {
+		t.Errorf("EF = %+v", m)
+	}
+}
+
 func TestStages(t *testing.T) {
 	at := func(l result.Loop, number int, name string) result.Loop {
 		l.StageNumber, l.Stage = number, name

@@ -178,6 +178,16 @@ func biplane(four, two *loop, o Options) ([]result.Measurement, *result.Reason) 
 	return out, nil
 }
 
+// why a loop has no EF, in words.
+func (l *loop) why() string {
+	for _, m := range l.Measurements {
+		if m.Name == result.EF && m.Reason != nil {
+			return m.Reason.Text
+		}
+	}
+	return "no beat was measured"
+}
+
 func notBiplane(code, format string, args ...any) *result.Reason {
 	r := result.Reasonf(code, "not biplane: "+format, args...)
 	return &r
@@ -187,11 +197,11 @@ func notBiplane(code, format string, args ...any) *result.Reason {
 func belongTogether(four, two *loop, o Options) ([]lv.Finding, *result.Reason) {
 	q := o.LV.Quality
 	for _, l := range []*loop{four, two} {
-		if len(l.beats) == 0 || l.measured(result.EDV) == nil && l.measured(result.ESV) == nil {
-			if !l.Spacing.Trusted {
-				return nil, notBiplane(result.NoCalibration, "the %s loop is not calibrated", l.View)
-			}
-			return nil, notBiplane(result.NoBeat, "the %s loop gives no volumes", l.View)
+		switch {
+		case len(l.beats) == 0, l.measured(result.EF) == nil:
+			return nil, notBiplane(result.NoBeat, "the %s loop gives no volumes (%s)", l.View, l.why())
+		case !l.Spacing.Trusted:
+			return nil, notBiplane(result.NoCalibration, "the %s loop is not calibrated", l.View)
 		}
 	}
 	if samePicture(four.Loop, two.Loop) {

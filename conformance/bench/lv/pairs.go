@@ -54,30 +54,36 @@ func pairs(b *bench) {
 	fmt.Print("Studies of a four- and a two-chamber loop; 30 to 60 frames per second, 55 to 90 beats per minute, EF 45 to 70, noise 1.5 %.\n\n")
 	fmt.Printf("| pair | %s commonest reasons |\n|---|---|---|---|---|---|---|---|\n", columns)
 	for _, p := range allPairs {
-		var s score
-		for range max(b.n/2, 20) {
-			ef := 45 + 25*b.rng.Float64()
-			rate, fps := 55+35*b.rng.Float64(), 30+30*b.rng.Float64()
-			four, two := b.clip(rate, ef, fps, 0.015), b.clip(rate, ef, fps, 0.015)
-			two.View = "A2C"
-			study := result.Study{StudyInstanceUID: "1.2.3"}
-			if p.make == nil {
-				short := b.clip(rate, ef, fps, 0.015)
-				short.Foreshortened = 0.25
-				study.Loops = []result.Loop{short.Loop(), four.Loop()}
-			} else {
-				p.make(b, &four, &two, ef)
-				study.Loops = []result.Loop{four.Loop(), two.Loop()}
-				if p.edit != nil {
-					p.edit(&study.Loops[0], &study.Loops[1])
-				}
-			}
-			for i := range study.Loops {
-				measure.Loop(&study.Loops[i], b.options)
-			}
-			measure.Study(&study, b.options)
-			s.add(find(study.Measurements, result.EF), find(study.Measurements, result.EDV), ef, 117.81)
-		}
+		s := b.pair(p)
 		fmt.Printf("| %s | %s | %s |\n", p.name, &s, s.why())
 	}
+}
+
+// pair measures studies of one family.
+func (b *bench) pair(p pair) score {
+	var s score
+	for range max(b.n/2, 20) {
+		ef := 45 + 25*b.rng.Float64()
+		rate, fps := 55+35*b.rng.Float64(), 30+30*b.rng.Float64()
+		four, two := b.clip(rate, ef, fps, 0.015), b.clip(rate, ef, fps, 0.015)
+		two.View = "A2C"
+		study := result.Study{StudyInstanceUID: "1.2.3"}
+		if p.make == nil {
+			short := b.clip(rate, ef, fps, 0.015)
+			short.Foreshortened = 0.25
+			study.Loops = []result.Loop{short.Loop(), four.Loop()}
+		} else {
+			p.make(b, &four, &two, ef)
+			study.Loops = []result.Loop{four.Loop(), two.Loop()}
+			if p.edit != nil {
+				p.edit(&study.Loops[0], &study.Loops[1])
+			}
+		}
+		for i := range study.Loops {
+			measure.Loop(&study.Loops[i], b.options)
+		}
+		measure.Study(&study, b.options)
+		s.add(find(study.Measurements, result.EF), find(study.Measurements, result.EDV), ef, 117.81)
+	}
+	return s
 }

@@ -377,3 +377,36 @@ func TestSummaries(t *testing.T) {
 		t.Errorf("%d sources of the PDF", n)
 	}
 }
+
+// An object whose UID is none is not referred to by the report, which says so;
+// what only has zeros before a component is drawn under the UID it has. The
+// validators read the rest of the study.
+func TestUIDsThatAreNone(t *testing.T) {
+	for uid, drawn := range map[string]bool{"1.2.3.x": false, "1.2.003.2": true} {
+		dir := t.TempDir()
+		good, bad := standard("1.2.3.1"), standard("1.2.003.2")
+		s := analyse(t, newBrightness(models.ViewA4C), good.write(t, dir), bad.write(t, dir))
+		s.Loops[1].SOPInstanceUID, s.Loops[1].InstanceNumber = uid, 7
+		for i := range s.Measurements {
+			for k := range s.Measurements[i].Sources {
+				if src := &s.Measurements[i].Sources[k]; src.SOPInstanceUID == "1.2.003.2" {
+					src.SOPInstanceUID = uid
+				}
+			}
+		}
+		doc := parsed(t, made(t, &s.Study, reportOnly(""))["report.dcm"])
+		if len(doc.Evidence) != 1 || doc.Evidence[0].SOPInstanceUID != "1.2.3.1" || !strings.Contains(strings.Join(doc.Comments(), "\n"), "Loop 7 has a UID that DICOM does not allow") {
+			t.Errorf("%s: evidence %v, comments %q", uid, doc.Evidence, doc.Comments())
+		}
+		if len(doc.Measurements()) == 0 {
+			t.Errorf("%s: the values are gone", uid)
+		}
+		list, err := output.Write(context.Background(), &s.Study, output.FilesOf(&s.Study, dicomio.Limits{}), t.TempDir(), output.Options{Overlay: "all", JPEGQuality: 80})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := len(list); n != 1 && !drawn || n != 2 && drawn {
+			t.Errorf("%s: %d overlays", uid, n)
+		}
+	}
+}

@@ -312,9 +312,14 @@ type writer struct {
 	figures []sr.Figure
 }
 
+// refOf refers to the object of a loop.
+func refOf(s *result.Study, l *result.Loop) instance.Ref {
+	return instance.Ref{StudyUID: s.StudyInstanceUID, SeriesUID: l.SeriesInstanceUID, SOPClassUID: l.SOPClassUID, SOPInstanceUID: l.SOPInstanceUID}
+}
+
 // Wanted reports whether something is drawn of a loop of a study.
 func Wanted(s *result.Study, l *result.Loop, o Options) bool {
-	if l.Status != result.Analysed || o.Overlay == "none" {
+	if l.Status != result.Analysed || o.Overlay == "none" || !writable(refOf(s, l)) {
 		return false
 	}
 	if o.Overlay == "measured" {

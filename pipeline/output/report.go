@@ -155,15 +155,29 @@ func (w *writer) evidence(r *sr.Report) map[string]*result.Loop {
 		if l.Status != result.Analysed || !instance.IsImage(l.SOPClassUID) || loops[l.SOPInstanceUID] != nil {
 			continue
 		}
-		ref := instance.Ref{StudyUID: w.s.StudyInstanceUID, SeriesUID: l.SeriesInstanceUID, SOPClassUID: l.SOPClassUID, SOPInstanceUID: l.SOPInstanceUID}
-		if _, err := instance.ByStudy([]instance.Ref{ref}); err != nil || !writable(ref) {
-			r.Comments = append(r.Comments, fmt.Sprintf("Loop %s has a UID that DICOM does not allow; it is not referred to.", loopName(l)))
+		ref := refOf(w.s, l)
+		if _, err := instance.ByStudy([]instance.Ref{ref}); err != nil || !validUID(ref.SOPInstanceUID) || !validUID(ref.SeriesUID) {
+			r.Comments = append(r.Comments, fmt.Sprintf("Loop %s has a UID that DICOM does not allow: it is not referred to.", loopName(l)))
 			continue
 		}
 		loops[l.SOPInstanceUID] = l
 		r.Evidence = append(r.Evidence, ref)
 	}
 	return loops
+}
+
+// validUID reports whether a UID is one (PS3.5 9.1). Devices make others too,
+// with zeros before a component; dcmtk refuses a report that refers to one.
+func validUID(uid string) bool {
+	if uid == "" || len(uid) > 64 {
+		return false
+	}
+	for _, c := range strings.Split(uid, ".") {
+		if c == "" || strings.Trim(c, "0123456789") != "" || len(c) > 1 && c[0] == '0' {
+			return false
+		}
+	}
+	return true
 }
 
 // writable reports whether the UIDs of a reference can be written as they are.

@@ -81,8 +81,7 @@ func (w *writer) summaries(ctx context.Context) error {
 	d := derived.Document{Identity: w.summaryIdentity(result.KindPDF, pdfSeries, "AI LV summary (PDF)"), Title: "AI left ventricle summary, UNVERIFIED", PDF: pdf.Bytes(), Identified: true}
 	for i := range w.s.Loops {
 		if l := &w.s.Loops[i]; l.Status == result.Analysed {
-			ref := instance.Ref{StudyUID: w.s.StudyInstanceUID, SeriesUID: l.SeriesInstanceUID, SOPClassUID: l.SOPClassUID, SOPInstanceUID: l.SOPInstanceUID}
-			if writable(ref) {
+			if ref := refOf(w.s, l); writable(ref) {
 				d.Sources = append(d.Sources, ref)
 			}
 		}

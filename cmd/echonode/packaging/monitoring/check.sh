@@ -34,7 +34,6 @@ http: {listen: "127.0.0.1:$http"}
 storage: {directory: "$scratch/data", min_free: 1MiB}
 study: {idle: 1s}
 destinations: [{name: self, address: "127.0.0.1:1", ae_title: NOBODY}]
-delivery: {attempts: 1}
 YAML
 "$root/bin/echonode" serve -c "$scratch/echonode.yaml" 2>"$scratch/log" &
 node=$!
@@ -46,7 +45,7 @@ loop=$(cd / && go mod download -json github.com/grailbio/go-dicom@v0.0.0-2021110
 "$root/bin/echonode" send -q --called ECHONODE "127.0.0.1:$dicom" "$loop"
 for _ in $(seq 300); do
 	curl -sf "http://127.0.0.1:$http/metrics" >"$scratch/metrics" || true
-	grep -q '^echonode_deliveries_total' "$scratch/metrics" && break
+	grep -q '^echonode_deliveries_total' "$scratch/metrics" && grep -q '^echonode_queue_jobs' "$scratch/metrics" && break
 	sleep 0.2
 done
 "$promtool" check metrics <"$scratch/metrics"

@@ -1,0 +1,139 @@
+package layers
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"path"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/echonode/echonode/"
+
+// own says which of our packages a package may import; a name that ends in /... stands for a package and all below it. The
+// first rule whose name fits counts. Tests may import what they like.
+var own = []struct {
+	name    string
+	imports []string
+}{
+	// Leaves: they can be taken out and used elsewhere.
+	{"scp/...", []string{"scp/..."}},
+	{"dicomio/...", []string{"dicomio/..."}},
+	{"models/...", []string{"models/..."}},
+	{"pipeline/lv", nil},
+	{"pipeline/result", nil},
+	{"pipeline/store", nil},
+	{"sr/...", []string{"sr/...", "dicomio/..."}},
+	// Measuring knows results and mathematics; what was received, how and from whom it does not know.
+	{"pipeline/measure/...", []string{"pipeline/measure/...", "pipeline/lv", "pipeline/result", "pipeline/quantity", "pipeline/indices", "pipeline/evidence", "models"}},
+	{"pipeline/indices", []string{"pipeline/lv", "pipeline/result", "pipeline/quantity", "models"}},
+	{"pipeline/quantity", []string{"pipeline/result", "sr/..."}},
+	// Outputs are a pure function of a result and its sources.
+	{"pipeline/output", []string{"pipeline/derived", "pipeline/lv", "pipeline/overlay", "pipeline/quantity", "pipeline/result", "pipeline/summary", "dicomio/...", "models", "sr/..."}},
+	// The network of the site ends here: only these speak DIMSE.
+	{"pipeline/spool", []string{"scp/..."}},
+	{"pipeline/fetch", []string{"scp/...", "dicomio/..."}},
+	{"pipeline/deliver", []string{"scp/...", "dicomio/...", "pipeline/result", "sr/..."}},
+	{"pipeline/node", []string{"scp/...", "dicomio/...", "pipeline/..."}},
+	// Nothing else in the pipeline knows the network or the command line.
+	{"pipeline/...", []string{"pipeline/...", "dicomio/...", "models", "sr/..."}},
+	{"cmd/echonode/internal/config", []string{"pipeline/..."}},
+	{"cmd/...", []string{"cmd/...", "pipeline/...", "dicomio/...", "models", "scp/...", "sr/..."}},
+	// What holds the program against the outside may see everything.
+	{"conformance/...", []string{"..."}},
+}
+
+// outside says who may import packages that must not spread.
+var outside = []struct {
+	prefix string
+	users  []string
+}{
+	{"github.com/yalue/onnxruntime_go", []string{"models"}},
+	{"database/sql", []string{"pipeline/store", "pipeline/node"}},
+	{"github.com/riverqueue/", []string{"pipeline/store", "pipeline/node"}},
+	{"github.com/spf13/", []string{"cmd/..."}},
+	{"github.com/goccy/go-yaml", []string{"cmd/...", "pipeline/deliver", "pipeline/review"}},
+	{"testing", []string{"conformance/..."}},
+	{"github.com/echonode/echonode/conformance", []string{"conformance/..."}},
+	{"github.com/echonode/echonode/models/devlibrary", []string{"conformance/..."}},
+}
+
+func fits(pattern, name string) bool {
+	if pattern == "..." {
+		return true
+	}
+	if base, ok := strings.CutSuffix(pattern, "/..."); ok {
+		return name == base || strings.HasPrefix(name, base+"/")
+	}
+	return name == pattern
+}
+
+func anyFits(patterns []string, name string) bool {
+	return slices.ContainsFunc(patterns, func(p string) bool { return fits(p, name) })
+}
+
+type listed struct {
+	ImportPath string
+	Imports    []string
+}
+
+func packages(t *testing.T) []listed {
+	t.Helper()
+	out, err := exec.Command("go", "list", "-json=ImportPath,Imports", module+"...").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	var all []listed
+	for d := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p listed
+		if err := d.Decode(&p); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, p)
+	}
+	if len(all) < 20 {
+		t.Fatalf("only %d packages were listed", len(all))
+	}
+	return all
+}
+
+func TestLayers(t *testing.T) {
+	for _, p := range packages(t) {
+		name := strings.TrimPrefix(p.ImportPath, module)
+		i := slices.IndexFunc(own, func(r struct {
+			name    string
+			imports []string
+		}) bool {
+			return fits(r.name, name)
+		})
+		if i < 0 {
+			t.Errorf("%s: no rule says what it may import", name)
+			continue
+		}
+		for _, imported := range p.Imports {
+			if to, ours := strings.CutPrefix(imported, module); ours && !anyFits(own[i].imports, to) {
+				t.Errorf("%s must not import %s (rule %s: %s)", name, to, own[i].name, strings.Join(own[i].imports, ", "))
+			}
+			for _, o := range outside {
+				if (imported == o.prefix || strings.HasPrefix(imported, strings.TrimSuffix(o.prefix, "/")+"/")) && !anyFits(o.users, name) {
+					t.Errorf("%s must not import %s: only %s may", name, imported, strings.Join(o.users, ", "))
+				}
+			}
+		}
+	}
+}
+
+// TestRulesAreUsed: a rule for a package that is gone would protect nothing.
+func TestRulesAreUsed(t *testing.T) {
+	all := packages(t)
+	for _, r := range own {
+		if !slices.ContainsFunc(all, func(p listed) bool { return fits(r.name, strings.TrimPrefix(p.ImportPath, module)) }) {
+			t.Errorf("rule %s fits no package", path.Clean(r.name))
+		}
+	}
+}

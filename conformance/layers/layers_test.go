@@ -37,6 +37,8 @@ var own = []struct {
 	{"pipeline/spool", []string{"scp/..."}},
 	{"pipeline/fetch", []string{"scp/...", "dicomio/..."}},
 	{"pipeline/deliver", []string{"scp/...", "dicomio/...", "pipeline/result", "sr/..."}},
+	{"pipeline/dicomweb", []string{"scp/...", "dicomio/...", "pipeline/result"}},
+	{"pipeline/jobs", []string{"scp/...", "dicomio/...", "pipeline/..."}},
 	{"pipeline/node", []string{"scp/...", "dicomio/...", "pipeline/..."}},
 	// Nothing else in the pipeline knows the network or the command line.
 	{"pipeline/...", []string{"pipeline/...", "dicomio/...", "models", "sr/..."}},
@@ -52,8 +54,8 @@ var outside = []struct {
 	users  []string
 }{
 	{"github.com/yalue/onnxruntime_go", []string{"models"}},
-	{"database/sql", []string{"pipeline/store", "pipeline/node"}},
-	{"github.com/riverqueue/", []string{"pipeline/store", "pipeline/node"}},
+	{"database/sql", []string{"pipeline/store", "pipeline/node", "pipeline/jobs"}},
+	{"github.com/riverqueue/", []string{"pipeline/store", "pipeline/node", "pipeline/jobs"}},
 	{"github.com/spf13/", []string{"cmd/..."}},
 	{"github.com/goccy/go-yaml", []string{"cmd/...", "pipeline/deliver", "pipeline/review"}},
 	{"testing", []string{"conformance/..."}},

@@ -222,3 +222,47 @@ func TestStowTranscodes(t *testing.T) {
 		}
 	}
 }
+
+// Success is what the answer says of the object, not the status of the whole:
+// some services answer 200 to what they have not stored.
+func TestStowGoesByTheAnswer(t *testing.T) {
+	answer, code := "", 200
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, err := io.Copy(io.Discard, r.Body); err != nil {
+			t.Error(err)
+		}
+		w.WriteHeader(code)
+		if _, err := io.WriteString(w, answer); err != nil {
+			t.Error(err)
+		}
+	}))
+	defer srv.Close()
+	path := object(t, t.TempDir(), "1.2.3.4", false)
+	const item = `{"00081155":{"vr":"UI","Value":["1.2.3.4"]}`
+	for _, c := range []struct {
+		name, answer string
+		code         int
+		stored       bool
+		status       uint16
+	}{
+		{"stored", `{"00081199":{"vr":"SQ","Value":[` + item + `}]}}`, 200, true, 0},
+		{"with a warning", `{"00081199":{"vr":"SQ","Value":[` + item + `,"00081196":{"vr":"US","Value":[45056]}}]}}`, 202, true, 0xB000},
+		{"failed", `{"00081198":{"vr":"SQ","Value":[` + item + `,"00081197":{"vr":"US","Value":[272]}}]}}`, 202, false, 0x0110},
+		{"failed, 409", `{"00081198":{"vr":"SQ","Value":[` + item + `,"00081197":{"vr":"US","Value":[42752]}}]}}`, 409, false, 0xA700},
+		{"neither", `{"00081198":{"vr":"SQ"},"00081199":{"vr":"SQ"}}`, 200, false, 0},
+		{"another object", `{"00081199":{"vr":"SQ","Value":[{"00081155":{"vr":"UI","Value":["1.2.3.9"]}}]}}`, 200, false, 0},
+		{"no JSON", "<html>", 200, false, 0},
+		{"nothing said", "", 200, true, 0},
+		{"server error", "out of order", 500, false, 0},
+	} {
+		answer, code = c.answer, c.code
+		results, err := (&Stow{URL: srv.URL}).SendAll(context.Background(), []Source{{Path: path}}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := results[0]
+		if (r.Err == nil) != c.stored || r.Result.Status != c.status || r.Result.Warning != (c.status == 0xB000) {
+			t.Errorf("%s: %+v", c.name, r)
+		}
+	}
+}

@@ -243,8 +243,8 @@ func (s *Stow) post(ctx context.Context, o scp.Object, r *scp.SendResult) (fatal
 // writePart writes the object as the only part of a body.
 func writePart(m *multipart.Writer, o scp.Object) (n int64, err error) {
 	defer func() { err = errors.Join(err, o.Close()) }()
-	// Without a transfer-syntax parameter, which the file says itself and Orthanc's
-	// plugin 1.7 takes for another media type.
+	// Without a transfer-syntax parameter, which the file says itself: Orthanc's
+	// plugin 1.7 answers 200 to one and stores nothing.
 	part, err := m.CreatePart(textproto.MIMEHeader{"Content-Type": {"application/dicom"}})
 	if err != nil {
 		return 0, err

@@ -124,7 +124,7 @@ func TestLateLoopAndRepetition(t *testing.T) {
 	for _, paths := range received(t, dir) {
 		files = append(files, paths...)
 	}
-	if len(files) != 5 {
+	if len(files) != 7 { // two reports and two summaries, three overlays
 		t.Fatalf("%d objects in the archive", len(files))
 	}
 	send(files...)
@@ -137,7 +137,7 @@ func TestLateLoopAndRepetition(t *testing.T) {
 	other.start()
 	run(t, "storescu", append([]string{"-xy", "-aec", "ECHONODE", "127.0.0.1", port(t, other.dicom)}, files...)...)
 	time.Sleep(2 * time.Second)
-	if a := other.account(); a.Revision != 0 || a.State != "done" || a.Objects != 5 {
+	if a := other.account(); a.Revision != 0 || a.State != "done" || a.Objects != len(files) {
 		t.Errorf("another node's objects: %+v", a)
 	}
 }

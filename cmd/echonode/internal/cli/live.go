@@ -327,7 +327,7 @@ func offerFor(c *config.Config, kind string) offer {
 		}
 		return offer{"1.2.840.10008.5.1.4.1.1.7.4", []string{jpegBaseline}, plain}
 	case "summary": // a picture of one frame
-		return offer{"1.2.840.10008.5.1.4.1.1.7.4", []string{jpegBaseline}, plain}
+		return offer{"1.2.840.10008.5.1.4.1.1.7", []string{jpegBaseline}, plain}
 	case "pdf":
 		return offer{class: "1.2.840.10008.5.1.4.1.1.104.1", plain: plain}
 	case "segmentation":

@@ -250,7 +250,10 @@ func Parse(b []byte) (*Config, error) {
 	for i := range c.Destinations {
 		d := &c.Destinations[i]
 		if len(d.Send) == 0 {
-			d.Send = []string{"report", "overlay", "summary"}
+			d.Send = []string{"report", "overlay"}
+			if c.Outputs.Summary {
+				d.Send = append(d.Send, "summary")
+			}
 		}
 		if d.Transcode == "" {
 			d.Transcode = "auto"

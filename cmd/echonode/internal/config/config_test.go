@@ -104,3 +104,17 @@ func TestPrefixes(t *testing.T) {
 		t.Errorf("prefixes = %s", got)
 	}
 }
+
+// A kind that is not made is not sent by default.
+func TestDefaultSendFollowsOutputs(t *testing.T) {
+	c, err := Parse([]byte("outputs: {summary: false}\ndestinations: [{name: a, address: \"h:1\", ae_title: A}]\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Join(c.Destinations[0].Send, ","); got != "report,overlay" {
+		t.Errorf("send %s", got)
+	}
+	if bad := c.Contradictions(); len(bad) != 0 {
+		t.Errorf("contradictions %q", bad)
+	}
+}

@@ -56,7 +56,7 @@ func Outputs() []Output {
 		{"overlay", dicomio.SOPMultiframeTrueColorSC, dicomio.JPEGBaseline, "outputs.overlay_class: sc"},
 		{"overlay", dicomio.SOPUltrasoundMultiframe, dicomio.JPEGBaseline, "outputs.overlay_class: us"},
 		{"segmentation", dicomio.SOPSegmentation, dicomio.ExplicitVRLittleEndian, "outputs.segmentation"},
-		{"summary", dicomio.SOPMultiframeTrueColorSC, dicomio.JPEGBaseline, "outputs.summary"},
+		{"summary", dicomio.SOPSecondaryCapture, dicomio.JPEGBaseline, "outputs.summary"},
 		{"pdf", dicomio.SOPEncapsulatedPDF, dicomio.ExplicitVRLittleEndian, "outputs.pdf"},
 	}
 }

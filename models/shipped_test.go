@@ -26,9 +26,12 @@ func TestShippedModels(t *testing.T) {
 			}
 			classes := []string{ClassLVCavity, ClassLVMyocardium, ClassLeftAtrium}
 			keypoints := []string{KeypointApex, KeypointMitralSeptal, KeypointMitralLateral, KeypointIVSRight, KeypointIVSLeft, KeypointPWInner, KeypointPWOuter}
-			views := []string{ViewA4C, ViewA2C, ViewA3C, ViewPLAX, ViewPSAX, ViewOther}
+			views := []string{ViewA4C, ViewA2C, ViewA3C, ViewPLAX, ViewPSAX, ViewOther, ViewA4CMirrored, ViewA2CMirrored}
 			if !slices.Equal(card.Classes, classes) || !slices.Equal(card.Keypoints, keypoints) || !slices.Equal(card.Views, views) {
 				t.Errorf("names: %+v", card)
+			}
+			if card.Extra(ExtraExpectedDice) < 0 || card.Extra(ExtraNovelty) < 0 || card.Limits.View <= 0 || card.Limits.Novelty <= 1 || card.Limits.ExpectedDice <= 0.8 {
+				t.Errorf("extras %q, limits %+v", card.Extras, card.Limits)
 			}
 			if card.TrainedOn == "" || card.Licence == "" {
 				t.Errorf("the card does not say what it was trained on or its licence: %+v", card)
@@ -46,7 +49,7 @@ func TestShippedModels(t *testing.T) {
 			for i := range 4 {
 				one := infer(t, e, frames[i*card.FrameSize():(i+1)*card.FrameSize()], 1)
 				r := all.rows(i, i+1)
-				if !slices.Equal(one.Mask, r.mask) || !slices.Equal(one.Heatmaps, r.heatmaps) || !slices.Equal(one.View, r.view) {
+				if !slices.Equal(one.Mask, r.mask) || !slices.Equal(one.Heatmaps, r.heatmaps) || !slices.Equal(one.View, r.view) || !slices.Equal(one.Extras, r.extras) {
 					t.Errorf("frame %d: alone and among others differ", i)
 				}
 			}

@@ -52,6 +52,9 @@ func (l *loop) measureApical() {
 	}
 	findings := l.findings(areas)
 	findings = append(findings, l.chooseBeats()...)
+	if l.trusts() {
+		findings = remarks(findings)
+	}
 	l.report(l.apicalSeries(), findings)
 	l.addHeartRate(findings)
 }
@@ -118,7 +121,7 @@ func (l *loop) displaced() ([]int, *result.Reason) {
 // drop keeps frames out of every phase.
 func (l *loop) drop(frames []int) {
 	for _, i := range frames {
-		l.frames[i].used = false
+		l.frames[i].used = l.frames[i].used && l.byReader(i)
 	}
 }
 
@@ -144,6 +147,10 @@ func (l *loop) window(b lv.Beat) (half, period float64) {
 
 // around are the frames that count for the phase of a beat at a frame.
 func (l *loop) around(at int, b lv.Beat) lv.Around {
+	if l.byReader(at) {
+		// A reader has drawn this frame: it alone stands for the phase.
+		return lv.Around{Frames: []int{at}, Weights: []float64{1}}
+	}
 	half, _ := l.window(b)
 	return lv.FramesAround(l.FrameTimes, func(i int) bool { return l.frames[i].used }, l.FrameTimes[at], half)
 }
@@ -195,6 +202,9 @@ func (l *loop) phase(p lv.Phase, b lv.Beat) (lv.Plane, lv.Around) {
 // crosswise; 0 where they should not.
 func (l *loop) splits(b lv.Beat, period float64) float64 {
 	n := len(l.FrameTimes)
+	if l.byReader(b.ED) || l.byReader(b.ES) {
+		return false
+	}
 	if l.rhythm.Range > noisyRange*l.rhythm.Noise || b.Clipped || period == 0 {
 		return 0
 	}
@@ -239,6 +249,9 @@ func (l *loop) measureBeat(index int, b lv.Beat) {
 	m.findings = append(m.findings, lv.CheckPlanes(m.ed, m.es, l.Spacing.Trusted, o)...)
 	m.findings = append(m.findings, lv.CheckPlace(m.ed, m.es, l.spacing, l.Mirrored, o)...)
 	m.findings = append(m.findings, lv.CheckEF(m.ef, o)...)
+	if l.byReader(b.ED) && l.byReader(b.ES) {
+		m.findings = remarks(m.findings)
+	}
 	if r := rejection(m.findings); r != nil {
 		l.leaveOut(m, *r)
 		return

@@ -27,6 +27,10 @@ func (l *loop) findBeats(curve []float64, o lv.Options, quantities []series) boo
 	options := o.Beats
 	options.RWaveMS, options.HeartRateBPM, options.RateOfRWaves = l.RWaves, l.HeartRate, l.rateOfRWaves()
 	rhythm, err := lv.FindBeats(curve, l.FrameTimes, options)
+	if beats, ok := l.readersBeats(); ok {
+		rhythm.Beats, err = beats, nil
+		l.Curve = &result.Curve{}
+	}
 	l.rhythm = rhythm
 	if len(rhythm.Smoothed) > 0 {
 		l.Curve = &result.Curve{Smoothed: rhythm.Smoothed, Removed: rhythm.Removed, Noise: round(rhythm.Noise, 6), Range: round(rhythm.Range, 6)}

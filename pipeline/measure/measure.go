@@ -76,6 +76,7 @@ type outline struct {
 	certainty, stray float64
 	unseen           float64 // part without a wall beside it
 	expectedDice     float64 // 0 when unknown
+	byReader         bool
 }
 
 func open(r *result.Loop, o Options) *loop {
@@ -97,7 +98,7 @@ func open(r *result.Loop, o Options) *loop {
 func readFrame(f result.Frame) frame {
 	out := frame{keypoints: make(map[string]lv.Keypoint, len(f.Keypoints))}
 	if len(f.Contour) > 0 {
-		out.outline = &outline{points: make([]lv.Point, len(f.Contour)), certainty: f.Confidence, stray: f.Stray, unseen: f.Unseen, expectedDice: f.ExpectedDice}
+		out.outline = &outline{points: make([]lv.Point, len(f.Contour)), certainty: f.Confidence, stray: f.Stray, unseen: f.Unseen, expectedDice: f.ExpectedDice, byReader: f.Network != nil}
 		for i, p := range f.Contour {
 			out.outline.points[i] = lv.Point{X: p[0], Y: p[1]}
 		}

@@ -119,6 +119,9 @@ const (
 	OnePlane = "one-plane"
 	// LoopsDisagree is a value that other loops of the stage contradict.
 	LoopsDisagree = "loops-disagree"
+	// ByReader is the code of a loop or beat that a reader left out, and of what
+	// a reader rejected.
+	ByReader = "reader"
 	// SamePicture is a loop that shows another one's picture, or its mirror image.
 	SamePicture = "same-picture"
 )
@@ -136,6 +139,9 @@ type Study struct {
 	// from the loops, biplane where both apical views allow it.
 	Measurements []Measurement `json:"measurements"`
 	Outputs      []Output      `json:"outputs,omitempty"`
+	// Review is the word of the reader who signed this result; nil for one that
+	// nobody has.
+	Review *Review `json:"review,omitempty"`
 }
 
 // Run says when and by what a study was analysed.
@@ -256,9 +262,38 @@ type Loop struct {
 	Curve        *Curve        `json:"curve,omitempty"`
 	Beats        []Beat        `json:"beats,omitempty"`
 	Measurements []Measurement `json:"measurements,omitempty"`
-	Warnings     []Reason      `json:"warnings,omitempty"`
-	Timing       Timing        `json:"timing"`
+	// Reader is what a reader decided about the loop; nil where none did.
+	Reader   *LoopDecision `json:"reader,omitempty"`
+	Warnings []Reason      `json:"warnings,omitempty"`
+	Timing   Timing        `json:"timing"`
 }
+
+// LoopDecision is what a reader decided about a loop. Contours and points that
+// the reader moved are in the frames, with what the network found beside them.
+type LoopDecision struct {
+	// Beats are measured instead of those that would be found; nil leaves that
+	// to the curve.
+	Beats []Beat `json:"beats,omitempty"`
+	// NetworkView and NetworkBeats are what stood here before.
+	NetworkView  string `json:"network_view,omitempty"`
+	NetworkBeats []Beat `json:"network_beats,omitempty"`
+}
+
+// Review is a reader's word on a study.
+type Review struct {
+	Verdict      string    `json:"verdict"` // Accepted, Corrected or Rejected
+	Time         time.Time `json:"time"`
+	Name         string    `json:"name"` // person name as DICOM writes it
+	Organisation string    `json:"organisation,omitempty"`
+	Comment      string    `json:"comment,omitempty"`
+}
+
+// Verdicts of a Review.
+const (
+	Accepted  = "accepted"
+	Corrected = "corrected"
+	Rejected  = "rejected"
+)
 
 // Region is the rectangle of the frame that was analysed, half-open, pixels.
 type Region struct {
@@ -334,6 +369,8 @@ type Frame struct {
 	LVArea       float64 `json:"lv_area_cm2,omitempty"`
 	// Confidence is the mean certainty of the mask along its inside, 0..1.
 	Confidence float64 `json:"confidence,omitempty"`
+	// Network is what the network found in a frame that a reader has corrected.
+	Network *Found `json:"network,omitempty"`
 	// ExpectedDice is how far the network expects the contour to agree with a
 	// reader's, 0..1 (Dice); 0 when it does not say.
 	ExpectedDice float64 `json:"expected_dice,omitempty"`
@@ -343,6 +380,12 @@ type Frame struct {
 	// Stray is the part of the segmented cavity that lies outside the contour,
 	// in other pieces, 0..1.
 	Stray float64 `json:"stray,omitempty"`
+}
+
+// Found is a contour with its points.
+type Found struct {
+	Contour   Contour    `json:"lv_contour,omitempty"`
+	Keypoints []Keypoint `json:"keypoints,omitempty"`
 }
 
 // Contour is a list of points in source pixels, to a thousandth of a pixel; see
@@ -429,6 +472,8 @@ type Measurement struct {
 	Others  []float64 `json:"others,omitempty"`
 	Quality Quality   `json:"quality"`
 	Reason  *Reason   `json:"reason,omitempty"`
+	// ByReader says that the value depends on what a reader has corrected.
+	ByReader bool `json:"by_reader,omitempty"`
 	// Sources names where the value was measured.
 	Sources []Source `json:"sources,omitempty"`
 }

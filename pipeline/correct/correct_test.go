@@ -1,0 +1,246 @@
+package correct
+
+import (
+	"encoding/json"
+	"errors"
+	"math"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/echonode/echonode/models"
+	"github.com/echonode/echonode/pipeline/lv"
+	"github.com/echonode/echonode/pipeline/measure"
+	"github.com/echonode/echonode/pipeline/result"
+)
+
+// ellipse is a half-ellipsoidal cavity: the base flat at the bottom, the apex at
+// the top, so wide and long in pixels of 1 mm.
+func ellipse(width, length float64) result.Contour {
+	const n = 60
+	return result.NewContour(n, func(i int) (float64, float64) {
+		a := math.Pi * float64(i) / (n - 1)
+		return 150 - width/2*math.Cos(a), 160 - length*math.Sin(a)
+	})
+}
+
+// study is one four-chamber loop of three beats of 800 ms at 25 frames/s, of a
+// width between 60 and 40 mm and a length of 90 mm.
+func study() *result.Study {
+	l := result.Loop{SOPInstanceUID: "1.2.3", Status: result.Analysed, View: models.ViewA4C, ViewProbability: 0.99, Frames: 60, Rows: 200, Columns: 300,
+		Spacing: result.Spacing{X: 1, Y: 1, Aspect: 1, Trusted: true}, Region: &result.Region{MaxX: 300, MaxY: 200}}
+	for i := range l.Frames {
+		width := 50 + 10*math.Cos(2*math.Pi*float64(i-5)/20)
+		c := ellipse(width, 90)
+		f := result.Frame{Index: i, Contour: c, Confidence: 0.97, LVAreaPixels: area(c, 1, 1), LVArea: area(c, 1, 1) / 100}
+		for name, p := range map[string][2]float64{models.KeypointApex: {150, 70}, models.KeypointMitralSeptal: {150 - width/2, 160}, models.KeypointMitralLateral: {150 + width/2, 160}} {
+			f.Keypoints = append(f.Keypoints, result.Keypoint{Name: name, X: p[0], Y: p[1], Confidence: 0.9})
+		}
+		l.FrameResults = append(l.FrameResults, f)
+		l.FrameTimes = append(l.FrameTimes, 40*float64(i))
+	}
+	s := &result.Study{StudyInstanceUID: "1.2", Loops: []result.Loop{l}}
+	measure.Loop(&s.Loops[0], options())
+	measure.Study(s, options())
+	return s
+}
+
+func options() measure.Options { return measure.Options{LV: lv.DefaultOptions()} }
+
+func find(t *testing.T, s *result.Study, name string) result.Measurement {
+	t.Helper()
+	for _, m := range s.Measurements {
+		if m.Name == name {
+			return m
+		}
+	}
+	t.Fatalf("no %s", name)
+	return result.Measurement{}
+}
+
+func value(t *testing.T, s *result.Study, name string) float64 {
+	t.Helper()
+	m := find(t, s, name)
+	if m.Value == nil {
+		t.Fatalf("%s was not measured: %s", name, m.Reason.Text)
+	}
+	return *m.Value
+}
+
+// volume of a half ellipsoid in ml: 2/3 pi (w/2)^2 l.
+func volume(width, length float64) float64 {
+	return 2.0 / 3 * math.Pi * width * width / 4 * length / 1000
+}
+
+// frame is a corrected frame with an outline of a width.
+func frame(i int, width float64) Frame {
+	return Frame{Frame: i, Contour: ellipse(width, 90), Apex: &[2]float64{150, 70}, Septal: &[2]float64{150 - width/2, 160}, Lateral: &[2]float64{150 + width/2, 160}}
+}
+
+func TestNothingChangedChangesNothing(t *testing.T) {
+	s := study()
+	if v := value(t, s, result.EF); math.Abs(v-100*(1-40.0*40/60/60)) > 1.5 {
+		t.Fatalf("EF %.1f of the study before", v)
+	}
+	got, err := Apply(s, Corrections{}, options())
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := clone(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Error(d)
+	}
+	if !(Corrections{}).Empty() || !(Corrections{Loops: map[string]Loop{"1": {}}}).Empty() || (Corrections{Loops: map[string]Loop{"1": {Excluded: true}}}).Empty() {
+		t.Error("Empty")
+	}
+}
+
+// What a reader draws is measured as drawn: not averaged with the network's
+// outlines of the frames around it.
+func TestContour(t *testing.T) {
+	s := study()
+	before, err := json.Marshal(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := Corrections{Loops: map[string]Loop{"1.2.3": {Beats: []Beat{{ED: 25, ES: 35}}, Frames: []Frame{frame(25, 64), frame(35, 36)}}}}
+	got, err := Apply(s, c, options())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]float64{result.EDV: volume(64, 90), result.ESV: volume(36, 90), result.EF: 100 * (1 - 36.0*36/64/64)} {
+		if v := value(t, got, name); math.Abs(v-want) > 0.01*want {
+			t.Errorf("%s %.2f, want %.2f", name, v, want)
+		}
+		if m := find(t, got, name); !m.ByReader {
+			t.Errorf("%s is not marked as the reader's", name)
+		}
+	}
+	if find(t, got, result.HR).ByReader {
+		t.Error("the heart rate does not come from the outline")
+	}
+	f := got.Loops[0].FrameAt(25)
+	if f.Network == nil || cmp.Diff(f.Network.Contour, s.Loops[0].FrameResults[25].Contour) != "" || got.Loops[0].Reader == nil || len(got.Loops[0].Reader.NetworkBeats) == 0 {
+		t.Error("what the network said is gone")
+	}
+	if after, _ := json.Marshal(s); string(after) != string(before) {
+		t.Error("the result it was made from has changed")
+	}
+	// Kept as JSON and combined again, the values are the same.
+	stored, err := clone(got)
+	if err != nil {
+		t.Fatal(err)
+	}
+	measure.Study(stored, options())
+	measure.MarkReader(stored)
+	if d := cmp.Diff(got.Measurements, stored.Measurements); d != "" {
+		t.Error(d)
+	}
+}
+
+// Outlines that the network is not sure of are not measured; those of a reader
+// are, with the doubts as remarks.
+func TestReaderIsTrusted(t *testing.T) {
+	s := study()
+	for i := range s.Loops[0].FrameResults {
+		s.Loops[0].FrameResults[i].Confidence = 0.3
+	}
+	measure.Loop(&s.Loops[0], options())
+	measure.Study(s, options())
+	if m := find(t, s, result.EF); m.Value != nil {
+		t.Fatal("the network's outlines were measured")
+	}
+	c := Corrections{Loops: map[string]Loop{"1.2.3": {Beats: []Beat{{ED: 25, ES: 35}}, Frames: []Frame{frame(25, 60), frame(35, 40)}}}}
+	got, err := Apply(s, c, options())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v := value(t, got, result.EF); math.Abs(v-55.6) > 0.6 {
+		t.Errorf("EF %.1f", v)
+	}
+}
+
+func TestBeatsViewAndExclusion(t *testing.T) {
+	s := study()
+	one, err := Apply(s, Corrections{Loops: map[string]Loop{"1.2.3": {Beats: []Beat{{ED: 25, ES: 35}}}}}, options())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := len(find(t, one, result.EF).Beats); n != 1 {
+		t.Errorf("%d beats", n)
+	}
+	two, err := Apply(s, Corrections{Loops: map[string]Loop{"1.2.3": {View: models.ViewA2C}}}, options())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if l := two.Loops[0]; l.View != models.ViewA2C || l.Reader.NetworkView != models.ViewA4C {
+		t.Errorf("view %s, before %s", l.View, l.Reader.NetworkView)
+	}
+	out, err := Apply(s, Corrections{Loops: map[string]Loop{"1.2.3": {Excluded: true}}}, options())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m := find(t, out, result.EF); m.Value != nil || out.Loops[0].Reason.Code != result.ByReader {
+		t.Errorf("a loop that was left out is measured: %+v", m)
+	}
+}
+
+func TestWithdraw(t *testing.T) {
+	s := study()
+	got, err := Withdraw(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range got.Measurements {
+		if m.Value != nil || m.Reason == nil {
+			t.Errorf("%s has a value", m.Name)
+		}
+	}
+	value(t, s, result.EF) // still there
+}
+
+func TestInvalid(t *testing.T) {
+	far := ellipse(60, 90)
+	far[3] = [2]float64{1e9, 0}
+	nan := ellipse(60, 90)
+	nan[3] = [2]float64{math.NaN(), 0}
+	for name, c := range map[string]map[string]Loop{
+		"loop":          {"9": {Excluded: true}},
+		"view":          {"1.2.3": {View: "PLAX"}},
+		"beat outside":  {"1.2.3": {Beats: []Beat{{ED: 0, ES: 60}}}},
+		"beat negative": {"1.2.3": {Beats: []Beat{{ED: -1, ES: 6}}}},
+		"one frame":     {"1.2.3": {Beats: []Beat{{ED: 5, ES: 5}}}},
+		"frame":         {"1.2.3": {Frames: []Frame{{Frame: 99, Contour: ellipse(60, 90)}}}},
+		"two points":    {"1.2.3": {Frames: []Frame{{Frame: 5, Contour: ellipse(60, 90)[:2]}}}},
+		"many points":   {"1.2.3": {Frames: []Frame{{Frame: 5, Contour: make(result.Contour, maxPoints+1)}}}},
+		"far":           {"1.2.3": {Frames: []Frame{{Frame: 5, Contour: far}}}},
+		"NaN":           {"1.2.3": {Frames: []Frame{{Frame: 5, Contour: nan}}}},
+		"apex":          {"1.2.3": {Frames: []Frame{{Frame: 5, Contour: ellipse(60, 90), Apex: &[2]float64{-50, 0}}}}},
+	} {
+		if _, err := Apply(study(), Corrections{Loops: c}, options()); !errors.Is(err, ErrInvalid) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func FuzzApply(f *testing.F) {
+	seed, _ := json.Marshal(Corrections{Loops: map[string]Loop{"1.2.3": {Beats: []Beat{{5, 15}}, Frames: []Frame{frame(5, 60)}}}})
+	f.Add(seed)
+	base := study()
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var c Corrections
+		if json.Unmarshal(b, &c) != nil {
+			return
+		}
+		s, err := Apply(base, c, options())
+		if err != nil {
+			return
+		}
+		if _, err := json.Marshal(s); err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -109,15 +109,31 @@ func (c *checker) header() {
 	if c.doc.Completion != "COMPLETE" {
 		c.fail(RuleHeader, "1", "completion flag %q", c.doc.Completion)
 	}
-	// An automatic report is never verified.
-	if c.doc.Verification != "UNVERIFIED" {
-		c.fail(RuleHeader, "1", "verification flag %q", c.doc.Verification)
-	}
-	if c.doc.Preliminary != "PRELIMINARY" {
-		c.fail(RuleHeader, "1", "preliminary flag %q", c.doc.Preliminary)
-	}
+	c.verification()
 	if a := c.ds.Item(tag.AuthorObserverSequence, 0); a == nil || a.String(tag.ObserverType) != "DEV" {
 		c.fail(RuleObserver, "1", "author observer is not a device")
+	}
+}
+
+// verification: nobody has verified a preliminary report; a final one says who.
+func (c *checker) verification() {
+	observers := c.ds.Items(tag.VerifyingObserverSequence)
+	switch flags := c.doc.Verification + " " + c.doc.Preliminary; flags {
+	case "UNVERIFIED PRELIMINARY":
+		if len(observers) > 0 {
+			c.fail(RuleHeader, "1", "an unverified report has a verifying observer")
+		}
+	case "VERIFIED FINAL":
+		if len(observers) == 0 {
+			c.fail(RuleHeader, "1", "a verified report has no verifying observer")
+		}
+		for _, o := range observers {
+			if o.String(tag.VerifyingObserverName) == "" || o.String(tag.VerifyingOrganization) == "" || o.String(tag.VerificationDateTime) == "" {
+				c.fail(RuleHeader, "1", "a verifying observer without name, organisation or time")
+			}
+		}
+	default:
+		c.fail(RuleHeader, "1", "verification and preliminary flags %q", flags)
 	}
 }
 

@@ -72,7 +72,7 @@ func (d *Document) page() page {
 	}
 	p.AlgorithmName, p.AlgorithmVersion = d.Algorithm()
 	for _, c := range d.Comments() {
-		if c == Disclaimer {
+		if c == Disclaimer || c == Signed {
 			p.Disclaimer = c
 		} else {
 			p.Remarks = append(p.Remarks, c)

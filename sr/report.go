@@ -65,7 +65,17 @@ type Report struct {
 	NotMeasured []NotMeasured
 	// Comments are further remarks, one sentence each.
 	Comments []string
+	// Verified is who signed the report; nil leaves it UNVERIFIED and
+	// PRELIMINARY.
+	Verified *Verification
 	Settings Settings
+}
+
+// Verification is a person's signature under a report (PS3.3 C.17.2).
+type Verification struct {
+	Name         string // PN
+	Organisation string
+	Time         time.Time
 }
 
 // Subject holds the patient characteristics of TID 5201.
@@ -135,11 +145,14 @@ const (
 	maxContour        = 4000 // points, half of what one FL element can hold
 )
 
-// Disclaimer is the comment that every report carries.
+// Disclaimer is the comment that every report carries that nobody has verified.
 const Disclaimer = "Automatic analysis without review by a physician. Not for diagnosis."
 
+// Signed stands in its place in a report that somebody has verified.
+const Signed = "Automatic analysis, reviewed and signed by the verifying observer."
+
 // Build makes the document: TID 5200 with a findings section for the left
-// ventricle and one for the left atrium, as far as there are values, COMPLETE, UNVERIFIED and PRELIMINARY. A report without measurements
+// ventricle and one for the left atrium, as far as there are values, COMPLETE, and UNVERIFIED and PRELIMINARY unless somebody has verified it. A report without measurements
 // has no findings section; its comments say why. Comments and missing values
 // are TEXT items (121106, DCM, "Comment") at the end of the root container,
 // and those about values at the end of their measurement group, which the
@@ -210,8 +223,9 @@ func (b *builder) document(ds *dicomio.DataSet) error {
 	ds.SetEmpty(tag.ReferencedPerformedProcedureStepSequence)
 	ds.SetEmpty(tag.PerformedProcedureCodeSequence)
 	ds.SetString(tag.CompletionFlag, "COMPLETE")
-	ds.SetString(tag.VerificationFlag, "UNVERIFIED")
-	ds.SetString(tag.PreliminaryFlag, "PRELIMINARY")
+	if err := b.verification(ds); err != nil {
+		return err
+	}
 
 	o := b.r.Observer
 	author := dicomio.NewDataSet()
@@ -244,6 +258,28 @@ func (b *builder) document(ds *dicomio.DataSet) error {
 		}
 		ds.SetItems(tag.PredecessorDocumentsSequence, items...)
 	}
+	return nil
+}
+
+// verification sets who has verified the document, or that nobody has.
+func (b *builder) verification(ds *dicomio.DataSet) error {
+	v := b.r.Verified
+	if v == nil {
+		ds.SetString(tag.VerificationFlag, "UNVERIFIED")
+		ds.SetString(tag.PreliminaryFlag, "PRELIMINARY")
+		return nil
+	}
+	if strings.Trim(v.Name, "^= ") == "" || strings.TrimSpace(v.Organisation) == "" || v.Time.IsZero() {
+		return errors.New("a verification needs name, organisation and time")
+	}
+	ds.SetString(tag.VerificationFlag, "VERIFIED")
+	ds.SetString(tag.PreliminaryFlag, "FINAL")
+	observer := dicomio.NewDataSet()
+	observer.SetString(tag.VerifyingOrganization, v.Organisation)
+	observer.SetString(tag.VerificationDateTime, v.Time.Format("20060102150405-0700"))
+	observer.SetString(tag.VerifyingObserverName, v.Name)
+	observer.SetEmpty(tag.VerifyingObserverIdentificationCodeSequence)
+	ds.SetItems(tag.VerifyingObserverSequence, observer)
 	return nil
 }
 
@@ -305,7 +341,11 @@ func (b *builder) root() (*Item, error) {
 			root.add(b.text(Contains, comment, c))
 		}
 	}
-	root.add(b.text(Contains, comment, Disclaimer))
+	if b.r.Verified != nil {
+		root.add(b.text(Contains, comment, Signed))
+	} else {
+		root.add(b.text(Contains, comment, Disclaimer))
+	}
 	return root, nil
 }
 

@@ -369,6 +369,11 @@ func (w *writer) loop(ctx context.Context, number int, l *result.Loop) error {
 	if err != nil {
 		return err
 	}
+	verified := w.s.Review != nil && l.Reader != nil
+	word := "UNVERIFIED"
+	if verified {
+		renderer.Notice, word = overlay.NoticeVerified, "corrected and VERIFIED by a reader"
+	}
 	trusted := trustOf(l)
 	var source image.RGBA
 	canvas := renderer.NewImage()
@@ -386,7 +391,7 @@ func (w *writer) loop(ctx context.Context, number int, l *result.Loop) error {
 		Identity: w.derived(l, number, result.KindOverlay, overlaySeries, "AI LV"),
 		Source:   file.DataSet, Class: w.o.Class, Rows: renderer.Size().Y, Columns: renderer.Size().X, Frames: l.Frames,
 		SameGeometry: true, TimesMS: l.FrameTimes, Quality: w.o.JPEGQuality,
-		Description: fmt.Sprintf("Left ventricular contour by %s %s, UNVERIFIED", m.Name, m.Version),
+		Description: fmt.Sprintf("Left ventricular contour by %s %s, %s", m.Name, m.Version, word),
 	}
 	if l.Spacing.Trusted {
 		cine.Spacing = &[2]float64{l.Spacing.Y, l.Spacing.X}

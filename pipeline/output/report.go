@@ -105,6 +105,10 @@ func (w *writer) document(index int, description string, coded, told []stage) (*
 	if index == 0 {
 		r.Predecessor = w.o.Predecessor
 	}
+	if v := s.Review; v != nil {
+		r.Verified = &sr.Verification{Name: v.Name, Organisation: v.Organisation, Time: v.Time}
+		r.Comments = append(r.Comments, reviewed(v)...)
+	}
 	loops := w.evidence(&r)
 	r.Comments = append(r.Comments, w.remarks...)
 	missing := newGroups()
@@ -144,6 +148,28 @@ func (w *writer) document(index int, description string, coded, told []stage) (*
 		r.Comments = append(r.Comments, fmt.Sprintf("Model: %s %s", w.algorithm.Name, w.algorithm.Version))
 	}
 	return sr.Build(r)
+}
+
+// reviewed says what a reader made of the automatic values.
+func reviewed(v *result.Review) []string {
+	var out []string
+	if len(v.Before) > 0 {
+		var values []string
+		for _, m := range v.Before {
+			q, ok := quantity.Of(m.Name)
+			if !ok || m.Value == nil {
+				continue
+			}
+			values = append(values, prefix(m.Stage, fmt.Sprintf("%s %v %s", m.Name, q.Round(*m.Value), m.Unit)))
+		}
+		if len(values) > 0 {
+			out = append(out, fmt.Sprintf("%s by the reader; the automatic analysis had said %s", v.Verdict, strings.Join(values, ", ")))
+		}
+	}
+	if c := strings.TrimSpace(v.Comment); c != "" {
+		out = append(out, "Reader: "+c)
+	}
+	return out
 }
 
 // evidence lists the analysed images of the study. What is no image, and what
@@ -255,6 +281,9 @@ func (g *group) add(q quantity.Quantity, m result.Measurement) {
 		if c.Derivation == sr.Mean {
 			c.Selection = sr.MeanChosen
 		}
+	}
+	if m.ByReader {
+		c.Selection = sr.UserChosen
 	}
 	for _, src := range m.Sources {
 		if l := g.loops[src.SOPInstanceUID]; l != nil {

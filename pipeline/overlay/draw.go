@@ -81,12 +81,18 @@ type Scene struct {
 	Badge string
 }
 
-// Notice stands in every footer.
+// Notice stands in every footer of what nobody has verified.
 const Notice = "AI - NOT FOR DIAGNOSIS - UNVERIFIED"
+
+// NoticeVerified stands there where a reader has signed what is drawn.
+const NoticeVerified = "AI, CORRECTED AND VERIFIED BY A READER"
 
 // Renderer draws frames of one size. It must not be used by several goroutines
 // at once.
 type Renderer struct {
+	// Notice stands in the footer; [NewRenderer] sets [Notice].
+	Notice string
+
 	width, height int
 	footer        int // rows below the image
 	lineHeight    int
@@ -113,13 +119,14 @@ func NewRenderer(width, height int, product string) (*Renderer, error) {
 		return nil, err
 	}
 	r := &Renderer{
-		width: width, height: height, face: face, product: product,
+		Notice: Notice,
+		width:  width, height: height, face: face, product: product,
 		lineHeight: int(math.Ceil(size * 1.35)),
 		stroke:     min(max(float64(width)/400, 1.6), 4),
 		mask:       image.NewAlpha(image.Rect(0, 0, width, height)),
 	}
 	lines := 3
-	r.ownLine = r.textWidth(Notice)+r.textWidth(product)+3*r.lineHeight > width
+	r.ownLine = max(r.textWidth(Notice), r.textWidth(NoticeVerified))+r.textWidth(product)+3*r.lineHeight > width
 	if r.ownLine {
 		lines = 4
 	}
@@ -370,7 +377,7 @@ func (r *Renderer) drawFooter(img *image.RGBA, s Scene) {
 	y += r.lineHeight
 	r.text(img, pad, y, r.fit(s.Status, r.width-2*pad), colourText)
 	y += r.lineHeight
-	r.text(img, pad, y, r.fit(Notice, r.width-2*pad), colourNotice)
+	r.text(img, pad, y, r.fit(r.Notice, r.width-2*pad), colourNotice)
 	if r.ownLine {
 		r.text(img, pad, y+r.lineHeight, r.fit(r.product, r.width-2*pad), colourText)
 	} else {

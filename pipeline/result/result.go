@@ -286,6 +286,9 @@ type Review struct {
 	Name         string    `json:"name"` // person name as DICOM writes it
 	Organisation string    `json:"organisation,omitempty"`
 	Comment      string    `json:"comment,omitempty"`
+	// Before are the study's values as they were before the reader corrected or
+	// rejected them.
+	Before []Measurement `json:"before,omitempty"`
 }
 
 // Verdicts of a Review.

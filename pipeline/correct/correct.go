@@ -74,14 +74,14 @@ func (c Corrections) Empty() bool {
 // Apply returns a copy of a study's result with the corrections in it, measured
 // again. It returns an error wrapping [ErrInvalid] for what does not fit.
 func Apply(base *result.Study, c Corrections, o measure.Options) (*result.Study, error) {
-	s, err := clone(base)
-	if err != nil {
-		return nil, err
-	}
+	s := copyOf(base)
 	for uid, change := range c.Loops {
 		i := slices.IndexFunc(s.Loops, func(l result.Loop) bool { return l.SOPInstanceUID == uid })
 		if i < 0 {
 			return nil, fmt.Errorf("no loop %s: %w", uid, ErrInvalid)
+		}
+		if err := own(&s.Loops[i]); err != nil {
+			return nil, err
 		}
 		if err := apply(&s.Loops[i], change); err != nil {
 			return nil, fmt.Errorf("loop %s: %w", uid, err)
@@ -93,14 +93,23 @@ func Apply(base *result.Study, c Corrections, o measure.Options) (*result.Study,
 	return s, nil
 }
 
-// clone is a copy that shares nothing that Apply changes.
-func clone(s *result.Study) (*result.Study, error) {
-	b, err := json.Marshal(s)
+// copyOf is a copy of a study that shares nothing that measuring it writes to:
+// loops that stay as they are share their frames.
+func copyOf(s *result.Study) *result.Study {
+	out := *s
+	out.Loops = slices.Clone(s.Loops)
+	out.Measurements = slices.Clone(s.Measurements)
+	return &out
+}
+
+// own gives a loop contents of its own.
+func own(l *result.Loop) error {
+	b, err := json.Marshal(l)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	out := new(result.Study)
-	return out, json.Unmarshal(b, out)
+	*l = result.Loop{}
+	return json.Unmarshal(b, l)
 }
 
 func apply(l *result.Loop, c Loop) error {
@@ -207,16 +216,13 @@ func round(v float64, digits int) float64 {
 
 // Withdraw returns a copy of a study's result without any value: what a reader
 // rejected.
-func Withdraw(base *result.Study) (*result.Study, error) {
-	s, err := clone(base)
-	if err != nil {
-		return nil, err
-	}
+func Withdraw(base *result.Study) *result.Study {
+	s := copyOf(base)
 	for i := range s.Measurements {
 		m := &s.Measurements[i]
 		m.Value, m.Beats, m.Others, m.Sources, m.ByReader = nil, nil, nil, nil, false
 		m.Quality = result.Quality{Grade: result.None}
 		m.Reason = &result.Reason{Code: result.ByReader, Text: "rejected by the reader"}
 	}
-	return s, nil
+	return s
 }

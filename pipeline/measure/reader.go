@@ -83,7 +83,9 @@ func MarkReader(r *result.Study) {
 	}
 	mark(r.Measurements)
 	for i := range r.Loops {
-		mark(r.Loops[i].Measurements)
+		if l := &r.Loops[i]; touched[l.SOPInstanceUID] {
+			mark(l.Measurements)
+		}
 	}
 }
 

@@ -111,6 +111,13 @@ func (s *Server) listing(ctx context.Context, uid string) (*store.Listing, error
 	if slices.ContainsFunc(instances, func(in store.Instance) bool { return isLoop[in.SOPInstanceUID] && in.Received.After(first) }) {
 		l.Flags |= store.LateObjects
 	}
+	reviews, err := st.Reviews(ctx, uid)
+	if err != nil {
+		return nil, err
+	}
+	if runs[i].Revision == study.Revision {
+		l.Verdict = reviews[study.Revision].Verdict
+	}
 	if err := summarize(runs[i], l); err != nil {
 		s.log.Error("review: listing a study", "study", uid, "error", err)
 	}

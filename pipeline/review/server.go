@@ -17,6 +17,7 @@ import (
 	"golang.org/x/text/language"
 
 	"github.com/echonode/echonode/dicomio"
+	"github.com/echonode/echonode/pipeline/measure"
 	"github.com/echonode/echonode/pipeline/store"
 )
 
@@ -42,9 +43,16 @@ type Options struct {
 	// Idle and Longest end a session: after so long without a request, and
 	// after so long at all.
 	Idle, Longest time.Duration
-	Limits        dicomio.Limits
-	Version       string
-	Log           *slog.Logger
+	// Signer records what readers sign; nil offers no correcting and signing.
+	Signer Signer
+	// Measure are the settings by which corrected results are measured.
+	Measure measure.Options
+	// SilentRejection sends nothing when a reader rejects the values, instead of
+	// a report that withdraws them.
+	SilentRejection bool
+	Limits          dicomio.Limits
+	Version         string
+	Log             *slog.Logger
 
 	now func() time.Time // tests
 }
@@ -121,6 +129,10 @@ func (s *Server) routes() http.Handler {
 	mux.Handle("GET /study/{study}/loop/{loop}", s.signedIn(s.loop))
 	mux.Handle("GET /study/{study}/loop/{loop}/data", s.signedIn(s.loopData))
 	mux.Handle("GET /study/{study}/loop/{loop}/frame/{frame}", s.signedIn(s.frame))
+	if s.opt.Signer != nil {
+		mux.Handle("POST /study/{study}/recalculate", s.signedIn(s.recalculate, Reader))
+		mux.Handle("POST /study/{study}/sign", s.signedIn(s.sign, Reader))
+	}
 	return s.guard(mux)
 }
 

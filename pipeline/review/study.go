@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/echonode/echonode/models"
+	"github.com/echonode/echonode/pipeline/correct"
 	"github.com/echonode/echonode/pipeline/lv"
 	"github.com/echonode/echonode/pipeline/result"
 	"github.com/echonode/echonode/pipeline/store"
@@ -155,7 +156,33 @@ type studyPage struct {
 	Stages     []stageView
 	Loops      []loopRow
 	Deliveries []deliveryRow
+	May        bool
+	Review     *reviewView
 	Data       studyData // for the client
+}
+
+// reviewView is a reader's word for people.
+type reviewView struct {
+	Verdict, Time, Name, Organisation, Comment string
+	Before                                     []valueRow
+}
+
+func reviewOf(words *Words, v *result.Review) *reviewView {
+	out := &reviewView{Verdict: v.Verdict, Time: words.Time(v.Time.Local()), Name: personName(v.Name), Organisation: v.Organisation, Comment: v.Comment}
+	for _, m := range v.Before {
+		row := valueOf(words, m)
+		if m.Stage != "" {
+			row.Name = m.Stage + ": " + row.Name
+		}
+		out.Before = append(out.Before, row)
+	}
+	return out
+}
+
+// maySign reports whether the visitor may correct and sign the study as it is
+// now.
+func (s *Server) maySign(r *http.Request, rec *record) bool {
+	return s.opt.Signer != nil && visitorOf(r.Context()).May(Reader) && rec.run != nil && rec.study.State == store.Done && rec.study.Revision == rec.run.Revision
 }
 
 // stageView is what was measured in one stage; "" is the rest.
@@ -171,7 +198,7 @@ type stageView struct {
 type valueRow struct {
 	Name, Value, Unit, Method, View, Beats, Spread, Grade, Reason string
 	Warnings                                                      []string
-	Missing                                                       bool
+	Missing, ByReader                                             bool
 }
 
 // valueTable is what the rows of a table of values are made from.
@@ -206,6 +233,8 @@ type deliveryRow struct {
 // studyData is what the client draws from.
 type studyData struct {
 	Study string     `json:"study"`
+	Base  int        `json:"base"`
+	May   bool       `json:"may"`
 	Loops []loopData `json:"loops"`
 }
 
@@ -229,6 +258,8 @@ type loopData struct {
 	Status  string          `json:"status"`
 	Reason  string          `json:"reason,omitempty"`
 	Remarks []result.Reason `json:"remarks,omitempty"`
+	// Decided is what a reader decided in an earlier review.
+	Decided *result.LoopDecision `json:"decided,omitempty"`
 }
 
 // curveData is one value a frame; null where there is none.
@@ -244,7 +275,8 @@ type frameData struct {
 	Contour    result.Contour            `json:"contour,omitempty"`
 	Structures map[string]result.Contour `json:"structures,omitempty"`
 	Points     []result.Keypoint         `json:"points,omitempty"`
-	Axis       *[3][2]float64            `json:"axis,omitempty"` // apex and the two hinge points
+	Axis       *[3][2]float64            `json:"axis,omitempty"`    // apex and the two hinge points
+	Network    result.Contour            `json:"network,omitempty"` // where a reader has corrected it
 }
 
 func (s *Server) study(w http.ResponseWriter, r *http.Request) {
@@ -281,6 +313,11 @@ func (s *Server) studyPage(r *http.Request, rec *record) studyPage {
 		return p
 	}
 	p.Model = rec.doc.Model.Name + " " + rec.doc.Model.Version
+	p.May = s.maySign(r, rec)
+	p.Data.Base, p.Data.May = rec.run.Revision, p.May
+	if rec.result.Review != nil {
+		p.Review = reviewOf(words, rec.result.Review)
+	}
 	used := map[string]bool{}
 	for _, stage := range stagesOf(rec.result) {
 		v := s.stage(words, rec.result, stage)
@@ -425,7 +462,7 @@ func extremes(l *result.Loop, sources []result.Source) (ed, es int, beat bool) {
 }
 
 func valueOf(words *Words, m result.Measurement) valueRow {
-	row := valueRow{Name: words.Or("measure."+m.Name, m.Name), Unit: words.Unit(m.Unit), Method: words.Or("method."+m.Method, m.Method), View: m.View, Grade: m.Quality.Grade}
+	row := valueRow{Name: words.Or("measure."+m.Name, m.Name), Unit: words.Unit(m.Unit), Method: words.Or("method."+m.Method, m.Method), View: m.View, Grade: m.Quality.Grade, ByReader: m.ByReader}
 	for _, w := range m.Quality.Warnings {
 		row.Warnings = append(row.Warnings, w.Text)
 	}
@@ -494,7 +531,20 @@ type loopPage struct {
 	Prev     string // SOP Instance UIDs of the neighbours
 	Next     string
 	Keys     []keyHelp
-	Data     map[string]string
+	May      bool
+	Review   *reviewView
+	Data     loopPageData
+}
+
+// loopPageData is what the client needs to know at once.
+type loopPageData struct {
+	Study string   `json:"study"`
+	Loop  string   `json:"loop"`
+	Prev  string   `json:"prev"`
+	Next  string   `json:"next"`
+	Base  int      `json:"base"` // revision shown
+	May   bool     `json:"may"`  // correct and sign
+	Views []string `json:"views"`
 }
 
 // keyHelp explains a key.
@@ -536,10 +586,14 @@ func (s *Server) loop(w http.ResponseWriter, r *http.Request) {
 			}
 		}
 	}
-	for _, k := range []string{"␣", "← →", "↑ ↓", "D", "E", "C", "S", "O", "M", "X", "R", "+ −", "PgUp PgDn", "Esc", "wheel", "right", "drag"} {
+	for _, k := range []string{"␣", "← →", "↑ ↓", "D", "E", "C", "S", "O", "M", "X", "R", "+ −", "PgUp PgDn", "Esc", "wheel", "right", "drag", "handles", "Ctrl Z", "Enter"} {
 		p.Keys = append(p.Keys, keyHelp{words.Or("key."+k, k), words.T("help." + k)})
 	}
-	p.Data = map[string]string{"study": p.Study, "loop": p.Loop, "prev": p.Prev, "next": p.Next}
+	p.May = s.maySign(r, rec)
+	p.Data = loopPageData{Study: p.Study, Loop: p.Loop, Prev: p.Prev, Next: p.Next, Base: rec.run.Revision, May: p.May, Views: correct.Views}
+	if rec.result.Review != nil {
+		p.Review = reviewOf(words, rec.result.Review)
+	}
 	s.audit(r, rec.study.StudyInstanceUID, "loop opened", l.SOPInstanceUID, false)
 	s.render(w, r, http.StatusOK, "loop.html", p)
 }
@@ -576,7 +630,7 @@ func answerJSON(w http.ResponseWriter, v any) {
 func loopOf(words *Words, l *result.Loop, only []int) loopData {
 	x, y := l.PixelSize()
 	d := loopData{Loop: l.SOPInstanceUID, View: l.View, Stage: l.Stage, Frames: l.Frames, Rows: l.Rows, Columns: l.Columns, RWaves: l.RWaves,
-		Pixel: [2]float64{x, y}, MM: l.Spacing.Trusted, Beats: l.Beats, Region: l.Region, Status: l.Status, Remarks: l.Warnings}
+		Pixel: [2]float64{x, y}, MM: l.Spacing.Trusted, Beats: l.Beats, Region: l.Region, Status: l.Status, Remarks: l.Warnings, Decided: l.Reader}
 	if len(l.FrameTimes) == l.Frames {
 		d.Times = l.FrameTimes
 	}
@@ -590,6 +644,9 @@ func loopOf(words *Words, l *result.Loop, only []int) loopData {
 			continue
 		}
 		found := frameData{Frame: f.Index, Contour: f.Contour, Structures: f.Structures, Points: f.Keypoints}
+		if f.Network != nil {
+			found.Network = f.Network.Contour
+		}
 		if axis, err := longAxis(l, f); err == nil {
 			found.Axis = &[3][2]float64{{axis.Apex.X, axis.Apex.Y}, {axis.Annulus[0].X, axis.Annulus[0].Y}, {axis.Annulus[1].X, axis.Annulus[1].Y}}
 		}

@@ -78,6 +78,9 @@ func (u User) Validate() error {
 	if u.May(Reader) && strings.Trim(u.Person, "^ ") == "" {
 		return fmt.Errorf("user %s is a reader and needs a person's name (Family^Given), which stands in signed reports", u.Name)
 	}
+	if u.May(Reader) && strings.TrimSpace(u.Organisation) == "" {
+		return fmt.Errorf("user %s is a reader and needs an organisation, which stands in signed reports", u.Name)
+	}
 	if strings.ContainsAny(u.Organisation, "\\\r\n\x00\x1b") || utf8.RuneCountInString(u.Organisation) > 64 {
 		return fmt.Errorf("user %s: the organisation must have at most 64 characters and no backslash", u.Name)
 	}

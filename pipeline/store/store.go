@@ -440,44 +440,52 @@ func (s *Store) FinishRun(ctx context.Context, run Run, outputs []Output, routes
 			now, run.Directory, run.Summary, run.Basis, run.ID); err != nil {
 			return err
 		}
-		for _, o := range outputs {
-			if _, err := tx.ExecContext(ctx, `INSERT INTO outputs (sop_uid, run_id, kind, sop_class, path) VALUES (?,?,?,?,?)
-				ON CONFLICT (sop_uid) DO UPDATE SET run_id = excluded.run_id, path = excluded.path`,
-				o.SOPInstanceUID, run.ID, o.Kind, o.SOPClassUID, o.Path); err != nil {
-				return err
-			}
-			for _, r := range routes {
-				if !slices.Contains(r.Kinds, o.Kind) {
-					continue
-				}
-				if _, err := tx.ExecContext(ctx, `INSERT INTO deliveries (run_id, sop_uid, destination, state, updated_at)
-					VALUES (?,?,?,'pending',?) ON CONFLICT (sop_uid, destination) DO UPDATE SET run_id = excluded.run_id`,
-					run.ID, o.SOPInstanceUID, r.Destination, now); err != nil {
-					return err
-				}
-			}
-		}
 		if _, err := tx.ExecContext(ctx, `UPDATE studies SET state = 'done', error = ''
 			WHERE study_uid = ? AND revision = ? AND state = 'analysing'`, run.StudyInstanceUID, run.Revision); err != nil {
 			return err
 		}
-		for _, r := range routes {
-			var pending bool
-			if err := tx.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM deliveries WHERE run_id = ? AND destination = ? AND state = 'pending')`,
-				run.ID, r.Destination).Scan(&pending); err != nil {
-				return err
-			}
-			if !pending {
-				continue
-			}
-			if err := enqueue(tx, run.ID, r.Destination); err != nil {
-				return err
-			}
-		}
-		return nil
+		return deliver(ctx, tx, run.ID, outputs, routes, enqueue)
 	})
 	if err != nil {
 		return fmt.Errorf("finish run: %w", err)
+	}
+	return nil
+}
+
+// deliver records what a run made, opens a delivery for every output at every
+// destination that gets its kind and calls enqueue for each destination that
+// something is left to send to.
+func deliver(ctx context.Context, tx *sql.Tx, run int64, outputs []Output, routes []Route, enqueue func(tx *Tx, run int64, destination string) error) error {
+	now := time.Now().UnixMilli()
+	for _, o := range outputs {
+		if _, err := tx.ExecContext(ctx, `INSERT INTO outputs (sop_uid, run_id, kind, sop_class, path) VALUES (?,?,?,?,?)
+			ON CONFLICT (sop_uid) DO UPDATE SET run_id = excluded.run_id, path = excluded.path`,
+			o.SOPInstanceUID, run, o.Kind, o.SOPClassUID, o.Path); err != nil {
+			return err
+		}
+		for _, r := range routes {
+			if !slices.Contains(r.Kinds, o.Kind) {
+				continue
+			}
+			if _, err := tx.ExecContext(ctx, `INSERT INTO deliveries (run_id, sop_uid, destination, state, updated_at)
+				VALUES (?,?,?,'pending',?) ON CONFLICT (sop_uid, destination) DO UPDATE SET run_id = excluded.run_id`,
+				run, o.SOPInstanceUID, r.Destination, now); err != nil {
+				return err
+			}
+		}
+	}
+	for _, r := range routes {
+		var pending bool
+		if err := tx.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM deliveries WHERE run_id = ? AND destination = ? AND state = 'pending')`,
+			run, r.Destination).Scan(&pending); err != nil {
+			return err
+		}
+		if !pending {
+			continue
+		}
+		if err := enqueue(tx, run, r.Destination); err != nil {
+			return err
+		}
 	}
 	return nil
 }

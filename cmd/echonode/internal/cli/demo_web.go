@@ -18,7 +18,7 @@ func (d *demo) makeAccount() error {
 	if err != nil {
 		return err
 	}
-	u := review.User{Name: demoUser, Person: "Reader^Demo", Roles: review.Roles, Password: hash}
+	u := review.User{Name: demoUser, Person: "Reader^Demo", Organisation: "EchoNode demonstration", Roles: review.Roles, Password: hash}
 	return review.EditUsers(filepath.Join(d.out, "node", "users.yaml"), func([]review.User) ([]review.User, error) { return []review.User{u}, nil })
 }
 

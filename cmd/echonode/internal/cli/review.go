@@ -22,6 +22,8 @@ import (
 	"golang.org/x/term"
 
 	"github.com/echonode/echonode/cmd/echonode/internal/config"
+	"github.com/echonode/echonode/pipeline/measure"
+	"github.com/echonode/echonode/pipeline/node"
 	"github.com/echonode/echonode/pipeline/review"
 	"github.com/echonode/echonode/pipeline/store"
 )
@@ -34,7 +36,7 @@ type reviewPage struct {
 }
 
 // openReview prepares the review page; nil when it is off.
-func openReview(ctx context.Context, c *config.Config, st *store.Store, version string, log *slog.Logger) (*reviewPage, error) {
+func openReview(ctx context.Context, c *config.Config, st *store.Store, n *node.Node, measuring measure.Options, version string, log *slog.Logger) (*reviewPage, error) {
 	r := c.Review
 	if r.Listen == "" {
 		return nil, nil
@@ -50,6 +52,7 @@ func openReview(ctx context.Context, c *config.Config, st *store.Store, version 
 		Store: st, Users: users, Listen: r.Listen, Hosts: r.Hosts, EmbedIn: r.EmbedIn,
 		Secure: r.TLS.Certificate != "" || r.BehindProxy,
 		Idle:   time.Duration(r.SessionIdle), Longest: time.Duration(r.SessionMax), Version: version, Log: log,
+		Signer: n, Measure: measuring, SilentRejection: r.Reject == "nothing",
 	})
 	if err != nil {
 		return nil, err

@@ -139,7 +139,7 @@ func (p *program) serve(ctx context.Context, c *config.Config) (err error) {
 			return errors.Join(fmt.Errorf("http.listen: %w", err), l.Close())
 		}
 	}
-	page, err := openReview(ctx, c, st, p.version, log)
+	page, err := openReview(ctx, c, st, n, analyzer.Measuring(), p.version, log)
 	if err != nil {
 		err = errors.Join(err, l.Close())
 		if sl != nil {

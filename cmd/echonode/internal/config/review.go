@@ -16,6 +16,7 @@ type Review struct {
 	Users       string   `yaml:"users"`
 	SessionIdle Duration `yaml:"session_idle"`
 	SessionMax  Duration `yaml:"session_max"`
+	Reject      string   `yaml:"reject"`
 }
 
 // PageTLS is the certificate of the review page.
@@ -50,6 +51,9 @@ func (r Review) check(bad func(key, format string, args ...any)) {
 		if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.Path != "" || u.RawQuery != "" || strings.ContainsAny(o, " ;,'\"") {
 			bad("review.embed_in", "%q is not an origin such as https://pacs.example.org", o)
 		}
+	}
+	if r.Reject != "withdraw" && r.Reject != "nothing" {
+		bad("review.reject", "%q is not one of withdraw, nothing", r.Reject)
 	}
 	if r.SessionIdle <= 0 || r.SessionMax < r.SessionIdle {
 		bad("review.session_max", "session_idle must be greater than zero and session_max not shorter")

@@ -1,6 +1,8 @@
 import { Cine } from "./cine";
+import { Draft, showChanges, signing, type LoopCorrection } from "./corrections";
 import { CurvePlot } from "./curve";
 import { element, embedded, explain, maybe, number, onKeys, request, say, t } from "./page";
+import { Outline, type Handle } from "./edit";
 import type { Found, Loop, Point } from "./types";
 import { colours, View, type Shown } from "./view";
 
@@ -8,7 +10,7 @@ const speeds = [0.1, 0.25, 0.5, 1, 2];
 
 /** One loop: the player with everything that was found. */
 export async function startLoop(): Promise<void> {
-  const at = embedded<{ study: string; loop: string; prev: string; next: string }>("data");
+  const at = embedded<{ study: string; loop: string; prev: string; next: string; base: number; may: boolean; views: string[] }>("data");
   let loop: Loop;
   try {
     loop = await (await request(`/study/${at.study}/loop/${at.loop}/data`)).json() as Loop;
@@ -21,7 +23,7 @@ export async function startLoop(): Promise<void> {
   const cine = new Cine(at.study, loop);
   const view = new View(element("#screen", HTMLElement), loop);
   const shown: Shown = { contour: true, structures: false };
-  const found = new Map<number, Found>((loop.found ?? []).map((f) => [f.frame, f]));
+  let found = new Map<number, Found>((loop.found ?? []).map((f) => [f.frame, f]));
   const calipers: [Point, Point][] = [];
   let measuring = false;
   let open: Point | undefined;
@@ -58,8 +60,114 @@ export async function startLoop(): Promise<void> {
     scrub.value = String(i);
   }
 
+  // ---- correcting ----
+
+  const draft = at.may ? new Draft(at.study, at.base) : undefined;
+  const openSign = draft ? signing(draft) : undefined;
+  const panel = maybe("#correct", HTMLElement);
+  const viewChoice = maybe("#view", HTMLSelectElement);
+  const exclude = maybe("#exclude", HTMLInputElement);
+  let outline: Outline | undefined; // of the frame shown, where it can be edited
+  let held: { handle: Handle; from: Outline; start: Point } | undefined;
+  /** Half of a beat that is set where there was none. */
+  let half: { ed?: number; es?: number } = {};
+
+  /** The beats as they are measured now. */
+  function beats(): { ed: number; es: number }[] {
+    return (loop.beats ?? []).filter((b) => !b.rejected).map((b) => ({ ed: b.ed, es: b.es }));
+  }
+
+  function editable(i: number): boolean {
+    return draft !== undefined && !cine.isPlaying && shown.contour && !draft.loop(at.loop).excluded && beats().some((b) => b.ed === i || b.es === i);
+  }
+
+  function takeOutline(): void {
+    const f = found.get(cine.frame);
+    outline = f?.contour && editable(cine.frame) ? new Outline(cine.frame, f) : undefined;
+  }
+
+  /** Sends a change of this loop and shows what comes of it. */
+  async function change(c: LoopCorrection): Promise<void> {
+    if (!draft) return;
+    draft.set(at.loop, c);
+    await refresh();
+  }
+
+  /** Has everything measured anew and shows it. */
+  async function refresh(): Promise<void> {
+    if (!draft) return;
+    try {
+      const changed = await draft.recalculate(at.loop);
+      if (!changed) return;
+      if (changed.loop) {
+        loop = changed.loop;
+        found = new Map((loop.found ?? []).map((f) => [f.frame, f]));
+        curve?.update(loop);
+      }
+      if (panel) showChanges(element(".changes", HTMLElement, panel), draft.empty ? undefined : changed);
+    } catch (e) {
+      say(explain(e), true);
+    }
+    if (!held) takeOutline();
+    view.redraw();
+    status();
+    press();
+  }
+
+  function finishDrag(): void {
+    if (!held || !outline || !draft) return;
+    held = undefined;
+    const now = draft.loop(at.loop);
+    const frames = (now.frames ?? []).filter((f) => f.frame !== cine.frame).concat(outline.correction());
+    // The beats stay where they are while their outlines change.
+    void change({ ...now, beats: now.beats ?? beats(), frames });
+  }
+
+  /** Makes the frame shown the ED or ES of the nearest beat, or of a new one. */
+  function setHere(which: "ed" | "es"): void {
+    if (!draft) return;
+    cine.pause();
+    const i = cine.frame, all = beats();
+    if (!all.length) {
+      half = { ...half, [which]: i };
+      if (half.ed === undefined || half.es === undefined) { say(t("js.needboth")); return; }
+      const beat = { ed: half.ed, es: half.es };
+      half = {};
+      void change({ ...draft.loop(at.loop), beats: [beat] });
+      return;
+    }
+    const beat = all.reduce((a, b) => Math.abs(b[which] - i) < Math.abs(a[which] - i) ? b : a);
+    void change({ ...draft.loop(at.loop), beats: all.map((b) => b === beat ? { ...b, [which]: i } : b) });
+  }
+
+  function dropBeat(): void {
+    if (!draft) return;
+    const i = cine.frame, all = beats();
+    if (all.length < 2) { say(t("js.lastbeat")); return; }
+    const beat = all.reduce((a, b) => Math.min(Math.abs(b.ed - i), Math.abs(b.es - i)) < Math.min(Math.abs(a.ed - i), Math.abs(a.es - i)) ? b : a);
+    void change({ ...draft.loop(at.loop), beats: all.filter((b) => b !== beat) });
+  }
+
+  if (viewChoice && draft) {
+    const views = at.views.includes(loop.view) ? at.views : [loop.view, ...at.views];
+    viewChoice.replaceChildren(...views.map((v) => new Option(v, v, v === loop.view, v === (draft.loop(at.loop).view ?? loop.view))));
+    viewChoice.addEventListener("change", () => void change({ ...draft.loop(at.loop), view: viewChoice.value }));
+  }
+  exclude?.addEventListener("change", () => { if (draft) void change({ ...draft.loop(at.loop), excluded: exclude.checked }); });
+
   view.ondraw = (ctx) => {
-    view.found(ctx, found.get(cine.frame), shown);
+    const f = found.get(cine.frame);
+    if (outline && f) {
+      if (shown.structures) view.found(ctx, f, { contour: false, structures: true });
+      const before = f.network ?? f.contour;
+      if (before && (held || f.network)) view.line(ctx, before, colours.ghost, 1, true, [3, 3]);
+      view.line(ctx, outline.contour, held || f.network ? colours.edited : colours.contour, 2, true);
+      const { apex, septal, lateral } = outline;
+      if (apex && septal && lateral) view.line(ctx, [apex, [(septal[0] + lateral[0]) / 2, (septal[1] + lateral[1]) / 2]], colours.axis, 1, false, [2, 4]);
+      for (const h of outline.handles) view.dot(ctx, h.at, h.kind === "wall" ? colours.handle : colours.caliper, h.kind === "wall" ? 4 : 6);
+    } else {
+      view.found(ctx, f, shown);
+    }
     for (const c of open ? [...calipers, [open, open] as [Point, Point]] : calipers) caliper(ctx, c);
     const p = phase(cine.frame);
     if (p) {
@@ -84,6 +192,7 @@ export async function startLoop(): Promise<void> {
   }
 
   cine.onframe = (i) => {
+    if (outline?.frame !== i || cine.isPlaying) { held = undefined; takeOutline(); }
     view.show(cine.frames.get(i));
     curve?.seek(i);
     status();
@@ -114,6 +223,12 @@ export async function startLoop(): Promise<void> {
     prev: () => { if (at.prev) location.assign(`/study/${at.study}/loop/${at.prev}`); },
     next: () => { if (at.next) location.assign(`/study/${at.study}/loop/${at.next}`); },
     study: () => location.assign(`/study/${at.study}`),
+    "sethere-ed": () => setHere("ed"),
+    "sethere-es": () => setHere("es"),
+    dropbeat: dropBeat,
+    undo: () => { if (draft?.canUndo) { draft.undo(); void refresh(); } },
+    discard: () => { if (draft && !draft.empty) { draft.discard(); void refresh(); } },
+    sign: () => openSign?.(),
     help: () => element("#help", HTMLDialogElement).showModal(),
     original: () => {
       const on = !(shown.contour || shown.structures);
@@ -143,11 +258,21 @@ export async function startLoop(): Promise<void> {
     for (const [name, on] of Object.entries(states)) {
       maybe(`[data-do="${name}"]`, HTMLButtonElement)?.setAttribute("aria-pressed", String(on));
     }
+    if (draft) {
+      for (const [name, on] of [["undo", draft.canUndo], ["discard", !draft.empty]] as const) {
+        const b = maybe(`[data-do="${name}"]`, HTMLButtonElement);
+        if (b) b.disabled = !on;
+      }
+      if (exclude) exclude.checked = draft.loop(at.loop).excluded ?? false;
+      if (viewChoice) viewChoice.value = draft.loop(at.loop).view ?? loop.view;
+    }
     element("#speed", HTMLElement).textContent = `${number(cine.speed, cine.speed < 1 ? 2 : 0)}×`;
   }
 
   function act(name: string): void {
-    if (toggles[name]) { toggles[name](); view.redraw(); } else actions[name]?.();
+    if (toggles[name]) toggles[name](); else actions[name]?.();
+    if (!held) takeOutline();
+    view.redraw();
     press();
   }
 
@@ -159,9 +284,10 @@ export async function startLoop(): Promise<void> {
 
   const keys: Record<string, string> = {
     " ": "play", ArrowLeft: "back", ArrowRight: "forward", ArrowUp: "faster", ArrowDown: "slower", d: "ed", e: "es", c: "contour", s: "structures",
-    o: "original", m: "caliper", r: "reset", x: "clear", PageUp: "prev", PageDown: "next", Escape: "study", "?": "help", h: "help",
+    o: "original", m: "caliper", r: "reset", x: "clear", PageUp: "prev", PageDown: "next", Escape: "study", "?": "help", h: "help", Enter: "sign",
   };
-  onKeys((key) => {
+  onKeys((key, event) => {
+    if (event.ctrlKey) { act("undo"); return true; }
     const name = keys[key];
     if (name) act(name);
     else if (key === "+" || key === "=") view.zoomBy(1.25);
@@ -189,17 +315,39 @@ export async function startLoop(): Promise<void> {
       view.redraw();
       return;
     }
-    drag = { button: e.button, x: e.clientX, y: e.clientY };
     screen.setPointerCapture(e.pointerId);
+    const handle = e.button === 0 ? handleAt(e) : undefined;
+    if (handle && outline) {
+      held = { handle, from: outline.copy(), start: view.at(e) };
+      return;
+    }
+    drag = { button: e.button, x: e.clientX, y: e.clientY };
   });
+  /** The handle under the mouse: within 14 CSS pixels. */
+  function handleAt(e: PointerEvent): Handle | undefined {
+    const box = screen.getBoundingClientRect();
+    let best: Handle | undefined, distance = 14;
+    for (const h of outline?.handles ?? []) {
+      const [x, y] = view.toView(h.at);
+      const d = Math.hypot(x - (e.clientX - box.left), y - (e.clientY - box.top));
+      if (d < distance) { best = h; distance = d; }
+    }
+    return best;
+  }
   screen.addEventListener("pointermove", (e) => {
-    if (!drag) return;
+    if (held && outline) {
+      const p = view.at(e);
+      outline.drag(held.from, held.handle, [p[0] - held.start[0], p[1] - held.start[1]]);
+      view.redraw();
+      return;
+    }
+    if (!drag) { screen.classList.toggle("grips", handleAt(e) !== undefined); return; }
     const dx = e.clientX - drag.x, dy = e.clientY - drag.y;
     drag = { ...drag, x: e.clientX, y: e.clientY };
     if (drag.button === 2) view.windowBy(dx / 200, -dy / 200);
     else view.panBy(dx, dy);
   });
-  screen.addEventListener("pointerup", () => { drag = undefined; });
+  screen.addEventListener("pointerup", () => { drag = undefined; finishDrag(); });
   screen.addEventListener("dblclick", () => { if (!measuring) view.reset(); });
 
   // ---- start ----
@@ -207,8 +355,10 @@ export async function startLoop(): Promise<void> {
   const wanted = Number(location.hash.slice(1));
   const first = location.hash && Number.isInteger(wanted) && wanted >= 0 && wanted < loop.frames ? wanted : loop.beats?.[0]?.ed ?? 0;
   cine.seek(first);
+  takeOutline();
   status();
   press();
+  if (draft && !draft.empty) await refresh();
   element("#screen", HTMLElement).dataset["ready"] = "true";
   addEventListener("pagehide", () => cine.close());
 }

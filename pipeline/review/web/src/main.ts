@@ -1,3 +1,4 @@
+import { leftMessage } from "./page";
 import { startWorklist } from "./worklist";
 import { startStudy } from "./study";
 import { startLoop } from "./loop";
@@ -7,3 +8,4 @@ switch (document.body.dataset["page"]) {
   case "study": startStudy(); break;
   case "loop": void startLoop(); break;
 }
+leftMessage();

@@ -99,3 +99,12 @@ export function onChanges(changed: (studies: string[]) => void): void {
   source.addEventListener("open", () => { if (lost) { lost = false; changed([]); } });
   addEventListener("pagehide", () => source.close());
 }
+
+/** A message that the page before left for this one. */
+export function leftMessage(): void {
+  const message = sessionStorage.getItem("say");
+  if (message) {
+    sessionStorage.removeItem("say");
+    say(message);
+  }
+}

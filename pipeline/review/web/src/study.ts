@@ -1,6 +1,7 @@
 import { Cine } from "./cine";
+import { Draft, showChanges, signing } from "./corrections";
 import { CurvePlot } from "./curve";
-import { element, embedded, onChanges, onKeys, say, t } from "./page";
+import { element, embedded, explain, maybe, onChanges, onKeys, say, t } from "./page";
 import type { Study } from "./types";
 import { View } from "./view";
 
@@ -75,7 +76,25 @@ export function startStudy(): void {
   }
   tabs.forEach((b, i) => b.addEventListener("click", () => show(i)));
 
+  // ---- corrections that wait for a signature ----
+
+  const draft = data.may ? new Draft(data.study, data.base) : undefined;
+  const sign = draft ? signing(draft) : undefined;
+  for (const b of document.querySelectorAll("[data-open-sign]")) b.addEventListener("click", () => sign?.());
+  const pending = maybe("#pending", HTMLElement);
+  if (draft && pending) {
+    const show = (): void => {
+      pending.hidden = draft.empty;
+      if (!draft.empty) {
+        draft.recalculate().then((c) => { if (c) showChanges(element(".changes", HTMLElement, pending), c); }).catch((e: unknown) => say(explain(e), true));
+      }
+    };
+    element("[data-discard]", HTMLElement, pending).addEventListener("click", () => { draft.discard(); show(); });
+    show();
+  }
+
   onKeys((key) => {
+    if (key === "Enter" && sign) { sign(); return true; }
     if (key === " ") { play(); return true; }
     if (key >= "1" && key <= "9") {
       const p = visible()[Number(key) - 1];

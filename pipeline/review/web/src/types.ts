@@ -12,6 +12,7 @@ export interface Found {
   structures?: Record<string, Point[]>;
   points?: Keypoint[];
   axis?: [Point, Point, Point]; // apex, hinge points
+  network?: Point[]; // where a reader has corrected it
 }
 
 export interface Curve { kind: "volume" | "area" | "pixels"; unit: string; values: (number | null)[] }
@@ -36,4 +37,4 @@ export interface Loop {
   remarks?: Reason[];
 }
 
-export interface Study { study: string; loops: Loop[] }
+export interface Study { study: string; base: number; may: boolean; loops: Loop[] }

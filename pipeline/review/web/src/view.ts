@@ -170,7 +170,8 @@ export class View {
     }
     if (!shown.contour) return;
     if (f.contour && f.contour.length > 2) {
-      this.line(ctx, f.contour, colours.contour, 2, true);
+      if (f.network) this.line(ctx, f.network, colours.ghost, 1, true, [3, 3]);
+      this.line(ctx, f.contour, f.network ? colours.edited : colours.contour, 2, true);
       if (f.axis) {
         const [apex, a, b] = f.axis;
         this.line(ctx, [apex, [(a[0] + b[0]) / 2, (a[1] + b[1]) / 2]], colours.axis, 1, false, [2, 4]);

@@ -1,0 +1,113 @@
+package node
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/echonode/echonode/pipeline/result"
+	"github.com/echonode/echonode/pipeline/store"
+)
+
+// Reissuer makes the outputs of a result that a reader has signed. A Processor
+// that can do so implements it.
+type Reissuer interface {
+	// Reissue makes the outputs of the document's only study in Dir, which
+	// exists and is empty, and lists them in it.
+	Reissue(ctx context.Context, req ReissueRequest) error
+}
+
+// ReissueRequest is a result that outputs are made of.
+type ReissueRequest struct {
+	Document    *result.Document
+	Files       map[string]string // of the source objects, by SOP Instance UID
+	Dir         string
+	Revision    int
+	Predecessor *store.Output
+	// Silent makes no object: the site sends nothing for this verdict.
+	Silent bool
+}
+
+// SignRequest is a reader's word on a study.
+type SignRequest struct {
+	// Document holds the study as signed, with its Review.
+	Document *result.Document
+	// Base is the revision that the reader looked at.
+	Base   int
+	Review store.Review
+	Silent bool
+}
+
+// ErrCannotSign says that this node's processor makes no outputs of signed
+// results.
+var ErrCannotSign = errors.New("signing is not possible here")
+
+// Sign makes the outputs of a result that a reader has signed and has them
+// delivered like all others. Everything is recorded in one step at the end: a
+// node that dies before has signed nothing, one that dies after delivers. An
+// error wrapping store.ErrOutdated says that the study has gone on meanwhile.
+func (n *Node) Sign(ctx context.Context, req SignRequest) (revision int, err error) {
+	reissuer, ok := n.processor.(Reissuer)
+	if !ok || len(req.Document.Studies) != 1 {
+		return 0, ErrCannotSign
+	}
+	study := req.Document.Studies[0].StudyInstanceUID
+	now, err := n.store.Study(ctx, study)
+	if err != nil {
+		return 0, err
+	}
+	if now.State != store.Done || now.Revision != req.Base {
+		return 0, fmt.Errorf("study %s: %w", study, store.ErrOutdated)
+	}
+	run := store.Run{StudyInstanceUID: study, Revision: req.Base + 1, Started: req.Review.Signed, Basis: "signed " + rand.Text()}
+	// A directory of its own, so that two readers who sign at once do not write
+	// into each other's; the one who comes second removes his.
+	run.Directory = filepath.Join(n.studyDir(study), fmt.Sprintf("%d-signed-%s", run.Revision, rand.Text()[:8]))
+	unlock := n.studies.lock(study)
+	err = os.MkdirAll(run.Directory, 0o750)
+	unlock()
+	if err != nil {
+		return 0, fmt.Errorf("results directory: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, os.RemoveAll(run.Directory))
+		}
+	}()
+	predecessor, err := n.predecessor(ctx, analyseArgs{Study: study, Revision: run.Revision})
+	if err != nil {
+		return 0, err
+	}
+	instances, err := n.store.Instances(ctx, study)
+	if err != nil {
+		return 0, err
+	}
+	files := make(map[string]string, len(instances))
+	for _, in := range instances {
+		files[in.SOPInstanceUID] = in.Path
+	}
+	if err := reissuer.Reissue(ctx, ReissueRequest{Document: req.Document, Files: files, Dir: run.Directory, Revision: run.Revision,
+		Predecessor: predecessor, Silent: req.Silent}); err != nil {
+		return 0, fmt.Errorf("outputs: %w", err)
+	}
+	outputs, err := n.record(&run, req.Document)
+	if err != nil {
+		return 0, err
+	}
+	routes := make([]store.Route, len(n.opt.Destinations))
+	for i, d := range n.opt.Destinations {
+		routes[i] = store.Route{Destination: d.Name, Kinds: d.Kinds}
+	}
+	signed, err := n.store.Sign(ctx, req.Review, run, req.Base, outputs, routes, func(tx *sql.Tx, run int64, destination string) error {
+		return n.enqueueDelivery(ctx, tx, run, destination)
+	})
+	if err != nil {
+		return 0, err
+	}
+	n.log.Info("study signed", "study", study, "revision", signed.Revision, "verdict", req.Review.Verdict)
+	return signed.Revision, nil
+}

@@ -1,0 +1,250 @@
+package review
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/echonode/echonode/pipeline/correct"
+	"github.com/echonode/echonode/pipeline/node"
+	"github.com/echonode/echonode/pipeline/result"
+	"github.com/echonode/echonode/pipeline/store"
+)
+
+// Signer records what a reader signed; *node.Node is one.
+type Signer interface {
+	Sign(ctx context.Context, req node.SignRequest) (revision int, err error)
+}
+
+// change is what a reader's browser sends: what was corrected, of which
+// revision.
+type change struct {
+	Base        int                 `json:"base"`
+	Corrections correct.Corrections `json:"corrections"`
+	// Loop is the loop that the page shows, if it shows one.
+	Loop string `json:"loop,omitempty"`
+
+	// For signing.
+	Verdict string `json:"verdict,omitempty"` // "" or "rejected"
+	Comment string `json:"comment,omitempty"`
+	// Shown are the values that the reader saw, to be held against those signed.
+	Shown map[string]string `json:"shown,omitempty"`
+}
+
+// changed answers a change with the values before and after it.
+type changed struct {
+	Stages []stageChange `json:"stages"`
+	Loop   *loopData     `json:"loop,omitempty"`
+	Values []valueRow    `json:"values,omitempty"` // of the loop
+}
+
+type stageChange struct {
+	Stage string        `json:"stage"`
+	Rows  []valueChange `json:"rows"`
+}
+
+// valueChange is a value before and after, ready to be shown.
+type valueChange struct {
+	Key    string `json:"key"` // names the value in change.Shown
+	Name   string `json:"name"`
+	Unit   string `json:"unit"`
+	Before string `json:"before"`
+	After  string `json:"after"`
+	Reason string `json:"reason,omitempty"` // why there is none after
+	Grade  string `json:"grade"`
+}
+
+// compared are the values that stand beside each other before and after.
+var compared = []string{result.EF, result.EDV, result.ESV, result.SV, result.FAC, result.HR}
+
+// maxComment bounds a reader's comment, in characters.
+const maxComment = 1000
+
+var errNotAnalysed = errors.New("the study has no result to correct")
+
+// change reads a change and applies it to the study's result.
+func (s *Server) change(r *http.Request) (change, *record, *result.Study, error) {
+	var c change
+	rec, err := s.record(r.Context(), r.PathValue("study"))
+	if err != nil {
+		return c, nil, nil, err
+	}
+	d := json.NewDecoder(r.Body)
+	d.DisallowUnknownFields()
+	if err := d.Decode(&c); err != nil {
+		return c, nil, nil, fmt.Errorf("%w: %w", correct.ErrInvalid, err)
+	}
+	if rec.result == nil || rec.run == nil {
+		return c, nil, nil, errNotAnalysed
+	}
+	// The page that was opened before somebody else signed, or a late loop came,
+	// shows what is no longer so.
+	if rec.study.State != store.Done || rec.run.Revision != c.Base || rec.study.Revision != c.Base {
+		return c, nil, nil, store.ErrOutdated
+	}
+	after, err := correct.Apply(rec.result, c.Corrections, s.opt.Measure)
+	return c, rec, after, err
+}
+
+// refuse answers a change that cannot be made.
+func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	words := s.words(r)
+	switch {
+	case errors.Is(err, store.ErrOutdated):
+		http.Error(w, words.T("sign.outdated"), http.StatusConflict)
+	case errors.Is(err, correct.ErrInvalid), errors.Is(err, errNotAnalysed):
+		http.Error(w, words.T("sign.invalid", err.Error()), http.StatusUnprocessableEntity)
+	default:
+		s.fail(w, r, err)
+	}
+}
+
+// recalculate answers what the corrections make of the values. It changes
+// nothing.
+func (s *Server) recalculate(w http.ResponseWriter, r *http.Request) {
+	c, rec, after, err := s.change(r)
+	if err != nil {
+		s.refuse(w, r, err)
+		return
+	}
+	words := s.words(r)
+	out := changed{Stages: compare(words, rec.result, after)}
+	if c.Loop != "" {
+		for i := range after.Loops {
+			if l := &after.Loops[i]; l.SOPInstanceUID == c.Loop {
+				d := loopOf(words, l, nil)
+				out.Loop = &d
+				for _, m := range l.Measurements {
+					out.Values = append(out.Values, valueOf(words, m))
+				}
+			}
+		}
+	}
+	answerJSON(w, out)
+}
+
+// compare puts the values of every stage before and after a change side by
+// side.
+func compare(words *Words, before, after *result.Study) []stageChange {
+	var out []stageChange
+	stages := stagesOf(after)
+	for _, st := range stagesOf(before) {
+		if !slices.Contains(stages, st) {
+			stages = append(stages, st)
+		}
+	}
+	find := func(s *result.Study, stage, name string) *result.Measurement {
+		for i := range s.Measurements {
+			if m := &s.Measurements[i]; m.Stage == stage && m.Name == name {
+				return m
+			}
+		}
+		return nil
+	}
+	for _, st := range stages {
+		c := stageChange{Stage: st}
+		for _, name := range compared {
+			b, a := find(before, st, name), find(after, st, name)
+			if a == nil && b == nil {
+				continue
+			}
+			row := valueChange{Key: shownKey(st, name), Name: words.Or("measure."+name, name)}
+			if b != nil {
+				row.Unit, row.Before = words.Unit(b.Unit), shown(words, b)
+			}
+			if a != nil {
+				row.Unit, row.After, row.Grade = words.Unit(a.Unit), shown(words, a), a.Quality.Grade
+				if a.Value == nil && a.Reason != nil {
+					row.Reason = a.Reason.Text
+				}
+			}
+			c.Rows = append(c.Rows, row)
+		}
+		out = append(out, c)
+	}
+	return out
+}
+
+func shownKey(stage, name string) string { return stage + "\n" + name }
+
+func shown(words *Words, m *result.Measurement) string {
+	if m.Value == nil {
+		return "–"
+	}
+	return words.Number(*m.Value, decimals(m.Unit))
+}
+
+// sign records the reader's word.
+func (s *Server) sign(w http.ResponseWriter, r *http.Request) {
+	uid := r.PathValue("study")
+	c, rec, after, err := s.change(r)
+	if err != nil {
+		s.audit(r, uid, "sign", "", true)
+		s.refuse(w, r, err)
+		return
+	}
+	words := s.words(r)
+	c.Comment = strings.TrimSpace(c.Comment)
+	if utf8.RuneCountInString(c.Comment) > maxComment || strings.ContainsFunc(c.Comment, func(r rune) bool { return r < ' ' && r != '\n' && r != '\t' }) ||
+		c.Verdict != "" && c.Verdict != result.Rejected {
+		s.refuse(w, r, fmt.Errorf("comment or verdict: %w", correct.ErrInvalid))
+		return
+	}
+	// What is signed is what was seen.
+	for _, st := range compare(words, rec.result, after) {
+		for _, row := range st.Rows {
+			if seen, ok := c.Shown[row.Key]; (!ok || seen != row.After) && c.Verdict != result.Rejected {
+				s.audit(r, uid, "sign", "other values were shown", true)
+				s.refuse(w, r, store.ErrOutdated)
+				return
+			}
+		}
+	}
+	u := visitorOf(r.Context()).User
+	verdict := result.Accepted
+	if !c.Corrections.Empty() {
+		verdict = result.Corrected
+	}
+	if c.Verdict == result.Rejected {
+		verdict, after = result.Rejected, correct.Withdraw(rec.result)
+	}
+	at := s.now().Truncate(time.Second)
+	after.Review = &result.Review{Verdict: verdict, Time: at, Name: u.Person, Organisation: u.Organisation, Comment: c.Comment}
+	if verdict != result.Accepted {
+		after.Review.Before = valuesOf(rec.result)
+	}
+	corrections, err := json.Marshal(c.Corrections)
+	if err != nil {
+		s.fail(w, r, err)
+		return
+	}
+	doc := *rec.doc
+	doc.Created, doc.Studies = at, []result.Study{*after}
+	revision, err := s.opt.Signer.Sign(context.WithoutCancel(r.Context()), node.SignRequest{Document: &doc, Base: c.Base,
+		Review: store.Review{Verdict: verdict, User: u.Name, Name: u.Person, Organisation: u.Organisation, Comment: c.Comment, Corrections: string(corrections), Signed: at},
+		Silent: verdict == result.Rejected && s.opt.SilentRejection})
+	if err != nil {
+		s.audit(r, uid, "sign", verdict, true)
+		s.refuse(w, r, err)
+		return
+	}
+	s.audit(r, uid, "sign", fmt.Sprintf("%s, revision %d", verdict, revision), false)
+	answerJSON(w, map[string]any{"revision": revision, "verdict": verdict})
+}
+
+// valuesOf are the values that a signed result keeps as those before it.
+func valuesOf(s *result.Study) []result.Measurement {
+	var out []result.Measurement
+	for _, m := range s.Measurements {
+		if m.Value != nil && slices.Contains(compared, m.Name) {
+			out = append(out, result.Measurement{Name: m.Name, Value: m.Value, Unit: m.Unit, Method: m.Method, Stage: m.Stage, Quality: result.Quality{Grade: m.Quality.Grade}})
+		}
+	}
+	return out
+}

@@ -1,0 +1,145 @@
+import { element, explain, maybe, post, Refused, say, t } from "./page";
+import type { Loop, Point } from "./types";
+
+export interface FrameCorrection { frame: number; contour: Point[]; apex?: Point; septal?: Point; lateral?: Point }
+export interface LoopCorrection { excluded?: boolean; view?: string; beats?: { ed: number; es: number }[]; frames?: FrameCorrection[] }
+export interface Corrections { loops: Record<string, LoopCorrection> }
+
+interface ValueChange { key: string; name: string; unit: string; before: string; after: string; reason?: string; grade: string }
+interface Changed { stages: { stage: string; rows: ValueChange[] }[]; loop?: Loop }
+
+/**
+ * What a reader has changed in a study and not signed yet. It is kept for this
+ * tab only, under the revision that was looked at; it holds no patient data.
+ */
+export class Draft {
+  private history: string[] = [];
+  current: Corrections = { loops: {} };
+  /** What the server made of it last. */
+  changed: Changed | undefined;
+  private generation = 0;
+  onchange: () => void = () => undefined;
+
+  constructor(readonly study: string, readonly base: number) {
+    try {
+      const kept = sessionStorage.getItem(this.key);
+      if (kept) [this.current, this.history] = JSON.parse(kept) as [Corrections, string[]];
+    } catch { /* another version's draft */ }
+  }
+
+  private get key(): string { return `corrections ${this.study} ${this.base}`; }
+
+  get empty(): boolean {
+    return Object.values(this.current.loops).every((l) => !l.excluded && !l.view && !l.beats && !l.frames?.length);
+  }
+
+  get canUndo(): boolean { return this.history.length > 0; }
+
+  loop(uid: string): LoopCorrection { return this.current.loops[uid] ?? {}; }
+
+  /** Changes a loop's corrections; undo takes it back. */
+  set(uid: string, change: LoopCorrection): void {
+    this.history.push(JSON.stringify(this.current));
+    if (this.history.length > 100) this.history.shift();
+    this.current = { loops: { ...this.current.loops, [uid]: change } };
+    this.keep();
+  }
+
+  undo(): void {
+    const before = this.history.pop();
+    if (before === undefined) return;
+    this.current = JSON.parse(before) as Corrections;
+    this.keep();
+  }
+
+  discard(): void {
+    this.current = { loops: {} };
+    this.history = [];
+    this.keep();
+  }
+
+  private keep(): void {
+    if (this.empty && !this.history.length) sessionStorage.removeItem(this.key);
+    else sessionStorage.setItem(this.key, JSON.stringify([this.current, this.history]));
+    this.onchange();
+  }
+
+  /** Asks the server what the values become. */
+  async recalculate(loop?: string): Promise<Changed | undefined> {
+    const mine = ++this.generation;
+    const response = await post(`/study/${this.study}/recalculate`, { base: this.base, corrections: this.current, ...(loop ? { loop } : {}) });
+    const changed = await response.json() as Changed;
+    if (mine !== this.generation) return undefined; // a later one is on its way
+    this.changed = changed;
+    return changed;
+  }
+
+  async sign(verdict: string, comment: string): Promise<void> {
+    const shown: Record<string, string> = {};
+    for (const s of this.changed?.stages ?? []) for (const r of s.rows) shown[r.key] = r.after;
+    await post(`/study/${this.study}/sign`, { base: this.base, corrections: this.current, verdict, comment, shown });
+    this.discard();
+  }
+}
+
+/** Shows values before and after; without a difference the values alone. */
+export function showChanges(root: Element, changed: Changed | undefined): void {
+  root.replaceChildren();
+  for (const s of changed?.stages ?? []) {
+    const table = document.createElement("table");
+    const head = table.createTHead().insertRow();
+    for (const text of [s.stage, t("js.changes.before"), t("js.changes.after"), ""]) {
+      const th = document.createElement("th");
+      th.textContent = text;
+      head.append(th);
+    }
+    const body = table.createTBody();
+    for (const r of s.rows) {
+      const row = body.insertRow();
+      row.insertCell().textContent = r.name;
+      const before = row.insertCell(), after = row.insertCell(), unit = row.insertCell();
+      before.textContent = r.before;
+      before.className = after.className = "number";
+      const value = document.createElement(r.after !== r.before ? "strong" : "span");
+      value.textContent = r.after;
+      value.dataset["after"] = r.key;
+      after.append(value);
+      unit.textContent = r.reason ?? r.unit;
+      if (r.reason) unit.className = "reason";
+    }
+    root.append(table);
+  }
+}
+
+/** The dialog in which a reader signs. */
+export function signing(draft: Draft): () => void {
+  const dialog = maybe("#sign", HTMLDialogElement);
+  if (!dialog) return () => undefined;
+  const problem = element(".problem", HTMLElement, dialog);
+  let busy = false;
+  for (const b of dialog.querySelectorAll<HTMLButtonElement>("[data-sign]")) {
+    b.addEventListener("click", () => {
+      if (busy) return;
+      busy = true;
+      const comment = element("textarea", HTMLTextAreaElement, dialog).value;
+      draft.sign(b.dataset["sign"] ?? "", comment).then(() => {
+        sessionStorage.setItem("say", t("js.signed"));
+        location.assign(`/study/${draft.study}`);
+      }).catch((e: unknown) => {
+        busy = false;
+        problem.textContent = explain(e);
+        problem.hidden = false;
+        if (e instanceof Refused && e.status === 409) problem.dataset["outdated"] = "true";
+      });
+    });
+  }
+  return () => {
+    problem.hidden = true;
+    // What is signed is what the server says now, not what the page said once.
+    draft.recalculate().then((changed) => {
+      if (changed) showChanges(element(".changes", HTMLElement, dialog), changed);
+      dialog.showModal();
+      element("[data-sign='']", HTMLButtonElement, dialog).focus();
+    }).catch((e: unknown) => say(explain(e), true));
+  };
+}

@@ -1,0 +1,134 @@
+import type { FrameCorrection } from "./corrections";
+import type { Found, Point } from "./types";
+
+/** Points that may be dragged on an outline: landmarks, and places on the walls between them. */
+export interface Handle { at: Point; kind: "apex" | "septal" | "lateral" | "wall"; arc: number }
+
+const wallHandles = 12;
+
+function length(a: Point, b: Point): number { return Math.hypot(a[0] - b[0], a[1] - b[1]); }
+
+/** Arc length of every point of a closed contour, and of the whole. */
+function arcs(c: readonly Point[]): { at: number[]; total: number } {
+  const at: number[] = [];
+  let sum = 0;
+  c.forEach((p, i) => {
+    at.push(sum);
+    sum += length(p, c[(i + 1) % c.length]!);
+  });
+  return { at, total: sum };
+}
+
+/** The place on a contour that is nearest to a point, by its arc length. */
+function nearest(c: readonly Point[], p: Point): number {
+  const { at } = arcs(c);
+  let best = 0, distance = Infinity;
+  c.forEach((a, i) => {
+    const b = c[(i + 1) % c.length]!;
+    const l = length(a, b) || 1e-9;
+    const u = Math.min(1, Math.max(0, ((p[0] - a[0]) * (b[0] - a[0]) + (p[1] - a[1]) * (b[1] - a[1])) / (l * l)));
+    const d = length(p, [a[0] + u * (b[0] - a[0]), a[1] + u * (b[1] - a[1])]);
+    if (d < distance) { distance = d; best = at[i]! + u * l; }
+  });
+  return best;
+}
+
+function pointAt(c: readonly Point[], arc: number): Point {
+  const { at, total } = arcs(c);
+  arc = ((arc % total) + total) % total;
+  let i = at.findIndex((a) => a > arc);
+  i = (i < 0 ? c.length : i) - 1;
+  const a = c[i]!, b = c[(i + 1) % c.length]!, l = length(a, b) || 1e-9;
+  const u = (arc - at[i]!) / l;
+  return [a[0] + u * (b[0] - a[0]), a[1] + u * (b[1] - a[1])];
+}
+
+/** The outline of a frame while it is edited. */
+export class Outline {
+  contour: Point[];
+  apex: Point | undefined;
+  septal: Point | undefined;
+  lateral: Point | undefined;
+
+  constructor(readonly frame: number, found: Found) {
+    this.contour = (found.contour ?? []).map((p): Point => [p[0], p[1]]);
+    const point = (name: string): Point | undefined => {
+      const k = found.points?.find((q) => q.name === name);
+      return k && k.confidence >= 0.3 ? [k.x, k.y] : undefined;
+    };
+    // The axis says which points were measured with; a point that was not sure enough is taken from there.
+    const [apex, a, b] = found.axis ?? [];
+    this.apex = apex ? [apex[0], apex[1]] : point("apex");
+    const septal = point("mitral_septal"), lateral = point("mitral_lateral");
+    if (a && b) {
+      const swap = septal && lateral ? length(a, septal) + length(b, lateral) > length(a, lateral) + length(b, septal) : false;
+      this.septal = swap ? [b[0], b[1]] : [a[0], a[1]];
+      this.lateral = swap ? [a[0], a[1]] : [b[0], b[1]];
+    } else {
+      this.septal = septal;
+      this.lateral = lateral;
+    }
+  }
+
+  get handles(): Handle[] {
+    if (this.contour.length < 3) return [];
+    const out: Handle[] = [];
+    for (const kind of ["septal", "apex", "lateral"] as const) {
+      const p = this[kind];
+      if (p) out.push({ at: p, kind, arc: nearest(this.contour, p) });
+    }
+    const { total } = arcs(this.contour);
+    for (let i = 0; i < wallHandles; i++) {
+      const arc = (total * (i + 0.5)) / wallHandles;
+      if (out.some((h) => h.kind !== "wall" && apart(h.arc, arc, total) < total / wallHandles / 3)) continue;
+      out.push({ at: pointAt(this.contour, arc), kind: "wall", arc });
+    }
+    return out;
+  }
+
+  /**
+   * Moves the outline with a handle: what lies near it on the contour follows,
+   * less and less, up to the handles beside it and a little beyond.
+   */
+  drag(from: Outline, handle: Handle, by: Point): void {
+    const { at, total } = arcs(from.contour);
+    const reach = (1.6 * total) / wallHandles;
+    this.contour = from.contour.map((p, i): Point => {
+      const d = apart(at[i]!, handle.arc, total) / reach;
+      const w = d < 1 ? 0.5 * (1 + Math.cos(Math.PI * d)) : 0;
+      return [p[0] + w * by[0], p[1] + w * by[1]];
+    });
+    for (const kind of ["apex", "septal", "lateral"] as const) {
+      const p = from[kind];
+      if (!p) continue;
+      if (kind === handle.kind) {
+        this[kind] = [p[0] + by[0], p[1] + by[1]];
+        continue;
+      }
+      const d = apart(nearest(from.contour, p), handle.arc, total) / reach;
+      const w = handle.kind === "wall" && d < 1 ? 0.5 * (1 + Math.cos(Math.PI * d)) : 0;
+      this[kind] = [p[0] + w * by[0], p[1] + w * by[1]];
+    }
+  }
+
+  copy(): Outline {
+    const o = new Outline(this.frame, { frame: this.frame, contour: this.contour });
+    o.apex = this.apex && [...this.apex];
+    o.septal = this.septal && [...this.septal];
+    o.lateral = this.lateral && [...this.lateral];
+    return o;
+  }
+
+  correction(): FrameCorrection {
+    const r = (p: Point): Point => [Math.round(p[0] * 1000) / 1000, Math.round(p[1] * 1000) / 1000];
+    return {
+      frame: this.frame, contour: this.contour.map(r),
+      ...(this.apex ? { apex: r(this.apex) } : {}), ...(this.septal ? { septal: r(this.septal) } : {}), ...(this.lateral ? { lateral: r(this.lateral) } : {}),
+    };
+  }
+}
+
+function apart(a: number, b: number, total: number): number {
+  const d = Math.abs(a - b) % total;
+  return Math.min(d, total - d);
+}

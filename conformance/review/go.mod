@@ -4,9 +4,16 @@ go 1.26.0
 
 replace github.com/echonode/echonode => ../..
 
-require github.com/chromedp/chromedp v0.23.0
+require (
+	github.com/chromedp/chromedp v0.23.0
+	github.com/suyashkumar/dicom v1.1.0
+)
 
-require golang.org/x/sys v0.50.0 // indirect
+require (
+	golang.org/x/sync v0.25.0 // indirect
+	golang.org/x/sys v0.50.0 // indirect
+	golang.org/x/text v0.44.0 // indirect
+)
 
 require (
 	github.com/chromedp/cdproto v0.159.0 // indirect

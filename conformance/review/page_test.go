@@ -37,6 +37,16 @@ func eval[T any](t *testing.T, b *browser.Browser, expression string) T {
 	return v
 }
 
+// evalAsync evaluates an expression that is a promise.
+func evalAsync[T any](t *testing.T, b *browser.Browser, expression string) T {
+	t.Helper()
+	v, err := browser.Get(b, chromedp.Evaluate[T](expression, chromedp.EvalAwaitPromise))
+	if err != nil {
+		t.Fatalf("%s: %v", expression, err)
+	}
+	return v
+}
+
 // until waits for an expression to become true.
 func until(t *testing.T, b *browser.Browser, expression string) {
 	t.Helper()
@@ -78,7 +88,7 @@ func TestLook(t *testing.T) {
 	for _, st := range s.studies() {
 		for _, m := range st.Runs[0].Summary.Measurements {
 			if m.Name == "EF" && m.Value != nil && want == "" {
-				want = fmt.Sprintf("%.1f", *m.Value)
+				want = fmt.Sprintf("%.0f", *m.Value)
 			}
 		}
 	}

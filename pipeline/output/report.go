@@ -156,11 +156,9 @@ func reviewed(v *result.Review) []string {
 	if len(v.Before) > 0 {
 		var values []string
 		for _, m := range v.Before {
-			q, ok := quantity.Of(m.Name)
-			if !ok || m.Value == nil {
-				continue
+			if m.Value != nil {
+				values = append(values, prefix(m.Stage, valueText(m)))
 			}
-			values = append(values, prefix(m.Stage, fmt.Sprintf("%s %v %s", m.Name, q.Round(*m.Value), m.Unit)))
 		}
 		if len(values) > 0 {
 			out = append(out, fmt.Sprintf("%s by the reader; the automatic analysis had said %s", v.Verdict, strings.Join(values, ", ")))

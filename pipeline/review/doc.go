@@ -8,6 +8,7 @@
 //	worklist.go   the list of studies
 //	study.go      one study, and one loop of it
 //	frames.go     frames as JPEG
+//	sign.go       corrections, and a reader's signature
 //	text.go       the words of the page, English and German
 //	templates/    HTML
 //	web/          the client in TypeScript, and the bundle made of it
@@ -31,6 +32,15 @@
 // A page that shows the review page in a frame must be named in the
 // configuration (review.embed_in) and be of the same site, since the session's
 // cookie is not sent to others.
+//
+// # Correcting and signing
+//
+// The browser keeps what a reader changed (package correct) until it is signed,
+// for its tab only, and has the server measure it after every change by the
+// code of the pipeline. A signature names the revision that was looked at and
+// the values that were shown: when either is no longer so, nothing is recorded
+// and the reader is told. What is signed becomes a revision of the study, with
+// outputs and deliveries, in one transaction.
 //
 // # The client
 //

@@ -13,6 +13,7 @@ import (
 	"github.com/suyashkumar/dicom/pkg/tag"
 
 	"github.com/echonode/echonode/dicomio"
+	"github.com/echonode/echonode/pipeline/quantity"
 	"github.com/echonode/echonode/pipeline/result"
 	"github.com/echonode/echonode/pipeline/store"
 )
@@ -150,14 +151,15 @@ func summarize(run store.Run, l *store.Listing) error {
 	return nil
 }
 
-// lowestNormalEF is the lower limit of a normal ejection fraction in per cent,
-// ASE/EACVI 2015 (Lang et al.): 52 in men, 54 in women. Of an unknown sex the
-// lower one counts.
+// lowestNormalEF is the lower limit of a normal ejection fraction in per cent.
+// Of an unknown sex the lower one counts.
 func lowestNormalEF(sex string) float64 {
-	if sex == "F" {
-		return 54
+	q, _ := quantity.Of(result.EF)
+	if sex != "F" {
+		sex = "M"
 	}
-	return 52
+	r, _ := q.NormalFor(sex)
+	return r.Lo
 }
 
 // patient reads who the study is of, and when it was, from one of its objects.

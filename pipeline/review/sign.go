@@ -154,7 +154,7 @@ func compare(words *Words, before, after *result.Study) []stageChange {
 			if a == nil && b == nil {
 				continue
 			}
-			row := valueChange{Key: shownKey(st, name), Name: words.Or("measure."+name, name)}
+			row := valueChange{Key: shownKey(st, name), Name: nameOf(words, name)}
 			if b != nil {
 				row.Unit, row.Before = words.Unit(b.Unit), shown(words, b)
 			}
@@ -177,7 +177,7 @@ func shown(words *Words, m *result.Measurement) string {
 	if m.Value == nil {
 		return "–"
 	}
-	return words.Number(*m.Value, decimals(m.Unit))
+	return words.Number(*m.Value, decimals(m.Name))
 }
 
 // sign records the reader's word.

@@ -17,6 +17,7 @@ import (
 	"github.com/echonode/echonode/models"
 	"github.com/echonode/echonode/pipeline/correct"
 	"github.com/echonode/echonode/pipeline/lv"
+	"github.com/echonode/echonode/pipeline/quantity"
 	"github.com/echonode/echonode/pipeline/result"
 	"github.com/echonode/echonode/pipeline/store"
 )
@@ -197,6 +198,7 @@ type stageView struct {
 // valueRow is one measurement for people.
 type valueRow struct {
 	Name, Value, Unit, Method, View, Beats, Spread, Grade, Reason string
+	Normal                                                        string
 	Warnings                                                      []string
 	Missing, ByReader                                             bool
 }
@@ -320,7 +322,7 @@ func (s *Server) studyPage(r *http.Request, rec *record) studyPage {
 	}
 	used := map[string]bool{}
 	for _, stage := range stagesOf(rec.result) {
-		v := s.stage(words, rec.result, stage)
+		v := s.stage(words, rec.result, stage, rec.listing.Sex)
 		for i := range v.Panels {
 			panel := &v.Panels[i]
 			used[panel.Loop] = true
@@ -376,7 +378,7 @@ func rank(stage string) int {
 // main are the measurements that stand beside the ejection fraction.
 var beside = []string{result.EDV, result.ESV, result.SV, result.HR}
 
-func (s *Server) stage(words *Words, study *result.Study, stage string) stageView {
+func (s *Server) stage(words *Words, study *result.Study, stage, sex string) stageView {
 	v := stageView{Stage: stage}
 	var sources []result.Source
 	for _, m := range study.Measurements {
@@ -384,6 +386,7 @@ func (s *Server) stage(words *Words, study *result.Study, stage string) stageVie
 			continue
 		}
 		row := valueOf(words, m)
+		row.Normal = normal(words, m.Name, sex)
 		v.Values = append(v.Values, row)
 		switch {
 		case m.Name == result.EF && (v.EF == nil || v.EF.Missing && !row.Missing):
@@ -461,8 +464,17 @@ func extremes(l *result.Loop, sources []result.Source) (ed, es int, beat bool) {
 	return ed, es, false
 }
 
+// nameOf is what a quantity is called.
+func nameOf(words *Words, name string) string {
+	otherwise := name
+	if q, ok := quantity.Of(name); ok {
+		otherwise = q.Title
+	}
+	return words.Or("measure."+name, otherwise)
+}
+
 func valueOf(words *Words, m result.Measurement) valueRow {
-	row := valueRow{Name: words.Or("measure."+m.Name, m.Name), Unit: words.Unit(m.Unit), Method: words.Or("method."+m.Method, m.Method), View: m.View, Grade: m.Quality.Grade, ByReader: m.ByReader}
+	row := valueRow{Name: nameOf(words, m.Name), Unit: words.Unit(m.Unit), Method: words.Or("method."+m.Method, m.Method), View: m.View, Grade: m.Quality.Grade, ByReader: m.ByReader}
 	for _, w := range m.Quality.Warnings {
 		row.Warnings = append(row.Warnings, w.Text)
 	}
@@ -473,25 +485,35 @@ func valueOf(words *Words, m result.Measurement) valueRow {
 		}
 		return row
 	}
-	row.Value = words.Number(*m.Value, decimals(m.Unit))
+	row.Value = words.Number(*m.Value, decimals(m.Name))
 	if n := len(m.Beats); n > 0 {
 		row.Beats = words.Number(float64(n), 0)
 	}
 	if len(m.Beats) > 1 {
-		row.Spread = words.Number(slices.Min(m.Beats), decimals(m.Unit)) + "–" + words.Number(slices.Max(m.Beats), decimals(m.Unit))
+		row.Spread = words.Number(slices.Min(m.Beats), decimals(m.Name)) + "–" + words.Number(slices.Max(m.Beats), decimals(m.Name))
 	}
 	return row
 }
 
 // decimals of a value on the page: as many as stand in the report.
-func decimals(unit string) int {
-	switch unit {
-	case result.UnitLength, result.UnitRatio:
-		return 2
-	case result.UnitMass, result.UnitRate:
-		return 0
+func decimals(name string) int {
+	if q, ok := quantity.Of(name); ok {
+		return q.Decimals
 	}
 	return 1
+}
+
+// normal is the normal range of a quantity in patients of a sex, or "".
+func normal(words *Words, name, sex string) string {
+	q, ok := quantity.Of(name)
+	if !ok {
+		return ""
+	}
+	r, ok := q.NormalFor(sex)
+	if !ok {
+		return ""
+	}
+	return words.Number(r.Lo, q.Decimals) + "–" + words.Number(r.Hi, q.Decimals)
 }
 
 // age in years at the time of the study, for people.

@@ -3,7 +3,6 @@ package node
 import (
 	"context"
 	"crypto/rand"
-	"database/sql"
 	"errors"
 	"fmt"
 	"os"
@@ -78,7 +77,7 @@ func (n *Node) Sign(ctx context.Context, req SignRequest) (revision int, err err
 			err = errors.Join(err, os.RemoveAll(run.Directory))
 		}
 	}()
-	predecessor, err := n.predecessor(ctx, analyseArgs{Study: study, Revision: run.Revision})
+	predecessor, err := n.predecessor(ctx, study, run.Revision)
 	if err != nil {
 		return 0, err
 	}
@@ -98,13 +97,11 @@ func (n *Node) Sign(ctx context.Context, req SignRequest) (revision int, err err
 	if err != nil {
 		return 0, err
 	}
-	routes := make([]store.Route, len(n.opt.Destinations))
-	for i, d := range n.opt.Destinations {
-		routes[i] = store.Route{Destination: d.Name, Kinds: d.Kinds}
+	routes, err := n.routes(ctx, &run)
+	if err != nil {
+		return 0, err
 	}
-	signed, err := n.store.Sign(ctx, req.Review, run, req.Base, outputs, routes, func(tx *sql.Tx, run int64, destination string) error {
-		return n.enqueueDelivery(ctx, tx, run, destination)
-	})
+	signed, err := n.store.Sign(ctx, req.Review, run, req.Base, outputs, routes, n.jobs.Deliver)
 	if err != nil {
 		return 0, err
 	}

@@ -26,7 +26,7 @@ type Review struct {
 // deliveries, all in one transaction. The study must be done and at the revision
 // that the reader looked at, otherwise nothing is recorded and the error wraps
 // [ErrOutdated].
-func (s *Store) Sign(ctx context.Context, r Review, run Run, base int, outputs []Output, routes []Route, enqueue func(tx *sql.Tx, run int64, destination string) error) (Run, error) {
+func (s *Store) Sign(ctx context.Context, r Review, run Run, base int, outputs []Output, routes []Route, enqueue func(tx *Tx, run int64, destination string) error) (Run, error) {
 	err := s.tx(ctx, func(tx *sql.Tx) error {
 		err := tx.QueryRowContext(ctx, `UPDATE studies SET revision = revision + 1 WHERE study_uid = ? AND state = 'done' AND revision = ? RETURNING revision`,
 			run.StudyInstanceUID, base).Scan(&run.Revision)
@@ -45,7 +45,7 @@ func (s *Store) Sign(ctx context.Context, r Review, run Run, base int, outputs [
 			run.ID, r.Verdict, r.User, r.Name, r.Organisation, r.Comment, r.Corrections, at); err != nil {
 			return err
 		}
-		return deliver(ctx, tx, run.ID, outputs, routes, func(tx *sql.Tx, destination string) error { return enqueue(tx, run.ID, destination) })
+		return deliver(ctx, tx, run.ID, outputs, routes, enqueue)
 	})
 	if err != nil {
 		return Run{}, fmt.Errorf("sign: %w", err)

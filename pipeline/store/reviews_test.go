@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"testing"
 	"time"
@@ -26,13 +25,13 @@ func TestSign(t *testing.T) {
 	jobs := 0
 	sign := func(base int, uid string) error {
 		_, err := s.Sign(ctx, r, Run{StudyInstanceUID: "1", Started: time.Now(), Directory: "d", Summary: "{}"}, base, report(uid), routes,
-			func(*sql.Tx, int64, string) error { jobs++; return nil })
+			func(*Tx, int64, string) error { jobs++; return nil })
 		return err
 	}
 	if err := sign(1, "9"); !errors.Is(err, ErrOutdated) {
 		t.Errorf("signing a study that is being analysed: %v", err)
 	}
-	if err := s.FinishRun(ctx, run, report("8"), routes, func(*sql.Tx, string) error { return nil }); err != nil {
+	if err := s.FinishRun(ctx, run, report("8"), routes, func(*Tx, int64, string) error { return nil }); err != nil {
 		t.Fatal(err)
 	}
 	if err := sign(1, "9"); err != nil {
@@ -54,7 +53,7 @@ func TestSign(t *testing.T) {
 	}
 	// What cannot be enqueued is not signed.
 	r.Verdict = "rejected"
-	_, err = s.Sign(ctx, r, Run{StudyInstanceUID: "1", Started: time.Now()}, 2, report("11"), routes, func(*sql.Tx, int64, string) error { return errors.New("no queue") })
+	_, err = s.Sign(ctx, r, Run{StudyInstanceUID: "1", Started: time.Now()}, 2, report("11"), routes, func(*Tx, int64, string) error { return errors.New("no queue") })
 	if err == nil || study(t, s, "1").Revision != 2 {
 		t.Errorf("signed without a job: %v", err)
 	}

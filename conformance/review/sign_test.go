@@ -292,4 +292,3 @@ func TestKilledWhileSigning(t *testing.T) {
 		t.Fatal(err)
 	}
 }
-

@@ -175,7 +175,7 @@ func applyFrame(l *result.Loop, c Frame) error {
 		f.Network = &result.Found{Contour: f.Contour, Keypoints: f.Keypoints}
 	}
 	f.Contour = result.NewContour(len(c.Contour), func(i int) (float64, float64) { return c.Contour[i][0], c.Contour[i][1] })
-	f.Confidence, f.Stray, f.ExpectedDice, f.Lost = 1, 0, 0, nil
+	f.Confidence, f.Stray, f.ExpectedDice, f.Unseen, f.Lost = 1, 0, 0, 0, nil
 	points := slices.Clone(f.Network.Keypoints)
 	for name, p := range map[string]*[2]float64{models.KeypointApex: c.Apex, models.KeypointMitralSeptal: c.Septal, models.KeypointMitralLateral: c.Lateral} {
 		if p == nil {

@@ -203,7 +203,7 @@ func (l *loop) phase(p lv.Phase, b lv.Beat) (lv.Plane, lv.Around) {
 func (l *loop) splits(b lv.Beat, period float64) float64 {
 	n := len(l.FrameTimes)
 	if l.byReader(b.ED) || l.byReader(b.ES) {
-		return false
+		return 0
 	}
 	if l.rhythm.Range > noisyRange*l.rhythm.Noise || b.Clipped || period == 0 {
 		return 0

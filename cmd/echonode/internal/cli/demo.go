@@ -439,7 +439,7 @@ func (d *demo) report(order []string, studies map[string]node.StudyStatus, names
 				overlays++
 			}
 		}
-		d.say("study %d: report (report.dcm, .html, .txt) and %d overlay cines in %s", i+1, overlays, dir)
+		d.say("study %d: report and summary (report.html shows both) and %d overlay cines in %s", i+1, overlays, dir)
 	}
 	if len(problems) > 0 {
 		return fmt.Errorf("not all results arrived:\n  %s", strings.Join(problems, "\n  "))

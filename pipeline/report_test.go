@@ -410,3 +410,23 @@ func TestUIDsThatAreNone(t *testing.T) {
 		}
 	}
 }
+
+// An ejection fraction too small to be measured is told as what it is.
+func TestSeverelyReducedIsTold(t *testing.T) {
+	c := standard("1.2.3.1")
+	s := analyse(t, newBrightness(models.ViewA4C), c.write(t, t.TempDir()))
+	for i := range s.Measurements {
+		if m := &s.Measurements[i]; m.Name == result.EF {
+			m.Value, m.Beats, m.Reason = nil, nil, &result.Reason{Code: result.SeverelyReduced, Text: "severely reduced, below what can be measured: EF is under about 10 %"}
+		}
+	}
+	doc := parsed(t, made(t, &s.Study, reportOnly(""))["report.dcm"])
+	if !slices.Contains(doc.Comments(), "EF severely reduced, below what can be measured: EF is under about 10 %") {
+		t.Errorf("comments %q", doc.Comments())
+	}
+	for _, m := range doc.NotMeasured() {
+		if strings.Contains(m.What, "EF") {
+			t.Errorf("listed as not measured: %+v", m)
+		}
+	}
+}

@@ -120,6 +120,8 @@ func (w *writer) document(index int, description string, coded, told []stage) (*
 			case !ok:
 			case m.Value != nil:
 				g.add(q, m)
+			case m.Name == result.EF && severe(m):
+				r.Comments = append(r.Comments, prefix(st.name, "EF "+m.Reason.Text))
 			case q.Core && q.Code != 0:
 				missing.add(prefix(st.name, m.Reason.Text), m.Name)
 			}

@@ -65,7 +65,10 @@ func trustOf(l *result.Loop) trust {
 		if !ok || !q.Core || m.Name == result.HR {
 			continue
 		}
-		if m.Value != nil {
+		switch {
+		case m.Name == result.EF && severe(m):
+			t.measured, t.headline = true, "EF "+m.Reason.Text
+		case m.Value != nil:
 			if !t.measured || m.Name == result.EF {
 				t.headline = valueText(m)
 				if m.Quality.Grade != "" {
@@ -73,7 +76,7 @@ func trustOf(l *result.Loop) trust {
 				}
 			}
 			t.measured = true
-		} else if t.reason == "" && m.Reason != nil {
+		case t.reason == "" && m.Reason != nil:
 			t.reason = m.Reason.Text
 		}
 	}

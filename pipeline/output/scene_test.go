@@ -103,3 +103,16 @@ func TestSceneStructures(t *testing.T) {
 		t.Errorf("two chambers: %v", k)
 	}
 }
+
+// A ventricle that hardly moves is an answer: its outline is drawn as trusted,
+// and the footer says so.
+func TestSceneOfASeverelyReducedVentricle(t *testing.T) {
+	w := &writer{}
+	l := apical()
+	l.Beats = nil
+	l.Measurements[0].Value, l.Measurements[0].Reason = nil, &result.Reason{Code: result.SeverelyReduced, Text: "severely reduced, below what can be measured: EF is under about 10 %"}
+	s := w.scene(l, trustOf(l), 0)
+	if k := kinds(s); k[overlay.Ventricle] != 1 || s.Alert != "" || !strings.Contains(s.Title, "EF severely reduced") || s.Badge != "" {
+		t.Errorf("outlines %v, title %q, alert %q", k, s.Title, s.Alert)
+	}
+}

@@ -176,6 +176,10 @@ func (w *writer) values(st stage, p *summary.Page) {
 			continue
 		}
 		if m.Value == nil {
+			if m.Name == result.EF && severe(m) {
+				p.Headline, p.Under = "EF severely reduced", m.Reason.Text
+				continue
+			}
 			if q.Core && m.Reason != nil {
 				missing.add(m.Reason.Text, m.Name)
 			}

@@ -65,3 +65,9 @@ func valueText(m result.Measurement) string {
 	}
 	return strings.TrimSpace(m.Name + " " + q.Format(*m.Value) + " " + q.UnitText())
 }
+
+// severe reports whether a value is too small to be measured, which is an answer
+// and no fault.
+func severe(m result.Measurement) bool {
+	return m.Value == nil && m.Reason != nil && m.Reason.Code == result.SeverelyReduced
+}

@@ -442,7 +442,11 @@ func headlines(ms []result.Measurement) (lines []string) {
 			stage = strings.TrimSpace(m.Stage) + ": "
 		}
 		if m.Value == nil {
-			lines = append(lines, stage+"EF not measured: "+m.Reason.Text)
+			what := "EF not measured: "
+			if m.Reason.Code == result.SeverelyReduced {
+				what = "EF "
+			}
+			lines = append(lines, stage+what+m.Reason.Text)
 			continue
 		}
 		line := fmt.Sprintf("%sEF %s (%s)", stage, shown(m), m.Quality.Grade)

@@ -124,8 +124,9 @@ type QualityOptions struct {
 	WarnLeak, RejectLeak float64
 	// WarnPrecision and RejectPrecision are the uncertainty of EF, in points, from
 	// the noise of the outlines, and WarnAnnulus the part of a phase's frames in
-	// which the mitral annulus should be found. Own choice.
-	WarnPrecision, RejectPrecision, WarnAnnulus float64
+	// which the mitral annulus should be found, WarnAnnulusOften that of all
+	// frames. Own choice; on 495 patients (CAMUS) it was found in every frame.
+	WarnPrecision, RejectPrecision, WarnAnnulus, WarnAnnulusOften float64
 	// WarnAreaVolume and RejectAreaVolume are the difference in points between
 	// EF and the EF that the fractional area change suggests. Of 470 patients
 	// (CAMUS) all lie within 10.
@@ -178,7 +179,7 @@ func DefaultQualityOptions() QualityOptions {
 		WarnStray: 0.10, RejectStray: 0.40, WarnJump: 0.25,
 		WarnLonger: 0.01, RejectLonger: 0.10,
 		WarnLeak: 0.05, RejectLeak: 0.30,
-		WarnPrecision: 5, RejectPrecision: 12, WarnAnnulus: 0.5,
+		WarnPrecision: 5, RejectPrecision: 12, WarnAnnulus: 0.5, WarnAnnulusOften: 0.8,
 		WarnAreaVolume: 9, RejectAreaVolume: 16,
 		WarnCoverage: 0.95, RejectCoverage: 0.60,
 		WarnForeshortening: 0.10, RejectForeshortening: 0.35,
@@ -458,6 +459,13 @@ func CheckIrregular(beats int) []Finding {
 func CheckAnnulus(part float64, p Phase, frame int, o QualityOptions) []Finding {
 	return finding(GateAnnulus, low(part, o.WarnAnnulus, 0), p, frame,
 		"the mitral annulus was not found at %v: an outline that runs into the atrium would not be noticed", p)
+}
+
+// CheckAnnulusOften grades the part of all outlined frames in which both ends of
+// the mitral annulus were found.
+func CheckAnnulusOften(part float64, o QualityOptions) []Finding {
+	return finding(GateAnnulus, low(part, o.WarnAnnulusOften, 0), "", -1,
+		"the mitral annulus was found in %.0f %% of the frames only: an outline that runs into the atrium might not be noticed", 100*part)
 }
 
 // CheckClipped warns of beats that the clip does not show whole.

@@ -164,7 +164,7 @@ const (
 	noisyRange    = 15
 	splitFrames   = 14
 	blendFrames   = 9
-	blendRange    = 10
+	blendRange    = 13
 	splitStepMS   = 51
 	searchPart    = 0.12
 	mostSearchMS  = 120
@@ -332,7 +332,29 @@ func (l *loop) findings(areas []float64) []lv.Finding {
 	out = append(out, lv.CheckAreaJumps(kept, l.FrameTimes, o)...)
 	out = append(out, lv.CheckFrameRate(l.FrameTimes, l.rhythm.HeartRate, o)...)
 	out = append(out, lv.CheckClipped(l.rhythm.Beats)...)
+	if l.landmarks {
+		out = append(out, lv.CheckAnnulusOften(l.annulusPart(), o)...)
+	}
 	return append(out, l.doubts()...)
+}
+
+// annulusPart is the part of the outlined frames in which both ends of the mitral
+// annulus were found.
+func (l *loop) annulusPart() float64 {
+	found, all := 0, 0
+	for _, f := range l.frames {
+		if !f.used {
+			continue
+		}
+		all++
+		if f.plane.Axis.AnnulusSource == lv.FromKeypoints {
+			found++
+		}
+	}
+	if all == 0 {
+		return 1
+	}
+	return float64(found) / float64(all)
 }
 
 // chooseBeats leaves out the beats that do not stand for the rhythm and says

@@ -2,6 +2,7 @@ package interop
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/echonode/echonode/conformance/freeport"
 	"github.com/echonode/echonode/dicomio"
+	"github.com/echonode/echonode/pipeline/deliver"
 	"github.com/echonode/echonode/pipeline/fetch"
 	"github.com/echonode/echonode/scp"
 )
@@ -287,4 +289,31 @@ func TestFetchFromPynetdicom(t *testing.T) {
 	files, port := archived(t), freeport.Port(t)
 	start(t, port, py, "-c", pynetdicomArchive, port, filepath.Dir(files[0]), "ECHONODE", n.host, n.port)
 	fetchCases(t, dialer("PYARCHIVE"), net.JoinHostPort("127.0.0.1", port), n, "ECHONODE", 0)
+}
+
+// An archive says which objects it has, by C-FIND.
+func TestAskingOrthancWhatItHas(t *testing.T) {
+	objs := objects(t, orthancKnows)
+	n := startNode(t, nil)
+	o := startOrthanc(t, n, map[string]any{"DicomAlwaysAllowFind": true})
+	sent, kept := objs[:len(objs)/2], objs[len(objs)/2:]
+	sendAll(t, dialer("ORTHANC"), hostPort(o.port), sent)
+	var paths []string
+	for _, obj := range objs {
+		paths = append(paths, obj.path)
+	}
+	there, err := deliver.Has(context.Background(), dialer("ORTHANC"), hostPort(o.port), paths)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, obj := range sent {
+		if !there[obj.instance] {
+			t.Errorf("%s was sent, Orthanc says that it is not there", obj.name)
+		}
+	}
+	for _, obj := range kept {
+		if there[obj.instance] {
+			t.Errorf("%s was not sent, Orthanc says that it is there", obj.name)
+		}
+	}
 }

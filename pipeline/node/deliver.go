@@ -50,13 +50,51 @@ func (n *Node) deliverRun(ctx context.Context, job jobs.Job, run int64, destinat
 	return errors.Join(err, n.store.BuryDeliveries(context.WithoutCancel(ctx), run, dest.Name))
 }
 
+// settle notes that deliveries are being sent, and takes those out that were
+// already when an answer was lost and that the destination says it has.
+func (n *Node) settle(ctx context.Context, dest Destination, run int64, pending []store.Delivery) ([]store.Delivery, error) {
+	if len(pending) == 0 {
+		return nil, nil
+	}
+	doubtful, err := n.store.Sending(ctx, run, dest.Name)
+	if err != nil || len(doubtful) == 0 {
+		return pending, err
+	}
+	var paths []string
+	for _, d := range pending {
+		if slices.Contains(doubtful, d.SOPInstanceUID) {
+			paths = append(paths, d.Path)
+		}
+	}
+	there, err := n.has(ctx, dest.Dialer, dest.Address, paths)
+	if err != nil {
+		// Then they are sent again.
+		n.log.Info("the destination does not say what it has", "destination", dest.Name, "error", err)
+	}
+	var left []store.Delivery
+	for _, d := range pending {
+		if !there[d.SOPInstanceUID] {
+			left = append(left, d)
+			continue
+		}
+		status := uint16(scp.StatusSuccess)
+		d.State, d.Status, d.Comment, d.Error = store.Sent, &status, "", ""
+		if err := n.store.RecordDelivery(context.WithoutCancel(ctx), d); err != nil {
+			return nil, err
+		}
+		n.metrics.delivered(dest.Name, "success")
+		n.log.Info("delivered before its answer was lost", "destination", dest.Name, "kind", d.Kind, "object", d.SOPInstanceUID)
+	}
+	return left, nil
+}
+
 func (n *Node) deliver(ctx context.Context, dest Destination, run int64) error {
 	pending, err := n.store.PendingDeliveries(ctx, run, dest.Name)
 	if err != nil {
 		return err
 	}
-	if len(pending) == 0 {
-		return nil
+	if pending, err = n.settle(ctx, dest, run, pending); err != nil || len(pending) == 0 {
+		return err
 	}
 	sources := make([]deliver.Source, len(pending))
 	for i, d := range pending {

@@ -3,10 +3,12 @@ package node
 import (
 	"context"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -15,6 +17,7 @@ import (
 	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/pipeline/jobs"
 	"github.com/echonode/echonode/pipeline/store"
+	"github.com/echonode/echonode/scp"
 )
 
 // held reports whether an object is recorded and its file is there.
@@ -151,4 +154,60 @@ func TestTwoPatientsUnderOneStudy(t *testing.T) {
 		t.Errorf("%d analyses, %d objects sent", len(p.requests()), pacs.objects())
 	}
 	eventually(t, "the analysis is not tried again", func() bool { return unfinishedJobs(t, n, jobs.KindCombine) == 0 })
+}
+
+// losing is an archive that stores and then cuts the association, the first
+// time.
+type losing struct {
+	archive
+	cut atomic.Bool
+}
+
+func (a *losing) Store(ctx context.Context, req *scp.StoreRequest, r io.Reader) error {
+	err := a.archive.Store(ctx, req, r)
+	if a.cut.CompareAndSwap(false, true) {
+		panic("the answer is lost")
+	}
+	return err
+}
+
+// What an archive has although its answer was lost is not sent a second time,
+// when the archive says so.
+func TestLostAnswers(t *testing.T) {
+	for _, answers := range []bool{true, false} {
+		dir, pacs := t.TempDir(), &losing{}
+		n := start(t, dir, &fakeProcessor{t: t}, Options{Destinations: []Destination{destination("pacs", listen(t, "PACS", pacs))}})
+		var asked atomic.Int32
+		n.has = func(_ context.Context, _ *scp.Dialer, _ string, paths []string) (map[string]bool, error) {
+			asked.Add(1)
+			there := map[string]bool{}
+			for _, p := range paths {
+				uid := strings.TrimSuffix(filepath.Base(p), ".dcm")
+				pacs.mu.Lock()
+				there[uid] = answers && pacs.got[uid] > 0
+				pacs.mu.Unlock()
+			}
+			return there, nil
+		}
+		n.mustSend(t, writeObject(t, dir, "1.2.3", "1.2.3.10", nil))
+		eventually(t, "delivered", func() bool {
+			s := n.status(t, "1.2.3")
+			return s.Finished() && len(s.Deliveries) == 1 && s.Deliveries[0].State == store.Sent
+		})
+		want := 2
+		if answers {
+			want = 1
+		}
+		pacs.mu.Lock()
+		for uid, count := range pacs.got {
+			if count != want {
+				t.Errorf("object %s came %d times, want %d (the archive answers queries: %v)", uid, count, want, answers)
+			}
+		}
+		pacs.mu.Unlock()
+		if asked.Load() != 1 {
+			t.Errorf("asked %d times", asked.Load())
+		}
+		n.stop()
+	}
 }

@@ -35,7 +35,7 @@ func (s *Store) Redirect(ctx context.Context, from, to string, enqueue func(tx *
 			AND sop_uid IN (SELECT sop_uid FROM deliveries WHERE destination = ?)`, from, to); err != nil {
 			return err
 		}
-		res, err := tx.ExecContext(ctx, `UPDATE deliveries SET destination = ?, state = 'pending', attempts = 0, updated_at = ?
+		res, err := tx.ExecContext(ctx, `UPDATE deliveries SET destination = ?, state = 'pending', attempts = 0, sending = 0, updated_at = ?
 			WHERE destination = ? AND state IN ('pending','dead')`, to, time.Now().UnixMilli(), from)
 		if err != nil {
 			return err
@@ -109,4 +109,23 @@ func (s *Store) StateCounts(ctx context.Context) (map[State]int, error) {
 		counts[c.state] = c.n
 	}
 	return counts, err
+}
+
+// Sending notes that what a run still has to send to a destination is being
+// sent, and says which of it was already when the process or the association
+// ended: the destination may have that. An answer, see [Store.RecordDelivery],
+// ends the doubt.
+func (s *Store) Sending(ctx context.Context, run int64, destination string) (doubtful []string, err error) {
+	err = s.tx(ctx, func(tx *Tx) error {
+		if doubtful, err = collect(ctx, tx, func(r *sql.Rows) (uid string, err error) { return uid, r.Scan(&uid) },
+			`SELECT sop_uid FROM deliveries WHERE run_id = ? AND destination = ? AND state = 'pending' AND sending = 1`, run, destination); err != nil {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, `UPDATE deliveries SET sending = 1 WHERE run_id = ? AND destination = ? AND state = 'pending'`, run, destination)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("note what is sent: %w", err)
+	}
+	return doubtful, nil
 }

@@ -575,8 +575,8 @@ func (s *Store) RecordDelivery(ctx context.Context, d Delivery) error {
 	if d.Status != nil {
 		status = int64(*d.Status)
 	}
-	_, err := s.db.ExecContext(ctx, `UPDATE deliveries SET state = ?, attempts = attempts + 1, status = ?, comment = ?, error = ?, updated_at = ?
-		WHERE sop_uid = ? AND destination = ?`, string(d.State), status, d.Comment, d.Error, time.Now().UnixMilli(), d.SOPInstanceUID, d.Destination)
+	_, err := s.db.ExecContext(ctx, `UPDATE deliveries SET state = ?1, attempts = attempts + 1, sending = CASE WHEN ?2 IS NULL THEN sending ELSE 0 END,
+		status = ?2, comment = ?3, error = ?4, updated_at = ?5 WHERE sop_uid = ?6 AND destination = ?7`, string(d.State), status, d.Comment, d.Error, time.Now().UnixMilli(), d.SOPInstanceUID, d.Destination)
 	if err != nil {
 		return fmt.Errorf("record delivery: %w", err)
 	}

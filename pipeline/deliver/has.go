@@ -1,0 +1,59 @@
+package deliver
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+
+	"github.com/suyashkumar/dicom/pkg/tag"
+
+	"github.com/echonode/echonode/dicomio"
+	"github.com/echonode/echonode/scp"
+)
+
+// Has asks an archive by C-FIND (Study Root, level IMAGE) which of some files'
+// objects it has, by SOP Instance UID. It is for objects that were sent and
+// whose answer was lost. An archive that offers no query says nothing: the map
+// is empty, and they are sent again, which is no fault, only a second copy
+// where an archive keeps one.
+func Has(ctx context.Context, d *scp.Dialer, addr string, paths []string) (map[string]bool, error) {
+	contexts := []scp.PresentationContext{{AbstractSyntax: scp.StudyRootFind, TransferSyntaxes: []string{scp.ExplicitVRLittleEndian, scp.ImplicitVRLittleEndian}}}
+	c, err := d.Dial(ctx, addr, contexts)
+	if err != nil {
+		return nil, err
+	}
+	defer c.Abort() // after Release it does nothing
+	there := map[string]bool{}
+	if c.Accepts(scp.StudyRootFind, "") != nil {
+		return there, c.Release(ctx)
+	}
+	for _, path := range paths {
+		id, err := dicomio.IdentifyFile(ctx, path, dicomio.Options{})
+		if err != nil {
+			return there, err
+		}
+		keys := dicomio.NewDataSet().SetString(tag.QueryRetrieveLevel, "IMAGE").SetString(tag.StudyInstanceUID, id.StudyInstanceUID).
+			SetString(tag.SeriesInstanceUID, id.SeriesInstanceUID).SetString(tag.SOPInstanceUID, id.SOPInstanceUID)
+		ask := func(syntax string) ([]byte, error) {
+			var b bytes.Buffer
+			err := dicomio.Write(&b, keys, dicomio.WriteOptions{TransferSyntax: syntax, Bare: true})
+			return b.Bytes(), err
+		}
+		// A match is looked at: an archive may ignore a key that it does not know.
+		err = c.Find(ctx, scp.StudyRootFind, ask, func(syntax string, data []byte) error {
+			match, err := dicomio.Identify(ctx, bytes.NewReader(data), int64(len(data)), dicomio.Options{TransferSyntax: syntax})
+			if err != nil {
+				return fmt.Errorf("a match of %s: %w", id.SOPInstanceUID, err)
+			}
+			if match.SOPInstanceUID != id.SOPInstanceUID {
+				return nil
+			}
+			there[id.SOPInstanceUID] = true
+			return scp.ErrEnough
+		})
+		if err != nil {
+			return there, err
+		}
+	}
+	return there, c.Release(ctx)
+}

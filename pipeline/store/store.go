@@ -18,6 +18,7 @@ import (
 	"net/url"
 	"os"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/pressly/goose/v3"
@@ -122,8 +123,9 @@ type Delivery struct {
 
 // Store is the database. It is safe for concurrent use.
 type Store struct {
-	db   *sql.DB
-	read *sql.DB // see openReaders
+	db     *sql.DB
+	read   *sql.DB // see openReaders
+	adding additions
 }
 
 // fileMode is the mode of the database: it names studies.
@@ -209,55 +211,132 @@ func (s *Store) tx(ctx context.Context, f func(*sql.Tx) error) error {
 
 // AddInstance records a received object, and takes its study to Receiving if
 // it is a loop. It reports whether the object is new; a repeated object changes
-// nothing.
+// nothing. Objects that come at the same time share a transaction, so that many
+// senders cost one wait for the disk together; ctx bounds the wait, not the
+// transaction.
 func (s *Store) AddInstance(ctx context.Context, in Instance) (isNew bool, err error) {
-	err = s.tx(ctx, func(tx *sql.Tx) error {
-		now := in.Received.UnixMilli()
-		// A study that is analysed while a late object arrives goes back to
-		// Receiving; the run under way finishes and a later one supersedes it.
-		// A study without any loop has nothing to do.
-		if _, err := tx.ExecContext(ctx, `INSERT INTO studies (study_uid, state, first_received_at, last_received_at, sender)
-			VALUES (?, 'done', ?, ?, ?) ON CONFLICT (study_uid) DO NOTHING`,
-			in.StudyInstanceUID, now, now, in.Sender); err != nil {
-			return err
-		}
-		res, err := tx.ExecContext(ctx, `INSERT INTO instances
-			(sop_uid, study_uid, series_uid, sop_class, transfer_syntax, path, size, calling_ae, received_at, patient, issuer)
-			VALUES (?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT (sop_uid) DO NOTHING`,
-			in.SOPInstanceUID, in.StudyInstanceUID, in.SeriesInstanceUID, in.SOPClassUID, in.TransferSyntaxUID,
-			in.Path, in.Size, in.CallingAE, now, in.Patient, in.Issuer)
-		if err != nil {
-			return err
-		}
-		if _, err := tx.ExecContext(ctx, `DELETE FROM removals WHERE path = ?`, in.Path); err != nil {
-			return err
-		}
-		n, err := res.RowsAffected()
-		if err != nil {
-			return err
-		}
-		isNew = n == 1
-		if !isNew {
-			return nil
-		}
-		if !in.Loop {
-			_, err = tx.ExecContext(ctx, `UPDATE studies SET last_received_at = ? WHERE study_uid = ?`, now, in.StudyInstanceUID)
-			return err
-		}
-		if _, err := tx.ExecContext(ctx, `INSERT INTO loops (sop_uid, study_uid, number)
-			SELECT ?1, ?2, 1 + coalesce(max(number), 0) FROM loops WHERE study_uid = ?2`, in.SOPInstanceUID, in.StudyInstanceUID); err != nil {
-			return err
-		}
-		_, err = tx.ExecContext(ctx, `UPDATE studies SET
-			first_received_at = CASE state WHEN 'receiving' THEN first_received_at ELSE ? END,
-			last_received_at = ?, state = 'receiving', error = '' WHERE study_uid = ?`,
-			now, now, in.StudyInstanceUID)
-		return err
-	})
-	if err != nil {
-		return false, fmt.Errorf("record instance: %w", err)
+	a := &addition{in: in, done: make(chan struct{})}
+	s.adding.mu.Lock()
+	s.adding.queue = append(s.adding.queue, a)
+	if !s.adding.busy {
+		s.adding.busy = true
+		go s.addQueued()
 	}
-	return isNew, nil
+	s.adding.mu.Unlock()
+	select {
+	case <-a.done:
+	case <-ctx.Done():
+		return false, fmt.Errorf("record instance: %w", ctx.Err())
+	}
+	if a.err != nil {
+		return false, fmt.Errorf("record instance: %w", a.err)
+	}
+	return a.isNew, nil
+}
+
+// addition is an object that waits to be recorded.
+type addition struct {
+	in    Instance
+	isNew bool
+	err   error
+	done  chan struct{}
+}
+
+// additions are the objects that wait, and whether somebody records them.
+type additions struct {
+	mu    sync.Mutex
+	queue []*addition
+	busy  bool
+}
+
+// maxAdditions bounds the objects of one transaction.
+const maxAdditions = 64
+
+// addQueued records what waits until nothing does.
+func (s *Store) addQueued() {
+	for {
+		s.adding.mu.Lock()
+		n := min(len(s.adding.queue), maxAdditions)
+		batch := s.adding.queue[:n:n]
+		s.adding.queue = s.adding.queue[n:]
+		if n == 0 {
+			s.adding.busy, s.adding.queue = false, nil
+			s.adding.mu.Unlock()
+			return
+		}
+		s.adding.mu.Unlock()
+		ctx := context.Background()
+		err := s.tx(ctx, func(tx *Tx) error {
+			for _, a := range batch {
+				if a.isNew, a.err = addOne(ctx, tx, a.in); a.err != nil && n > 1 {
+					return a.err
+				}
+			}
+			return batch[0].err
+		})
+		if err != nil && n > 1 {
+			// One of them, or the disk: each by itself, so that none fails for
+			// another.
+			for _, a := range batch {
+				a.isNew = false
+				a.err = s.tx(ctx, func(tx *Tx) (err error) {
+					a.isNew, err = addOne(ctx, tx, a.in)
+					return err
+				})
+			}
+		} else {
+			for _, a := range batch {
+				a.err = err
+			}
+		}
+		for _, a := range batch {
+			close(a.done)
+		}
+	}
+}
+
+func addOne(ctx context.Context, tx *Tx, in Instance) (isNew bool, err error) {
+	now := in.Received.UnixMilli()
+	// A study that is analysed while a late object arrives goes back to
+	// Receiving; the run under way finishes and a later one supersedes it.
+	// A study without any loop has nothing to do.
+	if _, err := tx.ExecContext(ctx, `INSERT INTO studies (study_uid, state, first_received_at, last_received_at, sender)
+		VALUES (?, 'done', ?, ?, ?) ON CONFLICT (study_uid) DO NOTHING`,
+		in.StudyInstanceUID, now, now, in.Sender); err != nil {
+		return false, err
+	}
+	res, err := tx.ExecContext(ctx, `INSERT INTO instances
+		(sop_uid, study_uid, series_uid, sop_class, transfer_syntax, path, size, calling_ae, received_at, patient, issuer)
+		VALUES (?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT (sop_uid) DO NOTHING`,
+		in.SOPInstanceUID, in.StudyInstanceUID, in.SeriesInstanceUID, in.SOPClassUID, in.TransferSyntaxUID,
+		in.Path, in.Size, in.CallingAE, now, in.Patient, in.Issuer)
+	if err != nil {
+		return false, err
+	}
+	if _, err := tx.ExecContext(ctx, `DELETE FROM removals WHERE path = ?`, in.Path); err != nil {
+		return false, err
+	}
+	n, err := res.RowsAffected()
+	if err != nil {
+		return false, err
+	}
+	isNew = n == 1
+	if !isNew {
+		return isNew, nil
+	}
+	if !in.Loop {
+		_, err = tx.ExecContext(ctx, `UPDATE studies SET last_received_at = ? WHERE study_uid = ?`, now, in.StudyInstanceUID)
+		return isNew, err
+	}
+	if _, err := tx.ExecContext(ctx, `INSERT INTO loops (sop_uid, study_uid, number)
+		SELECT ?1, ?2, 1 + coalesce(max(number), 0) FROM loops WHERE study_uid = ?2`, in.SOPInstanceUID, in.StudyInstanceUID); err != nil {
+		return false, err
+	}
+	_, err = tx.ExecContext(ctx, `UPDATE studies SET
+		first_received_at = CASE state WHEN 'receiving' THEN first_received_at ELSE ? END,
+		last_received_at = ?, state = 'receiving', error = '' WHERE study_uid = ?`,
+		now, now, in.StudyInstanceUID)
+	return isNew, err
 }
 
 const studyColumns = `SELECT study_uid, state, revision, first_received_at, last_received_at, error FROM studies`

@@ -3,8 +3,11 @@ package store
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -376,5 +379,49 @@ func TestModeOfTheDatabase(t *testing.T) {
 	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// Objects that are recorded at the same time share transactions; one that
+// cannot be recorded takes no other with it.
+func TestAdditionsTogether(t *testing.T) {
+	ctx, s := context.Background(), open(t)
+	if _, err := s.DB().Exec(`CREATE TRIGGER refuse BEFORE INSERT ON instances WHEN NEW.calling_ae = 'BAD' BEGIN SELECT raise(ABORT, 'refused'); END`); err != nil {
+		t.Fatal(err)
+	}
+	const n = 300
+	var group sync.WaitGroup
+	var isNew, failed atomic.Int32
+	for i := range n {
+		group.Go(func() {
+			in := instance("1", fmt.Sprint("1.", i/2), 1000) // every object twice
+			in.Loop = true
+			if i/2%10 == 3 {
+				in.CallingAE = "BAD"
+			}
+			added, err := s.AddInstance(ctx, in)
+			switch {
+			case (err != nil) != (in.CallingAE == "BAD"):
+				t.Errorf("%s: %v", in.SOPInstanceUID, err)
+			case err != nil:
+				failed.Add(1)
+			case added:
+				isNew.Add(1)
+			}
+		})
+	}
+	group.Wait()
+	if isNew.Load() != n/2*9/10 || failed.Load() != n/10 {
+		t.Errorf("%d new, %d failed of %d", isNew.Load(), failed.Load(), n)
+	}
+	all, err := s.Instances(ctx, "1")
+	loops, lerr := s.Loops(ctx, "1")
+	if err != nil || lerr != nil || len(all) != n/2*9/10 || len(loops) != len(all) {
+		t.Errorf("%d objects, %d loops, %v, %v", len(all), len(loops), err, lerr)
+	}
+	for i, l := range loops {
+		if l.Number != i+1 {
+			t.Fatalf("loop %d has number %d", i+1, l.Number)
+		}
 	}
 }

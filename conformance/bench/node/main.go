@@ -318,7 +318,6 @@ type node struct {
 	cmd        *exec.Cmd
 	archive    *archive
 	server     *scp.Server
-	studies    int
 }
 
 // archive notes when objects come.

@@ -6,6 +6,9 @@ GO          ?= go
 RELEASE     := $(shell sed -n 's/^\#\# \[\([0-9.]*\)\].*/\1/p' CHANGELOG.md | head -n 1)
 VERSION     ?= $(if $(filter v$(RELEASE),$(shell git describe --tags --exact-match --dirty 2>/dev/null)),$(RELEASE),$(RELEASE)-dev.$(shell git describe --always --dirty 2>/dev/null | tr - .))
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+ERRCHECK    := github.com/kisielk/errcheck@v1.9.0
+# The packages whose errors must all be looked at.
+CHECKED     := ./pipeline/store ./pipeline/node ./pipeline/spool ./pipeline/jobs ./pipeline/kept ./pipeline/output ./pipeline/derived ./models ./cmd/... ./sr/...
 FUZZTIME    ?= 10s
 BENCHTIME   ?= 2s
 # Tests skip what is not there; make test insists on it.
@@ -90,6 +93,8 @@ check:
 	@$(GO) mod tidy -diff
 	@echo 'test: go vet'
 	@$(GO) vet ./...
+	@echo 'test: errcheck where an ignored error loses something'
+	@$(GO) run $(ERRCHECK) -ignoretests -exclude conformance/setup/errcheck.txt $(CHECKED)
 	@echo 'test: staticcheck'
 	@$(GO) run $(STATICCHECK) ./...
 

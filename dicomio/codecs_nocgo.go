@@ -104,12 +104,6 @@ func EncodeJPEG(img *image.RGBA, quality int) ([]byte, error) {
 	return encodeGo(img, quality)
 }
 
-// EncodeJPEGGray encodes a gray picture as JPEG Baseline with one component,
-// for MONOCHROME2.
-func EncodeJPEGGray(img *image.Gray, quality int) ([]byte, error) {
-	return encodeGo(img, quality)
-}
-
 // encodeGo checks the arguments and encodes.
 func encodeGo(img image.Image, quality int) ([]byte, error) {
 	if img.Bounds().Empty() {

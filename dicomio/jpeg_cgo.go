@@ -219,21 +219,12 @@ func decodeJPEG8(src []byte, w, h, comps int, rgb bool, out jpegOut, dst []byte,
 // form of Photometric Interpretation YBR_FULL_422. quality is 1 to 100. Alpha
 // is ignored.
 func EncodeJPEG(img *image.RGBA, quality int) ([]byte, error) {
-	return encodeJPEG(img.Pix, img.Stride, img.Rect, 3, quality)
-}
-
-// EncodeJPEGGray encodes a gray picture as JPEG Baseline with one component,
-// for MONOCHROME2.
-func EncodeJPEGGray(img *image.Gray, quality int) ([]byte, error) {
-	return encodeJPEG(img.Pix, img.Stride, img.Rect, 1, quality)
+	return encodeJPEG(img.Pix, img.Stride, img.Rect, quality)
 }
 
 // encodeJPEG checks the geometry and calls the library.
-func encodeJPEG(pix []byte, stride int, r image.Rectangle, comps, quality int) ([]byte, error) {
-	per := 4
-	if comps == 1 {
-		per = 1
-	}
+func encodeJPEG(pix []byte, stride int, r image.Rectangle, quality int) ([]byte, error) {
+	const per, comps = 4, 3 // bytes of a pixel of RGBA, components of the stream
 	w, h := r.Dx(), r.Dy()
 	if w <= 0 || h <= 0 || w > 65535 || h > 65535 || stride < w*per || len(pix) < (h-1)*stride+w*per {
 		return nil, fail("jpeg encode", tagPixels, -1, ErrValue, "a picture of %dx%d", w, h)

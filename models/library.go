@@ -62,7 +62,7 @@ func findLibrary(configured string) []libraryPlace {
 		return []libraryPlace{{configured, true}}
 	}
 	exe, err := os.Executable()
-	if err != nil {
+	if err != nil { // for example without /proc
 		return nil
 	}
 	if real, err := filepath.EvalSymlinks(exe); err == nil {
@@ -191,6 +191,9 @@ func Library(configured string) (path, build string, err error) {
 }
 
 func libraryError(places []libraryPlace, errs []error) *LibraryError {
+	if len(places) == 0 {
+		errs = append(errs, errors.New("where this program is installed can't be found out"))
+	}
 	e := &LibraryError{Err: errors.Join(errs...)}
 	for _, p := range places {
 		e.Tried = append(e.Tried, p.path)

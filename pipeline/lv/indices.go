@@ -25,12 +25,6 @@ func StrokeVolume(edv, esv float64) float64 { return edv - esv }
 // CardiacOutput is in L/min for a stroke volume in mL and a rate per minute.
 func CardiacOutput(sv, heartRate float64) float64 { return sv * heartRate / 1000 }
 
-// Teichholz is the volume in mL of an internal dimension in cm:
-// 7/(2.4+D) * D^3 (Teichholz 1976).
-func Teichholz(lvidCM float64) float64 {
-	return 7 / (2.4 + lvidCM) * lvidCM * lvidCM * lvidCM
-}
-
 // CubeMass is the left ventricular mass in g from end-diastolic dimensions in
 // cm: 0.8*1.04*((IVSd+LVIDd+PWd)^3 - LVIDd^3) + 0.6 (Devereux 1986,
 // ASE/EACVI 2015).
@@ -51,9 +45,6 @@ func RWT(pwd, lvidd float64) float64 {
 func BSADuBois(kg, cm float64) float64 {
 	return 0.007184 * math.Pow(kg, 0.425) * math.Pow(cm, 0.725)
 }
-
-// BSAMosteller is the body surface area in m2 (Mosteller 1987).
-func BSAMosteller(kg, cm float64) float64 { return math.Sqrt(cm * kg / 3600) }
 
 // Sex selects sex-specific limits.
 type Sex int

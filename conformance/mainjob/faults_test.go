@@ -290,12 +290,19 @@ func (f *faults) check(round int, study string, loops int) {
 	}
 	f.archive.mu.Lock()
 	defer f.archive.mu.Unlock()
+	kinds := map[string]string{}
+	for _, d := range a.Deliveries {
+		kinds[d.SOPInstanceUID] = d.Kind
+	}
 	sources, replaced, reports := map[string]string{}, map[string]string{}, 0
 	for uid, o := range f.archive.objects {
 		if o.study != study {
 			continue
 		}
-		if o.modality == "SR" {
+		if kinds[uid] == "" {
+			t.Errorf("round %d: study %s: %s (%s) is in the archive and not in the node's account", round, study, uid, o.modality)
+		}
+		if kinds[uid] == "report" {
 			reports++
 			for _, p := range o.predecessors {
 				if other, twice := replaced[p]; twice {
@@ -309,6 +316,9 @@ func (f *faults) check(round int, study string, loops int) {
 				}
 				replaced[""] = uid
 			}
+			continue
+		}
+		if kinds[uid] != "overlay" {
 			continue
 		}
 		if other, twice := sources[o.source]; twice {

@@ -10,7 +10,7 @@ import (
 
 // sweep looks for complete studies, old ones and stuck jobs until ctx ends.
 func (n *Node) sweep(ctx context.Context) {
-	tick := time.NewTicker(min(max(n.opt.Idle/20, 20*time.Millisecond), 250*time.Millisecond))
+	tick := time.NewTicker(min(max(n.opt.Idle/20, 20*time.Millisecond), 500*time.Millisecond))
 	defer tick.Stop()
 	var cleaned time.Time // with a monotonic reading, as all waits here
 	for {

@@ -645,7 +645,7 @@ func (s *Store) Deliveries(ctx context.Context, study string) ([]Delivery, error
 // report first.
 func (s *Store) PendingDeliveries(ctx context.Context, run int64, destination string) ([]Delivery, error) {
 	return collect(ctx, s.db, scanDelivery, deliveryColumns+`
-		WHERE d.run_id = ? AND d.destination = ? AND d.state = 'pending' ORDER BY o.kind DESC, o.sop_uid`, run, destination)
+		WHERE d.run_id = ? AND d.destination = ? AND d.state = 'pending' ORDER BY o.kind <> 'report', o.kind DESC, o.sop_uid`, run, destination)
 }
 
 // RecordDelivery stores the outcome of one attempt.

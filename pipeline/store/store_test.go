@@ -112,12 +112,13 @@ func TestStudyLife(t *testing.T) {
 	if err != nil || again.ID != run.ID {
 		t.Fatalf("second start of a revision: run %d, %v; want %d", again.ID, err, run.ID)
 	}
-	outputs := []Output{{SOPInstanceUID: "2.25.1", SOPClassUID: "sr", Kind: "report", Path: "r.dcm"}, {SOPInstanceUID: "2.25.2", SOPClassUID: "sc", Kind: "overlay", Path: "o.dcm"}}
+	outputs := []Output{{SOPInstanceUID: "2.25.1", SOPClassUID: "sr", Kind: "report", Path: "r.dcm"}, {SOPInstanceUID: "2.25.2", SOPClassUID: "sc", Kind: "overlay", Path: "o.dcm"},
+		{SOPInstanceUID: "2.25.3", SOPClassUID: "sc", Kind: "summary", Path: "s.dcm"}}
 	var jobs []string
 	finish := func() {
 		t.Helper()
 		jobs = nil
-		if err := s.FinishRun(ctx, run, outputs, []Route{{"pacs", []string{"report", "overlay"}}, {"archive", []string{"report"}}}, func(_ *Tx, _ int64, d string) error { jobs = append(jobs, d); return nil }); err != nil {
+		if err := s.FinishRun(ctx, run, outputs, []Route{{"pacs", []string{"report", "overlay", "summary"}}, {"archive", []string{"report"}}}, func(_ *Tx, _ int64, d string) error { jobs = append(jobs, d); return nil }); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -130,8 +131,8 @@ func TestStudyLife(t *testing.T) {
 	}
 
 	pending, err := s.PendingDeliveries(ctx, run.ID, "pacs")
-	if err != nil || len(pending) != 2 || pending[0].Kind != "report" {
-		t.Fatalf("pending = %+v, %v; want report then overlay", pending, err)
+	if err != nil || len(pending) != 3 || pending[0].Kind != "report" {
+		t.Fatalf("pending = %+v, %v; want the report first", pending, err)
 	}
 	status := uint16(0xB000)
 	sent := pending[0]
@@ -140,14 +141,14 @@ func TestStudyLife(t *testing.T) {
 		t.Fatal(err)
 	}
 	finish() // repeated after a crash: what was sent stays sent
-	if pending, err = s.PendingDeliveries(ctx, run.ID, "pacs"); err != nil || len(pending) != 1 {
+	if pending, err = s.PendingDeliveries(ctx, run.ID, "pacs"); err != nil || len(pending) != 2 {
 		t.Fatalf("pending after one was sent and the run repeated = %+v, %v", pending, err)
 	}
 	if err := s.BuryDeliveries(ctx, run.ID, "pacs"); err != nil {
 		t.Fatal(err)
 	}
 	revived := 0
-	if n, err := s.ReviveDeliveries(ctx, "1", func(*Tx, int64, string) error { revived++; return nil }); err != nil || n != 1 || revived != 1 {
+	if n, err := s.ReviveDeliveries(ctx, "1", func(*Tx, int64, string) error { revived++; return nil }); err != nil || n != 2 || revived != 1 {
 		t.Fatalf("revived %d deliveries with %d jobs, %v", n, revived, err)
 	}
 

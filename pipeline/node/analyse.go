@@ -109,7 +109,11 @@ func (n *Node) analyse(ctx context.Context, study string, revision int) (err err
 		return err
 	}
 	if !same {
-		if outputs, err = n.make(ctx, &run, req); err != nil {
+		outputs, err = n.make(ctx, &run, req)
+		if errors.Is(err, kept.ErrNotKept) {
+			return n.forgetDamaged(ctx, req)
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -238,6 +242,22 @@ func (n *Node) request(ctx context.Context, study string, revision int) (Request
 	}
 	req.Predecessor, err = n.predecessor(ctx, study, revision)
 	return req, err
+}
+
+// forgetDamaged lets those loops be analysed again whose kept result cannot be
+// read.
+func (n *Node) forgetDamaged(ctx context.Context, req Request) error {
+	for i, l := range req.Loops {
+		if _, err := l.Kept.Load(req.Keys[i]); !errors.Is(err, kept.ErrNotKept) {
+			continue
+		}
+		n.log.Warn("the kept result of a loop is damaged", "object", l.SOPInstanceUID)
+		if err := errors.Join(l.Kept.Remove(req.Keys[i]), n.store.ForgetLoop(ctx, l.SOPInstanceUID)); err != nil {
+			return err
+		}
+	}
+	n.wakeLookers()
+	return fmt.Errorf("damaged results: %w", errLoopsLeft)
 }
 
 // unchanged finds the outputs of the last run when they depend on nothing else

@@ -130,6 +130,11 @@ func (p *fakeProcessor) Process(ctx context.Context, req Request) (*result.Docum
 	if p.fail != nil {
 		return nil, p.fail
 	}
+	for i, l := range req.Loops {
+		if _, err := l.Kept.Load(req.Keys[i]); err != nil {
+			return nil, err
+		}
+	}
 	uid := instance.UID("test report", p.basis, req.StudyInstanceUID, fmt.Sprint(req.Revision))
 	path := writeObject(p.t, req.Dir, req.StudyInstanceUID, uid, func(ds *dicomio.DataSet) {
 		ds.SetString(tag.SOPClassUID, dicomio.SOPComprehensiveSR)

@@ -163,6 +163,12 @@ func (s *Store) endLease(ctx context.Context, l Lease, enqueue Enqueue, set stri
 		if n, err := res.RowsAffected(); err != nil || n == 0 {
 			return errors.Join(err, ErrStale)
 		}
+		// A study says what its loops are tried again for.
+		if _, err := tx.ExecContext(ctx, `UPDATE studies SET error = why.problem FROM (
+				SELECT coalesce((SELECT problem FROM loops WHERE study_uid = ?1 AND state IN ('waiting','failed') AND attempts > 0 ORDER BY number LIMIT 1), '') AS problem) AS why
+			WHERE study_uid = ?1 AND state IN ('receiving','queued','analysing') AND error <> why.problem`, l.StudyInstanceUID); err != nil {
+			return err
+		}
 		if enqueue == nil {
 			return nil
 		}

@@ -154,6 +154,9 @@ func TestLoopsWaitAgain(t *testing.T) {
 	}
 	finish(lease(t, s, false), "new", "")
 	finish(lease(t, s, false), "new", "")
+	if st := study(t, s, "1"); st.Error != "" {
+		t.Errorf("the study still says %q", st.Error)
+	}
 	if err := s.FailRun(ctx, "1", 1, errors.New("disk full"), true); err != nil {
 		t.Fatal(err)
 	}

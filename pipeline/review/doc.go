@@ -9,6 +9,7 @@
 //	study.go      one study, and one loop of it
 //	frames.go     frames as JPEG
 //	sign.go       corrections, and a reader's signature
+//	operate.go    retry, reanalyse, remove; values as CSV; the audit trail
 //	text.go       the words of the page, English and German
 //	templates/    HTML
 //	web/          the client in TypeScript, and the bundle made of it

@@ -47,6 +47,8 @@ type Options struct {
 	Signer Signer
 	// Measure are the settings by which corrected results are measured.
 	Measure measure.Options
+	// Operator retries, reanalyses and removes; nil offers none of it.
+	Operator Operator
 	// SilentRejection sends nothing when a reader rejects the values, instead of
 	// a report that withdraws them.
 	SilentRejection bool
@@ -129,6 +131,11 @@ func (s *Server) routes() http.Handler {
 	mux.Handle("GET /study/{study}/loop/{loop}", s.signedIn(s.loop))
 	mux.Handle("GET /study/{study}/loop/{loop}/data", s.signedIn(s.loopData))
 	mux.Handle("GET /study/{study}/loop/{loop}/frame/{frame}", s.signedIn(s.frame))
+	mux.Handle("GET /study/{study}/values.csv", s.signedIn(s.values))
+	mux.Handle("GET /audit", s.signedIn(s.trail, Administrator))
+	if s.opt.Operator != nil {
+		mux.Handle("POST /study/{study}/do/{action}", s.signedIn(s.operate, Administrator))
+	}
 	if s.opt.Signer != nil {
 		mux.Handle("POST /study/{study}/recalculate", s.signedIn(s.recalculate, Reader))
 		mux.Handle("POST /study/{study}/sign", s.signedIn(s.sign, Reader))
@@ -155,12 +162,13 @@ type page struct {
 	Path    string // of this page, for the choice of language
 	Version string
 	Name    string // of the page's script entry
+	Audit   bool   // may see the audit trail
 }
 
 func (s *Server) page(r *http.Request, title string) page {
 	v := visitorOf(r.Context())
 	w := s.words(r)
-	return page{Title: w.T(title), Words: w, User: v.User, CSRF: v.session.csrf, Path: r.URL.Path, Version: s.opt.Version}
+	return page{Title: w.T(title), Words: w, User: v.User, CSRF: v.session.csrf, Path: r.URL.Path, Version: s.opt.Version, Audit: v.May(Administrator)}
 }
 
 func (s *Server) parseTemplates() (map[string]*template.Template, error) {

@@ -158,6 +158,9 @@ type studyPage struct {
 	Loops      []loopRow
 	Deliveries []deliveryRow
 	May        bool
+	Operate    bool
+	Dead       int  // deliveries that were given up
+	Again      bool // may be analysed again
 	Review     *reviewView
 	Data       studyData // for the client
 }
@@ -304,7 +307,12 @@ func (s *Server) studyPage(r *http.Request, rec *record) studyPage {
 		}
 	}
 	p.Age = age(rec.listing.BirthDate, rec.listing.Time)
+	p.Operate = s.opt.Operator != nil && visitorOf(r.Context()).May(Administrator)
+	p.Again = rec.study.State == store.Done || rec.study.State == store.Failed
 	for _, d := range rec.deliveries {
+		if d.State == store.Dead {
+			p.Dead++
+		}
 		row := deliveryRow{Delivery: d, StateText: words.T("delivery." + string(d.State)), KindText: words.Or("kind."+d.Kind, d.Kind), Time: words.Time(d.Updated)}
 		if d.Status != nil {
 			row.StatusText = fmt.Sprintf("%04XH", *d.Status)

@@ -52,7 +52,7 @@ func openReview(ctx context.Context, c *config.Config, st *store.Store, n *node.
 		Store: st, Users: users, Listen: r.Listen, Hosts: r.Hosts, EmbedIn: r.EmbedIn,
 		Secure: r.TLS.Certificate != "" || r.BehindProxy,
 		Idle:   time.Duration(r.SessionIdle), Longest: time.Duration(r.SessionMax), Version: version, Log: log,
-		Signer: n, Measure: measuring, SilentRejection: r.Reject == "nothing",
+		Signer: n, Operator: n, Measure: measuring, SilentRejection: r.Reject == "nothing",
 	})
 	if err != nil {
 		return nil, err

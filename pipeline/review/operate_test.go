@@ -1,0 +1,89 @@
+package review
+
+import (
+	"context"
+	"encoding/csv"
+	"errors"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/echonode/echonode/pipeline/store"
+)
+
+// operator notes what it is asked for.
+type operator struct {
+	asked []string
+	err   error
+}
+
+func (o *operator) Retry(_ context.Context, study string) (int, error) {
+	o.asked = append(o.asked, "retry "+study)
+	return 1, o.err
+}
+
+func (o *operator) Reanalyse(_ context.Context, study string) error {
+	o.asked = append(o.asked, "reanalyse "+study)
+	return o.err
+}
+
+func (o *operator) Remove(_ context.Context, study string) error {
+	o.asked = append(o.asked, "remove "+study)
+	return o.err
+}
+
+func TestOperate(t *testing.T) {
+	o := &operator{}
+	s := newSite(t, func(opt *Options) { opt.Operator = o })
+	s.add(sample{study: "1.2.1", loop: "1.2.1.1", name: "Doe^Jane", view: "A4C", ef: value(60)})
+	for _, user := range []string{"viewer", "reader"} {
+		b := s.as(user)
+		for _, action := range []string{"retry", "reanalyse", "remove"} {
+			b.want(http.StatusForbidden, http.MethodPost, "/study/1.2.1/do/"+action, "sure=on")
+		}
+		b.want(http.StatusForbidden, http.MethodGet, "/audit", "")
+		if _, page := b.want(http.StatusOK, http.MethodGet, "/study/1.2.1", ""); strings.Contains(page, "/do/") {
+			t.Errorf("%s is offered to operate", user)
+		}
+	}
+	admin := s.as("admin")
+	if _, page := admin.want(http.StatusOK, http.MethodGet, "/study/1.2.1", ""); !strings.Contains(page, "/study/1.2.1/do/remove") {
+		t.Error("an administrator is not offered to remove")
+	}
+	admin.want(http.StatusSeeOther, http.MethodPost, "/study/1.2.1/do/retry", "")
+	admin.want(http.StatusSeeOther, http.MethodPost, "/study/1.2.1/do/reanalyse", "")
+	admin.want(http.StatusUnprocessableEntity, http.MethodPost, "/study/1.2.1/do/remove", "")
+	admin.want(http.StatusSeeOther, http.MethodPost, "/study/1.2.1/do/remove", "sure=on")
+	admin.want(http.StatusNotFound, http.MethodPost, "/study/1.2.1/do/other", "")
+	admin.want(http.StatusNotFound, http.MethodPost, "/study/9.9/do/remove", "sure=on")
+	if got := strings.Join(o.asked, ", "); got != "retry 1.2.1, reanalyse 1.2.1, remove 1.2.1" {
+		t.Errorf("asked for %s", got)
+	}
+	o.err = store.ErrNotFound
+	admin.want(http.StatusConflict, http.MethodPost, "/study/1.2.1/do/reanalyse", "")
+	o.err = errors.New("disk of /secret/path full")
+	if _, text := admin.want(http.StatusInternalServerError, http.MethodPost, "/study/1.2.1/do/reanalyse", ""); strings.Contains(text, "/secret") {
+		t.Error("the inside is shown")
+	}
+	if _, page := admin.want(http.StatusOK, http.MethodGet, "/audit", ""); !strings.Contains(page, "reanalyse") || !strings.Contains(page, "refused for want of a role") {
+		t.Error("the trail does not show it")
+	}
+}
+
+func TestValuesAsCSV(t *testing.T) {
+	s := newSite(t)
+	s.add(sample{study: "1.2.1", loop: "1.2.1.1", name: "Doe^Jane", view: "A4C", ef: value(61.23)})
+	res, text := s.as("viewer").want(http.StatusOK, http.MethodGet, "/study/1.2.1/values.csv", "")
+	rows, err := csv.NewReader(strings.NewReader(text)).ReadAll()
+	if err != nil || len(rows) != 2 || rows[1][0] != "1.2.1" || rows[1][2] != "EF" || rows[1][3] != "61" || strings.Contains(text, "Doe") {
+		t.Errorf("%q, %v", text, err)
+	}
+	if d := res.Header.Get("Content-Disposition"); !strings.HasPrefix(d, "attachment") {
+		t.Errorf("disposition %q", d)
+	}
+	for in, want := range map[string]string{"=1+1": "'=1+1", "Rest": "Rest", "": "", "@x": "'@x"} {
+		if got := cell(in); got != want {
+			t.Errorf("%q became %q", in, got)
+		}
+	}
+}

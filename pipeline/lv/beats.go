@@ -147,13 +147,13 @@ type NoBeatReason string
 
 // The reasons of a [NoBeatError].
 const (
-	TooFewFrames      NoBeatReason = "too few frames"
-	NoTiming          NoBeatReason = "no usable frame times"
-	FrameRateTooLow   NoBeatReason = "frame rate too low"
-	TooManyMissing    NoBeatReason = "measurable in too few frames"
-	CurveFlat         NoBeatReason = "area hardly changes"
-	CurveNoisy        NoBeatReason = "area curve too noisy"
-	NoCompleteSystole NoBeatReason = "no complete systole in the clip"
+	TooFewFrames      NoBeatReason = "the clip is too short to show a beat"
+	NoTiming          NoBeatReason = "the frame times cannot be used"
+	FrameRateTooLow   NoBeatReason = "the frame rate is too low to find end-systole"
+	TooManyMissing    NoBeatReason = "the cavity could be outlined in too few frames"
+	CurveFlat         NoBeatReason = "the ventricle hardly moves"
+	CurveNoisy        NoBeatReason = "the outlines vary too much from frame to frame to find the beats"
+	NoCompleteSystole NoBeatReason = "the clip shows no complete contraction"
 )
 
 // NoBeatError says that no beat was found and why.
@@ -178,11 +178,11 @@ func noBeat(r NoBeatReason, format string, args ...any) error {
 // is none. timesMS are the frame times from the first frame, which need not be
 // evenly spaced; everything is judged in seconds, never in frames.
 //
-// Spikes are set aside, gaps interpolated and the curve smoothed. With R peaks,
-// ED is the largest area near each R; if such beats are clearly smaller than
-// the curve's own extremes, the peaks are ignored with a note. Without them ED
-// and ES are the alternating extremes of the curve. ES is the smallest area
-// between ED and the next ED.
+// Failed outlines are set aside (see [Outliers]), gaps interpolated and the
+// curve smoothed. ED and ES are the alternating extremes of the curve. With R
+// peaks that fit them, ED is the largest area near each R; peaks that do not are
+// ignored with a note, and so is their rate. ES is the smallest area between ED
+// and the next ED.
 //
 // A beat counts when
 //   - its ES is followed by a rise that regains RecoveryFraction of its
@@ -190,11 +190,14 @@ func noBeat(r NoBeatReason, format string, args ...any) error {
 //   - its ED is an R peak or a maximum inside the clip. A descent from the
 //     very first frame is dropped when the clip holds a beat with a proper ED;
 //     in a clip of one beat (stress loops begin at the R peak) the first frame
-//     stands for ED if it reaches StartFraction of the curve's range;
+//     stands for ED if it reaches StartFraction of the curve's range and the
+//     cavity does not become larger later: then the later maximum stands for it,
+//     marked Crossed. A first frame that falls fast already is marked Late;
 //   - or the clip is a systolic one, as stress protocols store them: it begins
 //     with ED, ends before the cavity fills again, and lasts at least
-//     ClipSystoleFraction of the systole expected at the heart rate. Such a
-//     beat is marked Clipped, and used only when there is no other;
+//     ClipSystoleFraction of the systole expected at the heart rate, or, where
+//     that is unknown, the emptying has come to its end. Such a beat is marked
+//     Clipped, and used only when there is no other;
 //   - or, when there is nothing else, the clip shows the end of one systole,
 //     a whole filling and the beginning of the next systole: ES and the ED that
 //     follows it, marked Crossed;
@@ -231,7 +234,7 @@ func FindBeats(area, timesMS []float64, o BeatOptions) (Rhythm, error) {
 		values[i] = math.NaN()
 	}
 	if have := len(present(values)); have < o.MinFrames || float64(n-have) > o.MaxMissing*float64(n) {
-		return r, noBeat(TooManyMissing, "%d of %d frames have a value", have, n)
+		return r, noBeat(TooManyMissing, "%d of %d", have, n)
 	}
 	curve := interpolate(values, timesMS)
 	r.Noise = frameNoise(curve, timesMS) / median(curve)
@@ -241,10 +244,10 @@ func FindBeats(area, timesMS []float64, o BeatOptions) (Rhythm, error) {
 	lo, hi := slices.Min(r.Smoothed), slices.Max(r.Smoothed)
 	r.Range = (hi - lo) / hi
 	if r.Range < o.MinAreaChange {
-		return r, noBeat(CurveFlat, "largest change %.1f %% of the area", 100*r.Range)
+		return r, noBeat(CurveFlat, "its area changes by %.0f %% at most", 100*r.Range)
 	}
 	if signal := slices.Max(wide) - slices.Min(wide); signal < o.MinSignalToNoise*r.Noise*median(curve) {
-		return r, noBeat(CurveNoisy, "range %.1f %%, noise from frame to frame %.1f %% of the area", 100*r.Range, 100*r.Noise)
+		return r, noBeat(CurveNoisy, "by %.0f %% of the area, while all motion is %.0f %%", 100*r.Noise, 100*r.Range)
 	}
 
 	f := finder{o: o, t: timesMS, a: r.Smoothed, missing: values, lo: lo, hi: hi}

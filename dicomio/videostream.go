@@ -148,19 +148,24 @@ func indexFirst(src io.ReaderAt, size int64) (io.Reader, error) {
 		front = 1
 	}
 	order := slices.Concat(all[:front], all[index:index+1], all[front:index], all[index+1:])
-	moved := make([]int64, len(order)) // where each box comes to lie
+	moved := make(map[int64]int64, len(order)) // where each box comes to lie, by its offset
 	at := int64(0)
-	for i, o := range order {
-		moved[i] = at
+	for _, o := range order {
+		moved[o.off] = at
 		at += o.n
 	}
 	place := func(off uint64) (uint64, bool) {
-		for i, o := range order {
-			if off >= uint64(o.off) && off < uint64(o.off+o.n) {
-				return off - uint64(o.off) + uint64(moved[i]), true
+		// A search: there may be very many chunks and boxes.
+		i, _ := slices.BinarySearchFunc(all, off, func(o box, off uint64) int {
+			if uint64(o.off+o.n) <= off {
+				return -1
 			}
+			return 1
+		})
+		if i == len(all) || off < uint64(all[i].off) {
+			return 0, false
 		}
-		return 0, false
+		return off - uint64(all[i].off) + uint64(moved[all[i].off]), true
 	}
 	if err := shiftChunks(b, 0, int64(len(b)), 0, place); err != nil {
 		return nil, err

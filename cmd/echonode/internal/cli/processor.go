@@ -33,8 +33,12 @@ func newProcessor(a *pipeline.Analyzer, o output.Options) (*processor, error) {
 // Basis implements node.Processor.
 func (p *processor) Basis() (loop, outputs string) { return p.loopBasis, p.madeBasis }
 
-// Loops implements node.Processor.
-func (p *processor) Loops() int { return p.analyzer.Loops() }
+// Loops implements node.Processor: some more than keep the engine busy, so that
+// it has work while results are made durable.
+func (p *processor) Loops() int { return p.analyzer.Loops() + writing }
+
+// writing is how many loops may wait for the disk.
+const writing = 4
 
 // Look implements node.Processor: it analyses an object unless its result is
 // kept, and draws it if every analysed loop is drawn.

@@ -4,8 +4,10 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"os"
 	"os/exec"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -78,13 +80,13 @@ func anyFits(patterns []string, name string) bool {
 }
 
 type listed struct {
-	ImportPath string
-	Imports    []string
+	ImportPath, Dir  string
+	Imports, GoFiles []string
 }
 
 func packages(t *testing.T) []listed {
 	t.Helper()
-	out, err := exec.Command("go", "list", "-json=ImportPath,Imports", module+"...").Output()
+	out, err := exec.Command("go", "list", "-json=ImportPath,Dir,Imports,GoFiles", module+"...").Output()
 	if err != nil {
 		t.Fatalf("go list: %v", err)
 	}
@@ -95,6 +97,12 @@ func packages(t *testing.T) []listed {
 			break
 		} else if err != nil {
 			t.Fatal(err)
+		}
+		// go test keeps a result until a file that the test has looked at changes.
+		for _, file := range p.GoFiles {
+			if _, err := os.Stat(filepath.Join(p.Dir, file)); err != nil {
+				t.Fatal(err)
+			}
 		}
 		all = append(all, p)
 	}

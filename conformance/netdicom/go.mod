@@ -14,5 +14,5 @@ require (
 
 require (
 	github.com/gobwas/glob v0.0.0-20170212200151-51eb1ee00b6d // indirect
-	golang.org/x/text v0.43.0 // indirect
+	golang.org/x/text v0.44.0 // indirect
 )

@@ -99,13 +99,17 @@ func (s *study) combine() {
 
 // patients counts the patients whose objects the study holds.
 func (s *study) patients() int {
-	keys := map[string]bool{}
+	var persons []result.Person
 	for _, l := range s.loops {
-		if l.Subject != nil && l.Subject.Key != "" {
-			keys[l.Subject.Key] = true
+		switch subject := l.Subject; {
+		case subject == nil:
+		case subject.Person != nil:
+			persons = append(persons, *subject.Person)
+		case subject.Key != "":
+			persons = append(persons, result.Person{ID: subject.Key}) // of a result from before
 		}
 	}
-	return len(keys)
+	return result.Patients(persons)
 }
 
 // why sums up the loops' reasons: "12 view-not-measured, 3 colour-doppler".

@@ -227,11 +227,15 @@ func (n *Node) request(ctx context.Context, study string, revision int) (Request
 			req.Keys = append(req.Keys, l.Result)
 		}
 	}
-	patients, err := n.store.Patients(ctx, study)
+	named, err := n.store.Persons(ctx, study)
 	if err != nil {
 		return req, err
 	}
-	switch {
+	persons := make([]result.Person, len(named))
+	for i, p := range named {
+		persons[i] = result.Person{ID: p.Patient, Issuer: p.Issuer, Family: p.Family, Born: p.Born}
+	}
+	switch patients := result.Patients(persons); {
 	case patients > 1:
 		return req, &PatientsError{Patients: patients}
 	case left > 0:

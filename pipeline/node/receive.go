@@ -227,9 +227,9 @@ func readIdentity(ctx context.Context, path string) (store.Instance, error) {
 		TransferSyntaxUID: id.TransferSyntax,
 		Path:              path,
 		Received:          time.Now(),
-		Patient:           digest(id.PatientID),
-		Issuer:            digest(id.IssuerOfPatientID),
-		Loop:              isLoop(id.SOPClassUID) && id.Manufacturer != manufacturer,
+		Person: store.Person{Patient: digest(id.PatientID), Issuer: digest(id.IssuerOfPatientID),
+			Family: digest(dicomio.FamilyName(id.PatientName)), Born: digest(id.PatientBirthDate)},
+		Loop: isLoop(id.SOPClassUID) && id.Manufacturer != manufacturer,
 	}
 	if id.PatientID == "" {
 		in.Patient = digest(id.PatientName + "\x00" + id.PatientBirthDate)

@@ -157,6 +157,8 @@ type Run struct {
 type Subject struct {
 	// Key is a digest of Patient ID and issuer: equal for one patient.
 	Key string `json:"key,omitempty"`
+	// Person tells patients apart that share a Patient ID.
+	Person *Person `json:"person,omitempty"`
 	// Sex as in DICOM: M, F, O or empty.
 	Sex string `json:"sex,omitempty"`
 	// AgeYears at the study, completed years; nil when unknown.
@@ -181,7 +183,7 @@ func SubjectOf(loops []Loop) *Subject {
 		if s == nil {
 			s = &Subject{}
 		}
-		s.Key = o.Key
+		s.Key, s.Person = o.Key, o.Person
 		if o.Sex != "" {
 			s.Sex = o.Sex
 		}

@@ -85,8 +85,20 @@ func (s *Server) listing(ctx context.Context, uid string) (*store.Listing, error
 		return nil, err
 	}
 	l := &store.Listing{StudyInstanceUID: uid, Time: study.First, State: study.State, Revision: study.Revision, Objects: len(instances)}
+	loops, err := st.Loops(ctx, uid)
+	if err != nil {
+		return nil, err
+	}
+	// Whom the study is of says the loop received last, as in everything that is made of the study.
+	paths := make([]string, 0, len(loops)+len(instances))
+	for _, loop := range slices.Backward(loops) {
+		paths = append(paths, loop.Path)
+	}
 	for _, in := range instances {
-		if s.patient(in.Path, l) == nil {
+		paths = append(paths, in.Path)
+	}
+	for _, path := range paths {
+		if s.patient(path, l) == nil {
 			break // the first that can be read
 		}
 	}
@@ -99,10 +111,6 @@ func (s *Server) listing(ctx context.Context, uid string) (*store.Listing, error
 	i := slices.IndexFunc(runs, func(r store.Run) bool { return !r.Finished.IsZero() && r.Error == "" })
 	if i < 0 {
 		return l, nil
-	}
-	loops, err := st.Loops(ctx, uid)
-	if err != nil {
-		return nil, err
 	}
 	isLoop := map[string]bool{}
 	for _, loop := range loops {

@@ -25,6 +25,11 @@ func (s *Store) Replace(ctx context.Context, in Instance) error {
 		if err != nil {
 			return err
 		}
+		// The newest version of a study's attributes counts, whatever a clock that was set back says.
+		arrived := now
+		if err := tx.QueryRowContext(ctx, `SELECT max(?, coalesce(max(received_at), 0)) FROM instances WHERE study_uid = ?`, now, in.StudyInstanceUID).Scan(&arrived); err != nil {
+			return err
+		}
 		for _, step := range []struct {
 			query string
 			args  []any
@@ -32,8 +37,8 @@ func (s *Store) Replace(ctx context.Context, in Instance) error {
 			{`INSERT INTO studies (study_uid, state, first_received_at, last_received_at, sender) VALUES (?, 'done', ?, ?, ?) ON CONFLICT (study_uid) DO NOTHING`,
 				[]any{in.StudyInstanceUID, now, now, in.Sender}},
 			{`UPDATE instances SET study_uid = ?, series_uid = ?, transfer_syntax = ?, path = ?, size = ?, calling_ae = ?, received_at = ?,
-				patient = ?, issuer = ?, corrections = corrections + 1 WHERE sop_uid = ?`,
-				[]any{in.StudyInstanceUID, in.SeriesInstanceUID, in.TransferSyntaxUID, in.Path, in.Size, in.CallingAE, now, in.Patient, in.Issuer, in.SOPInstanceUID}},
+				patient = ?, issuer = ?, family = ?, born = ?, corrections = corrections + 1 WHERE sop_uid = ?`,
+				[]any{in.StudyInstanceUID, in.SeriesInstanceUID, in.TransferSyntaxUID, in.Path, in.Size, in.CallingAE, arrived, in.Patient, in.Issuer, in.Family, in.Born, in.SOPInstanceUID}},
 			{`DELETE FROM removals WHERE path = ?`, []any{in.Path}},
 			{`INSERT OR IGNORE INTO removals (path, sop_uid) SELECT ?1, ?2 WHERE ?1 <> ?3`, []any{path, in.SOPInstanceUID, in.Path}},
 			// Whoever works on the former version finds its lease gone.

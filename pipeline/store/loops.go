@@ -56,9 +56,10 @@ func scanLease(r *sql.Rows) (l Lease, err error) {
 	return l, r.Scan(&l.SOPInstanceUID, &l.SOPClassUID, &l.StudyInstanceUID, &l.SeriesInstanceUID, &l.Number, &l.State, &l.Basis, &l.Result, &l.Problem, &l.Attempts, &l.Deaths, &l.Path, &l.Token)
 }
 
-// Loops lists the loops of a study in order of arrival.
+// Loops lists the loops of a study, the one received last, corrected ones as
+// their correction, at the end: its attributes count.
 func (s *Store) Loops(ctx context.Context, study string) ([]Loop, error) {
-	leases, err := collect(ctx, s.db, scanLease, loopColumns+`WHERE l.study_uid = ? ORDER BY l.number`, study)
+	leases, err := collect(ctx, s.db, scanLease, loopColumns+`WHERE l.study_uid = ? ORDER BY i.received_at, i.corrections > 0, l.number`, study)
 	loops := make([]Loop, len(leases))
 	for i, l := range leases {
 		loops[i] = l.Loop

@@ -72,7 +72,7 @@ type Instance struct {
 	CallingAE         string
 	Received          time.Time
 	Sender            string // address that it came from, "" where that is not known
-	Patient, Issuer   string // digests of Patient ID and its issuer, see [Store.Patients]
+	Person
 	// Loop says that the object is one to analyse. Others are kept, and neither
 	// begin a run nor are part of one.
 	Loop bool
@@ -306,10 +306,10 @@ func addOne(ctx context.Context, tx *Tx, in Instance) (isNew bool, err error) {
 		return false, err
 	}
 	res, err := tx.ExecContext(ctx, `INSERT INTO instances
-		(sop_uid, study_uid, series_uid, sop_class, transfer_syntax, path, size, calling_ae, received_at, patient, issuer)
-		VALUES (?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT (sop_uid) DO NOTHING`,
+		(sop_uid, study_uid, series_uid, sop_class, transfer_syntax, path, size, calling_ae, received_at, patient, issuer, family, born)
+		VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT (sop_uid) DO NOTHING`,
 		in.SOPInstanceUID, in.StudyInstanceUID, in.SeriesInstanceUID, in.SOPClassUID, in.TransferSyntaxUID,
-		in.Path, in.Size, in.CallingAE, now, in.Patient, in.Issuer)
+		in.Path, in.Size, in.CallingAE, now, in.Patient, in.Issuer, in.Family, in.Born)
 	if err != nil {
 		return false, err
 	}
@@ -378,12 +378,12 @@ func (s *Store) Study(ctx context.Context, uid string) (Study, error) {
 	return all[0], nil
 }
 
-const instanceColumns = `SELECT sop_uid, study_uid, series_uid, sop_class, transfer_syntax, path, size, calling_ae, received_at, coalesce(patient,''), coalesce(issuer,'') FROM instances `
+const instanceColumns = `SELECT sop_uid, study_uid, series_uid, sop_class, transfer_syntax, path, size, calling_ae, received_at, coalesce(patient,''), coalesce(issuer,''), family, born FROM instances `
 
 func scanInstance(r *sql.Rows) (in Instance, err error) {
 	var at int64
 	err = r.Scan(&in.SOPInstanceUID, &in.StudyInstanceUID, &in.SeriesInstanceUID, &in.SOPClassUID,
-		&in.TransferSyntaxUID, &in.Path, &in.Size, &in.CallingAE, &at, &in.Patient, &in.Issuer)
+		&in.TransferSyntaxUID, &in.Path, &in.Size, &in.CallingAE, &at, &in.Patient, &in.Issuer, &in.Family, &in.Born)
 	in.Received = time.UnixMilli(at)
 	return in, err
 }
@@ -418,14 +418,15 @@ func (s *Store) Paths(ctx context.Context) (map[string]bool, error) {
 	return paths, err
 }
 
-// Patients counts the patients whose objects a study holds. Objects are of one
-// patient when their Patient ID is the same and their issuers, where both name
-// one, are too.
-func (s *Store) Patients(ctx context.Context, study string) (int, error) {
-	var n int
-	err := s.db.QueryRowContext(ctx, `SELECT coalesce(sum(max(issuers, 1)), 0) FROM (
-		SELECT patient, count(DISTINCT nullif(issuer, '')) AS issuers FROM instances WHERE study_uid = ? AND patient IS NOT NULL GROUP BY patient)`, study).Scan(&n)
-	return n, err
+// Person is what tells patients apart: digests of what an object says of its
+// own, empty where it says nothing.
+type Person struct{ Patient, Issuer, Family, Born string }
+
+// Persons lists the different persons that the objects of a study name.
+func (s *Store) Persons(ctx context.Context, study string) ([]Person, error) {
+	return collect(ctx, s.db, func(r *sql.Rows) (p Person, err error) {
+		return p, r.Scan(&p.Patient, &p.Issuer, &p.Family, &p.Born)
+	}, `SELECT DISTINCT patient, coalesce(issuer, ''), family, born FROM instances WHERE study_uid = ? AND patient IS NOT NULL`, study)
 }
 
 // IsOutput reports whether the object was made by this node.

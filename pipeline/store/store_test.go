@@ -327,30 +327,26 @@ func TestRemovalsGiveWayToObjects(t *testing.T) {
 	}
 }
 
-func TestPatients(t *testing.T) {
+// Persons are listed once, and a correction takes the place of what was said before.
+func TestPersons(t *testing.T) {
 	ctx := context.Background()
-	type who struct{ patient, issuer string }
-	for _, c := range []struct {
-		objects []who
-		want    int
-	}{
-		{nil, 0},
-		{[]who{{"a", ""}}, 1},
-		{[]who{{"a", ""}, {"a", "x"}, {"a", "x"}}, 1},
-		{[]who{{"a", "x"}, {"a", "y"}}, 2},
-		{[]who{{"a", ""}, {"b", ""}}, 2},
-		{[]who{{"a", ""}, {"", ""}}, 2},
-		{[]who{{"a", "x"}, {"a", "y"}, {"b", ""}}, 3},
-	} {
-		s := open(t)
-		for i, o := range c.objects {
-			in := instance("1", "1."+string(rune('1'+i)), 1000)
-			in.Patient, in.Issuer = o.patient, o.issuer
-			add(t, s, in)
-		}
-		if n, err := s.Patients(ctx, "1"); err != nil || n != c.want {
-			t.Errorf("%v: %d patients, %v, want %d", c.objects, n, err, c.want)
-		}
+	s := open(t)
+	for i, p := range []Person{{"a", "", "m", "1"}, {"a", "", "m", "1"}, {"a", "x", "n", "1"}} {
+		in := instance("1", "1."+string(rune('1'+i)), 1000)
+		in.Person, in.Loop = p, true
+		add(t, s, in)
+	}
+	if got, err := s.Persons(ctx, "1"); err != nil || len(got) != 2 {
+		t.Errorf("%v, %v", got, err)
+	}
+	in := instance("1", "1.1", 500) // the clock was set back
+	in.Person, in.Loop, in.Path = Person{"a", "", "n", "1"}, true, "corrected"
+	if err := s.Replace(ctx, in); err != nil {
+		t.Fatal(err)
+	}
+	loops, err := s.Loops(ctx, "1")
+	if err != nil || len(loops) != 3 || loops[2].SOPInstanceUID != "1.1" || loops[2].Number != 1 {
+		t.Errorf("the corrected loop is not the last: %+v, %v", loops, err)
 	}
 }
 

@@ -219,6 +219,25 @@ func TestCorrectedPatient(t *testing.T) {
 	}
 }
 
+// Persons who share a Patient ID are never combined; of one of them nothing is
+// said under the other's name.
+func TestPersonsWhoShareAnID(t *testing.T) {
+	dir := t.TempDir()
+	one, other := standard("1.2.3.1"), standard("1.2.3.2")
+	one.edit = func(ds *dicomio.DataSet) {
+		ds.SetString(tag.PatientID, "0").SetString(tag.PatientName, "One^A").SetString(tag.PatientBirthDate, "19400101")
+	}
+	other.edit = func(ds *dicomio.DataSet) {
+		ds.SetString(tag.PatientID, "0").SetString(tag.PatientName, "Other^B").SetString(tag.PatientBirthDate, "19900101")
+	}
+	s := analyse(t, newBrightness(models.ViewA4C), one.write(t, dir), other.write(t, dir))
+	for _, m := range s.Measurements {
+		if m.Value != nil || m.Reason == nil || m.Reason.Code != result.TwoPatients {
+			t.Errorf("%s: %v, %v", m.Name, m.Value, m.Reason)
+		}
+	}
+}
+
 // Objects that are no images are not listed as images: dcmtk refuses a report
 // that does so.
 func TestNoImagesAreNotListed(t *testing.T) {

@@ -139,13 +139,24 @@ func TestRemovalIsFinishedAtStart(t *testing.T) {
 // Two patients under one Study Instance UID are never mixed: nothing is made
 // or sent, and the state says why.
 func TestTwoPatientsUnderOneStudy(t *testing.T) {
+	of := func(id, name, born string) func(*dicomio.DataSet) {
+		return func(ds *dicomio.DataSet) {
+			ds.SetString(tag.PatientID, id).SetString(tag.PatientName, name).SetString(tag.PatientBirthDate, born)
+		}
+	}
+	t.Run("two IDs", func(t *testing.T) {
+		testTwoPatients(t, of("P1", "One^A", "19400101"), of("P2", "One^A", "19400101"))
+	})
+	t.Run("an ID that persons share", func(t *testing.T) {
+		testTwoPatients(t, of("0", "One^A", "19400101"), of("0", "Other^B", "19900101"))
+	})
+}
+
+func testTwoPatients(t *testing.T, one, other func(*dicomio.DataSet)) {
 	dir, pacs := t.TempDir(), &archive{}
 	p := &fakeProcessor{t: t}
-	of := func(id string) func(*dicomio.DataSet) {
-		return func(ds *dicomio.DataSet) { ds.SetString(tag.PatientID, id) }
-	}
 	n := start(t, dir, p, Options{Attempts: 3, Destinations: []Destination{destination("pacs", listen(t, "PACS", pacs))}})
-	n.mustSend(t, writeObject(t, dir, "1.2.3", "1.2.3.10", of("P1")), writeObject(t, dir, "1.2.3", "1.2.3.11", of("P2")))
+	n.mustSend(t, writeObject(t, dir, "1.2.3", "1.2.3.10", one), writeObject(t, dir, "1.2.3", "1.2.3.11", other))
 	eventually(t, "study held", func() bool { return n.status(t, "1.2.3").State == store.Failed })
 	if s := n.status(t, "1.2.3"); !strings.Contains(s.Error, "2 patients") || len(s.Deliveries) != 0 {
 		t.Errorf("status %+v", s)

@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # highdicom 0.28.2: no Segmentation can be made of an Ultrasound Multi-frame Image, the ordinary object of an echo cine. It is
-# multi-frame without functional groups and without a frame of reference, which the constructor does not expect: it raises.
+# multi-frame without functional groups and without a frame of reference: the constructor raises ValueError, since it takes a source
+# without a Frame of Reference UID for a single frame.
 #
 # A valid Ultrasound Multi-frame object (4 frames, native) and a mask of one segment are handed to Segmentation.
-# Needs python3 (3.10 or later) with pip. Run: half a minute. Exit code 0: as described; 1: a segmentation is made, or another error.
+# Needs python3 (3.10 to 3.13) with pip. Run: half a minute. Exit code 0: as described; 1: a segmentation is made, or another error.
 set -euo pipefail
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
-python3 -m pip install -q --disable-pip-version-check --root-user-action ignore --target "$tmp/py" highdicom==0.28.2 pydicom==3.0.2 'numpy<2.4'
+python3 -m pip install -q --disable-pip-version-check --root-user-action ignore --target "$tmp/py" highdicom==0.28.2 pydicom==3.0.2 numpy==2.2.6
 export PYTHONPATH=$tmp/py
 python3 - <<'PY'
 import sys
@@ -38,8 +39,10 @@ segment = SegmentDescription(1, "cavity", codes.SCT.Organ, codes.SCT.Heart, Segm
 print("highdicom", hd.__version__)
 try:
     Segmentation([us], mask, SegmentationTypeValues.BINARY, [segment], generate_uid(), 2, generate_uid(), 1, "Maker", "Model", "1", "1")
-except Exception as error:
-    print(f"{type(error).__name__}: {error}")
+except ValueError as error:
+    print(f"ValueError: {error}")
+    if str(error) != "Only a single frame is supported when the source image has no Frame of Reference UID.":
+        sys.exit("CHANGED: another error")
 else:
     sys.exit("CHANGED: the segmentation is made")
 PY

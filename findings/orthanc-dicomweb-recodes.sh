@@ -63,14 +63,10 @@ print(ds.StudyInstanceUID, ds.SeriesInstanceUID, ds.SOPInstanceUID)
 PY
 read -r study series instance < <(python3 "$tmp/cine.py" "$tmp")
 plugin=$(find "$tmp/root" -name 'libOrthancDicomWeb.so*' | sed -n 1p)
-read -r http dicom < <(python3 -c '
-import socket
-a, b = socket.socket(), socket.socket()
-for s in (a, b): s.bind(("127.0.0.1", 0))
-print(a.getsockname()[1], b.getsockname()[1])')
+http=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
 mkdir "$tmp/data"
-printf '{"HttpPort": %s, "DicomPort": %s, "StorageDirectory": "%s", "IndexDirectory": "%s", "AuthenticationEnabled": false, "Plugins": ["%s"], "DicomWeb": {"Enable": true}}' \
-	"$http" "$dicom" "$tmp/data" "$tmp/data" "$plugin" >"$tmp/orthanc.json"
+printf '{"HttpPort": %s, "RemoteAccessAllowed": false, "DicomServerEnabled": false, "StorageDirectory": "%s", "IndexDirectory": "%s", "AuthenticationEnabled": false, "Plugins": ["%s"], "DicomWeb": {"Enable": true}}' \
+	"$http" "$tmp/data" "$tmp/data" "$plugin" >"$tmp/orthanc.json"
 run Orthanc "$tmp/orthanc.json" >"$tmp/log" 2>&1 &
 orthanc=$!
 until curl -sf "http://127.0.0.1:$http/system" >"$tmp/system"; do kill -0 "$orthanc" || { cat "$tmp/log"; exit 1; }; sleep 0.2; done

@@ -65,14 +65,10 @@ ds.file_meta = FileMetaDataset(); ds.file_meta.TransferSyntaxUID = ExplicitVRLit
 ds.save_as(sys.argv[1], enforce_file_format=True)
 PY
 python3 "$tmp/report.py" "$tmp/report.dcm"
-read -r http dicom < <(python3 -c '
-import socket
-a, b = socket.socket(), socket.socket()
-for s in (a, b): s.bind(("127.0.0.1", 0))
-print(a.getsockname()[1], b.getsockname()[1])')
+http=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
 mkdir "$tmp/data"
-printf '{"HttpPort": %s, "DicomPort": %s, "StorageDirectory": "%s", "IndexDirectory": "%s", "AuthenticationEnabled": false, "Plugins": []}' \
-	"$http" "$dicom" "$tmp/data" "$tmp/data" >"$tmp/orthanc.json"
+printf '{"HttpPort": %s, "RemoteAccessAllowed": false, "DicomServerEnabled": false, "StorageDirectory": "%s", "IndexDirectory": "%s", "AuthenticationEnabled": false, "Plugins": []}' \
+	"$http" "$tmp/data" "$tmp/data" >"$tmp/orthanc.json"
 run Orthanc "$tmp/orthanc.json" >"$tmp/log" 2>&1 &
 orthanc=$!
 until curl -sf "http://127.0.0.1:$http/system" >"$tmp/system"; do kill -0 "$orthanc" || { cat "$tmp/log"; exit 1; }; sleep 0.2; done

@@ -1,6 +1,6 @@
 // Package scp is a DICOM upper layer and DIMSE library: a server (Service Class
 // Provider) and a client (Service Class User) for verification, storage and
-// storage commitment. It needs the standard library only.
+// storage commitment; the client also queries and retrieves. It needs the standard library only.
 //
 // The package knows sockets, protocol data units and a [Handler]. It does not
 // know what is in a data set: a C-STORE reaches the handler as a [StoreRequest]
@@ -11,8 +11,8 @@
 // It implements
 //
 //	DICOM PS3.8   upper layer protocol for TCP/IP
-//	DICOM PS3.7   C-ECHO, C-STORE, N-ACTION and N-EVENT-REPORT; annex D, association negotiation
-//	DICOM PS3.4   annex A verification, annex B storage, annex J storage commitment push model
+//	DICOM PS3.7   C-ECHO, C-STORE, C-FIND, C-GET, C-MOVE, N-ACTION and N-EVENT-REPORT; annex D, association negotiation
+//	DICOM PS3.4   annex A verification, annex B storage, annex C query/retrieve (user only), annex J storage commitment push model
 //	DICOM PS3.15  B.9, B.12 secure transport connection profiles (BCP 195)
 //	DICOM PS3.10  7.1 file meta information (WritePart10Header, FileObject)
 //
@@ -43,5 +43,6 @@
 //
 // [Dialer.SendAll] sends any number of objects, proposes one presentation
 // context for each pair of SOP class and transfer syntax, and opens further
-// associations beyond 128 of them.
+// associations beyond 128 of them. [Client.Find], [Client.Get] and
+// [Client.Move] ask an archive and have it send.
 package scp

@@ -3,14 +3,17 @@
 // results, each step durable before the next begins.
 //
 //	receive.go   C-STORE into spool and store; success only when both hold it
+//	arrivals.go  how long a study has been waiting, by a clock nobody sets
 //	complete.go  when a study is complete
 //	remove.go    removal of studies, after their time or by command
 //	look.go      the analysis of loops, from the moment they are received
 //	analyse.go   the job that combines a study from its loops
+//	sign.go      the outputs of a result that a reader has signed
 //	commit.go    storage commitment, where the configuration offers it
 //	deliver.go   the delivery job, one queue per destination
 //	status.go    what a person or a monitor may look at
 //	health.go    whether the node does its work, and how much of it waits
+//	metrics.go   what Prometheus is told
 //
 // The unit of work is the loop. Its result is kept under what it depends on,
 // and a study is combined from its loops' results when the last of them is

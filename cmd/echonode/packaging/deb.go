@@ -1,10 +1,13 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/goreleaser/nfpm/v2"
 	_ "github.com/goreleaser/nfpm/v2/deb"
@@ -28,22 +31,26 @@ func (r release) deb() error {
 		config,
 		file(packaging("deb/echonode.service"), "/lib/systemd/system/echonode.service", 0o644),
 		file(packaging("deb/gpu.conf"), doc+"gpu.conf", 0o644),
-		file(source("cmd", "echonode", "internal", "config", "echonode.yaml"), doc+"echonode.default.yaml", 0o644),
-		file(source("README.md"), doc+"README.md", 0o644),
-		file(source("CHANGELOG.md"), doc+"changelog", 0o644),
-		file(source("models", "CARD.md"), doc+"model-card.md", 0o644),
-		file(source("LICENSE"), doc+"copyright", 0o644),
 		file(filepath.Join(r.onnxruntime, "LICENSE"), doc+"onnxruntime-LICENSE", 0o644),
 		file(filepath.Join(r.onnxruntime, "ThirdPartyNotices.txt"), doc+"onnxruntime-ThirdPartyNotices.txt", 0o644),
 		file(source("cmd", "echonode", "packaging", "monitoring", "alerts.yml"), doc+"monitoring/alerts.yml", 0o644),
 		file(source("cmd", "echonode", "packaging", "monitoring", "dashboard.json"), doc+"monitoring/dashboard.json", 0o644),
 	}
-	pages, err := filepath.Glob(source("cmd", "echonode", "doc", "*.md"))
+	pages, err := documents(r.root)
 	if err != nil {
 		return err
 	}
-	for _, page := range pages {
-		contents = append(contents, file(page, doc+filepath.Base(page), 0o644))
+	scratch, err := os.MkdirTemp("", "echonode-doc")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(scratch)
+	for _, name := range slices.Sorted(maps.Keys(pages)) {
+		page := filepath.Join(scratch, filepath.FromSlash(name))
+		if err := errors.Join(os.MkdirAll(filepath.Dir(page), 0o755), os.WriteFile(page, []byte(pages[name]), 0o644)); err != nil {
+			return err
+		}
+		contents = append(contents, file(page, doc+name, 0o644))
 	}
 	info := nfpm.WithDefaults(&nfpm.Info{
 		Name:        "echonode",

@@ -51,6 +51,38 @@ func TestDebIsReproducible(t *testing.T) {
 	}
 }
 
+// TestDocuments: every link of a page in the package leads to a page in the package, or out of it by its whole address.
+func TestDocuments(t *testing.T) {
+	pages, err := documents(filepath.Join("..", "..", ".."))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"README.md", "install.md", "model-card.md", "changelog", "copyright", "echonode.default.yaml"} {
+		if pages[name] == "" {
+			t.Errorf("%s is missing", name)
+		}
+	}
+	for name, text := range pages {
+		for _, m := range link.FindAllStringSubmatch(text, -1) {
+			target, _, _ := strings.Cut(m[2], "#")
+			if !strings.HasSuffix(name, ".svg") && !strings.Contains(target, "://") && target != "" && pages[target] == "" {
+				t.Errorf("%s: %s leads nowhere", name, m[0])
+			}
+		}
+	}
+	names := map[string]string{"README.md": "README.md", "models/CARD.md": "model-card.md"}
+	for _, c := range []struct{ folder, page, want string }{
+		{".", "[models/CARD.md](models/CARD.md)", "[models/CARD.md](model-card.md)"},
+		{"cmd/echonode/doc", "see [the card](../../../models/CARD.md#data).", "see [the card](model-card.md#data)."},
+		{".", "[findings](findings) and [a page](https://example.org/a)", "findings and [a page](https://example.org/a)"},
+		{"cmd/echonode/doc", "[a script](../../../findings/a.sh)", "a script (findings/a.sh in the source)"},
+	} {
+		if got := relink(c.page, c.folder, names); got != c.want {
+			t.Errorf("relink(%q) = %q, want %q", c.page, got, c.want)
+		}
+	}
+}
+
 // TestImage makes an image twice and follows index, manifest and configuration as a runtime does.
 func TestImage(t *testing.T) {
 	r := inputs(t)

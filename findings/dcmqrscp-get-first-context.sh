@@ -82,7 +82,7 @@ sys.exit(0 if len(both[0]) == 2 and both[1] == 0 and one[1] == 1 else 1)
 PY
 port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
 mkdir "$tmp/db"
-# dcmqrscp cannot be told an address to listen on: it takes associations of this machine only.
+# dcmqrscp cannot be told an address to listen on: its table of hosts has it store for this machine only.
 printf 'NetworkTCPPort = %s\nMaxPDUSize = 16384\nMaxAssociations = 16\nHostTable BEGIN\nname = (ASKER, localhost, 104)\nnumber = (ASKER, 127.0.0.1, 104)\nlocal = name, number\nHostTable END\nVendorTable BEGIN\nVendorTable END\nAETable BEGIN\nQRSCP %s RW (100, 1024mb) local\nAETable END\n' \
 	"$port" "$tmp/db" >"$tmp/dcmqrscp.cfg"
 run dcmqrscp --version | sed -n 1p

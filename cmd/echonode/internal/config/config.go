@@ -508,19 +508,40 @@ func (c *Config) Contradictions() []string {
 				say("destination %s is to be sent the %s, but %s", d.Name, kind, off)
 			}
 		}
+		for j, r := range d.Rules {
+			for _, kind := range r.Send {
+				if off, ok := made[kind]; ok {
+					say("destination %s is to be sent the %s by rules[%d], but %s", d.Name, kind, j, off)
+				}
+			}
+		}
 		if sameAddress(d.Address, c.DICOM.Listen) {
 			say("destination %s is this node itself (%s)", d.Name, d.Address)
 		}
 		for _, other := range c.Destinations[:i] {
-			if d.Address == other.Address && d.AETitle == other.AETitle {
-				say("destinations %s and %s are one peer (%s at %s): it would get everything twice", other.Name, d.Name, d.AETitle, d.Address)
+			if d.peer() == other.peer() {
+				say("destinations %s and %s are one peer (%s): it would get everything twice", other.Name, d.Name, d.peer())
 			}
 		}
 	}
-	if c.HTTP.Listen != "" && sameAddress(c.HTTP.Listen, c.DICOM.Listen) {
-		say("dicom.listen and http.listen are one port (%s)", c.DICOM.Listen)
+	listeners := []struct{ key, address string }{{"dicom.listen", c.DICOM.Listen}, {"http.listen", c.HTTP.Listen},
+		{"dicomweb.listen", c.DICOMweb.Listen}, {"review.listen", c.Review.Listen}}
+	for i, l := range listeners {
+		for _, other := range listeners[:i] {
+			if sameAddress(l.address, other.address) {
+				say("%s and %s are one port (%s)", other.key, l.key, other.address)
+			}
+		}
 	}
 	return out
+}
+
+// peer names who is behind a destination.
+func (d Destination) peer() string {
+	if d.URL != "" {
+		return strings.TrimSuffix(d.URL, "/")
+	}
+	return d.AETitle + " at " + d.Address
 }
 
 // sameAddress reports whether two addresses are one port of this machine.

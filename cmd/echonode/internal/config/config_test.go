@@ -118,3 +118,38 @@ func TestDefaultSendFollowsOutputs(t *testing.T) {
 		t.Errorf("contradictions %q", bad)
 	}
 }
+
+// Two places that are one are told, two DICOMweb services are not one peer, and
+// what is sent by a rule has to be made.
+func TestContradictions(t *testing.T) {
+	for name, c := range map[string]struct {
+		yaml, want string // want is a part of the only contradiction; empty: none
+	}{
+		"two services":             {"destinations: [{name: a, url: 'https://a/dicom-web'}, {name: b, url: 'https://b/dicom-web'}]", ""},
+		"one service twice":        {"destinations: [{name: a, url: 'https://a/dicom-web'}, {name: b, url: 'https://a/dicom-web/'}]", "a and b are one peer (https://a/dicom-web)"},
+		"one peer twice":           {"destinations: [{name: a, address: 'h:104', ae_title: P}, {name: b, address: 'h:104', ae_title: P}]", "a and b are one peer (P at h:104)"},
+		"two titles, one box":      {"destinations: [{name: a, address: 'h:104', ae_title: P}, {name: b, address: 'h:104', ae_title: Q}]", ""},
+		"a service and a box":      {"destinations: [{name: a, url: 'https://a'}, {name: b, address: 'h:104', ae_title: Q}]", ""},
+		"send of what is not made": {"destinations: [{name: a, url: 'https://a', send: [pdf]}]", "destination a is to be sent the pdf, but outputs.pdf is false"},
+		"rule for what is not made": {"destinations: [{name: a, url: 'https://a', rules: [{when: {stress: 'no'}, send: [report, segmentation]}]}]",
+			"destination a is to be sent the segmentation by rules[0], but outputs.segmentation is false"},
+		"rule for what is made":    {"outputs: {pdf: true}\ndestinations: [{name: a, url: 'https://a', rules: [{when: {stress: 'no'}, send: [pdf]}]}]", ""},
+		"status on the DICOM port": {"http: {listen: '127.0.0.1:11112'}", "dicom.listen and http.listen are one port"},
+		"page on the status port":  {"review: {listen: '127.0.0.1:8104'}", "http.listen and review.listen are one port"},
+		"store on the DICOM port":  {"dicomweb: {listen: 'localhost:11112', accounts: f}", "dicom.listen and dicomweb.listen are one port"},
+		"page and store":           {"review: {listen: '127.0.0.1:8106'}\ndicomweb: {listen: '127.0.0.1:8106', accounts: f}", "dicomweb.listen and review.listen are one port"},
+		"listeners of their own":   {"review: {listen: '127.0.0.1:8105'}\ndicomweb: {listen: '127.0.0.1:8106', accounts: f}", ""},
+		"listeners that are off":   {"http: {listen: ''}\nreview: {listen: ''}", ""},
+		"destination is the node":  {"destinations: [{name: a, address: '127.0.0.1:11112', ae_title: P}]", "destination a is this node itself"},
+	} {
+		p, err := Parse([]byte(c.yaml))
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		got := p.Contradictions()
+		if c.want == "" && len(got) != 0 || c.want != "" && (len(got) != 1 || !strings.Contains(got[0], c.want)) {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
+		}
+	}
+}

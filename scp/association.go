@@ -204,7 +204,7 @@ func (a *association) message(id byte, pc PresentationContext, cmd *command) err
 	if err := body.drain(); err != nil {
 		return err
 	}
-	code, comment := statusOf(status)
+	code, comment := StatusOf(status)
 	if body.tooLarge {
 		code, comment = StatusOutOfResources, "object over the size limit"
 	}
@@ -246,8 +246,10 @@ func shortUID(s string) string {
 	return s
 }
 
-// statusOf gives the status and comment for what a handler returned.
-func statusOf(err error) (uint16, string) {
+// StatusOf gives the DIMSE status and comment for what a [Handler] returned
+// (PS3.4 B.2.3): 0000H for nil, those of a [StatusError], A700H for
+// [ErrObjectTooLarge] and C000H for any other error.
+func StatusOf(err error) (uint16, string) {
 	var se *StatusError
 	switch {
 	case err == nil:

@@ -479,7 +479,7 @@ func (c *Client) request(id byte, rq *command) error {
 			c.reports = append(c.reports, res)
 		}
 	}
-	code, comment := statusOf(status)
+	code, comment := StatusOf(status)
 	return c.link.writeMessage(id, response(rq, code, comment), nil)
 }
 

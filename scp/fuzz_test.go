@@ -105,7 +105,7 @@ func FuzzCommand(f *testing.F) {
 		if !reflect.DeepEqual(c, again) {
 			t.Fatalf("%+v came back as %+v", c, again)
 		}
-		statusOf(failure(c))
+		StatusOf(failure(c))
 		commentLO(c.ErrorComment)
 	})
 }

@@ -219,7 +219,7 @@ func (c *Client) stored(ctx context.Context, id byte, rq *command, h Handler) er
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	code, comment := statusOf(status)
+	code, comment := StatusOf(status)
 	if body.tooLarge {
 		code, comment = StatusOutOfResources, "object over the size limit"
 	}

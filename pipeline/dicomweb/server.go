@@ -232,22 +232,17 @@ func (s *Server) part(ctx context.Context, a *scp.AssociationInfo, part *multipa
 	}
 	body := &limited{r: br, left: maxObject}
 	err = s.Handler.Store(ctx, &scp.StoreRequest{Association: a, SOPClassUID: h.SOPClassUID, SOPInstanceUID: h.SOPInstanceUID, TransferSyntaxUID: h.TransferSyntaxUID}, body)
-	var status *scp.StatusError
-	switch {
-	case body.over:
-		result.fail(h, scp.StatusOutOfResources)
-	case errors.As(err, &status) && scp.ClassOf(status.Status) == scp.ClassFailure:
-		result.fail(h, status.Status)
-	case err != nil:
-		s.log().Warn("DICOMweb: storing failed", "object", h.SOPInstanceUID, "error", err)
-		result.fail(h, scp.StatusProcessingFailure)
-	default:
-		result.stored = append(result.stored, h)
+	if body.over {
+		err = scp.ErrObjectTooLarge
 	}
+	code, _ := scp.StatusOf(err)
+	if scp.ClassOf(code) != scp.ClassFailure {
+		result.stored = append(result.stored, h)
+		return
+	}
+	s.log().Warn("DICOMweb: storing failed", "object", h.SOPInstanceUID, "status", fmt.Sprintf("%04XH", code), "error", err)
+	result.fail(h, code)
 }
-
-// errOver is that an object is longer than it may be.
-var errOver = errors.New("dicomweb: object over the size limit")
 
 // limited ends with an error after so many bytes.
 type limited struct {
@@ -259,12 +254,12 @@ type limited struct {
 // Read implements io.Reader.
 func (l *limited) Read(p []byte) (int, error) {
 	if l.over {
-		return 0, errOver
+		return 0, scp.ErrObjectTooLarge
 	}
 	n, err := l.r.Read(p)
 	if l.left -= int64(n); l.left < 0 {
 		l.over = true
-		return 0, errOver
+		return 0, scp.ErrObjectTooLarge
 	}
 	return n, err
 }

@@ -104,7 +104,7 @@ func TestOurClientAndServer(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for i, want := range []uint16{0, 0x0111, scp.StatusProcessingFailure, scp.StatusOutOfResources} {
+		for i, want := range []uint16{0, 0x0111, scp.StatusCannotUnderstand, scp.StatusOutOfResources} {
 			r := results[i]
 			var status *scp.StatusError
 			if want == 0 {

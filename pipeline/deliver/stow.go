@@ -79,18 +79,16 @@ func CheckURL(s string) error {
 	return nil
 }
 
-// HTTPError is an answer that refuses a whole request.
+// HTTPError is an answer that refuses a whole request. What the server wrote is
+// not part of the text of the error: it may hold anything, a patient's name
+// among it. Show it to who asks for it.
 type HTTPError struct {
 	Status int
-	Text   string
+	Text   string // the beginning of the body, printable
 }
 
 func (e *HTTPError) Error() string {
-	s := fmt.Sprintf("HTTP %d %s", e.Status, http.StatusText(e.Status))
-	if e.Text != "" {
-		s += ": " + e.Text
-	}
-	return s
+	return strings.TrimSpace(fmt.Sprintf("HTTP %d %s", e.Status, http.StatusText(e.Status)))
 }
 
 // SendAll sends every source in a request of its own and returns one result
@@ -330,7 +328,7 @@ func judge(resp *http.Response, body []byte, instance string) (status uint16, wa
 	return 0, false, fmt.Errorf("the answer does not name the object %s", instance)
 }
 
-// printable is the beginning of a text answer, for a log.
+// printable is the beginning of a text answer.
 func printable(b []byte) string {
 	s := strings.Map(func(c rune) rune {
 		if c < ' ' || c > '~' {

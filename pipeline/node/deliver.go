@@ -51,7 +51,8 @@ func (n *Node) deliverRun(ctx context.Context, job jobs.Job, run int64, destinat
 }
 
 // settle notes that deliveries are being sent, and takes those out that were
-// already when an answer was lost and that the destination says it has.
+// already when an answer was lost and that the destination says it has. Only
+// DIMSE destinations are asked.
 func (n *Node) settle(ctx context.Context, dest Destination, run int64, pending []store.Delivery) ([]store.Delivery, error) {
 	if len(pending) == 0 {
 		return nil, nil
@@ -59,6 +60,10 @@ func (n *Node) settle(ctx context.Context, dest Destination, run int64, pending 
 	doubtful, err := n.store.Sending(ctx, run, dest.Name)
 	if err != nil || len(doubtful) == 0 {
 		return pending, err
+	}
+	if dest.Stow != nil {
+		// DICOMweb's store service cannot be asked: they are sent again.
+		return pending, nil
 	}
 	var paths []string
 	for _, d := range pending {
@@ -106,6 +111,10 @@ func (n *Node) deliver(ctx context.Context, dest Destination, run int64) error {
 		d.State, d.Status, d.Comment, d.Error = store.Pending, nil, r.Result.Comment, ""
 		outcome := "error"
 		var refused *scp.StatusError
+		var whole *deliver.HTTPError
+		if errors.As(r.Err, &whole) {
+			d.Comment = whole.Text
+		}
 		switch {
 		case r.Err == nil:
 			d.Status, d.State, outcome = &r.Result.Status, store.Sent, "success"
@@ -125,7 +134,11 @@ func (n *Node) deliver(ctx context.Context, dest Destination, run int64) error {
 			problems = append(problems, err)
 		}
 		if d.Status != nil {
-			n.log.Info("delivered", "destination", dest.Name, "syntax", r.Sent, "kind", d.Kind, "object", d.SOPInstanceUID, "status", fmt.Sprintf("%04XH", *d.Status))
+			what := "delivered"
+			if r.Err != nil {
+				what = "refused"
+			}
+			n.log.Info(what, "destination", dest.Name, "syntax", r.Sent, "kind", d.Kind, "object", d.SOPInstanceUID, "status", fmt.Sprintf("%04XH", *d.Status))
 		}
 	})
 	return errors.Join(append(problems, err)...)

@@ -212,6 +212,12 @@ type running struct {
 // start runs a node on dir; starting it again on the same dir is a restart.
 func start(t *testing.T, dir string, p Processor, o Options) *running {
 	t.Helper()
+	return startLogging(t, dir, p, o, slog.New(slog.DiscardHandler))
+}
+
+// startLogging is start with a log.
+func startLogging(t *testing.T, dir string, p Processor, o Options, log *slog.Logger) *running {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	st, err := store.Open(ctx, filepath.Join(dir, "node.db"))
 	if err != nil {
@@ -238,7 +244,7 @@ func start(t *testing.T, dir string, p Processor, o Options) *running {
 		o.Timeout = time.Minute
 	}
 	o.RetryFirst, o.RetryMax = 10*time.Millisecond, 50*time.Millisecond
-	n, err := New(ctx, o, sp, st, p, nil, slog.New(slog.DiscardHandler))
+	n, err := New(ctx, o, sp, st, p, nil, log)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -160,11 +160,13 @@ func identify(ctx context.Context, path string, req *scp.StoreRequest) (store.In
 	}
 	// Meta information at the start of the data set would be taken for ours.
 	if in.TransferSyntaxUID != req.TransferSyntaxUID {
-		return in, fmt.Errorf("the data set says that its transfer syntax is %s, it came as %s", in.TransferSyntaxUID, req.TransferSyntaxUID)
+		return in, errors.New("the data set names another transfer syntax than it came in")
 	}
-	if in.SOPInstanceUID != req.SOPInstanceUID || in.SOPClassUID != req.SOPClassUID {
-		return in, fmt.Errorf("the data set is object %s of class %s, the request announced %s of class %s",
-			in.SOPInstanceUID, in.SOPClassUID, req.SOPInstanceUID, req.SOPClassUID)
+	if in.SOPInstanceUID != req.SOPInstanceUID {
+		return in, errors.New("the data set is another object than the request announced")
+	}
+	if in.SOPClassUID != req.SOPClassUID {
+		return in, errors.New("the data set is of another SOP class than the request announced")
 	}
 	in.CallingAE, in.Sender = req.Association.CallingAE, host(req.Association.RemoteAddr)
 	return in, nil
@@ -234,9 +236,10 @@ func readIdentity(ctx context.Context, path string) (store.Instance, error) {
 	if id.PatientID == "" {
 		in.Patient = digest(id.PatientName + "\x00" + id.PatientBirthDate)
 	}
-	for _, uid := range []string{in.SOPInstanceUID, in.StudyInstanceUID, in.SeriesInstanceUID} {
-		if !scp.ValidUID(uid) {
-			return in, fmt.Errorf("SOP, Study or Series Instance UID %q is missing or invalid", uid)
+	for _, a := range []struct{ name, uid string }{{"SOP Instance UID", in.SOPInstanceUID}, {"Study Instance UID", in.StudyInstanceUID}, {"Series Instance UID", in.SeriesInstanceUID}} {
+		if !scp.ValidUID(a.uid) {
+			// Not what stands there: it may be anything, and errors are logged.
+			return in, fmt.Errorf("%s is missing or invalid", a.name)
 		}
 	}
 	return in, nil

@@ -1,0 +1,151 @@
+package node
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/suyashkumar/dicom/pkg/tag"
+
+	"github.com/echonode/echonode/dicomio"
+	"github.com/echonode/echonode/pipeline/deliver"
+	"github.com/echonode/echonode/pipeline/store"
+	"github.com/echonode/echonode/scp"
+)
+
+// logged is a log that is written and read at once.
+type logged struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *logged) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *logged) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+func (l *logged) logger() *slog.Logger {
+	return slog.New(slog.NewTextHandler(l, &slog.HandlerOptions{Level: slog.LevelDebug}))
+}
+
+// service is a DICOMweb destination that answers as it is told.
+func service(t *testing.T, answer http.HandlerFunc) Destination {
+	t.Helper()
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, err := io.Copy(io.Discard, r.Body); err != nil {
+			t.Error(err)
+		}
+		answer(w, r)
+	}))
+	t.Cleanup(srv.Close)
+	d := destination("web", "")
+	d.Stow = &deliver.Stow{URL: srv.URL}
+	return d
+}
+
+// What a DICOMweb server writes into a refusal is shown to who asks for the
+// study, and not logged.
+func TestWordsOfAServiceAreNotLogged(t *testing.T) {
+	dir, log := t.TempDir(), &logged{}
+	n := startLogging(t, dir, &fakeProcessor{t: t}, Options{Deliveries: 1, Destinations: []Destination{service(t, func(w http.ResponseWriter, _ *http.Request) {
+		http.Error(w, "DOE^JANE is merged", http.StatusInternalServerError)
+	})}}, log.logger())
+	n.mustSend(t, writeObject(t, dir, "1.2.3", "1.2.3.10", nil))
+	eventually(t, "given up", func() bool { return n.status(t, "1.2.3").Finished() })
+	d := n.status(t, "1.2.3").Deliveries[0]
+	if d.State != store.Dead || d.Comment != "DOE^JANE is merged" || d.Error != "HTTP 500 Internal Server Error" {
+		t.Errorf("delivery %+v", d)
+	}
+	n.stop()
+	if text := log.String(); strings.Contains(text, "DOE") || !strings.Contains(text, "HTTP 500") {
+		t.Errorf("log:\n%s", text)
+	}
+}
+
+// A refused object is not logged as delivered.
+func TestRefusalsAreLoggedAsRefusals(t *testing.T) {
+	for name, refuse := range map[string]error{"delivered": nil, "refused": &scp.StatusError{Status: scp.StatusOutOfResources}} {
+		dir, log := t.TempDir(), &logged{}
+		n := startLogging(t, dir, &fakeProcessor{t: t}, Options{Deliveries: 1, Destinations: []Destination{destination("pacs", listen(t, "PACS", &archive{refuse: refuse}))}}, log.logger())
+		n.mustSend(t, writeObject(t, dir, "1.2.3", "1.2.3.10", nil))
+		eventually(t, "answered", func() bool { return n.status(t, "1.2.3").Finished() })
+		n.stop()
+		for _, what := range []string{"delivered", "refused"} {
+			if got := strings.Contains(log.String(), "msg="+what+" "); got != (what == name) {
+				t.Errorf("%s: %q is in the log: %v\n%s", name, what, got, log)
+			}
+		}
+	}
+}
+
+// A DICOMweb service cannot be asked what it has: what was under way is sent
+// again, and nobody is asked over DIMSE.
+func TestLostAnswerOfAService(t *testing.T) {
+	dir, log := t.TempDir(), &logged{}
+	var came, asked atomic.Int32
+	n := startLogging(t, dir, &fakeProcessor{t: t}, Options{Destinations: []Destination{service(t, func(w http.ResponseWriter, _ *http.Request) {
+		if came.Add(1) == 1 {
+			panic(http.ErrAbortHandler) // the answer is lost
+		}
+	})}}, log.logger())
+	n.has = func(context.Context, *scp.Dialer, string, []string) (map[string]bool, error) {
+		asked.Add(1)
+		return nil, nil
+	}
+	n.mustSend(t, writeObject(t, dir, "1.2.3", "1.2.3.10", nil))
+	eventually(t, "delivered", func() bool {
+		s := n.status(t, "1.2.3")
+		return s.Finished() && len(s.Deliveries) == 1 && s.Deliveries[0].State == store.Sent
+	})
+	n.stop()
+	if came.Load() != 2 || asked.Load() != 0 {
+		t.Errorf("came %d times, asked %d times\n%s", came.Load(), asked.Load(), log)
+	}
+}
+
+// What stands where an identifier should be is not repeated: errors are logged.
+func TestErrorsHoldNoAttributes(t *testing.T) {
+	const stand, words = "1.2.3.77", "DOE^JANE"
+	for _, a := range []tag.Tag{tag.SOPClassUID, tag.StudyInstanceUID, tag.SeriesInstanceUID} {
+		path := writeObject(t, t.TempDir(), "1.2.3", "1.2.3.10", func(ds *dicomio.DataSet) { ds.SetString(a, stand) })
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// The last one: that of the data set, not of the meta information.
+		copy(b[bytes.LastIndex(b, []byte(stand)):], words)
+		if err := os.WriteFile(path, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, err = identify(context.Background(), path, &scp.StoreRequest{Association: &scp.AssociationInfo{}, SOPInstanceUID: "1.2.3.10",
+			SOPClassUID: dicomio.SOPUltrasoundMultiframe, TransferSyntaxUID: dicomio.ExplicitVRLittleEndian})
+		if err == nil || strings.Contains(err.Error(), "DOE") {
+			t.Errorf("%v: %v", a, err)
+		}
+	}
+	path := writeObject(t, t.TempDir(), "1.2.3", "1.2.3.10", nil)
+	for _, req := range []scp.StoreRequest{
+		{SOPInstanceUID: "1.2.3.11", SOPClassUID: dicomio.SOPUltrasoundMultiframe, TransferSyntaxUID: dicomio.ExplicitVRLittleEndian},
+		{SOPInstanceUID: "1.2.3.10", SOPClassUID: dicomio.SOPUltrasoundMultiframe, TransferSyntaxUID: dicomio.JPEGBaseline},
+	} {
+		req.Association = &scp.AssociationInfo{}
+		if _, err := identify(context.Background(), path, &req); err == nil {
+			t.Errorf("%s as %s is taken for what it is not", req.SOPInstanceUID, req.TransferSyntaxUID)
+		}
+	}
+}

@@ -88,8 +88,14 @@ func (w *writer) p(format string, args ...any) {
 	}
 }
 
+// Defaults are values of the commented configuration that the statement names.
+type Defaults struct {
+	Idle, Response                                            time.Duration // dicom.idle_timeout, delivery.timeout
+	Associations, AssociationsPerPeer, AssociationsPerNetwork int
+}
+
 // Write writes the statement as Markdown.
-func Write(out io.Writer) error {
+func Write(out io.Writer, defaults Defaults) error {
 	w := &writer{w: out}
 	limits, timeouts := scp.DefaultLimits(), scp.DefaultTimeouts()
 	w.p("# DICOM conformance statement of EchoNode\n")
@@ -129,14 +135,14 @@ func Write(out io.Writer) error {
 	w.p("| Asynchronous operations | offered windows are answered with 1 and 1 |")
 	w.p("| Role selection | answered for accepted classes; proposed by `fetch` for C-GET |")
 	w.p("| User identity | taken, not judged |")
-	w.p("| Associations at a time | %d, %d from one address (library defaults; the node's configuration sets its own) |", limits.MaxAssociations, limits.MaxAssociationsPerPeer)
+	w.p("| Associations at a time | %d, %d from one address, %d from one network (`dicom.max_associations`) |", defaults.Associations, defaults.AssociationsPerPeer, defaults.AssociationsPerNetwork)
 	w.p("| A-ASSOCIATE-RQ read | at most %s |", humanize.IBytes(uint64(limits.MaxAssociatePDU)))
 	w.p("| Data set of a C-STORE | at most %s, then A700H (`dicom.max_object`) |\n", humanize.IBytes(uint64(limits.MaxObject)))
 	w.p("| Time limit | default |\n|---|---|")
 	for _, t := range []struct {
 		what string
 		d    time.Duration
-	}{{"Connection to association (ARTIM)", timeouts.ARTIM}, {"Between messages, as acceptor (`dicom.idle_timeout`)", timeouts.Idle}, {"One PDU", timeouts.PDU}, {"Response, as requestor (`delivery.timeout`)", timeouts.Response}, {"Release", timeouts.Release}} {
+	}{{"Connection to association (ARTIM)", timeouts.ARTIM}, {"Between messages, as acceptor (`dicom.idle_timeout`)", defaults.Idle}, {"One PDU", timeouts.PDU}, {"Response, as requestor (`delivery.timeout`)", defaults.Response}, {"Release", timeouts.Release}} {
 		w.p("| %s | %s |", t.what, t.d)
 	}
 	w.p("\nA peer has to deliver at least %d bytes per second inside a message, averaged over %s.\n", limits.MinRate, timeouts.Rate)
@@ -144,8 +150,9 @@ func Write(out io.Writer) error {
 	w.p("### 4.2 Association acceptance\n")
 	w.p("#### 4.2.1 Rejection\n")
 	w.p("| Reason | Result, source, reason |\n|---|---|")
-	w.p("| Called AE title is not the node's | 1, 1, 7 |\n| Calling AE title, network or certificate not allowed | 1, 1, 3 |\n| Too many associations | 2, 3, 2 |\n| Stopping | 2, 3, 1 |")
+	w.p("| Called AE title is not the node's | 1, 1, 7 |\n| Calling AE title or certificate not allowed | 1, 1, 3 |\n| Too many associations | 2, 3, 2 |\n| Stopping | 2, 3, 1 |")
 	w.p("| Application context | 1, 1, 2 |\n| Protocol version | 1, 2, 2 |\n")
+	w.p("Connections from networks that are not in `dicom.sources` are closed before an association.\n")
 	w.p("#### 4.2.2 Verification\n")
 	w.p("%s with Implicit VR Little Endian, Explicit VR Little Endian and Big Endian, Deflated.\n", scp.VerificationSOPClass)
 	w.p("#### 4.2.3 Storage\n")
@@ -196,7 +203,7 @@ func Write(out io.Writer) error {
 	w.p("| Authentication | basic, or a bearer token from a file; TLS | basic or bearer token; TLS, needed beyond loopback |")
 	w.p("| Answer | application/dicom+json | application/dicom+json: 200 all stored, 202 some, 409 none, 503 no resources, 400, 401, 415 |")
 	w.p("| Transfer syntaxes | as made; decompressed after 415 (`destinations.transcode`) | those that the meta group names |\n")
-	w.p("Failure Reason (0008,1197) is the status that C-STORE would have.\n")
+	w.p("Failure Reason (0008,1197) is the status that C-STORE would have; 0122H for a SOP class that `dicom.sop_classes` leaves out.\n")
 	w.p("### 4.5 Network interfaces, configuration\n")
 	w.p("TCP/IP, version 4 and 6. Titles, addresses, limits: the commented configuration (`echonode check-config --print-default`).\n")
 

@@ -270,7 +270,7 @@ func (s *Server) admit(req *AssociateRequest) error {
 func (s *Server) judgeContext(c contextItem) contextItem {
 	out := contextItem{ID: c.ID, TransferSyntaxes: []string{ImplicitVRLittleEndian}}
 	taken, ok := s.accepted[c.AbstractSyntax]
-	if !ok && storageClass(c.AbstractSyntax) {
+	if !ok && StorageClass(c.AbstractSyntax) {
 		taken, ok = s.others, len(s.others) > 0
 	}
 	if !ok {

@@ -145,7 +145,7 @@ func (c *Client) Get(ctx context.Context, class string, id Identifier, h Handler
 func GetRoles(contexts []PresentationContext) []RoleSelection {
 	var out []RoleSelection
 	for _, pc := range contexts {
-		if storageClass(pc.AbstractSyntax) && !slices.ContainsFunc(out, func(r RoleSelection) bool { return r.SOPClassUID == pc.AbstractSyntax }) {
+		if StorageClass(pc.AbstractSyntax) && !slices.ContainsFunc(out, func(r RoleSelection) bool { return r.SOPClassUID == pc.AbstractSyntax }) {
 			out = append(out, RoleSelection{SOPClassUID: pc.AbstractSyntax, SCP: true})
 		}
 	}

@@ -83,9 +83,9 @@ func DefaultTransferSyntaxes() []string {
 // storageRoot begins the UIDs of the storage classes of PS3.4 annex B.
 const storageRoot = "1.2.840.10008.5.1.4.1.1."
 
-// storageClass reports whether a SOP class can be one of objects: a storage
+// StorageClass reports whether a SOP class can be one of objects: a storage
 // class of the standard, or private and thus unknown.
-func storageClass(uid string) bool {
+func StorageClass(uid string) bool {
 	return ValidUID(uid) && (strings.HasPrefix(uid, storageRoot) || !strings.HasPrefix(uid, "1.2.840.10008."))
 }
 

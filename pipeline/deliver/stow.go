@@ -52,6 +52,12 @@ func Bearer(file string) func(*http.Request) error {
 	}
 }
 
+// CheckSecret says what is wrong with the file of a password or a token.
+func CheckSecret(file string) error {
+	_, err := secretIn(file)
+	return err
+}
+
 // secretIn reads a secret: the first line of a file.
 func secretIn(file string) (string, error) {
 	b, err := os.ReadFile(file)

@@ -37,6 +37,9 @@ type Server struct {
 	Called string
 	// Accounts may store; none is nobody.
 	Accounts Accounts
+	// Accepts tells which SOP classes are stored; others fail with 0122H. nil
+	// is every storage class.
+	Accepts func(sopClass string) bool
 	// MaxObject bounds a part; 0 is 4 GiB. MaxParts bounds the parts of a
 	// request; 0 is 10,000.
 	MaxObject int64
@@ -228,6 +231,15 @@ func (s *Server) part(ctx context.Context, a *scp.AssociationInfo, part *multipa
 	h, err := scp.ReadPart10(br)
 	if err != nil {
 		result.fail(h, scp.StatusCannotUnderstand)
+		return
+	}
+	accepts := s.Accepts
+	if accepts == nil {
+		accepts = scp.StorageClass
+	}
+	if !accepts(h.SOPClassUID) {
+		s.log().Warn("DICOMweb: SOP class is not accepted", "object", h.SOPInstanceUID, "class", h.SOPClassUID)
+		result.fail(h, scp.StatusSOPClassUnsupported)
 		return
 	}
 	body := &limited{r: br, left: maxObject}

@@ -238,3 +238,20 @@ func TestReadAccounts(t *testing.T) {
 		}
 	}
 }
+
+// A class that is not accepted by C-STORE is not by this way either.
+func TestClassesAreHeldAgainstTheRule(t *testing.T) {
+	k := newKeeper()
+	srv := httptest.NewServer(&Server{Handler: k, Accounts: accounts(t), Accepts: func(c string) bool { return c != usClass }})
+	defer srv.Close()
+	secret := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(secret, []byte("a long secret"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c := &deliver.Stow{URL: srv.URL, Authorize: deliver.Bearer(secret)}
+	results, err := c.SendAll(context.Background(), []deliver.Source{file(t, part10("1.2.3", []byte("data")))}, nil)
+	var status *scp.StatusError
+	if err != nil || !errors.As(results[0].Err, &status) || status.Status != scp.StatusSOPClassUnsupported || len(k.got) != 0 {
+		t.Errorf("%+v, %v, %d stored", results, err, len(k.got))
+	}
+}

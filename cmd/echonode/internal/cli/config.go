@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -12,6 +13,8 @@ import (
 
 	"github.com/echonode/echonode/cmd/echonode/internal/config"
 	"github.com/echonode/echonode/models"
+	"github.com/echonode/echonode/pipeline/deliver"
+	"github.com/echonode/echonode/pipeline/dicomweb"
 )
 
 func (p *program) checkConfigCommand() *cobra.Command {
@@ -21,8 +24,8 @@ func (p *program) checkConfigCommand() *cobra.Command {
 		Use:   "check-config [-c FILE]",
 		Short: "Check a configuration file, or print the default one",
 		Long: `Reads the configuration file, says everything that is wrong with it, checks
-that certificates and model can be loaded, and warns of settings that are
-probably not meant. With --live it also tries what the file names: ONNX Runtime
+that certificates, accounts, passwords, tokens and model can be loaded, and warns
+of settings that are probably not meant. With --live it also tries what the file names: ONNX Runtime
 and the model (with its self-test), the data directory and its free space, the
 ports, the certificates' dates, and every destination by C-ECHO and whether it
 would accept what it is to be sent. It may run beside the node; run it as the
@@ -48,6 +51,12 @@ node's user. With --print-default it prints the commented default file.`,
 					return usageError{fmt.Errorf("destination %s: %w", d.Name, err)}
 				}
 			}
+			if err := checkListenerFiles(c); err != nil {
+				return usageError{err}
+			}
+			if bad := secretProblems(c); len(bad) > 0 {
+				return usageError{errors.Join(bad...)}
+			}
 			for _, w := range c.Warnings() {
 				fmt.Fprintln(p.out, "warning:", w)
 			}
@@ -72,6 +81,47 @@ node's user. With --print-default it prints the commented default file.`,
 	cmd.Flags().BoolVar(&live, "live", false, "try everything the file names")
 	cmd.Flags().BoolVar(&print, "print-default", false, "print the default configuration")
 	return cmd
+}
+
+// checkListenerFiles reads the files without which dicomweb.listen and
+// review.listen do not start.
+func checkListenerFiles(c *config.Config) error {
+	pair := func(key, cert, keyFile string) error {
+		if cert == "" {
+			return nil
+		}
+		if _, err := tls.LoadX509KeyPair(cert, keyFile); err != nil {
+			return fmt.Errorf("%s: %w", key, err)
+		}
+		return nil
+	}
+	var errs []error
+	if w := c.DICOMweb; w.Listen != "" {
+		if _, err := dicomweb.ReadAccounts(w.Accounts); err != nil {
+			errs = append(errs, fmt.Errorf("dicomweb.accounts: %w", err))
+		}
+		errs = append(errs, pair("dicomweb.tls", w.TLS.Certificate, w.TLS.Key))
+	}
+	if r := c.Review; r.Listen != "" {
+		errs = append(errs, pair("review.tls", r.TLS.Certificate, r.TLS.Key))
+	}
+	return errors.Join(errs...)
+}
+
+// secretProblems says which destinations' passwords and tokens cannot be read
+// now. The node starts without: they are read again for every object.
+func secretProblems(c *config.Config) (out []error) {
+	for _, d := range c.Destinations {
+		for _, s := range []struct{ key, file string }{{"password_file", d.Auth.PasswordFile}, {"token_file", d.Auth.TokenFile}} {
+			if s.file == "" {
+				continue
+			}
+			if err := deliver.CheckSecret(s.file); err != nil {
+				out = append(out, fmt.Errorf("destination %s: auth.%s: %w", d.Name, s.key, err))
+			}
+		}
+	}
+	return out
 }
 
 // load reads the configuration; without a path the embedded defaults.

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/echonode/echonode/cmd/echonode/internal/config"
@@ -49,7 +50,7 @@ func dicomwebServer(c *config.Config, h scp.Handler, log *slog.Logger) (*http.Se
 		return nil, nil, usageError{fmt.Errorf("dicomweb.accounts: %w", err)}
 	}
 	srv := &http.Server{
-		Handler:           &dicomweb.Server{Handler: h, Called: c.DICOM.AETitle, Accounts: accounts, MaxObject: int64(c.DICOM.MaxObject), Idle: time.Duration(c.DICOM.IdleTimeout), Log: log},
+		Handler:           &dicomweb.Server{Handler: h, Called: c.DICOM.AETitle, Accepts: acceptedClasses(c.DICOM), Accounts: accounts, MaxObject: int64(c.DICOM.MaxObject), Idle: time.Duration(c.DICOM.IdleTimeout), Log: log},
 		ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 32 << 10,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
@@ -70,6 +71,15 @@ func dicomwebServer(c *config.Config, h scp.Handler, log *slog.Logger) (*http.Se
 		l = tls.NewListener(l, t)
 	}
 	return srv, l, nil
+}
+
+// acceptedClasses is dicom.sop_classes as a rule.
+func acceptedClasses(c config.DICOM) func(sopClass string) bool {
+	if c.SOPClasses == "any" {
+		return scp.StorageClass
+	}
+	known := append(scp.DefaultStorageClasses(), c.ExtraSOPClasses...)
+	return func(sopClass string) bool { return slices.Contains(known, sopClass) }
 }
 
 // serveHTTP serves until ctx ends, and then lets requests finish.

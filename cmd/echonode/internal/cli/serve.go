@@ -61,6 +61,9 @@ func (p *program) serve(ctx context.Context, c *config.Config) (err error) {
 	for _, w := range c.Contradictions() {
 		log.Warn("configuration: " + w)
 	}
+	for _, err := range secretProblems(c) {
+		log.Warn("configuration: " + err.Error())
+	}
 	// What is written is the owner's, and its group's to read, whoever starts
 	// the node.
 	unix.Umask(0o027)

@@ -249,7 +249,7 @@ func Parse(b []byte) (*Config, error) {
 	}
 	for i := range c.Destinations {
 		d := &c.Destinations[i]
-		if len(d.Send) == 0 {
+		if d.Send == nil { // left out; [] is nothing, as in a rule
 			d.Send = []string{"report", "overlay"}
 			if c.Outputs.Summary {
 				d.Send = append(d.Send, "summary")
@@ -507,6 +507,9 @@ func (c *Config) Contradictions() []string {
 			if off, ok := made[kind]; ok {
 				say("destination %s is to be sent the %s, but %s", d.Name, kind, off)
 			}
+		}
+		if len(d.Send) == 0 && !slices.ContainsFunc(d.Rules, func(r deliver.Rule) bool { return len(r.Send) > 0 }) {
+			say("destination %s is sent nothing: send is empty, and no rule sends anything", d.Name)
 		}
 		for j, r := range d.Rules {
 			for _, kind := range r.Send {

@@ -140,6 +140,8 @@ func TestContradictions(t *testing.T) {
 		"page and store":           {"review: {listen: '127.0.0.1:8106'}\ndicomweb: {listen: '127.0.0.1:8106', accounts: f}", "dicomweb.listen and review.listen are one port"},
 		"listeners of their own":   {"review: {listen: '127.0.0.1:8105'}\ndicomweb: {listen: '127.0.0.1:8106', accounts: f}", ""},
 		"listeners that are off":   {"http: {listen: ''}\nreview: {listen: ''}", ""},
+		"nothing is sent":          {"destinations: [{name: a, url: 'https://a', send: []}]", "destination a is sent nothing"},
+		"nothing but by a rule":    {"destinations: [{name: a, url: 'https://a', send: [], rules: [{when: {stress: 'no'}, send: [report]}]}]", ""},
 		"destination is the node":  {"destinations: [{name: a, address: '127.0.0.1:11112', ae_title: P}]", "destination a is this node itself"},
 	} {
 		p, err := Parse([]byte(c.yaml))
@@ -150,6 +152,19 @@ func TestContradictions(t *testing.T) {
 		got := p.Contradictions()
 		if c.want == "" && len(got) != 0 || c.want != "" && (len(got) != 1 || !strings.Contains(got[0], c.want)) {
 			t.Errorf("%s: %q, want %q", name, got, c.want)
+		}
+	}
+}
+
+// An empty list is nothing, as in a rule; a list that is left out is the default.
+func TestEmptySendIsNothing(t *testing.T) {
+	for text, want := range map[string]int{"": 3, ", send: []": 0, ", send: [report]": 1} {
+		c, err := Parse([]byte("destinations: [{name: a, url: 'https://a'" + text + "}]"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := c.Destinations[0].Send; len(got) != want {
+			t.Errorf("%q: %q", text, got)
 		}
 	}
 }

@@ -139,8 +139,3 @@ func LookupTransferSyntax(uid string) (TransferSyntax, bool) {
 	}
 	return TransferSyntax{}, false
 }
-
-// TransferSyntaxes returns the table of this package.
-func TransferSyntaxes() []TransferSyntax {
-	return append([]TransferSyntax(nil), transferSyntaxes...)
-}

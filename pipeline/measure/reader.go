@@ -1,8 +1,6 @@
 package measure
 
 import (
-	"math"
-
 	"github.com/echonode/echonode/pipeline/lv"
 	"github.com/echonode/echonode/pipeline/result"
 )
@@ -87,21 +85,4 @@ func MarkReader(r *result.Study) {
 			mark(l.Measurements)
 		}
 	}
-}
-
-// FrameVolume is the volume in ml by the method of disks of one frame of an
-// apical loop, NaN where it has no outline or no axis; in cubes of the pixel's
-// height where the loop is not calibrated.
-func FrameVolume(r *result.Loop, frame int, o Options) (lv.Plane, float64) {
-	found := r.FrameAt(frame)
-	if found == nil || len(found.Contour) == 0 {
-		return lv.Plane{}, math.NaN()
-	}
-	l := open(&result.Loop{Rows: r.Rows, Columns: r.Columns, Frames: r.Frames, Region: r.Region, Spacing: r.Spacing, FrameResults: []result.Frame{*found}}, o)
-	f := &l.frames[frame]
-	plane, err := lv.MeasurePlane(f.outline.points, l.spacing, landmarks(f), l.axisOptions(o.LV.Axis))
-	if err != nil {
-		return lv.Plane{}, math.NaN()
-	}
-	return plane, plane.VolumeML
 }

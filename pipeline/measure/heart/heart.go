@@ -205,7 +205,8 @@ func Fan() result.Contour {
 	return fan
 }
 
-// Shape of the cavity: half an ellipsoid of revolution, in mm.
+// Shape of the cavity: half an ellipsoid of revolution, in mm; its volume is
+// pi/6 * width^2 * length.
 type Shape struct{ Width, Length float64 }
 
 // Of is the shape of a heart that holds edv at end-diastole and now v, in mL.
@@ -215,9 +216,6 @@ func Of(v, edv float64) Shape {
 	part := v / edv
 	return Shape{Width: 50 * size * math.Pow(part, 0.375), Length: 90 * size * math.Pow(part, 0.25)}
 }
-
-// Volume in mL: pi/6 * width^2 * length.
-func (s Shape) Volume() float64 { return math.Pi / 6 * s.Width * s.Width * s.Length / 1000 }
 
 // Frame draws the shape with its apex at a fixed place, as hearts beat.
 func (s Shape) Frame(index int) result.Frame {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -182,6 +183,54 @@ func TestUIDNamesOneObject(t *testing.T) {
 				if changed := uids[name] != base[name]; changed != slices.Contains(tc.changed, name) {
 					t.Errorf("%s: its UID is another: %v", name, changed)
 				}
+			}
+		})
+	}
+}
+
+// What stands on the summary about its verification is what the report says.
+func TestSummarySaysWhetherAReaderSigned(t *testing.T) {
+	s := twoViewStudy(t)
+	for name, tc := range map[string]struct {
+		review   *result.Review
+		standing string
+	}{
+		"nobody signed": {nil, "UNVERIFIED"},
+		"accepted":      {&result.Review{Verdict: result.Accepted, Name: "Reader^Rita", Organisation: "Clinic", Time: s.Run.Time}, "VERIFIED"},
+		"corrected":     {&result.Review{Verdict: result.Corrected, Name: "Reader^Rita", Organisation: "Clinic", Time: s.Run.Time}, "VERIFIED"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			study := copyOf(t, &s.Study)
+			study.Review = tc.review
+			o := objectsOnly()
+			o.Overlay, o.Segmentation = "none", false
+			made, err := output.Write(context.Background(), study, output.FilesOf(study, dicomio.Limits{}), t.TempDir(), o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			seen := map[string]bool{}
+			for _, m := range made {
+				if m.Kind != result.KindReport && m.Kind != result.KindSummary && m.Kind != result.KindPDF {
+					continue
+				}
+				seen[m.Kind] = true
+				f, err := dicomio.Open(m.File, dicomio.Options{Strict: true})
+				if err != nil {
+					t.Fatal(err)
+				}
+				ds := f.DataSet
+				_ = f.Close() // read only
+				got := map[string]string{
+					result.KindReport:  ds.String(tag.VerificationFlag),
+					result.KindSummary: ds.String(tag.DerivationDescription),
+					result.KindPDF:     ds.String(tag.DocumentTitle),
+				}[m.Kind]
+				if got != tc.standing && !strings.HasSuffix(got, ", "+tc.standing) {
+					t.Errorf("%s: %q, want %s", m.Kind, got, tc.standing)
+				}
+			}
+			if len(seen) != 3 {
+				t.Errorf("looked at %v only", seen)
 			}
 		})
 	}

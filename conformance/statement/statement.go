@@ -100,7 +100,7 @@ func Write(out io.Writer, defaults Defaults) error {
 	limits, timeouts := scp.DefaultLimits(), scp.DefaultTimeouts()
 	w.p("# DICOM conformance statement of EchoNode\n")
 	w.p("Made from the program's own tables by `go test ./conformance/statement -update`; do not edit. Structure: PS3.2.\n")
-	w.p("EchoNode is research software and no medical device. Whatever it makes is marked UNVERIFIED and PRELIMINARY.\n")
+	w.p("EchoNode is research software and no medical device. Whatever it makes is marked UNVERIFIED, and its reports PRELIMINARY, until a reader has signed.\n")
 
 	w.p("## 1 Overview\n")
 	w.p("EchoNode receives echocardiography studies, measures the left ventricle in them and sends structured reports, overlays and")

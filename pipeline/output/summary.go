@@ -78,7 +78,7 @@ func (w *writer) summaries(ctx context.Context) error {
 			return err
 		}
 	}
-	d := derived.Document{Identity: w.summaryIdentity(result.KindPDF, pdfSeries, "AI LV summary (PDF)"), Title: "AI left ventricle summary, UNVERIFIED", PDF: pdf.Bytes(), Identified: true}
+	d := derived.Document{Identity: w.summaryIdentity(result.KindPDF, pdfSeries, "AI LV summary (PDF)"), Title: "AI left ventricle summary, " + w.standing(), PDF: pdf.Bytes(), Identified: true}
 	for i := range w.s.Loops {
 		if l := &w.s.Loops[i]; l.Status == result.Analysed {
 			if ref := refOf(w.s, l); writable(ref) {
@@ -122,11 +122,34 @@ func (w *writer) summaryObject(ctx context.Context, st stage, i int, img *image.
 	id := w.summaryIdentity(result.KindSummary, summarySeries, "AI LV summary")
 	id.InstanceNumber = i + 1
 	c := derived.Cine{Identity: id, Source: source, Class: derived.SecondaryCapture, Rows: img.Rect.Dy(), Columns: img.Rect.Dx(), Frames: 1,
-		Quality: 95, Description: clip(description+", UNVERIFIED", 1024), Identified: true}
+		Quality: 95, Description: clip(description+", "+w.standing(), 1024), Identified: true}
 	return w.createObject(result.Output{Kind: result.KindSummary, File: summaryName(i) + ".dcm", SOPClassUID: c.SOPClassUID()},
 		func(f io.Writer) (string, error) {
 			return c.Write(f, func(int) (*image.RGBA, error) { return img, nil })
 		})
+}
+
+// standing is the report's Verification Flag (0040,A493), which the summary of
+// the same values shares.
+func (w *writer) standing() string {
+	if w.s.Review != nil {
+		return "VERIFIED"
+	}
+	return "UNVERIFIED"
+}
+
+// notice tells a page's readers whether somebody answers for its values.
+func (w *writer) notice() string {
+	v := w.s.Review
+	if v == nil {
+		return "UNVERIFIED result of artificial intelligence. Not for diagnosis without review."
+	}
+	by := sr.ReadableName(v.Name)
+	if v.Organisation != "" {
+		by += ", " + v.Organisation
+	}
+	return fmt.Sprintf("Result of artificial intelligence, %s and VERIFIED by a reader: %s, %s", v.Verdict, by,
+		instance.Local(w.patient, v.Time).Format("2006-01-02 15:04 -0700"))
 }
 
 // page collects what stands on the page of a stage.
@@ -134,7 +157,7 @@ func (w *writer) page(ctx context.Context, st stage) (summary.Page, error) {
 	ds := w.patient
 	p := summary.Page{
 		Title:  "Left ventricle",
-		Notice: "UNVERIFIED result of artificial intelligence. Not for diagnosis without review.",
+		Notice: w.notice(),
 		Made: fmt.Sprintf("EchoNode %s, model %s %s, %s", w.run.Software.Version, w.run.Model.Name, w.run.Model.Version,
 			instance.Local(ds, w.run.Time).Format("2006-01-02 15:04 -0700")),
 		Subject: []string{
@@ -191,7 +214,7 @@ func (w *writer) values(st stage, p *summary.Page) {
 		if m.Name == result.EF {
 			p.Headline = valueText(m)
 			var about []string
-			if adult && st.resting() {
+			if adult && st.code.AtRest() {
 				about = append(about, fmt.Sprintf("%s (%s)", quantity.EFBand(*m.Value, sex), quantity.ASE2015))
 			}
 			method := m.Method
@@ -206,7 +229,7 @@ func (w *writer) values(st stage, p *summary.Page) {
 			continue
 		}
 		row := summary.Row{Name: q.Title, Value: strings.TrimSpace(q.Format(*m.Value) + " " + q.UnitText())}
-		if normal, known := q.NormalFor(sex); known && adult && st.resting() {
+		if normal, known := q.NormalFor(sex); known && adult && st.code.AtRest() {
 			row.Normal = plain(normal.Lo) + " to " + plain(normal.Hi)
 			row.Outside = !normal.Holds(q.Round(*m.Value))
 		}

@@ -93,7 +93,7 @@ func (p Page) draw(c canvas, t theme) {
 		c.text(right-c.width(9, false, s), margin+6+float64(i)*11, 9, false, t.text, s)
 	}
 	y += 16
-	c.text(margin, y, 10, true, t.warn, p.Notice)
+	c.text(margin, y, 10, true, t.warn, fit(c, 10, true, p.Notice, pageWidth-2*margin))
 
 	top := y + 16
 	left := p.stills(c, t, margin, top)

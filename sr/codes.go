@@ -1,6 +1,7 @@
 package sr
 
 import (
+	"cmp"
 	"regexp"
 	"slices"
 	"strings"
@@ -437,6 +438,17 @@ var stages = map[Stage]term{
 
 // String is the stage's meaning.
 func (s Stage) String() string { return stages[s].sct.Meaning }
+
+// AtRest reports whether values of the stage may be taken for those at rest: it
+// says so, or says nothing of stress.
+func (s Stage) AtRest() bool { return s == Resting || s == 0 }
+
+// CompareStages orders stages as they are told: rest, what has no known name,
+// stress, peak, recovery.
+func CompareStages(a, b Stage) int {
+	place := func(s Stage) int { return slices.Index([]Stage{Resting, 0, Stress, PeakStress, Recovery}, s) }
+	return cmp.Compare(place(a), place(b))
+}
 
 // Words by which machines and people name the stages. They are free text, so
 // that more than one may match: the order of stageOf decides.

@@ -38,7 +38,7 @@ var own = []struct {
 	// The network of the site ends here: only these speak DIMSE.
 	{"pipeline/spool", []string{"scp/..."}},
 	{"pipeline/fetch", []string{"scp/...", "dicomio/..."}},
-	{"pipeline/deliver", []string{"scp/...", "dicomio/...", "pipeline/result", "sr/..."}},
+	{"pipeline/deliver", []string{"scp/...", "dicomio/...", "pipeline/quantity", "pipeline/result", "sr/..."}},
 	{"pipeline/dicomweb", []string{"scp/...", "dicomio/...", "pipeline/result"}},
 	{"pipeline/jobs", []string{"scp/...", "dicomio/...", "pipeline/..."}},
 	{"pipeline/node", []string{"scp/...", "dicomio/...", "pipeline/..."}},

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/echonode/echonode/pipeline/quantity"
 	"github.com/echonode/echonode/pipeline/result"
 	"github.com/echonode/echonode/sr"
 )
@@ -91,7 +92,7 @@ func (c Condition) holds(f Facts) bool {
 		}
 	}
 	if c.EF != "" {
-		if ef := restingEF(f.Study); ef == nil || !within(c.EF, *ef) {
+		if ef := quantity.RestingEF(f.Study.Measurements); ef == nil || !within(c.EF, *ef.Value) {
 			return false
 		}
 	}
@@ -116,23 +117,8 @@ func measured(s *result.Study) bool {
 	return slices.ContainsFunc(s.Measurements, func(m result.Measurement) bool { return m.Value != nil && m.Name != result.HR })
 }
 
-// resting reports whether the name of a stage is that of rest, or none.
-func resting(name string) bool {
-	st := sr.StageOf(name)
-	return st == sr.Resting || st == 0
-}
-
 func stressed(s *result.Study) bool {
-	return slices.ContainsFunc(s.Loops, func(l result.Loop) bool { return !resting(l.Stage) })
-}
-
-func restingEF(s *result.Study) *float64 {
-	for _, m := range s.Measurements {
-		if m.Name == result.EF && m.Value != nil && resting(m.Stage) {
-			return m.Value
-		}
-	}
-	return nil
+	return slices.ContainsFunc(s.Loops, func(l result.Loop) bool { return !sr.StageOf(l.Stage).AtRest() })
 }
 
 // numbers reads a range "a-b", "a-" or "-b"; "" is everything.

@@ -61,7 +61,7 @@ func (w *writer) codedStages(stages []stage) (coded, told []stage) {
 	}
 	for _, s := range stages {
 		// The first stage stands for the study where nothing says otherwise.
-		if len(coded) == 0 && s.resting() {
+		if len(coded) == 0 && s.code.AtRest() {
 			coded = append(coded, s)
 		} else {
 			told = append(told, s)
@@ -255,7 +255,7 @@ func (g *group) add(q quantity.Quantity, m result.Measurement) {
 	if text := spread(m); text != "" {
 		g.remarks.add(text, m.Name)
 	}
-	if m.Name == result.EF && g.w.s.Subject.Adult() && g.stage.resting() {
+	if m.Name == result.EF && g.w.s.Subject.Adult() && g.stage.code.AtRest() {
 		sex := ""
 		if g.w.s.Subject != nil {
 			sex = g.w.s.Subject.Sex

@@ -30,10 +30,6 @@ type stage struct {
 	measurements []result.Measurement
 }
 
-// resting reports whether the stage's values may be taken for those at rest:
-// it says so, or says nothing of stress.
-func (s stage) resting() bool { return s.code == sr.Resting || s.code == 0 }
-
 // stagesOf sorts a study's values by stage: rest first, then what has no known
 // name, stress, peak and recovery, and within them by number.
 func stagesOf(s *result.Study) []stage {
@@ -46,9 +42,8 @@ func stagesOf(s *result.Study) []stage {
 		}
 		out[i].measurements = append(out[i].measurements, m)
 	}
-	order := map[sr.Stage]int{sr.Resting: 0, 0: 1, sr.Stress: 2, sr.PeakStress: 3, sr.Recovery: 4}
 	slices.SortStableFunc(out, func(a, b stage) int {
-		return cmp.Or(cmp.Compare(order[a.code], order[b.code]), cmp.Compare(a.number, b.number))
+		return cmp.Or(sr.CompareStages(a.code, b.code), cmp.Compare(a.number, b.number))
 	})
 	return out
 }

@@ -258,3 +258,16 @@ func EFBand(ef float64, sex string) string {
 	}
 	return BandAbove
 }
+
+// RestingEF is the ejection fraction of a study at rest: of the stage that is
+// named so or, where none is, of the first one that has a value and whose name
+// says nothing of stress. It is nil where that was not measured.
+func RestingEF(ms []result.Measurement) *result.Measurement {
+	named := slices.ContainsFunc(ms, func(m result.Measurement) bool { return sr.StageOf(m.Stage) == sr.Resting })
+	for i, m := range ms {
+		if st := sr.StageOf(m.Stage); m.Name == result.EF && m.Value != nil && (st == sr.Resting || !named && st == 0) {
+			return &ms[i]
+		}
+	}
+	return nil
+}

@@ -9,6 +9,31 @@ import (
 	"github.com/echonode/echonode/sr"
 )
 
+func TestRestingEF(t *testing.T) {
+	ef := func(stage string, v float64) result.Measurement {
+		return result.Measurement{Name: result.EF, Stage: stage, Value: &v}
+	}
+	refused := result.Measurement{Name: result.EF, Stage: "Rest", Reason: &result.Reason{Code: "x"}}
+	for name, tc := range map[string]struct {
+		in   []result.Measurement
+		want float64 // 0 for none
+	}{
+		"no stages":             {[]result.Measurement{ef("", 61)}, 61},
+		"stress comes first":    {[]result.Measurement{ef("Peak", 35), ef("Rest", 62)}, 62},
+		"rest refused":          {[]result.Measurement{refused, ef("Peak", 35)}, 0},
+		"rest refused, unnamed": {[]result.Measurement{refused, ef("A4C", 35)}, 0},
+		"rest after unnamed":    {[]result.Measurement{ef("A4C", 35), ef("Baseline", 62)}, 62},
+		"before stress":         {[]result.Measurement{ef("Rest post", 35), ef("Pre-stress", 62)}, 62},
+		"stress only":           {[]result.Measurement{ef("Pre Peak", 35)}, 0},
+		"another quantity":      {[]result.Measurement{{Name: result.EDV, Value: new(float64)}}, 0},
+	} {
+		m := RestingEF(tc.in)
+		if got := m != nil; got != (tc.want != 0) || got && *m.Value != tc.want {
+			t.Errorf("%s: %+v, want %g", name, m, tc.want)
+		}
+	}
+}
+
 func TestTableIsConsistent(t *testing.T) {
 	seen := map[string]bool{}
 	codes := map[sr.Quantity]string{}

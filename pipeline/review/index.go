@@ -133,7 +133,7 @@ func (s *Server) listing(ctx context.Context, uid string) (*store.Listing, error
 	return l, nil
 }
 
-// summarize takes the ejection fraction of the rest stage, and what is to be
+// summarize takes the ejection fraction at rest, and what is to be
 // said of it, from a run's summary.
 func summarize(run store.Run, l *store.Listing) error {
 	var summary struct {
@@ -146,9 +146,9 @@ func summarize(run store.Run, l *store.Listing) error {
 		if slices.ContainsFunc(m.Quality.Warnings, func(w result.Reason) bool { return w.Code == result.ViewsDisagree }) {
 			l.Flags |= store.Disagreement
 		}
-		if m.Name == result.EF && m.Value != nil && l.EF == nil {
-			l.EF, l.EFMethod, l.EFGrade = m.Value, m.Method, m.Quality.Grade
-		}
+	}
+	if m := quantity.RestingEF(summary.Measurements); m != nil {
+		l.EF, l.EFMethod, l.EFGrade = m.Value, m.Method, m.Quality.Grade
 	}
 	switch {
 	case l.EF == nil:

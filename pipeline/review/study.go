@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -20,6 +19,7 @@ import (
 	"github.com/echonode/echonode/pipeline/quantity"
 	"github.com/echonode/echonode/pipeline/result"
 	"github.com/echonode/echonode/pipeline/store"
+	"github.com/echonode/echonode/sr"
 )
 
 // record is everything that is kept of a study.
@@ -363,7 +363,7 @@ func (s *Server) studyPage(r *http.Request, rec *record) studyPage {
 	return p
 }
 
-// stagesOf lists the stages of a study, the rest first, then as they come.
+// stagesOf lists the stages of a study in the report's order, the rest first.
 func stagesOf(s *result.Study) []string {
 	var out []string
 	for _, m := range s.Measurements {
@@ -371,19 +371,11 @@ func stagesOf(s *result.Study) []string {
 			out = append(out, m.Stage)
 		}
 	}
-	slices.SortStableFunc(out, func(a, b string) int { return rank(a) - rank(b) })
+	slices.SortStableFunc(out, func(a, b string) int { return sr.CompareStages(sr.StageOf(a), sr.StageOf(b)) })
 	return out
 }
 
-func rank(stage string) int {
-	s := strings.ToLower(stage)
-	if s == "" || strings.Contains(s, "rest") || strings.Contains(s, "baseline") {
-		return 0
-	}
-	return 1
-}
-
-// main are the measurements that stand beside the ejection fraction.
+// beside are the measurements that stand beside the ejection fraction.
 var beside = []string{result.EDV, result.ESV, result.SV, result.HR}
 
 func (s *Server) stage(words *Words, study *result.Study, stage, sex string) stageView {

@@ -13,6 +13,7 @@ import (
 	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/models"
 	"github.com/echonode/echonode/pipeline/evidence"
+	"github.com/echonode/echonode/pipeline/longaxis"
 	"github.com/echonode/echonode/pipeline/lv"
 	"github.com/echonode/echonode/pipeline/measure"
 	"github.com/echonode/echonode/pipeline/result"
@@ -151,7 +152,7 @@ func (a *Analyzer) look(ctx context.Context, l *loop, i int, s *slot) (err error
 	l.frames[i] = a.readFrame(a.engine.Card(), l.box, &s.out)
 	l.bright().Add(s.input)
 	if o := l.frames[i].outline; o != nil {
-		l.frames[i].unseen = l.unseen(s.input, &l.frames[i])
+		l.frames[i].unseen = l.unseen(s.input, &l.frames[i], a.opt.LV.Axis)
 	}
 	if i == 0 {
 		l.Thumbnail = thumbnail(s.input)
@@ -178,8 +179,8 @@ func (l *loop) bright() *evidence.Brightest {
 }
 
 // unseen is the part of a frame's outline without a wall beside it.
-func (l *loop) unseen(input *image.Gray, f *frame) float64 {
-	axis, err := lv.LongAxis(f.outline.Points, l.spacing, f.landmarks(), lv.DefaultAxisOptions())
+func (l *loop) unseen(input *image.Gray, f *frame, o lv.AxisOptions) float64 {
+	axis, err := lv.LongAxis(f.outline.Points, l.spacing, longaxis.Landmarks(f.keypoints), longaxis.Options(&l.Loop, o))
 	if err != nil {
 		return 0
 	}
@@ -193,16 +194,6 @@ func (l *loop) unseen(input *image.Gray, f *frame) float64 {
 		outline[k] = at(p)
 	}
 	return evidence.Unseen(input, outline, at(axis.Base), at(axis.Apex))
-}
-
-func (f *frame) landmarks() lv.Landmarks {
-	get := func(name string) *lv.Keypoint {
-		if k, ok := f.keypoints[name]; ok {
-			return &k
-		}
-		return nil
-	}
-	return lv.Landmarks{Apex: get(models.KeypointApex), MitralA: get(models.KeypointMitralSeptal), MitralB: get(models.KeypointMitralLateral)}
 }
 
 // sector is the outline of the imaging sector in source pixels.

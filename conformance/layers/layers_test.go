@@ -30,11 +30,12 @@ var own = []struct {
 	{"pipeline/store", nil},
 	{"sr/...", []string{"sr/...", "dicomio/..."}},
 	// Measuring knows results and mathematics; what was received, how and from whom it does not know.
-	{"pipeline/measure/...", []string{"pipeline/measure/...", "pipeline/lv", "pipeline/result", "pipeline/quantity", "pipeline/indices", "pipeline/evidence", "models"}},
-	{"pipeline/indices", []string{"pipeline/lv", "pipeline/result", "pipeline/quantity", "models"}},
+	{"pipeline/measure/...", []string{"pipeline/measure/...", "pipeline/longaxis", "pipeline/lv", "pipeline/result", "pipeline/quantity", "pipeline/indices", "pipeline/evidence", "models"}},
+	{"pipeline/longaxis", []string{"pipeline/lv", "pipeline/result", "models"}},
+	{"pipeline/indices", []string{"pipeline/longaxis", "pipeline/lv", "pipeline/result", "pipeline/quantity", "models"}},
 	{"pipeline/quantity", []string{"pipeline/result", "sr/..."}},
 	// Outputs are a pure function of a result and its sources.
-	{"pipeline/output", []string{"pipeline/derived", "pipeline/lv", "pipeline/overlay", "pipeline/quantity", "pipeline/result", "pipeline/summary", "dicomio/...", "models", "sr/..."}},
+	{"pipeline/output", []string{"pipeline/derived", "pipeline/longaxis", "pipeline/lv", "pipeline/overlay", "pipeline/quantity", "pipeline/result", "pipeline/summary", "dicomio/...", "models", "sr/..."}},
 	// The network of the site ends here: only these speak DIMSE.
 	{"pipeline/spool", []string{"scp/..."}},
 	{"pipeline/fetch", []string{"scp/...", "dicomio/..."}},

@@ -13,6 +13,7 @@ import (
 	"slices"
 
 	"github.com/echonode/echonode/models"
+	"github.com/echonode/echonode/pipeline/longaxis"
 	"github.com/echonode/echonode/pipeline/lv"
 	"github.com/echonode/echonode/pipeline/quantity"
 	"github.com/echonode/echonode/pipeline/result"
@@ -138,30 +139,9 @@ func (c *cavity) plane(i int) (*result.Frame, lv.Plane, bool) {
 	if f == nil || len(f.Contour) < 3 {
 		return nil, lv.Plane{}, false
 	}
-	o := lv.DefaultAxisOptions()
-	if r := c.Region; r != nil {
-		o.ApexSide = &lv.Point{X: float64(r.MinX+r.MaxX) / 2, Y: float64(r.MinY)}
-	}
-	p, err := lv.MeasurePlane(points(f.Contour), c.spacing, lv.Landmarks{
-		Apex: keypoint(f, models.KeypointApex), MitralA: keypoint(f, models.KeypointMitralSeptal), MitralB: keypoint(f, models.KeypointMitralLateral)}, o)
+	p, err := lv.MeasurePlane(longaxis.Points(f.Contour), c.spacing, longaxis.Landmarks(longaxis.Keypoints(f)),
+		longaxis.Options(c.Loop, lv.DefaultAxisOptions()))
 	return f, p, err == nil
-}
-
-func points(c result.Contour) []lv.Point {
-	out := make([]lv.Point, len(c))
-	for i, p := range c {
-		out[i] = lv.Point{X: p[0], Y: p[1]}
-	}
-	return out
-}
-
-func keypoint(f *result.Frame, name string) *lv.Keypoint {
-	for _, k := range f.Keypoints {
-		if k.Name == name {
-			return &lv.Keypoint{Point: lv.Point{X: k.X, Y: k.Y}, Confidence: k.Confidence}
-		}
-	}
-	return nil
 }
 
 // strain is the change of the endocardial contour's length from end-diastole to
@@ -176,8 +156,8 @@ func (c *cavity) strain() {
 		if !ok1 || !ok2 {
 			continue
 		}
-		d := EndocardialLength(points(c.FrameAt(b.ED).Contour), ed.Axis, c.spacing)
-		s := EndocardialLength(points(c.FrameAt(b.ES).Contour), es.Axis, c.spacing)
+		d := EndocardialLength(longaxis.Points(c.FrameAt(b.ED).Contour), ed.Axis, c.spacing)
+		s := EndocardialLength(longaxis.Points(c.FrameAt(b.ES).Contour), es.Axis, c.spacing)
 		if d > 0 && s > 0 {
 			beats = append(beats, 100*(s-d)/d)
 		}
@@ -242,7 +222,7 @@ func (c *cavity) annulus() {
 			if !ok || es == nil {
 				continue
 			}
-			from, to := keypoint(ed, side.point), keypoint(es, side.point)
+			from, to := longaxis.Keypoint(ed, side.point), longaxis.Keypoint(es, side.point)
 			if from == nil || to == nil || from.Confidence < minConfidence || to.Confidence < minConfidence {
 				continue
 			}
@@ -269,7 +249,7 @@ func (c *cavity) atrium() {
 		if !ok {
 			continue
 		}
-		outline := points(f.Structures[models.ClassLeftAtrium])
+		outline := longaxis.Points(f.Structures[models.ClassLeftAtrium])
 		if len(outline) < 3 {
 			continue
 		}

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/echonode/echonode/models"
+	"github.com/echonode/echonode/pipeline/longaxis"
 	"github.com/echonode/echonode/pipeline/lv"
 	"github.com/echonode/echonode/pipeline/result"
 )
@@ -173,7 +174,7 @@ func TestGates(t *testing.T) {
 }
 
 func TestEndocardialLengthEitherWay(t *testing.T) {
-	c := points(box(80, 100, 120, 160))
+	c := longaxis.Points(box(80, 100, 120, 160))
 	axis := lv.Axis{Apex: lv.Point{X: 100, Y: 100}, Annulus: [2]lv.Point{{X: 80, Y: 160}, {X: 120, Y: 160}}}
 	one := EndocardialLength(c, axis, lv.Spacing{X: 1, Y: 1})
 	axis.Annulus[0], axis.Annulus[1] = axis.Annulus[1], axis.Annulus[0]

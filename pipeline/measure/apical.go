@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/echonode/echonode/models"
+	"github.com/echonode/echonode/pipeline/longaxis"
 	"github.com/echonode/echonode/pipeline/lv"
 	"github.com/echonode/echonode/pipeline/result"
 )
@@ -62,7 +63,7 @@ func (l *loop) measureApical() {
 // measureFrames measures the outline of every frame and returns the areas in
 // mm2, NaN where there is none.
 func (l *loop) measureFrames() []float64 {
-	axis := l.axisOptions(l.o.LV.Axis)
+	axis := longaxis.Options(l.Loop, l.o.LV.Axis)
 	areas := make([]float64, len(l.frames))
 	for i := range l.frames {
 		f := &l.frames[i]
@@ -70,7 +71,7 @@ func (l *loop) measureFrames() []float64 {
 		if f.outline == nil {
 			continue
 		}
-		plane, err := lv.MeasurePlane(f.outline.points, l.spacing, landmarks(f), axis)
+		plane, err := lv.MeasurePlane(f.outline.points, l.spacing, longaxis.Landmarks(f.keypoints), axis)
 		if err != nil {
 			continue // an outline without an axis is no cavity
 		}

@@ -116,21 +116,3 @@ func (l *loop) corners() (lo, hi lv.Point) {
 	}
 	return lo, lv.Point{X: float64(l.Columns - 1), Y: float64(l.Rows - 1)}
 }
-
-// axisOptions tell the apex's side where the points do not: apical loops have
-// the transducer, and so the apex, at the top.
-func (l *loop) axisOptions(o lv.AxisOptions) lv.AxisOptions {
-	lo, hi := l.corners()
-	o.ApexSide = &lv.Point{X: (lo.X + hi.X + 1) / 2, Y: lo.Y}
-	return o
-}
-
-func landmarks(f *frame) lv.Landmarks {
-	get := func(name string) *lv.Keypoint {
-		if k, ok := f.keypoints[name]; ok {
-			return &k
-		}
-		return nil
-	}
-	return lv.Landmarks{Apex: get(models.KeypointApex), MitralA: get(models.KeypointMitralSeptal), MitralB: get(models.KeypointMitralLateral)}
-}

@@ -36,6 +36,7 @@ import (
 	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/models"
 	"github.com/echonode/echonode/pipeline/derived"
+	"github.com/echonode/echonode/pipeline/longaxis"
 	"github.com/echonode/echonode/pipeline/lv"
 	"github.com/echonode/echonode/pipeline/overlay"
 	"github.com/echonode/echonode/pipeline/result"
@@ -488,17 +489,17 @@ func (w *writer) segmentation(l *result.Loop, t trust, source *dicomio.DataSet, 
 			segments[k].Regions = append(segments[k].Regions, derived.Region{Frame: f.Index + 1, Rings: rings})
 		}
 		if len(f.Contour) > 0 {
-			add(0, points(f.Contour))
+			add(0, longaxis.Points(f.Contour))
 		}
 		for k, st := range structures {
 			o, ok := f.Structures[st.class]
 			switch {
 			case !ok:
 			case st.segment != derived.Myocardium:
-				add(k+1, points(o))
+				add(k+1, longaxis.Points(o))
 			case len(f.Contour) > 0:
 				// Its outline goes around the cavity, which is no part of it.
-				add(k+1, points(o), points(f.Contour))
+				add(k+1, longaxis.Points(o), longaxis.Points(f.Contour))
 			}
 		}
 	}
@@ -533,7 +534,7 @@ func (w *writer) curve(l *result.Loop, name string) error {
 	for i := range l.Frames {
 		v := math.NaN()
 		if f := l.FrameAt(i); f != nil && len(f.Contour) > 0 {
-			v = scale * lv.PolygonArea(points(f.Contour), spacing(l))
+			v = scale * lv.PolygonArea(longaxis.Points(f.Contour), longaxis.Spacing(l))
 		}
 		c.Values = append(c.Values, v)
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/models"
+	"github.com/echonode/echonode/pipeline/longaxis"
 	"github.com/echonode/echonode/pipeline/lv"
 	"github.com/echonode/echonode/pipeline/quantity"
 	"github.com/echonode/echonode/pipeline/result"
@@ -364,7 +365,7 @@ func sourceOf(l *result.Loop, src result.Source, measurement string) sr.Source {
 	switch measurement {
 	case result.HR, result.PeakEjection, result.PeakFilling:
 	case result.LenED, result.LenES:
-		if axis, err := longAxis(l, f); err == nil {
+		if axis, err := longaxis.Of(l, f); err == nil {
 			line(axis.Base, axis.Apex)
 		}
 	case result.IVSd, result.LVIDd, result.LVIDs, result.LVPWd:

@@ -6,48 +6,12 @@ import (
 
 	"github.com/echonode/echonode/models"
 	"github.com/echonode/echonode/pipeline/derived"
+	"github.com/echonode/echonode/pipeline/longaxis"
 	"github.com/echonode/echonode/pipeline/lv"
 	"github.com/echonode/echonode/pipeline/overlay"
 	"github.com/echonode/echonode/pipeline/quantity"
 	"github.com/echonode/echonode/pipeline/result"
 )
-
-// points are a contour's points as the geometry takes them.
-func points(c result.Contour) []lv.Point {
-	out := make([]lv.Point, len(c))
-	for i, p := range c {
-		out[i] = lv.Point{X: p[0], Y: p[1]}
-	}
-	return out
-}
-
-// spacing is the size of a pixel, or its shape where that is not known.
-func spacing(l *result.Loop) lv.Spacing {
-	x, y := l.PixelSize()
-	return lv.Spacing{X: x, Y: y}
-}
-
-// keypoint finds a point by name; nil when the frame has none.
-func keypoint(f *result.Frame, name string) *lv.Keypoint {
-	for _, k := range f.Keypoints {
-		if k.Name == name {
-			return &lv.Keypoint{Point: lv.Point{X: k.X, Y: k.Y}, Confidence: k.Confidence}
-		}
-	}
-	return nil
-}
-
-// longAxis is the axis of the cavity in a frame.
-func longAxis(l *result.Loop, f *result.Frame) (lv.Axis, error) {
-	o := lv.DefaultAxisOptions()
-	if r := l.Region; r != nil {
-		// Apical loops have the transducer, and so the apex, at the top.
-		o.ApexSide = &lv.Point{X: float64(r.MinX+r.MaxX) / 2, Y: float64(r.MinY)}
-	}
-	return lv.LongAxis(points(f.Contour), spacing(l), lv.Landmarks{
-		Apex: keypoint(f, models.KeypointApex), MitralA: keypoint(f, models.KeypointMitralSeptal), MitralB: keypoint(f, models.KeypointMitralLateral),
-	}, o)
-}
 
 // trust is what of a loop may be drawn as measured.
 type trust struct {
@@ -155,7 +119,7 @@ func (w *writer) scene(l *result.Loop, t trust, i int) overlay.Scene {
 	}
 	for _, st := range w.structures(l) {
 		if o, ok := f.Structures[st.class]; ok {
-			s.Outlines = append(s.Outlines, overlay.Outline{Kind: st.kind, Points: points(o)})
+			s.Outlines = append(s.Outlines, overlay.Outline{Kind: st.kind, Points: longaxis.Points(o)})
 		}
 	}
 	s.Outlines = append(s.Outlines, t.ghosts(l, i)...)
@@ -163,17 +127,17 @@ func (w *writer) scene(l *result.Loop, t trust, i int) overlay.Scene {
 		return s
 	}
 	if !t.measured || t.removed[i] {
-		s.Outlines = append(s.Outlines, overlay.Outline{Kind: overlay.Doubtful, Points: points(f.Contour)})
+		s.Outlines = append(s.Outlines, overlay.Outline{Kind: overlay.Doubtful, Points: longaxis.Points(f.Contour)})
 		if t.measured {
 			s.Status += "  outline not used"
 		}
 		return s
 	}
-	s.Outlines = append(s.Outlines, overlay.Outline{Kind: overlay.Ventricle, Points: points(f.Contour)})
+	s.Outlines = append(s.Outlines, overlay.Outline{Kind: overlay.Ventricle, Points: longaxis.Points(f.Contour)})
 	if l.Spacing.Trusted {
-		s.Status += fmt.Sprintf("  LV %.1f cm2", lv.PolygonArea(points(f.Contour), spacing(l))/100)
+		s.Status += fmt.Sprintf("  LV %.1f cm2", lv.PolygonArea(longaxis.Points(f.Contour), longaxis.Spacing(l))/100)
 	}
-	if axis, err := longAxis(l, f); err == nil {
+	if axis, err := longaxis.Of(l, f); err == nil {
 		s.Axis = &axis
 		s.Keypoints = []lv.Point{axis.Apex, axis.Annulus[0], axis.Annulus[1]}
 	}
@@ -190,7 +154,7 @@ func (t trust) ghosts(l *result.Loop, i int) (out []overlay.Outline) {
 	b := t.beats[n-1]
 	for _, at := range []int{b.ED, b.ES} {
 		if f := l.FrameAt(at); at < i && f != nil && len(f.Contour) > 0 {
-			out = append(out, overlay.Outline{Kind: overlay.Ghost, Points: points(f.Contour)})
+			out = append(out, overlay.Outline{Kind: overlay.Ghost, Points: longaxis.Points(f.Contour)})
 		}
 	}
 	return out
@@ -229,7 +193,7 @@ func (w *writer) structures(l *result.Loop) (out []structure) {
 func calipers(f *result.Frame) (c lv.Calipers, ok bool) {
 	for name, p := range map[string]*lv.Point{models.KeypointIVSRight: &c.IVSRight, models.KeypointIVSLeft: &c.IVSLeft,
 		models.KeypointPWInner: &c.PWInner, models.KeypointPWOuter: &c.PWOuter} {
-		k := keypoint(f, name)
+		k := longaxis.Keypoint(f, name)
 		if k == nil {
 			return c, false
 		}

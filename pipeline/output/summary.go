@@ -19,6 +19,7 @@ import (
 	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/models"
 	"github.com/echonode/echonode/pipeline/derived"
+	"github.com/echonode/echonode/pipeline/longaxis"
 	"github.com/echonode/echonode/pipeline/lv"
 	"github.com/echonode/echonode/pipeline/overlay"
 	"github.com/echonode/echonode/pipeline/quantity"
@@ -364,7 +365,7 @@ func areaCurve(l *result.Loop) *summary.Curve {
 	for i := range l.Frames {
 		v := math.NaN()
 		if f := l.FrameAt(i); f != nil && len(f.Contour) > 0 {
-			v = factor * lv.PolygonArea(points(f.Contour), spacing(l))
+			v = factor * lv.PolygonArea(longaxis.Points(f.Contour), longaxis.Spacing(l))
 		}
 		c.Values = append(c.Values, v)
 	}

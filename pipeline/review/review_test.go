@@ -24,6 +24,7 @@ import (
 	"github.com/suyashkumar/dicom/pkg/tag"
 
 	"github.com/echonode/echonode/dicomio"
+	"github.com/echonode/echonode/pipeline/longaxis"
 	"github.com/echonode/echonode/pipeline/lv"
 	"github.com/echonode/echonode/pipeline/result"
 	"github.com/echonode/echonode/pipeline/store"
@@ -635,7 +636,7 @@ func TestStudyAndLoopPages(t *testing.T) {
 	}
 	// The curve is of the pipeline's own volumes.
 	square := document(sample{}).Studies[0].Loops[0].FrameResults[0].Contour
-	plane, err := lv.MeasurePlane(points(square), lv.Spacing{X: 1, Y: 1}, lv.Landmarks{}, lv.AxisOptions{MinFlatness: 0.05, ApexSide: &lv.Point{X: 32}})
+	plane, err := lv.MeasurePlane(longaxis.Points(square), lv.Spacing{X: 1, Y: 1}, lv.Landmarks{}, lv.AxisOptions{MinFlatness: 0.05, ApexSide: &lv.Point{X: 32}})
 	if v := *d.Curve.Values[0]; err != nil || math.Abs(v-plane.VolumeML) > 1e-9 {
 		t.Errorf("volume %g ml, want %g, %v", v, plane.VolumeML, err)
 	}

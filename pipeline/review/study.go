@@ -15,6 +15,7 @@ import (
 
 	"github.com/echonode/echonode/models"
 	"github.com/echonode/echonode/pipeline/correct"
+	"github.com/echonode/echonode/pipeline/longaxis"
 	"github.com/echonode/echonode/pipeline/lv"
 	"github.com/echonode/echonode/pipeline/quantity"
 	"github.com/echonode/echonode/pipeline/result"
@@ -669,7 +670,7 @@ func loopOf(words *Words, l *result.Loop, only []int) loopData {
 		if f.Network != nil {
 			found.Network = f.Network.Contour
 		}
-		if axis, err := longAxis(l, f); err == nil {
+		if axis, err := longaxis.Of(l, f); err == nil {
 			found.Axis = &[3][2]float64{{axis.Apex.X, axis.Apex.Y}, {axis.Annulus[0].X, axis.Annulus[0].Y}, {axis.Annulus[1].X, axis.Annulus[1].Y}}
 		}
 		d.Found = append(d.Found, found)
@@ -701,11 +702,11 @@ func curveOf(words *Words, l *result.Loop) *curveData {
 			v = f.LVArea
 		}
 		if volume {
-			axis, err := longAxis(l, f)
+			axis, err := longaxis.Of(l, f)
 			if err != nil {
 				continue
 			}
-			disks, err := lv.Disks(points(f.Contour), pixel(l), axis, lv.DiskCount)
+			disks, err := lv.Disks(longaxis.Points(f.Contour), longaxis.Spacing(l), axis, lv.DiskCount)
 			if err != nil {
 				continue
 			}
@@ -714,36 +715,4 @@ func curveOf(words *Words, l *result.Loop) *curveData {
 		c.Values[f.Index] = &v
 	}
 	return c
-}
-
-func points(c result.Contour) []lv.Point {
-	out := make([]lv.Point, len(c))
-	for i, p := range c {
-		out[i] = lv.Point{X: p[0], Y: p[1]}
-	}
-	return out
-}
-
-func pixel(l *result.Loop) lv.Spacing {
-	x, y := l.PixelSize()
-	return lv.Spacing{X: x, Y: y}
-}
-
-// longAxis is the axis of the cavity in a frame, found as the pipeline finds
-// it.
-func longAxis(l *result.Loop, f *result.Frame) (lv.Axis, error) {
-	o := lv.DefaultAxisOptions()
-	if l.Region != nil {
-		o.ApexSide = &lv.Point{X: float64(l.Region.MinX+l.Region.MaxX) / 2, Y: float64(l.Region.MinY)}
-	}
-	keypoint := func(name string) *lv.Keypoint {
-		for _, k := range f.Keypoints {
-			if k.Name == name {
-				return &lv.Keypoint{Point: lv.Point{X: k.X, Y: k.Y}, Confidence: k.Confidence}
-			}
-		}
-		return nil
-	}
-	return lv.LongAxis(points(f.Contour), pixel(l), lv.Landmarks{Apex: keypoint(models.KeypointApex),
-		MitralA: keypoint(models.KeypointMitralSeptal), MitralB: keypoint(models.KeypointMitralLateral)}, o)
 }

@@ -194,8 +194,8 @@ func (s *Server) ourHost(host string) bool {
 	return s.hosts[name]
 }
 
-// signedIn asks for a session, and for the page's own token on requests that
-// change something or carry patient data.
+// signedIn asks for a session, and for the page's own token on all requests but
+// GET and HEAD, which change nothing.
 func (s *Server) signedIn(next http.HandlerFunc, roles ...Role) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// Open pages listen for changes all day; that is no activity.

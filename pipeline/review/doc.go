@@ -14,8 +14,10 @@
 //	templates/    HTML
 //	web/          the client in TypeScript, and the bundle made of it
 //
-// The page needs no network (model): it shows stored results. All patient data
-// stays in pages and answers; addresses hold UIDs only, the log holds neither.
+// The page needs no network (model): it shows stored results. Names, dates and
+// values of patients stand in pages and answers only. Addresses hold UIDs, that
+// of a link from elsewhere an accession number; the log names studies and objects
+// by their UIDs and holds nothing else of a patient.
 //
 // # Links
 //

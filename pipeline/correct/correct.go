@@ -11,6 +11,8 @@ import (
 	"slices"
 
 	"github.com/echonode/echonode/models"
+	"github.com/echonode/echonode/pipeline/longaxis"
+	"github.com/echonode/echonode/pipeline/lv"
 	"github.com/echonode/echonode/pipeline/measure"
 	"github.com/echonode/echonode/pipeline/result"
 )
@@ -192,21 +194,11 @@ func applyFrame(l *result.Loop, c Frame) error {
 		}
 	}
 	f.Keypoints = points
-	f.LVAreaPixels = round(area(f.Contour, 1, 1), 2)
+	f.LVAreaPixels = round(lv.PolygonArea(longaxis.Points(f.Contour), lv.Spacing{X: 1, Y: 1}), 2)
 	if l.Spacing.Trusted {
-		f.LVArea = round(area(f.Contour, l.Spacing.X, l.Spacing.Y)/100, 4)
+		f.LVArea = round(lv.PolygonArea(longaxis.Points(f.Contour), longaxis.Spacing(l))/100, 4)
 	}
 	return nil
-}
-
-// area of a closed contour with pixels of a size.
-func area(c result.Contour, x, y float64) float64 {
-	sum := 0.0
-	for i, p := range c {
-		q := c[(i+1)%len(c)]
-		sum += p[0]*q[1] - q[0]*p[1]
-	}
-	return math.Abs(sum) / 2 * x * y
 }
 
 func round(v float64, digits int) float64 {

@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/echonode/echonode/models"
+	"github.com/echonode/echonode/pipeline/longaxis"
 	"github.com/echonode/echonode/pipeline/lv"
 	"github.com/echonode/echonode/pipeline/measure"
 	"github.com/echonode/echonode/pipeline/result"
@@ -32,7 +33,8 @@ func study() *result.Study {
 	for i := range l.Frames {
 		width := 50 + 10*math.Cos(2*math.Pi*float64(i-5)/20)
 		c := ellipse(width, 90)
-		f := result.Frame{Index: i, Contour: c, Confidence: 0.97, LVAreaPixels: area(c, 1, 1), LVArea: area(c, 1, 1) / 100}
+		a := lv.PolygonArea(longaxis.Points(c), lv.Spacing{X: 1, Y: 1})
+		f := result.Frame{Index: i, Contour: c, Confidence: 0.97, LVAreaPixels: a, LVArea: a / 100}
 		for name, p := range map[string][2]float64{models.KeypointApex: {150, 70}, models.KeypointMitralSeptal: {150 - width/2, 160}, models.KeypointMitralLateral: {150 + width/2, 160}} {
 			f.Keypoints = append(f.Keypoints, result.Keypoint{Name: name, X: p[0], Y: p[1], Confidence: 0.9})
 		}

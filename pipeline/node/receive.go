@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/echonode/echonode/dicomio"
+	"github.com/echonode/echonode/pipeline/result"
 	"github.com/echonode/echonode/pipeline/store"
 	"github.com/echonode/echonode/scp"
 )
@@ -231,7 +232,7 @@ func readIdentity(ctx context.Context, path string) (store.Instance, error) {
 		Received:          time.Now(),
 		Person: store.Person{Patient: digest(id.PatientID), Issuer: digest(id.IssuerOfPatientID),
 			Family: digest(dicomio.FamilyName(id.PatientName)), Born: digest(id.PatientBirthDate)},
-		Loop: isLoop(id.SOPClassUID) && id.Manufacturer != manufacturer,
+		Loop: isLoop(id.SOPClassUID) && id.Manufacturer != result.Manufacturer,
 	}
 	if id.PatientID == "" {
 		in.Patient = digest(id.PatientName + "\x00" + id.PatientBirthDate)
@@ -254,7 +255,3 @@ func digest(s string) string {
 	sum := sha256.Sum256([]byte(s))
 	return hex.EncodeToString(sum[:8])
 }
-
-// manufacturer is who makes this program's objects: those that come from
-// another node are no loops either.
-const manufacturer = "EchoNode"

@@ -189,7 +189,7 @@ func (w *writer) describe() error {
 	if run.Time.IsZero() || run.Software.Version == "" || run.Model.Name == "" {
 		return errors.New("the result does not say when and by what it was made")
 	}
-	w.equipment = instance.Equipment{Manufacturer: "EchoNode", Model: "EchoNode", Version: run.Software.Version, Station: w.o.Station, UID: w.o.DeviceUID}
+	w.equipment = instance.Equipment{Manufacturer: result.Manufacturer, Model: "EchoNode", Version: run.Software.Version, Station: w.o.Station, UID: w.o.DeviceUID}
 	if w.equipment.UID == "" {
 		w.equipment.UID = instance.UID("device", w.o.Station)
 	}
@@ -268,9 +268,9 @@ func (w *writer) described(description, otherwise string) string {
 	}
 	if w.o.Revision > 1 {
 		run := fmt.Sprintf(" (run %d)", w.o.Revision)
-		return clip(description, 64-len(run)) + run
+		return instance.Clip(description, 64-len(run)) + run
 	}
-	return clip(description, 64)
+	return instance.Clip(description, 64)
 }
 
 // dicomWriter writes a finished data set.
@@ -461,7 +461,7 @@ func (w *writer) derived(l *result.Loop, number int, kind string, series int, wh
 		SeriesInstanceUID: instance.UID(kind+" series", append(w.parts, l.SOPInstanceUID)...),
 		SeriesNumber:      series + number - 1,
 		InstanceNumber:    1,
-		SeriesDescription: clip(strings.Join(parts, " "), 64-len(made)) + made,
+		SeriesDescription: instance.Clip(strings.Join(parts, " "), 64-len(made)) + made,
 		Patient:           w.corrected,
 		Time:              w.run.Time,
 		Equipment:         w.equipment,

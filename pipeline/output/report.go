@@ -46,7 +46,7 @@ func (w *writer) reports() error {
 			name += fmt.Sprintf("-stage-%d", i+1)
 		}
 		if len(groups) > 1 {
-			description = clip(strings.TrimSpace("AI Echo Measurements "+g[0].name), 64)
+			description = instance.Clip(strings.TrimSpace("AI Echo Measurements "+g[0].name), 64)
 		}
 		if err := w.report(name, i, description, g, told); err != nil {
 			return err
@@ -427,12 +427,4 @@ func loopName(l *result.Loop) string {
 		return strconv.Itoa(l.InstanceNumber)
 	}
 	return l.SOPInstanceUID
-}
-
-// clip cuts text to n characters.
-func clip(s string, n int) string {
-	if r := []rune(s); len(r) > n {
-		return string(r[:n])
-	}
-	return s
 }

@@ -123,7 +123,7 @@ func (w *writer) summaryObject(ctx context.Context, st stage, i int, img *image.
 	id := w.summaryIdentity(result.KindSummary, summarySeries, "AI LV summary")
 	id.InstanceNumber = i + 1
 	c := derived.Cine{Identity: id, Source: source, Class: derived.SecondaryCapture, Rows: img.Rect.Dy(), Columns: img.Rect.Dx(), Frames: 1,
-		Quality: 95, Description: clip(description+", "+w.standing(), 1024), Identified: true}
+		Quality: 95, Description: instance.Clip(description+", "+w.standing(), 1024), Identified: true}
 	return w.createObject(result.Output{Kind: result.KindSummary, File: summaryName(i) + ".dcm", SOPClassUID: c.SOPClassUID()},
 		func(f io.Writer) (string, error) {
 			return c.Write(f, func(int) (*image.RGBA, error) { return img, nil })

@@ -281,6 +281,10 @@ type LoopDecision struct {
 	NetworkBeats []Beat `json:"network_beats,omitempty"`
 }
 
+// Manufacturer (0008,0070) stands in every object that is made of a result. By it
+// a node knows the objects of another one, which are no loops.
+const Manufacturer = "EchoNode"
+
 // Review is a reader's word on a study.
 type Review struct {
 	Verdict      string    `json:"verdict"` // Accepted, Corrected or Rejected

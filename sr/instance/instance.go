@@ -352,14 +352,14 @@ func Contribution(e Equipment, a Algorithm, at time.Time, description string) (*
 	ds.SetItems(tag.PurposeOfReferenceCodeSequence, Code("109102", "DCM", "Processing Equipment"))
 	ds.SetString(tag.Manufacturer, e.Manufacturer)
 	ds.SetString(tag.ManufacturerModelName, e.Model)
-	ds.SetString(tag.SoftwareVersions, e.Version, clip("model "+a.Name+" "+a.Version, 64))
+	ds.SetString(tag.SoftwareVersions, e.Version, Clip("model "+a.Name+" "+a.Version, 64))
 	ds.SetString(tag.ContributionDateTime, at.Format("20060102150405"))
 	ds.SetString(tag.ContributionDescription, description)
 	return ds, ds.Err()
 }
 
-// clip cuts text to n characters.
-func clip(s string, n int) string {
+// Clip cuts text to n characters.
+func Clip(s string, n int) string {
 	if r := []rune(s); len(r) > n {
 		return string(r[:n])
 	}

@@ -26,6 +26,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/echonode/echonode/cmd/echonode/internal/config"
+	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/models"
 	"github.com/echonode/echonode/scp"
 )
@@ -296,8 +297,6 @@ func readCertificates(path string) ([]*x509.Certificate, error) {
 	return out, nil
 }
 
-const jpegBaseline = "1.2.840.10008.1.2.4.50"
-
 // offer is how a kind of output is stored: its class, and the transfer syntaxes in two contexts, as made and uncompressed.
 type offer struct {
 	class  string
@@ -317,21 +316,21 @@ func (o offer) contexts() []scp.PresentationContext {
 
 // offerFor is the offer for a kind of output, empty for a kind that no DICOM object is made of.
 func offerFor(c *config.Config, kind string) offer {
-	plain := []string{"1.2.840.10008.1.2.1", scp.ImplicitVRLittleEndian}
+	plain := []string{dicomio.ExplicitVRLittleEndian, dicomio.ImplicitVRLittleEndian}
 	switch kind {
 	case "report":
-		return offer{class: "1.2.840.10008.5.1.4.1.1.88.33", plain: plain}
+		return offer{class: dicomio.SOPComprehensiveSR, plain: plain}
 	case "overlay":
 		if c.Outputs.OverlayClass == "us" {
-			return offer{"1.2.840.10008.5.1.4.1.1.3.1", []string{jpegBaseline}, plain}
+			return offer{dicomio.SOPUltrasoundMultiframe, []string{dicomio.JPEGBaseline}, plain}
 		}
-		return offer{"1.2.840.10008.5.1.4.1.1.7.4", []string{jpegBaseline}, plain}
+		return offer{dicomio.SOPMultiframeTrueColorSC, []string{dicomio.JPEGBaseline}, plain}
 	case "summary": // a picture of one frame
-		return offer{"1.2.840.10008.5.1.4.1.1.7", []string{jpegBaseline}, plain}
+		return offer{dicomio.SOPSecondaryCapture, []string{dicomio.JPEGBaseline}, plain}
 	case "pdf":
-		return offer{class: "1.2.840.10008.5.1.4.1.1.104.1", plain: plain}
+		return offer{class: dicomio.SOPEncapsulatedPDF, plain: plain}
 	case "segmentation":
-		return offer{class: "1.2.840.10008.5.1.4.1.1.66.4", plain: plain}
+		return offer{class: dicomio.SOPSegmentation, plain: plain}
 	}
 	return offer{}
 }

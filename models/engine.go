@@ -78,6 +78,8 @@ type Config struct {
 	BatchSizes []int
 	// FlushAfter is how long a frame waits for others to fill a GPU batch; 0 means 4 ms.
 	FlushAfter time.Duration
+	// StartLimit bounds the self-test of a model that is opened, so that one that does not end is refused; 0 means 5 min.
+	StartLimit time.Duration
 	// CacheDir keeps TensorRT engines, whose making takes minutes; empty means none is kept.
 	CacheDir string
 }
@@ -101,6 +103,9 @@ func (c Config) withDefaults() Config {
 	c.BatchSizes = slices.Compact(slices.Sorted(slices.Values(c.BatchSizes)))
 	if c.FlushAfter <= 0 {
 		c.FlushAfter = 4 * time.Millisecond
+	}
+	if c.StartLimit <= 0 {
+		c.StartLimit = 5 * time.Minute
 	}
 	return c
 }
@@ -269,7 +274,7 @@ func openLocal(ctx context.Context, c Config, provider string, logger *slog.Logg
 		b.openFallback, b.fallbackLanes = cpu, c.Workers
 		e = b
 	}
-	if err := selfTest(ctx, e); err != nil {
+	if err := selfTest(ctx, e, c.StartLimit); err != nil {
 		// The environment stays with the caller, who may try the next provider.
 		return nil, "", errors.Join(gpuFault(provider, err), e.(keeper).closeKeeping())
 	}

@@ -270,6 +270,11 @@ func TestCancel(t *testing.T) {
 	if _, err := Open(ctx, Config{Path: "testdata/slow.onnx", Provider: CPU}, nil); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("Open with a deadline: %v", err)
 	}
+	// So it is by its own limit: a model that does not end is refused.
+	_, err = Open(t.Context(), Config{Path: "testdata/slow.onnx", Provider: CPU, StartLimit: 100 * time.Millisecond}, nil)
+	if !errors.Is(err, ErrSelfTest) || !strings.Contains(err.Error(), "no answer within 100ms") {
+		t.Errorf("Open of a model that does not end: %v", err)
+	}
 }
 
 func TestClose(t *testing.T) {

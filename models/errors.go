@@ -17,7 +17,7 @@ var (
 	ErrLibrary = errors.New("ONNX Runtime library")
 	// ErrProvider: the provider asked for is unknown or not available here.
 	ErrProvider = errors.New("inference provider")
-	// ErrSelfTest: the model loads but answers nonsense to a known picture.
+	// ErrSelfTest: the model loads but answers nonsense to a known picture, or not in time.
 	ErrSelfTest = errors.New("model self-test")
 	// ErrClosed: the engine was closed.
 	ErrClosed = errors.New("engine closed")

@@ -72,7 +72,7 @@ func openRemote(ctx context.Context, c Config, logger *slog.Logger) (Engine, err
 		return nil, err
 	}
 	e := newSpreader(card, r, remoteChunk, c.Workers, nil)
-	if err := selfTest(ctx, e); err != nil {
+	if err := selfTest(ctx, e, c.StartLimit); err != nil {
 		return nil, errors.Join(err, e.Close())
 	}
 	logReady(logger, e, name, nil, "requests", c.Workers, "binary", r.binary)

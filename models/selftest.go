@@ -6,13 +6,16 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"time"
 )
 
 // selfTest runs a known picture before an engine is handed out: the answers must be in range, the same each time and not
 // the same as for a black frame. The frames go through Infer as one call of every batch size in use, which also warms
-// the device.
-func selfTest(ctx context.Context, e Engine) error {
+// the device. A model that has not answered all of it within the limit is refused: its graph may hold a loop without end.
+func selfTest(ctx context.Context, e Engine, limit time.Duration) error {
 	card := e.Card()
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("no answer within %v", limit))
+	defer cancel()
 	picture := testPicture(card.Input.Width, card.Input.Height)
 	fail := func(format string, args ...any) error {
 		return fmt.Errorf("models: %w: %s %s: "+format, append([]any{ErrSelfTest, card.Name, card.Version}, args...)...)

@@ -45,6 +45,8 @@ func engineConfig(c *config.Config) models.Config {
 		Device:   c.Analysis.Device,
 		Workers:  c.Analysis.Workers,
 		CacheDir: filepath.Join(c.Storage.Directory, "tensorrt"),
+
+		StartLimit: time.Duration(c.Analysis.StartLimit),
 	}
 }
 

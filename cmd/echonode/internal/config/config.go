@@ -102,6 +102,7 @@ type Analysis struct {
 	Device      int      `yaml:"device"`
 	Remote      string   `yaml:"remote"`
 	Workers     int      `yaml:"workers"`
+	StartLimit  Duration `yaml:"start_limit"`
 	MaxFrames   int      `yaml:"max_frames"`
 	MaxPixels   int64    `yaml:"max_pixels"`
 	ObjectTime  Duration `yaml:"object_timeout"`
@@ -371,6 +372,7 @@ func (c *Config) check() error {
 	if c.Analysis.MaxPixels < 1 {
 		bad("analysis.max_pixels", "must be at least 1")
 	}
+	positive("analysis.start_limit", c.Analysis.StartLimit)
 	positive("analysis.object_timeout", c.Analysis.ObjectTime)
 	positive("analysis.timeout", c.Analysis.Timeout)
 	if c.Analysis.RetryFor < 0 {

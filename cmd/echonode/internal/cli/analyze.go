@@ -51,7 +51,8 @@ volumes, and --fps where the frame rate of the file is not that of the heart.
 
 --csv and --jsonl grow while it works, by a study at a time: a row for every
 value, and a line with the whole result. A run that was cut off goes on where the
-files end; studies that are in them are not analysed again.`,
+files end; studies that are in them are not analysed again. Where one of them has
+got files since, they are named and the exit code is 3.`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return p.analyze(cmd.Context(), args, a) },
 	}
@@ -119,22 +120,34 @@ func (p *program) analyze(ctx context.Context, args []string, a analysis) (err e
 		defer func() { err = errors.Join(err, lines.close()) }()
 	}
 	grows := table != nil || lines != nil
-	order, byStudy, rejected := groupByStudy(files)
+	order, byStudy, instances, rejected := groupByStudy(files)
 	rejected = append(rejected, unreadable...)
 	var todo []studyKey
-	var inputs []string
+	var inputs, late []string
 	for _, key := range order {
 		if !grows || !table.has(key) || !lines.has(key) {
 			todo = append(todo, key)
 			inputs = append(inputs, byStudy[key]...)
+			continue
+		}
+		for _, path := range byStudy[key] {
+			if sop := instances[path]; !table.hasLoop(key, sop) || !lines.hasLoop(key, sop) {
+				late = append(late, origin.of(path))
+			}
 		}
 	}
 	if n := len(order) - len(todo); n > 0 && !a.quiet {
 		fmt.Fprintf(p.err, "%d of %d studies are in the files already\n", n, len(order))
 	}
-	t := tally{failed: len(rejected), files: len(inputs) + len(rejected)}
+	t := tally{failed: len(rejected), files: len(instances) + len(rejected)}
 	var studies []*pipeline.Study
 	var faults []error
+	if len(late) > 0 {
+		faults = append(faults, fmt.Errorf("%d files came later than the results of their studies, which stand without them (first %s): name another file for these studies", len(late), late[0]))
+		if !a.quiet {
+			fmt.Fprintf(p.err, "came later: %s\n", strings.Join(late, ", "))
+		}
+	}
 	left := newClock(inputs)
 	for i, key := range todo {
 		study, err := analyzer.Analyze(ctx, byStudy[key], func(done, total int, l *result.Loop) {
@@ -257,9 +270,10 @@ func (t *tally) count(s *result.Study) {
 type studyKey struct{ study, patient string }
 
 // groupByStudy sorts files by study and patient in order of appearance. Files
-// that are not DICOM are returned with the reason.
-func groupByStudy(files []string) (order []studyKey, byStudy map[studyKey][]string, rejected []result.RejectedFile) {
-	byStudy = map[studyKey][]string{}
+// that are not DICOM are returned with the reason, the others' SOP Instance UIDs
+// by path.
+func groupByStudy(files []string) (order []studyKey, byStudy map[studyKey][]string, instances map[string]string, rejected []result.RejectedFile) {
+	byStudy, instances = map[studyKey][]string{}, map[string]string{}
 	for _, path := range files {
 		f, err := dicomio.Open(path, dicomio.Options{})
 		if err != nil {
@@ -267,13 +281,14 @@ func groupByStudy(files []string) (order []studyKey, byStudy map[studyKey][]stri
 			continue
 		}
 		key := studyKey{f.DataSet.String(tag.StudyInstanceUID), pipeline.SubjectOf(f.DataSet).Key}
+		instances[path] = f.DataSet.String(tag.SOPInstanceUID)
 		_ = f.Close() // read only
 		if byStudy[key] == nil {
 			order = append(order, key)
 		}
 		byStudy[key] = append(byStudy[key], path)
 	}
-	return order, byStudy, rejected
+	return order, byStudy, instances, rejected
 }
 
 // resultFile in the folder of a study says whose it is and what was written.

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"os"
@@ -115,7 +116,7 @@ func TestGroupByStudyKeepsPatientsApart(t *testing.T) {
 	if err := os.WriteFile(broken, []byte("no DICOM"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	order, byStudy, rejected := groupByStudy(append(files, broken))
+	order, byStudy, _, rejected := groupByStudy(append(files, broken))
 	if len(order) != 2 || len(byStudy[order[0]]) != 2 || len(byStudy[order[1]]) != 1 {
 		t.Errorf("%d studies: %v", len(order), byStudy)
 	}
@@ -125,5 +126,52 @@ func TestGroupByStudyKeepsPatientsApart(t *testing.T) {
 	found, err := findFiles([]string{dir}, func(path string) bool { return isDICOM(path) || claimsDICOM(path) })
 	if err != nil || len(found) != 4 {
 		t.Errorf("found %v, %v: a file that calls itself DICOM must not be hidden", found, err)
+	}
+}
+
+// A run that finds everything in its files already is no failure; what it cannot
+// read is a part; and a loop that came later than its study's result is named.
+func TestAnalyzeGoesOn(t *testing.T) {
+	if os.Getenv("ECHONODE_ONNXRUNTIME") == "" {
+		t.Skip("needs ONNX Runtime")
+	}
+	for flag, set := range map[string]func(a *analysis, path string){
+		"csv":   func(a *analysis, path string) { a.csv = path },
+		"jsonl": func(a *analysis, path string) { a.jsonl = path },
+	} {
+		t.Run(flag, func(t *testing.T) {
+			dir, grown := t.TempDir(), filepath.Join(t.TempDir(), "grown")
+			run := func() (string, error) {
+				var out bytes.Buffer
+				p := &program{version: "0.5.0-test", out: &out, err: &out}
+				a := analysis{quiet: true}
+				set(&a, grown)
+				err := p.analyze(context.Background(), []string{dir}, a)
+				return out.String(), err
+			}
+			var part partError
+			still(t, dir, "1.2.3.1", "1.2.3", "A")
+			if out, err := run(); err != nil || !strings.HasPrefix(out, "1 studies analysed") {
+				t.Fatalf("first run: %v\n%s", err, out)
+			}
+			if out, err := run(); err != nil || !strings.HasPrefix(out, "0 studies analysed") {
+				t.Errorf("again: %v\n%s", err, out)
+			}
+			broken := filepath.Join(dir, "broken.dcm")
+			if err := os.WriteFile(broken, []byte("no DICOM"), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := run(); !errors.As(err, &part) || !strings.Contains(err.Error(), "1 of 2 inputs could not be read") {
+				t.Errorf("with a broken file: %v", err)
+			}
+			if err := os.Remove(broken); err != nil {
+				t.Fatal(err)
+			}
+			late := still(t, dir, "1.2.3.2", "1.2.3", "A")
+			still(t, dir, "1.2.4.1", "1.2.4", "A")
+			if out, err := run(); !errors.As(err, &part) || !strings.Contains(err.Error(), late) || strings.Contains(err.Error(), "1.2.3.1.dcm") || !strings.HasPrefix(out, "1 studies analysed") {
+				t.Errorf("with a late loop and another study: %v\n%s", err, out)
+			}
+		})
 	}
 }

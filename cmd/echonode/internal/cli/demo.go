@@ -113,7 +113,7 @@ func (d *demo) run(ctx context.Context) (err error) {
 	}
 	d.say("node listens on %s, results go to %s", d.nodeAddr, d.destination())
 
-	keys, byStudy, rejected := groupByStudy(files)
+	keys, byStudy, _, rejected := groupByStudy(files)
 	for _, r := range rejected {
 		d.say("%s: %s", r.File, r.Reason.Text)
 	}

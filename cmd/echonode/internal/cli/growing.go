@@ -23,12 +23,12 @@ import (
 type growing struct {
 	path string
 	f    *os.File
-	done map[studyKey]bool
+	done map[studyKey]map[string]bool // the SOP Instance UIDs of a study's loops
 	rows func(*result.Study) ([]byte, error)
 }
 
 func (g *growing) add(s *result.Study) error {
-	if g == nil || g.done[keyOf(s)] {
+	if g == nil || g.done[keyOf(s)] != nil {
 		return nil
 	}
 	b, err := g.rows(s)
@@ -38,7 +38,7 @@ func (g *growing) add(s *result.Study) error {
 	if _, err := g.f.Write(b); err != nil {
 		return err
 	}
-	g.done[keyOf(s)] = true
+	g.done[keyOf(s)] = loopsOf(s)
 	return g.f.Sync()
 }
 
@@ -51,7 +51,18 @@ func (g *growing) close() error {
 
 // has reports whether the study is in the file; a file that is not kept needs
 // nothing.
-func (g *growing) has(k studyKey) bool { return g == nil || g.done[k] }
+func (g *growing) has(k studyKey) bool { return g == nil || g.done[k] != nil }
+
+// hasLoop reports whether the study is in the file with an object.
+func (g *growing) hasLoop(k studyKey, sop string) bool { return g == nil || g.done[k][sop] }
+
+func loopsOf(s *result.Study) map[string]bool {
+	out := map[string]bool{}
+	for _, l := range s.Loops {
+		out[l.SOPInstanceUID] = true
+	}
+	return out
+}
 
 func keyOf(s *result.Study) studyKey {
 	k := studyKey{study: s.StudyInstanceUID}
@@ -71,7 +82,7 @@ func otherModel(path, name, version string, m result.Model) error {
 
 // openLines opens a file of JSON Lines, one [result.Study] a line.
 func openLines(path string, m result.Model) (*growing, error) {
-	g := &growing{path: path, done: map[studyKey]bool{}, rows: func(s *result.Study) ([]byte, error) {
+	g := &growing{path: path, done: map[studyKey]map[string]bool{}, rows: func(s *result.Study) ([]byte, error) {
 		b, err := json.Marshal(s)
 		return append(b, '\n'), err
 	}}
@@ -91,7 +102,7 @@ func openLines(path string, m result.Model) (*growing, error) {
 			if err := otherModel(path, s.Run.Model.Name, s.Run.Model.Version, m); err != nil {
 				return 0, err
 			}
-			g.done[keyOf(&s)] = true
+			g.done[keyOf(&s)] = loopsOf(&s)
 			whole += int64(len(line))
 		}
 	})
@@ -102,13 +113,13 @@ func openLines(path string, m result.Model) (*growing, error) {
 }
 
 // columns of the table, one row for each value of a study and of its loops, and
-// for each loop that was not used. row and rows count within a study.
+// for each loop without values. row and rows count within a study.
 var columns = []string{"study", "patient_key", "scope", "sop_instance_uid", "file", "view", "stage", "stage_number", "quantity", "value", "unit",
 	"method", "n_beats", "sd", "min", "max", "grade", "remarks", "reason", "model", "model_version", "time", "row", "rows"}
 
 // openTable opens a CSV file.
 func openTable(path string, m result.Model) (*growing, error) {
-	g := &growing{path: path, done: map[studyKey]bool{}, rows: tableRows}
+	g := &growing{path: path, done: map[studyKey]map[string]bool{}, rows: tableRows}
 	err := g.open(func(r *bufio.Reader) (whole int64, err error) {
 		in := csv.NewReader(r)
 		in.FieldsPerRecord = len(columns)
@@ -120,6 +131,7 @@ func openTable(path string, m result.Model) (*growing, error) {
 			return 0, fmt.Errorf("%s is no table of this program", path)
 		}
 		whole = in.InputOffset()
+		loops := map[string]bool{} // of the study that is being read
 		for {
 			rec, err := in.Read()
 			if err != nil {
@@ -129,8 +141,11 @@ func openTable(path string, m result.Model) (*growing, error) {
 			if err := otherModel(path, rec[len(columns)-5], rec[len(columns)-4], m); err != nil {
 				return 0, err
 			}
+			if sop := rec[slices.Index(columns, "sop_instance_uid")]; sop != "" {
+				loops[sop] = true
+			}
 			if rec[len(columns)-2] == rec[len(columns)-1] { // the last row of its study
-				g.done[studyKey{rec[0], rec[1]}] = true
+				g.done[studyKey{rec[0], rec[1]}], loops = loops, map[string]bool{}
 				whole = in.InputOffset()
 			}
 		}
@@ -205,7 +220,8 @@ func tableRows(s *result.Study) ([]byte, error) {
 	}
 	for i := range s.Loops {
 		l := &s.Loops[i]
-		if l.Reason != nil {
+		// Every loop has a row: the next run tells by them which came later.
+		if l.Reason != nil || len(l.Measurements) == 0 {
 			add("loop", l, result.Measurement{Quality: result.Quality{Grade: l.Status}, Reason: l.Reason})
 		}
 		for _, m := range l.Measurements {

@@ -83,12 +83,14 @@ func TestGrowingFilesResume(t *testing.T) {
 }
 
 func TestTableRows(t *testing.T) {
-	b, err := tableRows(finished("1.1"))
+	study := finished("1.1")
+	study.Loops = append(study.Loops, result.Loop{SOPInstanceUID: "1.1.3", Status: result.Analysed}) // without a value
+	b, err := tableRows(study)
 	if err != nil {
 		t.Fatal(err)
 	}
 	rows, err := csv.NewReader(strings.NewReader(string(b))).ReadAll()
-	if err != nil || len(rows) != 3 {
+	if err != nil || len(rows) != 4 {
 		t.Fatalf("%d rows, %v", len(rows), err)
 	}
 	at := func(row int, column string) string {
@@ -104,7 +106,7 @@ func TestTableRows(t *testing.T) {
 		row          int
 		column, want string
 	}{{0, "value", "59.2"}, {0, "n_beats", "2"}, {0, "sd", "1.41421"}, {0, "stage", "'=cmd()"}, {1, "grade", "refused"}, {1, "file", "a b.dcm"},
-		{1, "reason", "colour"}, {2, "quantity", "EDV"}, {2, "value", ""}, {2, "reason", "no, \"really\""}, {2, "row", "3"}, {2, "rows", "3"}, {0, "patient_key", "k1.1"}} {
+		{1, "reason", "colour"}, {2, "quantity", "EDV"}, {2, "value", ""}, {2, "reason", "no, \"really\""}, {2, "row", "3"}, {2, "rows", "4"}, {3, "sop_instance_uid", "1.1.3"}, {3, "grade", "analysed"}, {0, "patient_key", "k1.1"}} {
 		if got := at(tc.row, tc.column); got != tc.want {
 			t.Errorf("row %d, %s: %q, want %q", tc.row, tc.column, got, tc.want)
 		}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"image"
 	"log/slog"
-	"math"
 	"runtime"
 	"slices"
 	"sync/atomic"
@@ -313,15 +312,15 @@ func (l *loop) report(card models.Card) {
 		}
 		if f.outline != nil && l.View != models.ViewPLAX {
 			r.Contour = contour(f.outline.Points)
-			r.LVAreaPixels = round(lv.PolygonArea(f.outline.Points, lv.Spacing{X: 1, Y: 1}), 2)
-			r.Confidence = round(f.outline.Certainty, 4)
-			r.Stray = round(f.outline.Stray(), 4)
-			r.Unseen = round(f.unseen, 4)
+			r.LVAreaPixels = result.Round(lv.PolygonArea(f.outline.Points, lv.Spacing{X: 1, Y: 1}), 2)
+			r.Confidence = result.Round(f.outline.Certainty, 4)
+			r.Stray = result.Round(f.outline.Stray(), 4)
+			r.Unseen = result.Round(f.unseen, 4)
 			if expected >= 0 {
-				r.ExpectedDice = round(float64(f.extras[expected]), 4)
+				r.ExpectedDice = result.Round(float64(f.extras[expected]), 4)
 			}
 			if l.Spacing.Trusted {
-				r.LVArea = round(lv.PolygonArea(f.outline.Points, l.spacing)/100, 4)
+				r.LVArea = result.Round(lv.PolygonArea(f.outline.Points, l.spacing)/100, 4)
 			}
 		}
 		if l.View != models.ViewPLAX && len(f.structures) > 0 {
@@ -332,7 +331,7 @@ func (l *loop) report(card models.Card) {
 		}
 		for _, name := range points {
 			if k, ok := f.keypoints[name]; ok {
-				r.Keypoints = append(r.Keypoints, result.Keypoint{Name: name, X: round(k.X, 3), Y: round(k.Y, 3), Confidence: round(k.Confidence, 4)})
+				r.Keypoints = append(r.Keypoints, result.Keypoint{Name: name, X: result.Round(k.X, 3), Y: result.Round(k.Y, 3), Confidence: result.Round(k.Confidence, 4)})
 			}
 		}
 		l.FrameResults = append(l.FrameResults, r)
@@ -361,9 +360,4 @@ func spread(total, n int) []int {
 	return slices.Compact(out)
 }
 
-func round(v float64, digits int) float64 {
-	p := math.Pow(10, float64(digits))
-	return math.Round(v*p) / p
-}
-
-func ms(d time.Duration) float64 { return round(float64(d)/float64(time.Millisecond), 3) }
+func ms(d time.Duration) float64 { return result.Round(float64(d)/float64(time.Millisecond), 3) }

@@ -31,10 +31,10 @@ func SubjectOf(ds *dicomio.DataSet) result.Subject {
 		s.Sex = sex
 	}
 	if m, ok := ds.Float(tag.PatientSize); ok && 100*m >= minHeight && 100*m <= maxHeight {
-		s.HeightCM = round(100*m, 1)
+		s.HeightCM = result.Round(100*m, 1)
 	}
 	if kg, ok := ds.Float(tag.PatientWeight); ok && kg >= minWeight && kg <= maxWeight {
-		s.WeightKG = round(kg, 1)
+		s.WeightKG = result.Round(kg, 1)
 	}
 	s.AgeYears = age(ds)
 	return s

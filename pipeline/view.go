@@ -82,9 +82,9 @@ func (a *Analyzer) decideView(ctx context.Context, l *loop, frames *dicomio.Fram
 	}
 	l.Views = make(map[string]float64, len(v.views))
 	for name, p := range v.views {
-		l.Views[name] = round(p, 4)
+		l.Views[name] = result.Round(p, 4)
 	}
-	l.View, l.ViewProbability, l.Novelty = v.view, round(v.p, 4), round(v.novelty, 3)
+	l.View, l.ViewProbability, l.Novelty = v.view, result.Round(v.p, 4), result.Round(v.novelty, 3)
 	limits := a.engine.Card().Limits
 	switch {
 	case !measuredView(l.View):

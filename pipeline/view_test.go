@@ -140,7 +140,7 @@ func TestLimitsOfTheModel(t *testing.T) {
 			if got != c.want {
 				t.Errorf("reason %q, want %q (%v)", got, c.want, l.Reason)
 			}
-			if l.Novelty != round(float64(c.novelty), 3) {
+			if l.Novelty != result.Round(float64(c.novelty), 3) {
 				t.Errorf("novelty %v in the result", l.Novelty)
 			}
 		})
@@ -154,7 +154,7 @@ func TestExpectedAgreement(t *testing.T) {
 		e := newSided()
 		e.dice, e.card.Limits.ExpectedDice = dice, 0.87
 		l := loopOf(t, e, "", path)
-		if got := l.FrameResults[3].ExpectedDice; got != round(float64(dice), 4) {
+		if got := l.FrameResults[3].ExpectedDice; got != result.Round(float64(dice), 4) {
 			t.Errorf("expected Dice %v in the result, want %v", got, dice)
 		}
 		got := false

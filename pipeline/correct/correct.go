@@ -194,16 +194,11 @@ func applyFrame(l *result.Loop, c Frame) error {
 		}
 	}
 	f.Keypoints = points
-	f.LVAreaPixels = round(lv.PolygonArea(longaxis.Points(f.Contour), lv.Spacing{X: 1, Y: 1}), 2)
+	f.LVAreaPixels = result.Round(lv.PolygonArea(longaxis.Points(f.Contour), lv.Spacing{X: 1, Y: 1}), 2)
 	if l.Spacing.Trusted {
-		f.LVArea = round(lv.PolygonArea(longaxis.Points(f.Contour), longaxis.Spacing(l))/100, 4)
+		f.LVArea = result.Round(lv.PolygonArea(longaxis.Points(f.Contour), longaxis.Spacing(l))/100, 4)
 	}
 	return nil
-}
-
-func round(v float64, digits int) float64 {
-	p := math.Pow(10, float64(digits))
-	return math.Round(v*p) / p
 }
 
 // Withdraw returns a copy of a study's result without any value: what a reader

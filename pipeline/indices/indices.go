@@ -111,15 +111,13 @@ func finish(name, method string, like result.Measurement, v float64, beats []flo
 	case !q.Plausible.Holds(v):
 		return refuse(result.Reasonf(result.ImplausibleValue, "%s of %s %s cannot be", q.Title, q.Format(v), q.UnitText()))
 	}
-	v = round(v)
+	v = result.Round(v, 4)
 	m.Value = &v
 	for _, b := range beats {
-		m.Beats = append(m.Beats, round(b))
+		m.Beats = append(m.Beats, result.Round(b, 4))
 	}
 	return m
 }
-
-func round(v float64) float64 { return math.Round(v*1e4) / 1e4 }
 
 func (c *cavity) source(frame int, phase string) result.Source {
 	return result.Source{SOPInstanceUID: c.SOPInstanceUID, Frame: frame, Phase: phase}

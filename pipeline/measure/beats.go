@@ -33,7 +33,7 @@ func (l *loop) findBeats(curve []float64, o lv.Options, quantities []series) boo
 	}
 	l.rhythm = rhythm
 	if len(rhythm.Smoothed) > 0 {
-		l.Curve = &result.Curve{Smoothed: rhythm.Smoothed, Removed: rhythm.Removed, Noise: round(rhythm.Noise, 6), Range: round(rhythm.Range, 6)}
+		l.Curve = &result.Curve{Smoothed: rhythm.Smoothed, Removed: rhythm.Removed, Noise: result.Round(rhythm.Noise, 6), Range: result.Round(rhythm.Range, 6)}
 		l.rhythm.Noise, l.rhythm.Range = l.Curve.Noise, l.Curve.Range
 	}
 	for _, n := range rhythm.Notes {
@@ -53,7 +53,7 @@ func (l *loop) findBeats(curve []float64, o lv.Options, quantities []series) boo
 	}
 	for _, b := range rhythm.Beats {
 		l.Beats = append(l.Beats, result.Beat{ED: b.ED, ES: b.ES, NextED: b.NextED,
-			BeforeMS: round(b.BeforeMS, 3), AfterMS: round(b.AfterMS, 3), Partial: b.Clipped || b.Crossed || b.Late})
+			BeforeMS: result.Round(b.BeforeMS, 3), AfterMS: result.Round(b.AfterMS, 3), Partial: b.Clipped || b.Crossed || b.Late})
 	}
 	return true
 }

@@ -1,7 +1,6 @@
 package measure
 
 import (
-	"math"
 	"slices"
 
 	"github.com/echonode/echonode/pipeline/lv"
@@ -56,10 +55,10 @@ func (l *loop) measurement(s series, findings []lv.Finding) result.Measurement {
 	m := l.missing(s, result.Reason{})
 	m.Reason = nil
 	m.Quality = grade(warnings(findings, s.concerns))
-	v := round(s.value, 4)
+	v := result.Round(s.value, 4)
 	m.Value = &v
 	for _, v := range s.values {
-		m.Beats = append(m.Beats, round(v, 4))
+		m.Beats = append(m.Beats, result.Round(v, 4))
 	}
 	for _, b := range l.beats {
 		m.Sources = append(m.Sources, l.sources(b.Beat, s.phase)...)
@@ -122,7 +121,7 @@ func (l *loop) addHeartRate(findings []lv.Finding) {
 		l.Measurements = append(l.Measurements, l.missing(s, result.Reasonf(result.NoBeat, "neither R waves that fit the motion, a whole beat nor a stored heart rate")))
 		return
 	}
-	v := round(rate, 1)
+	v := result.Round(rate, 1)
 	m := l.missing(s, result.Reason{})
 	m.Value, m.Reason = &v, nil
 	m.Quality = grade(warnings(findings, func(f lv.Finding) bool {
@@ -130,9 +129,4 @@ func (l *loop) addHeartRate(findings []lv.Finding) {
 	}))
 	m.Sources = []result.Source{{SOPInstanceUID: l.SOPInstanceUID, Frame: 0}}
 	l.Measurements = append(l.Measurements, m)
-}
-
-func round(v float64, digits int) float64 {
-	p := math.Pow(10, float64(digits))
-	return math.Round(v*p) / p
 }

@@ -283,10 +283,10 @@ func pairBeats(four, two []beat) [][2]beat {
 
 // biplaneValue is a value over pairs with the remarks of both loops.
 func biplaneValue(s series, four, two *loop, findings []lv.Finding) result.Measurement {
-	v := round(s.value, 4)
+	v := result.Round(s.value, 4)
 	m := result.Measurement{Name: s.name, Value: &v, Unit: s.unit, Method: s.method}
 	for _, b := range s.values {
-		m.Beats = append(m.Beats, round(b, 4))
+		m.Beats = append(m.Beats, result.Round(b, 4))
 	}
 	remarks := warnings(findings, s.concerns)
 	for _, l := range []*loop{four, two} {

@@ -304,6 +304,12 @@ const (
 	Rejected  = "rejected"
 )
 
+// Round rounds a number to so many decimals, as numbers in a result are.
+func Round(v float64, digits int) float64 {
+	p := math.Pow(10, float64(digits))
+	return math.Round(v*p) / p
+}
+
 // Region is the rectangle of the frame that was analysed, half-open, pixels.
 type Region struct {
 	MinX int `json:"min_x"`

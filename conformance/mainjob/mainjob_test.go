@@ -101,12 +101,13 @@ type node struct {
 	dicom, http, archive string
 	cmd                  *exec.Cmd
 	log                  *bytes.Buffer
+	healthy              int // the status of /healthz once the node has started
 }
 
 // newNode configures a node that delivers to archive (AE title PACS).
 func newNode(t *testing.T, archive string) *node {
 	t.Helper()
-	n := &node{t: t, dir: t.TempDir(), dicom: freeport.Addr(t), http: freeport.Addr(t), archive: archive}
+	n := &node{t: t, dir: t.TempDir(), dicom: freeport.Addr(t), http: freeport.Addr(t), archive: archive, healthy: http.StatusOK}
 	n.config = filepath.Join(n.dir, "echonode.yaml")
 	text := fmt.Sprintf(`dicom: {listen: "%s"}
 http: {listen: "%s"}
@@ -139,13 +140,19 @@ func (n *node) start() {
 			n.t.Logf("log of the node:\n%s", n.log)
 		}
 	})
-	eventually(n.t, "the node answers", func() bool {
-		res, err := http.Get("http://" + n.http + "/healthz")
-		if err != nil {
-			return false
-		}
-		return errors.Join(res.Body.Close()) == nil && res.StatusCode == http.StatusOK
-	})
+	eventually(n.t, "the node answers", func() bool { return n.health() == n.healthy })
+}
+
+// health is the status of the node's own word on its health, 0 while it does not answer.
+func (n *node) health() int {
+	res, err := http.Get("http://" + n.http + "/healthz")
+	if err != nil {
+		return 0
+	}
+	if err := res.Body.Close(); err != nil {
+		n.t.Error(err)
+	}
+	return res.StatusCode
 }
 
 // kill ends the node as a power cut would.
@@ -580,6 +587,7 @@ func TestFullDiskIsRefused(t *testing.T) {
 	if err := os.WriteFile(n.config, config, 0o600); err != nil {
 		t.Fatal(err)
 	}
+	n.healthy = http.StatusServiceUnavailable // it says so before it is asked
 	n.start()
 	if out, code := echonode(t, "send", "--called", "ECHONODE", n.dicom, loop(t, 9)); code != 1 || !strings.Contains(out, "A700") {
 		t.Errorf("send to a full node: exit %d\n%s", code, out)

@@ -21,6 +21,7 @@ import (
 
 	"github.com/echonode/echonode/conformance/freeport"
 	"github.com/echonode/echonode/conformance/review/browser"
+	_ "github.com/echonode/echonode/models/devlibrary"
 )
 
 // exampleLoops is the module whose examples are real echo loops.

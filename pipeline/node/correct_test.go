@@ -40,6 +40,39 @@ func picture(t *testing.T, study, sop string, grey byte, edit func(*dicomio.Data
 	return f.Name()
 }
 
+// What a destination that was down has not got of a study is not sent any more
+// once the study is another patient's, not even on request.
+func TestCorrectionWithdrawsWhatIsUnsent(t *testing.T) {
+	dir, pacs := t.TempDir(), &archive{refuse: &scp.StatusError{Status: 0xA700}}
+	p := &fakeProcessor{t: t, look: func(_ context.Context, req LoopRequest) (Seen, error) {
+		key, err := kept.Key(req.Path, "basis")
+		return Seen{Key: key}, err
+	}}
+	n := start(t, dir, p, Options{Destinations: []Destination{destination("pacs", listen(t, "PACS", pacs))}})
+	n.mustSend(t, picture(t, "1.2.3", "1.2.3.10", 7, nil))
+	eventually(t, "a report that is refused", func() bool {
+		s := n.status(t, "1.2.3")
+		return s.State == store.Done && len(s.Deliveries) == 1 && s.Deliveries[0].Attempts > 0
+	})
+	wrong := n.status(t, "1.2.3").Deliveries[0].SOPInstanceUID
+	n.mustSend(t, picture(t, "1.2.3", "1.2.3.10", 7, func(ds *dicomio.DataSet) {
+		ds.SetString(tag.PatientID, "P2").SetString(tag.PatientName, "Roe^Richard")
+	}))
+	eventually(t, "the second analysis", func() bool { s := n.status(t, "1.2.3"); return s.State == store.Done && s.Revision == 2 })
+	pacs.mu.Lock()
+	pacs.refuse = nil
+	pacs.mu.Unlock()
+	if _, err := n.Retry(t.Context(), "1.2.3"); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the right report", func() bool { return n.status(t, "1.2.3").Finished() && pacs.objects() > 0 })
+	pacs.mu.Lock()
+	defer pacs.mu.Unlock()
+	if len(pacs.got) != 1 || pacs.got[wrong] != 0 {
+		t.Errorf("the archive got %v, the report under the former patient is %s", pacs.got, wrong)
+	}
+}
+
 // The rule for objects that come again: the same is acknowledged, other
 // attributes with the same picture take the place of the version before and
 // lead to a new run, another picture is refused and seen.

@@ -105,10 +105,11 @@ func (n *Node) accept(ctx context.Context, in store.Instance, duplicate bool) er
 		refused := &scp.StatusError{Status: scp.StatusDuplicateInstance, Comment: "another picture is stored under this UID", Err: err}
 		return errors.Join(refused, drop(), n.store.RecordConflict(ctx, in.SOPInstanceUID, in.CallingAE))
 	}
-	if err := n.store.Replace(ctx, in); err != nil {
+	unsent, err := n.store.Replace(ctx, in)
+	if err != nil {
 		return n.unrecorded(err)
 	}
-	n.log.Info("object corrected", "study", in.StudyInstanceUID, "object", in.SOPInstanceUID)
+	n.log.Info("object corrected", "study", in.StudyInstanceUID, "object", in.SOPInstanceUID, "deliveries_withdrawn", unsent)
 	if old.StudyInstanceUID != in.StudyInstanceUID {
 		n.log.Info("object moved", "from", old.StudyInstanceUID, "to", in.StudyInstanceUID, "object", in.SOPInstanceUID)
 	}

@@ -12,10 +12,12 @@ import (
 // Replace records another version of a recorded object: the same picture with
 // other attributes. Its loop is to be analysed again, its study, and the one it
 // was in before if that is another, go back to Receiving, and the file of the
-// former version is to be deleted, see [Store.Removals]. ErrNotFound: no such
-// object is recorded.
-func (s *Store) Replace(ctx context.Context, in Instance) error {
-	err := s.tx(ctx, func(tx *sql.Tx) error {
+// former version is to be deleted, see [Store.Removals]. What was made of the
+// studies and has not been sent is not sent any more, since it may be another
+// patient's; unsent says how many deliveries that were. What of it is made again
+// as it was gets a delivery again. ErrNotFound: no such object is recorded.
+func (s *Store) Replace(ctx context.Context, in Instance) (unsent int64, err error) {
+	err = s.tx(ctx, func(tx *sql.Tx) error {
 		now := in.Received.UnixMilli()
 		var path, study string
 		err := tx.QueryRowContext(ctx, `SELECT path, study_uid FROM instances WHERE sop_uid = ?`, in.SOPInstanceUID).Scan(&path, &study)
@@ -50,12 +52,20 @@ func (s *Store) Replace(ctx context.Context, in Instance) error {
 				return err
 			}
 		}
+		res, err := tx.ExecContext(ctx, `DELETE FROM deliveries WHERE state IN ('pending','dead')
+			AND run_id IN (SELECT id FROM runs WHERE study_uid IN (?, ?))`, study, in.StudyInstanceUID)
+		if err != nil {
+			return err
+		}
+		if unsent, err = res.RowsAffected(); err != nil {
+			return err
+		}
 		return touch(ctx, tx, now, study, in.StudyInstanceUID)
 	})
 	if err != nil {
-		return fmt.Errorf("replace instance: %w", err)
+		return 0, fmt.Errorf("replace instance: %w", err)
 	}
-	return nil
+	return unsent, nil
 }
 
 // touch takes studies back to Receiving, or those without loops to Done.

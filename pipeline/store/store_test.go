@@ -341,7 +341,7 @@ func TestPersons(t *testing.T) {
 	}
 	in := instance("1", "1.1", 500) // the clock was set back
 	in.Person, in.Loop, in.Path = Person{"a", "", "n", "1"}, true, "corrected"
-	if err := s.Replace(ctx, in); err != nil {
+	if _, err := s.Replace(ctx, in); err != nil {
 		t.Fatal(err)
 	}
 	loops, err := s.Loops(ctx, "1")

@@ -9,7 +9,7 @@ import (
 	"strings"
 
 	"github.com/echonode/echonode/dicomio"
-	"github.com/echonode/echonode/sr/instance"
+	"github.com/echonode/echonode/dicomio/instance"
 	"github.com/suyashkumar/dicom/pkg/tag"
 )
 

@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"github.com/echonode/echonode/dicomio"
-	"github.com/echonode/echonode/sr/instance"
+	"github.com/echonode/echonode/dicomio/instance"
 	"github.com/google/go-cmp/cmp"
 	"github.com/suyashkumar/dicom/pkg/tag"
 )

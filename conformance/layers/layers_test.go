@@ -35,13 +35,13 @@ var own = []struct {
 	{"pipeline/indices", []string{"pipeline/longaxis", "pipeline/lv", "pipeline/result", "pipeline/quantity", "models"}},
 	{"pipeline/quantity", []string{"pipeline/result", "sr/..."}},
 	// Outputs are a pure function of a result and its sources.
-	{"pipeline/output", []string{"pipeline/derived", "pipeline/longaxis", "pipeline/lv", "pipeline/overlay", "pipeline/quantity", "pipeline/result", "pipeline/summary", "dicomio/...", "models", "sr/..."}},
+	{"pipeline/output", []string{"pipeline/derived", "pipeline/internal/overlay", "pipeline/internal/summary", "pipeline/longaxis", "pipeline/lv", "pipeline/quantity", "pipeline/result", "dicomio/...", "models", "sr/..."}},
 	// The network of the site ends here: only these speak DIMSE.
 	{"pipeline/spool", []string{"scp/..."}},
 	{"pipeline/fetch", []string{"scp/...", "dicomio/..."}},
 	{"pipeline/deliver", []string{"scp/...", "dicomio/...", "pipeline/quantity", "pipeline/result", "sr/..."}},
 	{"pipeline/dicomweb", []string{"scp/...", "dicomio/...", "pipeline/result"}},
-	{"pipeline/jobs", []string{"scp/...", "dicomio/...", "pipeline/..."}},
+	{"pipeline/internal/jobs", []string{"scp/...", "dicomio/...", "pipeline/..."}},
 	{"pipeline/node", []string{"scp/...", "dicomio/...", "pipeline/..."}},
 	// Nothing else in the pipeline knows the network or the command line.
 	{"pipeline/...", []string{"pipeline/...", "dicomio/...", "models", "sr/..."}},
@@ -57,8 +57,8 @@ var outside = []struct {
 	users  []string
 }{
 	{"github.com/yalue/onnxruntime_go", []string{"models"}},
-	{"database/sql", []string{"pipeline/store", "pipeline/node", "pipeline/jobs"}},
-	{"github.com/riverqueue/", []string{"pipeline/store", "pipeline/node", "pipeline/jobs"}},
+	{"database/sql", []string{"pipeline/store", "pipeline/node", "pipeline/internal/jobs"}},
+	{"github.com/riverqueue/", []string{"pipeline/store", "pipeline/node", "pipeline/internal/jobs"}},
 	{"github.com/spf13/", []string{"cmd/..."}},
 	{"github.com/goccy/go-yaml", []string{"cmd/...", "pipeline/deliver", "pipeline/review"}},
 	{"testing", []string{"conformance/..."}},

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/echonode/echonode/dicomio"
-	"github.com/echonode/echonode/sr/instance"
+	"github.com/echonode/echonode/dicomio/instance"
 	"github.com/suyashkumar/dicom/pkg/tag"
 )
 

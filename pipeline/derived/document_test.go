@@ -7,7 +7,7 @@ import (
 
 	"github.com/suyashkumar/dicom/pkg/tag"
 
-	"github.com/echonode/echonode/sr/instance"
+	"github.com/echonode/echonode/dicomio/instance"
 )
 
 func TestDocument(t *testing.T) {

@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"github.com/echonode/echonode/dicomio"
-	"github.com/echonode/echonode/pipeline/overlay"
+	"github.com/echonode/echonode/pipeline/internal/overlay"
 )
 
 // exampleLoops is the folder of real loops that comes with go-dicom, when the

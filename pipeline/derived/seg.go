@@ -8,8 +8,8 @@ import (
 	"slices"
 
 	"github.com/echonode/echonode/dicomio"
+	"github.com/echonode/echonode/dicomio/instance"
 	"github.com/echonode/echonode/pipeline/lv"
-	"github.com/echonode/echonode/sr/instance"
 	"github.com/suyashkumar/dicom/pkg/tag"
 )
 

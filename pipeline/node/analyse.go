@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"github.com/echonode/echonode/pipeline/deliver"
-	"github.com/echonode/echonode/pipeline/jobs"
+	"github.com/echonode/echonode/pipeline/internal/jobs"
 	"github.com/echonode/echonode/pipeline/kept"
 	"github.com/echonode/echonode/pipeline/result"
 	"github.com/echonode/echonode/pipeline/store"

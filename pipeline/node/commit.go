@@ -7,7 +7,7 @@ import (
 	"os"
 	"time"
 
-	"github.com/echonode/echonode/pipeline/jobs"
+	"github.com/echonode/echonode/pipeline/internal/jobs"
 	"github.com/echonode/echonode/pipeline/store"
 	"github.com/echonode/echonode/scp"
 )

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/echonode/echonode/pipeline/deliver"
-	"github.com/echonode/echonode/pipeline/jobs"
+	"github.com/echonode/echonode/pipeline/internal/jobs"
 	"github.com/echonode/echonode/pipeline/store"
 	"github.com/echonode/echonode/scp"
 )

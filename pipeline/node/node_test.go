@@ -18,12 +18,12 @@ import (
 	"github.com/suyashkumar/dicom/pkg/tag"
 
 	"github.com/echonode/echonode/dicomio"
-	"github.com/echonode/echonode/pipeline/jobs"
+	"github.com/echonode/echonode/dicomio/instance"
+	"github.com/echonode/echonode/pipeline/internal/jobs"
 	"github.com/echonode/echonode/pipeline/result"
 	"github.com/echonode/echonode/pipeline/spool"
 	"github.com/echonode/echonode/pipeline/store"
 	"github.com/echonode/echonode/scp"
-	"github.com/echonode/echonode/sr/instance"
 )
 
 // writeObject makes a small object of a study as a Part 10 file.

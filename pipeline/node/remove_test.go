@@ -15,7 +15,7 @@ import (
 	"github.com/suyashkumar/dicom/pkg/tag"
 
 	"github.com/echonode/echonode/dicomio"
-	"github.com/echonode/echonode/pipeline/jobs"
+	"github.com/echonode/echonode/pipeline/internal/jobs"
 	"github.com/echonode/echonode/pipeline/store"
 	"github.com/echonode/echonode/scp"
 )

@@ -34,14 +34,14 @@ import (
 	"github.com/suyashkumar/dicom/pkg/tag"
 
 	"github.com/echonode/echonode/dicomio"
+	"github.com/echonode/echonode/dicomio/instance"
 	"github.com/echonode/echonode/models"
 	"github.com/echonode/echonode/pipeline/derived"
+	"github.com/echonode/echonode/pipeline/internal/overlay"
 	"github.com/echonode/echonode/pipeline/longaxis"
 	"github.com/echonode/echonode/pipeline/lv"
-	"github.com/echonode/echonode/pipeline/overlay"
 	"github.com/echonode/echonode/pipeline/result"
 	"github.com/echonode/echonode/sr"
-	"github.com/echonode/echonode/sr/instance"
 )
 
 // Options say what is made of a study.

@@ -5,7 +5,7 @@ import (
 	"testing"
 
 	"github.com/echonode/echonode/models"
-	"github.com/echonode/echonode/pipeline/overlay"
+	"github.com/echonode/echonode/pipeline/internal/overlay"
 	"github.com/echonode/echonode/pipeline/result"
 )
 

@@ -17,16 +17,16 @@ import (
 	"github.com/suyashkumar/dicom/pkg/tag"
 
 	"github.com/echonode/echonode/dicomio"
+	"github.com/echonode/echonode/dicomio/instance"
 	"github.com/echonode/echonode/models"
 	"github.com/echonode/echonode/pipeline/derived"
+	"github.com/echonode/echonode/pipeline/internal/overlay"
+	"github.com/echonode/echonode/pipeline/internal/summary"
 	"github.com/echonode/echonode/pipeline/longaxis"
 	"github.com/echonode/echonode/pipeline/lv"
-	"github.com/echonode/echonode/pipeline/overlay"
 	"github.com/echonode/echonode/pipeline/quantity"
 	"github.com/echonode/echonode/pipeline/result"
-	"github.com/echonode/echonode/pipeline/summary"
 	"github.com/echonode/echonode/sr"
-	"github.com/echonode/echonode/sr/instance"
 )
 
 // summaries make the summary pages, one for each stage: as pictures and as one

@@ -10,7 +10,7 @@ import (
 	"strings"
 
 	"github.com/echonode/echonode/cmd/echonode/internal/config"
-	"github.com/echonode/echonode/sr/instance"
+	"github.com/echonode/echonode/dicomio/instance"
 )
 
 // installationFile in the storage directory holds the UID of the installation.

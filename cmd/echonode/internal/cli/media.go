@@ -24,7 +24,7 @@ import (
 	"github.com/suyashkumar/dicom/pkg/tag"
 
 	"github.com/echonode/echonode/dicomio"
-	"github.com/echonode/echonode/sr/instance"
+	"github.com/echonode/echonode/dicomio/instance"
 )
 
 // Kinds of files that are no DICOM and can be analysed all the same, as data

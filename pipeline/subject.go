@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/suyashkumar/dicom/pkg/tag"
@@ -21,11 +20,9 @@ const (
 
 // SubjectOf reads what an object says of its patient, without the name.
 func SubjectOf(ds *dicomio.DataSet) result.Subject {
-	s := result.Subject{Key: patientKey(ds), Person: &result.Person{ID: digest(ds.String(tag.PatientID)), Issuer: digest(ds.String(tag.IssuerOfPatientID)),
-		Family: digest(dicomio.FamilyName(ds.String(tag.PatientName))), Born: digest(ds.String(tag.PatientBirthDate))}}
-	if s.Person.ID == "" {
-		s.Person.ID = digest(ds.String(tag.PatientName) + "\x00" + ds.String(tag.PatientBirthDate))
-	}
+	name := ds.String(tag.PatientName)
+	person := result.PersonOf(ds.String(tag.PatientID), ds.String(tag.IssuerOfPatientID), name, dicomio.FamilyName(name), ds.String(tag.PatientBirthDate))
+	s := result.Subject{Key: patientKey(ds), Person: &person}
 	switch sex := ds.String(tag.PatientSex); sex {
 	case "M", "F", "O":
 		s.Sex = sex
@@ -44,15 +41,6 @@ func SubjectOf(ds *dicomio.DataSet) result.Subject {
 // and names nobody; it does not hide an ID from somebody who can guess it.
 func patientKey(ds *dicomio.DataSet) string {
 	sum := sha256.Sum256([]byte(ds.String(tag.PatientID) + "\x00" + ds.String(tag.IssuerOfPatientID)))
-	return hex.EncodeToString(sum[:6])
-}
-
-// digest tells texts apart without holding them; empty of an empty one.
-func digest(s string) string {
-	if strings.Trim(s, "\x00") == "" {
-		return ""
-	}
-	sum := sha256.Sum256([]byte(s))
 	return hex.EncodeToString(sum[:6])
 }
 

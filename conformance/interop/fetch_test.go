@@ -150,6 +150,9 @@ func fetchCases(t *testing.T, d *scp.Dialer, addr string, n *node, moveTo string
 			t.Fatalf("fetched %+v, want %d objects; last progress %+v; %v", r, want, last, err)
 		}
 	}
+	if r, err := f.Fetch(ctx, all, "MR"); !errors.Is(err, fetch.ErrNothing) || r.Fetched != 0 {
+		t.Errorf("no series of a modality: %+v, %v", r, err)
+	}
 	fetched(3, "US")
 	if got := objects(); slices.Contains(got, reportsA+".1") || len(got) != 3 {
 		t.Errorf("ultrasound: %v", got)

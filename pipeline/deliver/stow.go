@@ -12,6 +12,7 @@ import (
 	"net/textproto"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -79,10 +80,17 @@ func CheckURL(s string) error {
 		return err
 	case u.Scheme != "https" && u.Scheme != "http" || u.Host == "":
 		return fmt.Errorf("%q is not an address such as https://pacs.example.org/dicom-web", s)
+	case u.Port() != "" && !validPort(u.Port()):
+		return fmt.Errorf("%q: %s is not a port, 1 to 65535", s, u.Port())
 	case u.User != nil || u.RawQuery != "" || u.Fragment != "":
 		return fmt.Errorf("%q: no user, query or fragment belongs into it", s)
 	}
 	return nil
+}
+
+func validPort(s string) bool {
+	n, err := strconv.ParseUint(s, 10, 16)
+	return err == nil && n > 0
 }
 
 // HTTPError is an answer that refuses a whole request. What the server wrote is

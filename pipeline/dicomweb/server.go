@@ -151,6 +151,11 @@ func (s *Server) post(w http.ResponseWriter, r *http.Request, who string) {
 		http.Error(w, `Content-Type must be multipart/related; type="application/dicom"`, http.StatusUnsupportedMediaType)
 		return
 	}
+	if c := r.Header.Get("Content-Encoding"); c != "" && !strings.EqualFold(c, "identity") {
+		w.Header().Set("Accept-Encoding", "identity") // RFC 9110 15.5.16
+		http.Error(w, "Content-Encoding is not supported: send the body as it is", http.StatusUnsupportedMediaType)
+		return
+	}
 	a := s.association(r, who)
 	watcher, _ := s.Handler.(scp.AssociationWatcher)
 	if watcher != nil {
@@ -170,21 +175,31 @@ func (s *Server) post(w http.ResponseWriter, r *http.Request, who string) {
 			break
 		}
 		if err == nil && n >= maxParts {
-			err = fmt.Errorf("more than %d parts", maxParts)
+			s.log().Warn("DICOMweb: too many parts", "from", a.CallingAE, "stored", len(result.stored), "limit", maxParts)
+			s.partial(w, &result, http.StatusRequestEntityTooLarge, fmt.Sprintf("more than %d objects in one request", maxParts))
+			return
 		}
 		if err != nil {
 			s.log().Warn("DICOMweb: request ended early", "from", a.CallingAE, "stored", len(result.stored), "error", err)
-			http.Error(w, "the body is no whole multipart body", http.StatusBadRequest)
+			s.partial(w, &result, http.StatusBadRequest, "the body is no whole multipart body")
 			return
 		}
 		s.part(r.Context(), a, part, &result)
 		if err := part.Close(); err != nil {
-			http.Error(w, "the body is no whole multipart body", http.StatusBadRequest)
+			s.log().Warn("DICOMweb: request ended early", "from", a.CallingAE, "stored", len(result.stored), "error", err)
+			s.partial(w, &result, http.StatusBadRequest, "the body is no whole multipart body")
 			return
 		}
 	}
 	s.log().Info("DICOMweb: stored", "from", a.CallingAE, "stored", len(result.stored), "failed", len(result.failed))
 	result.write(w)
+}
+
+// partial answers to a request that is not read to its end: what was stored
+// before stays stored.
+func (s *Server) partial(w http.ResponseWriter, o *outcome, code int, text string) {
+	w.Header().Set("Connection", "close") // what is left of the body is not read
+	http.Error(w, fmt.Sprintf("%s; %d objects before were stored, %d were not", text, len(o.stored), len(o.failed)), code)
 }
 
 // association describes a request to the handler.

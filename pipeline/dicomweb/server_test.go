@@ -186,7 +186,7 @@ func TestRequests(t *testing.T) {
 		"one is none":   {"POST", "/studies", mixedKind, mixed, 202, 1, 1},
 		"none is one":   {"POST", "/studies", badKind, bad, 409, 0, 1},
 		"nothing":       {"POST", "/studies", emptyKind, empty, 400, 0, 0},
-		"too many":      {"POST", "/studies", manyKind, many, 400, 0, 0},
+		"too many":      {"POST", "/studies", manyKind, many, 413, 0, 0},
 		"cut":           {"POST", "/studies", kind, two[:len(two)-60], 202, 1, 1},
 		"JSON":          {"POST", "/studies", "application/dicom+json", []byte("{}"), 415, 0, 0},
 		"no boundary":   {"POST", "/studies", `multipart/related; type="application/dicom"`, two, 415, 0, 0},
@@ -210,6 +210,27 @@ func TestRequests(t *testing.T) {
 	}
 	if k.opened != k.closed {
 		t.Errorf("%d requests began, %d ended", k.opened, k.closed)
+	}
+	post := func(kind, encoding string, body []byte) *httptest.ResponseRecorder {
+		r := httptest.NewRequest("POST", "/studies", bytes.NewReader(body))
+		r.Header.Set("Content-Type", kind)
+		r.Header.Set("Content-Encoding", encoding)
+		r.SetBasicAuth("VIVID95", "a long secret")
+		w := httptest.NewRecorder()
+		s.ServeHTTP(w, r)
+		return w
+	}
+	if w := post(manyKind, "", many); !strings.Contains(w.Body.String(), "more than 3 objects in one request; 3 objects before were stored") {
+		t.Errorf("too many: %s", w.Body)
+	}
+	if w := post(kind, "identity", two); w.Code != 200 {
+		t.Errorf("identity: %d %s", w.Code, w.Body)
+	}
+	k.got = map[string][]byte{}
+	for _, encoding := range []string{"gzip", "deflate", "br", "gzip, identity"} {
+		if w := post(kind, encoding, two); w.Code != 415 || w.Header().Get("Accept-Encoding") != "identity" || len(k.got) != 0 {
+			t.Errorf("%s: %d %s, %d stored", encoding, w.Code, w.Body, len(k.got))
+		}
 	}
 }
 

@@ -99,6 +99,9 @@ type Result struct {
 // ErrPartial says that some objects could not be had.
 var ErrPartial = errors.New("fetch: not everything was fetched")
 
+// ErrNothing says that none of the studies holds a series that was asked for.
+var ErrNothing = errors.New("fetch: none of the studies holds such a series")
+
 // maxStudies bounds the studies of one query.
 const maxStudies = 100_000
 
@@ -205,7 +208,8 @@ func (f *Fetcher) Series(ctx context.Context, study, modality string) ([]Series,
 }
 
 // Fetch fetches the studies one after the other. What fails of a study does not
-// keep back the others: it is in the error, which wraps ErrPartial then.
+// keep back the others: it is in the error, which wraps ErrPartial then. Studies
+// in which there is nothing to fetch are ErrNothing.
 func (f *Fetcher) Fetch(ctx context.Context, studies []Study, modality string) (Result, error) {
 	var r Result
 	if err := f.readDone(); err != nil {
@@ -230,8 +234,13 @@ func (f *Fetcher) Fetch(ctx context.Context, studies []Study, modality string) (
 			return r, err
 		}
 	}
-	if len(problems) > 0 {
+	switch {
+	case len(problems) > 0:
 		return r, fmt.Errorf("%w: %w", ErrPartial, errors.Join(problems...))
+	case r.Series+r.SeriesAlreadyDone == 0 && modality != "":
+		return r, fmt.Errorf("%w: modality %s", ErrNothing, modality)
+	case r.Series+r.SeriesAlreadyDone == 0:
+		return r, ErrNothing
 	}
 	return r, nil
 }

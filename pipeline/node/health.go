@@ -136,20 +136,26 @@ func (n *Node) warnOfOrphans(ctx context.Context) error {
 }
 
 // Redirect delivers what is left for one destination, whether configured or
-// not, to another that is.
-func (n *Node) Redirect(ctx context.Context, from, to string) (int, error) {
+// not, to another that is. It says how many deliveries go there now, and how
+// many were dropped because what they bring is there already or is owed to it.
+func (n *Node) Redirect(ctx context.Context, from, to string) (moved, dropped int, err error) {
 	if !n.configured(to) {
-		return 0, fmt.Errorf("destination %q is not configured: %w", to, store.ErrNotFound)
+		return 0, 0, fmt.Errorf("destination %q is not configured: %w", to, store.ErrNotFound)
 	}
 	if from == to {
-		return 0, nil
+		return 0, 0, badRequest("from and to are the same destination")
 	}
-	count, err := n.store.Redirect(ctx, from, to, n.jobs.Deliver)
+	moved, dropped, err = n.store.Redirect(ctx, from, to, n.jobs.Deliver)
 	if err == nil {
-		n.log.Info("deliveries redirected by command", "from", from, "to", to, "deliveries", count)
+		n.log.Info("deliveries redirected by command", "from", from, "to", to, "deliveries", moved, "dropped", dropped)
 	}
-	return count, err
+	return moved, dropped, err
 }
+
+// badRequest is an error in what was asked for.
+type badRequest string
+
+func (e badRequest) Error() string { return string(e) }
 
 // Drop gives up what is left to deliver to a destination.
 func (n *Node) Drop(ctx context.Context, destination string) (int, error) {

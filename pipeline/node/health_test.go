@@ -123,7 +123,10 @@ echonode_studies{state="receiving"} 0
 	if w := ask(t, n, http.MethodPost, "/deliveries/redirect?from=old&to=nowhere", nil); w.Code != http.StatusNotFound {
 		t.Errorf("redirect to nowhere: %d", w.Code)
 	}
-	var moved struct{ Deliveries int }
+	if w := ask(t, n, http.MethodPost, "/deliveries/redirect?from=new&to=new", nil); w.Code != http.StatusBadRequest {
+		t.Errorf("redirect to itself: %d", w.Code)
+	}
+	var moved struct{ Deliveries, Dropped int }
 	if ask(t, n, http.MethodPost, "/deliveries/redirect?from=old&to=new", &moved); moved.Deliveries != 2 {
 		t.Errorf("%d deliveries redirected, want 2", moved.Deliveries)
 	}

@@ -2,8 +2,6 @@ package node
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -231,12 +229,8 @@ func readIdentity(ctx context.Context, path string) (store.Instance, error) {
 		TransferSyntaxUID: id.TransferSyntax,
 		Path:              path,
 		Received:          time.Now(),
-		Person: store.Person{Patient: digest(id.PatientID), Issuer: digest(id.IssuerOfPatientID),
-			Family: digest(dicomio.FamilyName(id.PatientName)), Born: digest(id.PatientBirthDate)},
-		Loop: isLoop(id.SOPClassUID) && id.Manufacturer != result.Manufacturer,
-	}
-	if id.PatientID == "" {
-		in.Patient = digest(id.PatientName + "\x00" + id.PatientBirthDate)
+		Person:            personOf(id),
+		Loop:              isLoop(id.SOPClassUID) && id.Manufacturer != result.Manufacturer,
 	}
 	for _, a := range []struct{ name, uid string }{{"SOP Instance UID", in.SOPInstanceUID}, {"Study Instance UID", in.StudyInstanceUID}, {"Series Instance UID", in.SeriesInstanceUID}} {
 		if !scp.ValidUID(a.uid) {
@@ -247,12 +241,8 @@ func readIdentity(ctx context.Context, path string) (store.Instance, error) {
 	return in, nil
 }
 
-// digest tells texts apart without holding them: the state of the node names
-// no patients.
-func digest(s string) string {
-	if strings.Trim(s, "\x00") == "" {
-		return ""
-	}
-	sum := sha256.Sum256([]byte(s))
-	return hex.EncodeToString(sum[:8])
+// personOf is who an object is of: the state of the node names no patients.
+func personOf(id dicomio.Identity) store.Person {
+	p := result.PersonOf(id.PatientID, id.IssuerOfPatientID, id.PatientName, dicomio.FamilyName(id.PatientName), id.PatientBirthDate)
+	return store.Person{Patient: p.ID, Issuer: p.Issuer, Family: p.Family, Born: p.Born}
 }

@@ -180,8 +180,8 @@ func (n *Node) API() http.Handler {
 		answer(w, map[string]any{"state": "removed"}, err)
 	})
 	mux.HandleFunc("POST /deliveries/redirect", func(w http.ResponseWriter, r *http.Request) {
-		count, err := n.Redirect(r.Context(), r.URL.Query().Get("from"), r.URL.Query().Get("to"))
-		answer(w, map[string]int{"deliveries": count}, err)
+		moved, dropped, err := n.Redirect(r.Context(), r.URL.Query().Get("from"), r.URL.Query().Get("to"))
+		answer(w, map[string]int{"deliveries": moved, "dropped": dropped}, err)
 	})
 	mux.HandleFunc("POST /deliveries/drop", func(w http.ResponseWriter, r *http.Request) {
 		count, err := n.Drop(r.Context(), r.URL.Query().Get("destination"))
@@ -210,7 +210,7 @@ func answer(w http.ResponseWriter, v any, err error) {
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 		http.Error(w, err.Error(), http.StatusNotFound)
-	case errors.Is(err, store.ErrCursor):
+	case errors.Is(err, store.ErrCursor), errors.As(err, new(badRequest)):
 		http.Error(w, err.Error(), http.StatusBadRequest)
 	case err != nil:
 		http.Error(w, err.Error(), http.StatusInternalServerError)

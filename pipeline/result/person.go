@@ -1,5 +1,11 @@
 package result
 
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"strings"
+)
+
 // Person is what tells the patients of a study apart: digests of what an
 // object says of its patient, empty where it says nothing.
 type Person struct {
@@ -7,6 +13,26 @@ type Person struct {
 	Issuer string `json:"issuer,omitempty"`
 	Family string `json:"family,omitempty"` // of the family name
 	Born   string `json:"born,omitempty"`   // of the birth date
+}
+
+// PersonOf is who an object says it is of: Patient ID, its issuer, name (PN) and
+// birth date (DA). Without a Patient ID, name and birth date stand for it.
+func PersonOf(id, issuer, name, family, born string) Person {
+	p := Person{ID: personDigest(id), Issuer: personDigest(issuer), Family: personDigest(family), Born: personDigest(born)}
+	if p.ID == "" {
+		p.ID = personDigest(name + "\x00" + born)
+	}
+	return p
+}
+
+// personDigest tells texts apart without holding them; empty of an empty one. It
+// does not hide a text from somebody who can guess it.
+func personDigest(s string) string {
+	if strings.Trim(s, "\x00") == "" {
+		return ""
+	}
+	sum := sha256.Sum256([]byte(s))
+	return hex.EncodeToString(sum[:8])
 }
 
 // Patients counts the patients among persons. Persons are of one patient when

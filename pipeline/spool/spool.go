@@ -31,8 +31,7 @@
 // repeats a UID and an archive that sends a corrected patient name both cause
 // it, and either would lose data if one version were dropped: the first stays
 // untouched, the new one is kept beside it under its digest, and Entry.Conflict
-// tells the caller. With Options.RefuseConflicts the second is refused instead
-// (status 0111H, duplicate SOP instance).
+// tells the caller.
 package spool
 
 import (
@@ -59,11 +58,10 @@ import (
 
 // Errors of the spool. They come wrapped in a *scp.StatusError, so a handler
 // can return them as they are: ErrDiskFull and ErrWatermark are status A700H,
-// ErrConflict is 0111H, ErrUID is 0117H.
+// ErrUID is 0117H.
 var (
 	ErrDiskFull  = errors.New("spool: disk full")
 	ErrWatermark = errors.New("spool: free space below the watermark")
-	ErrConflict  = errors.New("spool: another data set is stored under this SOP Instance UID")
 	ErrUID       = errors.New("spool: SOP Instance UID is not a UID")
 	ErrLocked    = errors.New("spool: directory is in use by another process")
 	ErrClosed    = errors.New("spool: closed")
@@ -75,9 +73,6 @@ type Options struct {
 	// accepted. 0 is 1 GiB or a twentieth of the file system, whichever is
 	// less; negative switches the watermark off.
 	MinFree int64
-	// RefuseConflicts refuses an object whose UID is taken by another data set,
-	// instead of keeping both.
-	RefuseConflicts bool
 	// Digest fills Entry.SHA256. It is off because it adds more than half to the
 	// processor time of receiving and writing (0.57 s/GB beside 0.9 s/GB,
 	// measured on an AMD EPYC with SHA extensions). Duplicates are found without
@@ -510,9 +505,6 @@ func (in *Incoming) place(e *Entry) error {
 		return err
 	}
 	if taken && !same {
-		if s.opt.RefuseConflicts {
-			return &scp.StatusError{Status: scp.StatusDuplicateInstance, Comment: "another data set is stored under this UID", Err: ErrConflict}
-		}
 		digest, err := in.contentDigest(e)
 		if err != nil {
 			return err

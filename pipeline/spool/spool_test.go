@@ -135,26 +135,6 @@ func testCommitDuplicateConflict(t *testing.T, digest, byLink bool) {
 	}
 }
 
-func TestRefuseConflicts(t *testing.T) {
-	dir := t.TempDir()
-	s := open(t, dir, Options{RefuseConflicts: true})
-	first, err := store(t, s, "1.2.3", []byte("first version"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = store(t, s, "1.2.3", []byte("other version"))
-	var se *scp.StatusError
-	if !errors.Is(err, ErrConflict) || !errors.As(err, &se) || se.Status != scp.StatusDuplicateInstance {
-		t.Fatalf("conflict: %v", err)
-	}
-	if got := readBack(t, first.Path); string(got) != "first version" {
-		t.Errorf("first file holds %q", got)
-	}
-	if p := parts(t, dir); len(p) != 0 {
-		t.Errorf("left in incoming: %v", p)
-	}
-}
-
 func TestHostileUIDs(t *testing.T) {
 	s := open(t, t.TempDir(), Options{})
 	for _, uid := range []string{"", ".", "..", "../../etc/passwd", "1.2/3", "1..2", "1.2.", ".1", "1.2\x00", "1.2 3", strings.Repeat("1", 65), "1.2.a", "١.٢"} {

@@ -24,19 +24,16 @@ func (s *Store) Waiting(ctx context.Context) ([]Waiting, error) {
 
 // Redirect sends what is left to deliver to one destination to another: what
 // that one has already is not sent again. It calls enqueue for every run
-// concerned and says how many deliveries it moved.
-func (s *Store) Redirect(ctx context.Context, from, to string, enqueue func(tx *Tx, run int64, destination string) error) (n int, err error) {
+// concerned and says how many deliveries it moved, and how many it dropped
+// because the other destination has, or is owed, the same object.
+func (s *Store) Redirect(ctx context.Context, from, to string, enqueue func(tx *Tx, run int64, destination string) error) (moved, dropped int, err error) {
 	err = s.tx(ctx, func(tx *sql.Tx) error {
 		runs, err := collectTx(ctx, tx, `SELECT DISTINCT run_id FROM deliveries WHERE destination = ? AND state IN ('pending','dead')`, from)
 		if err != nil {
 			return err
 		}
-		if _, err := tx.ExecContext(ctx, `DELETE FROM deliveries WHERE destination = ? AND state IN ('pending','dead')
-			AND sop_uid IN (SELECT sop_uid FROM deliveries WHERE destination = ?)`, from, to); err != nil {
-			return err
-		}
-		res, err := tx.ExecContext(ctx, `UPDATE deliveries SET destination = ?, state = 'pending', attempts = 0, sending = 0, updated_at = ?
-			WHERE destination = ? AND state IN ('pending','dead')`, to, time.Now().UnixMilli(), from)
+		res, err := tx.ExecContext(ctx, `DELETE FROM deliveries WHERE destination = ? AND state IN ('pending','dead')
+			AND sop_uid IN (SELECT sop_uid FROM deliveries WHERE destination = ?)`, from, to)
 		if err != nil {
 			return err
 		}
@@ -44,7 +41,16 @@ func (s *Store) Redirect(ctx context.Context, from, to string, enqueue func(tx *
 		if err != nil {
 			return err
 		}
-		n = int(k)
+		dropped = int(k)
+		res, err = tx.ExecContext(ctx, `UPDATE deliveries SET destination = ?, state = 'pending', attempts = 0, sending = 0, updated_at = ?
+			WHERE destination = ? AND state IN ('pending','dead')`, to, time.Now().UnixMilli(), from)
+		if err != nil {
+			return err
+		}
+		if k, err = res.RowsAffected(); err != nil {
+			return err
+		}
+		moved = int(k)
 		for _, run := range runs {
 			if err := enqueue(tx, run, to); err != nil {
 				return err
@@ -53,9 +59,9 @@ func (s *Store) Redirect(ctx context.Context, from, to string, enqueue func(tx *
 		return nil
 	})
 	if err != nil {
-		return 0, fmt.Errorf("redirect deliveries: %w", err)
+		return 0, 0, fmt.Errorf("redirect deliveries: %w", err)
 	}
-	return n, nil
+	return moved, dropped, nil
 }
 
 // DropDeliveries forgets what is left to deliver to a destination, and says how

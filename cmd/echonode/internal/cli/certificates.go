@@ -43,6 +43,12 @@ func loadCertificates(c *config.Config) (all certificates, err error) {
 		all = append(all, certificate{key, pair.Leaf})
 	}
 	add("dicom.tls", c.DICOM.TLS.Certificate, c.DICOM.TLS.Key)
+	if w := c.DICOMweb; w.Listen != "" {
+		add("dicomweb.tls", w.TLS.Certificate, w.TLS.Key)
+	}
+	if r := c.Review; r.Listen != "" {
+		add("review.tls", r.TLS.Certificate, r.TLS.Key)
+	}
 	for _, d := range c.Destinations {
 		if d.TLS.Enabled {
 			add("destination "+d.Name, d.TLS.Certificate, d.TLS.Key)

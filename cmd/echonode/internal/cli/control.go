@@ -43,7 +43,16 @@ TO. FROM need not be configured any more: after a destination was renamed its
 deliveries wait under the old name, and /healthz says so.`,
 		Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return p.deliveries(cmd, c, "/deliveries/redirect", url.Values{"from": args[:1], "to": args[1:]}, "%d deliveries go to %s\n", args[1])
+			var answer struct{ Deliveries, Dropped int }
+			if err := c.post(cmd, "/deliveries/redirect", url.Values{"from": args[:1], "to": args[1:]}, &answer); err != nil {
+				return err
+			}
+			fmt.Fprintf(p.out, "%s to %s now", counted(answer.Deliveries, "delivery goes", "deliveries go"), args[1])
+			if answer.Dropped > 0 {
+				fmt.Fprintf(p.out, "; %s dropped, whose object is there or is owed to it", counted(answer.Dropped, "is", "are"))
+			}
+			fmt.Fprintln(p.out)
+			return nil
 		},
 	}
 	c.register(cmd)
@@ -59,7 +68,12 @@ func (p *program) dropCommand() *cobra.Command {
 in storage.directory until their study is removed.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return p.deliveries(cmd, c, "/deliveries/drop", url.Values{"destination": args}, "%d deliveries to %s are given up\n", args[0])
+			var answer struct{ Deliveries int }
+			if err := c.post(cmd, "/deliveries/drop", url.Values{"destination": args}, &answer); err != nil {
+				return err
+			}
+			fmt.Fprintf(p.out, "%s to %s given up\n", counted(answer.Deliveries, "delivery", "deliveries"), args[0])
+			return nil
 		},
 	}
 	c.register(cmd)
@@ -75,13 +89,10 @@ func (c *control) post(cmd *cobra.Command, path string, query url.Values, v any)
 	return call(cmd, http.MethodPost, base+path+"?"+query.Encode(), v)
 }
 
-func (p *program) deliveries(cmd *cobra.Command, c control, path string, query url.Values, format, name string) error {
-	var answer struct {
-		Deliveries int `json:"deliveries"`
+// counted is a number with the word for it.
+func counted(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
 	}
-	if err := c.post(cmd, path, query, &answer); err != nil {
-		return err
-	}
-	fmt.Fprintf(p.out, format, answer.Deliveries, name)
-	return nil
+	return fmt.Sprintf("%d %s", n, many)
 }

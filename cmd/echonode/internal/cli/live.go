@@ -230,6 +230,8 @@ func (l *liveCheck) listeners(ctx context.Context) {
 	}
 	listen("dicom.listen", l.c.DICOM.Listen)
 	listen("http.listen", l.c.HTTP.Listen)
+	listen("dicomweb.listen", l.c.DICOMweb.Listen)
+	listen("review.listen", l.c.Review.Listen)
 }
 
 // soon is how long before its end a certificate is warned of.
@@ -238,6 +240,12 @@ const soon = 30 * 24 * time.Hour
 func (l *liveCheck) certificates(now time.Time) {
 	type use struct{ key, file string }
 	uses := []use{{"dicom.tls.certificate", l.c.DICOM.TLS.Certificate}, {"dicom.tls.client_ca", l.c.DICOM.TLS.ClientCA}}
+	if l.c.DICOMweb.Listen != "" {
+		uses = append(uses, use{"dicomweb.tls.certificate", l.c.DICOMweb.TLS.Certificate})
+	}
+	if l.c.Review.Listen != "" {
+		uses = append(uses, use{"review.tls.certificate", l.c.Review.TLS.Certificate})
+	}
 	for _, d := range l.c.Destinations {
 		uses = append(uses, use{d.Name + " tls.ca", d.TLS.CA}, use{d.Name + " tls.certificate", d.TLS.Certificate})
 	}

@@ -295,9 +295,14 @@ func (c *Config) check() error {
 			bad(key, "%v", err)
 		}
 	}
+	listen := func(key, v string) {
+		if err := checkAddress(v, true); err != nil {
+			bad(key, "%v", err)
+		}
+	}
 	address := func(key, v string) {
-		if _, port, err := net.SplitHostPort(v); err != nil || port == "" {
-			bad(key, "%q is not host:port", v)
+		if err := checkAddress(v, false); err != nil {
+			bad(key, "%v", err)
 		}
 	}
 	pair := func(key, cert, k string) {
@@ -307,7 +312,7 @@ func (c *Config) check() error {
 	}
 
 	aeTitle("dicom.ae_title", c.DICOM.AETitle)
-	address("dicom.listen", c.DICOM.Listen)
+	listen("dicom.listen", c.DICOM.Listen)
 	for _, t := range c.DICOM.CallingAETitles {
 		aeTitle("dicom.calling_ae_titles", t)
 	}
@@ -340,7 +345,7 @@ func (c *Config) check() error {
 	}
 	pair("dicomweb.tls", c.DICOMweb.TLS.Certificate, c.DICOMweb.TLS.Key)
 	if w := c.DICOMweb; w.Listen != "" {
-		address("dicomweb.listen", w.Listen)
+		listen("dicomweb.listen", w.Listen)
 		if w.Accounts == "" {
 			bad("dicomweb.accounts", "names the file of those who may store")
 		}
@@ -448,10 +453,10 @@ func (c *Config) check() error {
 	}
 	positive("delivery.timeout", c.Delivery.Timeout)
 	if c.HTTP.Listen != "" {
-		address("http.listen", c.HTTP.Listen)
+		listen("http.listen", c.HTTP.Listen)
 	}
 	if c.Review.Listen != "" {
-		address("review.listen", c.Review.Listen)
+		listen("review.listen", c.Review.Listen)
 	}
 	c.Review.check(bad)
 	oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
@@ -587,6 +592,20 @@ func (d DICOM) Prefixes() ([]netip.Prefix, error) {
 		out = append(out, netip.PrefixFrom(a, a.BitLen()))
 	}
 	return out, nil
+}
+
+// checkAddress says what is wrong with a host and port. Port 0 is one of the
+// system's choice, and only something to listen on; a name is a service's.
+func checkAddress(v string, listen bool) error {
+	_, port, err := net.SplitHostPort(v)
+	if err != nil || port == "" {
+		return fmt.Errorf("%q is not host:port", v)
+	}
+	n, err := net.LookupPort("tcp", port)
+	if err != nil || n == 0 && !listen {
+		return fmt.Errorf("%q: %s is not a port, 1 to 65535", v, port)
+	}
+	return nil
 }
 
 // checkAETitle holds an AE title against PS3.5 6.2: 1 to 16 characters of the

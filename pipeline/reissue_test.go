@@ -264,6 +264,40 @@ func renamedCopy(t *testing.T, src output.Files) output.Files {
 	return out
 }
 
+// No series ever holds objects under two names: what is drawn anew after one
+// loop of a study was renamed has series of its own.
+func TestSeriesHaveOnePatient(t *testing.T) {
+	s := twoViewStudy(t)
+	src := output.FilesOf(&s.Study, dicomio.Limits{})
+	renamed := renamedCopy(t, src)
+	renamed.Paths[s.Loops[0].SOPInstanceUID] = src.Paths[s.Loops[0].SOPInstanceUID] // only the second is corrected
+	names := map[string]string{}
+	objects := 0
+	for _, files := range []output.Files{src, renamed} {
+		dir := t.TempDir()
+		made, err := output.Write(context.Background(), &s.Study, files, dir, objectsOnly())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range made {
+			f, err := dicomio.Open(m.File, dicomio.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			series, name := f.DataSet.String(tag.SeriesInstanceUID), f.DataSet.String(tag.PatientName)
+			if old, seen := names[series]; seen && old != name {
+				t.Errorf("series of %s holds %q and %q", m.Kind, old, name)
+			}
+			names[series] = name
+			objects++
+			_ = f.Close() // read only
+		}
+	}
+	if objects != 14 {
+		t.Errorf("%d objects, want 7 of each", objects)
+	}
+}
+
 // What is drawn of a loop depends on that loop alone: a late loop, another
 // revision and a later time of the study leave it as it was, and what was drawn
 // before is listed, not made again.

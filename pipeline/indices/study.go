@@ -130,7 +130,8 @@ func worse(a, b result.Quality) result.Quality {
 			q.Warnings = append(q.Warnings, w)
 		}
 	}
-	if b.Grade != result.Good && q.Grade == result.Good {
+	order := []string{result.None, result.Poor, result.Fair, result.Good}
+	if slices.Index(order, b.Grade) < slices.Index(order, q.Grade) {
 		q.Grade = b.Grade
 	}
 	return q

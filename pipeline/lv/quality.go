@@ -31,6 +31,7 @@ const (
 	GateWall           Gate = "wall"
 	GatePrecision      Gate = "precision"
 	GateBeats          Gate = "beats"
+	GateVolumes        Gate = "volumes"
 )
 
 // Severity says what a finding does to a measurement.

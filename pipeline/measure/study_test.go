@@ -38,10 +38,10 @@ func combined(loops ...result.Loop) result.Study {
 // Half an ellipsoid 50 mm wide in one plane and 60 mm in the other, 90 mm long:
 // pi/6 * 5 * 6 * 9 = 141.4 mL, of which an EF of 60 % leaves 56.5.
 func TestBiplane(t *testing.T) {
-	wide := func(c *heart.Clip) { c.Wide = 1.2 }
+	wide := func(c *heart.Clip) { c.Wide = 1.1 }
 	s := combined(plane("A4C", 1), plane("A2C", 2, wide))
-	near(t, "EDV", measure(t, s.Measurements, result.EDV), 141.37, 1.5)
-	near(t, "ESV", measure(t, s.Measurements, result.ESV), 56.55, 1)
+	near(t, "EDV", measure(t, s.Measurements, result.EDV), 129.59, 1.5)
+	near(t, "ESV", measure(t, s.Measurements, result.ESV), 51.84, 1)
 	near(t, "EF", measure(t, s.Measurements, result.EF), 60, 0.6)
 	m := find(t, s.Measurements, result.EF)
 	if m.Method != result.Biplane || m.Quality.Grade != result.Good || len(m.Beats) != 3 || len(m.Sources) != 12 {
@@ -65,8 +65,9 @@ func TestPlanesThatDoNotBelongTogether(t *testing.T) {
 		two  result.Loop
 		code string
 	}{
-		"heart rate":       {plane("A2C", 2, func(c *heart.Clip) { c.Beats = heart.Regular(125, 60, 117.81, 9) }), result.ViewsDisagree},
+		"heart rate":       {plane("A2C", 2, func(c *heart.Clip) { c.Beats = heart.Regular(125, 60, 117.81, 9) }), string(lv.GateBeats)},
 		"EF":               {plane("A2C", 2, ef(25)), result.ViewsDisagree},
+		"volumes":          {plane("A2C", 2, func(c *heart.Clip) { c.Wide = 0.75 }), result.ViewsDisagree}, // 66 beside 118 ml
 		"length":           {plane("A2C", 2, func(c *heart.Clip) { c.Foreshortened = 0.4 }), result.ViewsDisagree},
 		"no calibration":   {without(plane("A2C", 2)), result.NoCalibration},
 		"mirrored picture": {mirrored(plane("A4C", 1)), result.SamePicture},
@@ -78,11 +79,18 @@ func TestPlanesThatDoNotBelongTogether(t *testing.T) {
 			continue
 		}
 		near(t, name, *m.Value, 60, 1)
+		if want := map[bool]string{true: result.Poor, false: result.Fair}[tt.code == result.ViewsDisagree || tt.code == result.SamePicture]; m.Quality.Grade != want {
+			t.Errorf("%s: the grade is %s, want %s", name, m.Quality.Grade, want)
+		}
 	}
 	// A difference that may be real passes with a remark.
 	s := combined(plane("A4C", 1), plane("A2C", 2, ef(42)))
 	if m := find(t, s.Measurements, result.EF); m.Method != result.Biplane || !has(m, string(lv.GateBeatSpread)) {
 		t.Errorf("60 and 42 %%: %s, %v", m.Method, m.Quality.Warnings)
+	}
+	s = combined(plane("A4C", 1), plane("A2C", 2, func(c *heart.Clip) { c.Wide = 1.2 }))
+	if m := find(t, s.Measurements, result.EDV); m.Method != result.Biplane || m.Quality.Grade != result.Fair || !has(m, string(lv.GateVolumes)) {
+		t.Errorf("118 and 170 ml: %s, %s, %v", m.Method, m.Quality.Grade, m.Quality.Warnings)
 	}
 	s = combined(plane("A4C", 1), plane("A2C", 2, func(c *heart.Clip) { c.Foreshortened = 0.15 }))
 	if m := find(t, s.Measurements, result.EDV); m.Method != result.Biplane || !has(m, string(lv.GateForeshortening)) {

@@ -97,11 +97,20 @@ func warnings(findings []lv.Finding, concerns func(lv.Finding) bool) []result.Re
 	return out
 }
 
+// contradictions are the remarks that say that something else in the study, or
+// in the loop, speaks against a value: nobody should rely on it unseen.
+var contradictions = []string{result.ViewsDisagree, result.LoopsDisagree, result.SamePicture, string(lv.GateAnnulus)}
+
 func grade(warnings []result.Reason) result.Quality {
-	if len(warnings) > 0 {
-		return result.Quality{Grade: result.Fair, Warnings: warnings}
+	q := result.Quality{Grade: result.Good, Warnings: warnings}
+	for _, w := range warnings {
+		if slices.Contains(contradictions, w.Code) {
+			q.Grade = result.Poor
+			return q
+		}
+		q.Grade = result.Fair
 	}
-	return result.Quality{Grade: result.Good}
+	return q
 }
 
 func (l *loop) missing(s series, r result.Reason) result.Measurement {

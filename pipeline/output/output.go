@@ -258,6 +258,18 @@ func correctableName(t dicomio.Tag) string {
 		tag.AccessionNumber: "the accession number", tag.StudyID: "the study ID"}[t]
 }
 
+// identifying are the attributes that every object of a series must share.
+var identifying = append([]dicomio.Tag{tag.PatientID, tag.IssuerOfPatientID}, correctable...)
+
+// seriesUID is the UID of a series of one kind of object about a patient.
+func (w *writer) seriesUID(kind string, patient *dicomio.DataSet, more ...string) string {
+	parts := slices.Clone(w.parts)
+	for _, t := range identifying {
+		parts = append(parts, patient.String(t))
+	}
+	return instance.UID(kind+" series", append(parts, more...)...)
+}
+
 // seriesNumber keeps the series of repeated runs apart.
 func (w *writer) seriesNumber(n int) int { return n + runNumbers*max(w.o.Revision-1, 0) }
 
@@ -389,7 +401,7 @@ func (w *writer) loop(ctx context.Context, number int, l *result.Loop) error {
 	}
 	name := fmt.Sprintf("loop-%02d-%s", number, strings.ToLower(l.View))
 	cine := derived.Cine{
-		Identity: w.derived(l, number, result.KindOverlay, overlaySeries, "AI LV"),
+		Identity: w.derived(l, file.DataSet, number, result.KindOverlay, overlaySeries, "AI LV"),
 		Source:   file.DataSet, Class: w.o.Class, Rows: renderer.Size().Y, Columns: renderer.Size().X, Frames: l.Frames,
 		SameGeometry: true, TimesMS: l.FrameTimes, Quality: w.o.JPEGQuality,
 		Description: fmt.Sprintf("Left ventricular contour by %s %s, %s", m.Name, m.Version, word),
@@ -446,8 +458,10 @@ func (w *writer) loop(ctx context.Context, number int, l *result.Loop) error {
 
 // derived is the identity of an object made from one loop. Every object has a
 // series of its own, whose description says view and stage: viewers list
-// series, and of sixteen alike nobody finds the right one.
-func (w *writer) derived(l *result.Loop, number int, kind string, series int, what string) derived.Identity {
+// series, and of sixteen alike nobody finds the right one. Its UID depends on the
+// patient that the objects have: what is drawn anew after a correction of another
+// loop does not join what the old name stands on.
+func (w *writer) derived(l *result.Loop, source *dicomio.DataSet, number int, kind string, series int, what string) derived.Identity {
 	parts := []string{what, l.View}
 	if l.Stage != "" {
 		parts = append(parts, strings.TrimSpace(l.Stage))
@@ -455,10 +469,14 @@ func (w *writer) derived(l *result.Loop, number int, kind string, series int, wh
 	if l.InstanceNumber > 0 {
 		parts = append(parts, fmt.Sprintf("loop %d", l.InstanceNumber))
 	}
+	patient := source
+	if w.corrected != nil {
+		patient = w.corrected
+	}
 	// The time keeps repeated runs apart.
 	made := w.run.Time.Format(" 2006-01-02 15:04")
 	return derived.Identity{
-		SeriesInstanceUID: instance.UID(kind+" series", append(w.parts, l.SOPInstanceUID)...),
+		SeriesInstanceUID: w.seriesUID(kind, patient, l.SOPInstanceUID),
 		SeriesNumber:      series + number - 1,
 		InstanceNumber:    1,
 		SeriesDescription: instance.Clip(strings.Join(parts, " "), 64-len(made)) + made,
@@ -503,7 +521,7 @@ func (w *writer) segmentation(l *result.Loop, t trust, source *dicomio.DataSet, 
 			}
 		}
 	}
-	seg := derived.Segmentation{Identity: w.derived(l, number, result.KindSegmentation, segmentationSeries, "AI LV SEG"), Source: source}
+	seg := derived.Segmentation{Identity: w.derived(l, source, number, result.KindSegmentation, segmentationSeries, "AI LV SEG"), Source: source}
 	if l.Spacing.Trusted {
 		seg.Spacing = &[2]float64{l.Spacing.Y, l.Spacing.X}
 	}

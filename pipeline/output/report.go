@@ -99,7 +99,7 @@ func (w *writer) report(name string, index int, description string, coded, told 
 func (w *writer) document(index int, description string, coded, told []stage) (*dicomio.DataSet, error) {
 	s := w.s
 	r := sr.Report{
-		Source: w.patient, SeriesInstanceUID: instance.UID("report series", append(w.parts, strconv.Itoa(index))...),
+		Source: w.patient, SeriesInstanceUID: w.seriesUID("report", w.patient, strconv.Itoa(index)),
 		SeriesNumber: w.seriesNumber(reportSeries + index), SeriesDescription: w.described(description, "AI Echo Measurements"),
 		Time: s.Run.Time, Observer: w.equipment, Algorithm: w.algorithm, Settings: sr.Settings{Codeset: w.o.Codeset}, Subject: w.characteristics(),
 	}
@@ -130,7 +130,7 @@ func (w *writer) document(index int, description string, coded, told []stage) (*
 		r.Measurements = append(r.Measurements, g.finish()...)
 	}
 	for _, st := range told {
-		if text := inWords(st); text != "" {
+		if text := inWords(st, loops); text != "" {
 			r.Comments = append(r.Comments, text)
 		}
 	}
@@ -243,15 +243,8 @@ func (g *group) add(q quantity.Quantity, m result.Measurement) {
 	if g.remarks.of == nil {
 		g.remarks = *newGroups()
 	}
-	for _, r := range m.Quality.Warnings {
-		g.remarks.add(r.Text, m.Name)
-	}
-	for _, src := range m.Sources {
-		if l := g.loops[src.SOPInstanceUID]; l != nil {
-			for _, r := range l.Warnings {
-				g.remarks.add(fmt.Sprintf("%s, loop %s: %s", l.View, loopName(l), r.Text), m.Name)
-			}
-		}
+	for _, text := range doubts(m, g.loops) {
+		g.remarks.add(text, m.Name)
 	}
 	if text := spread(m); text != "" {
 		g.remarks.add(text, m.Name)
@@ -319,17 +312,43 @@ func (g *group) finish() []sr.Measurement {
 	return g.out
 }
 
-// inWords tells a stage that is not coded: "Peak (not coded, so that nobody
-// takes it for rest): EF 65 %, EDV 90 mL".
-func inWords(s stage) string {
+// doubts are the remarks on a value and on the loops that it is from.
+func doubts(m result.Measurement, loops map[string]*result.Loop) (out []string) {
+	for _, r := range m.Quality.Warnings {
+		out = append(out, r.Text)
+	}
+	for _, src := range m.Sources {
+		if l := loops[src.SOPInstanceUID]; l != nil {
+			for _, r := range l.Warnings {
+				out = append(out, fmt.Sprintf("%s, loop %s: %s", l.View, loopName(l), r.Text))
+			}
+		}
+	}
+	return out
+}
+
+// inWords tells a stage that is not coded: "Peak (in words only, so that no
+// reader takes it for rest): EF 65 %, EDV 90 ml. EF: the planes disagree ...".
+func inWords(s stage, loops map[string]*result.Loop) string {
 	var values []string
+	remarks, missing := newGroups(), newGroups()
 	for _, m := range s.measurements {
-		if q, ok := quantity.Of(m.Name); ok && m.Value != nil && (q.Core || m.Name == result.CO) {
+		q, ok := quantity.Of(m.Name)
+		switch {
+		case !ok || !q.Core && m.Name != result.CO:
+		case m.Name == result.EF && severe(m):
+			values = append(values, "EF "+m.Reason.Text)
+		case m.Value == nil:
+			missing.add(m.Reason.Text, m.Name)
+		default:
 			text := valueText(m)
 			if m.Name == result.EF && m.Method != "" {
 				text += " (" + m.Method + ")"
 			}
 			values = append(values, text)
+			for _, d := range doubts(m, loops) {
+				remarks.add(d, m.Name)
+			}
 		}
 	}
 	if len(values) == 0 {
@@ -339,7 +358,14 @@ func inWords(s stage) string {
 	if name == "" {
 		name = "Stage without a name"
 	}
-	return fmt.Sprintf("%s (in words only, so that no reader takes it for rest): %s", name, strings.Join(values, ", "))
+	sentences := []string{fmt.Sprintf("%s (in words only, so that no reader takes it for rest): %s", name, strings.Join(values, ", "))}
+	for _, text := range remarks.order {
+		sentences = append(sentences, strings.Join(distinct(remarks.of[text]), ", ")+": "+text)
+	}
+	for _, text := range missing.order {
+		sentences = append(sentences, "not measured: "+strings.Join(missing.of[text], ", ")+": "+text)
+	}
+	return strings.Join(sentences, "; ")
 }
 
 // sourceOf refers to the frame that a value was measured on: with the contour

@@ -116,3 +116,19 @@ func TestSceneOfASeverelyReducedVentricle(t *testing.T) {
 		t.Errorf("outlines %v, title %q, alert %q", k, s.Title, s.Alert)
 	}
 }
+
+// What is told in words carries its doubts like what is coded.
+func TestStageInWordsHasItsDoubts(t *testing.T) {
+	v := 75.0
+	st := stage{name: "Peak", measurements: []result.Measurement{
+		{Name: result.EF, Value: &v, Unit: "%", Method: result.Biplane, Quality: result.Quality{Grade: result.Fair, Warnings: []result.Reason{{Code: "x", Text: "the planes disagree"}}},
+			Sources: []result.Source{{SOPInstanceUID: "1.2.3"}}},
+		{Name: result.EDV, Reason: &result.Reason{Text: "not calibrated"}},
+	}}
+	got := inWords(st, map[string]*result.Loop{"1.2.3": {View: "A4C", InstanceNumber: 9, Warnings: []result.Reason{{Text: "frame times in doubt"}}}})
+	want := "Peak (in words only, so that no reader takes it for rest): EF 75 % (biplane method of disks); " +
+		"EF: the planes disagree; EF: A4C, loop 9: frame times in doubt; not measured: EDV: not calibrated"
+	if got != want {
+		t.Errorf("%s\nwant %s", got, want)
+	}
+}

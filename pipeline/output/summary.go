@@ -99,7 +99,7 @@ func summaryName(i int) string {
 
 func (w *writer) summaryIdentity(kind string, series int, description string) derived.Identity {
 	return derived.Identity{
-		SeriesInstanceUID: instance.UID(kind+" series", w.parts...), SeriesNumber: w.seriesNumber(series), InstanceNumber: 1,
+		SeriesInstanceUID: w.seriesUID(kind, w.patient), SeriesNumber: w.seriesNumber(series), InstanceNumber: 1,
 		SeriesDescription: w.described(description, ""), Patient: w.patient, Time: w.s.Run.Time, Equipment: w.equipment, Algorithm: w.algorithm,
 	}
 }

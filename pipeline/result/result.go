@@ -493,7 +493,8 @@ type Measurement struct {
 	Sources []Source `json:"sources,omitempty"`
 }
 
-// Quality grades a value: "good", "fair" (warnings hold) or "none".
+// Quality grades a value: "good", "fair" (warnings hold), "poor" (something
+// contradicts it) or "none".
 type Quality struct {
 	Grade    string   `json:"grade"`
 	Warnings []Reason `json:"warnings,omitempty"`
@@ -503,6 +504,7 @@ type Quality struct {
 const (
 	Good = "good"
 	Fair = "fair"
+	Poor = "poor"
 	None = "none"
 )
 

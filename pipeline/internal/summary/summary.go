@@ -6,6 +6,7 @@
 package summary
 
 import (
+	"fmt"
 	"image"
 	"image/color"
 	"math"
@@ -60,6 +61,8 @@ const (
 	stillWidth            = 236.0
 	stillHeight           = 186.0
 	gap                   = 10.0
+	remarkSize            = 8.5
+	remarkLine            = 10.5
 )
 
 // canvas is what a page is drawn on; y grows downwards, text stands on y.
@@ -133,8 +136,9 @@ func (p Page) column(c canvas, t theme, x, y, right, bottom float64) {
 	y += 12
 	value := x + 0.46*(right-x)
 	normal := value + 0.22*(right-x)
-	for _, r := range p.Rows {
+	for i, r := range p.Rows {
 		if y > bottom-30 {
+			p.Remarks = append([]string{strconv.Itoa(len(p.Rows)-i) + " more values stand in the report."}, p.Remarks...)
 			break
 		}
 		y += 13
@@ -148,17 +152,33 @@ func (p Page) column(c canvas, t theme, x, y, right, bottom float64) {
 		c.line(x, y+3, right, y+3, 0.3, t.faint)
 	}
 	y += 8
-	for _, r := range p.Remarks {
-		for k, l := range wrap(c, 8.5, r, right-x-8) {
-			if y += 10.5; y > bottom {
-				return
+	for i, r := range p.Remarks {
+		lines := wrap(c, remarkSize, r, right-x-8)
+		// The last line belongs to the remarks that follow, if any do.
+		room := int((bottom - y) / remarkLine)
+		if i+1 < len(p.Remarks) {
+			room--
+		}
+		if len(lines) > room {
+			if n := len(p.Remarks) - i; y+remarkLine <= bottom {
+				c.text(x, y+remarkLine, remarkSize, true, t.warn, fit(c, remarkSize, true, more(n), right-x))
 			}
-			if k == 0 {
-				c.text(x, y, 8.5, true, t.warn, "!")
-			}
-			c.text(x+8, y, 8.5, false, t.text, l)
+			return
+		}
+		c.text(x, y+remarkLine, remarkSize, true, t.warn, "!")
+		for _, l := range lines {
+			y += remarkLine
+			c.text(x+8, y, remarkSize, false, t.text, l)
 		}
 	}
+}
+
+// more says that remarks are left out.
+func more(n int) string {
+	if n == 1 {
+		return "and 1 more remark: see the report"
+	}
+	return fmt.Sprintf("and %d more remarks: see the report", n)
 }
 
 // curve draws the curve with its marks.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -109,5 +110,53 @@ func TestPDF(t *testing.T) {
 		if !strings.Contains(string(out), want) {
 			t.Errorf("the text of the PDF lacks %q:\n%s", want, out)
 		}
+	}
+}
+
+// lines is a canvas that keeps what is written on it.
+type lines struct {
+	canvas
+	texts  []string
+	lowest float64
+}
+
+func (l *lines) text(_, y, _ float64, _ bool, _ color.RGBA, s string) {
+	l.texts, l.lowest = append(l.texts, s), max(l.lowest, y)
+}
+func (l *lines) width(size float64, _ bool, s string) float64 { return 0.5 * size * float64(len(s)) }
+func (l *lines) line(_, _, _, _, _ float64, _ color.RGBA)     {}
+
+// A remark that finds no room is counted, never cut without a word; all of them
+// stand there where they just fit.
+func TestRemarksThatDoNotFit(t *testing.T) {
+	for _, tt := range []struct {
+		remarks int
+		shown   int
+		last    string
+	}{{5, 5, "remark 5"}, {10, 10, "remark 10"}, {11, 9, "and 2 more remarks: see the report"}, {30, 9, "and 21 more remarks: see the report"}} {
+		var p Page
+		p.Headline = "EF 59 %"
+		for i := range tt.remarks {
+			p.Remarks = append(p.Remarks, "remark "+strconv.Itoa(i+1))
+		}
+		var l lines
+		bottom := 18 + 12 + 8 + 10*remarkLine + 1
+		p.column(&l, dark, 0, 0, 300, bottom)
+		shown := 0
+		for _, s := range l.texts {
+			if strings.HasPrefix(s, "remark ") {
+				shown++
+			}
+		}
+		if got := l.texts[len(l.texts)-1]; shown != tt.shown || got != tt.last || l.lowest > bottom {
+			t.Errorf("%d remarks: %d stand there, the last line is %q at %.1f of %.1f", tt.remarks, shown, got, l.lowest, bottom)
+		}
+	}
+	// Of one that is longer than the page no part stands there alone.
+	p := Page{Remarks: []string{strings.Repeat("long ", 400)}}
+	var l lines
+	p.column(&l, dark, 0, 0, 300, 200)
+	if got := l.texts[len(l.texts)-1]; got != "and 1 more remark: see the report" {
+		t.Errorf("a remark of half a book ends with %q", got)
 	}
 }

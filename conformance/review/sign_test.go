@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/chromedp"
 	"github.com/suyashkumar/dicom/pkg/tag"
 
@@ -99,9 +100,11 @@ func (s *site) only(before map[string]report) report {
 	return found[0]
 }
 
-// outlinePoint finds a handle on the wall, in CSS pixels of the window, and which way is out.
-const outlinePoint = `(() => {
-	const c = document.querySelector("#screen canvas.drawing"), d = c.getContext("2d").getImageData(0, 0, c.width, c.height);
+// handle is an expression for a handle on the wall in the view at a selector,
+// in CSS pixels of the window, and which way is out.
+func handle(view string) string {
+	return `(() => {
+	const c = document.querySelector("` + view + ` canvas.drawing"), d = c.getContext("2d").getImageData(0, 0, c.width, c.height);
 	const box = c.getBoundingClientRect();
 	// White dots are the handles on the walls.
 	for (let y = Math.floor(c.height * 0.4); y < c.height * 0.8; y++) for (let x = 0; x < c.width; x++) {
@@ -111,6 +114,7 @@ const outlinePoint = `(() => {
 	}
 	return [];
 })()`
+}
 
 func number(t *testing.T, text string) float64 {
 	t.Helper()
@@ -124,7 +128,8 @@ func number(t *testing.T, text string) float64 {
 // A reader corrects an outline and signs; the archive gets what the page showed.
 func TestCorrectAndSign(t *testing.T) {
 	s := newSite(t, "")
-	s.send(1, stress(t)...)
+	loops := stress(t)
+	s.send(1, loops[:3]...)
 	first := s.only(nil)
 	if first.verification != "UNVERIFIED" || math.IsNaN(first.ef) {
 		t.Fatalf("the first report: %+v", first)
@@ -133,39 +138,67 @@ func TestCorrectAndSign(t *testing.T) {
 	eval[bool](t, second, measuredStudy+`.click(), true`)
 	until(t, second, `document.body.dataset.page == "study"`)
 
-	// From the worklist: 1 the study, 2 the still, 3 a point of the outline,
-	// 4 Sign…, 5 Sign.
 	b := s.open("reader")
 	do(t, b, chromedp.EmulateViewport(1280, 720))
 	eval[bool](t, b, measuredStudy+`.click(), true`)
 	until(t, b, `document.body.dataset.page == "study"`)
 	before := eval[string](t, b, `document.querySelector("[data-ef]").dataset.ef`)
-	eval[bool](t, b, `document.querySelector(".still").click(), true`)
+
+	// On the page of the loop: a point is dragged, even out of the picture, and undone.
+	eval[bool](t, b, `document.querySelector("a.still").click(), true`)
 	until(t, b, `document.querySelector("#screen[data-ready]") !== null`)
-	until(t, b, outlinePoint+`.length == 3`)
-	p := eval[[]float64](t, b, outlinePoint)
-	do(t, b, chromedp.DragAndDropXY(p[0], p[1], p[0]+p[2], p[1]))
+	until(t, b, handle(`#screen`)+`.length == 3`)
+	p := eval[[]float64](t, b, handle(`#screen`))
+	do(t, b, chromedp.DragAndDropXY(p[0], p[1], 2, p[1]))
 	after := `document.querySelector("#correct [data-after$=EF]")`
 	until(t, b, after+` !== null && `+after+`.tagName == "STRONG"`)
-	shown := eval[string](t, b, after+`.textContent`)
-	if number(t, shown) <= number(t, before) {
-		t.Errorf("EF %s before and %s after ED was made larger", before, shown)
+	if text := eval[string](t, b, `document.querySelector("#message").innerText`); text != "" {
+		t.Errorf("a point dragged out of the picture: %q", text)
 	}
-	// Undo takes it back, and it is done again.
 	do(t, b, chromedp.Click(`[data-do=undo]`))
 	until(t, b, `document.querySelector("#correct .changes").childElementCount == 0`)
-	p = eval[[]float64](t, b, outlinePoint)
+	p = eval[[]float64](t, b, handle(`#screen`))
 	do(t, b, chromedp.DragAndDropXY(p[0], p[1], p[0]+p[2], p[1]))
 	until(t, b, after+` !== null && `+after+`.tagName == "STRONG"`)
-	shown = eval[string](t, b, after+`.textContent`)
+	if v := eval[string](t, b, after+`.textContent`); number(t, v) <= number(t, before) {
+		t.Errorf("EF %s before and %s after ED was made larger", before, v)
+	}
+	do(t, b, chromedp.Click(`[data-do=discard]`))
+	// A caliper is kept with its frame until it is signed.
+	do(t, b, chromedp.KeyEvent("m"), chromedp.MouseClickXY(300, 200), chromedp.MouseClickXY(380, 260), chromedp.KeyEvent("m"))
 
-	do(t, b, chromedp.Click(`[data-do=sign]`), chromedp.WaitVisible(`#sign[open]`))
+	// ED and ES corrected and signed, from the worklist: 1 the study, 2 a point
+	// on the still of ED, 3 one on that of ES, 4 Sign…, 5 Sign.
+	do(t, b, chromedp.Navigate(s.page+"/"))
+	until(t, b, measuredStudy+` !== null`)
+	eval[bool](t, b, measuredStudy+`.click(), true`) // 1
+	until(t, b, `document.body.dataset.page == "study"`)
+	pending := `[...document.querySelectorAll("[data-pending]")].find((e) => e.offsetParent)`
+	after = pending + `?.querySelector("[data-after$=EF]")`
+	var shown, last string
+	for i, phase := range []string{"ED", "ES"} { // 2 and 3
+		still := `.still[data-phase=` + phase + `]`
+		box := eval[[]float64](t, b, `(() => { const r = document.querySelector("`+still+`").getBoundingClientRect(); return [r.left, r.top, r.width, r.height]; })()`)
+		do(t, b, chromedp.MouseEvent(input.DispatchMouseEventTypeMouseMoved, box[0]+box[2]/2, box[1]+5)) // the handles show under the mouse
+		until(t, b, handle(still)+`.length == 3`)
+		p = eval[[]float64](t, b, handle(still))
+		do(t, b, chromedp.DragAndDropXY(p[0], p[1], p[0]+p[2]/float64(2+2*i), p[1]))
+		until(t, b, fmt.Sprintf(`%s?.tagName == "STRONG" && %s.textContent != %q`, after, after, last))
+		last = eval[string](t, b, after+`.textContent`)
+	}
+	shown = last
+	if at := eval[string](t, b, `document.body.dataset.page`); at != "study" {
+		t.Errorf("after a drag on a still the page is %s", at)
+	}
+
+	eval[bool](t, b, `[...document.querySelectorAll("[data-open-sign]")].find((e) => e.offsetParent).click(), true`) // 4
+	do(t, b, chromedp.WaitVisible(`#sign[open]`))
 	if dialog := eval[string](t, b, `document.querySelector("#sign [data-after$=EF]").textContent`); dialog != shown {
 		t.Errorf("the dialog says EF %s, the page %s", dialog, shown)
 	}
 	do(t, b, chromedp.SendKeys(`#sign textarea`, "septal wall <b>redrawn</b>"))
-	eval[bool](t, b, `document.querySelector("#sign [data-sign='']").click(), true`)
-	until(t, b, `document.body.dataset.page == "study"`)
+	eval[bool](t, b, `document.querySelector("#sign [data-sign='']").click(), true`) // 5
+	until(t, b, `document.querySelector(".notice.good") !== null`)
 	if ef := eval[string](t, b, `document.querySelector("[data-ef]").dataset.ef`); ef != shown {
 		t.Errorf("after signing the study says EF %s, not %s", ef, shown)
 	}
@@ -233,6 +266,18 @@ func TestCorrectAndSign(t *testing.T) {
 		t.Errorf("the withdrawing report: %+v", withdrawn)
 	}
 	judge(t, withdrawn.path)
+
+	// A loop that comes late begins with the network's values; what the reader
+	// had corrected is offered, and gives the same value again. Nobody calls the
+	// stages apart: they stand side by side, in step.
+	s.send(1, loops[3])
+	do(t, b, chromedp.Reload())
+	until(t, b, `document.querySelector("#earlier:not([hidden])")?.innerText.includes("Müller, Dr. Anna") === true`)
+	eval[bool](t, b, `document.querySelector("#earlier button").click(), true`)
+	until(t, b, after+`?.textContent == "`+shown+`"`)
+	do(t, b, chromedp.KeyEvent("q"))
+	until(t, b, `document.querySelectorAll("#quad:not([hidden]) .quadcell canvas.picture").length == 4 && Number(document.querySelector("#quad").dataset.phase) > 0.1`)
+	quiet(t, b)
 }
 
 // judge has dicom3tools check a report, where it is installed.

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 
@@ -19,6 +20,35 @@ import (
 
 // ErrInvalid says that a correction does not fit the study.
 var ErrInvalid = errors.New("the correction does not fit the study")
+
+// Problem says which correction does not fit, and why. It is an [ErrInvalid].
+type Problem struct {
+	Kind  Kind
+	Loop  string // SOP Instance UID
+	Frame int    // from 0, where Kind is about a frame
+}
+
+// Kind of a problem.
+type Kind string
+
+// Kinds of problems.
+const (
+	NoLoop      Kind = "noloop"      // no such loop in the study
+	NotAnalysed Kind = "notanalysed" // a loop that was not analysed
+	NoView      Kind = "noview"      // no view that can be chosen
+	NotWhole    Kind = "notwhole"    // a view of a loop whose frames the network has not all looked at
+	NoBeat      Kind = "nobeat"      // ED or ES that is no frame, or the same frame twice
+	NoFrame     Kind = "noframe"     // no such frame, or none with an outline
+	NoOutline   Kind = "nooutline"   // an outline of too few or too many points
+	Outside     Kind = "outside"     // a point outside the picture
+	TooMany     Kind = "toomany"     // more calipers than are kept
+)
+
+func (p *Problem) Error() string {
+	return fmt.Sprintf("loop %s, frame %d: %s", p.Loop, p.Frame, p.Kind)
+}
+
+func (p *Problem) Unwrap() error { return ErrInvalid }
 
 // Corrections are what a reader changed, by the loops' SOP Instance UIDs.
 type Corrections struct {
@@ -37,6 +67,16 @@ type Loop struct {
 	Beats []Beat `json:"beats,omitempty"`
 	// Frames are corrected outlines.
 	Frames []Frame `json:"frames,omitempty"`
+	// Calipers replace those kept with the loop; nil leaves them. They change no
+	// value.
+	Calipers []Caliper `json:"calipers,omitempty"`
+}
+
+// Caliper is a distance in a frame, between two points in source pixels.
+type Caliper struct {
+	Frame int        `json:"frame"`
+	A     [2]float64 `json:"a"`
+	B     [2]float64 `json:"b"`
 }
 
 // Beat is a heart beat by the frames of its end-diastole and end-systole,
@@ -60,17 +100,60 @@ type Frame struct {
 // Views that a reader may choose.
 var Views = []string{models.ViewA4C, models.ViewA2C, models.ViewA3C}
 
-// maxPoints bounds an outline.
-const maxPoints = 2000
+// maxPoints bounds an outline, maxCalipers the calipers of a loop.
+const maxPoints, maxCalipers = 2000, 200
 
-// Empty reports whether nothing was changed.
+// Empty reports whether nothing was changed that a value depends on.
 func (c Corrections) Empty() bool {
 	for _, l := range c.Loops {
-		if l.Excluded || l.View != "" || l.Beats != nil || len(l.Frames) > 0 {
+		if !l.empty() {
 			return false
 		}
 	}
 	return true
+}
+
+func (l Loop) empty() bool {
+	return !l.Excluded && l.View == "" && l.Beats == nil && len(l.Frames) == 0
+}
+
+// Merge adds later corrections of a study to earlier ones; where both say
+// something, the later count.
+func (c Corrections) Merge(later Corrections) Corrections {
+	out := Corrections{Loops: maps.Clone(c.Loops)}
+	if out.Loops == nil {
+		out.Loops = map[string]Loop{}
+	}
+	for uid, l := range later.Loops {
+		m := out.Loops[uid]
+		m.Excluded = l.Excluded || m.Excluded && l.empty()
+		if l.View != "" {
+			m.View = l.View
+		}
+		if l.Beats != nil {
+			m.Beats = l.Beats
+		}
+		if l.Calipers != nil {
+			m.Calipers = l.Calipers
+		}
+		m.Frames = slices.DeleteFunc(slices.Clone(m.Frames), func(f Frame) bool {
+			return slices.ContainsFunc(l.Frames, func(n Frame) bool { return n.Frame == f.Frame })
+		})
+		m.Frames = append(m.Frames, l.Frames...)
+		out.Loops[uid] = m
+	}
+	return out
+}
+
+// Fitting are those corrections that a study takes, loop by loop.
+func Fitting(base *result.Study, c Corrections, o measure.Options) Corrections {
+	out := Corrections{Loops: map[string]Loop{}}
+	for uid, l := range c.Loops {
+		if _, err := Apply(base, Corrections{Loops: map[string]Loop{uid: l}}, o); err == nil {
+			out.Loops[uid] = l
+		}
+	}
+	return out
 }
 
 // Apply returns a copy of a study's result with the corrections in it, measured
@@ -80,13 +163,19 @@ func Apply(base *result.Study, c Corrections, o measure.Options) (*result.Study,
 	for uid, change := range c.Loops {
 		i := slices.IndexFunc(s.Loops, func(l result.Loop) bool { return l.SOPInstanceUID == uid })
 		if i < 0 {
-			return nil, fmt.Errorf("no loop %s: %w", uid, ErrInvalid)
+			return nil, &Problem{Kind: NoLoop, Loop: uid}
 		}
 		if err := own(&s.Loops[i]); err != nil {
 			return nil, err
 		}
+		if err := putCalipers(&s.Loops[i], change.Calipers); err != nil {
+			return nil, err
+		}
+		if change.empty() {
+			continue
+		}
 		if err := apply(&s.Loops[i], change); err != nil {
-			return nil, fmt.Errorf("loop %s: %w", uid, err)
+			return nil, err
 		}
 		measure.Loop(&s.Loops[i], o)
 	}
@@ -114,10 +203,48 @@ func own(l *result.Loop) error {
 	return json.Unmarshal(b, l)
 }
 
+// putCalipers keeps a reader's calipers with a loop.
+func putCalipers(l *result.Loop, calipers []Caliper) error {
+	if calipers == nil {
+		return nil
+	}
+	if len(calipers) > maxCalipers {
+		return &Problem{Kind: TooMany, Loop: l.SOPInstanceUID}
+	}
+	if l.Reader == nil {
+		l.Reader = new(result.LoopDecision)
+	}
+	l.Reader.Calipers = nil
+	x, y := l.PixelSize()
+	for _, c := range calipers {
+		if c.Frame < 0 || c.Frame >= l.Frames {
+			return &Problem{Kind: NoFrame, Loop: l.SOPInstanceUID, Frame: c.Frame}
+		}
+		if !inside(l, c.A) || !inside(l, c.B) {
+			return &Problem{Kind: Outside, Loop: l.SOPInstanceUID, Frame: c.Frame}
+		}
+		k := result.Caliper{Frame: c.Frame, A: c.A, B: c.B}
+		if l.Spacing.Trusted {
+			k.MM = result.Round(math.Hypot((c.B[0]-c.A[0])*x, (c.B[1]-c.A[1])*y), 2)
+		}
+		l.Reader.Calipers = append(l.Reader.Calipers, k)
+	}
+	return nil
+}
+
+// inside reports whether a point is in the picture of a loop.
+func inside(l *result.Loop, p [2]float64) bool {
+	return p[0] >= -1 && p[1] >= -1 && p[0] <= float64(l.Columns) && p[1] <= float64(l.Rows)
+}
+
 func apply(l *result.Loop, c Loop) error {
 	if l.Reader == nil {
-		l.Reader = &result.LoopDecision{NetworkView: l.View, NetworkBeats: l.Beats}
+		l.Reader = new(result.LoopDecision)
 	}
+	if !l.CorrectedByReader() {
+		l.Reader.NetworkView, l.Reader.NetworkBeats = l.View, l.Beats
+	}
+	problem := func(k Kind) error { return &Problem{Kind: k, Loop: l.SOPInstanceUID} }
 	l.Run = nil // its outputs are made anew
 	if c.Excluded {
 		l.Status, l.Reason = result.Refused, &result.Reason{Code: result.ByReader, Text: "left out by the reader"}
@@ -126,21 +253,21 @@ func apply(l *result.Loop, c Loop) error {
 	whole := len(l.FrameResults) == l.Frames && l.Frames > 0
 	if c.View != "" {
 		if !slices.Contains(Views, c.View) {
-			return fmt.Errorf("view %q: %w", c.View, ErrInvalid)
+			return problem(NoView)
 		}
 		if !whole {
-			return fmt.Errorf("the network has not looked at every frame: %w", ErrInvalid)
+			return problem(NotWhole)
 		}
 		l.View, l.ViewProbability, l.Status, l.Reason = c.View, 1, result.Analysed, nil
 	}
 	if l.Status != result.Analysed {
-		return fmt.Errorf("a loop that was not analysed cannot be corrected: %w", ErrInvalid)
+		return problem(NotAnalysed)
 	}
 	if c.Beats != nil {
 		l.Reader.Beats = []result.Beat{}
 		for i, b := range c.Beats {
 			if b.ED < 0 || b.ES < 0 || b.ED >= l.Frames || b.ES >= l.Frames || b.ED == b.ES {
-				return fmt.Errorf("ED %d and ES %d: %w", b.ED, b.ES, ErrInvalid)
+				return problem(NoBeat)
 			}
 			next := -1
 			if i+1 < len(c.Beats) {
@@ -158,20 +285,21 @@ func apply(l *result.Loop, c Loop) error {
 }
 
 func applyFrame(l *result.Loop, c Frame) error {
-	if c.Frame < 0 || c.Frame >= l.Frames || len(c.Contour) < 3 || len(c.Contour) > maxPoints {
-		return fmt.Errorf("frame %d with %d points: %w", c.Frame, len(c.Contour), ErrInvalid)
+	problem := func(k Kind) error { return &Problem{Kind: k, Loop: l.SOPInstanceUID, Frame: c.Frame} }
+	if c.Frame < 0 || c.Frame >= l.Frames {
+		return problem(NoFrame)
 	}
-	inside := func(x, y float64) bool {
-		return !math.IsNaN(x) && !math.IsNaN(y) && x >= -1 && y >= -1 && x <= float64(l.Columns) && y <= float64(l.Rows)
+	if len(c.Contour) < 3 || len(c.Contour) > maxPoints {
+		return problem(NoOutline)
 	}
 	for _, p := range c.Contour {
-		if !inside(p[0], p[1]) {
-			return fmt.Errorf("a point outside the picture in frame %d: %w", c.Frame, ErrInvalid)
+		if !inside(l, [2]float64{p[0], p[1]}) {
+			return problem(Outside)
 		}
 	}
 	f := l.FrameAt(c.Frame)
 	if f == nil {
-		return fmt.Errorf("frame %d: %w", c.Frame, ErrInvalid)
+		return problem(NoFrame)
 	}
 	if f.Network == nil {
 		f.Network = &result.Found{Contour: f.Contour, Keypoints: f.Keypoints}
@@ -183,8 +311,8 @@ func applyFrame(l *result.Loop, c Frame) error {
 		if p == nil {
 			continue
 		}
-		if !inside(p[0], p[1]) {
-			return fmt.Errorf("a point outside the picture in frame %d: %w", c.Frame, ErrInvalid)
+		if !inside(l, *p) {
+			return problem(Outside)
 		}
 		k := result.Keypoint{Name: name, X: p[0], Y: p[1], Confidence: 1}
 		if i := slices.IndexFunc(points, func(k result.Keypoint) bool { return k.Name == name }); i >= 0 {

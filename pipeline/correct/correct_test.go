@@ -198,6 +198,67 @@ func TestBeatsViewAndExclusion(t *testing.T) {
 	}
 }
 
+// Calipers are kept and change no value; they do not make a correction.
+func TestCalipers(t *testing.T) {
+	s := study()
+	c := Corrections{Loops: map[string]Loop{"1.2.3": {Calipers: []Caliper{{Frame: 7, A: [2]float64{100, 100}, B: [2]float64{103, 104}}}}}}
+	if !c.Empty() {
+		t.Error("a caliper is a correction")
+	}
+	got, err := Apply(s, c, options())
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &got.Loops[0]
+	want := []result.Caliper{{Frame: 7, A: [2]float64{100, 100}, B: [2]float64{103, 104}, MM: 5}} // 3-4-5, pixels of 1 mm
+	if d := cmp.Diff(want, l.Reader.Calipers); d != "" || l.CorrectedByReader() {
+		t.Errorf("calipers %s, corrected %v", d, l.CorrectedByReader())
+	}
+	if d := cmp.Diff(stored(t, s).Measurements, got.Measurements); d != "" {
+		t.Error(d)
+	}
+	// A correction later keeps them, and what the network said.
+	got, err = Apply(got, Corrections{Loops: map[string]Loop{"1.2.3": {Beats: []Beat{{ED: 25, ES: 35}}}}}, options())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := got.Loops[0].Reader; len(d.Calipers) != 1 || len(d.NetworkBeats) < 2 || !find(t, got, result.EF).ByReader {
+		t.Errorf("%+v", d)
+	}
+	for name, bad := range map[string]Caliper{"frame": {Frame: 60}, "outside": {A: [2]float64{400, 0}}} {
+		if _, err := Apply(s, Corrections{Loops: map[string]Loop{"1.2.3": {Calipers: []Caliper{bad}}}}, options()); !errors.Is(err, ErrInvalid) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// What was corrected step by step can be made again at once, as far as it fits.
+func TestMergeAndFitting(t *testing.T) {
+	first := Corrections{Loops: map[string]Loop{
+		"1.2.3": {Beats: []Beat{{ED: 5, ES: 15}}, Frames: []Frame{frame(25, 64), frame(35, 36)}},
+		"gone":  {Excluded: true},
+	}}
+	second := Corrections{Loops: map[string]Loop{"1.2.3": {Beats: []Beat{{ED: 25, ES: 35}}, Frames: []Frame{frame(35, 30)}}}}
+	all := first.Merge(second)
+	if len(first.Loops["1.2.3"].Frames) != 2 || first.Loops["1.2.3"].Frames[1].Septal[0] != 132 {
+		t.Error("the first corrections have changed")
+	}
+	fit := Fitting(study(), all, options())
+	if len(fit.Loops) != 1 || len(fit.Loops["1.2.3"].Frames) != 2 {
+		t.Fatalf("%+v", fit)
+	}
+	got, err := Apply(study(), fit, options())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v := value(t, got, result.EF); math.Abs(v-100*(1-30.0*30/64/64)) > 1 {
+		t.Errorf("EF %.1f", v)
+	}
+	if out := (Corrections{Loops: map[string]Loop{"a": {Excluded: true}}}).Merge(Corrections{Loops: map[string]Loop{"a": {View: "A4C"}}}); out.Loops["a"].Excluded {
+		t.Error("a loop that was taken in again is left out")
+	}
+}
+
 func TestWithdraw(t *testing.T) {
 	s := study()
 	got := Withdraw(s)
@@ -227,7 +288,9 @@ func TestInvalid(t *testing.T) {
 		"NaN":           {"1.2.3": {Frames: []Frame{{Frame: 5, Contour: nan}}}},
 		"apex":          {"1.2.3": {Frames: []Frame{{Frame: 5, Contour: ellipse(60, 90), Apex: &[2]float64{-50, 0}}}}},
 	} {
-		if _, err := Apply(study(), Corrections{Loops: c}, options()); !errors.Is(err, ErrInvalid) {
+		_, err := Apply(study(), Corrections{Loops: c}, options())
+		var p *Problem
+		if !errors.Is(err, ErrInvalid) || !errors.As(err, &p) || p.Kind == "" || p.Loop == "" {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -60,7 +60,7 @@ func MarkReader(r *result.Study) {
 	touched := map[string]bool{}
 	for i := range r.Loops {
 		l := &r.Loops[i]
-		if l.Reader != nil {
+		if l.CorrectedByReader() {
 			touched[l.SOPInstanceUID] = true
 		}
 		for k := range l.FrameResults {

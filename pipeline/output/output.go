@@ -382,7 +382,7 @@ func (w *writer) loop(ctx context.Context, number int, l *result.Loop) error {
 	if err != nil {
 		return err
 	}
-	verified := w.s.Review != nil && l.Reader != nil
+	verified := w.s.Review != nil && l.CorrectedByReader()
 	word := "UNVERIFIED"
 	if verified {
 		renderer.Notice, word = overlay.NoticeVerified, "corrected and VERIFIED by a reader"

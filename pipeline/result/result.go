@@ -279,6 +279,25 @@ type LoopDecision struct {
 	// NetworkView and NetworkBeats are what stood here before.
 	NetworkView  string `json:"network_view,omitempty"`
 	NetworkBeats []Beat `json:"network_beats,omitempty"`
+	// Calipers are distances that the reader measured on the page; no value
+	// depends on them.
+	Calipers []Caliper `json:"calipers,omitempty"`
+}
+
+// Caliper is a distance in a frame, between two points in source pixels.
+type Caliper struct {
+	Frame int        `json:"frame"` // from 0
+	A     [2]float64 `json:"a"`
+	B     [2]float64 `json:"b"`
+	// MM is the distance in millimetres, 0 where the loop has no trusted calibration.
+	MM float64 `json:"mm,omitempty"`
+}
+
+// CorrectedByReader reports whether a reader decided about the loop itself, more
+// than put calipers on it.
+func (l *Loop) CorrectedByReader() bool {
+	d := l.Reader
+	return d != nil && (d.Beats != nil || d.NetworkView != "" || d.NetworkBeats != nil) || l.Reason != nil && l.Reason.Code == ByReader
 }
 
 // Manufacturer (0008,0070) stands in every object that is made of a result. By it

@@ -117,7 +117,10 @@ func (s *Server) listing(ctx context.Context, uid string) (*store.Listing, error
 		isLoop[loop.SOPInstanceUID] = true
 	}
 	first := runs[len(runs)-1].Started
-	if slices.ContainsFunc(instances, func(in store.Instance) bool { return isLoop[in.SOPInstanceUID] && in.Received.After(first) }) {
+	// Another version of an object that was there is no late one.
+	if slices.ContainsFunc(instances, func(in store.Instance) bool {
+		return isLoop[in.SOPInstanceUID] && in.Corrections == 0 && in.Received.After(first)
+	}) {
 		l.Flags |= store.LateObjects
 	}
 	reviews, err := st.Reviews(ctx, uid)

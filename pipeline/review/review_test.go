@@ -589,6 +589,18 @@ func TestIndex(t *testing.T) {
 		t.Errorf("given up: %+v", l)
 	}
 	s.pass(time.Hour)
+	// Another version of the loop is no late loop.
+	loop, err := s.store.Instance(ctx, a.loop)
+	if err != nil {
+		t.Fatal(err)
+	}
+	loop.Received = s.now()
+	if _, err := s.store.Replace(ctx, loop); err != nil {
+		t.Fatal(err)
+	}
+	if l := get(); l.State != store.Receiving || l.Flags&store.LateObjects != 0 {
+		t.Errorf("corrected object: %+v", l)
+	}
 	if _, err := s.store.AddInstance(ctx, store.Instance{SOPInstanceUID: "1.2.1.2", StudyInstanceUID: a.study, SeriesInstanceUID: "1", SOPClassUID: "1",
 		Path: "gone", Received: s.now(), Loop: true}); err != nil {
 		t.Fatal(err)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -78,7 +79,7 @@ func (s *Server) change(r *http.Request) (change, *record, *result.Study, error)
 	d := json.NewDecoder(r.Body)
 	d.DisallowUnknownFields()
 	if err := d.Decode(&c); err != nil {
-		return c, nil, nil, fmt.Errorf("%w: %w", correct.ErrInvalid, err)
+		return c, rec, nil, fmt.Errorf("%w: %w", correct.ErrInvalid, err)
 	}
 	if rec.result == nil || rec.run == nil {
 		return c, nil, nil, errNotAnalysed
@@ -93,13 +94,24 @@ func (s *Server) change(r *http.Request) (change, *record, *result.Study, error)
 }
 
 // refuse answers a change that cannot be made.
-func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
+func (s *Server) refuse(w http.ResponseWriter, r *http.Request, rec *record, err error) {
 	words := s.words(r)
 	switch {
 	case errors.Is(err, store.ErrOutdated):
 		http.Error(w, words.T("sign.outdated"), http.StatusConflict)
-	case errors.Is(err, correct.ErrInvalid), errors.Is(err, errNotAnalysed):
-		http.Error(w, words.T("sign.invalid", err.Error()), http.StatusUnprocessableEntity)
+	case errors.Is(err, errNotAnalysed):
+		http.Error(w, words.T("sign.invalid", words.T("invalid.notanalysed")), http.StatusUnprocessableEntity)
+	case errors.Is(err, correct.ErrInvalid):
+		why := words.T("invalid.request")
+		var p *correct.Problem
+		if errors.As(err, &p) {
+			why = words.T("invalid." + string(p.Kind))
+			if l := rec.loop(p.Loop); l != nil {
+				why += " (" + words.T("study.loop", loopName(l, slices.IndexFunc(rec.result.Loops, func(o result.Loop) bool { return o.SOPInstanceUID == p.Loop }))) +
+					", " + words.T("loop.frame") + " " + strconv.Itoa(p.Frame+1) + ")"
+			}
+		}
+		http.Error(w, words.T("sign.invalid", why), http.StatusUnprocessableEntity)
 	default:
 		s.fail(w, r, err)
 	}
@@ -110,7 +122,7 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
 func (s *Server) recalculate(w http.ResponseWriter, r *http.Request) {
 	c, rec, after, err := s.change(r)
 	if err != nil {
-		s.refuse(w, r, err)
+		s.refuse(w, r, rec, err)
 		return
 	}
 	words := s.words(r)
@@ -186,14 +198,14 @@ func (s *Server) sign(w http.ResponseWriter, r *http.Request) {
 	c, rec, after, err := s.change(r)
 	if err != nil {
 		s.audit(r, uid, "sign", "", true)
-		s.refuse(w, r, err)
+		s.refuse(w, r, rec, err)
 		return
 	}
 	words := s.words(r)
 	c.Comment = strings.TrimSpace(c.Comment)
 	if utf8.RuneCountInString(c.Comment) > maxComment || strings.ContainsFunc(c.Comment, func(r rune) bool { return r < ' ' && r != '\n' && r != '\t' }) ||
 		c.Verdict != "" && c.Verdict != result.Rejected {
-		s.refuse(w, r, fmt.Errorf("comment or verdict: %w", correct.ErrInvalid))
+		s.refuse(w, r, rec, fmt.Errorf("comment or verdict: %w", correct.ErrInvalid))
 		return
 	}
 	// What is signed is what was seen.
@@ -201,7 +213,7 @@ func (s *Server) sign(w http.ResponseWriter, r *http.Request) {
 		for _, row := range st.Rows {
 			if seen, ok := c.Shown[row.Key]; (!ok || seen != row.After) && c.Verdict != result.Rejected {
 				s.audit(r, uid, "sign", "other values were shown", true)
-				s.refuse(w, r, store.ErrOutdated)
+				s.refuse(w, r, rec, store.ErrOutdated)
 				return
 			}
 		}
@@ -231,7 +243,7 @@ func (s *Server) sign(w http.ResponseWriter, r *http.Request) {
 		Silent: verdict == result.Rejected && s.opt.SilentRejection})
 	if err != nil {
 		s.audit(r, uid, "sign", verdict, true)
-		s.refuse(w, r, err)
+		s.refuse(w, r, rec, err)
 		return
 	}
 	s.audit(r, uid, "sign", fmt.Sprintf("%s, revision %d", verdict, revision), false)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -163,7 +164,9 @@ type studyPage struct {
 	Dead       int  // deliveries that were given up
 	Again      bool // may be analysed again
 	Review     *reviewView
-	Data       studyData // for the client
+	Quad       []quadRow   // all stages side by side; nil for one stage
+	Earlier    *reviewView // a reader's corrections that something new came after
+	Data       studyData   // for the client
 }
 
 // reviewView is a reader's word for people.
@@ -221,6 +224,43 @@ type panelView struct {
 	Index      int  // in studyData.Loops
 }
 
+// quadRow is one view of all stages, side by side.
+type quadRow struct {
+	View  string
+	Cells []quadCell
+}
+
+// quadCell is a view in a stage.
+type quadCell struct {
+	Stage, EF string
+	Panel     *panelView // nil where the stage has no such loop
+}
+
+// quad lays the panels of all stages out, a row for each view.
+func quad(stages []stageView) []quadRow {
+	if len(stages) < 2 {
+		return nil
+	}
+	var rows []quadRow
+	for _, view := range []string{models.ViewA4C, models.ViewA2C} {
+		row, any := quadRow{View: view}, false
+		for _, st := range stages {
+			c := quadCell{Stage: st.Stage}
+			if st.EF != nil && !st.EF.Missing {
+				c.EF = st.EF.Value
+			}
+			if i := slices.IndexFunc(st.Panels, func(p panelView) bool { return p.View == view }); i >= 0 {
+				c.Panel, any = &st.Panels[i], true
+			}
+			row.Cells = append(row.Cells, c)
+		}
+		if any {
+			rows = append(rows, row)
+		}
+	}
+	return rows
+}
+
 type loopRow struct {
 	SOP, Number, View, Stage, Status, Reason string
 	Frames                                   int
@@ -242,6 +282,8 @@ type studyData struct {
 	Base  int        `json:"base"`
 	May   bool       `json:"may"`
 	Loops []loopData `json:"loops"`
+	// Earlier are corrections that can be made again.
+	Earlier *correct.Corrections `json:"earlier,omitempty"`
 }
 
 // loopData is a loop for the client. Coordinates are source pixels as in
@@ -292,14 +334,18 @@ func (s *Server) study(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, err)
 		return
 	}
-	p := s.studyPage(r, rec)
+	p, err := s.studyPage(r, rec)
+	if err != nil {
+		s.fail(w, r, err)
+		return
+	}
 	s.audit(r, uid, "study opened", "", false)
 	s.render(w, r, http.StatusOK, "study.html", p)
 }
 
-func (s *Server) studyPage(r *http.Request, rec *record) studyPage {
+func (s *Server) studyPage(r *http.Request, rec *record) (p studyPage, err error) {
 	words := s.words(r)
-	p := studyPage{page: s.page(r, "study.title"), Error: rec.study.Error, Run: rec.run, Data: studyData{Study: rec.study.StudyInstanceUID}}
+	p = studyPage{page: s.page(r, "study.title"), Error: rec.study.Error, Run: rec.run, Data: studyData{Study: rec.study.StudyInstanceUID}}
 	p.page.Name = "study"
 	p.Listing = worklistRow{Listing: rec.listing, Words: words, Date: words.Time(rec.listing.Time), Birth: words.Date(rec.listing.BirthDate)}
 	for _, f := range flagNames {
@@ -321,13 +367,18 @@ func (s *Server) studyPage(r *http.Request, rec *record) studyPage {
 		p.Deliveries = append(p.Deliveries, row)
 	}
 	if rec.result == nil {
-		return p
+		return p, nil
 	}
 	p.Model = rec.doc.Model.Name + " " + rec.doc.Model.Version
 	p.May = s.maySign(r, rec)
 	p.Data.Base, p.Data.May = rec.run.Revision, p.May
 	if rec.result.Review != nil {
 		p.Review = reviewOf(words, rec.result.Review)
+	}
+	if p.May {
+		if p.Earlier, p.Data.Earlier, err = s.earlier(r.Context(), words, rec); err != nil {
+			return p, err
+		}
 	}
 	used := map[string]bool{}
 	for _, stage := range stagesOf(rec.result) {
@@ -341,6 +392,7 @@ func (s *Server) studyPage(r *http.Request, rec *record) studyPage {
 		}
 		p.Stages = append(p.Stages, v)
 	}
+	p.Quad = quad(p.Stages)
 	for i := range rec.result.Loops {
 		l := &rec.result.Loops[i]
 		row := loopRow{SOP: l.SOPInstanceUID, Number: loopName(l, i), View: l.View, Stage: l.Stage, Status: l.Status, Frames: l.Frames,
@@ -361,7 +413,37 @@ func (s *Server) studyPage(r *http.Request, rec *record) studyPage {
 		}
 		p.Loops = append(p.Loops, row)
 	}
-	return p
+	return p, nil
+}
+
+// earlier are the corrections that readers signed of the study as it was before
+// something new came: they can be made again, as far as they fit.
+func (s *Server) earlier(ctx context.Context, words *Words, rec *record) (*reviewView, *correct.Corrections, error) {
+	if rec.result.Review != nil {
+		return nil, nil, nil
+	}
+	reviews, err := s.opt.Store.Reviews(ctx, rec.study.StudyInstanceUID)
+	if err != nil {
+		return nil, nil, err
+	}
+	var all correct.Corrections
+	var last *store.Review
+	for _, revision := range slices.Sorted(maps.Keys(reviews)) {
+		review := reviews[revision]
+		var c correct.Corrections
+		if review.Verdict == result.Rejected || json.Unmarshal([]byte(review.Corrections), &c) != nil || len(c.Loops) == 0 {
+			continue
+		}
+		all, last = all.Merge(c), &review
+	}
+	if last == nil {
+		return nil, nil, nil
+	}
+	all = correct.Fitting(rec.result, all, s.opt.Measure)
+	if all.Empty() {
+		return nil, nil, nil
+	}
+	return &reviewView{Time: words.Time(last.Signed.Local()), Name: personName(last.Name), Organisation: last.Organisation}, &all, nil
 }
 
 // stagesOf lists the stages of a study in the report's order, the rest first.

@@ -73,6 +73,8 @@ type Instance struct {
 	Received          time.Time
 	Sender            string // address that it came from, "" where that is not known
 	Person
+	// Corrections is how often another version has taken the object's place.
+	Corrections int
 	// Loop says that the object is one to analyse. Others are kept, and neither
 	// begin a run nor are part of one.
 	Loop bool
@@ -378,12 +380,12 @@ func (s *Store) Study(ctx context.Context, uid string) (Study, error) {
 	return all[0], nil
 }
 
-const instanceColumns = `SELECT sop_uid, study_uid, series_uid, sop_class, transfer_syntax, path, size, calling_ae, received_at, coalesce(patient,''), coalesce(issuer,''), family, born FROM instances `
+const instanceColumns = `SELECT sop_uid, study_uid, series_uid, sop_class, transfer_syntax, path, size, calling_ae, received_at, coalesce(patient,''), coalesce(issuer,''), family, born, corrections FROM instances `
 
 func scanInstance(r *sql.Rows) (in Instance, err error) {
 	var at int64
 	err = r.Scan(&in.SOPInstanceUID, &in.StudyInstanceUID, &in.SeriesInstanceUID, &in.SOPClassUID,
-		&in.TransferSyntaxUID, &in.Path, &in.Size, &in.CallingAE, &at, &in.Patient, &in.Issuer, &in.Family, &in.Born)
+		&in.TransferSyntaxUID, &in.Path, &in.Size, &in.CallingAE, &at, &in.Patient, &in.Issuer, &in.Family, &in.Born, &in.Corrections)
 	in.Received = time.UnixMilli(at)
 	return in, err
 }

@@ -94,7 +94,7 @@ func shoot(ctx context.Context, url, user, password, lang, name string, width, h
 	if err := show("study", chromedp.Navigate(study), chromedp.Sleep(1500*time.Millisecond)); err != nil {
 		return err
 	}
-	loop, err := browser.Eval[string](b, `document.querySelector(".still")?.href ?? ""`)
+	loop, err := browser.Eval[string](b, `document.querySelector("a.still")?.href ?? ""`)
 	if err != nil || loop == "" {
 		return err
 	}

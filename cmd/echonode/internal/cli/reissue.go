@@ -25,7 +25,7 @@ func (p *processor) Reissue(ctx context.Context, req node.ReissueRequest) error 
 	for i := range s.Loops {
 		l := &s.Loops[i]
 		l.File = req.Files[l.SOPInstanceUID]
-		if l.Reader != nil {
+		if l.CorrectedByReader() {
 			continue
 		}
 		if made := slices.DeleteFunc(slices.Clone(drawn), func(d result.Output) bool { return d.Source != l.SOPInstanceUID }); len(made) > 0 {

@@ -1,12 +1,26 @@
 import { element, explain, maybe, post, Refused, say, t } from "./page";
-import type { Loop, Point } from "./types";
+import type { Outline } from "./edit";
+import type { Caliper, Loop, Point } from "./types";
 
 export interface FrameCorrection { frame: number; contour: Point[]; apex?: Point; septal?: Point; lateral?: Point }
-export interface LoopCorrection { excluded?: boolean; view?: string; beats?: { ed: number; es: number }[]; frames?: FrameCorrection[] }
+export type CaliperCorrection = Caliper;
+export interface LoopCorrection { excluded?: boolean; view?: string; beats?: { ed: number; es: number }[]; frames?: FrameCorrection[]; calipers?: CaliperCorrection[] }
 export interface Corrections { loops: Record<string, LoopCorrection> }
 
 interface ValueChange { key: string; name: string; unit: string; before: string; after: string; reason?: string; grade: string }
 interface Changed { stages: { stage: string; rows: ValueChange[] }[]; loop?: Loop }
+
+/** The beats of a loop that are measured. */
+export function measuredBeats(loop: Loop): { ed: number; es: number }[] {
+  return (loop.beats ?? []).filter((b) => !b.rejected).map((b) => ({ ed: b.ed, es: b.es }));
+}
+
+/** A loop's corrections with an outline in place of the one of its frame. */
+export function withOutline(now: LoopCorrection, loop: Loop, outline: Outline): LoopCorrection {
+  const frames = (now.frames ?? []).filter((f) => f.frame !== outline.frame).concat(outline.correction());
+  // The beats stay where they are while their outlines change.
+  return { ...now, beats: now.beats ?? measuredBeats(loop), frames };
+}
 
 /**
  * What a reader has changed in a study and not signed yet. It is kept for this
@@ -29,8 +43,34 @@ export class Draft {
 
   private get key(): string { return `corrections ${this.study} ${this.base}`; }
 
+  /** What this tab kept of the study as it was before something new came. */
+  get leftover(): Corrections | undefined {
+    for (let i = 0; i < sessionStorage.length; i++) {
+      const key = sessionStorage.key(i) ?? "";
+      if (!key.startsWith(`corrections ${this.study} `) || key === this.key) continue;
+      try {
+        const [kept] = JSON.parse(sessionStorage.getItem(key) ?? "") as [Corrections, string[]];
+        if (Object.keys(kept.loops).length) return kept;
+      } catch { /* another version's draft */ }
+    }
+    return undefined;
+  }
+
+  /** Forgets what was kept of earlier revisions. */
+  forgetLeftover(): void {
+    const keys = Array.from({ length: sessionStorage.length }, (_, i) => sessionStorage.key(i) ?? "");
+    for (const k of keys) if (k.startsWith(`corrections ${this.study} `) && k !== this.key) sessionStorage.removeItem(k);
+  }
+
+  /** Takes all loops' corrections at once; undo takes them back. */
+  load(c: Corrections): void {
+    this.history.push(JSON.stringify(this.current));
+    this.current = { loops: { ...this.current.loops, ...c.loops } };
+    this.keep();
+  }
+
   get empty(): boolean {
-    return Object.values(this.current.loops).every((l) => !l.excluded && !l.view && !l.beats && !l.frames?.length);
+    return Object.values(this.current.loops).every((l) => !l.excluded && !l.view && !l.beats && !l.frames?.length && !l.calipers);
   }
 
   get canUndo(): boolean { return this.history.length > 0; }

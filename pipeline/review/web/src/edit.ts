@@ -50,7 +50,8 @@ export class Outline {
   septal: Point | undefined;
   lateral: Point | undefined;
 
-  constructor(readonly frame: number, found: Found) {
+  /** size is that of the picture, columns and rows: nothing is dragged out of it. */
+  constructor(readonly frame: number, found: Found, readonly size: Point) {
     this.contour = (found.contour ?? []).map((p): Point => [p[0], p[1]]);
     const point = (name: string): Point | undefined => {
       const k = found.points?.find((q) => q.name === name);
@@ -96,23 +97,27 @@ export class Outline {
     this.contour = from.contour.map((p, i): Point => {
       const d = apart(at[i]!, handle.arc, total) / reach;
       const w = d < 1 ? 0.5 * (1 + Math.cos(Math.PI * d)) : 0;
-      return [p[0] + w * by[0], p[1] + w * by[1]];
+      return w > 0 ? this.inside([p[0] + w * by[0], p[1] + w * by[1]]) : p;
     });
     for (const kind of ["apex", "septal", "lateral"] as const) {
       const p = from[kind];
       if (!p) continue;
       if (kind === handle.kind) {
-        this[kind] = [p[0] + by[0], p[1] + by[1]];
+        this[kind] = this.inside([p[0] + by[0], p[1] + by[1]]);
         continue;
       }
       const d = apart(nearest(from.contour, p), handle.arc, total) / reach;
       const w = handle.kind === "wall" && d < 1 ? 0.5 * (1 + Math.cos(Math.PI * d)) : 0;
-      this[kind] = [p[0] + w * by[0], p[1] + w * by[1]];
+      this[kind] = w > 0 ? this.inside([p[0] + w * by[0], p[1] + w * by[1]]) : p;
     }
   }
 
+  private inside(p: Point): Point {
+    return [Math.min(Math.max(p[0], 0), this.size[0] - 1), Math.min(Math.max(p[1], 0), this.size[1] - 1)];
+  }
+
   copy(): Outline {
-    const o = new Outline(this.frame, { frame: this.frame, contour: this.contour });
+    const o = new Outline(this.frame, { frame: this.frame, contour: this.contour }, this.size);
     o.apex = this.apex && [...this.apex];
     o.septal = this.septal && [...this.septal];
     o.lateral = this.lateral && [...this.lateral];

@@ -1,8 +1,8 @@
 import { Cine } from "./cine";
-import { Draft, showChanges, signing, type LoopCorrection } from "./corrections";
+import { Draft, measuredBeats, showChanges, signing, withOutline, type CaliperCorrection, type LoopCorrection } from "./corrections";
 import { CurvePlot } from "./curve";
 import { element, embedded, explain, maybe, number, onKeys, request, say, t } from "./page";
-import { Outline, type Handle } from "./edit";
+import { Grips } from "./grips";
 import type { Found, Loop, Point } from "./types";
 import { colours, View, type Shown } from "./view";
 
@@ -24,7 +24,8 @@ export async function startLoop(): Promise<void> {
   const view = new View(element("#screen", HTMLElement), loop);
   const shown: Shown = { contour: true, structures: false };
   let found = new Map<number, Found>((loop.found ?? []).map((f) => [f.frame, f]));
-  const calipers: [Point, Point][] = [];
+  const decidedCalipers: CaliperCorrection[] = loop.decided?.calipers ?? [];
+  let calipers = decidedCalipers;
   let measuring = false;
   let open: Point | undefined;
 
@@ -67,23 +68,19 @@ export async function startLoop(): Promise<void> {
   const panel = maybe("#correct", HTMLElement);
   const viewChoice = maybe("#view", HTMLSelectElement);
   const exclude = maybe("#exclude", HTMLInputElement);
-  let outline: Outline | undefined; // of the frame shown, where it can be edited
-  let held: { handle: Handle; from: Outline; start: Point } | undefined;
+  const grips = new Grips(view);
   /** Half of a beat that is set where there was none. */
   let half: { ed?: number; es?: number } = {};
 
   /** The beats as they are measured now. */
-  function beats(): { ed: number; es: number }[] {
-    return (loop.beats ?? []).filter((b) => !b.rejected).map((b) => ({ ed: b.ed, es: b.es }));
-  }
+  function beats(): { ed: number; es: number }[] { return measuredBeats(loop); }
 
   function editable(i: number): boolean {
     return draft !== undefined && !cine.isPlaying && shown.contour && !draft.loop(at.loop).excluded && beats().some((b) => b.ed === i || b.es === i);
   }
 
   function takeOutline(): void {
-    const f = found.get(cine.frame);
-    outline = f?.contour && editable(cine.frame) ? new Outline(cine.frame, f) : undefined;
+    grips.take(editable(cine.frame) ? found.get(cine.frame) : undefined);
   }
 
   /** Sends a change of this loop and shows what comes of it. */
@@ -96,6 +93,7 @@ export async function startLoop(): Promise<void> {
   /** Has everything measured anew and shows it. */
   async function refresh(): Promise<void> {
     if (!draft) return;
+    calipers = draft.loop(at.loop).calipers ?? decidedCalipers;
     try {
       const changed = await draft.recalculate(at.loop);
       if (!changed) return;
@@ -108,20 +106,13 @@ export async function startLoop(): Promise<void> {
     } catch (e) {
       say(explain(e), true);
     }
-    if (!held) takeOutline();
+    if (!grips.holds) takeOutline();
     view.redraw();
     status();
     press();
   }
 
-  function finishDrag(): void {
-    if (!held || !outline || !draft) return;
-    held = undefined;
-    const now = draft.loop(at.loop);
-    const frames = (now.frames ?? []).filter((f) => f.frame !== cine.frame).concat(outline.correction());
-    // The beats stay where they are while their outlines change.
-    void change({ ...now, beats: now.beats ?? beats(), frames });
-  }
+  grips.ondone = (outline) => { if (draft) void change(withOutline(draft.loop(at.loop), loop, outline)); };
 
   /** Makes the frame shown the ED or ES of the nearest beat, or of a new one. */
   function setHere(which: "ed" | "es"): void {
@@ -138,6 +129,13 @@ export async function startLoop(): Promise<void> {
     }
     const beat = all.reduce((a, b) => Math.abs(b[which] - i) < Math.abs(a[which] - i) ? b : a);
     void change({ ...draft.loop(at.loop), beats: all.map((b) => b === beat ? { ...b, [which]: i } : b) });
+  }
+
+  /** Calipers belong to their frame; a reader's are kept with the corrections, without measuring anew. */
+  function keepCalipers(all: CaliperCorrection[]): void {
+    calipers = all;
+    draft?.set(at.loop, { ...draft.loop(at.loop), calipers: all });
+    press();
   }
 
   function dropBeat(): void {
@@ -157,18 +155,9 @@ export async function startLoop(): Promise<void> {
 
   view.ondraw = (ctx) => {
     const f = found.get(cine.frame);
-    if (outline && f) {
-      if (shown.structures) view.found(ctx, f, { contour: false, structures: true });
-      const before = f.network ?? f.contour;
-      if (before && (held || f.network)) view.line(ctx, before, colours.ghost, 1, true, [3, 3]);
-      view.line(ctx, outline.contour, held || f.network ? colours.edited : colours.contour, 2, true);
-      const { apex, septal, lateral } = outline;
-      if (apex && septal && lateral) view.line(ctx, [apex, [(septal[0] + lateral[0]) / 2, (septal[1] + lateral[1]) / 2]], colours.axis, 1, false, [2, 4]);
-      for (const h of outline.handles) view.dot(ctx, h.at, h.kind === "wall" ? colours.handle : colours.caliper, h.kind === "wall" ? 4 : 6);
-    } else {
-      view.found(ctx, f, shown);
-    }
-    for (const c of open ? [...calipers, [open, open] as [Point, Point]] : calipers) caliper(ctx, c);
+    if (grips.outline && f) grips.draw(ctx, f, shown, true); else view.found(ctx, f, shown);
+    for (const c of calipers) if (c.frame === cine.frame) caliper(ctx, c.a, c.b);
+    if (open) caliper(ctx, open, open);
     const p = phase(cine.frame);
     if (p) {
       ctx.font = "700 20px system-ui";
@@ -177,7 +166,7 @@ export async function startLoop(): Promise<void> {
     }
   };
 
-  function caliper(ctx: CanvasRenderingContext2D, [a, b]: [Point, Point]): void {
+  function caliper(ctx: CanvasRenderingContext2D, a: Point, b: Point): void {
     view.line(ctx, [a, b], colours.caliper, 1.5, false);
     view.dot(ctx, a, colours.caliper, 3);
     view.dot(ctx, b, colours.caliper, 3);
@@ -192,7 +181,7 @@ export async function startLoop(): Promise<void> {
   }
 
   cine.onframe = (i) => {
-    if (outline?.frame !== i || cine.isPlaying) { held = undefined; takeOutline(); }
+    if (grips.outline?.frame !== i || cine.isPlaying) takeOutline();
     view.show(cine.frames.get(i));
     curve?.seek(i);
     status();
@@ -219,7 +208,7 @@ export async function startLoop(): Promise<void> {
     slower: () => setSpeed(-1),
     faster: () => setSpeed(1),
     reset: () => view.reset(),
-    clear: () => { calipers.length = 0; open = undefined; view.redraw(); },
+    clear: () => { open = undefined; if (calipers.length) keepCalipers([]); view.redraw(); },
     prev: () => { if (at.prev) location.assign(`/study/${at.study}/loop/${at.prev}`); },
     next: () => { if (at.next) location.assign(`/study/${at.study}/loop/${at.next}`); },
     study: () => location.assign(`/study/${at.study}`),
@@ -271,7 +260,7 @@ export async function startLoop(): Promise<void> {
 
   function act(name: string): void {
     if (toggles[name]) toggles[name](); else actions[name]?.();
-    if (!held) takeOutline();
+    if (!grips.holds) takeOutline();
     view.redraw();
     press();
   }
@@ -311,43 +300,23 @@ export async function startLoop(): Promise<void> {
   screen.addEventListener("pointerdown", (e) => {
     if (measuring && e.button === 0) {
       const p = view.at(e);
-      if (open) { calipers.push([open, p]); open = undefined; } else open = p;
+      if (open) { keepCalipers([...calipers, { frame: cine.frame, a: open, b: p }]); open = undefined; } else open = p;
       view.redraw();
       return;
     }
     screen.setPointerCapture(e.pointerId);
-    const handle = e.button === 0 ? handleAt(e) : undefined;
-    if (handle && outline) {
-      held = { handle, from: outline.copy(), start: view.at(e) };
-      return;
-    }
+    if (grips.start(e)) return;
     drag = { button: e.button, x: e.clientX, y: e.clientY };
   });
-  /** The handle under the mouse: within 14 CSS pixels. */
-  function handleAt(e: PointerEvent): Handle | undefined {
-    const box = screen.getBoundingClientRect();
-    let best: Handle | undefined, distance = 14;
-    for (const h of outline?.handles ?? []) {
-      const [x, y] = view.toView(h.at);
-      const d = Math.hypot(x - (e.clientX - box.left), y - (e.clientY - box.top));
-      if (d < distance) { best = h; distance = d; }
-    }
-    return best;
-  }
   screen.addEventListener("pointermove", (e) => {
-    if (held && outline) {
-      const p = view.at(e);
-      outline.drag(held.from, held.handle, [p[0] - held.start[0], p[1] - held.start[1]]);
-      view.redraw();
-      return;
-    }
-    if (!drag) { screen.classList.toggle("grips", handleAt(e) !== undefined); return; }
+    if (grips.move(e)) return;
+    if (!drag) { screen.classList.toggle("grips", grips.under(e) !== undefined); return; }
     const dx = e.clientX - drag.x, dy = e.clientY - drag.y;
     drag = { ...drag, x: e.clientX, y: e.clientY };
     if (drag.button === 2) view.windowBy(dx / 200, -dy / 200);
     else view.panBy(dx, dy);
   });
-  screen.addEventListener("pointerup", () => { drag = undefined; finishDrag(); });
+  screen.addEventListener("pointerup", () => { drag = undefined; grips.end(); });
   screen.addEventListener("dblclick", () => { if (!measuring) view.reset(); });
 
   // ---- start ----

@@ -1,5 +1,7 @@
 // What the server sends: see loopData in ../../study.go.
 
+import type { Corrections } from "./corrections";
+
 export type Point = [number, number];
 
 export interface Beat { ed: number; es: number; next_ed: number; rejected?: Reason }
@@ -14,6 +16,8 @@ export interface Found {
   axis?: [Point, Point, Point]; // apex, hinge points
   network?: Point[]; // where a reader has corrected it
 }
+
+export interface Caliper { frame: number; a: Point; b: Point }
 
 export interface Curve { kind: "volume" | "area" | "pixels"; unit: string; values: (number | null)[] }
 
@@ -35,6 +39,7 @@ export interface Loop {
   status: string;
   reason?: string;
   remarks?: Reason[];
+  decided?: { calipers?: Caliper[] };
 }
 
-export interface Study { study: string; base: number; may: boolean; loops: Loop[] }
+export interface Study { study: string; base: number; may: boolean; loops: Loop[]; earlier?: Corrections }

@@ -33,6 +33,12 @@ export class View {
     new ResizeObserver(() => this.redraw()).observe(root);
   }
 
+  /** Takes the canvases away. */
+  remove(): void {
+    this.picture.remove();
+    this.drawing.remove();
+  }
+
   /** Scale from source pixels to CSS pixels, x and y. */
   get scale(): Point {
     const aspect = this.loop.pixel[0] / this.loop.pixel[1];

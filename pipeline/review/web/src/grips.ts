@@ -1,0 +1,80 @@
+import { Outline, type Handle } from "./edit";
+import type { Found, Point } from "./types";
+import { colours, type Shown, type View } from "./view";
+
+/** How near to a handle the mouse takes hold of it, CSS pixels. */
+const reach = 14;
+
+/**
+ * Lets a reader drag the outline of the frame that a view shows: draws it with
+ * its handles, and says when a drag is done.
+ */
+export class Grips {
+  outline: Outline | undefined;
+  private held: { handle: Handle; from: Outline; start: Point } | undefined;
+  /** The outline after a drag. */
+  ondone: (outline: Outline) => void = () => undefined;
+
+  constructor(private readonly view: View) {}
+
+  get holds(): boolean { return this.held !== undefined; }
+
+  /** Takes the outline of a frame; none where it has no contour. */
+  take(found: Found | undefined): void {
+    const { columns, rows } = this.view.loop;
+    this.held = undefined;
+    this.outline = found?.contour ? new Outline(found.frame, found, [columns, rows]) : undefined;
+  }
+
+  /** Draws the outline, and its handles where they are wanted. */
+  draw(ctx: CanvasRenderingContext2D, found: Found, shown: Shown, handles: boolean): void {
+    const { view, outline } = this;
+    if (!outline) { view.found(ctx, found, shown); return; }
+    if (shown.structures) view.found(ctx, found, { contour: false, structures: true });
+    const before = found.network ?? found.contour;
+    const edited = this.held !== undefined || found.network !== undefined;
+    if (before && edited) view.line(ctx, before, colours.ghost, 1, true, [3, 3]);
+    view.line(ctx, outline.contour, edited ? colours.edited : colours.contour, 2, true);
+    const { apex, septal, lateral } = outline;
+    if (apex && septal && lateral) view.line(ctx, [apex, [(septal[0] + lateral[0]) / 2, (septal[1] + lateral[1]) / 2]], colours.axis, 1, false, [2, 4]);
+    if (!handles) return;
+    for (const h of outline.handles) view.dot(ctx, h.at, h.kind === "wall" ? colours.handle : colours.caliper, h.kind === "wall" ? 4 : 6);
+  }
+
+  /** The handle under the mouse. */
+  under(e: MouseEvent): Handle | undefined {
+    const box = this.view.root.getBoundingClientRect();
+    let best: Handle | undefined, distance = reach;
+    for (const h of this.outline?.handles ?? []) {
+      const [x, y] = this.view.toView(h.at);
+      const d = Math.hypot(x - (e.clientX - box.left), y - (e.clientY - box.top));
+      if (d < distance) { best = h; distance = d; }
+    }
+    return best;
+  }
+
+  /** Takes hold of the handle under the mouse, if there is one. */
+  start(e: PointerEvent): boolean {
+    const handle = e.button === 0 ? this.under(e) : undefined;
+    if (!handle || !this.outline) return false;
+    this.view.root.setPointerCapture(e.pointerId);
+    this.held = { handle, from: this.outline.copy(), start: this.view.at(e) };
+    return true;
+  }
+
+  move(e: PointerEvent): boolean {
+    if (!this.held || !this.outline) return false;
+    const p = this.view.at(e);
+    this.outline.drag(this.held.from, this.held.handle, [p[0] - this.held.start[0], p[1] - this.held.start[1]]);
+    this.view.redraw();
+    return true;
+  }
+
+  /** Ends a drag. */
+  end(): boolean {
+    if (!this.held || !this.outline) return false;
+    this.held = undefined;
+    this.ondone(this.outline);
+    return true;
+  }
+}

@@ -56,6 +56,9 @@ func (n *Node) combine(ctx context.Context, job jobs.Job, uid string, revision i
 	case errors.Is(err, errLoopsLeft):
 		log.Info("loops of the study are analysed again", "because", err)
 		return nil
+	case errors.Is(err, store.ErrOutdated):
+		log.Info("what was made is thrown away: objects of the study were corrected meanwhile")
+		return nil
 	case err == nil:
 		n.metrics.analysed("done", time.Since(start))
 		log.Info("study analysed", "took", time.Since(start).Round(time.Millisecond))

@@ -158,8 +158,9 @@ type Node struct {
 	began    time.Time // with a monotonic reading
 	health   healthCache
 
-	objects *locks // by SOP Instance UID: receiving and deleting its file
-	studies *locks // by Study Instance UID: making and deleting its results
+	moving  sync.Mutex // one move at a time
+	objects *locks     // by SOP Instance UID: receiving and deleting its file
+	studies *locks     // by Study Instance UID: making and deleting its results
 }
 
 // New prepares a node. Jobs left running by a process that died are made

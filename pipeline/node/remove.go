@@ -30,6 +30,27 @@ func (l *locks) lock(name string) (unlock func()) {
 	return mu.Unlock
 }
 
+// lockAll locks several names, which may share locks, until the returned
+// function is called.
+func (l *locks) lockAll(names []string) (unlock func()) {
+	var held [len(l.mu)]bool
+	for _, name := range names {
+		held[maphash.String(l.seed, name)%uint64(len(l.mu))] = true
+	}
+	for i := range l.mu { // in one order, so that nobody waits for each other
+		if held[i] {
+			l.mu[i].Lock()
+		}
+	}
+	return func() {
+		for i := range l.mu {
+			if held[i] {
+				l.mu[i].Unlock()
+			}
+		}
+	}
+}
+
 // removeExpired deletes studies that nobody needs any more.
 func (n *Node) removeExpired(ctx context.Context, before store.Retention) error {
 	studies, err := n.store.Expired(ctx, before)

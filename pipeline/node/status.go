@@ -5,11 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"strconv"
 	"time"
 
 	"github.com/echonode/echonode/pipeline/store"
+	"github.com/echonode/echonode/scp"
 )
 
 // StudyStatus is the state of a study for people and monitors. It holds UIDs
@@ -143,6 +145,8 @@ func (s StudyStatus) Finished() bool {
 //	POST /studies/reanalyse?uid=UID  a new run of a study that is done or failed
 //	POST /studies/remove?uid=UID     the study, its objects and results are deleted
 //	       &object=UID               only these objects of it; may be repeated
+//	POST /studies/move               the studies get another patient; a form: see [moveForm]
+//	POST /patients/merge             so do all studies of a patient; a form: id, issuer, and as above
 //	POST /deliveries/redirect?from=NAME&to=NAME  what is left for one destination goes to another
 //	POST /deliveries/drop?destination=NAME       what is left for a destination is given up
 func (n *Node) API() http.Handler {
@@ -187,6 +191,28 @@ func (n *Node) API() http.Handler {
 		count, err := n.Drop(r.Context(), r.URL.Query().Get("destination"))
 		answer(w, map[string]int{"deliveries": count}, err)
 	})
+	mux.HandleFunc("POST /studies/move", func(w http.ResponseWriter, r *http.Request) {
+		m, err := moveForm(w, r)
+		studies := r.PostForm["uid"]
+		if err == nil && len(studies) == 0 {
+			err = badRequest("no study is named")
+		}
+		var all []Moved
+		for i := 0; i < len(studies) && err == nil; i++ {
+			var moved Moved
+			moved, err = n.MoveStudy(r.Context(), studies[i], m)
+			all = append(all, moved)
+		}
+		answer(w, all, err)
+	})
+	mux.HandleFunc("POST /patients/merge", func(w http.ResponseWriter, r *http.Request) {
+		m, err := moveForm(w, r)
+		var all []Moved
+		if err == nil {
+			all, err = n.MergePatient(r.Context(), r.PostForm.Get("id"), r.PostForm.Get("issuer"), m)
+		}
+		answer(w, all, err)
+	})
 	mux.HandleFunc("POST /studies/retry", func(w http.ResponseWriter, r *http.Request) {
 		count, err := n.Retry(r.Context(), r.URL.Query().Get("uid"))
 		answer(w, map[string]int{"deliveries": count}, err)
@@ -197,6 +223,23 @@ func (n *Node) API() http.Handler {
 	})
 	// The page a browser shows must not be able to act here from elsewhere.
 	return http.NewCrossOriginProtection().Handler(mux)
+}
+
+// moveForm reads an order from a form, which stays out of addresses and thus out
+// of logs: to_id, to_issuer, to_name, to_birth_date, to_sex; reason, CORRECT or
+// COERCE; by, who says so; and uid, once for every study.
+func moveForm(w http.ResponseWriter, r *http.Request) (Move, error) {
+	r.Body = http.MaxBytesReader(w, r.Body, 1<<20)
+	if err := r.ParseForm(); err != nil {
+		return Move{}, badRequest("no form of at most 1 MiB")
+	}
+	v := r.PostForm
+	m := Move{To: Patient{ID: v.Get("to_id"), Issuer: v.Get("to_issuer"), Name: v.Get("to_name"), BirthDate: v.Get("to_birth_date"), Sex: v.Get("to_sex")},
+		Reason: v.Get("reason"), By: scp.Printable(v.Get("by")[:min(len(v.Get("by")), 64)]), From: r.RemoteAddr}
+	if host, _, err := net.SplitHostPort(r.RemoteAddr); err == nil {
+		m.From = host
+	}
+	return m, m.check()
 }
 
 // nextPage is the header with the cursor of the next page, defaultPage how many

@@ -5,67 +5,108 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 )
 
-// Replace records another version of a recorded object: the same picture with
-// other attributes. Its loop is to be analysed again, its study, and the one it
-// was in before if that is another, go back to Receiving, and the file of the
-// former version is to be deleted, see [Store.Removals]. What was made of the
+// Replace records other versions of recorded objects: the same pictures with
+// other attributes. Their loops are to be analysed again, their studies, and
+// those they were in before, go back to Receiving, and the files of the former
+// versions are to be deleted, see [Store.Removals]. What was made of the
 // studies and has not been sent is not sent any more, since it may be another
-// patient's; unsent says how many deliveries that were. What of it is made again
-// as it was gets a delivery again. ErrNotFound: no such object is recorded.
-func (s *Store) Replace(ctx context.Context, in Instance) (unsent int64, err error) {
+// patient's, and a run that is under way records nothing; unsent says how many
+// deliveries that were. What of it is made again as it was gets a delivery
+// again. All of it happens or nothing. ErrNotFound: an object is not recorded.
+func (s *Store) Replace(ctx context.Context, instances ...Instance) (unsent int64, err error) {
 	err = s.tx(ctx, func(tx *sql.Tx) error {
-		now := in.Received.UnixMilli()
-		var path, study string
-		err := tx.QueryRowContext(ctx, `SELECT path, study_uid FROM instances WHERE sop_uid = ?`, in.SOPInstanceUID).Scan(&path, &study)
-		if errors.Is(err, sql.ErrNoRows) {
-			return ErrNotFound
+		studies := map[string]int64{} // when they were last touched
+		for _, in := range instances {
+			former, err := replace(ctx, tx, in)
+			if err != nil {
+				return err
+			}
+			for _, study := range []string{former, in.StudyInstanceUID} {
+				studies[study] = max(studies[study], in.Received.UnixMilli())
+			}
 		}
-		if err != nil {
-			return err
-		}
-		// The newest version of a study's attributes counts, whatever a clock that was set back says.
-		arrived := now
-		if err := tx.QueryRowContext(ctx, `SELECT max(?, coalesce(max(received_at), 0)) FROM instances WHERE study_uid = ?`, now, in.StudyInstanceUID).Scan(&arrived); err != nil {
-			return err
-		}
-		for _, step := range []struct {
-			query string
-			args  []any
-		}{
-			{`INSERT INTO studies (study_uid, state, first_received_at, last_received_at, sender) VALUES (?, 'done', ?, ?, ?) ON CONFLICT (study_uid) DO NOTHING`,
-				[]any{in.StudyInstanceUID, now, now, in.Sender}},
-			{`UPDATE instances SET study_uid = ?, series_uid = ?, transfer_syntax = ?, path = ?, size = ?, calling_ae = ?, received_at = ?,
-				patient = ?, issuer = ?, family = ?, born = ?, corrections = corrections + 1 WHERE sop_uid = ?`,
-				[]any{in.StudyInstanceUID, in.SeriesInstanceUID, in.TransferSyntaxUID, in.Path, in.Size, in.CallingAE, arrived, in.Patient, in.Issuer, in.Family, in.Born, in.SOPInstanceUID}},
-			{`DELETE FROM removals WHERE path = ?`, []any{in.Path}},
-			{`INSERT OR IGNORE INTO removals (path, sop_uid) SELECT ?1, ?2 WHERE ?1 <> ?3`, []any{path, in.SOPInstanceUID, in.Path}},
-			// Whoever works on the former version finds its lease gone.
-			{`UPDATE loops SET study_uid = ?1, state = 'waiting', token = token + 1, attempts = 0, deaths = 0, not_before = 0, problem = '', result = '',
-				number = CASE WHEN study_uid = ?1 THEN number ELSE (SELECT 1 + coalesce(max(n.number), 0) FROM loops n WHERE n.study_uid = ?1) END WHERE sop_uid = ?2`,
-				[]any{in.StudyInstanceUID, in.SOPInstanceUID}},
-		} {
-			if _, err := tx.ExecContext(ctx, step.query, step.args...); err != nil {
+		for _, study := range slices.Sorted(maps.Keys(studies)) {
+			n, err := withdraw(ctx, tx, study)
+			if err != nil {
+				return err
+			}
+			unsent += n
+			if err := touch(ctx, tx, studies[study], study); err != nil {
 				return err
 			}
 		}
-		res, err := tx.ExecContext(ctx, `DELETE FROM deliveries WHERE state IN ('pending','dead')
-			AND run_id IN (SELECT id FROM runs WHERE study_uid IN (?, ?))`, study, in.StudyInstanceUID)
-		if err != nil {
-			return err
-		}
-		if unsent, err = res.RowsAffected(); err != nil {
-			return err
-		}
-		return touch(ctx, tx, now, study, in.StudyInstanceUID)
+		return nil
 	})
 	if err != nil {
-		return 0, fmt.Errorf("replace instance: %w", err)
+		return 0, fmt.Errorf("replace instances: %w", err)
 	}
 	return unsent, nil
+}
+
+// replace records another version of an object, and gives the study in which
+// the former was.
+func replace(ctx context.Context, tx *sql.Tx, in Instance) (former string, err error) {
+	now := in.Received.UnixMilli()
+	var path string
+	err = tx.QueryRowContext(ctx, `SELECT path, study_uid FROM instances WHERE sop_uid = ?`, in.SOPInstanceUID).Scan(&path, &former)
+	if errors.Is(err, sql.ErrNoRows) {
+		return "", ErrNotFound
+	}
+	if err != nil {
+		return "", err
+	}
+	// The newest version of a study's attributes counts, whatever a clock that was set back says.
+	arrived := now
+	if err := tx.QueryRowContext(ctx, `SELECT max(?, coalesce(max(received_at), 0)) FROM instances WHERE study_uid = ?`, now, in.StudyInstanceUID).Scan(&arrived); err != nil {
+		return "", err
+	}
+	for _, step := range []struct {
+		query string
+		args  []any
+	}{
+		{`INSERT INTO studies (study_uid, state, first_received_at, last_received_at, sender) VALUES (?, 'done', ?, ?, ?) ON CONFLICT (study_uid) DO NOTHING`,
+			[]any{in.StudyInstanceUID, now, now, in.Sender}},
+		{`UPDATE instances SET study_uid = ?, series_uid = ?, transfer_syntax = ?, path = ?, size = ?, calling_ae = ?, received_at = ?,
+			patient = ?, issuer = ?, family = ?, born = ?, corrections = corrections + 1 WHERE sop_uid = ?`,
+			[]any{in.StudyInstanceUID, in.SeriesInstanceUID, in.TransferSyntaxUID, in.Path, in.Size, in.CallingAE, arrived, in.Patient, in.Issuer, in.Family, in.Born, in.SOPInstanceUID}},
+		{`DELETE FROM removals WHERE path = ?`, []any{in.Path}},
+		{`INSERT OR IGNORE INTO removals (path, sop_uid) SELECT ?1, ?2 WHERE ?1 <> ?3`, []any{path, in.SOPInstanceUID, in.Path}},
+		// Whoever works on the former version finds its lease gone.
+		{`UPDATE loops SET study_uid = ?1, state = 'waiting', token = token + 1, attempts = 0, deaths = 0, not_before = 0, problem = '', result = '',
+			number = CASE WHEN study_uid = ?1 THEN number ELSE (SELECT 1 + coalesce(max(n.number), 0) FROM loops n WHERE n.study_uid = ?1) END WHERE sop_uid = ?2`,
+			[]any{in.StudyInstanceUID, in.SOPInstanceUID}},
+	} {
+		if _, err := tx.ExecContext(ctx, step.query, step.args...); err != nil {
+			return "", err
+		}
+	}
+	return former, nil
+}
+
+// withdraw forgets what of a study has not been sent, and the run that is under
+// way: see [Store.FinishRun].
+func withdraw(ctx context.Context, tx *sql.Tx, study string) (unsent int64, err error) {
+	if _, err := tx.ExecContext(ctx, `DELETE FROM runs WHERE study_uid = ? AND finished_at IS NULL AND error = ''`, study); err != nil {
+		return 0, err
+	}
+	res, err := tx.ExecContext(ctx, `DELETE FROM deliveries WHERE state IN ('pending','dead')
+		AND run_id IN (SELECT id FROM runs WHERE study_uid = ?)`, study)
+	if err != nil {
+		return 0, err
+	}
+	return res.RowsAffected()
+}
+
+// StudiesOf lists the studies that hold objects of a patient, given as a digest
+// of the Patient ID, and of the issuer unless that is empty.
+func (s *Store) StudiesOf(ctx context.Context, patient, issuer string) ([]string, error) {
+	return collect(ctx, s.db, func(r *sql.Rows) (uid string, err error) { return uid, r.Scan(&uid) },
+		`SELECT DISTINCT study_uid FROM instances WHERE patient = ?1 AND (?2 = '' OR coalesce(issuer, '') IN ('', ?2)) ORDER BY study_uid`, patient, issuer)
 }
 
 // touch takes studies back to Receiving, or those without loops to Done.

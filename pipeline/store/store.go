@@ -514,13 +514,18 @@ type Route struct {
 // every destination that gets its kind and calls enqueue for each destination
 // that something is left to send to, all in one transaction. It may be
 // repeated for the same run: outputs have deterministic UIDs and what was
-// sent stays sent.
+// sent stays sent. An error wrapping ErrOutdated says that the run's objects were
+// corrected meanwhile: nothing is recorded of it.
 func (s *Store) FinishRun(ctx context.Context, run Run, outputs []Output, routes []Route, enqueue func(tx *Tx, run int64, destination string) error) error {
 	err := s.tx(ctx, func(tx *sql.Tx) error {
 		now := time.Now().UnixMilli()
-		if _, err := tx.ExecContext(ctx, `UPDATE runs SET finished_at = ?, error = '', directory = ?, summary = ?, basis = ? WHERE id = ?`,
-			now, run.Directory, run.Summary, run.Basis, run.ID); err != nil {
+		res, err := tx.ExecContext(ctx, `UPDATE runs SET finished_at = ?, error = '', directory = ?, summary = ?, basis = ?
+			WHERE id = ? AND study_uid = ? AND revision = ?`, now, run.Directory, run.Summary, run.Basis, run.ID, run.StudyInstanceUID, run.Revision)
+		if err != nil {
 			return err
+		}
+		if n, err := res.RowsAffected(); err != nil || n == 0 {
+			return errors.Join(err, ErrOutdated)
 		}
 		if _, err := tx.ExecContext(ctx, `UPDATE studies SET state = 'done', error = ''
 			WHERE study_uid = ? AND revision = ? AND state = 'analysing'`, run.StudyInstanceUID, run.Revision); err != nil {

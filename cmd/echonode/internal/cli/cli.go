@@ -112,6 +112,8 @@ medical device.
 		p.backupCommand(),
 		p.restoreCommand(),
 		p.removeCommand(),
+		p.moveCommand(),
+		p.mergeCommand(),
 		p.redirectCommand(),
 		p.dropCommand(),
 		p.userCommand(),

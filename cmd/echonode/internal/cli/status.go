@@ -49,7 +49,11 @@ func call(cmd *cobra.Command, method, address string, v any) error {
 	if err != nil {
 		return err
 	}
-	client := http.Client{Timeout: 30 * time.Second}
+	return ask(&http.Client{Timeout: 30 * time.Second}, req, v)
+}
+
+// ask sends a request to a running node and decodes its answer.
+func ask(client *http.Client, req *http.Request, v any) error {
 	res, err := client.Do(req)
 	if err != nil {
 		return fmt.Errorf("the node does not answer: %w", err)

@@ -1,0 +1,371 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/suyashkumar/dicom/pkg/tag"
+
+	"github.com/echonode/echonode/dicomio"
+	"github.com/echonode/echonode/pipeline/result"
+	"github.com/echonode/echonode/pipeline/spool"
+	"github.com/echonode/echonode/pipeline/store"
+	"github.com/echonode/echonode/scp"
+)
+
+// Patient is who a study is moved to. What is empty, the ID aside, stays as the
+// objects have it.
+type Patient struct {
+	ID, Issuer string
+	Name       string // PN
+	BirthDate  string // DA
+	Sex        string // M, F or O
+}
+
+// Move is an administrator's order to give a study, or all studies of a
+// patient, another patient.
+type Move struct {
+	To Patient
+	// Reason goes into the objects and the audit trail: CORRECT, the values
+	// were wrong (a study under the wrong patient), or COERCE, they were replaced
+	// by those of a master index (two records of one patient are merged). PS3.3
+	// C.12.1.1.9.
+	Reason string
+	By     string // who says so, for the audit trail
+	From   string // and from which address
+}
+
+// Reasons of a [Move].
+const (
+	ReasonCorrect = "CORRECT"
+	ReasonCoerce  = "COERCE"
+)
+
+// Moved is what a move did.
+type Moved struct {
+	Study   string `json:"study_instance_uid"`
+	Objects int    `json:"objects"`              // that are the other patient's now
+	Unsent  int64  `json:"deliveries_withdrawn"` // made under the former patient and not sent yet
+	// Sent are the objects that destinations have under the former patient.
+	Sent int `json:"outputs_sent_before"`
+}
+
+// MoveStudy gives a study another patient: every object of it is written anew
+// with the patient's attributes and a record of the former ones (Original
+// Attributes Sequence), all of them or none. The study is analysed again, and
+// its report supersedes the one before; what was made under the former patient
+// and has not been sent is not sent any more.
+func (n *Node) MoveStudy(ctx context.Context, study string, m Move) (moved Moved, err error) {
+	n.moving.Lock()
+	defer n.moving.Unlock()
+	defer func() {
+		detail := fmt.Sprintf("%s, %d objects", m.Reason, moved.Objects)
+		if err != nil {
+			detail = m.Reason + ": not possible"
+		}
+		aerr := n.store.Audit(context.WithoutCancel(ctx), store.AuditEntry{At: time.Now(), User: m.By, Address: m.From, Action: "moved to another patient",
+			Study: study, Detail: detail, Failed: err != nil})
+		err = errors.Join(err, aerr)
+	}()
+	if err := m.check(); err != nil {
+		return moved, err
+	}
+	// A second look takes what arrived during the first.
+	for range maxLooks {
+		left, err := n.moveObjects(ctx, study, m, &moved)
+		if err != nil || left == 0 {
+			return moved, err
+		}
+	}
+	return moved, fmt.Errorf("study %s goes on receiving: try again when it is complete", study)
+}
+
+// check says what is wrong with an order.
+func (m Move) check() error {
+	switch {
+	case strings.TrimSpace(m.To.ID) == "":
+		return badRequest("the Patient ID to move to is missing")
+	case strings.Contains(m.To.ID+m.To.Issuer+m.To.Name, `\`):
+		return badRequest("a patient has one ID and one name: no backslash")
+	case m.Reason != ReasonCorrect && m.Reason != ReasonCoerce:
+		return badRequest("the reason is neither " + ReasonCorrect + " nor " + ReasonCoerce)
+	case !slices.Contains([]string{"", "M", "F", "O"}, m.To.Sex):
+		return badRequest("the sex is not M, F or O")
+	}
+	ds := dicomio.NewDataSet().SetString(tag.PatientID, m.To.ID).SetString(tag.IssuerOfPatientID, m.To.Issuer).
+		SetString(tag.PatientName, m.To.Name).SetString(tag.PatientBirthDate, m.To.BirthDate)
+	if err := ds.Err(); err != nil {
+		return badRequest(err.Error())
+	}
+	if _, err := time.Parse("20060102", m.To.BirthDate); m.To.BirthDate != "" && err != nil {
+		return badRequest("the birth date is no date YYYYMMDD")
+	}
+	return nil
+}
+
+// maxLooks bounds how often a study is looked at for objects to move.
+const maxLooks = 5
+
+// MergePatient gives all studies of a patient, or those of an issuer if one is
+// named, to another. Studies of several persons who share the Patient ID are
+// left alone: they have to be moved one by one.
+func (n *Node) MergePatient(ctx context.Context, id, issuer string, m Move) ([]Moved, error) {
+	from := result.PersonOf(id, issuer, "", "", "")
+	switch {
+	case id == "" || m.To.ID == "":
+		return nil, badRequest("a Patient ID is missing")
+	case id == m.To.ID && (m.To.Issuer == "" || m.To.Issuer == issuer):
+		return nil, badRequest("both are the same patient")
+	}
+	studies, err := n.store.StudiesOf(ctx, from.ID, from.Issuer)
+	if err != nil {
+		return nil, err
+	}
+	if len(studies) == 0 {
+		return nil, fmt.Errorf("no study of this patient: %w", store.ErrNotFound)
+	}
+	if err := n.onePerson(ctx, id, studies); err != nil {
+		return nil, err
+	}
+	if m.To.Name == "" && m.To.BirthDate == "" && m.To.Sex == "" {
+		if m.To, err = n.known(ctx, m.To); err != nil {
+			return nil, err
+		}
+	}
+	var all []Moved
+	for _, study := range studies {
+		moved, err := n.MoveStudy(ctx, study, m)
+		if err != nil {
+			return all, fmt.Errorf("study %s, after %d of %d: %w", study, len(all), len(studies), err)
+		}
+		all = append(all, moved)
+	}
+	return all, nil
+}
+
+// onePerson refuses studies that are of several persons.
+func (n *Node) onePerson(ctx context.Context, id string, studies []string) error {
+	var persons []result.Person
+	for _, study := range studies {
+		named, err := n.store.Persons(ctx, study)
+		if err != nil {
+			return err
+		}
+		for _, p := range named {
+			persons = append(persons, result.Person{ID: p.Patient, Issuer: p.Issuer, Family: p.Family, Born: p.Born})
+		}
+	}
+	if patients := result.Patients(persons); patients > 1 {
+		return badRequest(fmt.Sprintf("the %d studies with Patient ID %s are of %d persons: move them one by one", len(studies), id, patients))
+	}
+	return nil
+}
+
+// known completes a patient by what the newest object of the patient here says;
+// nothing where there is none.
+func (n *Node) known(ctx context.Context, p Patient) (Patient, error) {
+	digests := result.PersonOf(p.ID, p.Issuer, "", "", "")
+	studies, err := n.store.StudiesOf(ctx, digests.ID, digests.Issuer)
+	if err != nil || len(studies) == 0 {
+		return p, err
+	}
+	if err := n.onePerson(ctx, p.ID, studies); err != nil {
+		return p, err
+	}
+	var newest store.Instance
+	for _, study := range studies {
+		instances, err := n.store.Instances(ctx, study)
+		if err != nil {
+			return p, err
+		}
+		for _, in := range instances {
+			if in.Patient == digests.ID && !in.Received.Before(newest.Received) {
+				newest = in
+			}
+		}
+	}
+	f, err := dicomio.OpenContext(ctx, newest.Path, dicomio.Options{Limits: n.opt.Limits})
+	if err != nil {
+		return p, err
+	}
+	p.Name, p.BirthDate, p.Sex = f.DataSet.String(tag.PatientName), f.DataSet.String(tag.PatientBirthDate), f.DataSet.String(tag.PatientSex)
+	if p.Issuer == "" {
+		p.Issuer = f.DataSet.String(tag.IssuerOfPatientID)
+	}
+	return p, f.Close()
+}
+
+// moveObjects moves the objects of a study that are not the patient's yet, and
+// says how many it found. They are written to the spool first; recording them
+// is one step.
+func (n *Node) moveObjects(ctx context.Context, study string, m Move, moved *Moved) (found int, err error) {
+	moved.Study = study
+	instances, err := n.store.Instances(ctx, study)
+	if err != nil {
+		return 0, err
+	}
+	if len(instances) == 0 {
+		return 0, fmt.Errorf("study %s: %w", study, store.ErrNotFound)
+	}
+	var versions []*version
+	defer func() {
+		for _, v := range versions {
+			if v.in != nil {
+				err = errors.Join(err, v.in.Abort())
+			}
+		}
+	}()
+	at := time.Now()
+	for _, in := range instances {
+		if err := ctx.Err(); err != nil {
+			return 0, err
+		}
+		v, err := n.rewrite(ctx, in, m, at)
+		if err != nil {
+			return 0, fmt.Errorf("object %s: %w", in.SOPInstanceUID, err)
+		}
+		if v != nil {
+			versions = append(versions, v)
+		}
+	}
+	if len(versions) == 0 {
+		return 0, nil
+	}
+	names := make([]string, len(versions))
+	for i, v := range versions {
+		names[i] = v.former.SOPInstanceUID
+	}
+	unlock := n.objects.lockAll(names)
+	defer unlock()
+	// What has been corrected or removed meanwhile is looked at again.
+	for _, v := range versions {
+		now, err := n.store.Instance(ctx, v.former.SOPInstanceUID)
+		if errors.Is(err, store.ErrNotFound) || err == nil && now.Path != v.former.Path {
+			return len(versions), nil
+		}
+		if err != nil {
+			return 0, err
+		}
+	}
+	records, err := commitVersions(versions)
+	if err != nil {
+		return 0, err
+	}
+	if moved.Sent, err = n.sentBefore(ctx, study); err != nil {
+		return 0, err
+	}
+	unsent, err := n.store.Replace(context.WithoutCancel(ctx), records...)
+	if err != nil {
+		return 0, err // the next start deletes the files
+	}
+	moved.Objects += len(records)
+	moved.Unsent += unsent
+	n.log.Info("study moved to another patient by command", "study", study, "objects", len(records), "deliveries_withdrawn", unsent)
+	for _, v := range versions {
+		if err := n.deleteLocked(ctx, store.Removal{Path: v.former.Path, SOPInstanceUID: v.former.SOPInstanceUID}); err != nil {
+			n.log.Warn("the file of a moved object is left for later", "path", v.former.Path, "error", err)
+		}
+	}
+	if n.opt.OnArrival {
+		n.wakeLookers()
+	}
+	return len(records), nil
+}
+
+// sentBefore counts the outputs of a study that some destination has.
+func (n *Node) sentBefore(ctx context.Context, study string) (int, error) {
+	deliveries, err := n.store.Deliveries(ctx, study)
+	sent := map[string]bool{}
+	for _, d := range deliveries {
+		if d.State == store.Sent || d.State == store.Warning {
+			sent[d.SOPInstanceUID] = true
+		}
+	}
+	return len(sent), err
+}
+
+// version is an object written anew.
+type version struct {
+	former store.Instance
+	in     *spool.Incoming
+	person store.Person
+}
+
+// commitVersions gives the new files their names.
+func commitVersions(versions []*version) ([]store.Instance, error) {
+	records := make([]store.Instance, len(versions))
+	for i, v := range versions {
+		entry, err := v.in.Commit()
+		if err != nil {
+			return nil, err
+		}
+		v.in = nil
+		rec := v.former
+		rec.Path, rec.Size, rec.Received, rec.Person = entry.Path, entry.Size, time.Now(), v.person
+		records[i] = rec
+	}
+	return records, nil
+}
+
+// patientTags are what a move may change.
+var patientTags = []dicomio.Tag{tag.PatientName, tag.PatientID, tag.IssuerOfPatientID, tag.PatientBirthDate, tag.PatientSex, tag.PatientAge, tag.TypeOfPatientID, tag.IssuerOfPatientIDQualifiersSequence}
+
+// rewrite writes an object with another patient; nil: it is that patient's.
+func (n *Node) rewrite(ctx context.Context, in store.Instance, m Move, at time.Time) (v *version, err error) {
+	f, err := dicomio.OpenContext(ctx, in.Path, dicomio.Options{Limits: n.opt.Limits})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	if err := f.Truncated(); err != nil {
+		return nil, err
+	}
+	ds := f.DataSet
+	former := dicomio.NewDataSet()
+	former.CopyFrom(ds, slices.DeleteFunc(slices.Clone(patientTags), func(t dicomio.Tag) bool { return !ds.Has(t) })...)
+	changed := false
+	set := func(t dicomio.Tag, v string) bool {
+		if v == "" || ds.String(t) == v {
+			return false
+		}
+		changed = true
+		ds.SetString(t, v)
+		return true
+	}
+	identified := set(tag.PatientID, m.To.ID)
+	if set(tag.IssuerOfPatientID, m.To.Issuer) || identified {
+		ds.Delete(tag.TypeOfPatientID, tag.IssuerOfPatientIDQualifiersSequence)
+	}
+	set(tag.PatientName, m.To.Name)
+	if set(tag.PatientBirthDate, m.To.BirthDate) {
+		ds.Delete(tag.PatientAge) // follows from the dates
+	}
+	set(tag.PatientSex, m.To.Sex)
+	if !changed {
+		return nil, ds.Err()
+	}
+	modification := dicomio.NewDataSet().SetItems(tag.ModifiedAttributesSequence, former).
+		SetString(tag.AttributeModificationDateTime, at.Format("20060102150405.000000-0700")).
+		SetString(tag.ModifyingSystem, result.Manufacturer).SetEmpty(tag.SourceOfPreviousValues).
+		SetString(tag.ReasonForTheAttributeModification, m.Reason)
+	ds.AddItem(tag.OriginalAttributesSequence, modification)
+	if err := ds.Err(); err != nil {
+		return nil, err
+	}
+	name := ds.String(tag.PatientName)
+	p := result.PersonOf(ds.String(tag.PatientID), ds.String(tag.IssuerOfPatientID), name, dicomio.FamilyName(name), ds.String(tag.PatientBirthDate))
+	v = &version{former: in, person: store.Person{Patient: p.ID, Issuer: p.Issuer, Family: p.Family, Born: p.Born}}
+	v.in, err = n.spool.Create(&scp.StoreRequest{Association: &scp.AssociationInfo{CallingAE: in.CallingAE},
+		SOPClassUID: in.SOPClassUID, SOPInstanceUID: in.SOPInstanceUID, TransferSyntaxUID: in.TransferSyntaxUID})
+	if err != nil {
+		return nil, err
+	}
+	if err := dicomio.Write(v.in, ds, dicomio.WriteOptions{TransferSyntax: f.TransferSyntax, Bare: true}); err != nil {
+		return nil, errors.Join(err, v.in.Abort())
+	}
+	return v, nil
+}

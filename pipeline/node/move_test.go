@@ -1,0 +1,278 @@
+package node
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/suyashkumar/dicom/pkg/tag"
+
+	"github.com/echonode/echonode/dicomio"
+	"github.com/echonode/echonode/pipeline/kept"
+	"github.com/echonode/echonode/pipeline/store"
+	"github.com/echonode/echonode/scp"
+)
+
+// byContent looks at loops as the real processor does: results are kept under
+// the object's bytes.
+func byContent(t *testing.T) *fakeProcessor {
+	return &fakeProcessor{t: t, look: func(_ context.Context, req LoopRequest) (Seen, error) {
+		key, err := kept.Key(req.Path, "basis")
+		return Seen{Key: key}, err
+	}}
+}
+
+// stored reads an object as the node has it.
+func (r *running) stored(t *testing.T, sop string) *dicomio.DataSet {
+	t.Helper()
+	in, err := r.store.Instance(context.Background(), sop)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := dicomio.Open(in.Path, dicomio.Options{Strict: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	return f.DataSet.Clone()
+}
+
+func (r *running) files(t *testing.T) (n int) {
+	t.Helper()
+	if err := r.spool.Walk(func(string) error { n++; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// A study gets another patient: every object says so and remembers the former,
+// pictures stay as they are, what is unsent goes, a second report names the
+// first, and the audit trail knows.
+func TestMoveStudy(t *testing.T) {
+	dir, pacs, down := t.TempDir(), &archive{}, &archive{refuse: &scp.StatusError{Status: 0xA700}}
+	p := byContent(t)
+	n := start(t, dir, p, Options{Destinations: []Destination{destination("pacs", listen(t, "PACS", pacs)), destination("down", listen(t, "PACS", down))}})
+	latin := func(ds *dicomio.DataSet) {
+		ds.SetString(tag.SpecificCharacterSet, "ISO_IR 100").SetString(tag.PatientName, "Müller^Änne").SetString(tag.PatientBirthDate, "19600101").
+			SetString(tag.PatientAge, "066Y").SetString(tag.IssuerOfPatientID, "HOSP")
+	}
+	sent := []string{picture(t, "1.2.3", "1.2.3.10", 7, latin), picture(t, "1.2.3", "1.2.3.11", 8, latin)}
+	n.mustSend(t, sent...)
+	eventually(t, "a report at one archive", func() bool {
+		s := n.status(t, "1.2.3")
+		return s.State == store.Done && pacs.objects() == 1 && len(s.Deliveries) == 2 && s.Deliveries[0].Attempts > 0 && s.Deliveries[1].Attempts > 0
+	})
+	order := Move{To: Patient{ID: "P2", Name: "Søe^Jane", Sex: "F", BirthDate: "19611231"}, Reason: ReasonCorrect, By: "root", From: "127.0.0.1"}
+	moved, err := n.MoveStudy(t.Context(), "1.2.3", order)
+	if err != nil || moved != (Moved{Study: "1.2.3", Objects: 2, Unsent: 1, Sent: 1}) {
+		t.Fatalf("%+v, %v", moved, err)
+	}
+	down.mu.Lock()
+	down.refuse = nil
+	down.mu.Unlock()
+	eventually(t, "the second report", func() bool { return n.status(t, "1.2.3").Finished() && pacs.objects() == 2 && down.objects() == 1 })
+	for i, sop := range []string{"1.2.3.10", "1.2.3.11"} {
+		ds := n.stored(t, sop)
+		if ds.String(tag.PatientID) != "P2" || ds.String(tag.PatientName) != "Søe^Jane" || ds.String(tag.PatientBirthDate) != "19611231" || ds.String(tag.PatientSex) != "F" ||
+			ds.Has(tag.PatientAge) || ds.String(tag.IssuerOfPatientID) != "HOSP" || ds.String(tag.SpecificCharacterSet) != "ISO_IR 100" {
+			t.Errorf("%s is of %q %q", sop, ds.String(tag.PatientID), ds.String(tag.PatientName))
+		}
+		was := ds.Item(tag.OriginalAttributesSequence, 0)
+		if was == nil || was.String(tag.ReasonForTheAttributeModification) != "CORRECT" || was.String(tag.ModifyingSystem) == "" {
+			t.Fatalf("%s has no record of what it was", sop)
+		}
+		if former := was.Item(tag.ModifiedAttributesSequence, 0); former.String(tag.PatientName) != "Müller^Änne" || former.String(tag.PatientID) != "P1" || former.String(tag.PatientAge) != "066Y" {
+			t.Errorf("%s was of %q", sop, former.String(tag.PatientName))
+		}
+		in, err := n.store.Instance(t.Context(), sop)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if same, err := dicomio.SamePixels(t.Context(), sent[i], in.Path, dicomio.Options{}); err != nil || !same {
+			t.Errorf("%s: another picture, %v", sop, err)
+		}
+	}
+	if calls := p.requests(); len(calls) != 2 || calls[1].Predecessor == nil || pacs.got[calls[1].Predecessor.SOPInstanceUID] != 1 {
+		t.Errorf("%d runs, the second does not name the first", len(calls))
+	}
+	if again, err := n.MoveStudy(t.Context(), "1.2.3", order); err != nil || again.Objects != 0 {
+		t.Errorf("the same again: %+v, %v", again, err)
+	}
+	if _, err := n.MoveStudy(t.Context(), "9.9", order); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("an unknown study: %v", err)
+	}
+	trail, err := n.store.AuditTrail(t.Context(), "1.2.3", 10)
+	if err != nil || len(trail) != 2 || trail[1].User != "root" || trail[1].Failed || trail[1].Detail != "CORRECT, 2 objects" {
+		t.Errorf("audit %+v, %v", trail, err)
+	}
+	if n.files(t) != 2 {
+		t.Errorf("%d files of 2 objects", n.files(t))
+	}
+	// The cart sends the former version once more: the study is held, not mixed.
+	n.mustSend(t, sent[0])
+	eventually(t, "held", func() bool {
+		s := n.status(t, "1.2.3")
+		return s.State == store.Failed && strings.Contains(s.Error, "2 patients")
+	})
+	if moved, err := n.MoveStudy(t.Context(), "1.2.3", order); err != nil || moved.Objects != 1 {
+		t.Errorf("moved again: %+v, %v", moved, err)
+	}
+	eventually(t, "resolved", func() bool { return n.status(t, "1.2.3").Finished() && n.status(t, "1.2.3").State == store.Done })
+	n.stop()
+	n = start(t, dir, p, Options{})
+	if n.files(t) != 2 {
+		t.Errorf("%d files of 2 objects after a restart", n.files(t))
+	}
+}
+
+// What is being made under the former patient when a study is moved is thrown
+// away.
+func TestMoveDuringAnalysis(t *testing.T) {
+	dir, pacs := t.TempDir(), &archive{}
+	p := byContent(t)
+	p.block, p.started = make(chan struct{}), make(chan struct{}, 10)
+	n := start(t, dir, p, Options{Destinations: []Destination{destination("pacs", listen(t, "PACS", pacs))}})
+	n.mustSend(t, picture(t, "1.2.3", "1.2.3.10", 7, nil))
+	<-p.started
+	if moved, err := n.MoveStudy(t.Context(), "1.2.3", Move{To: Patient{ID: "P2"}, Reason: ReasonCorrect}); err != nil || moved.Objects != 1 {
+		t.Fatalf("%+v, %v", moved, err)
+	}
+	close(p.block)
+	eventually(t, "the second analysis", func() bool {
+		s := n.status(t, "1.2.3")
+		return s.Finished() && s.State == store.Done && s.Revision == 2
+	})
+	if s := n.status(t, "1.2.3"); len(s.Runs) != 1 || s.Runs[0].Revision != 2 || len(s.Deliveries) != 1 || pacs.objects() != 1 {
+		t.Errorf("%+v; %d objects at the archive", s, pacs.objects())
+	}
+}
+
+// All objects or none.
+func TestMoveIsWhole(t *testing.T) {
+	n := start(t, t.TempDir(), byContent(t), Options{})
+	n.mustSend(t, picture(t, "1.2.3", "1.2.3.10", 7, nil), picture(t, "1.2.3", "1.2.3.11", 8, nil))
+	eventually(t, "done", func() bool { return n.status(t, "1.2.3").State == store.Done })
+	in, err := n.store.Instance(t.Context(), "1.2.3.11")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(in.Path)
+	if err == nil {
+		err = os.WriteFile(in.Path, b[:len(b)-9], 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := n.MoveStudy(t.Context(), "1.2.3", Move{To: Patient{ID: "P2"}, Reason: ReasonCorrect}); err == nil || !strings.Contains(err.Error(), "1.2.3.11") {
+		t.Errorf("a damaged object: %v", err)
+	}
+	if got := n.stored(t, "1.2.3.10").String(tag.PatientID); got != "P1" || n.status(t, "1.2.3").State != store.Done || n.files(t) != 2 {
+		t.Errorf("half of it was moved: %s, %d files", got, n.files(t))
+	}
+	if trail, err := n.store.AuditTrail(t.Context(), "1.2.3", 1); err != nil || len(trail) != 1 || !trail[0].Failed {
+		t.Errorf("audit %+v, %v", trail, err)
+	}
+	for name, bad := range map[string]Move{
+		"no ID":      {Reason: ReasonCorrect},
+		"no reason":  {To: Patient{ID: "P2"}},
+		"a long ID":  {To: Patient{ID: strings.Repeat("9", 65)}, Reason: ReasonCorrect},
+		"no date":    {To: Patient{ID: "P2", BirthDate: "20260230"}, Reason: ReasonCorrect},
+		"a sex":      {To: Patient{ID: "P2", Sex: "X"}, Reason: ReasonCorrect},
+		"a control":  {To: Patient{ID: "P2", Name: "A\x01B"}, Reason: ReasonCorrect},
+		"two values": {To: Patient{ID: "P2\\P3"}, Reason: ReasonCorrect},
+	} {
+		if _, err := n.MoveStudy(t.Context(), "1.2.3", bad); !errors.As(err, new(badRequest)) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// A patient is merged into another, whose name and birth date count; people who
+// share an ID are not.
+func TestMergePatient(t *testing.T) {
+	n := start(t, t.TempDir(), byContent(t), Options{})
+	of := func(id, name, born string) func(*dicomio.DataSet) {
+		return func(ds *dicomio.DataSet) {
+			ds.SetString(tag.PatientID, id).SetString(tag.PatientName, name).SetString(tag.PatientBirthDate, born)
+		}
+	}
+	n.mustSend(t,
+		picture(t, "1.2.3", "1.2.3.10", 7, of("OLD", "Doe^Jane", "19600101")),
+		picture(t, "1.2.4", "1.2.4.10", 8, of("OLD", "Doe^J", "19600101")),
+		picture(t, "1.2.5", "1.2.5.10", 9, of("NEW", "Roe^Jane", "19600101")),
+		picture(t, "1.2.6", "1.2.6.10", 10, of("0", "Poe^Ann", "19500101")),
+		picture(t, "1.2.7", "1.2.7.10", 11, of("0", "Moe^Ben", "19700101")))
+	all := func() bool {
+		for _, s := range []string{"1.2.3", "1.2.4", "1.2.5", "1.2.6", "1.2.7"} {
+			if n.status(t, s).State != store.Done {
+				return false
+			}
+		}
+		return true
+	}
+	eventually(t, "done", all)
+	post := func(form url.Values) (int, string) {
+		form.Set("reason", ReasonCoerce)
+		r := httptest.NewRequest(http.MethodPost, "/patients/merge", strings.NewReader(form.Encode()))
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		w := httptest.NewRecorder()
+		n.API().ServeHTTP(w, r)
+		return w.Code, w.Body.String()
+	}
+	for _, c := range []struct {
+		from, to string
+		code     int
+		text     string
+	}{
+		{"0", "NEW", 400, "2 persons"}, {"OLD", "0", 400, "2 persons"}, {"NOBODY", "NEW", 404, "no study"}, {"NEW", "NEW", 400, "same"}, {"", "NEW", 400, "missing"},
+		{"OLD", "NEW", 200, "1.2.4"},
+	} {
+		if code, text := post(url.Values{"id": {c.from}, "to_id": {c.to}}); code != c.code || !strings.Contains(text, c.text) {
+			t.Errorf("%s into %s: %d %s", c.from, c.to, code, text)
+		}
+	}
+	eventually(t, "done again", all)
+	for _, sop := range []string{"1.2.3.10", "1.2.4.10"} {
+		if ds := n.stored(t, sop); ds.String(tag.PatientID) != "NEW" || ds.String(tag.PatientName) != "Roe^Jane" {
+			t.Errorf("%s is of %s %s", sop, ds.String(tag.PatientID), ds.String(tag.PatientName))
+		}
+	}
+	if ds := n.stored(t, "1.2.6.10"); ds.String(tag.PatientID) != "0" || ds.Has(tag.OriginalAttributesSequence) {
+		t.Error("a study of somebody else was changed")
+	}
+}
+
+// Encapsulated pixels and their offsets stay byte for byte.
+func TestMoveKeepsFragments(t *testing.T) {
+	n := start(t, t.TempDir(), byContent(t), Options{})
+	ds := dicomio.NewDataSet().SetString(tag.SOPClassUID, dicomio.SOPUltrasoundMultiframe).SetString(tag.SOPInstanceUID, "1.2.3.10").
+		SetString(tag.StudyInstanceUID, "1.2.3").SetString(tag.SeriesInstanceUID, "1.2.3.1").SetString(tag.PatientID, "P1").
+		SetInt(tag.NumberOfFrames, 2).SetInt(tag.Rows, 4).SetInt(tag.Columns, 4).SetInt(tag.SamplesPerPixel, 1).
+		SetString(tag.PhotometricInterpretation, "MONOCHROME2").SetInt(tag.BitsAllocated, 8).SetInt(tag.BitsStored, 8).SetInt(tag.HighBit, 7).SetInt(tag.PixelRepresentation, 0)
+	path := t.TempDir() + "/x.dcm"
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pixels := dicomio.FrameBytes([][]byte{bytes.Repeat([]byte{1}, 33), bytes.Repeat([]byte{2}, 20)})
+	if err := errors.Join(dicomio.Write(f, ds, dicomio.WriteOptions{TransferSyntax: dicomio.JPEGBaseline, Pixels: pixels}), f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	n.mustSend(t, path)
+	if _, err := n.MoveStudy(t.Context(), "1.2.3", Move{To: Patient{ID: "P2"}, Reason: ReasonCorrect}); err != nil {
+		t.Fatal(err)
+	}
+	in, err := n.store.Instance(t.Context(), "1.2.3.10")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if same, err := dicomio.SamePixels(t.Context(), path, in.Path, dicomio.Options{}); err != nil || !same || in.TransferSyntaxUID != dicomio.JPEGBaseline {
+		t.Errorf("%v, %v", same, err)
+	}
+}

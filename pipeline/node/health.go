@@ -112,6 +112,26 @@ func (n *Node) examine(ctx context.Context) Health {
 	return h
 }
 
+// Load is what waits in a node, and the room that it has.
+type Load struct {
+	Free, Total, MinFree uint64 // bytes of the data directory's disk; below MinFree objects are refused
+	Studies              map[store.State]int
+	Waiting              []store.Waiting
+}
+
+// Load looks at queue, deliveries and disk.
+func (n *Node) Load(ctx context.Context) (l Load, err error) {
+	l.MinFree = n.spool.MinFree()
+	if l.Free, l.Total, err = n.spool.Space(); err != nil {
+		return l, err
+	}
+	if l.Studies, err = n.store.StateCounts(ctx); err != nil {
+		return l, err
+	}
+	l.Waiting, err = n.store.Waiting(ctx)
+	return l, err
+}
+
 // configured reports whether a destination is.
 func (n *Node) configured(name string) bool {
 	for _, d := range n.opt.Destinations {

@@ -35,16 +35,13 @@ func (w *writer) summaries(ctx context.Context) error {
 	if !w.o.Summary && !w.o.PDF && !w.o.Pictures {
 		return nil
 	}
-	stages := stagesOf(w.s)
+	sheets, err := w.sheets(ctx)
+	if err != nil {
+		return err
+	}
 	var pages []summary.Page
-	for i, st := range stages {
-		p, err := w.page(ctx, st)
-		if err != nil {
-			return err
-		}
-		if len(stages) > 1 && !slices.ContainsFunc(st.measurements, func(m result.Measurement) bool { return m.Value != nil }) {
-			continue // a stage without a value needs no page of its own
-		}
+	for _, sh := range sheets {
+		i, st, p := sh.index, sh.stage, sh.page
 		pages = append(pages, p)
 		img, err := p.Image()
 		if err != nil {
@@ -88,6 +85,50 @@ func (w *writer) summaries(ctx context.Context) error {
 		}
 	}
 	return w.createObject(result.Output{Kind: result.KindPDF, File: "summary-pdf.dcm", SOPClassUID: dicomio.SOPEncapsulatedPDF}, d.Write)
+}
+
+// sheet is the page of a stage.
+type sheet struct {
+	index int // of the stage
+	stage stage
+	page  summary.Page
+}
+
+// sheets are the pages of all stages; of several, one without a value needs no
+// page of its own.
+func (w *writer) sheets(ctx context.Context) ([]sheet, error) {
+	stages := stagesOf(w.s)
+	var out []sheet
+	for i, st := range stages {
+		p, err := w.page(ctx, st)
+		if err != nil {
+			return nil, err
+		}
+		if len(stages) > 1 && !slices.ContainsFunc(st.measurements, func(m result.Measurement) bool { return m.Value != nil }) {
+			continue
+		}
+		out = append(out, sheet{i, st, p})
+	}
+	return out, nil
+}
+
+// PDF writes the summary pages of a study as one PDF, the same that
+// [Options.PDF] encapsulates.
+func PDF(ctx context.Context, s *result.Study, src Sources, o Options, to io.Writer) error {
+	w := &writer{s: s, src: src, o: o, run: s.Run}
+	if err := w.identify(ctx); err != nil {
+		return err
+	}
+	defer w.patientFile.Close() // read only
+	sheets, err := w.sheets(ctx)
+	if err != nil {
+		return err
+	}
+	pages := make([]summary.Page, len(sheets))
+	for i, sh := range sheets {
+		pages[i] = sh.page
+	}
+	return summary.WritePDF(to, pages...)
 }
 
 func summaryName(i int) string {

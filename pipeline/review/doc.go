@@ -9,7 +9,8 @@
 //	study.go      one study, and one loop of it
 //	frames.go     frames as JPEG
 //	sign.go       corrections, and a reader's signature
-//	operate.go    retry, reanalyse, remove; values as CSV; the audit trail
+//	operate.go    queue, disk and deliveries; retry, reanalyse, remove; the audit trail
+//	export.go     summary as PDF, values as CSV, corrections as training labels
 //	text.go       the words of the page, English and German
 //	templates/    HTML
 //	web/          the client in TypeScript, and the bundle made of it

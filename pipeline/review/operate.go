@@ -2,14 +2,13 @@ package review
 
 import (
 	"context"
-	"encoding/csv"
 	"errors"
 	"net/http"
 	"net/url"
-	"strconv"
+	"slices"
 	"strings"
 
-	"github.com/echonode/echonode/pipeline/quantity"
+	"github.com/echonode/echonode/pipeline/node"
 	"github.com/echonode/echonode/pipeline/store"
 )
 
@@ -18,6 +17,8 @@ type Operator interface {
 	Retry(ctx context.Context, study string) (int, error)
 	Reanalyse(ctx context.Context, study string) error
 	Remove(ctx context.Context, study string) error
+	Health(ctx context.Context) node.Health
+	Load(ctx context.Context) (node.Load, error)
 }
 
 // operate performs an administrator's action on a study.
@@ -28,6 +29,9 @@ func (s *Server) operate(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	next := "/study/" + url.PathEscape(uid)
+	if r.PostFormValue("next") == "/operations" {
+		next = "/operations"
+	}
 	var err error
 	switch action {
 	case "retry":
@@ -39,7 +43,9 @@ func (s *Server) operate(w http.ResponseWriter, r *http.Request) {
 			http.Error(w, s.words(r).T("error.sure"), http.StatusUnprocessableEntity)
 			return
 		}
-		next, err = "/", s.opt.Operator.Remove(r.Context(), uid)
+		if err = s.opt.Operator.Remove(r.Context(), uid); next != "/operations" {
+			next = "/"
+		}
 	default:
 		http.NotFound(w, r)
 		return
@@ -55,50 +61,122 @@ func (s *Server) operate(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// values answers with a study's values as CSV, with the UID as its only
-// identity.
-func (s *Server) values(w http.ResponseWriter, r *http.Request) {
-	uid := r.PathValue("study")
-	rec, err := s.record(r.Context(), uid)
+type operationsPage struct {
+	page
+	Health       node.Health
+	Disk         diskView
+	Queue        []stateCount
+	Destinations []destinationView
+	Studies      []operationRow
+	More         bool // studies than are shown
+}
+
+type diskView struct{ Free, Total, MinFree string }
+
+type stateCount struct {
+	State string
+	Count int
+}
+
+// destinationView is what waits for a destination.
+type destinationView struct {
+	Name          string
+	Pending, Dead int
+}
+
+// operationRow is a study that somebody should look at, or that is under way.
+type operationRow struct {
+	worklistRow
+	Reason string
+	Dead   int
+	Again  bool
+	Said   []string // by receivers that refused
+}
+
+// maxOperations is how many studies of each kind the page of operations shows.
+const maxOperations = 50
+
+// operations shows what the node is doing and what needs a person: queue, disk,
+// deliveries of all studies.
+func (s *Server) operations(w http.ResponseWriter, r *http.Request) {
+	ctx := r.Context()
+	load, err := s.opt.Operator.Load(ctx)
 	if err != nil {
 		s.fail(w, r, err)
 		return
 	}
-	s.audit(r, uid, "values exported", "", false)
-	h := w.Header()
-	h.Set("Content-Type", "text/csv; charset=utf-8")
-	h.Set("Content-Disposition", `attachment; filename="echonode-values.csv"`)
-	out := csv.NewWriter(w)
-	defer out.Flush()
-	_ = out.Write([]string{"study_instance_uid", "stage", "quantity", "value", "unit", "method", "view", "beats", "grade", "by_reader", "verdict", "reason"})
-	if rec.result == nil {
-		return
+	p := operationsPage{page: s.page(r, "operations.title"), Health: s.opt.Operator.Health(ctx)}
+	p.page.Name = "operations"
+	size := func(n uint64) string { return p.Words.Number(float64(n)/(1<<30), 1) + " GiB" }
+	p.Disk = diskView{size(load.Free), size(load.Total), size(load.MinFree)}
+	for _, state := range states {
+		p.Queue = append(p.Queue, stateCount{string(state), load.Studies[state]})
 	}
-	verdict := ""
-	if rec.result.Review != nil {
-		verdict = rec.result.Review.Verdict
-	}
-	for _, m := range rec.result.Measurements {
-		value, reason := "", ""
-		if m.Value != nil {
-			value = strconv.FormatFloat(*m.Value, 'f', -1, 64)
-			if q, ok := quantity.Of(m.Name); ok {
-				value = q.Format(*m.Value)
-			}
-		} else if m.Reason != nil {
-			reason = m.Reason.Code
+	for _, wait := range load.Waiting {
+		i := slices.IndexFunc(p.Destinations, func(d destinationView) bool { return d.Name == wait.Destination })
+		if i < 0 {
+			i, p.Destinations = len(p.Destinations), append(p.Destinations, destinationView{Name: wait.Destination})
 		}
-		_ = out.Write([]string{uid, cell(m.Stage), m.Name, value, m.Unit, m.Method, m.View, strconv.Itoa(len(m.Beats)), m.Quality.Grade, strconv.FormatBool(m.ByReader), verdict, reason})
+		if wait.State == store.Dead {
+			p.Destinations[i].Dead += wait.Count
+		} else {
+			p.Destinations[i].Pending += wait.Count
+		}
 	}
+	seen := map[string]bool{}
+	for _, q := range []store.WorklistQuery{
+		{Flags: store.AnalysisFailed | store.DeliveryFailed}, {State: store.Analysing}, {State: store.Queued}, {State: store.Receiving},
+	} {
+		q.Order, q.Descending, q.Limit = store.ByTime, true, maxOperations
+		rows, total, err := s.opt.Store.Worklist(ctx, q)
+		if err != nil {
+			s.fail(w, r, err)
+			return
+		}
+		p.More = p.More || total > len(rows)
+		for _, l := range rows {
+			if seen[l.StudyInstanceUID] {
+				continue
+			}
+			seen[l.StudyInstanceUID] = true
+			row, err := s.operation(ctx, p.Words, l)
+			if errors.Is(err, store.ErrNotFound) {
+				continue // removed meanwhile
+			}
+			if err != nil {
+				s.fail(w, r, err)
+				return
+			}
+			p.Studies = append(p.Studies, row)
+		}
+	}
+	s.audit(r, "", "operations", "", false)
+	s.render(w, r, http.StatusOK, "operations.html", p)
 }
 
-// cell keeps a text from the objects from being taken for a formula by a
-// spreadsheet.
-func cell(s string) string {
-	if s != "" && strings.ContainsRune("=+-@\t\r", rune(s[0])) {
-		return "'" + s
+func (s *Server) operation(ctx context.Context, words *Words, l store.Listing) (operationRow, error) {
+	row := operationRow{worklistRow: worklistRow{Listing: l, Words: words, Date: words.Time(l.Time)}}
+	for _, f := range flagNames {
+		if l.Flags&f.Flag != 0 {
+			row.Marks = append(row.Marks, f)
+		}
 	}
-	return s
+	study, err := s.opt.Store.Study(ctx, l.StudyInstanceUID)
+	if err != nil {
+		return row, err
+	}
+	row.Reason, row.Again = study.Error, study.State == store.Done || study.State == store.Failed
+	deliveries, err := s.opt.Store.Deliveries(ctx, l.StudyInstanceUID)
+	for _, d := range deliveries {
+		if d.State != store.Dead {
+			continue
+		}
+		row.Dead++
+		if said := strings.TrimSpace(d.Destination + ": " + d.Comment + " " + d.Error); !slices.Contains(row.Said, said) && len(row.Said) < 5 {
+			row.Said = append(row.Said, said)
+		}
+	}
+	return row, err
 }
 
 type auditPage struct {

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/echonode/echonode/pipeline/node"
+	"github.com/echonode/echonode/pipeline/result"
 	"github.com/echonode/echonode/pipeline/store"
 )
 
@@ -30,6 +32,58 @@ func (o *operator) Reanalyse(_ context.Context, study string) error {
 func (o *operator) Remove(_ context.Context, study string) error {
 	o.asked = append(o.asked, "remove "+study)
 	return o.err
+}
+
+func (o *operator) Health(context.Context) node.Health {
+	return node.Health{Status: node.HealthDegraded, Problems: []node.Problem{{Code: node.ProblemDead, Text: "2 deliveries to <b>pacs</b> were given up"}}}
+}
+
+func (o *operator) Load(context.Context) (node.Load, error) {
+	return node.Load{Free: 3 << 29, Total: 8 << 30, MinFree: 1 << 30, Studies: map[store.State]int{store.Done: 17},
+		Waiting: []store.Waiting{{Destination: "pacs", State: store.Dead, Count: 2}, {Destination: "pacs", State: store.Pending, Count: 5}}}, o.err
+}
+
+// One page says what the whole node is doing, and acts on every study.
+func TestOperations(t *testing.T) {
+	o := &operator{}
+	s := newSite(t, func(opt *Options) { opt.Operator = o })
+	ok := sample{study: "1.2.1", loop: "1.2.1.1", name: "Fine^Nina", view: "A4C", ef: value(60)}
+	s.add(ok)
+	bad := sample{study: "1.2.2", loop: "1.2.2.1", name: "Dead^Dora", view: "A4C", ef: value(60), state: store.Receiving}
+	s.add(bad)
+	run := s.run(bad, func([]store.Output) []store.Route {
+		return []store.Route{{Destination: "pacs", Kinds: []string{result.KindReport}}}
+	})
+	if err := s.store.BuryDeliveries(t.Context(), run.ID, "pacs"); err != nil {
+		t.Fatal(err)
+	}
+	s.add(sample{study: "1.2.3", loop: "1.2.3.1", name: "Come^In", view: "A4C", state: store.Receiving})
+	s.indexed()
+	for _, user := range []string{"viewer", "reader"} {
+		b := s.as(user)
+		b.want(http.StatusForbidden, http.MethodGet, "/operations", "")
+		if _, page := b.want(http.StatusOK, http.MethodGet, "/", ""); strings.Contains(page, "/operations") {
+			t.Errorf("%s is offered operations", user)
+		}
+	}
+	admin := s.as("admin")
+	_, page := admin.want(http.StatusOK, http.MethodGet, "/operations", "")
+	for _, want := range []string{"2 deliveries to &lt;b&gt;pacs", "1.5 GiB of 8.0 GiB free", "below 1.0 GiB", "Dead, Dora", "Come, In", "/study/1.2.2/do/retry", "/study/1.2.3/do/remove"} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page lacks %q", want)
+		}
+	}
+	if strings.Contains(page, "Fine, Nina") || strings.Contains(page, "/study/1.2.3/do/reanalyse") {
+		t.Error("the page shows what needs nobody, or offers what is not possible")
+	}
+	res, _ := admin.want(http.StatusSeeOther, http.MethodPost, "/study/1.2.2/do/retry", "next=/operations")
+	if to := res.Header.Get("Location"); to != "/operations" {
+		t.Errorf("goes on at %s", to)
+	}
+	res, _ = admin.want(http.StatusSeeOther, http.MethodPost, "/study/1.2.2/do/retry", "next=//evil.example")
+	if to := res.Header.Get("Location"); to != "/study/1.2.2" {
+		t.Errorf("goes on at %s", to)
+	}
 }
 
 func TestOperate(t *testing.T) {

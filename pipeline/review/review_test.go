@@ -268,7 +268,9 @@ func document(a sample) *result.Document {
 	}
 	loop.Measurements = []result.Measurement{m}
 	return &result.Document{Schema: result.Schema, Model: result.Model{Name: "test", Version: "1"},
-		Studies: []result.Study{{StudyInstanceUID: a.study, Loops: []result.Loop{loop}, Measurements: []result.Measurement{m}}}}
+		Studies: []result.Study{{StudyInstanceUID: a.study,
+			Run:   result.Run{Time: time.Date(2026, 1, 10, 11, 0, 0, 0, time.UTC), Software: result.Software{Name: "EchoNode", Version: "test"}, Model: result.Model{Name: "test", Version: "1"}},
+			Loops: []result.Loop{loop}, Measurements: []result.Measurement{m}}}}
 }
 
 func btoi(b bool) int {

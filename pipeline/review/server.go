@@ -52,9 +52,13 @@ type Options struct {
 	// SilentRejection sends nothing when a reader rejects the values, instead of
 	// a report that withdraws them.
 	SilentRejection bool
-	Limits          dicomio.Limits
-	Version         string
-	Log             *slog.Logger
+	// LabelsKey offers readers' corrections as training labels to administrators;
+	// it makes the subjects' names, so that a patient has the same one in every
+	// export. Empty offers none: the site has no consent for it.
+	LabelsKey []byte
+	Limits    dicomio.Limits
+	Version   string
+	Log       *slog.Logger
 
 	now func() time.Time // tests
 }
@@ -132,8 +136,14 @@ func (s *Server) routes() http.Handler {
 	mux.Handle("GET /study/{study}/loop/{loop}/data", s.signedIn(s.loopData))
 	mux.Handle("GET /study/{study}/loop/{loop}/frame/{frame}", s.signedIn(s.frame))
 	mux.Handle("GET /study/{study}/values.csv", s.signedIn(s.values))
+	mux.Handle("GET /study/{study}/summary.pdf", s.signedIn(s.summary))
+	mux.Handle("POST /export/values.csv", s.signedIn(s.exportValues))
+	if len(s.opt.LabelsKey) > 0 {
+		mux.Handle("POST /export/labels.zip", s.signedIn(s.exportLabels, Administrator))
+	}
 	mux.Handle("GET /audit", s.signedIn(s.trail, Administrator))
 	if s.opt.Operator != nil {
+		mux.Handle("GET /operations", s.signedIn(s.operations, Administrator))
 		mux.Handle("POST /study/{study}/do/{action}", s.signedIn(s.operate, Administrator))
 	}
 	if s.opt.Signer != nil {
@@ -163,12 +173,14 @@ type page struct {
 	Version string
 	Name    string // of the page's script entry
 	Audit   bool   // may see the audit trail
+	Operate bool   // may look after studies and deliveries
 }
 
 func (s *Server) page(r *http.Request, title string) page {
 	v := visitorOf(r.Context())
 	w := s.words(r)
-	return page{Title: w.T(title), Words: w, User: v.User, CSRF: v.session.csrf, Path: r.URL.Path, Version: s.opt.Version, Audit: v.May(Administrator)}
+	return page{Title: w.T(title), Words: w, User: v.User, CSRF: v.session.csrf, Path: r.URL.Path, Version: s.opt.Version, Audit: v.May(Administrator),
+		Operate: v.May(Administrator) && s.opt.Operator != nil}
 }
 
 func (s *Server) parseTemplates() (map[string]*template.Template, error) {

@@ -160,7 +160,6 @@ type studyPage struct {
 	Loops      []loopRow
 	Deliveries []deliveryRow
 	May        bool
-	Operate    bool
 	Dead       int  // deliveries that were given up
 	Again      bool // may be analysed again
 	Review     *reviewView
@@ -354,7 +353,6 @@ func (s *Server) studyPage(r *http.Request, rec *record) (p studyPage, err error
 		}
 	}
 	p.Age = age(rec.listing.BirthDate, rec.listing.Time)
-	p.Operate = s.opt.Operator != nil && visitorOf(r.Context()).May(Administrator)
 	p.Again = rec.study.State == store.Done || rec.study.State == store.Failed
 	for _, d := range rec.deliveries {
 		if d.State == store.Dead {

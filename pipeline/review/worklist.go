@@ -23,6 +23,7 @@ type worklistPage struct {
 	Prev, Next int // offsets, -1 for none
 	States     []store.State
 	Flags      []flagName
+	Labels     bool // may export training labels
 }
 
 type worklistRow struct {
@@ -82,6 +83,7 @@ func (q worklistRequest) store() store.WorklistQuery {
 func (s *Server) worklistOf(r *http.Request, q worklistRequest) (worklistPage, error) {
 	p := worklistPage{page: s.page(r, "worklist.title"), Query: q, States: states, Flags: flagNames, Prev: -1, Next: -1}
 	p.page.Name = "worklist"
+	p.Labels = len(s.opt.LabelsKey) > 0 && visitorOf(r.Context()).May(Administrator)
 	query := q.store()
 	rows, total, err := s.opt.Store.Worklist(r.Context(), query)
 	if err != nil {

@@ -3,6 +3,7 @@
 CAMUS            <root>/patientNNNN/patientNNNN_{2CH,4CH}_{ED,ES}.nii.gz with ..._gt.nii.gz, or .mhd (Leclerc et al. 2019)
 EchoNet-Dynamic  <root>/FileList.csv, VolumeTracings.csv, Videos/*.avi (Ouyang et al., Nature 2020)
 EchoNet-LVH      <root>/MeasurementsList.csv and the AVI files anywhere below (Duffy et al., JAMA Cardiology 2022)
+corrected        what readers corrected on a node's review page, see corrected.py
 """
 
 import csv
@@ -13,7 +14,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from . import geometry as geo
-from . import sources, video, volumes
+from . import corrected, sources, video, volumes
 
 
 def read_camus(root):
@@ -116,4 +117,4 @@ def read_echonet_lvh(root, phases=("d", "s")):
     return out
 
 
-READERS = {"camus": read_camus, "echonet-dynamic": read_echonet_dynamic, "echonet-lvh": read_echonet_lvh}
+READERS = {"camus": read_camus, "echonet-dynamic": read_echonet_dynamic, "echonet-lvh": read_echonet_lvh, "corrected": corrected.read}

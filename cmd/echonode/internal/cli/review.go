@@ -3,6 +3,7 @@ package cli
 import (
 	"bufio"
 	"context"
+	"crypto/rand"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -48,11 +49,17 @@ func openReview(ctx context.Context, c *config.Config, st *store.Store, n *node.
 	if err != nil {
 		return nil, usageError{fmt.Errorf("review.users: %w", err)}
 	}
+	var labels []byte
+	if r.Labels {
+		if labels, err = labelsKey(c.LabelsKeyFile()); err != nil {
+			return nil, fmt.Errorf("review.export_labels: %w", err)
+		}
+	}
 	pages, err := review.New(review.Options{
 		Store: st, Users: users, Listen: r.Listen, Hosts: r.Hosts, EmbedIn: r.EmbedIn,
 		Secure: r.TLS.Certificate != "" || r.BehindProxy,
 		Idle:   time.Duration(r.SessionIdle), Longest: time.Duration(r.SessionMax), Version: version, Log: log,
-		Signer: n, Operator: n, Measure: measuring, SilentRejection: r.Reject == "nothing",
+		Signer: n, Operator: n, Measure: measuring, SilentRejection: r.Reject == "nothing", LabelsKey: labels,
 	})
 	if err != nil {
 		return nil, err
@@ -71,6 +78,20 @@ func openReview(ctx context.Context, c *config.Config, st *store.Store, n *node.
 	}
 	log.Info("review page", "listen", p.listener.Addr().String(), "tls", p.server.TLSConfig != nil)
 	return p, nil
+}
+
+// labelsKey reads the key in a file, and makes it when there is none.
+func labelsKey(path string) ([]byte, error) {
+	b, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		b = make([]byte, 32)
+		_, _ = rand.Read(b) // never fails
+		err = os.WriteFile(path, b, 0o600)
+	}
+	if err == nil && len(b) < 32 {
+		err = fmt.Errorf("%s is damaged: it has %d bytes, not 32", path, len(b))
+	}
+	return b, err
 }
 
 // run serves until ctx ends.

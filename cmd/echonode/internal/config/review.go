@@ -17,6 +17,7 @@ type Review struct {
 	SessionIdle Duration `yaml:"session_idle"`
 	SessionMax  Duration `yaml:"session_max"`
 	Reject      string   `yaml:"reject"`
+	Labels      bool     `yaml:"export_labels"`
 }
 
 // PageTLS is the certificate of the review page.
@@ -32,6 +33,9 @@ func (c *Config) UsersFile() string {
 	}
 	return filepath.Join(c.Storage.Directory, "users.yaml")
 }
+
+// LabelsKeyFile is where the key is that names subjects in exported labels.
+func (c *Config) LabelsKeyFile() string { return filepath.Join(c.Storage.Directory, "labels.key") }
 
 // check holds the review page's settings against each other.
 func (r Review) check(bad func(key, format string, args ...any)) {

@@ -43,7 +43,12 @@ export function startWorklist(): void {
     clearTimeout(typing);
     typing = window.setTimeout(() => void load(), 150);
   });
-  form.addEventListener("submit", (e) => { e.preventDefault(); offset = 0; void load(); });
+  form.addEventListener("submit", (e) => {
+    if (e.submitter?.hasAttribute("data-export")) return; // the browser saves the file that comes
+    e.preventDefault();
+    offset = 0;
+    void load();
+  });
   form.addEventListener("reset", () => { offset = 0; order = "time"; ascending = false; setTimeout(() => void load()); });
 
   rows.addEventListener("click", (e) => {

@@ -1,0 +1,186 @@
+package review
+
+import (
+	"archive/zip"
+	"bytes"
+	"encoding/csv"
+	"encoding/json"
+	"image/png"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/echonode/echonode/models"
+	"github.com/echonode/echonode/pipeline/result"
+	"github.com/echonode/echonode/pipeline/store"
+)
+
+func TestSelectionAsCSV(t *testing.T) {
+	s := newSite(t)
+	s.add(sample{study: "1.2.1", loop: "1.2.1.1", name: "Doe^Jane", view: "A4C", ef: value(61.23)})
+	s.add(sample{study: "1.2.2", loop: "1.2.2.1", name: "Roe^Richard", view: "A4C", ef: value(44)})
+	s.indexed()
+	b := s.as("viewer")
+	_, all := b.want(http.StatusOK, http.MethodPost, "/export/values.csv", "")
+	if rows, err := csv.NewReader(strings.NewReader(all)).ReadAll(); err != nil || len(rows) != 3 {
+		t.Errorf("%v, %q", err, all)
+	}
+	_, one := b.want(http.StatusOK, http.MethodPost, "/export/values.csv", url.Values{"search": {"roe"}}.Encode())
+	rows, err := csv.NewReader(strings.NewReader(one)).ReadAll()
+	if err != nil || len(rows) != 2 || rows[1][0] != "1.2.2" || rows[1][3] != "44" {
+		t.Errorf("%v, %q", err, one)
+	}
+	if strings.Contains(all, "Roe") || strings.Contains(all, "P-1") {
+		t.Error("the export names patients")
+	}
+	b.csrf = "other"
+	b.want(http.StatusForbidden, http.MethodPost, "/export/values.csv", "")
+}
+
+func TestSummaryAsPDF(t *testing.T) {
+	s := newSite(t)
+	s.add(sample{study: "1.2.1", loop: "1.2.1.1", name: "Doe^Jane", view: "A4C", ef: value(61.23)})
+	b := s.as("viewer")
+	res, pdf := b.want(http.StatusOK, http.MethodGet, "/study/1.2.1/summary.pdf", "")
+	if res.Header.Get("Content-Type") != "application/pdf" || !strings.HasPrefix(pdf, "%PDF-") || !strings.HasSuffix(strings.TrimSpace(pdf), "%%EOF") {
+		t.Errorf("%v, %.20q", res.Header, pdf)
+	}
+	// Without its objects there is no picture to show.
+	if err := os.Remove(filepath.Join(s.dir, "1.2.1.1.dcm")); err != nil {
+		t.Fatal(err)
+	}
+	b.want(http.StatusNotFound, http.MethodGet, "/study/1.2.1/summary.pdf", "")
+	b.want(http.StatusNotFound, http.MethodGet, "/study/9/summary.pdf", "")
+}
+
+// signed records a corrected outline of frame 0 of a sample, in a region that
+// leaves the rows above 8 out.
+func (s *site) signed(a sample) {
+	s.t.Helper()
+	doc := document(a)
+	l := &doc.Studies[0].Loops[0]
+	l.Region = &result.Region{MinX: 0, MinY: 8, MaxX: 64, MaxY: 48}
+	f := &l.FrameResults[0]
+	f.Network = &result.Found{Contour: f.Contour}
+	f.Contour = result.NewContour(4, func(i int) (float64, float64) {
+		return 20 + 20*float64(btoi(i == 1 || i == 2)), 12 + 30*float64(btoi(i >= 2))
+	})
+	f.Keypoints = []result.Keypoint{{Name: models.KeypointApex, X: 30, Y: 12, Confidence: 1},
+		{Name: models.KeypointMitralSeptal, X: 20, Y: 42, Confidence: 1}, {Name: models.KeypointMitralLateral, X: 40, Y: 42, Confidence: 0.4}}
+	doc.Studies[0].Review = &result.Review{Verdict: result.Corrected}
+	b, err := doc.Encode()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	dir := filepath.Join(s.dir, a.study+"-signed")
+	if err := os.MkdirAll(dir, 0o750); err != nil {
+		s.t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "result.json"), b, 0o600); err != nil {
+		s.t.Fatal(err)
+	}
+	run := store.Run{StudyInstanceUID: a.study, Started: s.now(), Finished: s.now(), Directory: dir, Summary: "{}", Basis: "signed"}
+	_, err = s.store.Sign(s.t.Context(), store.Review{Verdict: result.Corrected, User: "reader", Corrections: "{}", Signed: time.Now()}, run, 1, nil, nil,
+		func(*store.Tx, int64, string) error { return nil })
+	if err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// What a reader corrected is exported without the patient, and models/training
+// reads it.
+func TestLabels(t *testing.T) {
+	s := newSite(t, func(o *Options) { o.LabelsKey = bytes.Repeat([]byte{7}, 32) })
+	a := sample{study: "1.2.840.77.1", loop: "1.2.840.77.1.1", name: "Doe^Jane", view: "A4C", ef: value(61.23)}
+	s.add(a)
+	s.add(sample{study: "1.2.840.77.2", loop: "1.2.840.77.2.1", name: "Roe^Richard", view: "A4C", ef: value(44)}) // nothing signed
+	s.signed(a)
+	s.indexed()
+	for _, user := range []string{"viewer", "reader"} {
+		s.as(user).want(http.StatusForbidden, http.MethodPost, "/export/labels.zip", "")
+	}
+	_, text := s.as("admin").want(http.StatusOK, http.MethodPost, "/export/labels.zip", "")
+	z, err := zip.NewReader(strings.NewReader(text), int64(len(text)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	root := filepath.Join(t.TempDir(), "corrected", "site-1")
+	if err := os.MkdirAll(root, 0o750); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.CopyFS(root, z); err != nil {
+		t.Fatal(err)
+	}
+	table, err := os.ReadFile(filepath.Join(root, "labels.csv"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows, err := csv.NewReader(bytes.NewReader(table)).ReadAll()
+	if err != nil || len(rows) != 2 || len(z.File) != 2 {
+		t.Fatalf("%v, %d files\n%s", err, len(z.File), table)
+	}
+	// The region begins at row 8; a point that the reader did not set is not given.
+	if got, want := strings.Join(rows[1][2:], ","), "A4C,ED,1,30,4,20,34,,,20 4 40 4 40 34 20 34"; got != want {
+		t.Errorf("label %s, want %s", got, want)
+	}
+	for _, secret := range []string{"Doe", "Jane", "P-1.2", "1.2.840.77", "19600102", "A1.2"} {
+		if strings.Contains(text, secret) || bytes.Contains(table, []byte(secret)) {
+			t.Errorf("the export holds %q", secret)
+		}
+	}
+	picture, err := os.Open(filepath.Join(root, rows[1][0]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer picture.Close()
+	if img, err := png.Decode(picture); err != nil || img.Bounds().Dx() != 64 || img.Bounds().Dy() != 40 {
+		t.Errorf("picture %v, %v", img.Bounds(), err)
+	}
+
+	// The loader of the training, where its framework is installed.
+	read := exec.Command("/usr/bin/python3", "-B", "-c", `
+import json, sys
+sys.path.insert(0, sys.argv[1])
+from echotrain import geometry as geo, sources
+got = sources.read_all({}, sys.argv[2], None, lambda m: None)
+s = got[0]
+print(json.dumps({"n": len(got), "source": s.source, "view": sources.VIEWS[s.view], "phase": s.phase, "seg": s.seg, "mm": s.mm,
+  "cavity": int((s.label == geo.LV).sum()), "scale": s.scale, "apex": s.points[0].tolist(), "state": s.state[:3].tolist()}))`,
+		"../../models/training", filepath.Dir(filepath.Dir(root)))
+	out, err := read.Output()
+	if err != nil {
+		t.Skipf("the training's loader does not run here: %v", err)
+	}
+	var got struct {
+		N                   int
+		Source, View, Phase string
+		Seg, Cavity         int
+		MM, Scale           float64
+		Apex                [2]float64
+		State               [3]int
+	}
+	if err := json.Unmarshal(out, &got); err != nil {
+		t.Fatal(err, string(out))
+	}
+	// 64 x 40 pixels in a square of 320: five times, and 60 pixels from the top. The
+	// cavity is 20 x 30 pixels.
+	if got.N != 1 || got.Source != "corrected" || got.View != "A4C" || got.Phase != "ED" || got.Seg != 2 || got.MM != 1 || got.Scale != 5 ||
+		got.Apex != [2]float64{152, 82} || got.Cavity < 20*30*25 || got.Cavity > 22*32*25 || got.State[0] != 1 {
+		t.Errorf("the loader reads %+v", got)
+	}
+}
+
+// Without the site's consent there is no export of labels.
+func TestNoLabelsUnlessConfigured(t *testing.T) {
+	s := newSite(t)
+	b := s.as("admin")
+	b.want(http.StatusNotFound, http.MethodPost, "/export/labels.zip", "")
+	if _, page := b.want(http.StatusOK, http.MethodGet, "/", ""); strings.Contains(page, "labels.zip") {
+		t.Error("the export is offered")
+	}
+}

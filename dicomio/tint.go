@@ -31,20 +31,29 @@ func ColourFraction(img *image.RGBA, r image.Rectangle) float64 {
 	if r.Empty() {
 		return 0
 	}
-	clear, bright, tinted := 0, 0, 0
-	all := eachPixel(img, r, func(red, green, blue uint8) {
-		hi := max(red, green, blue)
-		span := hi - min(red, green, blue)
-		if span > saturated {
-			clear++
-		}
-		if l := luma(red, green, blue); l >= tintLow && l <= tintHigh {
-			bright++
-			if 10*int(span) > int(hi) {
-				tinted++
+	// As in eachPixel; a call for every pixel would take most of the time.
+	clear, bright, tinted, all := 0, 0, 0, 0
+	step := pixelStep(r)
+	for y := r.Min.Y; y < r.Max.Y; y += step {
+		row := img.Pix[img.PixOffset(r.Min.X, y):][:4*r.Dx()]
+		for ; len(row) >= 4; row = row[min(4*step, len(row)):] {
+			all++
+			red, green, blue := row[0], row[1], row[2]
+			hi, span := red, uint8(0)
+			if red != green || green != blue {
+				hi = max(red, green, blue)
+				if span = hi - min(red, green, blue); span > saturated {
+					clear++
+				}
+			}
+			if l := luma(red, green, blue); l >= tintLow && l <= tintHigh {
+				bright++
+				if 10*int(span) > int(hi) {
+					tinted++
+				}
 			}
 		}
-	})
+	}
 	if clear == 0 || float64(tinted) < tintedPart*float64(bright) {
 		return float64(clear) / float64(all)
 	}
@@ -58,10 +67,7 @@ func ColourFraction(img *image.RGBA, r image.Rectangle) float64 {
 // eachPixel calls f with the colour of every pixel of r, which lies in img, or
 // of every so manieth where there are more than enough, and returns how many.
 func eachPixel(img *image.RGBA, r image.Rectangle, f func(red, green, blue uint8)) (n int) {
-	step := 1
-	for r.Dx()*r.Dy() > enoughPixels*step*step {
-		step++
-	}
+	step := pixelStep(r)
 	for y := r.Min.Y; y < r.Max.Y; y += step {
 		row := img.Pix[img.PixOffset(r.Min.X, y):][:4*r.Dx()]
 		for ; len(row) >= 4; row = row[min(4*step, len(row)):] {
@@ -70,6 +76,15 @@ func eachPixel(img *image.RGBA, r image.Rectangle, f func(red, green, blue uint8
 		}
 	}
 	return n
+}
+
+// pixelStep is how many columns and rows further the next pixel to look at is.
+func pixelStep(r image.Rectangle) int {
+	step := 1
+	for r.Dx()*r.Dy() > enoughPixels*step*step {
+		step++
+	}
+	return step
 }
 
 // enoughPixels tell how much of a picture is coloured as well as all of them.

@@ -216,6 +216,10 @@ func Open(ctx context.Context, c Config, logger *slog.Logger) (Engine, error) {
 	}
 	var failed []error
 	for _, provider := range tries {
+		if c.Provider == Auto && provider != CPU && !hasProvider(library, provider) {
+			failed = append(failed, &ProviderError{provider, errors.New("its plug-in is not beside the library")})
+			continue // a model of tens of megabytes need not be loaded for it
+		}
 		e, model, err := openLocal(ctx, c, provider, logger)
 		if err == nil {
 			logReady(logger, e, model, failed, "workers", c.Workers, "library", library, "onnxruntime", version)

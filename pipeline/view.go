@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"math"
 	"slices"
 
 	"github.com/echonode/echonode/dicomio"
@@ -133,8 +134,8 @@ func (a *Analyzer) chooseDisplay(ctx context.Context, l *loop, frames *dicomio.F
 		asTheyCame[n] = l.frames[i]
 	}
 	l.box.Mirrored = true
-	turned, err := a.lookAgain(ctx, l, frames, some)
-	if err == nil && turned.plain() > asIs.plain() {
+	turned, known, err := a.turn(ctx, l, frames, some, asIs)
+	if err == nil && known && turned.plain() > asIs.plain() {
 		if turned, err = a.lookAgain(ctx, l, frames, sample); err == nil && turned.plain() > before.plain() {
 			l.Mirrored = true
 			return turned, nil
@@ -145,6 +146,36 @@ func (a *Analyzer) chooseDisplay(ctx context.Context, l *loop, frames *dicomio.F
 		l.frames[i] = asTheyCame[n]
 	}
 	return before, err
+}
+
+// turn looks at frames turned left to right, one after the other, and returns
+// their vote. known is false when it stopped because the frames left, however
+// sure, could not make the turned display the better one: on most loops the
+// first frame tells.
+func (a *Analyzer) turn(ctx context.Context, l *loop, frames *dicomio.FrameReader, indices []int, asIs vote) (turned vote, known bool, err error) {
+	most := 0.0 // what the frames so far can add to the sum of plain()
+	for n, i := range indices {
+		if err := a.infer(ctx, l, frames, []int{i}); err != nil {
+			return vote{}, false, err
+		}
+		f := &l.frames[i]
+		if f.lost != nil {
+			most = math.Inf(1) // the others weigh more
+		}
+		best := 0.0
+		for v, p := range f.views {
+			if _, mirrored := models.Mirrored(a.engine.Card().Views[v]); !mirrored {
+				best = max(best, float64(p))
+			}
+		}
+		most += best
+		// A little is for the rounding of the sums.
+		if left := len(indices) - n - 1; left > 0 && most+float64(left)+1e-6 < asIs.plain()*float64(len(indices)) {
+			return vote{}, false, nil
+		}
+	}
+	turned, err = a.vote(l, indices)
+	return turned, true, err
 }
 
 // lookAgain looks at frames once more and returns their vote.

@@ -7,6 +7,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/echonode/echonode/models"
@@ -19,6 +20,8 @@ import (
 type sided struct {
 	*brightness
 	novelty, sure, dice float32
+	looks               atomic.Int64
+	left                bool // knows the mark in the top left corner as the usual display, and its lack as a mirrored one
 	fooled              bool // takes the mirrored display for another view on the usual one, but less surely
 }
 
@@ -33,8 +36,9 @@ func (e *sided) Infer(ctx context.Context, frames []byte, n int, out *models.Out
 	if err := e.brightness.Infer(ctx, frames, n, out); err != nil {
 		return err
 	}
+	e.looks.Add(int64(n))
 	view, w := models.ViewA4C, e.card.Input.Width
-	if frames[26*w+3] > 30 {
+	if (frames[26*w+3] > 30) != e.left {
 		view = models.ViewA4CMirrored
 	}
 	sure := e.sure
@@ -77,6 +81,13 @@ func TestMirroredDisplay(t *testing.T) {
 	c.mark = false
 	if plain := loopOf(t, newSided(), RefuseMirrored, c.write(t, t.TempDir())); plain.Status != result.Analysed || plain.Mirrored {
 		t.Errorf("the usual display: status %s, mirrored %v", plain.Status, plain.Mirrored)
+	}
+	// A display that is surely the usual one costs one frame more.
+	usual := newSided()
+	usual.left = true
+	plain := loopOf(t, usual, RefuseMirrored, path)
+	if n := usual.looks.Load(); n != int64(plain.Frames)+1 {
+		t.Errorf("%d frames looked at of a loop of %d", n, plain.Frames)
 	}
 }
 

@@ -5,6 +5,7 @@
 package evidence
 
 import (
+	"encoding/binary"
 	"image"
 	"math"
 	"slices"
@@ -28,8 +29,29 @@ func (b *Brightest) Add(input *image.Gray) {
 	if b.img == nil {
 		b.img = image.NewGray(input.Rect)
 	}
-	for i, v := range input.Pix {
-		b.img.Pix[i] = max(b.img.Pix[i], v)
+	brighten(b.img.Pix, input.Pix)
+}
+
+// brighten raises each byte of to that the same one of from exceeds, eight at a
+// time.
+func brighten(to, from []byte) {
+	const high = 0x8080808080808080
+	n := len(from) &^ 7
+	to = to[:len(from)]
+	for i := 0; i < n; i += 8 {
+		a, b := binary.NativeEndian.Uint64(to[i:]), binary.NativeEndian.Uint64(from[i:])
+		if a == b {
+			continue
+		}
+		// The high bit of each byte: whether a's other bits are not the smaller
+		// ones, and from that and the high bits whether a is not smaller.
+		low := (a | high) - (b &^ high)
+		most := (a&^b | ^(a^b)&low) & high
+		keep := most >> 7 * 0xff
+		binary.NativeEndian.PutUint64(to[i:], a&keep|b&^keep)
+	}
+	for i := n; i < len(from); i++ {
+		to[i] = max(to[i], from[i])
 	}
 }
 
@@ -56,94 +78,101 @@ func (b *Brightest) Sector() []lv.Point {
 		bright[i] = v > sectorLevel
 	}
 	core := largest(erode(bright, w, h, thinLine), w, h)
+	if len(core) < w*h/100 {
+		return nil
+	}
+	// The hull is that of the ends of every row.
+	ends := make([][2]int, h) // first and last pixel, from 1; 0 for none
+	for _, i := range core {
+		x, e := int(i)%w+1, &ends[int(i)/w]
+		if e[0] == 0 {
+			e[0] = x
+		}
+		e[0], e[1] = min(e[0], x), max(e[1], x)
+	}
 	var points []lv.Point
-	n := 0
-	inside := func(i int) bool { return i >= 0 && i < len(core) && core[i] }
-	for i, in := range core {
-		if !in {
+	for row, e := range ends {
+		if e[0] == 0 {
 			continue
 		}
-		n++
-		if inside(i-1) && inside(i+1) && inside(i-w) && inside(i+w) {
-			continue // not on its border
+		for _, end := range e {
+			// What was eroded is put back, and the pixel's own half.
+			x, y := float64(end-1), float64(row)
+			const r = thinLine + 0.5
+			points = append(points, lv.Point{X: x - r, Y: y}, lv.Point{X: x + r, Y: y}, lv.Point{X: x, Y: y - r}, lv.Point{X: x, Y: y + r})
 		}
-		// What was eroded is put back, and the pixel's own half.
-		x, y := float64(i%w), float64(i/w)
-		const r = thinLine + 0.5
-		points = append(points, lv.Point{X: x - r, Y: y}, lv.Point{X: x + r, Y: y}, lv.Point{X: x, Y: y - r}, lv.Point{X: x, Y: y + r})
-	}
-	if n < w*h/100 {
-		return nil
 	}
 	return lv.ConvexHull(points)
 }
 
-// erode keeps the pixels whose neighbours within r are all set.
+// erode keeps the pixels whose neighbours within r are all set: first along the
+// rows, then along the columns, by how many are set in a row up to each.
 func erode(in []bool, w, h, r int) []bool {
 	row := make([]bool, w*h)
 	for y := range h {
-		for x := range w {
-			all := x >= r && x < w-r
-			for d := -r; all && d <= r; d++ {
-				all = in[y*w+x+d]
+		line, out, set := in[y*w:][:w], row[y*w:][:w], 0
+		for x, v := range line {
+			if set++; !v {
+				set = 0
 			}
-			row[y*w+x] = all
+			if set > 2*r {
+				out[x-r] = true
+			}
 		}
 	}
 	out := make([]bool, w*h)
-	for y := r; y < h-r; y++ {
-		for x := range w {
-			all := true
-			for d := -r; all && d <= r; d++ {
-				all = row[(y+d)*w+x]
+	set := make([]int, w)
+	for y := range h {
+		line := row[y*w:][:w]
+		for x, v := range line {
+			if set[x]++; !v {
+				set[x] = 0
 			}
-			out[y*w+x] = all
+			if set[x] > 2*r {
+				out[(y-r)*w+x] = true
+			}
 		}
 	}
 	return out
 }
 
-// largest keeps the largest 4-connected area.
-func largest(in []bool, w, h int) []bool {
-	label := make([]int, w*h)
-	size := []int{0}
-	var stack []int
-	for start := range in {
-		if !in[start] || label[start] != 0 {
+// largest are the pixels of the largest 4-connected area, of equal ones of that
+// which comes first; in is cleared.
+func largest(in []bool, w, h int) (best []int32) {
+	var area []int32
+	for start, set := range in {
+		if !set {
 			continue
 		}
-		l := len(size)
-		size = append(size, 0)
-		label[start] = l
-		stack = append(stack[:0], start)
-		for len(stack) > 0 {
-			at := stack[len(stack)-1]
-			stack = stack[:len(stack)-1]
-			size[l]++
-			x, y := at%w, at/w
-			for _, d := range [4][2]int{{1, 0}, {-1, 0}, {0, 1}, {0, -1}} {
-				i, j := x+d[0], y+d[1]
-				if i < 0 || j < 0 || i >= w || j >= h {
-					continue
-				}
-				if next := j*w + i; in[next] && label[next] == 0 {
-					label[next] = l
-					stack = append(stack, next)
+		in[start] = false
+		area = append(area[:0], int32(start))
+		for k := 0; k < len(area); k++ {
+			at := int(area[k])
+			x := at % w
+			visit := func(next int) {
+				if in[next] {
+					in[next] = false
+					area = append(area, int32(next))
 				}
 			}
+			if x > 0 {
+				visit(at - 1)
+			}
+			if x < w-1 {
+				visit(at + 1)
+			}
+			if at >= w {
+				visit(at - w)
+			}
+			if at < w*(h-1) {
+				visit(at + w)
+			}
+		}
+		if len(area) > len(best) {
+			area, best = best, area
 		}
 	}
-	best := 0
-	for l, n := range size {
-		if l > 0 && (best == 0 || n > size[best]) {
-			best = l
-		}
-	}
-	out := make([]bool, w*h)
-	for i, l := range label {
-		out[i] = best > 0 && l == best
-	}
-	return out
+	return best
 }
 
 // Levels are the mean gray levels beside the points of an outline, outside and

@@ -1,8 +1,10 @@
 package evidence
 
 import (
+	"bytes"
 	"image"
 	"math"
+	"math/rand/v2"
 	"testing"
 
 	"github.com/echonode/echonode/pipeline/lv"
@@ -101,5 +103,29 @@ func TestUnseen(t *testing.T) {
 	// Nothing to see at all, and nothing to divide by.
 	if u := Unseen(image.NewGray(image.Rect(0, 0, 8, 8)), nil, base, base); u != 0 {
 		t.Errorf("no outline: %v", u)
+	}
+}
+
+// TestBrighten compares eight bytes at a time with one.
+func TestBrighten(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 1))
+	for n := range 70 {
+		to, from, want := make([]byte, n), make([]byte, n), make([]byte, n)
+		for i := range to {
+			to[i], from[i] = byte(rng.IntN(256)), byte(rng.IntN(256))
+			want[i] = max(to[i], from[i])
+		}
+		brighten(to, from)
+		if !bytes.Equal(to, want) {
+			t.Fatalf("%v and %v", to, want)
+		}
+	}
+	for a := range 256 {
+		for b := range 256 {
+			to, from := bytes.Repeat([]byte{byte(a)}, 8), bytes.Repeat([]byte{byte(b)}, 8)
+			if brighten(to, from); to[0] != byte(max(a, b)) || to[7] != byte(max(a, b)) {
+				t.Fatalf("%d and %d: %d", a, b, to[0])
+			}
+		}
 	}
 }

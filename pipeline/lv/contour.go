@@ -67,45 +67,47 @@ func ExtractContour(prob []uint8, w, h int, m Affine, o ContourOptions) (Outline
 	if w <= 0 || h <= 0 || len(prob) != w*h {
 		return Outline{}, fmt.Errorf("probability plane of %d values is not %d x %d", len(prob), w, h)
 	}
-	label, size, best := components(prob, w, h, o.Level)
-	if best == 0 || size[best] < max(o.MinCells, 1) {
+	runs, total := components(prob, w, h, o.Level)
+	if len(runs) == 0 {
 		return Outline{}, ErrNoContour
 	}
-	out := Outline{Cells: size[best]}
-	for l, n := range size {
-		if l != 0 && l != best {
-			out.StrayCells += n
-		}
+	out := Outline{}
+	x0, y0, x1, y1 := w, int(runs[0].y), -1, int(runs[len(runs)-1].y)
+	for _, r := range runs {
+		out.Cells += int(r.to - r.from)
+		x0, x1 = min(x0, int(r.from)), max(x1, int(r.to)-1)
 	}
+	if out.Cells < max(o.MinCells, 1) {
+		return Outline{}, ErrNoContour
+	}
+	out.StrayCells = total - out.Cells
 
-	// The plane gets a border of empty cells, so that every trace closes.
-	pw, ph := w+2, h+2
+	// The component's box gets a border of empty cells, so that every trace
+	// closes. Cell (i, j) of it is cell (i+x0-1, j+y0-1) of the plane.
+	pw, ph := x1-x0+3, y1-y0+3
 	inside := make([]bool, pw*ph)
-	x0, y0, x1, y1 := w, h, -1, -1
-	for j := range h {
-		for i := range w {
-			if label[j*w+i] != int32(best) {
-				continue
-			}
-			inside[(j+1)*pw+i+1] = true
-			x0, x1, y0, y1 = min(x0, i), max(x1, i), min(y0, j), max(y1, j)
+	for _, r := range runs {
+		at := (int(r.y)-y0+1)*pw + int(r.from) - x0 + 1
+		for i := range int(r.to - r.from) {
+			inside[at+i] = true
 		}
 	}
 	out.TouchesEdge = x0 == 0 || y0 == 0 || x1 == w-1 || y1 == h-1
-	out.FilledCells = fillHoles(inside, pw, x0+1, y0+1, x1+1, y1+1)
+	out.FilledCells = fillHoles(inside, pw, 1, 1, pw-2, ph-2)
 	out.Certainty = certainty(prob, w, x0, y0, x1, y1)
 
-	value := func(i, j int) float64 { // in padded coordinates
-		if i == 0 || j == 0 || i == pw-1 || j == ph-1 {
+	value := func(i, j int) float64 {
+		x, y := i+x0-1, j+y0-1
+		if x < 0 || y < 0 || x >= w || y >= h {
 			return 0
 		}
-		v := float64(prob[(j-1)*w+i-1])
+		v := float64(prob[y*w+x])
 		if inside[j*pw+i] && v < float64(o.Level) {
 			return 255 // a filled hole
 		}
 		return v
 	}
-	pts := trace(inside, pw, ph, float64(o.Level)-0.5, value)
+	pts := trace(inside, pw, ph, x0, y0, float64(o.Level)-0.5, value)
 	for i, p := range pts {
 		pts[i] = m.Apply(Point{p.X - 1, p.Y - 1})
 	}
@@ -121,41 +123,69 @@ func ExtractContour(prob []uint8, w, h int, m Affine, o ContourOptions) (Outline
 	return out, nil
 }
 
-// components labels the 8-connected components of cells at or above level,
-// from 1; it returns the labels, the size of each and the largest one
-// (0 when there is none).
-func components(prob []uint8, w, h int, level uint8) (label []int32, size []int, best int) {
-	label = make([]int32, w*h)
-	size = []int{0}
-	var stack []int
-	for start := range prob {
-		if prob[start] < level || label[start] != 0 {
-			continue
+// run is a row of neighbouring cells, to not included.
+type run struct{ y, from, to int32 }
+
+// components finds the 8-connected components of cells at or above level. It
+// returns the largest one (of equal ones that which begins first) as its runs in
+// row-major order, none when there is no such cell, and how many cells all of
+// them have together.
+//
+// Runs of a row are joined with those of the row before that they touch, in a
+// forest whose roots are the components' first runs.
+func components(prob []uint8, w, h int, level uint8) (largest []run, total int) {
+	var runs []run
+	var parent []int32
+	root := func(k int32) int32 {
+		for parent[k] != k {
+			parent[k] = parent[parent[k]]
+			k = parent[k]
 		}
-		l := int32(len(size))
-		label[start] = l
-		stack = append(stack[:0], start)
-		n := 0
-		for len(stack) > 0 {
-			at := stack[len(stack)-1]
-			stack = stack[:len(stack)-1]
-			n++
-			x, y := at%w, at/w
-			for j := max(y-1, 0); j <= min(y+1, h-1); j++ {
-				for i := max(x-1, 0); i <= min(x+1, w-1); i++ {
-					if next := j*w + i; prob[next] >= level && label[next] == 0 {
-						label[next] = l
-						stack = append(stack, next)
-					}
-				}
+		return k
+	}
+	before := 0 // first run of the row before
+	for y := range h {
+		row, first := prob[y*w:][:w], len(runs)
+		touching := before
+		for x := 0; x < w; x++ {
+			if row[x] < level {
+				continue
+			}
+			from := x
+			for x < w && row[x] >= level {
+				x++
+			}
+			k := int32(len(runs))
+			runs = append(runs, run{int32(y), int32(from), int32(x)})
+			parent = append(parent, k)
+			total += x - from
+			// Diagonal neighbours count, so ends may meet corner to corner.
+			for touching < first && int(runs[touching].to) < from {
+				touching++
+			}
+			for t := touching; t < first && int(runs[t].from) <= x; t++ {
+				a, b := root(int32(t)), root(k)
+				parent[max(a, b)] = min(a, b)
 			}
 		}
-		size = append(size, n)
+		before = first
+	}
+	size := make([]int, len(runs))
+	best := int32(0)
+	for k, r := range runs {
+		size[root(int32(k))] += int(r.to - r.from)
+	}
+	for k, n := range size {
 		if n > size[best] {
-			best = int(l)
+			best = int32(k)
 		}
 	}
-	return label, size, best
+	for k, r := range runs {
+		if root(int32(k)) == best {
+			largest = append(largest, r)
+		}
+	}
+	return largest, total
 }
 
 // fillHoles sets the cells that the outside cannot reach through 4-connected
@@ -226,8 +256,9 @@ var across = [4]struct{ dx, dy, edge int }{
 
 // trace follows the outer border of the only component of inside from its
 // first cell in row-major order. Squares with two opposite corners inside are
-// joined through their middle, as the component is 8-connected.
-func trace(inside []bool, w, h int, iso float64, value func(i, j int) float64) []Point {
+// joined through their middle, as the component is 8-connected. The points are
+// those of the plane of which inside is the part from (dx, dy) on.
+func trace(inside []bool, w, h, dx, dy int, iso float64, value func(i, j int) float64) []Point {
 	start := 0
 	for !inside[start] {
 		start++
@@ -238,7 +269,7 @@ func trace(inside []bool, w, h int, iso float64, value func(i, j int) float64) [
 	x0, y0 := x, y
 	var pts []Point
 	for range 4 * w * h {
-		pts = append(pts, crossing(x, y, enter, iso, value))
+		pts = append(pts, crossing(x, y, enter, dx, dy, iso, value))
 		leave := exit(inside, w, x, y, enter)
 		n := across[leave]
 		x, y, enter = x+n.dx, y+n.dy, n.edge
@@ -272,7 +303,7 @@ func exit(inside []bool, w, x, y, enter int) int {
 }
 
 // crossing interpolates the iso level on one edge of a square.
-func crossing(x, y, edge int, iso float64, value func(i, j int) float64) Point {
+func crossing(x, y, edge, dx, dy int, iso float64, value func(i, j int) float64) Point {
 	ax, ay, bx, by := x, y, x, y
 	switch edge {
 	case top:
@@ -289,5 +320,5 @@ func crossing(x, y, edge int, iso float64, value func(i, j int) float64) Point {
 	if va != vb {
 		t = min(max((iso-va)/(vb-va), 0), 1)
 	}
-	return Point{float64(ax) + t*float64(bx-ax), float64(ay) + t*float64(by-ay)}
+	return Point{float64(ax+dx) + t*float64(bx-ax), float64(ay+dy) + t*float64(by-ay)}
 }

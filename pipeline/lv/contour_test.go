@@ -2,6 +2,7 @@ package lv
 
 import (
 	"math/rand/v2"
+	"slices"
 	"testing"
 )
 
@@ -86,4 +87,56 @@ func TestFillHoles(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestComponents compares the runs with a flood fill on random planes.
+func TestComponents(t *testing.T) {
+	rng := rand.New(rand.NewPCG(7, 1))
+	for range 300 {
+		w, h := 1+rng.IntN(20), 1+rng.IntN(20)
+		prob := make([]uint8, w*h)
+		for i := range prob {
+			prob[i] = uint8(128 * (rng.IntN(10) / (1 + rng.IntN(9))))
+		}
+		cells, total := flood(prob, w, h, 128)
+		runs, all := components(prob, w, h, 128)
+		var got []int
+		for _, r := range runs {
+			for x := r.from; x < r.to; x++ {
+				got = append(got, int(r.y)*w+int(x))
+			}
+		}
+		if all != total || !slices.Equal(got, cells) {
+			t.Fatalf("%dx%d %v: %d cells, %v; want %d, %v", w, h, prob, all, got, total, cells)
+		}
+	}
+}
+
+// flood finds the cells of the largest component, cell by cell.
+func flood(prob []uint8, w, h int, level uint8) (largest []int, total int) {
+	seen := make([]bool, len(prob))
+	for start := range prob {
+		if prob[start] < level || seen[start] {
+			continue
+		}
+		part := []int{start}
+		seen[start] = true
+		for k := 0; k < len(part); k++ {
+			x, y := part[k]%w, part[k]/w
+			for j := max(y-1, 0); j <= min(y+1, h-1); j++ {
+				for i := max(x-1, 0); i <= min(x+1, w-1); i++ {
+					if at := j*w + i; prob[at] >= level && !seen[at] {
+						seen[at] = true
+						part = append(part, at)
+					}
+				}
+			}
+		}
+		total += len(part)
+		if len(part) > len(largest) {
+			largest = part
+		}
+	}
+	slices.Sort(largest)
+	return largest, total
 }

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"text/tabwriter"
 	"time"
 
@@ -94,7 +95,15 @@ func (p *program) analyze(ctx context.Context, args []string, a analysis) (err e
 	files, origin, unreadable := convert(ctx, files, scratch, media)
 	c.Log.Level = "warn"
 	log := logger(p.err, c.Log)
+	// The files are looked at while the network is loaded, which takes one core.
+	var order []studyKey
+	var byStudy map[studyKey][]string
+	var instances map[string]string
+	var rejected []result.RejectedFile
+	var grouping sync.WaitGroup
+	grouping.Go(func() { order, byStudy, instances, rejected = groupByStudy(files) })
 	analyzer, engine, err := p.openAnalyzer(ctx, c, "", log)
+	grouping.Wait()
 	if err != nil {
 		return err
 	}
@@ -120,7 +129,6 @@ func (p *program) analyze(ctx context.Context, args []string, a analysis) (err e
 		defer func() { err = errors.Join(err, lines.close()) }()
 	}
 	grows := table != nil || lines != nil
-	order, byStudy, instances, rejected := groupByStudy(files)
 	rejected = append(rejected, unreadable...)
 	var todo []studyKey
 	var inputs, late []string

@@ -82,9 +82,18 @@ func (p *program) openAnalyzer(ctx context.Context, c *config.Config, scratch st
 // it receives: the database, the job queue, results, buffers of associations.
 const runtimeBase = 192 << 20
 
+// collectAt lets the garbage collector wait until the heap is two and a half times what is
+// in use. That is a few megabytes, so that it would run ten times a second, and
+// each time stop goroutines that are in the network or a codec.
+const collectAt = 150
+
 // limitRuntime makes the garbage collector work harder rather than let the heap
-// grow past the budget. A GOMEMLIMIT of the environment stands.
+// grow past the budget, and less while it is small. GOMEMLIMIT and GOGC of the
+// environment stand.
 func limitRuntime(budget int64) {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(collectAt)
+	}
 	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(budget + runtimeBase)
 	}

@@ -462,7 +462,7 @@ func TestBiplaneStudyAndItsOutputs(t *testing.T) {
 	dir := t.TempDir()
 	four := standard("1.2.3.1")
 	two := standard("1.2.3.2")
-	two.diameterMM, two.mark = beats(70, 50, 1), true
+	two.diameterMM, two.mark = beats(58, 41, 1), true
 	mmode := standard("1.2.3.3")
 	mmode.edit = func(ds *dicomio.DataSet) {
 		ds.Items(tag.SequenceOfUltrasoundRegions)[0].SetInt(tag.RegionSpatialFormat, 2)
@@ -477,7 +477,7 @@ func TestBiplaneStudyAndItsOutputs(t *testing.T) {
 		t.Fatalf("views %s and %s", s.Loops[0].View, s.Loops[1].View)
 	}
 	// Half an ellipsoid with different diameters: pi/6*D4*D2*L.
-	edv, esv := math.Pi/6*5*7*9, math.Pi/6*3.5*5*7.5
+	edv, esv := math.Pi/6*5*5.8*9, math.Pi/6*3.5*4.1*7.5
 	for _, want := range []struct {
 		name      string
 		value, to float64

@@ -63,6 +63,9 @@ func TestDICOMwebWithOrthanc(t *testing.T) {
 		sources = append(sources, deliver.Source{Path: f})
 	}
 	c := &deliver.Stow{URL: o.rest + "/dicom-web", Timeout: 30 * time.Second}
+	if there, err := c.Has(timeout(t), files); err != nil || len(there) != 0 {
+		t.Errorf("Orthanc, empty, says that it has %v, %v", there, err)
+	}
 	results, err := c.SendAll(timeout(t), sources, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -74,6 +77,9 @@ func TestDICOMwebWithOrthanc(t *testing.T) {
 	}
 	if _, err := c.Ping(context.Background()); err != nil {
 		t.Error(err)
+	}
+	if there, err := c.Has(timeout(t), files); err != nil || len(there) != len(files) {
+		t.Errorf("Orthanc says that it has %v, %v", there, err)
 	}
 	var ids []string
 	o.call("GET", "/instances", nil, &ids)

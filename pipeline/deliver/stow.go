@@ -16,6 +16,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/scp"
 )
 
@@ -25,6 +26,9 @@ type Stow struct {
 	Client *http.Client
 	// Authorize puts credentials into a request; nil puts none.
 	Authorize func(*http.Request) error
+	// Refused, if set, is told of a request whose credentials were refused (401);
+	// it is made once more, with what Authorize puts in then.
+	Refused func(*http.Request)
 	// Timeout of one object: from its first byte to the answer.
 	Timeout time.Duration
 }
@@ -132,14 +136,41 @@ func (s *Stow) SendAll(ctx context.Context, sources []Source, done func(i int, r
 // the credentials. Services need not answer searches: whatever is no refusal of
 // the sender counts.
 func (s *Stow) Ping(ctx context.Context) (code int, err error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(s.URL, "/")+"/studies?limit=1&StudyInstanceUID=1.2.3", nil)
+	code, b, err := s.get(ctx, "/studies?limit=1&StudyInstanceUID=1.2.3", 1000)
 	if err != nil {
-		return 0, err
+		return code, err
 	}
+	if code == http.StatusUnauthorized || code == http.StatusForbidden || code >= 500 && code != http.StatusNotImplemented {
+		return code, &HTTPError{code, printable(b)}
+	}
+	return code, nil
+}
+
+// get asks the service for something, and reads at most limit bytes of the
+// answer.
+func (s *Stow) get(ctx context.Context, path string, limit int64) (code int, body []byte, err error) {
+	for again := s.Refused != nil; ; again = false {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(s.URL, "/")+path, nil)
+		if err != nil {
+			return 0, nil, err
+		}
+		resp, err := s.do(req)
+		if err != nil {
+			return 0, nil, err
+		}
+		body, err := io.ReadAll(io.LimitReader(resp.Body, limit))
+		if err = errors.Join(err, resp.Body.Close()); err != nil || resp.StatusCode != http.StatusUnauthorized || !again {
+			return resp.StatusCode, body, err
+		}
+	}
+}
+
+// do makes a request with credentials.
+func (s *Stow) do(req *http.Request) (*http.Response, error) {
 	req.Header.Set("Accept", "application/dicom+json")
 	if s.Authorize != nil {
 		if err := s.Authorize(req); err != nil {
-			return 0, err
+			return nil, err
 		}
 	}
 	client := s.Client
@@ -147,19 +178,45 @@ func (s *Stow) Ping(ctx context.Context) (code int, err error) {
 		client = http.DefaultClient
 	}
 	resp, err := client.Do(req)
-	if err != nil {
-		return 0, err
+	if err == nil && resp.StatusCode == http.StatusUnauthorized && s.Refused != nil {
+		s.Refused(req)
 	}
-	defer resp.Body.Close()
-	b, err := io.ReadAll(io.LimitReader(resp.Body, 1000))
-	if err != nil {
-		return resp.StatusCode, err
+	return resp, err
+}
+
+// Has asks the service (QIDO-RS, PS3.18 10.6) which of some files' objects it
+// has, by SOP Instance UID. It is for objects that were sent and whose answer
+// was lost. A service that offers no search says nothing: the map is empty.
+func (s *Stow) Has(ctx context.Context, paths []string) (map[string]bool, error) {
+	there := map[string]bool{}
+	for _, path := range paths {
+		id, err := dicomio.IdentifyFile(ctx, path, dicomio.Options{})
+		if err != nil {
+			return there, err
+		}
+		query := url.Values{"SOPInstanceUID": {id.SOPInstanceUID}, "limit": {"2"}}
+		code, body, err := s.get(ctx, "/studies/"+id.StudyInstanceUID+"/series/"+id.SeriesInstanceUID+"/instances?"+query.Encode(), maxAnswer)
+		switch {
+		case err != nil:
+			return there, err
+		case code == http.StatusUnauthorized, code == http.StatusForbidden, code >= 500 && code != http.StatusNotImplemented:
+			return there, &HTTPError{code, printable(body)}
+		case code != http.StatusOK:
+			continue // 204: no match; others: it does not say
+		}
+		var matches []struct {
+			Instance attribute `json:"00080018"`
+		}
+		// A match is looked at: a service may ignore a key that it does not know.
+		if json.Unmarshal(body, &matches) == nil {
+			for _, m := range matches {
+				if m.Instance.text() == id.SOPInstanceUID {
+					there[id.SOPInstanceUID] = true
+				}
+			}
+		}
 	}
-	switch code := resp.StatusCode; {
-	case code == http.StatusUnauthorized, code == http.StatusForbidden, code >= 500 && code != http.StatusNotImplemented:
-		return code, &HTTPError{code, printable(b)}
-	}
-	return resp.StatusCode, nil
+	return there, nil
 }
 
 // send sends one object and fills in its result. The error is one that others
@@ -172,6 +229,13 @@ func (s *Stow) send(ctx context.Context, src Source, r *scp.SendResult) (fatal e
 	}
 	fatal = s.post(ctx, o, r)
 	var refused *HTTPError
+	if s.Refused != nil && errors.As(r.Err, &refused) && refused.Status == http.StatusUnauthorized {
+		if o, err = src.Open(); err != nil {
+			r.Err = err
+			return nil
+		}
+		fatal = s.post(ctx, o, r)
+	}
 	if errors.As(r.Err, &refused) && refused.Status == http.StatusUnsupportedMediaType {
 		// Not in this transfer syntax: in another, where the rule allows it.
 		others, err := src.Alternatives()
@@ -218,18 +282,7 @@ func (s *Stow) post(ctx context.Context, o scp.Object, r *scp.SendResult) (fatal
 		return err
 	}
 	req.Header.Set("Content-Type", `multipart/related; type="application/dicom"; boundary=`+parts.Boundary())
-	req.Header.Set("Accept", "application/dicom+json")
-	if s.Authorize != nil {
-		if err := s.Authorize(req); err != nil {
-			r.Err = err
-			return err
-		}
-	}
-	client := s.Client
-	if client == nil {
-		client = http.DefaultClient
-	}
-	resp, err := client.Do(req)
+	resp, err := s.do(req)
 	if err != nil {
 		r.Err = err
 		return err

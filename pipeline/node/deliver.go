@@ -51,8 +51,7 @@ func (n *Node) deliverRun(ctx context.Context, job jobs.Job, run int64, destinat
 }
 
 // settle notes that deliveries are being sent, and takes those out that were
-// already when an answer was lost and that the destination says it has. Only
-// DIMSE destinations are asked.
+// already when an answer was lost and that the destination says it has.
 func (n *Node) settle(ctx context.Context, dest Destination, run int64, pending []store.Delivery) ([]store.Delivery, error) {
 	if len(pending) == 0 {
 		return nil, nil
@@ -61,17 +60,13 @@ func (n *Node) settle(ctx context.Context, dest Destination, run int64, pending 
 	if err != nil || len(doubtful) == 0 {
 		return pending, err
 	}
-	if dest.Stow != nil {
-		// DICOMweb's store service cannot be asked: they are sent again.
-		return pending, nil
-	}
 	var paths []string
 	for _, d := range pending {
 		if slices.Contains(doubtful, d.SOPInstanceUID) {
 			paths = append(paths, d.Path)
 		}
 	}
-	there, err := n.has(ctx, dest.Dialer, dest.Address, paths)
+	there, err := n.has(ctx, dest, paths)
 	if err != nil {
 		// Then they are sent again.
 		n.log.Info("the destination does not say what it has", "destination", dest.Name, "error", err)
@@ -142,6 +137,14 @@ func (n *Node) deliver(ctx context.Context, dest Destination, run int64) error {
 		}
 	})
 	return errors.Join(append(problems, err)...)
+}
+
+// has asks a destination which objects of some files it has.
+func (d Destination) has(ctx context.Context, paths []string) (map[string]bool, error) {
+	if d.Stow != nil {
+		return d.Stow.Has(ctx, paths)
+	}
+	return deliver.Has(ctx, d.Dialer, d.Address, paths)
 }
 
 // send sends objects over DIMSE or DICOMweb.

@@ -150,8 +150,8 @@ type Node struct {
 
 	wake chan struct{} // a loop may have to be looked at
 
-	// has asks a destination what it has, see deliver.Has.
-	has func(ctx context.Context, d *scp.Dialer, addr string, paths []string) (map[string]bool, error)
+	// has asks a destination what it has.
+	has func(ctx context.Context, d Destination, paths []string) (map[string]bool, error)
 
 	arrivals *arrivals
 	clock    clockWatch
@@ -167,7 +167,9 @@ type Node struct {
 // available again.
 func New(ctx context.Context, opt Options, sp *spool.Spool, st *store.Store, processor Processor, metrics *Metrics, log *slog.Logger) (*Node, error) {
 	n := &Node{opt: opt, log: log, spool: sp, store: st, processor: processor, metrics: metrics,
-		wake: make(chan struct{}, 1), has: deliver.Has, arrivals: newArrivals(opt.Idle, opt.Cap), began: time.Now(),
+		wake: make(chan struct{}, 1), has: func(ctx context.Context, d Destination, paths []string) (map[string]bool, error) {
+			return d.has(ctx, paths)
+		}, arrivals: newArrivals(opt.Idle, opt.Cap), began: time.Now(),
 		objects: newLocks(), studies: newLocks()}
 	var destinations []string
 	for _, d := range opt.Destinations {

@@ -189,7 +189,7 @@ func TestLostAnswers(t *testing.T) {
 		dir, pacs := t.TempDir(), &losing{}
 		n := start(t, dir, &fakeProcessor{t: t}, Options{Destinations: []Destination{destination("pacs", listen(t, "PACS", pacs))}})
 		var asked atomic.Int32
-		n.has = func(_ context.Context, _ *scp.Dialer, _ string, paths []string) (map[string]bool, error) {
+		n.has = func(_ context.Context, _ Destination, paths []string) (map[string]bool, error) {
 			asked.Add(1)
 			there := map[string]bool{}
 			for _, p := range paths {

@@ -93,28 +93,50 @@ func TestRefusalsAreLoggedAsRefusals(t *testing.T) {
 	}
 }
 
-// A DICOMweb service cannot be asked what it has: what was under way is sent
-// again, and nobody is asked over DIMSE.
+// A DICOMweb service is asked (QIDO-RS) for what was under way when an answer
+// was lost; what it does not say that it has is sent again.
 func TestLostAnswerOfAService(t *testing.T) {
-	dir, log := t.TempDir(), &logged{}
-	var came, asked atomic.Int32
-	n := startLogging(t, dir, &fakeProcessor{t: t}, Options{Destinations: []Destination{service(t, func(w http.ResponseWriter, _ *http.Request) {
-		if came.Add(1) == 1 {
-			panic(http.ErrAbortHandler) // the answer is lost
-		}
-	})}}, log.logger())
-	n.has = func(context.Context, *scp.Dialer, string, []string) (map[string]bool, error) {
-		asked.Add(1)
-		return nil, nil
-	}
-	n.mustSend(t, writeObject(t, dir, "1.2.3", "1.2.3.10", nil))
-	eventually(t, "delivered", func() bool {
-		s := n.status(t, "1.2.3")
-		return s.Finished() && len(s.Deliveries) == 1 && s.Deliveries[0].State == store.Sent
-	})
-	n.stop()
-	if came.Load() != 2 || asked.Load() != 0 {
-		t.Errorf("came %d times, asked %d times\n%s", came.Load(), asked.Load(), log)
+	for name, c := range map[string]struct {
+		answer func(w http.ResponseWriter, uid string)
+		stores int32
+	}{
+		"it has it": {func(w http.ResponseWriter, uid string) {
+			io.WriteString(w, `[{"00080018":{"vr":"UI","Value":["`+uid+`"]}}]`)
+		}, 1},
+		"it has another": {func(w http.ResponseWriter, uid string) {
+			io.WriteString(w, `[{"00080018":{"vr":"UI","Value":["1.2"]}}]`)
+		}, 2},
+		"it has nothing":      {func(w http.ResponseWriter, _ string) { w.WriteHeader(http.StatusNoContent) }, 2},
+		"it offers no search": {func(w http.ResponseWriter, _ string) { w.WriteHeader(http.StatusNotFound) }, 2},
+		"it talks nonsense":   {func(w http.ResponseWriter, _ string) { io.WriteString(w, "<html>") }, 2},
+		"it is broken":        {func(w http.ResponseWriter, _ string) { w.WriteHeader(http.StatusBadGateway) }, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir, log := t.TempDir(), &logged{}
+			var came, asked atomic.Int32
+			n := startLogging(t, dir, &fakeProcessor{t: t}, Options{Destinations: []Destination{service(t, func(w http.ResponseWriter, r *http.Request) {
+				if r.Method == http.MethodGet {
+					asked.Add(1)
+					if !strings.HasPrefix(r.URL.Path, "/studies/1.2.3/series/") {
+						t.Errorf("asked for %s", r.URL)
+					}
+					c.answer(w, r.URL.Query().Get("SOPInstanceUID"))
+					return
+				}
+				if came.Add(1) == 1 {
+					panic(http.ErrAbortHandler) // the answer is lost
+				}
+			})}}, log.logger())
+			n.mustSend(t, writeObject(t, dir, "1.2.3", "1.2.3.10", nil))
+			eventually(t, "delivered", func() bool {
+				s := n.status(t, "1.2.3")
+				return s.Finished() && len(s.Deliveries) == 1 && s.Deliveries[0].State == store.Sent
+			})
+			n.stop()
+			if came.Load() != c.stores || asked.Load() == 0 {
+				t.Errorf("came %d times, asked %d times\n%s", came.Load(), asked.Load(), log)
+			}
+		})
 	}
 }
 

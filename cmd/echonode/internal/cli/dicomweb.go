@@ -34,6 +34,11 @@ func stowTo(d config.Destination, t *tls.Config, timeout time.Duration) *deliver
 		s.Authorize = deliver.Basic(d.Auth.User, d.Auth.PasswordFile)
 	case d.Auth.TokenFile != "":
 		s.Authorize = deliver.Bearer(d.Auth.TokenFile)
+	case d.Auth.TokenURL != "":
+		client := *s.Client
+		client.Timeout = timeout
+		tokens := &deliver.Tokens{URL: d.Auth.TokenURL, ID: d.Auth.ClientID, Secret: d.Auth.ClientSecretFile, Scopes: d.Auth.Scopes, Params: d.Auth.Params, Client: &client}
+		s.Authorize, s.Refused = tokens.Authorize, tokens.Refused
 	}
 	return s
 }

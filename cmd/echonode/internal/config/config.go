@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"net/url"
 	"os"
 	"regexp"
 	"slices"
@@ -149,6 +150,56 @@ type Auth struct {
 	User         string `yaml:"user"`
 	PasswordFile string `yaml:"password_file"`
 	TokenFile    string `yaml:"token_file"`
+	// OAuth 2.0 client credentials.
+	TokenURL         string            `yaml:"token_url"`
+	ClientID         string            `yaml:"client_id"`
+	ClientSecretFile string            `yaml:"client_secret_file"`
+	Scopes           []string          `yaml:"scopes"`
+	Params           map[string]string `yaml:"params"`
+}
+
+// check says what is wrong with credentials.
+func (a Auth) check() error {
+	kinds := 0
+	for _, is := range []bool{a.User != "" || a.PasswordFile != "", a.TokenFile != "", a.oauth()} {
+		if is {
+			kinds++
+		}
+	}
+	switch {
+	case kinds > 1 || (a.User == "") != (a.PasswordFile == ""):
+		return errors.New("either user and password_file, or token_file, or token_url, client_id and client_secret_file")
+	case !a.oauth():
+		return nil
+	case a.TokenURL == "" || a.ClientID == "" || a.ClientSecretFile == "":
+		return errors.New("token_url, client_id and client_secret_file belong together")
+	}
+	for _, k := range []string{"grant_type", "client_id", "client_secret", "scope"} {
+		if _, ok := a.Params[k]; ok {
+			return fmt.Errorf("params: %s is no further parameter", k)
+		}
+	}
+	if err := deliver.CheckURL(a.TokenURL); err != nil {
+		return fmt.Errorf("token_url: %w", err)
+	}
+	u, err := url.Parse(a.TokenURL)
+	if err != nil {
+		return fmt.Errorf("token_url: %w", err)
+	}
+	if ip := net.ParseIP(u.Hostname()); u.Scheme != "https" && u.Hostname() != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return errors.New("token_url: https is needed, the client secret would go in the clear")
+	}
+	return nil
+}
+
+// oauth reports whether tokens are asked for.
+func (a Auth) oauth() bool {
+	return a.TokenURL != "" || a.ClientID != "" || a.ClientSecretFile != "" || len(a.Scopes) > 0 || len(a.Params) > 0
+}
+
+// set reports whether there are any credentials.
+func (a Auth) set() bool {
+	return a.oauth() || a.User != "" || a.PasswordFile != "" || a.TokenFile != ""
 }
 
 // DICOMweb configures the way in over HTTP.
@@ -417,11 +468,11 @@ func (c *Config) check() error {
 				bad(key+".url", "a DICOMweb destination has no address and ae_title")
 			}
 		}
-		switch a := d.Auth; {
-		case a != (Auth{}) && d.URL == "":
+		if d.Auth.set() && d.URL == "" {
 			bad(key+".auth", "belongs to a destination with url")
-		case (a.User == "") != (a.PasswordFile == ""), a.User != "" && a.TokenFile != "":
-			bad(key+".auth", "either user and password_file, or token_file")
+		}
+		if err := d.Auth.check(); err != nil {
+			bad(key+".auth", "%v", err)
 		}
 		if d.CallingAETitle != "" {
 			aeTitle(key+".calling_ae_title", d.CallingAETitle)

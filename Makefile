@@ -78,6 +78,7 @@ load: setup-test
 # go test runs last, so that the output closes with its own lines.
 test: setup-test
 	@for tool in $(PEERS); do command -v $$tool >/dev/null || { echo "test: $$tool is missing after the set-up; its tests would skip"; exit 1; }; done
+	@ls /usr/lib/postgresql/*/bin/postgres >/dev/null || { echo "test: PostgreSQL is missing after the set-up; its tests would skip"; exit 1; }
 	@cd / && $(GO) mod download $(LOOPS)
 	@$(MAKE) --no-print-directory check
 	@$(MAKE) --no-print-directory test-modules

@@ -57,8 +57,9 @@ var outside = []struct {
 	users  []string
 }{
 	{"github.com/yalue/onnxruntime_go", []string{"models"}},
-	{"database/sql", []string{"pipeline/store", "pipeline/node", "pipeline/internal/jobs"}},
-	{"github.com/riverqueue/", []string{"pipeline/store", "pipeline/node", "pipeline/internal/jobs"}},
+	{"database/sql", []string{"pipeline/store", "pipeline/internal/jobs"}},
+	{"github.com/riverqueue/", []string{"pipeline/store", "pipeline/internal/jobs"}},
+	{"github.com/jackc/pgx/", []string{"pipeline/store", "pipeline/internal/jobs", "conformance/..."}},
 	{"github.com/spf13/", []string{"cmd/..."}},
 	{"github.com/goccy/go-yaml", []string{"cmd/...", "pipeline/deliver", "pipeline/review"}},
 	{"testing", []string{"conformance/..."}},

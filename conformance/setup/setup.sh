@@ -24,9 +24,9 @@ root=$(cd "$here/../.." && pwd)
 # gcc and the -dev packages: cgo (codecs, ONNX Runtime binding, the race detector). ffmpeg decodes video loops.
 run_packages=(ca-certificates gcc libc6-dev pkg-config libjpeg-dev libopenjp2-7-dev ffmpeg)
 # dcmtk, orthanc: peers; dicom3tools: dciodvfy; xfsprogs: the power cuts; pydicom with numpy: an independent reader; scipy
-# and pil: the tests of models/training that need no PyTorch; chromium: the tests of the review page and of OHIF; npm
-# fetches OHIF.
-test_packages=(dcmtk orthanc orthanc-dicomweb dicom3tools xfsprogs python3 python3-pydicom python3-numpy python3-scipy python3-pil chromium)
+# and pil: the tests of models/training that need no PyTorch; chromium: the tests of the review page and of OHIF; postgresql:
+# the node's other database; npm fetches OHIF.
+test_packages=(dcmtk orthanc orthanc-dicomweb dicom3tools xfsprogs python3 python3-pydicom python3-numpy python3-scipy python3-pil chromium postgresql)
 # Node.js from elsewhere brings npm of its own and excludes Debian's.
 command -v npm >/dev/null || test_packages+=(npm)
 
@@ -86,6 +86,10 @@ install_packages() {
 	# Debian starts Orthanc as a service when it is installed; the tests start their own on free ports.
 	if [[ " ${missing[*]} " == *" orthanc "* ]] && [[ -d /run/systemd/system ]]; then
 		as_root systemctl disable --now orthanc >/dev/null 2>&1 || true
+	fi
+	# The same with PostgreSQL.
+	if [[ " ${missing[*]} " == *" postgresql "* ]] && [[ -d /run/systemd/system ]]; then
+		as_root systemctl disable --now postgresql >/dev/null 2>&1 || true
 	fi
 }
 

@@ -42,7 +42,7 @@ func TestFullDatabase(t *testing.T) {
 	if w := ask(t, n, http.MethodGet, "/healthz", nil); w.Code != http.StatusOK || w.Body.String() != "ok\n" {
 		t.Fatalf("healthz: %d %s", w.Code, w.Body)
 	}
-	if _, err := n.store.DB().Exec(`PRAGMA max_page_count = 1`); err != nil { // no less than it has
+	if _, err := n.store.SQLite().Exec(`PRAGMA max_page_count = 1`); err != nil { // no less than it has
 		t.Fatal(err)
 	}
 	var refused *scp.StatusError
@@ -62,7 +62,7 @@ func TestFullDatabase(t *testing.T) {
 	if w := ask(t, n, http.MethodGet, "/healthz", nil); w.Code != http.StatusServiceUnavailable || !strings.Contains(w.Body.String(), ProblemDatabase) {
 		t.Errorf("healthz: %d %s", w.Code, w.Body)
 	}
-	if _, err := n.store.DB().Exec(`PRAGMA max_page_count = 1000000`); err != nil {
+	if _, err := n.store.SQLite().Exec(`PRAGMA max_page_count = 1000000`); err != nil {
 		t.Fatal(err)
 	}
 	n.mustSend(t, last)
@@ -148,7 +148,7 @@ func TestJobsFarAheadComeBack(t *testing.T) {
 		return len(s.Deliveries) == 1 && s.Deliveries[0].Attempts > 0
 	})
 	eventually(t, "waiting for a day", func() bool {
-		res, err := n.store.DB().Exec(`UPDATE river_job SET state = 'retryable', scheduled_at = datetime('now', '+1 day') WHERE kind = 'deliver' AND state IN ('retryable','scheduled','available')`)
+		res, err := n.store.SQLite().Exec(`UPDATE river_job SET state = 'retryable', scheduled_at = datetime('now', '+1 day') WHERE kind = 'deliver' AND state IN ('retryable','scheduled','available')`)
 		if err != nil {
 			t.Fatal(err)
 		}

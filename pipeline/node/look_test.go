@@ -276,7 +276,7 @@ func TestLoopThatEndsTheProcess(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := st.DB().Exec(`UPDATE loops SET state = 'working' WHERE state = 'waiting'`); err != nil {
+		if _, err := st.SQLite().Exec(`UPDATE loops SET state = 'working' WHERE state = 'waiting'`); err != nil {
 			t.Fatal(err)
 		}
 		if err := st.Close(); err != nil {
@@ -345,7 +345,7 @@ func TestUnfinishedResultsAreSwept(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := st.DB().Exec(`UPDATE loops SET state = 'working'`); err != nil {
+	if _, err := st.SQLite().Exec(`UPDATE loops SET state = 'working'`); err != nil {
 		t.Fatal(err)
 	}
 	if err := st.Close(); err != nil {

@@ -471,7 +471,7 @@ func TestUnreadableObjectIsRefusedAndLeavesNothing(t *testing.T) {
 // forget drops the record of a study as if it had never been written.
 func forget(t *testing.T, n *running, study string) {
 	t.Helper()
-	if _, err := n.store.DB().Exec(`DELETE FROM studies WHERE study_uid = ?`, study); err != nil {
+	if _, err := n.store.SQLite().Exec(`DELETE FROM studies WHERE study_uid = ?`, study); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -572,7 +572,7 @@ func TestStorageCommitment(t *testing.T) {
 	// A modality that hangs up gets its report on a new association.
 	request().Abort()
 	eventually(t, "the report waits as a job", func() bool { return unfinishedJobs(t, n, jobs.KindReport) == 1 })
-	if _, err := n.store.DB().ExecContext(ctx, `UPDATE river_job SET state = 'available', scheduled_at = datetime('now', '-1 minute') WHERE kind = ?`, jobs.KindReport); err != nil {
+	if _, err := n.store.SQLite().ExecContext(ctx, `UPDATE river_job SET state = 'available', scheduled_at = datetime('now', '-1 minute') WHERE kind = ?`, jobs.KindReport); err != nil {
 		t.Fatal(err)
 	}
 	select {
@@ -586,7 +586,7 @@ func TestStorageCommitment(t *testing.T) {
 // unfinishedJobs counts jobs of a kind that have still to run.
 func unfinishedJobs(t *testing.T, n *running, kind string) (count int) {
 	t.Helper()
-	if err := n.store.DB().QueryRow(`SELECT count(*) FROM river_job WHERE kind = ? AND state IN ('available','scheduled','retryable','running')`, kind).Scan(&count); err != nil {
+	if err := n.store.SQLite().QueryRow(`SELECT count(*) FROM river_job WHERE kind = ? AND state IN ('available','scheduled','retryable','running')`, kind).Scan(&count); err != nil {
 		t.Fatal(err)
 	}
 	return count

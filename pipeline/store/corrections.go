@@ -19,7 +19,11 @@ import (
 // deliveries that were. What of it is made again as it was gets a delivery
 // again. All of it happens or nothing. ErrNotFound: an object is not recorded.
 func (s *Store) Replace(ctx context.Context, instances ...Instance) (unsent int64, err error) {
-	err = s.tx(ctx, func(tx *sql.Tx) error {
+	err = s.Transact(ctx, func(tx *Tx) error {
+		unsent = 0
+		if err := lockReplaced(ctx, tx, instances); err != nil {
+			return err
+		}
 		studies := map[string]int64{} // when they were last touched
 		for _, in := range instances {
 			former, err := replace(ctx, tx, in)
@@ -48,9 +52,28 @@ func (s *Store) Replace(ctx context.Context, instances ...Instance) (unsent int6
 	return unsent, nil
 }
 
+// lockReplaced makes the studies that objects are moved to, and locks them and
+// those that the objects were in.
+func lockReplaced(ctx context.Context, tx *Tx, instances []Instance) error {
+	studies, objects := map[string]Instance{}, make([]string, len(instances))
+	for i, in := range instances {
+		studies[in.StudyInstanceUID], objects[i] = in, in.SOPInstanceUID
+	}
+	for _, study := range slices.Sorted(maps.Keys(studies)) {
+		in := studies[study]
+		now := in.Received.UnixMilli()
+		if _, err := tx.ExecContext(ctx, `INSERT INTO studies (study_uid, state, first_received_at, last_received_at, sender) VALUES (?, 'done', ?, ?, ?) ON CONFLICT (study_uid) DO NOTHING`,
+			study, now, now, in.Sender); err != nil {
+			return err
+		}
+	}
+	return tx.lockOf(ctx, `SELECT study_uid FROM instances WHERE sop_uid IN (`+listRows+`) UNION SELECT study_uid FROM studies WHERE study_uid IN (`+listRows+`)`,
+		list(objects), list(slices.Collect(maps.Keys(studies))))
+}
+
 // replace records another version of an object, and gives the study in which
 // the former was.
-func replace(ctx context.Context, tx *sql.Tx, in Instance) (former string, err error) {
+func replace(ctx context.Context, tx *Tx, in Instance) (former string, err error) {
 	now := in.Received.UnixMilli()
 	var path string
 	err = tx.QueryRowContext(ctx, `SELECT path, study_uid FROM instances WHERE sop_uid = ?`, in.SOPInstanceUID).Scan(&path, &former)
@@ -61,21 +84,20 @@ func replace(ctx context.Context, tx *sql.Tx, in Instance) (former string, err e
 		return "", err
 	}
 	// The newest version of a study's attributes counts, whatever a clock that was set back says.
-	arrived := now
-	if err := tx.QueryRowContext(ctx, `SELECT max(?, coalesce(max(received_at), 0)) FROM instances WHERE study_uid = ?`, now, in.StudyInstanceUID).Scan(&arrived); err != nil {
+	var newest int64
+	if err := tx.QueryRowContext(ctx, `SELECT coalesce(max(received_at), 0) FROM instances WHERE study_uid = ?`, in.StudyInstanceUID).Scan(&newest); err != nil {
 		return "", err
 	}
+	arrived := max(now, newest)
 	for _, step := range []struct {
 		query string
 		args  []any
 	}{
-		{`INSERT INTO studies (study_uid, state, first_received_at, last_received_at, sender) VALUES (?, 'done', ?, ?, ?) ON CONFLICT (study_uid) DO NOTHING`,
-			[]any{in.StudyInstanceUID, now, now, in.Sender}},
 		{`UPDATE instances SET study_uid = ?, series_uid = ?, transfer_syntax = ?, path = ?, size = ?, calling_ae = ?, received_at = ?,
 			patient = ?, issuer = ?, family = ?, born = ?, corrections = corrections + 1 WHERE sop_uid = ?`,
 			[]any{in.StudyInstanceUID, in.SeriesInstanceUID, in.TransferSyntaxUID, in.Path, in.Size, in.CallingAE, arrived, in.Patient, in.Issuer, in.Family, in.Born, in.SOPInstanceUID}},
 		{`DELETE FROM removals WHERE path = ?`, []any{in.Path}},
-		{`INSERT OR IGNORE INTO removals (path, sop_uid) SELECT ?1, ?2 WHERE ?1 <> ?3`, []any{path, in.SOPInstanceUID, in.Path}},
+		{`INSERT INTO removals (path, sop_uid) SELECT ?1, ?2 WHERE ?1 <> ?3 ON CONFLICT DO NOTHING`, []any{path, in.SOPInstanceUID, in.Path}},
 		// Whoever works on the former version finds its lease gone.
 		{`UPDATE loops SET study_uid = ?1, state = 'waiting', token = token + 1, attempts = 0, deaths = 0, not_before = 0, problem = '', result = '',
 			number = CASE WHEN study_uid = ?1 THEN number ELSE (SELECT 1 + coalesce(max(n.number), 0) FROM loops n WHERE n.study_uid = ?1) END WHERE sop_uid = ?2`,
@@ -90,7 +112,7 @@ func replace(ctx context.Context, tx *sql.Tx, in Instance) (former string, err e
 
 // withdraw forgets what of a study has not been sent, and the run that is under
 // way: see [Store.FinishRun].
-func withdraw(ctx context.Context, tx *sql.Tx, study string) (unsent int64, err error) {
+func withdraw(ctx context.Context, tx *Tx, study string) (unsent int64, err error) {
 	if _, err := tx.ExecContext(ctx, `DELETE FROM runs WHERE study_uid = ? AND finished_at IS NULL AND error = ''`, study); err != nil {
 		return 0, err
 	}
@@ -110,7 +132,7 @@ func (s *Store) StudiesOf(ctx context.Context, patient, issuer string) ([]string
 }
 
 // touch takes studies back to Receiving, or those without loops to Done.
-func touch(ctx context.Context, tx *sql.Tx, now int64, studies ...string) error {
+func touch(ctx context.Context, tx *Tx, now int64, studies ...string) error {
 	slices.Sort(studies)
 	for _, uid := range slices.Compact(studies) {
 		if _, err := tx.ExecContext(ctx, `UPDATE studies SET
@@ -126,13 +148,16 @@ func touch(ctx context.Context, tx *sql.Tx, now int64, studies ...string) error 
 // DeleteInstances removes objects of a study, as [Store.Delete] does all of
 // them, and takes the study back to Receiving. It says how many there were.
 func (s *Store) DeleteInstances(ctx context.Context, study string, sopUIDs []string) (n int, err error) {
-	err = s.tx(ctx, func(tx *sql.Tx) error {
+	err = s.Transact(ctx, func(tx *Tx) error {
 		uids := list(sopUIDs)
-		if _, err := tx.ExecContext(ctx, `INSERT OR IGNORE INTO removals (path, sop_uid) SELECT path, sop_uid FROM instances
-			WHERE study_uid = ? AND sop_uid IN (SELECT value FROM json_each(?))`, study, uids); err != nil {
+		if err := tx.lock(ctx, study); err != nil {
 			return err
 		}
-		res, err := tx.ExecContext(ctx, `DELETE FROM instances WHERE study_uid = ? AND sop_uid IN (SELECT value FROM json_each(?))`, study, uids)
+		if _, err := tx.ExecContext(ctx, `INSERT INTO removals (path, sop_uid) SELECT path, sop_uid FROM instances
+			WHERE study_uid = ? AND sop_uid IN (`+listRows+`) ON CONFLICT DO NOTHING`, study, uids); err != nil {
+			return err
+		}
+		res, err := tx.ExecContext(ctx, `DELETE FROM instances WHERE study_uid = ? AND sop_uid IN (`+listRows+`)`, study, uids)
 		if err != nil {
 			return err
 		}
@@ -152,7 +177,7 @@ func (s *Store) DeleteInstances(ctx context.Context, study string, sopUIDs []str
 // object and was refused.
 func (s *Store) RecordConflict(ctx context.Context, sopUID, callingAE string) error {
 	_, err := s.db.ExecContext(ctx, `INSERT INTO conflicts (sop_uid, count, last_at, calling_ae) VALUES (?, 1, ?, ?)
-		ON CONFLICT (sop_uid) DO UPDATE SET count = count + 1, last_at = excluded.last_at, calling_ae = excluded.calling_ae`,
+		ON CONFLICT (sop_uid) DO UPDATE SET count = conflicts.count + 1, last_at = excluded.last_at, calling_ae = excluded.calling_ae`,
 		sopUID, time.Now().UnixMilli(), callingAE)
 	if err != nil {
 		return fmt.Errorf("record conflict: %w", err)

@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"time"
 )
@@ -27,8 +26,8 @@ func (s *Store) Waiting(ctx context.Context) ([]Waiting, error) {
 // concerned and says how many deliveries it moved, and how many it dropped
 // because the other destination has, or is owed, the same object.
 func (s *Store) Redirect(ctx context.Context, from, to string, enqueue func(tx *Tx, run int64, destination string) error) (moved, dropped int, err error) {
-	err = s.tx(ctx, func(tx *sql.Tx) error {
-		runs, err := collectTx(ctx, tx, `SELECT DISTINCT run_id FROM deliveries WHERE destination = ? AND state IN ('pending','dead')`, from)
+	err = s.Transact(ctx, func(tx *Tx) error {
+		runs, err := collect(ctx, tx, func(r *sql.Rows) (id int64, err error) { return id, r.Scan(&id) }, `SELECT DISTINCT run_id FROM deliveries WHERE destination = ? AND state IN ('pending','dead')`, from)
 		if err != nil {
 			return err
 		}
@@ -67,29 +66,19 @@ func (s *Store) Redirect(ctx context.Context, from, to string, enqueue func(tx *
 // DropDeliveries forgets what is left to deliver to a destination, and says how
 // much that was. Outputs stay where they are.
 func (s *Store) DropDeliveries(ctx context.Context, destination string) (int, error) {
-	res, err := s.db.ExecContext(ctx, `DELETE FROM deliveries WHERE destination = ? AND state IN ('pending','dead')`, destination)
+	var n int64
+	err := s.Transact(ctx, func(tx *Tx) error {
+		res, err := tx.ExecContext(ctx, `DELETE FROM deliveries WHERE destination = ? AND state IN ('pending','dead')`, destination)
+		if err != nil {
+			return err
+		}
+		n, err = res.RowsAffected()
+		return err
+	})
 	if err != nil {
 		return 0, fmt.Errorf("drop deliveries: %w", err)
 	}
-	n, err := res.RowsAffected()
-	return int(n), err
-}
-
-// collectTx reads a column of numbers.
-func collectTx(ctx context.Context, tx *sql.Tx, query string, args ...any) (out []int64, err error) {
-	rows, err := tx.QueryContext(ctx, query, args...)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
-	for rows.Next() {
-		var v int64
-		if err := rows.Scan(&v); err != nil {
-			return nil, err
-		}
-		out = append(out, v)
-	}
-	return out, rows.Err()
+	return int(n), nil
 }
 
 // Probe writes to the database, to find out whether that can be done.
@@ -122,7 +111,7 @@ func (s *Store) StateCounts(ctx context.Context) (map[State]int, error) {
 // ended: the destination may have that. An answer, see [Store.RecordDelivery],
 // ends the doubt.
 func (s *Store) Sending(ctx context.Context, run int64, destination string) (doubtful []string, err error) {
-	err = s.tx(ctx, func(tx *Tx) error {
+	err = s.Transact(ctx, func(tx *Tx) error {
 		if doubtful, err = collect(ctx, tx, func(r *sql.Rows) (uid string, err error) { return uid, r.Scan(&uid) },
 			`SELECT sop_uid FROM deliveries WHERE run_id = ? AND destination = ? AND state = 'pending' AND sending = 1`, run, destination); err != nil {
 			return err

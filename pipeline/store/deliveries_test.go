@@ -8,8 +8,8 @@ import (
 )
 
 // What another destination has already is dropped, not sent twice.
-func TestRedirect(t *testing.T) {
-	ctx, s := context.Background(), open(t)
+func checkRedirect(t *testing.T, s *Store) {
+	ctx := context.Background()
 	add(t, s, instance("1", "1.1", 1000))
 	look(t, s)
 	if queued, err := s.Queue(ctx, "1", time.UnixMilli(2000), "basis", noJob); err != nil || !queued {

@@ -96,13 +96,26 @@ func (s *Store) LeaseLoop(ctx context.Context, now time.Time, onArrival bool, at
 }
 
 func (s *Store) lease(ctx context.Context, pick string, args ...any) (lease Lease, err error) {
-	err = s.tx(ctx, func(tx *sql.Tx) error {
-		var sop string
-		if err := tx.QueryRowContext(ctx, pick, args...).Scan(&sop); err != nil {
+	err = s.Transact(ctx, func(tx *Tx) error {
+		if err := tx.one(ctx, lockLease); err != nil {
 			return err
 		}
-		if _, err := tx.ExecContext(ctx, `UPDATE loops SET state = 'working', token = token + 1 WHERE sop_uid = ?`, sop); err != nil {
-			return err
+		var sop string
+		for taken := int64(0); taken == 0; {
+			if err := tx.QueryRowContext(ctx, pick, args...).Scan(&sop); err != nil {
+				return err
+			}
+			if err := tx.lockOf(ctx, `SELECT study_uid FROM loops WHERE sop_uid = ?`, sop); err != nil {
+				return err
+			}
+			// It may have been removed or replaced before it was locked.
+			res, err := tx.ExecContext(ctx, `UPDATE loops SET state = 'working', token = token + 1 WHERE sop_uid = ? AND state = 'waiting'`, sop)
+			if err != nil {
+				return err
+			}
+			if taken, err = res.RowsAffected(); err != nil {
+				return err
+			}
 		}
 		found, err := collect(ctx, tx, scanLease, loopColumns+`WHERE l.sop_uid = ?`, sop)
 		if err != nil {
@@ -150,12 +163,20 @@ func (s *Store) ReleaseLoop(ctx context.Context, l Lease) error {
 
 // ForgetLoop lets a loop wait again whose kept result has gone.
 func (s *Store) ForgetLoop(ctx context.Context, sopUID string) error {
-	_, err := s.db.ExecContext(ctx, `UPDATE loops SET state = 'waiting', result = '', not_before = 0 WHERE sop_uid = ? AND state = 'done'`, sopUID)
-	return err
+	return s.Transact(ctx, func(tx *Tx) error {
+		if err := tx.lockOf(ctx, `SELECT study_uid FROM loops WHERE sop_uid = ?`, sopUID); err != nil {
+			return err
+		}
+		_, err := tx.ExecContext(ctx, `UPDATE loops SET state = 'waiting', result = '', not_before = 0 WHERE sop_uid = ? AND state = 'done'`, sopUID)
+		return err
+	})
 }
 
 func (s *Store) endLease(ctx context.Context, l Lease, enqueue Enqueue, set string, args ...any) error {
-	err := s.tx(ctx, func(tx *sql.Tx) error {
+	err := s.Transact(ctx, func(tx *Tx) error {
+		if err := tx.lock(ctx, l.StudyInstanceUID); err != nil {
+			return err
+		}
 		res, err := tx.ExecContext(ctx, `UPDATE loops SET `+set+` WHERE sop_uid = ? AND token = ? AND state = 'working'`,
 			append(args, l.SOPInstanceUID, l.Token)...)
 		if err != nil {
@@ -183,7 +204,7 @@ func (s *Store) endLease(ctx context.Context, l Lease, enqueue Enqueue, set stri
 
 // combineIfDue enqueues the current revision of a complete study none of whose
 // loops is left to do.
-func (s *Store) combineIfDue(ctx context.Context, tx *sql.Tx, study string, enqueue Enqueue) error {
+func (s *Store) combineIfDue(ctx context.Context, tx *Tx, study string, enqueue Enqueue) error {
 	var revision int
 	err := tx.QueryRowContext(ctx, `SELECT revision FROM studies WHERE study_uid = ? AND state IN ('queued','analysing')
 		AND NOT EXISTS (SELECT 1 FROM loops WHERE study_uid = ? AND state IN ('waiting','working'))`, study, study).Scan(&revision)
@@ -199,7 +220,7 @@ func (s *Store) combineIfDue(ctx context.Context, tx *sql.Tx, study string, enqu
 // refresh lets those loops of a study wait again that have failed, and those
 // whose results depend on something else than now; with retry also those that
 // may come out better another time.
-func refresh(ctx context.Context, tx *sql.Tx, study, basis string, retry bool) error {
+func refresh(ctx context.Context, tx *Tx, study, basis string, retry bool) error {
 	_, err := tx.ExecContext(ctx, `UPDATE loops SET state = 'waiting', attempts = 0, deaths = 0, not_before = 0, problem = '' WHERE study_uid = ?
 		AND (state = 'failed' OR state = 'done' AND (basis <> ? OR ? AND problem <> ''))`, study, basis, retry)
 	return err

@@ -29,8 +29,8 @@ func queue(t *testing.T, s *Store, uid, basis string) (due bool) {
 
 // Complete studies first, among them in turn, in each the oldest first; then in
 // turn those that are still received, unless that is switched off.
-func TestOrderOfLoops(t *testing.T) {
-	ctx, s := context.Background(), open(t)
+func checkOrderOfLoops(t *testing.T, s *Store) {
+	ctx := context.Background()
 	for i := range 5 {
 		add(t, s, instance("large", fmt.Sprintf("large.%d", i+1), int64(1000+i)))
 	}
@@ -63,8 +63,8 @@ func TestOrderOfLoops(t *testing.T) {
 }
 
 // The last loop of a complete study makes its combination due, once.
-func TestLastLoopCombines(t *testing.T) {
-	ctx, s := context.Background(), open(t)
+func checkLastLoopCombines(t *testing.T, s *Store) {
+	ctx := context.Background()
 	add(t, s, instance("1", "1.1", 1000))
 	add(t, s, instance("1", "1.2", 1000))
 	var due []int
@@ -105,8 +105,8 @@ func TestLastLoopCombines(t *testing.T) {
 }
 
 // Results under another basis, failures, and what may come out better.
-func TestLoopsWaitAgain(t *testing.T) {
-	ctx, s := context.Background(), open(t)
+func checkLoopsWaitAgain(t *testing.T, s *Store) {
+	ctx := context.Background()
 	for i := range 3 {
 		add(t, s, instance("1", fmt.Sprintf("1.%d", i+1), 1000))
 	}
@@ -169,8 +169,8 @@ func TestLoopsWaitAgain(t *testing.T) {
 }
 
 // Only the latest lease may write.
-func TestLeaseIsAFence(t *testing.T) {
-	ctx, s := context.Background(), open(t)
+func checkLeaseIsAFence(t *testing.T, s *Store) {
+	ctx := context.Background()
 	add(t, s, instance("1", "1.1", 1000))
 	add(t, s, instance("2", "2.1", 3000))
 	old := lease(t, s, true)
@@ -216,8 +216,8 @@ func TestLeaseIsAFence(t *testing.T) {
 }
 
 // What is no loop begins no run.
-func TestOnlyLoopsBeginARun(t *testing.T) {
-	ctx, s := context.Background(), open(t)
+func checkOnlyLoopsBeginARun(t *testing.T, s *Store) {
+	ctx := context.Background()
 	report := instance("1", "1.9", 1000)
 	report.Loop = false
 	if !add(t, s, report) {
@@ -256,8 +256,8 @@ func TestOnlyLoopsBeginARun(t *testing.T) {
 
 // Senders take turns, whatever one of them has sent, and no sender takes every
 // place.
-func TestSendersTakeTurns(t *testing.T) {
-	ctx, s := context.Background(), open(t)
+func checkSendersTakeTurns(t *testing.T, s *Store) {
+	ctx := context.Background()
 	send := func(sender, study, sop string) {
 		in := instance(study, sop, 1000)
 		in.Sender, in.Loop = sender, true

@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"database/sql"
-	"encoding/json"
 	"fmt"
 	"strconv"
 	"strings"
@@ -27,12 +26,12 @@ func (s *Store) Page(ctx context.Context, q Query) (studies []Study, next string
 	if q.Limit <= 0 || q.Limit > MaxPage {
 		q.Limit = MaxPage
 	}
-	where, args := []string{"1"}, []any{}
+	where, args := []string{"1 = 1"}, []any{}
 	if q.UID != "" {
 		where, args = append(where, "study_uid = ?"), append(args, q.UID)
 	}
 	if len(q.States) > 0 {
-		where, args = append(where, "state IN (SELECT value FROM json_each(?))"), append(args, list(q.States))
+		where, args = append(where, "state IN ("+listRows+")"), append(args, list(q.States))
 	}
 	if q.After != "" {
 		ms, uid, ok := strings.Cut(q.After, ":")
@@ -50,15 +49,6 @@ func (s *Store) Page(ctx context.Context, q Query) (studies []Study, next string
 		next = fmt.Sprintf("%d:%s", last.Last.UnixMilli(), last.StudyInstanceUID)
 	}
 	return studies, next, err
-}
-
-// list is a JSON array for json_each.
-func list[T ~string](values []T) string {
-	b, err := json.Marshal(values)
-	if err != nil {
-		panic(err) // strings always have a JSON form
-	}
-	return string(b)
 }
 
 // Work is how much of a study there is and how much is done.
@@ -80,7 +70,7 @@ func (s *Store) WorkOf(ctx context.Context, studies []string) (map[string]Work, 
 	}, `SELECT i.study_uid, count(*), count(l.sop_uid), count(*) FILTER (WHERE l.state IN ('done','failed')),
 			coalesce(max(l.problem) FILTER (WHERE l.state = 'waiting'), ''), count(*) FILTER (WHERE i.corrections > 0), count(c.sop_uid)
 		FROM instances i LEFT JOIN loops l ON l.sop_uid = i.sop_uid LEFT JOIN conflicts c ON c.sop_uid = i.sop_uid
-		WHERE i.study_uid IN (SELECT value FROM json_each(?)) GROUP BY i.study_uid`, list(studies))
+		WHERE i.study_uid IN (`+listRows+`) GROUP BY i.study_uid`, list(studies))
 	out := make(map[string]Work, len(rows))
 	for _, r := range rows {
 		out[r.uid] = r.work
@@ -90,7 +80,7 @@ func (s *Store) WorkOf(ctx context.Context, studies []string) (map[string]Work, 
 
 // RunsOf lists the runs of studies, newest first, by Study Instance UID.
 func (s *Store) RunsOf(ctx context.Context, studies []string) (map[string][]Run, error) {
-	runs, err := collect(ctx, s.db, scanRun, runColumns+`WHERE study_uid IN (SELECT value FROM json_each(?)) ORDER BY revision DESC`, list(studies))
+	runs, err := collect(ctx, s.db, scanRun, runColumns+`WHERE study_uid IN (`+listRows+`) ORDER BY revision DESC`, list(studies))
 	out := make(map[string][]Run, len(studies))
 	for _, r := range runs {
 		out[r.StudyInstanceUID] = append(out[r.StudyInstanceUID], r)
@@ -118,7 +108,7 @@ func (s *Store) DeliveriesOf(ctx context.Context, studies []string) (map[string]
 		return w, err
 	}, `SELECT r.study_uid, o.sop_uid, o.sop_class, o.kind, o.path, d.run_id, d.destination, d.state, d.attempts, d.status, d.comment, d.error, d.updated_at
 		FROM deliveries d JOIN outputs o ON o.sop_uid = d.sop_uid JOIN runs r ON r.id = d.run_id
-		WHERE r.study_uid IN (SELECT value FROM json_each(?)) ORDER BY r.revision DESC, d.destination, o.kind DESC, o.sop_uid`, list(studies))
+		WHERE r.study_uid IN (`+listRows+`) ORDER BY r.revision DESC, d.destination, o.kind DESC, o.sop_uid`, list(studies))
 	out := make(map[string][]Delivery, len(studies))
 	for _, r := range rows {
 		out[r.uid] = append(out[r.uid], r.d)

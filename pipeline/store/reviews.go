@@ -27,7 +27,10 @@ type Review struct {
 // that the reader looked at, otherwise nothing is recorded and the error wraps
 // [ErrOutdated].
 func (s *Store) Sign(ctx context.Context, r Review, run Run, base int, outputs []Output, routes []Route, enqueue func(tx *Tx, run int64, destination string) error) (Run, error) {
-	err := s.tx(ctx, func(tx *sql.Tx) error {
+	err := s.Transact(ctx, func(tx *Tx) error {
+		if err := tx.lock(ctx, run.StudyInstanceUID); err != nil {
+			return err
+		}
 		err := tx.QueryRowContext(ctx, `UPDATE studies SET revision = revision + 1 WHERE study_uid = ? AND state = 'done' AND revision = ? RETURNING revision`,
 			run.StudyInstanceUID, base).Scan(&run.Revision)
 		if errors.Is(err, sql.ErrNoRows) {
@@ -41,7 +44,7 @@ func (s *Store) Sign(ctx context.Context, r Review, run Run, base int, outputs [
 			run.StudyInstanceUID, run.Revision, run.Started.UnixMilli(), at, run.Directory, run.Summary, run.Basis).Scan(&run.ID); err != nil {
 			return err
 		}
-		if _, err := tx.ExecContext(ctx, `INSERT INTO reviews (run_id, verdict, user, name, organisation, comment, corrections, signed_at) VALUES (?,?,?,?,?,?,?,?)`,
+		if _, err := tx.ExecContext(ctx, `INSERT INTO reviews (run_id, verdict, "user", name, organisation, comment, corrections, signed_at) VALUES (?,?,?,?,?,?,?,?)`,
 			run.ID, r.Verdict, r.User, r.Name, r.Organisation, r.Comment, r.Corrections, at); err != nil {
 			return err
 		}
@@ -64,7 +67,7 @@ func (s *Store) Reviews(ctx context.Context, study string) (map[int]Review, erro
 		err = r.Scan(&v.revision, &v.Verdict, &v.User, &v.Name, &v.Organisation, &v.Comment, &v.Corrections, &at)
 		v.Signed = time.UnixMilli(at)
 		return v, err
-	}, `SELECT r.revision, v.verdict, v.user, v.name, v.organisation, v.comment, v.corrections, v.signed_at
+	}, `SELECT r.revision, v.verdict, v."user", v.name, v.organisation, v.comment, v.corrections, v.signed_at
 		FROM reviews v JOIN runs r ON r.id = v.run_id WHERE r.study_uid = ?`, study)
 	out := make(map[int]Review, len(all))
 	for _, v := range all {

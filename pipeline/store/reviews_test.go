@@ -3,14 +3,15 @@ package store
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 )
 
 // A review is recorded once, on the revision that was looked at, or not at all.
-func TestSign(t *testing.T) {
+func checkSign(t *testing.T, s *Store) {
 	ctx := context.Background()
-	s := open(t)
 	add(t, s, instance("1", "1.1", 1000))
 	if _, err := s.Queue(ctx, "1", study(t, s, "1").Last, "", noJob); err != nil {
 		t.Fatal(err)
@@ -65,9 +66,8 @@ func TestSign(t *testing.T) {
 	}
 }
 
-func TestWorklistChanges(t *testing.T) {
+func checkWorklistChanges(t *testing.T, s *Store) {
 	ctx := context.Background()
-	s := open(t)
 	add(t, s, instance("1", "1.1", 1000))
 	c, err := s.Changes(ctx, 10)
 	if err != nil || len(c) != 1 {
@@ -113,34 +113,98 @@ func TestWorklistChanges(t *testing.T) {
 	}
 }
 
+// many lists so many studies.
+func many(t testing.TB, s *Store, n int) {
+	t.Helper()
+	ctx := t.Context()
+	for _, query := range []string{`WITH RECURSIVE n(i) AS (SELECT CAST(1 AS BIGINT) UNION ALL SELECT i+1 FROM n WHERE i < CAST(? AS BIGINT))
+		INSERT INTO studies (study_uid, state, revision, first_received_at, last_received_at) SELECT '1.2.' || i, 'done', 1, i*60000, i*60000 FROM n`,
+		`INSERT INTO worklist (` + listingColumns + `, search) SELECT study_uid, 'Name' || (last_received_at/60000 % 7919) || ', Given', 'P' || last_received_at, '19600101', 'F',
+			'A' || last_received_at, '', last_received_at, state, revision, 10, last_received_at/60000 % 80, 'x', 'good', last_received_at/60000 % 64, '',
+			'name' || (last_received_at/60000 % 7919) || ', given' || chr FROM studies, (SELECT CAST(? AS TEXT) AS chr) AS c`} {
+		var arg any = n
+		if strings.HasPrefix(query, "INSERT") {
+			arg = "\n100%_"
+		}
+		if _, err := s.db.ExecContext(ctx, query, arg); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// Every word of a search must occur somewhere, as it is written.
+func checkSearch(t *testing.T, s *Store) {
+	many(t, s, 20000)
+	ctx := t.Context()
+	for search, want := range map[string]int{"": 20000, "name77": 36, "NAME77": 36, "me77,": 3, "name77 given": 36, "7": 12400, "77": 2064, "zzz": 0, "name77 zzz": 0,
+		"100%_": 20000, "00_": 0, `"`: 0, `"given"`: 0, "given AND": 0, "%": 20000, `\`: 0} {
+		page, total, err := s.Worklist(ctx, WorklistQuery{Search: search, Limit: 50, Order: ByName})
+		if err != nil || len(page) != min(total, 50) {
+			t.Errorf("%q: %d of %d, %v", search, len(page), total, err)
+		}
+		if search == "7" || search == "77" || search == "name77" || search == "NAME77" || search == "name77 given" || search == "me77," {
+			// Counted here: the names are known.
+			want = 0
+			for i := 1; i <= 20000; i++ {
+				if strings.Contains(fmt.Sprintf("name%d, given\n100%%_", i%7919), strings.ToLower(strings.Fields(search)[0])) {
+					want++
+				}
+			}
+		}
+		if total != want {
+			t.Errorf("%q: %d found, want %d", search, total, want)
+		}
+	}
+	// What is listed anew or removed is found as it is now.
+	if err := s.List(ctx, Change{StudyInstanceUID: "1.2.1"}, &Listing{StudyInstanceUID: "1.2.1", PatientName: "Renamed"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Delete(ctx, "1.2.77"); err != nil {
+		t.Fatal(err)
+	}
+	for search, want := range map[string]int{"renamed": 1, "name1, given": 2, "name77, given": 2} {
+		if _, total, err := s.Worklist(ctx, WorklistQuery{Search: search, Limit: 1}); err != nil || total != want {
+			t.Errorf("%q: %d found, %v; want %d", search, total, err, want)
+		}
+	}
+}
+
 // BenchmarkWorklist lists one page of 100,000 studies.
 func BenchmarkWorklist(b *testing.B) {
-	ctx := context.Background()
-	s, err := Open(ctx, b.TempDir()+"/node.db")
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer s.Close()
-	_, err = s.db.ExecContext(ctx, `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i < 100000)
-		INSERT INTO studies (study_uid, state, revision, first_received_at, last_received_at) SELECT '1.2.' || i, 'done', 1, i*60000, i*60000 FROM n`)
-	if err == nil {
-		_, err = s.db.ExecContext(ctx, `INSERT INTO worklist (`+listingColumns+`, search) SELECT study_uid, 'Name' || (last_received_at/60000 % 7919) || ', Given', 'P' || last_received_at, '19600101', 'F',
-			'A' || last_received_at, '', last_received_at, state, revision, 10, last_received_at/60000 % 80, 'x', 'good', last_received_at/60000 % 64, '', 'name' || (last_received_at/60000 % 7919) || ', given' FROM studies`)
-	}
-	if err != nil {
-		b.Fatal(err)
-	}
-	for name, q := range map[string]WorklistQuery{
-		"first page": {Descending: true}, "last page": {Descending: true, Offset: 99950}, "search": {Descending: true, Search: "name77 given"}, "nothing found": {Descending: true, Search: "zzz"},
-		"by name": {Order: ByName}, "by EF": {Order: ByEF, Descending: true}, "flag": {Flags: ReducedEF, Descending: true},
-	} {
-		q.Limit = 50
-		b.Run(name, func(b *testing.B) {
-			for b.Loop() {
-				if _, _, err := s.Worklist(ctx, q); err != nil {
+	for _, d := range databases {
+		b.Run(d.name, func(b *testing.B) {
+			s := open(b, d.open(b))
+			many(b, s, 100000)
+			if s.pool != nil {
+				if _, err := s.db.ExecContext(b.Context(), `ANALYZE`); err != nil {
 					b.Fatal(err)
 				}
 			}
+			for _, c := range []struct {
+				name string
+				q    WorklistQuery
+			}{
+				{"first page", WorklistQuery{Descending: true}}, {"last page", WorklistQuery{Descending: true, Offset: 99950}},
+				{"search", WorklistQuery{Descending: true, Search: "name77 given"}}, {"two letters", WorklistQuery{Descending: true, Search: "zz"}},
+				{"nothing found", WorklistQuery{Descending: true, Search: "zzz"}}, {"everything found", WorklistQuery{Descending: true, Search: "given"}},
+				{"by name", WorklistQuery{Order: ByName}}, {"by EF", WorklistQuery{Order: ByEF, Descending: true}}, {"flag", WorklistQuery{Flags: ReducedEF, Descending: true}},
+			} {
+				c.q.Limit = 50
+				b.Run(c.name, func(b *testing.B) {
+					for b.Loop() {
+						if _, _, err := s.Worklist(b.Context(), c.q); err != nil {
+							b.Fatal(err)
+						}
+					}
+				})
+			}
+			b.Run("status", func(b *testing.B) {
+				for b.Loop() {
+					if _, _, err := s.Page(b.Context(), Query{Limit: 100}); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
 		})
 	}
 }

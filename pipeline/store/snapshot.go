@@ -25,7 +25,7 @@ func (e *NewerError) Error() string {
 }
 
 // refuseNewer returns a *NewerError for a database that is ahead of this program. Migrations only ever go up.
-func refuseNewer(ctx context.Context, db *sql.DB, own *goose.Provider, knownJobs int) error {
+func refuseNewer(ctx context.Context, db *sql.DB, own *goose.Provider, tables string, knownJobs int) error {
 	current, target, err := own.GetVersions(ctx)
 	if err != nil {
 		return err
@@ -34,7 +34,7 @@ func refuseNewer(ctx context.Context, db *sql.DB, own *goose.Provider, knownJobs
 		return &NewerError{"schema", current, target}
 	}
 	var jobs int
-	err = db.QueryRowContext(ctx, `SELECT count(*) FROM sqlite_master WHERE name = 'river_migration'`).Scan(&jobs)
+	err = db.QueryRowContext(ctx, tables).Scan(&jobs)
 	if err != nil || jobs == 0 {
 		return err
 	}
@@ -138,12 +138,12 @@ func Relocate(ctx context.Context, path, from, to string) (err error) {
 	if from == to {
 		return nil
 	}
-	columns, err := fileColumns(ctx, s.db)
+	columns, err := fileColumns(ctx, s.sql)
 	if err != nil {
 		return err
 	}
 	from, to = strings.TrimSuffix(from, "/")+"/", strings.TrimSuffix(to, "/")+"/"
-	return s.tx(ctx, func(tx *sql.Tx) error {
+	return s.Transact(ctx, func(tx *Tx) error {
 		for table, names := range columns {
 			for _, name := range names {
 				if _, err := tx.ExecContext(ctx, fmt.Sprintf(`UPDATE %q SET %q = ?1 || substr(%q, length(?2) + 1) WHERE substr(%q, 1, length(?2)) = ?2`,

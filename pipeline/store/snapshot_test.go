@@ -13,26 +13,30 @@ import (
 
 // TestNewerIsRefused: a program that is older than the data leaves them alone and says why.
 func TestNewerIsRefused(t *testing.T) {
-	for what, insert := range map[string]string{
-		"schema":    `INSERT INTO goose_db_version (version_id, is_applied) VALUES (900, 1)`,
-		"job queue": `INSERT INTO river_migration (line, version) VALUES ('main', 900)`,
-	} {
-		path := filepath.Join(t.TempDir(), "node.db")
-		s, err := Open(t.Context(), path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := s.DB().Exec(insert); err != nil {
-			t.Fatal(err)
-		}
-		if err := s.Close(); err != nil {
-			t.Fatal(err)
-		}
-		_, err = Open(t.Context(), path)
-		var newer *NewerError
-		if !errors.As(err, &newer) || newer.What != what || newer.Database != 900 || newer.Known == 0 || !strings.Contains(err.Error(), "newer EchoNode") {
-			t.Errorf("%s: %v", what, err)
-		}
+	for _, d := range databases {
+		t.Run(d.name, func(t *testing.T) {
+			for what, insert := range map[string]string{
+				"schema":    `INSERT INTO goose_db_version (version_id, is_applied) VALUES (900, true)`,
+				"job queue": `INSERT INTO river_migration (line, version) VALUES ('main', 900)`,
+			} {
+				path := d.open(t)
+				s, err := Open(t.Context(), path)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, err := s.sql.Exec(insert); err != nil {
+					t.Fatal(err)
+				}
+				if err := s.Close(); err != nil {
+					t.Fatal(err)
+				}
+				_, err = Open(t.Context(), path)
+				var newer *NewerError
+				if !errors.As(err, &newer) || newer.What != what || newer.Database != 900 || newer.Known == 0 || !strings.Contains(err.Error(), "newer EchoNode") {
+					t.Errorf("%s: %v", what, err)
+				}
+			}
+		})
 	}
 }
 

@@ -1,34 +1,29 @@
 // Package store is the node's durable memory: which studies and objects were
 // received, which analyses ran, what they made and where it was delivered. It
-// is one SQLite database that also holds the job queue (River), so that a
-// state change and the job that follows from it are committed together.
+// is one database, of SQLite for a node of one process or of PostgreSQL for
+// several, that also holds the job queue (River), so that a state change and
+// the job that follows from it are committed together.
 //
-// Every method is one transaction. The database runs in WAL mode with
-// synchronous=FULL: when a method returns, its effect survives a power cut.
+// Every method is one transaction. SQLite runs in WAL mode with
+// synchronous=FULL, PostgreSQL with synchronous_commit: when a method returns,
+// its effect survives a power cut. In PostgreSQL everything that concerns a
+// study locks the study's row first, so that several processes that receive,
+// analyse and deliver one study see each other's work; SQLite has one writer.
 package store
 
 import (
 	"context"
 	"database/sql"
-	"embed"
 	"errors"
 	"fmt"
-	"io/fs"
 	"math"
-	"net/url"
-	"os"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
-	"github.com/pressly/goose/v3"
-	"github.com/riverqueue/river/riverdriver/riversqlite"
-	"github.com/riverqueue/river/rivermigrate"
-	_ "modernc.org/sqlite" // database/sql driver "sqlite"
+	"github.com/jackc/pgx/v5/pgxpool"
 )
-
-//go:embed migrations/*.sql
-var migrations embed.FS
 
 // State of a study.
 type State string
@@ -125,90 +120,12 @@ type Delivery struct {
 
 // Store is the database. It is safe for concurrent use.
 type Store struct {
-	db     *sql.DB
-	read   *sql.DB // see openReaders
-	adding additions
-}
-
-// fileMode is the mode of the database: it names studies.
-const fileMode = 0o640
-
-// Open opens or creates the database file and brings its schema up to date. The
-// file of a newer program stays as it is: *NewerError.
-func Open(ctx context.Context, path string) (*Store, error) {
-	q := url.Values{}
-	for _, p := range []string{"journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(ON)", "busy_timeout(10000)"} {
-		q.Add("_pragma", p)
-	}
-	q.Set("_txlock", "immediate")
-	db, err := sql.Open("sqlite", "file:"+path+"?"+q.Encode())
-	if err != nil {
-		return nil, fmt.Errorf("open %s: %w", path, err)
-	}
-	// SQLite has one writer; one connection queues writers in Go instead of
-	// letting them fail with SQLITE_BUSY (River asks for the same).
-	db.SetMaxOpenConns(1)
-	// Made here, so that its mode does not depend on the process's: SQLite
-	// gives its other files the mode of the database.
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, fileMode)
-	if err == nil {
-		err = errors.Join(f.Chmod(fileMode), f.Close())
-	}
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("prepare %s: %w", path, err), db.Close())
-	}
-	if err := migrate(ctx, db); err != nil {
-		return nil, errors.Join(fmt.Errorf("prepare %s: %w", path, err), db.Close())
-	}
-	read, err := openReaders("file:" + path + "?" + q.Encode())
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("open %s: %w", path, err), db.Close())
-	}
-	return &Store{db: db, read: read}, nil
-}
-
-func migrate(ctx context.Context, db *sql.DB) error {
-	dir, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		return err
-	}
-	own, err := goose.NewProvider(goose.DialectSQLite3, db, dir)
-	if err != nil {
-		return err
-	}
-	jobs, err := rivermigrate.New(riversqlite.New(db), nil)
-	if err != nil {
-		return err
-	}
-	known := 0
-	for _, m := range jobs.AllVersions() {
-		known = max(known, m.Version)
-	}
-	if err := refuseNewer(ctx, db, own, known); err != nil {
-		return err
-	}
-	if _, err := own.Up(ctx); err != nil {
-		return err
-	}
-	_, err = jobs.Migrate(ctx, rivermigrate.DirectionUp, nil)
-	return err
-}
-
-// DB is the database, for the job queue that shares it.
-func (s *Store) DB() *sql.DB { return s.db }
-
-// Close closes the database.
-func (s *Store) Close() error { return errors.Join(s.read.Close(), s.db.Close()) }
-
-func (s *Store) tx(ctx context.Context, f func(*sql.Tx) error) error {
-	tx, err := s.db.BeginTx(ctx, nil)
-	if err != nil {
-		return err
-	}
-	if err := f(tx); err != nil {
-		return errors.Join(err, tx.Rollback())
-	}
-	return tx.Commit()
+	sql     *sql.DB
+	readers *sql.DB       // SQLite: see openReaders
+	pool    *pgxpool.Pool // PostgreSQL, below sql
+	db      handle
+	read    handle // for lists
+	adding  additions
 }
 
 // AddInstance records a received object, and takes its study to Receiving if
@@ -259,8 +176,10 @@ func (s *Store) addQueued() {
 	for {
 		s.adding.mu.Lock()
 		n := min(len(s.adding.queue), maxAdditions)
-		batch := s.adding.queue[:n:n]
+		batch := slices.Clone(s.adding.queue[:n])
 		s.adding.queue = s.adding.queue[n:]
+		// In one order everywhere, so that processes don't wait for each other.
+		slices.SortStableFunc(batch, func(a, b *addition) int { return strings.Compare(a.in.StudyInstanceUID, b.in.StudyInstanceUID) })
 		if n == 0 {
 			s.adding.busy, s.adding.queue = false, nil
 			s.adding.mu.Unlock()
@@ -268,7 +187,7 @@ func (s *Store) addQueued() {
 		}
 		s.adding.mu.Unlock()
 		ctx := context.Background()
-		err := s.tx(ctx, func(tx *Tx) error {
+		err := s.Transact(ctx, func(tx *Tx) error {
 			for _, a := range batch {
 				if a.isNew, a.err = addOne(ctx, tx, a.in); a.err != nil && n > 1 {
 					return a.err
@@ -281,7 +200,7 @@ func (s *Store) addQueued() {
 			// another.
 			for _, a := range batch {
 				a.isNew = false
-				a.err = s.tx(ctx, func(tx *Tx) (err error) {
+				a.err = s.Transact(ctx, func(tx *Tx) (err error) {
 					a.isNew, err = addOne(ctx, tx, a.in)
 					return err
 				})
@@ -305,6 +224,9 @@ func addOne(ctx context.Context, tx *Tx, in Instance) (isNew bool, err error) {
 	if _, err := tx.ExecContext(ctx, `INSERT INTO studies (study_uid, state, first_received_at, last_received_at, sender)
 		VALUES (?, 'done', ?, ?, ?) ON CONFLICT (study_uid) DO NOTHING`,
 		in.StudyInstanceUID, now, now, in.Sender); err != nil {
+		return false, err
+	}
+	if err := tx.lock(ctx, in.StudyInstanceUID); err != nil {
 		return false, err
 	}
 	res, err := tx.ExecContext(ctx, `INSERT INTO instances
@@ -443,7 +365,11 @@ func (s *Store) IsOutput(ctx context.Context, sopUID string) (bool, error) {
 // enqueue in the same transaction. It returns false when the study is no longer
 // receiving or has received something after last.
 func (s *Store) Queue(ctx context.Context, study string, last time.Time, basis string, enqueue Enqueue) (queued bool, err error) {
-	err = s.tx(ctx, func(tx *sql.Tx) error {
+	err = s.Transact(ctx, func(tx *Tx) error {
+		queued = false
+		if err := tx.lock(ctx, study); err != nil {
+			return err
+		}
 		res, err := tx.ExecContext(ctx, `UPDATE studies SET state = 'queued', revision = revision + 1
 			WHERE study_uid = ? AND state = 'receiving' AND last_received_at <= ?`, study, last.UnixMilli())
 		if err != nil {
@@ -468,7 +394,10 @@ func (s *Store) Queue(ctx context.Context, study string, last time.Time, basis s
 // loop. Loops wait again whose results depend on another basis or may come out
 // better this time.
 func (s *Store) Requeue(ctx context.Context, study, basis string, enqueue Enqueue) error {
-	return s.tx(ctx, func(tx *sql.Tx) error {
+	return s.Transact(ctx, func(tx *Tx) error {
+		if err := tx.lock(ctx, study); err != nil {
+			return err
+		}
 		res, err := tx.ExecContext(ctx, `UPDATE studies SET state = 'queued', revision = revision + 1, error = ''
 			WHERE study_uid = ? AND state IN ('done','failed') AND EXISTS (SELECT 1 FROM loops WHERE study_uid = ?)`, study, study)
 		if err != nil {
@@ -488,7 +417,10 @@ func (s *Store) Requeue(ctx context.Context, study, basis string, enqueue Enqueu
 // the study as being analysed unless it is receiving again.
 func (s *Store) StartRun(ctx context.Context, study string, revision int) (Run, error) {
 	run := Run{StudyInstanceUID: study, Revision: revision, Started: time.Now()}
-	err := s.tx(ctx, func(tx *sql.Tx) error {
+	err := s.Transact(ctx, func(tx *Tx) error {
+		if err := tx.lock(ctx, study); err != nil {
+			return err
+		}
 		if err := tx.QueryRowContext(ctx, `INSERT INTO runs (study_uid, revision, started_at) VALUES (?,?,?)
 			ON CONFLICT (study_uid, revision) DO UPDATE SET started_at = excluded.started_at, error = '' RETURNING id`,
 			study, revision, run.Started.UnixMilli()).Scan(&run.ID); err != nil {
@@ -517,8 +449,11 @@ type Route struct {
 // sent stays sent. An error wrapping ErrOutdated says that the run's objects were
 // corrected meanwhile: nothing is recorded of it.
 func (s *Store) FinishRun(ctx context.Context, run Run, outputs []Output, routes []Route, enqueue func(tx *Tx, run int64, destination string) error) error {
-	err := s.tx(ctx, func(tx *sql.Tx) error {
+	err := s.Transact(ctx, func(tx *Tx) error {
 		now := time.Now().UnixMilli()
+		if err := tx.lock(ctx, run.StudyInstanceUID); err != nil {
+			return err
+		}
 		res, err := tx.ExecContext(ctx, `UPDATE runs SET finished_at = ?, error = '', directory = ?, summary = ?, basis = ?
 			WHERE id = ? AND study_uid = ? AND revision = ?`, now, run.Directory, run.Summary, run.Basis, run.ID, run.StudyInstanceUID, run.Revision)
 		if err != nil {
@@ -542,7 +477,7 @@ func (s *Store) FinishRun(ctx context.Context, run Run, outputs []Output, routes
 // deliver records what a run made, opens a delivery for every output at every
 // destination that gets its kind and calls enqueue for each destination that
 // something is left to send to.
-func deliver(ctx context.Context, tx *sql.Tx, run int64, outputs []Output, routes []Route, enqueue func(tx *Tx, run int64, destination string) error) error {
+func deliver(ctx context.Context, tx *Tx, run int64, outputs []Output, routes []Route, enqueue func(tx *Tx, run int64, destination string) error) error {
 	now := time.Now().UnixMilli()
 	for _, o := range outputs {
 		if _, err := tx.ExecContext(ctx, `INSERT INTO outputs (sop_uid, run_id, kind, sop_class, path) VALUES (?,?,?,?,?)
@@ -584,7 +519,10 @@ func (s *Store) FailRun(ctx context.Context, study string, revision int, cause e
 	if final {
 		state = Failed
 	}
-	return s.tx(ctx, func(tx *sql.Tx) error {
+	return s.Transact(ctx, func(tx *Tx) error {
+		if err := tx.lock(ctx, study); err != nil {
+			return err
+		}
 		if _, err := tx.ExecContext(ctx, `UPDATE runs SET error = ? WHERE study_uid = ? AND revision = ?`,
 			cause.Error(), study, revision); err != nil {
 			return err
@@ -662,8 +600,14 @@ func (s *Store) RecordDelivery(ctx context.Context, d Delivery) error {
 	if d.Status != nil {
 		status = int64(*d.Status)
 	}
-	_, err := s.db.ExecContext(ctx, `UPDATE deliveries SET state = ?1, attempts = attempts + 1, sending = CASE WHEN ?2 IS NULL THEN sending ELSE 0 END,
+	err := s.Transact(ctx, func(tx *Tx) error {
+		if err := tx.lockOf(ctx, `SELECT r.study_uid FROM deliveries d JOIN runs r ON r.id = d.run_id WHERE d.sop_uid = ? AND d.destination = ?`, d.SOPInstanceUID, d.Destination); err != nil {
+			return err
+		}
+		_, err := tx.ExecContext(ctx, `UPDATE deliveries SET state = ?1, attempts = attempts + 1, sending = CASE WHEN CAST(?2 AS BIGINT) IS NULL THEN sending ELSE 0 END,
 		status = ?2, comment = ?3, error = ?4, updated_at = ?5 WHERE sop_uid = ?6 AND destination = ?7`, string(d.State), status, d.Comment, d.Error, time.Now().UnixMilli(), d.SOPInstanceUID, d.Destination)
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("record delivery: %w", err)
 	}
@@ -672,16 +616,25 @@ func (s *Store) RecordDelivery(ctx context.Context, d Delivery) error {
 
 // BuryDeliveries marks what a run could not deliver to a destination as dead.
 func (s *Store) BuryDeliveries(ctx context.Context, run int64, destination string) error {
-	_, err := s.db.ExecContext(ctx, `UPDATE deliveries SET state = 'dead', updated_at = ?
-		WHERE run_id = ? AND destination = ? AND state = 'pending'`, time.Now().UnixMilli(), run, destination)
-	return err
+	return s.Transact(ctx, func(tx *Tx) error {
+		if err := tx.lockOf(ctx, `SELECT study_uid FROM runs WHERE id = ?`, run); err != nil {
+			return err
+		}
+		_, err := tx.ExecContext(ctx, `UPDATE deliveries SET state = 'dead', updated_at = ?
+			WHERE run_id = ? AND destination = ? AND state = 'pending'`, time.Now().UnixMilli(), run, destination)
+		return err
+	})
 }
 
 // ReviveDeliveries takes the dead deliveries of a study back to pending and
 // calls enqueue for each run and destination concerned, in one transaction.
 func (s *Store) ReviveDeliveries(ctx context.Context, study string, enqueue func(tx *Tx, run int64, destination string) error) (int, error) {
 	n := 0
-	err := s.tx(ctx, func(tx *sql.Tx) error {
+	err := s.Transact(ctx, func(tx *Tx) error {
+		n = 0
+		if err := tx.lock(ctx, study); err != nil {
+			return err
+		}
 		rows, err := tx.QueryContext(ctx, `SELECT DISTINCT d.run_id, d.destination FROM deliveries d JOIN runs r ON r.id = d.run_id
 			WHERE r.study_uid = ? AND d.state = 'dead'`, study)
 		if err != nil {
@@ -763,15 +716,19 @@ type Removal struct{ Path, SOPInstanceUID string }
 // Delete removes a study and everything recorded about it, and notes its files
 // for [Store.Removals].
 func (s *Store) Delete(ctx context.Context, study string) error {
-	return s.tx(ctx, func(tx *sql.Tx) error { return remove(ctx, tx, study) })
+	return s.Transact(ctx, func(tx *Tx) error { return remove(ctx, tx, study) })
 }
 
 // DeleteExpired is Delete of a study that still is what [Store.Expired] lists;
 // otherwise it does nothing and returns false. An object that arrives between
 // the two keeps its study.
 func (s *Store) DeleteExpired(ctx context.Context, study string, r Retention) (deleted bool, err error) {
-	err = s.tx(ctx, func(tx *sql.Tx) error {
+	err = s.Transact(ctx, func(tx *Tx) error {
 		var n int
+		deleted = false
+		if err := tx.lock(ctx, study); err != nil {
+			return err
+		}
 		if err := tx.QueryRowContext(ctx, `SELECT count(*) FROM studies WHERE study_uid = ? AND `+expired, append([]any{study}, r.args()...)...).Scan(&n); err != nil || n == 0 {
 			return err
 		}
@@ -781,8 +738,11 @@ func (s *Store) DeleteExpired(ctx context.Context, study string, r Retention) (d
 	return deleted, err
 }
 
-func remove(ctx context.Context, tx *sql.Tx, study string) error {
-	if _, err := tx.ExecContext(ctx, `INSERT OR IGNORE INTO removals (path, sop_uid) SELECT path, sop_uid FROM instances WHERE study_uid = ?`, study); err != nil {
+func remove(ctx context.Context, tx *Tx, study string) error {
+	if err := tx.lock(ctx, study); err != nil {
+		return err
+	}
+	if _, err := tx.ExecContext(ctx, `INSERT INTO removals (path, sop_uid) SELECT path, sop_uid FROM instances WHERE study_uid = ? ON CONFLICT DO NOTHING`, study); err != nil {
 		return err
 	}
 	res, err := tx.ExecContext(ctx, `DELETE FROM studies WHERE study_uid = ?`, study)
@@ -813,30 +773,4 @@ func (s *Store) Removing(ctx context.Context, path string) (bool, error) {
 func (s *Store) Removed(ctx context.Context, path string) error {
 	_, err := s.db.ExecContext(ctx, `DELETE FROM removals WHERE path = ?`, path)
 	return err
-}
-
-// Tx is a transaction of the store, in which jobs are enqueued that follow from
-// what is recorded in it.
-type Tx = sql.Tx
-
-// querier is a database or a transaction.
-type querier interface {
-	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
-}
-
-func collect[T any](ctx context.Context, db querier, scan func(*sql.Rows) (T, error), query string, args ...any) ([]T, error) {
-	rows, err := db.QueryContext(ctx, query, args...)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var out []T
-	for rows.Next() {
-		v, err := scan(rows)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, v)
-	}
-	return out, rows.Err()
 }

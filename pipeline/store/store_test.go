@@ -13,20 +13,6 @@ import (
 	"time"
 )
 
-func open(t *testing.T) *Store {
-	t.Helper()
-	s, err := Open(context.Background(), filepath.Join(t.TempDir(), "node.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return s
-}
-
 func instance(study, sop string, at int64) Instance {
 	return Instance{SOPInstanceUID: sop, StudyInstanceUID: study, SeriesInstanceUID: "1.9", SOPClassUID: "1.2",
 		TransferSyntaxUID: "1.3", Path: sop + ".dcm", Size: 1, CallingAE: "CART", Received: time.UnixMilli(at), Loop: true}
@@ -72,8 +58,8 @@ func look(t *testing.T, s *Store) {
 
 // The life of a study: received, queued once it is quiet, analysed, delivered,
 // and taken up again by a late object.
-func TestStudyLife(t *testing.T) {
-	ctx, s := context.Background(), open(t)
+func checkStudyLife(t *testing.T, s *Store) {
+	ctx := context.Background()
 	if !add(t, s, instance("1", "1.1", 1000)) || !add(t, s, instance("1", "1.2", 2000)) {
 		t.Fatal("new instances not reported as new")
 	}
@@ -159,8 +145,8 @@ func TestStudyLife(t *testing.T) {
 }
 
 // A late object during the analysis must survive the end of that run.
-func TestLateObjectDuringRun(t *testing.T) {
-	ctx, s := context.Background(), open(t)
+func checkLateObjectDuringRun(t *testing.T, s *Store) {
+	ctx := context.Background()
 	add(t, s, instance("1", "1.1", 1000))
 	look(t, s)
 	if _, err := s.Queue(ctx, "1", time.UnixMilli(1000), "basis", noJob); err != nil {
@@ -179,8 +165,8 @@ func TestLateObjectDuringRun(t *testing.T) {
 	}
 }
 
-func TestFailAndRequeue(t *testing.T) {
-	ctx, s := context.Background(), open(t)
+func checkFailAndRequeue(t *testing.T, s *Store) {
+	ctx := context.Background()
 	add(t, s, instance("1", "1.1", 1000))
 	look(t, s)
 	if _, err := s.Queue(ctx, "1", time.UnixMilli(1000), "basis", noJob); err != nil {
@@ -207,8 +193,8 @@ func TestFailAndRequeue(t *testing.T) {
 	}
 }
 
-func TestExpired(t *testing.T) {
-	ctx, s := context.Background(), open(t)
+func checkExpired(t *testing.T, s *Store) {
+	ctx := context.Background()
 	add(t, s, instance("1", "1.1", 1000))
 	look(t, s)
 	if _, err := s.Queue(ctx, "1", time.UnixMilli(1000), "basis", noJob); err != nil {
@@ -272,8 +258,8 @@ func TestExpired(t *testing.T) {
 
 // A study is removed only as it was looked at, and a file is deleted only
 // while no record has it.
-func TestRemovalsGiveWayToObjects(t *testing.T) {
-	ctx, s := context.Background(), open(t)
+func checkRemovalsGiveWayToObjects(t *testing.T, s *Store) {
+	ctx := context.Background()
 	add(t, s, instance("1", "1.1", 1000))
 	add(t, s, instance("1", "1.2", 1000))
 	finish := func() {
@@ -328,9 +314,8 @@ func TestRemovalsGiveWayToObjects(t *testing.T) {
 }
 
 // Persons are listed once, and a correction takes the place of what was said before.
-func TestPersons(t *testing.T) {
+func checkPersons(t *testing.T, s *Store) {
 	ctx := context.Background()
-	s := open(t)
 	for i, p := range []Person{{"a", "", "m", "1"}, {"a", "", "m", "1"}, {"a", "x", "n", "1"}} {
 		in := instance("1", "1."+string(rune('1'+i)), 1000)
 		in.Person, in.Loop = p, true
@@ -381,9 +366,14 @@ func TestModeOfTheDatabase(t *testing.T) {
 
 // Objects that are recorded at the same time share transactions; one that
 // cannot be recorded takes no other with it.
-func TestAdditionsTogether(t *testing.T) {
-	ctx, s := context.Background(), open(t)
-	if _, err := s.DB().Exec(`CREATE TRIGGER refuse BEFORE INSERT ON instances WHEN NEW.calling_ae = 'BAD' BEGIN SELECT raise(ABORT, 'refused'); END`); err != nil {
+func checkAdditionsTogether(t *testing.T, s *Store) {
+	ctx := context.Background()
+	trigger := `CREATE TRIGGER refuse BEFORE INSERT ON instances WHEN NEW.calling_ae = 'BAD' BEGIN SELECT raise(ABORT, 'refused'); END`
+	if s.PostgreSQL() != nil {
+		trigger = `CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'refused'; END $$;
+			CREATE TRIGGER refuse BEFORE INSERT ON instances FOR EACH ROW WHEN (NEW.calling_ae = 'BAD') EXECUTE FUNCTION refuse()`
+	}
+	if _, err := s.db.on.ExecContext(ctx, trigger); err != nil {
 		t.Fatal(err)
 	}
 	const n = 300

@@ -3,10 +3,10 @@ package store
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // Flags mark what a reader should see of a study at a glance.
@@ -85,6 +85,44 @@ func scanListing(r *sql.Rows) (l Listing, err error) {
 	return l, err
 }
 
+// An index finds words of letters letters and more, and is worth while up to
+// manyRows rows that it finds.
+const (
+	letters  = 3
+	manyRows = 5000
+)
+
+var escapeLike = strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`)
+
+// addSearch adds the conditions that every word occurs in what is searched.
+func (s *Store) addSearch(ctx context.Context, words []string, add func(condition string, values ...any)) error {
+	if s.pool != nil {
+		for _, word := range words {
+			add(`search LIKE ?`, "%"+escapeLike.Replace(word)+"%")
+		}
+		return nil
+	}
+	best, rows := "", manyRows
+	for _, word := range words {
+		add(`instr(search, ?) > 0`, word)
+		if utf8.RuneCountInString(word) < letters {
+			continue
+		}
+		phrase := `"` + strings.ReplaceAll(word, `"`, `""`) + `"`
+		var n int
+		if err := s.read.QueryRowContext(ctx, `SELECT count(*) FROM (SELECT rowid FROM worklist_letters WHERE worklist_letters MATCH ? LIMIT ?)`, phrase, rows).Scan(&n); err != nil {
+			return err
+		}
+		if n < rows {
+			best, rows = phrase, n
+		}
+	}
+	if best != "" {
+		add(`n IN (SELECT rowid FROM worklist_letters WHERE worklist_letters MATCH ?)`, best)
+	}
+	return nil
+}
+
 // Worklist returns one page of listings and how many there are on all pages.
 func (s *Store) Worklist(ctx context.Context, q WorklistQuery) (page []Listing, total int, err error) {
 	var where []string
@@ -93,8 +131,8 @@ func (s *Store) Worklist(ctx context.Context, q WorklistQuery) (page []Listing, 
 		where = append(where, condition)
 		args = append(args, values...)
 	}
-	for _, word := range strings.Fields(strings.ToLower(q.Search)) {
-		add(`instr(search, ?) > 0`, word)
+	if err := s.addSearch(ctx, strings.Fields(strings.ToLower(q.Search)), add); err != nil {
+		return nil, 0, fmt.Errorf("worklist: %w", err)
 	}
 	if q.State != "" {
 		add(`state = ?`, string(q.State))
@@ -120,6 +158,9 @@ func (s *Store) Worklist(ctx context.Context, q WorklistQuery) (page []Listing, 
 	}
 	if err := s.read.QueryRowContext(ctx, `SELECT count(*) FROM worklist`+filter, args...).Scan(&total); err != nil {
 		return nil, 0, fmt.Errorf("worklist: %w", err)
+	}
+	if total == 0 {
+		return nil, 0, nil
 	}
 	column, direction := orderColumns[q.Order], "ASC"
 	if column == "" {
@@ -170,23 +211,30 @@ func (s *Store) Changes(ctx context.Context, limit int) ([]Change, error) {
 // List writes the listing of a changed study; nil for one that was removed. A
 // change that happened meanwhile stays listed among the changes.
 func (s *Store) List(ctx context.Context, c Change, l *Listing) error {
-	err := s.tx(ctx, func(tx *sql.Tx) error {
-		if l != nil {
+	err := s.Transact(ctx, func(tx *Tx) error {
+		if err := tx.lock(ctx, c.StudyInstanceUID); err != nil {
+			return err
+		}
+		// The study may have been removed meanwhile.
+		var there int
+		if err := tx.QueryRowContext(ctx, `SELECT count(*) FROM studies WHERE study_uid = ?`, c.StudyInstanceUID).Scan(&there); err != nil {
+			return err
+		}
+		if l != nil && there > 0 {
 			var ef any
 			if l.EF != nil {
 				ef = *l.EF
 			}
 			search := strings.ToLower(strings.Join([]string{l.PatientName, l.PatientID, l.Accession, l.StudyInstanceUID}, "\n"))
-			// The study may have been removed meanwhile.
 			_, err := tx.ExecContext(ctx, `INSERT INTO worklist (`+listingColumns+`, search)
-				SELECT ?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,? WHERE EXISTS (SELECT 1 FROM studies WHERE study_uid = ?)
+				VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)
 				ON CONFLICT (study_uid) DO UPDATE SET patient_name = excluded.patient_name, patient_id = excluded.patient_id,
 				birth_date = excluded.birth_date, sex = excluded.sex, accession = excluded.accession, description = excluded.description,
 				study_time = excluded.study_time, state = excluded.state, revision = excluded.revision, objects = excluded.objects,
 				ef = excluded.ef, ef_method = excluded.ef_method, ef_grade = excluded.ef_grade, flags = excluded.flags,
 				verdict = excluded.verdict, search = excluded.search`,
 				l.StudyInstanceUID, l.PatientName, l.PatientID, l.BirthDate, l.Sex, l.Accession, l.Description, l.Time.UnixMilli(),
-				string(l.State), l.Revision, l.Objects, ef, l.EFMethod, l.EFGrade, int(l.Flags), l.Verdict, search, l.StudyInstanceUID)
+				string(l.State), l.Revision, l.Objects, ef, l.EFMethod, l.EFGrade, int(l.Flags), l.Verdict, search)
 			if err != nil {
 				return err
 			}
@@ -213,7 +261,7 @@ type AuditEntry struct {
 
 // Audit records an entry.
 func (s *Store) Audit(ctx context.Context, e AuditEntry) error {
-	_, err := s.db.ExecContext(ctx, `INSERT INTO audit (at, user, address, action, study_uid, detail, failed) VALUES (?,?,?,?,?,?,?)`,
+	_, err := s.db.ExecContext(ctx, `INSERT INTO audit (at, "user", address, action, study_uid, detail, failed) VALUES (?,?,?,?,?,?,?)`,
 		e.At.UnixMilli(), e.User, e.Address, e.Action, e.Study, e.Detail, e.Failed)
 	if err != nil {
 		return fmt.Errorf("audit: %w", err)
@@ -224,7 +272,7 @@ func (s *Store) Audit(ctx context.Context, e AuditEntry) error {
 // AuditTrail lists entries of a study, or of everything when study is empty,
 // newest first.
 func (s *Store) AuditTrail(ctx context.Context, study string, limit int) ([]AuditEntry, error) {
-	query, args := `SELECT at, user, address, action, study_uid, detail, failed FROM audit`, []any{}
+	query, args := `SELECT at, "user", address, action, study_uid, detail, failed FROM audit`, []any{}
 	if study != "" {
 		query += ` WHERE study_uid = ?`
 		args = append(args, study)
@@ -235,18 +283,4 @@ func (s *Store) AuditTrail(ctx context.Context, study string, limit int) ([]Audi
 		e.At = time.UnixMilli(at)
 		return e, err
 	}, query+` ORDER BY id DESC LIMIT ?`, append(args, limit)...)
-}
-
-// openReaders opens connections that only read: lists for people do not hold
-// up the one connection that writes.
-func openReaders(dsn string) (*sql.DB, error) {
-	db, err := sql.Open("sqlite", dsn+"&_pragma=query_only(1)")
-	if err != nil {
-		return nil, err
-	}
-	db.SetMaxOpenConns(4)
-	if err := db.Ping(); err != nil {
-		return nil, errors.Join(err, db.Close())
-	}
-	return db, nil
 }

@@ -10,7 +10,6 @@ package jobs
 
 import (
 	"context"
-	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -19,7 +18,6 @@ import (
 	"time"
 
 	"github.com/riverqueue/river"
-	"github.com/riverqueue/river/riverdriver/riversqlite"
 
 	"github.com/echonode/echonode/pipeline/store"
 	"github.com/echonode/echonode/scp"
@@ -109,7 +107,7 @@ type Options struct {
 type Room struct {
 	opt    Options
 	store  *store.Store
-	client *river.Client[*sql.Tx]
+	client queue
 	h      Handlers
 }
 
@@ -134,7 +132,7 @@ func Open(st *store.Store, opt Options, h Handlers, log *slog.Logger) (*Room, er
 		queues[deliveryPrefix+d] = river.QueueConfig{MaxWorkers: 1}
 	}
 	var err error
-	r.client, err = river.NewClient(riversqlite.New(st.DB()), &river.Config{
+	r.client, err = newQueue(st, &river.Config{
 		Logger:     quiet(log),
 		Queues:     queues,
 		Workers:    workers,
@@ -224,8 +222,7 @@ func priority(backlog int) int {
 
 func (r *Room) insert(tx *store.Tx, args river.JobArgs, o river.InsertOpts) error {
 	// The transaction ends with its own context.
-	_, err := r.client.InsertTx(context.Background(), tx, args, &o)
-	return err
+	return r.client.insertTx(context.Background(), tx, args, &o)
 }
 
 // Report enqueues the report of a storage commitment for a time. The answer
@@ -233,7 +230,7 @@ func (r *Room) insert(tx *store.Tx, args river.JobArgs, o river.InsertOpts) erro
 func (r *Room) Report(ctx context.Context, peer string, result *scp.CommitResult, at time.Time) (withdraw func(context.Context) error, err error) {
 	job, err := r.client.Insert(ctx, report{peer, result}, &river.InsertOpts{Queue: reportQueue, MaxAttempts: r.opt.DeliveryAttempts, ScheduledAt: at})
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("enqueue report: %w", err)
 	}
 	return func(ctx context.Context) error {
 		_, err := r.client.JobDelete(ctx, job.Job.ID)
@@ -295,39 +292,28 @@ type stored struct {
 // release ends the hold of the process that died on its jobs, and returns those
 // that have no attempt left.
 func (r *Room) release(ctx context.Context) (died []stored, err error) {
-	tx, err := r.store.DB().BeginTx(ctx, nil)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, rollback(tx)) }()
-	rows, err := tx.QueryContext(ctx, `UPDATE river_job SET state = 'discarded', finalized_at = CURRENT_TIMESTAMP
-		WHERE state = 'running' AND attempt >= max_attempts RETURNING kind, json(args)`)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var j stored
-		if err := rows.Scan(&j.kind, &j.args); err != nil {
-			return nil, err
+	err = r.store.Transact(ctx, func(tx *store.Tx) error {
+		died = nil
+		rows, err := tx.QueryContext(ctx, `UPDATE river_job SET state = 'discarded', finalized_at = CURRENT_TIMESTAMP
+			WHERE state = 'running' AND attempt >= max_attempts RETURNING kind, `+r.client.words().args)
+		if err != nil {
+			return err
 		}
-		died = append(died, j)
-	}
-	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
-		return nil, err
-	}
-	if _, err := tx.ExecContext(ctx, `UPDATE river_job SET state = 'available' WHERE state = 'running'`); err != nil {
-		return nil, err
-	}
-	return died, tx.Commit()
-}
-
-// rollback ends a transaction that was not committed.
-func rollback(tx *sql.Tx) error {
-	if err := tx.Rollback(); !errors.Is(err, sql.ErrTxDone) {
+		defer rows.Close()
+		for rows.Next() {
+			var j stored
+			if err := rows.Scan(&j.kind, &j.args); err != nil {
+				return err
+			}
+			died = append(died, j)
+		}
+		if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, `UPDATE river_job SET state = 'available' WHERE state = 'running'`)
 		return err
-	}
-	return nil
+	})
+	return died, err
 }
 
 // Depth is how many jobs of a queue are in a state.
@@ -341,38 +327,48 @@ var unfinished = []string{"available", "pending", "retryable", "running", "sched
 
 // Depths counts the jobs that have still to run, by queue.
 func (r *Room) Depths(ctx context.Context) ([]Depth, error) {
-	rows, err := r.store.DB().QueryContext(ctx, `SELECT queue, state, count(*) FROM river_job GROUP BY queue, state ORDER BY queue, state`)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
 	var out []Depth
-	for rows.Next() {
-		var d Depth
-		if err := rows.Scan(&d.Queue, &d.State, &d.Count); err != nil {
-			return nil, err
+	err := r.store.Transact(ctx, func(tx *store.Tx) error {
+		out = nil
+		rows, err := tx.QueryContext(ctx, `SELECT queue, state, count(*) FROM river_job GROUP BY queue, state ORDER BY queue, state`)
+		if err != nil {
+			return err
 		}
-		if slices.Contains(unfinished, d.State) {
-			out = append(out, d)
+		defer rows.Close()
+		for rows.Next() {
+			var d Depth
+			if err := rows.Scan(&d.Queue, &d.State, &d.Count); err != nil {
+				return err
+			}
+			if slices.Contains(unfinished, d.State) {
+				out = append(out, d)
+			}
 		}
-	}
-	return out, rows.Err()
+		return rows.Err()
+	})
+	return out, err
 }
 
 // RescheduleFar makes jobs available that are scheduled later than any wait
 // that the node gives: the clock was ahead when they were. It says how many
 // there were.
 func (r *Room) RescheduleFar(ctx context.Context, longest time.Duration) (int, error) {
-	const layout = "2006-01-02 15:04:05.000"
-	now := time.Now().UTC()
-	res, err := r.store.DB().ExecContext(ctx, `UPDATE river_job SET scheduled_at = ?, state = 'available'
-		WHERE state IN ('retryable','scheduled') AND julianday(scheduled_at) > julianday(?)`,
-		now.Format(layout), now.Add(longest).Format(layout))
+	var n int64
+	err := r.store.Transact(ctx, func(tx *store.Tx) error {
+		now := time.Now().UTC()
+		words := r.client.words()
+		res, err := tx.ExecContext(ctx, `UPDATE river_job SET scheduled_at = `+words.time+`, state = 'available'
+			WHERE state IN ('retryable','scheduled') AND `+words.later, words.stamp(now), words.stamp(now.Add(longest)))
+		if err != nil {
+			return err
+		}
+		n, err = res.RowsAffected()
+		return err
+	})
 	if err != nil {
 		return 0, fmt.Errorf("reschedule jobs: %w", err)
 	}
-	n, err := res.RowsAffected()
-	return int(n), err
+	return int(n), nil
 }
 
 // quiet keeps the library's own notes out of the log below warnings.

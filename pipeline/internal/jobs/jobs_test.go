@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/echonode/echonode/conformance/postgres"
 	"github.com/echonode/echonode/pipeline/store"
 	"github.com/echonode/echonode/scp"
 )
@@ -57,9 +58,31 @@ func (b *book) handlers() Handlers {
 	}
 }
 
-func open(t *testing.T, b *book) (*Room, *store.Store) {
+// databases are what the room has to work on; a test is skipped where one is
+// not installed.
+var databases = map[string]func(t testing.TB) string{
+	"SQLite":     func(t testing.TB) string { return filepath.Join(t.TempDir(), "node.db") },
+	"PostgreSQL": postgres.Database,
+}
+
+func TestMain(m *testing.M) { postgres.Main(m) }
+
+// TestConformance is what the room has to do, whatever database it is in.
+func TestConformance(t *testing.T) {
+	for database, create := range databases {
+		t.Run(database, func(t *testing.T) {
+			for name, check := range map[string]func(*testing.T, func(testing.TB) string){
+				"every kind reaches its handler": checkKinds, "attempts": checkAttempts, "recover": checkRecover, "far": checkRescheduleFar,
+			} {
+				t.Run(name, func(t *testing.T) { check(t, create) })
+			}
+		})
+	}
+}
+
+func open(t *testing.T, create func(testing.TB) string, b *book) (*Room, *store.Store) {
 	t.Helper()
-	st, err := store.Open(context.Background(), filepath.Join(t.TempDir(), "node.db"))
+	st, err := store.Open(context.Background(), create(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,14 +117,7 @@ func run(t *testing.T, r *Room) {
 // in calls f in a transaction.
 func in(t *testing.T, st *store.Store, f func(tx *store.Tx) error) {
 	t.Helper()
-	tx, err := st.DB().Begin()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := f(tx); err != nil {
-		t.Fatal(err, tx.Rollback())
-	}
-	if err := tx.Commit(); err != nil {
+	if err := st.Transact(context.Background(), f); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -116,18 +132,15 @@ func eventually(t *testing.T, what string, ok func() bool) {
 	t.Fatalf("not within 30 s: %s", what)
 }
 
-func TestEveryKindReachesItsHandler(t *testing.T) {
+func checkKinds(t *testing.T, create func(testing.TB) string) {
 	b := &book{}
-	r, st := open(t, b)
+	r, st := open(t, create, b)
 	in(t, st, func(tx *store.Tx) error {
 		return errors.Join(r.Combine(tx, "1.2", 1), r.Deliver(tx, 7, "pacs"), r.Deliver(tx, 7, "other"))
 	})
 	// What is rolled back was never asked for.
-	tx, err := st.DB().Begin()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := errors.Join(r.Combine(tx, "9.9", 1), tx.Rollback()); err != nil {
+	undo := errors.New("undo")
+	if err := st.Transact(context.Background(), func(tx *store.Tx) error { return errors.Join(r.Combine(tx, "9.9", 1), undo) }); !errors.Is(err, undo) {
 		t.Fatal(err)
 	}
 	withdraw, err := r.Report(context.Background(), "CART", &scp.CommitResult{TransactionUID: "1.5"}, time.Now())
@@ -158,7 +171,7 @@ func TestEveryKindReachesItsHandler(t *testing.T) {
 
 // An error is tried again as often as the kind allows, one that is cancelled is
 // not, and what is put off does not count.
-func TestAttempts(t *testing.T) {
+func checkAttempts(t *testing.T, create func(testing.TB) string) {
 	for name, c := range map[string]struct {
 		answer func(j Job) error
 		tries  []int
@@ -174,7 +187,7 @@ func TestAttempts(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := &book{answer: c.answer}
-			r, st := open(t, b)
+			r, st := open(t, create, b)
 			run(t, r)
 			in(t, st, func(tx *store.Tx) error { return r.Combine(tx, "1.2", 1) })
 			eventually(t, "attempts", func() bool { _, tries := b.notes(); return len(tries) == len(c.tries) })
@@ -192,7 +205,7 @@ func TestAttempts(t *testing.T) {
 			}
 			return nil
 		}
-		r, st := open(t, b)
+		r, st := open(t, create, b)
 		run(t, r)
 		in(t, st, func(tx *store.Tx) error { return r.Combine(tx, "1.2", 1) })
 		eventually(t, "four calls", func() bool { done, _ := b.notes(); return len(done) == 4 })
@@ -203,9 +216,9 @@ func TestAttempts(t *testing.T) {
 }
 
 // Jobs that were running when the process died run again, but not for ever.
-func TestRecover(t *testing.T) {
+func checkRecover(t *testing.T, create func(testing.TB) string) {
 	b := &book{}
-	r, st := open(t, b)
+	r, st := open(t, create, b)
 	in(t, st, func(tx *store.Tx) error {
 		return errors.Join(r.Combine(tx, "1.1", 1), r.Combine(tx, "1.2", 1), r.Deliver(tx, 1, "pacs"))
 	})
@@ -213,9 +226,10 @@ func TestRecover(t *testing.T) {
 		`UPDATE river_job SET state = 'running', attempt = 1`,
 		`UPDATE river_job SET attempt = max_attempts WHERE kind = 'deliver' OR args ->> 'study' = '1.2'`,
 	} {
-		if _, err := st.DB().Exec(died); err != nil {
-			t.Fatal(err)
-		}
+		in(t, st, func(tx *store.Tx) error {
+			_, err := tx.ExecContext(context.Background(), died)
+			return err
+		})
 	}
 	if err := r.Recover(context.Background()); err != nil {
 		t.Fatal(err)
@@ -229,9 +243,9 @@ func TestRecover(t *testing.T) {
 }
 
 // A job that was scheduled by a clock that was far ahead does not wait for it.
-func TestRescheduleFar(t *testing.T) {
+func checkRescheduleFar(t *testing.T, create func(testing.TB) string) {
 	b := &book{}
-	r, _ := open(t, b)
+	r, _ := open(t, create, b)
 	for _, in := range []time.Duration{time.Minute, 48 * time.Hour} {
 		if _, err := r.Report(context.Background(), "CART", &scp.CommitResult{TransactionUID: in.String()}, time.Now().Add(in)); err != nil {
 			t.Fatal(err)

@@ -1,0 +1,262 @@
+// Package postgres runs PostgreSQL servers of the tests' own: from Debian's
+// package, in a folder and on a port of their own, as an unprivileged user where
+// the tests run as root, which the server refuses.
+package postgres
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/echonode/echonode/conformance/freeport"
+)
+
+// Password is that of the user of every server here.
+const Password = "not a secret: of tests"
+
+// Server is a server.
+type Server struct {
+	Port int
+
+	bin, dir string // programs; data, socket and log
+	as       *syscall.Credential
+	options  []string
+	process  *os.Process
+	ended    chan struct{}
+	log      bytes.Buffer
+	release  func() error // of the port
+}
+
+// programs is the folder of the server's programs, "" where there are none.
+func programs() string {
+	found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/postgres")
+	slices.Sort(found)
+	if len(found) > 0 {
+		return filepath.Dir(found[len(found)-1])
+	}
+	if out, err := exec.Command("pg_config", "--bindir").Output(); err == nil {
+		dir := strings.TrimSpace(string(out))
+		if _, err := os.Stat(filepath.Join(dir, "postgres")); err == nil {
+			return dir
+		}
+	}
+	return ""
+}
+
+// unprivileged is who the server runs as when the tests run as root.
+func unprivileged() (*syscall.Credential, error) {
+	if os.Geteuid() != 0 {
+		return nil, nil
+	}
+	for _, name := range []string{"postgres", "nobody"} {
+		u, err := user.Lookup(name)
+		if err != nil {
+			continue
+		}
+		uid, uidErr := strconv.ParseUint(u.Uid, 10, 32)
+		gid, gidErr := strconv.ParseUint(u.Gid, 10, 32)
+		return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, errors.Join(uidErr, gidErr)
+	}
+	return nil, errors.New("no user to run PostgreSQL as")
+}
+
+// Start starts a server for a test, which is skipped where PostgreSQL is not
+// installed. Options are settings, like "fsync=off".
+func Start(t testing.TB, options ...string) *Server {
+	t.Helper()
+	s, err := start(options)
+	if errors.Is(err, fs.ErrNotExist) {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.remove(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+func start(options []string) (s *Server, err error) {
+	s = &Server{bin: programs(), options: options}
+	if s.bin == "" {
+		return nil, fmt.Errorf("PostgreSQL (Debian's package postgresql): %w", fs.ErrNotExist)
+	}
+	if s.as, err = unprivileged(); err != nil {
+		return nil, err
+	}
+	// Not in a test's own folder, which nobody but its user may enter.
+	if s.dir, err = os.MkdirTemp("/tmp", "echonode-postgres-"); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, os.RemoveAll(s.dir))
+		}
+	}()
+	port, release, err := freeport.Reserve()
+	if err != nil {
+		return nil, err
+	}
+	s.release = release
+	if s.Port, err = strconv.Atoi(port); err != nil {
+		return nil, err
+	}
+	secret := filepath.Join(s.dir, "password")
+	if err := os.WriteFile(secret, []byte(Password), 0o600); err != nil {
+		return nil, err
+	}
+	if s.as != nil {
+		for _, path := range []string{s.dir, secret} {
+			if err := os.Chown(path, int(s.as.Uid), int(s.as.Gid)); err != nil {
+				return nil, err
+			}
+		}
+	}
+	init := exec.Command(filepath.Join(s.bin, "initdb"), "-D", filepath.Join(s.dir, "data"), "-U", "echonode", "--pwfile", secret,
+		"--auth", "scram-sha-256", "-E", "UTF8", "--locale", "C.UTF-8", "-N")
+	init.Dir, init.SysProcAttr = s.dir, &syscall.SysProcAttr{Credential: s.as}
+	init.Env = append(os.Environ(), "HOME="+s.dir)
+	if out, err := init.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("initdb: %w\n%s", err, out)
+	}
+	return s, s.Run()
+}
+
+// Run starts the server, after Start and Stop, and waits until it answers.
+func (s *Server) Run() error {
+	args := []string{"-D", filepath.Join(s.dir, "data"), "-p", strconv.Itoa(s.Port), "-k", s.dir, "-c", "listen_addresses=127.0.0.1", "-c", "max_connections=200"}
+	for _, o := range s.options {
+		args = append(args, "-c", o)
+	}
+	cmd := exec.Command(filepath.Join(s.bin, "postgres"), args...)
+	// It ends with the tests, however they end.
+	cmd.Dir, cmd.SysProcAttr = s.dir, &syscall.SysProcAttr{Credential: s.as, Pdeathsig: syscall.SIGQUIT}
+	cmd.Stdout, cmd.Stderr = &s.log, &s.log
+	started, ended := make(chan error), make(chan struct{})
+	go func() {
+		runtime.LockOSThread() // what Pdeathsig goes by
+		defer close(ended)
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			_ = cmd.Wait()
+		}
+	}()
+	if err := <-started; err != nil {
+		return err
+	}
+	s.process, s.ended = cmd.Process, ended
+	var err error
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		select {
+		case <-ended:
+			return fmt.Errorf("PostgreSQL ended at its start: %s", s.log.String())
+		default:
+		}
+		if err = s.exec("postgres", "SELECT 1"); err == nil {
+			return nil
+		}
+	}
+	return fmt.Errorf("PostgreSQL does not answer: %w", err)
+}
+
+// Stop ends the server at once, as a power cut of its machine would end what
+// its peers see of it. What was committed is there after Run.
+func (s *Server) Stop() {
+	_ = s.process.Signal(syscall.SIGQUIT)
+	<-s.ended
+}
+
+func (s *Server) remove() error {
+	s.Stop()
+	return errors.Join(os.RemoveAll(s.dir), s.release())
+}
+
+// URL is the URL of a database of the server, without the password.
+func (s *Server) URL(database string) string {
+	return fmt.Sprintf("postgres://echonode@127.0.0.1:%d/%s?sslmode=disable", s.Port, database)
+}
+
+// WithPassword adds the password to a URL.
+func WithPassword(database string) string {
+	return strings.Replace(database, "echonode@", "echonode:"+url.PathEscape(Password)+"@", 1)
+}
+
+func (s *Server) exec(database, query string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	conn, err := pgx.Connect(ctx, WithPassword(s.URL(database)))
+	if err != nil {
+		return err
+	}
+	_, err = conn.Exec(ctx, query)
+	return errors.Join(err, conn.Close(ctx))
+}
+
+// Create creates an empty database and returns its URL.
+func (s *Server) Create(t testing.TB) string {
+	t.Helper()
+	name := fmt.Sprintf("test%d", databases.Add(1))
+	if err := s.exec("postgres", "CREATE DATABASE "+name); err != nil {
+		t.Fatal(err)
+	}
+	return s.URL(name)
+}
+
+var databases atomic.Int64
+
+// shared is the server of all tests of a package; they don't survive power cuts.
+var shared = sync.OnceValues(func() (*Server, error) {
+	s, err := start([]string{"fsync=off", "shared_buffers=32MB"})
+	running.Store(s)
+	return s, err
+})
+
+var running atomic.Pointer[Server]
+
+// Database is a new database, with its password, on a server that the tests of
+// a package share. The package's TestMain is Main.
+func Database(t testing.TB) string {
+	t.Helper()
+	s, err := shared()
+	if errors.Is(err, fs.ErrNotExist) {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return WithPassword(s.Create(t))
+}
+
+// Main runs the tests of a package that use Database.
+func Main(m *testing.M) {
+	code := m.Run()
+	if s := running.Load(); s != nil {
+		if err := s.remove(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = max(code, 1)
+		}
+	}
+	os.Exit(code)
+}

@@ -1,0 +1,62 @@
+package jobs
+
+import (
+	"context"
+	"database/sql"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/riverdriver/riverpgxv5"
+	"github.com/riverqueue/river/riverdriver/riversqlite"
+	"github.com/riverqueue/river/rivertype"
+
+	"github.com/echonode/echonode/pipeline/store"
+)
+
+// queue is the library's client on either database.
+type queue interface {
+	Start(ctx context.Context) error
+	StopAndCancel(ctx context.Context) error
+	Insert(ctx context.Context, args river.JobArgs, opts *river.InsertOpts) (*rivertype.JobInsertResult, error)
+	JobDelete(ctx context.Context, id int64) (*rivertype.JobRow, error)
+	insertTx(ctx context.Context, tx *store.Tx, args river.JobArgs, opts *river.InsertOpts) error
+	words() words
+}
+
+// words are what the databases say differently about the library's table.
+type words struct {
+	args  string // a job's arguments as JSON
+	time  string // a parameter as a time
+	later string // scheduled later than a parameter
+	stamp func(time.Time) any
+}
+
+var (
+	sqliteWords = words{args: `json(args)`, time: `?`, later: `julianday(scheduled_at) > julianday(?)`,
+		stamp: func(t time.Time) any { return t.UTC().Format("2006-01-02 15:04:05.000") }}
+	postgresWords = words{args: `args`, time: `CAST(? AS TIMESTAMPTZ)`, later: `scheduled_at > CAST(? AS TIMESTAMPTZ)`,
+		stamp: func(t time.Time) any { return t }}
+)
+
+type client[T any] struct {
+	*river.Client[T]
+	tx  func(*store.Tx) T
+	say words
+}
+
+func (c client[T]) insertTx(ctx context.Context, tx *store.Tx, args river.JobArgs, opts *river.InsertOpts) error {
+	_, err := c.InsertTx(ctx, c.tx(tx), args, opts)
+	return err
+}
+
+func (c client[T]) words() words { return c.say }
+
+func newQueue(st *store.Store, config *river.Config) (queue, error) {
+	if pool := st.PostgreSQL(); pool != nil {
+		c, err := river.NewClient(riverpgxv5.New(pool), config)
+		return client[pgx.Tx]{c, (*store.Tx).PostgreSQL, postgresWords}, err
+	}
+	c, err := river.NewClient(riversqlite.New(st.SQLite()), config)
+	return client[*sql.Tx]{c, (*store.Tx).SQLite, sqliteWords}, err
+}

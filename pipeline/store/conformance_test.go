@@ -1,0 +1,269 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/echonode/echonode/conformance/postgres"
+)
+
+func TestMain(m *testing.M) { postgres.Main(m) }
+
+// databases open a new store each, and skip the test where the database is not
+// installed.
+var databases = []struct {
+	name string
+	open func(t testing.TB) string
+}{
+	{"SQLite", func(t testing.TB) string { return filepath.Join(t.TempDir(), "node.db") }},
+	{"PostgreSQL", postgres.Database},
+}
+
+func open(t testing.TB, database string) *Store {
+	t.Helper()
+	s, err := Open(t.Context(), database)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+// TestProcesses: several processes receive, analyse and combine the same studies
+// through one database. Every object is recorded once, every loop is analysed by
+// one of them, every study is combined once, and none is forgotten.
+func TestProcesses(t *testing.T) {
+	const processes, studies, loops = 4, 6, 20
+	ctx := t.Context()
+	database := postgres.Database(t)
+	var stores []*Store
+	var group sync.WaitGroup
+	var mu sync.Mutex
+	for range processes {
+		group.Go(func() { // the first start, at the same time
+			s, err := Open(ctx, database)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			stores = append(stores, s)
+		})
+	}
+	group.Wait()
+	if t.Failed() {
+		return
+	}
+	defer func() {
+		for _, s := range stores {
+			if err := s.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+	}()
+	// Every object comes to two of them.
+	var fresh atomic.Int32
+	for p, s := range stores {
+		for study := range studies {
+			group.Go(func() {
+				for i := range loops {
+					if (i+p)%2 == 0 && p < 2 || p >= 2 && (i+p)%2 == 1 {
+						continue
+					}
+					isNew, err := s.AddInstance(ctx, instance(fmt.Sprint(study), fmt.Sprintf("%d.%d", study, i), 1000))
+					if err != nil {
+						t.Error(err)
+					}
+					if isNew {
+						fresh.Add(1)
+					}
+				}
+			})
+		}
+	}
+	group.Wait()
+	if fresh.Load() != studies*loops {
+		t.Fatalf("%d new objects, want %d", fresh.Load(), studies*loops)
+	}
+	var queued, combined atomic.Int32
+	combine := func(*Tx, string, int) error { combined.Add(1); return nil }
+	looked := map[string]int{}
+	for _, s := range stores {
+		for study := range studies {
+			group.Go(func() {
+				ok, err := s.Queue(ctx, fmt.Sprint(study), time.UnixMilli(1000), "basis", combine)
+				if err != nil {
+					t.Error(err)
+				}
+				if ok {
+					queued.Add(1)
+				}
+			})
+		}
+		for range 4 {
+			group.Go(func() {
+				for {
+					l, err := s.LeaseLoop(ctx, time.Now(), true, 1000)
+					if errors.Is(err, ErrNotFound) {
+						return
+					}
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					mu.Lock()
+					looked[l.SOPInstanceUID]++
+					mu.Unlock()
+					if err := s.FinishLoop(ctx, l, "basis", "key", "", combine); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		}
+	}
+	group.Wait()
+	if queued.Load() != studies || combined.Load() != studies {
+		t.Errorf("%d studies queued, %d combined, want %d", queued.Load(), combined.Load(), studies)
+	}
+	if len(looked) != studies*loops {
+		t.Errorf("%d loops analysed, want %d", len(looked), studies*loops)
+	}
+	for uid, n := range looked {
+		if n != 1 {
+			t.Errorf("loop %s was leased %d times", uid, n)
+		}
+	}
+}
+
+// What peers say is kept, whatever bytes it is.
+func checkBytes(t *testing.T, s *Store) {
+	in := instance("1", "1.1", 1000)
+	in.CallingAE = "A\x00\xff\xfeB ü"
+	add(t, s, in)
+	got, err := s.Instance(t.Context(), "1.1")
+	if err != nil || !strings.HasPrefix(got.CallingAE, "A") || !strings.HasSuffix(got.CallingAE, "B ü") {
+		t.Errorf("%q, %v", got.CallingAE, err)
+	}
+}
+
+// A corrected object changes its study, leases and files of the former version
+// end, and what was not sent is withdrawn; removed objects take their files.
+func checkReplace(t *testing.T, s *Store) {
+	ctx := t.Context()
+	add(t, s, instance("1", "1.1", 1000))
+	add(t, s, instance("1", "1.2", 1000))
+	lease, err := s.LeaseLoop(ctx, time.Now(), true, 100)
+	if err != nil || lease.SOPInstanceUID != "1.1" {
+		t.Fatal(lease, err)
+	}
+	in := instance("2", "1.1", 2000)
+	in.Path, in.Person = "other.dcm", Person{Patient: "p", Issuer: "i"}
+	if _, err := s.Replace(ctx, in); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.FinishLoop(ctx, lease, "", "key", "", noJob); !errors.Is(err, ErrStale) {
+		t.Errorf("finishing a loop that was replaced: %v", err)
+	}
+	if removals, err := s.Removals(ctx); err != nil || len(removals) != 1 || removals[0].Path != "1.1.dcm" {
+		t.Errorf("%v, %v", removals, err)
+	}
+	for _, c := range []struct{ patient, issuer string }{{"p", ""}, {"p", "i"}} {
+		if studies, err := s.StudiesOf(ctx, c.patient, c.issuer); err != nil || len(studies) != 1 || studies[0] != "2" {
+			t.Errorf("%v: %v, %v", c, studies, err)
+		}
+	}
+	if _, err := s.Replace(ctx, instance("2", "9.9", 2000)); !errors.Is(err, ErrNotFound) {
+		t.Errorf("replacing what is not there: %v", err)
+	}
+	if err := s.RecordConflict(ctx, "1.1", "CART"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.RecordConflict(ctx, "1.1", "CART"); err != nil {
+		t.Fatal(err)
+	}
+	if work, err := s.WorkOf(ctx, []string{"1", "2"}); err != nil || work["2"].Corrected != 1 || work["2"].Conflicts != 1 || work["1"].Loops != 1 {
+		t.Errorf("%+v, %v", work, err)
+	}
+	if n, err := s.DeleteInstances(ctx, "2", []string{"1.1", "1.2"}); err != nil || n != 1 {
+		t.Errorf("%d removed, %v", n, err)
+	}
+	if st := study(t, s, "2"); st.State != Done {
+		t.Errorf("a study without loops is %s", st.State)
+	}
+	if page, next, err := s.Page(ctx, Query{States: []State{Done, Receiving}, Limit: 1}); err != nil || len(page) != 1 || next == "" {
+		t.Errorf("%v, %q, %v", page, next, err)
+	} else if page, next, err = s.Page(ctx, Query{After: next, Limit: 1}); err != nil || len(page) != 1 || next != "" {
+		t.Errorf("second page %v, %q, %v", page, next, err)
+	}
+	if counts, err := s.StateCounts(ctx); err != nil || counts[Done] != 1 || counts[Receiving] != 1 {
+		t.Errorf("%v, %v", counts, err)
+	}
+	if err := s.Probe(ctx); err != nil {
+		t.Error(err)
+	}
+	if err := s.Audit(ctx, AuditEntry{At: time.UnixMilli(5), User: "u", Action: "a", Study: "1", Failed: true}); err != nil {
+		t.Fatal(err)
+	}
+	if trail, err := s.AuditTrail(ctx, "1", 10); err != nil || len(trail) != 1 || !trail[0].Failed || trail[0].User != "u" {
+		t.Errorf("%v, %v", trail, err)
+	}
+}
+
+func TestRebind(t *testing.T) {
+	for query, want := range map[string]string{
+		`a = ? AND b = ?`:                   `a = $1 AND b = $2`,
+		`a = ?2 AND b = ?1 OR c = ?2`:       `a = $2 AND b = $1 OR c = $2`,
+		`a = 'why?' AND b = ?`:              `a = 'why?' AND b = $1`,
+		`a IN (` + listRows + `) AND b = ?`: `a IN (SELECT json_array_elements_text(CAST($1 AS json))) AND b = $2`,
+		`VALUES (?,?,?,?,?,?,?,?,?,?,?)`:    `VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11)`,
+	} {
+		if got := rebind(query); got != want {
+			t.Errorf("%s\nbecomes %s\nwant    %s", query, got, want)
+		}
+	}
+}
+
+// TestConformance is what a store has to do, whatever database it is in.
+func TestConformance(t *testing.T) {
+	for _, d := range databases {
+		t.Run(d.name, func(t *testing.T) {
+			for _, c := range []struct {
+				name  string
+				check func(*testing.T, *Store)
+			}{
+				{"StudyLife", checkStudyLife},
+				{"LateObjectDuringRun", checkLateObjectDuringRun},
+				{"FailAndRequeue", checkFailAndRequeue},
+				{"Expired", checkExpired},
+				{"RemovalsGiveWayToObjects", checkRemovalsGiveWayToObjects},
+				{"AdditionsTogether", checkAdditionsTogether},
+				{"Persons", checkPersons},
+				{"OrderOfLoops", checkOrderOfLoops},
+				{"LastLoopCombines", checkLastLoopCombines},
+				{"LoopsWaitAgain", checkLoopsWaitAgain},
+				{"LeaseIsAFence", checkLeaseIsAFence},
+				{"OnlyLoopsBeginARun", checkOnlyLoopsBeginARun},
+				{"SendersTakeTurns", checkSendersTakeTurns},
+				{"Sign", checkSign},
+				{"WorklistChanges", checkWorklistChanges},
+				{"Search", checkSearch},
+				{"Bytes", checkBytes},
+				{"Redirect", checkRedirect},
+				{"Replace", checkReplace},
+			} {
+				t.Run(c.name, func(t *testing.T) { c.check(t, open(t, d.open(t))) })
+			}
+		})
+	}
+}

@@ -1,0 +1,294 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/jackc/pgx/v5/stdlib"
+)
+
+// The queries of this package are written once, in the SQL that SQLite and
+// PostgreSQL share, with SQLite's marks for parameters; see rebind. What they
+// say differently is here.
+
+// listRows is the strings of a JSON array, given as a parameter, as the rows of a
+// subquery; its argument comes from the function list.
+const listRows = `SELECT value FROM json_each(?)`
+
+// postgresWords are the places where PostgreSQL has other words.
+var postgresWords = strings.NewReplacer(
+	listRows, `SELECT json_array_elements_text(CAST(? AS json))`,
+)
+
+// list is the argument of listRows.
+func list[T ~string](values []T) string {
+	if values == nil {
+		values = []T{}
+	}
+	b, err := json.Marshal(values)
+	if err != nil {
+		panic(err) // strings always have a JSON form
+	}
+	return string(b)
+}
+
+// runner runs statements: a database, a connection or a transaction.
+type runner interface {
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}
+
+// handle runs the package's queries on either database.
+type handle struct {
+	on       runner
+	postgres bool
+}
+
+// ExecContext runs a statement.
+func (h handle) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	query, args = h.bind(query, args)
+	return h.on.ExecContext(ctx, query, args...)
+}
+
+// QueryContext runs a query.
+func (h handle) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	query, args = h.bind(query, args)
+	return h.on.QueryContext(ctx, query, args...)
+}
+
+// QueryRowContext runs a query of one row.
+func (h handle) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
+	query, args = h.bind(query, args)
+	return h.on.QueryRowContext(ctx, query, args...)
+}
+
+func (h handle) bind(query string, args []any) (string, []any) {
+	if !h.postgres {
+		return query, args
+	}
+	clean := make([]any, len(args))
+	for i, a := range args {
+		if s, ok := a.(string); ok {
+			a = storable(s)
+		}
+		clean[i] = a
+	}
+	return rebind(query), clean
+}
+
+// storable is a text as PostgreSQL takes it: UTF-8 without NUL. What peers say
+// is stored as they say it otherwise.
+func storable(s string) string {
+	return strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "\uFFFD")
+}
+
+// rebound are queries in PostgreSQL's words.
+var rebound sync.Map
+
+// rebind puts a query into PostgreSQL's words: ? becomes $1, $2 and so on, ?3
+// becomes $3.
+func rebind(query string) string {
+	if known, ok := rebound.Load(query); ok {
+		return known.(string)
+	}
+	in := postgresWords.Replace(query)
+	var out strings.Builder
+	next, quoted := 1, false
+	for i := 0; i < len(in); i++ {
+		c := in[i]
+		if c == '\'' {
+			quoted = !quoted
+		}
+		if c != '?' || quoted {
+			out.WriteByte(c)
+			continue
+		}
+		end := i + 1
+		for end < len(in) && in[end] >= '0' && in[end] <= '9' {
+			end++
+		}
+		out.WriteByte('$')
+		if end > i+1 {
+			out.WriteString(in[i+1 : end])
+		} else {
+			out.WriteString(strconv.Itoa(next))
+			next++
+		}
+		i = end - 1
+	}
+	rebound.Store(query, out.String())
+	return out.String()
+}
+
+// Tx is a transaction of the store, in which jobs are enqueued that follow from
+// what is recorded in it.
+type Tx struct {
+	handle
+	sqlite *sql.Tx
+	pgx    pgx.Tx
+}
+
+// SQLite is the transaction where the store is in SQLite, or nil.
+func (tx *Tx) SQLite() *sql.Tx { return tx.sqlite }
+
+// PostgreSQL is the transaction where the store is in PostgreSQL, or nil.
+func (tx *Tx) PostgreSQL() pgx.Tx { return tx.pgx }
+
+// lock lets nobody else change what belongs to studies until the transaction
+// ends. Everything that concerns a study begins with it. In SQLite there is one
+// writer anyway.
+func (tx *Tx) lock(ctx context.Context, studies ...string) error {
+	if !tx.postgres {
+		return nil
+	}
+	_, err := collect(ctx, tx, scanText, `SELECT study_uid FROM studies WHERE study_uid IN (`+listRows+`) ORDER BY study_uid FOR UPDATE`, list(studies))
+	return err
+}
+
+// lockOf is lock for the studies that a query names.
+func (tx *Tx) lockOf(ctx context.Context, query string, args ...any) error {
+	if !tx.postgres {
+		return nil
+	}
+	studies, err := collect(ctx, tx, scanText, query, args...)
+	if err != nil || len(studies) == 0 {
+		return err
+	}
+	return tx.lock(ctx, studies...)
+}
+
+func scanText(r *sql.Rows) (s string, err error) { return s, r.Scan(&s) }
+
+// Numbers of PostgreSQL's advisory locks, which only this package uses.
+const (
+	lockMigration = 0x6563686f01 + iota
+	lockLease     // who is next
+)
+
+// one lets only one transaction at a time go on from here, until it ends.
+func (tx *Tx) one(ctx context.Context, number int64) error {
+	if !tx.postgres {
+		return nil
+	}
+	_, err := tx.ExecContext(ctx, `SELECT pg_advisory_xact_lock(?)`, number)
+	return err
+}
+
+// Transact runs f in a transaction. Where two processes meet, f may run again
+// after it was rolled back.
+func (s *Store) Transact(ctx context.Context, f func(*Tx) error) error {
+	if s.pool == nil {
+		return s.transactSQLite(ctx, f)
+	}
+	// Whoever does not answer is not waited for: the object is refused, the job
+	// tried again.
+	ctx, cancel := context.WithTimeout(ctx, postgresTimeout)
+	defer cancel()
+	for try := 1; ; try++ {
+		err := s.transactPostgres(ctx, f)
+		var pg *pgconn.PgError
+		if err == nil || try == transactTries || !errors.As(err, &pg) || pg.Code != deadlock && pg.Code != serialization {
+			return err
+		}
+	}
+}
+
+const (
+	postgresTimeout = 30 * time.Second
+	transactTries   = 10
+
+	deadlock      = "40P01"
+	serialization = "40001"
+)
+
+func (s *Store) transactSQLite(ctx context.Context, f func(*Tx) error) error {
+	tx, err := s.sql.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	if err := f(&Tx{handle: handle{on: tx}, sqlite: tx}); err != nil {
+		return errors.Join(err, tx.Rollback())
+	}
+	return tx.Commit()
+}
+
+// transactPostgres begins the transaction below database/sql, so that the job
+// queue, which knows pgx only, can take part in it.
+func (s *Store) transactPostgres(ctx context.Context, f func(*Tx) error) (err error) {
+	conn, err := s.sql.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if closing := conn.Close(); !errors.Is(closing, sql.ErrConnDone) {
+			err = errors.Join(err, closing)
+		}
+	}()
+	var tx pgx.Tx
+	if err := conn.Raw(func(c any) (err error) {
+		tx, err = c.(*stdlib.Conn).Conn().Begin(ctx)
+		return err
+	}); err != nil {
+		return err
+	}
+	done := false
+	defer func() {
+		if !done {
+			end, cancel := context.WithTimeout(context.WithoutCancel(ctx), postgresTimeout)
+			defer cancel()
+			if back := tx.Rollback(end); back != nil && !errors.Is(back, pgx.ErrTxClosed) {
+				err = errors.Join(err, back)
+			}
+		}
+	}()
+	if err := f(&Tx{handle: handle{on: conn, postgres: true}, pgx: tx}); err != nil {
+		return err
+	}
+	done = true
+	return tx.Commit(ctx)
+}
+
+// SQLite is the database where the store is in SQLite, or nil; for the job
+// queue that shares it.
+func (s *Store) SQLite() *sql.DB {
+	if s.pool != nil {
+		return nil
+	}
+	return s.sql
+}
+
+// PostgreSQL is the database where the store is in PostgreSQL, or nil; for the
+// job queue that shares it.
+func (s *Store) PostgreSQL() *pgxpool.Pool { return s.pool }
+
+// querier is a database or a transaction.
+type querier interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+}
+
+func collect[T any](ctx context.Context, db querier, scan func(*sql.Rows) (T, error), query string, args ...any) ([]T, error) {
+	rows, err := db.QueryContext(ctx, query, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var out []T
+	for rows.Next() {
+		v, err := scan(rows)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, v)
+	}
+	return out, rows.Err()
+}

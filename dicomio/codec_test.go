@@ -16,7 +16,8 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/suyashkumar/dicom/pkg/tag"
+	"github.com/echonode/echonode/dicomio/tag"
+	"github.com/echonode/echonode/dicomio/uid"
 )
 
 // decodeAllFrames decodes every frame of a file.
@@ -177,7 +178,7 @@ func TestEveryCutPointDeflated(t *testing.T) {
 // A codestream that is cut is an error, although its container is whole. What
 // follows the last coded bit may be missing: an end marker or padding.
 func TestEveryCutPointOfCodestreams(t *testing.T) {
-	slack := map[string]int{JPEG2000: 3, JPEG2000Lossless: 3}
+	slack := map[string]int{uid.JPEG2000: 3, uid.JPEG2000Lossless: 3}
 	for _, name := range fixtures(t) {
 		f := readBytes(t, fixture(t, name), Options{})
 		if !f.Syntax.Encapsulated || skipWithout(t, f) {
@@ -197,7 +198,7 @@ func TestEveryCutPointOfCodestreams(t *testing.T) {
 			tail = n
 		}
 		var whole Frame
-		if err := r.decode(b, &whole); err != nil && f.TransferSyntax != RLELossless {
+		if err := r.decode(b, &whole); err != nil && f.TransferSyntax != uid.RLELossless {
 			t.Fatalf("%s: %v", name, err)
 		}
 		for n := 0; n < len(b)-tail; n += cutStep(len(b)) {
@@ -322,7 +323,7 @@ func TestAdobeMarkerOfSubsampledJPEG(t *testing.T) {
 	for _, photometric := range []string{"YBR_FULL_422", "RGB"} {
 		d := syntheticBase(1, 3, 8, 8, photometric).SetInt(tag.Rows, 32).SetInt(tag.Columns, 48)
 		var b bytes.Buffer
-		if err := Write(&b, d, WriteOptions{TransferSyntax: JPEGBaseline, Pixels: FrameBytes([][]byte{stream})}); err != nil {
+		if err := Write(&b, d, WriteOptions{TransferSyntax: uid.JPEGBaseline8Bit, Pixels: FrameBytes([][]byte{stream})}); err != nil {
 			t.Fatal(err)
 		}
 		frames, err := readBytes(t, b.Bytes(), Options{}).Frames()
@@ -429,7 +430,7 @@ func TestNativeLayouts(t *testing.T) {
 	if err := r.Gray(0, &g); err != nil || g.Pix[700] != 255-mono[700] {
 		t.Errorf("MONOCHROME1: %v", err)
 	}
-	r = read(syntheticBase(1, 1, 16, 12, "MONOCHROME2"), syntheticFrame(0, 1, 12), ExplicitVRBigEndian)
+	r = read(syntheticBase(1, 1, 16, 12, "MONOCHROME2"), syntheticFrame(0, 1, 12), uid.ExplicitVRBigEndian)
 	if err := r.Decode(0, &f); err != nil || !bytes.Equal(f.Data, syntheticFrame(0, 1, 12)) {
 		t.Errorf("big endian: %v", err)
 	}
@@ -444,7 +445,7 @@ func TestBigEndianWords(t *testing.T) {
 		logical[i] = byte(i * 3)
 	}
 	d.SetBytes(tagPixels, "OW", logical)
-	if err := Write(&b, d, WriteOptions{TransferSyntax: ExplicitVRBigEndian}); err != nil {
+	if err := Write(&b, d, WriteOptions{TransferSyntax: uid.ExplicitVRBigEndian}); err != nil {
 		t.Fatal(err)
 	}
 	if !bytes.Contains(b.Bytes(), []byte{3, 0, 9, 6, 15, 12}) {
@@ -566,16 +567,16 @@ func TestVideo(t *testing.T) {
 		uid, codec, format string
 		flags              []string
 	}{
-		{MPEG2MainML, "mpeg2video", "mpeg2video", nil},
-		{MPEG2MainML, "mpeg2video", "mpeg", nil},
-		{H264High41, "libx264", "h264", nil},
-		{H264High422D, "libx264", "mpegts", nil},
-		{H264High41, "libx264", "mp4", nil}, // the index behind the media, as ffmpeg writes it by default
-		{H264High41, "libx264", "mp4", []string{"-movflags", "+faststart"}},
-		{H264High41, "libx264", "mp4", []string{"-movflags", "+frag_keyframe+empty_moov"}},
-		{H264High41, "libx264", "mov", []string{"-bf", "2"}},
-		{HEVCMain, "libx265", "hevc", nil},
-		{HEVCMain, "libx265", "mp4", nil},
+		{uid.MPEG2MPML, "mpeg2video", "mpeg2video", nil},
+		{uid.MPEG2MPML, "mpeg2video", "mpeg", nil},
+		{uid.MPEG4HP41, "libx264", "h264", nil},
+		{uid.MPEG4HP422D, "libx264", "mpegts", nil},
+		{uid.MPEG4HP41, "libx264", "mp4", nil}, // the index behind the media, as ffmpeg writes it by default
+		{uid.MPEG4HP41, "libx264", "mp4", []string{"-movflags", "+faststart"}},
+		{uid.MPEG4HP41, "libx264", "mp4", []string{"-movflags", "+frag_keyframe+empty_moov"}},
+		{uid.MPEG4HP41, "libx264", "mov", []string{"-bf", "2"}},
+		{uid.HEVCMP51, "libx265", "hevc", nil},
+		{uid.HEVCMP51, "libx265", "mp4", nil},
 	} {
 		t.Run(c.uid+" "+c.format+strings.Join(c.flags, ""), func(t *testing.T) {
 			t.Parallel()
@@ -650,7 +651,7 @@ func TestVideoComplaint(t *testing.T) {
 		"\x00\x00\x00\x10ftypisom\x00\x00\x00\x00" + "\x00\x00\x00\x08moov",
 		"\x00\x00\x01\x67 no picture at all, and no end",
 	} {
-		r, err := videoFile(t, H264High41, []byte(stream), 64, 48, 3).Frames()
+		r, err := videoFile(t, uid.MPEG4HP41, []byte(stream), 64, 48, 3).Frames()
 		if err != nil {
 			t.Fatal(err)
 		}

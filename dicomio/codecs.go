@@ -1,23 +1,27 @@
 package dicomio
 
-import "os/exec"
+import (
+	"os/exec"
+
+	"github.com/echonode/echonode/dicomio/uid"
+)
 
 // codecFor reports whether this build decodes frames of a transfer syntax.
-func codecFor(uid string) bool {
-	switch uid {
-	case EncapsulatedUncompressed, DeflatedImageFrame, RLELossless,
-		JPEGBaseline, JPEGExtended, JPEGProgressive, JPEGLossless, JPEGLosslessSV1, JPEGLSLossless, JPEGLSNearLossless:
+func codecFor(syntax string) bool {
+	switch syntax {
+	case uid.EncapsulatedUncompressedExplicitVRLittleEndian, uid.DeflatedImageFrameCompression, uid.RLELossless,
+		uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit, uid.JPEGFullProgressionNonHierarchical1012, uid.JPEGLossless, uid.JPEGLosslessSV1, uid.JPEGLSLossless, uid.JPEGLSNearLossless:
 		return true
-	case JPEG2000Lossless, JPEG2000, HTJ2KLossless, HTJ2KLosslessRPCL, HTJ2K:
+	case uid.JPEG2000Lossless, uid.JPEG2000, uid.HTJ2KLossless, uid.HTJ2KLosslessRPCL, uid.HTJ2K:
 		return haveJ2K
 	}
-	t, ok := LookupTransferSyntax(uid)
+	t, ok := uid.LookupSyntax(syntax)
 	return ok && t.Video
 }
 
 // Codec tells how this build decodes a transfer syntax.
 type Codec struct {
-	Syntax  TransferSyntax
+	Syntax  uid.Syntax
 	Decodes bool
 	By      string // library or program, "own" for code of this package
 }
@@ -27,14 +31,14 @@ type Codec struct {
 func Codecs() []Codec {
 	_, missing := exec.LookPath("ffmpeg")
 	var out []Codec
-	for _, t := range transferSyntaxes {
+	for t := range uid.Syntaxes() {
 		c := Codec{Syntax: t, Decodes: !t.Encapsulated || codecFor(t.UID), By: "own"}
 		switch t.UID {
-		case JPEGBaseline, JPEGProgressive:
+		case uid.JPEGBaseline8Bit, uid.JPEGFullProgressionNonHierarchical1012:
 			c.By = jpegLibrary
-		case JPEGExtended:
+		case uid.JPEGExtended12Bit:
 			c.By = jpegLibrary + ", own for 12 bits"
-		case JPEG2000Lossless, JPEG2000, HTJ2KLossless, HTJ2KLosslessRPCL, HTJ2K:
+		case uid.JPEG2000Lossless, uid.JPEG2000, uid.HTJ2KLossless, uid.HTJ2KLosslessRPCL, uid.HTJ2K:
 			c.By = "OpenJPEG"
 		}
 		if t.Video {

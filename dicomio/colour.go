@@ -6,7 +6,7 @@ import (
 	"math"
 	"strings"
 
-	"github.com/suyashkumar/dicom/pkg/tag"
+	"github.com/echonode/echonode/dicomio/tag"
 )
 
 // palette maps stored values to 8-bit colours (PS3.3 C.7.6.3.1.5).
@@ -25,7 +25,7 @@ func (p *palette) at(v int64) [3]uint8 {
 func readPalette(ds *DataSet, in PixelInfo) (*palette, error) {
 	p := &palette{}
 	for c := uint16(0); c < 3; c++ {
-		dt := T(0x0028, 0x1101+c)
+		dt := tag.New(0x0028, 0x1101+c)
 		e, ok := ds.Get(dt)
 		if !ok {
 			return nil, fail("palette", dt, -1, ErrValue, "missing")
@@ -44,7 +44,7 @@ func readPalette(ds *DataSet, in PixelInfo) (*palette, error) {
 		if bits != 8 && bits != 16 {
 			return nil, fail("palette", dt, -1, ErrValue, "%d bits per entry", bits)
 		}
-		lt := T(0x0028, 0x1201+c)
+		lt := tag.New(0x0028, 0x1201+c)
 		var lut []uint16
 		if b, err := ds.Bytes(lt); err != nil {
 			return nil, err
@@ -52,7 +52,7 @@ func readPalette(ds *DataSet, in PixelInfo) (*palette, error) {
 			le, _ := ds.Get(lt)
 			lut = paletteEntries(b, n, bits, le.enc)
 		} else {
-			lt = T(0x0028, 0x1221+c)
+			lt = tag.New(0x0028, 0x1221+c)
 			b, err := ds.Bytes(lt)
 			if err != nil {
 				return nil, err

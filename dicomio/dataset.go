@@ -10,8 +10,6 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
-
-	"github.com/suyashkumar/dicom/pkg/tag"
 )
 
 // DataSet is an ordered set of elements. Reading one from several goroutines
@@ -47,7 +45,7 @@ func (d *DataSet) find(t Tag) int {
 	case d == nil:
 		return -1
 	case d.ascending:
-		i, ok := slices.BinarySearchFunc(d.elems, t, func(e *Element, t Tag) int { return cmp.Compare(e.Tag.Uint32(), t.Uint32()) })
+		i, ok := slices.BinarySearchFunc(d.elems, t, func(e *Element, t Tag) int { return cmp.Compare(e.Tag, t) })
 		if !ok {
 			return -1
 		}
@@ -70,7 +68,7 @@ func (d *DataSet) find(t Tag) int {
 func (d *DataSet) settle() {
 	d.ascending = true
 	for i := 1; i < len(d.elems) && d.ascending; i++ {
-		d.ascending = d.elems[i-1].Tag.Uint32() < d.elems[i].Tag.Uint32()
+		d.ascending = d.elems[i-1].Tag < d.elems[i].Tag
 	}
 	if !d.ascending && len(d.elems) > 100 {
 		d.index = make(map[Tag]int, len(d.elems))
@@ -551,7 +549,7 @@ func FormatDS(v float64) string {
 func (d *DataSet) SetTags(t Tag, vals ...Tag) *DataSet {
 	var b []byte
 	for _, v := range vals {
-		b = append(b, byte(v.Group), byte(v.Group>>8), byte(v.Element), byte(v.Element>>8))
+		b = append(b, byte(v.Group()), byte(v.Group()>>8), byte(v.Element()), byte(v.Element()>>8))
 	}
 	return d.put(&Element{Tag: t, VR: "AT", val: b, n: int64(len(b))})
 }
@@ -649,7 +647,7 @@ func (e *Element) unchanged() bool {
 // unknown VR has two forms that only its surroundings tell apart, so such an
 // element is written as UN.
 func (e *Element) portable() bool {
-	if vrOf(e.VR) == nil && e.Tag.Group != 0xFFFE {
+	if vrOf(e.VR) == nil && e.Tag.Group() != 0xFFFE {
 		return false
 	}
 	for _, it := range e.items {
@@ -672,12 +670,12 @@ func (d *DataSet) portable() bool {
 
 // sorted returns the elements in ascending order of their tags.
 func (d *DataSet) sorted() []*Element {
-	less := func(i, j int) bool { return d.elems[i].Tag.Uint32() < d.elems[j].Tag.Uint32() }
+	less := func(i, j int) bool { return d.elems[i].Tag < d.elems[j].Tag }
 	if sort.SliceIsSorted(d.elems, less) {
 		return d.elems
 	}
 	out := append([]*Element(nil), d.elems...)
-	sort.SliceStable(out, func(i, j int) bool { return out[i].Tag.Uint32() < out[j].Tag.Uint32() })
+	sort.SliceStable(out, func(i, j int) bool { return out[i].Tag < out[j].Tag })
 	return out
 }
 
@@ -708,12 +706,4 @@ func (d *DataSet) root() *DataSet {
 		d = d.parent
 	}
 	return d
-}
-
-// Keyword returns the dictionary keyword of a tag, or its number.
-func Keyword(t Tag) string {
-	if info, err := tag.Find(t); err == nil && info.Keyword != "" {
-		return info.Keyword
-	}
-	return t.String()
 }

@@ -9,7 +9,8 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/suyashkumar/dicom/pkg/tag"
+	"github.com/echonode/echonode/dicomio/tag"
+	"github.com/echonode/echonode/dicomio/uid"
 )
 
 // EchoFacts is what a pipeline for echocardiography needs to know of a file
@@ -124,7 +125,7 @@ func EchoFrames(f *File, n int) (EchoFacts, error) { return echo(f, n) }
 func echo(f *File, frames int) (EchoFacts, error) {
 	d := f.DataSet
 	if d == nil || d.Len() == 0 {
-		return EchoFacts{}, fail("echo", Tag{}, -1, ErrValue, "an empty data set")
+		return EchoFacts{}, fail("echo", Tag(0), -1, ErrValue, "an empty data set")
 	}
 	number := func(t Tag) int {
 		v, _ := d.Int(t)
@@ -160,7 +161,7 @@ func echo(f *File, frames int) (EchoFacts, error) {
 		e.doubt(DoubtFrameCount, "%s, the pixel data hold %d frames: all of them are used", announced, frames)
 		e.Frames = frames
 	}
-	e.LossySource = d.String(tag.LossyImageCompression) == "01" || f.Syntax.Lossy && f.Known && f.Syntax.UID != JPEG2000 && f.Syntax.UID != HTJ2K
+	e.LossySource = d.String(tag.LossyImageCompression) == "01" || f.Syntax.Lossy && f.Known && f.Syntax.UID != uid.JPEG2000 && f.Syntax.UID != uid.HTJ2K
 	e.timing(d)
 	e.heart(d)
 	e.regions(d)
@@ -173,7 +174,7 @@ func echo(f *File, frames int) (EchoFacts, error) {
 // (slices per frame in (3001,1001)), or pixel data of several whole pictures
 // for every frame announced.
 func (e *EchoFacts) volume(d *DataSet) string {
-	if e.SOPClassUID == SOPEnhancedUSVolume {
+	if e.SOPClassUID == uid.EnhancedUSVolumeStorage {
 		return "the object is an Enhanced US Volume"
 	}
 	if it := d.Strings(tag.ImageType); len(it) >= 3 && it[2] == "VOLUME" || d.String(tag.VolumetricProperties) == "VOLUME" {
@@ -185,7 +186,7 @@ func (e *EchoFacts) volume(d *DataSet) string {
 		}
 	}
 	for el := range d.Elements() {
-		if el.Tag.Group == 0x3001 && el.Tag.Element&0xFF == 1 && el.Tag.Element >= 0x1000 {
+		if el.Tag.Group() == 0x3001 && el.Tag.Element()&0xFF == 1 && el.Tag.Element() >= 0x1000 {
 			if n, ok := d.Int(el.Tag); ok && n > 1 {
 				return fmt.Sprintf("it holds volumes of %d slices (%v)", n, el.Tag)
 			}
@@ -465,7 +466,7 @@ func (e *EchoFacts) timing(d *DataSet) {
 		return step
 	}
 	scalar := func(t Tag, f func(float64) float64) source {
-		s := source{name: Keyword(t)}
+		s := source{name: tag.Keyword(t)}
 		if v, ok := d.Float(t); ok && v > 0 {
 			s.step = usable(s.name, f(v))
 		}
@@ -475,7 +476,7 @@ func (e *EchoFacts) timing(d *DataSet) {
 	rate := func(v float64) float64 { return 1000 / v }
 	sources := []source{
 		scalar(tag.FrameTime, same),
-		{name: Keyword(tag.FrameTimeVector)},
+		{name: tag.Keyword(tag.FrameTimeVector)},
 		scalar(tag.CineRate, rate),
 		scalar(tag.ActualFrameDuration, same),
 		scalar(tag.EffectiveDuration, func(v float64) float64 { return v * 1000 / float64(n) }),
@@ -555,7 +556,7 @@ func (e *EchoFacts) heart(d *DataSet) {
 	}
 	if k := len(e.RWaveTimes); k >= 2 {
 		if bpm := 60000 * float64(k-1) / (e.RWaveTimes[k-1] - e.RWaveTimes[0]); plausible(bpm) {
-			e.HeartRate, e.HeartRateSource = bpm, Keyword(tag.RWaveTimeVector)
+			e.HeartRate, e.HeartRateSource = bpm, tag.Keyword(tag.RWaveTimeVector)
 			if v, ok := d.Float(tag.HeartRate); ok && plausible(v) && math.Abs(v-bpm) > 0.15*bpm {
 				e.doubt(DoubtHeartRate, "the R waves say %.0f beats per minute, Heart Rate %.0f", bpm, v)
 			}
@@ -563,6 +564,6 @@ func (e *EchoFacts) heart(d *DataSet) {
 		}
 	}
 	if v, ok := d.Float(tag.HeartRate); ok && plausible(v) {
-		e.HeartRate, e.HeartRateSource = v, Keyword(tag.HeartRate)
+		e.HeartRate, e.HeartRateSource = v, tag.Keyword(tag.HeartRate)
 	}
 }

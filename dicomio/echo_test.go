@@ -7,7 +7,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/suyashkumar/dicom/pkg/tag"
+	"github.com/echonode/echonode/dicomio/tag"
+	"github.com/echonode/echonode/dicomio/uid"
 )
 
 // region makes an item of Sequence of Ultrasound Regions.
@@ -163,16 +164,16 @@ func TestVolumes(t *testing.T) {
 	}{
 		{"cine", func(d *DataSet) { pixels(d, 4) }, ""},
 		{"no pixels", func(*DataSet) {}, ""},
-		{"class", func(d *DataSet) { d.SetString(tag.SOPClassUID, SOPEnhancedUSVolume) }, "Enhanced US Volume"},
+		{"class", func(d *DataSet) { d.SetString(tag.SOPClassUID, uid.EnhancedUSVolumeStorage) }, "Enhanced US Volume"},
 		{"image type", func(d *DataSet) { d.SetString(tag.ImageType, "ORIGINAL", "PRIMARY", "VOLUME", "NONE") }, "volume"},
 		{"planes in space", func(d *DataSet) {
 			d.SetItems(tag.PerFrameFunctionalGroupsSequence, NewDataSet().SetItems(tag.PlanePositionVolumeSequence, NewDataSet()))
 		}, "positions"},
 		{"private slices", func(d *DataSet) {
-			d.SetStringVR(T(0x3001, 0x10), "LO", "Philips3D").SetIntVR(T(0x3001, 0x1001), "UL", 16)
+			d.SetStringVR(tag.New(0x3001, 0x10), "LO", "Philips3D").SetIntVR(tag.Tag(0x30011001), "UL", 16)
 		}, "16 slices"},
 		{"one private slice", func(d *DataSet) {
-			d.SetStringVR(T(0x3001, 0x10), "LO", "Philips3D").SetIntVR(T(0x3001, 0x1001), "UL", 1)
+			d.SetStringVR(tag.New(0x3001, 0x10), "LO", "Philips3D").SetIntVR(tag.Tag(0x30011001), "UL", 1)
 		}, ""},
 		{"pictures for each frame", func(d *DataSet) { pixels(d, 64) }, "16 pictures for each of 4 frames"},
 		{"a frame more", func(d *DataSet) { pixels(d, 5) }, ""},

@@ -7,6 +7,8 @@ import (
 	"math"
 	"strconv"
 	"strings"
+
+	"github.com/echonode/echonode/dicomio/tag"
 )
 
 // origin is where parsed elements came from.
@@ -315,7 +317,7 @@ func (e *Element) tags() []Tag {
 	o := e.enc.order()
 	var out []Tag
 	for ; len(b) >= 4; b = b[4:] {
-		out = append(out, T(o.Uint16(b), o.Uint16(b[2:])))
+		out = append(out, tag.New(o.Uint16(b), o.Uint16(b[2:])))
 	}
 	return out
 }

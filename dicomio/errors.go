@@ -48,7 +48,7 @@ func (e *Error) Error() string {
 	var b strings.Builder
 	b.WriteString("dicomio: ")
 	b.WriteString(e.Op)
-	if e.Tag != (Tag{}) {
+	if e.Tag != (Tag(0)) {
 		b.WriteByte(' ')
 		b.WriteString(e.Tag.String())
 	}

@@ -10,7 +10,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/suyashkumar/dicom/pkg/tag"
+	"github.com/echonode/echonode/dicomio/tag"
+	"github.com/echonode/echonode/dicomio/uid"
 )
 
 // Fixtures under testdata are synthetic pictures of one or two frames, native
@@ -25,7 +26,7 @@ const fixtureW, fixtureH = 38, 29
 // syntheticBase is an image data set without pixels.
 func syntheticBase(frames, samples, bits, stored int, photometric string) *DataSet {
 	d := NewDataSet().
-		SetString(tag.SOPClassUID, SOPUltrasoundMultiframe).
+		SetString(tag.SOPClassUID, uid.UltrasoundMultiFrameImageStorage).
 		SetString(tag.SOPInstanceUID, "1.2.826.0.1.3680043.10.1").
 		SetString(tag.StudyInstanceUID, "1.2.826.0.1.3680043.10.2").
 		SetString(tag.SeriesInstanceUID, "1.2.826.0.1.3680043.10.3").
@@ -99,8 +100,8 @@ func syntheticNative(t testing.TB) map[string][]byte {
 		for v := range 256 {
 			lut = binary.LittleEndian.AppendUint16(lut, uint16((v*(int(c)+1))%256)<<8)
 		}
-		pal.SetIntVR(T(0x28, 0x1101+c), "US", 256, 0, 16)
-		pal.SetBytes(T(0x28, 0x1201+c), "OW", lut)
+		pal.SetIntVR(tag.New(0x28, 0x1101+c), "US", 256, 0, 16)
+		pal.SetBytes(tag.New(0x28, 0x1201+c), "OW", lut)
 	}
 	put("palette", pal, WriteOptions{Pixels: FrameBytes([][]byte{syntheticFrame(0, 1, 8)})})
 	return out

@@ -13,6 +13,9 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+
+	"github.com/echonode/echonode/dicomio/tag"
+	"github.com/echonode/echonode/dicomio/uid"
 )
 
 // FrameReader gives the frames of a file. Its methods may be called from
@@ -27,7 +30,7 @@ type FrameReader struct {
 
 	src     io.ReaderAt
 	enc     coding
-	ts      TransferSyntax
+	ts      uid.Syntax
 	limits  Limits
 	lazy    span     // native pixel data
 	frames  [][]span // fragments of each encapsulated frame
@@ -171,7 +174,7 @@ func (f *File) RawFrames() (*FrameReader, error) {
 	}
 	e, ok := f.DataSet.Get(tagPixels)
 	if !ok {
-		if f.DataSet.Has(T(0x7FE0, 0x0008)) || f.DataSet.Has(T(0x7FE0, 0x0009)) {
+		if f.DataSet.Has(tag.Tag(0x7FE00008)) || f.DataSet.Has(tag.Tag(0x7FE00009)) {
 			return nil, fail("frames", tagPixels, -1, ErrUnsupported, "float pixel data")
 		}
 		return nil, fail("frames", tagPixels, -1, ErrNoPixels, "")
@@ -413,7 +416,7 @@ func (r *FrameReader) startsFrame(s span) (bool, error) {
 	switch {
 	case n < 8:
 		return false, nil
-	case r.ts.UID == RLELossless:
+	case r.ts.UID == uid.RLELossless:
 		segs := binary.LittleEndian.Uint32(b[:])
 		return segs >= 1 && segs <= 15 && binary.LittleEndian.Uint32(b[4:]) == 64, nil
 	case b[0] == 0xFF && b[1] == 0xD8 && b[2] == 0xFF:
@@ -579,12 +582,12 @@ func (r *FrameReader) decode(b []byte, dst *Frame) error {
 		return r.decodeNative(b, dst, r.enc.big, r.Info.Planar)
 	}
 	switch r.ts.UID {
-	case EncapsulatedUncompressed:
+	case uid.EncapsulatedUncompressedExplicitVRLittleEndian:
 		if int64(len(b)) < r.Info.frameBytes() {
 			return fail("frames", tagPixels, -1, ErrTruncated, "%d bytes of %d", len(b), r.Info.frameBytes())
 		}
 		return r.decodeNative(b, dst, false, r.Info.Planar)
-	case DeflatedImageFrame:
+	case uid.DeflatedImageFrameCompression:
 		zr := flate.NewReader(bytes.NewReader(b))
 		raw := make([]byte, r.Info.frameBytes())
 		if _, err := io.ReadFull(zr, raw); err != nil {
@@ -595,7 +598,7 @@ func (r *FrameReader) decode(b []byte, dst *Frame) error {
 			return fail("inflate", tagPixels, -1, kind, "%v", err)
 		}
 		return r.decodeNative(raw, dst, false, r.Info.Planar)
-	case RLELossless:
+	case uid.RLELossless:
 		return decodeRLE(b, dst, r.Info.BitsAllocated == 1)
 	}
 	switch {

@@ -10,7 +10,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/suyashkumar/dicom/pkg/tag"
+	"github.com/echonode/echonode/dicomio/tag"
+	"github.com/echonode/echonode/dicomio/uid"
 )
 
 // fuzzLimits keep one input cheap.
@@ -92,7 +93,7 @@ func FuzzRead(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(sr.Bytes(), byte(1))
-	syntaxes := []string{"", ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian, JPEGBaseline, RLELossless, "1.2.3"}
+	syntaxes := []string{"", uid.ImplicitVRLittleEndian, uid.ExplicitVRLittleEndian, uid.ExplicitVRBigEndian, uid.DeflatedExplicitVRLittleEndian, uid.JPEGBaseline8Bit, uid.RLELossless, "1.2.3"}
 	f.Fuzz(func(t *testing.T, b []byte, kind byte) {
 		bounded(t, func() error {
 			o := Options{Limits: fuzzLimits, TransferSyntax: syntaxes[kind&7], Strict: kind&8 != 0}
@@ -111,7 +112,7 @@ func FuzzRewrite(f *testing.F) {
 	for _, name := range fixtures(f) {
 		f.Add(fixture(f, name), byte(0))
 	}
-	targets := []string{ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian}
+	targets := []string{uid.ExplicitVRLittleEndian, uid.ImplicitVRLittleEndian, uid.ExplicitVRBigEndian, uid.DeflatedExplicitVRLittleEndian}
 	f.Fuzz(func(t *testing.T, b []byte, kind byte) {
 		bounded(t, func() error {
 			file, err := Read(bytes.NewReader(b), int64(len(b)), Options{Limits: fuzzLimits})
@@ -151,7 +152,7 @@ func FuzzFragments(f *testing.F) {
 	f.Add([]byte{4, 4, 4}, []byte{0, 0, 0, 0, 12, 0, 0, 0}, []byte{}, []byte("\xFF\xD8\xFF1aaa\xFF\xD8\xFF2"), uint16(3), byte(0))
 	f.Add([]byte{8, 4}, []byte{}, []byte{0, 0, 0, 0, 0, 0, 0, 0}, []byte("\xFF\x4F\xFF\x51bbbbcccc"), uint16(1), byte(1))
 	f.Add([]byte{2, 2, 2, 2}, []byte{0, 0, 0, 0, 20, 0, 0, 0}, []byte{0, 0, 0, 0, 0, 0, 0, 0, 20, 0, 0, 0, 0, 0, 0, 0}, []byte("abcdefgh"), uint16(2), byte(2))
-	uids := []string{JPEGBaseline, JPEG2000, RLELossless, EncapsulatedUncompressed}
+	uids := []string{uid.JPEGBaseline8Bit, uid.JPEG2000, uid.RLELossless, uid.EncapsulatedUncompressedExplicitVRLittleEndian}
 	f.Fuzz(func(t *testing.T, lens, bot, eot, data []byte, frames uint16, kind byte) {
 		bounded(t, func() error {
 			d := syntheticBase(max(int(frames), 1), 1, 8, 8, "MONOCHROME2")
@@ -225,7 +226,7 @@ func codecSeeds(f *testing.F, uids ...string) {
 
 // fuzzCodec decodes b as a frame of the given syntax with attributes that,
 // when follow is set, are taken from the stream as far as limits allow.
-func fuzzCodec(f *testing.F, uid string) {
+func fuzzCodec(f *testing.F, syntax string) {
 	f.Fuzz(func(t *testing.T, b []byte, rows, cols uint16, samples, bits byte) {
 		in := PixelInfo{Rows: int(rows), Columns: int(cols), Samples: int(samples), BitsAllocated: int(bits), BitsStored: int(bits), HighBit: int(bits) - 1, Frames: 1, Photometric: "MONOCHROME2"}
 		if h, err := parseJPEG(b); err == nil && bits&0x80 == 0 {
@@ -242,7 +243,7 @@ func fuzzCodec(f *testing.F, uid string) {
 		if in.Samples == 3 {
 			in.Photometric = "YBR_FULL_422"
 		}
-		r := &FrameReader{Rows: in.Rows, Columns: in.Columns, Info: in, ts: TransferSyntax{UID: uid, Encapsulated: true}, limits: fuzzLimits.withDefaults()}
+		r := &FrameReader{Rows: in.Rows, Columns: in.Columns, Info: in, ts: uid.Syntax{UID: syntax, Encapsulated: true}, limits: fuzzLimits.withDefaults()}
 		bounded(t, func() error {
 			var d Frame
 			if err := r.decode(b, &d); err != nil {
@@ -260,31 +261,31 @@ func fuzzCodec(f *testing.F, uid string) {
 }
 
 func FuzzJPEG(f *testing.F) {
-	codecSeeds(f, JPEGBaseline, JPEGExtended, JPEGProgressive)
-	fuzzCodec(f, JPEGBaseline)
+	codecSeeds(f, uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit, uid.JPEGFullProgressionNonHierarchical1012)
+	fuzzCodec(f, uid.JPEGBaseline8Bit)
 }
 
 func FuzzJPEGLossless(f *testing.F) {
-	codecSeeds(f, JPEGLossless, JPEGLosslessSV1)
-	fuzzCodec(f, JPEGLossless)
+	codecSeeds(f, uid.JPEGLossless, uid.JPEGLosslessSV1)
+	fuzzCodec(f, uid.JPEGLossless)
 }
 
 func FuzzJPEGLS(f *testing.F) {
-	codecSeeds(f, JPEGLSLossless, JPEGLSNearLossless)
-	fuzzCodec(f, JPEGLSLossless)
+	codecSeeds(f, uid.JPEGLSLossless, uid.JPEGLSNearLossless)
+	fuzzCodec(f, uid.JPEGLSLossless)
 }
 
 func FuzzJPEG2000(f *testing.F) {
 	if !haveJ2K {
 		f.Skip("this build has no JPEG 2000")
 	}
-	codecSeeds(f, JPEG2000Lossless, JPEG2000)
-	fuzzCodec(f, JPEG2000)
+	codecSeeds(f, uid.JPEG2000Lossless, uid.JPEG2000)
+	fuzzCodec(f, uid.JPEG2000)
 }
 
 func FuzzRLE(f *testing.F) {
-	codecSeeds(f, RLELossless)
-	fuzzCodec(f, RLELossless)
+	codecSeeds(f, uid.RLELossless)
+	fuzzCodec(f, uid.RLELossless)
 }
 
 // FuzzPalette reads lookup tables, segmented ones included.
@@ -294,11 +295,11 @@ func FuzzPalette(f *testing.F) {
 	f.Fuzz(func(t *testing.T, desc, lut []byte, seg, signed bool) {
 		d := NewDataSet()
 		for c := range uint16(3) {
-			d.SetBytes(T(0x28, 0x1101+c), "US", desc)
+			d.SetBytes(tag.New(0x28, 0x1101+c), "US", desc)
 			if seg {
-				d.SetBytes(T(0x28, 0x1221+c), "OW", lut)
+				d.SetBytes(tag.New(0x28, 0x1221+c), "OW", lut)
 			} else {
-				d.SetBytes(T(0x28, 0x1201+c), "OW", lut)
+				d.SetBytes(tag.New(0x28, 0x1201+c), "OW", lut)
 			}
 		}
 		bounded(t, func() error {

@@ -7,6 +7,9 @@ import (
 	"os"
 	"strings"
 	"unsafe"
+
+	"github.com/echonode/echonode/dicomio/tag"
+	"github.com/echonode/echonode/dicomio/uid"
 )
 
 // Identity says whose object an input is.
@@ -21,14 +24,14 @@ type Identity struct {
 
 // identityTags are what Identify looks for, ascending.
 var identityTags = []Tag{
-	tagCharset, T(0x0008, 0x0016), T(0x0008, 0x0018), T(0x0008, 0x0060), T(0x0008, 0x0070),
-	T(0x0010, 0x0010), T(0x0010, 0x0020), T(0x0010, 0x0021), T(0x0010, 0x0030),
-	T(0x0020, 0x000D), T(0x0020, 0x000E),
+	tagCharset, tag.Tag(0x00080016), tag.Tag(0x00080018), tag.Tag(0x00080060), tag.Tag(0x00080070),
+	tag.Tag(0x00100010), tag.Tag(0x00100020), tag.Tag(0x00100021), tag.Tag(0x00100030),
+	tag.Tag(0x0020000D), tag.Tag(0x0020000E),
 }
 
 // identityUIDs must have been seen before the end of a data set may be left
 // unread.
-var identityUIDs = []Tag{T(0x0008, 0x0016), T(0x0008, 0x0018), T(0x0020, 0x000D), T(0x0020, 0x000E)}
+var identityUIDs = []Tag{tag.Tag(0x00080016), tag.Tag(0x00080018), tag.Tag(0x0020000D), tag.Tag(0x0020000E)}
 
 // identityReach is how far into an inflated data set its identity is looked
 // for. Everything before it in the order of tags is short.
@@ -50,10 +53,10 @@ func Identify(ctx context.Context, r io.ReaderAt, size int64, o Options) (Identi
 	if err != nil {
 		return Identity{}, err
 	}
-	uid, enc, known, start := f.declared(o, at)
+	syntax, enc, known, start := f.declared(o, at)
 	f.body, f.bodySize = r, size
 	s := &survey{want: identityTags}
-	if t, _ := LookupTransferSyntax(uid); t.Deflated {
+	if t, _ := uid.LookupSyntax(syntax); t.Deflated {
 		limit := min(f.limits.Inflated, identityReach)
 		f.body, f.bodySize = &stream{r: flate.NewReader(io.NewSectionReader(r, at, size-at)), limit: limit}, limit
 		start = 0
@@ -61,14 +64,14 @@ func Identify(ctx context.Context, r io.ReaderAt, size int64, o Options) (Identi
 		p.w.open = true
 		s.until = identityUIDs
 	}
-	if enc, err = p.encoding(f, start, uid, known, enc); err != nil {
+	if enc, err = p.encoding(f, start, syntax, known, enc); err != nil {
 		return Identity{}, err
 	}
 	ds, err := p.survey(f, start, enc, s)
 	if err != nil {
 		return Identity{}, err
 	}
-	text := func(group, element uint16) string { return strings.TrimSpace(ds.String(T(group, element))) }
+	text := func(group, element uint16) string { return strings.TrimSpace(ds.String(tag.New(group, element))) }
 	return Identity{
 		SOPClassUID: text(8, 0x16), SOPInstanceUID: text(8, 0x18), Modality: text(8, 0x60), Manufacturer: text(8, 0x70),
 		PatientName: text(0x10, 0x10), PatientID: text(0x10, 0x20), IssuerOfPatientID: text(0x10, 0x21), PatientBirthDate: text(0x10, 0x30),
@@ -88,7 +91,7 @@ func IdentifyFile(ctx context.Context, path string, o Options) (Identity, error)
 		return Identity{}, err
 	}
 	if !st.Mode().IsRegular() {
-		return Identity{}, fail("open", Tag{}, -1, ErrNotDICOM, "%s is not a regular file", path)
+		return Identity{}, fail("open", Tag(0), -1, ErrNotDICOM, "%s is not a regular file", path)
 	}
 	return Identify(ctx, f, st.Size(), o)
 }
@@ -155,7 +158,7 @@ func (s *survey) took(e *Element) {
 
 // done reports whether nothing of interest follows at tag t.
 func (s *survey) done(t Tag) bool {
-	return s.until != nil && s.seen == len(s.until) && t.Uint32() > s.want[len(s.want)-1].Uint32()
+	return s.until != nil && s.seen == len(s.until) && t > s.want[len(s.want)-1]
 }
 
 // survey walks the data set of a file; the parser can be used again after it.

@@ -15,7 +15,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/suyashkumar/dicom/pkg/tag"
+	"github.com/echonode/echonode/dicomio/tag"
+	"github.com/echonode/echonode/dicomio/uid"
 )
 
 // identified is a data set with an identity, before what a test adds.
@@ -28,7 +29,7 @@ func deflated(t testing.TB, dataset string) []byte {
 	t.Helper()
 	var b bytes.Buffer
 	b.Write(make([]byte, 128))
-	b.WriteString("DICM\x02\x00\x10\x00UI\x16\x00" + DeflatedExplicitVRLittleEndian)
+	b.WriteString("DICM\x02\x00\x10\x00UI\x16\x00" + uid.DeflatedExplicitVRLittleEndian)
 	w, err := flate.NewWriter(&b, flate.BestSpeed)
 	if err != nil {
 		t.Fatal(err)
@@ -108,7 +109,7 @@ func TestIdentifyAgreesWithRead(t *testing.T) {
 		b := mustRead(t, filepath.Join(dir, ref.Path))
 		id, ierr := Identify(context.Background(), bytes.NewReader(b), int64(len(b)), Options{})
 		f, err := Read(bytes.NewReader(b), int64(len(b)), Options{Strict: true})
-		deflate := id.TransferSyntax == DeflatedExplicitVRLittleEndian // whose end is not looked at
+		deflate := id.TransferSyntax == uid.DeflatedExplicitVRLittleEndian // whose end is not looked at
 		if (err == nil) != (ierr == nil) && !deflate {
 			t.Errorf("%s: Read %v, Identify %v", ref.Path, err, ierr)
 		}
@@ -136,7 +137,7 @@ func TestInflatedDataSetsAreNotHeld(t *testing.T) {
 		pixels[i] = byte(i >> 12)
 	}
 	var b bytes.Buffer
-	if err := Write(&b, d, WriteOptions{TransferSyntax: DeflatedExplicitVRLittleEndian, Pixels: FrameBytes([][]byte{pixels})}); err != nil {
+	if err := Write(&b, d, WriteOptions{TransferSyntax: uid.DeflatedExplicitVRLittleEndian, Pixels: FrameBytes([][]byte{pixels})}); err != nil {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
@@ -286,7 +287,7 @@ func TestVideoProcessEndsWithItsFile(t *testing.T) {
 	}
 	var b bytes.Buffer
 	d := syntheticBase(n, 3, 8, 8, "YBR_PARTIAL_420").SetInt(tag.Rows, h).SetInt(tag.Columns, w).SetInt(tag.NumberOfFrames, 1)
-	if err := Write(&b, d, WriteOptions{TransferSyntax: MPEG2MainML, Pixels: FrameBytes([][]byte{mustRead(t, path)})}); err != nil {
+	if err := Write(&b, d, WriteOptions{TransferSyntax: uid.MPEG2MPML, Pixels: FrameBytes([][]byte{mustRead(t, path)})}); err != nil {
 		t.Fatal(err)
 	}
 	m := NewMemory(512 << 20)

@@ -9,21 +9,23 @@ import (
 	"path/filepath"
 	"sort"
 	"testing"
+
+	"github.com/echonode/echonode/dicomio/uid"
 )
 
 // peerDecoders are the programs that decompress a transfer syntax.
 var peerDecoders = map[string][][]string{
-	JPEGBaseline:       {{"dcmdjpeg"}, {"gdcmconv", "-w"}},
-	JPEGExtended:       {{"dcmdjpeg"}, {"gdcmconv", "-w"}},
-	JPEGLossless:       {{"dcmdjpeg"}, {"gdcmconv", "-w"}},
-	JPEGLosslessSV1:    {{"dcmdjpeg"}, {"gdcmconv", "-w"}},
-	JPEGLSLossless:     {{"dcmdjpls"}, {"gdcmconv", "-w"}},
-	JPEGLSNearLossless: {{"dcmdjpls"}, {"gdcmconv", "-w"}},
-	RLELossless:        {{"dcmdrle"}, {"gdcmconv", "-w"}},
-	JPEG2000Lossless:   {{"gdcmconv", "-w"}},
-	JPEG2000:           {{"gdcmconv", "-w"}},
-	HTJ2KLossless:      {{"gdcmconv", "-w"}},
-	HTJ2K:              {{"gdcmconv", "-w"}},
+	uid.JPEGBaseline8Bit:   {{"dcmdjpeg"}, {"gdcmconv", "-w"}},
+	uid.JPEGExtended12Bit:  {{"dcmdjpeg"}, {"gdcmconv", "-w"}},
+	uid.JPEGLossless:       {{"dcmdjpeg"}, {"gdcmconv", "-w"}},
+	uid.JPEGLosslessSV1:    {{"dcmdjpeg"}, {"gdcmconv", "-w"}},
+	uid.JPEGLSLossless:     {{"dcmdjpls"}, {"gdcmconv", "-w"}},
+	uid.JPEGLSNearLossless: {{"dcmdjpls"}, {"gdcmconv", "-w"}},
+	uid.RLELossless:        {{"dcmdrle"}, {"gdcmconv", "-w"}},
+	uid.JPEG2000Lossless:   {{"gdcmconv", "-w"}},
+	uid.JPEG2000:           {{"gdcmconv", "-w"}},
+	uid.HTJ2KLossless:      {{"gdcmconv", "-w"}},
+	uid.HTJ2K:              {{"gdcmconv", "-w"}},
 }
 
 // peerIsWrong names files whose colours dcmtk gets wrong because it believes

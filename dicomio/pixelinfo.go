@@ -3,7 +3,7 @@ package dicomio
 import (
 	"strings"
 
-	"github.com/suyashkumar/dicom/pkg/tag"
+	"github.com/echonode/echonode/dicomio/tag"
 )
 
 var tagNumberOfFrames = tag.NumberOfFrames

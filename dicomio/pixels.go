@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"math"
+
+	"github.com/echonode/echonode/dicomio/uid"
 )
 
 // OffsetTable says how the frames of encapsulated pixel data are indexed.
@@ -59,7 +61,7 @@ func BitFrames(n, pixels int, frame func(i int) ([]byte, error)) *Pixels {
 }
 
 // check compares the frames with the attributes of the data set.
-func (p *Pixels) check(ds *DataSet, ts TransferSyntax) error {
+func (p *Pixels) check(ds *DataSet, ts uid.Syntax) error {
 	want := int64(1)
 	if n, ok := ds.Int(tagNumberOfFrames); ok {
 		want = n

@@ -7,6 +7,9 @@ import (
 	"io"
 	"os"
 	"strings"
+
+	"github.com/echonode/echonode/dicomio/tag"
+	"github.com/echonode/echonode/dicomio/uid"
 )
 
 // undefinedLength is the length field of values that end with a delimiter.
@@ -18,7 +21,7 @@ type File struct {
 	Meta           *DataSet // group 0002; empty for bare data sets
 	DataSet        *DataSet
 	TransferSyntax string // of the data set: from the meta group, the options, or told from the bytes
-	Syntax         TransferSyntax
+	Syntax         uid.Syntax
 	Known          bool // the transfer syntax is in the table of this package
 
 	truncated error
@@ -52,7 +55,7 @@ func OpenContext(ctx context.Context, path string, o Options) (*File, error) {
 	}
 	st, err := f.Stat()
 	if err == nil && !st.Mode().IsRegular() {
-		err = fail("open", Tag{}, -1, ErrNotDICOM, "%s is not a regular file", path)
+		err = fail("open", Tag(0), -1, ErrNotDICOM, "%s is not a regular file", path)
 	}
 	if err != nil {
 		f.Close()
@@ -123,7 +126,7 @@ func ReadContext(ctx context.Context, r io.ReaderAt, size int64, o Options) (_ *
 	if err != nil {
 		return nil, err
 	}
-	uid, enc, known, start := f.declared(o, at)
+	syntax, enc, known, start := f.declared(o, at)
 	f.body, f.bodySize = r, size
 	if known && f.Syntax.Deflated {
 		if err := p.inflate(f, at); err != nil {
@@ -131,7 +134,7 @@ func ReadContext(ctx context.Context, r io.ReaderAt, size int64, o Options) (_ *
 		}
 		start = 0
 	}
-	if enc, err = p.encoding(f, start, uid, known, enc); err != nil {
+	if enc, err = p.encoding(f, start, syntax, known, enc); err != nil {
 		return nil, err
 	}
 	if pool := f.limits.Memory.indexes(); pool != nil {
@@ -160,49 +163,49 @@ func ReadContext(ctx context.Context, r io.ReaderAt, size int64, o Options) (_ *
 
 // declared is what meta group and options say of the data set that follows the
 // meta group, which ends at at.
-func (f *File) declared(o Options, at int64) (uid string, enc coding, known bool, start int64) {
+func (f *File) declared(o Options, at int64) (syntax string, enc coding, known bool, start int64) {
 	f.metaEnd = at
-	uid = strings.TrimSpace(f.Meta.String(tagSyntax))
-	if uid == "" {
-		uid = o.TransferSyntax
+	syntax = strings.TrimSpace(f.Meta.String(tagSyntax))
+	if syntax == "" {
+		syntax = o.TransferSyntax
 	}
-	if t, ok := LookupTransferSyntax(uid); ok {
+	if t, ok := uid.LookupSyntax(syntax); ok {
 		f.Syntax, known = t, true
 		enc = coding{implicit: t.Implicit, big: t.BigEndian}
-	} else if uid != "" {
+	} else if syntax != "" {
 		// An unknown or private syntax is explicit little endian with
 		// encapsulated pixels, unless the bytes say otherwise.
-		f.Syntax = TransferSyntax{UID: uid, Name: "unknown", Encapsulated: true}
+		f.Syntax = uid.Syntax{UID: syntax, Name: "unknown", Encapsulated: true}
 	}
-	return uid, enc, known, at
+	return syntax, enc, known, at
 }
 
 // encoding tells how the data set is encoded: as declared, unless its first
 // bytes say otherwise.
-func (p *parser) encoding(f *File, start int64, uid string, known bool, enc coding) (coding, error) {
+func (p *parser) encoding(f *File, start int64, syntax string, known bool, enc coding) (coding, error) {
 	guess, ok := coding{}, false
-	if uid == "" && f.metaAt == 0 {
+	if syntax == "" && f.metaAt == 0 {
 		guess, ok = p.recognise(start)
 	} else {
-		guess, ok = p.guess(start, uid == "", enc)
+		guess, ok = p.guess(start, syntax == "", enc)
 	}
 	if ok {
-		if uid == "" {
+		if syntax == "" {
 			switch {
 			case guess.implicit:
-				uid = ImplicitVRLittleEndian
+				syntax = uid.ImplicitVRLittleEndian
 			case guess.big:
-				uid = ExplicitVRBigEndian
+				syntax = uid.ExplicitVRBigEndian
 			default:
-				uid = ExplicitVRLittleEndian
+				syntax = uid.ExplicitVRLittleEndian
 			}
-			f.Syntax, known = LookupTransferSyntax(uid)
+			f.Syntax, known = uid.LookupSyntax(syntax)
 		}
 		enc = guess
-	} else if uid == "" {
-		return enc, fail("read", Tag{}, start, ErrNotDICOM, "neither a preamble nor plausible elements")
+	} else if syntax == "" {
+		return enc, fail("read", Tag(0), start, ErrNotDICOM, "neither a preamble nor plausible elements")
 	}
-	f.TransferSyntax, f.Known, f.syntaxOf = uid, known, enc
+	f.TransferSyntax, f.Known, f.syntaxOf = syntax, known, enc
 	return enc, nil
 }
 
@@ -217,7 +220,7 @@ func (p *parser) reserve(f *File, start int64, enc coding, pool *pool) (lease, e
 	cost := s.cost(p.elems)
 	p.elems, p.inline, p.signed = before, inline, false
 	if own := pool.size / indexShare; cost > own {
-		return lease{}, fail("read", Tag{}, start, ErrLimit, "an index of %d bytes, %d are set aside for one", cost, own)
+		return lease{}, fail("read", Tag(0), start, ErrLimit, "an index of %d bytes, %d are set aside for one", cost, own)
 	}
 	l, err := pool.take(p.ctx, cost, indexWait)
 	if err != nil {
@@ -306,16 +309,16 @@ func (p *parser) readMeta(f *File, o Options) (int64, error) {
 	at := int64(0)
 	if head, err := p.w.at(0, 132); err == nil && bytes.Equal(head[128:], []byte("DICM")) {
 		at = 132
-	} else if t, _ := LookupTransferSyntax(o.TransferSyntax); t.Deflated && p.w.size > 0 {
+	} else if t, _ := uid.LookupSyntax(o.TransferSyntax); t.Deflated && p.w.size > 0 {
 		return 0, nil // deflated, a data set may be shorter than a header
 	} else if head, err := p.w.at(0, 8); err != nil {
 		if p.w.size == 0 || !errors.Is(err, ErrTruncated) {
-			return 0, fail("read", Tag{}, 0, ErrNotDICOM, "%d bytes", p.w.size)
+			return 0, fail("read", Tag(0), 0, ErrNotDICOM, "%d bytes", p.w.size)
 		}
-		return 0, fail("read", Tag{}, 0, ErrTruncated, "%d bytes", p.w.size)
+		return 0, fail("read", Tag(0), 0, ErrTruncated, "%d bytes", p.w.size)
 	} else if bytes.Equal(head[:4], []byte("DICM")) {
 		at = 4
-	} else if t, _, ok := p.plausible(0, coding{implicit: vrOfBytes(head[4], head[5]) == nil}); o.TransferSyntax != "" || t.Group != 2 || !known(t) || !ok {
+	} else if t, _, ok := p.plausible(0, coding{implicit: vrOfBytes(head[4], head[5]) == nil}); o.TransferSyntax != "" || t.Group() != 2 || !known(t) || !ok {
 		return 0, nil // a bare data set
 	}
 	f.metaAt = at
@@ -386,14 +389,14 @@ func (p *parser) guess(off int64, free bool, enc coding) (coding, bool) {
 // one that is the whole input. Anything could be read as an implicit element.
 func (p *parser) recognise(off int64) (coding, bool) {
 	for _, enc := range []coding{{}, {big: true}, {implicit: true}} {
-		at, last, whole := off, uint32(0), 0
+		at, last, whole := off, Tag(0), 0
 		for at < p.w.size && whole < 2 {
 			t, next, ok := p.plausible(at, enc)
-			if !ok || whole == 0 && (t.Group%2 == 1 || !known(t)) || whole > 0 && t.Uint32() <= last {
+			if !ok || whole == 0 && (t.Group()%2 == 1 || !known(t)) || whole > 0 && t <= last {
 				break
 			}
 			whole++
-			at, last = next, t.Uint32()
+			at, last = next, t
 		}
 		if whole == 2 || whole == 1 && (!enc.implicit || at == p.w.size) {
 			return enc, true
@@ -406,10 +409,10 @@ func (p *parser) recognise(off int64) (coding, bool) {
 func (p *parser) plausible(at int64, enc coding) (Tag, int64, bool) {
 	b, err := p.w.at(at, 8)
 	if err != nil {
-		return Tag{}, 0, false
+		return Tag(0), 0, false
 	}
 	o := enc.order()
-	t := T(o.Uint16(b), o.Uint16(b[2:]))
+	t := tag.New(o.Uint16(b), o.Uint16(b[2:]))
 	n, voff := int64(o.Uint32(b[4:])), at+8
 	if !enc.implicit {
 		info := vrOfBytes(b[4], b[5])
@@ -423,13 +426,13 @@ func (p *parser) plausible(at int64, enc coding) (Tag, int64, bool) {
 			}
 			n, voff = int64(o.Uint32(b[8:])), at+12
 		}
-	} else if t.Group%2 == 0 && !known(t) {
+	} else if t.Group()%2 == 0 && !known(t) {
 		return t, 0, false
 	}
 	if n == undefinedLength {
 		return t, voff, dictVR(t, false) == "SQ" // its item then ends the chain
 	}
-	return t, voff + n, t.Group >= 2 && (t.Element > 0 || n == 4) && voff+n <= p.w.size
+	return t, voff + n, t.Group() >= 2 && (t.Element() > 0 || n == 4) && voff+n <= p.w.size
 }
 
 // fits reports whether the bytes are a plausible implicit VR header.
@@ -461,14 +464,14 @@ func (p *parser) dataSet(at, end int64, enc coding, parent *DataSet, depth int, 
 	for at < end {
 		if end-at < 8 {
 			// Padding, or a few stray bytes that no frame misses.
-			if lv == topLevel && (last.Uint32() >= tagPixels.Uint32() || p.zeros(at, end)) {
+			if lv == topLevel && (last >= tagPixels || p.zeros(at, end)) {
 				break
 			}
 			d.end = at
 			if lv == definedLen {
-				return d, at, fail("read", Tag{}, at, ErrMalformed, "%d stray bytes at the end of an item", end-at)
+				return d, at, fail("read", Tag(0), at, ErrMalformed, "%d stray bytes at the end of an item", end-at)
 			}
-			return d, at, fail("read", Tag{}, at, ErrTruncated, "inside a tag")
+			return d, at, fail("read", Tag(0), at, ErrTruncated, "inside a tag")
 		}
 		b, err := p.w.at(at, 8)
 		if err != nil {
@@ -477,7 +480,7 @@ func (p *parser) dataSet(at, end int64, enc coding, parent *DataSet, depth int, 
 			}
 			return d, at, &Error{Op: "read", Offset: at, Err: err}
 		}
-		t := T(enc.order().Uint16(b), enc.order().Uint16(b[2:]))
+		t := tag.New(enc.order().Uint16(b), enc.order().Uint16(b[2:]))
 		if lv == topLevel && p.dry != nil && p.dry.done(t) {
 			break
 		}
@@ -501,10 +504,10 @@ func (p *parser) dataSet(at, end int64, enc coding, parent *DataSet, depth int, 
 			}
 			at += 8
 			continue
-		case t == Tag{} && lv == topLevel && p.zeros(at, end):
+		case t == Tag(0) && lv == topLevel && p.zeros(at, end):
 			d.end = at
 			return d, at, nil // the file is padded with zeros
-		case t == Tag{} && lv == topLevel && p.solid >= at+paddingRun:
+		case t == Tag(0) && lv == topLevel && p.solid >= at+paddingRun:
 			return d, at, fail("read", t, at, ErrMalformed, "%d zero bytes where an element must be", p.solid-at)
 		}
 		e, next, err := p.one(at, end, enc, d, depth)
@@ -512,7 +515,7 @@ func (p *parser) dataSet(at, end int64, enc coding, parent *DataSet, depth int, 
 			if err != nil {
 				return d, at, err
 			}
-			if t.Uint32() <= last.Uint32() {
+			if t <= last {
 				p.dry.jumps = true
 			}
 			if depth == 0 {
@@ -535,7 +538,7 @@ func (p *parser) dataSet(at, end int64, enc coding, parent *DataSet, depth int, 
 	}
 	d.end = at
 	if lv == untilDelim {
-		return d, at, fail("read", Tag{}, at, ErrTruncated, "no item delimiter")
+		return d, at, fail("read", Tag(0), at, ErrTruncated, "no item delimiter")
 	}
 	return d, at, nil
 }
@@ -592,11 +595,11 @@ func (p *parser) one(at, end int64, enc coding, d *DataSet, depth int) (*Element
 		return nil, at, &Error{Op: "read", Offset: at, Err: err}
 	}
 	o := enc.order()
-	t := T(o.Uint16(b), o.Uint16(b[2:]))
+	t := tag.New(o.Uint16(b), o.Uint16(b[2:]))
 	if err := p.count(t, at); err != nil {
 		return nil, at, err
 	}
-	if t.Group == 0xFFFE {
+	if t.Group() == 0xFFFE {
 		return nil, at, fail("read", t, at, ErrMalformed, "an item outside a sequence")
 	}
 	var vr string
@@ -677,7 +680,7 @@ func (p *parser) one(at, end int64, enc coding, d *DataSet, depth int) (*Element
 		return p.sequence(e, voff, voff+n, enc, d, depth, false)
 	}
 	e.n, e.end = n, voff+n
-	if vr == "UN" && n >= 8 && t.Group%2 == 0 && dictVR(t, false) == "SQ" {
+	if vr == "UN" && n >= 8 && t.Group()%2 == 0 && dictVR(t, false) == "SQ" {
 		// A public sequence that a sender passed on as UN.
 		saved, slabbed := p.elems, *e
 		inner := *p
@@ -728,7 +731,7 @@ func (p *parser) sequence(e *Element, at, end int64, enc coding, d *DataSet, dep
 			}
 			return nil, at, fail("read", e.Tag, at, ErrMalformed, "%d stray bytes at the end of a sequence", end-at)
 		}
-		t := T(o.Uint16(b), o.Uint16(b[2:]))
+		t := tag.New(o.Uint16(b), o.Uint16(b[2:]))
 		n := int64(o.Uint32(b[4:]))
 		if err := p.count(t, at); err != nil {
 			return nil, at, err
@@ -805,7 +808,7 @@ func (p *parser) fragments(e *Element, end int64) (*Element, int64, error) {
 		if err != nil {
 			return nil, at, &Error{Op: "read", Tag: e.Tag, Offset: at, Err: err}
 		}
-		t := T(o.Uint16(b), o.Uint16(b[2:]))
+		t := tag.New(o.Uint16(b), o.Uint16(b[2:]))
 		n := int64(o.Uint32(b[4:]))
 		if t == tagSeqEnd {
 			at += 8

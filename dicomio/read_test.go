@@ -12,7 +12,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/suyashkumar/dicom/pkg/tag"
+	"github.com/echonode/echonode/dicomio/tag"
+	"github.com/echonode/echonode/dicomio/uid"
 )
 
 // mustRead reads a file.
@@ -145,7 +146,7 @@ func TestTruncated(t *testing.T) {
 			t.Errorf("%s: %q", name, got)
 		}
 	}
-	check("tag", bare(class, "\x10\x00"), Tag{}, 12)
+	check("tag", bare(class, "\x10\x00"), Tag(0), 12)
 	check("value", bare(class, "\x10\x00\x10\x00PN\x20\x00Doe"), tag.PatientName, 12)
 	f := check("item", bare(class, "\x08\x00\x40\x11SQ\x00\x00\x18\x00\x00\x00\xFE\xFF\x00\xE0\x10\x00\x00\x00", "\x08\x00\x50\x11UI\x04\x001."), tag.ReferencedSOPClassUID, 32)
 	if f.DataSet.Item(tag.ReferencedImageSequence, 0) == nil {
@@ -302,7 +303,7 @@ func TestFrameCountDisagrees(t *testing.T) {
 
 // An unknown transfer syntax is read, its frames are found, decoding refused.
 func TestUnknownTransferSyntax(t *testing.T) {
-	b := bytes.Replace(fixture(t, "rgb-jpeg"), []byte(JPEGBaseline), []byte("1.2.840.10008.9.9.9.99"), 1)
+	b := bytes.Replace(fixture(t, "rgb-jpeg"), []byte(uid.JPEGBaseline8Bit), []byte("1.2.840.10008.9.9.9.99"), 1)
 	f := readBytes(t, b, Options{})
 	if f.Known || f.TransferSyntax != "1.2.840.10008.9.9.9.99" {
 		t.Fatalf("%q known %v", f.TransferSyntax, f.Known)
@@ -352,7 +353,7 @@ func TestUNAsSequence(t *testing.T) {
 	item := "\xFE\xFF\x00\xE0\x10\x00\x00\x00" + "\x08\x00\x50\x11\x08\x00\x00\x001.2.3.4\x00"
 	private := bare(class, "\x09\x00\x01\x10UN\x00\x00\xFF\xFF\xFF\xFF", item, "\xFE\xFF\xDD\xE0\x00\x00\x00\x00", "\x10\x00\x20\x00LO\x02\x00AB")
 	f := readBytes(t, private, Options{})
-	if got := f.DataSet.Item(T(0x0009, 0x1001), 0).String(tag.ReferencedSOPClassUID); got != "1.2.3.4" {
+	if got := f.DataSet.Item(tag.Tag(0x00091001), 0).String(tag.ReferencedSOPClassUID); got != "1.2.3.4" {
 		t.Errorf("undefined length: %q", got)
 	}
 	if f.DataSet.String(tag.PatientID) != "AB" {
@@ -417,14 +418,14 @@ func decodeHere(s string) string {
 // Large values stay in the source; the index is small.
 func TestLazyValues(t *testing.T) {
 	big := make([]byte, 3<<20)
-	d := NewDataSet().SetString(tag.SOPClassUID, SOPUltrasound).SetString(tag.SOPInstanceUID, "1.2.3").
-		SetBytes(T(0x0009, 0x1001), "OB", big).SetBytes(T(0x0009, 0x1002), "OB", []byte{1, 2})
+	d := NewDataSet().SetString(tag.SOPClassUID, uid.UltrasoundImageStorage).SetString(tag.SOPInstanceUID, "1.2.3").
+		SetBytes(tag.Tag(0x00091001), "OB", big).SetBytes(tag.Tag(0x00091002), "OB", []byte{1, 2})
 	var b bytes.Buffer
 	if err := Write(&b, d, WriteOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	f := readBytes(t, b.Bytes(), Options{})
-	e, _ := f.DataSet.Get(T(0x0009, 0x1001))
+	e, _ := f.DataSet.Get(tag.Tag(0x00091001))
 	if e.InMemory() || e.Len() != 3<<20 {
 		t.Errorf("in memory %v, %d bytes", e.InMemory(), e.Len())
 	}
@@ -432,11 +433,11 @@ func TestLazyValues(t *testing.T) {
 		t.Errorf("%d bytes, %v", len(v), err)
 	}
 	f = readBytes(t, b.Bytes(), Options{Limits: Limits{Value: 1 << 20}})
-	e, _ = f.DataSet.Get(T(0x0009, 0x1001))
+	e, _ = f.DataSet.Get(tag.Tag(0x00091001))
 	if _, err := e.Bytes(); !errors.Is(err, ErrLimit) {
 		t.Errorf("over the limit: %v", err)
 	}
-	if e, _ := f.DataSet.Get(T(0x0009, 0x1002)); !e.InMemory() {
+	if e, _ := f.DataSet.Get(tag.Tag(0x00091002)); !e.InMemory() {
 		t.Error("a small value was not loaded")
 	}
 }
@@ -473,7 +474,7 @@ func TestFragmentGrouping(t *testing.T) {
 	}
 	for _, c := range cases {
 		var b bytes.Buffer
-		if err := Write(&b, syntheticBase(c.frames, 1, 8, 8, "MONOCHROME2"), WriteOptions{TransferSyntax: JPEGBaseline}); err != nil {
+		if err := Write(&b, syntheticBase(c.frames, 1, 8, 8, "MONOCHROME2"), WriteOptions{TransferSyntax: uid.JPEGBaseline8Bit}); err != nil {
 			t.Fatal(err)
 		}
 		b.WriteString("\xE0\x7F\x10\x00OB\x00\x00\xFF\xFF\xFF\xFF" + frag(c.bot))
@@ -574,7 +575,7 @@ func TestStrayBytesAfterPixels(t *testing.T) {
 		}
 	}
 	// Before the pixels a few bytes are a cut.
-	d := NewDataSet().SetString(tag.SOPClassUID, SOPUltrasound).SetString(tag.SOPInstanceUID, "1.2.3")
+	d := NewDataSet().SetString(tag.SOPClassUID, uid.UltrasoundImageStorage).SetString(tag.SOPInstanceUID, "1.2.3")
 	var out bytes.Buffer
 	if err := Write(&out, d, WriteOptions{}); err != nil {
 		t.Fatal(err)

@@ -6,7 +6,7 @@ import (
 	"errors"
 	"io"
 
-	"github.com/suyashkumar/dicom/pkg/tag"
+	"github.com/echonode/echonode/dicomio/tag"
 )
 
 // pixelDescription are the attributes without which the bytes of Pixel Data are
@@ -42,7 +42,7 @@ func SamePixels(ctx context.Context, pathA, pathB string, o Options) (same bool,
 			return false, nil
 		}
 	}
-	for _, t := range []Tag{T(0x7FE0, 0x0008), T(0x7FE0, 0x0009), tagPixels} {
+	for _, t := range []Tag{tag.Tag(0x7FE00008), tag.Tag(0x7FE00009), tagPixels} {
 		ra, na := a.stored(t)
 		rb, nb := b.stored(t)
 		if na != nb || (ra == nil) != (rb == nil) {

@@ -7,7 +7,8 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/suyashkumar/dicom/pkg/tag"
+	"github.com/echonode/echonode/dicomio/tag"
+	"github.com/echonode/echonode/dicomio/uid"
 )
 
 func TestSamePixels(t *testing.T) {
@@ -31,7 +32,7 @@ func TestSamePixels(t *testing.T) {
 		}
 		return path
 	}
-	for _, syntax := range []string{ExplicitVRLittleEndian, ImplicitVRLittleEndian, DeflatedExplicitVRLittleEndian, JPEGBaseline} {
+	for _, syntax := range []string{uid.ExplicitVRLittleEndian, uid.ImplicitVRLittleEndian, uid.DeflatedExplicitVRLittleEndian, uid.JPEGBaseline8Bit} {
 		base := file(syntax, 7, nil)
 		named := file(syntax, 7, func(d *DataSet) { d.SetString(tag.PatientName, "A^Rather^Long^Name^That^Moves^Everything") })
 		for name, c := range map[string]struct {
@@ -42,7 +43,7 @@ func TestSamePixels(t *testing.T) {
 			"another name":     {named, true},
 			"other pixels":     {file(syntax, 8, nil), false},
 			"another geometry": {file(syntax, 7, func(d *DataSet) { d.SetInt(tag.Rows, 6).SetInt(tag.Columns, 4) }), false},
-			"another syntax":   {file(ExplicitVRBigEndian, 7, nil), false},
+			"another syntax":   {file(uid.ExplicitVRBigEndian, 7, nil), false},
 		} {
 			if same, err := SamePixels(context.Background(), base, c.other, Options{}); err != nil || same != c.want {
 				t.Errorf("%s, %s: %v, %v", syntax, name, same, err)
@@ -50,7 +51,7 @@ func TestSamePixels(t *testing.T) {
 		}
 	}
 	memory := NewMemory(1 << 30)
-	if same, err := SamePixels(context.Background(), file(ExplicitVRLittleEndian, 7, nil), file(ExplicitVRLittleEndian, 7, nil), Options{Limits: Limits{Memory: memory}}); err != nil || !same || memory.InUse() != 0 {
+	if same, err := SamePixels(context.Background(), file(uid.ExplicitVRLittleEndian, 7, nil), file(uid.ExplicitVRLittleEndian, 7, nil), Options{Limits: Limits{Memory: memory}}); err != nil || !same || memory.InUse() != 0 {
 		t.Errorf("%v, %v, %d bytes held", same, err, memory.InUse())
 	}
 }

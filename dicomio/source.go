@@ -102,7 +102,7 @@ func (s *stream) ReadAt(p []byte, off int64) (int, error) {
 func (s *stream) more() {
 	const piece = 16 << 10
 	if s.at >= s.limit {
-		s.err = fail("inflate", Tag{}, s.at, ErrLimit, "more than %d bytes", s.limit)
+		s.err = fail("inflate", Tag(0), s.at, ErrLimit, "more than %d bytes", s.limit)
 		return
 	}
 	if cap(s.last) == 0 {
@@ -118,9 +118,9 @@ func (s *stream) more() {
 	switch {
 	case err == nil:
 	case errors.Is(err, io.ErrUnexpectedEOF):
-		s.err = fail("inflate", Tag{}, s.at, ErrTruncated, "")
+		s.err = fail("inflate", Tag(0), s.at, ErrTruncated, "")
 	case err != io.EOF:
-		s.err = fail("inflate", Tag{}, s.at, ErrMalformed, "%v", err)
+		s.err = fail("inflate", Tag(0), s.at, ErrMalformed, "%v", err)
 	default:
 		s.err = io.EOF
 	}
@@ -157,14 +157,14 @@ func (p *parser) inflate(f *File, at int64) error {
 	switch {
 	case err == nil:
 	case limited.left < 0:
-		return fail("inflate", Tag{}, at, ErrLimit, "more than %d bytes", limit)
+		return fail("inflate", Tag(0), at, ErrLimit, "more than %d bytes", limit)
 	case errors.Is(err, io.ErrUnexpectedEOF):
-		f.truncated = fail("inflate", Tag{}, at, ErrTruncated, "")
+		f.truncated = fail("inflate", Tag(0), at, ErrTruncated, "")
 		if c != nil { // it ended while it was small
 			f.body, f.bodySize = c, c.size
 		}
 	case errors.As(err, new(flate.CorruptInputError)):
-		return fail("inflate", Tag{}, at, ErrMalformed, "%v", err)
+		return fail("inflate", Tag(0), at, ErrMalformed, "%v", err)
 	default:
 		return &Error{Op: "inflate", Offset: at, Err: err}
 	}

@@ -3,7 +3,8 @@ package dicomio
 import (
 	"io"
 
-	"github.com/suyashkumar/dicom/pkg/tag"
+	"github.com/echonode/echonode/dicomio/tag"
+	"github.com/echonode/echonode/dicomio/uid"
 )
 
 // Native reports whether Transcode can write the file in a native transfer
@@ -30,7 +31,7 @@ func (f *File) Native() error {
 // the object keeps its UID; what an earlier compression has lost stays marked
 // (Lossy Image Compression). Video is refused. o.Pixels must be nil.
 func (f *File) Transcode(w io.Writer, o WriteOptions) error {
-	if ts, ok := LookupTransferSyntax(o.TransferSyntax); o.TransferSyntax != "" && (!ok || ts.Encapsulated) {
+	if ts, ok := uid.LookupSyntax(o.TransferSyntax); o.TransferSyntax != "" && (!ok || ts.Encapsulated) {
 		return fail("transcode", tagSyntax, -1, ErrUnsupported, "to transfer syntax %s", o.TransferSyntax)
 	}
 	if err := f.Native(); err != nil {
@@ -57,7 +58,7 @@ func (f *File) Transcode(w io.Writer, o WriteOptions) error {
 	if ds.Has(tagNumberOfFrames) || r.Len() > 1 {
 		ds.SetInt(tagNumberOfFrames, int64(r.Len()))
 	}
-	if f.Syntax.Lossy && f.Syntax.UID != JPEG2000 && f.Syntax.UID != HTJ2K {
+	if f.Syntax.Lossy && f.Syntax.UID != uid.JPEG2000 && f.Syntax.UID != uid.HTJ2K {
 		ds.SetString(tag.LossyImageCompression, "01")
 	}
 	next := func(i int) ([]byte, error) {

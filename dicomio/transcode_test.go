@@ -5,7 +5,8 @@ import (
 	"errors"
 	"testing"
 
-	"github.com/suyashkumar/dicom/pkg/tag"
+	"github.com/echonode/echonode/dicomio/tag"
+	"github.com/echonode/echonode/dicomio/uid"
 )
 
 // Every fixture comes out in every native syntax with the same samples, its
@@ -17,7 +18,7 @@ func TestTranscode(t *testing.T) {
 			continue
 		}
 		want := decodeAllFrames(t, src)
-		for _, ts := range []string{ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian} {
+		for _, ts := range []string{uid.ExplicitVRLittleEndian, uid.ImplicitVRLittleEndian, uid.ExplicitVRBigEndian, uid.DeflatedExplicitVRLittleEndian} {
 			var b bytes.Buffer
 			if err := src.Transcode(&b, WriteOptions{TransferSyntax: ts, Bare: true}); err != nil {
 				t.Errorf("%s to %s: %v", name, ts, err)
@@ -27,7 +28,7 @@ func TestTranscode(t *testing.T) {
 			if out.TransferSyntax != ts || out.DataSet.String(tag.SOPInstanceUID) != src.DataSet.String(tag.SOPInstanceUID) || out.DataSet.String(tag.PatientName) != src.DataSet.String(tag.PatientName) {
 				t.Errorf("%s to %s: another object", name, ts)
 			}
-			if lossy := out.DataSet.String(tag.LossyImageCompression); src.Syntax.Lossy && src.Syntax.UID != JPEG2000 && lossy != "01" {
+			if lossy := out.DataSet.String(tag.LossyImageCompression); src.Syntax.Lossy && src.Syntax.UID != uid.JPEG2000 && lossy != "01" {
 				t.Errorf("%s to %s: lossy compression is not marked: %q", name, ts, lossy)
 			}
 			got := decodeAllFrames(t, out)
@@ -37,11 +38,11 @@ func TestTranscode(t *testing.T) {
 				}
 			}
 		}
-		if err := src.Transcode(&bytes.Buffer{}, WriteOptions{TransferSyntax: JPEGBaseline}); !errors.Is(err, ErrUnsupported) {
+		if err := src.Transcode(&bytes.Buffer{}, WriteOptions{TransferSyntax: uid.JPEGBaseline8Bit}); !errors.Is(err, ErrUnsupported) {
 			t.Errorf("%s to JPEG: %v", name, err)
 		}
 	}
-	video := videoFile(t, H264High41, []byte("\x00\x00\x01\x67"), 64, 48, 1)
+	video := videoFile(t, uid.MPEG4HP41, []byte("\x00\x00\x01\x67"), 64, 48, 1)
 	if err := video.Transcode(&bytes.Buffer{}, WriteOptions{}); !errors.Is(err, ErrUnsupported) {
 		t.Errorf("video: %v", err)
 	}

@@ -9,7 +9,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/suyashkumar/dicom/pkg/tag"
+	"github.com/echonode/echonode/dicomio/tag"
+	"github.com/echonode/echonode/dicomio/uid"
 )
 
 // code makes an item of a code sequence.
@@ -46,7 +47,7 @@ func pixelModule(d *DataSet, frames, samples, bits int64, photometric string) *D
 // secondaryCapture is a Multi-frame True Color SC cine in JPEG Baseline.
 func secondaryCapture(t *testing.T) []byte {
 	t.Helper()
-	d := document(SOPMultiframeTrueColorSC, "1.2.826.0.1.3680043.10.5", "US").
+	d := document(uid.MultiFrameTrueColorSecondaryCaptureImageStorage, "1.2.826.0.1.3680043.10.5", "US").
 		SetString(tag.ImageType, "DERIVED", "SECONDARY").SetString(tag.ConversionType, "WSD").
 		SetString(tag.BurnedInAnnotation, "YES").SetTags(tag.FrameIncrementPointer, tag.FrameTime).SetFloat(tag.FrameTime, 33.333).
 		SetString(tag.LossyImageCompression, "01").SetFloat(tag.LossyImageCompressionRatio, 8).SetString(tag.LossyImageCompressionMethod, "ISO_10918_1")
@@ -64,7 +65,7 @@ func secondaryCapture(t *testing.T) []byte {
 		frames = append(frames, b)
 	}
 	var b bytes.Buffer
-	if err := Write(&b, d, WriteOptions{TransferSyntax: JPEGBaseline, Pixels: FrameBytes(frames)}); err != nil {
+	if err := Write(&b, d, WriteOptions{TransferSyntax: uid.JPEGBaseline8Bit, Pixels: FrameBytes(frames)}); err != nil {
 		t.Fatal(err)
 	}
 	return b.Bytes()
@@ -75,15 +76,15 @@ func segmentation(t *testing.T) []byte {
 	t.Helper()
 	const org = "1.2.826.0.1.3680043.10.7"
 	source := func(frame int64) *DataSet {
-		return NewDataSet().SetString(tag.ReferencedSOPClassUID, SOPUltrasoundMultiframe).SetString(tag.ReferencedSOPInstanceUID, "1.2.826.0.1.3680043.10.1").
+		return NewDataSet().SetString(tag.ReferencedSOPClassUID, uid.UltrasoundMultiFrameImageStorage).SetString(tag.ReferencedSOPInstanceUID, "1.2.826.0.1.3680043.10.1").
 			SetInt(tag.ReferencedFrameNumber, frame).SetItems(tag.PurposeOfReferenceCodeSequence, code("121322", "DCM", "Source image for image processing operation"))
 	}
-	d := document(SOPSegmentation, "1.2.826.0.1.3680043.10.6", "SEG").
+	d := document(uid.SegmentationStorage, "1.2.826.0.1.3680043.10.6", "SEG").
 		SetString(tag.ImageType, "DERIVED", "PRIMARY").
 		SetString(tag.ContentLabel, "LV").SetEmpty(tag.ContentDescription).SetEmpty(tag.ContentCreatorName).
 		SetString(tag.LossyImageCompression, "00").SetString(tag.SegmentationType, "BINARY").SetString(tag.SegmentsOverlap, "NO").
 		SetItems(tag.ReferencedSeriesSequence, NewDataSet().SetString(tag.SeriesInstanceUID, "1.2.826.0.1.3680043.10.3").
-			SetItems(tag.ReferencedInstanceSequence, NewDataSet().SetString(tag.ReferencedSOPClassUID, SOPUltrasoundMultiframe).SetString(tag.ReferencedSOPInstanceUID, "1.2.826.0.1.3680043.10.1"))).
+			SetItems(tag.ReferencedInstanceSequence, NewDataSet().SetString(tag.ReferencedSOPClassUID, uid.UltrasoundMultiFrameImageStorage).SetString(tag.ReferencedSOPInstanceUID, "1.2.826.0.1.3680043.10.1"))).
 		SetItems(tag.DimensionOrganizationSequence, NewDataSet().SetString(tag.DimensionOrganizationUID, org)).
 		SetItems(tag.DimensionIndexSequence,
 			NewDataSet().SetString(tag.DimensionOrganizationUID, org).SetTags(tag.DimensionIndexPointer, tag.ReferencedSegmentNumber).SetTags(tag.FunctionalGroupPointer, tag.SegmentIdentificationSequence),

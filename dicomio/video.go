@@ -13,6 +13,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/echonode/echonode/dicomio/uid"
 )
 
 // video decodes MPEG-2, H.264 and HEVC streams with an ffmpeg process: the
@@ -92,7 +94,7 @@ func (f *File) takeVideoMemory(r *FrameReader) (err error) {
 }
 
 // demuxer tells the container of a stream from its first bytes.
-func demuxer(b []byte, uid string) string {
+func demuxer(b []byte, syntax string) string {
 	switch {
 	case len(b) > 376 && b[0] == 0x47 && b[188] == 0x47 && b[376] == 0x47:
 		return "mpegts"
@@ -100,9 +102,9 @@ func demuxer(b []byte, uid string) string {
 		return "mpeg"
 	case len(b) > 12 && string(b[4:8]) == "ftyp":
 		return "mov"
-	case uid == HEVCMain || uid == HEVCMain10:
+	case syntax == uid.HEVCMP51 || syntax == uid.HEVCM10P51:
 		return "hevc"
-	case strings.HasPrefix(uid, MPEG2MainML) || strings.HasPrefix(uid, MPEG2MainHL):
+	case strings.HasPrefix(syntax, uid.MPEG2MPML) || strings.HasPrefix(syntax, uid.MPEG2MPHL):
 		return "mpegvideo"
 	}
 	return "h264"

@@ -6,7 +6,8 @@ import (
 	"encoding/binary"
 	"io"
 
-	"github.com/suyashkumar/dicom/pkg/tag"
+	"github.com/echonode/echonode/dicomio/tag"
+	"github.com/echonode/echonode/dicomio/uid"
 )
 
 // WriteOptions says how Write encodes.
@@ -34,9 +35,9 @@ func Write(w io.Writer, ds *DataSet, o WriteOptions) error {
 		return err
 	}
 	if o.TransferSyntax == "" {
-		o.TransferSyntax = ExplicitVRLittleEndian
+		o.TransferSyntax = uid.ExplicitVRLittleEndian
 	}
-	ts, ok := LookupTransferSyntax(o.TransferSyntax)
+	ts, ok := uid.LookupSyntax(o.TransferSyntax)
 	if !ok {
 		return fail("write", tagSyntax, -1, ErrUnsupported, "transfer syntax %s", o.TransferSyntax)
 	}
@@ -195,7 +196,7 @@ func plainASCII(b []byte) bool {
 // encoder writes elements.
 type encoder struct {
 	w          *bufio.Writer
-	ts         TransferSyntax
+	ts         uid.Syntax
 	coding     coding
 	pixels     *Pixels
 	addCharset bool
@@ -203,12 +204,12 @@ type encoder struct {
 }
 
 // meta writes preamble and meta group (PS3.10 7.1).
-func (c *encoder) meta(ds *DataSet, ts TransferSyntax, sourceAE string) error {
+func (c *encoder) meta(ds *DataSet, ts uid.Syntax, sourceAE string) error {
 	class, instance := ds.String(tag.SOPClassUID), ds.String(tag.SOPInstanceUID)
 	if class == "" {
 		return fail("write", tag.SOPClassUID, -1, ErrValue, "missing")
 	}
-	if instance == "" && class != SOPMediaStorageDirectory {
+	if instance == "" && class != uid.MediaStorageDirectoryStorage {
 		return fail("write", tag.SOPInstanceUID, -1, ErrValue, "missing")
 	}
 	m := NewDataSet().
@@ -216,8 +217,8 @@ func (c *encoder) meta(ds *DataSet, ts TransferSyntax, sourceAE string) error {
 		SetString(tag.MediaStorageSOPClassUID, class).
 		SetString(tag.MediaStorageSOPInstanceUID, instance).
 		SetString(tagSyntax, ts.UID).
-		SetString(tag.ImplementationClassUID, ImplementationClassUID).
-		SetString(tag.ImplementationVersionName, ImplementationVersionName)
+		SetString(tag.ImplementationClassUID, uid.ImplementationClass).
+		SetString(tag.ImplementationVersionName, uid.ImplementationVersionName)
 	if sourceAE != "" {
 		m.SetString(tag.SourceApplicationEntityTitle, sourceAE)
 	}
@@ -260,19 +261,19 @@ func (c *encoder) dataSet(d *DataSet, cs charset, top bool) error {
 	}
 	charsetDone, pixelsDone := !top || !c.addCharset, !top || c.pixels == nil
 	for i, e := range elems {
-		if !c.keepOrder && (e.Tag.Group == 0xFFFE || e.Tag.Element == 0 && e.Tag.Group != 2) {
+		if !c.keepOrder && (e.Tag.Group() == 0xFFFE || e.Tag.Element() == 0 && e.Tag.Group() != 2) {
 			continue // stray delimiters and group lengths
 		}
 		if i+1 < len(elems) && elems[i+1].Tag == e.Tag && !c.keepOrder {
 			continue // the last of a repeated tag counts
 		}
-		if !charsetDone && e.Tag.Uint32() > tagCharset.Uint32() {
+		if !charsetDone && e.Tag > tagCharset {
 			charsetDone = true
 			if err := c.charsetElement(); err != nil {
 				return err
 			}
 		}
-		if !pixelsDone && e.Tag.Uint32() >= tagPixels.Uint32() {
+		if !pixelsDone && e.Tag >= tagPixels {
 			pixelsDone = true
 			if err := c.pixelData(d); err != nil {
 				return err
@@ -305,8 +306,8 @@ func (c *encoder) charsetElement() error {
 // tag writes a tag.
 func (c *encoder) tag(t Tag) error {
 	var b [4]byte
-	c.coding.order().PutUint16(b[:], t.Group)
-	c.coding.order().PutUint16(b[2:], t.Element)
+	c.coding.order().PutUint16(b[:], t.Group())
+	c.coding.order().PutUint16(b[2:], t.Element())
 	_, err := c.w.Write(b[:])
 	return err
 }
@@ -364,7 +365,7 @@ func (c *encoder) element(e *Element, cs charset) error {
 	if e.frags != nil {
 		return c.copyFragments(e)
 	}
-	if e.Tag.Group == 0xFFFE {
+	if e.Tag.Group() == 0xFFFE {
 		if err := c.tag(e.Tag); err != nil {
 			return err
 		}
@@ -463,7 +464,7 @@ func (c *encoder) copySpan(r io.ReaderAt, off, n int64) error {
 	}
 	k, err := io.Copy(c.w, io.NewSectionReader(r, off, n))
 	if err == nil && k != n {
-		err = fail("write", Tag{}, off, ErrTruncated, "the source became shorter")
+		err = fail("write", Tag(0), off, ErrTruncated, "the source became shorter")
 	}
 	return err
 }

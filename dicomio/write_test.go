@@ -10,7 +10,9 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/suyashkumar/dicom/pkg/tag"
+
+	"github.com/echonode/echonode/dicomio/tag"
+	"github.com/echonode/echonode/dicomio/uid"
 )
 
 // nestedDataSet has every VR, nested sequences, private elements and text
@@ -19,7 +21,7 @@ func nestedDataSet() *DataSet {
 	inner := NewDataSet().SetString(tag.CodeValue, "18026-5").SetString(tag.CodeMeaning, "Größe").SetString(tag.CodingSchemeDesignator, "LN")
 	item := NewDataSet().SetString(tag.ValueType, "CONTAINER").SetItems(tag.ConceptNameCodeSequence, inner).SetItems(tag.ContentSequence)
 	return NewDataSet().
-		SetString(tag.SOPClassUID, SOPComprehensiveSR).
+		SetString(tag.SOPClassUID, uid.ComprehensiveSRStorage).
 		SetString(tag.SOPInstanceUID, "1.2.826.0.1.3680043.10.4").
 		SetString(tag.PatientName, "Müller^Jürgen=王^小東").
 		SetString(tag.PatientBirthDate, "19700101").
@@ -37,14 +39,14 @@ func nestedDataSet() *DataSet {
 		SetFloat(tag.PhysicalDeltaX, 0.0123456789).
 		SetFloat(tag.PixelSpacing, 0.1, 0.30000000000000004).
 		SetTags(tag.FrameIncrementPointer, tag.FrameTime).
-		SetIntVR(T(0x0009, 0x1001), "SV", -7).
-		SetIntVR(T(0x0009, 0x1002), "UV", 1<<40).
-		SetBytes(T(0x0009, 0x1003), "OL", []byte{1, 2, 3, 4}).
-		SetBytes(T(0x0009, 0x1004), "OD", make([]byte, 16)).
-		SetBytes(T(0x0009, 0x1005), "OV", []byte{1, 2, 3, 4, 5, 6, 7, 8}).
-		SetFloatVR(T(0x0009, 0x1006), "FL", 1.5, -2.25).
-		SetStringVR(T(0x0009, 0x1007), "UC", "unlimited", "characters").
-		SetStringVR(T(0x0009, 0x0010), "LO", "ECHONODE TEST").
+		SetIntVR(tag.Tag(0x00091001), "SV", -7).
+		SetIntVR(tag.Tag(0x00091002), "UV", 1<<40).
+		SetBytes(tag.Tag(0x00091003), "OL", []byte{1, 2, 3, 4}).
+		SetBytes(tag.Tag(0x00091004), "OD", make([]byte, 16)).
+		SetBytes(tag.Tag(0x00091005), "OV", []byte{1, 2, 3, 4, 5, 6, 7, 8}).
+		SetFloatVR(tag.Tag(0x00091006), "FL", 1.5, -2.25).
+		SetStringVR(tag.Tag(0x00091007), "UC", "unlimited", "characters").
+		SetStringVR(tag.Tag(0x00090010), "LO", "ECHONODE TEST").
 		SetEmpty(tag.AccessionNumber).
 		SetItems(tag.ContentSequence, item, NewDataSet())
 }
@@ -57,7 +59,7 @@ func plain(d *DataSet) []string {
 		elems := d.sorted()
 		for i, e := range elems {
 			again := i+1 < len(elems) && elems[i+1].Tag == e.Tag
-			if e.Tag == tagCharset || again || e.Tag.Element == 0 || e.Tag.Group == 0xFFFE {
+			if e.Tag == tagCharset || again || e.Tag.Element() == 0 || e.Tag.Group() == 0xFFFE {
 				continue // of a repeated tag the last counts
 			}
 			s := e.strings(d.charset())
@@ -82,7 +84,7 @@ func plain(d *DataSet) []string {
 // What is written in any encoding reads back with the same values.
 func TestWriteRead(t *testing.T) {
 	d := nestedDataSet()
-	for _, ts := range []string{ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian} {
+	for _, ts := range []string{uid.ExplicitVRLittleEndian, uid.ImplicitVRLittleEndian, uid.ExplicitVRBigEndian, uid.DeflatedExplicitVRLittleEndian} {
 		for _, bare := range []bool{false, true} {
 			var b bytes.Buffer
 			if err := Write(&b, d, WriteOptions{TransferSyntax: ts, Bare: bare}); err != nil {
@@ -95,7 +97,7 @@ func TestWriteRead(t *testing.T) {
 			f := readBytes(t, b.Bytes(), o)
 			want := plain(d)
 			got := plain(f.DataSet)
-			if ts == ImplicitVRLittleEndian {
+			if ts == uid.ImplicitVRLittleEndian {
 				// Private elements have no VR there.
 				drop := func(s []string) (out []string) {
 					for _, l := range s {
@@ -168,7 +170,7 @@ func TestSetRefusals(t *testing.T) {
 		"space in time": func(d *DataSet) { d.SetString(tag.StudyTime, "10:11") },
 	}
 	for name, set := range cases {
-		d := NewDataSet().SetString(tag.SOPClassUID, SOPUltrasound).SetString(tag.SOPInstanceUID, "1.2.3")
+		d := NewDataSet().SetString(tag.SOPClassUID, uid.UltrasoundImageStorage).SetString(tag.SOPInstanceUID, "1.2.3")
 		set(d)
 		if err := d.Err(); !errors.Is(err, ErrValue) && !errors.Is(err, ErrCharset) {
 			t.Errorf("%s: %v", name, err)
@@ -187,7 +189,7 @@ func TestCharsetsMeet(t *testing.T) {
 	if got := latin.String(tag.PatientName); got != "Müller^Jürgen" {
 		t.Fatalf("read as %q", got)
 	}
-	d := NewDataSet().SetString(tag.SOPClassUID, SOPUltrasound).SetString(tag.SOPInstanceUID, "1.2.3").CopyFrom(latin, tag.PatientName)
+	d := NewDataSet().SetString(tag.SOPClassUID, uid.UltrasoundImageStorage).SetString(tag.SOPInstanceUID, "1.2.3").CopyFrom(latin, tag.PatientName)
 	var b bytes.Buffer
 	if err := Write(&b, d, WriteOptions{}); err != nil {
 		t.Fatal(err)
@@ -197,7 +199,7 @@ func TestCharsetsMeet(t *testing.T) {
 		t.Errorf("copied as %q in %q", got, f.DataSet.String(tagCharset))
 	}
 	// Set in a Latin-1 data set, text becomes Latin-1; what does not fit is refused.
-	latin.SetString(tag.SOPClassUID, SOPUltrasound).SetString(tag.SOPInstanceUID, "1.2.3").SetString(tag.PatientComments, "Größe")
+	latin.SetString(tag.SOPClassUID, uid.UltrasoundImageStorage).SetString(tag.SOPInstanceUID, "1.2.3").SetString(tag.PatientComments, "Größe")
 	b.Reset()
 	if err := Write(&b, latin, WriteOptions{}); err != nil {
 		t.Fatal(err)
@@ -255,7 +257,7 @@ func TestOffsetTables(t *testing.T) {
 		p := FrameBytes(frames)
 		p.Offsets = kind
 		var b bytes.Buffer
-		if err := Write(&b, syntheticBase(3, 1, 8, 8, "MONOCHROME2"), WriteOptions{TransferSyntax: JPEGBaseline, Pixels: p}); err != nil {
+		if err := Write(&b, syntheticBase(3, 1, 8, 8, "MONOCHROME2"), WriteOptions{TransferSyntax: uid.JPEGBaseline8Bit, Pixels: p}); err != nil {
 			t.Fatal(err)
 		}
 		f := readBytes(t, b.Bytes(), Options{})
@@ -283,7 +285,7 @@ func TestOffsetTables(t *testing.T) {
 	}
 	// Lengths that are not known leave the table empty.
 	var b bytes.Buffer
-	if err := Write(&b, syntheticBase(3, 1, 8, 8, "MONOCHROME2"), WriteOptions{TransferSyntax: JPEGBaseline, Pixels: FrameFunc(3, -1, func(i int) ([]byte, error) { return frames[i], nil })}); err != nil {
+	if err := Write(&b, syntheticBase(3, 1, 8, 8, "MONOCHROME2"), WriteOptions{TransferSyntax: uid.JPEGBaseline8Bit, Pixels: FrameFunc(3, -1, func(i int) ([]byte, error) { return frames[i], nil })}); err != nil {
 		t.Fatal(err)
 	}
 	if f := readBytes(t, b.Bytes(), Options{}); f.DataSet.Len() == 0 {
@@ -336,17 +338,17 @@ func TestWrittenFilesInTools(t *testing.T) {
 
 // UIDs are written as they were received: a leading zero stays.
 func TestUIDWithLeadingZero(t *testing.T) {
-	const uid = "1.2.826.007.01"
-	d := NewDataSet().SetString(tag.SOPClassUID, SOPUltrasound).SetString(tag.SOPInstanceUID, uid).SetString(tag.StudyInstanceUID, "1.02")
+	const instance = "1.2.826.007.01"
+	d := NewDataSet().SetString(tag.SOPClassUID, uid.UltrasoundImageStorage).SetString(tag.SOPInstanceUID, instance).SetString(tag.StudyInstanceUID, "1.02")
 	var b bytes.Buffer
 	if err := Write(&b, d, WriteOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	f := readBytes(t, b.Bytes(), Options{})
-	if got := f.DataSet.String(tag.SOPInstanceUID); got != uid {
-		t.Errorf("%q, want %q", got, uid)
+	if got := f.DataSet.String(tag.SOPInstanceUID); got != instance {
+		t.Errorf("%q, want %q", got, instance)
 	}
-	if got := f.Meta.String(T(2, 3)); got != uid {
-		t.Errorf("meta group: %q, want %q", got, uid)
+	if got := f.Meta.String(tag.New(2, 3)); got != instance {
+		t.Errorf("meta group: %q, want %q", got, instance)
 	}
 }

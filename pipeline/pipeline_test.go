@@ -16,7 +16,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/suyashkumar/dicom/pkg/tag"
+	"github.com/echonode/echonode/dicomio/tag"
+	"github.com/echonode/echonode/dicomio/uid"
 
 	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/models"
@@ -107,7 +108,7 @@ func beats(a, b float64, n int) []float64 {
 func (c cine) write(t *testing.T, dir string) string {
 	t.Helper()
 	ds := dicomio.NewDataSet()
-	ds.SetString(tag.SOPClassUID, dicomio.SOPUltrasoundMultiframe)
+	ds.SetString(tag.SOPClassUID, uid.UltrasoundMultiFrameImageStorage)
 	ds.SetString(tag.SOPInstanceUID, c.sop)
 	ds.SetString(tag.StudyInstanceUID, c.study)
 	ds.SetString(tag.SeriesInstanceUID, c.study+".1")

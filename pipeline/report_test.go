@@ -11,7 +11,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/suyashkumar/dicom/pkg/tag"
+	"github.com/echonode/echonode/dicomio/tag"
+	"github.com/echonode/echonode/dicomio/uid"
 
 	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/models"
@@ -244,7 +245,7 @@ func TestNoImagesAreNotListed(t *testing.T) {
 	dir := t.TempDir()
 	c := standard("1.2.3.1")
 	ds := dicomio.NewDataSet()
-	for at, v := range map[dicomio.Tag]string{tag.SOPClassUID: dicomio.SOPComprehensiveSR, tag.SOPInstanceUID: "1.2.3.9", tag.StudyInstanceUID: "1.2.3",
+	for at, v := range map[dicomio.Tag]string{tag.SOPClassUID: uid.ComprehensiveSRStorage, tag.SOPInstanceUID: "1.2.3.9", tag.StudyInstanceUID: "1.2.3",
 		tag.SeriesInstanceUID: "1.2.3.8", tag.Modality: "SR", tag.PatientID: "T1", tag.PatientName: "Test^Synthetic"} {
 		ds.SetString(at, v)
 	}
@@ -381,7 +382,7 @@ func TestSummaries(t *testing.T) {
 			t.Fatalf("no %s", name)
 		}
 		ds := f.DataSet
-		if ds.String(tag.StageName) != stage || ds.String(tag.BurnedInAnnotation) != "YES" || ds.String(tag.SOPClassUID) != dicomio.SOPSecondaryCapture {
+		if ds.String(tag.StageName) != stage || ds.String(tag.BurnedInAnnotation) != "YES" || ds.String(tag.SOPClassUID) != uid.SecondaryCaptureImageStorage {
 			t.Errorf("%s: stage %q, burned in %s, class %s", name, ds.String(tag.StageName), ds.String(tag.BurnedInAnnotation), ds.String(tag.SOPClassUID))
 		}
 		if rows, _ := ds.Int(tag.Rows); rows != 1190 {

@@ -13,6 +13,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/echonode/echonode/dicomio/uid"
 )
 
 // association is the server's side of one connection.
@@ -318,7 +320,7 @@ func (a *association) echo(pc PresentationContext, cmd *command) error {
 			return err
 		}
 	}
-	if pc.AbstractSyntax != VerificationSOPClass {
+	if pc.AbstractSyntax != uid.Verification {
 		return &StatusError{Status: StatusUnrecognizedOp}
 	}
 	if e, ok := a.srv.Handler.(Echoer); ok {
@@ -331,10 +333,10 @@ func (a *association) store(id byte, pc PresentationContext, cmd *command, body 
 	if err := checkClass(pc, cmd.AffectedSOPClass); err != nil {
 		return err
 	}
-	if pc.AbstractSyntax == VerificationSOPClass || pc.AbstractSyntax == StorageCommitmentSOPClass {
+	if pc.AbstractSyntax == uid.Verification || pc.AbstractSyntax == uid.StorageCommitmentPushModel {
 		return &StatusError{Status: StatusUnrecognizedOp}
 	}
-	if !ValidUID(cmd.AffectedSOPInstance) {
+	if !uid.Valid(cmd.AffectedSOPInstance) {
 		return &StatusError{Status: StatusInvalidInstance, Comment: "SOP Instance UID is not a UID"}
 	}
 	if !cmd.hasDataSet() {

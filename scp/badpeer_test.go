@@ -18,6 +18,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/echonode/echonode/dicomio/uid"
 )
 
 // serverEnv makes the test binary a server, see serverProcess.
@@ -154,7 +156,7 @@ func (v *victim) echo(t *testing.T) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	c, err := testDialer().Dial(ctx, v.plain, []PresentationContext{{VerificationSOPClass, []string{ImplicitVRLittleEndian}}})
+	c, err := testDialer().Dial(ctx, v.plain, []PresentationContext{{uid.Verification, []string{uid.ImplicitVRLittleEndian}}})
 	if err != nil {
 		t.Fatalf("the server no longer associates: %v", err)
 	}
@@ -541,7 +543,7 @@ var badPeers = []struct {
 	{"store on the verification context", func(p *rawPeer) {
 		p.associate(nil)
 		rq := storeRQ(1, uidN(1))
-		rq.AffectedSOPClass = VerificationSOPClass
+		rq.AffectedSOPClass = uid.Verification
 		p.send(commandPDU(ctxEcho, rq), dataPDU(ctxEcho, pdvLast, []byte("data")))
 		p.expectStatus(cmdStoreRQ, 1, StatusUnrecognizedOp)
 		p.release()
@@ -553,8 +555,8 @@ var badPeers = []struct {
 	}},
 	{"commitment without UIDs", func(p *rawPeer) {
 		p.associate(nil)
-		rq := &command{Field: cmdActionRQ, MessageID: 1, HasMessageID: true, DataSetType: 1, RequestedSOPClass: StorageCommitmentSOPClass,
-			RequestedSOPInstance: StorageCommitmentSOPInstance, ActionTypeID: 1, HasActionTypeID: true}
+		rq := &command{Field: cmdActionRQ, MessageID: 1, HasMessageID: true, DataSetType: 1, RequestedSOPClass: uid.StorageCommitmentPushModel,
+			RequestedSOPInstance: uid.StorageCommitmentPushModelInstance, ActionTypeID: 1, HasActionTypeID: true}
 		p.send(commandPDU(ctxCommit, rq), dataPDU(ctxCommit, pdvLast, bytes.Repeat(golden(p.t, "0800 9911 ffffffff feff00e0 ffffffff"), 500)))
 		p.expectStatus(cmdActionRQ, 1, StatusInvalidArgument)
 		p.send(commandPDU(ctxCommit, rq), dataPDU(ctxCommit, pdvLast, []byte{8, 0, 0x95, 0x11, 0, 0, 0, 0}))

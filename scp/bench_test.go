@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"testing"
+
+	"github.com/echonode/echonode/dicomio/uid"
 )
 
 // BenchmarkStore sends objects over one association on the loopback interface;
@@ -19,7 +21,7 @@ func BenchmarkStore(b *testing.B) {
 					return err
 				})})
 				ctx := context.Background()
-				c, err := testDialer().Dial(ctx, addr, []PresentationContext{{testClass, []string{ExplicitVRLittleEndian}}})
+				c, err := testDialer().Dial(ctx, addr, []PresentationContext{{testClass, []string{uid.ExplicitVRLittleEndian}}})
 				if err != nil {
 					b.Fatal(err)
 				}
@@ -28,7 +30,7 @@ func BenchmarkStore(b *testing.B) {
 				b.SetBytes(int64(size))
 				b.ReportAllocs()
 				for b.Loop() {
-					if _, err := c.Store(ctx, Object{SOPClassUID: testClass, SOPInstanceUID: "1.2.3", TransferSyntaxUID: ExplicitVRLittleEndian, DataSet: bytes.NewReader(data)}); err != nil {
+					if _, err := c.Store(ctx, Object{SOPClassUID: testClass, SOPInstanceUID: "1.2.3", TransferSyntaxUID: uid.ExplicitVRLittleEndian, DataSet: bytes.NewReader(data)}); err != nil {
 						b.Fatal(err)
 					}
 				}
@@ -43,7 +45,7 @@ func BenchmarkAssociation(b *testing.B) {
 	ctx := context.Background()
 	b.ReportAllocs()
 	for b.Loop() {
-		c, err := testDialer().Dial(ctx, addr, []PresentationContext{{VerificationSOPClass, []string{ImplicitVRLittleEndian}}})
+		c, err := testDialer().Dial(ctx, addr, []PresentationContext{{uid.Verification, []string{uid.ImplicitVRLittleEndian}}})
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/echonode/echonode/dicomio/uid"
 	"github.com/echonode/echonode/scp/bufpool"
 )
 
@@ -168,11 +169,11 @@ func (d *Dialer) handshake(ctx context.Context, conn net.Conn, addr string, tmo 
 func (c *Client) associate(d *Dialer, contexts []PresentationContext) error {
 	rq := &associatePDU{
 		ProtocolVersion: 1, Called: aeField(d.CalledAE), Calling: aeField(d.CallingAE),
-		ApplicationContext: applicationContext,
+		ApplicationContext: uid.DICOMApplicationContext,
 		User: userInformation{
 			MaxLength:              uint32(c.link.lim.MaxPDU),
-			ImplementationClassUID: ImplementationClassUID,
-			ImplementationVersion:  ImplementationVersionName,
+			ImplementationClassUID: uid.ImplementationClass,
+			ImplementationVersion:  uid.ImplementationVersionName,
 			Roles:                  d.Roles,
 			Extended:               d.Extended,
 			Identity:               d.Identity,
@@ -343,11 +344,11 @@ func (c *Client) Echo(ctx context.Context) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.step(ctx, func() error {
-		pc, err := c.find(VerificationSOPClass, "")
+		pc, err := c.find(uid.Verification, "")
 		if err != nil {
 			return err
 		}
-		cmd := &command{Field: cmdEchoRQ, MessageID: c.nextID(), HasMessageID: true, DataSetType: noDataSet, AffectedSOPClass: VerificationSOPClass}
+		cmd := &command{Field: cmdEchoRQ, MessageID: c.nextID(), HasMessageID: true, DataSetType: noDataSet, AffectedSOPClass: uid.Verification}
 		if err := c.link.writeMessage(pc.id, cmd, nil); err != nil {
 			return c.writeFailed(err)
 		}
@@ -371,7 +372,7 @@ func (c *Client) Store(ctx context.Context, o Object) (StoreResult, error) {
 		if err != nil {
 			return err
 		}
-		if !ValidUID(o.SOPInstanceUID) {
+		if !uid.Valid(o.SOPInstanceUID) {
 			return &StatusError{Status: StatusInvalidInstance, Comment: "not sent: SOP Instance UID is not a UID"}
 		}
 		cmd := &command{
@@ -473,9 +474,9 @@ func (c *Client) request(id byte, rq *command) error {
 		return nil
 	}
 	var status error = &StatusError{Status: StatusUnrecognizedOp}
-	if rq.Field == cmdEventReportRQ && rq.AffectedSOPClass == StorageCommitmentSOPClass && len(c.reports) < maxPendingReports {
+	if rq.Field == cmdEventReportRQ && rq.AffectedSOPClass == uid.StorageCommitmentPushModel && len(c.reports) < maxPendingReports {
 		var res *CommitResult
-		if res, status = parseCommitment(data, c.contexts[i].syntax != ImplicitVRLittleEndian); status == nil {
+		if res, status = parseCommitment(data, c.contexts[i].syntax != uid.ImplicitVRLittleEndian); status == nil {
 			c.reports = append(c.reports, res)
 		}
 	}
@@ -490,16 +491,16 @@ func (c *Client) RequestCommitment(ctx context.Context, transactionUID string, r
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.step(ctx, func() error {
-		pc, err := c.find(StorageCommitmentSOPClass, "")
+		pc, err := c.find(uid.StorageCommitmentPushModel, "")
 		if err != nil {
 			return err
 		}
 		cmd := &command{
 			Field: cmdActionRQ, MessageID: c.nextID(), HasMessageID: true, DataSetType: 1,
-			RequestedSOPClass: StorageCommitmentSOPClass, RequestedSOPInstance: StorageCommitmentSOPInstance,
+			RequestedSOPClass: uid.StorageCommitmentPushModel, RequestedSOPInstance: uid.StorageCommitmentPushModelInstance,
 			ActionTypeID: actionRequestCommitment, HasActionTypeID: true,
 		}
-		data := encodeCommitment(&CommitResult{TransactionUID: transactionUID, Committed: refs}, pc.syntax != ImplicitVRLittleEndian)
+		data := encodeCommitment(&CommitResult{TransactionUID: transactionUID, Committed: refs}, pc.syntax != uid.ImplicitVRLittleEndian)
 		if err := c.link.writeMessage(pc.id, cmd, data); err != nil {
 			return c.writeFailed(err)
 		}
@@ -551,21 +552,21 @@ func (c *Client) WaitCommitment(ctx context.Context) (*CommitResult, error) {
 func (d *Dialer) ReportCommitment(ctx context.Context, addr string, result *CommitResult) error {
 	role := Dialer{
 		CallingAE: d.CallingAE, CalledAE: d.CalledAE, TLSConfig: d.TLSConfig, Identity: d.Identity,
-		Roles:  []RoleSelection{{SOPClassUID: StorageCommitmentSOPClass, SCP: true}},
+		Roles:  []RoleSelection{{SOPClassUID: uid.StorageCommitmentPushModel, SCP: true}},
 		Limits: d.Limits, Timeouts: d.Timeouts, NetDial: d.NetDial,
 	}
-	c, err := role.Dial(ctx, addr, []PresentationContext{{StorageCommitmentSOPClass, []string{ExplicitVRLittleEndian, ImplicitVRLittleEndian}}})
+	c, err := role.Dial(ctx, addr, []PresentationContext{{uid.StorageCommitmentPushModel, []string{uid.ExplicitVRLittleEndian, uid.ImplicitVRLittleEndian}}})
 	if err != nil {
 		return err
 	}
 	defer c.Abort()
 	err = c.step(ctx, func() error {
-		pc, err := c.find(StorageCommitmentSOPClass, "")
+		pc, err := c.find(uid.StorageCommitmentPushModel, "")
 		if err != nil {
 			return err
 		}
 		cmd := eventReportCommand(c.nextID(), result)
-		if err := c.link.writeMessage(pc.id, cmd, encodeCommitment(result, pc.syntax != ImplicitVRLittleEndian)); err != nil {
+		if err := c.link.writeMessage(pc.id, cmd, encodeCommitment(result, pc.syntax != uid.ImplicitVRLittleEndian)); err != nil {
 			return c.writeFailed(err)
 		}
 		rsp, err := c.response(cmd)

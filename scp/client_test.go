@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/echonode/echonode/dicomio/uid"
 )
 
 // badServer accepts one connection, runs script on it and closes it.
@@ -43,7 +45,7 @@ func (p *rawPeer) acceptAll(edit func(*associatePDU)) {
 		p.t.Error(err)
 		return
 	}
-	ac := &associatePDU{AC: true, ProtocolVersion: 1, Called: rq.Called, Calling: rq.Calling, ApplicationContext: applicationContext,
+	ac := &associatePDU{AC: true, ProtocolVersion: 1, Called: rq.Called, Calling: rq.Calling, ApplicationContext: uid.DICOMApplicationContext,
 		User: userInformation{MaxLength: 16384}}
 	for _, c := range rq.Contexts {
 		ac.Contexts = append(ac.Contexts, contextItem{ID: c.ID, TransferSyntaxes: c.TransferSyntaxes[:1]})
@@ -184,7 +186,7 @@ func TestClientAgainstBadServers(t *testing.T) {
 				size = 20 << 20 // more than the buffers in between
 			}
 			start := time.Now()
-			c, err := d.Dial(ctx, addr, []PresentationContext{{testClass, []string{ExplicitVRLittleEndian}}})
+			c, err := d.Dial(ctx, addr, []PresentationContext{{testClass, []string{uid.ExplicitVRLittleEndian}}})
 			if tc.dial {
 				if err == nil {
 					t.Fatal("associated")
@@ -193,7 +195,7 @@ func TestClientAgainstBadServers(t *testing.T) {
 				t.Fatal(err)
 			} else {
 				defer c.Abort()
-				_, err = c.Store(ctx, Object{SOPClassUID: testClass, SOPInstanceUID: "1.2.3", TransferSyntaxUID: ExplicitVRLittleEndian, DataSet: bytes.NewReader(make([]byte, size))})
+				_, err = c.Store(ctx, Object{SOPClassUID: testClass, SOPInstanceUID: "1.2.3", TransferSyntaxUID: uid.ExplicitVRLittleEndian, DataSet: bytes.NewReader(make([]byte, size))})
 				if err == nil {
 					t.Fatal("stored")
 				}
@@ -229,7 +231,7 @@ func (p *rawPeer) storeMessage() {
 
 func TestDialErrors(t *testing.T) {
 	ctx := testContext(t)
-	pcs := []PresentationContext{{VerificationSOPClass, []string{ImplicitVRLittleEndian}}}
+	pcs := []PresentationContext{{uid.Verification, []string{uid.ImplicitVRLittleEndian}}}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -262,13 +264,13 @@ func TestDialErrors(t *testing.T) {
 // TestCancelledContext interrupts a store and wants no reuse.
 func TestCancelledContext(t *testing.T) {
 	addr := badServer(t, func(p *rawPeer) { p.acceptAll(nil); p.drainUntilEnd() })
-	c, err := testDialer().Dial(testContext(t), addr, []PresentationContext{{testClass, []string{ExplicitVRLittleEndian}}})
+	c, err := testDialer().Dial(testContext(t), addr, []PresentationContext{{testClass, []string{uid.ExplicitVRLittleEndian}}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	time.AfterFunc(100*time.Millisecond, cancel)
-	o := Object{SOPClassUID: testClass, SOPInstanceUID: "1.2.3", TransferSyntaxUID: ExplicitVRLittleEndian, DataSet: bytes.NewReader(nil)}
+	o := Object{SOPClassUID: testClass, SOPInstanceUID: "1.2.3", TransferSyntaxUID: uid.ExplicitVRLittleEndian, DataSet: bytes.NewReader(nil)}
 	if _, err := c.Store(ctx, o); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled store: %v", err)
 	}
@@ -284,12 +286,12 @@ func TestFailingSource(t *testing.T) {
 	s := &Server{AETitle: "ECHONODE", Handler: h}
 	addr := startServer(t, s)
 	ctx := testContext(t)
-	c, err := testDialer().Dial(ctx, addr, []PresentationContext{{testClass, []string{ExplicitVRLittleEndian}}})
+	c, err := testDialer().Dial(ctx, addr, []PresentationContext{{testClass, []string{uid.ExplicitVRLittleEndian}}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	r := io.MultiReader(bytes.NewReader(make([]byte, 300000)), &brokenReader{})
-	_, err = c.Store(ctx, Object{SOPClassUID: testClass, SOPInstanceUID: "1.2.3", TransferSyntaxUID: ExplicitVRLittleEndian, DataSet: r})
+	_, err = c.Store(ctx, Object{SOPClassUID: testClass, SOPInstanceUID: "1.2.3", TransferSyntaxUID: uid.ExplicitVRLittleEndian, DataSet: r})
 	if !errors.Is(err, os.ErrPermission) {
 		t.Errorf("store: %v", err)
 	}
@@ -330,7 +332,7 @@ func TestSendAllGoesOn(t *testing.T) {
 		}
 		path := filepath.Join(dir, fmt.Sprint(i))
 		var b bytes.Buffer
-		WritePart10Header(&b, class, fmt.Sprintf("1.2.%d", i), ExplicitVRLittleEndian, "")
+		WritePart10Header(&b, class, fmt.Sprintf("1.2.%d", i), uid.ExplicitVRLittleEndian, "")
 		b.WriteString("data")
 		os.WriteFile(path, b.Bytes(), 0o600)
 		sources = append(sources, FileSource(path))

@@ -3,6 +3,8 @@ package scp
 import (
 	"encoding/binary"
 	"strings"
+
+	"github.com/echonode/echonode/dicomio/uid"
 )
 
 // Command fields (PS3.7 annex E.1). A response has bit 15 set.
@@ -130,9 +132,9 @@ func parseCommand(b []byte) (*command, error) {
 		}
 		switch el {
 		case elAffectedSOPClass:
-			c.AffectedSOPClass = trimUID(v)
+			c.AffectedSOPClass = uid.Trim(v)
 		case elRequestedSOPClass:
-			c.RequestedSOPClass = trimUID(v)
+			c.RequestedSOPClass = uid.Trim(v)
 		case elCommandField:
 			c.Field, haveField = us()
 		case elMessageID:
@@ -146,11 +148,11 @@ func parseCommand(b []byte) (*command, error) {
 		case elStatus:
 			c.Status, c.HasStatus = us()
 		case elErrorComment:
-			c.ErrorComment = trimUID(v)
+			c.ErrorComment = uid.Trim(v)
 		case elAffectedSOPInstance:
-			c.AffectedSOPInstance = trimUID(v)
+			c.AffectedSOPInstance = uid.Trim(v)
 		case elRequestedSOPInstance:
-			c.RequestedSOPInstance = trimUID(v)
+			c.RequestedSOPInstance = uid.Trim(v)
 		case elEventTypeID:
 			c.EventTypeID, c.HasEventTypeID = us()
 		case elActionTypeID:

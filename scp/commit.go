@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"time"
+
+	"github.com/echonode/echonode/dicomio/uid"
 )
 
 // Action and event types of the storage commitment push model (PS3.4 J.3).
@@ -84,13 +86,13 @@ type CommitReceiver interface {
 // action answers an N-ACTION-RQ.
 func (a *association) action(pc PresentationContext, cmd *command, body *dataSetReader) (*CommitAnswer, error) {
 	committer := a.srv.committer()
-	if pc.AbstractSyntax != StorageCommitmentSOPClass || committer == nil {
+	if pc.AbstractSyntax != uid.StorageCommitmentPushModel || committer == nil {
 		return nil, &StatusError{Status: StatusUnrecognizedOp}
 	}
 	if err := checkClass(pc, cmd.RequestedSOPClass); err != nil {
 		return nil, err
 	}
-	if cmd.RequestedSOPInstance != StorageCommitmentSOPInstance {
+	if cmd.RequestedSOPInstance != uid.StorageCommitmentPushModelInstance {
 		return nil, &StatusError{Status: StatusNoSuchInstance}
 	}
 	if cmd.ActionTypeID != actionRequestCommitment {
@@ -100,7 +102,7 @@ func (a *association) action(pc PresentationContext, cmd *command, body *dataSet
 	if err != nil {
 		return nil, err
 	}
-	res, err := parseCommitment(b, pc.TransferSyntaxes[0] != ImplicitVRLittleEndian)
+	res, err := parseCommitment(b, pc.TransferSyntaxes[0] != uid.ImplicitVRLittleEndian)
 	if err != nil {
 		return nil, err
 	}
@@ -112,7 +114,7 @@ func (a *association) action(pc PresentationContext, cmd *command, body *dataSet
 // eventReport answers an N-EVENT-REPORT-RQ.
 func (a *association) eventReport(pc PresentationContext, cmd *command, body *dataSetReader) error {
 	receiver := a.srv.commitReceiver()
-	if pc.AbstractSyntax != StorageCommitmentSOPClass || receiver == nil {
+	if pc.AbstractSyntax != uid.StorageCommitmentPushModel || receiver == nil {
 		return &StatusError{Status: StatusUnrecognizedOp}
 	}
 	if err := checkClass(pc, cmd.AffectedSOPClass); err != nil {
@@ -122,7 +124,7 @@ func (a *association) eventReport(pc PresentationContext, cmd *command, body *da
 	if err != nil {
 		return err
 	}
-	res, err := parseCommitment(b, pc.TransferSyntaxes[0] != ImplicitVRLittleEndian)
+	res, err := parseCommitment(b, pc.TransferSyntaxes[0] != uid.ImplicitVRLittleEndian)
 	if err != nil {
 		return err
 	}
@@ -140,7 +142,7 @@ func (a *association) reportHere(id byte, answer *CommitAnswer) error {
 		sent(errors.New("scp: too many unanswered reports on this association"))
 		return nil
 	}
-	explicit := a.contexts[id].TransferSyntaxes[0] != ImplicitVRLittleEndian
+	explicit := a.contexts[id].TransferSyntaxes[0] != uid.ImplicitVRLittleEndian
 	a.lastID++
 	if a.reports == nil {
 		a.reports = make(map[uint16]func(error))
@@ -186,7 +188,7 @@ func eventReportCommand(id uint16, r *CommitResult) *command {
 	}
 	return &command{
 		Field: cmdEventReportRQ, MessageID: id, HasMessageID: true, DataSetType: 1,
-		AffectedSOPClass: StorageCommitmentSOPClass, AffectedSOPInstance: StorageCommitmentSOPInstance,
+		AffectedSOPClass: uid.StorageCommitmentPushModel, AffectedSOPInstance: uid.StorageCommitmentPushModelInstance,
 		EventTypeID: event, HasEventTypeID: true,
 	}
 }
@@ -214,16 +216,16 @@ func parseCommitment(b []byte, explicit bool) (*CommitResult, error) {
 	err := scanElements(b, explicit, 0, func(tag uint32, value []byte) error {
 		switch tag {
 		case tagTransactionUID:
-			r.TransactionUID = trimUID(value)
+			r.TransactionUID = uid.Trim(value)
 		case tagRefSequence, tagFailedSequence:
 			return scanItems(value, explicit, 1, func(item []byte) error {
 				var f FailedReference
 				err := scanElements(item, explicit, 1, func(tag uint32, value []byte) error {
 					switch tag {
 					case tagRefSOPClass:
-						f.SOPClassUID = trimUID(value)
+						f.SOPClassUID = uid.Trim(value)
 					case tagRefSOPInstance:
-						f.SOPInstanceUID = trimUID(value)
+						f.SOPInstanceUID = uid.Trim(value)
 					case tagFailureReason:
 						if len(value) >= 2 {
 							f.Reason = binary.LittleEndian.Uint16(value)
@@ -234,7 +236,7 @@ func parseCommitment(b []byte, explicit bool) (*CommitResult, error) {
 				if err != nil {
 					return err
 				}
-				if !ValidUID(f.SOPClassUID) || !ValidUID(f.SOPInstanceUID) {
+				if !uid.Valid(f.SOPClassUID) || !uid.Valid(f.SOPInstanceUID) {
 					return &StatusError{Status: StatusInvalidArgument, Comment: "reference without valid UIDs"}
 				}
 				if len(r.Committed)+len(r.Failed) == maxReferences {
@@ -253,7 +255,7 @@ func parseCommitment(b []byte, explicit bool) (*CommitResult, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !ValidUID(r.TransactionUID) {
+	if !uid.Valid(r.TransactionUID) {
 		return nil, &StatusError{Status: StatusInvalidArgument, Comment: "no valid Transaction UID"}
 	}
 	return r, nil

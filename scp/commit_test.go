@@ -8,6 +8,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/echonode/echonode/dicomio/uid"
 )
 
 // commitHandler answers commitments with answer and records reports.
@@ -31,7 +33,7 @@ func (h *commitHandler) CommitReported(_ context.Context, _ *AssociationInfo, r 
 	return nil
 }
 
-var commitContext = []PresentationContext{{StorageCommitmentSOPClass, []string{ExplicitVRLittleEndian, ImplicitVRLittleEndian}}}
+var commitContext = []PresentationContext{{uid.StorageCommitmentPushModel, []string{uid.ExplicitVRLittleEndian, uid.ImplicitVRLittleEndian}}}
 
 func TestCommitmentOnTheSameAssociation(t *testing.T) {
 	sent := make(chan error, 2)
@@ -54,7 +56,7 @@ func TestCommitmentOnTheSameAssociation(t *testing.T) {
 	}
 	addr := startServer(t, &Server{AETitle: "ECHONODE", Handler: h})
 	ctx := testContext(t)
-	c, err := testDialer().Dial(ctx, addr, append(commitContext, PresentationContext{VerificationSOPClass, []string{ImplicitVRLittleEndian}}))
+	c, err := testDialer().Dial(ctx, addr, append(commitContext, PresentationContext{uid.Verification, []string{uid.ImplicitVRLittleEndian}}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,8 +93,8 @@ func TestCommitmentOnTheSameAssociation(t *testing.T) {
 	// A peer that releases without confirming: the handler learns it.
 	p := dialRaw(t, addr)
 	p.associate(nil)
-	rq := &command{Field: cmdActionRQ, MessageID: 1, HasMessageID: true, DataSetType: 1, RequestedSOPClass: StorageCommitmentSOPClass,
-		RequestedSOPInstance: StorageCommitmentSOPInstance, ActionTypeID: 1, HasActionTypeID: true}
+	rq := &command{Field: cmdActionRQ, MessageID: 1, HasMessageID: true, DataSetType: 1, RequestedSOPClass: uid.StorageCommitmentPushModel,
+		RequestedSOPInstance: uid.StorageCommitmentPushModelInstance, ActionTypeID: 1, HasActionTypeID: true}
 	data := encodeCommitment(&CommitResult{TransactionUID: "1.2.79", Committed: refs[:1]}, false)
 	p.send(commandPDU(ctxCommit, rq), dataPDU(ctxCommit, pdvLast, data), appendRelease(nil, pduReleaseRQ))
 	p.expectStatus(cmdActionRQ, 1, 0)
@@ -112,8 +114,8 @@ func TestCommitmentStatuses(t *testing.T) {
 	addr := startServer(t, &Server{AETitle: "ECHONODE", Handler: h, Limits: Limits{MaxDataSet: 1000}})
 	p := dialRaw(t, addr)
 	p.associate(nil)
-	good := command{Field: cmdActionRQ, MessageID: 1, HasMessageID: true, DataSetType: 1, RequestedSOPClass: StorageCommitmentSOPClass,
-		RequestedSOPInstance: StorageCommitmentSOPInstance, ActionTypeID: 1, HasActionTypeID: true}
+	good := command{Field: cmdActionRQ, MessageID: 1, HasMessageID: true, DataSetType: 1, RequestedSOPClass: uid.StorageCommitmentPushModel,
+		RequestedSOPInstance: uid.StorageCommitmentPushModelInstance, ActionTypeID: 1, HasActionTypeID: true}
 	data := encodeCommitment(&CommitResult{TransactionUID: "1.2.79", Committed: []Reference{{testClass, "1.2.3"}}}, false)
 	for _, tc := range []struct {
 		edit   func(*command)

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/echonode/echonode/dicomio/uid"
 	"github.com/echonode/echonode/scp/bufpool"
 )
 
@@ -27,7 +28,7 @@ func (echoRefuser) Echo(context.Context, *AssociationInfo) error {
 func TestEchoer(t *testing.T) {
 	addr := startServer(t, &Server{Handler: echoRefuser{}})
 	ctx := testContext(t)
-	c, err := testDialer().Dial(ctx, addr, []PresentationContext{{VerificationSOPClass, []string{ImplicitVRLittleEndian}}})
+	c, err := testDialer().Dial(ctx, addr, []PresentationContext{{uid.Verification, []string{uid.ImplicitVRLittleEndian}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -102,13 +103,13 @@ func TestReaders(t *testing.T) {
 				return err
 			})})
 			ctx := testContext(t)
-			c, err := testDialer().Dial(ctx, addr, []PresentationContext{{testClass, []string{ExplicitVRLittleEndian}}})
+			c, err := testDialer().Dial(ctx, addr, []PresentationContext{{testClass, []string{uid.ExplicitVRLittleEndian}}})
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer c.Abort()
 			for range 2 { // the association goes on after the first
-				if _, err := c.Store(ctx, Object{SOPClassUID: testClass, SOPInstanceUID: "1.2", TransferSyntaxUID: ExplicitVRLittleEndian, DataSet: bytes.NewReader(data)}); err != nil {
+				if _, err := c.Store(ctx, Object{SOPClassUID: testClass, SOPInstanceUID: "1.2", TransferSyntaxUID: uid.ExplicitVRLittleEndian, DataSet: bytes.NewReader(data)}); err != nil {
 					t.Fatal(err)
 				}
 				if !bytes.Equal(<-result, data) {
@@ -211,12 +212,12 @@ func TestSlowHandler(t *testing.T) {
 		Timeouts: Timeouts{PDU: time.Second, Rate: time.Second, Idle: time.Second},
 	})
 	ctx := testContext(t)
-	c, err := testDialer().Dial(ctx, addr, []PresentationContext{{testClass, []string{ExplicitVRLittleEndian}}})
+	c, err := testDialer().Dial(ctx, addr, []PresentationContext{{testClass, []string{uid.ExplicitVRLittleEndian}}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer c.Abort()
-	if _, err := c.Store(ctx, Object{SOPClassUID: testClass, SOPInstanceUID: "1.2", TransferSyntaxUID: ExplicitVRLittleEndian, DataSet: bytes.NewReader(make([]byte, 3<<20))}); err != nil {
+	if _, err := c.Store(ctx, Object{SOPClassUID: testClass, SOPInstanceUID: "1.2", TransferSyntaxUID: uid.ExplicitVRLittleEndian, DataSet: bytes.NewReader(make([]byte, 3<<20))}); err != nil {
 		t.Error(err)
 	}
 }
@@ -233,11 +234,11 @@ func TestEachPDUInOneWrite(t *testing.T) {
 		return conn, err
 	}
 	ctx := testContext(t)
-	c, err := d.Dial(ctx, addr, []PresentationContext{{testClass, []string{ExplicitVRLittleEndian}}})
+	c, err := d.Dial(ctx, addr, []PresentationContext{{testClass, []string{uid.ExplicitVRLittleEndian}}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.Store(ctx, Object{SOPClassUID: testClass, SOPInstanceUID: "1.2", TransferSyntaxUID: ExplicitVRLittleEndian, DataSet: bytes.NewReader(make([]byte, 1<<20))}); err != nil {
+	if _, err := c.Store(ctx, Object{SOPClassUID: testClass, SOPInstanceUID: "1.2", TransferSyntaxUID: uid.ExplicitVRLittleEndian, DataSet: bytes.NewReader(make([]byte, 1<<20))}); err != nil {
 		t.Fatal(err)
 	}
 	if err := c.Release(ctx); err != nil {

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/echonode/echonode/dicomio/uid"
 	"github.com/echonode/echonode/scp"
 )
 
@@ -76,7 +77,7 @@ func Example() {
 	}
 
 	stranger := &scp.Dialer{CallingAE: "STRANGER", CalledAE: "ECHONODE"}
-	_, err = stranger.Dial(ctx, l.Addr().String(), []scp.PresentationContext{{AbstractSyntax: scp.VerificationSOPClass, TransferSyntaxes: []string{scp.ImplicitVRLittleEndian}}})
+	_, err = stranger.Dial(ctx, l.Addr().String(), []scp.PresentationContext{{AbstractSyntax: uid.Verification, TransferSyntaxes: []string{uid.ImplicitVRLittleEndian}}})
 	var rejected *scp.RejectError
 	if errors.As(err, &rejected) {
 		fmt.Println(rejected.ReasonText())

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/echonode/echonode/dicomio/uid"
 	"github.com/echonode/echonode/scp/bufpool"
 )
 
@@ -138,7 +139,7 @@ func FuzzCommitment(f *testing.F) {
 // FuzzMeta reads file meta information.
 func FuzzMeta(f *testing.F) {
 	var b bytes.Buffer
-	WritePart10Header(&b, "1.2.3", "1.2.50", ExplicitVRLittleEndian, "CART1")
+	WritePart10Header(&b, "1.2.3", "1.2.50", uid.ExplicitVRLittleEndian, "CART1")
 	f.Add(b.Bytes())
 	f.Add(append(make([]byte, 128), golden(f, "4449434d 0200 0100 4f42 0000 ffffffff")...))
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -149,7 +150,7 @@ func FuzzMeta(f *testing.F) {
 		if offset < 132 || offset > int64(len(b)) {
 			t.Fatalf("data set at %d of %d", offset, len(b))
 		}
-		if !ValidUID(o.SOPClassUID) || !ValidUID(o.SOPInstanceUID) || !ValidUID(o.TransferSyntaxUID) {
+		if !uid.Valid(o.SOPClassUID) || !uid.Valid(o.SOPInstanceUID) || !uid.Valid(o.TransferSyntaxUID) {
 			t.Fatalf("object %+v", o)
 		}
 	})
@@ -181,8 +182,8 @@ func FuzzServer(f *testing.F) {
 	whole := concat(associate, commandPDU(ctxEcho, echoRQ(3)), commandPDU(ctxStore, storeRQ(4, "1.2.3")), dataPDU(ctxStore, 0, []byte("abcd")),
 		dataPDU(ctxStore, pdvLast, []byte("ef")), appendRelease(nil, pduReleaseRQ))
 	f.Add(whole)
-	f.Add(concat(associate, commandPDU(ctxCommit, &command{Field: cmdActionRQ, MessageID: 1, HasMessageID: true, DataSetType: 1, RequestedSOPClass: StorageCommitmentSOPClass,
-		RequestedSOPInstance: StorageCommitmentSOPInstance, ActionTypeID: 1, HasActionTypeID: true}),
+	f.Add(concat(associate, commandPDU(ctxCommit, &command{Field: cmdActionRQ, MessageID: 1, HasMessageID: true, DataSetType: 1, RequestedSOPClass: uid.StorageCommitmentPushModel,
+		RequestedSOPInstance: uid.StorageCommitmentPushModelInstance, ActionTypeID: 1, HasActionTypeID: true}),
 		dataPDU(ctxCommit, pdvLast, encodeCommitment(&CommitResult{TransactionUID: "1.2.77", Committed: []Reference{{"1.2.3", "1.2.51"}}}, false)),
 		commandPDU(ctxCommit, &command{Field: cmdEventReportRQ | cmdResponse, RespondedTo: 1, DataSetType: noDataSet, HasStatus: true}), appendRelease(nil, pduReleaseRQ)))
 	f.Add(concat(associate, appendAbort(nil, 0, 0)))
@@ -213,7 +214,7 @@ type fuzzHandler struct {
 }
 
 func (h fuzzHandler) Store(_ context.Context, req *StoreRequest, r io.Reader) error {
-	if !ValidUID(req.SOPInstanceUID) || req.SOPClassUID == "" || req.TransferSyntaxUID == "" || req.Association.CalledAE != "ECHONODE" {
+	if !uid.Valid(req.SOPInstanceUID) || req.SOPClassUID == "" || req.TransferSyntaxUID == "" || req.Association.CalledAE != "ECHONODE" {
 		h.t.Fatalf("request %+v", req)
 	}
 	n, err := io.Copy(io.Discard, r)
@@ -224,7 +225,7 @@ func (h fuzzHandler) Store(_ context.Context, req *StoreRequest, r io.Reader) er
 }
 
 func (h fuzzHandler) Commit(_ context.Context, req *CommitRequest) (*CommitAnswer, error) {
-	if !ValidUID(req.TransactionUID) {
+	if !uid.Valid(req.TransactionUID) {
 		h.t.Fatalf("request %+v", req)
 	}
 	return &CommitAnswer{Result: &CommitResult{TransactionUID: req.TransactionUID, Committed: req.References}}, nil
@@ -232,8 +233,8 @@ func (h fuzzHandler) Commit(_ context.Context, req *CommitRequest) (*CommitAnswe
 
 // FuzzClient feeds a whole conversation to a client that echoes and stores.
 func FuzzClient(f *testing.F) {
-	ac := &associatePDU{AC: true, ProtocolVersion: 1, ApplicationContext: applicationContext,
-		Contexts: []contextItem{{ID: 1, TransferSyntaxes: []string{ImplicitVRLittleEndian}}, {ID: 3, TransferSyntaxes: []string{ExplicitVRLittleEndian}}},
+	ac := &associatePDU{AC: true, ProtocolVersion: 1, ApplicationContext: uid.DICOMApplicationContext,
+		Contexts: []contextItem{{ID: 1, TransferSyntaxes: []string{uid.ImplicitVRLittleEndian}}, {ID: 3, TransferSyntaxes: []string{uid.ExplicitVRLittleEndian}}},
 		User:     userInformation{MaxLength: 16384}}
 	echoRSP := &command{Field: cmdEchoRQ | cmdResponse, RespondedTo: 1, DataSetType: noDataSet, HasStatus: true}
 	f.Add(concat(encodeAssociate(f, ac), commandPDU(1, echoRSP), commandPDU(3, storeRSP(2, 0xB000)), appendRelease(nil, pduReleaseRP)))
@@ -246,12 +247,12 @@ func FuzzClient(f *testing.F) {
 		}
 		ctx := context.Background()
 		n := allocated(func() {
-			c, err := d.Dial(ctx, "peer:104", []PresentationContext{{VerificationSOPClass, []string{ImplicitVRLittleEndian}}, {testClass, []string{ExplicitVRLittleEndian}}})
+			c, err := d.Dial(ctx, "peer:104", []PresentationContext{{uid.Verification, []string{uid.ImplicitVRLittleEndian}}, {testClass, []string{uid.ExplicitVRLittleEndian}}})
 			if err != nil {
 				return
 			}
 			if c.Echo(ctx) == nil {
-				c.Store(ctx, Object{SOPClassUID: testClass, SOPInstanceUID: "1.2.3", TransferSyntaxUID: ExplicitVRLittleEndian, DataSet: bytes.NewReader(make([]byte, 1000))})
+				c.Store(ctx, Object{SOPClassUID: testClass, SOPInstanceUID: "1.2.3", TransferSyntaxUID: uid.ExplicitVRLittleEndian, DataSet: bytes.NewReader(make([]byte, 1000))})
 			}
 			c.Release(ctx)
 			if !c.isOver() {

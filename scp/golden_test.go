@@ -6,6 +6,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"github.com/echonode/echonode/dicomio/uid"
 )
 
 // golden turns lines of "hex ; prose" into bytes. A quoted word stands for its
@@ -80,13 +82,13 @@ func goldenRQ() *associatePDU {
 		ProtocolVersion: 1, Called: aeField("ECHONODE"), Calling: aeField("CART1"),
 		ApplicationContext: "1.2.840.10008.3.1.1.1",
 		Contexts: []contextItem{
-			{ID: 1, AbstractSyntax: VerificationSOPClass, TransferSyntaxes: []string{ImplicitVRLittleEndian}},
-			{ID: 3, AbstractSyntax: usmfClass, TransferSyntaxes: []string{jpegTS, ExplicitVRLittleEndian}},
+			{ID: 1, AbstractSyntax: uid.Verification, TransferSyntaxes: []string{uid.ImplicitVRLittleEndian}},
+			{ID: 3, AbstractSyntax: usmfClass, TransferSyntaxes: []string{jpegTS, uid.ExplicitVRLittleEndian}},
 		},
 		User: userInformation{
 			MaxLength: 16384, ImplementationClassUID: "1.2.3.4", ImplementationVersion: "CART_1",
 			Async:    &asyncWindow{5, 1},
-			Roles:    []RoleSelection{{StorageCommitmentSOPClass, true, false}},
+			Roles:    []RoleSelection{{uid.StorageCommitmentPushModel, true, false}},
 			Extended: []ExtendedNegotiation{{"1.2.840.1.2", []byte{2, 0, 1}}},
 			Identity: &UserIdentity{Type: IdentityPasscode, ResponseRequested: true, Primary: []byte("sonia"), Secondary: []byte("geheim!!")},
 		},
@@ -146,10 +148,10 @@ const goldenAssociateAC = `
 func TestGoldenAssociateAC(t *testing.T) {
 	pdu := &associatePDU{
 		AC: true, ProtocolVersion: 1, Called: aeField("ECHONODE"), Calling: aeField("CART1"),
-		ApplicationContext: applicationContext,
+		ApplicationContext: uid.DICOMApplicationContext,
 		Contexts: []contextItem{
 			{ID: 1, TransferSyntaxes: []string{jpegTS}},
-			{ID: 3, Result: 4, TransferSyntaxes: []string{ImplicitVRLittleEndian}},
+			{ID: 3, Result: 4, TransferSyntaxes: []string{uid.ImplicitVRLittleEndian}},
 		},
 		User: userInformation{
 			MaxLength: 131072, ImplementationClassUID: "1.2.3.4", ImplementationVersion: "E1",
@@ -237,7 +239,7 @@ var goldenCommands = []struct {
 0000 0001 02000000 3000                ; (0000,0100) command field 0030H C-ECHO-RQ
 0000 1001 02000000 0700                ; (0000,0110) message ID 7
 0000 0008 02000000 0101                ; (0000,0800) command data set type 0101H: none
-`, command{Field: cmdEchoRQ, MessageID: 7, HasMessageID: true, DataSetType: noDataSet, AffectedSOPClass: VerificationSOPClass}},
+`, command{Field: cmdEchoRQ, MessageID: 7, HasMessageID: true, DataSetType: noDataSet, AffectedSOPClass: uid.Verification}},
 	{"C-STORE-RQ", `
 0000 0000 04000000 5e000000            ; group length 94
 0000 0200 08000000 "1.2.3.40"          ; affected SOP class UID
@@ -269,8 +271,8 @@ var goldenCommands = []struct {
 0000 0008 02000000 0100                   ; data set type 0001H: a data set follows
 0000 0110 16000000 "1.2.840.10008.1.20.1.1" ; (0000,1001) requested SOP instance UID: the well-known instance
 0000 0810 02000000 0100                   ; (0000,1008) action type ID 1: request storage commitment
-`, command{Field: cmdActionRQ, MessageID: 1, HasMessageID: true, DataSetType: 1, RequestedSOPClass: StorageCommitmentSOPClass,
-		RequestedSOPInstance: StorageCommitmentSOPInstance, ActionTypeID: 1, HasActionTypeID: true}},
+`, command{Field: cmdActionRQ, MessageID: 1, HasMessageID: true, DataSetType: 1, RequestedSOPClass: uid.StorageCommitmentPushModel,
+		RequestedSOPInstance: uid.StorageCommitmentPushModelInstance, ActionTypeID: 1, HasActionTypeID: true}},
 	{"N-EVENT-REPORT-RQ", `
 0000 0000 04000000 62000000               ; group length 98
 0000 0200 14000000 "1.2.840.10008.1.20.1" ; affected SOP class UID
@@ -351,7 +353,7 @@ feff dde0 00000000                 ; sequence delimitation
 
 func TestGoldenPart10Header(t *testing.T) {
 	var b bytes.Buffer
-	if err := WritePart10Header(&b, "1.2.3", "1.2.50", ExplicitVRLittleEndian, "CART1"); err != nil {
+	if err := WritePart10Header(&b, "1.2.3", "1.2.50", uid.ExplicitVRLittleEndian, "CART1"); err != nil {
 		t.Fatal(err)
 	}
 	want := append(make([]byte, 128), golden(t, `
@@ -369,7 +371,7 @@ func TestGoldenPart10Header(t *testing.T) {
 		t.Errorf("got\n%x, want\n%x", b.Bytes(), want)
 	}
 	o, offset, err := readMeta(bytes.NewReader(append(want, 8, 0, 5, 0)))
-	if err != nil || offset != int64(len(want)) || o.SOPClassUID != "1.2.3" || o.SOPInstanceUID != "1.2.50" || o.TransferSyntaxUID != ExplicitVRLittleEndian {
+	if err != nil || offset != int64(len(want)) || o.SOPClassUID != "1.2.3" || o.SOPInstanceUID != "1.2.50" || o.TransferSyntaxUID != uid.ExplicitVRLittleEndian {
 		t.Errorf("read back %+v at %d, %v", o, offset, err)
 	}
 }
@@ -399,7 +401,7 @@ func TestCapturedEchoscu(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []contextItem{{ID: 1, AbstractSyntax: VerificationSOPClass, TransferSyntaxes: []string{ImplicitVRLittleEndian, ExplicitVRLittleEndian}}}
+	want := []contextItem{{ID: 1, AbstractSyntax: uid.Verification, TransferSyntaxes: []string{uid.ImplicitVRLittleEndian, uid.ExplicitVRLittleEndian}}}
 	if aeString(p.Calling) != "CART" || !reflect.DeepEqual(p.Contexts, want) || p.User.ImplementationVersion != "OFFIS_DCMTK_367" {
 		t.Errorf("decoded %+v", p)
 	}

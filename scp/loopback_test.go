@@ -15,6 +15,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/echonode/echonode/dicomio/uid"
 )
 
 const (
@@ -125,7 +127,7 @@ func TestEchoAndStoreLoopback(t *testing.T) {
 			d.Limits.MaxPDU = sizes.client
 			ctx := testContext(t)
 			c, err := d.Dial(ctx, addr, []PresentationContext{
-				{VerificationSOPClass, []string{ImplicitVRLittleEndian}},
+				{uid.Verification, []string{uid.ImplicitVRLittleEndian}},
 				{usmfClass, []string{jpegTS}},
 			})
 			if err != nil {
@@ -181,7 +183,7 @@ func TestStoreStatuses(t *testing.T) {
 	}}
 	addr := startServer(t, &Server{AETitle: "ECHONODE", Handler: h, Limits: Limits{MaxObject: 1000}})
 	ctx := testContext(t)
-	c, err := testDialer().Dial(ctx, addr, []PresentationContext{{testClass, []string{ExplicitVRLittleEndian}}})
+	c, err := testDialer().Dial(ctx, addr, []PresentationContext{{testClass, []string{uid.ExplicitVRLittleEndian}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -200,7 +202,7 @@ func TestStoreStatuses(t *testing.T) {
 		{"1.5", 1002, 0xA700, "object over the size limit", false},
 		{"1.6", 1000, 0x0000, "", false},
 	} {
-		res, err := c.Store(ctx, Object{SOPClassUID: testClass, SOPInstanceUID: tc.uid, TransferSyntaxUID: ExplicitVRLittleEndian, DataSet: bytes.NewReader(make([]byte, tc.size))})
+		res, err := c.Store(ctx, Object{SOPClassUID: testClass, SOPInstanceUID: tc.uid, TransferSyntaxUID: uid.ExplicitVRLittleEndian, DataSet: bytes.NewReader(make([]byte, tc.size))})
 		if res.Status != tc.status || res.Comment != tc.comment || res.Warning != tc.warning {
 			t.Errorf("%s: %+v", tc.uid, res)
 		}

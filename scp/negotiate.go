@@ -12,6 +12,8 @@ import (
 
 	"context"
 	"net"
+
+	"github.com/echonode/echonode/dicomio/uid"
 )
 
 // AccessList is a Policy of AE titles and source networks.
@@ -148,7 +150,7 @@ func (a *association) answer(rq *associatePDU) (*associatePDU, error) {
 	if rq.ProtocolVersion&1 == 0 {
 		return nil, &RejectError{RejectPermanent, SourceACSE, ReasonProtocolVersion}
 	}
-	if rq.ApplicationContext != applicationContext {
+	if rq.ApplicationContext != uid.DICOMApplicationContext {
 		return nil, &RejectError{RejectPermanent, SourceUser, ReasonApplicationContext}
 	}
 	if max := rq.User.MaxLength; max != 0 && max < minPeerPDU {
@@ -208,11 +210,11 @@ func (a *association) answer(rq *associatePDU) (*associatePDU, error) {
 	ac := &associatePDU{
 		AC: true, ProtocolVersion: 1,
 		Called: rq.Called, Calling: rq.Calling, Reserved: rq.Reserved,
-		ApplicationContext: applicationContext,
+		ApplicationContext: uid.DICOMApplicationContext,
 		User: userInformation{
 			MaxLength:              uint32(s.lim.MaxPDU),
-			ImplementationClassUID: ImplementationClassUID,
-			ImplementationVersion:  ImplementationVersionName,
+			ImplementationClassUID: uid.ImplementationClass,
+			ImplementationVersion:  uid.ImplementationVersionName,
 			IdentityResponse:       identity,
 		},
 	}
@@ -268,9 +270,9 @@ func (s *Server) admit(req *AssociateRequest) error {
 // Implicit VR and Big Endian, which are the same pixels with less information
 // or more work.
 func (s *Server) judgeContext(c contextItem) contextItem {
-	out := contextItem{ID: c.ID, TransferSyntaxes: []string{ImplicitVRLittleEndian}}
+	out := contextItem{ID: c.ID, TransferSyntaxes: []string{uid.ImplicitVRLittleEndian}}
 	taken, ok := s.accepted[c.AbstractSyntax]
-	if !ok && StorageClass(c.AbstractSyntax) {
+	if !ok && uid.StorageClass(c.AbstractSyntax) {
 		taken, ok = s.others, len(s.others) > 0
 	}
 	if !ok {
@@ -283,9 +285,9 @@ func (s *Server) judgeContext(c contextItem) contextItem {
 		return out
 	}
 	chosen := c.TransferSyntaxes[i]
-	if (chosen == ImplicitVRLittleEndian || chosen == ExplicitVRBigEndian) &&
-		taken[ExplicitVRLittleEndian] && slices.Contains(c.TransferSyntaxes, ExplicitVRLittleEndian) {
-		chosen = ExplicitVRLittleEndian
+	if (chosen == uid.ImplicitVRLittleEndian || chosen == uid.ExplicitVRBigEndian) &&
+		taken[uid.ExplicitVRLittleEndian] && slices.Contains(c.TransferSyntaxes, uid.ExplicitVRLittleEndian) {
+		chosen = uid.ExplicitVRLittleEndian
 	}
 	out.TransferSyntaxes = []string{chosen}
 	return out
@@ -305,7 +307,7 @@ func (s *Server) roles(proposed []RoleSelection, accepted map[byte]PresentationC
 			continue
 		}
 		scu, scpRole := true, false
-		if r.SOPClassUID == StorageCommitmentSOPClass {
+		if r.SOPClassUID == uid.StorageCommitmentPushModel {
 			scu, scpRole = s.committer() != nil, s.commitReceiver() != nil
 		}
 		out = append(out, RoleSelection{r.SOPClassUID, r.SCU && scu, r.SCP && scpRole})

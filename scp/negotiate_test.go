@@ -10,6 +10,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/echonode/echonode/dicomio/uid"
 )
 
 func TestRejectCodes(t *testing.T) {
@@ -82,7 +84,7 @@ func TestContextIDs(t *testing.T) {
 			rq := testAssociate()
 			rq.Contexts = nil
 			for _, id := range ids {
-				rq.Contexts = append(rq.Contexts, contextItem{ID: id, AbstractSyntax: testClass, TransferSyntaxes: []string{ExplicitVRLittleEndian}})
+				rq.Contexts = append(rq.Contexts, contextItem{ID: id, AbstractSyntax: testClass, TransferSyntaxes: []string{uid.ExplicitVRLittleEndian}})
 			}
 			p.send(encodeAssociate(t, rq))
 			p.expectAbort(AbortInvalidParam)
@@ -108,35 +110,35 @@ func TestNegotiation(t *testing.T) {
 		rq.Reserved[3] = 7
 		rq.Contexts = []contextItem{
 			{ID: 1, AbstractSyntax: usmfClass, TransferSyntaxes: []string{jpegTS}},
-			{ID: 3, AbstractSyntax: usmfClass, TransferSyntaxes: []string{ExplicitVRLittleEndian}},
+			{ID: 3, AbstractSyntax: usmfClass, TransferSyntaxes: []string{uid.ExplicitVRLittleEndian}},
 			{ID: 5, AbstractSyntax: retired, TransferSyntaxes: []string{"1.2.840.10008.1.2.5"}},
-			{ID: 7, AbstractSyntax: retired, TransferSyntaxes: []string{"1.2.840.113619.5.2"}},                                                   // GE private: Implicit VR Big Endian
-			{ID: 9, AbstractSyntax: "1.2.840.113619.4.30", TransferSyntaxes: []string{ImplicitVRLittleEndian}},                                   // GE private class
-			{ID: 11, AbstractSyntax: testClass, TransferSyntaxes: []string{ImplicitVRLittleEndian, ExplicitVRBigEndian, ExplicitVRLittleEndian}}, // Explicit Little wins
-			{ID: 13, AbstractSyntax: testClass, TransferSyntaxes: []string{jpegTS, ExplicitVRLittleEndian}},                                      // the first wins
-			{ID: 15, AbstractSyntax: testClass, TransferSyntaxes: []string{"1.2.3", ImplicitVRLittleEndian}},
-			{ID: 255, AbstractSyntax: StorageCommitmentSOPClass, TransferSyntaxes: []string{ImplicitVRLittleEndian}},
+			{ID: 7, AbstractSyntax: retired, TransferSyntaxes: []string{"1.2.840.113619.5.2"}},                                                               // GE private: Implicit VR Big Endian
+			{ID: 9, AbstractSyntax: "1.2.840.113619.4.30", TransferSyntaxes: []string{uid.ImplicitVRLittleEndian}},                                           // GE private class
+			{ID: 11, AbstractSyntax: testClass, TransferSyntaxes: []string{uid.ImplicitVRLittleEndian, uid.ExplicitVRBigEndian, uid.ExplicitVRLittleEndian}}, // Explicit Little wins
+			{ID: 13, AbstractSyntax: testClass, TransferSyntaxes: []string{jpegTS, uid.ExplicitVRLittleEndian}},                                              // the first wins
+			{ID: 15, AbstractSyntax: testClass, TransferSyntaxes: []string{"1.2.3", uid.ImplicitVRLittleEndian}},
+			{ID: 255, AbstractSyntax: uid.StorageCommitmentPushModel, TransferSyntaxes: []string{uid.ImplicitVRLittleEndian}},
 			{ID: 253, AbstractSyntax: testClass},
 			{ID: 251, AbstractSyntax: usmfClass, TransferSyntaxes: []string{"1.2.840.10008.1.2.4.108"}},
 		}
 		rq.User.Async = &asyncWindow{0, 0}
 		rq.User.Roles = []RoleSelection{
-			{usmfClass, true, true}, {StorageCommitmentSOPClass, false, true}, {"1.2.840.113619.4.30", true, true}, {usmfClass, false, true},
+			{usmfClass, true, true}, {uid.StorageCommitmentPushModel, false, true}, {"1.2.840.113619.4.30", true, true}, {usmfClass, false, true},
 		}
 		rq.User.Extended = []ExtendedNegotiation{{usmfClass, []byte{2, 0, 0, 0, 1}}}
 		rq.User.Identity = &UserIdentity{Type: IdentityUsername, ResponseRequested: true, Primary: []byte("sonia")}
 	})
 	want := map[byte]contextItem{
 		1:   {TransferSyntaxes: []string{jpegTS}},
-		3:   {TransferSyntaxes: []string{ExplicitVRLittleEndian}},
+		3:   {TransferSyntaxes: []string{uid.ExplicitVRLittleEndian}},
 		5:   {TransferSyntaxes: []string{"1.2.840.10008.1.2.5"}},
-		7:   {Result: contextTransferSyntaxUnsupported, TransferSyntaxes: []string{ImplicitVRLittleEndian}},
-		9:   {Result: contextAbstractSyntaxUnsupported, TransferSyntaxes: []string{ImplicitVRLittleEndian}},
-		11:  {TransferSyntaxes: []string{ExplicitVRLittleEndian}},
+		7:   {Result: contextTransferSyntaxUnsupported, TransferSyntaxes: []string{uid.ImplicitVRLittleEndian}},
+		9:   {Result: contextAbstractSyntaxUnsupported, TransferSyntaxes: []string{uid.ImplicitVRLittleEndian}},
+		11:  {TransferSyntaxes: []string{uid.ExplicitVRLittleEndian}},
 		13:  {TransferSyntaxes: []string{jpegTS}},
-		15:  {TransferSyntaxes: []string{ImplicitVRLittleEndian}},
-		255: {TransferSyntaxes: []string{ImplicitVRLittleEndian}},
-		253: {Result: contextTransferSyntaxUnsupported, TransferSyntaxes: []string{ImplicitVRLittleEndian}},
+		15:  {TransferSyntaxes: []string{uid.ImplicitVRLittleEndian}},
+		255: {TransferSyntaxes: []string{uid.ImplicitVRLittleEndian}},
+		253: {Result: contextTransferSyntaxUnsupported, TransferSyntaxes: []string{uid.ImplicitVRLittleEndian}},
 		251: {TransferSyntaxes: []string{"1.2.840.10008.1.2.4.108"}},
 	}
 	if len(ac.Contexts) != len(want) {
@@ -149,17 +151,17 @@ func TestNegotiation(t *testing.T) {
 			t.Errorf("context %d: %+v, want %+v", c.ID, c, w)
 		}
 	}
-	if ac.Called != aeField("ECHONODE") || ac.Calling != aeField("BAD") || ac.Reserved[3] != 7 || ac.ApplicationContext != applicationContext {
+	if ac.Called != aeField("ECHONODE") || ac.Calling != aeField("BAD") || ac.Reserved[3] != 7 || ac.ApplicationContext != uid.DICOMApplicationContext {
 		t.Errorf("fixed fields %+v", ac)
 	}
 	u := ac.User
-	if u.MaxLength != 128<<10 || u.ImplementationClassUID != ImplementationClassUID || u.ImplementationVersion != ImplementationVersionName {
+	if u.MaxLength != 128<<10 || u.ImplementationClassUID != uid.ImplementationClass || u.ImplementationVersion != uid.ImplementationVersionName {
 		t.Errorf("user information %+v", u)
 	}
 	if u.Async == nil || *u.Async != (asyncWindow{1, 1}) {
 		t.Errorf("asynchronous operations %+v, want 1, 1", u.Async)
 	}
-	if wantRoles := []RoleSelection{{usmfClass, true, false}, {StorageCommitmentSOPClass, false, true}}; !slices.Equal(u.Roles, wantRoles) {
+	if wantRoles := []RoleSelection{{usmfClass, true, false}, {uid.StorageCommitmentPushModel, false, true}}; !slices.Equal(u.Roles, wantRoles) {
 		t.Errorf("roles %+v, want %+v", u.Roles, wantRoles)
 	}
 	if string(u.IdentityResponse) != "ticket for sonia" || len(u.Extended) != 0 {
@@ -274,7 +276,7 @@ func TestTLS(t *testing.T) {
 	ctx := testContext(t)
 	echo := func(calling string, cfg *tls.Config) error {
 		d := &Dialer{CallingAE: calling, CalledAE: "ECHONODE", TLSConfig: cfg}
-		c, err := d.Dial(ctx, addr, []PresentationContext{{VerificationSOPClass, []string{ImplicitVRLittleEndian}}})
+		c, err := d.Dial(ctx, addr, []PresentationContext{{uid.Verification, []string{uid.ImplicitVRLittleEndian}}})
 		if err != nil {
 			return err
 		}
@@ -339,7 +341,7 @@ func TestClientIdentityAndRoles(t *testing.T) {
 	d.Identity = &UserIdentity{Type: IdentityJWT, ResponseRequested: true, Primary: []byte("e30.e30.")}
 	d.Roles = []RoleSelection{{testClass, true, true}}
 	d.Extended = []ExtendedNegotiation{{testClass, []byte{1}}}
-	c, err := d.Dial(testContext(t), addr, []PresentationContext{{testClass, []string{ExplicitVRLittleEndian}}})
+	c, err := d.Dial(testContext(t), addr, []PresentationContext{{testClass, []string{uid.ExplicitVRLittleEndian}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -347,20 +349,7 @@ func TestClientIdentityAndRoles(t *testing.T) {
 	if string(c.IdentityResponse()) != "e30.e30." || !slices.Equal(c.Roles(), []RoleSelection{{testClass, true, false}}) {
 		t.Errorf("identity %q, roles %v", c.IdentityResponse(), c.Roles())
 	}
-	if p := c.Peer(); p.ImplementationVersion != ImplementationVersionName || p.MaxPDU != 128<<10 {
+	if p := c.Peer(); p.ImplementationVersion != uid.ImplementationVersionName || p.MaxPDU != 128<<10 {
 		t.Errorf("peer %+v", p)
-	}
-}
-
-func TestValidUID(t *testing.T) {
-	for uid, want := range map[string]bool{
-		"1": true, "1.2.840.10008.1.1": true, "1.02.3": true, "0": true,
-		"": false, ".1": false, "1.": false, "1..2": false, "1.a": false, "1.2 ": false, "1/2": false,
-		"1234567890123456789012345678901234567890123456789012345678901234":  true,
-		"12345678901234567890123456789012345678901234567890123456789012345": false,
-	} {
-		if got := ValidUID(uid); got != want {
-			t.Errorf("ValidUID(%q) = %v", uid, got)
-		}
 	}
 }

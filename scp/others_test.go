@@ -11,6 +11,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/echonode/echonode/dicomio/uid"
 )
 
 // Classes beyond the list are taken where the server says so, and of a class on
@@ -18,14 +20,14 @@ import (
 // used does not win.
 func TestOtherClassesAndUsableSyntaxes(t *testing.T) {
 	const jxl, ecg, vendor, find = "1.2.840.10008.1.2.4.110", "1.2.840.10008.5.1.4.1.1.9.1.1", "1.3.46.670589.2.4.1.1", "1.2.840.10008.5.1.4.1.2.2.1"
-	usable := []string{ExplicitVRLittleEndian, ImplicitVRLittleEndian, jpegTS}
+	usable := []string{uid.ExplicitVRLittleEndian, uid.ImplicitVRLittleEndian, jpegTS}
 	propose := []PresentationContext{
-		{usmfClass, []string{jxl, jpegTS, ExplicitVRLittleEndian}},
+		{usmfClass, []string{jxl, jpegTS, uid.ExplicitVRLittleEndian}},
 		{usmfClass, []string{jxl}},
-		{ecg, []string{ImplicitVRLittleEndian, ExplicitVRLittleEndian}},
-		{vendor, []string{ImplicitVRLittleEndian}},
+		{ecg, []string{uid.ImplicitVRLittleEndian, uid.ExplicitVRLittleEndian}},
+		{vendor, []string{uid.ImplicitVRLittleEndian}},
 		{vendor, []string{"1.2.3.4.5"}},
-		{find, []string{ImplicitVRLittleEndian}},
+		{find, []string{uid.ImplicitVRLittleEndian}},
 	}
 	for _, c := range []struct {
 		others []string
@@ -51,7 +53,7 @@ func TestOtherClassesAndUsableSyntaxes(t *testing.T) {
 		}
 		if c.others != nil {
 			data := randomBytes(100)
-			if _, err := client.Store(ctx, Object{SOPClassUID: vendor, SOPInstanceUID: "1.2.3", TransferSyntaxUID: ImplicitVRLittleEndian, DataSet: bytes.NewReader(data), Size: 100}); err != nil {
+			if _, err := client.Store(ctx, Object{SOPClassUID: vendor, SOPInstanceUID: "1.2.3", TransferSyntaxUID: uid.ImplicitVRLittleEndian, DataSet: bytes.NewReader(data), Size: 100}); err != nil {
 				t.Errorf("a vendor's object: %v", err)
 			}
 			if got, ok := h.get("1.2.3"); !ok || !bytes.Equal(got.data, data) {
@@ -112,7 +114,7 @@ func TestCertificateWarnings(t *testing.T) {
 	d := &Dialer{CallingAE: "CART1", CalledAE: "ECHONODE", TLSConfig: ClientTLS(&cartCert, serverPool), Logger: slog.New(slog.NewTextHandler(&client, nil))}
 	ctx := testContext(t)
 	for range 2 {
-		c, err := d.Dial(ctx, addr, []PresentationContext{{VerificationSOPClass, []string{ImplicitVRLittleEndian}}})
+		c, err := d.Dial(ctx, addr, []PresentationContext{{uid.Verification, []string{uid.ImplicitVRLittleEndian}}})
 		if err != nil {
 			t.Fatal(err)
 		}

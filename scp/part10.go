@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+
+	"github.com/echonode/echonode/dicomio/uid"
 )
 
 // maxMeta bounds the file meta information read by FileObject.
@@ -23,8 +25,8 @@ func WritePart10Header(w io.Writer, sopClass, sopInstance, transferSyntax, sourc
 	b = appendMeta(b, 0x0002, "UI", sopClass, 0)
 	b = appendMeta(b, 0x0003, "UI", sopInstance, 0)
 	b = appendMeta(b, 0x0010, "UI", transferSyntax, 0)
-	b = appendMeta(b, 0x0012, "UI", ImplementationClassUID, 0)
-	b = appendMeta(b, 0x0013, "SH", ImplementationVersionName, ' ')
+	b = appendMeta(b, 0x0012, "UI", uid.ImplementationClass, 0)
+	b = appendMeta(b, 0x0013, "SH", uid.ImplementationVersionName, ' ')
 	if sourceAE != "" {
 		b = appendMeta(b, 0x0016, "AE", sourceAE, ' ')
 	}
@@ -135,11 +137,11 @@ func readMetaFrom(br *bufio.Reader) (o Object, offset int64, err error) {
 			if _, err := io.ReadFull(br, v); err != nil || size > len(v) {
 				return o, 0, ErrNotPart10
 			}
-			*dst = trimUID(v)
+			*dst = uid.Trim(v)
 		}
 		offset += int64(n + size)
 	}
-	if !ValidUID(o.SOPClassUID) || !ValidUID(o.SOPInstanceUID) || !ValidUID(o.TransferSyntaxUID) {
+	if !uid.Valid(o.SOPClassUID) || !uid.Valid(o.SOPInstanceUID) || !uid.Valid(o.TransferSyntaxUID) {
 		return o, 0, fmt.Errorf("%w: SOP class, instance or transfer syntax UID missing or malformed", ErrNotPart10)
 	}
 	return o, offset, nil

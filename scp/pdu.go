@@ -3,6 +3,8 @@ package scp
 import (
 	"encoding/binary"
 	"fmt"
+
+	"github.com/echonode/echonode/dicomio/uid"
 )
 
 // PDU types (PS3.8 9.3.1).
@@ -310,7 +312,7 @@ func parseAssociate(body []byte, ac bool) (*associatePDU, error) {
 		rest = more
 		switch typ {
 		case itemApplicationContext:
-			p.ApplicationContext = trimUID(item)
+			p.ApplicationContext = uid.Trim(item)
 		case ctxItem:
 			c, err := parseContext(item, ac)
 			if err != nil {
@@ -347,12 +349,12 @@ func parseContext(item []byte, ac bool) (c contextItem, err error) {
 		rest = more
 		switch {
 		case typ == itemAbstractSyntax && !ac:
-			c.AbstractSyntax = trimUID(sub)
+			c.AbstractSyntax = uid.Trim(sub)
 		case typ == itemTransferSyntax:
 			if len(c.TransferSyntaxes) == maxTransferSyntaxes {
 				return c, protocolErrorf(AbortInvalidParam, "presentation context %d has more than %d transfer syntaxes", c.ID, maxTransferSyntaxes)
 			}
-			c.TransferSyntaxes = append(c.TransferSyntaxes, trimUID(sub))
+			c.TransferSyntaxes = append(c.TransferSyntaxes, uid.Trim(sub))
 		}
 	}
 	return c, nil
@@ -391,24 +393,24 @@ func (u *userInformation) parse(item []byte) error {
 				u.MaxLength = binary.BigEndian.Uint32(sub)
 			}
 		case itemImplementationClassUID:
-			u.ImplementationClassUID = trimUID(sub)
+			u.ImplementationClassUID = uid.Trim(sub)
 		case itemImplementationVersion:
-			u.ImplementationVersion = trimUID(sub)
+			u.ImplementationVersion = uid.Trim(sub)
 		case itemAsynchronousOperations:
 			if ok = len(sub) >= 4; ok {
 				u.Async = &asyncWindow{binary.BigEndian.Uint16(sub), binary.BigEndian.Uint16(sub[2:])}
 			}
 		case itemRoleSelection:
-			var uid, roles []byte
-			if uid, roles, ok = take16(sub); ok {
+			var class, roles []byte
+			if class, roles, ok = take16(sub); ok {
 				if ok = len(roles) >= 2; ok {
-					u.Roles = append(u.Roles, RoleSelection{trimUID(uid), roles[0] == 1, roles[1] == 1})
+					u.Roles = append(u.Roles, RoleSelection{uid.Trim(class), roles[0] == 1, roles[1] == 1})
 				}
 			}
 		case itemExtendedNegotiation:
-			var uid, info []byte
-			if uid, info, ok = take16(sub); ok {
-				u.Extended = append(u.Extended, ExtendedNegotiation{trimUID(uid), append([]byte{}, info...)})
+			var class, info []byte
+			if class, info, ok = take16(sub); ok {
+				u.Extended = append(u.Extended, ExtendedNegotiation{uid.Trim(class), append([]byte{}, info...)})
 			}
 		case itemCommonExtended:
 			u.CommonExtended++

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"slices"
+
+	"github.com/echonode/echonode/dicomio/uid"
 )
 
 // SubOperations counts the C-STORE sub-operations of a C-GET or C-MOVE (PS3.4
@@ -145,7 +147,7 @@ func (c *Client) Get(ctx context.Context, class string, id Identifier, h Handler
 func GetRoles(contexts []PresentationContext) []RoleSelection {
 	var out []RoleSelection
 	for _, pc := range contexts {
-		if StorageClass(pc.AbstractSyntax) && !slices.ContainsFunc(out, func(r RoleSelection) bool { return r.SOPClassUID == pc.AbstractSyntax }) {
+		if uid.StorageClass(pc.AbstractSyntax) && !slices.ContainsFunc(out, func(r RoleSelection) bool { return r.SOPClassUID == pc.AbstractSyntax }) {
 			out = append(out, RoleSelection{SOPClassUID: pc.AbstractSyntax, SCP: true})
 		}
 	}
@@ -202,7 +204,7 @@ func (c *Client) stored(ctx context.Context, id byte, rq *command, h Handler) er
 	switch {
 	case pc.proposed.AbstractSyntax != rq.AffectedSOPClass:
 		status = &StatusError{Status: StatusSOPClassUnsupported, Comment: "SOP class is not that of the presentation context"}
-	case !ValidUID(rq.AffectedSOPInstance):
+	case !uid.Valid(rq.AffectedSOPInstance):
 		status = &StatusError{Status: StatusInvalidInstance, Comment: "SOP Instance UID is not a UID"}
 	case !rq.hasDataSet():
 		status = &StatusError{Status: StatusCannotUnderstand, Comment: "C-STORE without a data set"}

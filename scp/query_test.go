@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/echonode/echonode/dicomio/uid"
 	"github.com/echonode/echonode/scp/bufpool"
 )
 
@@ -42,8 +43,8 @@ func fakeArchive(t *testing.T, serve func(l *link, id byte, cmd *command, data [
 				if err != nil {
 					return
 				}
-				ac := &associatePDU{AC: true, ProtocolVersion: 1, Called: rq.Called, Calling: rq.Calling, ApplicationContext: applicationContext,
-					User: userInformation{MaxLength: 16384, ImplementationClassUID: ImplementationClassUID, Roles: rq.User.Roles}}
+				ac := &associatePDU{AC: true, ProtocolVersion: 1, Called: rq.Called, Calling: rq.Calling, ApplicationContext: uid.DICOMApplicationContext,
+					User: userInformation{MaxLength: 16384, ImplementationClassUID: uid.ImplementationClass, Roles: rq.User.Roles}}
 				for _, c := range rq.Contexts {
 					ac.Contexts = append(ac.Contexts, contextItem{ID: c.ID, AbstractSyntax: c.AbstractSyntax, TransferSyntaxes: c.TransferSyntaxes[:1]})
 				}
@@ -131,12 +132,12 @@ func TestFind(t *testing.T) {
 			answerQuery(l, id, &other, 0, SubOperations{}, nil)
 		}
 	})
-	pc := PresentationContext{StudyRootFind, []string{ImplicitVRLittleEndian}}
+	pc := PresentationContext{uid.StudyRootQueryRetrieveInformationModelFind, []string{uid.ImplicitVRLittleEndian}}
 	c := queryClient(t, addr, nil, pc)
 	ctx := testContext(t)
 	find := func(what string, stop error) (got []string, err error) {
-		err = c.Find(ctx, StudyRootFind, bytesIdentifier(what), func(ts string, data []byte) error {
-			if ts != ImplicitVRLittleEndian {
+		err = c.Find(ctx, uid.StudyRootQueryRetrieveInformationModelFind, bytesIdentifier(what), func(ts string, data []byte) error {
+			if ts != uid.ImplicitVRLittleEndian {
 				t.Errorf("syntax %s", ts)
 			}
 			got = append(got, string(data))
@@ -203,7 +204,7 @@ func TestGetAndMove(t *testing.T) {
 		}
 	})
 	storage := PresentationContext{usmfClass, []string{jpegTS}}
-	contexts := []PresentationContext{{StudyRootGet, []string{ExplicitVRLittleEndian}}, storage, {StudyRootMove, []string{ExplicitVRLittleEndian}}}
+	contexts := []PresentationContext{{uid.StudyRootQueryRetrieveInformationModelGet, []string{uid.ExplicitVRLittleEndian}}, storage, {uid.StudyRootQueryRetrieveInformationModelMove, []string{uid.ExplicitVRLittleEndian}}}
 	if roles := GetRoles(contexts); len(roles) != 1 || roles[0] != (RoleSelection{SOPClassUID: usmfClass, SCP: true}) {
 		t.Fatalf("roles %v", roles)
 	}
@@ -222,7 +223,7 @@ func TestGetAndMove(t *testing.T) {
 		got[req.SOPInstanceUID] = b
 		return err
 	})
-	sub, err := c.Get(ctx, StudyRootGet, bytesIdentifier("all "), h, func(s SubOperations) { seen = append(seen, s) })
+	sub, err := c.Get(ctx, uid.StudyRootQueryRetrieveInformationModelGet, bytesIdentifier("all "), h, func(s SubOperations) { seen = append(seen, s) })
 	if err != nil || sub != (SubOperations{Completed: 1, Failed: 2}) || len(seen) != 3 {
 		t.Errorf("got %+v, progress %v, %v", sub, seen, err)
 	}
@@ -234,18 +235,18 @@ func TestGetAndMove(t *testing.T) {
 	if len(got) != 1 || !bytes.Equal(got["1.2.1"], object) {
 		t.Errorf("%d objects", len(got))
 	}
-	if sub, err := c.Move(ctx, StudyRootMove, "NODE", bytesIdentifier("all "), nil); err != nil || sub.Completed != 2 || destination != "NODE" {
+	if sub, err := c.Move(ctx, uid.StudyRootQueryRetrieveInformationModelMove, "NODE", bytesIdentifier("all "), nil); err != nil || sub.Completed != 2 || destination != "NODE" {
 		t.Errorf("moved %+v to %q, %v", sub, destination, err)
 	}
 	var status *StatusError
-	if _, err := c.Move(ctx, StudyRootMove, "NOBODY", bytesIdentifier("all "), nil); !errors.As(err, &status) || status.Status != 0xA801 {
+	if _, err := c.Move(ctx, uid.StudyRootQueryRetrieveInformationModelMove, "NOBODY", bytesIdentifier("all "), nil); !errors.As(err, &status) || status.Status != 0xA801 {
 		t.Errorf("moved to nobody: %v", err)
 	}
-	if _, err := c.Move(ctx, StudyRootMove, "A TITLE THAT IS TOO LONG", bytesIdentifier("all "), nil); err == nil {
+	if _, err := c.Move(ctx, uid.StudyRootQueryRetrieveInformationModelMove, "A TITLE THAT IS TOO LONG", bytesIdentifier("all "), nil); err == nil {
 		t.Error("moved to what is no AE title")
 	}
 	var proto *ProtocolError
-	if _, err := c.Get(ctx, StudyRootGet, bytesIdentifier("odd "), h, nil); !errors.As(err, &proto) {
+	if _, err := c.Get(ctx, uid.StudyRootQueryRetrieveInformationModelGet, bytesIdentifier("odd "), h, nil); !errors.As(err, &proto) {
 		t.Errorf("an object on a context that was not proposed: %v", err)
 	}
 }

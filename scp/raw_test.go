@@ -8,6 +8,8 @@ import (
 	"net"
 	"testing"
 	"time"
+
+	"github.com/echonode/echonode/dicomio/uid"
 )
 
 // rawPeer speaks bytes to a server.
@@ -139,12 +141,12 @@ const (
 func testAssociate() *associatePDU {
 	return &associatePDU{
 		ProtocolVersion: 1, Called: aeField("ECHONODE"), Calling: aeField("BAD"),
-		ApplicationContext: applicationContext,
+		ApplicationContext: uid.DICOMApplicationContext,
 		Contexts: []contextItem{
-			{ID: ctxEcho, AbstractSyntax: VerificationSOPClass, TransferSyntaxes: []string{ImplicitVRLittleEndian}},
-			{ID: ctxStore, AbstractSyntax: testClass, TransferSyntaxes: []string{ExplicitVRLittleEndian}},
+			{ID: ctxEcho, AbstractSyntax: uid.Verification, TransferSyntaxes: []string{uid.ImplicitVRLittleEndian}},
+			{ID: ctxStore, AbstractSyntax: testClass, TransferSyntaxes: []string{uid.ExplicitVRLittleEndian}},
 			{ID: ctxJPEG, AbstractSyntax: usmfClass, TransferSyntaxes: []string{jpegTS}},
-			{ID: ctxCommit, AbstractSyntax: StorageCommitmentSOPClass, TransferSyntaxes: []string{ImplicitVRLittleEndian}},
+			{ID: ctxCommit, AbstractSyntax: uid.StorageCommitmentPushModel, TransferSyntaxes: []string{uid.ImplicitVRLittleEndian}},
 		},
 		User: userInformation{MaxLength: 16384, ImplementationClassUID: "1.2.3"},
 	}
@@ -186,7 +188,7 @@ func commandPDU(contextID byte, c *command) []byte {
 }
 
 func echoRQ(id uint16) *command {
-	return &command{Field: cmdEchoRQ, MessageID: id, HasMessageID: true, DataSetType: noDataSet, AffectedSOPClass: VerificationSOPClass}
+	return &command{Field: cmdEchoRQ, MessageID: id, HasMessageID: true, DataSetType: noDataSet, AffectedSOPClass: uid.Verification}
 }
 
 func storeRQ(id uint16, uid string) *command {

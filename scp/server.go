@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/echonode/echonode/dicomio/uid"
 	"github.com/echonode/echonode/scp/bufpool"
 )
 
@@ -206,10 +207,10 @@ func (s *Server) acceptedContexts() map[string]map[string]bool {
 			m[c.AbstractSyntax] = set(c.TransferSyntaxes)
 		}
 	}
-	little := set([]string{ImplicitVRLittleEndian, ExplicitVRLittleEndian})
-	m[VerificationSOPClass] = set([]string{ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVR})
+	little := set([]string{uid.ImplicitVRLittleEndian, uid.ExplicitVRLittleEndian})
+	m[uid.Verification] = set([]string{uid.ImplicitVRLittleEndian, uid.ExplicitVRLittleEndian, uid.ExplicitVRBigEndian, uid.DeflatedExplicitVRLittleEndian})
 	if s.committer() != nil || s.commitReceiver() != nil {
-		m[StorageCommitmentSOPClass] = little
+		m[uid.StorageCommitmentPushModel] = little
 	}
 	return m
 }

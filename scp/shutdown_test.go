@@ -10,6 +10,8 @@ import (
 	"runtime"
 	"testing"
 	"time"
+
+	"github.com/echonode/echonode/dicomio/uid"
 )
 
 func serve(t *testing.T, s *Server) (addr string, done chan error) {
@@ -33,13 +35,13 @@ func TestShutdownLetsWorkFinish(t *testing.T) {
 	ctx := testContext(t)
 	idle := dialRaw(t, addr)
 	idle.associate(nil)
-	busy, err := testDialer().Dial(ctx, addr, []PresentationContext{{testClass, []string{ExplicitVRLittleEndian}}})
+	busy, err := testDialer().Dial(ctx, addr, []PresentationContext{{testClass, []string{uid.ExplicitVRLittleEndian}}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	stored := make(chan error, 1)
 	go func() {
-		_, err := busy.Store(ctx, Object{SOPClassUID: testClass, SOPInstanceUID: "1.2.3", TransferSyntaxUID: ExplicitVRLittleEndian, DataSet: bytes.NewReader(make([]byte, 1000))})
+		_, err := busy.Store(ctx, Object{SOPClassUID: testClass, SOPInstanceUID: "1.2.3", TransferSyntaxUID: uid.ExplicitVRLittleEndian, DataSet: bytes.NewReader(make([]byte, 1000))})
 		if err == nil {
 			err = busy.Release(ctx)
 		}
@@ -69,7 +71,7 @@ func TestShutdownLetsWorkFinish(t *testing.T) {
 	if h.count() != 1 {
 		t.Error("object not stored")
 	}
-	if _, err := testDialer().Dial(ctx, addr, []PresentationContext{{testClass, []string{ExplicitVRLittleEndian}}}); err == nil {
+	if _, err := testDialer().Dial(ctx, addr, []PresentationContext{{testClass, []string{uid.ExplicitVRLittleEndian}}}); err == nil {
 		t.Error("associated after shutdown")
 	}
 	if err := s.Serve(mustListen(t)); !errors.Is(err, ErrServerClosed) {
@@ -136,11 +138,11 @@ func TestNothingLeftBehind(t *testing.T) {
 	ctx := testContext(t)
 	run := func() {
 		for i := range 30 {
-			c, err := testDialer().Dial(ctx, addr, []PresentationContext{{testClass, []string{ExplicitVRLittleEndian}}})
+			c, err := testDialer().Dial(ctx, addr, []PresentationContext{{testClass, []string{uid.ExplicitVRLittleEndian}}})
 			if err != nil {
 				t.Fatal(err)
 			}
-			_, err = c.Store(ctx, Object{SOPClassUID: testClass, SOPInstanceUID: uidN(i), TransferSyntaxUID: ExplicitVRLittleEndian, DataSet: bytes.NewReader(make([]byte, 100000))})
+			_, err = c.Store(ctx, Object{SOPClassUID: testClass, SOPInstanceUID: uidN(i), TransferSyntaxUID: uid.ExplicitVRLittleEndian, DataSet: bytes.NewReader(make([]byte, 100000))})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -197,7 +199,7 @@ func TestObserver(t *testing.T) {
 				if ClassOf(m.Status) == ClassFailure {
 					c.failures++
 				}
-				if m.Command == "C-STORE" && (m.Bytes != 4 && m.Status == 0 || m.TransferSyntaxUID != ExplicitVRLittleEndian) {
+				if m.Command == "C-STORE" && (m.Bytes != 4 && m.Status == 0 || m.TransferSyntaxUID != uid.ExplicitVRLittleEndian) {
 					t.Errorf("event %+v", m)
 				}
 			}

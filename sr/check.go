@@ -11,7 +11,8 @@ import (
 
 	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/dicomio/instance"
-	"github.com/suyashkumar/dicom/pkg/tag"
+	"github.com/echonode/echonode/dicomio/tag"
+	"github.com/echonode/echonode/dicomio/uid"
 )
 
 // Rule names what a [Problem] violates.
@@ -92,7 +93,7 @@ func pathString(path []int) string {
 }
 
 func (c *checker) header() {
-	if !slices.Contains([]string{dicomio.SOPEnhancedSR, dicomio.SOPComprehensiveSR}, c.doc.SOPClassUID) {
+	if !slices.Contains([]string{uid.EnhancedSRStorage, uid.ComprehensiveSRStorage}, c.doc.SOPClassUID) {
 		c.fail(RuleHeader, "1", "SOP class %q", c.doc.SOPClassUID)
 	}
 	if m := c.ds.String(tag.Modality); m != "SR" {
@@ -103,7 +104,7 @@ func (c *checker) header() {
 		tag.ContentDate, tag.ContentTime, tag.Manufacturer,
 	} {
 		if c.ds.String(t) == "" {
-			c.fail(RuleHeader, "1", "%s is missing", dicomio.Keyword(t))
+			c.fail(RuleHeader, "1", "%s is missing", tag.Keyword(t))
 		}
 	}
 	if c.doc.Completion != "COMPLETE" {
@@ -392,7 +393,7 @@ func (c *checker) allowed(parent ValueType, rel Relationship, child ValueType) b
 	case HasConceptMod:
 		return child == Text || child == CodeValue
 	case HasObsContext:
-		if parent != Container && (c.doc.SOPClassUID == dicomio.SOPEnhancedSR || !slices.Contains([]ValueType{Text, CodeValue, Num}, parent)) {
+		if parent != Container && (c.doc.SOPClassUID == uid.EnhancedSRStorage || !slices.Contains([]ValueType{Text, CodeValue, Num}, parent)) {
 			return false
 		}
 		return slices.Contains([]ValueType{Text, CodeValue, Num, UIDRef, "DATE", "TIME", "DATETIME", "PNAME", "COMPOSITE"}, child)

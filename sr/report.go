@@ -10,7 +10,8 @@ import (
 
 	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/dicomio/instance"
-	"github.com/suyashkumar/dicom/pkg/tag"
+	"github.com/echonode/echonode/dicomio/tag"
+	"github.com/echonode/echonode/dicomio/uid"
 )
 
 // ErrReport says that a [Report] cannot be turned into a valid document.
@@ -31,9 +32,9 @@ type Settings struct {
 // SOPClassUID is the storage class of a document with these settings.
 func (s Settings) SOPClassUID() string {
 	if s.Enhanced {
-		return dicomio.SOPEnhancedSR
+		return uid.EnhancedSRStorage
 	}
-	return dicomio.SOPComprehensiveSR
+	return uid.ComprehensiveSRStorage
 }
 
 // Report is everything that goes into a document.
@@ -571,7 +572,7 @@ func (b *builder) source(s Source) (*Item, error) {
 // must not be given for it (PS3.3 table 10-3).
 func singleFrame(class string) bool {
 	return slices.Contains([]string{
-		dicomio.SOPUltrasound, dicomio.SOPUltrasoundRetired, dicomio.SOPSecondaryCapture,
+		uid.UltrasoundImageStorage, uid.UltrasoundImageStorageRetired, uid.SecondaryCaptureImageStorage,
 	}, class)
 }
 

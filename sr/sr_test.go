@@ -13,10 +13,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/dicomio/instance"
-	"github.com/google/go-cmp/cmp"
-	"github.com/suyashkumar/dicom/pkg/tag"
+	"github.com/echonode/echonode/dicomio/tag"
+	"github.com/echonode/echonode/dicomio/uid"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -24,7 +26,7 @@ var update = flag.Bool("update", false, "write the golden files anew")
 // study is the data set of an ultrasound loop as far as reports need it.
 func study() *dicomio.DataSet {
 	ds := dicomio.NewDataSet()
-	ds.SetString(tag.SOPClassUID, dicomio.SOPUltrasoundMultiframe)
+	ds.SetString(tag.SOPClassUID, uid.UltrasoundMultiFrameImageStorage)
 	ds.SetString(tag.SOPInstanceUID, "1.2.3.1.1")
 	ds.SetString(tag.StudyInstanceUID, "1.2.3")
 	ds.SetString(tag.SeriesInstanceUID, "1.2.3.1")
@@ -50,8 +52,8 @@ func contour(n int) []Point {
 }
 
 func report() Report {
-	a4c := instance.Ref{StudyUID: "1.2.3", SeriesUID: "1.2.3.1", SOPClassUID: dicomio.SOPUltrasoundMultiframe, SOPInstanceUID: "1.2.3.1.1"}
-	a2c := instance.Ref{StudyUID: "1.2.3", SeriesUID: "1.2.3.1", SOPClassUID: dicomio.SOPUltrasoundMultiframe, SOPInstanceUID: "1.2.3.1.2"}
+	a4c := instance.Ref{StudyUID: "1.2.3", SeriesUID: "1.2.3.1", SOPClassUID: uid.UltrasoundMultiFrameImageStorage, SOPInstanceUID: "1.2.3.1.1"}
+	a2c := instance.Ref{StudyUID: "1.2.3", SeriesUID: "1.2.3.1", SOPClassUID: uid.UltrasoundMultiFrameImageStorage, SOPInstanceUID: "1.2.3.1.2"}
 	ed := []Source{{SOPInstanceUID: "1.2.3.1.1", Frame: 1, Contour: contour(60), Closed: true}}
 	es := []Source{{SOPInstanceUID: "1.2.3.1.1", Frame: 9, Contour: contour(50), Closed: true}}
 	return Report{
@@ -128,7 +130,7 @@ func TestValidators(t *testing.T) {
 		case "enhanced":
 			r.Settings.Enhanced = true
 		case "predecessor":
-			r.Predecessor = &instance.Ref{StudyUID: "1.2.3", SeriesUID: "2.25.7", SOPClassUID: dicomio.SOPComprehensiveSR, SOPInstanceUID: "2.25.8"}
+			r.Predecessor = &instance.Ref{StudyUID: "1.2.3", SeriesUID: "2.25.7", SOPClassUID: uid.ComprehensiveSRStorage, SOPInstanceUID: "2.25.8"}
 		}
 		t.Run(name, func(t *testing.T) {
 			file := write(t, build(t, r))
@@ -297,7 +299,7 @@ func TestReadBack(t *testing.T) {
 func TestSingleFrameSource(t *testing.T) {
 	r := report()
 	for i := range r.Evidence {
-		r.Evidence[i].SOPClassUID = dicomio.SOPUltrasound
+		r.Evidence[i].SOPClassUID = uid.UltrasoundImageStorage
 	}
 	r.Measurements = r.Measurements[6:8] // both on frame 1
 	ds := build(t, r)
@@ -408,7 +410,7 @@ func TestCheckFindsFaults(t *testing.T) {
 		}},
 		{"d: other class", RuleEvidence, func(ds *dicomio.DataSet) {
 			ds.Item(tag.CurrentRequestedProcedureEvidenceSequence, 0).Item(tag.ReferencedSeriesSequence, 0).
-				Item(tag.ReferencedSOPSequence, 0).SetString(tag.ReferencedSOPClassUID, dicomio.SOPSecondaryCapture)
+				Item(tag.ReferencedSOPSequence, 0).SetString(tag.ReferencedSOPClassUID, uid.SecondaryCaptureImageStorage)
 		}},
 		{"e: long number", RuleValue, func(ds *dicomio.DataSet) {
 			num(ds).Item(tag.MeasuredValueSequence, 0).SetBytes(tag.NumericValue, "DS", []byte("117.84812345678901"))

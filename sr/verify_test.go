@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/suyashkumar/dicom/pkg/tag"
+	"github.com/echonode/echonode/dicomio/tag"
 )
 
 // A report that somebody has signed says who, and is final.

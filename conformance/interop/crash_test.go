@@ -20,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/echonode/echonode/dicomio/uid"
 	"github.com/echonode/echonode/pipeline/spool"
 	"github.com/echonode/echonode/scp"
 )
@@ -390,7 +391,7 @@ func TestDiskFullEndToEnd(t *testing.T) {
 			ctx := timeout(t)
 			c, err := dialer("ANY").Dial(ctx, r.addr, []scp.PresentationContext{
 				{AbstractSyntax: usmfClass, TransferSyntaxes: []string{jpegBaseline}},
-				{AbstractSyntax: scp.VerificationSOPClass, TransferSyntaxes: []string{scp.ImplicitVRLittleEndian}},
+				{AbstractSyntax: uid.Verification, TransferSyntaxes: []string{uid.ImplicitVRLittleEndian}},
 			})
 			if err != nil {
 				t.Fatal(err)

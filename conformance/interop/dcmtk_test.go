@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/echonode/echonode/conformance/freeport"
+	"github.com/echonode/echonode/dicomio/uid"
 	"github.com/echonode/echonode/scp"
 )
 
@@ -69,8 +70,8 @@ func TestStorescuIntoUs(t *testing.T) {
 	n := startNode(t, nil)
 	// What a cart proposes besides: private and unsupported classes and syntaxes.
 	pairs := append([][2]string{
-		{"1.2.840.113619.4.30", scp.ImplicitVRLittleEndian},
-		{usmfRetired, jpegBaseline}, {usmfRetired, scp.ImplicitVRLittleEndian}, {usClass, jpegBaseline},
+		{"1.2.840.113619.4.30", uid.ImplicitVRLittleEndian},
+		{usmfRetired, jpegBaseline}, {usmfRetired, uid.ImplicitVRLittleEndian}, {usClass, jpegBaseline},
 		{comprehensive, explicitLittle}, {encapsulated, explicitLittle},
 	}, pairsOf(objs)...)
 	args := append([]string{"-aet", "CART", "-aec", "ECHONODE", "-xf", contextProfile(t, pairs), "All", "-usr", "sonia", "-pwd", "x", n.host, n.port}, paths(objs)...)
@@ -90,7 +91,7 @@ func TestDcmsendIntoUs(t *testing.T) {
 	// dcmsend proposes all uncompressed syntaxes together and converts to the one
 	// accepted, so only the explicit one arrives as it is.
 	objs := objects(t, func(s string) bool {
-		return dcmtkKnows(s) && s != scp.ImplicitVRLittleEndian && s != scp.ExplicitVRBigEndian
+		return dcmtkKnows(s) && s != uid.ImplicitVRLittleEndian && s != uid.ExplicitVRBigEndian
 	})
 	n := startNode(t, nil)
 	run(t, dcmsend, append([]string{"-aec", "ECHONODE", "--decompress-never", n.host, n.port}, paths(objs)...)...)
@@ -102,7 +103,7 @@ func TestDcmsendIntoUs(t *testing.T) {
 func TestDcmsendIntoUsTLS(t *testing.T) {
 	dcmsend := need(t, "dcmsend")
 	objs := objects(t, func(s string) bool {
-		return dcmtkKnows(s) && s != scp.ImplicitVRLittleEndian && s != scp.ExplicitVRBigEndian
+		return dcmtkKnows(s) && s != uid.ImplicitVRLittleEndian && s != uid.ExplicitVRBigEndian
 	})
 	ca := newAuthority(t)
 	ours, _, _ := ca.issue(t, "ECHONODE")
@@ -153,7 +154,7 @@ func wrapTLS(t *testing.T, addr string, cfg *tls.Config) (port string) {
 func TestStorescuOptions(t *testing.T) {
 	storescu := need(t, "storescu")
 	objs := objects(t, func(s string) bool {
-		return slices.Contains([]string{jpegBaseline, "1.2.840.10008.1.2.4.70", "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.108", "1.2.840.10008.1.2.5", deflated, scp.ImplicitVRLittleEndian}, s)
+		return slices.Contains([]string{jpegBaseline, "1.2.840.10008.1.2.4.70", "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.108", "1.2.840.10008.1.2.5", deflated, uid.ImplicitVRLittleEndian}, s)
 	})
 	for _, tc := range []struct{ name, option string }{
 		{"jpeg-baseline", "-xy"}, {"jpeg-lossless-sv1", "-xs"}, {"jpeg2000-lossless", "-xv"}, {"hevc-10", "-x5"},

@@ -8,7 +8,8 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/suyashkumar/dicom/pkg/tag"
+	"github.com/echonode/echonode/dicomio/tag"
+	"github.com/echonode/echonode/dicomio/uid"
 
 	"github.com/echonode/echonode/conformance/freeport"
 	"github.com/echonode/echonode/dicomio"
@@ -41,9 +42,9 @@ func TestArchiveOfImplicitVR(t *testing.T) {
 			for _, r := range results {
 				var refused *scp.ContextError
 				switch {
-				case r.Err == nil && r.Sent == dicomio.ImplicitVRLittleEndian:
+				case r.Err == nil && r.Sent == uid.ImplicitVRLittleEndian:
 					stored++
-				case c.rule == deliver.Never && r.Header.TransferSyntaxUID == dicomio.JPEGBaseline && errors.As(r.Err, &refused):
+				case c.rule == deliver.Never && r.Header.TransferSyntaxUID == uid.JPEGBaseline8Bit && errors.As(r.Err, &refused):
 				default:
 					t.Errorf("%+v", r)
 				}
@@ -57,7 +58,7 @@ func TestArchiveOfImplicitVR(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if f.TransferSyntax != dicomio.ImplicitVRLittleEndian {
+				if f.TransferSyntax != uid.ImplicitVRLittleEndian {
 					t.Errorf("stored in %s", f.TransferSyntax)
 				}
 				if f.DataSet.String(tag.SOPInstanceUID) == loopsA+".1" {

@@ -14,7 +14,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/suyashkumar/dicom/pkg/tag"
+	"github.com/echonode/echonode/dicomio/tag"
+	"github.com/echonode/echonode/dicomio/uid"
 
 	"github.com/echonode/echonode/conformance/freeport"
 	"github.com/echonode/echonode/dicomio"
@@ -43,22 +44,22 @@ func archived(t *testing.T) (files []string) {
 	}
 	native := bytes.Repeat([]byte{1, 2, 3}, 64*48)
 	for _, o := range []struct{ study, date, series, object, modality, ts string }{
-		{studyA, "20260301", loopsA, loopsA + ".1", "US", dicomio.JPEGBaseline},
-		{studyA, "20260301", loopsA, loopsA + ".2", "US", dicomio.ExplicitVRLittleEndian},
-		{studyA, "20260301", reportsA, reportsA + ".1", "SR", dicomio.ExplicitVRLittleEndian},
-		{studyB, "20250301", studyB + ".1", studyB + ".1.1", "US", dicomio.ExplicitVRLittleEndian},
+		{studyA, "20260301", loopsA, loopsA + ".1", "US", uid.JPEGBaseline8Bit},
+		{studyA, "20260301", loopsA, loopsA + ".2", "US", uid.ExplicitVRLittleEndian},
+		{studyA, "20260301", reportsA, reportsA + ".1", "SR", uid.ExplicitVRLittleEndian},
+		{studyB, "20250301", studyB + ".1", studyB + ".1.1", "US", uid.ExplicitVRLittleEndian},
 	} {
 		ds := dicomio.NewDataSet().SetString(tag.SOPInstanceUID, o.object).SetString(tag.StudyInstanceUID, o.study).SetString(tag.SeriesInstanceUID, o.series).
 			SetString(tag.Modality, o.modality).SetString(tag.StudyDate, o.date).SetString(tag.StudyTime, "101112").SetString(tag.StudyID, "1").
 			SetString(tag.PatientID, "FETCH").SetString(tag.PatientName, "Test^Fetch").SetString(tag.AccessionNumber, "A"+o.date).
-			SetString(tag.SeriesNumber, "1").SetString(tag.InstanceNumber, "1").SetString(tag.SOPClassUID, dicomio.SOPComprehensiveSR)
+			SetString(tag.SeriesNumber, "1").SetString(tag.InstanceNumber, "1").SetString(tag.SOPClassUID, uid.ComprehensiveSRStorage)
 		w := dicomio.WriteOptions{TransferSyntax: o.ts}
 		if o.modality == "US" {
-			ds.SetString(tag.SOPClassUID, dicomio.SOPUltrasoundMultiframe).SetInt(tag.Rows, 48).SetInt(tag.Columns, 64).SetInt(tag.NumberOfFrames, 1).
+			ds.SetString(tag.SOPClassUID, uid.UltrasoundMultiFrameImageStorage).SetInt(tag.Rows, 48).SetInt(tag.Columns, 64).SetInt(tag.NumberOfFrames, 1).
 				SetInt(tag.SamplesPerPixel, 3).SetInt(tag.BitsAllocated, 8).SetInt(tag.BitsStored, 8).SetInt(tag.HighBit, 7).SetInt(tag.PixelRepresentation, 0).
 				SetInt(tag.PlanarConfiguration, 0).SetString(tag.PhotometricInterpretation, "RGB")
 			w.Pixels = dicomio.FrameBytes([][]byte{native})
-			if o.ts == dicomio.JPEGBaseline {
+			if o.ts == uid.JPEGBaseline8Bit {
 				ds.SetString(tag.PhotometricInterpretation, "YBR_FULL_422").SetString(tag.LossyImageCompression, "01")
 				w.Pixels = dicomio.FrameBytes([][]byte{jpeg})
 			}

@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/echonode/echonode/dicomio/uid"
 	"github.com/echonode/echonode/pipeline/spool"
 	"github.com/echonode/echonode/scp"
 )
@@ -275,7 +276,7 @@ func timeout(t *testing.T) context.Context {
 // echo wants a C-ECHO to succeed.
 func echo(t *testing.T, d *scp.Dialer, addr string) {
 	t.Helper()
-	c, err := d.Dial(timeout(t), addr, []scp.PresentationContext{{AbstractSyntax: scp.VerificationSOPClass, TransferSyntaxes: []string{scp.ImplicitVRLittleEndian}}})
+	c, err := d.Dial(timeout(t), addr, []scp.PresentationContext{{AbstractSyntax: uid.Verification, TransferSyntaxes: []string{uid.ImplicitVRLittleEndian}}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/echonode/echonode/dicomio/uid"
 	"github.com/echonode/echonode/scp"
 )
 
@@ -22,8 +23,8 @@ const (
 	frames         = 3
 	rows, columns  = 48, 64
 	jpegBaseline   = "1.2.840.10008.1.2.4.50"
-	deflated       = scp.DeflatedExplicitVR
-	explicitLittle = scp.ExplicitVRLittleEndian
+	deflated       = uid.DeflatedExplicitVRLittleEndian
+	explicitLittle = uid.ExplicitVRLittleEndian
 )
 
 // object is a Part 10 file to send.
@@ -191,7 +192,7 @@ func objects(t *testing.T, keep func(syntax string) bool) []object {
 	}
 	dcmconv := need(t, "dcmconv")
 	for name, c := range map[string]struct{ flag, syntax string }{
-		"implicit": {"+ti", scp.ImplicitVRLittleEndian}, "big": {"+tb", scp.ExplicitVRBigEndian}, "deflated": {"+td", deflated},
+		"implicit": {"+ti", uid.ImplicitVRLittleEndian}, "big": {"+tb", uid.ExplicitVRBigEndian}, "deflated": {"+td", deflated},
 	} {
 		if !keep(c.syntax) {
 			continue

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/echonode/echonode/conformance/freeport"
+	"github.com/echonode/echonode/dicomio/uid"
 	"github.com/echonode/echonode/scp"
 )
 
@@ -214,7 +215,7 @@ func TestWeAskOrthancForCommitment(t *testing.T) {
 	n := startNode(t, nil)
 	o := startOrthanc(t, n, nil)
 	sendAll(t, dialer("ORTHANC"), hostPort(o.port), objs[:1])
-	c, err := dialer("ORTHANC").Dial(timeout(t), hostPort(o.port), []scp.PresentationContext{{AbstractSyntax: scp.StorageCommitmentSOPClass, TransferSyntaxes: []string{explicitLittle, scp.ImplicitVRLittleEndian}}})
+	c, err := dialer("ORTHANC").Dial(timeout(t), hostPort(o.port), []scp.PresentationContext{{AbstractSyntax: uid.StorageCommitmentPushModel, TransferSyntaxes: []string{explicitLittle, uid.ImplicitVRLittleEndian}}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/echonode/echonode/conformance/freeport"
+	"github.com/echonode/echonode/dicomio/uid"
 	"github.com/echonode/echonode/scp"
 )
 
@@ -127,7 +128,7 @@ func TestUsIntoPynetdicom(t *testing.T) {
 		wantFiles(t, dir, objs)
 		d = dialer("PYSTORE")
 		d.TLSConfig = scp.ClientTLS(nil, ca.pool)
-		if c, err := d.Dial(timeout(t), hostPort(port), []scp.PresentationContext{{AbstractSyntax: scp.VerificationSOPClass, TransferSyntaxes: []string{scp.ImplicitVRLittleEndian}}}); err == nil {
+		if c, err := d.Dial(timeout(t), hostPort(port), []scp.PresentationContext{{AbstractSyntax: uid.Verification, TransferSyntaxes: []string{uid.ImplicitVRLittleEndian}}}); err == nil {
 			c.Abort()
 			t.Error("associated without a certificate")
 		}

@@ -22,7 +22,7 @@ var own = []struct {
 	imports []string
 }{
 	// Leaves: they can be taken out and used elsewhere.
-	{"scp/...", []string{"scp/..."}},
+	{"scp/...", []string{"scp/...", "dicomio/uid"}},
 	{"dicomio/...", []string{"dicomio/..."}},
 	{"models/...", []string{"models/..."}},
 	{"pipeline/lv", nil},
@@ -37,7 +37,7 @@ var own = []struct {
 	// Outputs are a pure function of a result and its sources.
 	{"pipeline/output", []string{"pipeline/derived", "pipeline/internal/overlay", "pipeline/internal/summary", "pipeline/longaxis", "pipeline/lv", "pipeline/quantity", "pipeline/result", "dicomio/...", "models", "sr/..."}},
 	// The network of the site ends here: only these speak DIMSE.
-	{"pipeline/spool", []string{"scp/..."}},
+	{"pipeline/spool", []string{"scp/...", "dicomio/uid"}},
 	{"pipeline/fetch", []string{"scp/...", "dicomio/..."}},
 	{"pipeline/deliver", []string{"scp/...", "dicomio/...", "pipeline/quantity", "pipeline/result", "sr/..."}},
 	{"pipeline/dicomweb", []string{"scp/...", "dicomio/...", "pipeline/result"}},
@@ -45,7 +45,7 @@ var own = []struct {
 	{"pipeline/node", []string{"scp/...", "dicomio/...", "pipeline/..."}},
 	// Nothing else in the pipeline knows the network or the command line.
 	{"pipeline/...", []string{"pipeline/...", "dicomio/...", "models", "sr/..."}},
-	{"cmd/echonode/internal/config", []string{"pipeline/..."}},
+	{"cmd/echonode/internal/config", []string{"pipeline/...", "dicomio/uid"}},
 	{"cmd/...", []string{"cmd/...", "pipeline/...", "dicomio/...", "models", "scp/...", "sr/..."}},
 	// What holds the program against the outside may see everything.
 	{"conformance/...", []string{"..."}},

@@ -18,7 +18,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/suyashkumar/dicom/pkg/tag"
+	"github.com/echonode/echonode/dicomio/tag"
+	"github.com/echonode/echonode/dicomio/uid"
 
 	"github.com/echonode/echonode/dicomio"
 )
@@ -82,14 +83,14 @@ func (k *kind) object(study, sop string) object {
 	number := func(group, element uint16, v int) {
 		text(group, element, "US", string([]byte{byte(v), byte(v >> 8)}))
 	}
-	text(8, 0x16, "UI", dicomio.SOPUltrasoundMultiframe)
+	text(8, 0x16, "UI", uid.UltrasoundMultiFrameImageStorage)
 	text(8, 0x18, "UI", sop)
 	text(8, 0x60, "CS", "US")
 	text(0x10, 0x10, "PN", "Load^"+k.name)
 	text(0x10, 0x20, "LO", "LOAD")
 	text(0x18, 0x1063, "DS", "33")
 	text(0x20, 0x0D, "UI", study)
-	text(0x20, 0x0E, "UI", uid("series", study))
+	text(0x20, 0x0E, "UI", newUID("series", study))
 	if k.rows > 0 {
 		number(0x28, 2, 1)
 		text(0x28, 4, "CS", "MONOCHROME2")
@@ -102,7 +103,7 @@ func (k *kind) object(study, sop string) object {
 		number(0x28, 0x103, 0)
 	}
 	head := b.Bytes()
-	if k.syntax == dicomio.DeflatedExplicitVRLittleEndian {
+	if k.syntax == uid.DeflatedExplicitVRLittleEndian {
 		// A flushed stream and another one after it are one stream.
 		var z bytes.Buffer
 		w, _ := flate.NewWriter(&z, flate.BestSpeed)
@@ -145,19 +146,19 @@ func makeKinds(s Sizes, dir string) ([]*kind, error) {
 		return nil, err
 	}
 	kinds := []*kind{
-		{name: "deflate", syntax: dicomio.DeflatedExplicitVRLittleEndian, tail: zeros},
-		{name: "elements", syntax: dicomio.ExplicitVRLittleEndian, tail: bytes.Repeat([]byte("\x29\x00\x10\x00LO\x00\x00"), s.Elements)},
-		{name: "padding", syntax: dicomio.ExplicitVRLittleEndian, rows: 64, cols: 64, frames: 1, tail: append(append(pixels(4096), make([]byte, 4096)...), make([]byte, s.Padding)...)},
-		{name: "j2k", syntax: dicomio.JPEG2000Lossless, rows: s.J2KSide, cols: s.J2KSide, frames: s.J2KFrames, tail: encapsulated(emptyJ2K(s.J2KSide), s.J2KFrames)},
-		{name: "rle", syntax: dicomio.RLELossless, rows: s.Side, cols: s.Side, frames: s.Frames, tail: encapsulated(runs(s.Side*s.Side), s.Frames)},
-		{name: "jpeg", syntax: dicomio.JPEGBaseline, rows: s.Side, cols: s.Side, frames: s.Frames, tail: encapsulated(flat, s.Frames)},
-		{name: "loops", syntax: dicomio.ExplicitVRLittleEndian, rows: 32, cols: 32, frames: 1, tail: append(pixels(1024), make([]byte, 1024)...), oneStudy: true},
+		{name: "deflate", syntax: uid.DeflatedExplicitVRLittleEndian, tail: zeros},
+		{name: "elements", syntax: uid.ExplicitVRLittleEndian, tail: bytes.Repeat([]byte("\x29\x00\x10\x00LO\x00\x00"), s.Elements)},
+		{name: "padding", syntax: uid.ExplicitVRLittleEndian, rows: 64, cols: 64, frames: 1, tail: append(append(pixels(4096), make([]byte, 4096)...), make([]byte, s.Padding)...)},
+		{name: "j2k", syntax: uid.JPEG2000Lossless, rows: s.J2KSide, cols: s.J2KSide, frames: s.J2KFrames, tail: encapsulated(emptyJ2K(s.J2KSide), s.J2KFrames)},
+		{name: "rle", syntax: uid.RLELossless, rows: s.Side, cols: s.Side, frames: s.Frames, tail: encapsulated(runs(s.Side*s.Side), s.Frames)},
+		{name: "jpeg", syntax: uid.JPEGBaseline8Bit, rows: s.Side, cols: s.Side, frames: s.Frames, tail: encapsulated(flat, s.Frames)},
+		{name: "loops", syntax: uid.ExplicitVRLittleEndian, rows: 32, cols: 32, frames: 1, tail: append(pixels(1024), make([]byte, 1024)...), oneStudy: true},
 	}
 	stream, err := flatVideo(s.Video, s.Frames, dir)
 	if err != nil {
 		return nil, err
 	}
-	kinds = append(kinds, &kind{name: "video", syntax: dicomio.MPEG2MainHL, rows: s.Video, cols: s.Video, frames: s.Frames, tail: encapsulated(stream, 1)})
+	kinds = append(kinds, &kind{name: "video", syntax: uid.MPEG2MPHL, rows: s.Video, cols: s.Video, frames: s.Frames, tail: encapsulated(stream, 1)})
 	for _, k := range kinds {
 		k.pause = pause
 	}
@@ -235,8 +236,8 @@ func flatVideo(side, frames int, dir string) ([]byte, error) {
 	return os.ReadFile(path)
 }
 
-// uid is a UID of constant length made of its parts.
-func uid(parts ...string) string {
+// newUID is a UID of constant length made of its parts.
+func newUID(parts ...string) string {
 	sum := sha256.Sum256([]byte(strings.Join(parts, "\x00")))
 	return fmt.Sprintf("2.25.1%s", zeroPad(new(big.Int).Mod(new(big.Int).SetBytes(sum[:]), new(big.Int).Exp(big.NewInt(10), big.NewInt(38), nil)).String(), 38))
 }
@@ -248,7 +249,7 @@ func renamed(from, to, study, sop string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	f.DataSet.SetString(tag.StudyInstanceUID, study).SetString(tag.SOPInstanceUID, sop).SetString(tag.SeriesInstanceUID, uid("series", study))
+	f.DataSet.SetString(tag.StudyInstanceUID, study).SetString(tag.SOPInstanceUID, sop).SetString(tag.SeriesInstanceUID, newUID("series", study))
 	f.DataSet.SetString(tag.PatientID, "GOOD").SetString(tag.PatientName, "Good^Study")
 	out, err := os.Create(to)
 	if err != nil {

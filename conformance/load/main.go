@@ -41,6 +41,7 @@ import (
 	"time"
 
 	"github.com/echonode/echonode/dicomio"
+	"github.com/echonode/echonode/dicomio/uid"
 	_ "github.com/echonode/echonode/models/devlibrary"
 	"github.com/echonode/echonode/scp"
 )
@@ -357,7 +358,7 @@ func resident(pid int) (int64, error) {
 
 // report sends copies of the loops as a new study and waits for its report.
 func (n *node) report(loops []string, name string, pacs *archive) (time.Duration, error) {
-	study := uid("study", name)
+	study := newUID("study", name)
 	var sources []scp.ObjectSource
 	dir, err := os.MkdirTemp("", "echonode-load-study")
 	if err != nil {
@@ -366,7 +367,7 @@ func (n *node) report(loops []string, name string, pacs *archive) (time.Duration
 	defer os.RemoveAll(dir)
 	for i, path := range loops {
 		copied := filepath.Join(dir, strconv.Itoa(i))
-		if err := renamed(path, copied, study, uid(name, strconv.Itoa(i))); err != nil {
+		if err := renamed(path, copied, study, newUID(name, strconv.Itoa(i))); err != nil {
 			return 0, err
 		}
 		sources = append(sources, scp.FileSource(copied))
@@ -405,19 +406,19 @@ func (k *kind) send(ctx context.Context, addr string, worker int, c *counter) {
 	d := &scp.Dialer{CallingAE: "LOAD" + strconv.Itoa(worker), CalledAE: "ECHONODE", NetDial: elsewhere.DialContext}
 	const perAssociation = 20
 	for round := 0; ctx.Err() == nil; round++ {
-		study := uid(k.name, strconv.Itoa(worker), strconv.Itoa(round))
+		study := newUID(k.name, strconv.Itoa(worker), strconv.Itoa(round))
 		if k.oneStudy {
-			study = uid(k.name, strconv.Itoa(worker))
+			study = newUID(k.name, strconv.Itoa(worker))
 		}
-		client, err := d.Dial(ctx, addr, []scp.PresentationContext{{AbstractSyntax: dicomio.SOPUltrasoundMultiframe, TransferSyntaxes: []string{k.syntax}}})
+		client, err := d.Dial(ctx, addr, []scp.PresentationContext{{AbstractSyntax: uid.UltrasoundMultiFrameImageStorage, TransferSyntaxes: []string{k.syntax}}})
 		if err != nil {
 			c.refused.Add(1)
 			time.Sleep(time.Second)
 			continue
 		}
 		for i := range perAssociation {
-			b := k.object(study, uid(k.name, strconv.Itoa(worker), strconv.Itoa(round), strconv.Itoa(i)))
-			res, err := client.Store(ctx, scp.Object{SOPClassUID: dicomio.SOPUltrasoundMultiframe, SOPInstanceUID: b.sop, TransferSyntaxUID: k.syntax, DataSet: b.reader(), Size: b.size()})
+			b := k.object(study, newUID(k.name, strconv.Itoa(worker), strconv.Itoa(round), strconv.Itoa(i)))
+			res, err := client.Store(ctx, scp.Object{SOPClassUID: uid.UltrasoundMultiFrameImageStorage, SOPInstanceUID: b.sop, TransferSyntaxUID: k.syntax, DataSet: b.reader(), Size: b.size()})
 			if err != nil {
 				c.refused.Add(1)
 				if res.Status == 0 {

@@ -20,7 +20,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/suyashkumar/dicom/pkg/tag"
+	"github.com/echonode/echonode/dicomio/tag"
+	"github.com/echonode/echonode/dicomio/uid"
 
 	"github.com/echonode/echonode/conformance/freeport"
 	"github.com/echonode/echonode/dicomio"
@@ -327,12 +328,12 @@ func checkOverlay(t *testing.T, path string) {
 		}
 		if s.DataSet.String(tag.SOPInstanceUID) == src[0].String(tag.ReferencedSOPInstanceUID) {
 			shared := []dicomio.Tag{tag.PatientID, tag.StudyInstanceUID}
-			if ds.String(tag.SOPClassUID) != dicomio.SOPSecondaryCapture { // a summary is one page
+			if ds.String(tag.SOPClassUID) != uid.SecondaryCaptureImageStorage { // a summary is one page
 				shared = append(shared, tag.NumberOfFrames)
 			}
 			for _, same := range shared {
 				if a, b := ds.String(same), s.DataSet.String(same); a != b {
-					t.Errorf("%s: %s is %q, the source has %q", path, dicomio.Keyword(same), a, b)
+					t.Errorf("%s: %s is %q, the source has %q", path, tag.Keyword(same), a, b)
 				}
 			}
 			if ds.String(tag.SeriesInstanceUID) == s.DataSet.String(tag.SeriesInstanceUID) {
@@ -623,7 +624,7 @@ func TestLogHoldsNoPatientData(t *testing.T) {
 	n.kill()
 	for _, secret := range []dicomio.Tag{tag.PatientName, tag.PatientID, tag.AccessionNumber} {
 		if v := f.DataSet.String(secret); len(v) > 5 && strings.Contains(n.log.String(), v) {
-			t.Errorf("%s stands in the log:\n%s", dicomio.Keyword(secret), n.log)
+			t.Errorf("%s stands in the log:\n%s", tag.Keyword(secret), n.log)
 		}
 	}
 }

@@ -22,6 +22,7 @@ import (
 	netdicom "github.com/grailbio/go-netdicom"
 	"github.com/grailbio/go-netdicom/dimse"
 
+	"github.com/echonode/echonode/dicomio/uid"
 	"github.com/echonode/echonode/scp"
 )
 
@@ -90,7 +91,7 @@ func netdicomIntoUs(t *testing.T, server, client *tls.Config) {
 
 	user, err := netdicom.NewServiceUser(netdicom.ServiceUserParams{
 		CalledAETitle: "ECHONODE", CallingAETitle: "NETDICOM",
-		SOPClasses: []string{class, "1.2.840.10008.1.1"}, TransferSyntaxes: []string{scp.ExplicitVRLittleEndian},
+		SOPClasses: []string{class, "1.2.840.10008.1.1"}, TransferSyntaxes: []string{uid.ExplicitVRLittleEndian},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -112,7 +113,7 @@ func netdicomIntoUs(t *testing.T, server, client *tls.Config) {
 		instance := fmt.Sprintf("1.2.3.%d", i)
 		want := dataSet(instance, n)
 		var file bytes.Buffer
-		if err := scp.WritePart10Header(&file, class, instance, scp.ExplicitVRLittleEndian, ""); err != nil {
+		if err := scp.WritePart10Header(&file, class, instance, uid.ExplicitVRLittleEndian, ""); err != nil {
 			t.Fatal(err)
 		}
 		file.Write(want)
@@ -174,7 +175,7 @@ func usIntoNetdicom(t *testing.T, server, client *tls.Config) {
 
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	contexts := []scp.PresentationContext{{AbstractSyntax: scp.VerificationSOPClass, TransferSyntaxes: []string{scp.ImplicitVRLittleEndian}}}
+	contexts := []scp.PresentationContext{{AbstractSyntax: uid.Verification, TransferSyntaxes: []string{uid.ImplicitVRLittleEndian}}}
 	for _, ts := range scp.DefaultTransferSyntaxes() {
 		contexts = append(contexts, scp.PresentationContext{AbstractSyntax: class, TransferSyntaxes: []string{ts}})
 	}

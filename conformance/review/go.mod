@@ -4,10 +4,7 @@ go 1.26.0
 
 replace github.com/echonode/echonode => ../..
 
-require (
-	github.com/chromedp/chromedp v0.23.0
-	github.com/suyashkumar/dicom v1.1.0
-)
+require github.com/chromedp/chromedp v0.23.0
 
 require (
 	golang.org/x/sync v0.25.0 // indirect

@@ -7,7 +7,8 @@ import (
 	"testing"
 
 	"github.com/chromedp/chromedp"
-	"github.com/suyashkumar/dicom/pkg/tag"
+
+	"github.com/echonode/echonode/dicomio/tag"
 
 	"github.com/echonode/echonode/dicomio"
 )

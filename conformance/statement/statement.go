@@ -12,39 +12,13 @@ import (
 	"time"
 
 	"github.com/dustin/go-humanize"
-	"github.com/suyashkumar/dicom/pkg/uid"
 
 	"github.com/echonode/echonode/dicomio"
+	"github.com/echonode/echonode/dicomio/uid"
 	"github.com/echonode/echonode/pipeline/quantity"
 	"github.com/echonode/echonode/scp"
 	"github.com/echonode/echonode/sr"
 )
-
-// newer are SOP classes that the UID table in use does not know.
-var newer = map[string]string{
-	"1.2.840.10008.5.1.4.1.1.66.7":  "Label Map Segmentation Storage",
-	"1.2.840.10008.5.1.4.1.1.9.1.4": "General 32-bit ECG Waveform Storage",
-	"1.2.840.10008.5.1.4.1.1.11.12": "Variable Modality LUT Softcopy Presentation State Storage",
-	"1.2.840.10008.5.1.4.1.1.88.74": "Planned Imaging Agent Administration SR Storage",
-	"1.2.840.10008.5.1.4.1.1.88.75": "Performed Imaging Agent Administration SR Storage",
-	"1.2.840.10008.5.1.4.1.1.88.76": "Enhanced X-Ray Radiation Dose SR Storage",
-	"1.2.840.10008.5.1.4.1.1.104.3": "Encapsulated STL Storage",
-	"1.2.840.10008.5.1.4.1.1.9.6.2": "Multi-channel Respiratory Waveform Storage",
-}
-
-// name of a SOP class or transfer syntax.
-func name(u string) string {
-	if t, ok := dicomio.LookupTransferSyntax(u); ok {
-		return t.Name
-	}
-	if n, ok := newer[u]; ok {
-		return n
-	}
-	if i, err := uid.Lookup(u); err == nil {
-		return strings.TrimSuffix(i.Name, " SOP Class")
-	}
-	return u
-}
 
 // Output is a kind of object that the program makes.
 type Output struct{ Kind, SOPClass, Syntax, When string }
@@ -52,12 +26,12 @@ type Output struct{ Kind, SOPClass, Syntax, When string }
 // Outputs lists the objects that are made and sent.
 func Outputs() []Output {
 	return []Output{
-		{"report", sr.Settings{}.SOPClassUID(), dicomio.ExplicitVRLittleEndian, "always (outputs.report)"},
-		{"overlay", dicomio.SOPMultiframeTrueColorSC, dicomio.JPEGBaseline, "outputs.overlay_class: sc"},
-		{"overlay", dicomio.SOPUltrasoundMultiframe, dicomio.JPEGBaseline, "outputs.overlay_class: us"},
-		{"segmentation", dicomio.SOPSegmentation, dicomio.ExplicitVRLittleEndian, "outputs.segmentation"},
-		{"summary", dicomio.SOPSecondaryCapture, dicomio.JPEGBaseline, "outputs.summary"},
-		{"pdf", dicomio.SOPEncapsulatedPDF, dicomio.ExplicitVRLittleEndian, "outputs.pdf"},
+		{"report", sr.Settings{}.SOPClassUID(), uid.ExplicitVRLittleEndian, "always (outputs.report)"},
+		{"overlay", uid.MultiFrameTrueColorSecondaryCaptureImageStorage, uid.JPEGBaseline8Bit, "outputs.overlay_class: sc"},
+		{"overlay", uid.UltrasoundMultiFrameImageStorage, uid.JPEGBaseline8Bit, "outputs.overlay_class: us"},
+		{"segmentation", uid.SegmentationStorage, uid.ExplicitVRLittleEndian, "outputs.segmentation"},
+		{"summary", uid.SecondaryCaptureImageStorage, uid.JPEGBaseline8Bit, "outputs.summary"},
+		{"pdf", uid.EncapsulatedPDFStorage, uid.ExplicitVRLittleEndian, "outputs.pdf"},
 	}
 }
 
@@ -128,8 +102,8 @@ func Write(out io.Writer, defaults Defaults) error {
 	w.p("### 4.1 Association policies\n")
 	w.p("| | |\n|---|---|")
 	w.p("| Application context | 1.2.840.10008.3.1.1.1 |")
-	w.p("| Implementation class UID | %s |", scp.ImplementationClassUID)
-	w.p("| Implementation version name | %s |", scp.ImplementationVersionName)
+	w.p("| Implementation class UID | %s |", uid.ImplementationClass)
+	w.p("| Implementation version name | %s |", uid.ImplementationVersionName)
 	w.p("| Maximum PDU received | %d |", limits.MaxPDU)
 	w.p("| PDU sent | as the peer says; 0 is no limit |")
 	w.p("| Asynchronous operations | offered windows are answered with 1 and 1 |")
@@ -154,7 +128,7 @@ func Write(out io.Writer, defaults Defaults) error {
 	w.p("| Application context | 1, 1, 2 |\n| Protocol version | 1, 2, 2 |\n")
 	w.p("Connections from networks that are not in `dicom.sources` are closed before an association.\n")
 	w.p("#### 4.2.2 Verification\n")
-	w.p("%s with Implicit VR Little Endian, Explicit VR Little Endian and Big Endian, Deflated.\n", scp.VerificationSOPClass)
+	w.p("%s with Implicit VR Little Endian, Explicit VR Little Endian and Big Endian, Deflated.\n", uid.Verification)
 	w.p("#### 4.2.3 Storage\n")
 	w.p("Of the syntaxes of a context the first proposed one that is accepted wins, except that Explicit VR Little Endian is preferred over")
 	w.p("Implicit VR and Big Endian. Accepted is what this machine decodes:\n")
@@ -165,7 +139,7 @@ func Write(out io.Writer, defaults Defaults) error {
 	w.p("\nVideo needs ffmpeg; without it these syntaxes are not accepted.\n")
 	w.p("| SOP class | UID |\n|---|---|")
 	for _, c := range scp.DefaultStorageClasses() {
-		w.p("| %s | %s |", name(c), c)
+		w.p("| %s | %s |", uid.Name(c), c)
 	}
 	w.p("\nWith `dicom.sop_classes: any` (the default) every other storage class of the standard and every private class is accepted too, in")
 	w.p("all transfer syntaxes that put the object on the wire (%d). Objects that are not ultrasound images are kept with their study and", len(scp.DefaultTransferSyntaxes()))
@@ -175,7 +149,7 @@ func Write(out io.Writer, defaults Defaults) error {
 	w.p("| 0111H | another object, of other pixels, under the same SOP Instance UID |\n| 0117H | SOP Instance UID is not a UID |\n| 0122H | SOP class is not that of the context |\n")
 	w.p("UIDs with leading zeros in a component are taken and written as they came.\n")
 	w.p("#### 4.2.4 Storage Commitment (option)\n")
-	w.p("%s, Explicit and Implicit VR Little Endian. The result is sent on the same association, or later to the address configured for the", scp.StorageCommitmentSOPClass)
+	w.p("%s, Explicit and Implicit VR Little Endian. The result is sent on the same association, or later to the address configured for the", uid.StorageCommitmentPushModel)
 	w.p("AE title.\n")
 
 	w.p("### 4.3 Association initiation\n")
@@ -187,8 +161,8 @@ func Write(out io.Writer, defaults Defaults) error {
 	w.p("| 0000H | delivered |\n| 0001H, 0107H, 0116H, Bxxx | delivered with a warning, which is kept |\n| any other | tried again as `delivery` says, then put aside and shown |\n")
 	w.p("#### 4.3.2 Query and retrieve (`echonode fetch`)\n")
 	w.p("| SOP class | UID | Transfer syntaxes |\n|---|---|---|")
-	for _, c := range []string{scp.StudyRootFind, scp.StudyRootGet, scp.StudyRootMove} {
-		w.p("| %s | %s | Explicit, Implicit VR Little Endian |", name(c), c)
+	for _, c := range []string{uid.StudyRootQueryRetrieveInformationModelFind, uid.StudyRootQueryRetrieveInformationModelGet, uid.StudyRootQueryRetrieveInformationModelMove} {
+		w.p("| %s | %s | Explicit, Implicit VR Little Endian |", uid.Name(c), c)
 	}
 	w.p("\n| Level | Keys matched | Keys returned |\n|---|---|---|")
 	w.p("| STUDY | Study Instance UID, Study Date (range), Patient ID, Accession Number, Modalities in Study | Study Description, Number of Study Related Instances |")
@@ -221,7 +195,7 @@ func Write(out io.Writer, defaults Defaults) error {
 	w.p("### 8.1 Objects made\n")
 	w.p("| Kind | SOP class | UID | Transfer syntax | Made with |\n|---|---|---|---|---|")
 	for _, o := range Outputs() {
-		w.p("| %s | %s | %s | %s | %s |", o.Kind, name(o.SOPClass), o.SOPClass, name(o.Syntax), o.When)
+		w.p("| %s | %s | %s | %s | %s |", o.Kind, uid.Name(o.SOPClass), o.SOPClass, uid.Name(o.Syntax), o.When)
 	}
 	w.p("\nPatient and study are those of the source; series are new; SOP Instance UIDs are digests of the content. Private attributes: none.\n")
 	w.p("### 8.2 Templates and codes\n")

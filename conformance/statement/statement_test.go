@@ -12,6 +12,7 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"github.com/echonode/echonode/dicomio"
+	"github.com/echonode/echonode/dicomio/uid"
 	"github.com/echonode/echonode/scp"
 )
 
@@ -49,7 +50,7 @@ func configured(t *testing.T) Defaults {
 
 // The statement in the repository says what the program's tables say.
 func TestStatementIsCurrent(t *testing.T) {
-	if !slices.ContainsFunc(dicomio.Codecs(), func(c dicomio.Codec) bool { return c.Syntax.UID == dicomio.JPEG2000 && c.Decodes }) {
+	if !slices.ContainsFunc(dicomio.Codecs(), func(c dicomio.Codec) bool { return c.Syntax.UID == uid.JPEG2000 && c.Decodes }) {
 		t.Skip("this build has no JPEG 2000")
 	}
 	var b bytes.Buffer
@@ -68,11 +69,11 @@ func TestStatementIsCurrent(t *testing.T) {
 	if !bytes.Equal(b.Bytes(), want) {
 		t.Errorf("%s is not current: go test ./conformance/statement -update", file)
 	}
-	for _, c := range append(scp.DefaultStorageClasses(), dicomio.JPEGBaseline, scp.StudyRootGet) {
+	for _, c := range append(scp.DefaultStorageClasses(), uid.JPEGBaseline8Bit, uid.StudyRootQueryRetrieveInformationModelGet) {
 		if !strings.Contains(b.String(), "| "+c+" |") {
 			t.Errorf("%s is missing", c)
 		}
-		if name(c) == c {
+		if uid.Name(c) == c {
 			t.Errorf("%s has no name", c)
 		}
 	}

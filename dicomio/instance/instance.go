@@ -14,7 +14,8 @@ import (
 	"time"
 
 	"github.com/echonode/echonode/dicomio"
-	"github.com/suyashkumar/dicom/pkg/tag"
+	"github.com/echonode/echonode/dicomio/tag"
+	"github.com/echonode/echonode/dicomio/uid"
 )
 
 // ErrSource says that the source data set lacks what a derived object needs.
@@ -253,13 +254,11 @@ func validAge(s string) bool {
 // hold (PS3.4 table B.5-1). What is no image must not be referred to as one
 // (PS3.3 C.17.3.2.1): readers refuse the whole document.
 var imageClasses = []string{
-	dicomio.SOPUltrasound, dicomio.SOPUltrasoundRetired, dicomio.SOPUltrasoundMultiframe, dicomio.SOPUltrasoundMultiframeRetired,
-	dicomio.SOPSecondaryCapture, dicomio.SOPMultiframeTrueColorSC,
-	dicomio.SOPMultiframeSingleBitSC, dicomio.SOPMultiframeGrayscaleByteSC, dicomio.SOPMultiframeGrayscaleWordSC,
-	"1.2.840.10008.5.1.4.1.1.6.2",                                    // Enhanced US Volume
-	"1.2.840.10008.5.1.4.1.1.12.1", "1.2.840.10008.5.1.4.1.1.12.1.1", // X-ray angiography
-	"1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.2.1", // CT
-	"1.2.840.10008.5.1.4.1.1.4", "1.2.840.10008.5.1.4.1.1.4.1", // MR
+	uid.UltrasoundImageStorage, uid.UltrasoundImageStorageRetired, uid.UltrasoundMultiFrameImageStorage, uid.UltrasoundMultiFrameImageStorageRetired,
+	uid.SecondaryCaptureImageStorage, uid.MultiFrameTrueColorSecondaryCaptureImageStorage,
+	uid.MultiFrameSingleBitSecondaryCaptureImageStorage, uid.MultiFrameGrayscaleByteSecondaryCaptureImageStorage, uid.MultiFrameGrayscaleWordSecondaryCaptureImageStorage,
+	uid.EnhancedUSVolumeStorage, uid.XRayAngiographicImageStorage, uid.EnhancedXAImageStorage,
+	uid.CTImageStorage, uid.EnhancedCTImageStorage, uid.MRImageStorage, uid.EnhancedMRImageStorage,
 }
 
 // IsImage reports whether a storage class is that of an image.

@@ -6,9 +6,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/echonode/echonode/dicomio"
 	"github.com/google/go-cmp/cmp"
-	"github.com/suyashkumar/dicom/pkg/tag"
+
+	"github.com/echonode/echonode/dicomio"
+	"github.com/echonode/echonode/dicomio/tag"
+	"github.com/echonode/echonode/dicomio/uid"
 )
 
 func TestUID(t *testing.T) {
@@ -41,7 +43,7 @@ func header() Header {
 	src.SetString(tag.WindowWidth, "5")
 	src.SetString(tag.SeriesDescription, "the source's own")
 	return Header{
-		Source: src, SOPClassUID: dicomio.SOPComprehensiveSR, SOPInstanceUID: "2.25.5", SeriesInstanceUID: "2.25.6",
+		Source: src, SOPClassUID: uid.ComprehensiveSRStorage, SOPInstanceUID: "2.25.5", SeriesInstanceUID: "2.25.6",
 		SeriesNumber: 9003, Modality: "SR", Time: time.Date(2024, 1, 10, 10, 30, 5, 0, time.UTC),
 		Equipment: Equipment{Manufacturer: "EchoNode", Model: "EchoNode", Version: "0.1.0", Serial: "7", UID: "2.25.1"},
 	}
@@ -60,17 +62,17 @@ func TestNew(t *testing.T) {
 		{tag.ContentDate, "20240110"}, {tag.ContentTime, "103005"}, {tag.InstanceNumber, "1"}, {tag.DeviceSerialNumber, "7"},
 	} {
 		if got := ds.String(tt.t); got != tt.want {
-			t.Errorf("%s is %q, want %q", dicomio.Keyword(tt.t), got, tt.want)
+			t.Errorf("%s is %q, want %q", tag.Keyword(tt.t), got, tt.want)
 		}
 	}
 	for _, tt := range required {
 		if !ds.Has(tt) {
-			t.Errorf("%s is missing", dicomio.Keyword(tt))
+			t.Errorf("%s is missing", tag.Keyword(tt))
 		}
 	}
 	for _, tt := range []dicomio.Tag{tag.WindowWidth, tag.SeriesDescription, tag.PatientSize} {
 		if ds.Has(tt) {
-			t.Errorf("%s was copied", dicomio.Keyword(tt))
+			t.Errorf("%s was copied", tag.Keyword(tt))
 		}
 	}
 }
@@ -96,7 +98,7 @@ func TestNewCleans(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got := ds.String(tt.t); got != "" || ds.Has(tt.t) == tt.gone {
-			t.Errorf("%s: %q gives %q, present %v", dicomio.Keyword(tt.t), tt.bad, got, ds.Has(tt.t))
+			t.Errorf("%s: %q gives %q, present %v", tag.Keyword(tt.t), tt.bad, got, ds.Has(tt.t))
 		}
 	}
 	for _, good := range []string{"10", "1015", "101500", "101500.25"} {

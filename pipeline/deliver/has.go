@@ -5,7 +5,8 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/suyashkumar/dicom/pkg/tag"
+	"github.com/echonode/echonode/dicomio/tag"
+	"github.com/echonode/echonode/dicomio/uid"
 
 	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/scp"
@@ -17,14 +18,14 @@ import (
 // is empty, and they are sent again, which is no fault, only a second copy
 // where an archive keeps one.
 func Has(ctx context.Context, d *scp.Dialer, addr string, paths []string) (map[string]bool, error) {
-	contexts := []scp.PresentationContext{{AbstractSyntax: scp.StudyRootFind, TransferSyntaxes: []string{scp.ExplicitVRLittleEndian, scp.ImplicitVRLittleEndian}}}
+	contexts := []scp.PresentationContext{{AbstractSyntax: uid.StudyRootQueryRetrieveInformationModelFind, TransferSyntaxes: []string{uid.ExplicitVRLittleEndian, uid.ImplicitVRLittleEndian}}}
 	c, err := d.Dial(ctx, addr, contexts)
 	if err != nil {
 		return nil, err
 	}
 	defer c.Abort() // after Release it does nothing
 	there := map[string]bool{}
-	if c.Accepts(scp.StudyRootFind, "") != nil {
+	if c.Accepts(uid.StudyRootQueryRetrieveInformationModelFind, "") != nil {
 		return there, c.Release(ctx)
 	}
 	for _, path := range paths {
@@ -40,7 +41,7 @@ func Has(ctx context.Context, d *scp.Dialer, addr string, paths []string) (map[s
 			return b.Bytes(), err
 		}
 		// A match is looked at: an archive may ignore a key that it does not know.
-		err = c.Find(ctx, scp.StudyRootFind, ask, func(syntax string, data []byte) error {
+		err = c.Find(ctx, uid.StudyRootQueryRetrieveInformationModelFind, ask, func(syntax string, data []byte) error {
 			match, err := dicomio.Identify(ctx, bytes.NewReader(data), int64(len(data)), dicomio.Options{TransferSyntax: syntax})
 			if err != nil {
 				return fmt.Errorf("a match of %s: %w", id.SOPInstanceUID, err)

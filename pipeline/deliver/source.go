@@ -7,6 +7,7 @@ import (
 	"io"
 
 	"github.com/echonode/echonode/dicomio"
+	"github.com/echonode/echonode/dicomio/uid"
 	"github.com/echonode/echonode/scp"
 )
 
@@ -37,7 +38,7 @@ type Source struct {
 var _ scp.Convertible = Source{}
 
 // native are the syntaxes of uncompressed objects in order of preference.
-var native = []string{dicomio.ExplicitVRLittleEndian, dicomio.ImplicitVRLittleEndian}
+var native = []string{uid.ExplicitVRLittleEndian, uid.ImplicitVRLittleEndian}
 
 // Header implements scp.ObjectSource.
 func (s Source) Header() (scp.ObjectHeader, error) {
@@ -51,7 +52,7 @@ func (s Source) Header() (scp.ObjectHeader, error) {
 // convertible reports whether the compressed object of a file can be
 // decompressed.
 func (s Source) convertible(h scp.ObjectHeader) bool {
-	ts, ok := dicomio.LookupTransferSyntax(h.TransferSyntaxUID)
+	ts, ok := uid.LookupSyntax(h.TransferSyntaxUID)
 	if !ok || !ts.Encapsulated {
 		return false
 	}
@@ -85,7 +86,7 @@ func (s Source) Alternatives() ([]string, error) {
 		return nil, err
 	}
 	var out []string
-	if ts, ok := dicomio.LookupTransferSyntax(h.TransferSyntaxUID); !ok || ts.Encapsulated && (s.Convert == Never || !s.convertible(h)) {
+	if ts, ok := uid.LookupSyntax(h.TransferSyntaxUID); !ok || ts.Encapsulated && (s.Convert == Never || !s.convertible(h)) {
 		return nil, nil
 	}
 	for _, uid := range native {

@@ -17,7 +17,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/suyashkumar/dicom/pkg/tag"
+	"github.com/echonode/echonode/dicomio/tag"
+	"github.com/echonode/echonode/dicomio/uid"
 
 	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/scp"
@@ -27,9 +28,9 @@ import (
 // JPEG frames.
 func object(t *testing.T, dir, sop string, jpeg bool) string {
 	t.Helper()
-	ds := dicomio.NewDataSet().SetString(tag.SOPClassUID, dicomio.SOPComprehensiveSR).SetString(tag.SOPInstanceUID, sop).
+	ds := dicomio.NewDataSet().SetString(tag.SOPClassUID, uid.ComprehensiveSRStorage).SetString(tag.SOPInstanceUID, sop).
 		SetString(tag.StudyInstanceUID, "1.2.3").SetString(tag.SeriesInstanceUID, "1.2.3.1").SetString(tag.PatientName, "Test^Name")
-	o := dicomio.WriteOptions{TransferSyntax: dicomio.ExplicitVRLittleEndian}
+	o := dicomio.WriteOptions{TransferSyntax: uid.ExplicitVRLittleEndian}
 	if jpeg {
 		img := image.NewRGBA(image.Rect(0, 0, 64, 48))
 		for i := range img.Pix {
@@ -39,10 +40,10 @@ func object(t *testing.T, dir, sop string, jpeg bool) string {
 		if err != nil {
 			t.Fatal(err)
 		}
-		ds.SetString(tag.SOPClassUID, dicomio.SOPMultiframeTrueColorSC).SetInt(tag.Rows, 48).SetInt(tag.Columns, 64).SetInt(tag.NumberOfFrames, 2).
+		ds.SetString(tag.SOPClassUID, uid.MultiFrameTrueColorSecondaryCaptureImageStorage).SetInt(tag.Rows, 48).SetInt(tag.Columns, 64).SetInt(tag.NumberOfFrames, 2).
 			SetInt(tag.SamplesPerPixel, 3).SetInt(tag.BitsAllocated, 8).SetInt(tag.BitsStored, 8).SetInt(tag.HighBit, 7).SetInt(tag.PixelRepresentation, 0).
 			SetInt(tag.PlanarConfiguration, 0).SetString(tag.PhotometricInterpretation, "YBR_FULL_422").SetString(tag.LossyImageCompression, "01")
-		o = dicomio.WriteOptions{TransferSyntax: dicomio.JPEGBaseline, Pixels: dicomio.FrameBytes([][]byte{frame, frame})}
+		o = dicomio.WriteOptions{TransferSyntax: uid.JPEGBaseline8Bit, Pixels: dicomio.FrameBytes([][]byte{frame, frame})}
 	}
 	path := filepath.Join(dir, sop+".dcm")
 	f, err := os.Create(path)
@@ -82,7 +83,7 @@ func archive(t *testing.T, syntaxes ...string) (*peer, string) {
 	}
 	p := &peer{syntax: map[string]string{}, data: map[string][]byte{}}
 	var contexts []scp.PresentationContext
-	for _, c := range []string{dicomio.SOPComprehensiveSR, dicomio.SOPMultiframeTrueColorSC} {
+	for _, c := range []string{uid.ComprehensiveSRStorage, uid.MultiFrameTrueColorSecondaryCaptureImageStorage} {
 		contexts = append(contexts, scp.PresentationContext{AbstractSyntax: c, TransferSyntaxes: syntaxes})
 	}
 	srv := &scp.Server{Handler: p, Contexts: contexts}
@@ -101,7 +102,7 @@ func archive(t *testing.T, syntaxes ...string) (*peer, string) {
 // An archive gets every object in a syntax that it takes, without loss; what it
 // cannot get by the rule is refused and says so.
 func TestSyntaxOfDestination(t *testing.T) {
-	const implicit, explicit, jpeg = dicomio.ImplicitVRLittleEndian, dicomio.ExplicitVRLittleEndian, dicomio.JPEGBaseline
+	const implicit, explicit, jpeg = uid.ImplicitVRLittleEndian, uid.ExplicitVRLittleEndian, uid.JPEGBaseline8Bit
 	dir := t.TempDir()
 	report, overlay := object(t, dir, "1.2.3.4", false), object(t, dir, "1.2.3.5", true)
 	for _, c := range []struct {
@@ -177,7 +178,7 @@ func same(t *testing.T, path string, sent []byte, ts string) {
 // A peer that goes away in the middle ends the conversion too.
 func TestConversionEndsWithItsReader(t *testing.T) {
 	path := object(t, t.TempDir(), "1.2.3.5", true)
-	o, err := Source{Path: path}.OpenAs(dicomio.ImplicitVRLittleEndian)
+	o, err := Source{Path: path}.OpenAs(uid.ImplicitVRLittleEndian)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -201,7 +202,7 @@ func TestStowTranscodes(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
-		if bytes.Contains(b, []byte(dicomio.JPEGBaseline)) {
+		if bytes.Contains(b, []byte(uid.JPEGBaseline8Bit)) {
 			http.Error(w, "not this one", http.StatusUnsupportedMediaType)
 			return
 		}

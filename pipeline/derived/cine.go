@@ -12,7 +12,8 @@ import (
 
 	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/dicomio/instance"
-	"github.com/suyashkumar/dicom/pkg/tag"
+	"github.com/echonode/echonode/dicomio/tag"
+	"github.com/echonode/echonode/dicomio/uid"
 )
 
 // ErrCine says that a [Cine] cannot be turned into a valid object.
@@ -85,13 +86,13 @@ const (
 func (c Cine) SOPClassUID() string {
 	switch {
 	case c.Class == Ultrasound && c.Frames > 1:
-		return dicomio.SOPUltrasoundMultiframe
+		return uid.UltrasoundMultiFrameImageStorage
 	case c.Class == Ultrasound:
-		return dicomio.SOPUltrasound
+		return uid.UltrasoundImageStorage
 	case c.Frames > 1:
-		return dicomio.SOPMultiframeTrueColorSC
+		return uid.MultiFrameTrueColorSecondaryCaptureImageStorage
 	}
-	return dicomio.SOPSecondaryCapture
+	return uid.SecondaryCaptureImageStorage
 }
 
 // Write asks for the frames one after the other, compresses them and writes
@@ -127,7 +128,7 @@ func (c Cine) Write(w io.Writer, frame func(i int) (*image.RGBA, error)) (string
 		}
 	}
 	c.setLossy(ds, float64(c.Rows)*float64(c.Columns)*3*float64(c.Frames)/float64(total))
-	return write(w, ds, "overlay", c.Identity, dicomio.WriteOptions{TransferSyntax: dicomio.JPEGBaseline, Pixels: dicomio.FrameBytes(frames)})
+	return write(w, ds, "overlay", c.Identity, dicomio.WriteOptions{TransferSyntax: uid.JPEGBaseline8Bit, Pixels: dicomio.FrameBytes(frames)})
 }
 
 // write seals the object unless its UID was given, and writes it.
@@ -227,7 +228,7 @@ func (c Cine) dataSet() (*dicomio.DataSet, error) {
 // no viewer is told a speed nobody knows.
 func (c Cine) setTiming(ds *dicomio.DataSet) {
 	ds.SetInt(tag.NumberOfFrames, int64(c.Frames))
-	pointer := dicomio.Tag{}
+	pointer := dicomio.Tag(0)
 	if p := c.Source.Tags(tag.FrameIncrementPointer); len(p) > 0 {
 		pointer = p[0]
 	}
@@ -246,7 +247,7 @@ func (c Cine) setTiming(ds *dicomio.DataSet) {
 			ds.SetTags(tag.FrameIncrementPointer, tag.FrameTimeVector)
 			ds.CopyFrom(c.Source, tag.FrameTimeVector)
 		}
-	case sameFrames && frameTime > 0 && (pointer == tag.FrameTime || pointer == dicomio.Tag{}):
+	case sameFrames && frameTime > 0 && (pointer == tag.FrameTime || pointer == dicomio.Tag(0)):
 		ds.SetTags(tag.FrameIncrementPointer, tag.FrameTime)
 		ds.SetString(tag.FrameTime, decimal(frameTime))
 		mean = frameTime

@@ -13,16 +13,18 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/dicomio/instance"
-	"github.com/google/go-cmp/cmp"
-	"github.com/suyashkumar/dicom/pkg/tag"
+	"github.com/echonode/echonode/dicomio/tag"
+	"github.com/echonode/echonode/dicomio/uid"
 )
 
 // loop is the data set of an ultrasound loop of n frames, without pixels.
 func loop(n int) *dicomio.DataSet {
 	ds := dicomio.NewDataSet()
-	ds.SetString(tag.SOPClassUID, dicomio.SOPUltrasoundMultiframe)
+	ds.SetString(tag.SOPClassUID, uid.UltrasoundMultiFrameImageStorage)
 	ds.SetString(tag.SOPInstanceUID, "1.2.3.1.1")
 	ds.SetString(tag.StudyInstanceUID, "1.2.3")
 	ds.SetString(tag.SeriesInstanceUID, "1.2.3.1")
@@ -169,14 +171,14 @@ func TestCineContent(t *testing.T) {
 		t    dicomio.Tag
 		want string
 	}{
-		{tag.SOPClassUID, dicomio.SOPMultiframeTrueColorSC}, {tag.StudyInstanceUID, "1.2.3"},
+		{tag.SOPClassUID, uid.MultiFrameTrueColorSecondaryCaptureImageStorage}, {tag.StudyInstanceUID, "1.2.3"},
 		{tag.SeriesInstanceUID, c.Identity.SeriesInstanceUID}, {tag.PatientID, "P-1"}, {tag.Modality, "US"},
 		{tag.ConversionType, "WSD"}, {tag.BurnedInAnnotation, "YES"}, {tag.BodyPartExamined, "HEART"},
 		{tag.FrameTime, "33.333"}, {tag.CineRate, "30"}, {tag.RecommendedDisplayFrameRate, "30"},
 		{tag.PhotometricInterpretation, "YBR_FULL_422"}, {tag.LossyImageCompression, "01"}, {tag.StopTrim, "5"},
 	} {
 		if got := ds.String(tt.t); got != tt.want {
-			t.Errorf("%s is %q, want %q", dicomio.Keyword(tt.t), got, tt.want)
+			t.Errorf("%s is %q, want %q", tag.Keyword(tt.t), got, tt.want)
 		}
 	}
 	if d := cmp.Diff([]string{"0.3", "0.3"}, ds.Strings(tag.PixelSpacing)); d != "" {

@@ -5,7 +5,8 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/suyashkumar/dicom/pkg/tag"
+	"github.com/echonode/echonode/dicomio/tag"
+	"github.com/echonode/echonode/dicomio/uid"
 
 	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/dicomio/instance"
@@ -33,7 +34,7 @@ func (d Document) Write(w io.Writer) (string, error) {
 		return "", fmt.Errorf("%w: it needs a patient, a title and pages", ErrDocument)
 	}
 	ds, err := instance.New(instance.Header{
-		Source: id.Patient, SOPClassUID: dicomio.SOPEncapsulatedPDF, SOPInstanceUID: id.SOPInstanceUID,
+		Source: id.Patient, SOPClassUID: uid.EncapsulatedPDFStorage, SOPInstanceUID: id.SOPInstanceUID,
 		SeriesInstanceUID: id.SeriesInstanceUID, SeriesNumber: id.SeriesNumber, InstanceNumber: id.InstanceNumber,
 		SeriesDescription: id.SeriesDescription, Modality: "DOC", Time: id.Time, Equipment: id.Equipment,
 	})

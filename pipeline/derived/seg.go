@@ -9,8 +9,9 @@ import (
 
 	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/dicomio/instance"
+	"github.com/echonode/echonode/dicomio/tag"
+	"github.com/echonode/echonode/dicomio/uid"
 	"github.com/echonode/echonode/pipeline/lv"
-	"github.com/suyashkumar/dicom/pkg/tag"
 )
 
 // ErrSegmentation says that a [Segmentation] cannot be turned into a valid
@@ -136,7 +137,7 @@ func (s Segmentation) dataSet() (ds *dicomio.DataSet, frames []frameOf, rows, co
 		// Enhanced General Equipment wants one; the device's UID is unique.
 		id.Equipment.Serial = id.Equipment.UID
 	}
-	ds, source, err := start(id, s.Source, dicomio.SOPSegmentation, "SEG", "")
+	ds, source, err := start(id, s.Source, uid.SegmentationStorage, "SEG", "")
 	if err != nil {
 		return fail(err)
 	}

@@ -6,9 +6,9 @@ import (
 	"math"
 	"testing"
 
-	"github.com/echonode/echonode/dicomio"
+	"github.com/echonode/echonode/dicomio/tag"
+	"github.com/echonode/echonode/dicomio/uid"
 	"github.com/echonode/echonode/pipeline/lv"
-	"github.com/suyashkumar/dicom/pkg/tag"
 )
 
 func circle(cx, cy, r float64) []lv.Point {
@@ -89,7 +89,7 @@ func TestSegmentation(t *testing.T) {
 func TestSegmentationOfStill(t *testing.T) {
 	s := segmentation()
 	s.Source.Delete(tag.NumberOfFrames)
-	s.Source.SetString(tag.SOPClassUID, dicomio.SOPUltrasound)
+	s.Source.SetString(tag.SOPClassUID, uid.UltrasoundImageStorage)
 	s.Source.SetString(tag.LossyImageCompression, "00")
 	s.Segments[0].Regions = s.Segments[0].Regions[1:]
 	var b bytes.Buffer

@@ -24,6 +24,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/echonode/echonode/dicomio/uid"
 	"github.com/echonode/echonode/scp"
 )
 
@@ -250,7 +251,7 @@ func (s *Server) part(ctx context.Context, a *scp.AssociationInfo, part *multipa
 	}
 	accepts := s.Accepts
 	if accepts == nil {
-		accepts = scp.StorageClass
+		accepts = uid.StorageClass
 	}
 	if !accepts(h.SOPClassUID) {
 		s.log().Warn("DICOMweb: SOP class is not accepted", "object", h.SOPInstanceUID, "class", h.SOPClassUID)

@@ -16,6 +16,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/echonode/echonode/dicomio/uid"
 	"github.com/echonode/echonode/pipeline/deliver"
 	"github.com/echonode/echonode/scp"
 )
@@ -67,9 +68,9 @@ func accounts(t *testing.T) Accounts {
 }
 
 // part10 is a file of a data set, which nobody here parses.
-func part10(uid string, data []byte) []byte {
+func part10(instance string, data []byte) []byte {
 	var b bytes.Buffer
-	if err := scp.WritePart10Header(&b, usClass, uid, scp.ExplicitVRLittleEndian, ""); err != nil {
+	if err := scp.WritePart10Header(&b, usClass, instance, uid.ExplicitVRLittleEndian, ""); err != nil {
 		panic(err)
 	}
 	return append(b.Bytes(), data...)
@@ -108,7 +109,7 @@ func TestOurClientAndServer(t *testing.T) {
 			r := results[i]
 			var status *scp.StatusError
 			if want == 0 {
-				if r.Err != nil || r.Sent != scp.ExplicitVRLittleEndian || r.Result.Bytes != int64(len(data)) {
+				if r.Err != nil || r.Sent != uid.ExplicitVRLittleEndian || r.Result.Bytes != int64(len(data)) {
 					t.Errorf("%s, object %d: %+v", name, i, r)
 				}
 			} else if i < 3 && (!errors.As(r.Err, &status) || status.Status != want) {

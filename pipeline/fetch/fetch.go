@@ -20,7 +20,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/suyashkumar/dicom/pkg/tag"
+	"github.com/echonode/echonode/dicomio/tag"
+	"github.com/echonode/echonode/dicomio/uid"
 
 	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/scp"
@@ -108,13 +109,13 @@ const maxStudies = 100_000
 // find runs one C-FIND on an association of its own and calls match for each
 // data set.
 func (f *Fetcher) find(ctx context.Context, keys *dicomio.DataSet, match func(*dicomio.DataSet) error) error {
-	c, err := f.Dialer.Dial(ctx, f.Address, []scp.PresentationContext{{AbstractSyntax: scp.StudyRootFind,
-		TransferSyntaxes: []string{scp.ExplicitVRLittleEndian, scp.ImplicitVRLittleEndian}}})
+	c, err := f.Dialer.Dial(ctx, f.Address, []scp.PresentationContext{{AbstractSyntax: uid.StudyRootQueryRetrieveInformationModelFind,
+		TransferSyntaxes: []string{uid.ExplicitVRLittleEndian, uid.ImplicitVRLittleEndian}}})
 	if err != nil {
 		return err
 	}
 	defer c.Abort()
-	err = c.Find(ctx, scp.StudyRootFind, identifier(keys), func(ts string, data []byte) error {
+	err = c.Find(ctx, uid.StudyRootQueryRetrieveInformationModelFind, identifier(keys), func(ts string, data []byte) error {
 		d, err := dicomio.Read(bytes.NewReader(data), int64(len(data)), dicomio.Options{TransferSyntax: ts})
 		if err != nil {
 			return fmt.Errorf("a match cannot be read: %w", err)
@@ -157,7 +158,7 @@ func (f *Fetcher) Studies(ctx context.Context, q Query) ([]Study, error) {
 	err := f.find(ctx, keys, func(d *dicomio.DataSet) error {
 		n, _ := d.Int(tag.NumberOfStudyRelatedInstances)
 		s := Study{d.String(tag.StudyInstanceUID), d.String(tag.StudyDate), d.Strings(tag.ModalitiesInStudy), d.String(tag.StudyDescription), int(max(0, n))}
-		if !scp.ValidUID(s.StudyInstanceUID) {
+		if !uid.Valid(s.StudyInstanceUID) {
 			return nil // no answer to what was asked
 		}
 		// Archives may ignore Modalities in Study, an optional key.
@@ -182,7 +183,7 @@ func (f *Fetcher) Series(ctx context.Context, study, modality string) ([]Series,
 	var out []Series
 	err := f.find(ctx, keys, func(d *dicomio.DataSet) error {
 		s := Series{StudyInstanceUID: study, SeriesInstanceUID: d.String(tag.SeriesInstanceUID), Modality: d.String(tag.Modality)}
-		if scp.ValidUID(s.SeriesInstanceUID) && (modality == "" || s.Modality == modality) {
+		if uid.Valid(s.SeriesInstanceUID) && (modality == "" || s.Modality == modality) {
 			out = append(out, s)
 		}
 		return nil
@@ -195,7 +196,7 @@ func (f *Fetcher) Series(ctx context.Context, study, modality string) ([]Series,
 		keys := dicomio.NewDataSet().SetString(tag.QueryRetrieveLevel, "IMAGE").SetString(tag.StudyInstanceUID, study).SetString(tag.SeriesInstanceUID, s.SeriesInstanceUID).
 			SetEmpty(tag.SOPInstanceUID).SetEmpty(tag.SOPClassUID)
 		err := f.find(ctx, keys, func(d *dicomio.DataSet) error {
-			if in := (Instance{d.String(tag.SOPInstanceUID), d.String(tag.SOPClassUID)}); scp.ValidUID(in.SOPInstanceUID) {
+			if in := (Instance{d.String(tag.SOPInstanceUID), d.String(tag.SOPClassUID)}); uid.Valid(in.SOPInstanceUID) {
 				s.Instances = append(s.Instances, in)
 			}
 			return nil
@@ -305,15 +306,15 @@ func batches(s Series, missing []Instance) [][]Instance {
 }
 
 func (f *Fetcher) move(ctx context.Context, s Series, missing []Instance, r *Result) error {
-	c, err := f.Dialer.Dial(ctx, f.Address, []scp.PresentationContext{{AbstractSyntax: scp.StudyRootMove,
-		TransferSyntaxes: []string{scp.ExplicitVRLittleEndian, scp.ImplicitVRLittleEndian}}})
+	c, err := f.Dialer.Dial(ctx, f.Address, []scp.PresentationContext{{AbstractSyntax: uid.StudyRootQueryRetrieveInformationModelMove,
+		TransferSyntaxes: []string{uid.ExplicitVRLittleEndian, uid.ImplicitVRLittleEndian}}})
 	if err != nil {
 		return err
 	}
 	defer c.Abort()
 	have := len(s.Instances) - len(missing)
 	for _, b := range batches(s, missing) {
-		sub, err := c.Move(ctx, scp.StudyRootMove, f.MoveTo, identifier(keys(s, b)), func(sub scp.SubOperations) {
+		sub, err := c.Move(ctx, uid.StudyRootQueryRetrieveInformationModelMove, f.MoveTo, identifier(keys(s, b)), func(sub scp.SubOperations) {
 			f.progress(Progress{Series: s, Have: have + int(sub.Completed+sub.Warnings), Total: len(s.Instances)})
 		})
 		// The last answer need not have counts (PS3.4 C.4.2.1.6).
@@ -398,7 +399,7 @@ func (f *Fetcher) getOnce(ctx context.Context, s Series, group []Instance, conte
 		return nil
 	})
 	for _, b := range batches(s, group) {
-		_, err := c.Get(ctx, scp.StudyRootGet, identifier(keys(s, b)), h, nil)
+		_, err := c.Get(ctx, uid.StudyRootQueryRetrieveInformationModelGet, identifier(keys(s, b)), h, nil)
 		// A failure that leaves the association is about objects: see what is left.
 		var status *scp.StatusError
 		if err != nil && !errors.As(err, &status) {
@@ -445,8 +446,8 @@ func (f *Fetcher) syntaxes() []string {
 // and ultrasound with the usual compressed ones. With only, they are for these
 // syntaxes alone.
 func (f *Fetcher) contexts(in []Instance, only ...string) []scp.PresentationContext {
-	little := []string{scp.ExplicitVRLittleEndian, scp.ImplicitVRLittleEndian}
-	out := []scp.PresentationContext{{AbstractSyntax: scp.StudyRootGet, TransferSyntaxes: little}}
+	little := []string{uid.ExplicitVRLittleEndian, uid.ImplicitVRLittleEndian}
+	out := []scp.PresentationContext{{AbstractSyntax: uid.StudyRootQueryRetrieveInformationModelGet, TransferSyntaxes: little}}
 	var classes []string
 	for _, x := range in {
 		if x.SOPClassUID == "" {
@@ -476,8 +477,8 @@ func (f *Fetcher) contexts(in []Instance, only ...string) []scp.PresentationCont
 	for _, c := range scp.DefaultStorageClasses() {
 		out = append(out, scp.PresentationContext{AbstractSyntax: c, TransferSyntaxes: little})
 	}
-	for _, ts := range []string{dicomio.JPEGBaseline, dicomio.JPEGLosslessSV1, dicomio.JPEG2000Lossless, dicomio.JPEG2000, dicomio.JPEGLSLossless, dicomio.RLELossless, dicomio.H264High41} {
-		for _, c := range []string{dicomio.SOPUltrasoundMultiframe, dicomio.SOPUltrasound, dicomio.SOPUltrasoundMultiframeRetired, dicomio.SOPMultiframeTrueColorSC} {
+	for _, ts := range []string{uid.JPEGBaseline8Bit, uid.JPEGLosslessSV1, uid.JPEG2000Lossless, uid.JPEG2000, uid.JPEGLSLossless, uid.RLELossless, uid.MPEG4HP41} {
+		for _, c := range []string{uid.UltrasoundMultiFrameImageStorage, uid.UltrasoundImageStorage, uid.UltrasoundMultiFrameImageStorageRetired, uid.MultiFrameTrueColorSecondaryCaptureImageStorage} {
 			out = append(out, scp.PresentationContext{AbstractSyntax: c, TransferSyntaxes: []string{ts}})
 		}
 	}
@@ -491,7 +492,7 @@ func (f *Fetcher) path(study, object string) string {
 // keep writes an object: whole under its name or not at all. UIDs were checked,
 // so they can be names.
 func (f *Fetcher) keep(ctx context.Context, study string, req *scp.StoreRequest, body io.Reader) (int64, error) {
-	if !scp.ValidUID(study) || !scp.ValidUID(req.SOPInstanceUID) {
+	if !uid.Valid(study) || !uid.Valid(req.SOPInstanceUID) {
 		return 0, fmt.Errorf("fetch: %q or %q is no UID", study, req.SOPInstanceUID)
 	}
 	path := f.path(study, req.SOPInstanceUID)
@@ -533,8 +534,8 @@ func (f *Fetcher) Store(ctx context.Context, req *scp.StoreRequest, body io.Read
 
 // studyOf reads the Study Instance UID from the beginning of a data set, and
 // returns what it has read.
-func studyOf(r io.Reader, ts string) (uid string, head []byte, err error) {
-	if t, ok := dicomio.LookupTransferSyntax(ts); ok && t.Deflated {
+func studyOf(r io.Reader, ts string) (study string, head []byte, err error) {
+	if t, ok := uid.LookupSyntax(ts); ok && t.Deflated {
 		return "", nil, errors.New("fetch: deflated data sets are not taken by C-MOVE")
 	}
 	for _, n := range []int{16 << 10, 240 << 10} {
@@ -545,8 +546,8 @@ func studyOf(r io.Reader, ts string) (uid string, head []byte, err error) {
 		}
 		d, err := dicomio.Read(bytes.NewReader(head), int64(len(head)), dicomio.Options{TransferSyntax: ts})
 		if err == nil {
-			if uid = d.DataSet.String(tag.StudyInstanceUID); uid != "" {
-				return uid, head, nil
+			if study = d.DataSet.String(tag.StudyInstanceUID); study != "" {
+				return study, head, nil
 			}
 		}
 	}

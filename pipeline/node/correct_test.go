@@ -9,7 +9,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/suyashkumar/dicom/pkg/tag"
+	"github.com/echonode/echonode/dicomio/tag"
+	"github.com/echonode/echonode/dicomio/uid"
 
 	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/pipeline/kept"
@@ -21,7 +22,7 @@ import (
 func picture(t *testing.T, study, sop string, grey byte, edit func(*dicomio.DataSet)) string {
 	t.Helper()
 	ds := dicomio.NewDataSet()
-	ds.SetString(tag.SOPClassUID, dicomio.SOPUltrasoundMultiframe).SetString(tag.SOPInstanceUID, sop)
+	ds.SetString(tag.SOPClassUID, uid.UltrasoundMultiFrameImageStorage).SetString(tag.SOPInstanceUID, sop)
 	ds.SetString(tag.StudyInstanceUID, study).SetString(tag.SeriesInstanceUID, study+".1").SetString(tag.Modality, "US")
 	ds.SetString(tag.PatientID, "P1").SetString(tag.PatientName, "Doe^Jane")
 	ds.SetInt(tag.NumberOfFrames, 1).SetInt(tag.Rows, 4).SetInt(tag.Columns, 4).SetInt(tag.SamplesPerPixel, 1)
@@ -34,7 +35,7 @@ func picture(t *testing.T, study, sop string, grey byte, edit func(*dicomio.Data
 		t.Fatal(err)
 	}
 	pixels := dicomio.FrameBytes([][]byte{bytes.Repeat([]byte{grey}, 16)})
-	if err := errors.Join(dicomio.Write(f, ds, dicomio.WriteOptions{TransferSyntax: dicomio.ExplicitVRLittleEndian, Pixels: pixels}), f.Close()); err != nil {
+	if err := errors.Join(dicomio.Write(f, ds, dicomio.WriteOptions{TransferSyntax: uid.ExplicitVRLittleEndian, Pixels: pixels}), f.Close()); err != nil {
 		t.Fatal(err)
 	}
 	return f.Name()

@@ -11,7 +11,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/suyashkumar/dicom/pkg/tag"
+	"github.com/echonode/echonode/dicomio/tag"
+	"github.com/echonode/echonode/dicomio/uid"
 
 	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/scp"
@@ -25,7 +26,7 @@ func dataSet(study, sop, rest string) string {
 		}
 		return string([]byte{group, 0, element, 0}) + vr + string([]byte{byte(len(v)), 0}) + v
 	}
-	return el(8, 0x16, "UI", dicomio.SOPUltrasoundMultiframe) + el(8, 0x18, "UI", sop) + el(0x10, 0x20, "LO", "P1") +
+	return el(8, 0x16, "UI", uid.UltrasoundMultiFrameImageStorage) + el(8, 0x18, "UI", sop) + el(0x10, 0x20, "LO", "P1") +
 		el(0x20, 0x0D, "UI", study) + el(0x20, 0x0E, "UI", study+".1") + rest
 }
 
@@ -33,7 +34,7 @@ func dataSet(study, sop, rest string) string {
 func writeRaw(t *testing.T, dir, sop, syntax, data string) string {
 	t.Helper()
 	var b bytes.Buffer
-	if err := scp.WritePart10Header(&b, dicomio.SOPUltrasoundMultiframe, sop, syntax, "CART"); err != nil {
+	if err := scp.WritePart10Header(&b, uid.UltrasoundMultiFrameImageStorage, sop, syntax, "CART"); err != nil {
 		t.Fatal(err)
 	}
 	b.WriteString(data)
@@ -68,8 +69,8 @@ func TestReceivingCostsNoMemory(t *testing.T) {
 	const zeros = 64 << 20
 	pixels := "\xE0\x7F\x10\x00OB\x00\x00\x00\x00\x00\x04" + strings.Repeat("\x00", zeros)
 	paths := []string{
-		writeRaw(t, dir, "1.2.3.10", dicomio.DeflatedExplicitVRLittleEndian, deflate(t, dataSet("1.2.3", "1.2.3.10", pixels))),
-		writeRaw(t, dir, "1.2.3.11", dicomio.ExplicitVRLittleEndian, dataSet("1.2.3", "1.2.3.11", strings.Repeat("\x21\x00\x10\x00LO\x00\x00", 400_000))),
+		writeRaw(t, dir, "1.2.3.10", uid.DeflatedExplicitVRLittleEndian, deflate(t, dataSet("1.2.3", "1.2.3.10", pixels))),
+		writeRaw(t, dir, "1.2.3.11", uid.ExplicitVRLittleEndian, dataSet("1.2.3", "1.2.3.11", strings.Repeat("\x21\x00\x10\x00LO\x00\x00", 400_000))),
 	}
 	pixels = ""
 	allocated := func(f func()) uint64 {
@@ -103,10 +104,10 @@ func TestAnnouncedObjectOnly(t *testing.T) {
 	n := start(t, dir, &fakeProcessor{t: t}, Options{})
 	meta := "\x02\x00\x10\x00UI\x14\x001.2.840.10008.1.2.2" + "\x00"
 	for name, path := range map[string]string{
-		"another instance":     writeRaw(t, dir, "1.2.3.20", dicomio.ExplicitVRLittleEndian, dataSet("1.2.3", "1.2.3.99", "")),
-		"another class":        writeRaw(t, dir, "1.2.3.21", dicomio.ExplicitVRLittleEndian, strings.Replace(dataSet("1.2.3", "1.2.3.21", ""), "5.1.4.1.1.3.1", "5.1.4.1.1.6.1", 1)),
-		"meta information":     writeRaw(t, dir, "1.2.3.22", dicomio.ExplicitVRLittleEndian, meta+dataSet("1.2.3", "1.2.3.22", "")),
-		"an incomplete object": writeRaw(t, dir, "1.2.3.23", dicomio.ExplicitVRLittleEndian, dataSet("1.2.3", "1.2.3.23", "\xE0\x7F\x10\x00OB\x00\x00\x00\x01\x00\x00\x00\x00")),
+		"another instance":     writeRaw(t, dir, "1.2.3.20", uid.ExplicitVRLittleEndian, dataSet("1.2.3", "1.2.3.99", "")),
+		"another class":        writeRaw(t, dir, "1.2.3.21", uid.ExplicitVRLittleEndian, strings.Replace(dataSet("1.2.3", "1.2.3.21", ""), "5.1.4.1.1.3.1", "5.1.4.1.1.6.1", 1)),
+		"meta information":     writeRaw(t, dir, "1.2.3.22", uid.ExplicitVRLittleEndian, meta+dataSet("1.2.3", "1.2.3.22", "")),
+		"an incomplete object": writeRaw(t, dir, "1.2.3.23", uid.ExplicitVRLittleEndian, dataSet("1.2.3", "1.2.3.23", "\xE0\x7F\x10\x00OB\x00\x00\x00\x01\x00\x00\x00\x00")),
 	} {
 		var status *scp.StatusError
 		if res := n.send(t, path)[0]; !errors.As(res.Err, &status) || status.Status != scp.StatusCannotUnderstand {

@@ -14,7 +14,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/suyashkumar/dicom/pkg/tag"
+	"github.com/echonode/echonode/dicomio/tag"
+	"github.com/echonode/echonode/dicomio/uid"
 
 	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/pipeline/store"
@@ -132,7 +133,7 @@ func TestWhatIsNoLoopBeginsNothing(t *testing.T) {
 	dir, p := t.TempDir(), &fakeProcessor{t: t}
 	n := start(t, dir, p, Options{OnArrival: true})
 	sr := func(ds *dicomio.DataSet) {
-		ds.SetString(tag.SOPClassUID, dicomio.SOPComprehensiveSR)
+		ds.SetString(tag.SOPClassUID, uid.ComprehensiveSRStorage)
 		ds.SetString(tag.Modality, "SR")
 	}
 	overlay := func(ds *dicomio.DataSet) { ds.SetString(tag.Manufacturer, "EchoNode") }

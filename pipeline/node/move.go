@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/suyashkumar/dicom/pkg/tag"
+	"github.com/echonode/echonode/dicomio/tag"
 
 	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/pipeline/result"

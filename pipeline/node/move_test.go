@@ -11,7 +11,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/suyashkumar/dicom/pkg/tag"
+	"github.com/echonode/echonode/dicomio/tag"
+	"github.com/echonode/echonode/dicomio/uid"
 
 	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/pipeline/kept"
@@ -251,7 +252,7 @@ func TestMergePatient(t *testing.T) {
 // Encapsulated pixels and their offsets stay byte for byte.
 func TestMoveKeepsFragments(t *testing.T) {
 	n := start(t, t.TempDir(), byContent(t), Options{})
-	ds := dicomio.NewDataSet().SetString(tag.SOPClassUID, dicomio.SOPUltrasoundMultiframe).SetString(tag.SOPInstanceUID, "1.2.3.10").
+	ds := dicomio.NewDataSet().SetString(tag.SOPClassUID, uid.UltrasoundMultiFrameImageStorage).SetString(tag.SOPInstanceUID, "1.2.3.10").
 		SetString(tag.StudyInstanceUID, "1.2.3").SetString(tag.SeriesInstanceUID, "1.2.3.1").SetString(tag.PatientID, "P1").
 		SetInt(tag.NumberOfFrames, 2).SetInt(tag.Rows, 4).SetInt(tag.Columns, 4).SetInt(tag.SamplesPerPixel, 1).
 		SetString(tag.PhotometricInterpretation, "MONOCHROME2").SetInt(tag.BitsAllocated, 8).SetInt(tag.BitsStored, 8).SetInt(tag.HighBit, 7).SetInt(tag.PixelRepresentation, 0)
@@ -261,7 +262,7 @@ func TestMoveKeepsFragments(t *testing.T) {
 		t.Fatal(err)
 	}
 	pixels := dicomio.FrameBytes([][]byte{bytes.Repeat([]byte{1}, 33), bytes.Repeat([]byte{2}, 20)})
-	if err := errors.Join(dicomio.Write(f, ds, dicomio.WriteOptions{TransferSyntax: dicomio.JPEGBaseline, Pixels: pixels}), f.Close()); err != nil {
+	if err := errors.Join(dicomio.Write(f, ds, dicomio.WriteOptions{TransferSyntax: uid.JPEGBaseline8Bit, Pixels: pixels}), f.Close()); err != nil {
 		t.Fatal(err)
 	}
 	n.mustSend(t, path)
@@ -272,7 +273,7 @@ func TestMoveKeepsFragments(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if same, err := dicomio.SamePixels(t.Context(), path, in.Path, dicomio.Options{}); err != nil || !same || in.TransferSyntaxUID != dicomio.JPEGBaseline {
+	if same, err := dicomio.SamePixels(t.Context(), path, in.Path, dicomio.Options{}); err != nil || !same || in.TransferSyntaxUID != uid.JPEGBaseline8Bit {
 		t.Errorf("%v, %v", same, err)
 	}
 }

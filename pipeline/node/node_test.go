@@ -15,7 +15,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/suyashkumar/dicom/pkg/tag"
+	"github.com/echonode/echonode/dicomio/tag"
+	"github.com/echonode/echonode/dicomio/uid"
 
 	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/dicomio/instance"
@@ -30,7 +31,7 @@ import (
 func writeObject(t *testing.T, dir, study, sop string, edit func(*dicomio.DataSet)) string {
 	t.Helper()
 	ds := dicomio.NewDataSet()
-	ds.SetString(tag.SOPClassUID, dicomio.SOPUltrasoundMultiframe)
+	ds.SetString(tag.SOPClassUID, uid.UltrasoundMultiFrameImageStorage)
 	ds.SetString(tag.SOPInstanceUID, sop)
 	ds.SetString(tag.StudyInstanceUID, study)
 	ds.SetString(tag.SeriesInstanceUID, study+".1")
@@ -43,7 +44,7 @@ func writeObject(t *testing.T, dir, study, sop string, edit func(*dicomio.DataSe
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(dicomio.Write(f, ds, dicomio.WriteOptions{TransferSyntax: dicomio.ExplicitVRLittleEndian}), f.Close()); err != nil {
+	if err := errors.Join(dicomio.Write(f, ds, dicomio.WriteOptions{TransferSyntax: uid.ExplicitVRLittleEndian}), f.Close()); err != nil {
 		t.Fatal(err)
 	}
 	return path
@@ -135,13 +136,13 @@ func (p *fakeProcessor) Process(ctx context.Context, req Request) (*result.Docum
 			return nil, err
 		}
 	}
-	uid := instance.UID("test report", p.basis, req.StudyInstanceUID, fmt.Sprint(req.Revision))
-	path := writeObject(p.t, req.Dir, req.StudyInstanceUID, uid, func(ds *dicomio.DataSet) {
-		ds.SetString(tag.SOPClassUID, dicomio.SOPComprehensiveSR)
+	report := instance.UID("test report", p.basis, req.StudyInstanceUID, fmt.Sprint(req.Revision))
+	path := writeObject(p.t, req.Dir, req.StudyInstanceUID, report, func(ds *dicomio.DataSet) {
+		ds.SetString(tag.SOPClassUID, uid.ComprehensiveSRStorage)
 		ds.SetString(tag.Modality, "SR")
 	})
 	return &result.Document{Studies: []result.Study{{StudyInstanceUID: req.StudyInstanceUID, Measurements: []result.Measurement{},
-		Outputs: []result.Output{{Kind: result.KindReport, File: path, SOPClassUID: dicomio.SOPComprehensiveSR, SOPInstanceUID: uid}}}}}, nil
+		Outputs: []result.Output{{Kind: result.KindReport, File: path, SOPClassUID: uid.ComprehensiveSRStorage, SOPInstanceUID: report}}}}}, nil
 }
 
 func (p *fakeProcessor) requests() []Request {
@@ -360,7 +361,7 @@ func TestStudyWaitsForItsAssociation(t *testing.T) {
 	path := writeObject(t, dir, "1.2.3", "1.2.3.10", nil)
 	ctx := context.Background()
 	d := &scp.Dialer{CallingAE: "CART", CalledAE: "ECHONODE"}
-	c, err := d.Dial(ctx, n.addr, []scp.PresentationContext{{AbstractSyntax: dicomio.SOPUltrasoundMultiframe, TransferSyntaxes: []string{dicomio.ExplicitVRLittleEndian}}})
+	c, err := d.Dial(ctx, n.addr, []scp.PresentationContext{{AbstractSyntax: uid.UltrasoundMultiFrameImageStorage, TransferSyntaxes: []string{uid.ExplicitVRLittleEndian}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -535,13 +536,13 @@ func TestStorageCommitment(t *testing.T) {
 	}
 	addr := listen(t, "ECHONODE", &Committing{n.Node})
 	ctx := context.Background()
-	us := dicomio.SOPUltrasoundMultiframe
+	us := uid.UltrasoundMultiFrameImageStorage
 	refs := []scp.Reference{{SOPClassUID: us, SOPInstanceUID: "1.2.3.10"}, {SOPClassUID: us, SOPInstanceUID: "1.2.3.99"},
-		{SOPClassUID: dicomio.SOPUltrasound, SOPInstanceUID: "1.2.3.10"}, {SOPClassUID: us, SOPInstanceUID: "1.2.3.11"}}
+		{SOPClassUID: uid.UltrasoundImageStorage, SOPInstanceUID: "1.2.3.10"}, {SOPClassUID: us, SOPInstanceUID: "1.2.3.11"}}
 	request := func() *scp.Client {
 		t.Helper()
 		d := &scp.Dialer{CallingAE: "CART", CalledAE: "ECHONODE"}
-		c, err := d.Dial(ctx, addr, []scp.PresentationContext{{AbstractSyntax: scp.StorageCommitmentSOPClass, TransferSyntaxes: []string{scp.ImplicitVRLittleEndian}}})
+		c, err := d.Dial(ctx, addr, []scp.PresentationContext{{AbstractSyntax: uid.StorageCommitmentPushModel, TransferSyntaxes: []string{uid.ImplicitVRLittleEndian}}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -6,11 +6,10 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/echonode/echonode/dicomio"
+	"github.com/echonode/echonode/dicomio/uid"
 	"github.com/echonode/echonode/pipeline/result"
 	"github.com/echonode/echonode/pipeline/store"
 	"github.com/echonode/echonode/scp"
@@ -129,22 +128,6 @@ func (n *Node) unrecorded(err error) error {
 	return &scp.StatusError{Status: scp.StatusOutOfResources, Comment: "database cannot be written", Err: err}
 }
 
-// noLoop are the storage classes, and with a dot at the end the groups of
-// classes, of objects that are no images: reports, presentation states,
-// waveforms, documents, registrations, segmentations and plans.
-var noLoop = []string{
-	"1.2.840.10008.5.1.4.1.1.88.", "1.2.840.10008.5.1.4.1.1.11.", "1.2.840.10008.5.1.4.1.1.9.", "1.2.840.10008.5.1.4.1.1.104.",
-	"1.2.840.10008.5.1.4.1.1.66", "1.2.840.10008.5.1.4.1.1.66.", "1.2.840.10008.5.1.4.1.1.67", "1.2.840.10008.5.1.4.1.1.68.",
-	"1.2.840.10008.5.1.4.1.1.79.1", "1.2.840.10008.5.1.4.1.1.80.1", "1.2.840.10008.5.1.4.1.1.90.1", "1.2.840.10008.5.1.4.1.1.481.",
-}
-
-// isLoop reports whether objects of a storage class are looked at.
-func isLoop(sopClass string) bool {
-	return !slices.ContainsFunc(noLoop, func(c string) bool {
-		return sopClass == c || strings.HasSuffix(c, ".") && strings.HasPrefix(sopClass, c)
-	})
-}
-
 // AssociationOpened implements scp.AssociationWatcher.
 func (n *Node) AssociationOpened(*scp.AssociationInfo) {}
 
@@ -230,10 +213,10 @@ func readIdentity(ctx context.Context, path string) (store.Instance, error) {
 		Path:              path,
 		Received:          time.Now(),
 		Person:            personOf(id),
-		Loop:              isLoop(id.SOPClassUID) && id.Manufacturer != result.Manufacturer,
+		Loop:              !uid.NoImage(id.SOPClassUID) && id.Manufacturer != result.Manufacturer,
 	}
 	for _, a := range []struct{ name, uid string }{{"SOP Instance UID", in.SOPInstanceUID}, {"Study Instance UID", in.StudyInstanceUID}, {"Series Instance UID", in.SeriesInstanceUID}} {
-		if !scp.ValidUID(a.uid) {
+		if !uid.Valid(a.uid) {
 			// Not what stands there: it may be anything, and errors are logged.
 			return in, fmt.Errorf("%s is missing or invalid", a.name)
 		}

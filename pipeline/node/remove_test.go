@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/suyashkumar/dicom/pkg/tag"
+	"github.com/echonode/echonode/dicomio/tag"
 
 	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/pipeline/internal/jobs"

@@ -13,7 +13,8 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"github.com/suyashkumar/dicom/pkg/tag"
+	"github.com/echonode/echonode/dicomio/tag"
+	"github.com/echonode/echonode/dicomio/uid"
 
 	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/pipeline/deliver"
@@ -155,15 +156,15 @@ func TestErrorsHoldNoAttributes(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, err = identify(context.Background(), path, &scp.StoreRequest{Association: &scp.AssociationInfo{}, SOPInstanceUID: "1.2.3.10",
-			SOPClassUID: dicomio.SOPUltrasoundMultiframe, TransferSyntaxUID: dicomio.ExplicitVRLittleEndian})
+			SOPClassUID: uid.UltrasoundMultiFrameImageStorage, TransferSyntaxUID: uid.ExplicitVRLittleEndian})
 		if err == nil || strings.Contains(err.Error(), "DOE") {
 			t.Errorf("%v: %v", a, err)
 		}
 	}
 	path := writeObject(t, t.TempDir(), "1.2.3", "1.2.3.10", nil)
 	for _, req := range []scp.StoreRequest{
-		{SOPInstanceUID: "1.2.3.11", SOPClassUID: dicomio.SOPUltrasoundMultiframe, TransferSyntaxUID: dicomio.ExplicitVRLittleEndian},
-		{SOPInstanceUID: "1.2.3.10", SOPClassUID: dicomio.SOPUltrasoundMultiframe, TransferSyntaxUID: dicomio.JPEGBaseline},
+		{SOPInstanceUID: "1.2.3.11", SOPClassUID: uid.UltrasoundMultiFrameImageStorage, TransferSyntaxUID: uid.ExplicitVRLittleEndian},
+		{SOPInstanceUID: "1.2.3.10", SOPClassUID: uid.UltrasoundMultiFrameImageStorage, TransferSyntaxUID: uid.JPEGBaseline8Bit},
 	} {
 		req.Association = &scp.AssociationInfo{}
 		if _, err := identify(context.Background(), path, &req); err == nil {

@@ -31,7 +31,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/suyashkumar/dicom/pkg/tag"
+	"github.com/echonode/echonode/dicomio/tag"
+	"github.com/echonode/echonode/dicomio/uid"
 
 	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/dicomio/instance"
@@ -533,7 +534,7 @@ func (w *writer) segmentation(l *result.Loop, t trust, source *dicomio.DataSet, 
 	if len(seg.Segments) == 0 {
 		return nil
 	}
-	return w.createObject(result.Output{Kind: result.KindSegmentation, File: name + "-seg.dcm", SOPClassUID: dicomio.SOPSegmentation, Source: l.SOPInstanceUID}, seg.Write)
+	return w.createObject(result.Output{Kind: result.KindSegmentation, File: name + "-seg.dcm", SOPClassUID: uid.SegmentationStorage, Source: l.SOPInstanceUID}, seg.Write)
 }
 
 // curve draws the area over time.

@@ -6,7 +6,8 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/suyashkumar/dicom/pkg/tag"
+	"github.com/echonode/echonode/dicomio/tag"
+	"github.com/echonode/echonode/dicomio/uid"
 
 	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/dicomio/instance"
@@ -183,7 +184,9 @@ func (w *writer) evidence(r *sr.Report) map[string]*result.Loop {
 			continue
 		}
 		ref := refOf(w.s, l)
-		if _, err := instance.ByStudy([]instance.Ref{ref}); err != nil || !validUID(ref.SOPInstanceUID) || !validUID(ref.SeriesUID) {
+		// Devices make UIDs with zeros before a component too; dcmtk refuses a
+		// report that refers to one.
+		if _, err := instance.ByStudy([]instance.Ref{ref}); err != nil || !uid.Conforms(ref.SOPInstanceUID) || !uid.Conforms(ref.SeriesUID) {
 			r.Comments = append(r.Comments, fmt.Sprintf("Loop %s has a UID that DICOM does not allow: it is not referred to.", loopName(l)))
 			continue
 		}
@@ -191,20 +194,6 @@ func (w *writer) evidence(r *sr.Report) map[string]*result.Loop {
 		r.Evidence = append(r.Evidence, ref)
 	}
 	return loops
-}
-
-// validUID reports whether a UID is one (PS3.5 9.1). Devices make others too,
-// with zeros before a component; dcmtk refuses a report that refers to one.
-func validUID(uid string) bool {
-	if uid == "" || len(uid) > 64 {
-		return false
-	}
-	for _, c := range strings.Split(uid, ".") {
-		if c == "" || strings.Trim(c, "0123456789") != "" || len(c) > 1 && c[0] == '0' {
-			return false
-		}
-	}
-	return true
 }
 
 // writable reports whether the UIDs of a reference can be written as they are.

@@ -14,9 +14,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/suyashkumar/dicom/pkg/tag"
+	"github.com/echonode/echonode/dicomio/tag"
+	"github.com/echonode/echonode/dicomio/uid"
 
-	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/dicomio/instance"
 	"github.com/echonode/echonode/models"
 	"github.com/echonode/echonode/pipeline/derived"
@@ -84,7 +84,7 @@ func (w *writer) summaries(ctx context.Context) error {
 			}
 		}
 	}
-	return w.createObject(result.Output{Kind: result.KindPDF, File: "summary-pdf.dcm", SOPClassUID: dicomio.SOPEncapsulatedPDF}, d.Write)
+	return w.createObject(result.Output{Kind: result.KindPDF, File: "summary-pdf.dcm", SOPClassUID: uid.EncapsulatedPDFStorage}, d.Write)
 }
 
 // sheet is the page of a stage.

@@ -15,7 +15,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/suyashkumar/dicom/pkg/tag"
+	"github.com/echonode/echonode/dicomio/tag"
+	"github.com/echonode/echonode/dicomio/uid"
 
 	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/pipeline/store"
@@ -226,7 +227,7 @@ func (l *openLoop) open(limits dicomio.Limits) {
 	}
 	info := l.frames.Info
 	colours := info.Photometric == "YBR_FULL_422" || info.Photometric == "YBR_FULL" || info.Photometric == "MONOCHROME2" && !l.file.DataSet.Has(tag.WindowCenter)
-	l.stored = l.file.TransferSyntax == dicomio.JPEGBaseline && colours
+	l.stored = l.file.TransferSyntax == uid.JPEGBaseline8Bit && colours
 }
 
 // encode makes the JPEG of a frame.

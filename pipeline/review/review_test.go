@@ -21,7 +21,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/suyashkumar/dicom/pkg/tag"
+	"github.com/echonode/echonode/dicomio/tag"
+	"github.com/echonode/echonode/dicomio/uid"
 
 	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/pipeline/longaxis"
@@ -194,7 +195,7 @@ func (s *site) add(a sample) {
 	path := filepath.Join(s.dir, a.loop+".dcm")
 	writeLoop(s.t, path, a)
 	if _, err := s.store.AddInstance(ctx, store.Instance{SOPInstanceUID: a.loop, StudyInstanceUID: a.study, SeriesInstanceUID: a.study + ".1",
-		SOPClassUID: dicomio.SOPUltrasoundMultiframe, TransferSyntaxUID: dicomio.ExplicitVRLittleEndian, Path: path, Received: s.now(), Loop: true}); err != nil {
+		SOPClassUID: uid.UltrasoundMultiFrameImageStorage, TransferSyntaxUID: uid.ExplicitVRLittleEndian, Path: path, Received: s.now(), Loop: true}); err != nil {
 		s.t.Fatal(err)
 	}
 	if a.state == store.Receiving {
@@ -254,7 +255,7 @@ func document(a sample) *result.Document {
 			return 20 + side*float64(btoi(i == 1 || i == 2)), 10 + side*float64(btoi(i >= 2))
 		})
 	}
-	loop := result.Loop{SOPInstanceUID: a.loop, SOPClassUID: dicomio.SOPUltrasoundMultiframe, SeriesInstanceUID: a.study + ".1", Status: result.Analysed,
+	loop := result.Loop{SOPInstanceUID: a.loop, SOPClassUID: uid.UltrasoundMultiFrameImageStorage, SeriesInstanceUID: a.study + ".1", Status: result.Analysed,
 		View: a.view, Frames: 3, Rows: 48, Columns: 64, FrameTimes: []float64{0, 100, 200}, Spacing: result.Spacing{X: 1, Y: 1, Aspect: 1, Trusted: true},
 		Region: &result.Region{MaxX: 64, MaxY: 48}, Beats: []result.Beat{{ED: 0, ES: 1, NextED: 2}}}
 	for i := range 3 {
@@ -292,7 +293,7 @@ func writeLoop(t *testing.T, path string, a sample) {
 		}
 	}
 	ds := dicomio.NewDataSet()
-	ds.SetString(tag.SOPClassUID, dicomio.SOPUltrasoundMultiframe).SetString(tag.SOPInstanceUID, a.loop).
+	ds.SetString(tag.SOPClassUID, uid.UltrasoundMultiFrameImageStorage).SetString(tag.SOPInstanceUID, a.loop).
 		SetString(tag.StudyInstanceUID, a.study).SetString(tag.SeriesInstanceUID, a.study+".1").
 		SetString(tag.Modality, "US").SetString(tag.PatientName, a.name).SetString(tag.PatientID, "P-"+a.study).SetString(tag.PatientSex, "F").
 		SetString(tag.PatientBirthDate, "19600102").SetString(tag.StudyDate, "20260110").SetString(tag.StudyTime, "101500").
@@ -307,7 +308,7 @@ func writeLoop(t *testing.T, path string, a sample) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := dicomio.Write(f, ds, dicomio.WriteOptions{TransferSyntax: dicomio.ExplicitVRLittleEndian}); err != nil {
+	if err := dicomio.Write(f, ds, dicomio.WriteOptions{TransferSyntax: uid.ExplicitVRLittleEndian}); err != nil {
 		t.Fatal(err)
 	}
 	if err := f.Close(); err != nil {

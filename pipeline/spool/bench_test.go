@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/echonode/echonode/dicomio/uid"
 	"github.com/echonode/echonode/scp"
 )
 
@@ -95,7 +96,7 @@ func BenchmarkReceive(b *testing.B) {
 			const class = "1.2.840.10008.5.1.4.1.1.3.1"
 			ctx := context.Background()
 			c, err := (&scp.Dialer{CallingAE: "A", CalledAE: "B"}).Dial(ctx, l.Addr().String(),
-				[]scp.PresentationContext{{AbstractSyntax: class, TransferSyntaxes: []string{scp.ExplicitVRLittleEndian}}})
+				[]scp.PresentationContext{{AbstractSyntax: class, TransferSyntaxes: []string{uid.ExplicitVRLittleEndian}}})
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -107,7 +108,7 @@ func BenchmarkReceive(b *testing.B) {
 			for b.Loop() {
 				n++
 				if _, err := c.Store(ctx, scp.Object{SOPClassUID: class, SOPInstanceUID: fmt.Sprintf("1.2.%d", n),
-					TransferSyntaxUID: scp.ExplicitVRLittleEndian, DataSet: bytes.NewReader(data)}); err != nil {
+					TransferSyntaxUID: uid.ExplicitVRLittleEndian, DataSet: bytes.NewReader(data)}); err != nil {
 					b.Fatal(err)
 				}
 			}

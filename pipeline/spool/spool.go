@@ -52,6 +52,7 @@ import (
 	"sync/atomic"
 	"syscall"
 
+	"github.com/echonode/echonode/dicomio/uid"
 	"github.com/echonode/echonode/scp"
 	"github.com/echonode/echonode/scp/bufpool"
 )
@@ -256,11 +257,11 @@ func (s *Spool) parseSealed(name string) (final string, size int64, sum uint32, 
 		return "", 0, 0, false
 	}
 	// The base is a UID, or for a conflict UID.digest, and a digest may be all digits.
-	for _, uid := range []string{base, base[:max(0, strings.LastIndexByte(base, '.'))]} {
-		if !scp.ValidUID(uid) {
+	for _, instance := range []string{base, base[:max(0, strings.LastIndexByte(base, '.'))]} {
+		if !uid.Valid(instance) {
 			continue
 		}
-		path := filepath.Join(s.shardDir(shardOf(uid)), base+fileSuffix)
+		path := filepath.Join(s.shardDir(shardOf(instance)), base+fileSuffix)
 		if _, err := os.Lstat(path); err == nil {
 			return path, size, sum, true
 		}
@@ -293,11 +294,11 @@ func shardOf(uid string) byte {
 }
 
 // Path is where the first object under a SOP Instance UID is, or would be.
-func (s *Spool) Path(uid string) (string, error) {
-	if !scp.ValidUID(uid) {
+func (s *Spool) Path(instance string) (string, error) {
+	if !uid.Valid(instance) {
 		return "", &scp.StatusError{Status: scp.StatusInvalidInstance, Comment: "SOP Instance UID is not a UID", Err: ErrUID}
 	}
-	return filepath.Join(s.shardDir(shardOf(uid)), uid+fileSuffix), nil
+	return filepath.Join(s.shardDir(shardOf(instance)), instance+fileSuffix), nil
 }
 
 // Incoming is an object that is arriving. Write its bare data set, then Commit

@@ -13,12 +13,13 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/echonode/echonode/dicomio/uid"
 	"github.com/echonode/echonode/scp"
 )
 
 const (
 	class    = "1.2.840.10008.5.1.4.1.1.3.1"
-	explicit = scp.ExplicitVRLittleEndian
+	explicit = uid.ExplicitVRLittleEndian
 )
 
 func open(t *testing.T, dir string, opt Options) *Spool {

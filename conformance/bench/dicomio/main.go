@@ -32,9 +32,11 @@ import (
 	"time"
 
 	"github.com/disintegration/imaging"
-	"github.com/echonode/echonode/dicomio"
 	suyash "github.com/suyashkumar/dicom"
-	"github.com/suyashkumar/dicom/pkg/tag"
+
+	"github.com/echonode/echonode/dicomio"
+	"github.com/echonode/echonode/dicomio/tag"
+	"github.com/echonode/echonode/dicomio/uid"
 )
 
 // pydicomScript runs one job given by name and prints CPU seconds.
@@ -137,7 +139,7 @@ func (b *bench) prepare(cine string) error {
 			return err
 		}
 	}
-	if err := write(b.path("cine"), base(b.frames), dicomio.WriteOptions{TransferSyntax: dicomio.JPEGBaseline, Pixels: dicomio.FrameBytes(raw)}); err != nil {
+	if err := write(b.path("cine"), base(b.frames), dicomio.WriteOptions{TransferSyntax: uid.JPEGBaseline8Bit, Pixels: dicomio.FrameBytes(raw)}); err != nil {
 		return err
 	}
 	size := 3 * r.Rows * r.Columns

@@ -29,13 +29,14 @@ import (
 	"time"
 
 	"github.com/echonode/echonode/conformance/freeport"
+	"github.com/echonode/echonode/dicomio/uid"
 	"github.com/echonode/echonode/scp"
 )
 
 const (
-	usmf     = "1.2.840.10008.5.1.4.1.1.3.1"
-	jpeg     = "1.2.840.10008.1.2.4.50"
-	explicit = scp.ExplicitVRLittleEndian
+	usmf     = uid.UltrasoundMultiFrameImageStorage
+	jpeg     = uid.JPEGBaseline8Bit
+	explicit = uid.ExplicitVRLittleEndian
 	root     = "1.2.826.0.1.3680043.2.1143.8"
 )
 

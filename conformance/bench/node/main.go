@@ -33,6 +33,7 @@ import (
 	"time"
 
 	"github.com/echonode/echonode/dicomio"
+	"github.com/echonode/echonode/dicomio/uid"
 	"github.com/echonode/echonode/scp"
 )
 
@@ -334,7 +335,7 @@ func (a *archive) Store(_ context.Context, req *scp.StoreRequest, r io.Reader) e
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.objects++
-	if req.SOPClassUID == dicomio.SOPComprehensiveSR {
+	if req.SOPClassUID == uid.ComprehensiveSRStorage {
 		a.reports = append(a.reports, time.Now())
 	}
 	return nil

@@ -17,7 +17,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"github.com/suyashkumar/dicom/pkg/tag"
+
+	"github.com/echonode/echonode/dicomio/tag"
 
 	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/pipeline"

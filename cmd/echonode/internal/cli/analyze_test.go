@@ -10,7 +10,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/suyashkumar/dicom/pkg/tag"
+	"github.com/echonode/echonode/dicomio/tag"
+	"github.com/echonode/echonode/dicomio/uid"
 
 	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/pipeline"
@@ -22,7 +23,7 @@ func still(t *testing.T, dir, sop, study, patient string) string {
 	t.Helper()
 	ds := dicomio.NewDataSet()
 	for at, v := range map[dicomio.Tag]string{
-		tag.SOPClassUID: dicomio.SOPUltrasound, tag.SOPInstanceUID: sop, tag.StudyInstanceUID: study, tag.SeriesInstanceUID: study + ".1",
+		tag.SOPClassUID: uid.UltrasoundImageStorage, tag.SOPInstanceUID: sop, tag.StudyInstanceUID: study, tag.SeriesInstanceUID: study + ".1",
 		tag.PatientID: patient, tag.PatientName: patient, tag.Modality: "US", tag.PhotometricInterpretation: "MONOCHROME2",
 	} {
 		ds.SetString(at, v)

@@ -126,22 +126,22 @@ func clientTLS(d config.Destination) (*tls.Config, error) {
 	if !d.TLS.Enabled && d.URL == "" {
 		return nil, nil
 	}
-	t := &tls.Config{MinVersion: tls.VersionTLS12}
+	var pool *x509.CertPool
+	var own *tls.Certificate
 	if d.TLS.CA != "" {
-		pool, err := certPool(d.TLS.CA)
-		if err != nil {
+		var err error
+		if pool, err = certPool(d.TLS.CA); err != nil {
 			return nil, fmt.Errorf("tls.ca: %w", err)
 		}
-		t.RootCAs = pool
 	}
 	if d.TLS.Certificate != "" {
 		cert, err := tls.LoadX509KeyPair(d.TLS.Certificate, d.TLS.Key)
 		if err != nil {
 			return nil, fmt.Errorf("tls.certificate: %w", err)
 		}
-		t.Certificates = []tls.Certificate{cert}
+		own = &cert
 	}
-	return t, nil
+	return scp.ClientTLS(own, pool), nil
 }
 
 func certPool(path string) (*x509.CertPool, error) {

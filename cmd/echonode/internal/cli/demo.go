@@ -18,7 +18,8 @@ import (
 
 	"github.com/goccy/go-yaml"
 	"github.com/spf13/cobra"
-	"github.com/suyashkumar/dicom/pkg/tag"
+
+	"github.com/echonode/echonode/dicomio/tag"
 
 	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/pipeline/deliver"

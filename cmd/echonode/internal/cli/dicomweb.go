@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/echonode/echonode/cmd/echonode/internal/config"
+	"github.com/echonode/echonode/dicomio/uid"
 	"github.com/echonode/echonode/pipeline/deliver"
 	"github.com/echonode/echonode/pipeline/dicomweb"
 	"github.com/echonode/echonode/scp"
@@ -81,7 +82,7 @@ func dicomwebServer(c *config.Config, h scp.Handler, log *slog.Logger) (*http.Se
 // acceptedClasses is dicom.sop_classes as a rule.
 func acceptedClasses(c config.DICOM) func(sopClass string) bool {
 	if c.SOPClasses == "any" {
-		return scp.StorageClass
+		return uid.StorageClass
 	}
 	known := append(scp.DefaultStorageClasses(), c.ExtraSOPClasses...)
 	return func(sopClass string) bool { return slices.Contains(known, sopClass) }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/echonode/echonode/cmd/echonode/internal/config"
 	"github.com/echonode/echonode/dicomio"
+	"github.com/echonode/echonode/dicomio/uid"
 	"github.com/echonode/echonode/pipeline/fetch"
 	"github.com/echonode/echonode/scp"
 )
@@ -76,7 +77,7 @@ func (o *fetchOptions) check() error {
 		return errors.New("--from names the archive")
 	case o.query == (fetch.Query{Modality: o.query.Modality}):
 		return errors.New("one of --study, --date, --patient, --accession is needed")
-	case o.query.StudyInstanceUID != "" && !scp.ValidUID(o.query.StudyInstanceUID):
+	case o.query.StudyInstanceUID != "" && !uid.Valid(o.query.StudyInstanceUID):
 		return fmt.Errorf("--study %q is not a UID", o.query.StudyInstanceUID)
 	case !validDateRange(o.query.Date):
 		return fmt.Errorf("--date %q is not YYYYMMDD or a range of them", o.query.Date)

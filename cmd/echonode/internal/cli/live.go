@@ -26,7 +26,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/echonode/echonode/cmd/echonode/internal/config"
-	"github.com/echonode/echonode/dicomio"
+	"github.com/echonode/echonode/dicomio/uid"
 	"github.com/echonode/echonode/models"
 	"github.com/echonode/echonode/scp"
 )
@@ -324,21 +324,21 @@ func (o offer) contexts() []scp.PresentationContext {
 
 // offerFor is the offer for a kind of output, empty for a kind that no DICOM object is made of.
 func offerFor(c *config.Config, kind string) offer {
-	plain := []string{dicomio.ExplicitVRLittleEndian, dicomio.ImplicitVRLittleEndian}
+	plain := []string{uid.ExplicitVRLittleEndian, uid.ImplicitVRLittleEndian}
 	switch kind {
 	case "report":
-		return offer{class: dicomio.SOPComprehensiveSR, plain: plain}
+		return offer{class: uid.ComprehensiveSRStorage, plain: plain}
 	case "overlay":
 		if c.Outputs.OverlayClass == "us" {
-			return offer{dicomio.SOPUltrasoundMultiframe, []string{dicomio.JPEGBaseline}, plain}
+			return offer{uid.UltrasoundMultiFrameImageStorage, []string{uid.JPEGBaseline8Bit}, plain}
 		}
-		return offer{dicomio.SOPMultiframeTrueColorSC, []string{dicomio.JPEGBaseline}, plain}
+		return offer{uid.MultiFrameTrueColorSecondaryCaptureImageStorage, []string{uid.JPEGBaseline8Bit}, plain}
 	case "summary": // a picture of one frame
-		return offer{dicomio.SOPSecondaryCapture, []string{dicomio.JPEGBaseline}, plain}
+		return offer{uid.SecondaryCaptureImageStorage, []string{uid.JPEGBaseline8Bit}, plain}
 	case "pdf":
-		return offer{class: dicomio.SOPEncapsulatedPDF, plain: plain}
+		return offer{class: uid.EncapsulatedPDFStorage, plain: plain}
 	case "segmentation":
-		return offer{class: dicomio.SOPSegmentation, plain: plain}
+		return offer{class: uid.SegmentationStorage, plain: plain}
 	}
 	return offer{}
 }
@@ -376,7 +376,7 @@ func (l *liveCheck) destination(ctx context.Context, d config.Destination) findi
 		}
 		return finding{good, what, fmt.Sprintf("%s answers HTTP %d in %d ms", d.URL, code, time.Since(start).Milliseconds())}
 	}
-	verification := scp.PresentationContext{AbstractSyntax: scp.VerificationSOPClass, TransferSyntaxes: []string{scp.ImplicitVRLittleEndian}}
+	verification := scp.PresentationContext{AbstractSyntax: uid.Verification, TransferSyntaxes: []string{uid.ImplicitVRLittleEndian}}
 	contexts := []scp.PresentationContext{verification}
 	for _, kind := range d.Send {
 		contexts = append(contexts, offerFor(l.c, kind).contexts()...)

@@ -21,7 +21,8 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/suyashkumar/dicom/pkg/tag"
+	"github.com/echonode/echonode/dicomio/tag"
+	"github.com/echonode/echonode/dicomio/uid"
 
 	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/dicomio/instance"
@@ -101,7 +102,7 @@ func toDICOM(ctx context.Context, path, dir string, o mediaSettings) (string, er
 		if err != nil {
 			return "", err
 		}
-		ds.SetString(tag.SOPClassUID, dicomio.SOPUltrasound)
+		ds.SetString(tag.SOPClassUID, uid.UltrasoundImageStorage)
 		describeMedia(ds, size, 1, o)
 		return out, writeMedia(out, ds, dicomio.FrameBytes([][]byte{pix}))
 	}
@@ -109,7 +110,7 @@ func toDICOM(ctx context.Context, path, dir string, o mediaSettings) (string, er
 	if err != nil {
 		return "", err
 	}
-	ds.SetString(tag.SOPClassUID, dicomio.SOPUltrasoundMultiframe)
+	ds.SetString(tag.SOPClassUID, uid.UltrasoundMultiFrameImageStorage)
 	describeMedia(ds, v.size, v.frames, o)
 	ds.SetTags(tag.FrameIncrementPointer, tag.FrameTime)
 	ds.SetString(tag.FrameTime, strconv.FormatFloat(1000/v.fps, 'g', 8, 64))

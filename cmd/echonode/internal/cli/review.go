@@ -27,6 +27,7 @@ import (
 	"github.com/echonode/echonode/pipeline/node"
 	"github.com/echonode/echonode/pipeline/review"
 	"github.com/echonode/echonode/pipeline/store"
+	"github.com/echonode/echonode/scp"
 )
 
 // reviewPage is the review page with its listener.
@@ -71,7 +72,7 @@ func openReview(ctx context.Context, c *config.Config, st *store.Store, n *node.
 		if err != nil {
 			return nil, usageError{fmt.Errorf("review.tls: %w", err)}
 		}
-		p.server.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{cert}}
+		p.server.TLSConfig = scp.ServerTLS(cert, nil)
 	}
 	if p.listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp", r.Listen); err != nil {
 		return nil, fmt.Errorf("review.listen: %w", err)

@@ -14,7 +14,9 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
-	"github.com/suyashkumar/dicom/pkg/tag"
+
+	"github.com/echonode/echonode/dicomio/tag"
+	"github.com/echonode/echonode/dicomio/uid"
 
 	"github.com/echonode/echonode/conformance/freeport"
 	"github.com/echonode/echonode/dicomio"
@@ -164,15 +166,15 @@ func objectCommand(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
 		ts.Fatalf("usage: object FILE UID")
 	}
-	uid := args[1]
+	instance := args[1]
 	ds := dicomio.NewDataSet()
-	ds.SetString(tag.SOPClassUID, "1.2.840.10008.5.1.4.1.1.7") // secondary capture
-	ds.SetString(tag.SOPInstanceUID, uid)
-	ds.SetString(tag.StudyInstanceUID, uid+".1")
-	ds.SetString(tag.SeriesInstanceUID, uid+".2")
+	ds.SetString(tag.SOPClassUID, uid.SecondaryCaptureImageStorage)
+	ds.SetString(tag.SOPInstanceUID, instance)
+	ds.SetString(tag.StudyInstanceUID, instance+".1")
+	ds.SetString(tag.SeriesInstanceUID, instance+".2")
 	ds.SetString(tag.PatientID, "SCRIPT")
 	ds.SetString(tag.Modality, "OT")
 	f, err := os.Create(ts.MkAbs(args[0]))
 	ts.Check(err)
-	ts.Check(errors.Join(dicomio.Write(f, ds, dicomio.WriteOptions{TransferSyntax: dicomio.ExplicitVRLittleEndian}), f.Close()))
+	ts.Check(errors.Join(dicomio.Write(f, ds, dicomio.WriteOptions{TransferSyntax: uid.ExplicitVRLittleEndian}), f.Close()))
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/echonode/echonode/dicomio"
+	"github.com/echonode/echonode/dicomio/uid"
 	"github.com/echonode/echonode/pipeline/deliver"
 	"github.com/echonode/echonode/scp"
 )
@@ -78,7 +79,7 @@ func (p *program) echoCommand() *cobra.Command {
 			}
 			start := time.Now()
 			c, err := d.Dial(cmd.Context(), args[0], []scp.PresentationContext{{
-				AbstractSyntax: scp.VerificationSOPClass, TransferSyntaxes: []string{scp.ImplicitVRLittleEndian}}})
+				AbstractSyntax: uid.Verification, TransferSyntaxes: []string{uid.ImplicitVRLittleEndian}}})
 			if err != nil {
 				return err
 			}

@@ -23,6 +23,7 @@ import (
 
 	"github.com/echonode/echonode/cmd/echonode/internal/config"
 	"github.com/echonode/echonode/dicomio"
+	"github.com/echonode/echonode/dicomio/uid"
 	"github.com/echonode/echonode/pipeline/deliver"
 	"github.com/echonode/echonode/pipeline/derived"
 	"github.com/echonode/echonode/pipeline/node"
@@ -297,11 +298,11 @@ func warnOfCertificates(log *slog.Logger, key string, t *tls.Config) {
 // offers it.
 func decodedSyntaxes(log *slog.Logger) []string {
 	var out, missing []string
-	for _, uid := range scp.DefaultTransferSyntaxes() {
-		if i := slices.IndexFunc(dicomio.Codecs(), func(x dicomio.Codec) bool { return x.Syntax.UID == uid && x.Decodes }); i >= 0 {
-			out = append(out, uid)
-		} else if t, ok := dicomio.LookupTransferSyntax(uid); ok {
-			missing = append(missing, t.Name)
+	for s := range uid.Syntaxes() {
+		if i := slices.IndexFunc(dicomio.Codecs(), func(x dicomio.Codec) bool { return x.Syntax.UID == s.UID && x.Decodes }); i >= 0 {
+			out = append(out, s.UID)
+		} else {
+			missing = append(missing, s.Name)
 		}
 	}
 	if len(missing) > 0 {

@@ -20,6 +20,7 @@ import (
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
 
+	"github.com/echonode/echonode/dicomio/uid"
 	"github.com/echonode/echonode/pipeline/deliver"
 )
 
@@ -319,7 +320,6 @@ func Parse(b []byte) (*Config, error) {
 
 var (
 	destinationName = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,31}$`)
-	uid             = regexp.MustCompile(`^[0-9]+(\.[0-9]+)+$`)
 )
 
 // minMemory is the least budget with which ordinary loops can be analysed.
@@ -372,7 +372,7 @@ func (c *Config) check() error {
 	}
 	oneOf("dicom.sop_classes", c.DICOM.SOPClasses, "any", "known")
 	for _, u := range c.DICOM.ExtraSOPClasses {
-		if len(u) > 64 || !uid.MatchString(u) {
+		if !uid.Valid(u) {
 			bad("dicom.extra_sop_classes", "%q is not a UID", u)
 		}
 	}
@@ -436,7 +436,7 @@ func (c *Config) check() error {
 	}
 	oneOf("outputs.code_set", c.Outputs.CodeSet, "sct", "srt")
 	oneOf("outputs.stages", c.Outputs.Stages, "rest", "separate", "all")
-	if u := c.Outputs.DeviceUID; u != "" && (len(u) > 64 || !uid.MatchString(u)) {
+	if u := c.Outputs.DeviceUID; u != "" && !uid.Conforms(u) {
 		bad("outputs.device_uid", "%q is not a UID", u)
 	}
 	oneOf("outputs.overlay", c.Outputs.Overlay, "measured", "all", "none")

@@ -7,7 +7,6 @@ one: 128 x 128, affine and gain augmentation, 16 frames a step, AdamW, one cosin
 
 import argparse
 import os
-import time
 import tomllib
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # see train.py
@@ -16,7 +15,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from echotrain import batches, dataset, loss
+from echotrain import batches, dataset, learn, loss
 from echotrain.evaluation import quick_dice
 from reference_designs import EfficientNetUNet
 
@@ -28,50 +27,37 @@ PARTS = [{"name": "a4c", "sources": ["a4c"], "count": 13, "options": {"mild": Tr
 class Logits(nn.Module):
     """The design's mask as logits, from gray 0..255, in the place of a Net."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.body = EfficientNetUNet()
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor]:
         return (torch.logit(self.body((x - 127.0) / 128.0)[0].clamp(1e-6, 1 - 1e-6)),)
 
 
-def main():
+def objective(net: nn.Module, b: learn.Batch, step: int) -> tuple[torch.Tensor, learn.Terms]:
+    """Batches come at twice the size: frames are then reduced by area, and the half-resolution masks are at full resolution here."""
+    value = loss.segmentation(net(F.avg_pool2d(b["frames"], 2).contiguous(memory_format=torch.channels_last))[0], b["mask"], b["mask_known"])
+    return value, {"seg": value.detach()}
+
+
+def main() -> None:
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ap.add_argument("--config", required=True, help="configuration that names the fold")
     ap.add_argument("--cache", required=True)
     ap.add_argument("--steps", type=int, default=2600)
-    ap.add_argument("--threads", type=int, default=2)
     args = ap.parse_args()
     cfg = tomllib.load(open(args.config, "rb")) | {"parts": PARTS}
+    cfg["train"] = {"steps": args.steps, "warmup": max(1, args.steps // 20), "lr": 1e-3, "encoder_lr": 1e-3, "weight_decay": 1e-2, "ema": 0.0,
+                    "log_every": 100, "check_every": 500}
     torch.manual_seed(1)
     torch.set_flush_denormal(True)
     data = dataset.prepare(cfg, None, None, args.cache, print)
     held = dataset.held_out(data, cfg)
-    net = Logits().to(memory_format=torch.channels_last)
-    opt = torch.optim.AdamW(net.parameters(), lr=1e-3, weight_decay=1e-2)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(opt, 1e-3, total_steps=args.steps, pct_start=0.05)
-    # Twice the size: frames are then reduced by area, and the half-resolution masks of a batch are at full resolution here.
+    learner = learn.Learner(cfg, Logits(), objective)
+    learner.net.train()
     feed = iter(batches.Batches(data, dataset.parts(data, cfg), 2 * SIZE, seed=5))
-    began, total = time.time(), 0.0
-    net.train()
-    for step in range(1, args.steps + 1):
-        b = next(feed)
-        torch.set_num_threads(args.threads)  # the feed takes one
-        x = F.avg_pool2d(b["frames"], 2).contiguous(memory_format=torch.channels_last)
-        value = loss.segmentation(net(x)[0], b["mask"], b["mask_known"])
-        opt.zero_grad(set_to_none=True)
-        value.backward()
-        nn.utils.clip_grad_norm_(net.parameters(), 3.0)
-        opt.step()
-        schedule.step()
-        total += float(value)
-        if step % 100 == 0:
-            print(f"step {step}/{args.steps} seg {total / 100:.4f} {time.time() - began:.0f} s", flush=True)
-            total = 0.0
-        if step % 500 == 0 or step == args.steps:
-            print(f"step {step} held out: {quick_dice(net, data, held, SIZE)}", flush=True)
-            net.train()
+    learn.run({"held out": learner}, feed, lambda text: print(text, flush=True), check=lambda l: quick_dice(l.average, data, held, SIZE))
 
 
 if __name__ == "__main__":

@@ -8,10 +8,10 @@ import os
 import numpy as np
 
 from echotrain import infer, report, sources
-from echotrain.net import VIEWS
+from echotrain.names import VIEWS
 
 
-def main():
+def main() -> None:
     ap = argparse.ArgumentParser(description=__doc__)
     ap.add_argument("--model", required=True)
     ap.add_argument("--loops", default=os.environ.get("ECHO_LOOPS"), required="ECHO_LOOPS" not in os.environ)
@@ -36,7 +36,7 @@ def main():
                 pick = [some[0], some[len(some) // 2]]
             else:
                 area = {i: r.masks[0].sum() for i, r in results.items()}
-                pick = [max(area, key=area.get), min(area, key=area.get)]
+                pick = [max(area, key=lambda i: area[i]), min(area, key=lambda i: area[i])]
             for i in pick:
                 r, g = results[i], frames[i]
                 said = VIEWS[int(np.argmax(r.view))]

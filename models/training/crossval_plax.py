@@ -1,98 +1,117 @@
 #!/usr/bin/env python3
-"""Cross-validates the few-shot PLAX fit: in each fold the expert frames of the fold are left out of a short fine-tuning run
-from a checkpoint that has seen none of them, and measured afterwards. Prints the error per frame and writes JSON."""
+"""Cross-validates the PLAX points on the expert frames, by one look and by closer ones (echotrain/plax.py).
+
+In each fold the expert frames of the fold are left out of a short fine-tuning run from the checkpoint, and measured afterwards.
+Prints the error per frame, and of those whose spread lets them be measured, and writes JSON.
+"""
 
 import argparse
-import copy
+import csv
 import json
 import os
 import tomllib
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # see train.py
 
 import numpy as np
 import torch
+from PIL import Image
+from torch import nn
 
-from echotrain import batches, dataset, infer, loss, sources
-from echotrain.evaluation import to_network
-from echotrain.net import Deployed, Net
-from echotrain.schedule import param_groups
+from echotrain import batches, dataset, learn, plax
+from echotrain.kinds import Array, Config, Data, Part
+from echotrain.names import KEYPOINTS
+from echotrain.net import Net
+
+Frame = tuple[str, Array, Array]  # name, gray, the four expert points
+Row = dict[str, Any]
 
 
-def measure(net, data, index, size):
-    """Per frame: errors of the four points in px at 256 and the LVID error in per cent."""
-    out = []
+def expert_frames(root: str) -> Iterator[Frame]:
+    """Yields name, gray and the four expert points of the frames below root."""
+    folder = os.path.join(root, "echo-labelled", "plax-restored")
+    for row in csv.DictReader(open(os.path.join(folder, "points.csv"))):
+        gray = np.asarray(Image.open(os.path.join(folder, row["file"])).convert("L"))
+        yield row["file"][:-4], gray, np.array([[float(row[f"{k}_{c}"]) for c in "xy"] for k in KEYPOINTS[3:]])
+
+
+def heat_of(net: nn.Module) -> plax.Heat:
+    """The network's heatmaps of the four points as plax.find wants them."""
+    def heat(frames: Array) -> Array:
+        with torch.no_grad():
+            return torch.sigmoid(net(torch.from_numpy(frames)[:, None].float())[1][:, 3:]).numpy()
+    return heat
+
+
+def measure(net: nn.Module, frames: Iterable[Frame], size: int, rounds: int) -> list[Row]:
+    """Per frame: errors of the four points in px at 256, the LVID error in per cent (signed), confidences, spread."""
     net.eval()
-    with torch.no_grad():
-        heat = Deployed(net)(to_network(data["image"][index], size))[1].numpy()
-    for h, i in zip(heat, index):
-        pts = np.array([infer.decode_point(m) for m in h[3:]])
-        got = (pts[:, :2] + 0.5) * sources.CACHE / size - 0.5
-        want = data["points"][i, 3:]
-        lvid = lambda p: np.hypot(*(p[1] - p[2]))
-        out.append({"file": str(data["subject"][i]), "px256": (np.hypot(*(got - want).T) * 256 / sources.CACHE).tolist(),
-                    "lvid_percent": float(100 * abs(lvid(got) - lvid(want)) / lvid(want)), "confidence": pts[:, 2].tolist()})
+    out = []
+    for name, gray, want in frames:
+        found = plax.find(heat_of(net), gray, size, rounds=rounds)
+        out.append({"file": name, "px256": (np.hypot(*(found.points - want).T) * 256 / max(gray.shape)).tolist(),
+                    "lvid_percent": 100 * (plax.lvid(found.points) / plax.lvid(want) - 1), "confidence": found.confidence.tolist(), "spread": found.spread})
     return out
 
 
-def summary(name, rows):
-    px, lv = np.array([r["px256"] for r in rows]), np.array([r["lvid_percent"] for r in rows])
-    print(f"{name}: px at 256 median {np.median(px):.1f} mean {px.mean():.1f} worst {px.max():.1f}; "
-          f"per point median {np.round(np.median(px, 0), 1).tolist()}; LVID median {np.median(lv):.1f} % mean {lv.mean():.1f} %", flush=True)
+def summary(name: str, rows: list[Row]) -> None:
+    """Prints the errors of rows."""
+    if not rows:
+        print(f"{name}: no frame", flush=True)
+        return
+    px, lv = np.array([r["px256"] for r in rows]), np.abs([r["lvid_percent"] for r in rows])
+    print(f"{name}, {len(rows)} frames: px at 256 median {np.median(px):.1f} mean {px.mean():.1f} worst {px.max():.1f}; per point median "
+          f"{np.round(np.median(px, 0), 1).tolist()}; LVID median {np.median(lv):.1f} % mean {lv.mean():.1f} % worst {lv.max():.1f} %", flush=True)
 
 
-def main():
+def tuned(cfg: Config, data: Data, parts: list[Part], start: dict[str, torch.Tensor], steps: int, seed: int) -> nn.Module:
+    """The network of a short run on parts from the weights start."""
+    t = {**cfg["train"], "steps": steps, "warmup": 10, "ema": 0.95, "log_every": 1 << 30, "balanced_views": False}
+    t.pop("minutes", None)
+    torch.manual_seed(seed)
+    net = Net(**cfg["net"])
+    net.load_start(start)
+    learner = learn.Learner({**cfg, "train": t}, net, learn.Objective(t))
+    learner.net.train()
+    learn.run({"tuned": learner}, iter(batches.Batches(data, parts, t["size"], seed=100 + seed)), lambda _: None)
+    return learner.average
+
+
+def main() -> None:
     ap = argparse.ArgumentParser(description=__doc__)
     ap.add_argument("--config", required=True, help="configuration of the fine-tuning run (its parts and rates are used)")
-    ap.add_argument("--start", required=True, help="checkpoint that has not seen the expert frames")
+    ap.add_argument("--start", required=True, help="checkpoint whose last run left the expert frames out")
     ap.add_argument("--cache", required=True)
-    ap.add_argument("--folds", type=int, default=3)
-    ap.add_argument("--steps", type=int, default=80)
-    ap.add_argument("--size", type=int, default=192)
+    ap.add_argument("--data", default=os.environ.get("ECHO_DATA"))
+    ap.add_argument("--folds", type=int, default=9)
+    ap.add_argument("--steps", type=int, default=40)
     ap.add_argument("--out", required=True)
     args = ap.parse_args()
     cfg = tomllib.load(open(args.config, "rb"))
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     data = dataset.prepare(cfg, None, None, args.cache, print)
-    expert = np.flatnonzero(data["source"] == "plax-restored")
-    size = cfg["export"]["size"]
+    frames, size = list(expert_frames(args.data)), cfg["export"]["size"]
     start = torch.load(args.start, map_location="cpu")["average"]
     net = Net(**cfg["net"])
     net.load_start(start)
-    before = measure(net, data, expert, size)
-    summary("before", before)
-    result = {"before": before, "folds": []}
+    result = {f"before, {r} rounds": measure(net, frames, size, r) for r in (0, plax.ROUNDS)}
+    result |= {"one look": [], "closer looks": []}
     for k in range(args.folds):
-        out = expert[k::args.folds]
-        torch.manual_seed(k)
-        net = Net(**cfg["net"]).to(memory_format=torch.channels_last)
-        net.load_start(start)
-        data["held"][expert] = False
-        data["held"][out] = True
-        parts = dataset.parts(data, cfg)
-        parts = [(n, 4 if n == "plax" else max(1, c // 3), i, o) for n, c, i, o in parts]
-        feed = iter(batches.Batches(data, parts, args.size, seed=100 + k))
-        t = cfg["train"]
-        opt = torch.optim.AdamW(param_groups(net, t["lr"], t["encoder_lr"], t["weight_decay"]), lr=t["lr"])
-        average = copy.deepcopy(net)
-        net.train()
-        for step in range(args.steps):
-            for g in opt.param_groups:
-                g["lr"] = g["base"] * min(1, (step + 1) / 10) * 0.5 * (1 + np.cos(np.pi * step / args.steps))
-            b = next(feed)
-            value, _ = loss.total(net(b["frames"].contiguous(memory_format=torch.channels_last)), b, loss.weights(t))
-            opt.zero_grad(set_to_none=True)
-            value.backward()
-            torch.nn.utils.clip_grad_norm_(net.parameters(), 3.0)
-            opt.step()
-            with torch.no_grad():
-                for a, p in zip(average.state_dict().values(), net.state_dict().values()):
-                    a.lerp_(p, 0.05) if a.dtype.is_floating_point else a.copy_(p)
-        rows = measure(average, data, out, size)
-        summary(f"fold {k}", rows)
-        result["folds"] += rows
-    summary("cross-validated", result["folds"])
+        left_out = [f for f in frames[k::args.folds]]
+        data["held"][data["source"] == "plax-restored"] = False
+        data["held"][np.isin(data["subject"], [f[0] for f in left_out])] = True
+        parts = [(n, 3 if n.startswith("plax") and "a4c" not in n else min(1, c), i, o) for n, c, i, o in dataset.parts(data, cfg)]
+        net = tuned(cfg, data, parts, start, args.steps, k)
+        result["one look"] += measure(net, left_out, size, 0)
+        result["closer looks"] += measure(net, left_out, size, plax.ROUNDS)
+        print(json.dumps(result["closer looks"][-1]), flush=True)
+    for name, rows in result.items():
+        summary(name, rows)
+        if rows[0]["spread"] or "closer" in name:
+            summary(f"{name}, spread under {plax.MAX_SPREAD}", [r for r in rows if r["spread"] < plax.MAX_SPREAD])
     json.dump(result, open(args.out, "w"), indent=1)
 
 

@@ -7,6 +7,8 @@ import json
 import os
 import time
 import tomllib
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -14,13 +16,16 @@ from scipy import ndimage
 
 from echotrain import augment, dataset, geometry as geo, infer, report, sources
 from echotrain import evaluation as ev
-from echotrain.net import CLASSES, KEYPOINTS
+from echotrain.kinds import Array, Config, Rng
+from echotrain.names import CLASSES, KEYPOINTS
 
+Frame = tuple[str, str, str, Array, Array]  # source, subject, phase, gray, label 0..3
+Change = Callable[[Array, Array], tuple[Array, Array]]
 MM = 0.308  # CAMUS, isotropic
 STRUCTURES = {f.source: CLASSES if f.full else CLASSES[:1] for f in sources.FOLDERS}
 
 
-def held_frames(root, cfg):
+def held_frames(root: str, cfg: Config) -> Iterator[Frame]:
     """Yields (source, subject, phase, gray, label 0..3) of the held-out frames; restored A2C reduced 2.5x (see the data README)."""
     cfg["fold"]["a2c_subjects"] = sorted({subject for folder, subject, *_ in sources.png_frames(root, ("A2C",))})
     for folder, subject, phase, gray, label in sources.png_frames(root):
@@ -28,14 +33,14 @@ def held_frames(root, cfg):
             yield folder.source, subject, phase, coarse(gray) if folder.coarse else gray, label
 
 
-def coarse(gray, factor=2.5):
+def coarse(gray: Array, factor: float = 2.5) -> Array:
     """Reduced and enlarged again, so that a 1 px line cannot be seen."""
     h, w = gray.shape
     small = Image.fromarray(gray).resize((int(w / factor), int(h / factor)), Image.BOX)
     return np.asarray(small.resize((w, h), Image.BICUBIC))
 
 
-def one_frame(model, source, gray, lab, mm):
+def one_frame(model: infer.Model, source: str, gray: Array, lab: Array, mm: float) -> dict[str, Any]:
     """All measures of one frame."""
     r = model.frame(gray)
     names, p = infer.plain_views(r.view, model.card["views"])
@@ -58,23 +63,23 @@ def one_frame(model, source, gray, lab, mm):
     return out
 
 
-def perturbations(rng):
+def perturbations(rng: Rng) -> dict[str, Change]:
     """Name -> function(gray, label) -> (gray, label): the robustness table."""
-    def turn(deg):
+    def turn(deg: float) -> Change:
         return lambda g, l: (ndimage.rotate(g, deg, reshape=False, order=1), ndimage.rotate(l, deg, reshape=False, order=0))
 
-    def gain(f, gamma=1.0):
+    def gain(f: float, gamma: float = 1.0) -> Change:
         return lambda g, l: ((255 * np.clip((g / 255.0) ** gamma * f, 0, 1)).astype(np.uint8), l)
 
-    def pad(f):
-        def go(g, l):
+    def pad(f: float) -> Change:
+        def go(g: Array, l: Array) -> tuple[Array, Array]:
             h, w = g.shape
             p = [(int(h * (f - 1) / 2),) * 2, (int(w * (f - 1) / 2),) * 2]
             return np.pad(g, p), np.pad(l, p)
         return go
 
-    def crop(margin):
-        def go(g, l):
+    def crop(margin: float) -> Change:
+        def go(g: Array, l: Array) -> tuple[Array, Array]:
             y, x = np.nonzero(l == 1)
             my, mx = margin * np.ptp(y), margin * np.ptp(x)
             y0, y1 = int(max(0, y.min() - my)), int(min(g.shape[0], y.max() + my))
@@ -82,11 +87,11 @@ def perturbations(rng):
             return g[y0:y1, x0:x1], l[y0:y1, x0:x1]
         return go
 
-    def text(g, l):
+    def text(g: Array, l: Array) -> tuple[Array, Array]:
         g2, l2 = pad(1.3)(g, l)
         return augment.graphics(rng, augment.graphics(rng, g2.copy())), l2
 
-    def noise(s):
+    def noise(s: float) -> Change:
         return lambda g, l: (np.clip(g + g * rng.standard_normal(g.shape) * s + 8 * rng.standard_normal(g.shape) * (g > 0), 0, 255).astype(np.uint8), l)
 
     return {"none": lambda g, l: (g, l), "gain x0.4": gain(0.4), "gain x1.8": gain(1.8), "gamma 0.6": gain(1, 0.6), "gamma 1.7": gain(1, 1.7),
@@ -94,7 +99,7 @@ def perturbations(rng):
             "text, ECG, scales": text, "speckle 0.4": noise(0.4), "squeezed 20 %": lambda g, l: tuple(np.asarray(Image.fromarray(v).resize((int(v.shape[1] * 0.8), v.shape[0]), o)) for v, o in ((g, Image.BOX), (l, Image.NEAREST)))}
 
 
-def plax(model, root):
+def plax(model: infer.Model, root: str) -> list[dict[str, Any]]:
     """Errors on plax-restored, per frame: px at 256 and LVID error in per cent."""
     out = []
     path = os.path.join(root, "plax-restored", "points.csv")
@@ -109,7 +114,7 @@ def plax(model, root):
     return out
 
 
-def loops(model, folder, table):
+def loops(model: infer.Model, folder: str, table: str) -> list[dict[str, Any]]:
     """View votes, and the cavity area curve of apical loops."""
     out = []
     for row in csv.DictReader(l for l in open(table) if not l.startswith("#")):
@@ -129,7 +134,7 @@ def loops(model, folder, table):
     return out
 
 
-def speed(path):
+def speed(path: str) -> dict[str, float]:
     """ms per frame, batch 1, with one and two threads: the best of five rounds of 30 (the machine is shared)."""
     out = {}
     for threads in (1, 2):
@@ -145,7 +150,7 @@ def speed(path):
     return out
 
 
-def worst_sheet(path, items, model, n=10):
+def worst_sheet(path: str, items: list[Any], model: infer.Model, n: int = 10) -> None:
     """Picture of the n frames with the lowest cavity Dice: expert contour green, network red."""
     tiles = []
     for source, subject, phase, gray, lab, d in sorted(items, key=lambda i: i[5])[:n]:
@@ -154,7 +159,7 @@ def worst_sheet(path, items, model, n=10):
     report.sheet(path, tiles, 5)
 
 
-def main():
+def main() -> None:
     ap = argparse.ArgumentParser(description=__doc__)
     ap.add_argument("--config", required=True, help="the training configuration: it defines the fold")
     ap.add_argument("--model", required=True)

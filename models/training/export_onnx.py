@@ -11,7 +11,7 @@ from echotrain import export
 from echotrain.net import Net, Novelty
 
 
-def main():
+def main() -> None:
     ap = argparse.ArgumentParser(description=__doc__)
     ap.add_argument("--config", required=True)
     ap.add_argument("--checkpoint", required=True)

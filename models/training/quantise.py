@@ -19,20 +19,21 @@ from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, Q
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from echotrain import dataset, export, geometry as geo
+from echotrain.kinds import Array
 
 
 BODY = ("encoder", "neck", "merge")  # what is quantised; the rest are heads and what the file says of itself
 
 
 class Frames(CalibrationDataReader):
-    def __init__(self, images, size):
+    def __init__(self, images: Array, size: int) -> None:
         self.feed = iter([{"frames": geo.letterbox(i, size)[0][None, None]} for i in images])
 
-    def get_next(self):
+    def get_next(self) -> dict[str, Array] | None:
         return next(self.feed, None)
 
 
-def main():
+def main() -> None:
     ap = argparse.ArgumentParser(description=__doc__)
     ap.add_argument("--config", required=True)
     ap.add_argument("--model", required=True)

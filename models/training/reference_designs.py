@@ -11,29 +11,30 @@ Weights are random: they do not change the time. Normalisation is folded into th
 
 import argparse
 import os
+from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 
-def conv(cin, cout, kernel, stride=1, dilation=1, groups=1, act=nn.ReLU):
+def conv(cin: int, cout: int, kernel: int, stride: int = 1, dilation: int = 1, groups: int = 1, act: Any = nn.ReLU) -> nn.Sequential:
     pad = dilation * (kernel - 1) // 2
     layers = [nn.Conv2d(cin, cout, kernel, stride, pad, dilation, groups, bias=False), nn.BatchNorm2d(cout)]
     return nn.Sequential(*layers, *([act()] if act else []))
 
 
 class SqueezeExcite(nn.Module):
-    def __init__(self, c, squeezed):
+    def __init__(self, c: int, squeezed: int) -> None:
         super().__init__()
         self.gate = nn.Sequential(nn.Conv2d(c, squeezed, 1), nn.SiLU(), nn.Conv2d(squeezed, c, 1), nn.Sigmoid())
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> Any:
         return x * self.gate(x.mean((2, 3), keepdim=True))
 
 
 class MBConv(nn.Module):
-    def __init__(self, cin, cout, kernel, stride, expand):
+    def __init__(self, cin: int, cout: int, kernel: int, stride: int, expand: int) -> None:
         super().__init__()
         mid = cin * expand
         self.skip = stride == 1 and cin == cout
@@ -41,7 +42,7 @@ class MBConv(nn.Module):
                                   conv(mid, mid, kernel, stride, groups=mid, act=nn.SiLU),
                                   SqueezeExcite(mid, cin // 4), conv(mid, cout, 1, act=None))
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> Any:
         y = self.body(x)
         return x + y if self.skip else y
 
@@ -51,7 +52,7 @@ class EfficientNetUNet(nn.Module):
 
     STAGES = [(1, 3, 1, 1, 16), (2, 3, 2, 6, 24), (2, 5, 2, 6, 40), (3, 3, 2, 6, 80), (3, 5, 1, 6, 112), (4, 5, 2, 6, 192), (1, 3, 1, 6, 320)]
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.stem = conv(1, 32, 3, 2, act=nn.SiLU)
         stages, c = [], 32
@@ -70,7 +71,7 @@ class EfficientNetUNet(nn.Module):
         self.mask = nn.Conv2d(16, 3, 3, padding=1)
         self.heat = nn.Conv2d(64, 7, 3, padding=1)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> Any:
         x = self.stem(x)
         kept = [x]
         for i, stage in enumerate(self.stages):
@@ -88,19 +89,19 @@ class EfficientNetUNet(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    def __init__(self, cin, mid, stride, dilation):
+    def __init__(self, cin: int, mid: int, stride: int, dilation: int) -> None:
         super().__init__()
         self.body = nn.Sequential(conv(cin, mid, 1), conv(mid, mid, 3, stride, dilation), conv(mid, mid * 4, 1, act=None))
         self.short = conv(cin, mid * 4, 1, stride, act=None) if cin != mid * 4 or stride > 1 else nn.Identity()
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> Any:
         return F.relu(self.body(x) + self.short(x))
 
 
 class DeepLabV3(nn.Module):
     """ResNet-50 with dilated last stages, atrous spatial pyramid pooling at rates 12, 24, 36, one mask at full resolution."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         layers, c = [conv(3, 64, 7, 2), nn.MaxPool2d(3, 2, 1)], 64
         for mid, repeats, stride, dilation in ((64, 3, 1, 1), (128, 4, 2, 1), (256, 6, 1, 2), (512, 3, 1, 4)):
@@ -112,7 +113,7 @@ class DeepLabV3(nn.Module):
         self.pool = conv(c, 256, 1)
         self.head = nn.Sequential(conv(5 * 256, 256, 1), conv(256, 256, 3), nn.Conv2d(256, 1, 1))
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> Any:
         size = x.shape[2:]
         y = self.backbone(x)
         pooled = self.pool(y.mean((2, 3), keepdim=True)).expand(-1, -1, *y.shape[2:])
@@ -120,7 +121,7 @@ class DeepLabV3(nn.Module):
         return torch.sigmoid(F.interpolate(y, size=size, mode="bilinear", align_corners=False))
 
 
-def main():
+def main() -> None:
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ap.add_argument("--out", required=True, help="folder")
     args = ap.parse_args()

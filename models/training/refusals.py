@@ -11,18 +11,21 @@ import csv
 import glob
 import os
 import tomllib
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 
-from echotrain import dataset, geometry as geo, infer, sources
-from echotrain.net import MIRRORED, VIEWS
+from echotrain import dataset, geometry as geo, infer, sample, sources
+from echotrain.kinds import Array, Data
+from echotrain.names import MIRRORED, VIEWS
 
 APICAL = ("A4C", "A2C", "A3C")
 MEASURED = ("A4C", "A2C", "A3C", "PLAX")
 PLAIN = {m: v for v, m in MIRRORED.items()}
 
 
-def judge(model, frame):
+def judge(model: Any, frame: Array) -> tuple[str, bool, str]:
     """(view, mirrored, reason) of a network input uint8 [S,S]; reason is "" for what would be measured."""
     view, mirrored, p, far = vote(model, frame)
     turned = False
@@ -40,19 +43,20 @@ def judge(model, frame):
     return view, turned, ""
 
 
-def vote(model, frame):
+def vote(model: Any, frame: Array) -> tuple[str, float, float, float]:
     """The best view, the mirrored part of its probability, its probability, and the novelty."""
     _, _, view, extras = model.raw(np.ascontiguousarray(frame)[None, None])
-    total, mirrored = collections.Counter(), collections.Counter()
+    total: dict[str, float] = collections.defaultdict(float)
+    mirrored: dict[str, float] = collections.defaultdict(float)
     for name, p in zip(model.card["views"], view[0].tolist()):
         total[PLAIN.get(name, name)] += p
         mirrored[PLAIN.get(name, name)] += p * (name in PLAIN)
-    best = max(total, key=total.get)
+    best = max(total, key=lambda v: total[v])
     names = model.card.get("extras", [])
     return best, mirrored[best], total[best], float(extras[0][names.index("novelty")]) if "novelty" in names else 0.0
 
 
-def groups(data, args):
+def groups(data: Data, args: argparse.Namespace) -> Iterator[tuple[str, Iterable[Array]]]:
     """Yields name, pictures [side,side] of each row of the table; those of the cache from the fold."""
     patients = np.isin(data["source"], (*dataset.PATIENTS, "a2c-view"))
     for view in ("A4C", "A2C"):
@@ -68,10 +72,10 @@ def groups(data, args):
         yield "other modalities (DICOM test files)", list(other_modalities(corpus))
     for path in sorted(glob.glob(os.path.join(args.data, "echo-unlabelled", "plax", "*.gif"))):
         frames, crop, aspect = sources.read_cine(path)
-        yield "PLAX cine " + os.path.basename(path), [geo.letterbox(f, sources.CACHE, crop, aspect)[0] for f in frames[::6]]
+        yield "PLAX cine " + os.path.basename(path), [geo.letterbox(f, sample.CACHE, crop, aspect)[0] for f in frames[::6]]
 
 
-def other_modalities(corpus):
+def other_modalities(corpus: str) -> Iterator[Array]:
     """The first frames of the corpus's readable objects that are not ultrasound, stretched to 0..255."""
     import pydicom
 
@@ -88,10 +92,10 @@ def other_modalities(corpus):
         a = a[..., :3].mean(-1) if a.ndim == 3 else a.astype(float)
         if min(a.shape) >= 64 and np.ptp(a) > 0:
             lo, hi = np.percentile(a, (1, 99))
-            yield geo.letterbox((255 * np.clip((a - lo) / max(hi - lo, 1e-9), 0, 1)).astype(np.uint8), sources.CACHE)[0]
+            yield geo.letterbox((255 * np.clip((a - lo) / max(hi - lo, 1e-9), 0, 1)).astype(np.uint8), sample.CACHE)[0]
 
 
-def main():
+def main() -> None:
     ap = argparse.ArgumentParser(description=__doc__)
     ap.add_argument("--config", required=True, help="the training configuration: it defines the fold")
     ap.add_argument("--model", required=True)

@@ -9,7 +9,6 @@ disagree with the expert as a whole (cavity Dice below 0.85) keep the expert's m
 
 import argparse
 import os
-import sys
 import tomllib
 
 import numpy as np
@@ -23,7 +22,7 @@ SHARE = 0.5  # of the soft mask in the target
 AGREE = 0.85  # cavity Dice with the expert below which the soft mask is not used
 
 
-def load(run, names, device):
+def load(run: str, names: list[str], device: torch.device) -> dict[str, Net]:
     nets = {}
     for name in names:
         saved = torch.load(os.path.join(run, name, "last.pt"), map_location=device)
@@ -33,7 +32,7 @@ def load(run, names, device):
     return nets
 
 
-def main():
+def main() -> None:
     ap = argparse.ArgumentParser(description=__doc__)
     ap.add_argument("--config", required=True, help="configuration of the networks")
     ap.add_argument("--run", required=True, help="their run folder")
@@ -49,7 +48,8 @@ def main():
     nets = load(args.run, [n["name"] for n in cfg["networks"]], device)
     rng = np.random.default_rng(0)
 
-    index, soft, share, scores = [], [], [], {}
+    index, soft, share = [], [], []
+    scores: dict[tuple[str, str], list[float]] = {}
     patients = np.isin(data["source"], dataset.PATIENTS)
     for g in sorted(set(group[patients])):
         of = np.flatnonzero((group == g) & patients)
@@ -68,4 +68,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -2,10 +2,8 @@
 """Trains the multi-task network: from data to ONNX with one command, resumable. See README.md."""
 
 import argparse
-import copy
 import json
 import os
-import sys
 import time
 import tomllib
 
@@ -14,13 +12,13 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import torch
 
-from echotrain import batches, dataset, export, loss, native, trust
+from echotrain import batches, dataset, export, learn, native, steady, trust
 from echotrain.evaluation import quick_dice
-from echotrain.net import VIEWS, Net
-from echotrain.schedule import param_groups, rate
+from echotrain.kinds import Config, Data, Log
+from echotrain.net import Encoder, Net
 
 
-def freeze(encoder, blocks):
+def freeze(encoder: Encoder, blocks: int) -> None:
     """Keeps the stem and the first blocks as they are: at their resolution a step costs the most."""
     if blocks:
         for m in (encoder._conv_stem, encoder._bn0, *encoder._blocks[:blocks]):
@@ -28,18 +26,15 @@ def freeze(encoder, blocks):
             m.requires_grad_(False)
 
 
-def run_ranks(rank, ranks, cfg, data, out, store):
-    """One of several data-parallel processes: one thread each, weights averaged every sync_every steps.
-
-    On a machine shared with other work this is faster than one process with many threads, which wait for the
-    slowest at every layer, and than averaging gradients at every step.
-    """
+def run_ranks(rank: int, ranks: int, cfg: Config, data: Data, out: str, store: str) -> None:
+    """One of several processes with one thread each, see learn.run."""
     torch.distributed.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=ranks)
     train(cfg, data, out, make_log(out, quiet=rank > 0), rank, ranks)
 
 
-def make_log(out, quiet=False):
-    def log(text):
+def make_log(out: str, quiet: bool = False) -> Log:
+    """Prints lines with the time of day and keeps them in out/log.txt."""
+    def log(text: str) -> None:
         if quiet:
             return
         line = time.strftime("%H:%M:%S ") + text
@@ -50,115 +45,51 @@ def make_log(out, quiet=False):
     return log
 
 
-def average_weights(net, ranks, spent):
-    """All ranks continue from the mean of their weights and statistics (local SGD); returns the mean of spent."""
-    state = [v for v in net.state_dict().values() if v.dtype.is_floating_point]
-    flat = torch.cat([v.flatten() for v in state] + [torch.tensor([spent])])
-    torch.distributed.all_reduce(flat)
-    flat /= ranks
-    at = 0
-    for v in state:
-        v.copy_(flat[at:at + v.numel()].view_as(v))
-        at += v.numel()
-    return float(flat[-1])
+def beside(out: str, path: str) -> str:
+    """A checkpoint that a configuration names, relative to the folder of the runs."""
+    return os.path.join(os.path.dirname(out.rstrip("/")) or ".", os.path.expandvars(path))
 
 
-def clock(seconds):
-    """Seconds as m:ss."""
-    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
+def first_network(cfg: Config, out: str) -> Net:
+    """The network to begin with: from the ImageNet weights, from a start, or random."""
+    t = cfg["train"]
+    net = Net(**cfg["net"]).to(memory_format=torch.channels_last)
+    if t.get("imagenet"):
+        net.encoder.load_imagenet(os.path.expandvars(t["imagenet"]))
+    if t.get("start"):
+        net.load_start(torch.load(beside(out, t["start"]), map_location="cpu")["average"])
+    return net
 
 
-def train(cfg, data, out, log, rank=0, ranks=1):
+def teacher(path: str) -> Net:
+    """The network of a checkpoint, to learn from."""
+    saved = torch.load(path, map_location="cpu")
+    net = Net(**saved["config"]["net"]).to(memory_format=torch.channels_last)
+    net.load_start(saved["average"])
+    return net.eval()
+
+
+def train(cfg: Config, data: Data, out: str, log: Log, rank: int = 0, ranks: int = 1) -> None:
     """Runs the schedule of cfg: steps, or minutes if they are over earlier; checkpoints to out/last.pt (rank 0)."""
     t = cfg["train"]
     torch.set_num_threads(t.get("threads", 1))
     torch.set_flush_denormal(True)
     torch.manual_seed(t["seed"])  # the same weights on every rank
-    net = Net(**cfg["net"]).to(memory_format=torch.channels_last)
-    if t.get("imagenet"):
-        net.encoder.load_imagenet(os.path.expandvars(t["imagenet"]))
-    if t.get("start"):
-        where = os.path.join(os.path.dirname(out.rstrip("/")) or ".", os.path.expandvars(t["start"]))
-        net.load_start(torch.load(where, map_location="cpu")["average"])
-    average = copy.deepcopy(net)
+    objective = learn.Objective(t, steady.Triplets(data, t["seed"] * 31 + 1009 * rank), teacher(beside(out, t["teacher"])) if t.get("teacher") else None)
+    learner = learn.Learner(cfg, first_network(cfg, out), objective, path=os.path.join(out, "last.pt"), every=t.get("sync_every", 10) if ranks > 1 else 1)
     if t.get("native"):
-        native.use(net, out)
-    teacher = None
-    if t.get("teacher"):
-        saved = torch.load(os.path.join(os.path.dirname(out.rstrip("/")) or ".", t["teacher"]), map_location="cpu")
-        teacher = Net(**saved["config"]["net"]).to(memory_format=torch.channels_last)
-        teacher.load_start(saved["average"])
-        teacher.eval()
-    opt = torch.optim.AdamW(param_groups(net, t["lr"], t["encoder_lr"], t["weight_decay"]), lr=t["lr"])
-    step, spent, progress = 0, 0.0, 0.0  # spent: seconds in all runs so far
-    path = os.path.join(out, "last.pt")
-    if os.path.exists(path):
-        saved = torch.load(path, map_location="cpu")
-        net.load_state_dict(saved["net"])
-        average.load_state_dict(saved["average"])
-        opt.load_state_dict(saved["optimizer"])
-        step, spent, progress = saved["step"], saved["spent"], saved["progress"]
-        log(f"resumed at step {step}")
-
-    torch.manual_seed(t["seed"] + 7919 * rank + step)
-    feed = iter(batches.Batches(data, dataset.parts(data, cfg, rank, ranks), t["size"], seed=t["seed"] * 1000003 + 1009 * rank + step,
+        native.use(learner.net, out)
+    torch.manual_seed(t["seed"] + 7919 * rank + learner.step)
+    feed = iter(batches.Batches(data, dataset.parts(data, cfg, rank, ranks), t["size"], seed=t["seed"] * 1000003 + 1009 * rank + learner.step,
                                 strength=t.get("strength", 1.0)))
     held = dataset.held_out(data, cfg)
-    weight, balanced, prior = loss.weights(t), t.get("balanced_views", False), loss.Prior(len(VIEWS))
-    began, sums, n = time.time() - spent, {}, 0
-    net.train()
-    freeze(net.encoder, t.get("freeze", 0))
-    every = t.get("sync_every", 10) if ranks > 1 else 1
-    while progress < 1.0:
-        b = next(feed)
-        for g in opt.param_groups:
-            g["lr"] = g["base"] * rate(step, t["warmup"], progress)
-        x = b["frames"].contiguous(memory_format=torch.channels_last)
-        out_maps = net(x)
-        value, terms = loss.total(out_maps, b, weight, prior.update(b["view"]) if balanced else None)
-        if teacher is not None:
-            with torch.no_grad():
-                soft = teacher(x)
-            d = loss.distillation(out_maps, soft, b)
-            value, terms["distil"] = value + t.get("distil_weight", 1.0) * d, d.detach()
-        opt.zero_grad(set_to_none=True)
-        value.backward()
-        torch.nn.utils.clip_grad_norm_([p for p in net.parameters() if p.grad is not None], t.get("clip", 3.0))
-        opt.step()
-        step += 1
-        n += 1
-        if step % every == 0:
-            spent = time.time() - began
-            with torch.no_grad():
-                if ranks > 1:
-                    spent = average_weights(net, ranks, spent)
-                progress = max(step / t["steps"], spent / 60 / t.get("minutes", float("inf")))
-                decay = min(t["ema"] ** every, (1 + step) / (10 + step))
-                for a, p in zip(average.state_dict().values(), net.state_dict().values()):
-                    if a.dtype.is_floating_point:
-                        a.lerp_(p, 1 - decay)
-                    else:
-                        a.copy_(p)
-        for k, v in terms.items():
-            sums[k] = sums.get(k, 0.0) + v
-        if rank > 0:
-            continue
-        done = progress >= 1.0
-        if step % t["log_every"] == 0 or done:
-            text = " ".join(f"{k} {v / n:.4f}" for k, v in sums.items())
-            used = time.time() - began
-            left = used / progress - used if progress > 0 else float("nan")
-            log(f"step {step} {text}; {100 * progress:.1f} %, {clock(used)} used, {clock(left) if left == left else '?'} left")
-            sums, n = {}, 0
-        if step % t["save_every"] == 0 or done:
-            torch.save({"net": net.state_dict(), "average": average.state_dict(), "optimizer": opt.state_dict(),
-                        "step": step, "spent": spent, "progress": progress, "config": cfg}, path + ".tmp")
-            os.replace(path + ".tmp", path)
-        if len(held) and (step % t["check_every"] == 0 or done):
-            log(f"step {step} held out: {quick_dice(average, data, held, cfg['export']['size'])}")
+    learner.net.train()
+    freeze(learner.net.encoder, t.get("freeze", 0))
+    check = (lambda l: quick_dice(l.average, data, held, cfg["export"]["size"])) if len(held) else None
+    learn.run({"held out": learner}, feed, log, ranks=ranks, rank=rank, check=check)
 
 
-def run_arguments(description):
+def run_arguments(description: str | None) -> argparse.ArgumentParser:
     """The arguments of every training run: configuration, data, run folder."""
     ap = argparse.ArgumentParser(description=description)
     ap.add_argument("--config", required=True, help="TOML file, see configs/")
@@ -171,7 +102,7 @@ def run_arguments(description):
     return ap
 
 
-def open_run(args, cfg):
+def open_run(args: argparse.Namespace, cfg: Config) -> tuple[Log, Data]:
     """Makes the run folder and returns its log and the data."""
     os.makedirs(args.out, exist_ok=True)
     log = make_log(args.out)
@@ -182,7 +113,7 @@ def open_run(args, cfg):
     return log, data
 
 
-def main():
+def main() -> None:
     ap = run_arguments(__doc__)
     ap.add_argument("--start", help="checkpoint to begin from, instead of the configuration's")
     ap.add_argument("--all", metavar="VERSION", help="train on everybody, the held-out patients too, and export as this version")
@@ -209,14 +140,14 @@ def main():
     finish(cfg, data, args, log)
 
 
-def rename(card, name):
+def rename(card: Config, name: str) -> None:
     """Makes the configuration's card that of another network: what it says of the data and terms of ours goes."""
     for key in ("trained_on", "licence", "note"):
         card.pop(key, None)
     card.update(name=name, licence="Weights carry the terms of the data they were trained on.", note="Trained on site. Not a medical device.")
 
 
-def finish(cfg, data, args, log):
+def finish(cfg: Config, data: Data, args: argparse.Namespace, log: Log) -> None:
     """Fits the novelty, chooses limits if patients were held out, exports and compares with PyTorch."""
     size, card, last = cfg["export"]["size"], cfg["export"]["card"], os.path.join(args.out, "last.pt")
     card.setdefault("trained_on", dataset.describe(data))
@@ -240,4 +171,4 @@ def finish(cfg, data, args, log):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

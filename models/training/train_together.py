@@ -5,7 +5,6 @@ The run folder gets <name>/last.pt per network and log.txt; a stopped run contin
 """
 
 import os
-import sys
 import tomllib
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # see train.py
@@ -16,7 +15,7 @@ from echotrain import together
 from train import open_run, run_arguments
 
 
-def main():
+def main() -> None:
     ap = run_arguments(__doc__)
     ap.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     ap.add_argument("--workers", type=int, default=max(1, (os.cpu_count() or 2) - 2), help="processes that make batches")
@@ -32,4 +31,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

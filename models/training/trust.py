@@ -12,7 +12,7 @@ import torch
 from echotrain import dataset, trust
 
 
-def main():
+def main() -> None:
     ap = argparse.ArgumentParser(description=__doc__)
     ap.add_argument("--checkpoint", required=True, help="last.pt of a run; the novelty is added to it")
     ap.add_argument("--cache", required=True)

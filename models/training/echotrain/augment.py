@@ -4,14 +4,17 @@ Works on whole batches with torch on the CPU; every random draw comes from one n
 """
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from PIL import Image, ImageDraw
 from torch.nn import functional as F
 
+from .kinds import Array, Rng
+
 SIZE_REF = 320.0
 
 
-def smooth_noise(rng, n, size, cells, amount):
+def smooth_noise(rng: Rng, n: int, size: int, cells: int, amount: npt.ArrayLike) -> torch.Tensor:
     """Smooth random fields [n,1,size,size] with about cells periods, standard deviation amount (per sample)."""
     z = torch.from_numpy(rng.standard_normal((n, 1, cells + 2, cells + 2)).astype(np.float32))
     z = F.interpolate(z, size=(size, size), mode="bicubic", align_corners=True)
@@ -21,7 +24,7 @@ def smooth_noise(rng, n, size, cells, amount):
 class Warp:
     """One affine map per sample from output pixels to cache pixels, plus a smooth displacement."""
 
-    def __init__(self, matrix, focus, centre, out, cache, field):
+    def __init__(self, matrix: Array, focus: Array, centre: Array, out: int, cache: int, field: torch.Tensor) -> None:
         """matrix [n,2,2]: output offset (px) from centre [n,2] -> cache offset (px) from focus [n,2]; field [n,2,out,out] cache px."""
         self.matrix, self.focus, self.centre, self.out, self.cache, self.field = matrix, focus, centre, out, cache, field
         g = torch.arange(out, dtype=torch.float32)
@@ -30,10 +33,10 @@ class Warp:
         src = [part(matrix[:, i, 0]) * dx + (part(matrix[:, i, 1]) * dy + part(focus[:, i])) + field[:, i] for i in (0, 1)]
         self.grid = (torch.stack(src, -1) + 0.5) * (2.0 / cache) - 1.0  # grid_sample coordinates, align_corners=False
 
-    def sample(self, maps):
+    def sample(self, maps: torch.Tensor) -> torch.Tensor:
         return F.grid_sample(maps, self.grid, mode="bilinear", padding_mode="zeros", align_corners=False)
 
-    def points(self, pts):
+    def points(self, pts: Array) -> Array:
         """Cache coordinates [n,k,2] -> output coordinates; the field is inverted by two fixed-point steps."""
         inv = np.linalg.inv(self.matrix)
         field = self.field.numpy()
@@ -45,7 +48,7 @@ class Warp:
         return u
 
 
-def squeeze(rng, cavity, matrix, focus, centre, out, amount):
+def squeeze(rng: Rng, cavity: Array, matrix: Array, focus: Array, centre: Array, out: int, amount: float) -> torch.Tensor:
     """Displacement [2,out,out] (cache px) that widens or narrows a cavity, as another phase or patient would show it.
 
     cavity: bool [cache,cache]; matrix, focus, centre: the sample's affine map as in Warp; amount: standard deviation
@@ -61,7 +64,7 @@ def squeeze(rng, cavity, matrix, focus, centre, out, amount):
     return torch.from_numpy((a * d * fall[..., None]).astype(np.float32)).permute(2, 0, 1)
 
 
-def veil(rng, img, masks):
+def veil(rng: Rng, img: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
     """Dims what lies away from the labelled heart, on one side or on both: A4C frames then lack the right heart.
 
     img float [s,s] in 0..1; masks [3,s,s] cavity, myocardium, atrium (of two-chamber frames the cavity alone).
@@ -83,7 +86,7 @@ def veil(rng, img, masks):
     return img * dim + (1 - keep) * float(rng.uniform(0, 0.12)) * (rng.random() < 0.4) * (img > 0.004)
 
 
-def fade(rng, img, cavity):
+def fade(rng: Rng, img: torch.Tensor, cavity: torch.Tensor) -> torch.Tensor:
     """Loses the wall at one or two places of the border of cavity [s,s], in the dark or in haze; img [s,s] in 0..1."""
     size = img.shape[0]
     y, x = np.nonzero(((cavity > 0.25) & (cavity < 0.75)).numpy())
@@ -102,12 +105,12 @@ def fade(rng, img, cavity):
     return img
 
 
-def rotation(a):
+def rotation(a: Array) -> Array:
     c, s = np.cos(a), np.sin(a)
     return np.stack([np.stack([c, -s], -1), np.stack([s, c], -1)], -2)
 
 
-def sector_mask(rng, size, tip, half_left, half_right, near, far, soft=0.8):
+def sector_mask(rng: Rng, size: int, tip: npt.ArrayLike, half_left: float, half_right: float, near: float, far: float, soft: float = 0.8) -> Array:
     """Soft mask of a fan; tip in pixels, angles in radians from straight down, near and far radii in pixels."""
     y, x = np.mgrid[0:size, 0:size].astype(np.float32)
     dx, dy = x - tip[0], y - tip[1]
@@ -116,7 +119,7 @@ def sector_mask(rng, size, tip, half_left, half_right, near, far, soft=0.8):
     return np.clip(edge / soft + 0.5, 0, 1)
 
 
-def graphics(rng, img, keep=None):
+def graphics(rng: Rng, img: Array, keep: Array | None = None) -> Array:
     """Draws text, scales, ECG, bars and marker dots as scanners do; img uint8 [h,w]; in place outside keep if given."""
     size = img.shape[0]
     im = Image.fromarray(img)
@@ -165,7 +168,7 @@ def graphics(rng, img, keep=None):
     return out
 
 
-def photometric(rng, img, strength=1.0):
+def photometric(rng: Rng, img: torch.Tensor, strength: float = 1.0) -> torch.Tensor:
     """img float [n,1,s,s] in 0..1; contrast, gain curves, speckle, blur, haze, shadows. Returns 0..1."""
     n, _, size, _ = img.shape
     u = lambda lo, hi: torch.from_numpy(rng.uniform(lo, hi, (n, 1, 1, 1)).astype(np.float32))

@@ -12,32 +12,32 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from . import geometry as geo
-from . import sources
+from . import sample
 
 POINTS = ("apex", "septal", "lateral")
 
 
-def read(root):
+def read(root: str) -> list[sample.Sample]:
     """The exported frames as Samples; several exports in folders below root are read one after the other."""
-    out = []
+    out: list[sample.Sample] = []
     for folder, _, files in sorted(os.walk(root)):
         if "labels.csv" in files:
             out += _read(folder)
     return out
 
 
-def _read(root):
+def _read(root: str) -> list[sample.Sample]:
     out = []
     for row in csv.DictReader(open(os.path.join(root, "labels.csv"), newline="")):
         gray = np.asarray(Image.open(os.path.join(root, row["file"])).convert("L"))
         outline = np.array(row["contour"].split(), float).reshape(-1, 2)
         mask = Image.new("L", gray.shape[::-1])
         ImageDraw.Draw(mask).polygon([tuple(p) for p in outline], fill=geo.LV)
-        s = sources.labelled_sample(gray, np.asarray(mask), row["view"], row["phase"], row["subject"], "corrected",
+        s = sample.labelled_sample(gray, np.asarray(mask), row["view"], row["phase"], row["subject"], "corrected",
                                     float(row["mm"] or "nan"), full=False)
         # What the reader says of the points counts more than what the mask says.
         crop = (0, 0, gray.shape[1], gray.shape[0])
-        m = geo.letterbox_map(crop, sources.CACHE)
+        m = geo.letterbox_map(crop, sample.CACHE)
         for i, name in enumerate(POINTS):
             if row[name + "_x"]:
                 point = np.array([[float(row[name + "_x"]), float(row[name + "_y"])]])

@@ -2,17 +2,19 @@
 
 import hashlib
 import os
+from collections.abc import Sequence
 
 import numpy as np
 
-from . import batches, sources
-from .net import VIEWS
+from . import batches, corpus, sample
+from .kinds import Array, Config, Data, Log, Part
+from .names import VIEWS
 
 A2C = ("a2c-restored", "a2c-2")  # sources with A2C masks
 PATIENTS = ("a4c", *A2C)  # sources whose subjects are patients with masks
 
 
-def is_held_out(subject, cfg):
+def is_held_out(subject: str, cfg: Config) -> bool:
     """Patient-wise fold by a hash of the identifier; near-duplicates named in cfg share their first one's fate."""
     f = cfg["fold"]
     for group in f.get("together", []):
@@ -24,23 +26,23 @@ def is_held_out(subject, cfg):
     return int(hashlib.md5((f["salt"] + subject).encode()).hexdigest(), 16) % every == 0
 
 
-def _kind(subject, cfg):
+def _kind(subject: str, cfg: Config) -> str:
     return "a2c" if subject in cfg["fold"].get("a2c_subjects", ()) else "default"
 
 
-def prepare(cfg, folder, loops, cache, log, extra=(), filled=True):
+def prepare(cfg: Config, folder: str | None, loops: str | None, cache: str, log: Log, extra: Sequence[str] = (), filled: bool = True) -> Data:
     """The cache as a dict of arrays, made on the first run; adds the caches extra, 'held' (bool) and, if asked for, 'filled'."""
     if os.path.exists(cache):
-        data = sources.load(cache)
+        data = sample.load(cache)
     else:
         if not folder:
             raise SystemExit("name the data folder with --data or ECHO_DATA")
-        samples = sources.read_all(cfg, folder, loops, log)
+        samples = corpus.read_all(cfg, folder, loops, log)
         log(f"{len(samples)} samples -> {cache}")
-        sources.save(cache, samples)
-        data = sources.load(cache)
+        sample.save(cache, samples)
+        data = sample.load(cache)
     for path in extra:
-        more = sources.load(path)
+        more = sample.load(path)
         data = {k: np.concatenate([v, more[k]]) for k, v in data.items()}
     cfg["fold"]["a2c_subjects"] = sorted(set(data["subject"][np.isin(data["source"], A2C)].tolist()))
     loops_held = cfg["fold"].get("loops", [])
@@ -49,13 +51,13 @@ def prepare(cfg, folder, loops, cache, log, extra=(), filled=True):
     left_out = cfg["fold"].get("plax_left_out", [])  # cross validation of the expert PLAX frames
     data["held"] |= np.isin(data["subject"], left_out)
     if filled:  # takes half a minute, for training alone
-        batches.add_filled(data, np.flatnonzero(data["seg"] == sources.SEG_FULL))
+        batches.add_filled(data, np.flatnonzero(data["seg"] == sample.SEG_FULL))
     log("samples (held out): " + ", ".join(
         f"{s} {np.sum(data['source'] == s)} ({np.sum((data['source'] == s) & data['held'])})" for s in sorted(set(data["source"]))))
     return data
 
 
-def describe(data):
+def describe(data: Data) -> str:
     """What a network was trained on, for its card: frames and subjects of each source that were not held out."""
     parts = []
     for source in sorted(set(data["source"])):
@@ -65,7 +67,7 @@ def describe(data):
     return "; ".join(parts)
 
 
-def add_soft(data, path):
+def add_soft(data: Data, path: str) -> None:
     """Adds what soften.py wrote: data['soft'] uint8 [M,3,CACHE,CACHE], 'soft_share' [M] and 'soft_row' [N], -1 for none."""
     with np.load(path) as z:
         data["soft"], data["soft_share"] = z["soft"], z["share"].astype(np.float32)
@@ -78,7 +80,7 @@ def add_soft(data, path):
 HELD, COMMON = "held", "common"  # groups of samples, beside the numbered groups of patients
 
 
-def groups(data, cfg):
+def groups(data: Data, cfg: Config) -> Array:
     """Group of each sample, as text: HELD (the fold, and the expert PLAX frames), a number 0..count-1 for the other patients, COMMON.
 
     cfg['groups']: count; the same number of patients in each, those with an A2C view among them alike.
@@ -99,7 +101,7 @@ def groups(data, cfg):
     return out
 
 
-def shares(data, cfg, group):
+def shares(data: Data, cfg: Config, group: Array) -> tuple[list[Part], Array]:
     """The parts of a batch for networks that leave out groups, and the group of each row of the batch.
 
     A part's count is shared evenly by the numbered groups; held (default 0) comes from the held-out patients beside it.
@@ -115,7 +117,7 @@ def shares(data, cfg, group):
     return out, np.array(rows)
 
 
-def parts(data, cfg, rank=0, ranks=1):
+def parts(data: Data, cfg: Config, rank: int = 0, ranks: int = 1) -> list[Part]:
     """The parts of a batch as Batches wants them; [[parts]] tables of the configuration, their counts shared among ranks."""
     out, odd = [], 0
     for p in cfg["parts"]:
@@ -133,6 +135,6 @@ def parts(data, cfg, rank=0, ranks=1):
     return out
 
 
-def held_out(data, cfg):
+def held_out(data: Data, cfg: Config) -> Array:
     """Indexes of the held-out frames with a mask."""
     return np.flatnonzero(data["held"] & (data["seg"] > 0))

@@ -2,16 +2,19 @@
 
 import hashlib
 import json
+from typing import Any
 
 import numpy as np
 import onnx
 import torch
 from onnx import helper
 
-from .net import CLASSES, EXTRAS, KEYPOINTS, VIEWS, Deployed
+from .kinds import Array, Config
+from .names import CLASSES, EXTRAS, KEYPOINTS, VIEWS
+from .net import Deployed, Net, Novelty
 
 
-def fold_pads(model):
+def fold_pads(model: Any) -> Any:
     """Moves the padding of strided SAME convolutions (see net.SameConv2d) into the Conv node's own pads."""
     g = model.graph
     made = {o: n for n in g.node for o in n.output}
@@ -31,7 +34,7 @@ def fold_pads(model):
             g.node.remove(n)
 
 
-def export(net, path, size, card, novelty=None, line=None):
+def export(net: Net, path: str, size: int, card: Config, novelty: Novelty | None = None, line: list[float] | None = None) -> Config:
     """Writes net to path for size x size frames; card is completed with the contract and returned."""
     net = Deployed(net, novelty, line).eval()
     names = ["mask", "heatmaps", "view"] + (["extras"] if novelty is not None else [])
@@ -56,7 +59,7 @@ def export(net, path, size, card, novelty=None, line=None):
     return card
 
 
-def verify(net, path, size, novelty=None, line=None, frames=None, session=None):
+def verify(net: Net, path: str, size: int, novelty: Novelty | None = None, line: list[float] | None = None, frames: Array | None = None, session: Any | None = None) -> list[float]:
     """Largest differences between PyTorch and ONNX Runtime: mask in 1/255 steps, heatmaps, view, extras."""
     import onnxruntime as ort
 
@@ -69,7 +72,7 @@ def verify(net, path, size, novelty=None, line=None, frames=None, session=None):
     return [float(np.abs(a.astype(np.float64) - b.numpy().astype(np.float64)).max()) for a, b in zip(got, want)]
 
 
-def sha256(path):
+def sha256(path: str) -> str:
     h = hashlib.sha256()
     with open(path, "rb") as f:
         for b in iter(lambda: f.read(1 << 20), b""):

@@ -3,14 +3,19 @@
 Coordinates are pixels, x right, y down, origin at the centre of the top-left pixel.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 from scipy import ndimage
+
+from .kinds import Array, Crop, Map
 
 BACKGROUND, LV, MYO, LA = 0, 1, 2, 3
 
 
-def letterbox_map(crop, size, aspect=1.0):
+def letterbox_map(crop: Crop, size: int, aspect: float = 1.0) -> Map:
     """The affine map of the inference rule, the same as models.NewLetterbox on the Go side.
 
     crop: (x0, y0, x1, y1) half open, source pixels. aspect: physical height of a pixel over its width (1 for
@@ -24,7 +29,7 @@ def letterbox_map(crop, size, aspect=1.0):
     return iw / (crop[2] - crop[0]), ih / (crop[3] - crop[1]), (size - iw) // 2, (size - ih) // 2
 
 
-def letterbox(gray, size, crop=None, aspect=1.0):
+def letterbox(gray: Array, size: int, crop: Crop | None = None, aspect: float = 1.0) -> tuple[Array, Map]:
     """uint8 [h,w] -> uint8 [size,size], area averaged, centred, padded with 0; returns also the map."""
     crop = crop or (0, 0, gray.shape[1], gray.shape[0])
     sx, sy, ox, oy = m = letterbox_map(crop, size, aspect)
@@ -35,21 +40,21 @@ def letterbox(gray, size, crop=None, aspect=1.0):
     return out, m
 
 
-def to_input(pts, m, crop):
+def to_input(pts: npt.ArrayLike, m: Map, crop: Sequence[int]) -> Array:
     """Source pixel coordinates [...,2] to canvas coordinates under the map m of letterbox_map."""
     sx, sy, ox, oy = m
     pts = np.asarray(pts, np.float64)
     return (pts + 0.5 - np.array(crop[:2])) * np.array([sx, sy]) - 0.5 + np.array([ox, oy])
 
 
-def to_source(pts, m, crop):
+def to_source(pts: npt.ArrayLike, m: Map, crop: Sequence[int]) -> Array:
     """Inverse of to_input."""
     sx, sy, ox, oy = m
     pts = np.asarray(pts, np.float64)
     return (pts + 0.5 - np.array([ox, oy])) / np.array([sx, sy]) - 0.5 + np.array(crop[:2])
 
 
-def largest(mask):
+def largest(mask: Array) -> Array:
     """The largest 4-connected component of a boolean image, holes filled."""
     lab, n = ndimage.label(mask)
     if n == 0:
@@ -59,7 +64,7 @@ def largest(mask):
     return ndimage.binary_fill_holes(mask)
 
 
-def boundary(mask):
+def boundary(mask: Array) -> Array:
     """Inner boundary pixels of a boolean image as [n,2] x, y, in order around its centre of mass."""
     edge = mask & ~ndimage.binary_erosion(mask, border_value=0)
     y, x = np.nonzero(edge)
@@ -68,12 +73,12 @@ def boundary(mask):
     return p[np.argsort(np.arctan2(p[:, 1] - c[1], p[:, 0] - c[0]))]
 
 
-def _farthest(edge, a, b):
+def _farthest(edge: Array, a: Array, b: Array) -> Array:
     """Contour point farthest from the middle of the mitral line a-b."""
     return edge[np.argmax(((edge - (a + b) / 2) ** 2).sum(1))]
 
 
-def apical_points(label):
+def apical_points(label: Array) -> Array | None:
     """apex, septal and lateral annulus of an A4C label map (0..3), or None.
 
     The base of the cavity is the part of its boundary that no myocardium touches; its ends are the
@@ -97,7 +102,7 @@ def apical_points(label):
     return np.stack([_farthest(edge, a, b), a, b])
 
 
-def apical_points_from_cavity(lv, tolerance=0.02):
+def apical_points_from_cavity(lv: Array, tolerance: float = 0.02) -> Array | None:
     """The same three points from a cavity mask alone (A2C): the mitral line is the longest chord in the
     lower half from which the boundary between its ends deviates by less than tolerance x length of the cavity."""
     lv = largest(lv)
@@ -123,7 +128,7 @@ def apical_points_from_cavity(lv, tolerance=0.02):
     return np.stack([_farthest(edge, a, b), a, b])
 
 
-def wall_points(label, pts, level):
+def wall_points(label: Array, pts: Array, level: float) -> Array | None:
     """Four caliper points across an A4C label map as if it were a PLAX turned on its side, or None.
 
     level: 0 at the annulus .. 1 at the apex. Order: septum right side, septum cavity side,
@@ -154,7 +159,7 @@ def wall_points(label, pts, level):
     return np.stack([sr, sl, pi, po])
 
 
-def mirror_sector(img, w, h):
+def mirror_sector(img: Array, w: int, h: int) -> Array:
     """Fills what lies outside a sector (tip at the top centre of a w x h picture) with its mirror image.
 
     img: uint8 [S,S], the picture letterboxed in it. Opening angle and depth are read from the picture.

@@ -2,11 +2,14 @@
 
 import dataclasses
 import json
+from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from . import geometry as geo
-from .net import MIRRORED, VIEWS
+from .kinds import Array, Crop, Map
+from .names import MIRRORED, VIEWS
 
 MASK_STRIDE, HEAT_STRIDE = 2, 4
 
@@ -22,7 +25,7 @@ class Result:
     extras: dict
 
 
-def plain_views(view, names=None):
+def plain_views(view: npt.ArrayLike, names: list[str] | None = None) -> tuple[list[str], Array]:
     """Probabilities of the views as such, either way of display: [V] or [N,V] -> names without mirrored ones, probabilities."""
     names = names or VIEWS
     plain = [v for v in names if v not in MIRRORED.values()]
@@ -30,7 +33,7 @@ def plain_views(view, names=None):
     return plain, np.asarray(view, float) @ take.T
 
 
-def decode_point(heat):
+def decode_point(heat: Array) -> tuple[float, float, float]:
     """Peak of one heatmap in input pixels and its value; parabola through the logarithms of the 3x3 neighbourhood."""
     j, i = np.unravel_index(np.argmax(heat), heat.shape)
     dx = dy = 0.0
@@ -53,7 +56,7 @@ def decode_point(heat):
 class Model:
     """An ONNX file under the contract of package models."""
 
-    def __init__(self, path, threads=1):
+    def __init__(self, path: str, threads: int = 1) -> None:
         import onnxruntime as ort
 
         o = ort.SessionOptions()
@@ -62,13 +65,13 @@ class Model:
         self.card = json.loads(self.session.get_modelmeta().custom_metadata_map["echonode.card"])
         self.size = self.card["input"]["width"]
 
-    def raw(self, frames):
+    def raw(self, frames: Array) -> list[Array]:
         """uint8 [n,1,S,S] -> mask uint8, heatmaps, view, and extras [n,E] (E may be 0)."""
         names = ["mask", "heatmaps", "view"] + (["extras"] if self.card.get("extras") else [])
         out = self.session.run(names, {"frames": frames})
         return out if len(out) > 3 else [*out, np.zeros((len(frames), 0), np.float32)]
 
-    def frame(self, gray, crop=None, aspect=1.0):
+    def frame(self, gray: Array, crop: Crop | None = None, aspect: float = 1.0) -> Result:
         """One source frame (uint8 [h,w]) -> Result in source pixels."""
         crop = crop or (0, 0, gray.shape[1], gray.shape[0])
         img, m = geo.letterbox(gray, self.size, crop, aspect)
@@ -78,24 +81,7 @@ class Model:
                       dict(zip(self.card.get("extras", []), extras[0].tolist())))
 
 
-CLOSER = 3.0  # side of the second look over LVID as the first one found it
-
-
-def closer(points, crop, aspect=1.0, factor=CLOSER):
-    """The rectangle of a second, closer look at PLAX points [4,2] (source px) within crop: a square in physical size around
-    the caliper, factor times as wide as the caliper's LVID; crop itself where that is hardly closer."""
-    square = np.array([1.0, aspect])
-    p = np.asarray(points, float) * square
-    centre, half = p.mean(0), factor / 2 * np.hypot(*(p[1] - p[2]))
-    lo, hi = (centre - half) / square, (centre + half) / square
-    x0, y0 = (max(int(np.floor(v)), c) for v, c in zip(lo, crop[:2]))
-    x1, y1 = (min(int(np.ceil(v)), c) for v, c in zip(hi, crop[2:]))
-    if x1 - x0 < 24 or y1 - y0 < 24 or max(x1 - x0, (y1 - y0) * aspect) > 0.85 * max(crop[2] - crop[0], (crop[3] - crop[1]) * aspect):
-        return crop
-    return x0, y0, x1, y1
-
-
-def _weights(at, n):
+def _weights(at: Array, n: int) -> Array:
     """Matrix of linear interpolation at positions at on n cells; positions outside take the nearest cell."""
     at = np.clip(at, 0, n - 1)
     low = np.minimum(at.astype(int), n - 2)
@@ -105,7 +91,7 @@ def _weights(at, n):
     return w
 
 
-def to_source_plane(mask, m, crop, shape):
+def to_source_plane(mask: Array, m: Map, crop: Crop, shape: Sequence[int]) -> Array:
     """Half-resolution planes uint8 [C,S/2,S/2] -> probabilities [C,h,w] by bilinear interpolation; 0 outside crop."""
     sx, sy, ox, oy = m
     out = np.zeros((len(mask), *shape), np.float32)

@@ -1,18 +1,22 @@
 """What networks make of a frame over several looks: turned, scaled, moved, brightened, and averaged."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
+from torch import nn
 from torch.nn import functional as F
 
-from . import augment, sources
+from . import augment, sample
+from .kinds import Array, Rng
 
 
-def looks(rng):
+def looks(rng: Rng) -> tuple[float, float, Array, float]:
     """Turn (radians), scale, shift (share of the side), gain exponent of one look."""
     return rng.normal(0, 0.07), np.exp(rng.normal(-0.1, 0.12)), rng.normal(0, 0.02, 2), np.exp(rng.normal(0, 0.2))
 
 
-def affine(turn, scale, shift):
+def affine(turn: float, scale: float, shift: Array) -> tuple[Array, Array]:
     """grid_sample's theta of one look at a square and of its inverse, [2,3] each."""
     a = augment.rotation(np.array([turn]))[0] / scale  # output offset -> source offset, in half sides
     there = np.concatenate([a, (-a @ (2 * shift))[:, None]], 1)
@@ -20,9 +24,9 @@ def affine(turn, scale, shift):
     return there, back
 
 
-def probabilities(nets, images, rng, n, size=224, device="cpu"):
+def probabilities(nets: Sequence[nn.Module], images: Array, rng: Rng, n: int, size: int = 224, device: str | torch.device = "cpu") -> Array:
     """Mean probabilities 0..1 float32 [m,3,CACHE,CACHE] of nets over n looks at cached squares uint8 [m,CACHE,CACHE]."""
-    side, m = sources.CACHE, len(images)
+    side, m = sample.CACHE, len(images)
     x = torch.from_numpy(images).to(device)[:, None].float() / 255
     total = torch.zeros(m, 3, side, side, device=device)
     weight = torch.zeros(1, 1, side, side, device=device)

@@ -1,10 +1,14 @@
 """Losses with partial labels: every term is masked per sample and task. Nothing here waits for a GPU."""
 
+from collections.abc import Sequence
+
 import torch
 from torch.nn import functional as F
 
+from .kinds import Config
 
-def segmentation(logits, target, known):
+
+def segmentation(logits: torch.Tensor, target: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
     """Cross entropy plus soft Dice per class over the known pixels; classes without known pixels count nothing."""
     bce = (F.binary_cross_entropy_with_logits(logits, target, reduction="none") * known).sum((2, 3))
     area = known.sum((2, 3))
@@ -18,7 +22,7 @@ def segmentation(logits, target, known):
     return (2.0 * ce.sum() + (dice * class_weight).sum()) / n
 
 
-def heatmaps(logits, target, known):
+def heatmaps(logits: torch.Tensor, target: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
     """Peak maps: weighted cross entropy for calibration plus a spatial cross entropy for position."""
     here, absent = (known > 0).float(), (known < 0).float()
     w = 1 + 20 * target
@@ -32,7 +36,7 @@ def heatmaps(logits, target, known):
     return (bce + 0.25 * pos) / here.sum().clamp(min=1)
 
 
-def views(logits, target, prior=None, smoothing=0.05):
+def views(logits: torch.Tensor, target: torch.Tensor, prior: torch.Tensor | None = None, smoothing: float = 0.05) -> torch.Tensor:
     """Cross entropy of the view; with prior (shares of the classes in training) adjusted so that the network answers as
     if every view were equally frequent (Menon et al., ICLR 2021)."""
     if prior is not None:
@@ -41,12 +45,12 @@ def views(logits, target, prior=None, smoothing=0.05):
     return s / (target >= 0).sum().clamp(min=1)
 
 
-def _whole(known):
+def _whole(known: torch.Tensor) -> torch.Tensor:
     """[N] 1 where the cavity is known over the whole plane."""
     return (known[:, 0].mean((1, 2)) > 0.999).float()
 
 
-def area(logits, target, known):
+def area(logits: torch.Tensor, target: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
     """How far the cavity's area is from the expert's, in its logarithm: volumes follow areas."""
     p, t = torch.sigmoid(logits[:, 0]).sum((1, 2)), target[:, 0].sum((1, 2))
     here = _whole(known) * (t > 50).float()
@@ -54,7 +58,7 @@ def area(logits, target, known):
     return (F.smooth_l1_loss(d, torch.zeros_like(d), beta=0.05, reduction="none") * here).sum() / here.sum().clamp(min=1)
 
 
-def quality(logits, mask, target, known):
+def quality(logits: torch.Tensor, mask: torch.Tensor, target: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
     """The quality head against the Dice that the cavity outline reaches at this moment."""
     p, t = (mask[:, 0].detach() > 0).float(), target[:, 0]
     dice = (2 * (p * t).sum((1, 2)) + 1) / (p.sum((1, 2)) + t.sum((1, 2)) + 1)
@@ -63,7 +67,7 @@ def quality(logits, mask, target, known):
     return (ce * here).sum() / here.sum().clamp(min=1)
 
 
-def total(out, batch, weight, prior=None):
+def total(out: Sequence[torch.Tensor], batch: dict[str, torch.Tensor], weight: dict[str, float], prior: torch.Tensor | None = None) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     """Sum of the terms, and the terms by name without their gradients. weight: what weights returns; prior: see views."""
     mask, heat, view, grade = out
     terms = {"seg": segmentation(mask, batch["mask"], batch["mask_known"]),
@@ -75,7 +79,7 @@ def total(out, batch, weight, prior=None):
     return value, {k: v.detach() for k, v in terms.items()}
 
 
-def weights(train):
+def weights(train: Config) -> dict[str, float]:
     """Weights of the terms of total, from a configuration's [train] table."""
     return {"heat": train.get("heat_weight", 0.35), "view": train.get("view_weight", 0.3), "area": train.get("area_weight", 0.0),
             "quality": train.get("quality_weight", 0.1)}
@@ -84,10 +88,10 @@ def weights(train):
 class Prior:
     """Shares of the views among the frames trained on, as they come; none counts as rarer than floor."""
 
-    def __init__(self, n, floor=0.05):
+    def __init__(self, n: int, floor: float = 0.05) -> None:
         self.share, self.floor = torch.full((n,), 1.0 / n), floor
 
-    def update(self, target):
+    def update(self, target: torch.Tensor) -> torch.Tensor:
         """Takes a batch's views in and returns the shares [n]."""
         known = target[target >= 0]
         if len(known):
@@ -96,7 +100,7 @@ class Prior:
         return self.share.clamp(min=self.floor)
 
 
-def distillation(out, teacher, batch):
+def distillation(out: Sequence[torch.Tensor], teacher: Sequence[torch.Tensor], batch: dict[str, torch.Tensor]) -> torch.Tensor:
     """Student against teacher on the same frames: mask and heatmap probabilities, view distribution."""
     mask, heat, view = out[:3]
     m = F.binary_cross_entropy_with_logits(mask, torch.sigmoid(teacher[0]), reduction="none").mean((2, 3)).sum() / len(mask)

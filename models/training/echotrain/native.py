@@ -7,8 +7,10 @@ a step in PyTorch's CPU kernels. use(net) swaps the modules' classes; parameter 
 import ctypes
 import os
 import subprocess
+from typing import Any
 
 import torch
+from torch import nn
 from torch.nn import functional as F
 
 from . import net as nets
@@ -16,7 +18,7 @@ from . import net as nets
 _HERE = os.path.dirname(os.path.abspath(__file__))
 
 
-def load(folder):
+def load(folder: str) -> ctypes.CDLL:
     """Compiles native.cpp into folder unless it is there already, and returns the library."""
     source, path = os.path.join(_HERE, "native.cpp"), os.path.join(folder, "native.so")
     if not os.path.exists(path) or os.path.getmtime(path) < os.path.getmtime(source):
@@ -26,20 +28,20 @@ def load(folder):
     return ctypes.CDLL(path)
 
 
-def _p(t):
+def _p(t: torch.Tensor) -> ctypes.c_void_p:
     return ctypes.c_void_p(t.data_ptr())
 
 
-def _last(t):
+def _last(t: torch.Tensor) -> torch.Tensor:
     return t.contiguous(memory_format=torch.channels_last)
 
 
-def functions(lib):
+def functions(lib: ctypes.CDLL) -> tuple[Any, Any]:
     """The autograd functions depthwise(x, weight, stride) and norm(x, gamma, beta, eps, act) over the library lib."""
 
     class Depthwise(torch.autograd.Function):
         @staticmethod
-        def forward(ctx, x, weight, stride):
+        def forward(ctx: Any, x: torch.Tensor, weight: torch.Tensor, stride: int) -> Any:
             k = weight.shape[2]
             before, after = ((k - stride) // 2, k - stride - (k - stride) // 2) if stride > 1 else (k // 2, k // 2)
             ctx.save_for_backward(x, weight)
@@ -49,7 +51,7 @@ def functions(lib):
             return F.conv2d(F.pad(x, (before, after, before, after)), weight, None, stride, 0, 1, weight.shape[0])
 
         @staticmethod
-        def backward(ctx, gy):
+        def backward(ctx: Any, gy: torch.Tensor) -> Any:
             x, weight = ctx.saved_tensors
             x, gy = _last(x), _last(gy)
             n, c, h, w = x.shape
@@ -61,7 +63,7 @@ def functions(lib):
 
     class Norm(torch.autograd.Function):
         @staticmethod
-        def forward(ctx, x, gamma, beta, eps, act):
+        def forward(ctx: Any, x: torch.Tensor, gamma: torch.Tensor, beta: torch.Tensor, eps: float, act: bool) -> Any:
             x = _last(x)
             c = x.shape[1]
             rows = x.numel() // c
@@ -73,7 +75,7 @@ def functions(lib):
             return y, mean, var
 
         @staticmethod
-        def backward(ctx, gy, _mean, _var):
+        def backward(ctx: Any, gy: torch.Tensor, _mean: torch.Tensor, _var: torch.Tensor) -> Any:
             x, gamma, beta, mean, var = ctx.saved_tensors
             gy = _last(gy)
             c = x.shape[1]
@@ -86,16 +88,16 @@ def functions(lib):
     return Depthwise.apply, Norm.apply
 
 
-def use(net, folder):
+def use(net: nn.Module, folder: str) -> None:
     """Lets net train with the native kernels; evaluation, checkpoints and export stay as they are. Returns net."""
     depthwise, norm = functions(load(folder))
 
     class NativeDepthwise(nets.Depthwise):
-        def forward(self, x):
+        def forward(self, x: torch.Tensor) -> Any:
             return depthwise(x, self.weight, self.stride[0]) if self.training else super().forward(x)
 
     class NativeNorm(nets.Norm):
-        def forward(self, x):
+        def forward(self, x: torch.Tensor) -> Any:
             if not self.training:
                 return super().forward(x)
             y, mean, var = norm(x, self.weight, self.bias, self.eps, int(self.act))

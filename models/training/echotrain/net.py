@@ -13,15 +13,13 @@ Shapes for an input of H x W (both divisible by 32):
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-CLASSES = ["lv_cavity", "lv_myocardium", "left_atrium"]
-KEYPOINTS = ["apex", "mitral_septal", "mitral_lateral", "ivs_right", "ivs_left", "pw_inner", "pw_outer"]
-VIEWS = ["A4C", "A2C", "A3C", "PLAX", "PSAX", "other", "A4C-mirrored", "A2C-mirrored"]
-MIRRORED = {"A4C": "A4C-mirrored", "A2C": "A2C-mirrored"}
+from .names import CLASSES, EXTRAS, KEYPOINTS, MIRRORED, VIEWS
 
 BN_EPS = 1e-3
 BN_MOMENTUM = 0.03
@@ -39,17 +37,17 @@ _STAGES = [
 _SCALE = {"lite0": (1.0, 1.0), "lite1": (1.0, 1.1), "lite2": (1.1, 1.2)}
 
 
-def relu6(x):
+def relu6(x: torch.Tensor) -> torch.Tensor:
     """min(max(x, 0), 6), written so that it is exported as one Clip node."""
     return F.hardtanh(x, 0.0, 6.0)
 
 
 class ReLU6(nn.Module):
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         return relu6(x)
 
 
-def _round_channels(c, width):
+def _round_channels(c: float, width: float) -> int:
     n = max(8, int(c * width + 4) // 8 * 8)
     return n + 8 if n < 0.9 * c * width else n
 
@@ -57,11 +55,11 @@ def _round_channels(c, width):
 class Norm(nn.BatchNorm2d):
     """Batch normalisation, with ReLU6 behind it if act."""
 
-    def __init__(self, c, act=False):
+    def __init__(self, c: int, act: bool = False) -> None:
         super().__init__(c, eps=BN_EPS, momentum=BN_MOMENTUM)
         self.act = act
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = super().forward(x)
         return relu6(y) if self.act else y
 
@@ -69,7 +67,7 @@ class Norm(nn.BatchNorm2d):
 class SameConv2d(nn.Conv2d):
     """Convolution with TensorFlow's SAME padding; for stride 2 the extra row lies right and below."""
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         k, s = self.kernel_size[0], self.stride[0]
         if s == 1:
             return F.conv2d(x, self.weight, self.bias, 1, k // 2, 1, self.groups)
@@ -81,12 +79,12 @@ class SameConv2d(nn.Conv2d):
 class Depthwise(SameConv2d):
     """One kernel x kernel filter per channel."""
 
-    def __init__(self, c, kernel, stride=1):
+    def __init__(self, c: int, kernel: int, stride: int = 1) -> None:
         super().__init__(c, c, kernel, stride, padding=kernel // 2, groups=c, bias=False)
 
 
 class MBConv(nn.Module):
-    def __init__(self, cin, cout, kernel, stride, expand, drop):
+    def __init__(self, cin: int, cout: int, kernel: int, stride: int, expand: int, drop: float) -> None:
         super().__init__()
         mid = cin * expand
         self.expand, self.skip, self.drop = expand != 1, stride == 1 and cin == cout, drop
@@ -98,7 +96,7 @@ class MBConv(nn.Module):
         self._project_conv = nn.Conv2d(mid, cout, 1, bias=False)
         self._bn2 = Norm(cout)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = x
         if self.expand:
             y = self._bn0(self._expand_conv(y))
@@ -115,12 +113,14 @@ class MBConv(nn.Module):
 class Encoder(nn.Module):
     """EfficientNet-Lite without its classifier; returns the features at strides 2, 4, 8, 16, 32."""
 
-    def __init__(self, variant="lite0", drop_connect=0.1):
+    def __init__(self, variant: str = "lite0", drop_connect: float = 0.1) -> None:
         super().__init__()
         width, depth = _SCALE[variant]
         self._conv_stem = SameConv2d(1, 32, 3, 2, bias=False)  # RGB weights summed: gray input
         self._bn0 = Norm(32, act=True)
-        blocks, self.taps, self.channels = [], [], []
+        blocks: list[MBConv] = []
+        self.taps: list[int] = []
+        self.channels: list[int] = []
         cin, total = 32, sum(r if i in (0, 6) else math.ceil(r * depth) for i, (r, *_) in enumerate(_STAGES))
         for i, (repeats, kernel, stride, expand, c) in enumerate(_STAGES):
             cout = _round_channels(c, width)
@@ -134,7 +134,7 @@ class Encoder(nn.Module):
         self.channels.append(cin)
         self._blocks = nn.ModuleList(blocks)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
         x = self._bn0(self._conv_stem(x))
         out = []
         for i, b in enumerate(self._blocks):
@@ -143,7 +143,7 @@ class Encoder(nn.Module):
                 out.append(x)
         return out
 
-    def load_imagenet(self, path):
+    def load_imagenet(self, path: str) -> None:
         """Loads a published EfficientNet-Lite state dict; the stem's RGB kernels are summed for gray input."""
         state = torch.load(path, map_location="cpu")
         state["_conv_stem.weight"] = state["_conv_stem.weight"].sum(1, keepdim=True)
@@ -157,14 +157,14 @@ class Encoder(nn.Module):
 class Separable(nn.Module):
     """Residual depthwise k x k and pointwise convolution, each with batch normalisation."""
 
-    def __init__(self, c, kernel=3):
+    def __init__(self, c: int, kernel: int = 3) -> None:
         super().__init__()
         self.dw = Depthwise(c, kernel)
         self.bn1 = Norm(c, act=True)
         self.pw = nn.Conv2d(c, c, 1, bias=False)
         self.bn2 = Norm(c)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = self.bn1(self.dw(x))
         return relu6(x + self.bn2(self.pw(y)))
 
@@ -172,14 +172,14 @@ class Separable(nn.Module):
 class Merge(nn.Module):
     """Doubles the coarser map and adds the projected encoder feature of the finer level."""
 
-    def __init__(self, below, skip, out, blocks, kernel=3):
+    def __init__(self, below: int, skip: int, out: int, blocks: int, kernel: int = 3) -> None:
         super().__init__()
         self.up = nn.Conv2d(below, out, 1, bias=False)
         self.lateral = nn.Conv2d(skip, out, 1, bias=False)
         self.bn_up, self.bn_lat = Norm(out), Norm(out)
         self.blocks = nn.Sequential(*[Separable(out, kernel) for _ in range(blocks)])
 
-    def forward(self, x, skip):
+    def forward(self, x: torch.Tensor, skip: torch.Tensor) -> torch.Tensor:
         x = F.interpolate(self.bn_up(self.up(x)), scale_factor=2.0, mode="nearest")
         return self.blocks(relu6(x + self.bn_lat(self.lateral(skip))))
 
@@ -187,7 +187,7 @@ class Merge(nn.Module):
 class Net(nn.Module):
     """Encoder, decoder and heads. widths: decoder channels at strides 32, 16, 8, 4, 2."""
 
-    def __init__(self, variant="lite0", widths=(128, 96, 64, 48, 32), blocks=(1, 1, 2, 2, 1), drop_connect=0.1):
+    def __init__(self, variant: str = "lite0", widths: Sequence[int] = (128, 96, 64, 48, 32), blocks: Sequence[int] = (1, 1, 2, 2, 1), drop_connect: float = 0.1) -> None:
         super().__init__()
         self.encoder = Encoder(variant, drop_connect)
         c = self.encoder.channels
@@ -204,11 +204,11 @@ class Net(nn.Module):
         nn.init.constant_(self.mask.bias, -2.0)
         nn.init.constant_(self.heat[1].bias, -4.0)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
         """x: float gray 0..255 [N,1,H,W]; returns the logits of mask, heatmaps, view and quality."""
         return self.everything(x)[:4]
 
-    def everything(self, x):
+    def everything(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
         """What forward returns, and the deep features [N,C] by which the view is told and novelty measured."""
         f2, f4, f8, f16, f32 = self.encoder((x - 127.0) * (1 / 128.0))
         deep = f32.mean((2, 3))
@@ -217,7 +217,7 @@ class Net(nn.Module):
         mask, heat = self.mask(self.merge2(y4, f2)), self.heat(y4)
         return mask, heat, self.view(deep), self.quality(evidence(deep, y4, mask, heat)), deep
 
-    def load_start(self, state):
+    def load_start(self, state: dict[str, torch.Tensor]) -> None:
         """Takes the weights of an earlier network. Views and heads that it lacks begin as their likes or as they are."""
         own, old = self.state_dict(), dict(state)
         for key in ("view.3.weight", "view.3.bias"):
@@ -231,7 +231,7 @@ class Net(nn.Module):
         self.load_state_dict({**own, **old})
 
 
-def evidence(deep, y4, mask, heat):
+def evidence(deep: torch.Tensor, y4: torch.Tensor, mask: torch.Tensor, heat: torch.Tensor) -> torch.Tensor:
     """What the quality head sees, [N, features], without gradients into the network: deep features, decoder features
     over the picture and over the cavity, how soft the cavity's border is, and the peaks of the apical points."""
     deep, y4, mask, heat = deep.detach(), y4.detach(), mask[:, :1].detach(), heat[:, :3].detach()
@@ -249,19 +249,19 @@ class Novelty(nn.Module):
     features [N,C] -> [N,1].
     """
 
-    def __init__(self, features=1, directions=1, views=1):
+    def __init__(self, features: int = 1, directions: int = 1, views: int = 1) -> None:
         super().__init__()
         self.register_buffer("whiten", torch.zeros(directions, features))
         self.register_buffer("means", torch.zeros(views, directions))
         self.register_buffer("scale", torch.ones(1))
 
-    def forward(self, deep):
+    def forward(self, deep: torch.Tensor) -> torch.Tensor:
         z = deep @ self.whiten.t()
         d = (z[:, None] - self.means[None]).square().sum(2)
         return torch.sqrt(d.amin(1, keepdim=True)) / self.scale
 
     @classmethod
-    def fit(cls, features, view, directions=64):
+    def fit(cls, features: torch.Tensor, view: torch.Tensor, directions: int = 64) -> "Novelty":
         """From features [M,C] of training frames and their views [M]."""
         kinds = sorted(set(view.tolist()))
         centred = torch.cat([features[view == k] - features[view == k].mean(0) for k in kinds]).double()
@@ -274,16 +274,13 @@ class Novelty(nn.Module):
         return out
 
     @classmethod
-    def load(cls, state):
+    def load(cls, state: dict[str, torch.Tensor]) -> "Novelty":
         out = cls(state["whiten"].shape[1], *state["means"].shape[::-1])
         out.load_state_dict(state)
         return out
 
 
-EXTRAS = ["expected_dice", "novelty"]
-
-
-def softness(mask):
+def softness(mask: torch.Tensor) -> torch.Tensor:
     """How soft the border of the cavity is: the spread p(1-p) of its probabilities over its area. Logits [N,C,h,w] -> [N]."""
     p = torch.sigmoid(mask[:, 0])
     return (p * (1 - p)).sum((1, 2)) / (p.sum((1, 2)) + 1)
@@ -296,18 +293,18 @@ class Deployed(nn.Module):
     held out (trust.choose_limits); without it the quality head answers by itself.
     """
 
-    def __init__(self, net, novelty=None, line=None):
+    def __init__(self, net: "Net", novelty: "Novelty | None" = None, line: Sequence[float] | None = None) -> None:
         super().__init__()
         self.net, self.novelty, self.line = net, novelty, line
 
-    def expected(self, mask, quality):
+    def expected(self, mask: torch.Tensor, quality: torch.Tensor) -> torch.Tensor:
         """The Dice [N,1] that the cavity outline is expected to reach, from the logits of mask and quality."""
         if self.line is None:
             return torch.sigmoid(quality)
         constant, soft, logit = self.line
         return (1.01 - torch.exp(constant + soft * softness(mask)[:, None] + logit * quality)).clamp(0, 1)
 
-    def forward(self, frames):
+    def forward(self, frames: torch.Tensor) -> tuple[torch.Tensor, ...]:
         mask, heat, view, quality, deep = self.net.everything(frames.float())
         out = torch.floor(torch.sigmoid(mask) * 255.0 + 0.5).to(torch.uint8), torch.sigmoid(heat), torch.softmax(view, 1)
         return out if self.novelty is None else (*out, torch.cat([self.expected(mask, quality), self.novelty(deep)], 1))

@@ -9,15 +9,17 @@ corrected        what readers corrected on a node's review page, see corrected.p
 import csv
 import glob
 import os
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw
 
 from . import geometry as geo
-from . import corrected, sources, video, volumes
+from . import corrected, sample, video, volumes
+from .kinds import Array
 
 
-def read_camus(root):
+def read_camus(root: str) -> list[sample.Sample]:
     """A4C and A2C frames with all three structures; pictures are made isotropic first."""
     out = []
     for kind, view in (("4CH", "A4C"), ("2CH", "A2C")):
@@ -34,11 +36,11 @@ def read_camus(root):
             gray = np.asarray(Image.fromarray(np.clip(image, 0, 255).astype(np.uint8)).resize(size, Image.BOX))
             lab = np.asarray(Image.fromarray(label.astype(np.uint8)).resize(size, Image.NEAREST))
             subject, _, phase = os.path.basename(stem).split("_")
-            out.append(sources.labelled_sample(gray, lab, view, phase, subject, "camus", dx))
+            out.append(sample.labelled_sample(gray, lab, view, phase, subject, "camus", dx))
     return out
 
 
-def tracing_polygon(rows):
+def tracing_polygon(rows: Array) -> tuple[Array, Array, Array]:
     """Polygon, apex and the two ends of the most basal chord of one VolumeTracings.csv frame.
 
     rows: [n,4] X1 Y1 X2 Y2; the first is the long axis, the others are the chords of the disks along it.
@@ -52,13 +54,14 @@ def tracing_polygon(rows):
     return polygon, apex, base[np.argsort(base[:, 0])]
 
 
-def read_echonet_dynamic(root):
+def read_echonet_dynamic(root: str) -> list[sample.Sample]:
     """A4C cavity masks from VolumeTracings.csv; the two traced frames of each video."""
-    traces = {}
+    traces: dict[tuple[str, int], list[list[float]]] = {}
     for r in csv.DictReader(open(os.path.join(root, "VolumeTracings.csv"))):
         key = (os.path.splitext(r["FileName"])[0], int(r["Frame"]))
         traces.setdefault(key, []).append([float(r[k]) for k in ("X1", "Y1", "X2", "Y2")])
-    out, videos, areas = [], {}, {}
+    out, videos = [], {}
+    areas: dict[str, list[tuple[int, sample.Sample]]] = {}
     for (name, frame), rows in sorted(traces.items()):
         path = os.path.join(root, "Videos", name + ".avi")
         if len(rows) < 4 or not os.path.exists(path):
@@ -71,10 +74,10 @@ def read_echonet_dynamic(root):
         polygon, apex, base = tracing_polygon(np.array(rows))
         mask = Image.new("L", gray.shape[::-1])
         ImageDraw.Draw(mask).polygon([tuple(p) for p in polygon], fill=geo.LV)
-        s = sources.labelled_sample(gray, np.asarray(mask), "A4C", "", name, "echonet-dynamic", float("nan"), full=False)
+        s = sample.labelled_sample(gray, np.asarray(mask), "A4C", "", name, "echonet-dynamic", float("nan"), full=False)
         crop = (0, 0, gray.shape[1], gray.shape[0])
-        s.points[sources.APICAL] = geo.to_input(np.stack([apex, *base]), geo.letterbox_map(crop, sources.CACHE), crop)
-        s.state[sources.APICAL] = 1
+        s.points[sample.APICAL] = geo.to_input(np.stack([apex, *base]), geo.letterbox_map(crop, sample.CACHE), crop)
+        s.state[sample.APICAL] = 1
         areas.setdefault(name, []).append((int((s.label == geo.LV).sum()), s))
         out.append(s)
     for pair in areas.values():  # the larger of the two is end diastole
@@ -83,17 +86,17 @@ def read_echonet_dynamic(root):
     return out
 
 
-def caliper_points(ivs, lvid, lvpw):
+def caliper_points(ivs: Array, lvid: Array, lvpw: Array) -> Array:
     """The four points in network order from three calipers, each [2,2], in whatever direction they were drawn."""
     near = lambda seg, other: seg[np.argmin([np.hypot(*(other - p).T).min() for p in seg])]
     far = lambda seg, other: seg[np.argmax([np.hypot(*(other - p).T).min() for p in seg])]
     return np.stack([far(ivs, lvid), near(lvid, ivs), near(lvid, lvpw), far(lvpw, lvid)])
 
 
-def read_echonet_lvh(root, phases=("d", "s")):
+def read_echonet_lvh(root: str, phases: Sequence[str] = ("d", "s")) -> list[sample.Sample]:
     """PLAX points: frames on which IVS, LVID and LVPW of one phase are all measured."""
     found = {os.path.splitext(os.path.basename(f))[0]: f for f in glob.glob(os.path.join(root, "**", "*.avi"), recursive=True)}
-    calipers = {}
+    calipers: dict[tuple[str, int], dict[str, tuple[Array, float, float]]] = {}
     for r in csv.DictReader(open(os.path.join(root, "MeasurementsList.csv"))):
         key = (r["HashedFileName"], int(float(r["Frame"])))
         calipers.setdefault(key, {})[r["Calc"]] = (np.array([[float(r["X1"]), float(r["Y1"])], [float(r["X2"]), float(r["Y2"])]]),
@@ -111,10 +114,11 @@ def read_echonet_lvh(root, phases=("d", "s")):
             gray = videos[name][frame]
             scale = gray.shape[1] / c[names[1]][1] if c[names[1]][1] else 1.0  # points are given on the recorded size
             pts = caliper_points(*[c[n][0] for n in names]) * scale
-            s = sources.points_sample(gray, (0, 0, gray.shape[1], gray.shape[0]), pts, name, "echonet-lvh")
+            s = sample.points_sample(gray, (0, 0, gray.shape[1], gray.shape[0]), pts, name, "echonet-lvh")
             s.phase = "ED" if phase == "d" else "ES"
             out.append(s)
     return out
 
 
-READERS = {"camus": read_camus, "echonet-dynamic": read_echonet_dynamic, "echonet-lvh": read_echonet_lvh, "corrected": corrected.read}
+READERS: dict[str, Callable[[str], list[sample.Sample]]] = {"camus": read_camus, "echonet-dynamic": read_echonet_dynamic, "echonet-lvh": read_echonet_lvh,
+                                                              "corrected": corrected.read}

@@ -1,22 +1,28 @@
 """Tables, plots and contact sheets."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from . import evaluation as ev
-from .net import CLASSES, KEYPOINTS, MIRRORED, VIEWS
+from .infer import Result
+from .kinds import Array, Config
+from .names import CLASSES, KEYPOINTS, MIRRORED, VIEWS
 
 COLOURS = {"lv_cavity": (255, 70, 60), "lv_myocardium": (60, 200, 90), "left_atrium": (90, 130, 255)}
 POINT_COLOURS = [(255, 255, 0), (255, 0, 255), (0, 255, 255), (255, 170, 0), (255, 255, 0), (0, 255, 255), (255, 255, 255)]
 TITLES = {"a4c": "A4C", "a2c-restored": "A2C", "a2c-2": "A2C"}
 
 
-def outline(mask):
+def outline(mask: Array) -> Array:
     return mask & ~ndimage.binary_erosion(mask)
 
 
-def tile(gray, result, truth=None, text="", width=320, height=260, points=None, floor=0.2, masks=True):
+def tile(gray: Array, result: Result, truth: Array | None = None, text: str = "", width: int = 320, height: int = 260, points: Sequence[int] | None = None, floor: float = 0.2, masks: bool = True) -> Image.Image:
     """One picture: contours, points with a confidence above floor, text; crop is not applied."""
     s = min(width / gray.shape[1], height / gray.shape[0])
     w, h = int(gray.shape[1] * s), int(gray.shape[0] * s)
@@ -38,7 +44,7 @@ def tile(gray, result, truth=None, text="", width=320, height=260, points=None, 
     return out
 
 
-def sheet(path, tiles, columns):
+def sheet(path: str, tiles: list[Image.Image], columns: int) -> None:
     if not tiles:
         return
     w, h = tiles[0].size
@@ -48,20 +54,20 @@ def sheet(path, tiles, columns):
     out.save(path)
 
 
-def _row(*cells):
+def _row(*cells: str) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
-def _stats(v, digits=3):
-    v = np.asarray([x for x in v if np.isfinite(x)], float)
+def _stats(values: Sequence[float], digits: int = 3) -> list[str]:
+    v = np.asarray([x for x in values if np.isfinite(x)], float)
     if not len(v):
         return ["-"] * 4
     return [f"{v.mean():.{digits}f}", f"{np.median(v):.{digits}f}", f"{v.min():.{digits}f}", f"{v.max():.{digits}f}"]
 
 
-def ejection(frames, title):
+def ejection(frames: list[Config], title: str) -> dict[str, dict[str, list[float]]]:
     """Paired volumes and EF of one view: dict with arrays truth and got for EDV, ESV, EF."""
-    by = {}
+    by: dict[str, dict[str, tuple[float, float]]] = {}
     for f in frames:
         if TITLES[f["source"]] == title and "volume" in f:
             by.setdefault(f["subject"], {})[f["phase"]] = (f["volume_truth"], f["volume"])
@@ -73,7 +79,7 @@ def ejection(frames, title):
     return {k: {"truth": v[:, 0].tolist(), "got": v[:, 1].tolist()} for k, v in (("EDV mL", ed), ("ESV mL", es), ("EF points", ef))}
 
 
-def tables(r):
+def tables(r: Config) -> str:
     """All tables as Markdown."""
     fr = r["frames"]
     out = ["### Segmentation", "", _row("view", "phase", "structure", "n", "Dice mean", "median", "worst", "HD95 mm", "MSD mm"), _row(*["---"] * 9)]
@@ -94,9 +100,9 @@ def tables(r):
     out += ["", "### Volumes and ejection fraction (single plane, 20 disks, against the same computed from the expert masks)", "",
             _row("view", "quantity", "n", "bias", "limits of agreement", "mean absolute error", "r"), _row(*["---"] * 7)]
     for title in ("A4C", "A2C"):
-        for k, v in ejection(fr, title).items():
+        for quantity, v in ejection(fr, title).items():
             a = ev.agreement(v["got"], v["truth"])
-            out.append(_row(title, k, str(a["n"]), f"{a['bias']:+.1f}", f"± {a['loa']:.1f}", f"{a['mae']:.1f}", f"{a['r']:.2f}"))
+            out.append(_row(title, quantity, str(a["n"]), f"{a['bias']:+.1f}", f"± {a['loa']:.1f}", f"{a['mae']:.1f}", f"{a['r']:.2f}"))
     if r.get("plax"):
         px = np.array([f["px256"] for f in r["plax"]])
         out += ["", "### PLAX points on the expert frames", "", _row("point", "median px at 256", "mean", "worst"), _row(*["---"] * 4)]
@@ -110,11 +116,11 @@ def tables(r):
         out += [_row(k, f"{v[0]:.3f}", f"{v[1]:.3f}") for k, v in r["robustness"].items()]
     if r.get("loops"):
         out += ["", "### View head on the example loops (mean over frames)", "", _row("label", "loops", "right", "said otherwise"), _row(*["---"] * 4)]
-        for v in [v for v in VIEWS if v not in MIRRORED.values()]:
-            sel = [l for l in r["loops"] if l["view"] == v]
+        for view in [v for v in VIEWS if v not in MIRRORED.values()]:
+            sel = [l for l in r["loops"] if l["view"] == view]
             if sel:
-                wrong = ", ".join(f"{l['file'][5:8]} {l['said']}" for l in sel if l["said"] != v)
-                out.append(_row(v, str(len(sel)), str(sum(l["said"] == v for l in sel)), wrong or "-"))
+                wrong = ", ".join(f"{l['file'][5:8]} {l['said']}" for l in sel if l["said"] != view)
+                out.append(_row(view, str(len(sel)), str(sum(l["said"] == view for l in sel)), wrong or "-"))
         rough = {l["file"]: l["roughness"] for l in r["loops"] if "roughness" in l}
         out += ["", "Area-curve roughness (RMS of the second difference over the range): " + ", ".join(f"{k[5:8]} {v:.2f}" for k, v in rough.items()) + "."]
     if r.get("speed"):
@@ -122,7 +128,7 @@ def tables(r):
     return "\n".join(out) + "\n"
 
 
-def calibration(r, bins=10):
+def calibration(r: Config, bins: int = 10) -> Any:
     """Reliability of the view head: (mean confidence, accuracy, n) per bin over all frames with a known view."""
     p, ok = [], []
     for f in r["frames"]:
@@ -132,16 +138,16 @@ def calibration(r, bins=10):
         for v in l["frames"]:
             p.append(max(v))
             ok.append(l["names"][int(np.argmax(v))] == l["view"])
-    p, ok = np.array(p), np.array(ok)
+    sure, right = np.array(p), np.array(ok)
     rows = []
     for i in range(bins):
-        sel = (p > i / bins) & (p <= (i + 1) / bins)
+        sel = (sure > i / bins) & (sure <= (i + 1) / bins)
         if sel.any():
-            rows.append((float(p[sel].mean()), float(ok[sel].mean()), int(sel.sum())))
+            rows.append((float(sure[sel].mean()), float(right[sel].mean()), int(sel.sum())))
     return rows
 
 
-def trust(figures, folder):
+def trust(figures: Config, folder: str) -> None:
     """dice.svg: the Dice that was expected of each held-out frame, without its patient, against the one reached."""
     import matplotlib
 
@@ -165,7 +171,7 @@ def trust(figures, folder):
     plt.close("all")
 
 
-def plots(r, folder):
+def plots(r: Config, folder: str) -> None:
     """ef.svg (Bland-Altman), views.svg (reliability), areas.svg (area curves of the real loops)."""
     import matplotlib
 

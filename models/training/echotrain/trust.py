@@ -8,16 +8,18 @@ import torch
 
 from . import batches, dataset, geometry as geo
 from .evaluation import dice, probability, to_network
+from .kinds import Array, Config, Data, Log, Rng
 from .infer import plain_views
-from .net import VIEWS, Net, Novelty, softness
-from .sources import CACHE
+from .names import VIEWS
+from .net import Net, Novelty, softness
+from .sample import CACHE
 
 MEASURED = [i for i, v in enumerate(VIEWS) if v not in ("PSAX", "other")]
 BAD = 0.88  # cavity Dice under which an outline should be flagged
 SPARE = 0.05  # of the other outlines that may be flagged
 
 
-def passes(net, frames, size=16):
+def passes(net: Net, frames: torch.Tensor, size: int = 16) -> list[torch.Tensor]:
     """View probabilities, logits of the quality head, softness, deep features and cavity probabilities of float frames [N,1,S,S]."""
     out = []
     with torch.no_grad():
@@ -27,7 +29,7 @@ def passes(net, frames, size=16):
     return [torch.cat(v) for v in zip(*out)]
 
 
-def familiar(data, index, size, rng, looks=1):
+def familiar(data: Data, index: Array, size: int, rng: Rng, looks: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
     """Frames to fit on: each as recorded, and looks times mildly changed; with their views."""
     frames, views = [to_network(data["image"][index], size)], [torch.from_numpy(data["view"][index].astype(np.int64))]
     for _ in range(looks):
@@ -39,7 +41,7 @@ def familiar(data, index, size, rng, looks=1):
     return torch.cat(frames), torch.cat(views)
 
 
-def fit(net, data, size, limit, seed=0):
+def fit(net: Net, data: Data, size: int, limit: int, seed: int = 0) -> Novelty:
     """Novelty of net on frames of measured views that were trained on; at most limit of a source."""
     rng = np.random.default_rng(seed)
     pick = np.flatnonzero(~data["held"] & np.isin(data["view"], MEASURED) & ~np.char.startswith(data["source"].astype(str), "other"))
@@ -50,7 +52,7 @@ def fit(net, data, size, limit, seed=0):
     return Novelty.fit(deep, views[known])
 
 
-def fit_line(soft, quality, reached):
+def fit_line(soft: Array, quality: Array, reached: Array) -> Array:
     """Weights of a constant, softness and quality for log(1.01 - Dice): least squares, a little held back (ridge). A quality
     head that speaks for the worse outlines, once softness is known, is left out."""
     x = np.stack([np.ones_like(soft), soft, quality], 1)
@@ -67,7 +69,7 @@ def fit_line(soft, quality, reached):
     return w
 
 
-def cross_fitted(soft, quality, reached, subject):
+def cross_fitted(soft: Array, quality: Array, reached: Array, subject: Array) -> Array:
     """Expected Dice of each frame by weights fitted without its patient."""
     out = np.zeros(len(reached))
     for s in set(subject.tolist()):
@@ -77,7 +79,7 @@ def cross_fitted(soft, quality, reached, subject):
     return out.clip(0, 1)
 
 
-def choose_limits(net, novelty, data, size):
+def choose_limits(net: Net, novelty: Novelty, data: Data, size: int) -> tuple[Config, Config]:
     """Limits for the card and the weights of the expected Dice ("line") from the held-out frames with masks, and figures.
 
     novelty: a tenth more than all but one in a hundred of them stay below; expected_dice: flags one in twenty of those whose
@@ -105,7 +107,7 @@ def choose_limits(net, novelty, data, size):
     return {"limits": limits, "line": line.tolist()}, figures
 
 
-def add(path, data, log, per_source=150):
+def add(path: str, data: Data, log: Log, per_source: int = 150) -> tuple[Net, Novelty]:
     """Fits the novelty of the checkpoint at path, saves it there, and returns network and novelty."""
     saved = torch.load(path, map_location="cpu")
     net = Net(**saved["config"]["net"]).eval()
@@ -118,7 +120,7 @@ def add(path, data, log, per_source=150):
     return net, Novelty.load(saved["novelty"])
 
 
-def write_limits(path, net, novelty, data, size, log):
+def write_limits(path: str, net: Net, novelty: Novelty, data: Data, size: int, log: Log) -> None:
     """Writes "limits" and "line" of choose_limits, and "figures", as JSON."""
     chosen, figures = choose_limits(net, novelty, data, size)
     with open(path, "w") as f:

@@ -4,12 +4,15 @@ import io
 import shutil
 import struct
 import subprocess
+from collections.abc import Iterator
 
 import numpy as np
 from PIL import Image
 
+from .kinds import Array
 
-def _chunks(raw, at, end):
+
+def _chunks(raw: bytes, at: int, end: int) -> Iterator[tuple[bytes, int, int]]:
     """Yields (id, start, end) of the RIFF chunks, going into LIST chunks."""
     while at + 8 <= end:
         name, size = raw[at:at + 4], struct.unpack_from("<I", raw, at + 4)[0]
@@ -21,7 +24,7 @@ def _chunks(raw, at, end):
         at += 8 + size + size % 2
 
 
-def read_avi(path):
+def read_avi(path: str) -> Array:
     """All frames as uint8 [n,h,w] luma."""
     raw = open(path, "rb").read()
     if raw[:4] != b"RIFF" or raw[8:12] != b"AVI ":

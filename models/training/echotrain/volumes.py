@@ -10,16 +10,18 @@ import zlib
 
 import numpy as np
 
+from .kinds import Array
+
 _NIFTI_TYPES = {2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4"}
 _MET_TYPES = {"MET_UCHAR": "u1", "MET_CHAR": "i1", "MET_SHORT": "i2", "MET_USHORT": "u2", "MET_INT": "i4",
               "MET_UINT": "u4", "MET_FLOAT": "f4", "MET_DOUBLE": "f8"}
 
 
-def read(path):
+def read(path: str) -> tuple[Array, tuple[float, float]]:
     return read_mhd(path) if path.endswith(".mhd") else read_nifti(path)
 
 
-def read_nifti(path):
+def read_nifti(path: str) -> tuple[Array, tuple[float, float]]:
     """NIfTI-1, single file. The first axis on disk runs along columns (x); the orientation matrix is not used."""
     with (gzip.open(path, "rb") if path.endswith(".gz") else open(path, "rb")) as f:
         raw = f.read()
@@ -47,7 +49,7 @@ def read_nifti(path):
     return np.ascontiguousarray(a.astype(a.dtype.newbyteorder("="))), (float(pix[2]), float(pix[1]))
 
 
-def read_mhd(path):
+def read_mhd(path: str) -> tuple[Array, tuple[float, float]]:
     """MetaImage header with separate data."""
     head = {}
     for line in open(path, encoding="latin-1"):

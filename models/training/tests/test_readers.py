@@ -13,7 +13,8 @@ import numpy as np
 from PIL import Image
 
 from echotrain import geometry as geo
-from echotrain import public, sources, video, volumes
+from echotrain import public, sample, video, volumes
+from echotrain.names import VIEWS
 
 
 def apical_label(h=200, w=220):
@@ -141,12 +142,12 @@ class Camus(unittest.TestCase):
                     for name, rows in ((f"{stem}.{ext}", tall * 60), (f"{stem}_gt.{ext}", tall)):
                         (write_mhd if ext == "mhd" else write_nifti)(name, rows, (0.154, 0.308))
                 got = public.read_camus(d)
-            self.assertEqual([sources.VIEWS[s.view] for s in got], ["A4C", "A2C"])
+            self.assertEqual([VIEWS[s.view] for s in got], ["A4C", "A2C"])
             s = got[0]
-            self.assertEqual((s.subject, s.phase, s.seg), ("patient0001", "ED", sources.SEG_FULL))
+            self.assertEqual((s.subject, s.phase, s.seg), ("patient0001", "ED", sample.SEG_FULL))
             self.assertAlmostEqual(s.mm, 0.308, 5)
             scale = s.scale
-            want = geo.to_input([[110, 45], [80.5, 130], [139.5, 130]], geo.letterbox_map((0, 0, 220, 200), sources.CACHE), (0, 0))
+            want = geo.to_input([[110, 45], [80.5, 130], [139.5, 130]], geo.letterbox_map((0, 0, 220, 200), sample.CACHE), (0, 0))
             np.testing.assert_allclose(s.points[:3], want, atol=2.5 * scale)
             self.assertEqual(set(np.unique(s.label)), {0, 1, 2, 3})
 
@@ -166,7 +167,7 @@ class EchoNetDynamic(unittest.TestCase):
                         w.writerow(["0X1.avi", 56 - r, y, 56 + r, y, frame])
             got = public.read_echonet_dynamic(d)
         self.assertEqual([(s.subject, s.phase) for s in got], [("0X1", "ED"), ("0X1", "ES")])
-        k = sources.CACHE / 112
+        k = sample.CACHE / 112
         want = (np.array([[56, 20], [36, 90], [76, 90]]) + 0.5) * k - 0.5
         np.testing.assert_allclose(got[0].points[:3], want, atol=0.01)
         area = (got[0].label == 1).sum() / k ** 2

@@ -8,10 +8,12 @@ import unittest
 
 import numpy as np
 import torch
+from scipy import ndimage
 from torch import nn
 
-from echotrain import augment, batches, dataset, evaluation as ev, export, geometry as geo, infer, looks, loss, native, net as nets, others, sources, together, trust
-from echotrain.net import CLASSES, KEYPOINTS, VIEWS, Net
+from echotrain import augment, batches, dataset, evaluation as ev, export, geometry as geo, infer, looks, loss, native, net as nets, others, plax, sample, steady, together, trust
+from echotrain.names import CLASSES, KEYPOINTS, VIEWS
+from echotrain.net import Net
 import refusals
 import train
 from tests.test_readers import apical_label
@@ -21,12 +23,12 @@ def small_data():
     lab = apical_label()
     rng = np.random.default_rng(0)
     gray = np.where(lab == 1, 20, np.where(lab == 2, 120, 60)).astype(np.uint8) + rng.integers(0, 20, lab.shape).astype(np.uint8)
-    s = [sources.labelled_sample(gray, lab, "A4C", "ED", "p1", "a4c", 0.3),
-         sources.labelled_sample(gray, np.where(lab == 1, 1, 0).astype(np.uint8), "A2C", "ED", "p2", "a2c-restored", 0.3, full=False),
-         sources.points_sample(gray, (0, 0, 220, 200), np.array([[90, 60], [88, 70], [80, 120], [78, 130.0]]), "x", "plax-restored")]
+    s = [sample.labelled_sample(gray, lab, "A4C", "ED", "p1", "a4c", 0.3),
+         sample.labelled_sample(gray, np.where(lab == 1, 1, 0).astype(np.uint8), "A2C", "ED", "p2", "a2c-restored", 0.3, full=False),
+         sample.points_sample(gray, (0, 0, 220, 200), np.array([[90, 60], [88, 70], [80, 120], [78, 130.0]]), "x", "plax-restored")]
     with tempfile.TemporaryDirectory() as d:
-        sources.save(os.path.join(d, "c.npz"), s)
-        data = sources.load(os.path.join(d, "c.npz"))
+        sample.save(os.path.join(d, "c.npz"), s)
+        data = sample.load(os.path.join(d, "c.npz"))
     data["filled"] = data["image"]
     return data
 
@@ -77,7 +79,7 @@ class Together(unittest.TestCase):
                 p = nn.functional.avg_pool2d(x, 2) / 255
                 return (torch.logit(p.clamp(1e-4, 1 - 1e-4)).expand(-1, 3, -1, -1),)
 
-        y, x = np.mgrid[0:sources.CACHE, 0:sources.CACHE]
+        y, x = np.mgrid[0:sample.CACHE, 0:sample.CACHE]
         image = np.where(np.hypot(x - 120, y - 190) < 40, 255, 0).astype(np.uint8)
         got = looks.probabilities([Bright()], image[None], np.random.default_rng(0), 6)[0, 0]
         self.assertGreater(ev.dice(got > 0.5, image > 127), 0.985)
@@ -191,7 +193,7 @@ class Augment(unittest.TestCase):
             image, label, pts, state, got = batches.mirror(*(data[k][row] for k in ("image", "label", "points", "state", "view")))
             self.assertEqual(VIEWS[got], view + "-mirrored")
             self.assertTrue((image[:, ::-1] == data["image"][row]).all() and (label[:, ::-1] == data["label"][row]).all())
-            np.testing.assert_allclose(pts[:3, 0], sources.CACHE - 1 - data["points"][row, :3, 0])
+            np.testing.assert_allclose(pts[:3, 0], sample.CACHE - 1 - data["points"][row, :3, 0])
         self.assertGreater(*batches.mirror(*(data[k][0] for k in ("image", "label", "points", "state", "view")))[2][1:3, 0])  # the septum is on the right
         self.assertEqual(state.tolist()[:3], [1, 0, 0])  # the two sides look alike in A2C
         self.assertEqual(batches.mirror(*(data[k][2] for k in ("image", "label", "points", "state", "view")))[4], -1)
@@ -270,7 +272,7 @@ class Others(unittest.TestCase):
     def sample(self):
         lab = apical_label()
         gray = np.where(lab == 1, 20, np.where(lab == 2, 120, 60)).astype(np.uint8)
-        return sources.labelled_sample(gray, lab, "A4C", "ED", "p1", "a4c", 0.3)
+        return sample.labelled_sample(gray, lab, "A4C", "ED", "p1", "a4c", 0.3)
 
     def test_every_kind(self):
         s = self.sample()
@@ -279,13 +281,13 @@ class Others(unittest.TestCase):
                 arguments = (s, s.image) if kind in others.CUTS else ()
                 got = [kind(np.random.default_rng(i), *arguments) for i in range(4)]
                 got = [g for g in got if g is not None]
-                self.assertTrue(got and all(g.shape == (sources.CACHE,) * 2 and g.dtype == np.uint8 for g in got))
+                self.assertTrue(got and all(g.shape == (sample.CACHE,) * 2 and g.dtype == np.uint8 for g in got))
                 self.assertTrue(any((g != s.image).mean() > 0.02 for g in got))
 
     def test_cuts_follow_the_fold_and_have_no_points(self):
-        out = others.samples([self.sample()], {"cuts": 12, "drawn": 5, "rings": 2})
-        self.assertEqual([s.source for s in out], ["other-cut"] * 12 + ["other-drawn"] * 5 + ["psax-drawn"] * 2)
-        self.assertEqual({s.subject for s in out[:12]}, {"p1"})
+        out = others.samples([self.sample()], {"cuts": 12, "five": 3, "drawn": 5, "rings": 2})
+        self.assertEqual([s.source for s in out], ["other-cut"] * 12 + ["other-five"] * 3 + ["other-drawn"] * 5 + ["psax-drawn"] * 2)
+        self.assertEqual({s.subject for s in out[:15]}, {"p1"})
         self.assertTrue(all((s.state == -1).all() for s in out))
         self.assertEqual({VIEWS[s.view] for s in out}, {"other", "PSAX"})
 
@@ -331,13 +333,6 @@ class Trust(unittest.TestCase):
         honest = trust.cross_fitted(soft, quality, reached, np.arange(300) // 2)
         self.assertGreater(np.corrcoef(honest, reached)[0, 1], 0.99)
 
-    def test_a_closer_look_frames_the_caliper(self):
-        points = np.array([[300, 200], [300, 220], [300, 260], [300, 280.0]])
-        self.assertEqual(infer.closer(points, (0, 0, 640, 480)), (240, 180, 360, 300))
-        self.assertEqual(infer.closer(points, (0, 0, 640, 480), aspect=2.0), (180, 180, 420, 300))  # pixels twice as high as wide
-        self.assertEqual(infer.closer(points * 0.5, (0, 0, 640, 480))[:2], (120, 90))
-        self.assertEqual(infer.closer(points, (250, 190, 360, 290)), (250, 190, 360, 290))  # hardly closer: the same picture
-
     def test_card_says_what_was_learnt_from(self):
         data = small_data()
         data["held"] = np.array([False, True, False])
@@ -373,6 +368,91 @@ class Trust(unittest.TestCase):
         self.assertNotIn("trained_on", card)
         self.assertEqual((card["name"], card["not_validated"]), ("my-heart", ["ivs_left"]))
         self.assertNotIn("ours", card["licence"] + card["note"])
+
+
+class Plax(unittest.TestCase):
+    """Closer looks at the caliper."""
+
+    def test_looks_are_squares_around_the_caliper(self):
+        points = np.array([[300, 200], [300, 220], [300, 260], [300, 280.0]])
+        got = list(plax.squares(points, (0, 0, 640, 480)))
+        self.assertEqual(len(got), len(plax.FACTORS) * len(plax.SHIFTS))
+        self.assertEqual(got[0], (220, 160, 380, 320))  # four LVID of 40 pixels
+        self.assertEqual(got[1], (236, 160, 396, 320))
+        self.assertEqual(next(plax.squares(points, (0, 0, 640, 480), aspect=2.0)), (140, 160, 460, 320))  # pixels twice as high as wide
+        self.assertEqual(next(plax.squares(points, (250, 190, 360, 290))), (250, 190, 360, 290))
+
+    def heat(self, dots, wrong):
+        """A network that finds the middle of four bright dots of different brightness; with wrong, the third of them anywhere."""
+        rng = np.random.default_rng(0)
+
+        def answer(frames):
+            q = frames.shape[-1] // 4
+            y, x = np.mgrid[0:q, 0:q]
+            out = np.zeros((len(frames), 4, q, q), np.float32)
+            for f, maps in zip(frames, out):
+                for k, level in enumerate(dots):
+                    w = ndimage.binary_erosion(np.abs(f.astype(float) - level) < 6)
+                    at = np.argwhere(w).mean(0) if w.any() else np.zeros(2)
+                    at = (at + 0.5) / 4 - 0.5
+                    if wrong and k == 2:
+                        at = at + rng.normal(0, 6, 2)
+                    maps[k] = 0.9 * np.exp(-((y - at[0]) ** 2 + (x - at[1]) ** 2) / 4.5)
+            return out
+        return answer
+
+    def test_points_and_whether_the_looks_agree(self):
+        levels, gray = (60, 120, 180, 240), np.zeros((480, 640), np.uint8)
+        points = np.array([[300, 200], [300, 220], [300, 262], [300, 282.0]])
+        for level, (x, y) in zip(levels, points.astype(int)):
+            gray[y - 7:y + 8, x - 7:x + 8] = level
+        found = plax.find(self.heat(levels, False), gray, 224)
+        np.testing.assert_allclose(found.points, points, atol=1.5)
+        self.assertLess(found.spread, 0.03)
+        self.assertGreater(plax.find(self.heat(levels, True), gray, 224).spread, plax.MAX_SPREAD)
+
+
+class Steady(unittest.TestCase):
+    def data(self):
+        source = np.array(["a4c", sample.TRIPLET, sample.TRIPLET, sample.TRIPLET])
+        return {"source": source, "held": np.zeros(4, bool), "image": np.full((4, sample.CACHE, sample.CACHE), 90, np.uint8)}
+
+    def test_even_motion_costs_nothing_and_jitter_does(self):
+        x = torch.arange(40.0)
+        disc = lambda at: (4 * (8 - (x[None] - at).abs() - (x[:, None] - 20).abs())).clamp(-9, 9)[None].expand(3, -1, -1)
+        heat = torch.full((3, 7, 20, 20), -9.0)
+        even, jumpy = (steady.loss([torch.stack([disc(a) for a in at]), heat]) for at in ((18.0, 20.0, 22.0), (18.0, 23.0, 18.0)))
+        still = steady.loss([torch.stack([disc(20.0)] * 3), heat])
+        self.assertLess(float(still), 1e-6)
+        self.assertLess(2 * float(even), float(jumpy))
+
+    def test_three_frames_are_drawn_alike(self):
+        triplets = steady.Triplets(self.data(), 3)
+        self.assertEqual(len(triplets), 1)
+        frames = triplets.draw(64)
+        self.assertEqual(tuple(frames.shape), (3, 1, 64, 64))
+        self.assertTrue(torch.equal(frames[0], frames[2]))
+        held = self.data()
+        held["held"][:] = True
+        self.assertEqual(len(steady.Triplets(held, 3)), 0)
+
+    def test_the_loop_trains_with_it(self):
+        data = small_data()
+        more = self.data()
+        data = {k: np.concatenate([v, np.repeat(v[:1], 3, 0)]) for k, v in data.items()}
+        data["source"] = np.concatenate([data["source"][:3].astype("<U20"), more["source"][1:]])
+        data["held"] = np.zeros(6, bool)
+        cfg = {"fold": {"salt": "s", "every": {"default": 0}, "a2c_subjects": []}, "net": {"widths": [16] * 5, "blocks": [1] * 5}, "export": {"size": 64},
+               "train": {"seed": 1, "size": 64, "steps": 2, "warmup": 1, "lr": 1e-3, "encoder_lr": 1e-3, "weight_decay": 0.01, "ema": 0.9, "steady_weight": 0.3,
+                         "log_every": 1, "balanced_views": True},
+               "parts": [{"name": "a4c", "sources": ["a4c"], "count": 2}]}
+        lines = []
+        with tempfile.TemporaryDirectory() as d:
+            train.train(cfg, data, d, lines.append)
+            self.assertIn("steady", lines[0])
+            cfg["train"]["steps"] = 3
+            train.train(cfg, data, d, lines.append)
+            self.assertTrue(any("resumed at step 2" in l for l in lines) and any(l.startswith("step 3 ") for l in lines), lines)
 
 
 class Start(unittest.TestCase):

@@ -28,7 +28,7 @@ func twoViewStudy(t *testing.T) *Study {
 	t.Helper()
 	dir := t.TempDir()
 	four, two := standard("1.2.3.1"), standard("1.2.3.2")
-	two.diameterMM, two.mark = beats(70, 50, 1), true
+	two.diameterMM, two.mark = beats(60, 43, 1), true
 	return analyse(t, twoViews{newBrightness(models.ViewA4C)}, four.write(t, dir), two.write(t, dir))
 }
 

@@ -322,3 +322,61 @@ func FuzzExtractContour(f *testing.F) {
 		}
 	})
 }
+
+// The extreme of values taken at uneven times, in any order: the parabola
+// 100-(t-33)^2/10 has its maximum at 33 ms, its negative there its minimum.
+func TestExtremeBetween(t *testing.T) {
+	times := []float64{80, -20, 5, 41, 27, 60, 13, 49}
+	up, down := make([]float64, len(times)), make([]float64, len(times))
+	for i, u := range times {
+		up[i] = 100 - (u-33)*(u-33)/10
+		down[i] = -up[i]
+	}
+	for name, tt := range map[string]struct {
+		v          []float64
+		from, to   float64
+		largest    bool
+		want, near float64
+		ok         bool
+	}{
+		"largest":         {up, -10, 70, true, 33, 3, true},
+		"smallest":        {down, -10, 70, false, 33, 3, true},
+		"at the edge":     {up, -10, 11, true, 10, 1.1, true},
+		"nothing near":    {up, 300, 400, true, 0, 0, false},
+		"no values":       {nil, 0, 10, true, 0, 0, false},
+		"smallest of up":  {up, -10, 70, false, -10, 1e-9, true},
+		"largest of down": {down, 34, 70, true, 70, 2, true},
+	} {
+		ts := times
+		if tt.v == nil {
+			ts = nil
+		}
+		if got, ok := ExtremeBetween(tt.v, ts, tt.from, tt.to, 8, tt.largest); ok != tt.ok || math.Abs(got-tt.want) > tt.near {
+			t.Errorf("%s: %.1f, %v; want %.1f, %v", name, got, ok, tt.want, tt.ok)
+		}
+	}
+}
+
+func TestAnnulusOfTheTwoPhases(t *testing.T) {
+	o := DefaultQualityOptions()
+	for _, tt := range []struct {
+		ed, es   float64
+		rejected bool
+	}{{1, 1, false}, {0.5, 0.5, false}, {0.49, 0.5, true}, {1, 0.3, true}, {0, 0, false}, {0.2, 0.4, false}} {
+		if got := CheckAnnulusPhases(tt.ed, tt.es, o); Rejected(got) != tt.rejected {
+			t.Errorf("%.2f and %.2f: %v", tt.ed, tt.es, got)
+		}
+	}
+	for _, tt := range []struct {
+		part float64
+		want Severity
+	}{{1, 0}, {0.8, 0}, {0.79, Reject}, {0.21, Reject}, {0.2, Warn}, {0, Warn}} {
+		var got Severity
+		if f := CheckAnnulusOften(tt.part, o); len(f) > 0 {
+			got = f[0].Severity
+		}
+		if got != tt.want {
+			t.Errorf("annulus in %.2f of the frames: %v, want %v", tt.part, got, tt.want)
+		}
+	}
+}

@@ -97,6 +97,36 @@ func Extreme(v, t []float64, use func(i int) bool, at, reach, sigma float64, lar
 	return where
 }
 
+// extremeStepMS is how finely ExtremeBetween looks. Own choice.
+const extremeStepMS = 2
+
+// ExtremeBetween is the moment between from and to, in ms, where values taken at
+// any times, in any order and smoothed by a Gaussian of standard deviation sigma
+// ms, are largest or smallest; ok is false where none is near.
+func ExtremeBetween(v, t []float64, from, to, sigma float64, largest bool) (where float64, ok bool) {
+	best := math.Inf(-1)
+	for at := from; at <= to; at += extremeStepMS {
+		var sum, weight float64
+		for j, u := range t {
+			if d := (u - at) / sigma; d*d < 9 {
+				w := math.Exp(-d * d / 2)
+				sum, weight = sum+w*v[j], weight+w
+			}
+		}
+		if weight == 0 {
+			continue
+		}
+		m := sum / weight
+		if !largest {
+			m = -m
+		}
+		if m > best {
+			best, where, ok = m, at, true
+		}
+	}
+	return where, ok
+}
+
 // Variance of the weighted mean, as a part of that of a single frame.
 func (a Around) Variance() float64 {
 	of := map[int]float64{} // a frame may count twice

@@ -126,7 +126,7 @@ type QualityOptions struct {
 	// WarnPrecision and RejectPrecision are the uncertainty of EF, in points, from
 	// the noise of the outlines, and WarnAnnulus the part of a phase's frames in
 	// which the mitral annulus should be found, WarnAnnulusOften that of all
-	// frames. Own choice; on 495 patients (CAMUS) it was found in every frame.
+	// frames; between 1-WarnAnnulusOften and that the loop is rejected. Own choice; on 495 patients (CAMUS) it was found in every frame.
 	WarnPrecision, RejectPrecision, WarnAnnulus, WarnAnnulusOften float64
 	// WarnAreaVolume and RejectAreaVolume are the difference in points between
 	// EF and the EF that the fractional area change suggests. Of 470 patients
@@ -180,7 +180,7 @@ func DefaultQualityOptions() QualityOptions {
 		WarnStray: 0.10, RejectStray: 0.40, WarnJump: 0.25,
 		WarnLonger: 0.01, RejectLonger: 0.10,
 		WarnLeak: 0.05, RejectLeak: 0.30,
-		WarnPrecision: 5, RejectPrecision: 12, WarnAnnulus: 0.5, WarnAnnulusOften: 0.8,
+		WarnPrecision: 5, RejectPrecision: 15, WarnAnnulus: 0.5, WarnAnnulusOften: 0.8,
 		WarnAreaVolume: 9, RejectAreaVolume: 16,
 		WarnCoverage: 0.95, RejectCoverage: 0.60,
 		WarnForeshortening: 0.10, RejectForeshortening: 0.35,
@@ -462,10 +462,31 @@ func CheckAnnulus(part float64, p Phase, frame int, o QualityOptions) []Finding 
 		"the mitral annulus was not found at %v: an outline that runs into the atrium would not be noticed", p)
 }
 
+// CheckAnnulusPhases rejects a beat in which the mitral annulus was found at one of
+// the phases and lost at the other: the outline then ends at two different places,
+// and at one of them it may run into the atrium. ed and es are parts of the
+// phases' outlines.
+func CheckAnnulusPhases(ed, es float64, o QualityOptions) []Finding {
+	if (ed < o.WarnAnnulus) == (es < o.WarnAnnulus) {
+		return nil
+	}
+	lost := ES
+	if ed < o.WarnAnnulus {
+		lost = ED
+	}
+	return finding(GateAnnulus, Reject, "", -1, "the mitral annulus was found at one phase and not at %v: the outline there may run into the atrium", lost)
+}
+
 // CheckAnnulusOften grades the part of all outlined frames in which both ends of
-// the mitral annulus were found.
+// the mitral annulus were found. Where they come and go the outlines end at
+// different places within a beat, and nothing is measured; where they are hardly
+// ever found the outlines may still agree with each other.
 func CheckAnnulusOften(part float64, o QualityOptions) []Finding {
-	return finding(GateAnnulus, low(part, o.WarnAnnulusOften, 0), "", -1,
+	severity := low(part, o.WarnAnnulusOften, 0)
+	if severity == Warn && part > 1-o.WarnAnnulusOften+1e-9 {
+		severity = Reject
+	}
+	return finding(GateAnnulus, severity, "", -1,
 		"the mitral annulus was found in %.0f %% of the frames only: an outline that runs into the atrium might not be noticed", 100*part)
 }
 

@@ -1,6 +1,7 @@
 package measure
 
 import (
+	"cmp"
 	"math"
 	"slices"
 
@@ -133,6 +134,16 @@ const (
 	phasePart = 0.09
 )
 
+// The motion of a ventricle that moves little is slow beside its noise, so that
+// frames further away help more than they harm: where the range of the area is
+// less than wideRange times the noise the window grows, up to widest times. Fitted
+// to simulated hearts: at an EF of 20 % and 3 % of noise the standard deviation of
+// EF falls from 2.2 to 1.8 points, at the price of a bias of -0.2.
+const (
+	wideRange = 10
+	widest    = 1.5
+)
+
 // window is how far frames may lie from a phase of a beat, and the beat's
 // length, 0 when it is unknown, in ms.
 func (l *loop) window(b lv.Beat) (half, period float64) {
@@ -142,6 +153,9 @@ func (l *loop) window(b lv.Beat) (half, period float64) {
 	}
 	if period > 0 {
 		half = min(half, phasePart*period)
+	}
+	if r := l.rhythm; r.Range > 0 {
+		half *= min(max(wideRange*r.Noise/r.Range, 1), widest)
 	}
 	return half, period
 }
@@ -153,7 +167,7 @@ func (l *loop) around(at int, b lv.Beat) lv.Around {
 		return lv.Around{Frames: []int{at}, Weights: []float64{1}}
 	}
 	half, _ := l.window(b)
-	return lv.FramesAround(l.FrameTimes, func(i int) bool { return l.frames[i].used }, l.FrameTimes[at], half)
+	return lv.FramesAround(l.FrameTimes, l.isUsed, l.FrameTimes[at], half)
 }
 
 // Own choice: with a range of the area of less than so many times the noise, and
@@ -176,28 +190,40 @@ const (
 // phase averages the planes of the frames around a frame.
 //
 // Whoever looks for the largest value in a noisy curve finds noise: the frames
-// around it are then too large by chance. Where the noise is large enough to
-// matter, every second frame says where the phase is, the frames between say
-// what its values are, and the other way round.
+// around it are then too large by chance. So the frames that say where the phase
+// is are not those that say what its values are: in a regular rhythm the other
+// beats say where, elsewhere, if the noise is large enough to matter, every second
+// frame of the beat, and the frames between say what, and the other way round.
 func (l *loop) phase(p lv.Phase, b lv.Beat) (lv.Plane, lv.Around) {
-	at := b.ED
-	if p == lv.ES {
-		at = b.ES
-	}
-	around := l.around(at, b)
-	half, period := l.window(b)
-	switch frames := l.splits(b, period); {
-	case frames >= splitFrames:
-		around = l.crossed(p, at, half, period)
-	case frames >= blendFrames:
-		around = lv.Join(around, l.crossed(p, at, half, period))
-	}
+	around := l.moment(p, b)
 	planes := make([]lv.Plane, len(around.Frames))
 	for k, i := range around.Frames {
 		planes[k] = l.frames[i].plane
 	}
 	return lv.MeanPlane(planes, around.Weights), around
 }
+
+// moment are the frames that count for a phase of a beat.
+func (l *loop) moment(p lv.Phase, b lv.Beat) lv.Around {
+	at := b.ED
+	if p == lv.ES {
+		at = b.ES
+	}
+	half, period := l.window(b)
+	if where, ok := l.inOtherBeats(p, b, period); ok {
+		return lv.FramesAround(l.FrameTimes, l.isUsed, where, half)
+	}
+	switch frames := l.splits(b, period); {
+	case frames >= splitFrames:
+		return l.crossed(p, at, half, period)
+	case frames >= blendFrames:
+		return lv.Join(l.around(at, b), l.crossed(p, at, half, period))
+	}
+	return l.around(at, b)
+}
+
+// isUsed reports whether the outline of a frame counts.
+func (l *loop) isUsed(i int) bool { return l.frames[i].used }
 
 // splits is the number of frames in a beat whose phases may be measured
 // crosswise; 0 where they should not.
@@ -217,6 +243,65 @@ func (l *loop) splits(b lv.Beat, period float64) float64 {
 	return frames
 }
 
+// Own choice: beats are alike whose lengths differ by no more than this part.
+const alikePart = 0.12
+
+// inOtherBeats is the moment of a phase of a beat as the other beats of a regular
+// rhythm have it: their frames, moved to this beat by the moment at which half of
+// each contraction is done, say where the cavity is largest or smallest. ok is
+// false where there is no other beat like this one.
+func (l *loop) inOtherBeats(p lv.Phase, b lv.Beat, period float64) (where float64, ok bool) {
+	if l.byReader(b.ED) || l.byReader(b.ES) || period == 0 {
+		return 0, false
+	}
+	own, ok := l.contraction(b.ED, b.ES)
+	if !ok {
+		return 0, false
+	}
+	at := l.FrameTimes[b.ED]
+	if p == lv.ES {
+		at = l.FrameTimes[b.ES]
+	}
+	reach, sigma := l.search(period)
+	var times, areas []float64
+	for _, o := range l.Beats {
+		moment, whole := l.contraction(o.ED, o.ES)
+		if o.ED == b.ED || o.Partial || !whole || math.Abs(cmp.Or(o.AfterMS, o.BeforeMS)-period) > alikePart*period {
+			continue
+		}
+		for i, f := range l.frames {
+			t := l.FrameTimes[i] + own - moment
+			if f.used && math.Abs(t-at) < reach+3*sigma {
+				times, areas = append(times, t), append(areas, f.plane.AreaMM2)
+			}
+		}
+	}
+	return lv.ExtremeBetween(areas, times, at-reach, at+reach, sigma, p == lv.ED)
+}
+
+// search is how far from its frame a phase is sought, and with what smoothing, in
+// ms.
+func (l *loop) search(period float64) (reach, sigma float64) {
+	o := l.o.LV.Beats
+	return min(searchPart*period, mostSearchMS), max(splitSmooth*min(o.SmoothingMS, o.SmoothingPart*period), leastSmoothMS)
+}
+
+// contraction is the moment at which half of a contraction is done in the
+// smoothed curve.
+func (l *loop) contraction(ed, es int) (ms float64, ok bool) {
+	if l.Curve == nil || ed < 0 || es <= ed || es >= len(l.Curve.Smoothed) {
+		return 0, false
+	}
+	c, t := l.Curve.Smoothed, l.FrameTimes
+	half := (c[ed] + c[es]) / 2
+	for j := es; j > ed; j-- {
+		if c[j-1] >= half && c[j] < half {
+			return t[j-1] + (c[j-1]-half)/(c[j-1]-c[j])*(t[j]-t[j-1]), true
+		}
+	}
+	return 0, false
+}
+
 // crossed finds a phase with one half of the used frames and measures it with
 // the other, both ways.
 func (l *loop) crossed(p lv.Phase, at int, half, period float64) lv.Around {
@@ -230,11 +315,11 @@ func (l *loop) crossed(p lv.Phase, at int, half, period float64) lv.Around {
 			n++
 		}
 	}
-	sigma := max(splitSmooth*min(l.o.LV.Beats.SmoothingMS, l.o.LV.Beats.SmoothingPart*period), leastSmoothMS)
+	reach, sigma := l.search(period)
 	var halves [2]lv.Around
 	for k := range halves {
 		where := lv.Extreme(areas, l.FrameTimes, func(i int) bool { return rank[i] == 1-k }, l.FrameTimes[at],
-			min(searchPart*period, mostSearchMS), sigma, p == lv.ED)
+			reach, sigma, p == lv.ED)
 		halves[k] = lv.FramesAround(l.FrameTimes, func(i int) bool { return rank[i] == k }, where, half)
 	}
 	return lv.Join(halves[0], halves[1])
@@ -250,6 +335,9 @@ func (l *loop) measureBeat(index int, b lv.Beat) {
 	m.findings = append(m.findings, lv.CheckPlanes(m.ed, m.es, l.Spacing.Trusted, o)...)
 	m.findings = append(m.findings, lv.CheckPlace(m.ed, m.es, l.spacing, l.Mirrored, o)...)
 	m.findings = append(m.findings, lv.CheckEF(m.ef, o)...)
+	if l.landmarks {
+		m.findings = append(m.findings, lv.CheckAnnulusPhases(l.annulus(ed), l.annulus(es), o)...)
+	}
 	if l.byReader(b.ED) && l.byReader(b.ES) {
 		m.findings = remarks(m.findings)
 	}
@@ -271,7 +359,12 @@ func (l *loop) planes(index int, b lv.Beat) (m beat, ed, es lv.Around) {
 
 // volumeNoise is how much more the volume of a frame varies than its area: the
 // network's noise lies mostly in the width (1.7 to 1.9 times on real loops).
-const volumeNoise = 1.8
+// phaseNoise is how much more the EF of simulated hearts varies than the noise of
+// the frames measured says: the moments of the phases are uncertain too.
+const (
+	volumeNoise = 1.8
+	phaseNoise  = 1.25
+)
 
 // precision is how far, in points, the noise of single outlines may move the EF
 // of the chosen beats (95 %).
@@ -280,7 +373,7 @@ func (l *loop) precision() float64 {
 	for _, b := range l.beats {
 		sum += b.variance
 	}
-	return 1.96 * volumeNoise * l.rhythm.Noise * math.Sqrt(sum) / float64(len(l.beats))
+	return 1.96 * volumeNoise * phaseNoise * l.rhythm.Noise * math.Sqrt(sum) / float64(len(l.beats))
 }
 
 // checkPhase grades the outlines that count for a phase, each by its weight.
@@ -289,7 +382,7 @@ func (l *loop) precision() float64 {
 func (l *loop) checkPhase(p lv.Phase, a lv.Around) []lv.Finding {
 	o := l.o.LV.Quality
 	lo, hi := l.corners()
-	var certainty, expected, stray, solidity, border, unseen, annulus float64
+	var certainty, expected, stray, solidity, border, unseen float64
 	for k, i := range a.Frames {
 		f, w := &l.frames[i], a.Weights[k]
 		certainty += w * f.outline.certainty
@@ -298,9 +391,6 @@ func (l *loop) checkPhase(p lv.Phase, a lv.Around) []lv.Finding {
 		unseen += w * f.outline.unseen
 		solidity += w * lv.Solidity(f.outline.points)
 		border += w * max(lv.BorderPart(f.outline.points, lo, hi, o.BorderMargin), lv.SectorPart(f.outline.points, l.sector, o.SectorMargin))
-		if f.plane.Axis.AnnulusSource == lv.FromKeypoints {
-			annulus += w
-		}
 	}
 	at := -1
 	if len(a.Frames) > 0 {
@@ -316,7 +406,7 @@ func (l *loop) checkPhase(p lv.Phase, a lv.Around) []lv.Finding {
 	out = append(out, lv.CheckBorder(border, p, at, o)...)
 	out = append(out, lv.CheckWall(unseen, p, at, o)...)
 	if l.landmarks {
-		out = append(out, lv.CheckAnnulus(annulus, p, at, o)...)
+		out = append(out, lv.CheckAnnulus(l.annulus(a), p, at, o)...)
 	}
 	return out
 }
@@ -337,6 +427,18 @@ func (l *loop) findings(areas []float64) []lv.Finding {
 		out = append(out, lv.CheckAnnulusOften(l.annulusPart(), o)...)
 	}
 	return append(out, l.doubts()...)
+}
+
+// annulus is the part of a phase's frames, by weight, in which both ends of the
+// mitral annulus were found.
+func (l *loop) annulus(a lv.Around) float64 {
+	found := 0.0
+	for k, i := range a.Frames {
+		if l.frames[i].plane.Axis.AnnulusSource == lv.FromKeypoints {
+			found += a.Weights[k]
+		}
+	}
+	return found
 }
 
 // annulusPart is the part of the outlined frames in which both ends of the mitral

@@ -92,11 +92,16 @@ func TestGates(t *testing.T) {
 		code     lv.Gate
 		measured bool
 	}{
-		"sound":                            {nil, nil, "", true},
-		"leak at end-systole":              {systolic(intoAtrium(12)), nil, lv.GateLeak, true},
-		"large leak":                       {always(intoAtrium(60)), nil, lv.GateLeak, false},
-		"leak throughout, no hinges":       {always(func(f *result.Frame) { intoAtrium(30)(f); noHinges(f) }), nil, lv.GateAnnulus, true},
-		"leak at end-systole, no hinges":   {systolic(func(f *result.Frame) { intoAtrium(45)(f); noHinges(f) }), nil, lv.GateAnnulus, true},
+		"sound":                          {nil, nil, "", true},
+		"leak at end-systole":            {systolic(intoAtrium(12)), nil, lv.GateLeak, true},
+		"large leak":                     {always(intoAtrium(60)), nil, lv.GateLeak, false},
+		"leak throughout, no hinges":     {always(func(f *result.Frame) { intoAtrium(30)(f); noHinges(f) }), nil, lv.GateAnnulus, true},
+		"leak at end-systole, no hinges": {systolic(func(f *result.Frame) { intoAtrium(45)(f); noHinges(f) }), nil, lv.GateAnnulus, false},
+		"no hinges in one frame of ten": {func(i int, _ float64, f *result.Frame) {
+			if i%10 == 0 {
+				noHinges(f)
+			}
+		}, nil, "", true},
 		"sector cuts the lateral wall":     {always(cut), cutSector, lv.GateBorder, false},
 		"no wall beside the outline":       {always(func(f *result.Frame) { f.Unseen = 0.45 }), nil, lv.GateWall, false},
 		"some wall not seen":               {always(func(f *result.Frame) { f.Unseen = 0.3 }), nil, lv.GateWall, true},

@@ -8,8 +8,21 @@ import (
 	"github.com/echonode/echonode/pipeline/result"
 )
 
-// Own choice: an EF below this is reported in words where it cannot be measured.
-const severeEF = 20
+// Own choice: an EF below severeEF is reported in words where it cannot be
+// measured; below verySevereEF already where its uncertainty exceeds
+// verySeverePrecision points.
+const (
+	severeEF            = 20
+	verySevereEF        = 15
+	verySeverePrecision = 4
+)
+
+// tooLow reports whether an EF is too low for a number: it may be below
+// what can be measured at all, or its uncertainty is large beside it.
+func (l *loop) tooLow(ef float64) bool {
+	q, p := l.o.LV.Quality, l.precision()
+	return ef-p < q.SevereEF || ef < verySevereEF && p > verySeverePrecision || ef < severeEF && p > q.WarnPrecision
+}
 
 // severelyReduced is the answer for a ventricle that moves too little for beats
 // to be told from noise: "severely reduced", with the EF that the motion and
@@ -19,6 +32,9 @@ func (l *loop) severelyReduced() *result.Reason {
 	r := l.rhythm
 	if len(r.Smoothed) == 0 || r.Noise < 1e-4 || len(l.doubtfulOutlines()) > 0 {
 		return nil
+	}
+	if len(lv.CheckFrameRate(l.FrameTimes, l.HeartRate, l.o.LV.Quality)) > 0 {
+		return nil // a fast heart looks still in too few frames
 	}
 	// The volume follows the area to the power of 1.5; half of the noise stays
 	// in the smoothed curve.
@@ -65,5 +81,5 @@ func (l *loop) doubtfulOutlines() []lv.Finding {
 // hidesMotion reports whether a finding may be the reason why a ventricle seems
 // to move little.
 func hidesMotion(f lv.Finding) bool {
-	return slices.Contains([]lv.Gate{lv.GateAnnulus, lv.GateShape, lv.GateLeak, lv.GateWall, lv.GateBorder, lv.GateFragments, lv.GateAreaJump, lv.GatePlace}, f.Gate)
+	return slices.Contains([]lv.Gate{lv.GateAnnulus, lv.GateShape, lv.GateLeak, lv.GateWall, lv.GateBorder, lv.GateFragments, lv.GateAreaJump, lv.GatePlace, lv.GateFrameRate}, f.Gate)
 }

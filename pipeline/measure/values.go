@@ -44,7 +44,7 @@ func (l *loop) measurement(s series, findings []lv.Finding) result.Measurement {
 		return l.missing(s, result.Reasonf(result.NoContour, "no beat with an outline at end-diastole and end-systole"))
 	case s.needsCalibration && !l.Spacing.Trusted:
 		return l.missing(s, result.Reasonf(result.NoCalibration, "no trustworthy calibration: %s", l.Spacing.Reason))
-	case s.name == result.EF && s.value < l.o.LV.Quality.SevereEF, s.name == result.EF && s.value < severeEF && l.precision() > l.o.LV.Quality.WarnPrecision:
+	case s.name == result.EF && l.tooLow(s.value):
 		for _, f := range findings {
 			if hidesMotion(f) {
 				return l.missing(s, reason(f))

@@ -8,7 +8,8 @@
 // of the loops with a value stay within. "remarked" and "refused" are shares of
 // the loops in per cent, "severe" those answered with "severely reduced" in words;
 // "wrong, no remark" counts values that miss EF by more than 5 points or EDV by
-// more than 15 % and carry no warning, and severe answers for an EF above 25 %.
+// more than 15 % and carry no warning, and severe answers whose bound for EF the
+// true one exceeds.
 package main
 
 import (
@@ -67,7 +68,7 @@ func (s *score) add(m *result.Measurement, edv *result.Measurement, ef, volume f
 			s.reasons[m.Reason.Code]++
 			if m.Reason.Code == result.SeverelyReduced {
 				s.severe++
-				if ef > 25 {
+				if ef > bound(m.Reason.Text) {
 					s.unnoted++
 				}
 				return
@@ -90,6 +91,17 @@ func (s *score) add(m *result.Measurement, edv *result.Measurement, ef, volume f
 	} else if wrong {
 		s.unnoted++
 	}
+}
+
+// bound is the EF that a severely reduced one is said to be under.
+func bound(text string) float64 {
+	var v float64
+	if _, after, ok := strings.Cut(text, "under about "); ok {
+		if _, err := fmt.Sscanf(after, "%f", &v); err != nil {
+			return 0
+		}
+	}
+	return v
 }
 
 func (s *score) String() string {

@@ -112,7 +112,8 @@ func (l *lockedBuffer) String() string {
 }
 
 // newSite configures a node and its accounts, and starts both it and the
-// archive. The extra text is added to the configuration.
+// archive. The extra text is added to the configuration of the page; {page} in
+// it is the page's address, {dir} a folder with a file secret.
 func newSite(t *testing.T, review string) *site {
 	t.Helper()
 	if browser.Find() == "" {
@@ -130,7 +131,10 @@ destinations:
   - {name: pacs, address: "%s", ae_title: ARCHIVE}
 review:
   listen: "%s"
-%s`, s.dicom, s.status, filepath.Join(s.dir, "data"), s.archiveAddress, page, review)
+%s`, s.dicom, s.status, filepath.Join(s.dir, "data"), s.archiveAddress, page, strings.NewReplacer("{page}", s.page, "{dir}", s.dir).Replace(review))
+	if err := os.WriteFile(filepath.Join(s.dir, "secret"), []byte("a secret\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	if err := os.WriteFile(s.config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

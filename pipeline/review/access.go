@@ -23,6 +23,7 @@ import (
 // memory: a restart asks everybody to sign in again.
 type session struct {
 	user    string
+	account *User // of an OpenID provider; nil for one of the file
 	csrf    string
 	created time.Time
 	seen    time.Time
@@ -46,8 +47,9 @@ func token() string {
 	return hex.EncodeToString(b)
 }
 
-// open starts a session and returns its token.
-func (s *sessions) open(user string) (string, error) {
+// open starts a session and returns its token. The account is nil for one of
+// the file of users.
+func (s *sessions) open(user string, account *User) (string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.now()
@@ -62,7 +64,7 @@ func (s *sessions) open(user string) (string, error) {
 		}
 	}
 	t := token()
-	s.by[sha256.Sum256([]byte(t))] = &session{user: user, csrf: token(), created: now, seen: now}
+	s.by[sha256.Sum256([]byte(t))] = &session{user: user, account: account, csrf: token(), created: now, seen: now}
 	return t, nil
 }
 
@@ -133,6 +135,12 @@ func (s *Server) identify(r *http.Request, touch bool) (visitor, bool) {
 	}
 	open, ok := s.sessions.get(c.Value, touch)
 	if !ok {
+		return visitor{}, false
+	}
+	if open.account != nil {
+		return visitor{User: *open.account, session: open, token: c.Value}, true
+	}
+	if s.opt.Users == nil {
 		return visitor{}, false
 	}
 	// An account that was removed or changed counts from the next request.
@@ -257,6 +265,8 @@ type loginPage struct {
 	page
 	Next, Typed string // Typed is the user name that was tried
 	Problem     string
+	Passwords   bool   // there are accounts with passwords
+	Provider    string // address that leads to the OpenID provider, or ""
 }
 
 func (s *Server) loginForm(w http.ResponseWriter, r *http.Request) {
@@ -265,7 +275,7 @@ func (s *Server) loginForm(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, next, http.StatusSeeOther)
 		return
 	}
-	s.render(w, r, http.StatusOK, "login.html", loginPage{page: s.page(r, "login.title"), Next: next})
+	s.render(w, r, http.StatusOK, "login.html", s.loginPage(r, next))
 }
 
 func (s *Server) login(w http.ResponseWriter, r *http.Request) {
@@ -273,7 +283,9 @@ func (s *Server) login(w http.ResponseWriter, r *http.Request) {
 	name, password := strings.ToLower(strings.TrimSpace(r.PostFormValue("name"))), r.PostFormValue("password")
 	next := localPath(r.PostFormValue("next"))
 	refuse := func(status int, problem string, args ...any) {
-		s.render(w, r, status, "login.html", loginPage{page: s.page(r, "login.title"), Next: next, Typed: name, Problem: s.words(r).T(problem, args...)})
+		p := s.loginPage(r, next)
+		p.Typed, p.Problem = name, s.words(r).T(problem, args...)
+		s.render(w, r, status, "login.html", p)
 	}
 	if len(name) > 64 || len(password) > maxPassword {
 		refuse(http.StatusForbidden, "login.wrong")
@@ -322,7 +334,7 @@ func (s *Server) login(w http.ResponseWriter, r *http.Request) {
 	if c, err := r.Cookie(s.cookieName()); err == nil {
 		s.sessions.close(c.Value)
 	}
-	t, err := s.sessions.open(name)
+	t, err := s.sessions.open(name, nil)
 	if err != nil {
 		s.log.Error("review: session", "error", err)
 		refuse(http.StatusServiceUnavailable, "login.unavailable")

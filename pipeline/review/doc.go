@@ -4,6 +4,7 @@
 //
 //	access.go     who may come in: users, roles, sessions, what every request must show
 //	users.go      the file of users, with argon2id hashes
+//	oidc.go       sign-in at an OpenID provider
 //	index.go      keeps the worklist's rows up to date and tells open pages
 //	worklist.go   the list of studies
 //	study.go      one study, and one loop of it
@@ -36,6 +37,15 @@
 // A page that shows the review page in a frame must be named in the
 // configuration (review.embed_in) and be of the same site, since the session's
 // cookie is not sent to others.
+//
+// # Signing in at an OpenID provider
+//
+// review.oidc sends people to the hospital's provider (authorization code flow
+// with PKCE, state bound to the browser, nonce). What they may do follows from
+// their groups; family and given name of the provider stand in signed reports
+// with the configured organisation. The account is as it was at the sign-in
+// until the session ends; signing out ends the session here, not the one at the
+// provider.
 //
 // # Correcting and signing
 //

@@ -30,7 +30,10 @@ var distFiles embed.FS
 // Options are the settings of a Server.
 type Options struct {
 	Store *store.Store
+	// Users are accounts with passwords; nil where all sign in at the provider.
 	Users *Users
+	// OIDC is the provider at which users may sign in; nil for none.
+	OIDC *OIDC
 	// Listen is the address served on; its host is one of the names the server
 	// answers to, and a loopback address stands for all of this machine's.
 	Listen string
@@ -74,6 +77,7 @@ type Server struct {
 	byAddress *attempts
 	byName    *attempts
 	hashing   chan struct{}
+	oidc      *relying
 	text      map[string]*Words
 	matcher   language.Matcher
 	templates map[string]*template.Template
@@ -96,6 +100,9 @@ func New(o Options) (*Server, error) {
 	s.sessions = &sessions{idle: o.Idle, max: o.Longest, now: o.now, by: map[[32]byte]*session{}}
 	s.byAddress = newAttempts(20, 15*time.Second, o.now)
 	s.byName = newAttempts(5, 30*time.Second, o.now)
+	if o.OIDC != nil {
+		s.oidc = newRelying(*o.OIDC, o.now)
+	}
 	s.hashing = make(chan struct{}, 2)
 	var err error
 	if s.text, s.matcher, err = loadWords(); err != nil {
@@ -123,7 +130,13 @@ func New(o Options) (*Server, error) {
 func (s *Server) routes() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /login", s.loginForm)
-	mux.HandleFunc("POST /login", s.login)
+	if s.opt.Users != nil {
+		mux.HandleFunc("POST /login", s.login)
+	}
+	if s.oidc != nil {
+		mux.HandleFunc("GET /oidc/login", s.oidcLogin)
+		mux.HandleFunc("GET "+callbackPath, s.oidcCallback)
+	}
 	mux.HandleFunc("GET /language/{lang}", s.setLanguage)
 	mux.HandleFunc("GET /static/{hash}/{name}", s.static)
 	mux.Handle("POST /logout", s.signedIn(s.logout))

@@ -97,10 +97,10 @@ func (b *Browser) Close() {
 func (b *Browser) SignIn(url, user, password string) error {
 	err := b.Do(
 		chromedp.Navigate(url+"/login"),
-		chromedp.WaitVisible(`form.login`),
+		chromedp.WaitVisible(`.login form`),
 		chromedp.SendKeys(`[name=name]`, user),
 		chromedp.SendKeys(`[name=password]`, password),
-		chromedp.Click(`form.login button`),
+		chromedp.Click(`.login form button`),
 		chromedp.WaitVisible(`#rows table`),
 	)
 	if err != nil {

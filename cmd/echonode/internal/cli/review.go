@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -44,11 +45,17 @@ func openReview(ctx context.Context, c *config.Config, st *store.Store, n *node.
 		return nil, nil
 	}
 	users, err := review.OpenUsers(c.UsersFile())
-	if errors.Is(err, fs.ErrNotExist) {
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && r.OIDC.Issuer != "" && r.Users == "":
+		users = nil // all sign in at the provider
+	case errors.Is(err, fs.ErrNotExist):
 		return nil, usageError{fmt.Errorf("review.users: %w; make an account with `echonode user add NAME`", err)}
-	}
-	if err != nil {
+	case err != nil:
 		return nil, usageError{fmt.Errorf("review.users: %w", err)}
+	}
+	provider, err := openIDProvider(r.OIDC)
+	if err != nil {
+		return nil, usageError{fmt.Errorf("review.oidc: %w", err)}
 	}
 	var labels []byte
 	if r.Labels {
@@ -57,7 +64,7 @@ func openReview(ctx context.Context, c *config.Config, st *store.Store, n *node.
 		}
 	}
 	pages, err := review.New(review.Options{
-		Store: st, Users: users, Listen: r.Listen, Hosts: r.Hosts, EmbedIn: r.EmbedIn,
+		Store: st, Users: users, OIDC: provider, Listen: r.Listen, Hosts: r.Hosts, EmbedIn: r.EmbedIn,
 		Secure: r.TLS.Certificate != "" || r.BehindProxy,
 		Idle:   time.Duration(r.SessionIdle), Longest: time.Duration(r.SessionMax), Version: version, Log: log,
 		Signer: n, Operator: n, Measure: measuring, SilentRejection: r.Reject == "nothing", LabelsKey: labels,
@@ -79,6 +86,30 @@ func openReview(ctx context.Context, c *config.Config, st *store.Store, n *node.
 	}
 	log.Info("review page", "listen", p.listener.Addr().String(), "tls", p.server.TLSConfig != nil)
 	return p, nil
+}
+
+// openIDProvider prepares the sign-in at an OpenID provider; nil for none.
+func openIDProvider(c config.OIDC) (*review.OIDC, error) {
+	if c.Issuer == "" {
+		return nil, nil
+	}
+	o := &review.OIDC{Issuer: c.Issuer, ClientID: c.ClientID, SecretFile: c.SecretFile, Redirect: c.Redirect, Scopes: c.Scopes, NameClaim: c.NameClaim,
+		GroupsClaim: c.GroupsClaim, Roles: map[string][]review.Role{}, Organisation: c.Organisation, Client: &http.Client{Timeout: 15 * time.Second}}
+	for group, role := range c.Roles {
+		o.Roles[group] = []review.Role{review.Role(role)}
+	}
+	if c.CA != "" {
+		pem, err := os.ReadFile(c.CA)
+		if err != nil {
+			return nil, fmt.Errorf("ca: %w", err)
+		}
+		pool := x509.NewCertPool()
+		if !pool.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("ca: no certificate in %s", c.CA)
+		}
+		o.Client.Transport = &http.Transport{Proxy: http.ProxyFromEnvironment, TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool}, TLSHandshakeTimeout: 10 * time.Second}
+	}
+	return o, nil
 }
 
 // labelsKey reads the key in a file, and makes it when there is none.

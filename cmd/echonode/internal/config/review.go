@@ -18,6 +18,55 @@ type Review struct {
 	SessionMax  Duration `yaml:"session_max"`
 	Reject      string   `yaml:"reject"`
 	Labels      bool     `yaml:"export_labels"`
+	OIDC        OIDC     `yaml:"oidc"`
+}
+
+// OIDC configures the sign-in at an OpenID provider.
+type OIDC struct {
+	Issuer       string            `yaml:"issuer"`
+	ClientID     string            `yaml:"client_id"`
+	SecretFile   string            `yaml:"client_secret_file"`
+	Redirect     string            `yaml:"redirect"`
+	Scopes       []string          `yaml:"scopes"`
+	NameClaim    string            `yaml:"name_claim"`
+	GroupsClaim  string            `yaml:"groups_claim"`
+	Roles        map[string]string `yaml:"roles"`
+	Organisation string            `yaml:"organisation"`
+	CA           string            `yaml:"ca"`
+}
+
+// check holds the settings against each other.
+func (o OIDC) check(bad func(key, format string, args ...any)) {
+	if o.Issuer == "" {
+		return
+	}
+	secure := func(address string) bool {
+		u, err := url.Parse(address)
+		return err == nil && u.Host != "" && (u.Scheme == "https" || u.Scheme == "http" && loopback(u.Host))
+	}
+	if !secure(o.Issuer) {
+		bad("review.oidc.issuer", "%q is not an https address", o.Issuer)
+	}
+	if u, err := url.Parse(o.Redirect); err != nil || !secure(o.Redirect) || u.Path != "/oidc/callback" {
+		bad("review.oidc.redirect", "%q is not the page's https address with the path /oidc/callback", o.Redirect)
+	}
+	if o.ClientID == "" {
+		bad("review.oidc.client_id", "the provider must know this node by a name")
+	}
+	if o.NameClaim == "" || o.GroupsClaim == "" {
+		bad("review.oidc.name_claim", "name_claim and groups_claim must be set")
+	}
+	if len(o.Roles) == 0 {
+		bad("review.oidc.roles", "no group has a role: nobody could sign in")
+	}
+	for group, role := range o.Roles {
+		if role != "viewer" && role != "reader" && role != "administrator" {
+			bad("review.oidc.roles", "group %q: %q is not one of viewer, reader, administrator", group, role)
+		}
+		if role == "reader" && strings.TrimSpace(o.Organisation) == "" {
+			bad("review.oidc.organisation", "readers need an organisation, which stands in signed reports")
+		}
+	}
 }
 
 // PageTLS is the certificate of the review page.
@@ -59,6 +108,7 @@ func (r Review) check(bad func(key, format string, args ...any)) {
 	if r.Reject != "withdraw" && r.Reject != "nothing" {
 		bad("review.reject", "%q is not one of withdraw, nothing", r.Reject)
 	}
+	r.OIDC.check(bad)
 	if r.SessionIdle <= 0 || r.SessionMax < r.SessionIdle {
 		bad("review.session_max", "session_idle must be greater than zero and session_max not shorter")
 	}

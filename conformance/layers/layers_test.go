@@ -28,6 +28,7 @@ var own = []struct {
 	{"pipeline/lv", nil},
 	{"pipeline/result", nil},
 	{"pipeline/store", nil},
+	{"pipeline/objects", nil},
 	{"sr/...", []string{"sr/...", "dicomio/..."}},
 	// Measuring knows results and mathematics; what was received, how and from whom it does not know.
 	{"pipeline/measure/...", []string{"pipeline/measure/...", "pipeline/longaxis", "pipeline/lv", "pipeline/result", "pipeline/quantity", "pipeline/indices", "pipeline/evidence", "models"}},
@@ -60,6 +61,7 @@ var outside = []struct {
 	{"database/sql", []string{"pipeline/store", "pipeline/internal/jobs"}},
 	{"github.com/riverqueue/", []string{"pipeline/store", "pipeline/internal/jobs"}},
 	{"github.com/jackc/pgx/", []string{"pipeline/store", "pipeline/internal/jobs", "conformance/..."}},
+	{"github.com/minio/", []string{"pipeline/objects"}},
 	{"github.com/spf13/", []string{"cmd/..."}},
 	{"github.com/goccy/go-yaml", []string{"cmd/...", "pipeline/deliver", "pipeline/review"}},
 	{"testing", []string{"conformance/..."}},

@@ -259,6 +259,8 @@ fetch_onnxruntime "$(uname -m)" "$here/onnxruntime-$(uname -m).txt" "$ort_folder
 if [[ $1 == test ]]; then
 	fetch_peers
 	fetch_ohif
+	# The build cache keeps it.
+	(cd "$root/conformance/s3gateway/versitygw" && CGO_ENABLED=0 GOFLAGS= go tool -n versitygw >/dev/null) || die "versitygw could not be built"
 fi
 if [[ $1 == release ]]; then
 	for machine in x86_64 aarch64; do

@@ -1,0 +1,268 @@
+package objects
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/singleflight"
+)
+
+// Files gives files of this machine for objects: those of a directory as they
+// are, and copies of others, which are kept while there is room for them.
+type Files struct {
+	Store
+	dir   string
+	limit int64
+
+	fetching singleflight.Group
+
+	mu     sync.Mutex
+	copies map[string]*fileCopy
+	size   int64
+	seq    uint64
+}
+
+// fileCopy is a local copy of an object.
+type fileCopy struct {
+	path string
+	size int64
+	used uint64 // when it was last asked for, in order
+	held int    // by so many
+}
+
+// filed is a store whose objects are files of this machine.
+type filed interface {
+	file(name string) (string, error)
+}
+
+// NewFiles gives files for the objects of a store. What has to be copied is
+// copied into dir, which is emptied and belongs to this process alone; copies
+// that nobody holds are kept up to limit bytes in all.
+func NewFiles(s Store, dir string, limit int64) (*Files, error) {
+	f := &Files{Store: s, dir: dir, limit: limit, copies: map[string]*fileCopy{}}
+	if _, ok := s.(filed); ok {
+		return f, nil
+	}
+	if err := errors.Join(os.RemoveAll(dir), os.MkdirAll(dir, 0o750)); err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+// Hold collects what one piece of work needs. It may be used by several
+// goroutines.
+type Hold struct {
+	files *Files
+	mu    sync.Mutex
+	held  []*fileCopy
+}
+
+// Hold begins a piece of work, which ends with Release.
+func (f *Files) Hold() *Hold { return &Hold{files: f} }
+
+// Release lets go of all files.
+func (h *Hold) Release() {
+	h.mu.Lock()
+	held := h.held
+	h.held = nil
+	h.mu.Unlock()
+	h.files.mu.Lock()
+	defer h.files.mu.Unlock()
+	for _, c := range held {
+		c.held--
+	}
+	h.files.shrink()
+}
+
+// File is a file with the bytes of an object, until Release. It must not be
+// changed. An error wrapping fs.ErrNotExist: there is no such object.
+func (h *Hold) File(ctx context.Context, name string) (string, error) {
+	f := h.files
+	if s, ok := f.Store.(filed); ok {
+		path, err := s.file(name)
+		if err != nil {
+			return "", err
+		}
+		return path, f.appears(ctx, name, path)
+	}
+	for {
+		if path, ok := h.take(name); ok {
+			return path, nil
+		}
+		// One fetch for all who want it; whose context ends leaves it to others.
+		fetched := f.fetching.DoChan(name, func() (any, error) {
+			own, cancel := context.WithTimeout(context.WithoutCancel(ctx), fetchLimit)
+			defer cancel()
+			return nil, f.fetch(own, name)
+		})
+		select {
+		case r := <-fetched:
+			if r.Err != nil {
+				return "", r.Err
+			}
+		case <-ctx.Done():
+			return "", ctx.Err()
+		}
+	}
+}
+
+// fetchLimit is how long one object may take to arrive.
+const fetchLimit = 10 * time.Minute
+
+// take holds a copy that is there.
+func (h *Hold) take(name string) (string, bool) {
+	f := h.files
+	f.mu.Lock()
+	c := f.copies[name]
+	if c != nil {
+		c.held++
+		f.seq++
+		c.used = f.seq
+	}
+	f.mu.Unlock()
+	if c == nil {
+		return "", false
+	}
+	h.mu.Lock()
+	h.held = append(h.held, c)
+	h.mu.Unlock()
+	return c.path, true
+}
+
+// patience is how long a file of a shared directory, which the index names, may
+// take to appear on this machine: network file systems remember for a while what
+// was not there.
+const patience = 3 * time.Second
+
+// appears waits for a file of a shared directory.
+func (f *Files) appears(ctx context.Context, name, path string) error {
+	d, ok := f.Store.(*Directory)
+	if !ok || !d.shared {
+		return nil // whoever opens it finds out
+	}
+	for end := time.Now().Add(patience); ; {
+		_, err := d.Stat(ctx, name)
+		if err == nil || !errors.Is(err, fs.ErrNotExist) || time.Now().After(end) {
+			return err
+		}
+		// Reading the folder makes a client ask again.
+		_, _ = os.ReadDir(filepath.Dir(path))
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// fetch copies an object and compares it with its digest, if it has one.
+func (f *Files) fetch(ctx context.Context, name string) (err error) {
+	r, err := f.Open(ctx, name, 0, -1)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	to, err := os.CreateTemp(f.dir, "copy-*"+filepath.Ext(name))
+	if err != nil {
+		return err
+	}
+	h := sha256.New()
+	size, err := io.Copy(io.MultiWriter(to, h), r)
+	if err = errors.Join(err, to.Close()); err == nil {
+		if want := digestOf(name); want != nil && !bytes.Equal(want, h.Sum(nil)[:len(want)]) {
+			err = fmt.Errorf("%s: %w: its bytes have another digest than its name says", name, ErrDamaged)
+		}
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(to.Name()))
+	}
+	f.keep(name, to.Name(), size)
+	return nil
+}
+
+// keep takes a file as the copy of an object.
+func (f *Files) keep(name, path string, size int64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.copies[name] != nil { // somebody else has one
+		_ = os.Remove(path)
+		return
+	}
+	f.seq++
+	f.copies[name] = &fileCopy{path: path, size: size, used: f.seq}
+	f.size += size
+	f.shrink(name)
+}
+
+// shrink removes the copies that were used longest ago. The caller holds the
+// lock.
+func (f *Files) shrink(except ...string) {
+	for f.size > f.limit {
+		oldest := ""
+		for name, c := range f.copies {
+			if c.held == 0 && (len(except) == 0 || name != except[0]) && (oldest == "" || c.used < f.copies[oldest].used) {
+				oldest = name
+			}
+		}
+		if oldest == "" {
+			return
+		}
+		f.drop(oldest)
+	}
+}
+
+func (f *Files) drop(name string) {
+	c := f.copies[name]
+	_ = os.Remove(c.path) // what is left is removed at the next start
+	f.size -= c.size
+	delete(f.copies, name)
+}
+
+// Adopt puts a local file under a name and keeps it as the copy of the object.
+func (f *Files) Adopt(ctx context.Context, name, file string) error {
+	if err := Adopt(ctx, f.Store, name, file); err != nil {
+		return err
+	}
+	if _, ok := f.Store.(filed); ok {
+		return nil
+	}
+	info, err := os.Stat(file)
+	if err != nil {
+		return err
+	}
+	f.mu.Lock()
+	f.seq++
+	own := filepath.Join(f.dir, "own-"+strconv.FormatUint(f.seq, 36)+filepath.Ext(name))
+	f.mu.Unlock()
+	if err := os.Rename(file, own); err != nil {
+		return nil // it is where it belongs; the copy is only for speed
+	}
+	f.keep(name, own, info.Size())
+	return nil
+}
+
+// Remove implements [Store].
+func (f *Files) Remove(ctx context.Context, name string) error {
+	f.mu.Lock()
+	if c := f.copies[name]; c != nil && c.held == 0 {
+		f.drop(name)
+	}
+	f.mu.Unlock()
+	return f.Store.Remove(ctx, name)
+}
+
+// Local reports whether objects are files of this machine, without copies.
+func (f *Files) Local() bool { _, ok := f.Store.(filed); return ok }
+
+// Base is the store that Files stands on.
+func (f *Files) Base() Store { return f.Store }

@@ -124,7 +124,15 @@ func (n *Node) analyse(ctx context.Context, study string, revision int) (err err
 	if err != nil {
 		return err
 	}
-	return n.store.FinishRun(ctx, run, outputs, routes, n.jobs.Deliver)
+	if err := n.store.FinishRun(ctx, run, outputs, routes, n.jobs.Deliver); err != nil || same {
+		return err
+	}
+	var summary Summary
+	if err := json.Unmarshal([]byte(run.Summary), &summary); err != nil {
+		return err
+	}
+	n.metrics.measured(summary)
+	return nil
 }
 
 // routes says what each destination gets of a run, by its rules.

@@ -207,6 +207,7 @@ type collector struct {
 	n                                          *Node
 	studies, jobs, deliveries, free, watermark *prometheus.Desc
 	healthy, ready                             *prometheus.Desc
+	budget, held                               *prometheus.Desc
 }
 
 // Collector reports the state of the node to Prometheus: what waits and what
@@ -223,6 +224,8 @@ func (n *Node) Collector() prometheus.Collector {
 		watermark:  desc("disk_min_free_bytes", "Free bytes below which objects are refused."),
 		healthy:    desc("healthy", "1 while nothing needs a person, see /healthz."),
 		ready:      desc("ready", "1 while objects are taken."),
+		budget:     desc("memory_budget_bytes", "memory.budget: what received objects may make the node hold at a time."),
+		held:       desc("memory_budget_used_bytes", "What of it is held now."),
 	}
 }
 
@@ -246,6 +249,10 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	h := c.n.Health(ctx)
 	gauge(c.healthy, is(h.Status == HealthOK))
 	gauge(c.ready, is(h.Status != HealthRefusing))
+	if m := c.n.opt.Limits.Memory; m != nil {
+		gauge(c.budget, float64(m.Total()))
+		gauge(c.held, float64(m.InUse()))
+	}
 	if states, err := c.n.store.StateCounts(ctx); err == nil {
 		for s, count := range states {
 			gauge(c.studies, float64(count), string(s))

@@ -219,6 +219,12 @@ func start(t *testing.T, dir string, p Processor, o Options) *running {
 // startLogging is start with a log.
 func startLogging(t *testing.T, dir string, p Processor, o Options, log *slog.Logger) *running {
 	t.Helper()
+	return startMeasured(t, dir, p, o, log, nil)
+}
+
+// startMeasured is startLogging with metrics.
+func startMeasured(t *testing.T, dir string, p Processor, o Options, log *slog.Logger, metrics *Metrics) *running {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	st, err := store.Open(ctx, filepath.Join(dir, "node.db"))
 	if err != nil {
@@ -245,7 +251,7 @@ func startLogging(t *testing.T, dir string, p Processor, o Options, log *slog.Lo
 		o.Timeout = time.Minute
 	}
 	o.RetryFirst, o.RetryMax = 10*time.Millisecond, 50*time.Millisecond
-	n, err := New(ctx, o, sp, st, p, nil, log)
+	n, err := New(ctx, o, sp, st, p, metrics, log)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -253,7 +259,7 @@ func startLogging(t *testing.T, dir string, p Processor, o Options, log *slog.Lo
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv := &scp.Server{AETitle: "ECHONODE", Handler: n}
+	srv := &scp.Server{AETitle: "ECHONODE", Handler: n, Observer: metrics.Observer(), Policy: scp.AccessList{CalledAETitles: []string{"ECHONODE"}}}
 	served, ran := make(chan error, 1), make(chan error, 1)
 	go func() { served <- srv.Serve(l) }()
 	go func() { ran <- n.Run(ctx) }()

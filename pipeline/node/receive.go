@@ -18,6 +18,13 @@ import (
 // Store implements scp.Handler. It returns nil, which acknowledges the object,
 // after the file and the record of it are durable.
 func (n *Node) Store(ctx context.Context, req *scp.StoreRequest, r io.Reader) error {
+	err := n.keep(ctx, req, r)
+	n.metrics.stored(err)
+	return err
+}
+
+// keep is Store.
+func (n *Node) keep(ctx context.Context, req *scp.StoreRequest, r io.Reader) error {
 	// What comes back from a PACS that forwards everything is not analysed.
 	own, err := n.store.IsOutput(ctx, req.SOPInstanceUID)
 	if err != nil {
@@ -125,8 +132,11 @@ func (n *Node) unrecorded(err error) error {
 		return err
 	}
 	n.health.recording.Store(&err)
-	return &scp.StatusError{Status: scp.StatusOutOfResources, Comment: "database cannot be written", Err: err}
+	return &scp.StatusError{Status: scp.StatusOutOfResources, Comment: "database cannot be written", Err: fmt.Errorf("%w: %w", errDatabase, err)}
 }
+
+// errDatabase says that it was the database.
+var errDatabase = errors.New("database")
 
 // AssociationOpened implements scp.AssociationWatcher.
 func (n *Node) AssociationOpened(*scp.AssociationInfo) {}

@@ -11,11 +11,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/echonode/echonode/dicomio/tag"
 	"github.com/echonode/echonode/dicomio/uid"
 
 	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/models"
+	"github.com/echonode/echonode/pipeline/kept"
 	"github.com/echonode/echonode/pipeline/output"
 	"github.com/echonode/echonode/pipeline/result"
 	"github.com/echonode/echonode/sr"
@@ -395,6 +398,59 @@ func TestSummaries(t *testing.T) {
 	}
 	if n := len(all["summary-pdf.dcm"].DataSet.Items(tag.SourceInstanceSequence)); n != 3 {
 		t.Errorf("%d sources of the PDF", n)
+	}
+}
+
+// The page of a stage in which nothing has changed stays the object that it was,
+// in a later run too, and is not drawn again; what Write makes without anything
+// kept is the same.
+func TestSummaryPagesAreKept(t *testing.T) {
+	s := stressStudy(t)
+	for i := range s.Loops {
+		run := s.Run
+		run.Time = run.Time.Add(-time.Duration(i) * time.Minute)
+		s.Loops[i].Run = &run
+	}
+	home, drawn := t.TempDir(), 0
+	keep := func(key string, make func(string) ([]result.Output, error)) ([]result.Output, error) {
+		return kept.Dir(home).Draw(key, "test", func(dir string) ([]result.Output, error) {
+			drawn++
+			return make(dir)
+		})
+	}
+	pages := func(o output.Options) map[string]string {
+		o.Overlay, o.Summary = "none", true
+		list, err := output.Write(context.Background(), &s.Study, output.FilesOf(&s.Study, dicomio.Limits{}), t.TempDir(), o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out := map[string]string{}
+		for _, m := range list {
+			out[filepath.Base(m.File)] = m.SOPInstanceUID
+		}
+		return out
+	}
+	first := pages(output.Options{Keep: keep})
+	if d := cmp.Diff(first, pages(output.Options{})); len(first) != 3 || drawn != 3 || d != "" {
+		t.Fatalf("%d pages, %d drawn; made anew:\n%s", len(first), drawn, d)
+	}
+	// A later run, after a loop of the second stage came.
+	s.Run.Time = s.Run.Time.Add(time.Hour)
+	for i := range s.Loops {
+		if s.Loops[i].Stage == "Low Dose" {
+			s.Loops[i].Run.Time = s.Run.Time
+		}
+	}
+	second := pages(output.Options{Keep: keep, Revision: 2})
+	if drawn != 4 || second["summary-stage-2.dcm"] == first["summary-stage-2.dcm"] {
+		t.Errorf("%d pages drawn, want the one that changed", drawn-3)
+	}
+	first["summary-stage-2.dcm"] = second["summary-stage-2.dcm"]
+	if d := cmp.Diff(first, second); d != "" {
+		t.Errorf("pages of the other stages changed:\n%s", d)
+	}
+	if d := cmp.Diff(second, pages(output.Options{Revision: 2})); d != "" {
+		t.Errorf("made anew:\n%s", d)
 	}
 }
 

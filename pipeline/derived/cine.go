@@ -131,6 +131,15 @@ func (c Cine) Write(w io.Writer, frame func(i int) (*image.RGBA, error)) (string
 	return write(w, ds, "overlay", c.Identity, dicomio.WriteOptions{TransferSyntax: uid.JPEGBaseline8Bit, Pixels: dicomio.FrameBytes(frames)})
 }
 
+// Fingerprint stands for all that the object holds beside its frames.
+func (c Cine) Fingerprint() (string, error) {
+	ds, err := c.dataSet()
+	if err != nil {
+		return "", err
+	}
+	return instance.Seal(ds, strconv.Itoa(c.Quality), dicomio.WriteOptions{})
+}
+
 // write seals the object unless its UID was given, and writes it.
 func write(w io.Writer, ds *dicomio.DataSet, kind string, id Identity, o dicomio.WriteOptions) (uid string, err error) {
 	if uid = id.SOPInstanceUID; uid == "" {

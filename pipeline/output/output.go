@@ -80,11 +80,21 @@ type Options struct {
 	// Drawn are, by SOP Instance UID, what Draw has made of loops before. They
 	// are listed and not made again.
 	Drawn map[string][]result.Output `json:"-"`
+	// Keep, where it is set, keeps what make makes in a folder under a key, and
+	// lists it; what is kept already is not made again. Summary pages go
+	// through it: the page of a stage in which nothing has changed stays the
+	// object that it was.
+	Keep func(key string, make func(dir string) ([]result.Output, error)) ([]result.Output, error) `json:"-"`
 }
 
 // OfLoop are the options that what is drawn of a loop depends on.
 func (o Options) OfLoop() Options {
 	return Options{Overlay: o.Overlay, JPEGQuality: o.JPEGQuality, Class: o.Class, Structures: o.Structures, Segmentation: o.Segmentation, Pictures: o.Pictures, Station: o.Station, DeviceUID: o.DeviceUID}
+}
+
+// ofPage are the options that the summary page of a stage depends on.
+func (o Options) ofPage() Options {
+	return Options{Strain: o.Strain, Structures: o.Structures, Summary: o.Summary, Station: o.Station, DeviceUID: o.DeviceUID}
 }
 
 // Reference is how a report refers to an object that it replaces.
@@ -100,7 +110,7 @@ func Reference(path string) (*instance.Ref, error) {
 // Write makes the outputs of a study in dir, which must exist, and lists them.
 // It reads the study and changes nothing in it.
 func Write(ctx context.Context, s *result.Study, src Sources, dir string, o Options) ([]result.Output, error) {
-	w := &writer{s: s, src: src, dir: dir, o: o, run: s.Run}
+	w := &writer{s: s, src: src, dir: dir, o: o, run: s.Run, keep: o.Keep}
 	if err := w.identify(ctx); err != nil {
 		return nil, err
 	}
@@ -229,7 +239,7 @@ func (w *writer) choosePatient(ctx context.Context) error {
 		if w.patientFile != nil {
 			_ = w.patientFile.Close() // read only
 		}
-		w.patientFile, w.patient = f, f.DataSet
+		w.patientFile, w.patient, w.patientUID = f, f.DataSet, l.SOPInstanceUID
 	}
 	if w.patientFile == nil {
 		return ErrNoSource
@@ -311,10 +321,13 @@ type writer struct {
 	dir string
 	o   Options
 	run result.Run // when and by what the outputs are made
+	// keep is Options.Keep.
+	keep func(string, func(string) ([]result.Output, error)) ([]result.Output, error)
 
 	patient     *dicomio.DataSet // whose patient and study the report has
 	corrected   *dicomio.DataSet // the same where drawings must have it, else nil
 	patientFile *dicomio.File
+	patientUID  string
 	remarks     []string // on patient and study
 	equipment   instance.Equipment
 	algorithm   instance.Algorithm

@@ -3,17 +3,24 @@ package output
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"image"
 	stddraw "image/draw"
 	"image/png"
 	"io"
 	"math"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
+	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/dicomio/tag"
 	"github.com/echonode/echonode/dicomio/uid"
 
@@ -35,37 +42,36 @@ func (w *writer) summaries(ctx context.Context) error {
 	if !w.o.Summary && !w.o.PDF && !w.o.Pictures {
 		return nil
 	}
-	sheets, err := w.sheets(ctx)
+	sheets, err := w.sheets()
 	if err != nil {
 		return err
 	}
-	var pages []summary.Page
-	for _, sh := range sheets {
-		i, st, p := sh.index, sh.stage, sh.page
-		pages = append(pages, p)
-		img, err := p.Image()
-		if err != nil {
+	// A page takes some 60 ms of a core.
+	made := make([][]result.Output, len(sheets))
+	figures := make([]sr.Figure, len(sheets))
+	var group errgroup.Group
+	group.SetLimit(runtime.GOMAXPROCS(0))
+	for k, sh := range sheets {
+		group.Go(func() (err error) {
+			made[k], figures[k], err = sh.write(ctx, w.o.Pictures)
 			return err
-		}
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	for k := range sheets {
+		w.made = append(w.made, made[k]...)
 		if w.o.Pictures {
-			var b bytes.Buffer
-			if err := (&png.Encoder{CompressionLevel: png.BestSpeed}).Encode(&b, img); err != nil {
-				return err
-			}
-			w.figures = append(w.figures, sr.Figure{Title: p.Title, Type: "image/png", Data: b.Bytes()})
-			if err := w.create(result.Output{Kind: result.KindSummaryPicture, File: summaryName(i) + ".png"},
-				func(f io.Writer) error { _, err := f.Write(b.Bytes()); return err }); err != nil {
-				return err
-			}
-		}
-		if w.o.Summary {
-			if err := w.summaryObject(ctx, st, i, img); err != nil {
-				return err
-			}
+			w.figures = append(w.figures, figures[k])
 		}
 	}
-	if !w.o.PDF || len(pages) == 0 {
+	if !w.o.PDF || len(sheets) == 0 {
 		return nil
+	}
+	pages, err := illustrated(ctx, sheets)
+	if err != nil {
+		return err
 	}
 	var pdf bytes.Buffer
 	if err := summary.WritePDF(&pdf, pages...); err != nil {
@@ -76,7 +82,7 @@ func (w *writer) summaries(ctx context.Context) error {
 			return err
 		}
 	}
-	d := derived.Document{Identity: w.summaryIdentity(result.KindPDF, pdfSeries, "AI LV summary (PDF)"), Title: "AI left ventricle summary, " + w.standing(), PDF: pdf.Bytes(), Identified: true}
+	d := derived.Document{Identity: w.summaryIdentity(result.KindPDF, pdfSeries, "AI LV summary (PDF)", w.patient), Title: "AI left ventricle summary, " + w.standing(), PDF: pdf.Bytes(), Identified: true}
 	for i := range w.s.Loops {
 		if l := &w.s.Loops[i]; l.Status == result.Analysed {
 			if ref := refOf(w.s, l); writable(ref) {
@@ -89,27 +95,182 @@ func (w *writer) summaries(ctx context.Context) error {
 
 // sheet is the page of a stage.
 type sheet struct {
-	index int // of the stage
+	w     *writer // makes this page: its time and options are the page's own
+	index int     // of the stage
 	stage stage
-	page  summary.Page
+	shown []stillOf
+	page  summary.Page // without frames and curve before illustrate
 }
 
 // sheets are the pages of all stages; of several, one without a value needs no
 // page of its own.
-func (w *writer) sheets(ctx context.Context) ([]sheet, error) {
+func (w *writer) sheets() ([]*sheet, error) {
 	stages := stagesOf(w.s)
-	var out []sheet
+	var out []*sheet
 	for i, st := range stages {
-		p, err := w.page(ctx, st)
-		if err != nil {
-			return nil, err
-		}
 		if len(stages) > 1 && !slices.ContainsFunc(st.measurements, func(m result.Measurement) bool { return m.Value != nil }) {
 			continue
 		}
-		out = append(out, sheet{i, st, p})
+		pw := *w
+		pw.o, pw.run, pw.made = w.o.ofPage(), w.runOf(st), nil
+		if err := pw.describe(); err != nil {
+			return nil, err
+		}
+		out = append(out, &sheet{w: &pw, index: i, stage: st, shown: w.stills(st), page: pw.page(st)})
 	}
 	return out, nil
+}
+
+// runOf is when and by what the values of a stage came about: the last analysis
+// of its loops, so that its page stays what it is when another stage gets a
+// loop. A reader's signature is later than all of them.
+func (w *writer) runOf(st stage) result.Run {
+	run, known := w.run, false
+	if w.s.Review != nil {
+		return run
+	}
+	for i := range w.s.Loops {
+		l := &w.s.Loops[i]
+		if l.Run != nil && strings.TrimSpace(l.Stage) == strings.TrimSpace(st.name) && (!known || l.Run.Time.After(run.Time)) {
+			run, known = *l.Run, true
+		}
+	}
+	return run
+}
+
+// illustrate draws the frames and the curve.
+func (sh *sheet) illustrate(ctx context.Context) error {
+	for _, still := range sh.shown {
+		img, err := sh.w.still(ctx, still)
+		if err != nil {
+			return err
+		}
+		if img != nil {
+			sh.page.Stills = append(sh.page.Stills, summary.Still{Caption: still.caption, Image: img})
+		}
+	}
+	if len(sh.page.Stills) > 0 {
+		sh.page.Curve = areaCurve(sh.shown[0].loop)
+	}
+	return nil
+}
+
+// key stands for all that the object of a page holds.
+func (sh *sheet) key(ctx context.Context) (string, error) {
+	type part struct {
+		Loop  *result.Loop
+		Frame int
+		There bool
+	}
+	var parts []part
+	for _, s := range sh.shown {
+		f, err := sh.w.src.Open(ctx, s.loop.SOPInstanceUID)
+		if err == nil {
+			_ = f.Close() // read only
+		}
+		parts = append(parts, part{s.loop, s.frame, err == nil})
+	}
+	c, done, err := sh.object(ctx)
+	if err != nil {
+		return "", err
+	}
+	defer done()
+	header, err := c.Fingerprint()
+	if err != nil {
+		return "", err
+	}
+	h := sha256.New()
+	if err := json.NewEncoder(h).Encode([]any{header, sh.page, parts}); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(h.Sum(nil)[:20]), nil
+}
+
+// write makes the page's object, unless it is kept, and with pictures its
+// picture.
+func (sh *sheet) write(ctx context.Context, pictures bool) ([]result.Output, sr.Figure, error) {
+	if sh.w.keep == nil || pictures {
+		return sh.draw(ctx, sh.w.dir, pictures)
+	}
+	key, err := sh.key(ctx)
+	if err != nil {
+		return nil, sr.Figure{}, err
+	}
+	made, err := sh.w.keep(key, func(dir string) ([]result.Output, error) {
+		made, _, err := sh.draw(ctx, dir, false)
+		return made, err
+	})
+	return made, sr.Figure{}, err
+}
+
+// draw makes the page's object and picture in a folder.
+func (sh *sheet) draw(ctx context.Context, dir string, pictures bool) (made []result.Output, figure sr.Figure, err error) {
+	if err := sh.illustrate(ctx); err != nil {
+		return nil, figure, err
+	}
+	img, err := sh.page.Image()
+	if err != nil {
+		return nil, figure, err
+	}
+	w := *sh.w
+	w.dir = dir
+	if pictures {
+		var b bytes.Buffer
+		if err := (&png.Encoder{CompressionLevel: png.BestSpeed}).Encode(&b, img); err != nil {
+			return nil, figure, err
+		}
+		figure = sr.Figure{Title: sh.page.Title, Type: "image/png", Data: b.Bytes()}
+		if err := w.create(result.Output{Kind: result.KindSummaryPicture, File: summaryName(sh.index) + ".png"},
+			func(f io.Writer) error { _, err := f.Write(b.Bytes()); return err }); err != nil {
+			return nil, figure, err
+		}
+	}
+	if !w.o.Summary {
+		return w.made, figure, nil
+	}
+	c, done, err := sh.object(ctx)
+	if err != nil {
+		return nil, figure, err
+	}
+	defer done()
+	err = w.createObject(result.Output{Kind: result.KindSummary, File: summaryName(sh.index) + ".dcm", SOPClassUID: c.SOPClassUID()},
+		func(f io.Writer) (string, error) {
+			return c.Write(f, func(int) (*image.RGBA, error) { return img, nil })
+		})
+	return w.made, figure, err
+}
+
+// object is the page as a single-frame secondary capture. Its source is a loop
+// of the stage, so that it gets that stage's name and number. It is done with
+// before done is called.
+func (sh *sheet) object(ctx context.Context) (c derived.Cine, done func(), err error) {
+	// Files are for one goroutine.
+	patient, err := sh.w.src.Open(ctx, sh.w.patientUID)
+	if err != nil {
+		return c, nil, err
+	}
+	source := patient
+	if len(sh.shown) > 0 {
+		if source, err = sh.w.src.Open(ctx, sh.shown[0].loop.SOPInstanceUID); err != nil {
+			source = patient
+		}
+	}
+	done = func() {
+		_ = patient.Close() // read only
+		if source != patient {
+			_ = source.Close()
+		}
+	}
+	name := strings.TrimSpace(sh.stage.name)
+	number := summarySeries
+	if sh.index > 0 {
+		number = pdfSeries + sh.index
+	}
+	title := strings.TrimSpace("AI LV summary " + name)
+	id := sh.w.summaryIdentity(result.KindSummary, number, title, patient.DataSet, name)
+	id.InstanceNumber = sh.index + 1
+	return derived.Cine{Identity: id, Source: source.DataSet, Class: derived.SecondaryCapture, Rows: summary.ImageHeight, Columns: summary.ImageWidth, Frames: 1,
+		Quality: 95, Description: instance.Clip(title+", "+sh.w.standing(), 1024), Identified: true}, done, nil
 }
 
 // PDF writes the summary pages of a study as one PDF, the same that
@@ -120,15 +281,29 @@ func PDF(ctx context.Context, s *result.Study, src Sources, o Options, to io.Wri
 		return err
 	}
 	defer w.patientFile.Close() // read only
-	sheets, err := w.sheets(ctx)
+	sheets, err := w.sheets()
 	if err != nil {
 		return err
 	}
-	pages := make([]summary.Page, len(sheets))
-	for i, sh := range sheets {
-		pages[i] = sh.page
+	pages, err := illustrated(ctx, sheets)
+	if err != nil {
+		return err
 	}
 	return summary.WritePDF(to, pages...)
+}
+
+// illustrated are the pages with their frames and curves.
+func illustrated(ctx context.Context, sheets []*sheet) ([]summary.Page, error) {
+	pages := make([]summary.Page, len(sheets))
+	for i, sh := range sheets {
+		if len(sh.page.Stills) == 0 {
+			if err := sh.illustrate(ctx); err != nil {
+				return nil, err
+			}
+		}
+		pages[i] = sh.page
+	}
+	return pages, nil
 }
 
 func summaryName(i int) string {
@@ -138,37 +313,11 @@ func summaryName(i int) string {
 	return fmt.Sprintf("summary-stage-%d", i+1)
 }
 
-func (w *writer) summaryIdentity(kind string, series int, description string) derived.Identity {
+func (w *writer) summaryIdentity(kind string, series int, description string, patient *dicomio.DataSet, more ...string) derived.Identity {
 	return derived.Identity{
-		SeriesInstanceUID: w.seriesUID(kind, w.patient), SeriesNumber: w.seriesNumber(series), InstanceNumber: 1,
-		SeriesDescription: w.described(description, ""), Patient: w.patient, Time: w.s.Run.Time, Equipment: w.equipment, Algorithm: w.algorithm,
+		SeriesInstanceUID: w.seriesUID(kind, patient, more...), SeriesNumber: w.seriesNumber(series), InstanceNumber: 1,
+		SeriesDescription: w.described(description, ""), Patient: patient, Time: w.run.Time, Equipment: w.equipment, Algorithm: w.algorithm,
 	}
-}
-
-// summaryObject writes a page as a single-frame secondary capture. Its source is
-// a loop of the stage, so that it gets that stage's name and number.
-func (w *writer) summaryObject(ctx context.Context, st stage, i int, img *image.RGBA) error {
-	source := w.patient
-	if shown := w.stills(st); len(shown) > 0 {
-		f, err := w.src.Open(ctx, shown[0].loop.SOPInstanceUID)
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		source = f.DataSet
-	}
-	description := "AI LV summary"
-	if name := strings.TrimSpace(st.name); name != "" {
-		description += " " + name
-	}
-	id := w.summaryIdentity(result.KindSummary, summarySeries, "AI LV summary")
-	id.InstanceNumber = i + 1
-	c := derived.Cine{Identity: id, Source: source, Class: derived.SecondaryCapture, Rows: img.Rect.Dy(), Columns: img.Rect.Dx(), Frames: 1,
-		Quality: 95, Description: instance.Clip(description+", "+w.standing(), 1024), Identified: true}
-	return w.createObject(result.Output{Kind: result.KindSummary, File: summaryName(i) + ".dcm", SOPClassUID: c.SOPClassUID()},
-		func(f io.Writer) (string, error) {
-			return c.Write(f, func(int) (*image.RGBA, error) { return img, nil })
-		})
 }
 
 // standing is the report's Verification Flag (0040,A493), which the summary of
@@ -194,8 +343,8 @@ func (w *writer) notice() string {
 		instance.Local(w.patient, v.Time).Format("2006-01-02 15:04 -0700"))
 }
 
-// page collects what stands on the page of a stage.
-func (w *writer) page(ctx context.Context, st stage) (summary.Page, error) {
+// page collects the words and values that stand on the page of a stage.
+func (w *writer) page(st stage) summary.Page {
 	ds := w.patient
 	p := summary.Page{
 		Title:  "Left ventricle",
@@ -212,20 +361,8 @@ func (w *writer) page(ctx context.Context, st stage) (summary.Page, error) {
 		p.Title += ", " + name
 	}
 	w.values(st, &p)
-	for _, still := range w.stills(st) {
-		img, err := w.still(ctx, still)
-		if err != nil {
-			return p, err
-		}
-		if img != nil {
-			p.Stills = append(p.Stills, summary.Still{Caption: still.caption, Image: img})
-		}
-	}
-	if len(p.Stills) > 0 {
-		p.Curve = areaCurve(w.stills(st)[0].loop)
-	}
 	p.Remarks = append(p.Remarks, w.remarks...)
-	return p, nil
+	return p
 }
 
 // values fills in headline, rows and remarks.

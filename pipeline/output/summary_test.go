@@ -1,7 +1,6 @@
 package output
 
 import (
-	"context"
 	"testing"
 	"time"
 
@@ -19,10 +18,7 @@ func TestPageSaysWhetherAReaderSigned(t *testing.T) {
 		"Result of artificial intelligence, corrected and VERIFIED by a reader: Reader, Rita, 2026-03-04 05:06 +0000":        signed(result.Corrected, ""),
 	} {
 		w := &writer{s: &result.Study{Review: review}, patient: &dicomio.DataSet{}}
-		p, err := w.page(context.Background(), stage{})
-		if err != nil {
-			t.Fatal(err)
-		}
+		p := w.page(stage{})
 		if p.Notice != want {
 			t.Errorf("the page says %q, want %q", p.Notice, want)
 		}

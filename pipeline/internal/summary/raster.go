@@ -18,9 +18,15 @@ import (
 // zooming on the screens of a reading room.
 const scale = 2
 
+// The size of the picture in pixels.
+const (
+	ImageWidth  = pageWidth * scale
+	ImageHeight = pageHeight * scale
+)
+
 // Image draws the page on a dark ground.
 func (p Page) Image() (*image.RGBA, error) {
-	r := &raster{img: image.NewRGBA(image.Rect(0, 0, pageWidth*scale, pageHeight*scale)), faces: map[faceKey]font.Face{}}
+	r := &raster{img: image.NewRGBA(image.Rect(0, 0, ImageWidth, ImageHeight)), faces: map[faceKey]font.Face{}}
 	var err error
 	if r.regular, err = opentype.Parse(goregular.TTF); err != nil {
 		return nil, err

@@ -134,6 +134,11 @@ func (p *processor) Process(ctx context.Context, req node.Request) (*result.Docu
 		}
 		o.Drawn[l.SOPInstanceUID] = drawn
 	}
+	if len(req.Loops) > 0 {
+		o.Keep = func(key string, make func(string) ([]result.Output, error)) ([]result.Output, error) {
+			return req.Loops[0].Kept.Draw("page-"+key, p.madeBasis, make)
+		}
+	}
 	var err error
 	if req.Predecessor != nil {
 		if o.Predecessor, err = output.Reference(req.Predecessor.Path); err != nil {

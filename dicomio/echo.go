@@ -306,6 +306,25 @@ func (e *EchoFacts) TissueRegions() []TissueRegion {
 	return out
 }
 
+// ColourApart reports whether the colour that the attributes name lies in regions
+// of its own, beside the 2D region of tissue: a screen that compares the picture
+// with and without colour.
+func (e *EchoFacts) ColourApart() bool {
+	if e.Tissue == nil || e.Tissue.DataType != 1 || !e.Tissue.Fits {
+		return false
+	}
+	coloured := false
+	for _, r := range e.Regions {
+		if r.DataType != 2 {
+			continue
+		}
+		if coloured = true; r.Rect.Overlaps(e.Tissue.Rect) {
+			return false
+		}
+	}
+	return coloured
+}
+
 // area is the number of pixels of a rectangle.
 func area(r image.Rectangle) int64 { return int64(r.Dx()) * int64(r.Dy()) }
 

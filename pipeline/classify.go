@@ -36,7 +36,7 @@ func refuseByTags(f dicomio.EchoFacts) *result.Reason {
 		return refuse(result.SpectralDoppler, "spectral Doppler: no 2D cine to measure")
 	case f.HasMMode:
 		return refuse(result.MMode, "M-mode: no 2D cine to measure")
-	case f.HasColour:
+	case f.HasColour && !f.ColourApart():
 		return refuse(result.ColourDoppler, "colour or tissue Doppler: colours cover the grey levels that are measured")
 	case len(f.Regions) > 0 && f.Tissue == nil:
 		return refuse(result.NotTwoD, "no 2D tissue region among the object's ultrasound regions")

@@ -134,9 +134,8 @@ func (a *Analyzer) analyse(ctx context.Context, path string) (*loop, error) {
 }
 
 // inspect reads the object and looks at its frames. A *verdict says why the
-// loop is not measured.
+// loop is not measured; the caller alone records it.
 func (a *Analyzer) inspect(ctx context.Context, l *loop) error {
-	// A truncated object is read as far as it goes, to say whose it is.
 	file, err := dicomio.OpenContext(ctx, l.path, dicomio.Options{Limits: a.opt.Limits})
 	if errors.Is(err, dicomio.ErrBusy) {
 		return err
@@ -145,51 +144,15 @@ func (a *Analyzer) inspect(ctx context.Context, l *loop) error {
 		return failed(result.Unreadable, "not readable as DICOM: %v", err)
 	}
 	defer file.Close()
-	l.facts, err = dicomio.Echo(file)
-	l.describe()
-	subject := SubjectOf(file.DataSet)
-	l.Subject = &subject
-	if n, ok := file.DataSet.Int(tag.InstanceNumber); ok && n > 0 {
-		l.InstanceNumber = int(n)
+	if err := a.admit(l, file); err != nil {
+		return err
 	}
+	frames, err := a.open(l, file)
 	if err != nil {
-		return failed(result.Unreadable, "attributes contradict each other: %v", err)
+		return err
 	}
-	if err := file.Truncated(); err != nil {
-		return failed(result.Truncated, "the object ends early: %v", err)
-	}
-	if r := refuseByTags(l.facts); r != nil {
-		return &verdict{result.Refused, *r}
-	}
-	if l.Frames > a.opt.MaxFrames {
-		return refused(result.TooManyFrames, "%d frames, at most %d are analysed", l.Frames, a.opt.MaxFrames)
-	}
-	if n := int64(l.Rows) * int64(l.Columns); n > a.opt.MaxPixels/int64(l.Frames) {
-		return refused(result.TooManyPixels, "%d frames of %dx%d pixels, at most %d pixels are analysed", l.Frames, l.Columns, l.Rows, a.opt.MaxPixels)
-	}
-	frames, err := file.Frames()
-	if err != nil {
-		return failed(result.DecodeFailed, "pixel data cannot be read: %v", err)
-	}
-	if n := frames.Len(); n != l.Frames {
-		if l.facts, err = dicomio.EchoFrames(file, n); err != nil {
-			return failed(result.Unreadable, "attributes contradict each other: %v", err)
-		}
-		if l.describe(); n > a.opt.MaxFrames {
-			return refused(result.TooManyFrames, "%d frames, at most %d are analysed", n, a.opt.MaxFrames)
-		}
-	}
-	l.frames = make([]frame, frames.Len())
 	sample := spread(frames.Len(), sampleFrames)
-	if l.facts.Tissue == nil || !l.facts.Tissue.Fits {
-		if err := a.findSector(ctx, l, frames, sample); err != nil {
-			return err
-		}
-	}
-	if err := l.place(a.engine.Card()); err != nil {
-		return failed(result.DecodeFailed, "%v", err)
-	}
-	if err := a.checkColour(ctx, l, frames, sample); err != nil {
+	if err := a.findPicture(ctx, l, frames, sample); err != nil {
 		return err
 	}
 	if err := a.infer(ctx, l, frames, sample); err != nil {
@@ -207,6 +170,75 @@ func (a *Analyzer) inspect(ctx context.Context, l *loop) error {
 	return a.infer(ctx, l, frames, rest)
 }
 
+// admit says by its attributes whether an object is a loop to be measured. One
+// that is truncated is read as far as it goes, to say whose it is.
+func (a *Analyzer) admit(l *loop, file *dicomio.File) (err error) {
+	l.facts, err = dicomio.Echo(file)
+	l.describe()
+	subject := SubjectOf(file.DataSet)
+	l.Subject = &subject
+	if n, ok := file.DataSet.Int(tag.InstanceNumber); ok && n > 0 {
+		l.InstanceNumber = int(n)
+	}
+	if err != nil {
+		return failed(result.Unreadable, "attributes contradict each other: %v", err)
+	}
+	if err := file.Truncated(); err != nil {
+		return failed(result.Truncated, "the object ends early: %v", err)
+	}
+	if r := refuseByTags(l.facts); r != nil {
+		return &verdict{result.Refused, *r}
+	}
+	return a.checkSize(l)
+}
+
+// checkSize refuses what is too large to be looked at.
+func (a *Analyzer) checkSize(l *loop) error {
+	if l.Frames > a.opt.MaxFrames {
+		return refused(result.TooManyFrames, "%d frames, at most %d are analysed", l.Frames, a.opt.MaxFrames)
+	}
+	if n := int64(l.Rows) * int64(l.Columns); n > a.opt.MaxPixels/int64(l.Frames) {
+		return refused(result.TooManyPixels, "%d frames of %dx%d pixels, at most %d pixels are analysed", l.Frames, l.Columns, l.Rows, a.opt.MaxPixels)
+	}
+	return nil
+}
+
+// open opens the pixels. Where they hold another number of frames than announced
+// the pixels are right.
+func (a *Analyzer) open(l *loop, file *dicomio.File) (*dicomio.FrameReader, error) {
+	frames, err := file.Frames()
+	if err != nil {
+		return nil, failed(result.DecodeFailed, "pixel data cannot be read: %v", err)
+	}
+	if n := frames.Len(); n != l.Frames {
+		if l.facts, err = dicomio.EchoFrames(file, n); err != nil {
+			return nil, failed(result.Unreadable, "attributes contradict each other: %v", err)
+		}
+		l.describe()
+		if err := a.checkSize(l); err != nil {
+			return nil, err
+		}
+	}
+	l.frames = make([]frame, frames.Len())
+	return frames, nil
+}
+
+// findPicture finds the part of the screen that is analysed, and refuses what is
+// coloured there.
+func (a *Analyzer) findPicture(ctx context.Context, l *loop, frames *dicomio.FrameReader, sample []int) error {
+	find := a.chooseRegion
+	if l.facts.Tissue == nil || !l.facts.Tissue.Fits {
+		find = a.findSector
+	}
+	if err := find(ctx, l, frames, sample); err != nil {
+		return err
+	}
+	if err := l.place(a.engine.Card()); err != nil {
+		return failed(result.DecodeFailed, "%v", err)
+	}
+	return a.checkColour(ctx, l, frames, sample)
+}
+
 // measuring are the settings of package measure.
 func (a *Analyzer) measuring() measure.Options {
 	card := a.engine.Card()
@@ -222,12 +254,7 @@ func (l *loop) describe() {
 	l.RWaves = f.RWaveTimes
 	l.Frames, l.Rows, l.Columns = f.Frames, f.Rows, f.Columns
 	l.FrameTimes, l.FrameTimeSource, l.HeartRate = f.FrameTimes, f.FrameTimeSource, f.HeartRate
-	c := f.Calibration
-	l.Spacing = result.Spacing{Aspect: c.AspectX2Y, Source: c.Source, Trusted: c.Trusted, Reason: c.Reason}
-	if c.Trusted {
-		l.Spacing.X, l.Spacing.Y = c.MMPerPixelX, c.MMPerPixelY
-	}
-	l.spacing.X, l.spacing.Y = l.PixelSize()
+	l.calibrate(f.Calibration)
 	l.region = image.Rect(0, 0, f.Columns, f.Rows)
 	// A region that does not fit the pixels was written for another size of
 	// the picture: its place says nothing then.
@@ -239,6 +266,15 @@ func (l *loop) describe() {
 	for _, d := range f.Doubts {
 		l.Warnings = append(l.Warnings, result.Reason{Code: d.Code, Text: d.Text})
 	}
+}
+
+// calibrate takes over the size of a pixel.
+func (l *loop) calibrate(c dicomio.Calibration) {
+	l.Spacing = result.Spacing{Aspect: c.AspectX2Y, Source: c.Source, Trusted: c.Trusted, Reason: c.Reason}
+	if c.Trusted {
+		l.Spacing.X, l.Spacing.Y = c.MMPerPixelX, c.MMPerPixelY
+	}
+	l.spacing.X, l.spacing.Y = l.PixelSize()
 }
 
 func (l *loop) analyseRegion(r image.Rectangle) {

@@ -1,0 +1,139 @@
+package pipeline
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"image"
+	"slices"
+	"strings"
+
+	"github.com/echonode/echonode/dicomio"
+	"github.com/echonode/echonode/models"
+	"github.com/echonode/echonode/pipeline/evidence"
+	"github.com/echonode/echonode/pipeline/result"
+)
+
+// Several pictures on a screen are judged by fewer frames than one, and no more
+// of them than there are on the screens of today.
+const (
+	regionFrames = 3
+	mostRegions  = 6
+)
+
+// candidate is one of several 2D regions with what the network says of it.
+type candidate struct {
+	dicomio.TissueRegion
+	view   string
+	p      float64
+	reason string // why it is not measured; "" where it may be
+}
+
+// String tells a candidate to a reader.
+func (c candidate) String() string {
+	at := fmt.Sprintf("that at (%d, %d)", c.Rect.Min.X, c.Rect.Min.Y)
+	if c.reason != "" {
+		return at + " " + c.reason
+	}
+	return fmt.Sprintf("%s shows %s (%.0f %%)", at, c.view, 100*c.p)
+}
+
+// chooseRegion takes, where the screen holds several 2D regions (two planes side
+// by side, a zoom beside its overview, the same picture with colour), the one
+// that shows a view that is measured, the four-chamber view before others. What
+// the other regions show is told.
+func (a *Analyzer) chooseRegion(ctx context.Context, l *loop, frames *dicomio.FrameReader, sample []int) error {
+	all := l.facts.TissueRegions()
+	if len(all) < 2 || !l.facts.Tissue.Fits {
+		return nil
+	}
+	some := make([]int, 0, regionFrames)
+	for _, n := range spread(len(sample), regionFrames) {
+		some = append(some, sample[n])
+	}
+	var found []candidate
+	for _, r := range all[:min(len(all), mostRegions)] {
+		c, err := a.judge(ctx, l, frames, some, r)
+		if err != nil {
+			return err
+		}
+		found = append(found, c)
+	}
+	chosen := bestRegion(found)
+	l.use(found[chosen].TissueRegion)
+	var others []string
+	for i, c := range found {
+		if i != chosen {
+			others = append(others, c.String())
+		}
+	}
+	l.Warnings = slices.DeleteFunc(l.Warnings, func(w result.Reason) bool { return w.Code == result.Regions })
+	l.Warnings = append(l.Warnings, result.Reasonf(result.Regions, "the screen holds %d pictures; the values are from the one at (%d, %d); of the others %s",
+		len(all), l.region.Min.X, l.region.Min.Y, strings.Join(others, ", ")))
+	return nil
+}
+
+// judge looks at some frames of a region.
+func (a *Analyzer) judge(ctx context.Context, l *loop, frames *dicomio.FrameReader, some []int, r dicomio.TissueRegion) (candidate, error) {
+	c := candidate{TissueRegion: r}
+	l.use(r)
+	if err := l.place(a.engine.Card()); err != nil {
+		c.reason = "has no picture"
+		return c, nil
+	}
+	var v *verdict
+	if err := a.checkColour(ctx, l, frames, some); errors.As(err, &v) {
+		c.reason = "is coloured"
+		return c, nil
+	} else if err != nil {
+		return c, err
+	}
+	if err := a.infer(ctx, l, frames, some); err != nil {
+		return c, err
+	}
+	vote, err := a.vote(l, some)
+	// The next region's frames are others.
+	for _, i := range some {
+		l.frames[i] = frame{}
+	}
+	l.brightest = [2]evidence.Brightest{}
+	limits := a.engine.Card().Limits
+	switch {
+	case errors.As(err, &v):
+		c.reason = "gives the network nothing finite to say"
+	case err != nil:
+		return c, err
+	case !measuredView(vote.view):
+		c.reason = "shows no view that is measured"
+	case limits.Novelty > 0 && vote.novelty > limits.Novelty:
+		c.reason = "is unlike the pictures that the model was made for"
+	}
+	c.view, c.p = vote.view, vote.p
+	return c, nil
+}
+
+// bestRegion is the place of the region to measure: one that may be before one
+// that may not, then by view, then the one of which the network is surer.
+func bestRegion(found []candidate) int {
+	order := []string{models.ViewA4C, models.ViewA2C, models.ViewA3C, models.ViewPLAX}
+	rank := func(c candidate) int {
+		if c.reason != "" {
+			return len(order)
+		}
+		return slices.Index(order, c.view)
+	}
+	best := 0
+	for i, c := range found {
+		if cmp.Or(cmp.Compare(rank(c), rank(found[best])), cmp.Compare(found[best].p, c.p)) < 0 {
+			best = i
+		}
+	}
+	return best
+}
+
+// use makes a region the one that is analysed, with its calibration.
+func (l *loop) use(r dicomio.TissueRegion) {
+	l.calibrate(r.Calibration)
+	l.analyseRegion(r.Rect.Intersect(image.Rect(0, 0, l.Columns, l.Rows)))
+}

@@ -1,0 +1,122 @@
+package pipeline
+
+import (
+	"context"
+	"math"
+	"strings"
+	"testing"
+
+	"github.com/echonode/echonode/dicomio"
+	"github.com/echonode/echonode/dicomio/tag"
+	"github.com/echonode/echonode/models"
+	"github.com/echonode/echonode/pipeline/result"
+)
+
+// seeing knows a picture with a bright cavity as A4C, with a mark in its corner as A2C, and any other as no view.
+type seeing struct{ *brightness }
+
+func (e seeing) Infer(ctx context.Context, frames []byte, n int, out *models.Output) error {
+	if err := e.brightness.Infer(ctx, frames, n, out); err != nil {
+		return err
+	}
+	side := e.card.Input.Width
+	view := models.ViewOther
+	for _, v := range frames[:side*side] {
+		if v > 150 {
+			view = models.ViewA4C
+		}
+	}
+	if view == models.ViewA4C && frames[26*side+3] > 30 {
+		view = models.ViewA2C
+	}
+	clear(out.View)
+	out.View[e.card.View(view)] = 1
+	return nil
+}
+
+// besides puts a second 2D region of another scale beside the one that the cine has.
+func besides(kind int64, x0, x1, height int64, first bool) func(*dicomio.DataSet) {
+	return func(ds *dicomio.DataSet) {
+		r := dicomio.NewDataSet()
+		for t, v := range map[dicomio.Tag]int64{tag.RegionSpatialFormat: 1, tag.RegionDataType: kind, tag.RegionFlags: 0, tag.RegionLocationMinX0: x0, tag.RegionLocationMinY0: 0,
+			tag.RegionLocationMaxX1: x1 - 1, tag.RegionLocationMaxY1: height - 1, tag.PhysicalUnitsXDirection: 3, tag.PhysicalUnitsYDirection: 3} {
+			r.SetInt(t, v)
+		}
+		r.SetFloat(tag.PhysicalDeltaX, 0.08)
+		r.SetFloat(tag.PhysicalDeltaY, 0.08)
+		own := ds.Items(tag.SequenceOfUltrasoundRegions)[0]
+		if first {
+			ds.SetItems(tag.SequenceOfUltrasoundRegions, r, own)
+		} else {
+			ds.SetItems(tag.SequenceOfUltrasoundRegions, own, r)
+		}
+	}
+}
+
+// Of several 2D regions that with a view is measured, at its own scale, wherever it stands and however large the others
+// are; what the others show is said.
+func TestTheRightRegion(t *testing.T) {
+	e := seeing{newBrightness(models.ViewA4C)}
+	plain := standard("1.2.3.1")
+	w := plain.width
+	for name, tt := range map[string]struct {
+		x0      int
+		edit    func(*dicomio.DataSet)
+		kind    string
+		refused string
+	}{
+		"left, listed first":  {0, besides(1, int64(w), int64(2*w+200), int64(plain.height), false), "no view", ""},
+		"right, listed first": {w + 200, besides(1, 0, int64(w+200), int64(plain.height), false), "no view", ""},
+		"right, listed last":  {w + 200, besides(1, 0, int64(w+200), int64(plain.height), true), "no view", ""},
+		"beside colour":       {0, besides(2, int64(w), int64(2*w+200), int64(plain.height), true), "", ""},
+		"under colour":        {0, besides(2, 40, int64(w), int64(plain.height), true), "", result.ColourDoppler},
+	} {
+		c := plain
+		c.width, c.x0, c.y0, c.x1, c.y1 = 2*w+200, tt.x0, 0, tt.x0+w, plain.height
+		c.edit = tt.edit
+		l := loopOf(t, e, "", c.write(t, t.TempDir()))
+		if tt.refused != "" {
+			if l.Status != result.Refused || l.Reason.Code != tt.refused {
+				t.Errorf("%s: %s, %v", name, l.Status, l.Reason)
+			}
+			continue
+		}
+		if l.Status != result.Analysed || l.Region.MinX != tt.x0 {
+			t.Errorf("%s: %s, %v, region %v", name, l.Status, l.Reason, l.Region)
+			continue
+		}
+		if got := value(t, l.Measurements, result.EDV); math.Abs(got-117.81) > 3 {
+			t.Errorf("%s: EDV %.1f, want 117.8: the scale of another region", name, got)
+		}
+		said := ""
+		for _, r := range l.Warnings {
+			if r.Code == result.Regions {
+				said = r.Text
+			}
+		}
+		if tt.kind != "" && !strings.Contains(said, tt.kind) || tt.kind == "" && said != "" {
+			t.Errorf("%s: said %q", name, said)
+		}
+	}
+}
+
+func TestBestRegion(t *testing.T) {
+	at := func(view string, p float64, reason string) candidate {
+		return candidate{view: view, p: p, reason: reason}
+	}
+	for name, tt := range map[string]struct {
+		found []candidate
+		want  int
+	}{
+		"four chambers before two":       {[]candidate{at("A2C", 0.99, ""), at("A4C", 0.6, "")}, 1},
+		"the surer of one view":          {[]candidate{at("A4C", 0.7, ""), at("A4C", 0.9, ""), at("A4C", 0.8, "")}, 1},
+		"what may be measured":           {[]candidate{at("A4C", 0.99, "is coloured"), at("PLAX", 0.5, "")}, 1},
+		"nothing may: the surest":        {[]candidate{at("other", 0.5, "x"), at("PSAX", 0.9, "x")}, 1},
+		"alike: the first":               {[]candidate{at("A4C", 0.9, ""), at("A4C", 0.9, "")}, 0},
+		"long axis before short of none": {[]candidate{at("A3C", 0.9, ""), at("PLAX", 0.99, "")}, 0},
+	} {
+		if got := bestRegion(tt.found); got != tt.want {
+			t.Errorf("%s: %d, want %d", name, got, tt.want)
+		}
+	}
+}

@@ -5,9 +5,17 @@ package review
 import (
 	"bytes"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
 	"io"
+	"math/big"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -113,8 +121,9 @@ func (l *lockedBuffer) String() string {
 
 // newSite configures a node and its accounts, and starts both it and the
 // archive. The extra text is added to the configuration of the page; {page} in
-// it is the page's address, {dir} a folder with a file secret.
-func newSite(t *testing.T, review string) *site {
+// it is the page's address, {dir} a folder with a file secret and what is put
+// there before the node starts.
+func newSite(t *testing.T, review string, before ...func(dir string)) *site {
 	t.Helper()
 	if browser.Find() == "" {
 		missing(t, "chromium")
@@ -137,6 +146,9 @@ review:
 	}
 	if err := os.WriteFile(s.config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
+	}
+	for _, f := range before {
+		f(s.dir)
 	}
 	for _, u := range [][]string{
 		{"viewer", "--role", "viewer"},
@@ -286,4 +298,28 @@ func (s *site) open(user string) *browser.Browser {
 		}
 	}
 	return b
+}
+
+// certificate writes cert.pem and key.pem for 127.0.0.1 into a folder.
+func certificate(t *testing.T, dir string) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "collector"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, block := range map[string]*pem.Block{"cert.pem": {Type: "CERTIFICATE", Bytes: der}, "key.pem": {Type: "PRIVATE KEY", Bytes: private}} {
+		if err := os.WriteFile(filepath.Join(dir, name), pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 }

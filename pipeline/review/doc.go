@@ -11,6 +11,7 @@
 //	frames.go     frames as JPEG
 //	sign.go       corrections, and a reader's signature
 //	operate.go    queue, disk and deliveries; retry, reanalyse, remove; the audit trail
+//	auditing.go   the audit trail as DICOM audit messages over syslog
 //	export.go     summary as PDF, values as CSV, corrections as training labels
 //	text.go       the words of the page, English and German
 //	templates/    HTML

@@ -43,6 +43,11 @@ func (s *Server) operate(w http.ResponseWriter, r *http.Request) {
 			http.Error(w, s.words(r).T("error.sure"), http.StatusUnprocessableEntity)
 			return
 		}
+		if s.opt.Syslog != nil {
+			if l, err := s.opt.Store.Listing(r.Context(), uid); err == nil {
+				s.removed.Store(uid, l.PatientID)
+			}
+		}
 		if err = s.opt.Operator.Remove(r.Context(), uid); next != "/operations" {
 			next = "/"
 		}
@@ -196,6 +201,7 @@ func (s *Server) trail(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, err)
 		return
 	}
+	s.audit(r, "", "audit trail", "", false)
 	p := auditPage{page: s.page(r, "audit.title")}
 	for _, e := range entries {
 		p.Entries = append(p.Entries, auditRow{e, p.Words.Time(e.At)})

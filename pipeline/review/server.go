@@ -12,8 +12,10 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/text/language"
 
 	"github.com/echonode/echonode/dicomio"
@@ -59,9 +61,11 @@ type Options struct {
 	// it makes the subjects' names, so that a patient has the same one in every
 	// export. Empty offers none: the site has no consent for it.
 	LabelsKey []byte
-	Limits    dicomio.Limits
-	Version   string
-	Log       *slog.Logger
+	// Syslog is where the audit trail is told to; nil for nobody.
+	Syslog  *Syslog
+	Limits  dicomio.Limits
+	Version string
+	Log     *slog.Logger
 
 	now func() time.Time // tests
 }
@@ -83,6 +87,7 @@ type Server struct {
 	templates map[string]*template.Template
 	handler   http.Handler
 	hub       *hub
+	removed   sync.Map // Patient IDs of studies that were removed, for the audit messages
 	documents *documents
 	loops     *openLoops
 	assets    map[string]string // name → address with the content's hash
@@ -173,7 +178,13 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.S
 func (s *Server) Run(ctx context.Context) error {
 	defer s.hub.close()
 	defer s.loops.close()
-	return s.index(ctx)
+	s.auditEntry(ctx, store.AuditEntry{At: s.now(), Action: "application start"})
+	group, gctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return s.index(gctx) })
+	if s.opt.Syslog != nil {
+		group.Go(func() error { return s.tell(gctx, *s.opt.Syslog) })
+	}
+	return group.Wait()
 }
 
 // page is what every page shows around its content.

@@ -250,6 +250,7 @@ func (s *Store) List(ctx context.Context, c Change, l *Listing) error {
 
 // AuditEntry is one thing that somebody did on the review page.
 type AuditEntry struct {
+	ID      int64 // given by the store, rising
 	At      time.Time
 	User    string
 	Address string // the browser's
@@ -272,15 +273,24 @@ func (s *Store) Audit(ctx context.Context, e AuditEntry) error {
 // AuditTrail lists entries of a study, or of everything when study is empty,
 // newest first.
 func (s *Store) AuditTrail(ctx context.Context, study string, limit int) ([]AuditEntry, error) {
-	query, args := `SELECT at, "user", address, action, study_uid, detail, failed FROM audit`, []any{}
+	query, args := auditColumns, []any{}
 	if study != "" {
 		query += ` WHERE study_uid = ?`
 		args = append(args, study)
 	}
-	return collect(ctx, s.read, func(r *sql.Rows) (e AuditEntry, err error) {
-		var at int64
-		err = r.Scan(&at, &e.User, &e.Address, &e.Action, &e.Study, &e.Detail, &e.Failed)
-		e.At = time.UnixMilli(at)
-		return e, err
-	}, query+` ORDER BY id DESC LIMIT ?`, append(args, limit)...)
+	return collect(ctx, s.read, scanAudit, query+` ORDER BY id DESC LIMIT ?`, append(args, limit)...)
+}
+
+// AuditAfter lists the entries after one, oldest first.
+func (s *Store) AuditAfter(ctx context.Context, id int64, limit int) ([]AuditEntry, error) {
+	return collect(ctx, s.read, scanAudit, auditColumns+` WHERE id > ? ORDER BY id LIMIT ?`, id, limit)
+}
+
+const auditColumns = `SELECT id, at, "user", address, action, study_uid, detail, failed FROM audit`
+
+func scanAudit(r *sql.Rows) (e AuditEntry, err error) {
+	var at int64
+	err = r.Scan(&e.ID, &at, &e.User, &e.Address, &e.Action, &e.Study, &e.Detail, &e.Failed)
+	e.At = time.UnixMilli(at)
+	return e, err
 }

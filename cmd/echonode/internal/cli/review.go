@@ -57,6 +57,10 @@ func openReview(ctx context.Context, c *config.Config, st *store.Store, n *node.
 	if err != nil {
 		return nil, usageError{fmt.Errorf("review.oidc: %w", err)}
 	}
+	collector, err := auditCollector(c)
+	if err != nil {
+		return nil, usageError{fmt.Errorf("review.audit_syslog: %w", err)}
+	}
 	var labels []byte
 	if r.Labels {
 		if labels, err = labelsKey(c.LabelsKeyFile()); err != nil {
@@ -67,7 +71,7 @@ func openReview(ctx context.Context, c *config.Config, st *store.Store, n *node.
 		Store: st, Users: users, OIDC: provider, Listen: r.Listen, Hosts: r.Hosts, EmbedIn: r.EmbedIn,
 		Secure: r.TLS.Certificate != "" || r.BehindProxy,
 		Idle:   time.Duration(r.SessionIdle), Longest: time.Duration(r.SessionMax), Version: version, Log: log,
-		Signer: n, Operator: n, Measure: measuring, SilentRejection: r.Reject == "nothing", LabelsKey: labels,
+		Signer: n, Operator: n, Measure: measuring, SilentRejection: r.Reject == "nothing", LabelsKey: labels, Syslog: collector,
 	})
 	if err != nil {
 		return nil, err
@@ -99,15 +103,50 @@ func openIDProvider(c config.OIDC) (*review.OIDC, error) {
 		o.Roles[group] = []review.Role{review.Role(role)}
 	}
 	if c.CA != "" {
-		pem, err := os.ReadFile(c.CA)
+		pool, err := authorities(c.CA)
 		if err != nil {
-			return nil, fmt.Errorf("ca: %w", err)
-		}
-		pool := x509.NewCertPool()
-		if !pool.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("ca: no certificate in %s", c.CA)
+			return nil, err
 		}
 		o.Client.Transport = &http.Transport{Proxy: http.ProxyFromEnvironment, TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool}, TLSHandshakeTimeout: 10 * time.Second}
+	}
+	return o, nil
+}
+
+// authorities reads certificates that are trusted.
+func authorities(path string) (*x509.CertPool, error) {
+	pem, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("ca: %w", err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("ca: no certificate in %s", path)
+	}
+	return pool, nil
+}
+
+// auditCollector prepares the telling of the audit trail; nil for none.
+func auditCollector(c *config.Config) (*review.Syslog, error) {
+	a := c.Review.Syslog
+	if a.Address == "" {
+		return nil, nil
+	}
+	host, _, err := net.SplitHostPort(a.Address)
+	if err != nil {
+		return nil, err
+	}
+	o := &review.Syslog{Address: a.Address, Source: c.DICOM.AETitle, Position: c.SyslogPositionFile(), TLS: &tls.Config{MinVersion: tls.VersionTLS12, ServerName: host}}
+	if a.CA != "" {
+		if o.TLS.RootCAs, err = authorities(a.CA); err != nil {
+			return nil, err
+		}
+	}
+	if a.Certificate != "" {
+		cert, err := tls.LoadX509KeyPair(a.Certificate, a.Key)
+		if err != nil {
+			return nil, err
+		}
+		o.TLS.Certificates = []tls.Certificate{cert}
 	}
 	return o, nil
 }

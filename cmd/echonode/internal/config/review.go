@@ -1,6 +1,7 @@
 package config
 
 import (
+	"net"
 	"net/url"
 	"path/filepath"
 	"strings"
@@ -19,6 +20,15 @@ type Review struct {
 	Reject      string   `yaml:"reject"`
 	Labels      bool     `yaml:"export_labels"`
 	OIDC        OIDC     `yaml:"oidc"`
+	Syslog      Syslog   `yaml:"audit_syslog"`
+}
+
+// Syslog configures where DICOM audit messages go.
+type Syslog struct {
+	Address     string `yaml:"address"`
+	CA          string `yaml:"ca"`
+	Certificate string `yaml:"certificate"`
+	Key         string `yaml:"key"`
 }
 
 // OIDC configures the sign-in at an OpenID provider.
@@ -86,6 +96,11 @@ func (c *Config) UsersFile() string {
 // LabelsKeyFile is where the key is that names subjects in exported labels.
 func (c *Config) LabelsKeyFile() string { return filepath.Join(c.Storage.Directory, "labels.key") }
 
+// SyslogPositionFile keeps how far the audit trail has been told.
+func (c *Config) SyslogPositionFile() string {
+	return filepath.Join(c.Storage.Directory, "audit-syslog.position")
+}
+
 // check holds the review page's settings against each other.
 func (r Review) check(bad func(key, format string, args ...any)) {
 	if (r.TLS.Certificate == "") != (r.TLS.Key == "") {
@@ -109,6 +124,14 @@ func (r Review) check(bad func(key, format string, args ...any)) {
 		bad("review.reject", "%q is not one of withdraw, nothing", r.Reject)
 	}
 	r.OIDC.check(bad)
+	if s := r.Syslog; s.Address != "" {
+		if host, port, err := net.SplitHostPort(s.Address); err != nil || host == "" || port == "" {
+			bad("review.audit_syslog.address", "%q is not host:port", s.Address)
+		}
+		if (s.Certificate == "") != (s.Key == "") {
+			bad("review.audit_syslog", "certificate and key belong together")
+		}
+	}
 	if r.SessionIdle <= 0 || r.SessionMax < r.SessionIdle {
 		bad("review.session_max", "session_idle must be greater than zero and session_max not shorter")
 	}

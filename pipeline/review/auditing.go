@@ -1,0 +1,186 @@
+package review
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/echonode/echonode/pipeline/review/internal/dicomaudit"
+	"github.com/echonode/echonode/pipeline/store"
+)
+
+// Syslog is a collector of audit messages (PS3.15 A.5 and A.6: DICOM audit
+// messages by syslog over TLS).
+type Syslog struct {
+	Address string // host:port
+	TLS     *tls.Config
+	// Source names this node in the messages.
+	Source string
+	// Position is a file that keeps how far the trail has been told.
+	Position string
+}
+
+const (
+	// tellEvery is how often new entries are looked for; tellAfter is how old they
+	// are by then, so that entries of transactions that end out of order are not
+	// passed over.
+	tellEvery, tellAfter = time.Second, time.Second
+	// longestTellWait bounds the waits for a collector that cannot be reached.
+	longestTellWait = time.Minute
+)
+
+// teller tells the trail to a collector. What could not be sent is sent once the
+// collector can be reached again, also by the next process.
+type teller struct {
+	s         *Server
+	opt       Syslog
+	collector dicomaudit.Collector
+	conn      *dicomaudit.Connection
+	position  int64
+}
+
+// tell runs until ctx ends; what is left then is told by the next process.
+func (s *Server) tell(ctx context.Context, o Syslog) error {
+	t := &teller{s: s, opt: o, collector: dicomaudit.Collector{Address: o.Address, TLS: o.TLS}}
+	if err := t.load(ctx); err != nil {
+		return fmt.Errorf("audit messages: %w", err)
+	}
+	defer func() {
+		if t.conn != nil {
+			_ = t.conn.Close()
+		}
+	}()
+	wait, failing := tellEvery, false
+	for {
+		err := t.round(ctx, s.now().Add(-tellAfter))
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil && !failing:
+			s.log.Error("review: audit messages wait for their collector", "address", o.Address, "error", err)
+			failing = true
+		case err == nil && failing:
+			s.log.Info("review: audit messages are sent again", "address", o.Address)
+			failing, wait = false, tellEvery
+		}
+		if err != nil {
+			wait = min(2*wait, longestTellWait)
+		}
+		select {
+		case <-ctx.Done():
+			// The stop itself is in the trail by now.
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Second)
+			defer cancel()
+			if !failing {
+				_ = t.round(last, s.now().Add(time.Hour))
+			}
+			return nil
+		case <-time.After(wait):
+		}
+	}
+}
+
+// round sends what is new up to a time.
+func (t *teller) round(ctx context.Context, until time.Time) error {
+	for {
+		entries, err := t.s.opt.Store.AuditAfter(ctx, t.position, 100)
+		if err != nil || len(entries) == 0 {
+			return err
+		}
+		sent := false
+		for _, e := range entries {
+			if e.At.After(until) {
+				break
+			}
+			if err := t.send(ctx, e); err != nil {
+				return errors.Join(err, t.save())
+			}
+			t.position, sent = e.ID, true
+		}
+		if !sent {
+			return nil
+		}
+		if err := t.save(); err != nil {
+			return err
+		}
+	}
+}
+
+func (t *teller) send(ctx context.Context, e store.AuditEntry) error {
+	patient, err := t.s.patientOf(ctx, e.Study)
+	if err != nil {
+		return err
+	}
+	b, err := dicomaudit.Encode(dicomaudit.Event{At: e.At, User: e.User, Address: e.Address, Action: e.Action, Detail: e.Detail, Study: e.Study, Patient: patient, Failed: e.Failed}, t.opt.Source)
+	if err != nil {
+		return err
+	}
+	if t.conn == nil {
+		if t.conn, err = t.collector.Dial(ctx); err != nil {
+			t.conn = nil
+			return err
+		}
+	}
+	if err := t.conn.Send(t.collector.Frame(e.At, b)); err != nil {
+		_ = t.conn.Close()
+		t.conn = nil
+		return err
+	}
+	return nil
+}
+
+// load reads how far the trail has been told. The first time, what was before
+// is not.
+func (t *teller) load(ctx context.Context) error {
+	b, err := os.ReadFile(t.opt.Position)
+	if errors.Is(err, fs.ErrNotExist) {
+		last, err := t.s.opt.Store.AuditTrail(ctx, "", 1)
+		if err != nil {
+			return err
+		}
+		if len(last) > 0 {
+			t.position = last[0].ID
+		}
+		// What this process has done since its start counts as new.
+		if t.position > 0 && last[0].Action == "application start" {
+			t.position--
+		}
+		return t.save()
+	}
+	if err != nil {
+		return err
+	}
+	if t.position, err = strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64); err != nil {
+		return fmt.Errorf("%s: %w", t.opt.Position, err)
+	}
+	return nil
+}
+
+func (t *teller) save() error {
+	tmp := t.opt.Position + ".new"
+	if err := os.WriteFile(tmp, []byte(strconv.FormatInt(t.position, 10)+"\n"), 0o640); err != nil {
+		return err
+	}
+	return os.Rename(tmp, t.opt.Position)
+}
+
+// patientOf is the Patient ID of a study, "" where it is not known any more.
+func (s *Server) patientOf(ctx context.Context, study string) (string, error) {
+	if study == "" {
+		return "", nil
+	}
+	if id, ok := s.removed.Load(study); ok {
+		return id.(string), nil
+	}
+	l, err := s.opt.Store.Listing(ctx, study)
+	if errors.Is(err, store.ErrNotFound) {
+		return "", nil
+	}
+	return l.PatientID, err
+}

@@ -276,11 +276,20 @@ func validate(t *testing.T, path string, report bool) {
 
 // The main job with dcmtk on both sides: an apical pair and loops that must
 // be refused go in, a report and overlays that pass the validators come out.
+// A second destination gets both in a form of its own.
 func TestStudyThroughDCMTK(t *testing.T) {
 	needTools(t, "storescu", "storescp", "dciodvfy", "dsrdump")
-	archive := freeport.Addr(t)
-	dir := storescp(t, archive)
+	archive, importer := freeport.Addr(t), freeport.Addr(t)
+	dir, own := storescp(t, archive), storescp(t, importer)
 	n := newNode(t, archive)
+	config, err := os.ReadFile(n.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config = fmt.Appendf(config, "  - {name: importer, address: %q, ae_title: PACS, send: [report, overlay], outputs: {code_set: srt, overlay_class: us}}\n", importer)
+	if err := os.WriteFile(n.config, config, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	n.start()
 	run(t, "storescu", "-xy", "-aec", "ECHONODE", "127.0.0.1", port(t, n.dicom), loop(t, 8), loop(t, 9), loop(t, 10), loop(t, 11))
 	eventually(t, "report and overlays in the archive", func() bool {
@@ -297,6 +306,35 @@ func TestStudyThroughDCMTK(t *testing.T) {
 	}
 	validate(t, got["SR"][0], true)
 	checkReport(t, got["SR"][0])
+
+	at := received(t, own)
+	if len(at["SR"]) != 1 || len(at["US"]) != len(got["US"])-1 {
+		t.Fatalf("%d reports and %d overlays of their own form", len(at["SR"]), len(at["US"]))
+	}
+	validate(t, at["SR"][0], true)
+	checkReport(t, at["SR"][0])
+	for _, c := range []struct{ path, has, hasNot string }{{got["SR"][0], "SCT", "SRT"}, {at["SR"][0], "SRT", "SCT"}} {
+		b, err := os.ReadFile(c.path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Contains(b, []byte(c.has)) || bytes.Contains(b, []byte(c.hasNot)) {
+			t.Errorf("%s is not coded in %s alone", c.path, c.has)
+		}
+	}
+	for _, path := range at["US"] {
+		f, err := dicomio.Open(path, dicomio.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if class := f.DataSet.String(tag.SOPClassUID); class != uid.UltrasoundMultiFrameImageStorage {
+			t.Errorf("an overlay of class %s", class)
+		}
+		if err := f.Close(); err != nil {
+			t.Error(err)
+		}
+		validate(t, path, false)
+	}
 }
 
 func pending(ds []struct{ Kind, State, Error string }) (k int) {

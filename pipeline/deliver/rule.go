@@ -3,6 +3,7 @@ package deliver
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -25,6 +26,9 @@ type Rule struct {
 type Condition struct {
 	// From: an object of the study was sent by one of these AE titles.
 	From []string `yaml:"from"`
+	// Networks: the first object of the study came from one of these networks
+	// (CIDR) or addresses.
+	Networks []string `yaml:"networks"`
 	// Age is a range of completed years at the study, "0-17" or "18-"; it does
 	// not hold where the age is unknown.
 	Age string `yaml:"age"`
@@ -42,9 +46,10 @@ type Condition struct {
 
 // Facts are what conditions are held against.
 type Facts struct {
-	From  []string // calling AE titles
-	Study *result.Study
-	Ready time.Time // local
+	From   []string // calling AE titles
+	Sender string   // address that the first object came from, "" where that is not known
+	Study  *result.Study
+	Ready  time.Time // local
 }
 
 // Choose gives the kinds of output that a destination gets: those of the first
@@ -70,6 +75,9 @@ func (c Condition) Check() error {
 			bad(key, "%v", err)
 		}
 	}
+	if _, err := Prefixes(c.Networks); err != nil {
+		bad("networks", "%v", err)
+	}
 	if _, _, err := hours(c.Hours); err != nil {
 		bad("hours", "%v", err)
 	}
@@ -85,6 +93,13 @@ func (c Condition) Check() error {
 func (c Condition) holds(f Facts) bool {
 	if len(c.From) > 0 && !slices.ContainsFunc(f.From, func(a string) bool { return slices.Contains(c.From, a) }) {
 		return false
+	}
+	if len(c.Networks) > 0 {
+		at, err1 := netip.ParseAddr(f.Sender)
+		networks, err2 := Prefixes(c.Networks)
+		if err1 != nil || err2 != nil || !slices.ContainsFunc(networks, func(p netip.Prefix) bool { return p.Contains(at.Unmap().WithZone("")) }) {
+			return false
+		}
 	}
 	if c.Age != "" {
 		if s := f.Study.Subject; s == nil || s.AgeYears == nil || !within(c.Age, float64(*s.AgeYears)) {
@@ -110,6 +125,23 @@ func (c Condition) holds(f Facts) bool {
 		}
 	}
 	return true
+}
+
+// Prefixes reads networks; a bare address is itself.
+func Prefixes(networks []string) ([]netip.Prefix, error) {
+	var out []netip.Prefix
+	for _, s := range networks {
+		if p, err := netip.ParsePrefix(s); err == nil {
+			out = append(out, p.Masked())
+			continue
+		}
+		a, err := netip.ParseAddr(s)
+		if err != nil {
+			return nil, fmt.Errorf("%q is neither an address nor a network such as 10.1.0.0/16", s)
+		}
+		out = append(out, netip.PrefixFrom(a, a.BitLen()))
+	}
+	return out, nil
 }
 
 // measured reports whether a value was measured, heart rate aside.

@@ -31,6 +31,11 @@ func TestRules(t *testing.T) {
 		{"nothing asked", Condition{}, Facts{Study: rest}, true},
 		{"from", Condition{From: []string{"VIVID", "EPIQ"}}, Facts{Study: rest, From: []string{"EPIQ"}}, true},
 		{"from another", Condition{From: []string{"VIVID"}}, Facts{Study: rest, From: []string{"EPIQ"}}, false},
+		{"network", Condition{Networks: []string{"10.2.0.0/16", "10.1.0.0/16"}}, Facts{Study: rest, Sender: "10.1.2.3"}, true},
+		{"network, another", Condition{Networks: []string{"10.2.0.0/16"}}, Facts{Study: rest, Sender: "10.1.2.3"}, false},
+		{"network, an address mapped into IPv6", Condition{Networks: []string{"10.1.2.3"}}, Facts{Study: rest, Sender: "::ffff:10.1.2.3"}, true},
+		{"network, IPv6 with a zone", Condition{Networks: []string{"fe80::/10"}}, Facts{Study: rest, Sender: "fe80::1%eth0"}, true},
+		{"network unknown", Condition{Networks: []string{"0.0.0.0/0"}}, Facts{Study: rest}, false},
 		{"adult", Condition{Age: "18-"}, Facts{Study: rest}, true},
 		{"adult, a child", Condition{Age: "18-"}, Facts{Study: child}, false},
 		{"child", Condition{Age: "0-17"}, Facts{Study: child}, true},
@@ -67,7 +72,7 @@ func TestRules(t *testing.T) {
 			t.Errorf("rule %d: %v, want %d: %v", rule, got, c.rule, c.want)
 		}
 	}
-	for _, bad := range []Condition{{Age: "18"}, {Age: "a-b"}, {Age: "20-10"}, {EF: "-"}, {Hours: "7-19"}, {Hours: "25:00-26:00"}, {Hours: "07:00-07:00"}, {Stress: "maybe"}, {Result: "some"}} {
+	for _, bad := range []Condition{{Age: "18"}, {Age: "a-b"}, {Age: "20-10"}, {EF: "-"}, {Hours: "7-19"}, {Hours: "25:00-26:00"}, {Hours: "07:00-07:00"}, {Networks: []string{"10.1"}}, {Stress: "maybe"}, {Result: "some"}} {
 		if bad.Check() == nil {
 			t.Errorf("%+v passes", bad)
 		}

@@ -140,7 +140,7 @@ func (n *Node) routes(ctx context.Context, run *store.Run) ([]store.Route, error
 	routes := make([]store.Route, len(n.opt.Destinations))
 	var facts *deliver.Facts
 	for i, d := range n.opt.Destinations {
-		routes[i] = store.Route{Destination: d.Name, Kinds: d.Kinds}
+		routes[i] = store.Route{Destination: d.Name, Kinds: d.Kinds, Own: d.Own}
 		if len(d.Rules) == 0 {
 			continue
 		}
@@ -161,17 +161,16 @@ func (n *Node) routes(ctx context.Context, run *store.Run) ([]store.Route, error
 
 // facts are what the rules of destinations ask about.
 func (n *Node) facts(ctx context.Context, run *store.Run) (*deliver.Facts, error) {
-	b, err := os.ReadFile(filepath.Join(run.Directory, resultFile))
+	doc, err := readResult(run.Directory)
 	if err != nil {
 		return nil, err
-	}
-	var doc result.Document
-	if err := json.Unmarshal(b, &doc); err != nil {
-		return nil, fmt.Errorf("%s: %w", resultFile, err)
 	}
 	f := &deliver.Facts{Study: &result.Study{}, Ready: time.Now()}
 	if len(doc.Studies) > 0 {
 		f.Study = &doc.Studies[0]
+	}
+	if f.Sender, err = n.store.Sender(ctx, run.StudyInstanceUID); err != nil {
+		return nil, err
 	}
 	instances, err := n.store.Instances(ctx, run.StudyInstanceUID)
 	for _, in := range instances {
@@ -255,7 +254,7 @@ func (n *Node) request(ctx context.Context, study string, revision int) (Request
 	case failed.count > 0:
 		return req, &failed
 	}
-	req.Predecessor, err = n.predecessor(ctx, study, revision)
+	req.Predecessor, req.Own, err = n.predecessors(ctx, study, revision)
 	return req, err
 }
 
@@ -286,9 +285,14 @@ func (n *Node) unchanged(ctx context.Context, run *store.Run) ([]store.Output, b
 	if last < 0 || runs[last].Basis != run.Basis {
 		return nil, false, nil
 	}
-	if _, err := os.Stat(filepath.Join(runs[last].Directory, resultFile)); err != nil {
+	doc, err := readResult(runs[last].Directory)
+	if errors.Is(err, os.ErrNotExist) {
 		return nil, false, nil // somebody has removed it
 	}
+	if err != nil {
+		return nil, false, err
+	}
+	forms := formsOf(doc)
 	made, err := n.store.Outputs(ctx, run.StudyInstanceUID)
 	if err != nil {
 		return nil, false, err
@@ -296,6 +300,7 @@ func (n *Node) unchanged(ctx context.Context, run *store.Run) ([]store.Output, b
 	var outputs []store.Output
 	for _, o := range made {
 		if o.Revision == runs[last].Revision {
+			o.For = forms[o.SOPInstanceUID]
 			outputs = append(outputs, o.Output)
 		}
 	}
@@ -341,7 +346,7 @@ func (n *Node) record(run *store.Run, doc *result.Document) ([]store.Output, err
 	for _, s := range doc.Studies {
 		for _, o := range s.Outputs {
 			if o.SOPInstanceUID != "" {
-				outputs = append(outputs, store.Output{SOPInstanceUID: o.SOPInstanceUID, SOPClassUID: o.SOPClassUID, Kind: o.Kind, Path: o.File})
+				outputs = append(outputs, store.Output{SOPInstanceUID: o.SOPInstanceUID, SOPClassUID: o.SOPClassUID, Kind: o.Kind, Path: o.File, For: o.For})
 			}
 		}
 	}
@@ -391,19 +396,77 @@ func Summarize(doc *result.Document) Summary {
 	return s
 }
 
-// predecessor is the report of the latest finished run before this one.
-func (n *Node) predecessor(ctx context.Context, study string, revision int) (*store.Output, error) {
-	deliveries, err := n.store.Outputs(ctx, study)
+// predecessors are the reports of the latest finished run before this one: the
+// usual one, and those of destinations with a form of their own.
+func (n *Node) predecessors(ctx context.Context, study string, revision int) (usual *store.Output, own map[string]*store.Output, err error) {
+	made, err := n.store.Outputs(ctx, study)
+	if err != nil {
+		return nil, nil, err
+	}
+	made = slices.DeleteFunc(made, func(o store.RunOutput) bool { return o.Kind != result.KindReport || o.Revision >= revision })
+	if len(made) == 0 {
+		return nil, nil, nil
+	}
+	runs, err := n.store.Runs(ctx, study)
+	if err != nil {
+		return nil, nil, err
+	}
+	last := made[0].Revision // the newest
+	var forms map[string][]string
+	if i := slices.IndexFunc(runs, func(r store.Run) bool { return r.Revision == last }); i >= 0 {
+		doc, err := readResult(runs[i].Directory)
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return nil, nil, err
+		}
+		forms = formsOf(doc)
+	}
+	own = map[string]*store.Output{}
+	for _, o := range made {
+		if o.Revision != last {
+			break
+		}
+		names := forms[o.SOPInstanceUID]
+		if len(names) == 0 {
+			names = []string{""}
+		}
+		for _, name := range names {
+			if name == "" && usual == nil {
+				usual = &o.Output
+			} else if name != "" && own[name] == nil {
+				own[name] = &o.Output
+			}
+		}
+	}
+	return usual, own, nil
+}
+
+// readResult reads the document of a run.
+func readResult(dir string) (*result.Document, error) {
+	b, err := os.ReadFile(filepath.Join(dir, resultFile))
 	if err != nil {
 		return nil, err
 	}
-	i := slices.IndexFunc(deliveries, func(o store.RunOutput) bool {
-		return o.Kind == result.KindReport && o.Revision < revision
-	})
-	if i < 0 {
-		return nil, nil
+	doc := new(result.Document)
+	if err := json.Unmarshal(b, doc); err != nil {
+		return nil, fmt.Errorf("%s: %w", resultFile, err)
 	}
-	return &deliveries[i].Output, nil
+	return doc, nil
+}
+
+// formsOf says for which destinations outputs were made, see result.Output.
+func formsOf(doc *result.Document) map[string][]string {
+	forms := map[string][]string{}
+	if doc == nil {
+		return forms
+	}
+	for _, s := range doc.Studies {
+		for _, o := range s.Outputs {
+			if len(o.For) > 0 {
+				forms[o.SOPInstanceUID] = o.For
+			}
+		}
+	}
+	return forms
 }
 
 // studyDir is where a study's results are kept. UIDs from the network do not

@@ -97,6 +97,8 @@ type Request struct {
 	Revision         int
 	// Predecessor is the report that this run's report supersedes, if any.
 	Predecessor *store.Output
+	// Own are those of destinations with outputs of their own form, by name.
+	Own map[string]*store.Output
 }
 
 // Destination is a place results are delivered to.
@@ -109,6 +111,7 @@ type Destination struct {
 	Stow    *deliver.Stow
 	Convert deliver.Conversion
 	Rules   []deliver.Rule // the first that holds replaces Kinds
+	Own     bool           // the processor makes outputs for it in a form of its own
 }
 
 // Options are the settings of a Node.

@@ -1,11 +1,19 @@
 package node
 
 import (
+	"context"
+	"fmt"
+	"maps"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
+	"github.com/echonode/echonode/dicomio"
+	"github.com/echonode/echonode/dicomio/instance"
+	"github.com/echonode/echonode/dicomio/tag"
+	"github.com/echonode/echonode/dicomio/uid"
 	"github.com/echonode/echonode/pipeline/deliver"
 	"github.com/echonode/echonode/pipeline/dicomweb"
 	"github.com/echonode/echonode/pipeline/result"
@@ -72,4 +80,94 @@ func TestDICOMwebDestination(t *testing.T) {
 		t.Fatalf("Retry = %d, %v", count, err)
 	}
 	eventually(t, "restarted delivery", func() bool { return pacs.objects() == 1 && n.status(t, "1.2.3").Deliveries[0].State == store.Sent })
+}
+
+// inForms is a processor that makes a report for most, one for importers, and a
+// picture for all.
+type inForms struct{ *fakeProcessor }
+
+func (p inForms) Process(ctx context.Context, req Request) (*result.Document, error) {
+	doc, err := p.fakeProcessor.Process(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	outputs := &doc.Studies[0].Outputs
+	for _, o := range []result.Output{{Kind: result.KindReport, For: []string{"importer", "importer2"}}, {Kind: result.KindOverlay, For: []string{"", "importer", "importer2"}}} {
+		o.SOPInstanceUID, o.SOPClassUID = instance.UID(o.Kind, o.For[0], fmt.Sprint(req.Revision)), uid.ComprehensiveSRStorage
+		o.File = writeObject(p.t, req.Dir, req.StudyInstanceUID, o.SOPInstanceUID, func(ds *dicomio.DataSet) { ds.SetString(tag.SOPClassUID, o.SOPClassUID) })
+		*outputs = append(*outputs, o)
+	}
+	return doc, nil
+}
+
+// A destination with outputs of its own form gets those, others do not; the
+// reports of each form follow each other; analysing again sends nothing twice.
+func TestOwnForms(t *testing.T) {
+	archives := map[string]*archive{"pacs": {}, "importer": {}, "importer2": {}}
+	var destinations []Destination
+	for name, a := range archives {
+		d := destination(name, listen(t, "PACS", a))
+		d.Own, d.Kinds = name != "pacs", []string{result.KindReport, result.KindOverlay}
+		destinations = append(destinations, d)
+	}
+	p := inForms{&fakeProcessor{t: t}}
+	n := start(t, t.TempDir(), p, Options{Destinations: destinations})
+	dir := t.TempDir()
+	n.mustSend(t, writeObject(t, dir, "1.2.3", "1.2.3.10", nil))
+	finished := func(revision int) func() bool {
+		return func() bool {
+			s := n.status(t, "1.2.3")
+			return s.Finished() && s.Revision == revision
+		}
+	}
+	eventually(t, "delivered", finished(1))
+	holds := func(name string, want ...string) {
+		t.Helper()
+		a := archives[name]
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		if got := slices.Sorted(maps.Keys(a.got)); !slices.Equal(got, slices.Sorted(slices.Values(want))) {
+			t.Errorf("%s has %v, want %v", name, got, want)
+		}
+		for uid, times := range a.got {
+			if times != 1 {
+				t.Errorf("%s got %s %d times", name, uid, times)
+			}
+		}
+	}
+	usual := func(revision string) string { return instance.UID("test report", "", "1.2.3", revision) }
+	own := func(revision string) string { return instance.UID(result.KindReport, "importer", revision) }
+	shared := func(revision string) string { return instance.UID(result.KindOverlay, "", revision) }
+	holds("pacs", usual("1"), shared("1"))
+	holds("importer", own("1"), shared("1"))
+	holds("importer2", own("1"), shared("1"))
+	if err := n.Reanalyse(t.Context(), "1.2.3"); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "analysed again", finished(2))
+	holds("importer", own("1"), shared("1"))
+	n.mustSend(t, writeObject(t, dir, "1.2.3", "1.2.3.11", nil))
+	eventually(t, "a late loop", finished(3))
+	holds("pacs", usual("1"), shared("1"), usual("3"), shared("3"))
+	holds("importer2", own("1"), shared("1"), own("3"), shared("3"))
+	last := p.requests()[len(p.requests())-1]
+	if last.Predecessor == nil || last.Predecessor.SOPInstanceUID != usual("1") || last.Own["importer"] == nil || last.Own["importer"].SOPInstanceUID != own("1") {
+		t.Errorf("predecessors %+v, %+v", last.Predecessor, last.Own)
+	}
+}
+
+// Rules go by the network that a study came from.
+func TestRulesOfNetworks(t *testing.T) {
+	here, elsewhere := &archive{}, &archive{}
+	with := func(name string, a *archive, network string) Destination {
+		d := destination(name, listen(t, "PACS", a))
+		d.Kinds, d.Rules = nil, []deliver.Rule{{When: deliver.Condition{Networks: []string{network}}, Send: []string{result.KindReport}}}
+		return d
+	}
+	n := start(t, t.TempDir(), &fakeProcessor{t: t}, Options{Destinations: []Destination{with("here", here, "127.0.0.0/8"), with("elsewhere", elsewhere, "10.0.0.0/8")}})
+	n.mustSend(t, writeObject(t, t.TempDir(), "1.2.3", "1.2.3.10", nil))
+	eventually(t, "delivered", func() bool { return n.status(t, "1.2.3").Finished() && here.objects() == 1 })
+	if elsewhere.objects() != 0 {
+		t.Error("something went where the rule says nothing")
+	}
 }

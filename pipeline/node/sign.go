@@ -27,6 +27,7 @@ type ReissueRequest struct {
 	Dir         string
 	Revision    int
 	Predecessor *store.Output
+	Own         map[string]*store.Output // see Request
 	// Silent makes no object: the site sends nothing for this verdict.
 	Silent bool
 }
@@ -77,7 +78,7 @@ func (n *Node) Sign(ctx context.Context, req SignRequest) (revision int, err err
 			err = errors.Join(err, os.RemoveAll(run.Directory))
 		}
 	}()
-	predecessor, err := n.predecessor(ctx, study, run.Revision)
+	predecessor, own, err := n.predecessors(ctx, study, run.Revision)
 	if err != nil {
 		return 0, err
 	}
@@ -90,7 +91,7 @@ func (n *Node) Sign(ctx context.Context, req SignRequest) (revision int, err err
 		files[in.SOPInstanceUID] = in.Path
 	}
 	if err := reissuer.Reissue(ctx, ReissueRequest{Document: req.Document, Files: files, Dir: run.Directory, Revision: run.Revision,
-		Predecessor: predecessor, Silent: req.Silent}); err != nil {
+		Predecessor: predecessor, Own: own, Silent: req.Silent}); err != nil {
 		return 0, fmt.Errorf("outputs: %w", err)
 	}
 	outputs, err := n.record(&run, req.Document)

@@ -16,6 +16,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -610,7 +611,14 @@ type Output struct {
 	SOPInstanceUID string `json:"sop_instance_uid,omitempty"`
 	// Source is the loop it was made from; empty for the report.
 	Source string `json:"source,omitempty"`
+	// For names the destinations that get the object, where some have outputs of
+	// their own form: "" is all others. Empty is all others, too.
+	For []string `json:"for,omitempty"`
 }
+
+// Usual reports whether an output is what destinations get that have no form of
+// their own.
+func (o Output) Usual() bool { return len(o.For) == 0 || slices.Contains(o.For, "") }
 
 // Kinds of Output.
 const (

@@ -90,6 +90,8 @@ type Output struct {
 	SOPClassUID    string
 	Kind           string
 	Path           string
+	// For, see result.Output. It is not recorded.
+	For []string
 }
 
 // Run is one analysis of a study.
@@ -353,6 +355,17 @@ func (s *Store) Persons(ctx context.Context, study string) ([]Person, error) {
 	}, `SELECT DISTINCT patient, coalesce(issuer, ''), family, born FROM instances WHERE study_uid = ? AND patient IS NOT NULL`, study)
 }
 
+// Sender is the address that the first object of a study came from, "" where
+// that is not known.
+func (s *Store) Sender(ctx context.Context, study string) (string, error) {
+	var sender string
+	err := s.db.QueryRowContext(ctx, `SELECT sender FROM studies WHERE study_uid = ?`, study).Scan(&sender)
+	if errors.Is(err, sql.ErrNoRows) {
+		return "", fmt.Errorf("study %s: %w", study, ErrNotFound)
+	}
+	return sender, err
+}
+
 // IsOutput reports whether the object was made by this node.
 func (s *Store) IsOutput(ctx context.Context, sopUID string) (bool, error) {
 	var n int
@@ -440,6 +453,16 @@ func (s *Store) StartRun(ctx context.Context, study string, revision int) (Run, 
 type Route struct {
 	Destination string
 	Kinds       []string
+	Own         bool // outputs are made for it in a form of its own
+}
+
+// gets reports whether an output goes to the route's destination.
+func (r Route) gets(o Output) bool {
+	form := ""
+	if r.Own {
+		form = r.Destination
+	}
+	return slices.Contains(r.Kinds, o.Kind) && (len(o.For) == 0 && !r.Own || slices.Contains(o.For, form))
 }
 
 // FinishRun records what a run made, opens a delivery for every output at
@@ -486,7 +509,7 @@ func deliver(ctx context.Context, tx *Tx, run int64, outputs []Output, routes []
 			return err
 		}
 		for _, r := range routes {
-			if !slices.Contains(r.Kinds, o.Kind) {
+			if !r.gets(o) {
 				continue
 			}
 			if _, err := tx.ExecContext(ctx, `INSERT INTO deliveries (run_id, sop_uid, destination, state, updated_at)

@@ -104,7 +104,7 @@ func checkStudyLife(t *testing.T, s *Store) {
 	finish := func() {
 		t.Helper()
 		jobs = nil
-		if err := s.FinishRun(ctx, run, outputs, []Route{{"pacs", []string{"report", "overlay", "summary"}}, {"archive", []string{"report"}}}, func(_ *Tx, _ int64, d string) error { jobs = append(jobs, d); return nil }); err != nil {
+		if err := s.FinishRun(ctx, run, outputs, []Route{{Destination: "pacs", Kinds: []string{"report", "overlay", "summary"}}, {Destination: "archive", Kinds: []string{"report"}}}, func(_ *Tx, _ int64, d string) error { jobs = append(jobs, d); return nil }); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -205,7 +205,7 @@ func checkExpired(t *testing.T, s *Store) {
 		t.Fatal(err)
 	}
 	out := []Output{{SOPInstanceUID: "2.25.1", SOPClassUID: "sr", Kind: "report", Path: "r"}}
-	if err := s.FinishRun(ctx, run, out, []Route{{"pacs", []string{"report"}}}, func(*Tx, int64, string) error { return nil }); err != nil {
+	if err := s.FinishRun(ctx, run, out, []Route{{Destination: "pacs", Kinds: []string{"report"}}}, func(*Tx, int64, string) error { return nil }); err != nil {
 		t.Fatal(err)
 	}
 	later := Retention{Done: time.Now().Add(time.Hour), Failed: time.Now().Add(time.Hour)}

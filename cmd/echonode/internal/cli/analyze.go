@@ -112,7 +112,7 @@ func (p *program) analyze(ctx context.Context, args []string, a analysis) (err e
 	ctx, stop := rearm(ctx)
 	defer stop()
 
-	outputs := outputOptions(c)
+	outputs := outputOptions(c, c.Outputs)
 	if outputs.DeviceUID, err = installationUID(c, false); err != nil {
 		return err
 	}

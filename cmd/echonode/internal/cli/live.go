@@ -323,13 +323,13 @@ func (o offer) contexts() []scp.PresentationContext {
 }
 
 // offerFor is the offer for a kind of output, empty for a kind that no DICOM object is made of.
-func offerFor(c *config.Config, kind string) offer {
+func offerFor(outputs config.Outputs, kind string) offer {
 	plain := []string{uid.ExplicitVRLittleEndian, uid.ImplicitVRLittleEndian}
 	switch kind {
 	case "report":
 		return offer{class: uid.ComprehensiveSRStorage, plain: plain}
 	case "overlay":
-		if c.Outputs.OverlayClass == "us" {
+		if outputs.OverlayClass == "us" {
 			return offer{uid.UltrasoundMultiFrameImageStorage, []string{uid.JPEGBaseline8Bit}, plain}
 		}
 		return offer{uid.MultiFrameTrueColorSecondaryCaptureImageStorage, []string{uid.JPEGBaseline8Bit}, plain}
@@ -379,7 +379,7 @@ func (l *liveCheck) destination(ctx context.Context, d config.Destination) findi
 	verification := scp.PresentationContext{AbstractSyntax: uid.Verification, TransferSyntaxes: []string{uid.ImplicitVRLittleEndian}}
 	contexts := []scp.PresentationContext{verification}
 	for _, kind := range d.Send {
-		contexts = append(contexts, offerFor(l.c, kind).contexts()...)
+		contexts = append(contexts, offerFor(l.c.OutputsOf(d), kind).contexts()...)
 	}
 	client, err := dialer.Dial(ctx, d.Address, contexts)
 	if err != nil {
@@ -392,7 +392,7 @@ func (l *liveCheck) destination(ctx context.Context, d config.Destination) findi
 	text := fmt.Sprintf("%s at %s answers C-ECHO in %d ms", d.AETitle, d.Address, time.Since(start).Milliseconds())
 	var refused, recoded []string
 	for _, kind := range d.Send {
-		o := offerFor(l.c, kind)
+		o := offerFor(l.c.OutputsOf(d), kind)
 		accepts := func(syntax string) bool { return client.Accepts(o.class, syntax) == nil }
 		switch {
 		case o.class == "" || slices.ContainsFunc(o.asMade, accepts) || len(o.asMade) == 0 && slices.ContainsFunc(o.plain, accepts):

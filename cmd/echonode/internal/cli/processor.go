@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
 
 	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/pipeline"
@@ -11,23 +14,50 @@ import (
 	"github.com/echonode/echonode/pipeline/node"
 	"github.com/echonode/echonode/pipeline/output"
 	"github.com/echonode/echonode/pipeline/result"
+	"github.com/echonode/echonode/pipeline/store"
 )
 
 // processor lets the node analyse with the pipeline.
 type processor struct {
 	analyzer  *pipeline.Analyzer
-	outputs   output.Options
+	forms     []form // the first is the usual one
 	loopBasis string // see node.Processor
-	drawBasis string // of what is drawn of a loop, beside its result
 	madeBasis string // of a study's outputs, beside its loops' results
 }
 
-func newProcessor(a *pipeline.Analyzer, o output.Options) (*processor, error) {
-	p := &processor{analyzer: a, outputs: o, loopBasis: a.Basis()}
-	var err1, err2 error
-	p.drawBasis, err1 = kept.Digest(o.OfLoop())
-	p.madeBasis, err2 = kept.Digest([]any{p.loopBasis, o})
-	return p, errors.Join(err1, err2)
+// form is how outputs are made for some destinations.
+type form struct {
+	names     []string // of the destinations; "" is all that have no form of their own
+	o         output.Options
+	drawBasis string // of what is drawn of a loop, beside its result
+	madeBasis string // of the rest
+}
+
+func newProcessor(a *pipeline.Analyzer, forms []form) (*processor, error) {
+	p := &processor{analyzer: a, forms: forms, loopBasis: a.Basis()}
+	basis := []any{p.loopBasis}
+	for i := range p.forms {
+		f := &p.forms[i]
+		var err error
+		if f.drawBasis, err = kept.Digest(f.o.OfLoop()); err != nil {
+			return nil, err
+		}
+		if f.madeBasis, err = kept.Digest([]any{p.loopBasis, f.o}); err != nil {
+			return nil, err
+		}
+		basis = append(basis, f.o)
+		if i > 0 {
+			basis = append(basis, f.names)
+		}
+	}
+	var err error
+	p.madeBasis, err = kept.Digest(basis)
+	return p, err
+}
+
+// own reports whether outputs are made for a destination in a form of its own.
+func (p *processor) own(destination string) bool {
+	return slices.ContainsFunc(p.forms, func(f form) bool { return slices.Contains(f.names, destination) })
 }
 
 // Basis implements node.Processor.
@@ -59,8 +89,11 @@ func (p *processor) Look(ctx context.Context, req node.LoopRequest) (node.Seen, 
 		return node.Seen{}, err
 	}
 	seen := node.Seen{Key: key, Problem: passing(l)}
-	if l.Status == result.Analysed && p.outputs.Overlay == "all" {
-		if _, err = p.draw(ctx, req, key, l); undrawable(err) {
+	for _, f := range p.forms {
+		if l.Status != result.Analysed || f.o.Overlay != "all" || err != nil {
+			continue
+		}
+		if _, err = p.draw(ctx, req, key, l, f); undrawable(err) {
 			seen.Problem, err = err.Error(), nil
 		}
 	}
@@ -89,11 +122,11 @@ func undrawable(err error) bool {
 }
 
 // draw makes what is drawn of a loop, unless that is kept.
-func (p *processor) draw(ctx context.Context, req node.LoopRequest, key string, l *result.Loop) ([]result.Output, error) {
-	return req.Kept.Draw(key, p.drawBasis, func(dir string) ([]result.Output, error) {
+func (p *processor) draw(ctx context.Context, req node.LoopRequest, key string, l *result.Loop, f form) ([]result.Output, error) {
+	return req.Kept.Draw(key, f.drawBasis, func(dir string) ([]result.Output, error) {
 		s := &result.Study{StudyInstanceUID: req.StudyInstanceUID, Loops: []result.Loop{*l}}
 		sources := output.Files{Paths: map[string]string{l.SOPInstanceUID: req.Path}, Limits: p.analyzer.Limits()}
-		return output.Draw(ctx, s, 0, sources, dir, p.outputs)
+		return output.Draw(ctx, s, 0, sources, dir, f.o)
 	})
 }
 
@@ -121,32 +154,85 @@ func (p *processor) Process(ctx context.Context, req node.Request) (*result.Docu
 		loops[i] = *l
 	}
 	study := p.analyzer.Combine(req.StudyInstanceUID, loops)
-	o := p.outputs
-	o.Revision, o.Drawn = req.Revision, map[string][]result.Output{}
-	for i := range study.Loops {
-		l := &study.Loops[i]
-		if !output.Wanted(&study.Study, l, o) {
-			continue
-		}
-		drawn, err := p.draw(ctx, req.Loops[i], req.Keys[i], l)
-		if err != nil && !undrawable(err) {
-			return nil, err
-		}
-		o.Drawn[l.SOPInstanceUID] = drawn
-	}
-	if len(req.Loops) > 0 {
-		o.Keep = func(key string, make func(string) ([]result.Output, error)) ([]result.Output, error) {
-			return req.Loops[0].Kept.Draw("page-"+key, p.madeBasis, make)
-		}
-	}
 	var err error
-	if req.Predecessor != nil {
-		if o.Predecessor, err = output.Reference(req.Predecessor.Path); err != nil {
-			return nil, fmt.Errorf("predecessor: %w", err)
+	study.Outputs, err = p.write(ctx, &study.Study, req.Dir, req.Predecessor, req.Own, func(f form, o *output.Options) error {
+		o.Revision = req.Revision
+		for i := range study.Loops {
+			l := &study.Loops[i]
+			if !output.Wanted(&study.Study, l, *o) {
+				continue
+			}
+			drawn, err := p.draw(ctx, req.Loops[i], req.Keys[i], l, f)
+			if err != nil && !undrawable(err) {
+				return err
+			}
+			o.Drawn[l.SOPInstanceUID] = drawn
 		}
-	}
-	if study.Outputs, err = output.Write(ctx, &study.Study, output.FilesOf(&study.Study, p.analyzer.Limits()), req.Dir, o); err != nil {
+		if len(req.Loops) > 0 {
+			o.Keep = func(key string, make func(string) ([]result.Output, error)) ([]result.Output, error) {
+				return req.Loops[0].Kept.Draw("page-"+key, f.madeBasis, make)
+			}
+		}
+		return nil
+	})
+	if err != nil {
 		return nil, err
 	}
 	return p.analyzer.Document(study), nil
+}
+
+// write makes the outputs of a study in every form. prepare completes the
+// options of one, and lists what has been drawn already. An object that is the
+// same in several forms is listed once.
+func (p *processor) write(ctx context.Context, s *result.Study, dir string, usual *store.Output, own map[string]*store.Output, prepare func(f form, o *output.Options) error) ([]result.Output, error) {
+	var all []result.Output
+	at := map[string]int{} // by SOP Instance UID
+	for i, f := range p.forms {
+		o := f.o
+		o.Drawn = map[string][]result.Output{}
+		if err := prepare(f, &o); err != nil {
+			return nil, err
+		}
+		predecessor, d := usual, dir
+		if i > 0 {
+			if former := own[f.names[0]]; former != nil {
+				predecessor = former
+			}
+			d = filepath.Join(dir, "for-"+f.names[0])
+			if err := os.Mkdir(d, 0o750); err != nil {
+				return nil, err
+			}
+		}
+		if predecessor != nil {
+			var err error
+			if o.Predecessor, err = output.Reference(predecessor.Path); err != nil {
+				return nil, fmt.Errorf("predecessor: %w", err)
+			}
+		}
+		made, err := output.Write(ctx, s, output.FilesOf(s, p.analyzer.Limits()), d, o)
+		if err != nil {
+			return nil, err
+		}
+		for _, m := range made {
+			j, there := at[m.SOPInstanceUID]
+			if m.SOPInstanceUID == "" || !there {
+				if i > 0 {
+					m.For = slices.Clone(f.names)
+				}
+				at[m.SOPInstanceUID] = len(all)
+				all = append(all, m)
+				continue
+			}
+			if len(all[j].For) == 0 {
+				all[j].For = []string{""}
+			}
+			all[j].For = append(all[j].For, f.names...)
+			if m.File != all[j].File && filepath.Dir(m.File) == d {
+				if err := os.Remove(m.File); err != nil {
+					return nil, err
+				}
+			}
+		}
+	}
+	return all, nil
 }

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"time"
 
@@ -15,36 +14,37 @@ import (
 // as they were is not drawn again.
 func (p *processor) Reissue(ctx context.Context, req node.ReissueRequest) error {
 	s := &req.Document.Studies[0]
-	o := p.outputs
-	o.Revision, o.Drawn = req.Revision, map[string][]result.Output{}
 	drawn := s.Outputs
 	s.Outputs = nil
 	if req.Silent {
 		return nil
 	}
 	for i := range s.Loops {
-		l := &s.Loops[i]
-		l.File = req.Files[l.SOPInstanceUID]
-		if l.CorrectedByReader() {
-			continue
-		}
-		if made := slices.DeleteFunc(slices.Clone(drawn), func(d result.Output) bool { return d.Source != l.SOPInstanceUID }); len(made) > 0 {
-			o.Drawn[l.SOPInstanceUID] = made
-		}
-	}
-	if s.Review != nil && s.Review.Verdict == result.Rejected {
-		o.Overlay, o.Segmentation = "none", false
-	}
-	var err error
-	if req.Predecessor != nil {
-		if o.Predecessor, err = output.Reference(req.Predecessor.Path); err != nil {
-			return fmt.Errorf("predecessor: %w", err)
-		}
+		s.Loops[i].File = req.Files[s.Loops[i].SOPInstanceUID]
 	}
 	s.Run.Time = time.Now().Truncate(time.Second)
 	if s.Review != nil {
 		s.Run.Time = s.Review.Time
 	}
-	s.Outputs, err = output.Write(ctx, s, output.FilesOf(s, p.analyzer.Limits()), req.Dir, o)
+	var err error
+	s.Outputs, err = p.write(ctx, s, req.Dir, req.Predecessor, req.Own, func(f form, o *output.Options) error {
+		o.Revision = req.Revision
+		if s.Review != nil && s.Review.Verdict == result.Rejected {
+			o.Overlay, o.Segmentation = "none", false
+		}
+		for i := range s.Loops {
+			l := &s.Loops[i]
+			if l.Reader != nil {
+				continue
+			}
+			for _, d := range drawn {
+				if d.Source == l.SOPInstanceUID && (f.names[0] == "" && d.Usual() || slices.Contains(d.For, f.names[0])) {
+					d.For = nil
+					o.Drawn[l.SOPInstanceUID] = append(o.Drawn[l.SOPInstanceUID], d)
+				}
+			}
+		}
+		return nil
+	})
 	return err
 }

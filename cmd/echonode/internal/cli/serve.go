@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"time"
 
@@ -107,13 +108,16 @@ func (p *program) serve(ctx context.Context, c *config.Config) (err error) {
 	if err != nil {
 		return err
 	}
-	outputs := outputOptions(c)
-	if outputs.DeviceUID, err = installationUID(c, true); err != nil {
-		return err
-	}
-	worker, err := newProcessor(analyzer, outputs)
+	device, err := installationUID(c, true)
 	if err != nil {
 		return err
+	}
+	worker, err := newProcessor(analyzer, forms(c, device))
+	if err != nil {
+		return err
+	}
+	for i := range options.Destinations {
+		options.Destinations[i].Own = worker.own(options.Destinations[i].Name)
 	}
 	options.Limits = analyzer.Limits()
 	for _, check := range options.Checks {
@@ -367,24 +371,50 @@ func destinationDialer(c *config.Config, d config.Destination) (*scp.Dialer, err
 	return dialer, nil
 }
 
-func outputOptions(c *config.Config) output.Options {
+// forms are the outputs to make: those for all destinations, and for those that
+// have a form of their own.
+func forms(c *config.Config, device string) []form {
+	all := []form{{names: []string{""}, o: outputOptions(c, c.Outputs)}}
+	all[0].o.DeviceUID = device
+	for _, d := range c.Destinations {
+		if d.Outputs == nil {
+			continue
+		}
+		o := outputOptions(c, c.OutputsOf(d))
+		o.DeviceUID = device
+		same := func(f form) bool {
+			f.o.Pictures = o.Pictures // which are for nobody's destination
+			return reflect.DeepEqual(f.o, o)
+		}
+		o.Pictures = false
+		switch i := slices.IndexFunc(all, same); {
+		case i > 0:
+			all[i].names = append(all[i].names, d.Name)
+		case i < 0:
+			all = append(all, form{names: []string{d.Name}, o: o})
+		}
+	}
+	return all
+}
+
+func outputOptions(c *config.Config, outputs config.Outputs) output.Options {
 	class := derived.SecondaryCapture
-	if c.Outputs.OverlayClass == "us" {
+	if outputs.OverlayClass == "us" {
 		class = derived.Ultrasound
 	}
 	return output.Options{
 		Class:        class,
-		Structures:   c.Outputs.Structures,
-		Summary:      c.Outputs.Summary,
-		PDF:          c.Outputs.PDF,
-		Segmentation: c.Outputs.Segmentation,
-		Report:       c.Outputs.Report,
-		Codeset:      sr.Codeset(c.Outputs.CodeSet),
-		Stages:       c.Outputs.Stages,
-		Strain:       c.Outputs.Strain,
-		Overlay:      c.Outputs.Overlay,
-		JPEGQuality:  c.Outputs.JPEGQuality,
-		Pictures:     c.Outputs.Pictures,
+		Structures:   outputs.Structures,
+		Summary:      outputs.Summary,
+		PDF:          outputs.PDF,
+		Segmentation: outputs.Segmentation,
+		Report:       outputs.Report,
+		Codeset:      sr.Codeset(outputs.CodeSet),
+		Stages:       outputs.Stages,
+		Strain:       outputs.Strain,
+		Overlay:      outputs.Overlay,
+		JPEGQuality:  outputs.JPEGQuality,
+		Pictures:     outputs.Pictures,
 		Station:      c.DICOM.AETitle,
 	}
 }

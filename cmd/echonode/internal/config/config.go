@@ -132,6 +132,66 @@ type Outputs struct {
 	Pictures     bool     `yaml:"pictures"`
 }
 
+// check says what is wrong with the settings of outputs.
+func (o Outputs) check(key string, bad func(key, format string, args ...any), oneOf func(key, v string, allowed ...string)) {
+	oneOf(key+".code_set", o.CodeSet, "sct", "srt")
+	oneOf(key+".stages", o.Stages, "rest", "separate", "all")
+	if u := o.DeviceUID; u != "" && !uid.Conforms(u) {
+		bad(key+".device_uid", "%q is not a UID", u)
+	}
+	oneOf(key+".overlay", o.Overlay, "measured", "all", "none")
+	for _, st := range o.Structures {
+		oneOf(key+".structures", st, "myocardium", "atrium")
+	}
+	oneOf(key+".overlay_class", o.OverlayClass, "sc", "us")
+	if o.JPEGQuality < 50 || o.JPEGQuality > 100 {
+		bad(key+".jpeg_quality", "must be between 50 and 100")
+	}
+}
+
+// OwnOutputs are the outputs of one destination where they differ from those of
+// the others; what is left out is as in Outputs.
+type OwnOutputs struct {
+	CodeSet      string    `yaml:"code_set"`
+	Stages       string    `yaml:"stages"`
+	Strain       *bool     `yaml:"strain"`
+	Overlay      string    `yaml:"overlay"`
+	OverlayClass string    `yaml:"overlay_class"`
+	Structures   *[]string `yaml:"structures"`
+	Segmentation *bool     `yaml:"segmentation"`
+	Summary      *bool     `yaml:"summary"`
+	PDF          *bool     `yaml:"pdf"`
+	JPEGQuality  int       `yaml:"jpeg_quality"`
+}
+
+// OutputsOf are the outputs that are made for a destination.
+func (c *Config) OutputsOf(d Destination) Outputs {
+	o, own := c.Outputs, d.Outputs
+	if own == nil {
+		return o
+	}
+	for _, s := range []struct {
+		to   *string
+		from string
+	}{{&o.CodeSet, own.CodeSet}, {&o.Stages, own.Stages}, {&o.Overlay, own.Overlay}, {&o.OverlayClass, own.OverlayClass}} {
+		if s.from != "" {
+			*s.to = s.from
+		}
+	}
+	for _, b := range []struct{ to, from *bool }{{&o.Strain, own.Strain}, {&o.Segmentation, own.Segmentation}, {&o.Summary, own.Summary}, {&o.PDF, own.PDF}} {
+		if b.from != nil {
+			*b.to = *b.from
+		}
+	}
+	if own.Structures != nil {
+		o.Structures = *own.Structures
+	}
+	if own.JPEGQuality != 0 {
+		o.JPEGQuality = own.JPEGQuality
+	}
+	return o
+}
+
 // Destination is one place results are sent to.
 type Destination struct {
 	Name           string         `yaml:"name"`
@@ -143,6 +203,7 @@ type Destination struct {
 	Send           []string       `yaml:"send"`
 	Rules          []deliver.Rule `yaml:"rules"`
 	Transcode      string         `yaml:"transcode"`
+	Outputs        *OwnOutputs    `yaml:"outputs"`
 	TLS            ClientTLS      `yaml:"tls"`
 }
 
@@ -304,7 +365,7 @@ func Parse(b []byte) (*Config, error) {
 		d := &c.Destinations[i]
 		if d.Send == nil { // left out; [] is nothing, as in a rule
 			d.Send = []string{"report", "overlay"}
-			if c.Outputs.Summary {
+			if c.OutputsOf(*d).Summary {
 				d.Send = append(d.Send, "summary")
 			}
 		}
@@ -434,19 +495,7 @@ func (c *Config) check() error {
 	if c.Analysis.RetryFor < 0 {
 		bad("analysis.retry_for", "must not be negative")
 	}
-	oneOf("outputs.code_set", c.Outputs.CodeSet, "sct", "srt")
-	oneOf("outputs.stages", c.Outputs.Stages, "rest", "separate", "all")
-	if u := c.Outputs.DeviceUID; u != "" && !uid.Conforms(u) {
-		bad("outputs.device_uid", "%q is not a UID", u)
-	}
-	oneOf("outputs.overlay", c.Outputs.Overlay, "measured", "all", "none")
-	for _, st := range c.Outputs.Structures {
-		oneOf("outputs.structures", st, "myocardium", "atrium")
-	}
-	oneOf("outputs.overlay_class", c.Outputs.OverlayClass, "sc", "us")
-	if c.Outputs.JPEGQuality < 50 || c.Outputs.JPEGQuality > 100 {
-		bad("outputs.jpeg_quality", "must be between 50 and 100")
-	}
+	c.Outputs.check("outputs", bad, oneOf)
 	names := map[string]bool{}
 	for i, d := range c.Destinations {
 		key := fmt.Sprintf("destinations[%d]", i)
@@ -491,6 +540,9 @@ func (c *Config) check() error {
 			for _, title := range r.When.From {
 				aeTitle(key+".when.from", title)
 			}
+		}
+		if d.Outputs != nil {
+			c.OutputsOf(d).check(key+".outputs", bad, oneOf)
 		}
 		oneOf(key+".transcode", d.Transcode, "auto", "never", "uncompressed")
 		pair(key+".tls", d.TLS.Certificate, d.TLS.Key)
@@ -538,29 +590,8 @@ func (c *Config) Warnings() []string {
 func (c *Config) Contradictions() []string {
 	var out []string
 	say := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
-	made := map[string]string{ // kind of output, and the setting that turns it off
-		"report":       "outputs.report is false",
-		"overlay":      "outputs.overlay is none",
-		"segmentation": "outputs.segmentation is false",
-		"summary":      "outputs.summary is false",
-		"pdf":          "outputs.pdf is false",
-	}
-	if c.Outputs.Summary {
-		delete(made, "summary")
-	}
-	if c.Outputs.PDF {
-		delete(made, "pdf")
-	}
-	if c.Outputs.Report {
-		delete(made, "report")
-	}
-	if c.Outputs.Overlay != "none" {
-		delete(made, "overlay")
-	}
-	if c.Outputs.Segmentation {
-		delete(made, "segmentation")
-	}
 	for i, d := range c.Destinations {
+		made := c.OutputsOf(d).off()
 		for _, kind := range d.Send {
 			if off, ok := made[kind]; ok {
 				say("destination %s is to be sent the %s, but %s", d.Name, kind, off)
@@ -597,6 +628,27 @@ func (c *Config) Contradictions() []string {
 	return out
 }
 
+// off names the kinds of output that are not made, and the setting that turns
+// each off.
+func (o Outputs) off() map[string]string {
+	off := map[string]string{}
+	for _, k := range []struct {
+		kind, setting string
+		on            bool
+	}{
+		{"report", "outputs.report is false", o.Report},
+		{"overlay", "outputs.overlay is none", o.Overlay != "none"},
+		{"segmentation", "outputs.segmentation is false", o.Segmentation},
+		{"summary", "outputs.summary is false", o.Summary},
+		{"pdf", "outputs.pdf is false", o.PDF},
+	} {
+		if !k.on {
+			off[k.kind] = k.setting
+		}
+	}
+	return off
+}
+
 // peer names who is behind a destination.
 func (d Destination) peer() string {
 	if d.URL != "" {
@@ -629,21 +681,7 @@ func loopback(address string) bool {
 }
 
 // Prefixes returns dicom.sources as prefixes; a bare address is itself.
-func (d DICOM) Prefixes() ([]netip.Prefix, error) {
-	var out []netip.Prefix
-	for _, s := range d.Sources {
-		if p, err := netip.ParsePrefix(s); err == nil {
-			out = append(out, p.Masked())
-			continue
-		}
-		a, err := netip.ParseAddr(s)
-		if err != nil {
-			return nil, fmt.Errorf("%q is neither an address nor a network such as 10.1.0.0/16", s)
-		}
-		out = append(out, netip.PrefixFrom(a, a.BitLen()))
-	}
-	return out, nil
-}
+func (d DICOM) Prefixes() ([]netip.Prefix, error) { return deliver.Prefixes(d.Sources) }
 
 // checkAddress says what is wrong with a host and port. Port 0 is one of the
 // system's choice, and only something to listen on; a name is a service's.

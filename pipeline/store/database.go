@@ -173,6 +173,7 @@ func scanText(r *sql.Rows) (s string, err error) { return s, r.Scan(&s) }
 const (
 	lockMigration = 0x6563686f01 + iota
 	lockLease     // who is next
+	lockRescue
 )
 
 // one lets only one transaction at a time go on from here, until it ends.
@@ -183,6 +184,9 @@ func (tx *Tx) one(ctx context.Context, number int64) error {
 	_, err := tx.ExecContext(ctx, `SELECT pg_advisory_xact_lock(?)`, number)
 	return err
 }
+
+// Alone lets only one transaction at a time that calls it go on.
+func (tx *Tx) Alone(ctx context.Context) error { return tx.one(ctx, lockRescue) }
 
 // Transact runs f in a transaction. Where two processes meet, f may run again
 // after it was rolled back.

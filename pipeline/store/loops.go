@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 )
 
@@ -109,7 +108,7 @@ func (s *Store) lease(ctx context.Context, pick string, args ...any) (lease Leas
 				return err
 			}
 			// It may have been removed or replaced before it was locked.
-			res, err := tx.ExecContext(ctx, `UPDATE loops SET state = 'working', token = token + 1 WHERE sop_uid = ? AND state = 'waiting'`, sop)
+			res, err := tx.ExecContext(ctx, `UPDATE loops SET state = 'working', token = token + 1, owner = ? WHERE sop_uid = ? AND state = 'waiting'`, s.owner(), sop)
 			if err != nil {
 				return err
 			}
@@ -224,15 +223,6 @@ func refresh(ctx context.Context, tx *Tx, study, basis string, retry bool) error
 	_, err := tx.ExecContext(ctx, `UPDATE loops SET state = 'waiting', attempts = 0, deaths = 0, not_before = 0, problem = '' WHERE study_uid = ?
 		AND (state = 'failed' OR state = 'done' AND (basis <> ? OR ? AND problem <> ''))`, study, basis, retry)
 	return err
-}
-
-// RecoverLoops frees the loops that a process held when it died, and names
-// their studies. The caller is the only process using the database.
-func (s *Store) RecoverLoops(ctx context.Context) ([]string, error) {
-	studies, err := collect(ctx, s.db, func(r *sql.Rows) (uid string, err error) { return uid, r.Scan(&uid) },
-		`UPDATE loops SET state = 'waiting', deaths = deaths + 1, token = token + 1 WHERE state = 'working' RETURNING study_uid`)
-	slices.Sort(studies)
-	return slices.Compact(studies), err
 }
 
 // LoopsDone counts the loops of a study, and those that need no more work.

@@ -174,7 +174,7 @@ func checkLeaseIsAFence(t *testing.T, s *Store) {
 	add(t, s, instance("1", "1.1", 1000))
 	add(t, s, instance("2", "2.1", 3000))
 	old := lease(t, s, true)
-	if studies, err := s.RecoverLoops(ctx); err != nil || !slices.Equal(studies, []string{"1"}) {
+	if n, studies, err := s.FreeLoops(ctx); err != nil || n != 1 || !slices.Equal(studies, []string{"1"}) {
 		t.Fatalf("recovered %v, %v", studies, err)
 	}
 	if err := s.FinishLoop(ctx, old, "b", "late", "", noJob); !errors.Is(err, ErrStale) {

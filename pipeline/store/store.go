@@ -20,6 +20,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -105,6 +106,7 @@ type Run struct {
 	Directory        string
 	Summary          string // JSON, see pipeline/node
 	Basis            string // what the outputs depend on
+	Attempt          int    // counts starts of the run: only the latest may finish it
 }
 
 // Delivery is the state of one output at one destination.
@@ -128,6 +130,7 @@ type Store struct {
 	db      handle
 	read    handle // for lists
 	adding  additions
+	process atomic.Pointer[string] // see Enter
 }
 
 // AddInstance records a received object, and takes its study to Receiving if
@@ -434,9 +437,9 @@ func (s *Store) StartRun(ctx context.Context, study string, revision int) (Run, 
 		if err := tx.lock(ctx, study); err != nil {
 			return err
 		}
-		if err := tx.QueryRowContext(ctx, `INSERT INTO runs (study_uid, revision, started_at) VALUES (?,?,?)
-			ON CONFLICT (study_uid, revision) DO UPDATE SET started_at = excluded.started_at, error = '' RETURNING id`,
-			study, revision, run.Started.UnixMilli()).Scan(&run.ID); err != nil {
+		if err := tx.QueryRowContext(ctx, `INSERT INTO runs (study_uid, revision, started_at, attempt) VALUES (?,?,?,1)
+			ON CONFLICT (study_uid, revision) DO UPDATE SET started_at = excluded.started_at, error = '', attempt = runs.attempt + 1 RETURNING id, attempt`,
+			study, revision, run.Started.UnixMilli()).Scan(&run.ID, &run.Attempt); err != nil {
 			return err
 		}
 		_, err := tx.ExecContext(ctx, `UPDATE studies SET state = 'analysing'
@@ -470,7 +473,8 @@ func (r Route) gets(o Output) bool {
 // that something is left to send to, all in one transaction. It may be
 // repeated for the same run: outputs have deterministic UIDs and what was
 // sent stays sent. An error wrapping ErrOutdated says that the run's objects were
-// corrected meanwhile: nothing is recorded of it.
+// corrected meanwhile, or that the run was started again, because its process was
+// taken for dead: nothing is recorded of it.
 func (s *Store) FinishRun(ctx context.Context, run Run, outputs []Output, routes []Route, enqueue func(tx *Tx, run int64, destination string) error) error {
 	err := s.Transact(ctx, func(tx *Tx) error {
 		now := time.Now().UnixMilli()
@@ -478,7 +482,7 @@ func (s *Store) FinishRun(ctx context.Context, run Run, outputs []Output, routes
 			return err
 		}
 		res, err := tx.ExecContext(ctx, `UPDATE runs SET finished_at = ?, error = '', directory = ?, summary = ?, basis = ?
-			WHERE id = ? AND study_uid = ? AND revision = ?`, now, run.Directory, run.Summary, run.Basis, run.ID, run.StudyInstanceUID, run.Revision)
+			WHERE id = ? AND study_uid = ? AND revision = ? AND attempt = ?`, now, run.Directory, run.Summary, run.Basis, run.ID, run.StudyInstanceUID, run.Revision, run.Attempt)
 		if err != nil {
 			return err
 		}
@@ -486,7 +490,7 @@ func (s *Store) FinishRun(ctx context.Context, run Run, outputs []Output, routes
 			return errors.Join(err, ErrOutdated)
 		}
 		if _, err := tx.ExecContext(ctx, `UPDATE studies SET state = 'done', error = ''
-			WHERE study_uid = ? AND revision = ? AND state = 'analysing'`, run.StudyInstanceUID, run.Revision); err != nil {
+			WHERE study_uid = ? AND revision = ? AND state IN ('queued','analysing')`, run.StudyInstanceUID, run.Revision); err != nil {
 			return err
 		}
 		return deliver(ctx, tx, run.ID, outputs, routes, enqueue)

@@ -10,7 +10,6 @@ package jobs
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -57,6 +56,12 @@ type Handlers struct {
 	// with the process.
 	CombineDied func(ctx context.Context, study string, revision int) error
 	DeliverDied func(ctx context.Context, run int64, destination string) error
+	// LoopsFreed, if set, is told of studies whose loops a process that died was
+	// working on; Rescued how many loops and jobs were freed; Beat that the
+	// database answers, now and then.
+	LoopsFreed func(studies []string) error
+	Rescued    func(loops, jobs int)
+	Beat       func(ctx context.Context)
 }
 
 // Cancel is an error after which a job is not tried again.
@@ -99,6 +104,17 @@ type Options struct {
 	CombineAttempts  int           // of a combination
 	DeliveryAttempts int           // of a delivery, and of a commitment report
 	Longest          time.Duration // that a job may run
+	// NoCombining leaves the combination of studies, and NoDelivering deliveries
+	// and reports, to other processes.
+	NoCombining, NoDelivering bool
+	// Seat is what only one process uses at a time on this machine: the one that
+	// has it knows that the one before is dead. Roles and Version are shown.
+	Seat    string
+	Roles   []string
+	Version string
+	// Beat is how often the process shows that it lives, Horizon after how long
+	// without it is taken for dead. 0: the defaults.
+	Beat, Horizon time.Duration
 	// CombineWait and DeliveryWait are how long to wait after an attempt, from 1.
 	CombineWait, DeliveryWait func(attempt int) time.Duration
 }
@@ -109,38 +125,58 @@ type Room struct {
 	store  *store.Store
 	client queue
 	h      Handlers
+	log    *slog.Logger
+	presence
 }
 
 // Open opens the queue in a store. It works on jobs from [Room.Start] on.
 func Open(st *store.Store, opt Options, h Handlers, log *slog.Logger) (*Room, error) {
-	r := &Room{opt: opt, store: st, h: h}
+	if opt.Beat <= 0 {
+		opt.Beat = DefaultBeat
+	}
+	if opt.Horizon <= 0 {
+		opt.Horizon = DefaultHorizon
+	}
+	if opt.NoDelivering {
+		opt.Destinations = nil
+	}
+	r := &Room{opt: opt, store: st, h: h, log: log, presence: newPresence(opt)}
 	workers := river.NewWorkers()
 	if err := errors.Join(
-		river.AddWorkerSafely(workers, &worker[combine]{wait: opt.CombineWait, work: func(ctx context.Context, j Job, a combine) error {
+		river.AddWorkerSafely(workers, &worker[combine]{room: r, wait: opt.CombineWait, work: func(ctx context.Context, j Job, a combine) error {
 			return h.Combine(ctx, j, a.Study, a.Revision)
 		}}),
-		river.AddWorkerSafely(workers, &worker[deliver]{wait: opt.DeliveryWait, work: func(ctx context.Context, j Job, a deliver) error {
+		river.AddWorkerSafely(workers, &worker[deliver]{room: r, wait: opt.DeliveryWait, work: func(ctx context.Context, j Job, a deliver) error {
 			return h.Deliver(ctx, j, a.Run, a.Destination)
 		}}),
-		river.AddWorkerSafely(workers, &worker[report]{wait: opt.DeliveryWait, work: func(ctx context.Context, j Job, a report) error {
+		river.AddWorkerSafely(workers, &worker[report]{room: r, wait: opt.DeliveryWait, work: func(ctx context.Context, j Job, a report) error {
 			return h.Report(ctx, j, a.Peer, a.Result)
 		}})); err != nil {
 		return nil, err
 	}
-	queues := map[string]river.QueueConfig{combineQueue: {MaxWorkers: max(opt.CombineWorkers, 1)}, reportQueue: {MaxWorkers: 4}}
-	for _, d := range opt.Destinations {
-		queues[deliveryPrefix+d] = river.QueueConfig{MaxWorkers: 1}
+	queues := map[string]river.QueueConfig{} // those of destinations: see hold
+	if !opt.NoCombining {
+		queues[combineQueue] = river.QueueConfig{MaxWorkers: max(opt.CombineWorkers, 1)}
+	}
+	if !opt.NoDelivering {
+		queues[reportQueue] = river.QueueConfig{MaxWorkers: 4}
+	}
+	r.works = len(queues) > 0
+	if !r.works {
+		queues, workers = nil, nil // it only enqueues
 	}
 	var err error
 	r.client, err = newQueue(st, &river.Config{
+		ID:         r.self.ID,
 		Logger:     quiet(log),
 		Queues:     queues,
 		Workers:    workers,
 		JobTimeout: -1, // each handler has its own deadline
 		// A new job is heard of within 50 ms, by the driver's own messages; asking
 		// every queue more often than the default costs more than it brings.
-		FetchCooldown:               20 * time.Millisecond,
-		RescueStuckJobsAfter:        opt.Longest + time.Hour,
+		FetchCooldown: 20 * time.Millisecond,
+		// The jobs of processes that died are freed by their heartbeats.
+		RescueStuckJobsAfter:        max(opt.Longest, 365*24*time.Hour),
 		CompletedJobRetentionPeriod: 24 * time.Hour,
 		DiscardedJobRetentionPeriod: 30 * 24 * time.Hour,
 	})
@@ -152,17 +188,37 @@ func Open(st *store.Store, opt Options, h Handlers, log *slog.Logger) (*Room, er
 
 // Start begins to work on jobs, until Stop.
 func (r *Room) Start(ctx context.Context) error {
-	if err := r.client.Start(context.WithoutCancel(ctx)); err != nil {
-		return fmt.Errorf("job queue: %w", err)
+	if _, err := r.store.Beat(ctx); errors.Is(err, store.ErrNotFound) {
+		if err := r.store.Enter(ctx, r.self); err != nil {
+			return err
+		}
 	}
+	if err := r.hold(ctx); err != nil {
+		return err
+	}
+	if r.works {
+		if err := r.client.Start(context.WithoutCancel(ctx)); err != nil {
+			return fmt.Errorf("job queue: %w", err)
+		}
+	}
+	ctx, r.end = context.WithCancel(context.WithoutCancel(ctx))
+	r.beats.Go(func() { r.beating(ctx) })
 	return nil
 }
 
 // Stop cancels running jobs, which go on at the next start, and waits for them
 // no longer than ctx.
 func (r *Room) Stop(ctx context.Context) error {
-	if err := r.client.StopAndCancel(ctx); err != nil && !errors.Is(err, context.DeadlineExceeded) {
-		return fmt.Errorf("job queue: %w", err)
+	if r.works {
+		if err := r.client.StopAndCancel(ctx); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+			return fmt.Errorf("job queue: %w", err)
+		}
+	}
+	r.end()
+	r.beats.Wait()
+	if err := r.store.Leave(ctx); err != nil {
+		// Another process finds out by itself.
+		r.log.Warn("the process is not taken out of the database", "error", err)
 	}
 	return nil
 }
@@ -241,6 +297,7 @@ func (r *Room) Report(ctx context.Context, peer string, result *scp.CommitResult
 // worker adapts a handler to the library.
 type worker[A river.JobArgs] struct {
 	river.WorkerDefaults[A]
+	room *Room
 	wait func(attempt int) time.Duration
 	work func(ctx context.Context, j Job, args A) error
 }
@@ -252,68 +309,9 @@ func (w *worker[A]) NextRetry(job *river.Job[A]) time.Time {
 
 // Work implements river.Worker.
 func (w *worker[A]) Work(ctx context.Context, job *river.Job[A]) error {
+	w.room.working.Store(job.ID, nil)
+	defer w.room.working.Delete(job.ID)
 	return translate(w.work(ctx, Job{job.Attempt, job.MaxAttempts, job.CreatedAt}, job.Args))
-}
-
-// Recover makes jobs available again that ran when the process died. Those that
-// have used up their attempts are discarded instead, so that a job that ends
-// the process cannot do so for ever, and the handlers are told. The caller is
-// the only process using the database, before Start.
-func (r *Room) Recover(ctx context.Context) error {
-	died, err := r.release(ctx)
-	for _, j := range died {
-		var told error
-		switch j.kind {
-		case KindCombine:
-			var a combine
-			if told = json.Unmarshal(j.args, &a); told == nil {
-				told = r.h.CombineDied(ctx, a.Study, a.Revision)
-			}
-		case KindDeliver:
-			var a deliver
-			if told = json.Unmarshal(j.args, &a); told == nil {
-				told = r.h.DeliverDied(ctx, a.Run, a.Destination)
-			}
-		}
-		err = errors.Join(err, told)
-	}
-	if err != nil {
-		return fmt.Errorf("recover jobs: %w", err)
-	}
-	return nil
-}
-
-// stored is a job as the database has it.
-type stored struct {
-	kind string
-	args []byte
-}
-
-// release ends the hold of the process that died on its jobs, and returns those
-// that have no attempt left.
-func (r *Room) release(ctx context.Context) (died []stored, err error) {
-	err = r.store.Transact(ctx, func(tx *store.Tx) error {
-		died = nil
-		rows, err := tx.QueryContext(ctx, `UPDATE river_job SET state = 'discarded', finalized_at = CURRENT_TIMESTAMP
-			WHERE state = 'running' AND attempt >= max_attempts RETURNING kind, `+r.client.words().args)
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		for rows.Next() {
-			var j stored
-			if err := rows.Scan(&j.kind, &j.args); err != nil {
-				return err
-			}
-			died = append(died, j)
-		}
-		if err := errors.Join(rows.Err(), rows.Close()); err != nil {
-			return err
-		}
-		_, err = tx.ExecContext(ctx, `UPDATE river_job SET state = 'available' WHERE state = 'running'`)
-		return err
-	})
-	return died, err
 }
 
 // Depth is how many jobs of a queue are in a state.

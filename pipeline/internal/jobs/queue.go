@@ -21,21 +21,24 @@ type queue interface {
 	Insert(ctx context.Context, args river.JobArgs, opts *river.InsertOpts) (*rivertype.JobInsertResult, error)
 	JobDelete(ctx context.Context, id int64) (*rivertype.JobRow, error)
 	insertTx(ctx context.Context, tx *store.Tx, args river.JobArgs, opts *river.InsertOpts) error
+	addQueue(name string, config river.QueueConfig) error
+	removeQueue(ctx context.Context, name string) error
 	words() words
 }
 
 // words are what the databases say differently about the library's table.
 type words struct {
 	args  string // a job's arguments as JSON
+	owner string // the process that has taken it last
 	time  string // a parameter as a time
 	later string // scheduled later than a parameter
 	stamp func(time.Time) any
 }
 
 var (
-	sqliteWords = words{args: `json(args)`, time: `?`, later: `julianday(scheduled_at) > julianday(?)`,
+	sqliteWords = words{args: `json(args)`, owner: `json_extract(attempted_by, '$[#-1]')`, time: `?`, later: `julianday(scheduled_at) > julianday(?)`,
 		stamp: func(t time.Time) any { return t.UTC().Format("2006-01-02 15:04:05.000") }}
-	postgresWords = words{args: `args`, time: `CAST(? AS TIMESTAMPTZ)`, later: `scheduled_at > CAST(? AS TIMESTAMPTZ)`,
+	postgresWords = words{args: `args`, owner: `attempted_by[array_upper(attempted_by, 1)]`, time: `CAST(? AS TIMESTAMPTZ)`, later: `scheduled_at > CAST(? AS TIMESTAMPTZ)`,
 		stamp: func(t time.Time) any { return t }}
 )
 
@@ -48,6 +51,14 @@ type client[T any] struct {
 func (c client[T]) insertTx(ctx context.Context, tx *store.Tx, args river.JobArgs, opts *river.InsertOpts) error {
 	_, err := c.InsertTx(ctx, c.tx(tx), args, opts)
 	return err
+}
+
+func (c client[T]) addQueue(name string, config river.QueueConfig) error {
+	return c.Queues().Add(name, config)
+}
+
+func (c client[T]) removeQueue(ctx context.Context, name string) error {
+	return c.Queues().Remove(ctx, name)
 }
 
 func (c client[T]) words() words { return c.say }

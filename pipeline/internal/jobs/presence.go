@@ -1,0 +1,339 @@
+package jobs
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/riverqueue/river"
+
+	"github.com/echonode/echonode/pipeline/store"
+)
+
+// A process shows that it lives by counting in the database, see
+// [store.Process]. The library has no heartbeats: it would give a job back an
+// hour after its process died, and one that is merely slow too. Here the jobs of
+// a process that has stopped counting are free after Horizon, as new jobs: what
+// a process that was taken for dead too early still does with the old ones
+// changes nothing, and what it would write is refused by the token of the run or
+// the loop.
+
+// Defaults of Options.
+const (
+	DefaultBeat    = 2 * time.Second
+	DefaultHorizon = 15 * time.Second
+)
+
+// processID names this start of this process.
+func processID(host string) string {
+	var b [6]byte
+	_, _ = rand.Read(b[:]) // never fails
+	host = regexp.MustCompile(`[^A-Za-z0-9.-]`).ReplaceAllString(host, "-")
+	return fmt.Sprintf("%.50s-%d-%s", host, os.Getpid(), hex.EncodeToString(b[:]))
+}
+
+// watch is what a process has seen of the others.
+type watch struct {
+	seen map[string]sighting
+	last time.Time // of the last successful look
+}
+
+type sighting struct {
+	beats int64
+	since time.Time // when it was first seen to have counted so far
+}
+
+// dead lists the processes that have not counted on for the horizon, at a time
+// by a clock that nobody sets. Where the watcher itself could not look for a
+// while, nobody else may have been able to count: they all get their time anew.
+func (w *watch) dead(now time.Time, all []store.Process, self string, horizon time.Duration) (dead []store.Process) {
+	if w.seen == nil || now.Sub(w.last) > horizon/2 {
+		w.seen = map[string]sighting{}
+	}
+	w.last = now
+	still := map[string]sighting{}
+	for _, p := range all {
+		if p.ID == self {
+			continue
+		}
+		s, known := w.seen[p.ID]
+		if !known || s.beats != p.Beats {
+			s = sighting{p.Beats, now}
+		}
+		still[p.ID] = s
+		if now.Sub(s.since) >= horizon {
+			dead = append(dead, p)
+		}
+	}
+	w.seen = still
+	return dead
+}
+
+// Recover registers the process, and frees what processes that are not there
+// any more were working on. Jobs that have used up their attempts are given up
+// instead, so that a job that ends the process cannot do so for ever, and the
+// handlers are told. It comes before Start.
+func (r *Room) Recover(ctx context.Context) error {
+	if err := r.store.Enter(ctx, r.self); err != nil {
+		return err
+	}
+	return r.rescue(ctx)
+}
+
+// rescue frees what nobody works on any more.
+func (r *Room) rescue(ctx context.Context) error {
+	loops, studies, err := r.store.FreeLoops(ctx)
+	if err != nil {
+		return err
+	}
+	if loops > 0 && r.h.LoopsFreed != nil {
+		err = r.h.LoopsFreed(studies)
+	}
+	freed, died, more := r.release(ctx)
+	err = errors.Join(err, more)
+	if r.h.Rescued != nil && loops+freed+len(died) > 0 {
+		r.h.Rescued(loops, freed+len(died))
+	}
+	for _, j := range died {
+		err = errors.Join(err, r.giveUp(ctx, j))
+	}
+	if err != nil {
+		return fmt.Errorf("rescue: %w", err)
+	}
+	return nil
+}
+
+func (r *Room) giveUp(ctx context.Context, j stored) error {
+	switch j.kind {
+	case KindCombine:
+		var a combine
+		if err := json.Unmarshal(j.args, &a); err != nil {
+			return err
+		}
+		return r.h.CombineDied(ctx, a.Study, a.Revision)
+	case KindDeliver:
+		var a deliver
+		if err := json.Unmarshal(j.args, &a); err != nil {
+			return err
+		}
+		return r.h.DeliverDied(ctx, a.Run, a.Destination)
+	}
+	return nil
+}
+
+// stored is a job as the database has it.
+type stored struct {
+	id           int64
+	kind         string
+	args         []byte
+	attempt, max int
+}
+
+// release makes the jobs available again that are running for a process that is
+// not there, or for this one that knows nothing of them: their end could not be
+// recorded. They become new jobs, so that nobody who still works on the old ones
+// can end them. Those that have no attempt left are discarded and given.
+func (r *Room) release(ctx context.Context) (freed int, died []stored, err error) {
+	suspects, lost := r.strays(ctx)
+	words := r.client.words()
+	err = r.store.Transact(ctx, func(tx *store.Tx) error {
+		freed, died = 0, nil
+		if err := tx.Alone(ctx); err != nil {
+			return err
+		}
+		jobs, err := list(ctx, tx, `SELECT id, kind, `+words.args+`, attempt, max_attempts FROM river_job j WHERE state = 'running'
+			AND NOT EXISTS (SELECT 1 FROM processes p WHERE p.id = `+words.owner+`)`)
+		if err != nil {
+			return err
+		}
+		for _, j := range lost {
+			if !slices.ContainsFunc(jobs, func(k stored) bool { return k.id == j.id }) {
+				jobs = append(jobs, j)
+			}
+		}
+		for _, j := range jobs {
+			if j.attempt >= j.max {
+				if _, err := tx.ExecContext(ctx, `UPDATE river_job SET state = 'discarded', finalized_at = CURRENT_TIMESTAMP WHERE id = ? AND state = 'running'`, j.id); err != nil {
+					return err
+				}
+				died = append(died, j)
+				continue
+			}
+			if _, err := tx.ExecContext(ctx, `INSERT INTO river_job (args, attempt, attempted_at, attempted_by, created_at, errors, kind, max_attempts, metadata, priority, queue, scheduled_at, state, tags)
+				SELECT args, attempt, attempted_at, attempted_by, created_at, errors, kind, max_attempts, metadata, priority, queue, scheduled_at, 'available', tags
+				FROM river_job WHERE id = ? AND state = 'running'`, j.id); err != nil {
+				return err
+			}
+			if _, err := tx.ExecContext(ctx, `DELETE FROM river_job WHERE id = ? AND state = 'running'`, j.id); err != nil {
+				return err
+			}
+			freed++
+		}
+		return nil
+	})
+	if err == nil {
+		r.suspects = suspects
+	}
+	return freed, died, err
+}
+
+// strays looks for jobs that are running for this process, and that it knows
+// nothing of: lost are those that were seen so twice.
+func (r *Room) strays(ctx context.Context) (suspects []int64, lost []stored) {
+	if time.Since(r.strayed) < r.opt.Horizon {
+		return r.suspects, nil
+	}
+	r.strayed = time.Now()
+	words := r.client.words()
+	var mine []stored
+	if err := r.store.Transact(ctx, func(tx *store.Tx) (err error) {
+		mine, err = list(ctx, tx, `SELECT id, kind, `+words.args+`, attempt, max_attempts FROM river_job j WHERE state = 'running' AND `+words.owner+` = ?`, r.self.ID)
+		return err
+	}); err != nil {
+		return r.suspects, nil
+	}
+	for _, j := range mine {
+		if _, working := r.working.Load(j.id); working {
+			continue
+		}
+		suspects = append(suspects, j.id)
+		if slices.Contains(r.suspects, j.id) {
+			lost = append(lost, j)
+		}
+	}
+	return suspects, lost
+}
+
+func list(ctx context.Context, tx *store.Tx, query string, args ...any) (jobs []stored, err error) {
+	rows, err := tx.QueryContext(ctx, query, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var j stored
+		if err := rows.Scan(&j.id, &j.kind, &j.args, &j.attempt, &j.max); err != nil {
+			return nil, err
+		}
+		jobs = append(jobs, j)
+	}
+	return jobs, rows.Err()
+}
+
+// beating counts, watches the others and takes what they leave, until ctx ends.
+func (r *Room) beating(ctx context.Context) {
+	tick := time.NewTicker(r.opt.Beat)
+	defer tick.Stop()
+	var w watch
+	var swept time.Time
+	failing := false
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		sweep := time.Since(swept) > r.opt.Horizon
+		err := r.beat(ctx, &w, sweep)
+		switch {
+		case err == nil && sweep:
+			swept = time.Now()
+		case err != nil && ctx.Err() == nil && !failing:
+			r.log.Error("the database does not answer", "error", err)
+		}
+		if err == nil && failing {
+			r.log.Info("the database answers again")
+		}
+		failing = err != nil
+	}
+}
+
+func (r *Room) beat(ctx context.Context, w *watch, sweep bool) error {
+	ctx, cancel := context.WithTimeout(ctx, r.opt.Horizon)
+	defer cancel()
+	all, err := r.store.Beat(ctx)
+	if errors.Is(err, store.ErrNotFound) {
+		r.log.Warn("this process was taken for dead; what it worked on is done again")
+		err = r.store.Enter(ctx, r.self)
+	}
+	if err != nil {
+		return err
+	}
+	if r.h.Beat != nil {
+		r.h.Beat(ctx)
+	}
+	for _, p := range w.dead(time.Now(), all, r.self.ID, r.opt.Horizon) {
+		buried, err := r.store.Bury(ctx, p)
+		if err != nil {
+			return err
+		}
+		if buried {
+			r.log.Warn("a process has died; what it worked on is free", "process", p.ID, "roles", p.Roles)
+			sweep = true
+		}
+	}
+	if sweep {
+		if err := r.rescue(ctx); err != nil {
+			return err
+		}
+	}
+	return r.hold(ctx)
+}
+
+// hold takes the queues of destinations that nobody works on: each is one
+// process's, so that its order is kept.
+func (r *Room) hold(ctx context.Context) error {
+	names := make([]string, len(r.opt.Destinations))
+	for i, d := range r.opt.Destinations {
+		names[i] = deliveryPrefix + d
+	}
+	held, err := r.store.Hold(ctx, names)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		mine := slices.Contains(held, name)
+		switch {
+		case mine && !r.held[name]:
+			if err := r.client.addQueue(name, river.QueueConfig{MaxWorkers: 1}); err != nil {
+				return err
+			}
+			r.held[name] = true
+		case !mine && r.held[name]:
+			// It waits for the delivery under way, which ends with this one.
+			if err := r.client.removeQueue(ctx, name); err != nil {
+				return err
+			}
+			delete(r.held, name)
+		}
+	}
+	return nil
+}
+
+// presence is what a Room knows of itself and others.
+type presence struct {
+	self     store.Process
+	working  sync.Map // IDs of jobs
+	suspects []int64
+	strayed  time.Time
+	held     map[string]bool // queues of destinations
+	works    bool            // it has queues
+	end      context.CancelFunc
+	beats    sync.WaitGroup
+}
+
+func newPresence(opt Options) presence {
+	host, _ := os.Hostname()
+	return presence{held: map[string]bool{}, self: store.Process{
+		ID: processID(host), Seat: host + ":" + opt.Seat, Host: host, Version: opt.Version, Roles: strings.Join(opt.Roles, ","), Started: time.Now(),
+	}}
+}

@@ -1,0 +1,234 @@
+package jobs
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"path/filepath"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/echonode/echonode/conformance/postgres"
+	"github.com/echonode/echonode/pipeline/store"
+)
+
+// A process is dead that has not counted for the horizon, by the watcher's own
+// clock, while the watcher could look.
+func TestWatch(t *testing.T) {
+	start := time.Now()
+	at := func(s int) time.Time { return start.Add(time.Duration(s) * time.Second) }
+	all := func(beats ...int64) (out []store.Process) {
+		for i, b := range beats {
+			out = append(out, store.Process{ID: string(rune('a' + i)), Beats: b})
+		}
+		return out
+	}
+	var w watch
+	for _, c := range []struct {
+		at   int
+		all  []store.Process
+		dead string
+	}{
+		{0, all(1, 1, 1), ""},
+		{5, all(2, 2, 1), ""},
+		{10, all(3, 2, 1), ""},
+		{14, all(3, 2, 1), ""},
+		{15, all(3, 2, 1), "c"},
+		{16, all(3, 2), ""},
+		{20, all(3, 2), "b"}, // a is the watcher itself
+		{21, all(3, 3), ""},  // it was alive after all
+		// The watcher could not look: neither could b count, perhaps.
+		{100, all(3, 3), ""},
+		{105, all(3, 3), ""},
+		{110, all(3, 3), ""},
+		{115, all(3, 3), "b"},
+	} {
+		got := ""
+		for _, p := range w.dead(at(c.at), c.all, "a", 15*time.Second) {
+			got += p.ID
+		}
+		if got != c.dead {
+			t.Errorf("after %d s: %q dead, want %q", c.at, got, c.dead)
+		}
+	}
+}
+
+// rooms are processes on one database.
+func rooms(t *testing.T, database string, n int, h Handlers, change func(i int, o *Options)) ([]*Room, []*store.Store) {
+	t.Helper()
+	var all []*Room
+	var stores []*store.Store
+	for i := range n {
+		st, err := store.Open(t.Context(), database)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := st.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+		soon := func(int) time.Duration { return 10 * time.Millisecond }
+		opt := Options{Destinations: []string{"pacs"}, CombineAttempts: 3, DeliveryAttempts: 3, Longest: time.Minute, CombineWait: soon, DeliveryWait: soon,
+			Seat: string(rune('a' + i)), Beat: 100 * time.Millisecond, Horizon: time.Second}
+		if change != nil {
+			change(i, &opt)
+		}
+		r, err := Open(st, opt, h, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := r.Recover(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		all, stores = append(all, r), append(stores, st)
+	}
+	return all, stores
+}
+
+// The jobs and the queue of a process that stops counting are another's, while
+// the job still runs there; what becomes of it there changes nothing.
+func TestAnotherTakesOver(t *testing.T) {
+	var combined, delivered, rescued atomic.Int32
+	hang := make(chan struct{})
+	h := Handlers{
+		Combine: func(context.Context, Job, string, int) error {
+			if combined.Add(1) == 1 {
+				<-hang
+			}
+			return nil
+		},
+		Deliver: func(context.Context, Job, int64, string) error { delivered.Add(1); return nil },
+		Rescued: func(_, jobs int) { rescued.Add(int32(jobs)) },
+	}
+	all, stores := rooms(t, postgres.Database(t), 2, h, nil)
+	first := all[0]
+	if err := first.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	in(t, stores[0], func(tx *store.Tx) error { return first.Combine(tx, "1.2", 1) })
+	eventually(t, "the job runs", func() bool { return combined.Load() == 1 })
+	run(t, all[1])
+	in(t, stores[0], func(tx *store.Tx) error { return first.Deliver(tx, 7, "pacs") })
+	eventually(t, "delivered by the one that has the queue", func() bool { return delivered.Load() == 1 })
+	if len(all[1].held) != 0 {
+		t.Errorf("two processes deliver to one destination")
+	}
+	first.end() // it counts no more
+	first.beats.Wait()
+	eventually(t, "another has done it", func() bool { return combined.Load() == 2 && rescued.Load() == 1 })
+	close(hang)
+	eventually(t, "nothing left", func() bool { d, err := all[1].Depths(t.Context()); return err == nil && len(d) == 0 })
+	// What is enqueued now is delivered by the other.
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	if err := first.client.StopAndCancel(ctx); err != nil {
+		t.Fatal(err)
+	}
+	in(t, stores[1], func(tx *store.Tx) error { return all[1].Deliver(tx, 8, "pacs") })
+	eventually(t, "delivered by the other", func() bool { return delivered.Load() == 2 })
+	time.Sleep(100 * time.Millisecond)
+	if combined.Load() != 2 {
+		t.Errorf("combined %d times", combined.Load())
+	}
+}
+
+// A process that was taken for dead while it lives enters again and works on.
+func TestTakenForDead(t *testing.T) {
+	var done atomic.Int32
+	h := Handlers{Combine: func(context.Context, Job, string, int) error { done.Add(1); return nil }}
+	all, stores := rooms(t, postgres.Database(t), 1, h, nil)
+	run(t, all[0])
+	in(t, stores[0], func(tx *store.Tx) error {
+		_, err := tx.ExecContext(t.Context(), `DELETE FROM processes`)
+		return err
+	})
+	eventually(t, "it is there again", func() bool {
+		p, err := stores[0].Processes(t.Context())
+		return err == nil && len(p) == 1 && p[0].ID == all[0].self.ID
+	})
+	in(t, stores[0], func(tx *store.Tx) error { return all[0].Combine(tx, "1.2", 1) })
+	eventually(t, "it works", func() bool { return done.Load() == 1 })
+}
+
+// A job whose end could not be recorded runs again, though its process lives.
+func TestStrayJob(t *testing.T) {
+	for name, create := range databases {
+		t.Run(name, func(t *testing.T) {
+			var done atomic.Int32
+			h := Handlers{Combine: func(context.Context, Job, string, int) error { done.Add(1); return nil }}
+			all, stores := rooms(t, create(t), 1, h, func(_ int, o *Options) { o.Horizon = 300 * time.Millisecond })
+			in(t, stores[0], func(tx *store.Tx) error { return all[0].Combine(tx, "1.2", 1) })
+			by := `jsonb_array(?)`
+			if stores[0].Shared() {
+				by = `ARRAY[?]`
+			}
+			in(t, stores[0], func(tx *store.Tx) error {
+				_, err := tx.ExecContext(t.Context(), `UPDATE river_job SET state = 'running', attempt = 1, attempted_at = CURRENT_TIMESTAMP, attempted_by = `+by, all[0].self.ID)
+				return err
+			})
+			run(t, all[0])
+			eventually(t, "it ran", func() bool { return done.Load() == 1 })
+		})
+	}
+}
+
+// A process that only enqueues works on nothing.
+func TestRolesOfRooms(t *testing.T) {
+	b := &book{}
+	all, stores := rooms(t, postgres.Database(t), 3, b.handlers(), func(i int, o *Options) {
+		o.NoCombining, o.NoDelivering = i != 1, i != 2
+	})
+	run(t, all[0])
+	in(t, stores[0], func(tx *store.Tx) error {
+		return errors.Join(all[0].Combine(tx, "1.2", 1), all[0].Deliver(tx, 7, "pacs"))
+	})
+	time.Sleep(300 * time.Millisecond)
+	if done, _ := b.notes(); len(done) != 0 {
+		t.Errorf("%v was done by nobody's role", done)
+	}
+	run(t, all[1])
+	eventually(t, "combined", func() bool { done, _ := b.notes(); return slices.Equal(done, []string{"combine 1.2"}) })
+	run(t, all[2])
+	eventually(t, "delivered", func() bool {
+		done, _ := b.notes()
+		return slices.Equal(done, []string{"combine 1.2", "deliver to pacs"})
+	})
+}
+
+// Who starts again on the same data directory takes over at once.
+func TestSameSeat(t *testing.T) {
+	for _, c := range []struct{ name, database string }{{"SQLite", filepath.Join(t.TempDir(), "node.db")}, {"PostgreSQL", ""}} {
+		t.Run(c.name, func(t *testing.T) {
+			if c.database == "" {
+				c.database = postgres.Database(t)
+			}
+			var done atomic.Int32
+			hang := make(chan struct{})
+			defer close(hang)
+			h := Handlers{Combine: func(context.Context, Job, string, int) error {
+				if done.Add(1) == 1 {
+					<-hang
+				}
+				return nil
+			}}
+			same := func(_ int, o *Options) { o.Seat, o.Horizon = "a", time.Hour }
+			first, stores := rooms(t, c.database, 1, h, same)
+			if err := first[0].Start(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			in(t, stores[0], func(tx *store.Tx) error { return first[0].Combine(tx, "1.2", 1) })
+			eventually(t, "the job runs", func() bool { return done.Load() == 1 })
+			first[0].end()
+			first[0].beats.Wait()
+			second, _ := rooms(t, c.database, 1, h, same)
+			run(t, second[0])
+			eventually(t, "it runs again", func() bool { return done.Load() == 2 })
+			ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
+			defer cancel()
+			_ = first[0].client.StopAndCancel(ctx) // its job hangs
+		})
+	}
+}

@@ -311,9 +311,18 @@ func (n *Node) unchanged(ctx context.Context, run *store.Run) ([]store.Output, b
 
 // make makes the outputs of a run.
 func (n *Node) make(ctx context.Context, run *store.Run, req Request) ([]store.Output, error) {
-	run.Directory = filepath.Join(n.studyDir(run.StudyInstanceUID), strconv.Itoa(run.Revision))
-	unlock := n.studies.lock(run.StudyInstanceUID)
-	err := errors.Join(os.RemoveAll(run.Directory), os.MkdirAll(run.Directory, 0o750))
+	// Each attempt has a directory of its own: a process that was taken for dead
+	// may still write into the one before.
+	name := strconv.Itoa(run.Revision)
+	if run.Attempt > 1 {
+		name = fmt.Sprintf("%d.%d", run.Revision, run.Attempt)
+	}
+	run.Directory = filepath.Join(n.studyDir(run.StudyInstanceUID), name)
+	unlock, err := n.studies.Lock(ctx, run.StudyInstanceUID)
+	if err != nil {
+		return nil, err
+	}
+	err = errors.Join(n.removeAttempts(run), os.MkdirAll(run.Directory, 0o750))
 	unlock()
 	if err != nil {
 		return nil, fmt.Errorf("results directory: %w", err)
@@ -324,6 +333,16 @@ func (n *Node) make(ctx context.Context, run *store.Run, req Request) ([]store.O
 		return nil, err
 	}
 	return n.record(run, doc)
+}
+
+// removeAttempts removes what the attempts of a run before this one have left.
+func (n *Node) removeAttempts(run *store.Run) error {
+	dir := filepath.Join(n.studyDir(run.StudyInstanceUID), strconv.Itoa(run.Revision))
+	errs := []error{os.RemoveAll(dir), os.RemoveAll(run.Directory)}
+	for attempt := max(2, run.Attempt-10); attempt < run.Attempt; attempt++ {
+		errs = append(errs, os.RemoveAll(fmt.Sprintf("%s.%d", dir, attempt)))
+	}
+	return errors.Join(errs...)
 }
 
 // resultFile is the document of a run, in its directory.

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"maps"
 	"sync"
 	"time"
 
@@ -28,6 +29,7 @@ type arrival struct {
 	first   time.Time // when it was first heard of
 	quiet   time.Time // since when nothing has happened to it
 	senders int       // associations that sent for it last
+	last    time.Time // when it was last touched, as the store has it
 }
 
 func newArrivals(idle, limit time.Duration) *arrivals {
@@ -45,19 +47,41 @@ func (a *arrivals) of(study string) *arrival {
 	return s
 }
 
-// received notes that an association sent an object of a study. An association
-// that goes on with another study has finished the one before.
-func (a *arrivals) received(study string, association uint64) {
+// received notes that an association sent an object of a study, and reports
+// whether it is the first of them. An association that goes on with another
+// study has finished the one before.
+func (a *arrivals) received(study string, association uint64) (first bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	s := a.of(study)
 	s.quiet = a.now()
 	if last, ok := a.sending[association]; ok && last == study {
-		return
+		return false
 	}
 	a.leave(association)
 	a.sending[association] = study
 	s.senders++
+	return true
+}
+
+// elsewhere notes what other processes have received: n of their associations
+// send for the study, which was last touched at a time by the store's account.
+// Changes of these count as arrivals now, by this process's own clock.
+func (a *arrivals) elsewhere(study string, n int, last time.Time) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	s := a.of(study)
+	if n > 0 || !s.last.Equal(last) && !s.last.IsZero() {
+		s.quiet = a.now()
+	}
+	s.last = last
+}
+
+// associations are the studies that associations send for.
+func (a *arrivals) associations() map[uint64]string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return maps.Clone(a.sending)
 }
 
 // ended notes that an association is over.

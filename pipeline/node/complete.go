@@ -31,6 +31,10 @@ func (n *Node) sweep(ctx context.Context) {
 
 // tidy does what has to be done now and then.
 func (n *Node) tidy(ctx context.Context, now time.Time) {
+	if n.store.Shared() {
+		n.suspects.Store(true) // another process may have found some
+		n.wakeLookers()
+	}
 	if far, err := n.jobs.RescheduleFar(ctx, n.longestWait()); err != nil && ctx.Err() == nil {
 		n.log.Error("looking for jobs that wait too long", "error", err)
 	} else if far > 0 {
@@ -99,12 +103,50 @@ func (c *clockWatch) steady(own time.Duration) bool {
 	return c.since == 0 || own-c.since > clockRest
 }
 
+// hearOthers takes note of what other processes receive.
+func (n *Node) hearOthers(ctx context.Context, studies []store.Study) error {
+	if !n.store.Shared() {
+		return nil
+	}
+	if n.untold.Swap(false) {
+		if err := n.tellOthers(ctx); err != nil {
+			return err
+		}
+	}
+	if len(studies) == 0 {
+		return nil
+	}
+	sending, err := n.store.Elsewhere(ctx)
+	for _, s := range studies {
+		n.arrivals.elsewhere(s.StudyInstanceUID, sending[s.StudyInstanceUID], s.Last)
+	}
+	return err
+}
+
+// tellOthers lets other processes know which studies associations of this one
+// send for.
+func (n *Node) tellOthers(ctx context.Context) error {
+	if !n.store.Shared() {
+		return nil
+	}
+	n.telling.Lock()
+	defer n.telling.Unlock()
+	err := n.store.Associate(context.WithoutCancel(ctx), n.arrivals.associations())
+	if err != nil {
+		n.untold.Store(true)
+	}
+	return err
+}
+
 func (n *Node) queueComplete(ctx context.Context) error {
 	studies, err := n.store.Studies(ctx, store.Receiving)
 	if err != nil {
 		return err
 	}
 	n.arrivals.forget(studies)
+	if err := n.hearOthers(ctx, studies); err != nil {
+		return err
+	}
 	for _, s := range studies {
 		why := n.arrivals.complete(s)
 		if why == "" {

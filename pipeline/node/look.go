@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"path/filepath"
 	"runtime/debug"
 	"sync"
@@ -17,19 +18,26 @@ import (
 // processor wants, until ctx ends. Which one is next is the store's answer, so
 // that nothing waits in this process, and nothing can be lost with it.
 func (n *Node) looking(ctx context.Context) {
-	n.lookAtSuspects(ctx)
 	// One place more than the processor needs is for another sender than those
 	// who have taken them.
 	places := make(chan struct{}, n.perSender()+1)
 	var working sync.WaitGroup
 	defer working.Wait()
 	for {
+		if n.suspects.Swap(false) {
+			working.Wait() // so that nobody else dies of them
+			n.lookAtSuspects(ctx)
+		}
 		select {
 		case places <- struct{}{}:
 		case <-ctx.Done():
 			return
 		}
 		lease, err := n.nextLoop(ctx)
+		if errors.Is(err, errSuspects) {
+			<-places
+			continue
+		}
 		if err != nil {
 			return
 		}
@@ -39,6 +47,9 @@ func (n *Node) looking(ctx context.Context) {
 		})
 	}
 }
+
+// errSuspects says that there may be loops to be looked at alone.
+var errSuspects = errors.New("a process has died over loops")
 
 // perSender is how many loops of one sender are looked at at a time.
 func (n *Node) perSender() int { return max(n.processor.Loops(), 1) }
@@ -52,7 +63,10 @@ func (n *Node) lookAtSuspects(ctx context.Context) {
 			return
 		}
 		if err != nil {
-			n.log.Error("looking for loops that were interrupted", "error", err)
+			if ctx.Err() == nil {
+				n.log.Error("looking for loops that were interrupted", "error", err)
+				n.suspects.Store(true)
+			}
 			return
 		}
 		n.lookAt(ctx, lease)
@@ -67,9 +81,13 @@ func (n *Node) wakeLookers() {
 	}
 }
 
-// nextLoop waits for the loop that is next. The error is the context's.
+// nextLoop waits for the loop that is next. The error is errSuspects or the
+// context's.
 func (n *Node) nextLoop(ctx context.Context) (store.Lease, error) {
 	for {
+		if n.suspects.Load() {
+			return store.Lease{}, errSuspects
+		}
 		lease, err := n.store.LeaseLoop(ctx, time.Now(), n.opt.OnArrival, n.perSender())
 		if err == nil {
 			n.wakeLookers() // there may be more
@@ -84,6 +102,9 @@ func (n *Node) nextLoop(ctx context.Context) (store.Lease, error) {
 		select {
 		case <-n.wake:
 		case <-time.After(time.Second): // for those that wait for another attempt
+			if n.store.Shared() {
+				n.suspects.Store(true) // another process may have found some
+			}
 		case <-ctx.Done():
 			return lease, ctx.Err()
 		}
@@ -97,7 +118,7 @@ func (n *Node) lookAt(ctx context.Context, lease store.Lease) {
 	start := time.Now()
 	seen, err := n.see(ctx, req, lease.Deaths)
 	// Whatever happened must be recorded, even while stopping.
-	record := context.WithoutCancel(ctx)
+	var record func(ctx context.Context) error
 	switch {
 	case err == nil:
 		basis, _ := n.processor.Basis()
@@ -105,9 +126,11 @@ func (n *Node) lookAt(ctx context.Context, lease store.Lease) {
 		if seen.Problem != "" {
 			log.Warn("loop analysed with a problem", "problem", seen.Problem)
 		}
-		err = n.store.FinishLoop(record, lease, basis, seen.Key, seen.Problem, n.jobs.Combine)
+		record = func(ctx context.Context) error {
+			return n.store.FinishLoop(ctx, lease, basis, seen.Key, seen.Problem, n.jobs.Combine)
+		}
 	case ctx.Err() != nil:
-		err = n.store.ReleaseLoop(record, lease)
+		record = func(ctx context.Context) error { return n.store.ReleaseLoop(ctx, lease) }
 	default:
 		n.metrics.looked("failed", time.Since(start))
 		attempt := lease.Attempts + 1
@@ -116,12 +139,33 @@ func (n *Node) lookAt(ctx context.Context, lease store.Lease) {
 			retry = time.Now().Add(backoff(attempt))
 		}
 		log.Error("analysis of a loop failed", "attempt", attempt, "final", retry.IsZero(), "error", err)
-		err = n.store.FailLoop(record, lease, err, retry, n.jobs.Combine)
+		cause := err
+		record = func(ctx context.Context) error {
+			return n.store.FailLoop(ctx, lease, cause, retry, n.jobs.Combine)
+		}
 	}
-	if errors.Is(err, store.ErrStale) {
-		log.Info("the loop has been removed or replaced meanwhile")
-	} else if err != nil {
-		log.Error("recording the result of a loop", "error", err)
+	n.recordLoop(ctx, log, record)
+}
+
+// recordLoop writes what became of a loop. While the database cannot be written the
+// loop keeps its place: what was found is worth more than another loop's start.
+func (n *Node) recordLoop(ctx context.Context, log *slog.Logger, write func(context.Context) error) {
+	for try := 0; ; try++ {
+		err := write(context.WithoutCancel(ctx))
+		switch {
+		case err == nil:
+			return
+		case errors.Is(err, store.ErrStale):
+			log.Info("the loop has been removed or replaced meanwhile, or another process has it")
+			return
+		case try == 0:
+			log.Error("recording the result of a loop", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return // it is freed at the next start
+		case <-time.After(time.Second):
+		}
 	}
 }
 

@@ -32,6 +32,7 @@ type Metrics struct {
 	rejected     *prometheus.CounterVec
 	refused      *prometheus.CounterVec
 	notMeasured  *prometheus.CounterVec
+	rescues      *prometheus.CounterVec
 }
 
 // NewMetrics registers the metrics.
@@ -51,6 +52,7 @@ func NewMetrics(reg prometheus.Registerer) (*Metrics, error) {
 		rejected:     prometheus.NewCounterVec(prometheus.CounterOpts{Name: "echonode_associations_rejected_total", Help: "Connections that became no association, by reason."}, []string{"reason"}),
 		refused:      prometheus.NewCounterVec(prometheus.CounterOpts{Name: "echonode_objects_refused_total", Help: "Objects that were not stored, by C-STORE or DICOMweb, by reason."}, []string{"reason"}),
 		notMeasured:  prometheus.NewCounterVec(prometheus.CounterOpts{Name: "echonode_loops_not_measured_total", Help: "Loops of finished runs that were not measured, by the code of the reason."}, []string{"reason"}),
+		rescues:      prometheus.NewCounterVec(prometheus.CounterOpts{Name: "echonode_rescues_total", Help: "Loops and jobs that were taken from a process that died, by what: loop, job."}, []string{"what"}),
 	}
 	for _, r := range rejectReasons {
 		m.rejected.WithLabelValues(r)
@@ -61,13 +63,24 @@ func NewMetrics(reg prometheus.Registerer) (*Metrics, error) {
 	for _, r := range []string{result.TimeLimit, result.InternalError} {
 		m.notMeasured.WithLabelValues(r)
 	}
+	for _, what := range []string{"loop", "job"} {
+		m.rescues.WithLabelValues(what)
+	}
 	for _, c := range []prometheus.Collector{m.associations, m.open, m.objects, m.bytes, m.storeTime, m.loops, m.loopTime, m.analyses, m.analysisTime, m.deliveries,
-		m.connections, m.rejected, m.refused, m.notMeasured} {
+		m.connections, m.rejected, m.refused, m.notMeasured, m.rescues} {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}
 	}
 	return m, nil
+}
+
+// rescued counts what was taken from processes that died.
+func (m *Metrics) rescued(loops, jobs int) {
+	if m != nil && m.rescues != nil {
+		m.rescues.WithLabelValues("loop").Add(float64(loops))
+		m.rescues.WithLabelValues("job").Add(float64(jobs))
+	}
 }
 
 // Observer connects the metrics to a DICOM server.

@@ -239,7 +239,10 @@ func (n *Node) moveObjects(ctx context.Context, study string, m Move, moved *Mov
 	for i, v := range versions {
 		names[i] = v.former.SOPInstanceUID
 	}
-	unlock := n.objects.lockAll(names)
+	unlock, err := n.objects.Lock(ctx, names...)
+	if err != nil {
+		return 0, err
+	}
 	defer unlock()
 	// What has been corrected or removed meanwhile is looked at again.
 	for _, v := range versions {

@@ -37,9 +37,9 @@ package node
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/echonode/echonode/dicomio"
@@ -132,6 +132,13 @@ type Options struct {
 	Deliveries      int // attempts of a delivery
 	// Checks find problems that the node itself does not know of.
 	Checks []func() []Problem
+	// Seat is what only one process uses at a time on this machine, for example
+	// its data directory: one that takes it knows that the one before has ended.
+	Seat    string
+	Version string // of the program
+	// Heartbeat is how often this process shows others that it lives, Horizon
+	// after how long without a heartbeat it is taken for dead. 0: the defaults.
+	Heartbeat, Horizon time.Duration
 	// Limits are those that received objects are compared under.
 	Limits dicomio.Limits
 	// CommitPeers are the addresses to send reports of storage commitment to
@@ -161,9 +168,13 @@ type Node struct {
 	began    time.Time // with a monotonic reading
 	health   healthCache
 
-	moving  sync.Mutex // one move at a time
-	objects *locks     // by SOP Instance UID: receiving and deleting its file
-	studies *locks     // by Study Instance UID: making and deleting its results
+	moving  sync.Mutex   // one move at a time
+	objects *store.Locks // by SOP Instance UID: receiving and deleting its file
+	studies *store.Locks // by Study Instance UID: making and deleting its results
+
+	suspects atomic.Bool // there may be loops over which a process has died
+	telling  sync.Mutex  // other processes what associations send for
+	untold   atomic.Bool // something of that
 }
 
 // New prepares a node. Jobs left running by a process that died are made
@@ -173,7 +184,8 @@ func New(ctx context.Context, opt Options, sp *spool.Spool, st *store.Store, pro
 		wake: make(chan struct{}, 1), has: func(ctx context.Context, d Destination, paths []string) (map[string]bool, error) {
 			return d.has(ctx, paths)
 		}, arrivals: newArrivals(opt.Idle, opt.Cap), began: time.Now(),
-		objects: newLocks(), studies: newLocks()}
+		objects: st.NewLocks(1), studies: st.NewLocks(2)}
+	n.suspects.Store(true)
 	var destinations []string
 	for _, d := range opt.Destinations {
 		destinations = append(destinations, d.Name)
@@ -182,37 +194,33 @@ func New(ctx context.Context, opt Options, sp *spool.Spool, st *store.Store, pro
 	n.jobs, err = jobs.Open(st, jobs.Options{
 		Destinations: destinations, CombineWorkers: 2, CombineAttempts: opt.Attempts, DeliveryAttempts: opt.Deliveries, Longest: opt.Timeout,
 		CombineWait: backoff, DeliveryWait: n.deliveryWait,
+		Seat: opt.Seat, Version: opt.Version, Beat: opt.Heartbeat, Horizon: opt.Horizon,
 	}, jobs.Handlers{
 		Combine: n.combine, Deliver: n.deliverRun, Report: n.reportCommitment,
 		CombineDied: func(ctx context.Context, study string, revision int) error {
 			return st.FailRun(ctx, study, revision, errors.New("the process ended every time this study was analysed"), true)
 		},
 		DeliverDied: st.BuryDeliveries,
+		LoopsFreed:  n.loopsFreed,
+		Entered:     func() { n.untold.Store(true) },
+		Rescued:     metrics.rescued,
 	}, log)
 	if err != nil {
 		return nil, err
 	}
-	return n, errors.Join(n.recover(ctx), n.deleteFiles(ctx), n.recoverSpool(ctx), n.sweepResults(ctx), n.warnOfOrphans(ctx))
+	return n, errors.Join(n.jobs.Recover(ctx), n.deleteFiles(ctx), n.recoverSpool(ctx), n.sweepResults(ctx), n.warnOfOrphans(ctx))
 }
 
-// recover takes up what a killed process left.
-func (n *Node) recover(ctx context.Context) error {
-	return errors.Join(n.recoverLoops(ctx), n.jobs.Recover(ctx))
-}
-
-// recoverLoops frees what the process that died was looking at.
-func (n *Node) recoverLoops(ctx context.Context) error {
-	studies, err := n.store.RecoverLoops(ctx)
-	if err != nil {
-		return fmt.Errorf("recover loops: %w", err)
-	}
+// loopsFreed is told of the studies whose loops a process that died was looking
+// at.
+func (n *Node) loopsFreed(studies []string) error {
+	var errs []error
 	for _, study := range studies {
-		err = errors.Join(err, n.keptDir(study).Sweep())
+		errs = append(errs, n.keptDir(study).Sweep())
 	}
-	if err != nil {
-		return fmt.Errorf("recover loops: %w", err)
-	}
-	return nil
+	n.suspects.Store(true)
+	n.wakeLookers()
+	return errors.Join(errs...)
 }
 
 // Run works until ctx ends, then stops: running jobs are cancelled and go on

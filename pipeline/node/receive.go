@@ -43,7 +43,10 @@ func (n *Node) keep(ctx context.Context, req *scp.StoreRequest, r io.Reader) err
 	}
 	// From here to its record the object is not deleted: a removal that is under
 	// way may be about to delete the file that this one is a duplicate of.
-	unlock := n.objects.lock(req.SOPInstanceUID)
+	unlock, err := n.objects.Lock(ctx, req.SOPInstanceUID)
+	if err != nil {
+		return errors.Join(n.unrecorded(err), in.Abort())
+	}
 	defer unlock()
 	entry, err := in.Commit()
 	if err != nil {
@@ -58,7 +61,11 @@ func (n *Node) keep(ctx context.Context, req *scp.StoreRequest, r io.Reader) err
 		return errors.Join(refused, n.spool.Remove(entry.Path))
 	}
 	id.Path, id.Size, id.Received = entry.Path, entry.Size, time.Now()
-	n.arrivals.received(id.StudyInstanceUID, req.Association.ID)
+	if n.arrivals.received(id.StudyInstanceUID, req.Association.ID) {
+		if err := n.tellOthers(ctx); err != nil {
+			return n.unrecorded(err)
+		}
+	}
 	// The object is durable in the spool; the record must not be lost to an
 	// association that ends at this moment.
 	if err := n.accept(context.WithoutCancel(ctx), id, entry.Duplicate); err != nil {
@@ -142,7 +149,10 @@ var errDatabase = errors.New("database")
 func (n *Node) AssociationOpened(*scp.AssociationInfo) {}
 
 // AssociationClosed implements scp.AssociationWatcher.
-func (n *Node) AssociationClosed(a *scp.AssociationInfo, _ error) { n.arrivals.ended(a.ID) }
+func (n *Node) AssociationClosed(a *scp.AssociationInfo, _ error) {
+	n.arrivals.ended(a.ID)
+	n.untold.Store(true)
+}
 
 // identify reads where an object belongs and checks that it is the object the
 // request announced.

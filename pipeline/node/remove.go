@@ -5,51 +5,12 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 
 	"github.com/echonode/echonode/pipeline/store"
 )
-
-// locks make what concerns one object, or one study, happen one after the
-// other: a name has a lock, which it may share with others.
-type locks struct {
-	seed maphash.Seed
-	mu   [256]sync.Mutex
-}
-
-func newLocks() *locks { return &locks{seed: maphash.MakeSeed()} }
-
-// lock locks a name until the returned function is called.
-func (l *locks) lock(name string) (unlock func()) {
-	mu := &l.mu[maphash.String(l.seed, name)%uint64(len(l.mu))]
-	mu.Lock()
-	return mu.Unlock
-}
-
-// lockAll locks several names, which may share locks, until the returned
-// function is called.
-func (l *locks) lockAll(names []string) (unlock func()) {
-	var held [len(l.mu)]bool
-	for _, name := range names {
-		held[maphash.String(l.seed, name)%uint64(len(l.mu))] = true
-	}
-	for i := range l.mu { // in one order, so that nobody waits for each other
-		if held[i] {
-			l.mu[i].Lock()
-		}
-	}
-	return func() {
-		for i := range l.mu {
-			if held[i] {
-				l.mu[i].Unlock()
-			}
-		}
-	}
-}
 
 // removeExpired deletes studies that nobody needs any more.
 func (n *Node) removeExpired(ctx context.Context, before store.Retention) error {
@@ -98,7 +59,10 @@ func (n *Node) RemoveObjects(ctx context.Context, study string, objects []string
 // leaves files that are deleted later rather than records of missing ones.
 func (n *Node) remove(ctx context.Context, study string, record func() (bool, error)) (bool, error) {
 	// A new round of the study must not lose the directory it has just made.
-	unlock := n.studies.lock(study)
+	unlock, err := n.studies.Lock(ctx, study)
+	if err != nil {
+		return false, err
+	}
 	defer unlock()
 	if removed, err := record(); err != nil || !removed {
 		return false, err
@@ -122,7 +86,10 @@ func (n *Node) deleteFiles(ctx context.Context) error {
 }
 
 func (n *Node) deleteFile(ctx context.Context, f store.Removal) error {
-	unlock := n.objects.lock(f.SOPInstanceUID)
+	unlock, err := n.objects.Lock(ctx, f.SOPInstanceUID)
+	if err != nil {
+		return err
+	}
 	defer unlock()
 	return n.deleteLocked(ctx, f)
 }

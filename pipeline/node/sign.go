@@ -67,7 +67,10 @@ func (n *Node) Sign(ctx context.Context, req SignRequest) (revision int, err err
 	// A directory of its own, so that two readers who sign at once do not write
 	// into each other's; the one who comes second removes his.
 	run.Directory = filepath.Join(n.studyDir(study), fmt.Sprintf("%d-signed-%s", run.Revision, rand.Text()[:8]))
-	unlock := n.studies.lock(study)
+	unlock, err := n.studies.Lock(ctx, study)
+	if err != nil {
+		return 0, err
+	}
 	err = os.MkdirAll(run.Directory, 0o750)
 	unlock()
 	if err != nil {

@@ -1,9 +1,11 @@
 package store
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -220,6 +222,137 @@ func checkReplace(t *testing.T, s *Store) {
 	}
 }
 
+// What a process holds is its own until it leaves or is buried.
+func checkHeld(t *testing.T, s *Store) {
+	ctx := t.Context()
+	if _, err := s.Beat(ctx); !errors.Is(err, ErrNotFound) {
+		t.Errorf("a heartbeat of nobody: %v", err)
+	}
+	first := Process{ID: "first", Seat: "here", Host: "h", Roles: "receive", Version: "1", Started: time.UnixMilli(1)}
+	if err := s.Enter(ctx, first); err != nil {
+		t.Fatal(err)
+	}
+	all, err := s.Beat(ctx)
+	if err != nil || len(all) != 1 || all[0].ID != "first" || all[0].Beats != 1 || all[0].Roles != "receive" {
+		t.Fatal(all, err)
+	}
+	if held, err := s.Hold(ctx, []string{"b", "a"}); err != nil || !slices.Equal(held, []string{"a", "b"}) {
+		t.Error(held, err)
+	}
+	if err := s.Associate(ctx, map[uint64]string{1: "1.2", 2: "1.2", 3: "1.3"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Associate(ctx, map[uint64]string{1: "1.2", 2: "1.2"}); err != nil {
+		t.Fatal(err)
+	}
+	add(t, s, instance("1", "1.1", 1000))
+	if _, err := s.LeaseLoop(ctx, time.Now(), true, 100); err != nil {
+		t.Fatal(err)
+	}
+	if n, studies, err := s.FreeLoops(ctx); err != nil || n != 0 {
+		t.Errorf("a living process lost %d loops of %v, %v", n, studies, err)
+	}
+	// Another takes the place.
+	if err := s.Enter(ctx, Process{ID: "second", Seat: "there"}); err != nil {
+		t.Fatal(err)
+	}
+	if s.Shared() {
+		elsewhere, err := s.Elsewhere(ctx)
+		if err != nil || elsewhere["1.2"] != 2 || len(elsewhere) != 1 {
+			t.Error(elsewhere, err)
+		}
+		if held, err := s.Hold(ctx, []string{"b", "c"}); err != nil || !slices.Equal(held, []string{"c"}) {
+			t.Error(held, err)
+		}
+		first.Beats = 0
+		if buried, err := s.Bury(ctx, first); err != nil || buried {
+			t.Errorf("buried one that had counted on: %v, %v", buried, err)
+		}
+		first.Beats = 1
+		if buried, err := s.Bury(ctx, first); err != nil || !buried {
+			t.Errorf("not buried: %v, %v", buried, err)
+		}
+	}
+	if n, studies, err := s.FreeLoops(ctx); err != nil || n != 1 || !slices.Equal(studies, []string{"1"}) {
+		t.Errorf("freed %d loops of %v, %v", n, studies, err)
+	}
+	if held, err := s.Hold(ctx, []string{"a", "b"}); err != nil || len(held) != 2 {
+		t.Error(held, err)
+	}
+	if elsewhere, err := s.Elsewhere(ctx); err != nil || len(elsewhere) != 0 {
+		t.Error(elsewhere, err)
+	}
+	if err := s.Leave(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if all, err := s.Processes(ctx); err != nil || len(all) != 0 {
+		t.Error(all, err)
+	}
+}
+
+// A name is one's at a time, whichever process asks, also after the connection
+// of the locks was lost.
+func TestLocks(t *testing.T) {
+	for _, d := range databases {
+		t.Run(d.name, func(t *testing.T) {
+			database := d.open(t)
+			stores := []*Store{open(t, database)}
+			locks := []*Locks{stores[0].NewLocks(1)}
+			if stores[0].Shared() {
+				stores = append(stores, open(t, database))
+				locks = append(locks, stores[1].NewLocks(1))
+			}
+			var inside, most atomic.Int32
+			var group sync.WaitGroup
+			for i := range 40 {
+				group.Go(func() {
+					names := []string{"x", fmt.Sprint(i % 3)}
+					if i%2 == 0 {
+						slices.Reverse(names)
+					}
+					unlock, err := locks[i%len(locks)].Lock(t.Context(), names...)
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					most.Store(max(most.Load(), inside.Add(1)))
+					time.Sleep(time.Millisecond)
+					inside.Add(-1)
+					unlock()
+				})
+			}
+			group.Wait()
+			if most.Load() != 1 {
+				t.Errorf("%d at a time", most.Load())
+			}
+			if !stores[0].Shared() {
+				return
+			}
+			unlock, err := locks[0].Lock(t.Context(), "x")
+			if err != nil {
+				t.Fatal(err)
+			}
+			short, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+			defer cancel()
+			if _, err := locks[1].Lock(short, "x"); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("a lock of another process: %v", err)
+			}
+			if _, err := stores[1].db.ExecContext(t.Context(), `SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted`); err != nil {
+				t.Fatal(err)
+			}
+			other, err := locks[1].Lock(t.Context(), "x")
+			if err != nil {
+				t.Fatal(err)
+			}
+			unlock() // it is not this one's any more
+			other()
+			if _, err := locks[0].Lock(t.Context(), "y"); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
 func TestRebind(t *testing.T) {
 	for query, want := range map[string]string{
 		`a = ? AND b = ?`:                   `a = $1 AND b = $2`,
@@ -261,6 +394,7 @@ func TestConformance(t *testing.T) {
 				{"Bytes", checkBytes},
 				{"Redirect", checkRedirect},
 				{"Replace", checkReplace},
+				{"Held", checkHeld},
 			} {
 				t.Run(c.name, func(t *testing.T) { c.check(t, open(t, d.open(t))) })
 			}

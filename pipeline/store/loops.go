@@ -79,15 +79,15 @@ func (s *Store) LeaseSuspect(ctx context.Context) (Lease, error) {
 // studies complete ones go first, with onArrival followed by those that are
 // still received; among either the study that was served longest ago; in it the
 // oldest loop. So every study gets on, whatever the size of the others.
-// ErrNotFound: nothing waits.
+// Suspects are left out, see LeaseSuspect. ErrNotFound: nothing waits.
 func (s *Store) LeaseLoop(ctx context.Context, now time.Time, onArrival bool, atOnce int) (Lease, error) {
 	states := `('queued','analysing')`
 	if onArrival {
 		states = `('queued','analysing','receiving')`
 	}
-	return s.lease(ctx, `SELECT l.sop_uid FROM loops l WHERE l.state = 'waiting' AND l.not_before <= ?1 AND l.study_uid = (
+	return s.lease(ctx, `SELECT l.sop_uid FROM loops l WHERE l.state = 'waiting' AND l.deaths = 0 AND l.not_before <= ?1 AND l.study_uid = (
 			SELECT s.study_uid FROM studies s LEFT JOIN senders f ON f.sender = s.sender WHERE s.state IN `+states+`
-			AND EXISTS (SELECT 1 FROM loops w WHERE w.study_uid = s.study_uid AND w.state = 'waiting' AND w.not_before <= ?1)
+			AND EXISTS (SELECT 1 FROM loops w WHERE w.study_uid = s.study_uid AND w.state = 'waiting' AND w.deaths = 0 AND w.not_before <= ?1)
 			AND s.sender NOT IN (SELECT b.sender FROM loops w JOIN studies b ON b.study_uid = w.study_uid WHERE w.state = 'working'
 				GROUP BY b.sender HAVING count(*) >= ?2)
 			ORDER BY coalesce(f.served, 0), s.state = 'receiving', s.served, s.first_received_at, s.study_uid LIMIT 1)

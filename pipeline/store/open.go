@@ -202,6 +202,11 @@ func (s *Store) Close() error {
 		err = s.readers.Close()
 	}
 	err = errors.Join(err, s.sql.Close())
+	s.locks.mu.Lock()
+	defer s.locks.mu.Unlock()
+	if s.locks.conn != nil {
+		s.locks.close()
+	}
 	if s.pool != nil {
 		s.pool.Close()
 	}

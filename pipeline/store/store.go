@@ -131,6 +131,7 @@ type Store struct {
 	read    handle // for lists
 	adding  additions
 	process atomic.Pointer[string] // see Enter
+	locks   lockConn
 }
 
 // AddInstance records a received object, and takes its study to Receiving if

@@ -98,6 +98,11 @@ func checkStudyLife(t *testing.T, s *Store) {
 	if err != nil || again.ID != run.ID {
 		t.Fatalf("second start of a revision: run %d, %v; want %d", again.ID, err, run.ID)
 	}
+	// Who held the run before may not write any more.
+	if err := s.FinishRun(ctx, run, nil, nil, nil); !errors.Is(err, ErrOutdated) {
+		t.Errorf("finishing a run that was started again: %v", err)
+	}
+	run = again
 	outputs := []Output{{SOPInstanceUID: "2.25.1", SOPClassUID: "sr", Kind: "report", Path: "r.dcm"}, {SOPInstanceUID: "2.25.2", SOPClassUID: "sc", Kind: "overlay", Path: "o.dcm"},
 		{SOPInstanceUID: "2.25.3", SOPClassUID: "sc", Kind: "summary", Path: "s.dcm"}}
 	var jobs []string

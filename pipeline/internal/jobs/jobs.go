@@ -57,11 +57,11 @@ type Handlers struct {
 	CombineDied func(ctx context.Context, study string, revision int) error
 	DeliverDied func(ctx context.Context, run int64, destination string) error
 	// LoopsFreed, if set, is told of studies whose loops a process that died was
-	// working on; Rescued how many loops and jobs were freed; Beat that the
-	// database answers, now and then.
+	// working on; Rescued how many loops and jobs were freed; Entered that this
+	// process had been taken for dead.
 	LoopsFreed func(studies []string) error
 	Rescued    func(loops, jobs int)
-	Beat       func(ctx context.Context)
+	Entered    func()
 }
 
 // Cancel is an error after which a job is not tried again.

@@ -264,12 +264,12 @@ func (r *Room) beat(ctx context.Context, w *watch, sweep bool) error {
 	if errors.Is(err, store.ErrNotFound) {
 		r.log.Warn("this process was taken for dead; what it worked on is done again")
 		err = r.store.Enter(ctx, r.self)
+		if err == nil && r.h.Entered != nil {
+			r.h.Entered()
+		}
 	}
 	if err != nil {
 		return err
-	}
-	if r.h.Beat != nil {
-		r.h.Beat(ctx)
 	}
 	for _, p := range w.dead(time.Now(), all, r.self.ID, r.opt.Horizon) {
 		buried, err := r.store.Bury(ctx, p)

@@ -16,6 +16,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/echonode/echonode/dicomio/encoding"
 	"github.com/echonode/echonode/dicomio/tag"
 	"github.com/echonode/echonode/dicomio/uid"
 )
@@ -476,14 +477,14 @@ func TestSegmentedPalette(t *testing.T) {
 		1, 0, 4, 0, 60, 0, // linear to 60 in 4 steps: 30 40 50 60
 		2, 0, 1, 0, 0, 0, 0, 0, // one segment again from offset 0: 10 20
 	}
-	got, err := segmented(words, 8, 16, coding{})
+	got, err := segmented(words, 8, 16, encoding.Syntax{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if want := []uint16{10, 20, 30, 40, 50, 60, 10, 20}; fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("%v, want %v", got, want)
 	}
-	if _, err := segmented([]byte{1, 0, 4, 0, 60, 0}, 8, 16, coding{}); err == nil {
+	if _, err := segmented([]byte{1, 0, 4, 0, 60, 0}, 8, 16, encoding.Syntax{}); err == nil {
 		t.Error("a linear segment first is accepted")
 	}
 }

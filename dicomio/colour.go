@@ -6,6 +6,7 @@ import (
 	"math"
 	"strings"
 
+	"github.com/echonode/echonode/dicomio/encoding"
 	"github.com/echonode/echonode/dicomio/tag"
 )
 
@@ -90,17 +91,17 @@ func readPalette(ds *DataSet, in PixelInfo) (*palette, error) {
 }
 
 // paletteEntries reads n entries of 8 or 16 bits.
-func paletteEntries(b []byte, n, bits int, enc coding) []uint16 {
+func paletteEntries(b []byte, n, bits int, enc encoding.Syntax) []uint16 {
 	if bits == 16 || len(b) >= 2*n {
 		out := make([]uint16, 0, len(b)/2)
 		for ; len(b) >= 2; b = b[2:] {
-			out = append(out, enc.order().Uint16(b))
+			out = append(out, enc.Order().Uint16(b))
 		}
 		return out
 	}
 	out := make([]uint16, len(b))
 	for i, v := range b {
-		if enc.big {
+		if enc.Big {
 			v = b[min(i^1, len(b)-1)] // two 8-bit entries in a swapped word
 		}
 		out[i] = uint16(v)
@@ -110,7 +111,7 @@ func paletteEntries(b []byte, n, bits int, enc coding) []uint16 {
 
 // segmented expands a segmented lookup table (PS3.3 C.7.9.2): discrete,
 // linear and indirect segments, never more than n entries.
-func segmented(b []byte, n, bits int, enc coding) ([]uint16, error) {
+func segmented(b []byte, n, bits int, enc encoding.Syntax) ([]uint16, error) {
 	var words []uint16
 	if bits == 8 {
 		for _, v := range b {
@@ -118,7 +119,7 @@ func segmented(b []byte, n, bits int, enc coding) ([]uint16, error) {
 		}
 	} else {
 		for ; len(b) >= 2; b = b[2:] {
-			words = append(words, enc.order().Uint16(b))
+			words = append(words, enc.Order().Uint16(b))
 		}
 	}
 	var out []uint16

@@ -7,6 +7,7 @@ import (
 	"image"
 	"strings"
 
+	"github.com/echonode/echonode/dicomio/encoding"
 	"github.com/echonode/echonode/dicomio/tag"
 	"github.com/echonode/echonode/dicomio/uid"
 
@@ -206,8 +207,8 @@ func TestCorpusReference(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if bits, _ := f.DataSet.Int(tag.BitsAllocated); e.enc.big && bits > 8 {
-				swap(b, int(bits/8)) // the reference is little endian
+			if bits, _ := f.DataSet.Int(tag.BitsAllocated); e.enc.Big && bits > 8 {
+				encoding.Swap(b, int(bits/8)) // the reference is little endian
 			}
 			if got := short(b); got != r.NatSHA {
 				t.Errorf("%s: native pixels %s, reference %s", r.Path, got, r.NatSHA)
@@ -297,7 +298,7 @@ func TestCorpusTranscode(t *testing.T) {
 		untold := false
 		for _, e := range f.DataSet.All() {
 			// An implicit file does not tell these VRs.
-			untold = untold || e.VR != dictVR(e.Tag, false)
+			untold = untold || e.VR != encoding.DictionaryVR(e.Tag, false)
 		}
 		if ok && e.Encapsulated() {
 			skipped++

@@ -2,7 +2,6 @@ package dicomio
 
 import (
 	"cmp"
-	"fmt"
 	"iter"
 	"math"
 	"slices"
@@ -10,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/echonode/echonode/dicomio/encoding"
 )
 
 // DataSet is an ordered set of elements. Reading one from several goroutines
@@ -29,7 +30,7 @@ type DataSet struct {
 	// Of a parsed data set.
 	src        *origin
 	start, end int64 // of an item with its header, in src
-	enc        coding
+	enc        encoding.Syntax
 	undef      bool // item of undefined length
 	noEnd      bool // undefined length, but the delimiter is missing
 }
@@ -193,7 +194,7 @@ func (d *DataSet) Floats(t Tag) []float64 {
 	}
 	var out []float64
 	for _, s := range e.strings(d.charset()) {
-		f, ok := parseNumber(s)
+		f, ok := encoding.ParseNumber(s)
 		if !ok {
 			f = math.NaN()
 		}
@@ -313,10 +314,10 @@ func (d *DataSet) CopyFrom(src *DataSet, tags ...Tag) *DataSet {
 // of its data set.
 func (e *Element) detach(cs charset) *Element {
 	c := *e
-	if info := vrOf(e.VR); info != nil && info.text && !e.utf8 && e.n > 0 {
+	if info := encoding.LookupVR(e.VR); info != nil && info.Text && !e.utf8 && e.n > 0 {
 		if b, err := e.Bytes(); err == nil {
 			c = Element{Tag: e.Tag, VR: e.VR, utf8: true}
-			c.val = pad([]byte(strings.Join(cs.decode(b, e.VR), "\\")), info.pad)
+			c.val = encoding.Pad([]byte(strings.Join(cs.decode(b, e.VR), "\\")), info.Pad)
 			c.n = int64(len(c.val))
 		}
 	}
@@ -337,25 +338,17 @@ func (e *Element) detach(cs charset) *Element {
 	return &c
 }
 
-// pad makes the length even.
-func pad(b []byte, p byte) []byte {
-	if len(b)%2 == 1 {
-		b = append(b, p)
-	}
-	return b
-}
-
 // SetString stores text values under the VR of the dictionary. A value may
 // itself hold several parts separated by a backslash. Values over the length
 // of their VR, and characters the VR does not allow, are refused (ErrValue).
 func (d *DataSet) SetString(t Tag, vals ...string) *DataSet {
-	return d.SetStringVR(t, dictVR(t, false), vals...)
+	return d.SetStringVR(t, encoding.DictionaryVR(t, false), vals...)
 }
 
 // SetStringVR is SetString for tags that the dictionary does not know.
 func (d *DataSet) SetStringVR(t Tag, vr string, vals ...string) *DataSet {
-	info := vrOf(vr)
-	if info == nil || !info.str {
+	info := encoding.LookupVR(vr)
+	if info == nil || !info.String {
 		return d.refuse(t, ErrValue, "text for VR %s", vr)
 	}
 	joined := strings.Join(vals, "\\")
@@ -363,73 +356,16 @@ func (d *DataSet) SetStringVR(t Tag, vr string, vals ...string) *DataSet {
 		return d.refuse(t, ErrCharset, "not UTF-8")
 	}
 	parts := []string{joined}
-	if !info.single {
+	if !info.Single {
 		parts = strings.Split(joined, "\\")
 	}
 	for _, p := range parts {
-		if err := checkText(info, p); err != "" {
+		if err := info.CheckString(p); err != "" {
 			return d.refuse(t, ErrValue, "%s %q: %s", vr, p, err)
 		}
 	}
-	val := pad([]byte(joined), info.pad)
-	return d.put(&Element{Tag: t, VR: vr, val: val, n: int64(len(val)), utf8: info.text})
-}
-
-// checkText says what is wrong with one value of a string VR, "" for nothing.
-func checkText(info *vrInfo, s string) string {
-	if info.max > 0 && utf8.RuneCountInString(s) > info.max {
-		return fmt.Sprintf("longer than %d characters", info.max)
-	}
-	ok := func(set string) bool { return strings.Trim(s, set) == "" }
-	switch info.name {
-	case "UI":
-		if !ok("0123456789.") {
-			return "a UID holds digits and dots"
-		}
-		// Leading zeros, which PS3.5 9.1 forbids, are taken: devices in the field
-		// make such UIDs, and an object can only be referred to by the one it has.
-		if s != "" && slices.Contains(strings.Split(s, "."), "") {
-			return "an empty component"
-		}
-	case "CS":
-		if !ok("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 _") {
-			return "a code string holds A-Z, 0-9, space and underscore"
-		}
-	case "DA":
-		if s != "" && (len(s) != 8 || !ok("0123456789")) {
-			return "a date is YYYYMMDD"
-		}
-	case "IS":
-		if s != "" {
-			if _, err := strconv.ParseInt(strings.TrimSpace(s), 10, 32); err != nil {
-				return "not a 32-bit integer"
-			}
-		}
-	case "DS":
-		if s != "" {
-			if _, good := parseNumber(s); !good {
-				return "not a decimal number"
-			}
-		}
-	case "TM":
-		if !ok("0123456789.") {
-			return "a time is HHMMSS.FFFFFF"
-		}
-	case "DT":
-		if !ok("0123456789.+-") {
-			return "a date time is YYYYMMDDHHMMSS.FFFFFF&ZZXX"
-		}
-	default:
-		for _, r := range s {
-			if r < 0x20 && r != 0x1B && !(info.single && (r == '\r' || r == '\n' || r == '\t' || r == '\f')) {
-				return "a control character"
-			}
-			if !info.text && r > 0x7E {
-				return "not ASCII"
-			}
-		}
-	}
-	return ""
+	val := encoding.Pad([]byte(joined), info.Pad)
+	return d.put(&Element{Tag: t, VR: vr, val: val, n: int64(len(val)), utf8: info.Text})
 }
 
 // SetInt stores integers under the VR of the dictionary: binary or IS or DS.
@@ -439,7 +375,7 @@ func (d *DataSet) SetInt(t Tag, vals ...int64) *DataSet {
 	for _, v := range vals {
 		neg = neg || v < 0
 	}
-	return d.SetIntVR(t, dictVR(t, neg), vals...)
+	return d.SetIntVR(t, encoding.DictionaryVR(t, neg), vals...)
 }
 
 // SetIntVR is SetInt for tags that the dictionary does not know.
@@ -451,26 +387,15 @@ func (d *DataSet) SetIntVR(t Tag, vr string, vals ...int64) *DataSet {
 		}
 		return d.SetStringVR(t, vr, s...)
 	}
-	lo, hi := int64(0), int64(math.MaxInt64)
-	switch vr {
-	case "US":
-		hi = math.MaxUint16
-	case "SS":
-		lo, hi = math.MinInt16, math.MaxInt16
-	case "UL":
-		hi = math.MaxUint32
-	case "SL":
-		lo, hi = math.MinInt32, math.MaxInt32
-	case "SV":
-		lo = math.MinInt64
-	case "UV":
-	case "FL", "FD":
+	if vr == "FL" || vr == "FD" {
 		f := make([]float64, len(vals))
 		for i, v := range vals {
 			f[i] = float64(v)
 		}
 		return d.SetFloatVR(t, vr, f...)
-	default:
+	}
+	lo, hi, ok := encoding.IntRange(vr)
+	if !ok {
 		return d.refuse(t, ErrValue, "integer for VR %s", vr)
 	}
 	var b []byte
@@ -478,10 +403,7 @@ func (d *DataSet) SetIntVR(t Tag, vr string, vals ...int64) *DataSet {
 		if v < lo || v > hi {
 			return d.refuse(t, ErrValue, "%d is out of range of %s", v, vr)
 		}
-		u := uint64(v)
-		for i := 0; i < unit(vr); i++ {
-			b = append(b, byte(u>>(8*i)))
-		}
+		b = encoding.AppendInt(b, vr, v)
 	}
 	return d.put(&Element{Tag: t, VR: vr, val: b, n: int64(len(b))})
 }
@@ -490,7 +412,7 @@ func (d *DataSet) SetIntVR(t Tag, vr string, vals ...int64) *DataSet {
 // keeps as many digits as its 16 characters hold. NaN and infinities are
 // refused.
 func (d *DataSet) SetFloat(t Tag, vals ...float64) *DataSet {
-	return d.SetFloatVR(t, dictVR(t, false), vals...)
+	return d.SetFloatVR(t, encoding.DictionaryVR(t, false), vals...)
 }
 
 // SetFloatVR is SetFloat for tags that the dictionary does not know.
@@ -503,25 +425,17 @@ func (d *DataSet) SetFloatVR(t Tag, vr string, vals ...float64) *DataSet {
 		}
 		switch vr {
 		case "DS":
-			s = append(s, FormatDS(v))
+			s = append(s, encoding.FormatDS(v))
 		case "IS":
 			if v != math.Trunc(v) {
 				return d.refuse(t, ErrValue, "%v for VR IS", v)
 			}
 			s = append(s, strconv.FormatFloat(v, 'f', 0, 64))
-		case "FD":
-			u := math.Float64bits(v)
-			for i := 0; i < 8; i++ {
-				b = append(b, byte(u>>(8*i)))
-			}
-		case "FL":
-			if math.Abs(v) > math.MaxFloat32 {
+		case "FD", "FL":
+			if vr == "FL" && math.Abs(v) > math.MaxFloat32 {
 				return d.refuse(t, ErrValue, "%v is out of range of FL", v)
 			}
-			u := math.Float32bits(float32(v))
-			for i := 0; i < 4; i++ {
-				b = append(b, byte(u>>(8*i)))
-			}
+			b = encoding.AppendFloat(b, vr, v)
 		default:
 			return d.refuse(t, ErrValue, "number for VR %s", vr)
 		}
@@ -529,20 +443,10 @@ func (d *DataSet) SetFloatVR(t Tag, vr string, vals ...float64) *DataSet {
 	if vr == "DS" || vr == "IS" {
 		return d.SetStringVR(t, vr, s...)
 	}
-	if vrOf(vr) == nil || unit(vr) == 0 {
+	if encoding.LookupVR(vr) == nil || encoding.WordSize(vr) == 0 {
 		return d.refuse(t, ErrValue, "number for VR %s", vr)
 	}
 	return d.put(&Element{Tag: t, VR: vr, val: b, n: int64(len(b))})
-}
-
-// FormatDS writes a finite number in at most 16 characters, as a decimal
-// string (PS3.5 6.2) allows, with as many digits as fit.
-func FormatDS(v float64) string {
-	s := strconv.FormatFloat(v, 'g', -1, 64)
-	for p := 16; len(s) > 16 && p > 0; p-- {
-		s = strconv.FormatFloat(v, 'g', p, 64)
-	}
-	return s
 }
 
 // SetTags stores an AT value.
@@ -556,17 +460,17 @@ func (d *DataSet) SetTags(t Tag, vals ...Tag) *DataSet {
 
 // SetBytes stores a raw little-endian value, padded to even length.
 func (d *DataSet) SetBytes(t Tag, vr string, b []byte) *DataSet {
-	info := vrOf(vr)
+	info := encoding.LookupVR(vr)
 	if info == nil || vr == "SQ" {
 		return d.refuse(t, ErrValue, "bytes for VR %s", vr)
 	}
-	val := pad(append([]byte(nil), b...), info.pad)
+	val := encoding.Pad(append([]byte(nil), b...), info.Pad)
 	return d.put(&Element{Tag: t, VR: vr, val: val, n: int64(len(val))})
 }
 
 // SetEmpty stores an element without value, as type 2 attributes need.
 func (d *DataSet) SetEmpty(t Tag) *DataSet {
-	vr := dictVR(t, false)
+	vr := encoding.DictionaryVR(t, false)
 	return d.put(&Element{Tag: t, VR: vr, seq: vr == "SQ"})
 }
 
@@ -647,7 +551,7 @@ func (e *Element) unchanged() bool {
 // unknown VR has two forms that only its surroundings tell apart, so such an
 // element is written as UN.
 func (e *Element) portable() bool {
-	if vrOf(e.VR) == nil && e.Tag.Group() != 0xFFFE {
+	if encoding.LookupVR(e.VR) == nil && e.Tag.Group() != 0xFFFE {
 		return false
 	}
 	for _, it := range e.items {

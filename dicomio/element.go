@@ -2,33 +2,17 @@ package dicomio
 
 import (
 	"bytes"
-	"encoding/binary"
 	"io"
-	"math"
 	"strconv"
 	"strings"
 
-	"github.com/echonode/echonode/dicomio/tag"
+	"github.com/echonode/echonode/dicomio/encoding"
 )
 
 // origin is where parsed elements came from.
 type origin struct {
 	r        io.ReaderAt
 	maxValue int64 // Limits.Value
-}
-
-// coding is how the elements of a data set are encoded.
-type coding struct {
-	implicit bool
-	big      bool
-}
-
-// order is the byte order of binary values.
-func (c coding) order() binary.ByteOrder {
-	if c.big {
-		return binary.BigEndian
-	}
-	return binary.LittleEndian
 }
 
 // span is a range of bytes in an origin.
@@ -49,13 +33,13 @@ type Element struct {
 	items []*DataSet // of a sequence
 	frags []span     // of encapsulated pixel data: basic offset table first
 
-	src        *origin // nil for elements made in memory
-	start, end int64   // the whole element in src, header included
-	enc        coding  // of the bytes in src and in val
-	seq        bool    // items hold the value, whatever the VR says
-	undef      bool    // undefined length
-	utf8       bool    // val is UTF-8 text whatever the data set says
-	cut        error   // the input ended inside this element
+	src        *origin         // nil for elements made in memory
+	start, end int64           // the whole element in src, header included
+	enc        encoding.Syntax // of the bytes in src and in val
+	seq        bool            // items hold the value, whatever the VR says
+	undef      bool            // undefined length
+	utf8       bool            // val is UTF-8 text whatever the data set says
+	cut        error           // the input ended inside this element
 }
 
 // Len is the length of the value in bytes, 0 for sequences and encapsulated
@@ -125,60 +109,22 @@ func readFull(r io.ReaderAt, b []byte, off int64) error {
 // effectiveVR is the VR that tells how to read the value: the element's own,
 // or the dictionary's for UN.
 func (e *Element) effectiveVR() string {
-	if e.VR == "UN" || vrOf(e.VR) == nil {
-		return dictVR(e.Tag, false)
+	if e.VR == "UN" || encoding.LookupVR(e.VR) == nil {
+		return encoding.DictionaryVR(e.Tag, false)
 	}
 	return e.VR
 }
 
-// unit is the word size of a binary VR, 0 for anything else.
-func unit(vr string) int {
-	switch vr {
-	case "US", "SS", "OW", "AT":
-		return 2
-	case "UL", "SL", "FL", "OL", "OF":
-		return 4
-	case "FD", "SV", "UV", "OV", "OD":
-		return 8
-	case "OB":
-		return 1
-	}
-	return 0
-}
-
 // ints reads an integer VR, nil for other VRs.
 func (e *Element) ints(vr string) []int64 {
-	size := unit(vr)
-	if size == 0 || vr == "FL" || vr == "FD" || vr == "OF" || vr == "OD" || e.n > 1<<20 {
+	if e.n > 1<<20 {
 		return nil
 	}
 	b, err := e.Bytes()
 	if err != nil {
 		return nil
 	}
-	o := e.enc.order()
-	out := make([]int64, 0, len(b)/size)
-	for ; len(b) >= size; b = b[size:] {
-		var v int64
-		switch vr {
-		case "OB":
-			v = int64(b[0])
-		case "US", "OW":
-			v = int64(o.Uint16(b))
-		case "SS":
-			v = int64(int16(o.Uint16(b)))
-		case "UL", "OL":
-			v = int64(o.Uint32(b))
-		case "SL":
-			v = int64(int32(o.Uint32(b)))
-		case "SV", "UV", "OV":
-			v = int64(o.Uint64(b))
-		default:
-			return nil
-		}
-		out = append(out, v)
-	}
-	return out
+	return encoding.Ints(vr, b, e.enc.Order())
 }
 
 // floats reads a floating-point VR, nil for other VRs.
@@ -187,29 +133,17 @@ func (e *Element) floats(vr string) []float64 {
 	if err != nil {
 		return nil
 	}
-	o := e.enc.order()
-	var out []float64
-	switch vr {
-	case "FD", "OD":
-		for ; len(b) >= 8; b = b[8:] {
-			out = append(out, math.Float64frombits(o.Uint64(b)))
-		}
-	case "FL", "OF":
-		for ; len(b) >= 4; b = b[4:] {
-			out = append(out, float64(math.Float32frombits(o.Uint32(b))))
-		}
-	}
-	return out
+	return encoding.Floats(vr, b, e.enc.Order())
 }
 
 // strings reads the values as trimmed UTF-8 text; numbers are formatted.
 func (e *Element) strings(cs charset) []string {
 	vr := e.effectiveVR()
-	info := vrOf(vr)
+	info := encoding.LookupVR(vr)
 	if info == nil || e.seq || e.frags != nil {
 		return nil
 	}
-	if !info.str {
+	if !info.String {
 		switch vr {
 		case "FL", "FD":
 			var out []string
@@ -245,7 +179,7 @@ func (e *Element) strings(cs charset) []string {
 			return nil
 		}
 	}
-	if e.n > 16<<20 || info.text && e.n > 2<<20 {
+	if e.n > 16<<20 || info.Text && e.n > 2<<20 {
 		return nil // no text of that length; Bytes gives it
 	}
 	b, err := e.Bytes()
@@ -260,15 +194,15 @@ func (e *Element) strings(cs charset) []string {
 	}
 	var vals []string
 	switch {
-	case info.text:
+	case info.Text:
 		vals = cs.decode(b, vr)
-	case info.single:
+	case info.Single:
 		vals = []string{latin(b)}
 	default:
 		vals = strings.Split(latin(b), "\\")
 	}
 	for i, v := range vals {
-		if info.single && info.text {
+		if info.Single && info.Text {
 			vals[i] = strings.TrimRight(v, " \x00\r\n\t\f")
 		} else {
 			vals[i] = strings.Trim(v, " \x00\r\n\t\f")
@@ -314,19 +248,5 @@ func (e *Element) tags() []Tag {
 	if err != nil {
 		return nil
 	}
-	o := e.enc.order()
-	var out []Tag
-	for ; len(b) >= 4; b = b[4:] {
-		out = append(out, tag.New(o.Uint16(b), o.Uint16(b[2:])))
-	}
-	return out
-}
-
-// parseNumber reads a DS or IS value. Blanks around it are allowed.
-func parseNumber(s string) (float64, bool) {
-	f, err := strconv.ParseFloat(strings.TrimSpace(s), 64)
-	if err != nil || math.IsNaN(f) || math.IsInf(f, 0) {
-		return 0, false
-	}
-	return f, true
+	return encoding.Tags(b, e.enc.Order())
 }

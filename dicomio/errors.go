@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/echonode/echonode/dicomio/encoding"
 )
 
 // Kinds of failure. Every error of this package that comes from its input is
@@ -12,9 +14,9 @@ var (
 	// ErrNotDICOM: the bytes are neither a Part 10 file nor a data set.
 	ErrNotDICOM = errors.New("not DICOM")
 	// ErrTruncated: the input ends inside an element, a fragment or a frame.
-	ErrTruncated = errors.New("truncated")
+	ErrTruncated = encoding.ErrTruncated
 	// ErrMalformed: an encoding that PS3.5 does not allow.
-	ErrMalformed = errors.New("malformed")
+	ErrMalformed = encoding.ErrMalformed
 	// ErrLimit: a bound of Limits would be exceeded.
 	ErrLimit = errors.New("limit exceeded")
 	// ErrUnsupported: well formed, but this build cannot do it.

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/echonode/echonode/dicomio/encoding"
 	"github.com/echonode/echonode/dicomio/tag"
 	"github.com/echonode/echonode/dicomio/uid"
 )
@@ -29,7 +30,7 @@ type FrameReader struct {
 	Announced int
 
 	src     io.ReaderAt
-	enc     coding
+	enc     encoding.Syntax
 	ts      uid.Syntax
 	limits  Limits
 	lazy    span     // native pixel data
@@ -396,7 +397,7 @@ func (f *File) extendedOffsets(n int) ([]int64, error) {
 	}
 	offs := make([]int64, n)
 	for i := range offs {
-		u := e.enc.order().Uint64(b[8*i:])
+		u := e.enc.Order().Uint64(b[8*i:])
 		if u > math.MaxInt64 {
 			return nil, nil
 		}
@@ -482,13 +483,13 @@ func grow(buf []byte, n int) []byte {
 // native fills b from an offset in native pixel data. Bytes that big endian
 // data keep in swapped 16-bit words come in their logical order.
 func (r *FrameReader) native(b []byte, off int64) error {
-	if r.enc.big && r.words && r.Info.BitsAllocated <= 8 {
+	if r.enc.Big && r.words && r.Info.BitsAllocated <= 8 {
 		lo, hi := off&^1, (off+int64(len(b))+1)&^1
 		w := make([]byte, min(hi, r.lazy.n)-lo)
 		if err := r.stored(w, lo); err != nil {
 			return err
 		}
-		swap(w, 2)
+		encoding.Swap(w, 2)
 		copy(b, w[off-lo:])
 		return nil
 	}
@@ -579,7 +580,7 @@ func (r *FrameReader) begin(dst *Frame) {
 func (r *FrameReader) decode(b []byte, dst *Frame) error {
 	r.begin(dst)
 	if !r.ts.Encapsulated {
-		return r.decodeNative(b, dst, r.enc.big, r.Info.Planar)
+		return r.decodeNative(b, dst, r.enc.Big, r.Info.Planar)
 	}
 	switch r.ts.UID {
 	case uid.EncapsulatedUncompressedExplicitVRLittleEndian:
@@ -622,7 +623,7 @@ func (r *FrameReader) decodeNative(b []byte, dst *Frame, big bool, planar int) e
 	}
 	size := in.BitsAllocated / 8
 	if big && size > 1 {
-		swap(b, size)
+		encoding.Swap(b, size)
 	}
 	switch {
 	case in.subsampled():

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"unsafe"
 
+	"github.com/echonode/echonode/dicomio/encoding"
 	"github.com/echonode/echonode/dicomio/tag"
 	"github.com/echonode/echonode/dicomio/uid"
 )
@@ -64,7 +65,7 @@ func Identify(ctx context.Context, r io.ReaderAt, size int64, o Options) (Identi
 		p.w.open = true
 		s.until = identityUIDs
 	}
-	if enc, err = p.encoding(f, start, syntax, known, enc); err != nil {
+	if enc, err = p.told(f, start, syntax, known, enc); err != nil {
 		return Identity{}, err
 	}
 	ds, err := p.survey(f, start, enc, s)
@@ -162,7 +163,7 @@ func (s *survey) done(t Tag) bool {
 }
 
 // survey walks the data set of a file; the parser can be used again after it.
-func (p *parser) survey(f *File, start int64, enc coding, s *survey) (*DataSet, error) {
+func (p *parser) survey(f *File, start int64, enc encoding.Syntax, s *survey) (*DataSet, error) {
 	p.org = &origin{r: f.body, maxValue: f.limits.Value}
 	p.dry = s
 	_, _, err := p.dataSet(start, f.bodySize, enc, nil, 0, topLevel)

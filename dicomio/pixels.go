@@ -5,6 +5,7 @@ import (
 	"io"
 	"math"
 
+	"github.com/echonode/echonode/dicomio/encoding"
 	"github.com/echonode/echonode/dicomio/uid"
 )
 
@@ -134,16 +135,17 @@ func (c *encoder) pixelData(ds *DataSet) error {
 			return err
 		}
 	}
-	if err := c.header(tagPixels, "OB", undefinedLength); err != nil {
+	if err := c.header(tagPixels, "OB", encoding.Undefined); err != nil {
 		return err
 	}
-	if err := c.tag(tagItem); err != nil {
+	table := int64(0)
+	if kind == OffsetsBasic {
+		table = 4 * int64(p.frames)
+	}
+	if err := c.item(tagItem, table); err != nil {
 		return err
 	}
 	if kind == OffsetsBasic {
-		if err := c.long(4 * int64(p.frames)); err != nil {
-			return err
-		}
 		off := int64(0)
 		for i := 0; i < p.frames; i++ {
 			if err := c.long(off); err != nil {
@@ -152,8 +154,6 @@ func (c *encoder) pixelData(ds *DataSet) error {
 			n := p.length(i)
 			off += 8 + n + n%2
 		}
-	} else if err := c.long(0); err != nil {
-		return err
 	}
 	for i := 0; i < p.frames; i++ {
 		b, err := p.frame(i)
@@ -163,14 +163,11 @@ func (c *encoder) pixelData(ds *DataSet) error {
 		if n := p.length(i); len(b) == 0 || n >= 0 && n != int64(len(b)) {
 			return fail("write", tagPixels, -1, ErrFrames, "frame %d has %d bytes", i, len(b))
 		}
-		if err := c.tag(tagItem); err != nil {
-			return err
-		}
 		n := int64(len(b))
-		if n >= undefinedLength-1 {
+		if n >= encoding.Undefined-1 {
 			return fail("write", tagPixels, -1, ErrLimit, "a fragment of %d bytes", n)
 		}
-		if err := c.long(n + n%2); err != nil {
+		if err := c.item(tagItem, n+n%2); err != nil {
 			return err
 		}
 		if _, err := c.w.Write(b); err != nil {
@@ -182,10 +179,7 @@ func (c *encoder) pixelData(ds *DataSet) error {
 			}
 		}
 	}
-	if err := c.tag(tagSeqEnd); err != nil {
-		return err
-	}
-	return c.long(0)
+	return c.item(tagSeqEnd, 0)
 }
 
 // extendedOffsets writes (7FE0,0001) and (7FE0,0002), PS3.3 C.7.6.3.1.8.
@@ -219,13 +213,13 @@ func (c *encoder) nativePixels(p *Pixels, info PixelInfo) error {
 		total = (int64(p.frames)*info.samples() + 7) / 8
 	}
 	vr, size := "OB", 1
-	if info.BitsAllocated > 8 || c.coding.implicit {
+	if info.BitsAllocated > 8 || c.coding.Implicit {
 		vr = "OW"
 	}
 	if info.BitsAllocated > 8 {
 		size = info.BitsAllocated / 8
 	}
-	if total+total%2 > undefinedLength-1 {
+	if total+total%2 > encoding.Undefined-1 {
 		return fail("write", tagPixels, -1, ErrLimit, "%d bytes of native pixel data", total)
 	}
 	if err := c.header(tagPixels, vr, total+total%2); err != nil {
@@ -258,9 +252,9 @@ func (c *encoder) nativePixels(p *Pixels, info PixelInfo) error {
 		if int64(len(b)) != info.frameBytes() {
 			return fail("write", tagPixels, -1, ErrFrames, "frame %d has %d bytes, expected %d", i, len(b), info.frameBytes())
 		}
-		if size > 1 && c.coding.big {
+		if size > 1 && c.coding.Big {
 			b = append([]byte(nil), b...)
-			swap(b, size)
+			encoding.Swap(b, size)
 		}
 		if _, err := c.w.Write(b); err != nil {
 			return err

@@ -8,12 +8,10 @@ import (
 	"os"
 	"strings"
 
-	"github.com/echonode/echonode/dicomio/tag"
+	"github.com/echonode/echonode/dicomio/encoding"
+	"github.com/echonode/echonode/dicomio/part10"
 	"github.com/echonode/echonode/dicomio/uid"
 )
-
-// undefinedLength is the length field of values that end with a delimiter.
-const undefinedLength = 0xFFFFFFFF
 
 // File is a parsed file: its meta group, its data set and the source that
 // lazy values are read from.
@@ -39,7 +37,7 @@ type File struct {
 	decoder   lease     // of the processes that decode video
 	videos    []*video
 	ctx       context.Context // ends everything done for this file
-	syntaxOf  coding
+	syntaxOf  encoding.Syntax
 }
 
 // Open reads the file at path. Close releases it.
@@ -134,7 +132,7 @@ func ReadContext(ctx context.Context, r io.ReaderAt, size int64, o Options) (_ *
 		}
 		start = 0
 	}
-	if enc, err = p.encoding(f, start, syntax, known, enc); err != nil {
+	if enc, err = p.told(f, start, syntax, known, enc); err != nil {
 		return nil, err
 	}
 	if pool := f.limits.Memory.indexes(); pool != nil {
@@ -163,7 +161,7 @@ func ReadContext(ctx context.Context, r io.ReaderAt, size int64, o Options) (_ *
 
 // declared is what meta group and options say of the data set that follows the
 // meta group, which ends at at.
-func (f *File) declared(o Options, at int64) (syntax string, enc coding, known bool, start int64) {
+func (f *File) declared(o Options, at int64) (syntax string, enc encoding.Syntax, known bool, start int64) {
 	f.metaEnd = at
 	syntax = strings.TrimSpace(f.Meta.String(tagSyntax))
 	if syntax == "" {
@@ -171,7 +169,7 @@ func (f *File) declared(o Options, at int64) (syntax string, enc coding, known b
 	}
 	if t, ok := uid.LookupSyntax(syntax); ok {
 		f.Syntax, known = t, true
-		enc = coding{implicit: t.Implicit, big: t.BigEndian}
+		enc = encoding.Syntax{Implicit: t.Implicit, Big: t.BigEndian}
 	} else if syntax != "" {
 		// An unknown or private syntax is explicit little endian with
 		// encapsulated pixels, unless the bytes say otherwise.
@@ -180,10 +178,10 @@ func (f *File) declared(o Options, at int64) (syntax string, enc coding, known b
 	return syntax, enc, known, at
 }
 
-// encoding tells how the data set is encoded: as declared, unless its first
+// told says how the data set is encoded: as declared, unless its first
 // bytes say otherwise.
-func (p *parser) encoding(f *File, start int64, syntax string, known bool, enc coding) (coding, error) {
-	guess, ok := coding{}, false
+func (p *parser) told(f *File, start int64, syntax string, known bool, enc encoding.Syntax) (encoding.Syntax, error) {
+	guess, ok := encoding.Syntax{}, false
 	if syntax == "" && f.metaAt == 0 {
 		guess, ok = p.recognise(start)
 	} else {
@@ -192,9 +190,9 @@ func (p *parser) encoding(f *File, start int64, syntax string, known bool, enc c
 	if ok {
 		if syntax == "" {
 			switch {
-			case guess.implicit:
+			case guess.Implicit:
 				syntax = uid.ImplicitVRLittleEndian
-			case guess.big:
+			case guess.Big:
 				syntax = uid.ExplicitVRBigEndian
 			default:
 				syntax = uid.ExplicitVRLittleEndian
@@ -211,7 +209,7 @@ func (p *parser) encoding(f *File, start int64, syntax string, known bool, enc c
 
 // reserve walks the data set once without keeping it and takes from the pool
 // what its index will hold.
-func (p *parser) reserve(f *File, start int64, enc coding, pool *pool) (lease, error) {
+func (p *parser) reserve(f *File, start int64, enc encoding.Syntax, pool *pool) (lease, error) {
 	before, inline := p.elems, p.inline
 	s := &survey{}
 	if _, err := p.survey(f, start, enc, s); err != nil && !errors.Is(err, ErrTruncated) {
@@ -296,19 +294,12 @@ func (p *parser) element(depth int) *Element {
 	return e
 }
 
-// Bounds of the meta information, which has about a dozen short elements and
-// may carry private ones.
-const (
-	maxMeta      = 256
-	maxMetaBytes = 1 << 20
-)
-
 // readMeta reads preamble and meta group and returns where the data set
 // starts. A file that starts with the meta group, without preamble, is taken.
 func (p *parser) readMeta(f *File, o Options) (int64, error) {
 	at := int64(0)
-	if head, err := p.w.at(0, 132); err == nil && bytes.Equal(head[128:], []byte("DICM")) {
-		at = 132
+	if head, err := p.w.at(0, part10.PreambleSize); err == nil && part10.HasPreamble(head) {
+		at = part10.PreambleSize
 	} else if t, _ := uid.LookupSyntax(o.TransferSyntax); t.Deflated && p.w.size > 0 {
 		return 0, nil // deflated, a data set may be shorter than a header
 	} else if head, err := p.w.at(0, 8); err != nil {
@@ -318,7 +309,7 @@ func (p *parser) readMeta(f *File, o Options) (int64, error) {
 		return 0, fail("read", Tag(0), 0, ErrTruncated, "%d bytes", p.w.size)
 	} else if bytes.Equal(head[:4], []byte("DICM")) {
 		at = 4
-	} else if t, _, ok := p.plausible(0, coding{implicit: vrOfBytes(head[4], head[5]) == nil}); o.TransferSyntax != "" || t.Group() != 2 || !known(t) || !ok {
+	} else if t, _, ok := p.plausible(0, encoding.Syntax{Implicit: encoding.VROf(head[4], head[5]) == nil}); o.TransferSyntax != "" || t.Group() != 2 || !known(t) || !ok {
 		return 0, nil // a bare data set
 	}
 	f.metaAt = at
@@ -333,17 +324,17 @@ func (p *parser) readMeta(f *File, o Options) (int64, error) {
 			}
 			return 0, &Error{Op: "read", Offset: at, Err: err}
 		}
-		if head[0] != 2 || head[1] != 0 {
+		if (encoding.Syntax{}).Tag(head).Group() != 2 {
 			break
 		}
-		implicit := vrOfBytes(head[4], head[5]) == nil
-		e, next, err := p.one(at, p.w.size, coding{implicit: implicit}, f.Meta, 0)
+		implicit := encoding.VROf(head[4], head[5]) == nil
+		e, next, err := p.one(at, p.w.size, encoding.Syntax{Implicit: implicit}, f.Meta, 0)
 		if err != nil {
 			return 0, err
 		}
 		f.Meta.elems = append(f.Meta.elems, e)
 		at = next
-		if len(f.Meta.elems) > maxMeta || at-first > maxMetaBytes {
+		if len(f.Meta.elems) > part10.MaxElements || at-first > part10.MaxSize {
 			return 0, fail("read", e.Tag, at, ErrLimit, "meta information of %d elements, %d bytes", len(f.Meta.elems), at-first)
 		}
 	}
@@ -353,42 +344,42 @@ func (p *parser) readMeta(f *File, o Options) (int64, error) {
 
 // guess tells the encoding from the first element at off. With a known
 // syntax it only corrects explicit against implicit, as files mix them up.
-func (p *parser) guess(off int64, free bool, enc coding) (coding, bool) {
+func (p *parser) guess(off int64, free bool, enc encoding.Syntax) (encoding.Syntax, bool) {
 	b, err := p.w.at(off, 8)
 	if err != nil {
 		return enc, false
 	}
 	group := uint16(b[0]) | uint16(b[1])<<8
-	explicit := vrOfBytes(b[4], b[5]) != nil
+	explicit := encoding.VROf(b[4], b[5]) != nil
 	if !free {
-		if enc.big {
+		if enc.Big {
 			return enc, true
 		}
-		if enc.implicit && explicit && (b[6] != 0 || b[7] != 0 || vrOfBytes(b[4], b[5]).long) && !p.fits(off, b) {
-			return coding{}, true
+		if enc.Implicit && explicit && (b[6] != 0 || b[7] != 0 || encoding.VROf(b[4], b[5]).Long) && !p.fits(off, b) {
+			return encoding.Syntax{}, true
 		}
-		if !enc.implicit && !explicit && p.fits(off, b) {
-			return coding{implicit: true}, true
+		if !enc.Implicit && !explicit && p.fits(off, b) {
+			return encoding.Syntax{Implicit: true}, true
 		}
 		return enc, true
 	}
 	if group >= 0x0100 && b[0] == 0 && b[1] < 0x80 {
-		enc.big = true
-		enc.implicit = !explicit
+		enc.Big = true
+		enc.Implicit = !explicit
 		return enc, explicit
 	}
 	if explicit {
-		return coding{}, group != 0
+		return encoding.Syntax{}, group != 0
 	}
-	return coding{implicit: true}, group != 0 && group <= 0x7FE0 && p.fits(off, b)
+	return encoding.Syntax{Implicit: true}, group != 0 && group <= 0x7FE0 && p.fits(off, b)
 }
 
 // recognise tells the encoding of a bare data set of unknown syntax. The first
 // element must be a public one of the dictionary, and elements must follow each
 // other in ascending order: two whole ones at least, or one with VR letters, or
 // one that is the whole input. Anything could be read as an implicit element.
-func (p *parser) recognise(off int64) (coding, bool) {
-	for _, enc := range []coding{{}, {big: true}, {implicit: true}} {
+func (p *parser) recognise(off int64) (encoding.Syntax, bool) {
+	for _, enc := range []encoding.Syntax{{}, {Big: true}, {Implicit: true}} {
 		at, last, whole := off, Tag(0), 0
 		for at < p.w.size && whole < 2 {
 			t, next, ok := p.plausible(at, enc)
@@ -398,52 +389,38 @@ func (p *parser) recognise(off int64) (coding, bool) {
 			whole++
 			at, last = next, t
 		}
-		if whole == 2 || whole == 1 && (!enc.implicit || at == p.w.size) {
+		if whole == 2 || whole == 1 && (!enc.Implicit || at == p.w.size) {
 			return enc, true
 		}
 	}
-	return coding{}, false
+	return encoding.Syntax{}, false
 }
 
 // plausible reads the header at at and returns where the next one would be.
-func (p *parser) plausible(at int64, enc coding) (Tag, int64, bool) {
-	b, err := p.w.at(at, 8)
-	if err != nil {
-		return Tag(0), 0, false
-	}
-	o := enc.order()
-	t := tag.New(o.Uint16(b), o.Uint16(b[2:]))
-	n, voff := int64(o.Uint32(b[4:])), at+8
-	if !enc.implicit {
-		info := vrOfBytes(b[4], b[5])
-		if info == nil {
-			return t, 0, false
-		}
-		n = int64(o.Uint16(b[6:]))
-		if info.long {
-			if b, err = p.w.at(at, 12); err != nil {
-				return t, 0, false
-			}
-			n, voff = int64(o.Uint32(b[8:])), at+12
-		}
-	} else if t.Group()%2 == 0 && !known(t) {
+func (p *parser) plausible(at int64, enc encoding.Syntax) (Tag, int64, bool) {
+	h, err := p.header(at, p.w.size, enc)
+	t, n, voff := h.Tag, int64(h.Length), at+int64(h.Size)
+	switch {
+	case err != nil:
+		return t, 0, false
+	case enc.Implicit && !t.Private() && !known(t), !enc.Implicit && (h.Bare || encoding.LookupVR(h.VR) == nil):
 		return t, 0, false
 	}
-	if n == undefinedLength {
-		return t, voff, dictVR(t, false) == "SQ" // its item then ends the chain
+	if n == encoding.Undefined {
+		return t, voff, encoding.DictionaryVR(t, false) == "SQ" // its item then ends the chain
 	}
 	return t, voff + n, t.Group() >= 2 && (t.Element() > 0 || n == 4) && voff+n <= p.w.size
 }
 
 // fits reports whether the bytes are a plausible implicit VR header.
 func (p *parser) fits(off int64, b []byte) bool {
-	n := uint32(b[4]) | uint32(b[5])<<8 | uint32(b[6])<<16 | uint32(b[7])<<24
-	return n == undefinedLength || off+8+int64(n) <= p.w.size
+	n := encoding.Syntax{}.Uint32(b[4:])
+	return n == encoding.Undefined || off+8+int64(n) <= p.w.size
 }
 
 // dataSet reads elements from at to end. It returns the data set, with what
 // was read so far beside an error, and the offset after it.
-func (p *parser) dataSet(at, end int64, enc coding, parent *DataSet, depth int, lv level) (*DataSet, int64, error) {
+func (p *parser) dataSet(at, end int64, enc encoding.Syntax, parent *DataSet, depth int, lv level) (*DataSet, int64, error) {
 	var d *DataSet
 	if p.dry != nil {
 		d = p.dry.set(depth)
@@ -480,7 +457,7 @@ func (p *parser) dataSet(at, end int64, enc coding, parent *DataSet, depth int, 
 			}
 			return d, at, &Error{Op: "read", Offset: at, Err: err}
 		}
-		t := tag.New(enc.order().Uint16(b), enc.order().Uint16(b[2:]))
+		t := enc.Tag(b)
 		if lv == topLevel && p.dry != nil && p.dry.done(t) {
 			break
 		}
@@ -544,25 +521,25 @@ func (p *parser) dataSet(at, end int64, enc coding, parent *DataSet, depth int, 
 }
 
 // itemCoding tells whether an item is encoded as enc says.
-func (p *parser) itemCoding(at, end int64, enc coding) (coding, bool) {
-	if enc.big || end-at < 8 {
+func (p *parser) itemCoding(at, end int64, enc encoding.Syntax) (encoding.Syntax, bool) {
+	if enc.Big || end-at < 8 {
 		return enc, false
 	}
 	b, err := p.w.at(at, 8)
 	if err != nil || b[0] == 0xFE && b[1] == 0xFF {
 		return enc, false
 	}
-	explicit := vrOfBytes(b[4], b[5]) != nil
-	if enc.implicit && explicit {
-		n := uint32(b[4]) | uint32(b[5])<<8 | uint32(b[6])<<16 | uint32(b[7])<<24
+	explicit := encoding.VROf(b[4], b[5]) != nil
+	if enc.Implicit && explicit {
+		n := encoding.Syntax{}.Uint32(b[4:])
 		if at+8+int64(n) > end {
-			return coding{}, true
+			return encoding.Syntax{}, true
 		}
 	}
-	if !enc.implicit && !explicit && (b[4] < 'A' || b[4] > 'Z' || b[5] < 'A' || b[5] > 'Z') {
-		n := uint32(b[4]) | uint32(b[5])<<8 | uint32(b[6])<<16 | uint32(b[7])<<24
-		if n == undefinedLength || at+8+int64(n) <= end {
-			return coding{implicit: true}, true
+	if !enc.Implicit && !explicit && (b[4] < 'A' || b[4] > 'Z' || b[5] < 'A' || b[5] > 'Z') {
+		n := encoding.Syntax{}.Uint32(b[4:])
+		if n == encoding.Undefined || at+8+int64(n) <= end {
+			return encoding.Syntax{Implicit: true}, true
 		}
 	}
 	return enc, false
@@ -588,66 +565,49 @@ func (p *parser) zeros(at, end int64) bool {
 	return true
 }
 
-// one reads the element at at, which must end by end.
-func (p *parser) one(at, end int64, enc coding, d *DataSet, depth int) (*Element, int64, error) {
-	b, err := p.w.at(at, 8)
+// header reads the element header at at.
+func (p *parser) header(at, end int64, enc encoding.Syntax) (encoding.Header, error) {
+	b, err := p.w.at(at, encoding.Longest)
 	if err != nil {
-		return nil, at, &Error{Op: "read", Offset: at, Err: err}
+		if b, err = p.w.at(at, 8); err != nil {
+			return encoding.Header{}, &Error{Op: "read", Offset: at, Err: err}
+		}
 	}
-	o := enc.order()
-	t := tag.New(o.Uint16(b), o.Uint16(b[2:]))
-	if err := p.count(t, at); err != nil {
+	h, err := enc.Header(b, end-at, p.signed)
+	if err != nil {
+		return h, fail("read", h.Tag, at, err, "inside the header")
+	}
+	return h, nil
+}
+
+// one reads the element at at, which must end by end.
+func (p *parser) one(at, end int64, enc encoding.Syntax, d *DataSet, depth int) (*Element, int64, error) {
+	h, err := p.header(at, end, enc)
+	if err != nil {
 		return nil, at, err
 	}
+	if err := p.count(h.Tag, at); err != nil {
+		return nil, at, err
+	}
+	t, vr := h.Tag, h.VR
+	n, voff := int64(h.Length), at+int64(h.Size)
 	if t.Group() == 0xFFFE {
 		return nil, at, fail("read", t, at, ErrMalformed, "an item outside a sequence")
-	}
-	var vr string
-	var n int64
-	voff := at + 8
-	info := vrOfBytes(b[4], b[5])
-	switch {
-	case enc.implicit || info == nil && (b[4] < 'A' || b[4] > 'Z' || b[5] < 'A' || b[5] > 'Z'):
-		// Implicit, or an element of an explicit data set without VR letters.
-		vr = dictVR(t, p.signed)
-		n = int64(o.Uint32(b[4:]))
-	case info == nil || info.long:
-		vr = string(b[4:6])
-		if info != nil {
-			vr = info.name
-		}
-		short := int64(o.Uint16(b[6:]))
-		h, err := p.w.at(at, 12)
-		if err != nil {
-			if info == nil && at+8+short <= end {
-				n = short
-				break
-			}
-			return nil, at, fail("read", t, at, ErrTruncated, "inside the header")
-		}
-		n = int64(o.Uint32(h[8:]))
-		voff = at + 12
-		if info == nil && (h[6] != 0 || h[7] != 0 || n != undefinedLength && voff+n > end) {
-			n, voff = short, at+8 // an unknown VR with a short length
-		}
-	default:
-		vr = info.name
-		n = int64(o.Uint16(b[6:]))
 	}
 
 	e := p.element(depth)
 	*e = Element{Tag: t, VR: vr, src: p.org, start: at, voff: voff, enc: enc}
-	if info == nil && voff == at+8 {
-		e.enc.implicit = true // whatever the data set around it is
+	if h.Bare {
+		e.enc.Implicit = true // whatever the data set around it is
 	}
-	if n == undefinedLength {
+	if n == encoding.Undefined {
 		e.undef = true
 		if t == tagPixels && depth == 0 || vr == "OB" || vr == "OW" {
 			return p.fragments(e, end)
 		}
-		if vr == "UN" && !enc.implicit {
+		if vr == "UN" && !enc.Implicit {
 			// UN of undefined length is implicit VR little endian (PS3.5 6.2.2).
-			enc = coding{implicit: true}
+			enc = encoding.Syntax{Implicit: true}
 		}
 		return p.sequence(e, voff, end, enc, d, depth, true)
 	}
@@ -680,11 +640,11 @@ func (p *parser) one(at, end int64, enc coding, d *DataSet, depth int) (*Element
 		return p.sequence(e, voff, voff+n, enc, d, depth, false)
 	}
 	e.n, e.end = n, voff+n
-	if vr == "UN" && n >= 8 && t.Group()%2 == 0 && dictVR(t, false) == "SQ" {
+	if vr == "UN" && n >= 8 && t.Group()%2 == 0 && encoding.DictionaryVR(t, false) == "SQ" {
 		// A public sequence that a sender passed on as UN.
 		saved, slabbed := p.elems, *e
 		inner := *p
-		if s, next, err := inner.sequence(e, voff, voff+n, coding{implicit: true}, d, depth, false); err == nil && next == voff+n {
+		if s, next, err := inner.sequence(e, voff, voff+n, encoding.Syntax{Implicit: true}, d, depth, false); err == nil && next == voff+n {
 			p.elems, p.inline, p.arena, p.slab, p.w = inner.elems, inner.inline, inner.arena, inner.slab, inner.w
 			return s, next, nil
 		} else if errors.Is(err, ErrLimit) {
@@ -711,18 +671,17 @@ func (p *parser) one(at, end int64, enc coding, d *DataSet, depth int) (*Element
 		}
 	}
 	if t == tagPixelRep && n == 2 && e.val != nil {
-		p.signed = o.Uint16(e.val) == 1
+		p.signed = enc.Order().Uint16(e.val) == 1
 	}
 	return e, e.end, nil
 }
 
 // sequence reads items from at to end, or to the sequence delimiter.
-func (p *parser) sequence(e *Element, at, end int64, enc coding, d *DataSet, depth int, undef bool) (*Element, int64, error) {
+func (p *parser) sequence(e *Element, at, end int64, enc encoding.Syntax, d *DataSet, depth int, undef bool) (*Element, int64, error) {
 	e.seq, e.undef = true, undef
 	if depth >= p.lim.Nesting {
 		return nil, at, fail("read", e.Tag, e.start, ErrLimit, "nested more than %d deep", p.lim.Nesting)
 	}
-	o := enc.order()
 	for at < end || undef {
 		b, err := p.w.at(at, 8)
 		if err != nil || end-at < 8 {
@@ -731,8 +690,7 @@ func (p *parser) sequence(e *Element, at, end int64, enc coding, d *DataSet, dep
 			}
 			return nil, at, fail("read", e.Tag, at, ErrMalformed, "%d stray bytes at the end of a sequence", end-at)
 		}
-		t := tag.New(o.Uint16(b), o.Uint16(b[2:]))
-		n := int64(o.Uint32(b[4:]))
+		t, n := enc.Tag(b), int64(enc.Uint32(b[4:]))
 		if err := p.count(t, at); err != nil {
 			return nil, at, err
 		}
@@ -748,7 +706,7 @@ func (p *parser) sequence(e *Element, at, end int64, enc coding, d *DataSet, dep
 		}
 		lv, stop := definedLen, at+8+n
 		var cut error
-		if n == undefinedLength {
+		if n == encoding.Undefined {
 			lv, stop = untilDelim, end
 		} else if stop > end {
 			kind := ErrMalformed
@@ -799,7 +757,6 @@ func (p *parser) cutSequence(e *Element, at int64, err error) (*Element, int64, 
 func (p *parser) fragments(e *Element, end int64) (*Element, int64, error) {
 	at := e.voff
 	e.frags = []span{}
-	o := e.enc.order()
 	for {
 		if end-at < 8 {
 			return p.cutFragments(e, at, fail("read", e.Tag, at, ErrTruncated, "inside the fragments"))
@@ -808,8 +765,7 @@ func (p *parser) fragments(e *Element, end int64) (*Element, int64, error) {
 		if err != nil {
 			return nil, at, &Error{Op: "read", Tag: e.Tag, Offset: at, Err: err}
 		}
-		t := tag.New(o.Uint16(b), o.Uint16(b[2:]))
-		n := int64(o.Uint32(b[4:]))
+		t, n := e.enc.Tag(b), int64(e.enc.Uint32(b[4:]))
 		if t == tagSeqEnd {
 			at += 8
 			break
@@ -820,7 +776,7 @@ func (p *parser) fragments(e *Element, end int64) (*Element, int64, error) {
 		if err := p.count(t, at); err != nil {
 			return nil, at, err
 		}
-		if n == undefinedLength {
+		if n == encoding.Undefined {
 			return nil, at, fail("read", e.Tag, at, ErrMalformed, "a fragment of undefined length")
 		}
 		if at+8+n > end {

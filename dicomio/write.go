@@ -3,9 +3,10 @@ package dicomio
 import (
 	"bufio"
 	"compress/flate"
-	"encoding/binary"
 	"io"
 
+	"github.com/echonode/echonode/dicomio/encoding"
+	"github.com/echonode/echonode/dicomio/part10"
 	"github.com/echonode/echonode/dicomio/tag"
 	"github.com/echonode/echonode/dicomio/uid"
 )
@@ -50,7 +51,7 @@ func Write(w io.Writer, ds *DataSet, o WriteOptions) error {
 	}
 	cs, add := writeCharset(ds)
 	out := bufio.NewWriterSize(w, 64<<10)
-	enc := &encoder{w: out, ts: ts, coding: coding{implicit: ts.Implicit, big: ts.BigEndian}, pixels: o.Pixels, addCharset: add}
+	enc := &encoder{w: out, ts: ts, coding: encoding.Syntax{Implicit: ts.Implicit, Big: ts.BigEndian}, pixels: o.Pixels, addCharset: add}
 	if !o.Bare {
 		if err := enc.meta(ds, ts, o.SourceAE); err != nil {
 			return err
@@ -197,10 +198,11 @@ func plainASCII(b []byte) bool {
 type encoder struct {
 	w          *bufio.Writer
 	ts         uid.Syntax
-	coding     coding
+	coding     encoding.Syntax
 	pixels     *Pixels
 	addCharset bool
 	keepOrder  bool // of the source, and group lengths
+	scratch    [encoding.Longest]byte
 }
 
 // meta writes preamble and meta group (PS3.10 7.1).
@@ -213,41 +215,14 @@ func (c *encoder) meta(ds *DataSet, ts uid.Syntax, sourceAE string) error {
 		return fail("write", tag.SOPInstanceUID, -1, ErrValue, "missing")
 	}
 	m := NewDataSet().
-		SetBytes(tag.FileMetaInformationVersion, "OB", []byte{0, 1}).
 		SetString(tag.MediaStorageSOPClassUID, class).
 		SetString(tag.MediaStorageSOPInstanceUID, instance).
 		SetString(tagSyntax, ts.UID).
-		SetString(tag.ImplementationClassUID, uid.ImplementationClass).
-		SetString(tag.ImplementationVersionName, uid.ImplementationVersionName)
-	if sourceAE != "" {
-		m.SetString(tag.SourceApplicationEntityTitle, sourceAE)
-	}
+		SetString(tag.SourceApplicationEntityTitle, sourceAE)
 	if err := m.Err(); err != nil {
 		return err
 	}
-	size := int64(0)
-	for _, e := range m.elems {
-		size += headerLen(e.VR, coding{}) + e.n
-	}
-	group := NewDataSet().SetInt(tag.FileMetaInformationGroupLength, size)
-	var preamble [132]byte
-	copy(preamble[128:], "DICM")
-	if _, err := c.w.Write(preamble[:]); err != nil {
-		return err
-	}
-	mc := &encoder{w: c.w}
-	if err := mc.dataSet(group, charsetUTF8, false); err != nil {
-		return err
-	}
-	return mc.dataSet(m, charsetUTF8, false)
-}
-
-// headerLen is the length of an element header.
-func headerLen(vr string, enc coding) int64 {
-	if info := vrOf(vr); !enc.implicit && (info == nil || info.long) {
-		return 12
-	}
-	return 8
+	return part10.Write(c.w, part10.Meta{SOPClassUID: class, SOPInstanceUID: instance, TransferSyntaxUID: ts.UID, SourceAETitle: sourceAE})
 }
 
 // dataSet writes all elements. cs is the character set in force.
@@ -303,51 +278,24 @@ func (c *encoder) charsetElement() error {
 	return c.element(&Element{Tag: tagCharset, VR: "CS", val: v, n: int64(len(v))}, charsetUTF8)
 }
 
-// tag writes a tag.
-func (c *encoder) tag(t Tag) error {
-	var b [4]byte
-	c.coding.order().PutUint16(b[:], t.Group())
-	c.coding.order().PutUint16(b[2:], t.Element())
-	_, err := c.w.Write(b[:])
+// item writes the header of an item, a delimiter or a fragment.
+func (c *encoder) item(t Tag, n int64) error {
+	_, err := c.w.Write(c.coding.AppendItem(c.scratch[:0], t, uint32(n)))
 	return err
 }
 
 // long writes a 32-bit length.
 func (c *encoder) long(n int64) error {
-	var b [4]byte
-	c.coding.order().PutUint32(b[:], uint32(n))
-	_, err := c.w.Write(b[:])
+	_, err := c.w.Write(c.coding.AppendLength(c.scratch[:0], uint32(n)))
 	return err
 }
 
-// header writes tag, VR and length. Values that do not fit a short length
-// become UN (PS3.5 6.2.2 note).
+// header writes tag, VR and length.
 func (c *encoder) header(t Tag, vr string, n int64) error {
-	if n > undefinedLength {
+	if n > encoding.Undefined {
 		return fail("write", t, -1, ErrLimit, "%d bytes", n)
 	}
-	if err := c.tag(t); err != nil {
-		return err
-	}
-	if c.coding.implicit {
-		return c.long(n)
-	}
-	info := vrOf(vr)
-	if info == nil || !info.long && n > 0xFFFE {
-		vr, info = "UN", vrOf("UN")
-	}
-	if _, err := c.w.WriteString(vr); err != nil {
-		return err
-	}
-	var b [2]byte
-	if info.long {
-		if _, err := c.w.Write(b[:]); err != nil {
-			return err
-		}
-		return c.long(n)
-	}
-	c.coding.order().PutUint16(b[:], uint16(n))
-	_, err := c.w.Write(b[:])
+	_, err := c.w.Write(c.coding.AppendHeader(c.scratch[:0], t, vr, uint32(n)))
 	return err
 }
 
@@ -356,7 +304,7 @@ func (c *encoder) element(e *Element, cs charset) error {
 	if e.cut != nil {
 		return e.cut
 	}
-	if e.unchanged() && e.portable() && (e.enc == c.coding || e.Encapsulated() && !e.enc.big && !c.coding.big && !e.enc.implicit && !c.coding.implicit) {
+	if e.unchanged() && e.portable() && (e.enc == c.coding || e.Encapsulated() && !e.enc.Big && !c.coding.Big && !e.enc.Implicit && !c.coding.Implicit) {
 		return c.copySpan(e.src.r, e.start, e.end-e.start)
 	}
 	if e.seq || e.VR == "SQ" {
@@ -366,22 +314,19 @@ func (c *encoder) element(e *Element, cs charset) error {
 		return c.copyFragments(e)
 	}
 	if e.Tag.Group() == 0xFFFE {
-		if err := c.tag(e.Tag); err != nil {
-			return err
-		}
-		return c.long(0)
+		return c.item(e.Tag, 0)
 	}
 	vr := e.VR
-	if vr == "UN" && e.enc.implicit && !c.coding.implicit {
-		vr = dictVR(e.Tag, false)
+	if vr == "UN" && e.enc.Implicit && !c.coding.Implicit {
+		vr = encoding.DictionaryVR(e.Tag, false)
 	}
-	info := vrOf(vr)
+	info := encoding.LookupVR(vr)
 	if e.utf8 {
 		b, ok := cs.encode(e.val)
 		if !ok {
 			return fail("write", e.Tag, -1, ErrCharset, "text does not fit the character set of the data set")
 		}
-		b = pad(b[:len(b):len(b)], ' ')
+		b = encoding.Pad(b[:len(b):len(b)], ' ')
 		if err := c.header(e.Tag, vr, int64(len(b))); err != nil {
 			return err
 		}
@@ -394,7 +339,7 @@ func (c *encoder) element(e *Element, cs charset) error {
 	}
 	size := 1
 	if info != nil {
-		size = info.size
+		size = info.Size
 	}
 	if err := c.value(e, size); err != nil {
 		return err
@@ -402,7 +347,7 @@ func (c *encoder) element(e *Element, cs charset) error {
 	if e.n%2 == 1 {
 		p := byte(0)
 		if info != nil {
-			p = info.pad
+			p = info.Pad
 		}
 		return c.w.WriteByte(p)
 	}
@@ -414,12 +359,12 @@ func (c *encoder) element(e *Element, cs charset) error {
 func (c *encoder) value(e *Element, size int) error {
 	var r io.Reader = e.Reader()
 	if e.val != nil || e.src == nil {
-		if size == 1 || e.enc.big == c.coding.big {
+		if size == 1 || e.enc.Big == c.coding.Big {
 			_, err := c.w.Write(e.val)
 			return err
 		}
 	}
-	if size == 1 || e.enc.big == c.coding.big {
+	if size == 1 || e.enc.Big == c.coding.Big {
 		n, err := io.Copy(c.w, r)
 		if err == nil && n != e.n {
 			err = fail("write", e.Tag, e.voff, ErrTruncated, "")
@@ -432,29 +377,13 @@ func (c *encoder) value(e *Element, size int) error {
 		if _, err := io.ReadFull(r, buf[:k]); err != nil {
 			return fail("write", e.Tag, e.voff, ErrTruncated, "%v", err)
 		}
-		swap(buf[:k], size)
+		encoding.Swap(buf[:k], size)
 		if _, err := c.w.Write(buf[:k]); err != nil {
 			return err
 		}
 		left -= int64(k)
 	}
 	return nil
-}
-
-// swap reverses the bytes of every whole word.
-func swap(b []byte, size int) {
-	for ; len(b) >= size; b = b[size:] {
-		switch size {
-		case 2:
-			b[0], b[1] = b[1], b[0]
-		case 4:
-			binary.LittleEndian.PutUint32(b, binary.BigEndian.Uint32(b))
-		case 8:
-			binary.LittleEndian.PutUint64(b, binary.BigEndian.Uint64(b))
-		default:
-			return
-		}
-	}
 }
 
 // copySpan copies bytes of the source.
@@ -475,7 +404,7 @@ func (c *encoder) sequence(e *Element, cs charset) error {
 	if len(e.items) == 0 {
 		return c.header(e.Tag, "SQ", 0)
 	}
-	if err := c.header(e.Tag, "SQ", undefinedLength); err != nil {
+	if err := c.header(e.Tag, "SQ", encoding.Undefined); err != nil {
 		return err
 	}
 	for _, it := range e.items {
@@ -485,49 +414,34 @@ func (c *encoder) sequence(e *Element, cs charset) error {
 			}
 			continue
 		}
-		if err := c.tag(tagItem); err != nil {
-			return err
-		}
-		if err := c.long(undefinedLength); err != nil {
+		if err := c.item(tagItem, encoding.Undefined); err != nil {
 			return err
 		}
 		if err := c.dataSet(it, cs, false); err != nil {
 			return err
 		}
-		if err := c.tag(tagItemEnd); err != nil {
-			return err
-		}
-		if err := c.long(0); err != nil {
+		if err := c.item(tagItemEnd, 0); err != nil {
 			return err
 		}
 	}
-	if err := c.tag(tagSeqEnd); err != nil {
-		return err
-	}
-	return c.long(0)
+	return c.item(tagSeqEnd, 0)
 }
 
 // copyFragments writes encapsulated pixel data anew.
 func (c *encoder) copyFragments(e *Element) error {
-	if c.coding.implicit || c.coding.big {
+	if c.coding.Implicit || c.coding.Big {
 		return fail("write", e.Tag, -1, ErrUnsupported, "fragments in this encoding")
 	}
-	if err := c.header(e.Tag, "OB", undefinedLength); err != nil {
+	if err := c.header(e.Tag, "OB", encoding.Undefined); err != nil {
 		return err
 	}
 	for _, f := range e.frags {
-		if err := c.tag(tagItem); err != nil {
-			return err
-		}
-		if err := c.long(f.n); err != nil {
+		if err := c.item(tagItem, f.n); err != nil {
 			return err
 		}
 		if err := c.copySpan(e.src.r, f.off, f.n); err != nil {
 			return err
 		}
 	}
-	if err := c.tag(tagSeqEnd); err != nil {
-		return err
-	}
-	return c.long(0)
+	return c.item(tagSeqEnd, 0)
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/echonode/echonode/dicomio/encoding"
 	"github.com/echonode/echonode/dicomio/tag"
 	"github.com/echonode/echonode/dicomio/uid"
 )
@@ -65,8 +66,8 @@ func plain(d *DataSet) []string {
 			s := e.strings(d.charset())
 			if s == nil && e.val != nil {
 				b := append([]byte(nil), e.val...)
-				if info := vrOf(e.VR); info != nil && e.enc.big {
-					swap(b, info.size)
+				if info := encoding.LookupVR(e.VR); info != nil && e.enc.Big {
+					encoding.Swap(b, info.Size)
 				}
 				s = []string{string(b)}
 			}
@@ -135,9 +136,9 @@ func TestEditKeepsTheRest(t *testing.T) {
 		want := bytes.Replace(src, []byte("FIXTURE "), []byte("EDITED"), 1)
 		i := bytes.Index(want, []byte("EDITED"))
 		// The length in front of the value is the only other change.
-		if f.syntaxOf.implicit {
+		if f.syntaxOf.Implicit {
 			want[i-4] = 6
-		} else if f.syntaxOf.big {
+		} else if f.syntaxOf.Big {
 			want[i-1] = 6
 		} else {
 			want[i-2] = 6

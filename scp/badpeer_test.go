@@ -19,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/echonode/echonode/conformance/golden"
 	"github.com/echonode/echonode/dicomio/uid"
 )
 
@@ -219,7 +220,7 @@ var badPeers = []struct {
 		p.expectAbort(AbortInvalidParam)
 	}},
 	{"4 GiB data before association", func(p *rawPeer) {
-		p.send(golden(p.t, "0400 00000006 ffffffff 0100"))
+		p.send(golden.Bytes(p.t, "0400 00000006 ffffffff 0100"))
 		p.expectAbort(AbortUnexpectedPDU)
 	}},
 	{"4 GiB data", func(p *rawPeer) {
@@ -244,27 +245,27 @@ var badPeers = []struct {
 	}},
 	{"PDV of 4 GiB", func(p *rawPeer) {
 		p.associate(nil)
-		p.send(golden(p.t, "0400 00000006 ffffffff 0103"))
+		p.send(golden.Bytes(p.t, "0400 00000006 ffffffff 0103"))
 		p.expectAbort(AbortInvalidParam)
 	}},
 	{"PDV of no bytes", func(p *rawPeer) {
 		p.associate(nil)
-		p.send(golden(p.t, "0400 00000006 00000000 0103"))
+		p.send(golden.Bytes(p.t, "0400 00000006 00000000 0103"))
 		p.expectAbort(AbortInvalidParam)
 	}},
 	{"PDV of one byte", func(p *rawPeer) {
 		p.associate(nil)
-		p.send(golden(p.t, "0400 00000006 00000001 0103"))
+		p.send(golden.Bytes(p.t, "0400 00000006 00000001 0103"))
 		p.expectAbort(AbortInvalidParam)
 	}},
 	{"PDV longer than its PDU", func(p *rawPeer) {
 		p.associate(nil)
-		p.send(golden(p.t, "0400 00000008 00000005 0103 0000"))
+		p.send(golden.Bytes(p.t, "0400 00000008 00000005 0103 0000"))
 		p.expectAbort(AbortInvalidParam)
 	}},
 	{"stray bytes behind a PDV", func(p *rawPeer) {
 		p.associate(nil)
-		p.send(golden(p.t, "0400 0000000b 00000004 0101 0000 000000"))
+		p.send(golden.Bytes(p.t, "0400 0000000b 00000004 0101 0000 000000"))
 		p.expectAbort(AbortInvalidParam)
 	}},
 	{"release of five bytes", func(p *rawPeer) {
@@ -292,7 +293,7 @@ var badPeers = []struct {
 	}},
 	{"command element of 4 GiB", func(p *rawPeer) {
 		p.associate(nil)
-		p.send(dataPDU(ctxEcho, pdvCommand|pdvLast, golden(p.t, "0000 0000 04000000 08000000 0000 0200 feffffff")))
+		p.send(dataPDU(ctxEcho, pdvCommand|pdvLast, golden.Bytes(p.t, "0000 0000 04000000 08000000 0000 0200 feffffff")))
 		p.expectAbort(AbortInvalidParam)
 	}},
 	{"command set cut off in a header", func(p *rawPeer) {
@@ -303,7 +304,7 @@ var badPeers = []struct {
 	}},
 	{"command set of group 0008", func(p *rawPeer) {
 		p.associate(nil)
-		p.send(dataPDU(ctxEcho, pdvCommand|pdvLast, golden(p.t, "0800 0000 04000000 08000000")))
+		p.send(dataPDU(ctxEcho, pdvCommand|pdvLast, golden.Bytes(p.t, "0800 0000 04000000 08000000")))
 		p.expectAbort(AbortInvalidParam)
 	}},
 	{"command set without a command", func(p *rawPeer) {
@@ -313,7 +314,7 @@ var badPeers = []struct {
 	}},
 	{"command set with 5000 elements", func(p *rawPeer) {
 		p.associate(nil)
-		p.send(dataPDU(ctxEcho, pdvCommand|pdvLast, bytes.Repeat(golden(p.t, "0000 0099 00000000"), 5000)))
+		p.send(dataPDU(ctxEcho, pdvCommand|pdvLast, bytes.Repeat(golden.Bytes(p.t, "0000 0099 00000000"), 5000)))
 		p.expectAbort(AbortInvalidParam)
 	}},
 	{"command set of 128 KiB", func(p *rawPeer) {
@@ -325,8 +326,8 @@ var badPeers = []struct {
 	}},
 	{"10 MB of nested sequences as a command", func(p *rawPeer) {
 		p.associate(nil)
-		p.send(dataPDU(ctxEcho, pdvCommand, bytes.Repeat(golden(p.t, "0000 9911 ffffffff feff00e0 ffffffff"), 2000)))
-		p.send(dataPDU(ctxEcho, pdvCommand|pdvLast, bytes.Repeat(golden(p.t, "0000 9911 ffffffff feff00e0 ffffffff"), 2000)))
+		p.send(dataPDU(ctxEcho, pdvCommand, bytes.Repeat(golden.Bytes(p.t, "0000 9911 ffffffff feff00e0 ffffffff"), 2000)))
+		p.send(dataPDU(ctxEcho, pdvCommand|pdvLast, bytes.Repeat(golden.Bytes(p.t, "0000 9911 ffffffff feff00e0 ffffffff"), 2000)))
 		p.expectAbort(AbortInvalidParam)
 	}},
 	{"empty PDVs without end", func(p *rawPeer) {
@@ -557,7 +558,7 @@ var badPeers = []struct {
 		p.associate(nil)
 		rq := &command{Field: cmdActionRQ, MessageID: 1, HasMessageID: true, DataSetType: 1, RequestedSOPClass: uid.StorageCommitmentPushModel,
 			RequestedSOPInstance: uid.StorageCommitmentPushModelInstance, ActionTypeID: 1, HasActionTypeID: true}
-		p.send(commandPDU(ctxCommit, rq), dataPDU(ctxCommit, pdvLast, bytes.Repeat(golden(p.t, "0800 9911 ffffffff feff00e0 ffffffff"), 500)))
+		p.send(commandPDU(ctxCommit, rq), dataPDU(ctxCommit, pdvLast, bytes.Repeat(golden.Bytes(p.t, "0800 9911 ffffffff feff00e0 ffffffff"), 500)))
 		p.expectStatus(cmdActionRQ, 1, StatusInvalidArgument)
 		p.send(commandPDU(ctxCommit, rq), dataPDU(ctxCommit, pdvLast, []byte{8, 0, 0x95, 0x11, 0, 0, 0, 0}))
 		p.expectStatus(cmdActionRQ, 1, StatusInvalidArgument)

@@ -7,6 +7,7 @@ import (
 	"io"
 	"testing"
 
+	"github.com/echonode/echonode/conformance/golden"
 	"github.com/echonode/echonode/dicomio/uid"
 )
 
@@ -60,7 +61,7 @@ func BenchmarkAssociation(b *testing.B) {
 
 // BenchmarkParseAssociate decodes the golden request.
 func BenchmarkParseAssociate(b *testing.B) {
-	body := golden(b, goldenAssociateRQ)[6:]
+	body := golden.Bytes(b, goldenAssociateRQ)[6:]
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, err := parseAssociate(body, false); err != nil {

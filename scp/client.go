@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/echonode/echonode/dicomio/encoding"
 	"github.com/echonode/echonode/dicomio/uid"
 	"github.com/echonode/echonode/scp/bufpool"
 )
@@ -100,7 +101,7 @@ type StoreResult struct {
 // Dial connects to addr ("host:port") and negotiates an association with the
 // given presentation contexts, at most 128. A refusal is a *RejectError.
 func (d *Dialer) Dial(ctx context.Context, addr string, contexts []PresentationContext) (*Client, error) {
-	if !validAE(d.CallingAE) || !validAE(d.CalledAE) {
+	if !encoding.ValidAETitle(d.CallingAE) || !encoding.ValidAETitle(d.CalledAE) {
 		return nil, fmt.Errorf("scp: calling %q or called %q is no AE title", d.CallingAE, d.CalledAE)
 	}
 	if len(contexts) == 0 || len(contexts) > maxContexts {
@@ -476,7 +477,7 @@ func (c *Client) request(id byte, rq *command) error {
 	var status error = &StatusError{Status: StatusUnrecognizedOp}
 	if rq.Field == cmdEventReportRQ && rq.AffectedSOPClass == uid.StorageCommitmentPushModel && len(c.reports) < maxPendingReports {
 		var res *CommitResult
-		if res, status = parseCommitment(data, c.contexts[i].syntax != uid.ImplicitVRLittleEndian); status == nil {
+		if res, status = parseCommitment(data, commitSyntax(c.contexts[i].syntax)); status == nil {
 			c.reports = append(c.reports, res)
 		}
 	}
@@ -500,7 +501,7 @@ func (c *Client) RequestCommitment(ctx context.Context, transactionUID string, r
 			RequestedSOPClass: uid.StorageCommitmentPushModel, RequestedSOPInstance: uid.StorageCommitmentPushModelInstance,
 			ActionTypeID: actionRequestCommitment, HasActionTypeID: true,
 		}
-		data := encodeCommitment(&CommitResult{TransactionUID: transactionUID, Committed: refs}, pc.syntax != uid.ImplicitVRLittleEndian)
+		data := encodeCommitment(&CommitResult{TransactionUID: transactionUID, Committed: refs}, commitSyntax(pc.syntax))
 		if err := c.link.writeMessage(pc.id, cmd, data); err != nil {
 			return c.writeFailed(err)
 		}
@@ -566,7 +567,7 @@ func (d *Dialer) ReportCommitment(ctx context.Context, addr string, result *Comm
 			return err
 		}
 		cmd := eventReportCommand(c.nextID(), result)
-		if err := c.link.writeMessage(pc.id, cmd, encodeCommitment(result, pc.syntax != uid.ImplicitVRLittleEndian)); err != nil {
+		if err := c.link.writeMessage(pc.id, cmd, encodeCommitment(result, commitSyntax(pc.syntax))); err != nil {
 			return c.writeFailed(err)
 		}
 		rsp, err := c.response(cmd)

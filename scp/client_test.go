@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/echonode/echonode/dicomio/part10"
 	"github.com/echonode/echonode/dicomio/uid"
 )
 
@@ -332,7 +333,7 @@ func TestSendAllGoesOn(t *testing.T) {
 		}
 		path := filepath.Join(dir, fmt.Sprint(i))
 		var b bytes.Buffer
-		WritePart10Header(&b, class, fmt.Sprintf("1.2.%d", i), uid.ExplicitVRLittleEndian, "")
+		part10.Write(&b, part10.Meta{SOPClassUID: class, SOPInstanceUID: fmt.Sprintf("1.2.%d", i), TransferSyntaxUID: uid.ExplicitVRLittleEndian})
 		b.WriteString("data")
 		os.WriteFile(path, b.Bytes(), 0o600)
 		sources = append(sources, FileSource(path))
@@ -382,7 +383,7 @@ func TestFileObjectRefuses(t *testing.T) {
 	} {
 		path := filepath.Join(dir, name)
 		os.WriteFile(path, content, 0o600)
-		if o, err := FileObject(path); !errors.Is(err, ErrNotPart10) {
+		if o, err := FileObject(path); !errors.Is(err, part10.ErrNotPart10) {
 			o.Close()
 			t.Errorf("%s: %v", name, err)
 		}

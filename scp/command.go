@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"strings"
 
+	"github.com/echonode/echonode/dicomio/encoding"
+	"github.com/echonode/echonode/dicomio/tag"
 	"github.com/echonode/echonode/dicomio/uid"
 )
 
@@ -23,32 +25,8 @@ const (
 // noDataSet is the Command Data Set Type (0000,0800) of a message without a data set.
 const noDataSet uint16 = 0x0101
 
-// element numbers of group 0000.
-const (
-	elGroupLength          = 0x0000
-	elAffectedSOPClass     = 0x0002
-	elRequestedSOPClass    = 0x0003
-	elCommandField         = 0x0100
-	elMessageID            = 0x0110
-	elMessageIDRespondedTo = 0x0120
-	elMoveDestination      = 0x0600
-	elPriority             = 0x0700
-	elDataSetType          = 0x0800
-	elStatus               = 0x0900
-	elOffendingElement     = 0x0901
-	elErrorComment         = 0x0902
-	elErrorID              = 0x0903
-	elAffectedSOPInstance  = 0x1000
-	elRequestedSOPInstance = 0x1001
-	elEventTypeID          = 0x1002
-	elActionTypeID         = 0x1008
-	elRemaining            = 0x1020
-	elCompleted            = 0x1021
-	elFailed               = 0x1022
-	elWarning              = 0x1023
-	elMoveOriginatorAE     = 0x1030
-	elMoveOriginatorID     = 0x1031
-)
+// commandSyntax is how every command set is encoded (PS3.7 6.3.1).
+var commandSyntax = encoding.Syntax{Implicit: true}
 
 // maxCommandElements bounds the elements of one command set; the standard
 // defines fewer than thirty.
@@ -107,69 +85,64 @@ func (c *command) sopInstance() string {
 func parseCommand(b []byte) (*command, error) {
 	c := &command{DataSetType: noDataSet}
 	var haveField, haveType bool
-	for n := 0; len(b) > 0; n++ {
-		if n == maxCommandElements {
+	n := 0
+	for e, err := range commandSyntax.Elements(b) {
+		if err != nil {
+			return nil, protocolErrorf(AbortInvalidParam, "command set: %v", err)
+		}
+		if e.Tag.Group() != 0 {
+			return nil, protocolErrorf(AbortInvalidParam, "element %v in a command set", e.Tag)
+		}
+		if n++; n > maxCommandElements {
 			return nil, protocolErrorf(AbortInvalidParam, "command set of more than %d elements", maxCommandElements)
 		}
-		if len(b) < 8 {
-			return nil, protocolErrorf(AbortInvalidParam, "%d stray bytes at the end of a command set", len(b))
-		}
-		group, el := binary.LittleEndian.Uint16(b), binary.LittleEndian.Uint16(b[2:])
-		size := binary.LittleEndian.Uint32(b[4:])
-		if group != 0 {
-			return nil, protocolErrorf(AbortInvalidParam, "element (%04X,%04X) in a command set", group, el)
-		}
-		if uint64(size) > uint64(len(b)-8) {
-			return nil, protocolErrorf(AbortInvalidParam, "command element (0000,%04X) announces %d bytes, %d are left", el, size, len(b)-8)
-		}
-		v := b[8 : 8+size]
-		b = b[8+size:]
+		v := e.Value
 		us := func() (uint16, bool) {
 			if len(v) < 2 {
 				return 0, false
 			}
 			return binary.LittleEndian.Uint16(v), true
 		}
-		switch el {
-		case elAffectedSOPClass:
+		switch e.Tag {
+		case tag.AffectedSOPClassUID:
 			c.AffectedSOPClass = uid.Trim(v)
-		case elRequestedSOPClass:
+		case tag.RequestedSOPClassUID:
 			c.RequestedSOPClass = uid.Trim(v)
-		case elCommandField:
+		case tag.CommandField:
 			c.Field, haveField = us()
-		case elMessageID:
+		case tag.MessageID:
 			c.MessageID, c.HasMessageID = us()
-		case elMessageIDRespondedTo:
+		case tag.MessageIDBeingRespondedTo:
 			c.RespondedTo, _ = us()
-		case elPriority:
+		case tag.Priority:
 			c.Priority, c.HasPriority = us()
-		case elDataSetType:
+		case tag.CommandDataSetType:
 			c.DataSetType, haveType = us()
-		case elStatus:
+		case tag.Status:
 			c.Status, c.HasStatus = us()
-		case elErrorComment:
+		case tag.ErrorComment:
 			c.ErrorComment = uid.Trim(v)
-		case elAffectedSOPInstance:
+		case tag.AffectedSOPInstanceUID:
 			c.AffectedSOPInstance = uid.Trim(v)
-		case elRequestedSOPInstance:
+		case tag.RequestedSOPInstanceUID:
 			c.RequestedSOPInstance = uid.Trim(v)
-		case elEventTypeID:
+		case tag.EventTypeID:
 			c.EventTypeID, c.HasEventTypeID = us()
-		case elActionTypeID:
+		case tag.ActionTypeID:
 			c.ActionTypeID, c.HasActionTypeID = us()
-		case elMoveDestination:
+		case tag.MoveDestination:
 			c.MoveDestination = strings.Trim(string(v), " \x00")
-		case elRemaining:
+		case tag.NumberOfRemainingSuboperations:
 			c.Sub.Remaining, _ = us()
-		case elCompleted:
+		case tag.NumberOfCompletedSuboperations:
 			c.Sub.Completed, _ = us()
-		case elFailed:
+		case tag.NumberOfFailedSuboperations:
 			c.Sub.Failed, _ = us()
-		case elWarning:
+		case tag.NumberOfWarningSuboperations:
 			c.Sub.Warnings, _ = us()
-		case elMoveOriginatorAE:
+		case tag.MoveOriginatorApplicationEntityTitle:
 			c.MoveOriginatorAE = strings.Trim(string(v), " \x00")
-		case elMoveOriginatorID:
+		case tag.MoveOriginatorMessageID:
 			c.MoveOriginatorID, c.HasMoveOriginatorID = us()
 		}
 	}
@@ -185,66 +158,47 @@ func parseCommand(b []byte) (*command, error) {
 // append encodes the command set with its group length.
 func (c *command) append(b []byte) []byte {
 	start := len(b)
-	b = appendElementUL(b, elGroupLength, 0)
-	b = appendElementString(b, elAffectedSOPClass, c.AffectedSOPClass, 0)
-	b = appendElementString(b, elRequestedSOPClass, c.RequestedSOPClass, 0)
-	b = appendElementUS(b, elCommandField, c.Field)
+	b = commandSyntax.AppendUint32(b, tag.CommandGroupLength, 0)
+	b = appendNonempty(b, tag.AffectedSOPClassUID, "UI", c.AffectedSOPClass)
+	b = appendNonempty(b, tag.RequestedSOPClassUID, "UI", c.RequestedSOPClass)
+	b = commandSyntax.AppendUint16(b, tag.CommandField, c.Field)
 	if c.HasMessageID {
-		b = appendElementUS(b, elMessageID, c.MessageID)
+		b = commandSyntax.AppendUint16(b, tag.MessageID, c.MessageID)
 	}
 	if c.isResponse() || c.Field == cmdCancelRQ {
-		b = appendElementUS(b, elMessageIDRespondedTo, c.RespondedTo)
+		b = commandSyntax.AppendUint16(b, tag.MessageIDBeingRespondedTo, c.RespondedTo)
 	}
-	b = appendElementString(b, elMoveDestination, c.MoveDestination, ' ')
+	b = appendNonempty(b, tag.MoveDestination, "AE", c.MoveDestination)
 	if c.HasPriority {
-		b = appendElementUS(b, elPriority, c.Priority)
+		b = commandSyntax.AppendUint16(b, tag.Priority, c.Priority)
 	}
-	b = appendElementUS(b, elDataSetType, c.DataSetType)
+	b = commandSyntax.AppendUint16(b, tag.CommandDataSetType, c.DataSetType)
 	if c.HasStatus {
-		b = appendElementUS(b, elStatus, c.Status)
+		b = commandSyntax.AppendUint16(b, tag.Status, c.Status)
 	}
-	b = appendElementString(b, elErrorComment, c.ErrorComment, ' ')
-	b = appendElementString(b, elAffectedSOPInstance, c.AffectedSOPInstance, 0)
-	b = appendElementString(b, elRequestedSOPInstance, c.RequestedSOPInstance, 0)
+	b = appendNonempty(b, tag.ErrorComment, "LO", c.ErrorComment)
+	b = appendNonempty(b, tag.AffectedSOPInstanceUID, "UI", c.AffectedSOPInstance)
+	b = appendNonempty(b, tag.RequestedSOPInstanceUID, "UI", c.RequestedSOPInstance)
 	if c.HasEventTypeID {
-		b = appendElementUS(b, elEventTypeID, c.EventTypeID)
+		b = commandSyntax.AppendUint16(b, tag.EventTypeID, c.EventTypeID)
 	}
 	if c.HasActionTypeID {
-		b = appendElementUS(b, elActionTypeID, c.ActionTypeID)
+		b = commandSyntax.AppendUint16(b, tag.ActionTypeID, c.ActionTypeID)
 	}
-	b = appendElementString(b, elMoveOriginatorAE, c.MoveOriginatorAE, ' ')
+	b = appendNonempty(b, tag.MoveOriginatorApplicationEntityTitle, "AE", c.MoveOriginatorAE)
 	if c.HasMoveOriginatorID {
-		b = appendElementUS(b, elMoveOriginatorID, c.MoveOriginatorID)
+		b = commandSyntax.AppendUint16(b, tag.MoveOriginatorMessageID, c.MoveOriginatorID)
 	}
-	binary.LittleEndian.PutUint32(b[start+8:], uint32(len(b)-start-12))
+	commandSyntax.PutLength(b[start+8:], uint32(len(b)-start-12))
 	return b
 }
 
-func appendElementHeader(b []byte, el uint16, n int) []byte {
-	b = append(b, 0, 0)
-	b = binary.LittleEndian.AppendUint16(b, el)
-	return binary.LittleEndian.AppendUint32(b, uint32(n))
-}
-
-func appendElementUS(b []byte, el, v uint16) []byte {
-	return binary.LittleEndian.AppendUint16(appendElementHeader(b, el, 2), v)
-}
-
-func appendElementUL(b []byte, el uint16, v uint32) []byte {
-	return binary.LittleEndian.AppendUint32(appendElementHeader(b, el, 4), v)
-}
-
-// appendElementString leaves out empty values and pads to an even length.
-func appendElementString(b []byte, el uint16, s string, pad byte) []byte {
+// appendNonempty leaves out empty values.
+func appendNonempty(b []byte, t tag.Tag, vr, s string) []byte {
 	if s == "" {
 		return b
 	}
-	b = appendElementHeader(b, el, len(s)+len(s)%2)
-	b = append(b, s...)
-	if len(s)%2 == 1 {
-		b = append(b, pad)
-	}
-	return b
+	return commandSyntax.AppendString(b, t, vr, s)
 }
 
 // commentLO makes a comment fit an LO value: 64 printable ASCII characters

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"time"
 
+	"github.com/echonode/echonode/dicomio/encoding"
+	"github.com/echonode/echonode/dicomio/tag"
 	"github.com/echonode/echonode/dicomio/uid"
 )
 
@@ -102,7 +104,7 @@ func (a *association) action(pc PresentationContext, cmd *command, body *dataSet
 	if err != nil {
 		return nil, err
 	}
-	res, err := parseCommitment(b, pc.TransferSyntaxes[0] != uid.ImplicitVRLittleEndian)
+	res, err := parseCommitment(b, commitSyntax(pc.TransferSyntaxes[0]))
 	if err != nil {
 		return nil, err
 	}
@@ -124,7 +126,7 @@ func (a *association) eventReport(pc PresentationContext, cmd *command, body *da
 	if err != nil {
 		return err
 	}
-	res, err := parseCommitment(b, pc.TransferSyntaxes[0] != uid.ImplicitVRLittleEndian)
+	res, err := parseCommitment(b, commitSyntax(pc.TransferSyntaxes[0]))
 	if err != nil {
 		return err
 	}
@@ -142,13 +144,13 @@ func (a *association) reportHere(id byte, answer *CommitAnswer) error {
 		sent(errors.New("scp: too many unanswered reports on this association"))
 		return nil
 	}
-	explicit := a.contexts[id].TransferSyntaxes[0] != uid.ImplicitVRLittleEndian
+	syntax := commitSyntax(a.contexts[id].TransferSyntaxes[0])
 	a.lastID++
 	if a.reports == nil {
 		a.reports = make(map[uint16]func(error))
 	}
 	a.reports[a.lastID] = sent
-	return a.link.writeMessage(id, eventReportCommand(a.lastID, answer.Result), encodeCommitment(answer.Result, explicit))
+	return a.link.writeMessage(id, eventReportCommand(a.lastID, answer.Result), encodeCommitment(answer.Result, syntax))
 }
 
 // reportAnswered takes a response to an N-EVENT-REPORT of this side.
@@ -193,67 +195,27 @@ func eventReportCommand(id uint16, r *CommitResult) *command {
 	}
 }
 
-// Tags of storage commitment data sets.
-const (
-	tagRefSOPClass    = 0x00081150
-	tagRefSOPInstance = 0x00081155
-	tagTransactionUID = 0x00081195
-	tagFailureReason  = 0x00081197
-	tagFailedSequence = 0x00081198
-	tagRefSequence    = 0x00081199
-	tagItem           = 0xFFFEE000
-	tagItemEnd        = 0xFFFEE00D
-	tagSequenceEnd    = 0xFFFEE0DD
-
-	undefinedLength = 0xFFFFFFFF
-	maxNesting      = 8
-)
+// commitSyntax is how the data set of a storage commitment is encoded.
+func commitSyntax(transferSyntax string) encoding.Syntax {
+	return encoding.Syntax{Implicit: transferSyntax == uid.ImplicitVRLittleEndian}
+}
 
 // parseCommitment decodes the data set of an N-ACTION-RQ (only Committed is
 // filled) or N-EVENT-REPORT-RQ, in little endian. Errors are *StatusError.
-func parseCommitment(b []byte, explicit bool) (*CommitResult, error) {
+func parseCommitment(b []byte, s encoding.Syntax) (*CommitResult, error) {
 	r := &CommitResult{}
-	err := scanElements(b, explicit, 0, func(tag uint32, value []byte) error {
-		switch tag {
-		case tagTransactionUID:
-			r.TransactionUID = uid.Trim(value)
-		case tagRefSequence, tagFailedSequence:
-			return scanItems(value, explicit, 1, func(item []byte) error {
-				var f FailedReference
-				err := scanElements(item, explicit, 1, func(tag uint32, value []byte) error {
-					switch tag {
-					case tagRefSOPClass:
-						f.SOPClassUID = uid.Trim(value)
-					case tagRefSOPInstance:
-						f.SOPInstanceUID = uid.Trim(value)
-					case tagFailureReason:
-						if len(value) >= 2 {
-							f.Reason = binary.LittleEndian.Uint16(value)
-						}
-					}
-					return nil
-				})
-				if err != nil {
-					return err
-				}
-				if !uid.Valid(f.SOPClassUID) || !uid.Valid(f.SOPInstanceUID) {
-					return &StatusError{Status: StatusInvalidArgument, Comment: "reference without valid UIDs"}
-				}
-				if len(r.Committed)+len(r.Failed) == maxReferences {
-					return &StatusError{Status: StatusResourceLimitation, Comment: "too many references"}
-				}
-				if tag == tagFailedSequence {
-					r.Failed = append(r.Failed, f)
-				} else {
-					r.Committed = append(r.Committed, f.Reference)
-				}
-				return nil
-			})
+	for e, err := range s.Elements(b) {
+		if err != nil {
+			return nil, malformed(err)
 		}
-		return nil
-	})
-	if err != nil {
-		return nil, err
+		switch e.Tag {
+		case tag.TransactionUID:
+			r.TransactionUID = uid.Trim(e.Value)
+		case tag.ReferencedSOPSequence, tag.FailedSOPSequence:
+			if err := r.references(e, s); err != nil {
+				return nil, err
+			}
+		}
 	}
 	if !uid.Valid(r.TransactionUID) {
 		return nil, &StatusError{Status: StatusInvalidArgument, Comment: "no valid Transaction UID"}
@@ -261,182 +223,72 @@ func parseCommitment(b []byte, explicit bool) (*CommitResult, error) {
 	return r, nil
 }
 
-func malformed(what string) error {
-	return &StatusError{Status: StatusInvalidArgument, Comment: "malformed data set: " + what}
-}
-
-// elementHeader decodes one element header and returns what follows it.
-func elementHeader(b []byte, explicit bool) (tag, size uint32, sequence bool, rest []byte, err error) {
-	if len(b) < 8 {
-		return 0, 0, false, nil, malformed("element cut off")
-	}
-	tag = uint32(binary.LittleEndian.Uint16(b))<<16 | uint32(binary.LittleEndian.Uint16(b[2:]))
-	switch {
-	case !explicit || tag>>16 == 0xFFFE:
-		size, rest = binary.LittleEndian.Uint32(b[4:]), b[8:]
-		sequence = tag == tagRefSequence || tag == tagFailedSequence
-	default:
-		vr := string(b[4:6])
-		switch vr {
-		case "SQ", "UN", "OB", "OD", "OF", "OL", "OV", "OW", "SV", "UC", "UR", "UT", "UV":
-			if len(b) < 12 {
-				return 0, 0, false, nil, malformed("element cut off")
-			}
-			size, rest = binary.LittleEndian.Uint32(b[8:]), b[12:]
-		default:
-			size, rest = uint32(binary.LittleEndian.Uint16(b[6:])), b[8:]
+// references adds those of a sequence.
+func (r *CommitResult) references(sequence encoding.Element, s encoding.Syntax) error {
+	for item, err := range s.Items(sequence.Value) {
+		if err != nil {
+			return malformed(err)
 		}
-		sequence = vr == "SQ"
-	}
-	sequence = sequence || size == undefinedLength
-	return tag, size, sequence, rest, nil
-}
-
-// scanElements calls visit with each element of a data set. The value of a
-// sequence is its items, without a delimiter.
-func scanElements(b []byte, explicit bool, depth int, visit func(tag uint32, value []byte) error) error {
-	for len(b) > 0 {
-		tag, size, _, rest, err := elementHeader(b, explicit)
+		f, err := parseReference(item, s)
 		if err != nil {
 			return err
 		}
-		n := int(size)
-		after := 0
-		if size == undefinedLength {
-			if n, after, err = extent(rest, explicit, tagSequenceEnd, depth+1); err != nil {
-				return err
-			}
+		if len(r.Committed)+len(r.Failed) == maxReferences {
+			return &StatusError{Status: StatusResourceLimitation, Comment: "too many references"}
 		}
-		if n+after > len(rest) {
-			return malformed("length beyond the end")
+		if sequence.Tag == tag.FailedSOPSequence {
+			r.Failed = append(r.Failed, f)
+		} else {
+			r.Committed = append(r.Committed, f.Reference)
 		}
-		if err := visit(tag, rest[:n]); err != nil {
-			return err
-		}
-		b = rest[n+after:]
 	}
 	return nil
 }
 
-// scanItems calls visit with the content of each item of a sequence.
-func scanItems(b []byte, explicit bool, depth int, visit func(item []byte) error) error {
-	for len(b) > 0 {
-		tag, size, _, rest, err := elementHeader(b, explicit)
+func parseReference(item []byte, s encoding.Syntax) (f FailedReference, err error) {
+	for e, err := range s.Elements(item) {
 		if err != nil {
-			return err
+			return f, malformed(err)
 		}
-		if tag != tagItem {
-			return malformed("no item where one should be")
-		}
-		n, after := int(size), 0
-		if size == undefinedLength {
-			if n, after, err = extent(rest, explicit, tagItemEnd, depth+1); err != nil {
-				return err
+		switch e.Tag {
+		case tag.ReferencedSOPClassUID:
+			f.SOPClassUID = uid.Trim(e.Value)
+		case tag.ReferencedSOPInstanceUID:
+			f.SOPInstanceUID = uid.Trim(e.Value)
+		case tag.FailureReason:
+			if len(e.Value) >= 2 {
+				f.Reason = binary.LittleEndian.Uint16(e.Value)
 			}
 		}
-		if n+after > len(rest) {
-			return malformed("length beyond the end")
-		}
-		if err := visit(rest[:n]); err != nil {
-			return err
-		}
-		b = rest[n+after:]
 	}
-	return nil
+	if !uid.Valid(f.SOPClassUID) || !uid.Valid(f.SOPInstanceUID) {
+		return f, &StatusError{Status: StatusInvalidArgument, Comment: "reference without valid UIDs"}
+	}
+	return f, nil
 }
 
-// extent finds the delimiter end of a sequence or item of undefined length: n
-// bytes of content, then after bytes of delimiter.
-func extent(b []byte, explicit bool, end uint32, depth int) (n, after int, err error) {
-	if depth > maxNesting {
-		return 0, 0, malformed("nested too deeply")
-	}
-	for pos := 0; ; {
-		tag, size, _, rest, err := elementHeader(b[pos:], explicit)
-		if err != nil {
-			return 0, 0, err
-		}
-		header := len(b) - pos - len(rest)
-		if tag == end {
-			return pos, header, nil
-		}
-		inner, delim := int(size), 0
-		if size == undefinedLength {
-			innerEnd := uint32(tagSequenceEnd)
-			if tag == tagItem {
-				innerEnd = tagItemEnd
-			}
-			if inner, delim, err = extent(rest, explicit, innerEnd, depth+1); err != nil {
-				return 0, 0, err
-			}
-		}
-		if inner+delim > len(rest) {
-			return 0, 0, malformed("length beyond the end")
-		}
-		pos += header + inner + delim
-	}
+func malformed(err error) error {
+	return &StatusError{Status: StatusInvalidArgument, Comment: "malformed data set", Err: err}
 }
 
 // encodeCommitment encodes the data set of an N-EVENT-REPORT-RQ, or of an
-// N-ACTION-RQ when nothing failed, in little endian with defined lengths.
-func encodeCommitment(r *CommitResult, explicit bool) []byte {
-	b := appendUI(nil, tagTransactionUID, r.TransactionUID, explicit)
+// N-ACTION-RQ when nothing failed, with defined lengths.
+func encodeCommitment(r *CommitResult, s encoding.Syntax) []byte {
+	b := s.AppendString(nil, tag.TransactionUID, "UI", r.TransactionUID)
+	reference := func(b []byte, f Reference) []byte {
+		b = s.AppendString(b, tag.ReferencedSOPClassUID, "UI", f.SOPClassUID)
+		return s.AppendString(b, tag.ReferencedSOPInstanceUID, "UI", f.SOPInstanceUID)
+	}
 	if len(r.Failed) > 0 {
-		b = appendSequence(b, tagFailedSequence, explicit, len(r.Failed), func(b []byte, i int) []byte {
-			f := r.Failed[i]
-			b = appendUI(b, tagRefSOPClass, f.SOPClassUID, explicit)
-			b = appendUI(b, tagRefSOPInstance, f.SOPInstanceUID, explicit)
-			b = appendShortHeader(b, tagFailureReason, "US", 2, explicit)
-			return binary.LittleEndian.AppendUint16(b, f.Reason)
+		b = s.AppendSequence(b, tag.FailedSOPSequence, len(r.Failed), func(b []byte, i int) []byte {
+			return s.AppendUint16(reference(b, r.Failed[i].Reference), tag.FailureReason, r.Failed[i].Reason)
 		})
 	}
 	if len(r.Committed) > 0 {
-		b = appendSequence(b, tagRefSequence, explicit, len(r.Committed), func(b []byte, i int) []byte {
-			b = appendUI(b, tagRefSOPClass, r.Committed[i].SOPClassUID, explicit)
-			return appendUI(b, tagRefSOPInstance, r.Committed[i].SOPInstanceUID, explicit)
+		b = s.AppendSequence(b, tag.ReferencedSOPSequence, len(r.Committed), func(b []byte, i int) []byte {
+			return reference(b, r.Committed[i])
 		})
 	}
-	return b
-}
-
-func appendTag(b []byte, tag uint32) []byte {
-	b = binary.LittleEndian.AppendUint16(b, uint16(tag>>16))
-	return binary.LittleEndian.AppendUint16(b, uint16(tag))
-}
-
-func appendShortHeader(b []byte, tag uint32, vr string, n int, explicit bool) []byte {
-	b = appendTag(b, tag)
-	if explicit {
-		b = append(b, vr...)
-		return binary.LittleEndian.AppendUint16(b, uint16(n))
-	}
-	return binary.LittleEndian.AppendUint32(b, uint32(n))
-}
-
-func appendUI(b []byte, tag uint32, uid string, explicit bool) []byte {
-	b = appendShortHeader(b, tag, "UI", len(uid)+len(uid)%2, explicit)
-	b = append(b, uid...)
-	if len(uid)%2 == 1 {
-		b = append(b, 0)
-	}
-	return b
-}
-
-func appendSequence(b []byte, tag uint32, explicit bool, n int, item func(b []byte, i int) []byte) []byte {
-	b = appendTag(b, tag)
-	if explicit {
-		b = append(b, "SQ\x00\x00"...)
-	}
-	b = append(b, 0, 0, 0, 0)
-	start := len(b)
-	for i := range n {
-		b = appendTag(b, tagItem)
-		b = append(b, 0, 0, 0, 0)
-		at := len(b)
-		b = item(b, i)
-		binary.LittleEndian.PutUint32(b[at-4:], uint32(len(b)-at))
-	}
-	binary.LittleEndian.PutUint32(b[start-4:], uint32(len(b)-start))
 	return b
 }
 

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/echonode/echonode/dicomio/encoding"
 	"github.com/echonode/echonode/dicomio/uid"
 )
 
@@ -95,7 +96,7 @@ func TestCommitmentOnTheSameAssociation(t *testing.T) {
 	p.associate(nil)
 	rq := &command{Field: cmdActionRQ, MessageID: 1, HasMessageID: true, DataSetType: 1, RequestedSOPClass: uid.StorageCommitmentPushModel,
 		RequestedSOPInstance: uid.StorageCommitmentPushModelInstance, ActionTypeID: 1, HasActionTypeID: true}
-	data := encodeCommitment(&CommitResult{TransactionUID: "1.2.79", Committed: refs[:1]}, false)
+	data := encodeCommitment(&CommitResult{TransactionUID: "1.2.79", Committed: refs[:1]}, encoding.Syntax{Implicit: true})
 	p.send(commandPDU(ctxCommit, rq), dataPDU(ctxCommit, pdvLast, data), appendRelease(nil, pduReleaseRQ))
 	p.expectStatus(cmdActionRQ, 1, 0)
 	if _, c := p.command(); c.Field != cmdEventReportRQ || c.EventTypeID != eventFailuresExist {
@@ -116,7 +117,7 @@ func TestCommitmentStatuses(t *testing.T) {
 	p.associate(nil)
 	good := command{Field: cmdActionRQ, MessageID: 1, HasMessageID: true, DataSetType: 1, RequestedSOPClass: uid.StorageCommitmentPushModel,
 		RequestedSOPInstance: uid.StorageCommitmentPushModelInstance, ActionTypeID: 1, HasActionTypeID: true}
-	data := encodeCommitment(&CommitResult{TransactionUID: "1.2.79", Committed: []Reference{{testClass, "1.2.3"}}}, false)
+	data := encodeCommitment(&CommitResult{TransactionUID: "1.2.79", Committed: []Reference{{testClass, "1.2.3"}}}, encoding.Syntax{Implicit: true})
 	for _, tc := range []struct {
 		edit   func(*command)
 		ctx    byte

@@ -1,6 +1,7 @@
 // Package scp is a DICOM upper layer and DIMSE library: a server (Service Class
 // Provider) and a client (Service Class User) for verification, storage and
-// storage commitment; the client also queries and retrieves. It needs the standard library only.
+// storage commitment; the client also queries and retrieves. Beside the standard library it needs
+// the element codec and the tables of PS3.6 (packages encoding, tag, uid, part10).
 //
 // The package knows sockets, protocol data units and a [Handler]. It does not
 // know what is in a data set: a C-STORE reaches the handler as a [StoreRequest]
@@ -14,7 +15,6 @@
 //	DICOM PS3.7   C-ECHO, C-STORE, C-FIND, C-GET, C-MOVE, N-ACTION and N-EVENT-REPORT; annex D, association negotiation
 //	DICOM PS3.4   annex A verification, annex B storage, annex C query/retrieve (user only), annex J storage commitment push model
 //	DICOM PS3.15  B.9, B.12 secure transport connection profiles (BCP 195)
-//	DICOM PS3.10  7.1 file meta information (WritePart10Header, FileObject)
 //
 // # Server
 //

@@ -267,8 +267,6 @@ var (
 	ErrObjectTooLarge = errors.New("scp: object over the size limit")
 	// ErrClientClosed is returned by the methods of a client that was released, aborted or has failed.
 	ErrClientClosed = errors.New("scp: association is over")
-	// ErrNotPart10 is returned for files without usable file meta information.
-	ErrNotPart10 = errors.New("scp: not a DICOM Part 10 file")
 )
 
 // errReleaseRequested and errReleaseReply are how the link reports A-RELEASE PDUs.

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/echonode/echonode/dicomio/part10"
 	"github.com/echonode/echonode/dicomio/uid"
 	"github.com/echonode/echonode/scp"
 )
@@ -26,7 +27,7 @@ func (s fileStore) Store(_ context.Context, req *scp.StoreRequest, r io.Reader) 
 		return &scp.StatusError{Status: scp.StatusOutOfResources, Comment: "cannot create a file", Err: err}
 	}
 	defer f.Close()
-	if err := scp.WritePart10Header(f, req.SOPClassUID, req.SOPInstanceUID, req.TransferSyntaxUID, req.Association.CallingAE); err != nil {
+	if err := part10.Write(f, part10.Meta{SOPClassUID: req.SOPClassUID, SOPInstanceUID: req.SOPInstanceUID, TransferSyntaxUID: req.TransferSyntaxUID, SourceAETitle: req.Association.CallingAE}); err != nil {
 		return err
 	}
 	_, err = io.Copy(f, r)
@@ -63,7 +64,7 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	scp.WritePart10Header(f, "1.2.840.10008.5.1.4.1.1.3.1", "1.2.3.4", "1.2.840.10008.1.2.4.50", "")
+	part10.Write(f, part10.Meta{SOPClassUID: "1.2.840.10008.5.1.4.1.1.3.1", SOPInstanceUID: "1.2.3.4", TransferSyntaxUID: "1.2.840.10008.1.2.4.50"})
 	f.WriteString("the data set")
 	f.Close()
 

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/echonode/echonode/conformance/golden"
+	"github.com/echonode/echonode/dicomio/encoding"
 	"github.com/echonode/echonode/dicomio/uid"
 	"github.com/echonode/echonode/scp/bufpool"
 )
@@ -27,10 +29,10 @@ func allocated(f func()) uint64 {
 // something that decodes to the same, and no input may cost more memory than a
 // small multiple of its length.
 func FuzzAssociate(f *testing.F) {
-	f.Add(golden(f, goldenAssociateRQ)[6:], false)
-	f.Add(golden(f, goldenAssociateAC)[6:], true)
+	f.Add(golden.Bytes(f, goldenAssociateRQ)[6:], false)
+	f.Add(golden.Bytes(f, goldenAssociateAC)[6:], true)
 	f.Add(encodeAssociate(f, testAssociate())[6:], false)
-	f.Add(golden(f, capturedEchoscu)[6:], false)
+	f.Add(golden.Bytes(f, capturedEchoscu)[6:], false)
 	f.Fuzz(func(t *testing.T, b []byte, ac bool) {
 		var p *associatePDU
 		var err error
@@ -62,8 +64,8 @@ func FuzzAssociate(f *testing.F) {
 func FuzzUserInformation(f *testing.F) {
 	u := goldenRQ().User
 	f.Add(u.append(nil)[0:])
-	f.Add(golden(f, "57000017 0007 312e322e332e34 0007 312e322e332e36 0003 000000"))
-	f.Add(golden(f, "59000006 0004 70617373"))
+	f.Add(golden.Bytes(f, "57000017 0007 312e322e332e34 0007 312e322e332e36 0003 000000"))
+	f.Add(golden.Bytes(f, "59000006 0004 70617373"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var u, again userInformation
 		if u.parse(b) != nil {
@@ -82,7 +84,7 @@ func FuzzUserInformation(f *testing.F) {
 // FuzzCommand does the same for command sets.
 func FuzzCommand(f *testing.F) {
 	for _, g := range goldenCommands {
-		f.Add(golden(f, g.text))
+		f.Add(golden.Bytes(f, g.text))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var c *command
@@ -114,13 +116,13 @@ func FuzzCommand(f *testing.F) {
 // FuzzCommitment does the same for storage commitment data sets.
 func FuzzCommitment(f *testing.F) {
 	res := &CommitResult{TransactionUID: "1.2.77", Committed: []Reference{{"1.2.3", "1.2.51"}}, Failed: []FailedReference{{Reference{"1.2.3", "1.2.52"}, 0x0112}}}
-	f.Add(encodeCommitment(res, true), true)
-	f.Add(encodeCommitment(res, false), false)
-	f.Add(golden(f, "0800 9511 06000000 312e322e3737 0800 9911 ffffffff feff00e0 ffffffff 0800 4011 ffffffff feff00e0 00000000 feffdde0 00000000 feff0de0 00000000 feffdde0 00000000"), false)
+	f.Add(encodeCommitment(res, encoding.Syntax{}), true)
+	f.Add(encodeCommitment(res, encoding.Syntax{Implicit: true}), false)
+	f.Add(golden.Bytes(f, "0800 9511 06000000 312e322e3737 0800 9911 ffffffff feff00e0 ffffffff 0800 4011 ffffffff feff00e0 00000000 feffdde0 00000000 feff0de0 00000000 feffdde0 00000000"), false)
 	f.Fuzz(func(t *testing.T, b []byte, explicit bool) {
 		var r *CommitResult
 		var err error
-		if n := allocated(func() { r, err = parseCommitment(b, explicit) }); n > uint64(64*len(b)+1<<16) {
+		if n := allocated(func() { r, err = parseCommitment(b, encoding.Syntax{Implicit: !explicit}) }); n > uint64(64*len(b)+1<<16) {
 			t.Fatalf("%d bytes allocated for %d", n, len(b))
 		}
 		if err != nil {
@@ -129,29 +131,9 @@ func FuzzCommitment(f *testing.F) {
 			}
 			return
 		}
-		again, err := parseCommitment(encodeCommitment(r, explicit), explicit)
+		again, err := parseCommitment(encodeCommitment(r, encoding.Syntax{}), encoding.Syntax{})
 		if err != nil || !reflect.DeepEqual(r, again) {
 			t.Fatalf("%+v came back as %+v, %v", r, again, err)
-		}
-	})
-}
-
-// FuzzMeta reads file meta information.
-func FuzzMeta(f *testing.F) {
-	var b bytes.Buffer
-	WritePart10Header(&b, "1.2.3", "1.2.50", uid.ExplicitVRLittleEndian, "CART1")
-	f.Add(b.Bytes())
-	f.Add(append(make([]byte, 128), golden(f, "4449434d 0200 0100 4f42 0000 ffffffff")...))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		o, offset, err := readMeta(bytes.NewReader(b))
-		if err != nil {
-			return
-		}
-		if offset < 132 || offset > int64(len(b)) {
-			t.Fatalf("data set at %d of %d", offset, len(b))
-		}
-		if !uid.Valid(o.SOPClassUID) || !uid.Valid(o.SOPInstanceUID) || !uid.Valid(o.TransferSyntaxUID) {
-			t.Fatalf("object %+v", o)
 		}
 	})
 }
@@ -184,10 +166,10 @@ func FuzzServer(f *testing.F) {
 	f.Add(whole)
 	f.Add(concat(associate, commandPDU(ctxCommit, &command{Field: cmdActionRQ, MessageID: 1, HasMessageID: true, DataSetType: 1, RequestedSOPClass: uid.StorageCommitmentPushModel,
 		RequestedSOPInstance: uid.StorageCommitmentPushModelInstance, ActionTypeID: 1, HasActionTypeID: true}),
-		dataPDU(ctxCommit, pdvLast, encodeCommitment(&CommitResult{TransactionUID: "1.2.77", Committed: []Reference{{"1.2.3", "1.2.51"}}}, false)),
+		dataPDU(ctxCommit, pdvLast, encodeCommitment(&CommitResult{TransactionUID: "1.2.77", Committed: []Reference{{"1.2.3", "1.2.51"}}}, encoding.Syntax{Implicit: true})),
 		commandPDU(ctxCommit, &command{Field: cmdEventReportRQ | cmdResponse, RespondedTo: 1, DataSetType: noDataSet, HasStatus: true}), appendRelease(nil, pduReleaseRQ)))
 	f.Add(concat(associate, appendAbort(nil, 0, 0)))
-	f.Add(golden(f, "0400 00000006 ffffffff 0100"))
+	f.Add(golden.Bytes(f, "0400 00000006 ffffffff 0100"))
 	f.Add([]byte("GET / HTTP/1.1\r\n\r\n"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		conn := &scriptConn{in: bytes.NewReader(b)}

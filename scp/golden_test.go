@@ -2,38 +2,14 @@ package scp
 
 import (
 	"bytes"
-	"encoding/hex"
 	"reflect"
 	"strings"
 	"testing"
 
+	"github.com/echonode/echonode/conformance/golden"
+	"github.com/echonode/echonode/dicomio/encoding"
 	"github.com/echonode/echonode/dicomio/uid"
 )
-
-// golden turns lines of "hex ; prose" into bytes. A quoted word stands for its
-// ASCII bytes.
-func golden(t testing.TB, text string) []byte {
-	t.Helper()
-	var out []byte
-	for line := range strings.Lines(text) {
-		code, _, _ := strings.Cut(line, ";")
-		for code = strings.TrimSpace(code); code != ""; code = strings.TrimSpace(code) {
-			if code[0] == '"' {
-				end := strings.IndexByte(code[1:], '"') + 1
-				out = append(out, code[1:end]...)
-				code = code[end+1:]
-				continue
-			}
-			word, rest, _ := strings.Cut(code, " ")
-			b, err := hex.DecodeString(word)
-			if err != nil {
-				t.Fatalf("%q: %v", line, err)
-			}
-			out, code = append(out, b...), rest
-		}
-	}
-	return out
-}
 
 const goldenAssociateRQ = `
 01 00                            ; PDU type 01H A-ASSOCIATE-RQ, reserved
@@ -96,7 +72,7 @@ func goldenRQ() *associatePDU {
 }
 
 func TestGoldenAssociateRQ(t *testing.T) {
-	want := golden(t, goldenAssociateRQ)
+	want := golden.Bytes(t, goldenAssociateRQ)
 	got, err := parseAssociate(want[6:], false)
 	if err != nil {
 		t.Fatal(err)
@@ -111,7 +87,7 @@ func TestGoldenAssociateRQ(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := golden(t, unpadded); !bytes.Equal(enc, want) {
+	if want := golden.Bytes(t, unpadded); !bytes.Equal(enc, want) {
 		t.Errorf("encoded\n%x, want\n%x", enc, want)
 	}
 }
@@ -159,7 +135,7 @@ func TestGoldenAssociateAC(t *testing.T) {
 			IdentityResponse: []byte("pass"),
 		},
 	}
-	want := golden(t, goldenAssociateAC)
+	want := golden.Bytes(t, goldenAssociateAC)
 	enc, err := pdu.append(nil)
 	if err != nil {
 		t.Fatal(err)
@@ -177,7 +153,7 @@ func TestGoldenAssociateAC(t *testing.T) {
 // sub-item, SOP class common extended negotiation, and no user information
 // length limits.
 func TestGoldenTolerated(t *testing.T) {
-	b := golden(t, `
+	b := golden.Bytes(t, `
 00 01 00 00
 "ECHONODE        " "CART1           "
 00000000000000000000000000000000
@@ -221,7 +197,7 @@ func TestGoldenShortPDUs(t *testing.T) {
 		  01020304 ;   the fragment`,
 			append(appendDataPDU(nil, 5, pdvCommand|pdvLast, 4), 1, 2, 3, 4)},
 	} {
-		if want := golden(t, tc.text); !bytes.Equal(tc.got, want) {
+		if want := golden.Bytes(t, tc.text); !bytes.Equal(tc.got, want) {
 			t.Errorf("%s\ngot %x", tc.text, tc.got)
 		}
 	}
@@ -292,7 +268,7 @@ var goldenCommands = []struct {
 
 func TestGoldenCommands(t *testing.T) {
 	for _, tc := range goldenCommands {
-		want := golden(t, tc.text)
+		want := golden.Bytes(t, tc.text)
 		if got := tc.cmd.append(nil); !bytes.Equal(got, want) {
 			t.Errorf("%s encoded\n%x, want\n%x", tc.name, got, want)
 		}
@@ -323,17 +299,17 @@ func TestGoldenCommitment(t *testing.T) {
 		Committed:      []Reference{{"1.2.3", "1.2.51"}},
 		Failed:         []FailedReference{{Reference{"1.2.3", "1.2.52"}, FailureNoSuchInstance}},
 	}
-	want := golden(t, goldenReport)
-	if got := encodeCommitment(res, true); !bytes.Equal(got, want) {
+	want := golden.Bytes(t, goldenReport)
+	if got := encodeCommitment(res, encoding.Syntax{}); !bytes.Equal(got, want) {
 		t.Errorf("encoded\n%x, want\n%x", got, want)
 	}
-	for _, explicit := range []bool{true, false} {
-		got, err := parseCommitment(encodeCommitment(res, explicit), explicit)
+	for _, syntax := range []encoding.Syntax{{}, {Implicit: true}} {
+		got, err := parseCommitment(encodeCommitment(res, syntax), syntax)
 		if err != nil || !reflect.DeepEqual(got, res) {
-			t.Errorf("explicit %v: %+v, %v", explicit, got, err)
+			t.Errorf("%+v: %+v, %v", syntax, got, err)
 		}
 	}
-	undefined := golden(t, `
+	undefined := golden.Bytes(t, `
 0800 9511 06000000 "1.2.77"        ; Implicit VR: transaction UID
 0800 9911 ffffffff                 ; referenced SOP sequence of undefined length
 feff 00e0 ffffffff                 ;   item of undefined length
@@ -345,34 +321,9 @@ feff dde0 00000000
 feff 0de0 00000000                 ;   item delimitation
 feff dde0 00000000                 ; sequence delimitation
 `)
-	got, err := parseCommitment(undefined, false)
+	got, err := parseCommitment(undefined, encoding.Syntax{Implicit: true})
 	if want := (&CommitResult{TransactionUID: "1.2.77", Committed: res.Committed}); err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("undefined lengths: %+v, %v", got, err)
-	}
-}
-
-func TestGoldenPart10Header(t *testing.T) {
-	var b bytes.Buffer
-	if err := WritePart10Header(&b, "1.2.3", "1.2.50", uid.ExplicitVRLittleEndian, "CART1"); err != nil {
-		t.Fatal(err)
-	}
-	want := append(make([]byte, 128), golden(t, `
-"DICM"
-0200 0000 "UL" 0400 98000000                      ; (0002,0000) group length 152
-0200 0100 "OB" 0000 02000000 0001                 ; (0002,0001) version
-0200 0200 "UI" 0600 "1.2.3" 00                    ; (0002,0002) media storage SOP class UID
-0200 0300 "UI" 0600 "1.2.50"                      ; (0002,0003) media storage SOP instance UID
-0200 1000 "UI" 1400 "1.2.840.10008.1.2.1" 00      ; (0002,0010) transfer syntax UID
-0200 1200 "UI" 2c00 "2.25.138711527111267688378671273509010527546" ; (0002,0012) implementation class UID
-0200 1300 "SH" 0800 "ECHONODE"                    ; (0002,0013) implementation version name
-0200 1600 "AE" 0600 "CART1 "                      ; (0002,0016) source application entity title
-`)...)
-	if !bytes.Equal(b.Bytes(), want) {
-		t.Errorf("got\n%x, want\n%x", b.Bytes(), want)
-	}
-	o, offset, err := readMeta(bytes.NewReader(append(want, 8, 0, 5, 0)))
-	if err != nil || offset != int64(len(want)) || o.SOPClassUID != "1.2.3" || o.SOPInstanceUID != "1.2.50" || o.TransferSyntaxUID != uid.ExplicitVRLittleEndian {
-		t.Errorf("read back %+v at %d, %v", o, offset, err)
 	}
 }
 
@@ -397,7 +348,7 @@ const capturedEchoscu = `
 `
 
 func TestCapturedEchoscu(t *testing.T) {
-	p, err := parseAssociate(golden(t, capturedEchoscu)[6:], false)
+	p, err := parseAssociate(golden.Bytes(t, capturedEchoscu)[6:], false)
 	if err != nil {
 		t.Fatal(err)
 	}

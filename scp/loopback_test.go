@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/echonode/echonode/dicomio/part10"
 	"github.com/echonode/echonode/dicomio/uid"
 )
 
@@ -232,7 +233,7 @@ func TestSendAllBeyond128Contexts(t *testing.T) {
 			data := randomBytes(100 + 2*i)
 			path := filepath.Join(dir, uid)
 			var b bytes.Buffer
-			WritePart10Header(&b, class, uid, ts, "SOMEONE")
+			part10.Write(&b, part10.Meta{SOPClassUID: class, SOPInstanceUID: uid, TransferSyntaxUID: ts, SourceAETitle: "SOMEONE"})
 			b.Write(data)
 			if err := os.WriteFile(path, b.Bytes(), 0o600); err != nil {
 				t.Fatal(err)

@@ -13,6 +13,7 @@ import (
 	"context"
 	"net"
 
+	"github.com/echonode/echonode/dicomio/encoding"
 	"github.com/echonode/echonode/dicomio/uid"
 )
 
@@ -242,10 +243,10 @@ func (a *association) answer(rq *associatePDU) (*associatePDU, error) {
 
 // admit applies the rules on AE titles: the policy, and the certificate's titles.
 func (s *Server) admit(req *AssociateRequest) error {
-	if !validAE(req.CalledAE) {
+	if !encoding.ValidAETitle(req.CalledAE) {
 		return &RejectError{RejectPermanent, SourceUser, ReasonCalledAE}
 	}
-	if !validAE(req.CallingAE) {
+	if !encoding.ValidAETitle(req.CallingAE) {
 		return &RejectError{RejectPermanent, SourceUser, ReasonCallingAE}
 	}
 	policy := s.Policy

@@ -149,20 +149,6 @@ func aeString(f [16]byte) string {
 	return string(b)
 }
 
-// validAE reports whether s is an AE title: 1 to 16 characters of the default
-// repertoire without backslash and control characters.
-func validAE(s string) bool {
-	if s == "" || len(s) > 16 {
-		return false
-	}
-	for i := 0; i < len(s); i++ {
-		if s[i] < ' ' || s[i] > '~' || s[i] == '\\' {
-			return false
-		}
-	}
-	return true
-}
-
 // appendItem appends an item whose body is written by fill, and sets its length.
 func appendItem(b []byte, typ byte, fill func([]byte) []byte) []byte {
 	b = append(b, typ, 0, 0, 0)

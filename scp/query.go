@@ -7,6 +7,7 @@ import (
 	"io"
 	"slices"
 
+	"github.com/echonode/echonode/dicomio/encoding"
 	"github.com/echonode/echonode/dicomio/uid"
 )
 
@@ -124,7 +125,7 @@ func (c *Client) Find(ctx context.Context, class string, id Identifier, match fu
 // is told of pending responses. Sub-operations that failed are in the result and
 // no error unless all of them failed.
 func (c *Client) Move(ctx context.Context, class, destination string, id Identifier, progress func(SubOperations)) (SubOperations, error) {
-	if !validAE(destination) {
+	if !encoding.ValidAETitle(destination) {
 		return SubOperations{}, fmt.Errorf("scp: move destination %q is no AE title", destination)
 	}
 	return c.retrieve(ctx, cmdMoveRQ, class, destination, id, c.request, progress)

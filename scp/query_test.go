@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/echonode/echonode/dicomio/tag"
 	"github.com/echonode/echonode/dicomio/uid"
 	"github.com/echonode/echonode/scp/bufpool"
 )
@@ -82,8 +83,8 @@ func answerQuery(l *link, id byte, rq *command, status uint16, sub SubOperations
 		rsp.DataSetType = 1
 		b = rsp.append(nil)
 	}
-	for el, v := range map[uint16]uint16{elRemaining: sub.Remaining, elCompleted: sub.Completed, elFailed: sub.Failed, elWarning: sub.Warnings} {
-		b = appendElementUS(b, el, v)
+	for el, v := range map[tag.Tag]uint16{tag.NumberOfRemainingSuboperations: sub.Remaining, tag.NumberOfCompletedSuboperations: sub.Completed, tag.NumberOfFailedSuboperations: sub.Failed, tag.NumberOfWarningSuboperations: sub.Warnings} {
+		b = commandSyntax.AppendUint16(b, el, v)
 	}
 	b[8], b[9] = byte(len(b)-12), byte((len(b)-12)>>8)
 	out := l.appendFragments(nil, id, 3, b)

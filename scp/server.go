@@ -50,7 +50,7 @@ type AssociationWatcher interface {
 }
 
 // StoreRequest is a C-STORE-RQ. The data set that comes with it is bare: no
-// preamble and no file meta information (see WritePart10Header).
+// preamble and no file meta information (see part10.Write).
 type StoreRequest struct {
 	Association       *AssociationInfo
 	ContextID         byte

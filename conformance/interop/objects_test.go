@@ -8,8 +8,8 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/echonode/echonode/dicomio/part10"
 	"github.com/echonode/echonode/dicomio/uid"
-	"github.com/echonode/echonode/scp"
 )
 
 const (
@@ -131,7 +131,7 @@ func writeObject(t *testing.T, dir, name, class, instance, syntax string, data [
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := scp.WritePart10Header(f, class, instance, syntax, ""); err != nil {
+	if err := part10.Write(f, part10.Meta{SOPClassUID: class, SOPInstanceUID: instance, TransferSyntaxUID: syntax}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := f.Write(data); err != nil {

@@ -22,7 +22,11 @@ var own = []struct {
 	imports []string
 }{
 	// Leaves: they can be taken out and used elsewhere.
-	{"scp/...", []string{"scp/...", "dicomio/uid"}},
+	{"scp/...", []string{"scp/...", "dicomio/encoding", "dicomio/part10", "dicomio/tag", "dicomio/uid"}},
+	{"dicomio/tag", nil},
+	{"dicomio/uid", nil},
+	{"dicomio/encoding", []string{"dicomio/tag", "dicomio/uid"}},
+	{"dicomio/part10", []string{"dicomio/encoding", "dicomio/tag", "dicomio/uid"}},
 	{"dicomio/...", []string{"dicomio/..."}},
 	{"models/...", []string{"models/..."}},
 	{"pipeline/lv", nil},
@@ -38,7 +42,7 @@ var own = []struct {
 	// Outputs are a pure function of a result and its sources.
 	{"pipeline/output", []string{"pipeline/derived", "pipeline/internal/overlay", "pipeline/internal/summary", "pipeline/longaxis", "pipeline/lv", "pipeline/quantity", "pipeline/result", "dicomio/...", "models", "sr/..."}},
 	// The network of the site ends here: only these speak DIMSE.
-	{"pipeline/spool", []string{"scp/...", "dicomio/uid"}},
+	{"pipeline/spool", []string{"scp/...", "dicomio/part10", "dicomio/uid"}},
 	{"pipeline/fetch", []string{"scp/...", "dicomio/..."}},
 	{"pipeline/deliver", []string{"scp/...", "dicomio/...", "pipeline/quantity", "pipeline/result", "sr/..."}},
 	{"pipeline/dicomweb", []string{"scp/...", "dicomio/...", "pipeline/result"}},
@@ -46,7 +50,7 @@ var own = []struct {
 	{"pipeline/node", []string{"scp/...", "dicomio/...", "pipeline/..."}},
 	// Nothing else in the pipeline knows the network or the command line.
 	{"pipeline/...", []string{"pipeline/...", "dicomio/...", "models", "sr/..."}},
-	{"cmd/echonode/internal/config", []string{"pipeline/...", "dicomio/uid"}},
+	{"cmd/echonode/internal/config", []string{"pipeline/...", "dicomio/encoding", "dicomio/uid"}},
 	{"cmd/...", []string{"cmd/...", "pipeline/...", "dicomio/...", "models", "scp/...", "sr/..."}},
 	// What holds the program against the outside may see everything.
 	{"conformance/...", []string{"..."}},

@@ -22,6 +22,7 @@ import (
 	netdicom "github.com/grailbio/go-netdicom"
 	"github.com/grailbio/go-netdicom/dimse"
 
+	"github.com/echonode/echonode/dicomio/part10"
 	"github.com/echonode/echonode/dicomio/uid"
 	"github.com/echonode/echonode/scp"
 )
@@ -113,7 +114,7 @@ func netdicomIntoUs(t *testing.T, server, client *tls.Config) {
 		instance := fmt.Sprintf("1.2.3.%d", i)
 		want := dataSet(instance, n)
 		var file bytes.Buffer
-		if err := scp.WritePart10Header(&file, class, instance, uid.ExplicitVRLittleEndian, ""); err != nil {
+		if err := part10.Write(&file, part10.Meta{SOPClassUID: class, SOPInstanceUID: instance, TransferSyntaxUID: uid.ExplicitVRLittleEndian}); err != nil {
 			t.Fatal(err)
 		}
 		file.Write(want)

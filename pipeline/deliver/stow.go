@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/echonode/echonode/dicomio"
+	"github.com/echonode/echonode/dicomio/part10"
 	"github.com/echonode/echonode/scp"
 )
 
@@ -314,7 +315,7 @@ func writePart(m *multipart.Writer, o scp.Object) (n int64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	if err := scp.WritePart10Header(part, o.SOPClassUID, o.SOPInstanceUID, o.TransferSyntaxUID, ""); err != nil {
+	if err := part10.Write(part, part10.Meta{SOPClassUID: o.SOPClassUID, SOPInstanceUID: o.SOPInstanceUID, TransferSyntaxUID: o.TransferSyntaxUID}); err != nil {
 		return 0, err
 	}
 	if n, err = io.Copy(part, o.DataSet); err != nil {

@@ -24,6 +24,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/echonode/echonode/dicomio/part10"
 	"github.com/echonode/echonode/dicomio/uid"
 	"github.com/echonode/echonode/scp"
 )
@@ -244,7 +245,8 @@ func (s *Server) part(ctx context.Context, a *scp.AssociationInfo, part *multipa
 		return
 	}
 	br := bufio.NewReaderSize(part, 64<<10)
-	h, err := scp.ReadPart10(br)
+	m, _, err := part10.Read(br)
+	h := scp.ObjectHeader{SOPClassUID: m.SOPClassUID, SOPInstanceUID: m.SOPInstanceUID, TransferSyntaxUID: m.TransferSyntaxUID}
 	if err != nil {
 		result.fail(h, scp.StatusCannotUnderstand)
 		return

@@ -16,6 +16,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/echonode/echonode/dicomio/part10"
 	"github.com/echonode/echonode/dicomio/uid"
 	"github.com/echonode/echonode/pipeline/deliver"
 	"github.com/echonode/echonode/scp"
@@ -67,10 +68,10 @@ func accounts(t *testing.T) Accounts {
 	return a
 }
 
-// part10 is a file of a data set, which nobody here parses.
-func part10(instance string, data []byte) []byte {
+// object is a file of a data set, which nobody here parses.
+func object(instance string, data []byte) []byte {
 	var b bytes.Buffer
-	if err := scp.WritePart10Header(&b, usClass, instance, uid.ExplicitVRLittleEndian, ""); err != nil {
+	if err := part10.Write(&b, part10.Meta{SOPClassUID: usClass, SOPInstanceUID: instance, TransferSyntaxUID: uid.ExplicitVRLittleEndian}); err != nil {
 		panic(err)
 	}
 	return append(b.Bytes(), data...)
@@ -98,7 +99,7 @@ func TestOurClientAndServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	data := bytes.Repeat([]byte("0123456789"), 50_000)
-	sources := []deliver.Source{file(t, part10("1.2.3", data)), file(t, part10("1.2.4", data)), file(t, part10("1.2.5", nil)), file(t, part10("1.2.6", make([]byte, 2<<20)))}
+	sources := []deliver.Source{file(t, object("1.2.3", data)), file(t, object("1.2.4", data)), file(t, object("1.2.5", nil)), file(t, object("1.2.6", make([]byte, 2<<20)))}
 	for name, authorize := range map[string]func(*http.Request) error{"basic": deliver.Basic("VIVID95", secret), "bearer": deliver.Bearer(secret)} {
 		c := &deliver.Stow{URL: srv.URL, Client: srv.Client(), Authorize: authorize}
 		results, err := c.SendAll(context.Background(), sources, nil)
@@ -170,8 +171,8 @@ func TestRequests(t *testing.T) {
 		}
 		return `multipart/related; type="application/dicom"; boundary=` + m.Boundary(), b.Bytes()
 	}
-	good := part10("1.2.3", []byte("data"))
-	kind, two := body(good, part10("1.2.4", nil))
+	good := object("1.2.3", []byte("data"))
+	kind, two := body(good, object("1.2.4", nil))
 	mixedKind, mixed := body(good, []byte("no DICOM at all"))
 	badKind, bad := body([]byte("no DICOM at all"))
 	emptyKind, empty := body()
@@ -271,7 +272,7 @@ func TestClassesAreHeldAgainstTheRule(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := &deliver.Stow{URL: srv.URL, Authorize: deliver.Bearer(secret)}
-	results, err := c.SendAll(context.Background(), []deliver.Source{file(t, part10("1.2.3", []byte("data")))}, nil)
+	results, err := c.SendAll(context.Background(), []deliver.Source{file(t, object("1.2.3", []byte("data")))}, nil)
 	var status *scp.StatusError
 	if err != nil || !errors.As(results[0].Err, &status) || status.Status != scp.StatusSOPClassUnsupported || len(k.got) != 0 {
 		t.Errorf("%+v, %v, %d stored", results, err, len(k.got))

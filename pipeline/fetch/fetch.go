@@ -20,6 +20,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/echonode/echonode/dicomio/part10"
 	"github.com/echonode/echonode/dicomio/tag"
 	"github.com/echonode/echonode/dicomio/uid"
 
@@ -505,7 +506,7 @@ func (f *Fetcher) keep(ctx context.Context, study string, req *scp.StoreRequest,
 	}
 	defer os.Remove(file.Name())
 	w := bufio.NewWriterSize(file, 256<<10)
-	err = scp.WritePart10Header(w, req.SOPClassUID, req.SOPInstanceUID, req.TransferSyntaxUID, req.Association.CallingAE)
+	err = part10.Write(w, part10.Meta{SOPClassUID: req.SOPClassUID, SOPInstanceUID: req.SOPInstanceUID, TransferSyntaxUID: req.TransferSyntaxUID, SourceAETitle: req.Association.CallingAE})
 	var n int64
 	if err == nil {
 		n, err = io.Copy(w, f.throttle(ctx, body))

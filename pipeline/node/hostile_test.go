@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/echonode/echonode/dicomio/part10"
 	"github.com/echonode/echonode/dicomio/tag"
 	"github.com/echonode/echonode/dicomio/uid"
 
@@ -34,7 +35,7 @@ func dataSet(study, sop, rest string) string {
 func writeRaw(t *testing.T, dir, sop, syntax, data string) string {
 	t.Helper()
 	var b bytes.Buffer
-	if err := scp.WritePart10Header(&b, uid.UltrasoundMultiFrameImageStorage, sop, syntax, "CART"); err != nil {
+	if err := part10.Write(&b, part10.Meta{SOPClassUID: uid.UltrasoundMultiFrameImageStorage, SOPInstanceUID: sop, TransferSyntaxUID: syntax, SourceAETitle: "CART"}); err != nil {
 		t.Fatal(err)
 	}
 	b.WriteString(data)

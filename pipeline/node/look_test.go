@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/echonode/echonode/dicomio/part10"
 	"github.com/echonode/echonode/dicomio/tag"
 	"github.com/echonode/echonode/dicomio/uid"
 
@@ -374,7 +375,7 @@ func (f *forwarder) Store(ctx context.Context, req *scp.StoreRequest, r io.Reade
 		return err
 	}
 	var file bytes.Buffer
-	if err := scp.WritePart10Header(&file, req.SOPClassUID, req.SOPInstanceUID, req.TransferSyntaxUID, "PACS"); err != nil {
+	if err := part10.Write(&file, part10.Meta{SOPClassUID: req.SOPClassUID, SOPInstanceUID: req.SOPInstanceUID, TransferSyntaxUID: req.TransferSyntaxUID, SourceAETitle: "PACS"}); err != nil {
 		return err
 	}
 	file.Write(b.Bytes())

@@ -52,6 +52,7 @@ import (
 	"sync/atomic"
 	"syscall"
 
+	"github.com/echonode/echonode/dicomio/part10"
 	"github.com/echonode/echonode/dicomio/uid"
 	"github.com/echonode/echonode/scp"
 	"github.com/echonode/echonode/scp/bufpool"
@@ -349,7 +350,7 @@ func (s *Spool) Create(req *scp.StoreRequest) (*Incoming, error) {
 	}
 	in.buf = s.buffers.Get()
 	header := bytes.NewBuffer(in.buf[:0])
-	if err := scp.WritePart10Header(header, req.SOPClassUID, req.SOPInstanceUID, req.TransferSyntaxUID, source); err != nil {
+	if err := part10.Write(header, part10.Meta{SOPClassUID: req.SOPClassUID, SOPInstanceUID: req.SOPInstanceUID, TransferSyntaxUID: req.TransferSyntaxUID, SourceAETitle: source}); err != nil {
 		return nil, errors.Join(err, in.Abort())
 	}
 	in.used = copy(in.buf, header.Bytes())
@@ -594,7 +595,7 @@ func (in *Incoming) compare(path string, e *Entry) (same, taken bool, err error)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return false, false, nil
-	case errors.Is(err, scp.ErrNotPart10):
+	case errors.Is(err, part10.ErrNotPart10):
 		return false, true, nil
 	case err != nil:
 		return false, false, full(err)

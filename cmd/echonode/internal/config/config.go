@@ -20,6 +20,7 @@ import (
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
 
+	"github.com/echonode/echonode/dicomio/encoding"
 	"github.com/echonode/echonode/dicomio/uid"
 	"github.com/echonode/echonode/pipeline/deliver"
 )
@@ -403,8 +404,8 @@ func (c *Config) check() error {
 		}
 	}
 	aeTitle := func(key, v string) {
-		if err := checkAETitle(v); err != nil {
-			bad(key, "%v", err)
+		if v != strings.TrimSpace(v) || !encoding.ValidAETitle(v) {
+			bad(key, "%q is not an AE title: 1 to 16 printable ASCII characters without backslash", v)
 		}
 	}
 	listen := func(key, v string) {
@@ -693,20 +694,6 @@ func checkAddress(v string, listen bool) error {
 	n, err := net.LookupPort("tcp", port)
 	if err != nil || n == 0 && !listen {
 		return fmt.Errorf("%q: %s is not a port, 1 to 65535", v, port)
-	}
-	return nil
-}
-
-// checkAETitle holds an AE title against PS3.5 6.2: 1 to 16 characters of the
-// default repertoire, no backslash, no control characters, not only spaces.
-func checkAETitle(s string) error {
-	if len(s) > 16 || strings.TrimSpace(s) == "" || strings.TrimSpace(s) != s {
-		return fmt.Errorf("%q is not an AE title of 1 to 16 characters", s)
-	}
-	for _, r := range s {
-		if r < 0x20 || r > 0x7e || r == '\\' {
-			return fmt.Errorf("%q holds a character that an AE title may not have", s)
-		}
 	}
 	return nil
 }

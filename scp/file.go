@@ -1,0 +1,38 @@
+package scp
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/echonode/echonode/dicomio/part10"
+)
+
+// FileObject opens a DICOM Part 10 file for sending. Only the file meta
+// information is read, at most 1 MiB of it; the object's DataSet is the file,
+// positioned behind it. Close the object. Files that are not Part 10, or whose
+// meta information lacks a UID, are part10.ErrNotPart10.
+func FileObject(path string) (Object, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return Object{}, err
+	}
+	m, offset, err := part10.Read(bufio.NewReaderSize(io.LimitReader(f, part10.MaxSize), 4096))
+	if err != nil {
+		f.Close()
+		return Object{}, fmt.Errorf("%s: %w", path, err)
+	}
+	fi, err := f.Stat()
+	if err == nil {
+		_, err = f.Seek(offset, io.SeekStart)
+	}
+	if err != nil {
+		f.Close()
+		return Object{}, err
+	}
+	return Object{
+		SOPClassUID: m.SOPClassUID, SOPInstanceUID: m.SOPInstanceUID, TransferSyntaxUID: m.TransferSyntaxUID,
+		DataSet: f, Size: fi.Size() - offset,
+	}, nil
+}

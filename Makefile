@@ -24,6 +24,7 @@ export CGO_ENABLED = 1
 
 .DEFAULT_GOAL := build
 .PHONY: help setup setup-test setup-gpu setup-release test-gpu build demo test check test-modules test-python test-web test-go fuzz-short bench load clean
+.PHONY: mutate
 .PHONY: release release-check test-package test-monitoring licences vuln findings
 
 help:
@@ -44,6 +45,7 @@ help:
 	@echo 'make licences    licences of everything the program is made of; fails for one that is not allowed'
 	@echo 'make vuln        govulncheck, where its database can be reached'
 	@echo 'make findings    what outside software does, shown again by the scripts in findings/'
+	@echo 'make mutate      changes PKG ($(PKG)) in one place at a time and tells what no test of TESTS notices; N mutants ($(N))'
 	@echo 'make clean       remove what make made'
 
 setup:
@@ -70,6 +72,12 @@ build: setup
 
 demo: build
 	@bin/echonode demo --out $(DEMO_OUT) $(if $(ARCHIVE),--archive $(ARCHIVE)) $(if $(WEB),--web)
+
+# What no test holds in place: PKG=./pipeline/measure TESTS=./pipeline/measure,./pipeline N=200.
+PKG ?= ./pipeline/lv
+N   ?= 100
+mutate:
+	@$(GO) run ./conformance/mutate -n $(N) $(if $(TESTS),-tests $(TESTS)) $(PKG)
 
 # Two minutes of the worst objects of every kind, at harmless sizes.
 load: setup-test

@@ -314,7 +314,7 @@ func (c *checker) num(path string, it *Item) {
 	}
 	if v, ok := it.Value(); !ok {
 		c.fail(RuleValue, path, "numeric value %q", it.Number)
-	} else if q, known := QuantityOf(it.Concept); known && !quantities[q].admits(v) || !known && v <= 0 {
+	} else if q, known := QuantityOf(it.Concept); known && !quantities[q].admits(v) || !known && (v < 0 || v == 0 && !deviation.is(it.Concept)) {
 		c.fail(RuleValue, path, "value %g", v)
 	}
 	if it.Unit == (Code{}) {

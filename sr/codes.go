@@ -86,6 +86,8 @@ var (
 	cyclePoint      = snomed("272518008", "R-4089A", "Cardiac Cycle Point")
 	derivation      = dcm("121401", "Derivation")
 	selection       = dcm("121404", "Selection Status")
+	deviation       = snomed("386136009", "R-10047", "Standard Deviation")
+	beatCount       = same("BEATS", ownScheme, "Number of heart beats measured")
 	sourceOf        = dcm("121112", "Source of Measurement")
 	algorithmName   = dcm("111001", "Algorithm Name")
 	algorithmParam  = dcm("111002", "Algorithm Parameters")
@@ -101,7 +103,7 @@ func structure() []term {
 		reportTitle, language, country, observerType, observerUID, observerName, observerMaker, observerModel,
 		observerSerial, characteristics, subjectAge, subjectSex, height, weight, bsa, bsaFormula, imageLibrary,
 		findings, findingSite, group, protocol, imageMode, imageView, measureMethod, cyclePoint, derivation,
-		selection, sourceOf, algorithmName, algorithmParam, algorithmVer, comment, stage,
+		selection, deviation, beatCount, sourceOf, algorithmName, algorithmParam, algorithmVer, comment, stage,
 	}
 }
 

@@ -81,6 +81,7 @@ type Reading struct {
 
 	Site, Method, Mode, View          Code
 	CyclePoint, Derivation, Selection Code
+	Spread                            *Spread
 	Group                             string // Acquisition Protocol of its measurement group
 	Stage                             Code   // of its measurement group
 	Sources                           []Source
@@ -156,6 +157,9 @@ func reading(it *Item, path []int) Reading {
 				*f.to = c.Code
 			}
 		}
+		if v, ok := c.Value(); ok && c.Type == Num && c.Relationship == HasProperties {
+			r.property(c.Concept, v)
+		}
 		if c.Relationship != InferredFrom {
 			continue
 		}
@@ -178,6 +182,21 @@ func reading(it *Item, path []int) Reading {
 		}
 	}
 	return r
+}
+
+// property takes a number that tells of the value.
+func (r *Reading) property(concept Code, v float64) {
+	if !deviation.is(concept) && !beatCount.is(concept) {
+		return
+	}
+	if r.Spread == nil {
+		r.Spread = &Spread{}
+	}
+	if deviation.is(concept) {
+		r.Spread.SD = v
+	} else {
+		r.Spread.Beats = int(v)
+	}
 }
 
 func sourceOfImage(it *Item) Source {

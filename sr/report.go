@@ -102,6 +102,9 @@ type Measurement struct {
 	CyclePoint CyclePoint
 	Derivation Derivation
 	Selection  Selection
+	// Spread is how far the value of a single heart beat differs; nil for a value
+	// that is not from several.
+	Spread *Spread
 	// Group names the measurement group, for example a stage of a stress
 	// examination; values of one group stay together. Empty is the main group.
 	Group string
@@ -112,6 +115,12 @@ type Measurement struct {
 	// Remarks are warnings about the value, one sentence each. They are written
 	// once for each measurement group, however many values share them.
 	Remarks []string
+}
+
+// Spread are the sample statistics of a value over heart beats.
+type Spread struct {
+	Beats int     // at least 2
+	SD    float64 // standard deviation of the sample, in the unit of the value
 }
 
 // Point is a position in source pixels: x right, y down, origin at the centre
@@ -479,6 +488,9 @@ func (b *builder) measurement(m Measurement) (*Item, error) {
 			return nil, err
 		}
 	}
+	if err := b.spread(num, m); err != nil {
+		return nil, err
+	}
 	for _, s := range m.Sources {
 		item, err := b.source(s)
 		if err != nil {
@@ -501,6 +513,31 @@ func (b *builder) measurement(m Measurement) (*Item, error) {
 		}
 	}
 	return num, nil
+}
+
+// spread adds the measurement properties of TID 300: the standard deviation, and
+// the number of beats under a code of our own, as the standard has none.
+func (b *builder) spread(num *Item, m Measurement) error {
+	s := m.Spread
+	if s == nil {
+		return nil
+	}
+	if s.Beats < 2 || !(s.SD >= 0) {
+		return fmt.Errorf("standard deviation %g of %d beats", s.SD, s.Beats)
+	}
+	for _, p := range []struct {
+		concept term
+		value   float64
+		unit    Unit
+	}{{deviation, s.SD, m.Unit}, {beatCount, float64(s.Beats), Ratio}} {
+		n, err := b.num(p.concept, p.value, p.unit)
+		if err != nil {
+			return err
+		}
+		n.Relationship = HasProperties
+		num.add(n)
+	}
+	return nil
 }
 
 // coded is a modifier of a measurement.

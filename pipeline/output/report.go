@@ -259,6 +259,9 @@ func (g *group) add(q quantity.Quantity, m result.Measurement) {
 	case s.isMedian(*m.Value):
 		c.Derivation = sr.Median
 	}
+	if s := statisticsOf(m.Beats); s.n > 1 {
+		c.Spread = &sr.Spread{Beats: s.n, SD: s.sd}
+	}
 	if g.preferred {
 		c.Selection = sr.MostRecentChosen
 		if c.Derivation == sr.Mean {

@@ -189,6 +189,9 @@ func (a *Analyzer) admit(l *loop, file *dicomio.File) (err error) {
 	if r := refuseByTags(l.facts); r != nil {
 		return &verdict{result.Refused, *r}
 	}
+	if r := refuseByAcquisition(file.DataSet); r != nil {
+		return &verdict{result.Refused, *r}
+	}
 	return a.checkSize(l)
 }
 

@@ -85,6 +85,8 @@ const (
 	ViewUncertain    = "view-uncertain"
 	Unfamiliar       = "unlike-training"
 	MirroredDisplay  = "mirrored-display"
+	Contrast         = "contrast-agent"
+	Transoesophageal = "transoesophageal"
 	DecodeFailed     = "decode-failed"
 	Unreadable       = "unreadable"
 	Truncated        = "truncated"

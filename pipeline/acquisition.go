@@ -1,0 +1,58 @@
+package pipeline
+
+import (
+	"regexp"
+	"strings"
+
+	"github.com/echonode/echonode/dicomio"
+	"github.com/echonode/echonode/dicomio/tag"
+	"github.com/echonode/echonode/pipeline/result"
+)
+
+// How a picture was made is told by few attributes, and by the words that people
+// and machines write into others. Words that are also said of what was not done
+// ("without contrast") do not count.
+var (
+	// The transducer types that are put into the body (PS3.3 C.8.5.6.1.6).
+	insideType = regexp.MustCompile(`^(ENDOCAV|IV_)`)
+	// Names of transoesophageal probes: what Philips, GE and Siemens call theirs.
+	insideProbe = regexp.MustCompile(`(?i)\b(x[78]-2t|s[78]-3t|6vt-?d|6tc?-?rs|9t-?rs|v5ms?|z6ms?)\b`)
+	insideWords = regexp.MustCompile(`(?i)\btee\b|\btoe\b|trans-?o?esoph|transösoph`)
+	onChest     = regexp.MustCompile(`(?i)\btte\b|trans-?thora|\bno[nt]? +(tee|toe)\b`)
+	agentWords  = regexp.MustCompile(`(?i)\blvo\b|\bcontrast\b|kontrast|definity|optison|sonovue|lumason|luminity`)
+	noAgent     = regexp.MustCompile(`(?i)\b(no|non|not|without|w/o|ohne|pre)[ -]*(contrast|kontrast)|contrast[ :]*(no\b|none|off)`)
+	agentNone   = regexp.MustCompile(`(?i)^(|no|none|n|n/a|not used)$`)
+)
+
+// refuseByAcquisition says why a picture was not made as those that the network
+// knows: with a contrast agent, which whitens the cavity, or from within the
+// body; nil as far as the attributes tell.
+func refuseByAcquisition(ds *dicomio.DataSet) *result.Reason {
+	words := func(tags ...tag.Tag) string {
+		var all []string
+		for _, t := range tags {
+			all = append(all, ds.Strings(t)...)
+		}
+		return strings.Join(all, " ")
+	}
+	refuse := func(code, format string, args ...any) *result.Reason {
+		r := result.Reasonf(code, format, args...)
+		return &r
+	}
+	if t := strings.ToUpper(strings.TrimSpace(ds.String(tag.TransducerType))); insideType.MatchString(t) {
+		return refuse(result.Transoesophageal, "the transducer was inside the body (type %s): the views are others", t)
+	}
+	if t := words(tag.TransducerData); insideProbe.MatchString(t) || insideWords.MatchString(t) {
+		return refuse(result.Transoesophageal, "transoesophageal transducer: the views are others")
+	}
+	if t := words(tag.StudyDescription, tag.SeriesDescription, tag.ProtocolName, tag.ViewName); insideWords.MatchString(t) && !onChest.MatchString(t) {
+		return refuse(result.Transoesophageal, "the object says that it is transoesophageal: the views are others")
+	}
+	if len(ds.Items(tag.ContrastBolusAgentSequence)) > 0 || !agentNone.MatchString(strings.TrimSpace(words(tag.ContrastBolusAgent))) {
+		return refuse(result.Contrast, "contrast agent: the network knows dark cavities only")
+	}
+	if t := words(tag.SeriesDescription, tag.ProtocolName, tag.ViewName, tag.StageName); agentWords.MatchString(t) && !noAgent.MatchString(t) {
+		return refuse(result.Contrast, "the object names a contrast agent: the network knows dark cavities only")
+	}
+	return nil
+}

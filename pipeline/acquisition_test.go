@@ -1,0 +1,60 @@
+package pipeline
+
+import (
+	"testing"
+
+	"github.com/echonode/echonode/dicomio"
+	"github.com/echonode/echonode/dicomio/tag"
+	"github.com/echonode/echonode/models"
+	"github.com/echonode/echonode/pipeline/result"
+)
+
+// Pictures with contrast and from within the body are refused as far as the object says so, and by nothing else.
+func TestAcquisition(t *testing.T) {
+	for _, tt := range []struct {
+		tag  tag.Tag
+		text string
+		code string
+	}{
+		{tag.ContrastBolusAgent, "Definity", result.Contrast},
+		{tag.ContrastBolusAgent, "NONE", ""},
+		{tag.ContrastBolusAgent, "", ""},
+		{tag.StageName, "Rest LVO", result.Contrast},
+		{tag.SeriesDescription, "A4C with contrast", result.Contrast},
+		{tag.SeriesDescription, "A4C without contrast", ""},
+		{tag.ProtocolName, "pre-contrast", ""},
+		{tag.StudyDescription, "Stress echo with contrast", ""}, // some of its loops
+		{tag.ViewName, "Kontrastm. A4C", result.Contrast},
+		{tag.TransducerType, "ENDOCAV_PA", result.Transoesophageal},
+		{tag.TransducerType, "IV_PHASED", result.Transoesophageal},
+		{tag.TransducerType, "SECTOR_PHASED", ""},
+		{tag.TransducerData, "X7-2t", result.Transoesophageal},
+		{tag.TransducerData, "X5-1", ""},
+		{tag.TransducerData, "6VT-D", result.Transoesophageal},
+		{tag.StudyDescription, "TEE probe guidance", result.Transoesophageal},
+		{tag.StudyDescription, "Transesophageal echo", result.Transoesophageal},
+		{tag.StudyDescription, "TTE before TEE", ""},
+		{tag.StudyDescription, "Committee review", ""},
+		{tag.StudyDescription, "Echo transthoracic", ""},
+	} {
+		ds := dicomio.NewDataSet()
+		ds.SetString(tt.tag, tt.text)
+		code := ""
+		if r := refuseByAcquisition(ds); r != nil {
+			code = r.Code
+		}
+		if code != tt.code {
+			t.Errorf("%v %q: %q, want %q", tt.tag, tt.text, code, tt.code)
+		}
+	}
+	sequence := dicomio.NewDataSet()
+	sequence.SetItems(tag.ContrastBolusAgentSequence, dicomio.NewDataSet())
+	if r := refuseByAcquisition(sequence); r == nil || r.Code != result.Contrast {
+		t.Errorf("a contrast agent sequence: %v", r)
+	}
+	c := standard("1.2.3.1")
+	c.edit = func(ds *dicomio.DataSet) { ds.SetString(tag.ContrastBolusAgent, "SonoVue") }
+	if l := loopOf(t, newBrightness(models.ViewA4C), "", c.write(t, t.TempDir())); l.Status != result.Refused || l.Reason.Code != result.Contrast {
+		t.Errorf("%s, %v", l.Status, l.Reason)
+	}
+}

@@ -1,5 +1,5 @@
-// Package longaxis draws the long axis of the left ventricle in the frames of a
-// result. Whoever measures, draws or judges by it asks here, so that all of them
+// Package longaxis draws the long axis of the left ventricle, and finds the points
+// of its walls, in the frames of a result. Whoever measures, draws or judges by it asks here, so that all of them
 // have the same axis.
 package longaxis
 
@@ -71,4 +71,19 @@ func Keypoint(f *result.Frame, name string) *lv.Keypoint {
 		return &k
 	}
 	return nil
+}
+
+// Calipers are the four points of the parasternal long-axis view among a frame's
+// keypoints by name; ok is false where one is missing or less certain than
+// minConfidence.
+func Calipers(keypoints map[string]lv.Keypoint, minConfidence float64) (c lv.Calipers, ok bool) {
+	for name, p := range map[string]*lv.Point{models.KeypointIVSRight: &c.IVSRight, models.KeypointIVSLeft: &c.IVSLeft,
+		models.KeypointPWInner: &c.PWInner, models.KeypointPWOuter: &c.PWOuter} {
+		k, known := keypoints[name]
+		if !known || k.Confidence < minConfidence {
+			return c, false
+		}
+		*p = k.Point
+	}
+	return c, true
 }

@@ -3,7 +3,7 @@ package measure
 import (
 	"math"
 
-	"github.com/echonode/echonode/models"
+	"github.com/echonode/echonode/pipeline/longaxis"
 	"github.com/echonode/echonode/pipeline/lv"
 	"github.com/echonode/echonode/pipeline/result"
 )
@@ -49,7 +49,7 @@ func (l *loop) measureLinear() {
 	seen := 0
 	for i := range l.frames {
 		curve[i] = math.NaN()
-		if c, ok := calipers(&l.frames[i], o.Axis.MinConfidence); ok {
+		if c, ok := longaxis.Calipers(l.frames[i].keypoints, o.Axis.MinConfidence); ok {
 			dims[i] = c.Measure(l.spacing)
 			if !lv.Rejected(lv.CheckCalipers(dims[i], i, o.Quality)) {
 				curve[i], l.frames[i].used = dims[i].LVIDmm, true
@@ -112,16 +112,4 @@ func mean(v []lv.Linear) lv.Linear {
 		m.PWmm += d.PWmm / float64(len(v))
 	}
 	return m
-}
-
-func calipers(f *frame, minConfidence float64) (lv.Calipers, bool) {
-	var c lv.Calipers
-	for name, p := range map[string]*lv.Point{models.KeypointIVSRight: &c.IVSRight, models.KeypointIVSLeft: &c.IVSLeft, models.KeypointPWInner: &c.PWInner, models.KeypointPWOuter: &c.PWOuter} {
-		k, ok := f.keypoints[name]
-		if !ok || k.Confidence < minConfidence {
-			return c, false
-		}
-		*p = k.Point
-	}
-	return c, true
 }

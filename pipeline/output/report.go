@@ -12,6 +12,7 @@ import (
 	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/dicomio/instance"
 	"github.com/echonode/echonode/models"
+	"github.com/echonode/echonode/pipeline/indices"
 	"github.com/echonode/echonode/pipeline/longaxis"
 	"github.com/echonode/echonode/pipeline/lv"
 	"github.com/echonode/echonode/pipeline/quantity"
@@ -129,6 +130,9 @@ func (w *writer) document(index int, description string, coded, told []stage) (*
 			}
 		}
 		r.Measurements = append(r.Measurements, g.finish()...)
+		if text := w.geometry(st); text != "" {
+			r.Comments = append(r.Comments, prefix(st.name, text))
+		}
 	}
 	for _, st := range told {
 		if text := inWords(st, loops); text != "" {
@@ -279,6 +283,22 @@ func (g *group) add(q quantity.Quantity, m result.Measurement) {
 	g.out = append(g.out, c)
 }
 
+// geometry is the pattern of the ventricle at rest, where its wall points were
+// valid: "concentric remodelling (mass index 110 g/m2, RWT 0.50; ASE/EACVI 2015)".
+func (w *writer) geometry(st stage) string {
+	pattern := indices.Geometry(w.s, st.measurements)
+	if pattern == "" || !st.code.AtRest() {
+		return ""
+	}
+	var of []string
+	for _, m := range st.measurements {
+		if m.Value != nil && (m.Name == result.MassIndex || m.Name == result.RWT) {
+			of = append(of, valueText(m))
+		}
+	}
+	return fmt.Sprintf("LV geometry: %s (%s; %s)", pattern, strings.Join(of, ", "), quantity.ASE2015)
+}
+
 // coded reports whether a value has a code that fits it.
 func (w *writer) coded(q quantity.Quantity, m result.Measurement) bool {
 	switch {
@@ -387,7 +407,7 @@ func sourceOf(l *result.Loop, src result.Source, measurement string) sr.Source {
 			line(axis.Base, axis.Apex)
 		}
 	case result.IVSd, result.LVIDd, result.LVIDs, result.LVPWd:
-		if c, ok := calipers(f); ok {
+		if c, ok := longaxis.Calipers(longaxis.Keypoints(f), 0); ok {
 			switch measurement {
 			case result.IVSd:
 				line(c.IVSRight, c.IVSLeft)

@@ -111,7 +111,7 @@ func (w *writer) scene(l *result.Loop, t trust, i int) overlay.Scene {
 		return s
 	}
 	if l.View == models.ViewPLAX {
-		if c, ok := calipers(f); ok && t.measured {
+		if c, ok := longaxis.Calipers(longaxis.Keypoints(f), 0); ok && t.measured {
 			s.Keypoints = []lv.Point{c.IVSRight, c.IVSLeft, c.PWInner, c.PWOuter}
 			s.Lines = []overlay.Line{{A: c.IVSRight, B: c.IVSLeft}, {A: c.IVSLeft, B: c.PWInner}, {A: c.PWInner, B: c.PWOuter}}
 		}
@@ -187,17 +187,4 @@ func (w *writer) structures(l *result.Loop) (out []structure) {
 		}
 	}
 	return out
-}
-
-// calipers are the four points of the parasternal long-axis view.
-func calipers(f *result.Frame) (c lv.Calipers, ok bool) {
-	for name, p := range map[string]*lv.Point{models.KeypointIVSRight: &c.IVSRight, models.KeypointIVSLeft: &c.IVSLeft,
-		models.KeypointPWInner: &c.PWInner, models.KeypointPWOuter: &c.PWOuter} {
-		k := longaxis.Keypoint(f, name)
-		if k == nil {
-			return c, false
-		}
-		*p = k.Point
-	}
-	return c, true
 }

@@ -414,6 +414,9 @@ func (w *writer) values(st stage, p *summary.Page) {
 		}
 		p.Rows = append(p.Rows, row)
 	}
+	if text := w.geometry(st); text != "" {
+		p.Remarks = append(p.Remarks, text)
+	}
 	if p.Headline == "" {
 		p.Headline = "EF not measured"
 		for _, m := range st.measurements {

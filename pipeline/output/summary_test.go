@@ -6,6 +6,7 @@ import (
 
 	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/pipeline/result"
+	"github.com/echonode/echonode/sr"
 )
 
 func TestPageSaysWhetherAReaderSigned(t *testing.T) {
@@ -21,6 +22,35 @@ func TestPageSaysWhetherAReaderSigned(t *testing.T) {
 		p := w.page(stage{})
 		if p.Notice != want {
 			t.Errorf("the page says %q, want %q", p.Notice, want)
+		}
+	}
+}
+
+// Walls of 12 mm around a cavity of 48 mm weigh 0.832*(7.2^3-4.8^3)+0.6 = 219 g;
+// 80 kg and 180 cm are 2.00 m2 (DuBois), which makes 110 g/m2, and 2*12/48 = 0.50.
+// A man up to 115 g/m2 has concentric remodelling then, a woman above 95
+// concentric hypertrophy. Values of a stress stage, of a child, or without one of
+// the two say nothing.
+func TestGeometryIsTold(t *testing.T) {
+	index, rwt, years := 219.13/1.9964, 0.5, 12
+	of := func(sex string, age *int, ms ...result.Measurement) *writer {
+		return &writer{s: &result.Study{Subject: &result.Subject{Sex: sex, AgeYears: age}, Measurements: ms}}
+	}
+	mass := result.Measurement{Name: result.MassIndex, Value: &index, Unit: "g/m2"}
+	wall := result.Measurement{Name: result.RWT, Value: &rwt, Unit: "1"}
+	for _, tt := range []struct {
+		w    *writer
+		st   stage
+		want string
+	}{
+		{of("M", nil), stage{measurements: []result.Measurement{mass, wall}}, "LV geometry: concentric remodelling (LV mass index 110 g/m2, RWT 0.50; ASE/EACVI 2015)"},
+		{of("F", nil), stage{measurements: []result.Measurement{mass, wall}}, "LV geometry: concentric hypertrophy (LV mass index 110 g/m2, RWT 0.50; ASE/EACVI 2015)"},
+		{of("M", nil), stage{code: sr.PeakStress, measurements: []result.Measurement{mass, wall}}, ""},
+		{of("M", &years), stage{measurements: []result.Measurement{mass, wall}}, ""},
+		{of("M", nil), stage{measurements: []result.Measurement{wall}}, ""},
+	} {
+		if got := tt.w.geometry(tt.st); got != tt.want {
+			t.Errorf("%q, want %q", got, tt.want)
 		}
 	}
 }

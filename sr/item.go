@@ -24,6 +24,7 @@ const (
 	Text      ValueType = "TEXT"
 	UIDRef    ValueType = "UIDREF"
 	Image     ValueType = "IMAGE"
+	Composite ValueType = "COMPOSITE"
 	SCoord    ValueType = "SCOORD"
 )
 
@@ -152,7 +153,7 @@ func (it *Item) encode(ds *dicomio.DataSet) {
 		v.SetString(tag.NumericValue, it.Number)
 		v.SetItems(tag.MeasurementUnitsCodeSequence, codeItem(it.Unit))
 		ds.SetItems(tag.MeasuredValueSequence, v)
-	case Image:
+	case Image, Composite:
 		ref := instance.Ref{SOPClassUID: it.Image.SOPClassUID, SOPInstanceUID: it.Image.SOPInstanceUID}.SOP()
 		if len(it.Image.Frames) > 0 {
 			frames := make([]int64, len(it.Image.Frames))

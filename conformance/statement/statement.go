@@ -32,6 +32,7 @@ func Outputs() []Output {
 		{"segmentation", uid.SegmentationStorage, uid.ExplicitVRLittleEndian, "outputs.segmentation"},
 		{"summary", uid.SecondaryCaptureImageStorage, uid.JPEGBaseline8Bit, "outputs.summary"},
 		{"pdf", uid.EncapsulatedPDFStorage, uid.ExplicitVRLittleEndian, "outputs.pdf"},
+		{"withdrawal", uid.KeyObjectSelectionDocumentStorage, uid.ExplicitVRLittleEndian, "destinations.withdraw: note"},
 	}
 }
 

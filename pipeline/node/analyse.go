@@ -119,6 +119,11 @@ func (n *Node) analyse(ctx context.Context, study string, revision int) (err err
 		if err != nil {
 			return err
 		}
+		notes, err := n.withdrawals(ctx, &run, outputs)
+		if err != nil {
+			return err
+		}
+		outputs = append(outputs, notes...)
 	}
 	routes, err := n.routes(ctx, &run)
 	if err != nil {

@@ -9,13 +9,17 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/echonode/echonode/dicomio/tag"
 	"github.com/echonode/echonode/dicomio/uid"
 
 	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/pipeline/kept"
+	"github.com/echonode/echonode/pipeline/output"
+	"github.com/echonode/echonode/pipeline/result"
 	"github.com/echonode/echonode/pipeline/store"
 	"github.com/echonode/echonode/scp"
 )
@@ -275,5 +279,103 @@ func TestMoveKeepsFragments(t *testing.T) {
 	}
 	if same, err := dicomio.SamePixels(t.Context(), path, in.Path, dicomio.Options{}); err != nil || !same || in.TransferSyntaxUID != uid.JPEGBaseline8Bit {
 		t.Errorf("%v, %v", same, err)
+	}
+}
+
+// withdrawing is a processor whose reports are of the patient of their study's
+// objects, and which makes withdrawals.
+type withdrawing struct {
+	*fakeProcessor
+	mu    sync.Mutex
+	notes map[string][]string // by the note's UID: what it is about
+}
+
+func (p *withdrawing) Process(ctx context.Context, req Request) (*result.Document, error) {
+	doc, err := p.fakeProcessor.Process(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	id, err := dicomio.IdentifyFile(ctx, req.Loops[0].Path, dicomio.Options{})
+	if err != nil {
+		return nil, err
+	}
+	o := &doc.Studies[0].Outputs[0]
+	o.File = writeObject(p.t, req.Dir, req.StudyInstanceUID, o.SOPInstanceUID, func(ds *dicomio.DataSet) {
+		ds.SetString(tag.SOPClassUID, o.SOPClassUID).SetString(tag.PatientID, id.PatientID).SetString(tag.PatientName, id.PatientName)
+	})
+	return doc, nil
+}
+
+func (p *withdrawing) Withdraw(ctx context.Context, files []string, path string) (result.Output, error) {
+	o, err := output.Withdraw(files, path, result.Software{Version: "1"}, time.Now(), output.Options{Station: "ECHONODE"})
+	if err != nil {
+		return o, err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, file := range files {
+		id, err := dicomio.IdentifyFile(ctx, file, dicomio.Options{})
+		if err != nil {
+			return o, err
+		}
+		p.notes[o.SOPInstanceUID] = append(p.notes[o.SOPInstanceUID], id.SOPInstanceUID)
+	}
+	return o, nil
+}
+
+// A destination that wants to know is told once which results it has under a
+// former patient; others are not, and what stays right is not withdrawn.
+func TestWithdrawals(t *testing.T) {
+	wants, does := &archive{}, &archive{}
+	told := destination("told", listen(t, "PACS", wants))
+	told.Withdraws = true
+	p := &withdrawing{fakeProcessor: byContent(t), notes: map[string][]string{}}
+	n := start(t, t.TempDir(), p, Options{Destinations: []Destination{told, destination("other", listen(t, "PACS", does))}})
+	n.mustSend(t, picture(t, "1.2.3", "1.2.3.10", 7, nil))
+	finished := func(revision int) func() bool {
+		return func() bool { s := n.status(t, "1.2.3"); return s.Finished() && s.Revision == revision }
+	}
+	eventually(t, "the first report", finished(1))
+	move := func(id, name string) {
+		t.Helper()
+		if _, err := n.MoveStudy(t.Context(), "1.2.3", Move{To: Patient{ID: id, Name: name}, Reason: ReasonCorrect}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	has := func(reports, notes int) {
+		t.Helper()
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if wants.objects() != reports+notes || does.objects() != reports || len(p.notes) != notes {
+			t.Errorf("%d and %d objects, %d notes; want %d reports and %d notes", wants.objects(), does.objects(), len(p.notes), reports, notes)
+		}
+	}
+	has(1, 0)
+	move("P1", "Doe^Janet") // the same person, spelled otherwise
+	eventually(t, "the second report", finished(2))
+	has(2, 0)
+	move("P2", "Roe^Jane")
+	eventually(t, "the third report", finished(3))
+	has(3, 1)
+	for _, about := range p.notes {
+		if len(about) != 2 {
+			t.Errorf("the note is about %v", about)
+		}
+	}
+	n.mustSend(t, picture(t, "1.2.3", "1.2.3.11", 8, func(ds *dicomio.DataSet) { ds.SetString(tag.PatientID, "P2").SetString(tag.PatientName, "Roe^Jane") }))
+	eventually(t, "a late loop", finished(4))
+	has(4, 1)
+	if err := n.Reanalyse(t.Context(), "1.2.3"); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "analysed again", finished(5))
+	has(4, 1)
+	move("P1", "Doe^Jane") // back
+	eventually(t, "back", finished(6))
+	has(5, 2)
+	for _, d := range n.status(t, "1.2.3").Deliveries {
+		if d.Kind == result.KindWithdrawal && d.Destination != "told" {
+			t.Errorf("%+v", d)
+		}
 	}
 }

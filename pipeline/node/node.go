@@ -111,7 +111,10 @@ type Destination struct {
 	Stow    *deliver.Stow
 	Convert deliver.Conversion
 	Rules   []deliver.Rule // the first that holds replaces Kinds
-	Own     bool           // the processor makes outputs for it in a form of its own
+	// Withdraws: is told, by an object of its own, which results it has under a
+	// patient that a study is not of any more.
+	Withdraws bool
+	Own       bool // the processor makes outputs for it in a form of its own
 }
 
 // Options are the settings of a Node.

@@ -635,8 +635,10 @@ const (
 
 	// The summary page as a secondary capture and as an encapsulated PDF, and
 	// the same as files.
-	KindSummary        = "summary"
-	KindPDF            = "pdf"
+	KindSummary = "summary"
+	KindPDF     = "pdf"
+	// KindWithdrawal is a note that earlier outputs are not to be used.
+	KindWithdrawal     = "withdrawal"
 	KindSummaryPicture = "summary-picture"
 	KindPDFFile        = "pdf-file"
 )

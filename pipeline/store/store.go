@@ -93,6 +93,9 @@ type Output struct {
 	Path           string
 	// For, see result.Output. It is not recorded.
 	For []string
+	// To, where it is set, are the only destinations that get the output,
+	// whatever their kinds. It is not recorded.
+	To []string
 }
 
 // Run is one analysis of a study.
@@ -462,6 +465,9 @@ type Route struct {
 
 // gets reports whether an output goes to the route's destination.
 func (r Route) gets(o Output) bool {
+	if len(o.To) > 0 {
+		return slices.Contains(o.To, r.Destination)
+	}
 	form := ""
 	if r.Own {
 		form = r.Destination

@@ -28,6 +28,7 @@ import (
 	"github.com/echonode/echonode/cmd/echonode/internal/config"
 	"github.com/echonode/echonode/dicomio/uid"
 	"github.com/echonode/echonode/models"
+	"github.com/echonode/echonode/pipeline/result"
 	"github.com/echonode/echonode/scp"
 )
 
@@ -337,6 +338,8 @@ func offerFor(outputs config.Outputs, kind string) offer {
 		return offer{uid.SecondaryCaptureImageStorage, []string{uid.JPEGBaseline8Bit}, plain}
 	case "pdf":
 		return offer{class: uid.EncapsulatedPDFStorage, plain: plain}
+	case result.KindWithdrawal:
+		return offer{class: uid.KeyObjectSelectionDocumentStorage, plain: plain}
 	case "segmentation":
 		return offer{class: uid.SegmentationStorage, plain: plain}
 	}
@@ -378,7 +381,11 @@ func (l *liveCheck) destination(ctx context.Context, d config.Destination) findi
 	}
 	verification := scp.PresentationContext{AbstractSyntax: uid.Verification, TransferSyntaxes: []string{uid.ImplicitVRLittleEndian}}
 	contexts := []scp.PresentationContext{verification}
-	for _, kind := range d.Send {
+	kinds := slices.Clone(d.Send)
+	if d.Withdraw == "note" {
+		kinds = append(kinds, result.KindWithdrawal)
+	}
+	for _, kind := range kinds {
 		contexts = append(contexts, offerFor(l.c.OutputsOf(d), kind).contexts()...)
 	}
 	client, err := dialer.Dial(ctx, d.Address, contexts)
@@ -391,7 +398,7 @@ func (l *liveCheck) destination(ctx context.Context, d config.Destination) findi
 	}
 	text := fmt.Sprintf("%s at %s answers C-ECHO in %d ms", d.AETitle, d.Address, time.Since(start).Milliseconds())
 	var refused, recoded []string
-	for _, kind := range d.Send {
+	for _, kind := range kinds {
 		o := offerFor(l.c.OutputsOf(d), kind)
 		accepts := func(syntax string) bool { return client.Accepts(o.class, syntax) == nil }
 		switch {

@@ -42,9 +42,10 @@ func (p *program) moveCommand() *cobra.Command {
 of it gets the patient's attributes and keeps a record of the former ones
 (Original Attributes Sequence). What is not given stays as it is. The study is
 analysed again, and its report supersedes the one before; results that were made
-under the former patient and are not sent yet are not sent any more. What an
-object is sent as later counts again: correct the archive too. The audit trail
-holds who did it.`,
+under the former patient and are not sent yet are not sent any more, and
+destinations with "withdraw: note" are told which they have. What an object is
+sent as later counts again: correct the archive too. The audit trail holds who
+did it.`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			form := f.form(id, node.ReasonCorrect)

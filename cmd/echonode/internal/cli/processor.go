@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/pipeline"
@@ -235,4 +236,9 @@ func (p *processor) write(ctx context.Context, s *result.Study, dir string, usua
 		}
 	}
 	return all, nil
+}
+
+// Withdraw implements node.Withdrawer.
+func (p *processor) Withdraw(_ context.Context, files []string, path string) (result.Output, error) {
+	return output.Withdraw(files, path, p.analyzer.Document().Software, time.Now().Truncate(time.Second), p.forms[0].o)
 }

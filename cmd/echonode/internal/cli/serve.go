@@ -349,7 +349,7 @@ func nodeOptions(c *config.Config, log *slog.Logger) (node.Options, error) {
 		dialer.Logger = log.With("destination", d.Name)
 		warnOfCertificates(log, "destinations."+d.Name+".tls", dialer.TLSConfig)
 		dialer.Timeouts.Connect, dialer.Timeouts.Response = time.Duration(c.Delivery.Timeout), time.Duration(c.Delivery.Timeout)
-		dest := node.Destination{Name: d.Name, Address: d.Address, Dialer: dialer, Kinds: d.Send, Convert: deliver.Conversion(d.Transcode), Rules: d.Rules}
+		dest := node.Destination{Name: d.Name, Address: d.Address, Dialer: dialer, Kinds: d.Send, Convert: deliver.Conversion(d.Transcode), Rules: d.Rules, Withdraws: d.Withdraw == "note"}
 		if d.URL != "" {
 			dest.Stow = stowTo(d, dialer.TLSConfig, time.Duration(c.Delivery.Timeout))
 		}

@@ -205,6 +205,7 @@ type Destination struct {
 	Rules          []deliver.Rule `yaml:"rules"`
 	Transcode      string         `yaml:"transcode"`
 	Outputs        *OwnOutputs    `yaml:"outputs"`
+	Withdraw       string         `yaml:"withdraw"`
 	TLS            ClientTLS      `yaml:"tls"`
 }
 
@@ -372,6 +373,9 @@ func Parse(b []byte) (*Config, error) {
 		}
 		if d.Transcode == "" {
 			d.Transcode = "auto"
+		}
+		if d.Withdraw == "" {
+			d.Withdraw = "none"
 		}
 	}
 	if err := c.check(); err != nil {
@@ -545,6 +549,7 @@ func (c *Config) check() error {
 		if d.Outputs != nil {
 			c.OutputsOf(d).check(key+".outputs", bad, oneOf)
 		}
+		oneOf(key+".withdraw", d.Withdraw, "none", "note")
 		oneOf(key+".transcode", d.Transcode, "auto", "never", "uncompressed")
 		pair(key+".tls", d.TLS.Certificate, d.TLS.Key)
 	}

@@ -1,0 +1,113 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/echonode/echonode/dicomio"
+	"github.com/echonode/echonode/pipeline/result"
+	"github.com/echonode/echonode/pipeline/store"
+)
+
+// Withdrawer makes objects that say that others are not to be used any more. A
+// Processor that can do so implements it.
+type Withdrawer interface {
+	// Withdraw writes such an object about the objects of some files, all of one
+	// study and patient, as path.
+	Withdraw(ctx context.Context, files []string, path string) (result.Output, error)
+}
+
+// withdrawals are objects for destinations that want to be told which results
+// they have under a patient that the study is not of any more: it was moved, or
+// corrected by the archive. made is what this run has made.
+func (n *Node) withdrawals(ctx context.Context, run *store.Run, made []store.Output) ([]store.Output, error) {
+	w, ok := n.processor.(Withdrawer)
+	if !ok || len(made) == 0 || !slices.ContainsFunc(n.opt.Destinations, func(d Destination) bool { return d.Withdraws }) {
+		return nil, nil
+	}
+	now, err := personIn(ctx, made[0].Path)
+	if err != nil {
+		return nil, err
+	}
+	runs, err := n.store.Runs(ctx, run.StudyInstanceUID)
+	if err != nil {
+		return nil, err
+	}
+	revisions := map[int64]int{}
+	for _, r := range runs {
+		revisions[r.ID] = r.Revision
+	}
+	deliveries, err := n.store.Deliveries(ctx, run.StudyInstanceUID)
+	if err != nil {
+		return nil, err
+	}
+	persons := map[string]result.Person{} // by path
+	notes := map[string]*note{}           // by the files they are about
+	var order []string
+	for _, d := range n.opt.Destinations {
+		if !d.Withdraws {
+			continue
+		}
+		told := -1 // the revision that withdrew last: it knew of all before
+		for _, x := range deliveries {
+			if x.Destination == d.Name && x.Kind == result.KindWithdrawal {
+				told = max(told, revisions[x.RunID])
+			}
+		}
+		byPerson := map[result.Person][]string{}
+		for _, x := range deliveries {
+			revision := revisions[x.RunID]
+			if x.Destination != d.Name || x.Kind == result.KindWithdrawal || x.State != store.Sent && x.State != store.Warning ||
+				revision < told || revision >= run.Revision || slices.ContainsFunc(made, func(o store.Output) bool { return o.SOPInstanceUID == x.SOPInstanceUID }) {
+				continue
+			}
+			p, known := persons[x.Path]
+			if !known {
+				if p, err = personIn(ctx, x.Path); err != nil {
+					n.log.Warn("a result that may have to be withdrawn cannot be read", "object", x.SOPInstanceUID, "error", err)
+					continue
+				}
+				persons[x.Path] = p
+			}
+			if result.Patients([]result.Person{p, now}) > 1 {
+				byPerson[p] = append(byPerson[p], x.Path)
+			}
+		}
+		for _, files := range byPerson {
+			slices.Sort(files)
+			key := strings.Join(files, "\x00")
+			if notes[key] == nil {
+				notes[key] = &note{files: files}
+				order = append(order, key)
+			}
+			notes[key].to = append(notes[key].to, d.Name)
+		}
+	}
+	slices.Sort(order)
+	var out []store.Output
+	for i, key := range order {
+		o, err := w.Withdraw(ctx, notes[key].files, filepath.Join(run.Directory, fmt.Sprintf("withdrawal-%d.dcm", i+1)))
+		if err != nil {
+			return nil, fmt.Errorf("withdrawal: %w", err)
+		}
+		out = append(out, store.Output{SOPInstanceUID: o.SOPInstanceUID, SOPClassUID: o.SOPClassUID, Kind: result.KindWithdrawal, Path: o.File, To: notes[key].to})
+		n.log.Info("results under a former patient are withdrawn", "study", run.StudyInstanceUID, "objects", len(notes[key].files), "destinations", notes[key].to)
+	}
+	if len(out) > 0 {
+		err = syncTree(run.Directory)
+	}
+	return out, err
+}
+
+// note is one object about some files, for some destinations.
+type note struct{ files, to []string }
+
+// personIn reads of whom an object is.
+func personIn(ctx context.Context, path string) (result.Person, error) {
+	id, err := dicomio.IdentifyFile(ctx, path, dicomio.Options{})
+	p := personOf(id)
+	return result.Person{ID: p.Patient, Issuer: p.Issuer, Family: p.Family, Born: p.Born}, err
+}

@@ -50,6 +50,8 @@ Videos (AVI, MP4 and others that ffmpeg reads) and pictures (PNG, JPEG) are
 analysed too, each as a study of its own. What they do not say themselves is
 given: --spacing for the size of a pixel, without which there are ratios and no
 volumes, and --fps where the frame rate of the file is not that of the heart.
+With --fps, pictures of a folder that are numbered one after the other under one
+name (f0001.png, f0002.png, ...) are the frames of one loop.
 
 --csv and --jsonl grow while it works, by a study at a time: a row for every
 value, and a line with the whole result. A run that was cut off goes on where the
@@ -63,7 +65,7 @@ got files since, they are named and the exit code is 3.`,
 	cmd.Flags().BoolVar(&a.json, "json", false, "print one JSON document")
 	cmd.Flags().StringVar(&a.csv, "csv", "", "table of all values, a file that grows and is continued")
 	cmd.Flags().StringVar(&a.jsonl, "jsonl", "", "results as JSON Lines, one study a line, a file that grows and is continued")
-	cmd.Flags().Float64Var(&a.fps, "fps", 0, "frames per second of videos (default: as the file says)")
+	cmd.Flags().Float64Var(&a.fps, "fps", 0, "frames per second of videos (default: as the file says) and of numbered pictures")
 	cmd.Flags().StringVar(&a.spacing, "spacing", "", "size of a pixel of videos and pictures in mm: 0.3, or across and down: 0.3,0.25")
 	cmd.Flags().BoolVarP(&a.quiet, "quiet", "q", false, "no progress on standard error")
 	return cmd
@@ -240,20 +242,31 @@ func (o origins) name(s *result.Study) {
 // names the file behind each of them.
 func convert(ctx context.Context, files []string, dir string, o mediaSettings) (out []string, origin origins, unreadable []result.RejectedFile) {
 	origin = origins{}
+	take := func(path, made string, err error) {
+		if err != nil {
+			unreadable = append(unreadable, result.RejectedFile{File: path, Reason: result.Reasonf(result.Unreadable, "%v", err)})
+			return
+		}
+		if origin[made] == "" { // equal content is analysed once
+			out = append(out, made)
+		}
+		origin[made] = path
+	}
+	if o.fps > 0 {
+		var cines []sequence
+		cines, files = sequences(files)
+		for _, s := range cines {
+			made, err := s.toDICOM(dir, o)
+			take(s.name, made, err)
+		}
+	}
 	for _, path := range files {
 		if !isMedia(path) {
 			out = append(out, path)
 			continue
 		}
 		made, err := toDICOM(ctx, path, dir, o)
-		if err != nil {
-			unreadable = append(unreadable, result.RejectedFile{File: path, Reason: result.Reasonf(result.Unreadable, "%v", err)})
-			continue
-		}
-		if origin[made] == "" { // equal content is analysed once
-			out = append(out, made)
-		}
-		origin[made] = path
+		take(path, made, err)
 	}
 	return out, origin, unreadable
 }

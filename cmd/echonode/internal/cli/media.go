@@ -80,22 +80,7 @@ func toDICOM(ctx context.Context, path, dir string, o mediaSettings) (string, er
 	if err != nil {
 		return "", err
 	}
-	ds := dicomio.NewDataSet()
-	study := instance.UID("media study", sum)
-	name := strings.TrimSuffix(filepath.Base(path), filepath.Ext(path))
-	for _, v := range []struct {
-		t dicomio.Tag
-		s string
-	}{
-		{tag.SOPInstanceUID, instance.UID("media", sum)}, {tag.StudyInstanceUID, study}, {tag.SeriesInstanceUID, instance.UID("media series", sum)},
-		{tag.PatientID, clipASCII(name, 64)}, {tag.Modality, "US"}, {tag.PhotometricInterpretation, "RGB"},
-	} {
-		ds.SetString(v.t, v.s)
-	}
-	ds.SetEmpty(tag.PatientName)
-	for t, v := range map[dicomio.Tag]int64{tag.SamplesPerPixel: 3, tag.PlanarConfiguration: 0, tag.BitsAllocated: 8, tag.BitsStored: 8, tag.HighBit: 7, tag.PixelRepresentation: 0} {
-		ds.SetInt(t, v)
-	}
+	ds := mediaObject(sum, strings.TrimSuffix(filepath.Base(path), filepath.Ext(path)))
 	out := filepath.Join(dir, sum[:32]+".dcm")
 	if isStill(path) {
 		pix, size, err := readStill(path)
@@ -110,11 +95,35 @@ func toDICOM(ctx context.Context, path, dir string, o mediaSettings) (string, er
 	if err != nil {
 		return "", err
 	}
-	ds.SetString(tag.SOPClassUID, uid.UltrasoundMultiFrameImageStorage)
 	describeMedia(ds, v.size, v.frames, o)
-	ds.SetTags(tag.FrameIncrementPointer, tag.FrameTime)
-	ds.SetString(tag.FrameTime, strconv.FormatFloat(1000/v.fps, 'g', 8, 64))
+	timeMedia(ds, v.fps)
 	return out, v.decode(ctx, path, func(pixels *dicomio.Pixels) error { return writeMedia(out, ds, pixels) })
+}
+
+// mediaObject begins an object of a content and a name.
+func mediaObject(sum, name string) *dicomio.DataSet {
+	ds := dicomio.NewDataSet()
+	for _, v := range []struct {
+		t dicomio.Tag
+		s string
+	}{
+		{tag.SOPInstanceUID, instance.UID("media", sum)}, {tag.StudyInstanceUID, instance.UID("media study", sum)}, {tag.SeriesInstanceUID, instance.UID("media series", sum)},
+		{tag.PatientID, clipASCII(name, 64)}, {tag.Modality, "US"}, {tag.PhotometricInterpretation, "RGB"},
+	} {
+		ds.SetString(v.t, v.s)
+	}
+	ds.SetEmpty(tag.PatientName)
+	for t, v := range map[dicomio.Tag]int64{tag.SamplesPerPixel: 3, tag.PlanarConfiguration: 0, tag.BitsAllocated: 8, tag.BitsStored: 8, tag.HighBit: 7, tag.PixelRepresentation: 0} {
+		ds.SetInt(t, v)
+	}
+	return ds
+}
+
+// timeMedia makes the object a cine of so many frames per second.
+func timeMedia(ds *dicomio.DataSet, fps float64) {
+	ds.SetString(tag.SOPClassUID, uid.UltrasoundMultiFrameImageStorage)
+	ds.SetTags(tag.FrameIncrementPointer, tag.FrameTime)
+	ds.SetString(tag.FrameTime, strconv.FormatFloat(1000/fps, 'g', 8, 64))
 }
 
 func clipASCII(s string, n int) string {

@@ -134,3 +134,50 @@ func TestVideoBecomesAnObject(t *testing.T) {
 		t.Error("a broken file became an object")
 	}
 }
+
+// Numbered pictures are one cine, in the order of their numbers, once --fps says
+// how fast they follow each other; others stay stills. One that is missing or of
+// another size is an error.
+func TestNumberedPicturesAreACine(t *testing.T) {
+	dir, scratch := t.TempDir(), t.TempDir()
+	for _, name := range []string{"f9.png", "f10.png", "f11.png", "other.png", "g0001.png"} {
+		picture(t, filepath.Join(dir, name), 40, 30)
+	}
+	files := []string{filepath.Join(dir, "f10.png"), filepath.Join(dir, "f11.png"), filepath.Join(dir, "f9.png"), filepath.Join(dir, "g0001.png"), filepath.Join(dir, "other.png")}
+	o := mediaSettings{fps: 25, spacing: [2]float64{0.5, 0.5}, frames: 2000}
+	out, origin, unreadable := convert(context.Background(), files, scratch, o)
+	if len(unreadable) > 0 || len(out) != 2 { // the two stills are of equal content
+		t.Fatalf("%v, %v", out, unreadable)
+	}
+	if want := filepath.Join(dir, "f"); origin.of(out[0]) != want {
+		t.Errorf("the cine is %s, want %s", origin.of(out[0]), want)
+	}
+	f, err := dicomio.Open(out[0], dicomio.Options{Strict: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	facts, err := dicomio.Echo(f)
+	if err != nil || facts.Frames != 3 || len(facts.FrameTimes) != 3 || math.Abs(facts.FrameTimes[2]-80) > 1e-6 || !facts.Calibration.Trusted {
+		t.Errorf("%+v, %v", facts, err)
+	}
+	if cines, rest := sequences(files); len(cines) != 1 || len(rest) != 2 || filepath.Base(cines[0].paths[0]) != "f9.png" || filepath.Base(cines[0].paths[2]) != "f11.png" {
+		t.Errorf("%+v, %v", cines, rest)
+	}
+	if out, _, _ := convert(context.Background(), files, t.TempDir(), mediaSettings{frames: 2000}); len(out) != 1 {
+		t.Errorf("without --fps %d objects, want one still of the one content", len(out))
+	}
+	for _, broken := range []struct {
+		name, want string
+		w          int
+	}{{"f13.png", "number 12", 40}, {"f12.png", "another size", 44}} {
+		picture(t, filepath.Join(dir, broken.name), broken.w, 30)
+		_, _, unreadable := convert(context.Background(), append(files[:3:3], filepath.Join(dir, broken.name)), t.TempDir(), o)
+		if len(unreadable) != 1 || !strings.Contains(unreadable[0].Reason.Text, broken.want) {
+			t.Errorf("%s: %v", broken.name, unreadable)
+		}
+	}
+	if _, err := (sequence{paths: make([]string, 3)}).toDICOM(scratch, mediaSettings{fps: 25, frames: 2}); err == nil {
+		t.Error("more pictures than are read")
+	}
+}

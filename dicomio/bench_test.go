@@ -4,6 +4,8 @@ import (
 	"image"
 	"path/filepath"
 	"testing"
+
+	"github.com/echonode/echonode/dicomio/pixel"
 )
 
 // BenchmarkCineToGray decodes frames of a real cine to 224x224.
@@ -23,7 +25,7 @@ func BenchmarkCineToGray(b *testing.B) {
 		if err := r.Gray(i%r.Len(), &g); err != nil {
 			b.Fatal(err)
 		}
-		ResampleArea(small, &g, g.Rect)
+		pixel.ResampleArea(small, &g, g.Rect)
 	}
 }
 
@@ -47,7 +49,7 @@ func BenchmarkCineToGrayParallel(b *testing.B) {
 				b.Error(err)
 				return
 			}
-			ResampleArea(small, &g, g.Rect)
+			pixel.ResampleArea(small, &g, g.Rect)
 		}
 	})
 }

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"image"
+	"image/color"
+	"image/draw"
 	"io"
 	"math"
 	"os"
@@ -17,6 +19,7 @@ import (
 	"testing"
 
 	"github.com/echonode/echonode/dicomio/encoding"
+	"github.com/echonode/echonode/dicomio/pixel"
 	"github.com/echonode/echonode/dicomio/tag"
 	"github.com/echonode/echonode/dicomio/uid"
 )
@@ -113,7 +116,7 @@ func TestGrayAndRGBAgree(t *testing.T) {
 				if p.A != 255 {
 					t.Fatalf("%s: alpha %d", name, p.A)
 				}
-				d := int(g.GrayAt(x, y).Y) - int(luma(p.R, p.G, p.B))
+				d := int(g.GrayAt(x, y).Y) - int(pixel.Luma(p.R, p.G, p.B))
 				worst = max(worst, d, -d)
 			}
 		}
@@ -311,7 +314,7 @@ func TestJPEGColourRule(t *testing.T) {
 // transformed, as some devices write it, stays gray at its level.
 func TestAdobeMarkerOfSubsampledJPEG(t *testing.T) {
 	img := image.NewRGBA(image.Rect(0, 0, 48, 32))
-	fill(img, func(int, int) (r, g, b float64) { return 133, 133, 133 })
+	draw.Draw(img, img.Rect, image.NewUniform(color.Gray{Y: 133}), image.Point{}, draw.Src)
 	stream, err := EncodeJPEG(img, 95)
 	if err != nil {
 		t.Fatal(err)

@@ -8,6 +8,8 @@ import (
 	"image"
 	"image/jpeg"
 	"io"
+
+	"github.com/echonode/echonode/dicomio/pixel"
 )
 
 // jpegLibrary names what decodes JPEG in this build.
@@ -74,7 +76,7 @@ func decodeJPEG8(src []byte, w, h, comps int, rgb bool, out jpegOut, dst []byte,
 			switch out {
 			case jpegGray:
 				if !ycc {
-					a = luma(a, b, c)
+					a = pixel.Luma(a, b, c)
 				}
 				row[x] = a
 			case jpegRaw:
@@ -84,7 +86,7 @@ func decodeJPEG8(src []byte, w, h, comps int, rgb bool, out jpegOut, dst []byte,
 				}
 			default:
 				if ycc {
-					a, b, c = ybrFull(a, b, c)
+					a, b, c = pixel.YBRFull(a, b, c)
 				}
 				if out == jpegRGB {
 					row[3*x], row[3*x+1], row[3*x+2] = a, b, c
@@ -117,9 +119,4 @@ func encodeGo(img image.Image, quality int) ([]byte, error) {
 		return nil, fail("jpeg encode", tagPixels, -1, ErrValue, "%v", err)
 	}
 	return b.Bytes(), nil
-}
-
-// resampleRows is the loop of ResampleArea.
-func resampleRows(out []byte, outStride, w, h int, pix []byte, stride, sw, sh int) {
-	resampleGo(out, outStride, w, h, pix, stride, sw, sh)
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/echonode/echonode/dicomio/encoding"
+	"github.com/echonode/echonode/dicomio/pixel"
 	"github.com/echonode/echonode/dicomio/tag"
 )
 
@@ -307,42 +308,6 @@ func (f *Frame) display(v voi, put func(k int, g uint8)) {
 	}
 }
 
-// luma is the ITU-R BT.601 weighting of libjpeg.
-func luma(r, g, b uint8) uint8 {
-	return uint8((19595*uint32(r) + 38470*uint32(g) + 7471*uint32(b) + 32768) >> 16)
-}
-
-// clamp limits to a byte.
-func clamp(v int32) uint8 {
-	if uint32(v) > 255 {
-		if v < 0 {
-			return 0
-		}
-		return 255
-	}
-	return uint8(v)
-}
-
-// ybrFull converts full-range YCbCr by the inverse of PS3.3 C.7.6.3.1.2, in
-// the fixed point of libjpeg: rounded to nearest.
-func ybrFull(y, cb, cr uint8) (r, g, b uint8) {
-	u, v := int32(cb)-128, int32(cr)-128
-	r = clamp(int32(y) + (91881*v+32768)>>16)
-	g = clamp(int32(y) + (-22554*u-46802*v+32768)>>16)
-	b = clamp(int32(y) + (116130*u+32768)>>16)
-	return r, g, b
-}
-
-// ybrPartial converts YCbCr of studio range (16 to 235).
-func ybrPartial(y, cb, cr uint8) (r, g, b uint8) {
-	l := 76309 * (int32(y) - 16)
-	u, v := int32(cb)-128, int32(cr)-128
-	r = clamp((l + 104597*v + 32768) >> 16)
-	g = clamp((l - 25675*u - 53279*v + 32768) >> 16)
-	b = clamp((l + 132201*u + 32768) >> 16)
-	return r, g, b
-}
-
 // colours calls put with the 8-bit RGB of every pixel of a colour frame.
 func (r *FrameReader) colours(f *Frame, put func(k int, red, green, blue uint8)) error {
 	n := f.Rows * f.Columns
@@ -364,12 +329,12 @@ func (r *FrameReader) colours(f *Frame, put func(k int, red, green, blue uint8))
 		switch f.Photometric {
 		case "YBR_FULL", "YBR_FULL_422":
 			for k := 0; k < n; k++ {
-				red, green, blue := ybrFull(d[3*k], d[3*k+1], d[3*k+2])
+				red, green, blue := pixel.YBRFull(d[3*k], d[3*k+1], d[3*k+2])
 				put(k, red, green, blue)
 			}
 		case "YBR_PARTIAL_422", "YBR_PARTIAL_420":
 			for k := 0; k < n; k++ {
-				red, green, blue := ybrPartial(d[3*k], d[3*k+1], d[3*k+2])
+				red, green, blue := pixel.YBRPartial(d[3*k], d[3*k+1], d[3*k+2])
 				put(k, red, green, blue)
 			}
 		default:
@@ -427,18 +392,18 @@ func (r *FrameReader) toGray(f *Frame, dst *image.Gray) error {
 				}
 			case "YBR_PARTIAL_422", "YBR_PARTIAL_420":
 				for x := range row {
-					row[x] = clamp((76309*(int32(src[3*x])-16) + 32768) >> 16)
+					row[x] = pixel.Clamp((76309*(int32(src[3*x])-16) + 32768) >> 16)
 				}
 			default:
 				for x := range row {
-					row[x] = luma(src[3*x], src[3*x+1], src[3*x+2])
+					row[x] = pixel.Luma(src[3*x], src[3*x+1], src[3*x+2])
 				}
 			}
 		}
 		return nil
 	}
 	return r.colours(f, func(k int, red, green, blue uint8) {
-		dst.Pix[k/w*dst.Stride+k%w] = luma(red, green, blue)
+		dst.Pix[k/w*dst.Stride+k%w] = pixel.Luma(red, green, blue)
 	})
 }
 

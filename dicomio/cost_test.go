@@ -79,9 +79,6 @@ func TestWorstCases(t *testing.T) {
 			}
 			f.DataSet.Floats(tag.FrameTimeVector)
 			f.DataSet.Strings(tag.PatientComments)
-			if _, eerr := Echo(f); eerr != nil {
-				t.Logf("%s: %v", name, eerr)
-			}
 			if _, ferr := f.Frames(); ferr == nil {
 				t.Errorf("%s: frames", name)
 			}

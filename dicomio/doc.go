@@ -3,10 +3,9 @@
 // Reading works over an [io.ReaderAt]: [Open] and [Read] index a Part 10 file
 // or a bare data set, keep small values and leave large ones where they are.
 // [File.Frames] gives the frames: raw, as 8-bit gray for a model, as RGB for
-// people, or as the stored sample values. [Echo] collects what an
-// echocardiography pipeline needs to know of a file: calibration, frame
-// times, R waves, stage and view, colour and Doppler. [Write] makes Part 10
-// files, with native or encapsulated pixel data.
+// people, or as the stored sample values. [Write] makes Part 10 files, with
+// native or encapsulated pixel data. Packages tag and uid name attributes and
+// UIDs, encoding is the element codec, pixel the arithmetic of pictures.
 //
 // Every input is untrusted. [Limits] bounds what it may cost, every failure is
 // an [*Error] with tag and offset that wraps one of the Err values. Of an input

@@ -180,7 +180,7 @@ func (f *File) RawFrames() (*FrameReader, error) {
 		}
 		return nil, fail("frames", tagPixels, -1, ErrNoPixels, "")
 	}
-	info, err := pixelInfo(f.DataSet)
+	info, err := PixelInfoOf(f.DataSet)
 	if err != nil {
 		return nil, err
 	}
@@ -226,22 +226,22 @@ func (r *FrameReader) checkNative(e *Element) error {
 			return fail("frames", tagPixels, e.start, ErrUnsupported, "4:2:2 with an odd number of columns")
 		}
 	}
-	if per := in.frameBytes(); in.BitsAllocated > 1 && e.n%per <= 1 && e.n/per >= 1 && e.n/per <= int64(r.limits.Frames) {
+	if per := in.FrameBytes(); in.BitsAllocated > 1 && e.n%per <= 1 && e.n/per >= 1 && e.n/per <= int64(r.limits.Frames) {
 		// Whole frames, one or two more or fewer than announced, or not announced
 		// at all. A multiple of what is announced would be a volume.
 		if have := int(e.n / per); r.counted && have != in.Frames && have < 2*in.Frames || !r.counted {
 			in.Frames = have
 		}
 	}
-	need := in.frameBytes() * int64(in.Frames)
+	need := in.FrameBytes() * int64(in.Frames)
 	if in.BitsAllocated == 1 {
 		need = (in.samples()*int64(in.Frames) + 7) / 8
 	}
-	if in.frameBytes() > math.MaxInt64/int64(in.Frames) || e.n < need {
-		return fail("frames", tagPixels, e.start, ErrFrames, "%d bytes for %d frames of %d", e.n, in.Frames, in.frameBytes())
+	if in.FrameBytes() > math.MaxInt64/int64(in.Frames) || e.n < need {
+		return fail("frames", tagPixels, e.start, ErrFrames, "%d bytes for %d frames of %d", e.n, in.Frames, in.FrameBytes())
 	}
-	if e.n-need >= in.frameBytes() && e.n-need > 1 {
-		return fail("frames", tagPixels, e.start, ErrFrames, "%d bytes, more than %d frames of %d", e.n, in.Frames, in.frameBytes())
+	if e.n-need >= in.FrameBytes() && e.n-need > 1 {
+		return fail("frames", tagPixels, e.start, ErrFrames, "%d bytes, more than %d frames of %d", e.n, in.Frames, in.FrameBytes())
 	}
 	return nil
 }
@@ -461,7 +461,7 @@ func (r *FrameReader) raw(i int, buf []byte) ([]byte, error) {
 		}
 		return b, nil
 	}
-	n := r.Info.frameBytes()
+	n := r.Info.FrameBytes()
 	if n > r.limits.Value {
 		return nil, fail("frames", tagPixels, -1, ErrLimit, "%d bytes", n)
 	}
@@ -584,13 +584,13 @@ func (r *FrameReader) decode(b []byte, dst *Frame) error {
 	}
 	switch r.ts.UID {
 	case uid.EncapsulatedUncompressedExplicitVRLittleEndian:
-		if int64(len(b)) < r.Info.frameBytes() {
-			return fail("frames", tagPixels, -1, ErrTruncated, "%d bytes of %d", len(b), r.Info.frameBytes())
+		if int64(len(b)) < r.Info.FrameBytes() {
+			return fail("frames", tagPixels, -1, ErrTruncated, "%d bytes of %d", len(b), r.Info.FrameBytes())
 		}
 		return r.decodeNative(b, dst, false, r.Info.Planar)
 	case uid.DeflatedImageFrameCompression:
 		zr := flate.NewReader(bytes.NewReader(b))
-		raw := make([]byte, r.Info.frameBytes())
+		raw := make([]byte, r.Info.FrameBytes())
 		if _, err := io.ReadFull(zr, raw); err != nil {
 			kind := ErrCodestream
 			if errors.Is(err, io.ErrUnexpectedEOF) || err == io.EOF {

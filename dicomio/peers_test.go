@@ -10,6 +10,7 @@ import (
 	"sort"
 	"testing"
 
+	"github.com/echonode/echonode/dicomio/pixel"
 	"github.com/echonode/echonode/dicomio/uid"
 )
 
@@ -118,7 +119,7 @@ func TestCorpusAgainstPeers(t *testing.T) {
 			}
 			if got.Photometric == "YBR_FULL" && want.Photometric == "RGB" {
 				for k := 0; k+2 < len(got.Data) && got.Bits == 8; k += 3 {
-					got.Data[k], got.Data[k+1], got.Data[k+2] = ybrFull(got.Data[k], got.Data[k+1], got.Data[k+2])
+					got.Data[k], got.Data[k+1], got.Data[k+2] = pixel.YBRFull(got.Data[k], got.Data[k+1], got.Data[k+2])
 				}
 			}
 			if why := peerIsWrong[filepath.Base(ref.Path)]; why != "" && want.Photometric == "RGB" && frameDistance(&got, &want) > 1 {

@@ -25,9 +25,9 @@ func (p PixelInfo) samples() int64 {
 	return int64(p.Rows) * int64(p.Columns) * int64(p.Samples)
 }
 
-// frameBytes is the length of a native frame. Native YBR_FULL_422 stores two
+// FrameBytes is the length of a native frame. Native YBR_FULL_422 stores two
 // chroma samples for two pixels (PS3.3 C.7.6.3.1.2).
-func (p PixelInfo) frameBytes() int64 {
+func (p PixelInfo) FrameBytes() int64 {
 	switch {
 	case p.BitsAllocated == 1:
 		return (p.samples() + 7) / 8
@@ -42,8 +42,9 @@ func (p PixelInfo) subsampled() bool {
 	return p.Samples == 3 && (p.Photometric == "YBR_FULL_422" || p.Photometric == "YBR_PARTIAL_422")
 }
 
-// pixelInfo reads and checks the attributes.
-func pixelInfo(ds *DataSet) (PixelInfo, error) {
+// PixelInfoOf reads the attributes and checks them against each other; ErrValue
+// or ErrUnsupported.
+func PixelInfoOf(ds *DataSet) (PixelInfo, error) {
 	var p PixelInfo
 	get := func(t Tag, def, lo, hi int64) (int, error) {
 		v, ok := ds.Int(t)

@@ -76,7 +76,7 @@ func (p *Pixels) check(ds *DataSet, ts uid.Syntax) error {
 		}
 		return nil
 	}
-	info, err := pixelInfo(ds)
+	info, err := PixelInfoOf(ds)
 	if err != nil {
 		return err
 	}
@@ -90,8 +90,8 @@ func (p *Pixels) check(ds *DataSet, ts uid.Syntax) error {
 		return fail("write", tagPixels, -1, ErrUnsupported, "one-bit frames that share a byte: use BitFrames")
 	}
 	for i := 0; i < p.frames; i++ {
-		if n := p.length(i); n != info.frameBytes() {
-			return fail("write", tagPixels, -1, ErrFrames, "frame %d has %d bytes, the data set says %d", i, n, info.frameBytes())
+		if n := p.length(i); n != info.FrameBytes() {
+			return fail("write", tagPixels, -1, ErrFrames, "frame %d has %d bytes, the data set says %d", i, n, info.FrameBytes())
 		}
 	}
 	return nil
@@ -101,7 +101,7 @@ func (p *Pixels) check(ds *DataSet, ts uid.Syntax) error {
 func (c *encoder) pixelData(ds *DataSet) error {
 	p := c.pixels
 	if !c.ts.Encapsulated {
-		info, err := pixelInfo(ds)
+		info, err := PixelInfoOf(ds)
 		if err != nil {
 			return err
 		}
@@ -206,7 +206,7 @@ func (c *encoder) extendedOffsets(p *Pixels) error {
 
 // nativePixels writes frames without encapsulation.
 func (c *encoder) nativePixels(p *Pixels, info PixelInfo) error {
-	total := int64(p.frames) * info.frameBytes()
+	total := int64(p.frames) * info.FrameBytes()
 	if p.bits > 0 {
 		total = (int64(p.frames)*int64(p.bits) + 7) / 8
 	} else if info.BitsAllocated == 1 {
@@ -249,8 +249,8 @@ func (c *encoder) nativePixels(p *Pixels, info PixelInfo) error {
 			}
 			continue
 		}
-		if int64(len(b)) != info.frameBytes() {
-			return fail("write", tagPixels, -1, ErrFrames, "frame %d has %d bytes, expected %d", i, len(b), info.frameBytes())
+		if int64(len(b)) != info.FrameBytes() {
+			return fail("write", tagPixels, -1, ErrFrames, "frame %d has %d bytes, expected %d", i, len(b), info.FrameBytes())
 		}
 		if size > 1 && c.coding.Big {
 			b = append([]byte(nil), b...)

@@ -93,6 +93,9 @@ func (f *File) Close() error {
 // Frames, RawFrames, WriteTo and Write of the data set return this error too.
 func (f *File) Truncated() error { return f.truncated }
 
+// Limits are those it was read with, defaults filled in.
+func (f *File) Limits() Limits { return f.limits.withDefaults() }
+
 // Size is the length of the input in bytes.
 func (f *File) Size() int64 { return f.size }
 

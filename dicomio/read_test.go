@@ -294,10 +294,6 @@ func TestFrameCountDisagrees(t *testing.T) {
 				t.Errorf("%s: frame %d: %v", c.name, i, err)
 			}
 		}
-		e, err := EchoFrames(f, r.Len())
-		if err != nil || e.Frames != c.holds || len(e.FrameTimes) != c.holds || (doubts(e, DoubtFrameCount) != "") != (c.announce != c.holds) {
-			t.Errorf("%s: %d frames, %d times, %v, %v", c.name, e.Frames, len(e.FrameTimes), e.Doubts, err)
-		}
 	}
 }
 

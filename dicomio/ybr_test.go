@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/echonode/echonode/dicomio/pixel"
 	"github.com/echonode/echonode/dicomio/tag"
 )
 
@@ -27,13 +28,13 @@ func exactRGB(y, cb, cr float64) [3]float64 {
 func TestYBRFullIsRounded(t *testing.T) {
 	// Worked: Y 100, Cb 90, Cr 200 gives R 100 + 1.402*72 = 200.944,
 	// G 100 + 0.344136*38 - 0.714136*72 = 61.659, B 100 - 1.772*38 = 32.664.
-	if r, g, b := ybrFull(100, 90, 200); r != 201 || g != 62 || b != 33 {
+	if r, g, b := pixel.YBRFull(100, 90, 200); r != 201 || g != 62 || b != 33 {
 		t.Errorf("worked example: %d %d %d", r, g, b)
 	}
 	for _, y := range []int{0, 1, 100, 128, 254, 255} {
 		for cb := range 256 {
 			for cr := range 256 {
-				r, g, b := ybrFull(uint8(y), uint8(cb), uint8(cr))
+				r, g, b := pixel.YBRFull(uint8(y), uint8(cb), uint8(cr))
 				for i, got := range []uint8{r, g, b} {
 					want := max(0, min(exactRGB(float64(y), float64(cb), float64(cr))[i], 255))
 					// 65536ths of the fixed point may tip a half.

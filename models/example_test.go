@@ -30,7 +30,7 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	_ = content // receives the region, resampled by dicomio.ResampleArea
+	_ = content // receives the region, resampled by pixel.ResampleArea
 
 	var out models.Output
 	if err := engine.Infer(ctx, input.Pix, 1, &out); err != nil {

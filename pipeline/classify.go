@@ -3,8 +3,8 @@ package pipeline
 import (
 	"slices"
 
-	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/models"
+	"github.com/echonode/echonode/pipeline/echo"
 	"github.com/echonode/echonode/pipeline/result"
 )
 
@@ -20,7 +20,7 @@ func measuredView(v string) bool { return slices.Contains(measuredViews, v) }
 
 // refuseByTags says why an object is not a 2D image of tissue, judging by its
 // attributes alone; nil lets it pass to the pixels.
-func refuseByTags(f dicomio.EchoFacts) *result.Reason {
+func refuseByTags(f echo.Facts) *result.Reason {
 	refuse := func(code, format string, args ...any) *result.Reason {
 		r := result.Reasonf(code, format, args...)
 		return &r

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/echonode/echonode/dicomio"
+	"github.com/echonode/echonode/dicomio/pixel"
 	"github.com/echonode/echonode/models"
 	"github.com/echonode/echonode/pipeline/evidence"
 	"github.com/echonode/echonode/pipeline/longaxis"
@@ -128,7 +129,7 @@ func (a *Analyzer) decode(ctx context.Context, l *loop, frames *dicomio.FrameRea
 	if err != nil {
 		return damaged(i, err)
 	}
-	dicomio.ResampleArea(canvas, &b.gray, l.box.Crop)
+	pixel.ResampleArea(canvas, &b.gray, l.box.Crop)
 	if l.box.Mirrored {
 		models.Mirror(canvas)
 	}
@@ -166,7 +167,7 @@ func (a *Analyzer) look(ctx context.Context, l *loop, i int, s *slot) (err error
 func thumbnail(input *image.Gray) []byte {
 	const n = measure.ThumbnailSide
 	small := image.NewGray(image.Rect(0, 0, n, n))
-	dicomio.ResampleArea(small, input, input.Rect)
+	pixel.ResampleArea(small, input, input.Rect)
 	return small.Pix
 }
 

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/echonode/echonode/dicomio/tag"
+	"github.com/echonode/echonode/pipeline/echo"
 
 	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/models"
@@ -87,7 +88,7 @@ type frame struct {
 type loop struct {
 	result.Loop
 	path   string
-	facts  dicomio.EchoFacts
+	facts  echo.Facts
 	region image.Rectangle
 	box    models.Letterbox
 	frames []frame
@@ -173,7 +174,7 @@ func (a *Analyzer) inspect(ctx context.Context, l *loop) error {
 // admit says by its attributes whether an object is a loop to be measured. One
 // that is truncated is read as far as it goes, to say whose it is.
 func (a *Analyzer) admit(l *loop, file *dicomio.File) (err error) {
-	l.facts, err = dicomio.Echo(file)
+	l.facts, err = echo.Read(file)
 	l.describe()
 	subject := SubjectOf(file.DataSet)
 	l.Subject = &subject
@@ -214,7 +215,7 @@ func (a *Analyzer) open(l *loop, file *dicomio.File) (*dicomio.FrameReader, erro
 		return nil, failed(result.DecodeFailed, "pixel data cannot be read: %v", err)
 	}
 	if n := frames.Len(); n != l.Frames {
-		if l.facts, err = dicomio.EchoFrames(file, n); err != nil {
+		if l.facts, err = echo.ReadFrames(file, n); err != nil {
 			return nil, failed(result.Unreadable, "attributes contradict each other: %v", err)
 		}
 		l.describe()
@@ -272,7 +273,7 @@ func (l *loop) describe() {
 }
 
 // calibrate takes over the size of a pixel.
-func (l *loop) calibrate(c dicomio.Calibration) {
+func (l *loop) calibrate(c echo.Calibration) {
 	l.Spacing = result.Spacing{Aspect: c.AspectX2Y, Source: c.Source, Trusted: c.Trusted, Reason: c.Reason}
 	if c.Trusted {
 		l.Spacing.X, l.Spacing.Y = c.MMPerPixelX, c.MMPerPixelY
@@ -298,7 +299,7 @@ func (a *Analyzer) checkColour(ctx context.Context, l *loop, frames *dicomio.Fra
 		if err != nil {
 			return err
 		}
-		if fraction > dicomio.ColourThreshold {
+		if fraction > echo.ColourThreshold {
 			return refused(result.ColourDoppler, "colour or tissue Doppler: %.0f %% of the pixels are coloured", 100*fraction)
 		}
 	}
@@ -318,7 +319,7 @@ func (a *Analyzer) colour(ctx context.Context, l *loop, frames *dicomio.FrameRea
 	if err := frames.RGB(i, &b.rgba); err != nil {
 		return 0, damaged(i, err)
 	}
-	return dicomio.ColourFraction(&b.rgba, l.region), nil
+	return echo.ColourFraction(&b.rgba, l.region), nil
 }
 
 var (

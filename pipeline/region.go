@@ -11,6 +11,7 @@ import (
 
 	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/models"
+	"github.com/echonode/echonode/pipeline/echo"
 	"github.com/echonode/echonode/pipeline/evidence"
 	"github.com/echonode/echonode/pipeline/result"
 )
@@ -24,7 +25,7 @@ const (
 
 // candidate is one of several 2D regions with what the network says of it.
 type candidate struct {
-	dicomio.TissueRegion
+	echo.TissueRegion
 	view   string
 	p      float64
 	reason string // why it is not measured; "" where it may be
@@ -75,7 +76,7 @@ func (a *Analyzer) chooseRegion(ctx context.Context, l *loop, frames *dicomio.Fr
 }
 
 // judge looks at some frames of a region.
-func (a *Analyzer) judge(ctx context.Context, l *loop, frames *dicomio.FrameReader, some []int, r dicomio.TissueRegion) (candidate, error) {
+func (a *Analyzer) judge(ctx context.Context, l *loop, frames *dicomio.FrameReader, some []int, r echo.TissueRegion) (candidate, error) {
 	c := candidate{TissueRegion: r}
 	l.use(r)
 	if err := l.place(a.engine.Card()); err != nil {
@@ -133,7 +134,7 @@ func bestRegion(found []candidate) int {
 }
 
 // use makes a region the one that is analysed, with its calibration.
-func (l *loop) use(r dicomio.TissueRegion) {
+func (l *loop) use(r echo.TissueRegion) {
 	l.calibrate(r.Calibration)
 	l.analyseRegion(r.Rect.Intersect(image.Rect(0, 0, l.Columns, l.Rows)))
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/echonode/echonode/dicomio"
+	"github.com/echonode/echonode/pipeline/echo"
 	"github.com/echonode/echonode/pipeline/internal/overlay"
 )
 
@@ -41,7 +42,7 @@ func TestRealLoopsValidate(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			facts, err := dicomio.Echo(f)
+			facts, err := echo.Read(f)
 			if err != nil {
 				t.Fatal(err)
 			}

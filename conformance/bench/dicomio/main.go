@@ -35,6 +35,7 @@ import (
 	suyash "github.com/suyashkumar/dicom"
 
 	"github.com/echonode/echonode/dicomio"
+	"github.com/echonode/echonode/dicomio/pixel"
 	"github.com/echonode/echonode/dicomio/tag"
 	"github.com/echonode/echonode/dicomio/uid"
 )
@@ -330,7 +331,7 @@ func (b *bench) gray() error {
 		if err != nil {
 			return err
 		}
-		dicomio.ResampleArea(small, &g, g.Rect)
+		pixel.ResampleArea(small, &g, g.Rect)
 	}
 	return nil
 }

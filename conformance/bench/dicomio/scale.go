@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/echonode/echonode/dicomio"
+	"github.com/echonode/echonode/dicomio/pixel"
 )
 
 // decodeFor decodes frames of the cine to 224x224 in n goroutines for about
@@ -40,7 +41,7 @@ func decodeFor(path string, n int, d time.Duration) (float64, error) {
 				if errs[k] = r.Gray(i%r.Len(), &g); errs[k] != nil {
 					return
 				}
-				dicomio.ResampleArea(small, &g, g.Rect)
+				pixel.ResampleArea(small, &g, g.Rect)
 				frames.Add(1)
 			}
 		})

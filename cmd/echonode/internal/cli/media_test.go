@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/echonode/echonode/dicomio"
+	"github.com/echonode/echonode/pipeline/echo"
 )
 
 func TestParseSpacing(t *testing.T) {
@@ -56,7 +57,7 @@ func TestStillBecomesAnObject(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	facts, err := dicomio.Echo(f)
+	facts, err := echo.Read(f)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,7 +114,7 @@ func TestVideoBecomesAnObject(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			facts, err := dicomio.Echo(f)
+			facts, err := echo.Read(f)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -157,7 +158,7 @@ func TestNumberedPicturesAreACine(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	facts, err := dicomio.Echo(f)
+	facts, err := echo.Read(f)
 	if err != nil || facts.Frames != 3 || len(facts.FrameTimes) != 3 || math.Abs(facts.FrameTimes[2]-80) > 1e-6 || !facts.Calibration.Trusted {
 		t.Errorf("%+v, %v", facts, err)
 	}

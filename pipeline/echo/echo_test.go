@@ -1,19 +1,24 @@
-package dicomio
+package echo
 
 import (
+	"bytes"
+	"errors"
 	"image"
+	"io/fs"
 	"math"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/dicomio/tag"
 	"github.com/echonode/echonode/dicomio/uid"
 )
 
 // region makes an item of Sequence of Ultrasound Regions.
-func region(format, data, units int64, r image.Rectangle, dx, dy float64) *DataSet {
-	return NewDataSet().
+func region(format, data, units int64, r image.Rectangle, dx, dy float64) *dicomio.DataSet {
+	return dicomio.NewDataSet().
 		SetInt(tag.RegionSpatialFormat, format).SetInt(tag.RegionDataType, data).SetInt(tag.RegionFlags, 0).
 		SetInt(tag.RegionLocationMinX0, int64(r.Min.X)).SetInt(tag.RegionLocationMinY0, int64(r.Min.Y)).
 		SetInt(tag.RegionLocationMaxX1, int64(r.Max.X-1)).SetInt(tag.RegionLocationMaxY1, int64(r.Max.Y-1)).
@@ -22,14 +27,14 @@ func region(format, data, units int64, r image.Rectangle, dx, dy float64) *DataS
 }
 
 // echoOf collects the facts of a data set of 800x600 pixels.
-func echoOf(t *testing.T, frames int64, edit func(d *DataSet)) EchoFacts {
+func echoOf(t *testing.T, frames int64, edit func(d *dicomio.DataSet)) Facts {
 	t.Helper()
-	d := NewDataSet().SetString(tag.Modality, "US").SetInt(tag.NumberOfFrames, frames).SetInt(tag.Rows, 600).SetInt(tag.Columns, 800)
+	d := dicomio.NewDataSet().SetString(tag.Modality, "US").SetInt(tag.NumberOfFrames, frames).SetInt(tag.Rows, 600).SetInt(tag.Columns, 800)
 	edit(d)
 	if err := d.Err(); err != nil {
 		t.Fatal(err)
 	}
-	e, err := Echo(&File{DataSet: d})
+	e, err := Read(&dicomio.File{DataSet: d})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,12 +43,12 @@ func echoOf(t *testing.T, frames int64, edit func(d *DataSet)) EchoFacts {
 
 func TestCalibration(t *testing.T) {
 	sector := image.Rect(100, 50, 700, 550)
-	regions := func(items ...*DataSet) func(d *DataSet) {
-		return func(d *DataSet) { d.SetItems(tag.SequenceOfUltrasoundRegions, items...) }
+	regions := func(items ...*dicomio.DataSet) func(d *dicomio.DataSet) {
+		return func(d *dicomio.DataSet) { d.SetItems(tag.SequenceOfUltrasoundRegions, items...) }
 	}
 	cases := []struct {
 		name    string
-		edit    func(d *DataSet)
+		edit    func(d *dicomio.DataSet)
 		trusted bool
 		x, y    float64
 		source  string
@@ -64,10 +69,10 @@ func TestCalibration(t *testing.T) {
 		{"overview in a corner", regions(region(1, 1, 3, sector, 0.03, 0.03), region(1, 1, 3, image.Rect(110, 60, 250, 180), 0.08, 0.08)), true, 0.3, 0.3, CalibrationRegion, ""},
 		{"colour box over tissue", regions(region(1, 2, 3, image.Rect(200, 100, 400, 300), 0.03, 0.03), region(1, 1, 3, sector, 0.03, 0.03)), true, 0.3, 0.3, CalibrationRegion, ""},
 		{"M-mode beside", regions(region(1, 1, 3, image.Rect(300, 0, 500, 200), 0.08, 0.08), region(2, 1, 4, image.Rect(0, 220, 800, 500), 0.004, 0.05)), true, 0.8, 0.8, CalibrationRegion, ""},
-		{"pixel spacing", func(d *DataSet) { d.SetFloat(tag.PixelSpacing, 0.2, 0.25) }, true, 0.25, 0.2, CalibrationPixelSpacing, ""},
-		{"absurd pixel spacing", func(d *DataSet) { d.SetFloat(tag.PixelSpacing, 25, 25) }, false, 25, 25, CalibrationPixelSpacing, "plausible"},
-		{"imager pixel spacing does not count", func(d *DataSet) { d.SetFloat(tag.ImagerPixelSpacing, 0.2, 0.2) }, false, 0, 0, "", "no calibration"},
-		{"nothing", func(d *DataSet) {}, false, 0, 0, "", "no calibration"},
+		{"pixel spacing", func(d *dicomio.DataSet) { d.SetFloat(tag.PixelSpacing, 0.2, 0.25) }, true, 0.25, 0.2, CalibrationPixelSpacing, ""},
+		{"absurd pixel spacing", func(d *dicomio.DataSet) { d.SetFloat(tag.PixelSpacing, 25, 25) }, false, 25, 25, CalibrationPixelSpacing, "plausible"},
+		{"imager pixel spacing does not count", func(d *dicomio.DataSet) { d.SetFloat(tag.ImagerPixelSpacing, 0.2, 0.2) }, false, 0, 0, "", "no calibration"},
+		{"nothing", func(d *dicomio.DataSet) {}, false, 0, 0, "", "no calibration"},
 	}
 	for _, c := range cases {
 		e := echoOf(t, 1, c.edit)
@@ -97,7 +102,7 @@ func TestCalibration(t *testing.T) {
 		t.Errorf("beside the overview: %+v", c)
 	}
 	// Only a pixel aspect ratio: vertical size over horizontal size.
-	e = echoOf(t, 1, func(d *DataSet) { d.SetInt(tag.PixelAspectRatio, 4, 5) })
+	e = echoOf(t, 1, func(d *dicomio.DataSet) { d.SetInt(tag.PixelAspectRatio, 4, 5) })
 	if c := e.Calibration; c.Trusted || c.AspectX2Y != 1.25 {
 		t.Errorf("aspect ratio: %+v", c)
 	}
@@ -109,21 +114,21 @@ func TestTissueRegions(t *testing.T) {
 	whole := image.Rect(0, 0, 800, 600)
 	cases := []struct {
 		name    string
-		items   []*DataSet
+		items   []*dicomio.DataSet
 		want    []image.Rectangle
 		mm      []float64
 		doubt   string
 		trusted bool
 	}{
-		{"one", []*DataSet{region(1, 1, 3, whole, 0.03, 0.03)}, []image.Rectangle{whole}, []float64{0.3}, "", true},
-		{"the same twice", []*DataSet{region(1, 1, 3, whole, 0.03, 0.03), region(1, 1, 3, whole, 0.03, 0.03)}, []image.Rectangle{whole}, []float64{0.3}, "", true},
-		{"colour box, ECG", []*DataSet{region(1, 1, 3, whole, 0.03, 0.03), region(1, 2, 3, left, 0.03, 0.03), region(4, 10, 4, right, 1, 1)}, []image.Rectangle{whole}, []float64{0.3}, "", true},
-		{"biplane", []*DataSet{region(1, 1, 3, left, 0.03, 0.03), region(1, 1, 3, right, 0.03, 0.03)}, []image.Rectangle{left, right}, []float64{0.3, 0.3}, "2 2D regions of one scale", true},
-		{"two scales", []*DataSet{region(1, 1, 3, left, 0.03, 0.03), region(1, 1, 3, right, 0.05, 0.05)}, []image.Rectangle{left, right}, []float64{0.3, 0.5}, "2 2D regions of different scales", true},
-		{"two scales of one place", []*DataSet{region(1, 1, 3, whole, 0.03, 0.03), region(1, 1, 3, whole.Inset(5), 0.05, 0.05)}, []image.Rectangle{whole}, []float64{0.3}, "", false},
+		{"one", []*dicomio.DataSet{region(1, 1, 3, whole, 0.03, 0.03)}, []image.Rectangle{whole}, []float64{0.3}, "", true},
+		{"the same twice", []*dicomio.DataSet{region(1, 1, 3, whole, 0.03, 0.03), region(1, 1, 3, whole, 0.03, 0.03)}, []image.Rectangle{whole}, []float64{0.3}, "", true},
+		{"colour box, ECG", []*dicomio.DataSet{region(1, 1, 3, whole, 0.03, 0.03), region(1, 2, 3, left, 0.03, 0.03), region(4, 10, 4, right, 1, 1)}, []image.Rectangle{whole}, []float64{0.3}, "", true},
+		{"biplane", []*dicomio.DataSet{region(1, 1, 3, left, 0.03, 0.03), region(1, 1, 3, right, 0.03, 0.03)}, []image.Rectangle{left, right}, []float64{0.3, 0.3}, "2 2D regions of one scale", true},
+		{"two scales", []*dicomio.DataSet{region(1, 1, 3, left, 0.03, 0.03), region(1, 1, 3, right, 0.05, 0.05)}, []image.Rectangle{left, right}, []float64{0.3, 0.5}, "2 2D regions of different scales", true},
+		{"two scales of one place", []*dicomio.DataSet{region(1, 1, 3, whole, 0.03, 0.03), region(1, 1, 3, whole.Inset(5), 0.05, 0.05)}, []image.Rectangle{whole}, []float64{0.3}, "", false},
 	}
 	for _, c := range cases {
-		e := echoOf(t, 1, func(d *DataSet) { d.SetItems(tag.SequenceOfUltrasoundRegions, c.items...) })
+		e := echoOf(t, 1, func(d *dicomio.DataSet) { d.SetItems(tag.SequenceOfUltrasoundRegions, c.items...) })
 		got := e.TissueRegions()
 		if len(got) != len(c.want) {
 			t.Errorf("%s: %+v", c.name, got)
@@ -141,7 +146,7 @@ func TestTissueRegions(t *testing.T) {
 }
 
 // doubts are the texts of the doubts of one code.
-func doubts(e EchoFacts, code string) string {
+func doubts(e Facts, code string) string {
 	var out []string
 	for _, d := range e.Doubts {
 		if d.Code == code {
@@ -153,30 +158,30 @@ func doubts(e EchoFacts, code string) string {
 
 // Slices of a volume are told from the frames of a cine.
 func TestVolumes(t *testing.T) {
-	pixels := func(d *DataSet, n int) *DataSet {
+	pixels := func(d *dicomio.DataSet, n int) *dicomio.DataSet {
 		return d.SetInt(tag.Rows, 6).SetInt(tag.Columns, 8).SetInt(tag.SamplesPerPixel, 1).SetInt(tag.BitsAllocated, 8).
 			SetString(tag.PhotometricInterpretation, "MONOCHROME2").SetBytes(tag.PixelData, "OB", make([]byte, 48*n))
 	}
 	cases := []struct {
 		name string
-		edit func(d *DataSet)
+		edit func(d *dicomio.DataSet)
 		want string
 	}{
-		{"cine", func(d *DataSet) { pixels(d, 4) }, ""},
-		{"no pixels", func(*DataSet) {}, ""},
-		{"class", func(d *DataSet) { d.SetString(tag.SOPClassUID, uid.EnhancedUSVolumeStorage) }, "Enhanced US Volume"},
-		{"image type", func(d *DataSet) { d.SetString(tag.ImageType, "ORIGINAL", "PRIMARY", "VOLUME", "NONE") }, "volume"},
-		{"planes in space", func(d *DataSet) {
-			d.SetItems(tag.PerFrameFunctionalGroupsSequence, NewDataSet().SetItems(tag.PlanePositionVolumeSequence, NewDataSet()))
+		{"cine", func(d *dicomio.DataSet) { pixels(d, 4) }, ""},
+		{"no pixels", func(*dicomio.DataSet) {}, ""},
+		{"class", func(d *dicomio.DataSet) { d.SetString(tag.SOPClassUID, uid.EnhancedUSVolumeStorage) }, "Enhanced US Volume"},
+		{"image type", func(d *dicomio.DataSet) { d.SetString(tag.ImageType, "ORIGINAL", "PRIMARY", "VOLUME", "NONE") }, "volume"},
+		{"planes in space", func(d *dicomio.DataSet) {
+			d.SetItems(tag.PerFrameFunctionalGroupsSequence, dicomio.NewDataSet().SetItems(tag.PlanePositionVolumeSequence, dicomio.NewDataSet()))
 		}, "positions"},
-		{"private slices", func(d *DataSet) {
+		{"private slices", func(d *dicomio.DataSet) {
 			d.SetStringVR(tag.New(0x3001, 0x10), "LO", "Philips3D").SetIntVR(tag.Tag(0x30011001), "UL", 16)
 		}, "16 slices"},
-		{"one private slice", func(d *DataSet) {
+		{"one private slice", func(d *dicomio.DataSet) {
 			d.SetStringVR(tag.New(0x3001, 0x10), "LO", "Philips3D").SetIntVR(tag.Tag(0x30011001), "UL", 1)
 		}, ""},
-		{"pictures for each frame", func(d *DataSet) { pixels(d, 64) }, "16 pictures for each of 4 frames"},
-		{"a frame more", func(d *DataSet) { pixels(d, 5) }, ""},
+		{"pictures for each frame", func(d *dicomio.DataSet) { pixels(d, 64) }, "16 pictures for each of 4 frames"},
+		{"a frame more", func(d *dicomio.DataSet) { pixels(d, 5) }, ""},
 	}
 	for _, c := range cases {
 		if got := echoOf(t, 4, c.edit).Volume; (got == "") != (c.want == "") || !strings.Contains(got, c.want) {
@@ -188,36 +193,38 @@ func TestVolumes(t *testing.T) {
 func TestFrameTimes(t *testing.T) {
 	cases := []struct {
 		name   string
-		edit   func(d *DataSet)
+		edit   func(d *dicomio.DataSet)
 		want   []float64
 		source string
 		warn   string
 	}{
-		{"frame time", func(d *DataSet) { d.SetFloat(tag.FrameTime, 20) }, []float64{0, 20, 40, 60}, "FrameTime", ""},
-		{"vector by pointer", func(d *DataSet) {
+		{"frame time", func(d *dicomio.DataSet) { d.SetFloat(tag.FrameTime, 20) }, []float64{0, 20, 40, 60}, "FrameTime", ""},
+		{"vector by pointer", func(d *dicomio.DataSet) {
 			d.SetTags(tag.FrameIncrementPointer, tag.FrameTimeVector).SetFloat(tag.FrameTimeVector, 0, 20, 40, 20).SetFloat(tag.FrameTime, 26)
 		}, []float64{0, 20, 60, 80}, "FrameTimeVector", ""},
-		{"vector whose first is not 0", func(d *DataSet) { d.SetFloat(tag.FrameTimeVector, 40, 20, 40, 20) }, []float64{0, 20, 60, 80}, "FrameTimeVector", ""},
-		{"short vector", func(d *DataSet) {
+		{"vector whose first is not 0", func(d *dicomio.DataSet) { d.SetFloat(tag.FrameTimeVector, 40, 20, 40, 20) }, []float64{0, 20, 60, 80}, "FrameTimeVector", ""},
+		{"short vector", func(d *dicomio.DataSet) {
 			d.SetTags(tag.FrameIncrementPointer, tag.FrameTimeVector).SetFloat(tag.FrameTimeVector, 0, 20).SetInt(tag.CineRate, 50)
 		}, []float64{0, 20, 40, 60}, "CineRate", "2 increments for 4 frames"},
-		{"vector with 0", func(d *DataSet) { d.SetFloat(tag.FrameTimeVector, 0, 20, 0, 20) }, nil, "", "increment 3 is 0"},
-		{"cine rate", func(d *DataSet) { d.SetInt(tag.CineRate, 50) }, []float64{0, 20, 40, 60}, "CineRate", ""},
-		{"zero frame time", func(d *DataSet) { d.SetFloat(tag.FrameTime, 0).SetInt(tag.CineRate, 50) }, []float64{0, 20, 40, 60}, "CineRate", ""},
-		{"actual duration", func(d *DataSet) { d.SetInt(tag.ActualFrameDuration, 20) }, []float64{0, 20, 40, 60}, "ActualFrameDuration", ""},
-		{"effective duration", func(d *DataSet) { d.SetFloat(tag.EffectiveDuration, 0.08) }, []float64{0, 20, 40, 60}, "EffectiveDuration", ""},
-		{"display rate", func(d *DataSet) { d.SetInt(tag.RecommendedDisplayFrameRate, 50) }, []float64{0, 20, 40, 60}, "RecommendedDisplayFrameRate", "alone tells the time"},
-		{"display rate beside the time", func(d *DataSet) { d.SetFloat(tag.FrameTime, 20).SetInt(tag.RecommendedDisplayFrameRate, 50) }, []float64{0, 20, 40, 60}, "FrameTime", ""},
-		{"frame time in seconds", func(d *DataSet) { d.SetFloat(tag.FrameTime, 0.02).SetInt(tag.CineRate, 50) }, []float64{0, 20, 40, 60}, "CineRate", "FrameTime says 0.02 ms per frame, which no cine has"},
-		{"frame time in seconds alone", func(d *DataSet) { d.SetFloat(tag.FrameTime, 0.02) }, nil, "", "which no cine has"},
-		{"vector in seconds", func(d *DataSet) { d.SetFloat(tag.FrameTimeVector, 0, 0.02, 0.02, 0.02).SetInt(tag.CineRate, 50) }, []float64{0, 20, 40, 60}, "CineRate", "which no cine has"},
-		{"absurd frame time", func(d *DataSet) { d.SetFloat(tag.FrameTime, 20000).SetInt(tag.CineRate, 50) }, []float64{0, 20, 40, 60}, "CineRate", "which no cine has"},
-		{"vector against frame time", func(d *DataSet) {
+		{"vector with 0", func(d *dicomio.DataSet) { d.SetFloat(tag.FrameTimeVector, 0, 20, 0, 20) }, nil, "", "increment 3 is 0"},
+		{"cine rate", func(d *dicomio.DataSet) { d.SetInt(tag.CineRate, 50) }, []float64{0, 20, 40, 60}, "CineRate", ""},
+		{"zero frame time", func(d *dicomio.DataSet) { d.SetFloat(tag.FrameTime, 0).SetInt(tag.CineRate, 50) }, []float64{0, 20, 40, 60}, "CineRate", ""},
+		{"actual duration", func(d *dicomio.DataSet) { d.SetInt(tag.ActualFrameDuration, 20) }, []float64{0, 20, 40, 60}, "ActualFrameDuration", ""},
+		{"effective duration", func(d *dicomio.DataSet) { d.SetFloat(tag.EffectiveDuration, 0.08) }, []float64{0, 20, 40, 60}, "EffectiveDuration", ""},
+		{"display rate", func(d *dicomio.DataSet) { d.SetInt(tag.RecommendedDisplayFrameRate, 50) }, []float64{0, 20, 40, 60}, "RecommendedDisplayFrameRate", "alone tells the time"},
+		{"display rate beside the time", func(d *dicomio.DataSet) { d.SetFloat(tag.FrameTime, 20).SetInt(tag.RecommendedDisplayFrameRate, 50) }, []float64{0, 20, 40, 60}, "FrameTime", ""},
+		{"frame time in seconds", func(d *dicomio.DataSet) { d.SetFloat(tag.FrameTime, 0.02).SetInt(tag.CineRate, 50) }, []float64{0, 20, 40, 60}, "CineRate", "FrameTime says 0.02 ms per frame, which no cine has"},
+		{"frame time in seconds alone", func(d *dicomio.DataSet) { d.SetFloat(tag.FrameTime, 0.02) }, nil, "", "which no cine has"},
+		{"vector in seconds", func(d *dicomio.DataSet) {
+			d.SetFloat(tag.FrameTimeVector, 0, 0.02, 0.02, 0.02).SetInt(tag.CineRate, 50)
+		}, []float64{0, 20, 40, 60}, "CineRate", "which no cine has"},
+		{"absurd frame time", func(d *dicomio.DataSet) { d.SetFloat(tag.FrameTime, 20000).SetInt(tag.CineRate, 50) }, []float64{0, 20, 40, 60}, "CineRate", "which no cine has"},
+		{"vector against frame time", func(d *dicomio.DataSet) {
 			d.SetTags(tag.FrameIncrementPointer, tag.FrameTimeVector).SetFloat(tag.FrameTimeVector, 0, 20, 20, 20).SetFloat(tag.FrameTime, 40)
 		}, []float64{0, 20, 40, 60}, "FrameTimeVector", "FrameTime 40"},
-		{"sources differ", func(d *DataSet) { d.SetFloat(tag.FrameTime, 20).SetInt(tag.CineRate, 25) }, []float64{0, 20, 40, 60}, "FrameTime", "CineRate 40"},
-		{"nothing", func(d *DataSet) {}, nil, "", ""},
-		{"garbage", func(d *DataSet) { d.SetBytes(tag.FrameTime, "DS", []byte("fast")) }, nil, "", ""},
+		{"sources differ", func(d *dicomio.DataSet) { d.SetFloat(tag.FrameTime, 20).SetInt(tag.CineRate, 25) }, []float64{0, 20, 40, 60}, "FrameTime", "CineRate 40"},
+		{"nothing", func(d *dicomio.DataSet) {}, nil, "", ""},
+		{"garbage", func(d *dicomio.DataSet) { d.SetBytes(tag.FrameTime, "DS", []byte("fast")) }, nil, "", ""},
 	}
 	for _, c := range cases {
 		e := echoOf(t, 4, c.edit)
@@ -237,21 +244,21 @@ func TestFrameTimes(t *testing.T) {
 }
 
 func TestHeartCycle(t *testing.T) {
-	e := echoOf(t, 4, func(d *DataSet) { d.SetFloat(tag.RWaveTimeVector, 100, 900, 1700).SetInt(tag.HeartRate, 60) })
+	e := echoOf(t, 4, func(d *dicomio.DataSet) { d.SetFloat(tag.RWaveTimeVector, 100, 900, 1700).SetInt(tag.HeartRate, 60) })
 	if math.Abs(e.HeartRate-75) > 1e-9 || len(e.RWaveTimes) != 3 || e.HeartRateSource != "RWaveTimeVector" {
 		t.Errorf("R waves: %v from %s", e.HeartRate, e.HeartRateSource)
 	}
 	if d := doubts(e, DoubtHeartRate); !strings.Contains(d, "R waves say 75") || !strings.Contains(d, "Heart Rate 60") {
 		t.Errorf("R waves against Heart Rate: %q", d)
 	}
-	if e = echoOf(t, 4, func(d *DataSet) { d.SetFloat(tag.RWaveTimeVector, 100, 900, 1700).SetInt(tag.HeartRate, 72) }); len(e.Doubts) > 0 {
+	if e = echoOf(t, 4, func(d *dicomio.DataSet) { d.SetFloat(tag.RWaveTimeVector, 100, 900, 1700).SetInt(tag.HeartRate, 72) }); len(e.Doubts) > 0 {
 		t.Errorf("rates that agree: %v", e.Doubts)
 	}
-	e = echoOf(t, 4, func(d *DataSet) { d.SetFloat(tag.RWaveTimeVector, 100).SetInt(tag.HeartRate, 60) })
+	e = echoOf(t, 4, func(d *dicomio.DataSet) { d.SetFloat(tag.RWaveTimeVector, 100).SetInt(tag.HeartRate, 60) })
 	if e.HeartRate != 60 || len(e.RWaveTimes) != 1 {
 		t.Errorf("one R wave: %v, %v", e.HeartRate, e.RWaveTimes)
 	}
-	e = echoOf(t, 4, func(d *DataSet) { d.SetFloat(tag.RWaveTimeVector, 900, 100).SetInt(tag.HeartRate, 600) })
+	e = echoOf(t, 4, func(d *dicomio.DataSet) { d.SetFloat(tag.RWaveTimeVector, 900, 100).SetInt(tag.HeartRate, 600) })
 	if e.HeartRate != 0 || e.RWaveTimes != nil {
 		t.Errorf("nonsense: %v, %v", e.HeartRate, e.RWaveTimes)
 	}
@@ -259,19 +266,19 @@ func TestHeartCycle(t *testing.T) {
 
 func TestModes(t *testing.T) {
 	sector := image.Rect(0, 0, 100, 100)
-	e := echoOf(t, 1, func(d *DataSet) { d.SetInt(tag.UltrasoundColorDataPresent, 1) })
+	e := echoOf(t, 1, func(d *dicomio.DataSet) { d.SetInt(tag.UltrasoundColorDataPresent, 1) })
 	if e.HasColour || !e.ColourFlag {
 		t.Error("the flag that plain B-mode has too must not mean colour")
 	}
-	e = echoOf(t, 1, func(d *DataSet) { d.SetString(tag.ImageType, "ORIGINAL", "PRIMARY", "TTE", "0011") })
+	e = echoOf(t, 1, func(d *dicomio.DataSet) { d.SetString(tag.ImageType, "ORIGINAL", "PRIMARY", "TTE", "0011") })
 	if !e.HasColour || e.HasMMode || e.HasSpectral {
 		t.Errorf("image type 0011: %+v", e)
 	}
-	e = echoOf(t, 1, func(d *DataSet) { d.SetString(tag.ImageType, "ORIGINAL", "PRIMARY", "TTE", "000A") })
+	e = echoOf(t, 1, func(d *dicomio.DataSet) { d.SetString(tag.ImageType, "ORIGINAL", "PRIMARY", "TTE", "000A") })
 	if e.HasColour || !e.HasMMode || !e.HasSpectral {
 		t.Errorf("image type 000A: %+v", e)
 	}
-	e = echoOf(t, 1, func(d *DataSet) {
+	e = echoOf(t, 1, func(d *dicomio.DataSet) {
 		d.SetItems(tag.SequenceOfUltrasoundRegions, region(3, 3, 4, sector, 1, 1), region(4, 0xA, 4, sector, 1, 1), region(1, 2, 3, sector, 1, 1))
 	})
 	if !e.HasColour || !e.HasSpectral || !e.HasECG || e.HasMMode {
@@ -281,25 +288,73 @@ func TestModes(t *testing.T) {
 
 // The SonoSite loop whose pixels were halved without its regions.
 func TestResampledLoopIsNotTrusted(t *testing.T) {
-	dir, refs := corpus(t)
-	for _, r := range refs {
-		if filepath.Base(r.Path) != "examples_ybr_color.dcm" {
-			continue
+	root := os.Getenv("ECHO_DATA")
+	if root == "" {
+		t.Skip("ECHO_DATA is not set: the corpus of DICOM files is not here")
+	}
+	var path string
+	if err := filepath.WalkDir(filepath.Join(root, "dicom-corpus"), func(p string, d fs.DirEntry, err error) error {
+		if err == nil && d.Name() == "examples_ybr_color.dcm" {
+			path = p
+			return fs.SkipAll
 		}
-		f, err := Open(filepath.Join(dir, r.Path), Options{})
+		return err
+	}); err != nil || path == "" {
+		t.Fatalf("examples_ybr_color.dcm is not in the corpus: %v", err)
+	}
+	f, err := dicomio.Open(path, dicomio.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	e, err := Read(f)
+	if err != nil || e.Calibration.Trusted || !strings.Contains(e.Calibration.Reason, "resampled") {
+		t.Errorf("%+v, %v", e.Calibration, err)
+	}
+	if e.Frames != 30 || len(e.FrameTimes) != 30 {
+		t.Errorf("%d frames, %d times", e.Frames, len(e.FrameTimes))
+	}
+}
+
+// TestFrameCount: what the pixel data hold counts, and a difference is said.
+func TestFrameCount(t *testing.T) {
+	d := dicomio.NewDataSet().SetString(tag.Modality, "US").SetInt(tag.NumberOfFrames, 6).SetInt(tag.Rows, 600).SetInt(tag.Columns, 800).SetFloat(tag.FrameTime, 20)
+	for n, want := range map[int]string{6: "", 5: "Number of Frames says 6, the pixel data hold 5 frames: all of them are used"} {
+		e, err := ReadFrames(&dicomio.File{DataSet: d}, n)
+		if err != nil || e.Frames != n || len(e.FrameTimes) != n || doubts(e, DoubtFrameCount) != want {
+			t.Errorf("%d: %d frames, %d times, %v, %v", n, e.Frames, len(e.FrameTimes), e.Doubts, err)
+		}
+	}
+}
+
+// FuzzRead: whatever a data set says of regions, times and beats, reading it
+// ends with facts or with a typed error.
+func FuzzRead(f *testing.F) {
+	for _, d := range []*dicomio.DataSet{
+		dicomio.NewDataSet().SetString(tag.Modality, "US").SetInt(tag.NumberOfFrames, 30).SetInt(tag.Rows, 600).SetInt(tag.Columns, 800).SetFloat(tag.FrameTime, 33.3).
+			SetItems(tag.SequenceOfUltrasoundRegions, region(1, 1, 3, image.Rect(100, 50, 700, 550), 0.03, 0.03)),
+		dicomio.NewDataSet().SetInt(tag.NumberOfFrames, 3).SetFloat(tag.FrameTimeVector, 0, 20, 20).SetFloat(tag.RWaveTimeVector, 5, 900).SetInt(tag.HeartRate, 67),
+	} {
+		d.SetString(tag.SOPClassUID, uid.UltrasoundMultiFrameImageStorage).SetString(tag.SOPInstanceUID, "1.2.3")
+		var b bytes.Buffer
+		if err := dicomio.Write(&b, d, dicomio.WriteOptions{Bare: true}); err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b.Bytes())
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		file, err := dicomio.Read(bytes.NewReader(b), int64(len(b)), dicomio.Options{TransferSyntax: uid.ExplicitVRLittleEndian})
 		if err != nil {
+			return
+		}
+		e, err := Read(file)
+		if err != nil && !errors.Is(err, dicomio.ErrLimit) && !errors.Is(err, dicomio.ErrValue) {
 			t.Fatal(err)
 		}
-		e, err := Echo(f)
-		if err != nil || e.Calibration.Trusted || !strings.Contains(e.Calibration.Reason, "resampled") {
-			t.Errorf("%+v, %v", e.Calibration, err)
+		if err == nil && len(e.FrameTimes) != 0 && len(e.FrameTimes) != e.Frames {
+			t.Fatalf("%d times for %d frames", len(e.FrameTimes), e.Frames)
 		}
-		if e.Frames != 30 || len(e.FrameTimes) != 30 {
-			t.Errorf("%d frames, %d times", e.Frames, len(e.FrameTimes))
-		}
-		return
-	}
-	t.Fatal("examples_ybr_color.dcm is not in the corpus")
+	})
 }
 
 // fill colours all pixels of a picture.
@@ -373,11 +428,11 @@ func TestColourFractionOfTintedLoops(t *testing.T) {
 		"I_000010.dcm": false, "I_000024.dcm": false, "I_000031.dcm": false,
 		"I_000006.dcm": true, "I_000032.dcm": true, "I_000037.dcm": true,
 	} {
-		f, err := Open(filepath.Join(dir, name), Options{})
+		f, err := dicomio.Open(filepath.Join(dir, name), dicomio.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		e, err := Echo(f)
+		e, err := Read(f)
 		if err != nil {
 			t.Fatal(err)
 		}

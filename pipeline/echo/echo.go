@@ -1,4 +1,16 @@
-package dicomio
+// Package echo says what an echocardiogram's attributes and pixels tell of it:
+// what is calibrated and whether that can be trusted, when its frames and R waves
+// are, which stage and view it is, and whether it is colour, Doppler, M-mode or a
+// volume. It reports and judges; it corrects nothing.
+//
+// Regions that exceed the pixels mean that the picture was resampled, so their
+// deltas are refused. Ultrasound Color Data Present is set on plain B-mode by HP
+// and Toshiba devices and therefore only reported (ColourFlag); colour is told by
+// region data type, by the mode bits of Image Type and, in loops that declare
+// neither, by ColourFraction of the pixels, which knows tinted grey maps. What an
+// object says twice and differently, or only weakly, is in Facts.Doubts in words
+// for the report.
+package echo
 
 import (
 	"cmp"
@@ -9,13 +21,14 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/dicomio/tag"
 	"github.com/echonode/echonode/dicomio/uid"
 )
 
 // EchoFacts is what a pipeline for echocardiography needs to know of a file
 // before it looks at pixels. Times are in milliseconds.
-type EchoFacts struct {
+type Facts struct {
 	Modality, SOPClassUID, SOPInstanceUID, SeriesUID, StudyUID string
 	Manufacturer, Model                                        string
 	TransferSyntax                                             string
@@ -66,7 +79,7 @@ const (
 	DoubtRegions    = "regions"     // more than one 2D region
 )
 
-func (e *EchoFacts) doubt(code, format string, args ...any) {
+func (e *Facts) doubt(code, format string, args ...any) {
 	e.Doubts = append(e.Doubts, Doubt{code, fmt.Sprintf(format, args...)})
 }
 
@@ -113,25 +126,24 @@ const (
 	maxAspect     = 2.0
 )
 
-// Echo collects the facts. It needs no pixels and only fails when the
+// Read collects the facts. It needs no pixels and only fails when the
 // attributes contradict each other so that nothing can be said: never for
 // missing optional ones.
-func Echo(f *File) (EchoFacts, error) { return echo(f, 0) }
+func Read(f *dicomio.File) (Facts, error) { return ReadFrames(f, 0) }
 
-// EchoFrames is Echo for pixel data that hold n frames, which may be another
-// number than the attributes announce (see FrameReader.Announced).
-func EchoFrames(f *File, n int) (EchoFacts, error) { return echo(f, n) }
-
-func echo(f *File, frames int) (EchoFacts, error) {
+// ReadFrames is Read for pixel data that hold n frames, which may be another
+// number than the attributes announce (see dicomio.FrameReader.Announced); 0 is
+// not known.
+func ReadFrames(f *dicomio.File, frames int) (Facts, error) {
 	d := f.DataSet
 	if d == nil || d.Len() == 0 {
-		return EchoFacts{}, fail("echo", Tag(0), -1, ErrValue, "an empty data set")
+		return Facts{}, &dicomio.Error{Op: "echo", Offset: -1, Err: fmt.Errorf("%w: an empty data set", dicomio.ErrValue)}
 	}
-	number := func(t Tag) int {
+	number := func(t dicomio.Tag) int {
 		v, _ := d.Int(t)
 		return int(max(min(v, 1<<31-1), 0))
 	}
-	e := EchoFacts{
+	e := Facts{
 		Modality:       d.String(tag.Modality),
 		SOPClassUID:    d.String(tag.SOPClassUID),
 		SOPInstanceUID: d.String(tag.SOPInstanceUID),
@@ -150,8 +162,8 @@ func echo(f *File, frames int) (EchoFacts, error) {
 		ViewNumber:     number(tag.ViewNumber),
 		BurnedIn:       strings.ToUpper(d.String(tag.BurnedInAnnotation)),
 	}
-	if limit := f.limits.withDefaults().Frames; e.Frames > limit {
-		return e, fail("echo", tag.NumberOfFrames, -1, ErrLimit, "%d frames, limit %d", e.Frames, limit)
+	if limit := f.Limits().Frames; e.Frames > limit {
+		return e, &dicomio.Error{Op: "echo", Tag: tag.NumberOfFrames, Offset: -1, Err: fmt.Errorf("%w: %d frames, limit %d", dicomio.ErrLimit, e.Frames, limit)}
 	}
 	if frames > 0 && frames != e.Frames {
 		announced := "Number of Frames is missing"
@@ -173,14 +185,14 @@ func echo(f *File, frames int) (EchoFacts, error) {
 // planes that have places in space, the private group of a Cartesian export
 // (slices per frame in (3001,1001)), or pixel data of several whole pictures
 // for every frame announced.
-func (e *EchoFacts) volume(d *DataSet) string {
+func (e *Facts) volume(d *dicomio.DataSet) string {
 	if e.SOPClassUID == uid.EnhancedUSVolumeStorage {
 		return "the object is an Enhanced US Volume"
 	}
 	if it := d.Strings(tag.ImageType); len(it) >= 3 && it[2] == "VOLUME" || d.String(tag.VolumetricProperties) == "VOLUME" {
 		return "the object says that it is a volume"
 	}
-	for _, g := range []*DataSet{d.Item(tag.SharedFunctionalGroupsSequence, 0), d.Item(tag.PerFrameFunctionalGroupsSequence, 0)} {
+	for _, g := range []*dicomio.DataSet{d.Item(tag.SharedFunctionalGroupsSequence, 0), d.Item(tag.PerFrameFunctionalGroupsSequence, 0)} {
 		if g != nil && g.Has(tag.PlanePositionVolumeSequence) {
 			return "its frames have positions in a volume"
 		}
@@ -192,9 +204,9 @@ func (e *EchoFacts) volume(d *DataSet) string {
 			}
 		}
 	}
-	if px, ok := d.Get(tagPixels); ok && px.frags == nil && e.Frames > 1 {
-		if in, err := pixelInfo(d); err == nil && in.frameBytes() > 0 && in.BitsAllocated > 1 {
-			if per := px.n / in.frameBytes(); per >= 2*int64(e.Frames) && per%int64(e.Frames) == 0 && px.n-per*in.frameBytes() <= 1 {
+	if px, ok := d.Get(tag.PixelData); ok && !px.Encapsulated() && e.Frames > 1 {
+		if in, err := dicomio.PixelInfoOf(d); err == nil && in.FrameBytes() > 0 && in.BitsAllocated > 1 {
+			if per := px.Len() / in.FrameBytes(); per >= 2*int64(e.Frames) && per%int64(e.Frames) == 0 && px.Len()-per*in.FrameBytes() <= 1 {
 				return fmt.Sprintf("its pixel data hold %d pictures for each of %d frames", per/int64(e.Frames), e.Frames)
 			}
 		}
@@ -206,13 +218,13 @@ func (e *EchoFacts) volume(d *DataSet) string {
 const maxRegions = 256
 
 // regions reads the ultrasound regions and what follows from them.
-func (e *EchoFacts) regions(d *DataSet) {
+func (e *Facts) regions(d *dicomio.DataSet) {
 	bounds := image.Rect(0, 0, e.Columns, e.Rows)
 	for i, it := range d.Items(tag.SequenceOfUltrasoundRegions) {
 		if i == maxRegions {
 			break
 		}
-		n := func(t Tag) int {
+		n := func(t dicomio.Tag) int {
 			v, _ := it.Int(t)
 			return int(max(min(v, 1<<31-2), -1<<31))
 		}
@@ -282,7 +294,7 @@ type TissueRegion struct {
 // a dual screen, simultaneous biplane or a zoom beside its overview. Regions
 // that cover the same place are one. Calibrations are judged each for itself:
 // where two scales claim the same pixels, none is trusted.
-func (e *EchoFacts) TissueRegions() []TissueRegion {
+func (e *Facts) TissueRegions() []TissueRegion {
 	if e.Tissue == nil {
 		return nil
 	}
@@ -309,7 +321,7 @@ func (e *EchoFacts) TissueRegions() []TissueRegion {
 // ColourApart reports whether the colour that the attributes name lies in regions
 // of its own, beside the 2D region of tissue: a screen that compares the picture
 // with and without colour.
-func (e *EchoFacts) ColourApart() bool {
+func (e *Facts) ColourApart() bool {
 	if e.Tissue == nil || e.Tissue.DataType != 1 || !e.Tissue.Fits {
 		return false
 	}
@@ -334,7 +346,7 @@ func differ(a, b float64) bool { return math.Abs(math.Abs(a)-math.Abs(b)) > 0.01
 // tissue finds the region to measure in: 2D and calibrated in centimetres,
 // tissue before colour, the largest of equals. field, when not empty, is
 // where the contour lies: regions that do not hold most of it are left out.
-func (e *EchoFacts) tissue(field image.Rectangle) *Region {
+func (e *Facts) tissue(field image.Rectangle) *Region {
 	for _, want := range []func(Region) bool{
 		func(r Region) bool { return r.Spatial() && r.DataType == 1 },
 		func(r Region) bool { return r.Spatial() && r.DataType == 2 },
@@ -361,7 +373,7 @@ func (e *EchoFacts) tissue(field image.Rectangle) *Region {
 // CalibrationFor is the calibration for a contour within field, in source
 // pixels (an empty one is the whole of Tissue): that of the region that holds
 // it. It is not trusted when regions of different scale hold it.
-func (e *EchoFacts) CalibrationFor(field image.Rectangle) Calibration {
+func (e *Facts) CalibrationFor(field image.Rectangle) Calibration {
 	if field.Empty() {
 		return e.Calibration
 	}
@@ -378,7 +390,7 @@ func (e *EchoFacts) CalibrationFor(field image.Rectangle) Calibration {
 }
 
 // regionCalibration judges one region among the others.
-func (e *EchoFacts) regionCalibration(r *Region, field image.Rectangle) Calibration {
+func (e *Facts) regionCalibration(r *Region, field image.Rectangle) Calibration {
 	c := Calibration{Source: CalibrationRegion, AspectX2Y: 1}
 	if !r.Spatial() {
 		c.Source = ""
@@ -407,7 +419,7 @@ func (e *EchoFacts) regionCalibration(r *Region, field image.Rectangle) Calibrat
 
 // rival finds another calibrated 2D region of different scale that holds most
 // of the field.
-func (e *EchoFacts) rival(r *Region, field image.Rectangle) *Region {
+func (e *Facts) rival(r *Region, field image.Rectangle) *Region {
 	for i := range e.Regions {
 		o := &e.Regions[i]
 		if o == r || !o.Spatial() || !differ(r.DeltaX, o.DeltaX) && !differ(r.DeltaY, o.DeltaY) {
@@ -425,7 +437,7 @@ func (e *EchoFacts) rival(r *Region, field image.Rectangle) *Region {
 
 // calibrate chooses the calibration of the file: the tissue region, else
 // Pixel Spacing, else only a pixel aspect ratio or nothing.
-func (e *EchoFacts) calibrate(d *DataSet) Calibration {
+func (e *Facts) calibrate(d *dicomio.DataSet) Calibration {
 	c := Calibration{AspectX2Y: 1, Reason: "no calibration"}
 	if e.Tissue != nil {
 		c = e.regionCalibration(e.Tissue, e.Tissue.Rect)
@@ -459,7 +471,7 @@ const minStep, maxStep = 1, 10000
 // timing finds the frame times. The order of trust: the attribute Frame
 // Increment Pointer names, Frame Time, Frame Time Vector, Cine Rate, Actual
 // Frame Duration, Effective Duration, Recommended Display Frame Rate.
-func (e *EchoFacts) timing(d *DataSet) {
+func (e *Facts) timing(d *dicomio.DataSet) {
 	n := e.Frames
 	if n < 2 {
 		if n == 1 {
@@ -484,7 +496,7 @@ func (e *EchoFacts) timing(d *DataSet) {
 		}
 		return step
 	}
-	scalar := func(t Tag, f func(float64) float64) source {
+	scalar := func(t dicomio.Tag, f func(float64) float64) source {
 		s := source{name: tag.Keyword(t)}
 		if v, ok := d.Float(t); ok && v > 0 {
 			s.step = usable(s.name, f(v))
@@ -564,7 +576,7 @@ func frameTimeVector(v []float64, n int) ([]float64, string) {
 
 // heart reads R waves and heart rate. Two R waves tell the rate; what is
 // outside 20 to 300 per minute is not believed.
-func (e *EchoFacts) heart(d *DataSet) {
+func (e *Facts) heart(d *dicomio.DataSet) {
 	plausible := func(bpm float64) bool { return bpm >= 20 && bpm <= 300 }
 	for i, v := range d.Floats(tag.RWaveTimeVector) {
 		if i >= 10000 || math.IsNaN(v) || math.IsInf(v, 0) || len(e.RWaveTimes) > 0 && v <= e.RWaveTimes[len(e.RWaveTimes)-1] {

@@ -1,4 +1,4 @@
-package dicomio
+package pixel
 
 import (
 	"bytes"

@@ -1,6 +1,10 @@
-package dicomio
+package echo
 
-import "image"
+import (
+	"image"
+
+	"github.com/echonode/echonode/dicomio/pixel"
+)
 
 // ColourThreshold separates B-mode from colour Doppler in the largest
 // ColourFraction of a few frames spread over the loop (39 real loops: at most
@@ -46,7 +50,7 @@ func ColourFraction(img *image.RGBA, r image.Rectangle) float64 {
 					clear++
 				}
 			}
-			if l := luma(red, green, blue); l >= tintLow && l <= tintHigh {
+			if l := pixel.Luma(red, green, blue); l >= tintLow && l <= tintHigh {
 				bright++
 				if 10*int(span) > int(hi) {
 					tinted++
@@ -93,7 +97,7 @@ const enoughPixels = 60_000
 // chroma is Cb and Cr of a colour (PS3.3 C.7.6.3.1.2).
 func chroma(red, green, blue uint8) (cb, cr uint8) {
 	r, g, b := int32(red), int32(green), int32(blue)
-	return clamp((-11056*r-21712*g+32768*b)>>16 + 128), clamp((32768*r-27440*g-5328*b)>>16 + 128)
+	return pixel.Clamp((-11056*r-21712*g+32768*b)>>16 + 128), pixel.Clamp((32768*r-27440*g-5328*b)>>16 + 128)
 }
 
 // offTint counts the pixels that are away from the median chroma of their luma
@@ -104,7 +108,7 @@ func offTint(img *image.RGBA, r image.Rectangle) (n int, ok bool) {
 	var hist [256 / lumaBin][2][256]int
 	all := eachPixel(img, r, func(red, green, blue uint8) {
 		cb, cr := chroma(red, green, blue)
-		h := &hist[luma(red, green, blue)/lumaBin]
+		h := &hist[pixel.Luma(red, green, blue)/lumaBin]
 		h[0][cb]++
 		h[1][cr]++
 	})
@@ -142,7 +146,7 @@ func offTint(img *image.RGBA, r image.Rectangle) (n int, ok bool) {
 	}
 	eachPixel(img, r, func(red, green, blue uint8) {
 		cb, cr := chroma(red, green, blue)
-		t := tint[luma(red, green, blue)/lumaBin]
+		t := tint[pixel.Luma(red, green, blue)/lumaBin]
 		if b, r := int(cb)-t[0], int(cr)-t[1]; b*b+r*r > tintSpread*tintSpread {
 			n++
 		}

@@ -1,6 +1,6 @@
 //go:build cgo && !purego
 
-package dicomio
+package pixel
 
 /*
 #cgo CFLAGS: -O3

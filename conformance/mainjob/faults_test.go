@@ -20,6 +20,7 @@ import (
 
 	"github.com/echonode/echonode/dicomio/tag"
 
+	"github.com/echonode/echonode/conformance/postgres"
 	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/scp"
 )
@@ -118,8 +119,14 @@ func copyLoop(t *testing.T, dir string, number, k int) (path, sop, study string)
 // no loop has overlays and no revision has reports under two UIDs. All rounds
 // are on one data directory. ECHONODE_ROUNDS says how many (default 4),
 // ECHONODE_SEED which.
+//
+// On PostgreSQL the database also goes away for a while.
 func TestFaultRounds(t *testing.T) {
-	rounds := 4
+	t.Run("SQLite", func(t *testing.T) { faultRounds(t, 4, nil) })
+	t.Run("PostgreSQL", func(t *testing.T) { faultRounds(t, 2, postgres.Start(t)) })
+}
+
+func faultRounds(t *testing.T, rounds int, database *postgres.Server) {
 	if s := os.Getenv("ECHONODE_ROUNDS"); s != "" {
 		rounds = atoi(t, s)
 	}
@@ -150,26 +157,31 @@ func TestFaultRounds(t *testing.T) {
 	if err := os.WriteFile(n.config, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	f := &faults{t: t, n: n, archive: archive, random: random, dir: t.TempDir(), acknowledged: map[string]map[string]bool{}}
+	if database != nil {
+		n.on(database)
+	}
+	f := &faults{t: t, n: n, database: database, archive: archive, random: random, dir: t.TempDir(), acknowledged: map[string]map[string]bool{}}
 	n.start()
 	for round := range rounds {
 		f.round(round)
 	}
-	t.Logf("%d rounds: %d studies, %d kills, %d stops, %d refusing archives, %d late loops; %d objects in the archive",
-		rounds, len(f.acknowledged), f.kills, f.stops, f.refusals, f.late, len(archive.objects))
+	t.Logf("%d rounds: %d studies, %d kills, %d stops, %d refusing archives, %d late loops, %d times without the database; %d objects in the archive",
+		rounds, len(f.acknowledged), f.kills, f.stops, f.refusals, f.late, f.outages, len(archive.objects))
 }
 
 type faults struct {
 	t       *testing.T
 	n       *node
 	archive *pacs
-	random  *rand.Rand
-	dir     string
+	// database is the server of PostgreSQL, or nil
+	database *postgres.Server
+	random   *rand.Rand
+	dir      string
 
 	mu           sync.Mutex
 	acknowledged map[string]map[string]bool // study → objects
 
-	kills, stops, refusals, late int
+	kills, stops, refusals, late, outages int
 }
 
 // send sends files until they are all acknowledged, across deaths of the node.
@@ -263,6 +275,15 @@ func (f *faults) round(round int) {
 	}
 	for range 1 + random.IntN(3) {
 		time.Sleep(time.Duration(random.IntN(2500)) * time.Millisecond)
+		if f.database != nil && random.IntN(2) == 0 {
+			f.outages++
+			f.database.Stop()
+			time.Sleep(time.Duration(random.IntN(3000)) * time.Millisecond)
+			if err := f.database.Run(); err != nil {
+				t.Fatal(err)
+			}
+			continue // the node lives through it
+		}
 		f.restart()
 	}
 	sending.Wait()

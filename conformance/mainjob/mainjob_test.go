@@ -24,6 +24,7 @@ import (
 	"github.com/echonode/echonode/dicomio/uid"
 
 	"github.com/echonode/echonode/conformance/freeport"
+	"github.com/echonode/echonode/conformance/postgres"
 	"github.com/echonode/echonode/dicomio"
 	_ "github.com/echonode/echonode/models/devlibrary"
 	"github.com/echonode/echonode/pipeline/result"
@@ -122,6 +123,23 @@ destinations:
 		t.Fatal(err)
 	}
 	return n
+}
+
+// on puts the node's database on a server.
+func (n *node) on(s *postgres.Server) {
+	n.t.Helper()
+	secret := filepath.Join(n.dir, "password")
+	if err := os.WriteFile(secret, []byte(postgres.Password+"\n"), 0o600); err != nil {
+		n.t.Fatal(err)
+	}
+	text, err := os.ReadFile(n.config)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	text = bytes.Replace(text, []byte("storage: {"), fmt.Appendf(nil, `storage: {database: "%s", database_password_file: "%s", `, s.Create(n.t), secret), 1)
+	if err := os.WriteFile(n.config, text, 0o600); err != nil {
+		n.t.Fatal(err)
+	}
 }
 
 // start runs the node and waits until it answers.

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -20,13 +21,36 @@ func (n *Node) sweep(ctx context.Context) {
 		case <-tick.C:
 		}
 		if err := n.queueComplete(ctx); err != nil && ctx.Err() == nil {
-			n.log.Error("looking for complete studies", "error", err)
+			n.complaints.log(n.log, "looking for complete studies", err)
 		}
 		if time.Since(cleaned) > time.Minute {
 			cleaned = time.Now()
 			n.tidy(ctx, cleaned)
 		}
 	}
+}
+
+// complaints keeps what goes wrong again and again, as while the database does
+// not answer, from filling the log.
+type complaints struct {
+	mu   sync.Mutex
+	said map[string]time.Time
+}
+
+// complainEvery is how often the same is said.
+const complainEvery = time.Minute
+
+func (c *complaints) log(log *slog.Logger, what string, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.said == nil {
+		c.said = map[string]time.Time{}
+	}
+	if at, said := c.said[what]; said && time.Since(at) < complainEvery {
+		return
+	}
+	c.said[what] = time.Now()
+	log.Error(what, "error", err)
 }
 
 // tidy does what has to be done now and then.

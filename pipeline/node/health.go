@@ -54,6 +54,9 @@ type healthCache struct {
 	recording atomic.Pointer[error]
 }
 
+// probeFor is how long the database may take to answer.
+const probeFor = 10 * time.Second
+
 // healthFor is how long an answer is kept.
 const healthFor = 2 * time.Second
 
@@ -76,8 +79,14 @@ func (n *Node) examine(ctx context.Context) Health {
 		}
 		h.Problems = append(h.Problems, Problem{code, fmt.Sprintf(format, args...)})
 	}
+	ctx, cancel := context.WithTimeout(ctx, probeFor)
+	defer cancel()
 	if err := n.store.Probe(ctx); err != nil {
 		add(HealthRefusing, ProblemDatabase, "%v", err)
+	} else if n.store.Shared() {
+		// The server was away and is back. A disk of our own may have room for the
+		// probe and none for an object.
+		n.health.recording.Store(nil)
 	}
 	if err := n.health.recording.Load(); err != nil {
 		add(HealthRefusing, ProblemDatabase, "the last object could not be recorded: %v", *err)

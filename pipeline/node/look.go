@@ -64,7 +64,7 @@ func (n *Node) lookAtSuspects(ctx context.Context) {
 		}
 		if err != nil {
 			if ctx.Err() == nil {
-				n.log.Error("looking for loops that were interrupted", "error", err)
+				n.complaints.log(n.log, "looking for loops that were interrupted", err)
 				n.suspects.Store(true)
 			}
 			return
@@ -97,7 +97,7 @@ func (n *Node) nextLoop(ctx context.Context) (store.Lease, error) {
 			return lease, ctx.Err()
 		}
 		if !errors.Is(err, store.ErrNotFound) {
-			n.log.Error("looking for loops to analyse", "error", err)
+			n.complaints.log(n.log, "looking for loops to analyse", err)
 		}
 		select {
 		case <-n.wake:

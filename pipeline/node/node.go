@@ -175,6 +175,8 @@ type Node struct {
 	objects *store.Locks // by SOP Instance UID: receiving and deleting its file
 	studies *store.Locks // by Study Instance UID: making and deleting its results
 
+	complaints complaints
+
 	suspects atomic.Bool // there may be loops over which a process has died
 	telling  sync.Mutex  // other processes what associations send for
 	untold   atomic.Bool // something of that

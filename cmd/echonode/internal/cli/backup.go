@@ -110,8 +110,11 @@ func (o owner) give(path string) error {
 }
 
 func (p *program) backup(ctx context.Context, c *config.Config, to string) (err error) {
+	if err := elsewhere(c); err != nil {
+		return err
+	}
 	from := c.Storage.Directory
-	database := filepath.Join(from, databaseName)
+	database := c.Database()
 	who, err := ownerOf(database)
 	if err != nil {
 		return fmt.Errorf("no data of a node: %w", err)
@@ -146,7 +149,7 @@ func (p *program) backup(ctx context.Context, c *config.Config, to string) (err 
 				return err
 			}
 		}
-		if err := copyNew(ctx, from, to, copied); err != nil {
+		if err := copyNew(ctx, from, to, database, copied); err != nil {
 			return err
 		}
 		if missing, err = notThere(ctx, snapshot, from, to); err != nil {
@@ -196,7 +199,7 @@ func skipped(rel string) bool {
 }
 
 // copyNew copies the files of a data directory that are not copied yet. A file that goes away meanwhile is passed over.
-func copyNew(ctx context.Context, from, to string, copied map[string]backupFile) error {
+func copyNew(ctx context.Context, from, to, database string, copied map[string]backupFile) error {
 	return filepath.WalkDir(from, func(path string, e fs.DirEntry, err error) error {
 		if errors.Is(err, fs.ErrNotExist) && path != from {
 			return nil
@@ -214,7 +217,7 @@ func copyNew(ctx context.Context, from, to string, copied map[string]backupFile)
 		switch {
 		case path == from:
 			return nil
-		case skipped(rel):
+		case skipped(rel) || strings.HasPrefix(path, database):
 			return nil
 		case e.IsDir():
 			return os.MkdirAll(filepath.Join(to, rel), 0o750)
@@ -293,6 +296,9 @@ func syncFileSystem(dir string) error {
 }
 
 func (p *program) restore(ctx context.Context, c *config.Config, from string) (err error) {
+	if err := elsewhere(c); err != nil {
+		return err
+	}
 	b, err := os.ReadFile(filepath.Join(from, manifestName))
 	if err != nil {
 		return fmt.Errorf("no backup: %w", err)
@@ -325,7 +331,11 @@ func (p *program) restore(ctx context.Context, c *config.Config, from string) (e
 		return err
 	}
 	// The database comes last, under a name that no node opens, so that an interrupted restore is never taken for data.
-	const pending = databaseName + ".restore"
+	folder, name := filepath.Split(c.Database())
+	if _, err := os.Stat(c.Database()); !errors.Is(err, fs.ErrNotExist) {
+		return errors.Join(fmt.Errorf("%s is there already; move it away first", c.Database()), err)
+	}
+	pending := name + ".restore"
 	for _, f := range m.Files {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -333,15 +343,15 @@ func (p *program) restore(ctx context.Context, c *config.Config, from string) (e
 		if !filepath.IsLocal(f.Path) {
 			return fmt.Errorf("the manifest names %q, outside the backup", f.Path)
 		}
-		target := f.Path
+		below, target := to, f.Path
 		if target == databaseName {
-			target = pending
+			below, target = folder, pending
 		}
-		if err := restoreFile(filepath.Join(from, f.Path), to, target, f, who); err != nil {
+		if err := restoreFile(filepath.Join(from, f.Path), below, target, f, who); err != nil {
 			return err
 		}
 	}
-	path := filepath.Join(to, pending)
+	path := filepath.Join(folder, pending)
 	if err := store.Relocate(ctx, path, m.Directory, c.Storage.Directory); err != nil {
 		return errors.Join(err, os.Remove(path))
 	}
@@ -355,7 +365,7 @@ func (p *program) restore(ctx context.Context, c *config.Config, from string) (e
 			return err
 		}
 	}
-	if err := errors.Join(syncFileSystem(to), os.Rename(path, filepath.Join(to, databaseName)), syncFileSystem(to)); err != nil {
+	if err := errors.Join(syncFileSystem(to), os.Rename(path, c.Database()), syncFileSystem(folder)); err != nil {
 		return err
 	}
 	fmt.Fprintf(p.out, "%s: %d files restored, as of %s\n", to, len(m.Files), m.Created.Format(time.DateTime))

@@ -29,6 +29,7 @@ import (
 	"github.com/echonode/echonode/dicomio/uid"
 	"github.com/echonode/echonode/models"
 	"github.com/echonode/echonode/pipeline/result"
+	"github.com/echonode/echonode/pipeline/store"
 	"github.com/echonode/echonode/scp"
 )
 
@@ -66,6 +67,7 @@ func (p *program) checkLive(ctx context.Context, c *config.Config) error {
 	l := &liveCheck{c: c}
 	l.system()
 	l.directory()
+	l.database(ctx)
 	l.engine(ctx)
 	l.listeners(ctx)
 	l.certificates(time.Now())
@@ -98,6 +100,29 @@ func (l *liveCheck) system() {
 		l.add(doubtful, "ffmpeg", "not installed: MPEG-2, H.264 and HEVC loops can't be analysed")
 	} else {
 		l.add(good, "ffmpeg", "%s", path)
+	}
+}
+
+func (l *liveCheck) database(ctx context.Context) {
+	database := l.c.Database()
+	if !store.IsPostgreSQL(database) {
+		return // a file in the directory
+	}
+	password, err := databasePassword(l.c)
+	if err != nil {
+		l.add(broken, "database", "%v", err)
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
+	defer cancel()
+	what, doubts, err := store.CheckPostgreSQL(ctx, database, password)
+	if err != nil {
+		l.add(broken, "database", "%v", err)
+		return
+	}
+	l.add(good, "database", "%s", what)
+	for _, d := range doubts {
+		l.add(doubtful, "database", "%s", d)
 	}
 }
 

@@ -30,7 +30,6 @@ import (
 	"github.com/echonode/echonode/pipeline/node"
 	"github.com/echonode/echonode/pipeline/output"
 	"github.com/echonode/echonode/pipeline/spool"
-	"github.com/echonode/echonode/pipeline/store"
 	"github.com/echonode/echonode/scp"
 	"github.com/echonode/echonode/sr"
 )
@@ -85,10 +84,7 @@ func (p *program) serve(ctx context.Context, c *config.Config) (err error) {
 	defer func() { err = errors.Join(err, engine.Close()) }()
 	ctx, stop := rearm(ctx)
 	defer stop()
-	st, err := store.Open(ctx, filepath.Join(c.Storage.Directory, "node.db"))
-	if newer := (*store.NewerError)(nil); errors.As(err, &newer) {
-		return usageError{err} // starting it again would not help
-	}
+	st, err := openStore(ctx, c)
 	if err != nil {
 		return err
 	}
@@ -120,6 +116,10 @@ func (p *program) serve(ctx context.Context, c *config.Config) (err error) {
 		options.Destinations[i].Own = worker.own(options.Destinations[i].Name)
 	}
 	options.Limits = analyzer.Limits()
+	options.Version = p.version
+	if options.Seat, err = filepath.Abs(c.Storage.Directory); err != nil {
+		return err
+	}
 	for _, check := range options.Checks {
 		for _, problem := range check() {
 			log.Warn(problem.Text)

@@ -84,9 +84,12 @@ type Memory struct {
 
 // Storage configures the data directory.
 type Storage struct {
-	Directory string   `yaml:"directory"`
-	MinFree   Size     `yaml:"min_free"`
-	Retention Duration `yaml:"retention"`
+	Directory string `yaml:"directory"`
+	// Database is "sqlite", a path, or a URL of PostgreSQL: see Config.Database.
+	Database             string   `yaml:"database"`
+	DatabasePasswordFile string   `yaml:"database_password_file"`
+	MinFree              Size     `yaml:"min_free"`
+	Retention            Duration `yaml:"retention"`
 	// RetentionFailed is for studies that failed or could not be delivered.
 	RetentionFailed Duration `yaml:"retention_failed"`
 }
@@ -470,6 +473,7 @@ func (c *Config) check() error {
 			bad("dicomweb.tls", "is needed where other machines reach dicomweb.listen: secrets would go in the clear")
 		}
 	}
+	c.Storage.check(bad)
 	if c.Storage.Directory == "" {
 		bad("storage.directory", "must be set")
 	}

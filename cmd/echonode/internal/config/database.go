@@ -1,0 +1,40 @@
+package config
+
+import (
+	"net/url"
+	"path/filepath"
+
+	"github.com/echonode/echonode/pipeline/store"
+)
+
+// Database is where the database is: a file, or a URL of PostgreSQL.
+func (c *Config) Database() string {
+	switch c.Storage.Database {
+	case "", "sqlite":
+		return filepath.Join(c.Storage.Directory, "node.db")
+	}
+	return c.Storage.Database
+}
+
+// check holds the database's settings against each other. What it says does not
+// hold the URL.
+func (s Storage) check(bad func(key, format string, args ...any)) {
+	if !store.IsPostgreSQL(s.Database) {
+		if s.DatabasePasswordFile != "" {
+			bad("storage.database_password_file", "is for a database of PostgreSQL")
+		}
+		return
+	}
+	u, err := url.Parse(s.Database)
+	if err != nil {
+		bad("storage.database", "cannot be read as postgres://USER@HOST:PORT/NAME?sslmode=verify-full")
+		return
+	}
+	if _, given := u.User.Password(); given || u.Query().Has("password") {
+		bad("storage.database", "holds a password: put it into a file (database_password_file), or into PGPASSWORD or PGPASSFILE of the environment")
+		return
+	}
+	if _, err := store.ParsePostgreSQL(s.Database, ""); err != nil {
+		bad("storage.database", "%v", err)
+	}
+}

@@ -1,0 +1,144 @@
+package mainjob
+
+import (
+	"context"
+	"encoding/json"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/echonode/echonode/conformance/postgres"
+	"github.com/echonode/echonode/scp"
+)
+
+// problems is what the node says of its own health.
+func (n *node) problems() (status string, codes []string) {
+	res, err := http.Get("http://" + n.http + "/health")
+	if err != nil {
+		return "", nil
+	}
+	defer res.Body.Close()
+	var h struct {
+		Status   string
+		Problems []struct{ Code string }
+	}
+	if err := json.NewDecoder(res.Body).Decode(&h); err != nil {
+		return "", nil
+	}
+	for _, p := range h.Problems {
+		codes = append(codes, p.Code)
+	}
+	return h.Status, codes
+}
+
+// The database goes away for a while (ECHONODE_OUTAGE, 3 s by default) and comes
+// back. Meanwhile the node says so and refuses objects truthfully; afterwards it
+// goes on by itself, and nothing that it acknowledged is missing.
+func TestDatabaseGoesAway(t *testing.T) {
+	database := postgres.Start(t)
+	archive := &pacs{objects: map[string]*archived{}}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := &scp.Server{AETitle: "PACS", Handler: archive}
+	go func() { _ = srv.Serve(l) }() // ends with the test
+	t.Cleanup(func() { _ = srv.Close() })
+	n := newNode(t, l.Addr().String())
+	n.on(database)
+	n.start()
+	dir := t.TempDir()
+	var studies []string
+	send := func(k int) (refused int) {
+		path, _, study := copyLoop(t, dir, 9, k)
+		other, _, _ := copyLoop(t, dir, 7, k)
+		studies = append(studies, study)
+		d := &scp.Dialer{CallingAE: "CART", CalledAE: "ECHONODE"}
+		results, err := d.SendAll(context.Background(), n.dicom, []scp.ObjectSource{scp.FileSource(path), scp.FileSource(other)}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range results {
+			if r.Err != nil {
+				refused++
+				if !strings.Contains(r.Err.Error(), "A700") {
+					t.Errorf("refused with %v, want A700", r.Err)
+				}
+			}
+		}
+		return refused
+	}
+	if refused := send(1); refused != 0 {
+		t.Fatalf("%d objects refused", refused)
+	}
+	time.Sleep(500 * time.Millisecond) // it is at work
+	database.Stop()
+	began := time.Now()
+	if refused := send(2); refused != 2 {
+		t.Errorf("%d objects refused without a database, want 2", refused)
+	}
+	eventually(t, "the node says that it refuses", func() bool {
+		status, codes := n.problems()
+		return status == "refusing" && len(codes) > 0 && codes[0] == "database"
+	})
+	outage := 3 * time.Second
+	if s := os.Getenv("ECHONODE_OUTAGE"); s != "" {
+		if outage, err = time.ParseDuration(s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	time.Sleep(time.Until(began.Add(outage)))
+	if err := database.Run(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the node is well again", func() bool { return n.health() == http.StatusOK })
+	studies = studies[:1]
+	if refused := send(2); refused != 0 {
+		t.Errorf("%d objects refused after the database was back", refused)
+	}
+	for _, study := range studies {
+		eventually(t, "study "+study+" is done and delivered", func() bool {
+			a, err := n.accountOf(study)
+			return err == nil && a.State == "done" && a.Objects == 2 && len(a.Deliveries) > 0 && pendingOf(a) == 0
+		})
+	}
+	if strings.Contains(n.log.String(), postgres.Password) {
+		t.Error("the password is in the log")
+	}
+}
+
+func pendingOf(a account) (n int) {
+	for _, d := range a.Deliveries {
+		if d.State == "pending" {
+			n++
+		}
+	}
+	return n
+}
+
+// What is said of a database that is not there does not hold its password, and
+// backup says what to do instead.
+func TestCommandsOnPostgreSQL(t *testing.T) {
+	database := postgres.Start(t)
+	n := newNode(t, "127.0.0.1:1")
+	n.on(database)
+	if out, code := echonode(t, "check-config", "--live", "-c", n.config); !strings.Contains(out, "no node has used it yet") {
+		t.Errorf("check-config: exit %d\n%s", code, out)
+	}
+	if out, code := echonode(t, "backup", "-c", n.config, t.TempDir()+"/b"); code == 0 || !strings.Contains(out, "pg_dump") {
+		t.Errorf("backup: exit %d\n%s", code, out)
+	}
+	database.Stop()
+	for _, args := range [][]string{{"serve", "-c", n.config}, {"check-config", "--live", "-c", n.config}} {
+		out, code := echonode(t, args...)
+		if code == 0 || !strings.Contains(out, "database at 127.0.0.1:") || strings.Contains(out, postgres.Password) {
+			t.Errorf("%s without the database: exit %d\n%s", args[0], code, out)
+		}
+	}
+	if err := database.Run(); err != nil {
+		t.Fatal(err)
+	}
+}

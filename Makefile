@@ -16,6 +16,7 @@ PEERS       := storescu storescp dcmsend echoscu dcmconv dcmdump dcmj2pnm dsrdum
 LOOPS       := github.com/grailbio/go-dicom@v0.0.0-20211105193521-b0e216a1c5cd
 DEMO_OUT    ?= demo-output
 DIST        ?= dist
+ACTIONLINT  := github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 PACKAGING   := cmd/echonode/packaging
 
@@ -104,6 +105,8 @@ check:
 	@$(GO) vet ./...
 	@echo 'test: errcheck where an ignored error loses something'
 	@$(GO) run $(ERRCHECK) -ignoretests -exclude conformance/setup/errcheck.txt $(CHECKED)
+	@echo 'test: actionlint'
+	@$(GO) run $(ACTIONLINT) -shellcheck= -pyflakes= .github/workflows/*.yml
 	@echo 'test: staticcheck'
 	@$(GO) run $(STATICCHECK) ./...
 

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/echonode/echonode/conformance/freeport"
 	"github.com/echonode/echonode/dicomio/part10"
 	"github.com/echonode/echonode/dicomio/uid"
 )
@@ -233,12 +234,7 @@ func (p *rawPeer) storeMessage() {
 func TestDialErrors(t *testing.T) {
 	ctx := testContext(t)
 	pcs := []PresentationContext{{uid.Verification, []string{uid.ImplicitVRLittleEndian}}}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := l.Addr().String()
-	l.Close()
+	addr := freeport.Addr(t) // nobody listens
 	if _, err := testDialer().Dial(ctx, addr, pcs); err == nil {
 		t.Error("dialled a closed port")
 	}

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/echonode/echonode/conformance/freeport"
 	"github.com/echonode/echonode/dicomio/encoding"
 	"github.com/echonode/echonode/dicomio/uid"
 )
@@ -172,12 +173,7 @@ func TestReportOnANewAssociation(t *testing.T) {
 
 // TestReportRetried has a peer that is away at first.
 func TestReportRetried(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := l.Addr().String()
-	l.Close()
+	addr := freeport.Addr(t)
 	h := struct {
 		*memoryStore
 		*commitHandler

@@ -11,6 +11,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/compose-spec/compose-go/v2/loader"
+	"github.com/compose-spec/compose-go/v2/types"
 )
 
 // inputs are small stand-ins for what a release is made of.
@@ -148,5 +151,37 @@ func TestImage(t *testing.T) {
 	if config.Architecture != "amd64" || config.OS != "linux" || config.Config.User != "echonode" || config.Config.Entrypoint[0] != "/usr/bin/echonode" ||
 		manifest.Layers[0].MediaType != "application/vnd.oci.image.layer.v1.tar+gzip" || len(blob(manifest.Layers[0].Digest)) == 0 {
 		t.Errorf("configuration %+v, layer %+v", config, manifest.Layers[0])
+	}
+}
+
+// TestCompose: the compose file is one by the compose specification, every file that it mounts is there, and everything
+// listens on this machine only.
+func TestCompose(t *testing.T) {
+	dir, err := filepath.Abs("container")
+	if err != nil {
+		t.Fatal(err)
+	}
+	project, err := loader.LoadWithContext(t.Context(), types.ConfigDetails{WorkingDir: dir, ConfigFiles: []types.ConfigFile{{Filename: filepath.Join(dir, "compose.yaml")}},
+		Environment: types.Mapping{"ECHONODE_IMAGE": "echonode:1.2.3"}}, func(o *loader.Options) { o.SetProjectName("echonode", true) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(project.Services) != 3 || project.Services["echonode"].Image != "echonode:1.2.3" {
+		t.Errorf("services %v", project.ServiceNames())
+	}
+	for name, s := range project.Services {
+		for _, v := range s.Volumes {
+			if v.Type != types.VolumeTypeBind {
+				continue
+			}
+			if _, err := os.Stat(v.Source); err != nil || !v.ReadOnly {
+				t.Errorf("%s mounts %s: %v, read-only %v", name, v.Source, err, v.ReadOnly)
+			}
+		}
+		for _, p := range s.Ports {
+			if p.HostIP != "127.0.0.1" {
+				t.Errorf("%s listens on %q", name, p.HostIP)
+			}
+		}
 	}
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/models"
 	"github.com/echonode/echonode/pipeline/kept"
+	"github.com/echonode/echonode/pipeline/objects"
 	"github.com/echonode/echonode/pipeline/output"
 	"github.com/echonode/echonode/pipeline/result"
 	"github.com/echonode/echonode/sr"
@@ -412,8 +413,12 @@ func TestSummaryPagesAreKept(t *testing.T) {
 		s.Loops[i].Run = &run
 	}
 	home, drawn := t.TempDir(), 0
+	files, err := objects.NewFiles(objects.NewDirectory(home), "", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
 	keep := func(key string, make func(string) ([]result.Output, error)) ([]result.Output, error) {
-		return kept.Dir(home).Draw(key, "test", func(dir string) ([]result.Output, error) {
+		return kept.In(files, filepath.Join(home, "scratch"), "pages").Draw(t.Context(), key, "test", func(dir string) ([]result.Output, error) {
 			drawn++
 			return make(dir)
 		})

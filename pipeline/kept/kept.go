@@ -6,13 +6,14 @@
 //	<dir>/<key>.json.gz           the result of a loop
 //	<dir>/<key>.drawn-<basis>/    what was drawn of it, with a list
 //
-// What is there under its name is whole: everything is written under another
-// name, synced and renamed. Two that write the same at once both succeed, with
-// the same content.
+// What is there under its name is whole. Two that write the same at once, here
+// or on two machines, both succeed, with the same content.
 package kept
 
 import (
+	"bytes"
 	"compress/gzip"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -23,20 +24,33 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
+	"github.com/echonode/echonode/pipeline/objects"
 	"github.com/echonode/echonode/pipeline/result"
 )
 
 // ErrNotKept says that nothing is kept under a key.
 var ErrNotKept = errors.New("no result is kept")
 
-// Dir is a folder of kept results, made when it is first written to.
-type Dir string
+// Dir is a folder of kept results in an object store.
+type Dir struct {
+	files   *objects.Files
+	scratch string
+	parts   []string
+}
+
+// In is the folder with the given path in a store. Drawings are made in scratch,
+// a folder of this machine, best on the file system of the store.
+func In(files *objects.Files, scratch string, parts ...string) Dir {
+	return Dir{files: files, scratch: scratch, parts: parts}
+}
 
 const (
 	resultSuffix = ".json.gz"
-	unfinished   = "unfinished-"
 	list         = "outputs.json"
+	// maxResult bounds what is read of one result.
+	maxResult = 1 << 30
 )
 
 // Key is what the result of an object is kept under. basis stands for all that
@@ -65,27 +79,31 @@ func Digest(settings any) (string, error) {
 	return hex.EncodeToString(sum[:10]), nil
 }
 
-func (d Dir) path(name string) string { return filepath.Join(string(d), name) }
+func (d Dir) name(parts ...string) string {
+	return d.files.Name(append(append([]string{}, d.parts...), parts...)...)
+}
 
-// Has reports whether a result is kept under the key.
-func (d Dir) Has(key string) bool {
-	_, err := os.Lstat(d.path(key + resultSuffix))
-	return err == nil
+// Has reports whether a result is kept under the key. The error is the store's.
+func (d Dir) Has(ctx context.Context, key string) (bool, error) {
+	_, err := d.files.Stat(ctx, d.name(key+resultSuffix))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // Load reads the result under a key. ErrNotKept: there is none, or it is not
 // readable, which makes it as good as none.
-func (d Dir) Load(key string) (*result.Loop, error) {
-	f, err := os.Open(d.path(key + resultSuffix))
+func (d Dir) Load(ctx context.Context, key string) (*result.Loop, error) {
+	b, err := objects.ReadAll(ctx, d.files, d.name(key+resultSuffix), maxResult)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%s: %w", key, ErrNotKept)
 	}
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
 	l := new(result.Loop)
-	z, err := gzip.NewReader(f)
+	z, err := gzip.NewReader(bytes.NewReader(b))
 	if err == nil {
 		err = json.NewDecoder(z).Decode(l)
 	}
@@ -96,46 +114,28 @@ func (d Dir) Load(key string) (*result.Loop, error) {
 }
 
 // Save keeps a result under a key. When it returns, the result survives a crash.
-func (d Dir) Save(key string, l *result.Loop) error {
-	return d.write(key+resultSuffix, func(f *os.File) error {
-		z, err := gzip.NewWriterLevel(f, gzip.BestSpeed)
-		if err != nil {
-			return err
-		}
-		return errors.Join(json.NewEncoder(z).Encode(l), z.Close())
-	})
-}
-
-// write makes one file whole.
-func (d Dir) write(name string, fill func(*os.File) error) (err error) {
-	if err := os.MkdirAll(string(d), 0o750); err != nil {
-		return err
-	}
-	f, err := os.CreateTemp(string(d), unfinished)
+func (d Dir) Save(ctx context.Context, key string, l *result.Loop) error {
+	var b bytes.Buffer
+	z, err := gzip.NewWriterLevel(&b, gzip.BestSpeed)
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(fill(f), f.Sync(), f.Close()); err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
+	if err := errors.Join(json.NewEncoder(z).Encode(l), z.Close()); err != nil {
+		return err
 	}
-	if err := os.Rename(f.Name(), d.path(name)); err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	return syncDir(string(d))
+	return objects.PutBytes(ctx, d.files, d.name(key+resultSuffix), b.Bytes())
 }
 
 // Remove forgets the result under a key.
-func (d Dir) Remove(key string) error {
-	if err := os.Remove(d.path(key + resultSuffix)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	return nil
+func (d Dir) Remove(ctx context.Context, key string) error {
+	return d.files.Remove(ctx, d.name(key+resultSuffix))
 }
 
-// Drawn lists what was drawn of a loop under a basis. ErrNotKept: nothing.
-func (d Dir) Drawn(key, basis string) ([]result.Output, error) {
-	folder := d.path(key + ".drawn-" + basis)
-	b, err := os.ReadFile(filepath.Join(folder, list))
+// Drawn lists what was drawn of a loop under a basis, with the names of the
+// objects as files. ErrNotKept: nothing.
+func (d Dir) Drawn(ctx context.Context, key, basis string) ([]result.Output, error) {
+	folder := key + ".drawn-" + basis
+	b, err := objects.ReadAll(ctx, d.files, d.name(folder, list), 1<<20)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%s: %w", key, ErrNotKept)
 	}
@@ -147,87 +147,70 @@ func (d Dir) Drawn(key, basis string) ([]result.Output, error) {
 		return nil, fmt.Errorf("%s: %w: %w", key, ErrNotKept, err)
 	}
 	for i := range out {
-		out[i].File = filepath.Join(folder, out[i].File)
+		out[i].File = d.name(append([]string{folder}, strings.Split(out[i].File, "/")...)...)
 	}
 	return out, nil
 }
 
 // Draw keeps what draw makes in the folder that it is given, and lists it. What
 // is there already is not drawn again.
-func (d Dir) Draw(key, basis string, draw func(dir string) ([]result.Output, error)) ([]result.Output, error) {
-	if out, err := d.Drawn(key, basis); !errors.Is(err, ErrNotKept) {
+func (d Dir) Draw(ctx context.Context, key, basis string, draw func(dir string) ([]result.Output, error)) (_ []result.Output, err error) {
+	if out, err := d.Drawn(ctx, key, basis); !errors.Is(err, ErrNotKept) {
 		return out, err
 	}
-	if err := os.MkdirAll(string(d), 0o750); err != nil {
+	if err := os.MkdirAll(d.scratch, 0o750); err != nil {
 		return nil, err
 	}
-	folder, err := os.MkdirTemp(string(d), unfinished)
+	dir, err := os.MkdirTemp(d.scratch, "drawing-")
 	if err != nil {
 		return nil, err
 	}
-	if err := d.draw(folder, draw); err != nil {
-		return nil, errors.Join(err, os.RemoveAll(folder))
-	}
-	final := d.path(key + ".drawn-" + basis)
-	if err := os.Rename(folder, final); err != nil {
-		// Somebody else was first, or what is there is damaged.
-		if out, err := d.Drawn(key, basis); err == nil {
-			return out, os.RemoveAll(folder)
-		}
-		if err := errors.Join(os.RemoveAll(final), os.Rename(folder, final)); err != nil {
-			return nil, errors.Join(err, os.RemoveAll(folder))
-		}
-	}
-	if err := syncDir(string(d)); err != nil {
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	out, err := draw(dir)
+	if err != nil {
 		return nil, err
 	}
-	return d.Drawn(key, basis)
-}
-
-func (d Dir) draw(folder string, draw func(dir string) ([]result.Output, error)) error {
-	out, err := draw(folder)
-	if err != nil {
-		return err
-	}
+	folder := key + ".drawn-" + basis
+	files := make([]objects.Named, len(out))
 	for i := range out {
-		if out[i].File, err = filepath.Rel(folder, out[i].File); err != nil || strings.HasPrefix(out[i].File, "..") {
-			return fmt.Errorf("%s was drawn outside its folder", out[i].File)
+		rel, err := filepath.Rel(dir, out[i].File)
+		if err != nil || !filepath.IsLocal(rel) {
+			return nil, fmt.Errorf("%s was drawn outside its folder", out[i].File)
 		}
+		rel = filepath.ToSlash(rel)
+		files[i].File = out[i].File
+		if files[i].Name, err = d.files.NameOf(out[i].File, append(append([]string{}, d.parts...), append([]string{folder}, strings.Split(rel, "/")...)...)...); err != nil {
+			return nil, err
+		}
+		out[i].File = strings.TrimPrefix(files[i].Name, d.name(folder)+"/")
 	}
 	b, err := json.Marshal(out)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if err := os.WriteFile(filepath.Join(folder, list), b, 0o640); err != nil {
-		return err
+	// The list comes last: without it nothing is there.
+	if err := d.files.AdoptAll(ctx, files); err != nil {
+		return nil, err
 	}
-	return filepath.WalkDir(folder, func(path string, _ fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		return syncDir(path)
-	})
+	if err := objects.PutBytes(ctx, d.files, d.name(folder, list), b); err != nil {
+		return nil, err
+	}
+	return d.Drawn(ctx, key, basis)
 }
 
-// Sweep removes what a process that died left unfinished.
+// Sweep removes what a process that died left unfinished, on this machine.
 func (d Dir) Sweep() error {
-	entries, err := os.ReadDir(string(d))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+	if s, ok := d.files.Store.(*objects.Directory); ok {
+		return s.Sweep(d.name(), sweepAge(d.files))
 	}
-	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), unfinished) {
-			err = errors.Join(err, os.RemoveAll(d.path(e.Name())))
-		}
-	}
-	return err
+	return nil
 }
 
-// syncDir makes a file or the names in a folder durable.
-func syncDir(path string) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
+// sweepAge is how old the unfinished must be: in a directory that others write
+// to, too old to be under way.
+func sweepAge(f *objects.Files) time.Duration {
+	if _, own := f.InPlace(""); own {
+		return 0
 	}
-	return errors.Join(f.Sync(), f.Close())
+	return 24 * time.Hour
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/echonode/echonode/pipeline/objects"
 	"github.com/echonode/echonode/pipeline/result"
 )
 
@@ -46,23 +47,24 @@ func TestKeyIsContentAndBasis(t *testing.T) {
 }
 
 func TestResultsSurvive(t *testing.T) {
-	d := Dir(filepath.Join(t.TempDir(), "loops"))
-	if _, err := d.Load("k"); !errors.Is(err, ErrNotKept) || d.Has("k") {
+	root := t.TempDir()
+	d, ctx := in(t, root), t.Context()
+	if _, err := d.Load(ctx, "k"); !errors.Is(err, ErrNotKept) || has(t, d, "k") {
 		t.Errorf("empty: %v", err)
 	}
 	want := &result.Loop{SOPInstanceUID: "1.2", View: "A4C", FrameResults: []result.Frame{{Index: 3, Contour: result.Contour{{1.125, 2}, {3, 4.5}}}}}
-	if err := d.Save("k", want); err != nil {
+	if err := d.Save(ctx, "k", want); err != nil {
 		t.Fatal(err)
 	}
-	got, err := d.Load("k")
-	if err != nil || !d.Has("k") {
+	got, err := d.Load(ctx, "k")
+	if err != nil || !has(t, d, "k") {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
 	// A file that a bad disk has cut is no result.
-	path := filepath.Join(string(d), "k"+resultSuffix)
+	path := filepath.Join(root, "loops", "k"+resultSuffix)
 	info, err := os.Stat(path)
 	if err != nil {
 		t.Fatal(err)
@@ -70,16 +72,16 @@ func TestResultsSurvive(t *testing.T) {
 	if err := os.Truncate(path, info.Size()/2); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := d.Load("k"); !errors.Is(err, ErrNotKept) {
+	if _, err := d.Load(ctx, "k"); !errors.Is(err, ErrNotKept) {
 		t.Errorf("truncated: %v", err)
 	}
-	if err := errors.Join(d.Remove("k"), d.Remove("k")); err != nil || d.Has("k") {
+	if err := errors.Join(d.Remove(ctx, "k"), d.Remove(ctx, "k")); err != nil || has(t, d, "k") {
 		t.Errorf("remove: %v", err)
 	}
 }
 
 func TestDrawings(t *testing.T) {
-	d := Dir(t.TempDir())
+	d, ctx := in(t, t.TempDir()), t.Context()
 	draw := func(content string) func(string) ([]result.Output, error) {
 		return func(dir string) ([]result.Output, error) {
 			path := filepath.Join(dir, "overlay.dcm")
@@ -90,7 +92,7 @@ func TestDrawings(t *testing.T) {
 	var all sync.WaitGroup
 	for range 8 {
 		all.Go(func() {
-			out, err := d.Draw("k", "b", draw("picture"))
+			out, err := d.Draw(ctx, "k", "b", draw("picture"))
 			if err != nil || len(out) != 1 {
 				t.Errorf("%v, %v", out, err)
 				return
@@ -101,7 +103,7 @@ func TestDrawings(t *testing.T) {
 		})
 	}
 	all.Wait()
-	out, err := d.Draw("k", "b", func(string) ([]result.Output, error) { t.Error("drawn again"); return nil, nil })
+	out, err := d.Draw(ctx, "k", "b", func(string) ([]result.Output, error) { t.Error("drawn again"); return nil, nil })
 	if err != nil || len(out) != 1 || out[0].SOPInstanceUID != "1.2.3" {
 		t.Errorf("%v, %v", out, err)
 	}
@@ -109,34 +111,53 @@ func TestDrawings(t *testing.T) {
 	if err := os.Remove(filepath.Join(filepath.Dir(out[0].File), list)); err != nil {
 		t.Fatal(err)
 	}
-	if out, err = d.Draw("k", "b", draw("again")); err != nil {
+	if out, err = d.Draw(ctx, "k", "b", draw("again")); err != nil {
 		t.Fatal(err)
 	}
 	if b, _ := os.ReadFile(out[0].File); string(b) != "again" {
 		t.Errorf("%q", b)
 	}
-	if _, err := d.Draw("k", "other", func(string) ([]result.Output, error) { return nil, errors.New("disk full") }); err == nil {
+	if _, err := d.Draw(ctx, "k", "other", func(string) ([]result.Output, error) { return nil, errors.New("disk full") }); err == nil {
 		t.Error("no error")
 	}
-	if _, err := d.Drawn("k", "other"); !errors.Is(err, ErrNotKept) {
+	if _, err := d.Drawn(ctx, "k", "other"); !errors.Is(err, ErrNotKept) {
 		t.Error(err)
 	}
-	if _, err := d.Draw("k", "outside", func(string) ([]result.Output, error) { return []result.Output{{File: "/etc/passwd"}}, nil }); err == nil {
+	if _, err := d.Draw(ctx, "k", "outside", func(string) ([]result.Output, error) { return []result.Output{{File: "/etc/passwd"}}, nil }); err == nil {
 		t.Error("a file elsewhere was listed")
 	}
 }
 
 func TestSweep(t *testing.T) {
-	d := Dir(t.TempDir())
-	if err := errors.Join(d.Save("k", &result.Loop{}), os.WriteFile(filepath.Join(string(d), unfinished+"1"), nil, 0o600),
-		os.MkdirAll(filepath.Join(string(d), unfinished+"2", "x"), 0o700), d.Sweep()); err != nil {
+	root := t.TempDir()
+	d := in(t, root)
+	if err := errors.Join(d.Save(t.Context(), "k", &result.Loop{}), os.WriteFile(filepath.Join(root, "loops", "unfinished-1"), nil, 0o600), d.Sweep()); err != nil {
 		t.Fatal(err)
 	}
-	entries, err := os.ReadDir(string(d))
+	entries, err := os.ReadDir(filepath.Join(root, "loops"))
 	if err != nil || len(entries) != 1 || !strings.HasPrefix(entries[0].Name(), "k") {
 		t.Errorf("%v, %v", entries, err)
 	}
-	if err := Dir(filepath.Join(string(d), "none")).Sweep(); err != nil {
+	if err := in(t, filepath.Join(root, "none")).Sweep(); err != nil {
 		t.Error(err)
 	}
+}
+
+// in is a folder of kept results on this machine.
+func in(t *testing.T, root string) Dir {
+	t.Helper()
+	files, err := objects.NewFiles(objects.NewDirectory(root), "", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return In(files, filepath.Join(root, "scratch"), "loops")
+}
+
+func has(t *testing.T, d Dir, key string) bool {
+	t.Helper()
+	there, err := d.Has(t.Context(), key)
+	if err != nil {
+		t.Error(err)
+	}
+	return there
 }

@@ -2,13 +2,10 @@ package node
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
+	"io/fs"
 	"runtime/debug"
 	"slices"
 	"strconv"
@@ -17,6 +14,7 @@ import (
 	"github.com/echonode/echonode/pipeline/deliver"
 	"github.com/echonode/echonode/pipeline/internal/jobs"
 	"github.com/echonode/echonode/pipeline/kept"
+	"github.com/echonode/echonode/pipeline/objects"
 	"github.com/echonode/echonode/pipeline/result"
 	"github.com/echonode/echonode/pipeline/store"
 )
@@ -67,6 +65,10 @@ func (n *Node) combine(ctx context.Context, job jobs.Job, uid string, revision i
 		// The node is stopping: the job goes on at the next start.
 		return jobs.Later(0)
 	}
+	if errors.Is(err, objects.ErrUnavailable) {
+		log.Warn("analysis waits for the object store", "error", err)
+		return jobs.Later(storeWait)
+	}
 	// What no time can mend is final at once. Everything else is worth trying
 	// for as long as a full disk may stay full: after its attempts the job only
 	// waits, which does not count.
@@ -98,7 +100,9 @@ func (n *Node) analyse(ctx context.Context, study string, revision int) (err err
 	if err != nil {
 		return err
 	}
-	req, err := n.request(ctx, study, revision)
+	hold := n.files.Hold()
+	defer hold.Release()
+	req, err := n.request(ctx, study, revision, hold)
 	if err != nil {
 		return err
 	}
@@ -166,7 +170,7 @@ func (n *Node) routes(ctx context.Context, run *store.Run) ([]store.Route, error
 
 // facts are what the rules of destinations ask about.
 func (n *Node) facts(ctx context.Context, run *store.Run) (*deliver.Facts, error) {
-	doc, err := readResult(run.Directory)
+	doc, err := n.readResult(ctx, run.Directory)
 	if err != nil {
 		return nil, err
 	}
@@ -216,8 +220,8 @@ func (e *failedLoops) Error() string {
 }
 
 // request collects the results of a study's loops.
-func (n *Node) request(ctx context.Context, study string, revision int) (Request, error) {
-	req := Request{StudyInstanceUID: study, Revision: revision}
+func (n *Node) request(ctx context.Context, study string, revision int, hold *objects.Hold) (Request, error) {
+	req := Request{StudyInstanceUID: study, Revision: revision, Objects: hold}
 	loops, err := n.store.Loops(ctx, study)
 	if err != nil {
 		return req, err
@@ -225,20 +229,26 @@ func (n *Node) request(ctx context.Context, study string, revision int) (Request
 	var failed failedLoops
 	left := 0
 	for _, l := range loops {
+		there := true
+		if l.State == store.LoopDone {
+			if there, err = n.keptDir(study).Has(ctx, l.Result); err != nil {
+				return req, err
+			}
+		}
 		switch {
 		case l.State == store.LoopFailed:
 			failed.count++
 			failed.reason = l.Problem
 		case l.State != store.LoopDone:
 			left++
-		case !n.keptDir(study).Has(l.Result):
+		case !there:
 			n.log.Warn("the kept result of a loop has gone", "object", l.SOPInstanceUID)
 			if err := n.store.ForgetLoop(ctx, l.SOPInstanceUID); err != nil {
 				return req, err
 			}
 			left++
 		default:
-			req.Loops = append(req.Loops, n.loopRequest(l))
+			req.Loops = append(req.Loops, n.loopRequest(l, hold))
 			req.Keys = append(req.Keys, l.Result)
 		}
 	}
@@ -267,11 +277,11 @@ func (n *Node) request(ctx context.Context, study string, revision int) (Request
 // read.
 func (n *Node) forgetDamaged(ctx context.Context, req Request) error {
 	for i, l := range req.Loops {
-		if _, err := l.Kept.Load(req.Keys[i]); !errors.Is(err, kept.ErrNotKept) {
+		if _, err := l.Kept.Load(ctx, req.Keys[i]); !errors.Is(err, kept.ErrNotKept) {
 			continue
 		}
 		n.log.Warn("the kept result of a loop is damaged", "object", l.SOPInstanceUID)
-		if err := errors.Join(l.Kept.Remove(req.Keys[i]), n.store.ForgetLoop(ctx, l.SOPInstanceUID)); err != nil {
+		if err := errors.Join(l.Kept.Remove(ctx, req.Keys[i]), n.store.ForgetLoop(ctx, l.SOPInstanceUID)); err != nil {
 			return err
 		}
 	}
@@ -290,8 +300,8 @@ func (n *Node) unchanged(ctx context.Context, run *store.Run) ([]store.Output, b
 	if last < 0 || runs[last].Basis != run.Basis {
 		return nil, false, nil
 	}
-	doc, err := readResult(runs[last].Directory)
-	if errors.Is(err, os.ErrNotExist) {
+	doc, err := n.readResult(ctx, runs[last].Directory)
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil, false, nil // somebody has removed it
 	}
 	if err != nil {
@@ -316,54 +326,39 @@ func (n *Node) unchanged(ctx context.Context, run *store.Run) ([]store.Output, b
 
 // make makes the outputs of a run.
 func (n *Node) make(ctx context.Context, run *store.Run, req Request) ([]store.Output, error) {
-	// Each attempt has a directory of its own: a process that was taken for dead
-	// may still write into the one before.
+	// Each attempt has a folder of its own: a process that was taken for dead may
+	// still write into the one before.
 	name := strconv.Itoa(run.Revision)
+	former := []string{name}
 	if run.Attempt > 1 {
+		for attempt := max(2, run.Attempt-10); attempt < run.Attempt; attempt++ {
+			former = append(former, fmt.Sprintf("%d.%d", run.Revision, attempt))
+		}
 		name = fmt.Sprintf("%d.%d", run.Revision, run.Attempt)
 	}
-	run.Directory = filepath.Join(n.studyDir(run.StudyInstanceUID), name)
-	unlock, err := n.studies.Lock(ctx, run.StudyInstanceUID)
+	w, err := n.workplace(ctx, run, name, former...)
 	if err != nil {
 		return nil, err
 	}
-	err = errors.Join(n.removeAttempts(run), os.MkdirAll(run.Directory, 0o750))
-	unlock()
-	if err != nil {
-		return nil, fmt.Errorf("results directory: %w", err)
-	}
-	req.Dir = run.Directory
+	defer w.close()
+	req.Dir = w.dir
 	doc, err := n.processor.Process(ctx, req)
 	if err != nil {
 		return nil, err
 	}
-	return n.record(run, doc)
-}
-
-// removeAttempts removes what the attempts of a run before this one have left.
-func (n *Node) removeAttempts(run *store.Run) error {
-	dir := filepath.Join(n.studyDir(run.StudyInstanceUID), strconv.Itoa(run.Revision))
-	errs := []error{os.RemoveAll(dir), os.RemoveAll(run.Directory)}
-	for attempt := max(2, run.Attempt-10); attempt < run.Attempt; attempt++ {
-		errs = append(errs, os.RemoveAll(fmt.Sprintf("%s.%d", dir, attempt)))
-	}
-	return errors.Join(errs...)
+	return n.record(ctx, run, w, doc)
 }
 
 // resultFile is the document of a run, in its directory.
 const resultFile = "result.json"
 
-// record writes the document beside the outputs, makes all of them durable
-// and lists the DICOM objects among them.
-func (n *Node) record(run *store.Run, doc *result.Document) ([]store.Output, error) {
-	b, err := doc.Encode()
-	if err != nil {
-		return nil, fmt.Errorf("encode result: %w", err)
-	}
-	if err := os.WriteFile(filepath.Join(run.Directory, resultFile), b, 0o640); err != nil {
-		return nil, err
-	}
-	if err := syncTree(run.Directory); err != nil {
+// maxDocument bounds what is read of one.
+const maxDocument = 1 << 30
+
+// record puts the document beside the outputs, makes all of them durable and
+// lists the DICOM objects among them.
+func (n *Node) record(ctx context.Context, run *store.Run, w *workplace, doc *result.Document) ([]store.Output, error) {
+	if err := w.keep(ctx, run.StudyInstanceUID, doc); err != nil {
 		return nil, err
 	}
 	var outputs []store.Output
@@ -438,8 +433,8 @@ func (n *Node) predecessors(ctx context.Context, study string, revision int) (us
 	last := made[0].Revision // the newest
 	var forms map[string][]string
 	if i := slices.IndexFunc(runs, func(r store.Run) bool { return r.Revision == last }); i >= 0 {
-		doc, err := readResult(runs[i].Directory)
-		if err != nil && !errors.Is(err, os.ErrNotExist) {
+		doc, err := n.readResult(ctx, runs[i].Directory)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, nil, err
 		}
 		forms = formsOf(doc)
@@ -465,8 +460,8 @@ func (n *Node) predecessors(ctx context.Context, study string, revision int) (us
 }
 
 // readResult reads the document of a run.
-func readResult(dir string) (*result.Document, error) {
-	b, err := os.ReadFile(filepath.Join(dir, resultFile))
+func (n *Node) readResult(ctx context.Context, dir string) (*result.Document, error) {
+	b, err := objects.ReadAll(ctx, n.files, below(dir, resultFile), maxDocument)
 	if err != nil {
 		return nil, err
 	}
@@ -491,28 +486,4 @@ func formsOf(doc *result.Document) map[string][]string {
 		}
 	}
 	return forms
-}
-
-// studyDir is where a study's results are kept. UIDs from the network do not
-// become paths.
-func (n *Node) studyDir(study string) string {
-	sum := sha256.Sum256([]byte(study))
-	return filepath.Join(n.opt.ResultsDir, hex.EncodeToString(sum[:studyDirBytes]))
-}
-
-// studyDirBytes is how much of its digest names a study's directory.
-const studyDirBytes = 12
-
-// syncTree makes the files of a directory durable, and their names.
-func syncTree(dir string) error {
-	return filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		f, err := os.Open(path)
-		if err != nil {
-			return err
-		}
-		return errors.Join(f.Sync(), f.Close())
-	})
 }

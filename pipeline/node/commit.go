@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"time"
 
 	"github.com/echonode/echonode/pipeline/internal/jobs"
@@ -80,7 +79,7 @@ func (c *Committing) notCommitted(ctx context.Context, ref scp.Reference) (uint1
 	if in.SOPClassUID != ref.SOPClassUID {
 		return scp.StatusClassInstance, nil
 	}
-	if _, err := os.Stat(in.Path); err != nil {
+	if _, err := c.files.Stat(ctx, in.Path); err != nil {
 		return scp.StatusProcessingFailure, nil
 	}
 	return 0, nil

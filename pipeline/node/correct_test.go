@@ -13,7 +13,6 @@ import (
 	"github.com/echonode/echonode/dicomio/uid"
 
 	"github.com/echonode/echonode/dicomio"
-	"github.com/echonode/echonode/pipeline/kept"
 	"github.com/echonode/echonode/pipeline/store"
 	"github.com/echonode/echonode/scp"
 )
@@ -45,8 +44,8 @@ func picture(t *testing.T, study, sop string, grey byte, edit func(*dicomio.Data
 // once the study is another patient's, not even on request.
 func TestCorrectionWithdrawsWhatIsUnsent(t *testing.T) {
 	dir, pacs := t.TempDir(), &archive{refuse: &scp.StatusError{Status: 0xA700}}
-	p := &fakeProcessor{t: t, look: func(_ context.Context, req LoopRequest) (Seen, error) {
-		key, err := kept.Key(req.Path, "basis")
+	p := &fakeProcessor{t: t, look: func(ctx context.Context, req LoopRequest) (Seen, error) {
+		key, err := keyOf(ctx, req, "basis")
 		return Seen{Key: key}, err
 	}}
 	n := start(t, dir, p, Options{Destinations: []Destination{destination("pacs", listen(t, "PACS", pacs))}})
@@ -79,8 +78,8 @@ func TestCorrectionWithdrawsWhatIsUnsent(t *testing.T) {
 // lead to a new run, another picture is refused and seen.
 func TestCorrectedObjects(t *testing.T) {
 	dir, pacs := t.TempDir(), &archive{}
-	p := &fakeProcessor{t: t, look: func(_ context.Context, req LoopRequest) (Seen, error) {
-		key, err := kept.Key(req.Path, "basis") // as the real one's
+	p := &fakeProcessor{t: t, look: func(ctx context.Context, req LoopRequest) (Seen, error) {
+		key, err := keyOf(ctx, req, "basis") // as the real one's
 		return Seen{Key: key}, err
 	}}
 	n := start(t, dir, p, Options{Destinations: []Destination{destination("pacs", listen(t, "PACS", pacs))}})
@@ -114,7 +113,7 @@ func TestCorrectedObjects(t *testing.T) {
 		eventually(t, "report of the correction", func() bool { return n.status(t, "1.2.3").Finished() && pacs.objects() == 2+i })
 	}
 	files := 0
-	if err := n.spool.Walk(func(string) error { files++; return nil }); err != nil || files != 1 {
+	if err := n.spool.Each(t.Context(), func(string) error { files++; return nil }); err != nil || files != 1 {
 		t.Errorf("%d files of one object, %v", files, err)
 	}
 	if s := n.status(t, "1.2.3"); s.Corrected != 1 || s.Conflicts != 0 || s.Objects != 1 {
@@ -134,7 +133,7 @@ func TestCorrectedObjects(t *testing.T) {
 	n.stop()
 	n = start(t, dir, p, Options{})
 	files = 0
-	if err := n.spool.Walk(func(string) error { files++; return nil }); err != nil || files != 1 || !n.held(t, "1.2.3.10") {
+	if err := n.spool.Each(t.Context(), func(string) error { files++; return nil }); err != nil || files != 1 || !n.held(t, "1.2.3.10") {
 		t.Errorf("%d files of one object after a restart, %v", files, err)
 	}
 	if s := n.status(t, "1.2.3"); len(s.Runs) != runs {

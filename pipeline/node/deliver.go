@@ -10,6 +10,7 @@ import (
 
 	"github.com/echonode/echonode/pipeline/deliver"
 	"github.com/echonode/echonode/pipeline/internal/jobs"
+	"github.com/echonode/echonode/pipeline/objects"
 	"github.com/echonode/echonode/pipeline/store"
 	"github.com/echonode/echonode/scp"
 )
@@ -41,6 +42,11 @@ func (n *Node) deliverRun(ctx context.Context, job jobs.Job, run int64, destinat
 	if ctx.Err() != nil {
 		return jobs.Later(0)
 	}
+	if errors.Is(err, objects.ErrUnavailable) {
+		// That is not the destination's fault, and counts as no attempt.
+		n.log.Warn("delivery waits for the object store", "destination", dest.Name, "run", run, "error", err)
+		return jobs.Later(storeWait)
+	}
 	log := n.log.With("destination", dest.Name, "run", run, "attempt", job.Attempt)
 	if !job.Last() {
 		log.Warn("delivery failed, will be tried again", "error", err)
@@ -50,9 +56,12 @@ func (n *Node) deliverRun(ctx context.Context, job jobs.Job, run int64, destinat
 	return errors.Join(err, n.store.BuryDeliveries(context.WithoutCancel(ctx), run, dest.Name))
 }
 
+// storeWait is how long work waits for an object store that is not available.
+const storeWait = 10 * time.Second
+
 // settle notes that deliveries are being sent, and takes those out that were
 // already when an answer was lost and that the destination says it has.
-func (n *Node) settle(ctx context.Context, dest Destination, run int64, pending []store.Delivery) ([]store.Delivery, error) {
+func (n *Node) settle(ctx context.Context, dest Destination, run int64, pending []store.Delivery, files map[string]string) ([]store.Delivery, error) {
 	if len(pending) == 0 {
 		return nil, nil
 	}
@@ -63,7 +72,7 @@ func (n *Node) settle(ctx context.Context, dest Destination, run int64, pending 
 	var paths []string
 	for _, d := range pending {
 		if slices.Contains(doubtful, d.SOPInstanceUID) {
-			paths = append(paths, d.Path)
+			paths = append(paths, files[d.Path])
 		}
 	}
 	there, err := n.has(ctx, dest, paths)
@@ -93,12 +102,23 @@ func (n *Node) deliver(ctx context.Context, dest Destination, run int64) error {
 	if err != nil {
 		return err
 	}
-	if pending, err = n.settle(ctx, dest, run, pending); err != nil || len(pending) == 0 {
+	hold := n.files.Hold()
+	defer hold.Release()
+	files := make(map[string]string, len(pending)) // by name
+	for _, d := range pending {
+		if files[d.Path], err = hold.File(ctx, d.Path); errors.Is(err, objects.ErrUnavailable) || ctx.Err() != nil {
+			return err
+		} else if err != nil {
+			// It is tried nevertheless, so that the delivery says what is wrong.
+			files[d.Path] = d.Path
+		}
+	}
+	if pending, err = n.settle(ctx, dest, run, pending, files); err != nil || len(pending) == 0 {
 		return err
 	}
 	sources := make([]deliver.Source, len(pending))
 	for i, d := range pending {
-		sources[i] = deliver.Source{Path: d.Path, Convert: dest.Convert}
+		sources[i] = deliver.Source{Path: files[d.Path], Convert: dest.Convert}
 	}
 	var problems []error
 	err = dest.send(ctx, sources, func(i int, r scp.SendResult) {
@@ -153,10 +173,10 @@ func (d Destination) send(ctx context.Context, sources []deliver.Source, done fu
 		_, err := d.Stow.SendAll(ctx, sources, done)
 		return err
 	}
-	objects := make([]scp.ObjectSource, len(sources))
+	all := make([]scp.ObjectSource, len(sources))
 	for i, s := range sources {
-		objects[i] = s
+		all[i] = s
 	}
-	_, err := d.Dialer.SendAll(ctx, d.Address, objects, done)
+	_, err := d.Dialer.SendAll(ctx, d.Address, all, done)
 	return err
 }

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/echonode/echonode/pipeline/objects"
 	"github.com/echonode/echonode/pipeline/store"
 )
 
@@ -37,6 +39,7 @@ type Problem struct {
 // Codes of problems.
 const (
 	ProblemDatabase = "database"       // it cannot be written: objects are refused
+	ProblemObjects  = "object-store"   // it cannot be reached or refuses: objects are refused, work waits
 	ProblemSpace    = "disk-space"     // below the watermark: objects are refused
 	ProblemDead     = "dead"           // deliveries were given up
 	ProblemNoDest   = "no-destination" // deliveries wait for a destination that is not configured
@@ -49,6 +52,8 @@ type healthCache struct {
 	mu   sync.Mutex
 	at   time.Time
 	last Health
+	// trouble with the object store was known.
+	trouble bool
 	// recording is why the last object could not be recorded, nil after one that
 	// was.
 	recording atomic.Pointer[error]
@@ -64,7 +69,10 @@ const healthFor = 2 * time.Second
 func (n *Node) Health(ctx context.Context) Health {
 	n.health.mu.Lock()
 	defer n.health.mu.Unlock()
-	if time.Since(n.health.at) > healthFor {
+	// What is known without asking is never old.
+	trouble := n.files.Trouble() != nil
+	if time.Since(n.health.at) > healthFor || trouble != n.health.trouble {
+		n.health.trouble = trouble
 		n.health.last = n.examine(ctx)
 		n.health.at = time.Now()
 	}
@@ -91,7 +99,11 @@ func (n *Node) examine(ctx context.Context) Health {
 	if err := n.health.recording.Load(); err != nil {
 		add(HealthRefusing, ProblemDatabase, "the last object could not be recorded: %v", *err)
 	}
-	if err := n.spool.Refuses(); err != nil {
+	trouble := n.files.Trouble()
+	if trouble != nil {
+		add(HealthRefusing, ProblemObjects, "%v", trouble)
+	}
+	if err := n.spool.Refuses(); err != nil && !errors.Is(err, objects.ErrUnavailable) {
 		add(HealthRefusing, ProblemSpace, "%v", err)
 	}
 	waiting, err := n.store.Waiting(ctx)

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"github.com/echonode/echonode/pipeline/spool"
 	"github.com/echonode/echonode/pipeline/store"
 	"github.com/echonode/echonode/scp"
 )
@@ -197,7 +198,7 @@ func TestStudiesAreListedByPage(t *testing.T) {
 	n := start(t, dir, &fakeProcessor{t: t}, Options{Idle: time.Hour, Cap: 2 * time.Hour})
 	ctx := context.Background()
 	for i := range 25 {
-		path, err := n.spool.Path(fmt.Sprint("1.", i))
+		path, err := n.spool.(*spool.Spool).Path(fmt.Sprint("1.", i))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -116,7 +116,7 @@ func TestAnnouncedObjectOnly(t *testing.T) {
 		}
 	}
 	kept := 0
-	if err := n.spool.Walk(func(string) error { kept++; return nil }); err != nil || kept != 0 {
+	if err := n.spool.Each(t.Context(), func(string) error { kept++; return nil }); err != nil || kept != 0 {
 		t.Errorf("%d objects kept in the spool, %v", kept, err)
 	}
 	n.mustSend(t, writeObject(t, dir, "1.2.3", "1.2.3.24", func(ds *dicomio.DataSet) { ds.SetString(tag.PatientID, "P1") }))

@@ -5,12 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"path/filepath"
 	"runtime/debug"
 	"sync"
 	"time"
 
 	"github.com/echonode/echonode/pipeline/kept"
+	"github.com/echonode/echonode/pipeline/objects"
 	"github.com/echonode/echonode/pipeline/store"
 )
 
@@ -114,7 +114,9 @@ func (n *Node) nextLoop(ctx context.Context) (store.Lease, error) {
 // lookAt analyses one loop and records what became of it.
 func (n *Node) lookAt(ctx context.Context, lease store.Lease) {
 	log := n.log.With("study", lease.StudyInstanceUID, "object", lease.SOPInstanceUID)
-	req := n.loopRequest(lease.Loop)
+	hold := n.files.Hold()
+	defer hold.Release()
+	req := n.loopRequest(lease.Loop, hold)
 	start := time.Now()
 	seen, err := n.see(ctx, req, lease.Deaths)
 	// Whatever happened must be recorded, even while stopping.
@@ -130,6 +132,13 @@ func (n *Node) lookAt(ctx context.Context, lease store.Lease) {
 			return n.store.FinishLoop(ctx, lease, basis, seen.Key, seen.Problem, n.jobs.Combine)
 		}
 	case ctx.Err() != nil:
+		record = func(ctx context.Context) error { return n.store.ReleaseLoop(ctx, lease) }
+	case errors.Is(err, objects.ErrUnavailable):
+		log.Warn("analysis waits for the object store", "error", err)
+		select {
+		case <-time.After(storeWait):
+		case <-ctx.Done():
+		}
 		record = func(ctx context.Context) error { return n.store.ReleaseLoop(ctx, lease) }
 	default:
 		n.metrics.looked("failed", time.Since(start))
@@ -196,14 +205,14 @@ func (n *Node) giveUp(ctx context.Context, req LoopRequest, why string) (Seen, e
 	return Seen{Key: key, Problem: why}, err
 }
 
-func (n *Node) loopRequest(l store.Loop) LoopRequest {
+func (n *Node) loopRequest(l store.Loop, hold *objects.Hold) LoopRequest {
 	return LoopRequest{StudyInstanceUID: l.StudyInstanceUID, SeriesInstanceUID: l.SeriesInstanceUID, SOPInstanceUID: l.SOPInstanceUID, SOPClassUID: l.SOPClassUID,
-		Number: l.Number, Path: l.Path, Kept: n.keptDir(l.StudyInstanceUID)}
+		Number: l.Number, Path: l.Path, Kept: n.keptDir(l.StudyInstanceUID), Objects: hold}
 }
 
 // keptDir holds the results of a study's loops.
 func (n *Node) keptDir(study string) kept.Dir {
-	return kept.Dir(filepath.Join(n.studyDir(study), "loops"))
+	return kept.In(n.files, n.opt.Scratch, resultsFolder, studyFolder(study), "loops")
 }
 
 // backoff is how long a passing fault (a full disk, a busy GPU) may need: 10 s,

@@ -101,7 +101,7 @@ func TestOnlyWhatHasChangedIsMadeAgain(t *testing.T) {
 	}
 
 	// Somebody removes a kept result: that loop is looked at again.
-	if err := n.keptDir("1.2.3").Remove("1.2.3.11"); err != nil {
+	if err := n.keptDir("1.2.3").Remove(context.Background(), "1.2.3.11"); err != nil {
 		t.Fatal(err)
 	}
 	again()
@@ -110,7 +110,7 @@ func TestOnlyWhatHasChangedIsMadeAgain(t *testing.T) {
 		t.Errorf("a lost result: looked at %v", got)
 	}
 	// A bad disk cuts one, and the loop that came late makes a run necessary.
-	cut := filepath.Join(string(n.keptDir("1.2.3")), "1.2.3.10.json.gz")
+	cut := filepath.Join(filepath.Join(dir, "results", studyFolder("1.2.3"), "loops"), "1.2.3.10.json.gz")
 	if err := os.Truncate(cut, 5); err != nil {
 		t.Fatal(err)
 	}
@@ -332,7 +332,8 @@ func TestFailingEngineFailsTheStudy(t *testing.T) {
 func TestUnfinishedResultsAreSwept(t *testing.T) {
 	dir := t.TempDir()
 	p := &fakeProcessor{t: t, look: func(ctx context.Context, req LoopRequest) (Seen, error) {
-		if err := errors.Join(os.MkdirAll(string(req.Kept), 0o750), os.WriteFile(filepath.Join(string(req.Kept), "unfinished-1"), nil, 0o600)); err != nil {
+		left := filepath.Join(dir, "results", studyFolder("1.2.3"), "loops")
+		if err := errors.Join(os.MkdirAll(left, 0o750), os.WriteFile(filepath.Join(left, "unfinished-1"), nil, 0o600)); err != nil {
 			t.Error(err)
 		}
 		<-ctx.Done()
@@ -341,7 +342,7 @@ func TestUnfinishedResultsAreSwept(t *testing.T) {
 	n := start(t, dir, p, Options{OnArrival: true, Idle: time.Hour, Cap: 2 * time.Hour})
 	n.mustSend(t, writeObject(t, dir, "1.2.3", "1.2.3.10", nil))
 	eventually(t, "in work", func() bool { return len(p.seen()) == 1 })
-	left := string(n.keptDir("1.2.3"))
+	left := filepath.Join(dir, "results", studyFolder("1.2.3"), "loops")
 	n.stop()
 	st, err := store.Open(context.Background(), filepath.Join(dir, "node.db"))
 	if err != nil {

@@ -24,7 +24,7 @@ import (
 type refusing struct{ *fakeProcessor }
 
 func (p refusing) Look(_ context.Context, req LoopRequest) (Seen, error) {
-	return Seen{Key: req.SOPInstanceUID}, req.Kept.Save(req.SOPInstanceUID, &result.Loop{SOPInstanceUID: req.SOPInstanceUID})
+	return Seen{Key: req.SOPInstanceUID}, req.Kept.Save(context.Background(), req.SOPInstanceUID, &result.Loop{SOPInstanceUID: req.SOPInstanceUID})
 }
 
 func (p refusing) Process(ctx context.Context, req Request) (*result.Document, error) {

@@ -188,7 +188,13 @@ func (n *Node) known(ctx context.Context, p Patient) (Patient, error) {
 			}
 		}
 	}
-	f, err := dicomio.OpenContext(ctx, newest.Path, dicomio.Options{Limits: n.opt.Limits})
+	hold := n.files.Hold()
+	defer hold.Release()
+	path, err := hold.File(ctx, newest.Path)
+	if err != nil {
+		return p, err
+	}
+	f, err := dicomio.OpenContext(ctx, path, dicomio.Options{Limits: n.opt.Limits})
 	if err != nil {
 		return p, err
 	}
@@ -254,7 +260,7 @@ func (n *Node) moveObjects(ctx context.Context, study string, m Move, moved *Mov
 			return 0, err
 		}
 	}
-	records, err := commitVersions(versions)
+	records, err := commitVersions(ctx, versions)
 	if err != nil {
 		return 0, err
 	}
@@ -294,15 +300,15 @@ func (n *Node) sentBefore(ctx context.Context, study string) (int, error) {
 // version is an object written anew.
 type version struct {
 	former store.Instance
-	in     *spool.Incoming
+	in     spool.Arrival
 	person store.Person
 }
 
 // commitVersions gives the new files their names.
-func commitVersions(versions []*version) ([]store.Instance, error) {
+func commitVersions(ctx context.Context, versions []*version) ([]store.Instance, error) {
 	records := make([]store.Instance, len(versions))
 	for i, v := range versions {
-		entry, err := v.in.Commit()
+		entry, err := v.in.Commit(ctx)
 		if err != nil {
 			return nil, err
 		}
@@ -319,7 +325,13 @@ var patientTags = []dicomio.Tag{tag.PatientName, tag.PatientID, tag.IssuerOfPati
 
 // rewrite writes an object with another patient; nil: it is that patient's.
 func (n *Node) rewrite(ctx context.Context, in store.Instance, m Move, at time.Time) (v *version, err error) {
-	f, err := dicomio.OpenContext(ctx, in.Path, dicomio.Options{Limits: n.opt.Limits})
+	hold := n.files.Hold()
+	defer hold.Release()
+	path, err := hold.File(ctx, in.Path)
+	if err != nil {
+		return nil, err
+	}
+	f, err := dicomio.OpenContext(ctx, path, dicomio.Options{Limits: n.opt.Limits})
 	if err != nil {
 		return nil, err
 	}
@@ -362,7 +374,7 @@ func (n *Node) rewrite(ctx context.Context, in store.Instance, m Move, at time.T
 	name := ds.String(tag.PatientName)
 	p := result.PersonOf(ds.String(tag.PatientID), ds.String(tag.IssuerOfPatientID), name, dicomio.FamilyName(name), ds.String(tag.PatientBirthDate))
 	v = &version{former: in, person: store.Person{Patient: p.ID, Issuer: p.Issuer, Family: p.Family, Born: p.Born}}
-	v.in, err = n.spool.Create(&scp.StoreRequest{Association: &scp.AssociationInfo{CallingAE: in.CallingAE},
+	v.in, err = n.spool.Begin(&scp.StoreRequest{Association: &scp.AssociationInfo{CallingAE: in.CallingAE},
 		SOPClassUID: in.SOPClassUID, SOPInstanceUID: in.SOPInstanceUID, TransferSyntaxUID: in.TransferSyntaxUID})
 	if err != nil {
 		return nil, err

@@ -17,7 +17,6 @@ import (
 	"github.com/echonode/echonode/dicomio/uid"
 
 	"github.com/echonode/echonode/dicomio"
-	"github.com/echonode/echonode/pipeline/kept"
 	"github.com/echonode/echonode/pipeline/output"
 	"github.com/echonode/echonode/pipeline/result"
 	"github.com/echonode/echonode/pipeline/store"
@@ -27,8 +26,8 @@ import (
 // byContent looks at loops as the real processor does: results are kept under
 // the object's bytes.
 func byContent(t *testing.T) *fakeProcessor {
-	return &fakeProcessor{t: t, look: func(_ context.Context, req LoopRequest) (Seen, error) {
-		key, err := kept.Key(req.Path, "basis")
+	return &fakeProcessor{t: t, look: func(ctx context.Context, req LoopRequest) (Seen, error) {
+		key, err := keyOf(ctx, req, "basis")
 		return Seen{Key: key}, err
 	}}
 }
@@ -50,7 +49,7 @@ func (r *running) stored(t *testing.T, sop string) *dicomio.DataSet {
 
 func (r *running) files(t *testing.T) (n int) {
 	t.Helper()
-	if err := r.spool.Walk(func(string) error { n++; return nil }); err != nil {
+	if err := r.spool.Each(t.Context(), func(string) error { n++; return nil }); err != nil {
 		t.Fatal(err)
 	}
 	return n

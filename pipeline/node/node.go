@@ -46,6 +46,7 @@ import (
 	"github.com/echonode/echonode/pipeline/deliver"
 	"github.com/echonode/echonode/pipeline/internal/jobs"
 	"github.com/echonode/echonode/pipeline/kept"
+	"github.com/echonode/echonode/pipeline/objects"
 	"github.com/echonode/echonode/pipeline/result"
 	"github.com/echonode/echonode/pipeline/spool"
 	"github.com/echonode/echonode/pipeline/store"
@@ -76,8 +77,10 @@ type LoopRequest struct {
 	StudyInstanceUID, SeriesInstanceUID string
 	SOPInstanceUID, SOPClassUID         string
 	Number                              int    // order of arrival in the study, from 1
-	Path                                string // of the Part 10 file
+	Path                                string // name of the object, a Part 10 file
 	Kept                                kept.Dir
+	// Objects gives the file of the object, for as long as the request lasts.
+	Objects *objects.Hold
 }
 
 // Seen is what became of a loop.
@@ -95,6 +98,8 @@ type Request struct {
 	Keys             []string // of the loops' results
 	Dir              string
 	Revision         int
+	// Objects gives files of objects, also of what was drawn.
+	Objects *objects.Hold
 	// Predecessor is the report that this run's report supersedes, if any.
 	Predecessor *store.Output
 	// Own are those of destinations with outputs of their own form, by name.
@@ -119,9 +124,12 @@ type Destination struct {
 
 // Options are the settings of a Node.
 type Options struct {
-	ResultsDir string
-	Idle, Cap  time.Duration // see Study in the configuration
-	Retention  time.Duration // 0: keep for ever
+	// Objects is where results are kept, and where received objects are read
+	// from; Scratch is a folder of this machine, best on the same file system.
+	Objects   *objects.Files
+	Scratch   string
+	Idle, Cap time.Duration // see Study in the configuration
+	Retention time.Duration // 0: keep for ever
 	// RetentionFailed is for studies that failed and those with deliveries that
 	// were given up. 0: keep for ever.
 	RetentionFailed time.Duration
@@ -155,7 +163,8 @@ type Options struct {
 type Node struct {
 	opt       Options
 	log       *slog.Logger
-	spool     *spool.Spool
+	spool     spool.Intake
+	files     *objects.Files
 	store     *store.Store
 	processor Processor
 	metrics   *Metrics
@@ -184,8 +193,8 @@ type Node struct {
 
 // New prepares a node. Jobs left running by a process that died are made
 // available again.
-func New(ctx context.Context, opt Options, sp *spool.Spool, st *store.Store, processor Processor, metrics *Metrics, log *slog.Logger) (*Node, error) {
-	n := &Node{opt: opt, log: log, spool: sp, store: st, processor: processor, metrics: metrics,
+func New(ctx context.Context, opt Options, sp spool.Intake, st *store.Store, processor Processor, metrics *Metrics, log *slog.Logger) (*Node, error) {
+	n := &Node{opt: opt, log: log, spool: sp, files: opt.Objects, store: st, processor: processor, metrics: metrics,
 		wake: make(chan struct{}, 1), has: func(ctx context.Context, d Destination, paths []string) (map[string]bool, error) {
 			return d.has(ctx, paths)
 		}, arrivals: newArrivals(opt.Idle, opt.Cap), began: time.Now(),

@@ -21,6 +21,8 @@ import (
 	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/dicomio/instance"
 	"github.com/echonode/echonode/pipeline/internal/jobs"
+	"github.com/echonode/echonode/pipeline/kept"
+	"github.com/echonode/echonode/pipeline/objects"
 	"github.com/echonode/echonode/pipeline/result"
 	"github.com/echonode/echonode/pipeline/spool"
 	"github.com/echonode/echonode/pipeline/store"
@@ -93,15 +95,15 @@ func (p *fakeProcessor) Look(ctx context.Context, req LoopRequest) (Seen, error)
 			seen.Key = req.SOPInstanceUID + p.basis
 		}
 	}
-	return seen, req.Kept.Save(seen.Key, &result.Loop{SOPInstanceUID: req.SOPInstanceUID, Number: req.Number})
+	return seen, req.Kept.Save(ctx, seen.Key, &result.Loop{SOPInstanceUID: req.SOPInstanceUID, Number: req.Number})
 }
 
-func (p *fakeProcessor) GiveUp(_ context.Context, req LoopRequest, why string) (string, error) {
+func (p *fakeProcessor) GiveUp(ctx context.Context, req LoopRequest, why string) (string, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.gaveUp = append(p.gaveUp, req.SOPInstanceUID+": "+why)
 	key := req.SOPInstanceUID + "-given-up"
-	return key, req.Kept.Save(key, &result.Loop{SOPInstanceUID: req.SOPInstanceUID, Status: result.Failed})
+	return key, req.Kept.Save(ctx, key, &result.Loop{SOPInstanceUID: req.SOPInstanceUID, Status: result.Failed})
 }
 
 // seen lists the loops that were looked at, in order.
@@ -132,7 +134,7 @@ func (p *fakeProcessor) Process(ctx context.Context, req Request) (*result.Docum
 		return nil, p.fail
 	}
 	for i, l := range req.Loops {
-		if _, err := l.Kept.Load(req.Keys[i]); err != nil {
+		if _, err := l.Kept.Load(ctx, req.Keys[i]); err != nil {
 			return nil, err
 		}
 	}
@@ -230,11 +232,24 @@ func startMeasured(t *testing.T, dir string, p Processor, o Options, log *slog.L
 	if err != nil {
 		t.Fatal(err)
 	}
-	sp, err := spool.Open(filepath.Join(dir, "spool"), spool.Options{MinFree: -1})
-	if err != nil {
-		t.Fatal(err)
+	var sp spool.Intake
+	closeSpool := func() error { return nil }
+	if o.Scratch = filepath.Join(dir, "scratch"); o.Objects == nil {
+		if o.Objects, err = objects.NewFiles(objects.NewDirectory(dir), "", 0); err != nil {
+			t.Fatal(err)
+		}
+		s, err := spool.Open(filepath.Join(dir, "spool"), spool.Options{MinFree: -1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		sp, closeSpool = s, s.Close
+	} else {
+		r, err := spool.OpenRelay(filepath.Join(dir, "arriving"), o.Objects, spool.Options{MinFree: -1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		sp, closeSpool = r, r.Close
 	}
-	o.ResultsDir = filepath.Join(dir, "results")
 	if o.Idle == 0 {
 		o.Idle = 200 * time.Millisecond
 	}
@@ -275,7 +290,7 @@ func startMeasured(t *testing.T, dir string, p Processor, o Options, log *slog.L
 			if err := <-ran; err != nil {
 				t.Error(err)
 			}
-			if err := errors.Join(sp.Close(), st.Close()); err != nil {
+			if err := errors.Join(closeSpool(), st.Close()); err != nil {
 				t.Error(err)
 			}
 		})
@@ -470,7 +485,7 @@ func TestUnreadableObjectIsRefusedAndLeavesNothing(t *testing.T) {
 		t.Fatalf("send = %v, want status C000H", res.Err)
 	}
 	kept := 0
-	if err := n.spool.Walk(func(string) error { kept++; return nil }); err != nil || kept != 0 {
+	if err := n.spool.Each(t.Context(), func(string) error { kept++; return nil }); err != nil || kept != 0 {
 		t.Errorf("%d objects kept in the spool, %v", kept, err)
 	}
 }
@@ -506,7 +521,7 @@ func TestRetention(t *testing.T) {
 		t.Fatal(err)
 	}
 	kept := 0
-	if err := n.spool.Walk(func(string) error { kept++; return nil }); err != nil || kept != 0 {
+	if err := n.spool.Each(t.Context(), func(string) error { kept++; return nil }); err != nil || kept != 0 {
 		t.Errorf("%d objects left, %v", kept, err)
 	}
 	if _, err := os.Stat(results); !errors.Is(err, os.ErrNotExist) {
@@ -597,4 +612,13 @@ func unfinishedJobs(t *testing.T, n *running, kind string) (count int) {
 		t.Fatal(err)
 	}
 	return count
+}
+
+// keyOf is what a loop's result is kept under, as the real processor makes it.
+func keyOf(ctx context.Context, req LoopRequest, basis string) (string, error) {
+	path, err := req.Objects.File(ctx, req.Path)
+	if err != nil {
+		return "", err
+	}
+	return kept.Key(path, basis)
 }

@@ -10,7 +10,9 @@ import (
 
 	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/dicomio/uid"
+	"github.com/echonode/echonode/pipeline/objects"
 	"github.com/echonode/echonode/pipeline/result"
+	"github.com/echonode/echonode/pipeline/spool"
 	"github.com/echonode/echonode/pipeline/store"
 	"github.com/echonode/echonode/scp"
 )
@@ -34,7 +36,7 @@ func (n *Node) keep(ctx context.Context, req *scp.StoreRequest, r io.Reader) err
 		_, err := io.Copy(io.Discard, r)
 		return err
 	}
-	in, err := n.spool.Create(req)
+	in, err := n.spool.Begin(req)
 	if err != nil {
 		return err
 	}
@@ -48,17 +50,23 @@ func (n *Node) keep(ctx context.Context, req *scp.StoreRequest, r io.Reader) err
 		return errors.Join(n.unrecorded(err), in.Abort())
 	}
 	defer unlock()
-	entry, err := in.Commit()
+	entry, err := in.Commit(ctx)
 	if err != nil {
 		return err
 	}
-	id, err := identify(ctx, entry.Path, req)
+	hold := n.files.Hold()
+	defer hold.Release()
+	path, err := hold.File(ctx, entry.Path)
+	if err != nil {
+		return n.unread(err)
+	}
+	id, err := identify(ctx, path, req)
 	if err != nil {
 		refused := &scp.StatusError{Status: scp.StatusCannotUnderstand, Comment: "data set cannot be read", Err: err}
 		if entry.Duplicate {
 			return refused
 		}
-		return errors.Join(refused, n.spool.Remove(entry.Path))
+		return errors.Join(refused, n.spool.Discard(context.WithoutCancel(ctx), entry.Path))
 	}
 	id.Path, id.Size, id.Received = entry.Path, entry.Size, time.Now()
 	if n.arrivals.received(id.StudyInstanceUID, req.Association.ID) {
@@ -68,7 +76,7 @@ func (n *Node) keep(ctx context.Context, req *scp.StoreRequest, r io.Reader) err
 	}
 	// The object is durable in the spool; the record must not be lost to an
 	// association that ends at this moment.
-	if err := n.accept(context.WithoutCancel(ctx), id, entry.Duplicate); err != nil {
+	if err := n.accept(context.WithoutCancel(ctx), id, entry.Duplicate, hold); err != nil {
 		return err
 	}
 	n.health.recording.Store(nil)
@@ -88,14 +96,21 @@ func (n *Node) keep(ctx context.Context, req *scp.StoreRequest, r io.Reader) err
 // is refused, because it cannot be told which of the two is meant by what
 // refers to the UID; the first stays, and the study's state says that it
 // happened.
-func (n *Node) accept(ctx context.Context, in store.Instance, duplicate bool) error {
+func (n *Node) accept(ctx context.Context, in store.Instance, duplicate bool, hold *objects.Hold) error {
 	old, err := n.store.Instance(ctx, in.SOPInstanceUID)
 	switch {
 	case errors.Is(err, store.ErrNotFound) || err == nil && old.Path == in.Path:
-		if _, err := n.store.AddInstance(ctx, in); err != nil {
+		isNew, err := n.store.AddInstance(ctx, in)
+		if err != nil {
 			return n.unrecorded(err)
 		}
-		return nil
+		if isNew {
+			return nil
+		}
+		// Another process may have recorded another version at this moment.
+		if old, err = n.store.Instance(ctx, in.SOPInstanceUID); err != nil || old.Path == in.Path {
+			return n.unrecorded(err)
+		}
 	case err != nil:
 		return n.unrecorded(err)
 	}
@@ -103,14 +118,19 @@ func (n *Node) accept(ctx context.Context, in store.Instance, duplicate bool) er
 		if duplicate {
 			return nil // the file was here before, and is somebody else's to delete
 		}
-		return n.spool.Remove(in.Path)
+		return n.spool.Discard(ctx, in.Path)
 	}
-	if same, err := n.spool.Same(old.Path, in.Path); err != nil || same {
+	was, err1 := hold.File(ctx, old.Path)
+	is, err2 := hold.File(ctx, in.Path)
+	if err := errors.Join(err1, err2); err != nil {
+		return errors.Join(n.unread(err), drop())
+	}
+	if same, err := spool.Same(was, is); err != nil || same {
 		return errors.Join(err, drop())
 	}
 	same, err := false, error(nil)
 	if old.SOPClassUID == in.SOPClassUID {
-		same, err = dicomio.SamePixels(ctx, old.Path, in.Path, dicomio.Options{Limits: n.opt.Limits})
+		same, err = dicomio.SamePixels(ctx, was, is, dicomio.Options{Limits: n.opt.Limits})
 	}
 	if err != nil || !same {
 		refused := &scp.StatusError{Status: scp.StatusDuplicateInstance, Comment: "another picture is stored under this UID", Err: err}
@@ -135,7 +155,7 @@ func (n *Node) accept(ctx context.Context, in store.Instance, duplicate bool) er
 // passes, so the peer may try again. Its file stays for that attempt, or for
 // the next start.
 func (n *Node) unrecorded(err error) error {
-	if errors.Is(err, context.Canceled) {
+	if err == nil || errors.Is(err, context.Canceled) {
 		return err
 	}
 	n.health.recording.Store(&err)
@@ -144,6 +164,11 @@ func (n *Node) unrecorded(err error) error {
 
 // errDatabase says that it was the database.
 var errDatabase = errors.New("database")
+
+// unread is how an object is refused that cannot be read again: that passes.
+func (n *Node) unread(err error) error {
+	return &scp.StatusError{Status: scp.StatusOutOfResources, Comment: "object store not available", Err: err}
+}
 
 // AssociationOpened implements scp.AssociationWatcher.
 func (n *Node) AssociationOpened(*scp.AssociationInfo) {}
@@ -194,18 +219,25 @@ func (n *Node) recoverSpool(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return n.spool.Walk(func(path string) error {
-		if known[path] {
+	return n.spool.Each(ctx, func(name string) error {
+		if known[name] {
 			return nil
 		}
-		in, err := readIdentity(ctx, path)
+		hold := n.files.Hold()
+		defer hold.Release()
+		path, err := hold.File(ctx, name)
 		if err != nil {
-			n.log.Warn("unreadable object in the spool is left alone", "path", path, "error", err)
+			return err
+		}
+		in, err := readIdentity(ctx, path)
+		in.Path = name
+		if err != nil {
+			n.log.Warn("unreadable object in the spool is left alone", "path", name, "error", err)
 			return nil
 		}
 		if _, err := n.store.Instance(ctx, in.SOPInstanceUID); err == nil {
 			// Another version of it that was not recorded, so not acknowledged.
-			return n.spool.Remove(path)
+			return n.spool.Discard(ctx, name)
 		} else if !errors.Is(err, store.ErrNotFound) {
 			return err
 		}

@@ -6,9 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 
+	"github.com/echonode/echonode/pipeline/objects"
 	"github.com/echonode/echonode/pipeline/store"
 )
 
@@ -67,7 +67,7 @@ func (n *Node) remove(ctx context.Context, study string, record func() (bool, er
 	if removed, err := record(); err != nil || !removed {
 		return false, err
 	}
-	return true, os.RemoveAll(n.studyDir(study))
+	return true, objects.Clear(context.WithoutCancel(ctx), n.files, n.studyResults(study))
 }
 
 // deleteFiles deletes the files of removed objects. One that was received again
@@ -100,7 +100,7 @@ func (n *Node) deleteLocked(ctx context.Context, f store.Removal) error {
 	if err != nil || !still {
 		return err
 	}
-	if err := n.spool.Remove(f.Path); err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err := n.spool.Discard(ctx, f.Path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
 	return n.store.Removed(ctx, f.Path)
@@ -109,12 +109,15 @@ func (n *Node) deleteLocked(ctx context.Context, f store.Removal) error {
 // sweepResults deletes results of studies that are not recorded: the process
 // died while it removed them.
 func (n *Node) sweepResults(ctx context.Context) error {
-	entries, err := os.ReadDir(n.opt.ResultsDir)
-	if errors.Is(err, os.ErrNotExist) || len(entries) == 0 && err == nil {
-		return nil
+	var entries []objects.Entry
+	for e, err := range n.files.List(ctx, n.files.Name(resultsFolder)) {
+		if err != nil {
+			return err
+		}
+		entries = append(entries, e)
 	}
-	if err != nil {
-		return err
+	if len(entries) == 0 {
+		return nil
 	}
 	studies, err := n.store.Studies(ctx)
 	if err != nil {
@@ -122,14 +125,14 @@ func (n *Node) sweepResults(ctx context.Context) error {
 	}
 	known := make(map[string]bool, len(studies))
 	for _, s := range studies {
-		known[filepath.Base(n.studyDir(s.StudyInstanceUID))] = true
+		known[studyFolder(s.StudyInstanceUID)] = true
 	}
 	for _, e := range entries {
-		name := e.Name()
-		if b, err := hex.DecodeString(name); err != nil || len(b) != studyDirBytes || strings.ToLower(name) != name || known[name] {
+		name := e.Base
+		if b, err := hex.DecodeString(name); err != nil || len(b) != studyFolderBytes || strings.ToLower(name) != name || known[name] {
 			continue
 		}
-		if err := os.RemoveAll(filepath.Join(n.opt.ResultsDir, name)); err != nil {
+		if err := objects.Clear(ctx, n.files, e.Name); err != nil {
 			return fmt.Errorf("results of a removed study: %w", err)
 		}
 	}

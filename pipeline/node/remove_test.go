@@ -97,7 +97,7 @@ func TestRemovalAndReceiptExcludeEachOther(t *testing.T) {
 		t.Fatal(err)
 	}
 	kept := 0
-	if err := n.spool.Walk(func(string) error { kept++; return nil }); err != nil || kept != 0 {
+	if err := n.spool.Each(t.Context(), func(string) error { kept++; return nil }); err != nil || kept != 0 {
 		t.Errorf("%d objects left after the removal, %v", kept, err)
 	}
 }
@@ -131,7 +131,7 @@ func TestRemovalIsFinishedAtStart(t *testing.T) {
 		t.Error("another study's object is gone")
 	}
 	kept := 0
-	if err := n.spool.Walk(func(string) error { kept++; return nil }); err != nil || kept != 1 {
+	if err := n.spool.Each(t.Context(), func(string) error { kept++; return nil }); err != nil || kept != 1 {
 		t.Errorf("%d objects in the spool, %v, want the other study's", kept, err)
 	}
 }

@@ -5,9 +5,8 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 
+	"github.com/echonode/echonode/pipeline/objects"
 	"github.com/echonode/echonode/pipeline/result"
 	"github.com/echonode/echonode/pipeline/store"
 )
@@ -23,7 +22,8 @@ type Reissuer interface {
 // ReissueRequest is a result that outputs are made of.
 type ReissueRequest struct {
 	Document    *result.Document
-	Files       map[string]string // of the source objects, by SOP Instance UID
+	Files       map[string]string // names of the source objects, by SOP Instance UID
+	Objects     *objects.Hold     // gives their files
 	Dir         string
 	Revision    int
 	Predecessor *store.Output
@@ -66,21 +66,18 @@ func (n *Node) Sign(ctx context.Context, req SignRequest) (revision int, err err
 	run := store.Run{StudyInstanceUID: study, Revision: req.Base + 1, Started: req.Review.Signed, Basis: "signed " + rand.Text()}
 	// A directory of its own, so that two readers who sign at once do not write
 	// into each other's; the one who comes second removes his.
-	run.Directory = filepath.Join(n.studyDir(study), fmt.Sprintf("%d-signed-%s", run.Revision, rand.Text()[:8]))
-	unlock, err := n.studies.Lock(ctx, study)
+	w, err := n.workplace(ctx, &run, fmt.Sprintf("%d-signed-%s", run.Revision, rand.Text()[:8]))
 	if err != nil {
 		return 0, err
 	}
-	err = os.MkdirAll(run.Directory, 0o750)
-	unlock()
-	if err != nil {
-		return 0, fmt.Errorf("results directory: %w", err)
-	}
+	defer w.close()
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, os.RemoveAll(run.Directory))
+			err = errors.Join(err, w.drop(ctx))
 		}
 	}()
+	hold := n.files.Hold()
+	defer hold.Release()
 	predecessor, own, err := n.predecessors(ctx, study, run.Revision)
 	if err != nil {
 		return 0, err
@@ -93,11 +90,11 @@ func (n *Node) Sign(ctx context.Context, req SignRequest) (revision int, err err
 	for _, in := range instances {
 		files[in.SOPInstanceUID] = in.Path
 	}
-	if err := reissuer.Reissue(ctx, ReissueRequest{Document: req.Document, Files: files, Dir: run.Directory, Revision: run.Revision,
+	if err := reissuer.Reissue(ctx, ReissueRequest{Document: req.Document, Files: files, Dir: w.dir, Objects: hold, Revision: run.Revision,
 		Predecessor: predecessor, Own: own, Silent: req.Silent}); err != nil {
 		return 0, fmt.Errorf("outputs: %w", err)
 	}
-	outputs, err := n.record(&run, req.Document)
+	outputs, err := n.record(ctx, &run, w, req.Document)
 	if err != nil {
 		return 0, err
 	}

@@ -3,11 +3,14 @@ package node
 import (
 	"context"
 	"fmt"
+	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/echonode/echonode/dicomio"
+	"github.com/echonode/echonode/pipeline/objects"
 	"github.com/echonode/echonode/pipeline/result"
 	"github.com/echonode/echonode/pipeline/store"
 )
@@ -28,7 +31,9 @@ func (n *Node) withdrawals(ctx context.Context, run *store.Run, made []store.Out
 	if !ok || len(made) == 0 || !slices.ContainsFunc(n.opt.Destinations, func(d Destination) bool { return d.Withdraws }) {
 		return nil, nil
 	}
-	now, err := personIn(ctx, made[0].Path)
+	hold := n.files.Hold()
+	defer hold.Release()
+	now, err := personIn(ctx, hold, made[0].Path)
 	if err != nil {
 		return nil, err
 	}
@@ -66,7 +71,7 @@ func (n *Node) withdrawals(ctx context.Context, run *store.Run, made []store.Out
 			}
 			p, known := persons[x.Path]
 			if !known {
-				if p, err = personIn(ctx, x.Path); err != nil {
+				if p, err = personIn(ctx, hold, x.Path); err != nil {
 					n.log.Warn("a result that may have to be withdrawn cannot be read", "object", x.SOPInstanceUID, "error", err)
 					continue
 				}
@@ -89,24 +94,58 @@ func (n *Node) withdrawals(ctx context.Context, run *store.Run, made []store.Out
 	slices.Sort(order)
 	var out []store.Output
 	for i, key := range order {
-		o, err := w.Withdraw(ctx, notes[key].files, filepath.Join(run.Directory, fmt.Sprintf("withdrawal-%d.dcm", i+1)))
+		o, err := n.withdraw(ctx, w, run, hold, notes[key].files, fmt.Sprintf("withdrawal-%d.dcm", i+1))
 		if err != nil {
 			return nil, fmt.Errorf("withdrawal: %w", err)
 		}
 		out = append(out, store.Output{SOPInstanceUID: o.SOPInstanceUID, SOPClassUID: o.SOPClassUID, Kind: result.KindWithdrawal, Path: o.File, To: notes[key].to})
 		n.log.Info("results under a former patient are withdrawn", "study", run.StudyInstanceUID, "objects", len(notes[key].files), "destinations", notes[key].to)
 	}
-	if len(out) > 0 {
-		err = syncTree(run.Directory)
+	return out, nil
+}
+
+// withdraw has an object made about others and puts it beside the outputs of a
+// run.
+func (n *Node) withdraw(ctx context.Context, w Withdrawer, run *store.Run, hold *objects.Hold, names []string, base string) (result.Output, error) {
+	files := make([]string, len(names))
+	for i, name := range names {
+		var err error
+		if files[i], err = hold.File(ctx, name); err != nil {
+			return result.Output{}, err
+		}
 	}
-	return out, err
+	if err := os.MkdirAll(n.opt.Scratch, 0o750); err != nil {
+		return result.Output{}, err
+	}
+	dir, err := os.MkdirTemp(n.opt.Scratch, "withdrawal-")
+	if err != nil {
+		return result.Output{}, err
+	}
+	defer os.RemoveAll(dir)
+	o, err := w.Withdraw(ctx, files, filepath.Join(dir, base))
+	if err != nil {
+		return o, err
+	}
+	// The last part of the run's folder is the only one that varies.
+	parts := []string{resultsFolder, studyFolder(run.StudyInstanceUID), path.Base(run.Directory), base}
+	name, err := n.files.NameOf(o.File, parts...)
+	if err != nil {
+		return o, err
+	}
+	err = n.files.Adopt(ctx, name, o.File)
+	o.File = name
+	return o, err
 }
 
 // note is one object about some files, for some destinations.
 type note struct{ files, to []string }
 
 // personIn reads of whom an object is.
-func personIn(ctx context.Context, path string) (result.Person, error) {
+func personIn(ctx context.Context, hold *objects.Hold, name string) (result.Person, error) {
+	path, err := hold.File(ctx, name)
+	if err != nil {
+		return result.Person{}, err
+	}
 	id, err := dicomio.IdentifyFile(ctx, path, dicomio.Options{})
 	p := personOf(id)
 	return result.Person{ID: p.Patient, Issuer: p.Issuer, Family: p.Family, Born: p.Born}, err

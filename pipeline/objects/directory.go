@@ -52,11 +52,21 @@ func (d *Directory) path(name string) (string, error) {
 		}
 		return filepath.Join(d.root, filepath.FromSlash(name)), nil
 	}
-	rel, err := filepath.Rel(d.root, name)
-	if err != nil || !filepath.IsLocal(rel) || rel == "." {
+	if below(d.root, name) {
+		return name, nil
+	}
+	// The directory may have been named in another way when the name was made.
+	root, err1 := filepath.Abs(d.root)
+	abs, err2 := filepath.Abs(name)
+	if name == "" || err1 != nil || err2 != nil || !below(root, abs) {
 		return "", fmt.Errorf("%q: %w", name, ErrName)
 	}
 	return name, nil
+}
+
+func below(root, name string) bool {
+	rel, err := filepath.Rel(root, name)
+	return err == nil && filepath.IsLocal(rel) && rel != "."
 }
 
 // file is the path of an object that a reader may use as it is.
@@ -117,6 +127,40 @@ func (d *Directory) adopt(ctx context.Context, name, file string) error {
 		return err
 	}
 	return errors.Join(d.Put(ctx, name, f, info.Size()), os.Remove(file))
+}
+
+// adoptAll is adopt of several files, with one sync of each folder.
+func (d *Directory) adoptAll(ctx context.Context, files []Named) error {
+	folders := map[string]bool{}
+	for _, n := range files {
+		path, err := d.path(n.Name)
+		if err != nil {
+			return err
+		}
+		if err := syncPath(n.File); err != nil {
+			return d.wrap(err)
+		}
+		if err := d.folder(filepath.Dir(path)); err != nil {
+			return d.wrap(err)
+		}
+		err = os.Rename(n.File, path)
+		if errors.Is(err, syscall.EXDEV) {
+			if err := d.adopt(ctx, n.Name, n.File); err != nil {
+				return err
+			}
+			continue
+		}
+		if err != nil {
+			return d.wrap(err)
+		}
+		folders[filepath.Dir(path)] = true
+	}
+	for folder := range folders {
+		if err := syncPath(folder); err != nil {
+			return d.wrap(err)
+		}
+	}
+	return nil
 }
 
 // create makes a file beside where path is to be.

@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sync/singleflight"
 )
 
@@ -26,10 +27,12 @@ type Files struct {
 
 	fetching singleflight.Group
 
-	mu     sync.Mutex
-	copies map[string]*fileCopy
-	size   int64
-	seq    uint64
+	mu      sync.Mutex
+	copies  map[string]*fileCopy
+	size    int64
+	seq     uint64
+	trouble error // why the store was not available the last time
+	probing bool
 }
 
 // fileCopy is a local copy of an object.
@@ -230,7 +233,7 @@ func (f *Files) drop(name string) {
 
 // Adopt puts a local file under a name and keeps it as the copy of the object.
 func (f *Files) Adopt(ctx context.Context, name, file string) error {
-	if err := Adopt(ctx, f.Store, name, file); err != nil {
+	if err := f.note(Adopt(ctx, f.Store, name, file)); err != nil {
 		return err
 	}
 	if _, ok := f.Store.(filed); ok {
@@ -251,6 +254,81 @@ func (f *Files) Adopt(ctx context.Context, name, file string) error {
 	return nil
 }
 
+// AdoptAll puts local files under names. They are durable when it returns; after
+// an error some may be.
+func (f *Files) AdoptAll(ctx context.Context, files []Named) error {
+	if d, ok := f.Store.(*Directory); ok {
+		return f.note(d.adoptAll(ctx, files))
+	}
+	group, gctx := errgroup.WithContext(ctx)
+	group.SetLimit(atOnce)
+	for _, n := range files {
+		group.Go(func() error { return f.Adopt(gctx, n.Name, n.File) })
+	}
+	return group.Wait()
+}
+
+// Named is a local file and the name it is to have.
+type Named struct{ Name, File string }
+
+// atOnce is how many objects are put at a time.
+const atOnce = 8
+
+// Put implements [Store].
+func (f *Files) Put(ctx context.Context, name string, r io.ReadSeeker, size int64) error {
+	return f.note(f.Store.Put(ctx, name, r, size))
+}
+
+// Open implements [Store].
+func (f *Files) Open(ctx context.Context, name string, offset, length int64) (io.ReadCloser, error) {
+	r, err := f.Store.Open(ctx, name, offset, length)
+	return r, f.note(err)
+}
+
+// Trouble is why the store was not available when it was last used, nil if it
+// was. While there is trouble the store is tried again and again.
+func (f *Files) Trouble() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.trouble
+}
+
+// tryAgain is how long the store is left alone before it is tried again.
+const tryAgain = 2 * time.Second
+
+// note remembers that the store was not available.
+func (f *Files) note(err error) error {
+	if !errors.Is(err, ErrUnavailable) {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.trouble = err
+	if !f.probing {
+		f.probing = true
+		go f.probe()
+	}
+	return err
+}
+
+// probe tries the store until it works.
+func (f *Files) probe() {
+	for {
+		time.Sleep(tryAgain)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		err := Probe(ctx, f.Store)
+		cancel()
+		f.mu.Lock()
+		f.trouble = err
+		if err == nil {
+			f.probing = false
+			f.mu.Unlock()
+			return
+		}
+		f.mu.Unlock()
+	}
+}
+
 // Remove implements [Store].
 func (f *Files) Remove(ctx context.Context, name string) error {
 	f.mu.Lock()
@@ -261,8 +339,39 @@ func (f *Files) Remove(ctx context.Context, name string) error {
 	return f.Store.Remove(ctx, name)
 }
 
+// InPlace is the path at which files may be written that are then objects under
+// a name, of a directory of this machine; ok is false for other stores.
+func (f *Files) InPlace(name string) (path string, ok bool) {
+	d, ok := f.Store.(*Directory)
+	if !ok || d.shared {
+		return "", false
+	}
+	return name, true
+}
+
 // Local reports whether objects are files of this machine, without copies.
 func (f *Files) Local() bool { _, ok := f.Store.(filed); return ok }
 
-// Base is the store that Files stands on.
-func (f *Files) Base() Store { return f.Store }
+// NameOf makes a name for a local file. In a directory of this machine it is
+// the given path; elsewhere its last part holds the file's digest too.
+func (f *Files) NameOf(file string, parts ...string) (string, error) {
+	if _, own := f.InPlace(""); own {
+		return f.Name(parts...), nil
+	}
+	r, err := os.Open(file)
+	if err != nil {
+		return "", err
+	}
+	defer r.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, r); err != nil {
+		return "", err
+	}
+	last := len(parts) - 1
+	return f.Name(append(append([]string{}, parts[:last]...), Digested(parts[last], h.Sum(nil)))...), nil
+}
+
+// clear removes everything below a name.
+func (f *Files) clear(ctx context.Context, name string) error {
+	return f.note(Clear(ctx, f.Store, name))
+}

@@ -17,7 +17,10 @@ type Sources interface {
 
 // Files are sources on disk, by SOP Instance UID.
 type Files struct {
-	Paths  map[string]string
+	Paths map[string]string
+	// Find gives the file at a path, where that is the name of an object; nil:
+	// paths are files.
+	Find   func(ctx context.Context, path string) (file string, err error)
 	Limits dicomio.Limits
 }
 
@@ -37,6 +40,12 @@ func (f Files) Open(ctx context.Context, uid string) (*dicomio.File, error) {
 	path, ok := f.Paths[uid]
 	if !ok {
 		return nil, fmt.Errorf("no file of object %s", uid)
+	}
+	if f.Find != nil {
+		var err error
+		if path, err = f.Find(ctx, path); err != nil {
+			return nil, err
+		}
 	}
 	return dicomio.OpenContext(ctx, path, dicomio.Options{Limits: f.Limits})
 }

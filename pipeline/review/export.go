@@ -43,9 +43,11 @@ func (s *Server) summary(w http.ResponseWriter, r *http.Request) {
 	if err == nil && rec.result == nil {
 		err = fmt.Errorf("study %s has no result: %w", uid, store.ErrNotFound)
 	}
+	hold := s.opt.Objects.Hold()
+	defer hold.Release()
 	var pdf bytes.Buffer
 	if err == nil {
-		err = output.PDF(r.Context(), rec.result, output.Files{Paths: rec.files, Limits: s.opt.Limits}, output.Options{}, &pdf)
+		err = output.PDF(r.Context(), rec.result, output.Files{Paths: rec.files, Find: hold.File, Limits: s.opt.Limits}, output.Options{}, &pdf)
 	}
 	if errors.Is(err, output.ErrNoSource) {
 		err = fmt.Errorf("%w: %w", err, store.ErrNotFound)
@@ -148,7 +150,7 @@ func (s *Server) latest(ctx context.Context, uid string, take func(store.Run) bo
 	if i < 0 {
 		return nil, nil
 	}
-	doc, err := s.documents.get(runs[i])
+	doc, err := s.documents.get(ctx, runs[i])
 	if err != nil {
 		return nil, err
 	}

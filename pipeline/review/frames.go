@@ -19,6 +19,7 @@ import (
 	"github.com/echonode/echonode/dicomio/uid"
 
 	"github.com/echonode/echonode/dicomio"
+	"github.com/echonode/echonode/pipeline/objects"
 	"github.com/echonode/echonode/pipeline/store"
 )
 
@@ -82,7 +83,8 @@ var errNoFrame = errors.New("no such frame")
 
 // openLoops keeps recently used objects open and recently made frames encoded.
 type openLoops struct {
-	limits dicomio.Limits
+	objects *objects.Files
+	limits  dicomio.Limits
 
 	mu     sync.Mutex
 	order  *list.List // of *openLoop, most recently used first
@@ -95,7 +97,8 @@ type openLoops struct {
 // openLoop is an object that frames are read from. It is closed when nobody
 // uses it any more and it has left the list.
 type openLoop struct {
-	path   string
+	path   string // name of the object
+	hold   *objects.Hold
 	once   sync.Once
 	file   *dicomio.File
 	frames *dicomio.FrameReader
@@ -116,8 +119,8 @@ type cachedFrame struct {
 	b   []byte
 }
 
-func newOpenLoops(l dicomio.Limits) *openLoops {
-	return &openLoops{limits: l, order: list.New(), by: map[string]*list.Element{}, cached: list.New(), frames: map[frameKey]*list.Element{}}
+func newOpenLoops(files *objects.Files, l dicomio.Limits) *openLoops {
+	return &openLoops{objects: files, limits: l, order: list.New(), by: map[string]*list.Element{}, cached: list.New(), frames: map[frameKey]*list.Element{}}
 }
 
 // frame returns an encoded frame. The caller must not change it.
@@ -132,7 +135,7 @@ func (o *openLoops) frame(ctx context.Context, path string, number int) ([]byte,
 	l := o.acquire(path)
 	o.mu.Unlock()
 	defer o.release(l)
-	l.once.Do(func() { l.open(o.limits) })
+	l.once.Do(func() { l.open(o.objects, o.limits) })
 	if l.err != nil {
 		return nil, l.err
 	}
@@ -215,10 +218,19 @@ func (l *openLoop) close() {
 	if l.file != nil {
 		_ = l.file.Close() // read only
 	}
+	if l.hold != nil {
+		l.hold.Release()
+	}
 }
 
-func (l *openLoop) open(limits dicomio.Limits) {
-	l.file, l.err = dicomio.Open(l.path, dicomio.Options{Limits: limits})
+func (l *openLoop) open(files *objects.Files, limits dicomio.Limits) {
+	l.hold = files.Hold()
+	path := ""
+	// Others wait for it too: it does not end with one request.
+	if path, l.err = l.hold.File(context.Background(), l.path); l.err != nil {
+		return
+	}
+	l.file, l.err = dicomio.Open(path, dicomio.Options{Limits: limits})
 	if l.err != nil {
 		return
 	}

@@ -98,7 +98,7 @@ func (s *Server) listing(ctx context.Context, uid string) (*store.Listing, error
 		paths = append(paths, in.Path)
 	}
 	for _, path := range paths {
-		if s.patient(path, l) == nil {
+		if s.patient(ctx, path, l) == nil {
 			break // the first that can be read
 		}
 	}
@@ -174,7 +174,13 @@ func lowestNormalEF(sex string) float64 {
 }
 
 // patient reads who the study is of, and when it was, from one of its objects.
-func (s *Server) patient(path string, l *store.Listing) error {
+func (s *Server) patient(ctx context.Context, name string, l *store.Listing) error {
+	hold := s.opt.Objects.Hold()
+	defer hold.Release()
+	path, err := hold.File(ctx, name)
+	if err != nil {
+		return err
+	}
 	f, err := dicomio.Open(path, dicomio.Options{Limits: s.opt.Limits})
 	if err != nil {
 		return err

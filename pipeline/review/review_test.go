@@ -27,6 +27,7 @@ import (
 	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/pipeline/longaxis"
 	"github.com/echonode/echonode/pipeline/lv"
+	"github.com/echonode/echonode/pipeline/objects"
 	"github.com/echonode/echonode/pipeline/result"
 	"github.com/echonode/echonode/pipeline/store"
 )
@@ -88,7 +89,7 @@ func newSite(t *testing.T, edit ...func(*Options)) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := Options{Store: s.store, Users: users, Listen: "127.0.0.1:0", Idle: 30 * time.Minute, Longest: 12 * time.Hour, Version: "test",
+	o := Options{Store: s.store, Objects: files(t), Users: users, Listen: "127.0.0.1:0", Idle: 30 * time.Minute, Longest: 12 * time.Hour, Version: "test",
 		Log: slog.New(slog.DiscardHandler), now: s.now}
 	for _, e := range edit {
 		e(&o)
@@ -722,7 +723,7 @@ func TestOpenLoopsUnderLoad(t *testing.T) {
 		writeLoop(t, path, sample{study: "1.2", loop: fmt.Sprintf("1.2.%d", i)})
 		paths = append(paths, path)
 	}
-	o := newOpenLoops(dicomio.Limits{})
+	o := newOpenLoops(files(t), dicomio.Limits{})
 	var wg sync.WaitGroup
 	for g := range 8 {
 		wg.Go(func() {
@@ -864,4 +865,14 @@ func TestAuditTrail(t *testing.T) {
 	if strings.Join(got, "\n") != strings.Join(want, "\n") {
 		t.Errorf("trail:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
+}
+
+// files takes names for the paths that they are.
+func files(t *testing.T) *objects.Files {
+	t.Helper()
+	f, err := objects.NewFiles(objects.NewDirectory("/"), "", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
 }

@@ -20,6 +20,7 @@ import (
 
 	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/pipeline/measure"
+	"github.com/echonode/echonode/pipeline/objects"
 	"github.com/echonode/echonode/pipeline/store"
 )
 
@@ -32,6 +33,8 @@ var distFiles embed.FS
 // Options are the settings of a Server.
 type Options struct {
 	Store *store.Store
+	// Objects is where received objects and results are.
+	Objects *objects.Files
 	// Users are accounts with passwords; nil where all sign in at the provider.
 	Users *Users
 	// OIDC is the provider at which users may sign in; nil for none.
@@ -101,7 +104,7 @@ func New(o Options) (*Server, error) {
 	if o.Idle <= 0 || o.Longest <= 0 {
 		return nil, errors.New("review: sessions must end")
 	}
-	s := &Server{opt: o, log: o.Log, now: o.now, hosts: map[string]bool{}, hub: newHub(), documents: newDocuments(), loops: newOpenLoops(o.Limits)}
+	s := &Server{opt: o, log: o.Log, now: o.now, hosts: map[string]bool{}, hub: newHub(), documents: newDocuments(o.Objects), loops: newOpenLoops(o.Objects, o.Limits)}
 	s.sessions = &sessions{idle: o.Idle, max: o.Longest, now: o.now, by: map[[32]byte]*session{}}
 	s.byAddress = newAttempts(20, 15*time.Second, o.now)
 	s.byName = newAttempts(5, 30*time.Second, o.now)

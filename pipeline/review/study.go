@@ -8,8 +8,6 @@ import (
 	"io/fs"
 	"maps"
 	"net/http"
-	"os"
-	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -18,6 +16,7 @@ import (
 	"github.com/echonode/echonode/pipeline/correct"
 	"github.com/echonode/echonode/pipeline/longaxis"
 	"github.com/echonode/echonode/pipeline/lv"
+	"github.com/echonode/echonode/pipeline/objects"
 	"github.com/echonode/echonode/pipeline/quantity"
 	"github.com/echonode/echonode/pipeline/result"
 	"github.com/echonode/echonode/pipeline/store"
@@ -71,7 +70,7 @@ func (s *Server) record(ctx context.Context, uid string) (*record, error) {
 		return rec, nil
 	}
 	rec.run = &rec.runs[i]
-	if rec.doc, err = s.documents.get(*rec.run); err != nil {
+	if rec.doc, err = s.documents.get(ctx, *rec.run); err != nil {
 		return nil, err
 	}
 	for i := range rec.doc.Studies {
@@ -97,6 +96,8 @@ func (rec *record) loop(sop string) *result.Loop {
 // documents keeps the results that were read last. A finished run's result
 // does not change.
 type documents struct {
+	objects *objects.Files
+
 	mu    sync.Mutex
 	order []int64
 	by    map[int64]*result.Document
@@ -106,11 +107,11 @@ type documents struct {
 // maxDocuments bounds the JSON whose contents are kept.
 const maxDocuments = 16 << 20
 
-func newDocuments() *documents {
-	return &documents{by: map[int64]*result.Document{}, size: map[int64]int64{}}
+func newDocuments(files *objects.Files) *documents {
+	return &documents{objects: files, by: map[int64]*result.Document{}, size: map[int64]int64{}}
 }
 
-func (d *documents) get(run store.Run) (*result.Document, error) {
+func (d *documents) get(ctx context.Context, run store.Run) (*result.Document, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if doc, ok := d.by[run.ID]; ok {
@@ -118,8 +119,8 @@ func (d *documents) get(run store.Run) (*result.Document, error) {
 		d.order = append(slices.Delete(d.order, i, i+1), run.ID)
 		return doc, nil
 	}
-	path := filepath.Join(run.Directory, "result.json")
-	b, err := os.ReadFile(path)
+	path := run.Directory + "/result.json"
+	b, err := objects.ReadAll(ctx, d.objects, path, 1<<30)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("the result of run %d is gone: %w", run.ID, err)
 	}

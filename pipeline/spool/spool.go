@@ -634,9 +634,9 @@ func equal(a, b io.Reader) (bool, error) {
 	}
 }
 
-// Same reports whether two objects of the spool hold the same data set in the
-// same transfer syntax.
-func (s *Spool) Same(pathA, pathB string) (same bool, err error) {
+// Same reports whether two files hold the same data set in the same transfer
+// syntax.
+func Same(pathA, pathB string) (same bool, err error) {
 	a, err := scp.FileObject(pathA)
 	if err != nil {
 		return false, full(err)

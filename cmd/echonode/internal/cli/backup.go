@@ -56,7 +56,9 @@ func (p *program) backupCommand() *cobra.Command {
 		Long: `Writes a backup into DIR, which must not exist: a consistent snapshot of the
 database, every received object and result it refers to, and a manifest with
 checksums. The node may run meanwhile; what it receives after the snapshot is not
-part of the backup. Run it as the node's user or as root.`,
+part of the backup. Run it as the node's user or as root. Where objects are in a
+shared folder or an S3-compatible store (storage.objects), they are not copied:
+that store needs a backup of its own, made after this one.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := load(path)
@@ -152,6 +154,9 @@ func (p *program) backup(ctx context.Context, c *config.Config, to string) (err 
 		if err := copyNew(ctx, from, to, database, copied); err != nil {
 			return err
 		}
+		if c.Storage.Objects.Kind != config.KindDirectory {
+			break // what it refers to is elsewhere
+		}
 		if missing, err = notThere(ctx, snapshot, from, to); err != nil {
 			return err
 		}
@@ -194,7 +199,7 @@ func (p *program) backup(ctx context.Context, c *config.Config, to string) (err 
 // skipped are files of a running process, which nothing refers to, and what a node makes again.
 func skipped(rel string) bool {
 	top, _, _ := strings.Cut(rel, "/")
-	return strings.HasPrefix(rel, databaseName) || top == "tensorrt" || top == "lock" || strings.HasSuffix(rel, "/.lock") ||
+	return strings.HasPrefix(rel, databaseName) || slices.Contains([]string{"tensorrt", "lock", "scratch", "cache", "arriving"}, top) || strings.HasSuffix(rel, "/.lock") ||
 		strings.HasPrefix(rel, "spool/incoming/") || strings.HasSuffix(rel, ".part") || rel == manifestName
 }
 

@@ -121,6 +121,11 @@ func secretProblems(c *config.Config) (out []error) {
 			}
 		}
 	}
+	if s := c.Storage.Objects.S3; s.CredentialsFile != "" {
+		if err := deliver.CheckSecret(s.CredentialsFile); err != nil {
+			out = append(out, fmt.Errorf("storage.objects.s3.credentials_file: %w", err))
+		}
+	}
 	return out
 }
 

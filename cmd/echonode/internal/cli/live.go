@@ -28,6 +28,7 @@ import (
 	"github.com/echonode/echonode/cmd/echonode/internal/config"
 	"github.com/echonode/echonode/dicomio/uid"
 	"github.com/echonode/echonode/models"
+	"github.com/echonode/echonode/pipeline/objects"
 	"github.com/echonode/echonode/pipeline/result"
 	"github.com/echonode/echonode/pipeline/store"
 	"github.com/echonode/echonode/scp"
@@ -68,6 +69,7 @@ func (p *program) checkLive(ctx context.Context, c *config.Config) error {
 	l.system()
 	l.directory()
 	l.database(ctx)
+	l.objects(ctx)
 	l.engine(ctx)
 	l.listeners(ctx)
 	l.certificates(time.Now())
@@ -212,6 +214,29 @@ func (l *liveCheck) directory() {
 	default:
 		l.add(good, "free space", "%s", text)
 	}
+}
+
+// objects tries to put, get, list and remove an object.
+func (l *liveCheck) objects(ctx context.Context) {
+	o := l.c.Storage.Objects
+	if o.Kind == config.KindDirectory {
+		return // storage.directory
+	}
+	where := o.Shared
+	if o.Kind == config.KindS3 {
+		where = o.S3.Endpoint + "/" + o.S3.Bucket + "/" + o.S3.Prefix
+	}
+	s, err := objectStore(l.c)
+	if err == nil {
+		bounded, cancel := context.WithTimeout(ctx, time.Minute)
+		defer cancel()
+		err = objects.Probe(bounded, s)
+	}
+	if err != nil {
+		l.add(broken, "objects", "%s: %v", where, err)
+		return
+	}
+	l.add(good, "objects", "%s: an object was put, read, listed and removed", where)
 }
 
 // owners finds files that the owner of the data directory does not own, as a run by root leaves them.

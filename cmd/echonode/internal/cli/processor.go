@@ -10,9 +10,11 @@ import (
 	"time"
 
 	"github.com/echonode/echonode/dicomio"
+	"github.com/echonode/echonode/dicomio/instance"
 	"github.com/echonode/echonode/pipeline"
 	"github.com/echonode/echonode/pipeline/kept"
 	"github.com/echonode/echonode/pipeline/node"
+	"github.com/echonode/echonode/pipeline/objects"
 	"github.com/echonode/echonode/pipeline/output"
 	"github.com/echonode/echonode/pipeline/result"
 	"github.com/echonode/echonode/pipeline/store"
@@ -74,17 +76,21 @@ const writing = 4
 // Look implements node.Processor: it analyses an object unless its result is
 // kept, and draws it if every analysed loop is drawn.
 func (p *processor) Look(ctx context.Context, req node.LoopRequest) (node.Seen, error) {
-	key, err := kept.Key(req.Path, p.loopBasis+" "+req.SOPInstanceUID)
+	path, err := req.Objects.File(ctx, req.Path)
 	if err != nil {
 		return node.Seen{}, err
 	}
-	l, err := req.Kept.Load(key)
+	key, err := kept.Key(path, p.loopBasis+" "+req.SOPInstanceUID)
+	if err != nil {
+		return node.Seen{}, err
+	}
+	l, err := req.Kept.Load(ctx, key)
 	if errors.Is(err, kept.ErrNotKept) {
-		if l, err = p.analyzer.Loop(ctx, req.Path); err != nil {
+		if l, err = p.analyzer.Loop(ctx, path); err != nil {
 			return node.Seen{}, err
 		}
-		l.Number = req.Number
-		err = req.Kept.Save(key, l)
+		l.File, l.Number = req.Path, req.Number
+		err = req.Kept.Save(ctx, key, l)
 	}
 	if err != nil {
 		return node.Seen{}, err
@@ -99,10 +105,10 @@ func (p *processor) Look(ctx context.Context, req node.LoopRequest) (node.Seen, 
 		}
 	}
 	if seen.Problem != "" && err == nil {
-		err = req.Kept.Remove(key) // another attempt starts afresh
+		err = req.Kept.Remove(ctx, key) // another attempt starts afresh
 		if err == nil {
 			seen.Key = key + "-once"
-			err = req.Kept.Save(seen.Key, l)
+			err = req.Kept.Save(ctx, seen.Key, l)
 		}
 	}
 	return seen, err
@@ -124,22 +130,22 @@ func undrawable(err error) bool {
 
 // draw makes what is drawn of a loop, unless that is kept.
 func (p *processor) draw(ctx context.Context, req node.LoopRequest, key string, l *result.Loop, f form) ([]result.Output, error) {
-	return req.Kept.Draw(key, f.drawBasis, func(dir string) ([]result.Output, error) {
+	return req.Kept.Draw(ctx, key, f.drawBasis, func(dir string) ([]result.Output, error) {
 		s := &result.Study{StudyInstanceUID: req.StudyInstanceUID, Loops: []result.Loop{*l}}
-		sources := output.Files{Paths: map[string]string{l.SOPInstanceUID: req.Path}, Limits: p.analyzer.Limits()}
+		sources := output.Files{Paths: map[string]string{l.SOPInstanceUID: req.Path}, Find: req.Objects.File, Limits: p.analyzer.Limits()}
 		return output.Draw(ctx, s, 0, sources, dir, f.o)
 	})
 }
 
 // GiveUp implements node.Processor.
-func (p *processor) GiveUp(_ context.Context, req node.LoopRequest, why string) (string, error) {
+func (p *processor) GiveUp(ctx context.Context, req node.LoopRequest, why string) (string, error) {
 	r := result.Reasonf(result.InternalError, "%s", why)
 	key, err := kept.Digest([]string{req.SOPInstanceUID, why})
 	if err != nil {
 		return "", err
 	}
 	key += "-given-up"
-	return key, req.Kept.Save(key, &result.Loop{SOPInstanceUID: req.SOPInstanceUID, SOPClassUID: req.SOPClassUID, SeriesInstanceUID: req.SeriesInstanceUID,
+	return key, req.Kept.Save(ctx, key, &result.Loop{SOPInstanceUID: req.SOPInstanceUID, SOPClassUID: req.SOPClassUID, SeriesInstanceUID: req.SeriesInstanceUID,
 		File: req.Path, Number: req.Number, Status: result.Failed, Reason: &r})
 }
 
@@ -147,7 +153,7 @@ func (p *processor) GiveUp(_ context.Context, req node.LoopRequest, why string) 
 func (p *processor) Process(ctx context.Context, req node.Request) (*result.Document, error) {
 	loops := make([]result.Loop, len(req.Loops))
 	for i, r := range req.Loops {
-		l, err := r.Kept.Load(req.Keys[i])
+		l, err := r.Kept.Load(ctx, req.Keys[i])
 		if err != nil {
 			return nil, err
 		}
@@ -156,7 +162,7 @@ func (p *processor) Process(ctx context.Context, req node.Request) (*result.Docu
 	}
 	study := p.analyzer.Combine(req.StudyInstanceUID, loops)
 	var err error
-	study.Outputs, err = p.write(ctx, &study.Study, req.Dir, req.Predecessor, req.Own, func(f form, o *output.Options) error {
+	study.Outputs, err = p.write(ctx, &study.Study, req.Objects, req.Dir, req.Predecessor, req.Own, func(f form, o *output.Options) error {
 		o.Revision = req.Revision
 		for i := range study.Loops {
 			l := &study.Loops[i]
@@ -171,7 +177,7 @@ func (p *processor) Process(ctx context.Context, req node.Request) (*result.Docu
 		}
 		if len(req.Loops) > 0 {
 			o.Keep = func(key string, make func(string) ([]result.Output, error)) ([]result.Output, error) {
-				return req.Loops[0].Kept.Draw("page-"+key, f.madeBasis, make)
+				return req.Loops[0].Kept.Draw(ctx, "page-"+key, f.madeBasis, make)
 			}
 		}
 		return nil
@@ -185,7 +191,7 @@ func (p *processor) Process(ctx context.Context, req node.Request) (*result.Docu
 // write makes the outputs of a study in every form. prepare completes the
 // options of one, and lists what has been drawn already. An object that is the
 // same in several forms is listed once.
-func (p *processor) write(ctx context.Context, s *result.Study, dir string, usual *store.Output, own map[string]*store.Output, prepare func(f form, o *output.Options) error) ([]result.Output, error) {
+func (p *processor) write(ctx context.Context, s *result.Study, hold *objects.Hold, dir string, usual *store.Output, own map[string]*store.Output, prepare func(f form, o *output.Options) error) ([]result.Output, error) {
 	var all []result.Output
 	at := map[string]int{} // by SOP Instance UID
 	for i, f := range p.forms {
@@ -206,11 +212,11 @@ func (p *processor) write(ctx context.Context, s *result.Study, dir string, usua
 		}
 		if predecessor != nil {
 			var err error
-			if o.Predecessor, err = output.Reference(predecessor.Path); err != nil {
+			if o.Predecessor, err = reference(ctx, hold, predecessor.Path); err != nil {
 				return nil, fmt.Errorf("predecessor: %w", err)
 			}
 		}
-		made, err := output.Write(ctx, s, output.FilesOf(s, p.analyzer.Limits()), d, o)
+		made, err := output.Write(ctx, s, sourcesOf(s, hold, p.analyzer.Limits()), d, o)
 		if err != nil {
 			return nil, err
 		}
@@ -241,4 +247,20 @@ func (p *processor) write(ctx context.Context, s *result.Study, dir string, usua
 // Withdraw implements node.Withdrawer.
 func (p *processor) Withdraw(_ context.Context, files []string, path string) (result.Output, error) {
 	return output.Withdraw(files, path, p.analyzer.Document().Software, time.Now().Truncate(time.Second), p.forms[0].o)
+}
+
+// sourcesOf are the objects that a result names.
+func sourcesOf(s *result.Study, hold *objects.Hold, limits dicomio.Limits) output.Sources {
+	f := output.FilesOf(s, limits)
+	f.Find = hold.File
+	return f
+}
+
+// reference refers to an object that was made before.
+func reference(ctx context.Context, hold *objects.Hold, name string) (*instance.Ref, error) {
+	path, err := hold.File(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	return output.Reference(path)
 }

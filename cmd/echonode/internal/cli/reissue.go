@@ -27,14 +27,14 @@ func (p *processor) Reissue(ctx context.Context, req node.ReissueRequest) error 
 		s.Run.Time = s.Review.Time
 	}
 	var err error
-	s.Outputs, err = p.write(ctx, s, req.Dir, req.Predecessor, req.Own, func(f form, o *output.Options) error {
+	s.Outputs, err = p.write(ctx, s, req.Objects, req.Dir, req.Predecessor, req.Own, func(f form, o *output.Options) error {
 		o.Revision = req.Revision
 		if s.Review != nil && s.Review.Verdict == result.Rejected {
 			o.Overlay, o.Segmentation = "none", false
 		}
 		for i := range s.Loops {
 			l := &s.Loops[i]
-			if l.Reader != nil {
+			if l.CorrectedByReader() {
 				continue
 			}
 			for _, d := range drawn {

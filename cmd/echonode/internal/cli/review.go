@@ -26,6 +26,7 @@ import (
 	"github.com/echonode/echonode/cmd/echonode/internal/config"
 	"github.com/echonode/echonode/pipeline/measure"
 	"github.com/echonode/echonode/pipeline/node"
+	"github.com/echonode/echonode/pipeline/objects"
 	"github.com/echonode/echonode/pipeline/review"
 	"github.com/echonode/echonode/pipeline/store"
 	"github.com/echonode/echonode/scp"
@@ -39,7 +40,7 @@ type reviewPage struct {
 }
 
 // openReview prepares the review page; nil when it is off.
-func openReview(ctx context.Context, c *config.Config, st *store.Store, n *node.Node, measuring measure.Options, version string, log *slog.Logger) (*reviewPage, error) {
+func openReview(ctx context.Context, c *config.Config, st *store.Store, files *objects.Files, n *node.Node, measuring measure.Options, version string, log *slog.Logger) (*reviewPage, error) {
 	r := c.Review
 	if r.Listen == "" {
 		return nil, nil
@@ -68,7 +69,7 @@ func openReview(ctx context.Context, c *config.Config, st *store.Store, n *node.
 		}
 	}
 	pages, err := review.New(review.Options{
-		Store: st, Users: users, OIDC: provider, Listen: r.Listen, Hosts: r.Hosts, EmbedIn: r.EmbedIn,
+		Store: st, Objects: files, Users: users, OIDC: provider, Listen: r.Listen, Hosts: r.Hosts, EmbedIn: r.EmbedIn,
 		Secure: r.TLS.Certificate != "" || r.BehindProxy,
 		Idle:   time.Duration(r.SessionIdle), Longest: time.Duration(r.SessionMax), Version: version, Log: log,
 		Signer: n, Operator: n, Measure: measuring, SilentRejection: r.Reject == "nothing", LabelsKey: labels, Syslog: collector,

@@ -29,7 +29,6 @@ import (
 	"github.com/echonode/echonode/pipeline/derived"
 	"github.com/echonode/echonode/pipeline/node"
 	"github.com/echonode/echonode/pipeline/output"
-	"github.com/echonode/echonode/pipeline/spool"
 	"github.com/echonode/echonode/scp"
 	"github.com/echonode/echonode/sr"
 )
@@ -89,11 +88,15 @@ func (p *program) serve(ctx context.Context, c *config.Config) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, st.Close()) }()
-	sp, err := spool.Open(filepath.Join(c.Storage.Directory, "spool"), spool.Options{MinFree: int64(c.Storage.MinFree), Logger: log})
+	files, err := openFiles(c)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, sp.Close()) }()
+	sp, closeIntake, err := openIntake(c, files, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closeIntake()) }()
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	metrics, err := node.NewMetrics(reg)
@@ -115,11 +118,11 @@ func (p *program) serve(ctx context.Context, c *config.Config) (err error) {
 	for i := range options.Destinations {
 		options.Destinations[i].Own = worker.own(options.Destinations[i].Name)
 	}
-	options.Limits = analyzer.Limits()
 	options.Version = p.version
 	if options.Seat, err = filepath.Abs(c.Storage.Directory); err != nil {
 		return err
 	}
+	options.Limits, options.Objects, options.Scratch = analyzer.Limits(), files, scratch
 	for _, check := range options.Checks {
 		for _, problem := range check() {
 			log.Warn(problem.Text)
@@ -147,7 +150,7 @@ func (p *program) serve(ctx context.Context, c *config.Config) (err error) {
 			return errors.Join(fmt.Errorf("http.listen: %w", err), l.Close())
 		}
 	}
-	page, err := openReview(ctx, c, st, n, analyzer.Measuring(), p.version, log)
+	page, err := openReview(ctx, c, st, files, n, analyzer.Measuring(), p.version, log)
 	if err != nil {
 		err = errors.Join(err, l.Close())
 		if sl != nil {
@@ -317,7 +320,6 @@ func decodedSyntaxes(log *slog.Logger) []string {
 
 func nodeOptions(c *config.Config, log *slog.Logger) (node.Options, error) {
 	o := node.Options{
-		ResultsDir: filepath.Join(c.Storage.Directory, "results"),
 		Idle:       time.Duration(c.Study.Idle),
 		Cap:        time.Duration(c.Study.Cap),
 		Retention:  time.Duration(c.Storage.Retention),

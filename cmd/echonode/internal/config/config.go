@@ -92,6 +92,34 @@ type Storage struct {
 	Retention            Duration `yaml:"retention"`
 	// RetentionFailed is for studies that failed or could not be delivered.
 	RetentionFailed Duration `yaml:"retention_failed"`
+	Objects         Objects  `yaml:"objects"`
+}
+
+// Objects configures where received objects and what is made of them are kept.
+type Objects struct {
+	Kind   string `yaml:"kind"`
+	Shared string `yaml:"shared"`
+	Cache  Size   `yaml:"cache"`
+	S3     S3     `yaml:"s3"`
+}
+
+// Kinds of object store.
+const (
+	KindDirectory = "directory"
+	KindShared    = "shared"
+	KindS3        = "s3"
+)
+
+// S3 configures an S3-compatible object store.
+type S3 struct {
+	Endpoint        string   `yaml:"endpoint"`
+	Region          string   `yaml:"region"`
+	Bucket          string   `yaml:"bucket"`
+	Prefix          string   `yaml:"prefix"`
+	CredentialsFile string   `yaml:"credentials_file"`
+	CA              string   `yaml:"ca"`
+	Checksums       string   `yaml:"checksums"`
+	Timeout         Duration `yaml:"timeout"`
 }
 
 // Study configures completeness.
@@ -477,6 +505,7 @@ func (c *Config) check() error {
 	if c.Storage.Directory == "" {
 		bad("storage.directory", "must be set")
 	}
+	c.Storage.Objects.check(bad)
 	if c.Storage.Retention < 0 || c.Storage.RetentionFailed < 0 {
 		bad("storage.retention", "must not be negative, nor retention_failed")
 	}

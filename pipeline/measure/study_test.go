@@ -240,3 +240,23 @@ func TestLonePlanes(t *testing.T) {
 		t.Errorf("63 mm long and 50 mm wide: %v", m.Quality.Warnings)
 	}
 }
+
+// What contradicts a value stands before its other remarks and makes it poor.
+func TestGrade(t *testing.T) {
+	r := func(code string) result.Reason { return result.Reason{Code: code} }
+	for _, tt := range []struct {
+		codes []string
+		first string
+		want  string
+	}{{nil, "", result.Good}, {[]string{"border"}, "border", result.Fair}, {[]string{"border", result.ViewsDisagree, "wall"}, result.ViewsDisagree, result.Poor},
+		{[]string{result.LoopsDisagree}, result.LoopsDisagree, result.Poor}, {[]string{"x", string(lv.GateAnnulus)}, string(lv.GateAnnulus), result.Poor}} {
+		var in []result.Reason
+		for _, c := range tt.codes {
+			in = append(in, r(c))
+		}
+		q := grade(in)
+		if q.Grade != tt.want || len(q.Warnings) != len(in) || len(in) > 0 && q.Warnings[0].Code != tt.first {
+			t.Errorf("%v: %+v", tt.codes, q)
+		}
+	}
+}

@@ -101,16 +101,26 @@ func warnings(findings []lv.Finding, concerns func(lv.Finding) bool) []result.Re
 // in the loop, speaks against a value: nobody should rely on it unseen.
 var contradictions = []string{result.ViewsDisagree, result.LoopsDisagree, result.SamePicture, string(lv.GateAnnulus)}
 
+// grade judges a value by its remarks; those that contradict it come first.
 func grade(warnings []result.Reason) result.Quality {
-	q := result.Quality{Grade: result.Good, Warnings: warnings}
-	for _, w := range warnings {
-		if slices.Contains(contradictions, w.Code) {
-			q.Grade = result.Poor
-			return q
-		}
-		q.Grade = result.Fair
+	if len(warnings) == 0 {
+		return result.Quality{Grade: result.Good}
 	}
-	return q
+	contradicts := func(w result.Reason) bool { return slices.Contains(contradictions, w.Code) }
+	sorted := slices.Clone(warnings)
+	slices.SortStableFunc(sorted, func(a, b result.Reason) int {
+		switch {
+		case contradicts(a) && !contradicts(b):
+			return -1
+		case contradicts(b) && !contradicts(a):
+			return 1
+		}
+		return 0
+	})
+	if contradicts(sorted[0]) {
+		return result.Quality{Grade: result.Poor, Warnings: sorted}
+	}
+	return result.Quality{Grade: result.Fair, Warnings: sorted}
 }
 
 func (l *loop) missing(s series, r result.Reason) result.Measurement {

@@ -391,7 +391,7 @@ func (w *writer) values(st stage, p *summary.Page) {
 			remarks.add(r.Text, m.Name)
 		}
 		if m.Name == result.EF {
-			p.Headline = valueText(m)
+			p.Headline, p.Doubtful = valueText(m), m.Quality.Grade == result.Poor
 			var about []string
 			if adult && st.code.AtRest() {
 				about = append(about, fmt.Sprintf("%s (%s)", quantity.EFBand(*m.Value, sex), quantity.ASE2015))
@@ -426,11 +426,32 @@ func (w *writer) values(st stage, p *summary.Page) {
 		}
 	}
 	for _, text := range remarks.order {
-		p.Remarks = append(p.Remarks, strings.Join(distinct(remarks.of[text]), ", ")+": "+text)
+		p.Remarks = append(p.Remarks, concerned(distinct(remarks.of[text]))+": "+text)
 	}
 	for _, text := range missing.order {
 		p.Remarks = append(p.Remarks, "Not measured: "+strings.Join(missing.of[text], ", ")+": "+text)
 	}
+}
+
+// mostNamed is how many values a remark on a page names. Own choice.
+const mostNamed = 3
+
+// concerned names the values that a remark is about: of those around the ejection
+// fraction the three that the others follow from, of others the first few.
+func concerned(names []string) string {
+	var main []string
+	for _, name := range []string{result.EF, result.EDV, result.ESV} {
+		if slices.Contains(names, name) {
+			main = append(main, name)
+		}
+	}
+	if len(main) > 0 {
+		return strings.Join(main, ", ")
+	}
+	if n := len(names) - mostNamed; n > 0 {
+		return fmt.Sprintf("%s and %d more", strings.Join(names[:mostNamed], ", "), n)
+	}
+	return strings.Join(names, ", ")
 }
 
 // readableDate is a DICOM date as 2006-01-02; what is no date is left as it is.

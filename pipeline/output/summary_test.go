@@ -1,6 +1,7 @@
 package output
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -51,6 +52,19 @@ func TestGeometryIsTold(t *testing.T) {
 	} {
 		if got := tt.w.geometry(tt.st); got != tt.want {
 			t.Errorf("%q, want %q", got, tt.want)
+		}
+	}
+}
+
+func TestConcerned(t *testing.T) {
+	for _, tt := range []struct{ names, want string }{
+		{"EF SV CO ESVi ESV FAC", "EF, ESV"},
+		{"EDV EDVi", "EDV"},
+		{"FAC HR", "FAC, HR"},
+		{"FAC HR RWT FS LVIDd", "FAC, HR, RWT and 2 more"},
+	} {
+		if got := concerned(strings.Fields(tt.names)); got != tt.want {
+			t.Errorf("%s: %q, want %q", tt.names, got, tt.want)
 		}
 	}
 }

@@ -21,9 +21,11 @@ type Page struct {
 	Subject []string
 	// Headline is the one result that a reader looks for, Under what belongs to it.
 	Headline, Under string
-	Rows            []Row
-	Stills          []Still // up to four
-	Curve           *Curve
+	// Doubtful prints the headline in a warning's colour.
+	Doubtful bool
+	Rows     []Row
+	Stills   []Still // up to four
+	Curve    *Curve
 	// Remarks are doubts and reasons, one sentence each.
 	Remarks []string
 	// Notice is printed in a warning's colour.
@@ -128,13 +130,17 @@ func (p Page) stills(c canvas, t theme, x, y float64) float64 {
 // column draws headline, values and remarks.
 func (p Page) column(c canvas, t theme, x, y, right, bottom float64) {
 	y += 18
-	c.text(x, y, 24, true, t.text, fit(c, 24, true, p.Headline, right-x))
+	ink := t.text
+	if p.Doubtful {
+		ink = t.warn
+	}
+	c.text(x, y, 24, true, ink, fit(c, 24, true, p.Headline, right-x))
 	for _, l := range wrap(c, 10, p.Under, right-x) {
 		y += 14
 		c.text(x, y, 10, false, t.faint, l)
 	}
 	y += 12
-	value := x + 0.46*(right-x)
+	value := x + 0.5*(right-x)
 	normal := value + 0.22*(right-x)
 	for i, r := range p.Rows {
 		if y > bottom-30 {

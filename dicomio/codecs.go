@@ -1,54 +1,44 @@
 package dicomio
 
 import (
-	"os/exec"
+	"image"
 
+	"github.com/echonode/echonode/dicomio/internal/codec"
+	"github.com/echonode/echonode/dicomio/internal/codec/jpeg"
 	"github.com/echonode/echonode/dicomio/uid"
 )
-
-// codecFor reports whether this build decodes frames of a transfer syntax.
-func codecFor(syntax string) bool {
-	switch syntax {
-	case uid.EncapsulatedUncompressedExplicitVRLittleEndian, uid.DeflatedImageFrameCompression, uid.RLELossless,
-		uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit, uid.JPEGFullProgressionNonHierarchical1012, uid.JPEGLossless, uid.JPEGLosslessSV1, uid.JPEGLSLossless, uid.JPEGLSNearLossless:
-		return true
-	case uid.JPEG2000Lossless, uid.JPEG2000, uid.HTJ2KLossless, uid.HTJ2KLosslessRPCL, uid.HTJ2K:
-		return haveJ2K
-	}
-	t, ok := uid.LookupSyntax(syntax)
-	return ok && t.Video
-}
 
 // Codec tells how this build decodes a transfer syntax.
 type Codec struct {
 	Syntax  uid.Syntax
 	Decodes bool
-	By      string // library or program, "own" for code of this package
+	By      string // library or program, "own" for code of this module
 }
 
-// Codecs lists all transfer syntaxes of the table and what decodes them in
-// this build and on this machine.
+// Codecs lists all transfer syntaxes and what decodes them in this build and on
+// this machine.
 func Codecs() []Codec {
-	_, missing := exec.LookPath("ffmpeg")
+	r := codec.Standard()
 	var out []Codec
 	for t := range uid.Syntaxes() {
-		c := Codec{Syntax: t, Decodes: !t.Encapsulated || codecFor(t.UID), By: "own"}
-		switch t.UID {
-		case uid.JPEGBaseline8Bit, uid.JPEGFullProgressionNonHierarchical1012:
-			c.By = jpegLibrary
-		case uid.JPEGExtended12Bit:
-			c.By = jpegLibrary + ", own for 12 bits"
-		case uid.JPEG2000Lossless, uid.JPEG2000, uid.HTJ2KLossless, uid.HTJ2KLosslessRPCL, uid.HTJ2K:
-			c.By = "OpenJPEG"
-		}
-		if t.Video {
-			c.By = "ffmpeg"
-			c.Decodes = missing == nil
-		}
-		if !c.Decodes {
-			c.By = ""
-		}
-		out = append(out, c)
+		by := r.By(t)
+		out = append(out, Codec{t, by != "", by})
 	}
 	return out
+}
+
+// EncodeJPEG encodes a picture as JPEG Baseline, YCbCr with 4:2:2 chroma: the
+// form of Photometric Interpretation YBR_FULL_422. quality is 1 to 100. Alpha
+// is ignored. Without cgo chroma is 4:2:0.
+func EncodeJPEG(img *image.RGBA, quality int) ([]byte, error) { return jpeg.Encode(img, quality) }
+
+// dct8 reports whether the attributes allow 8-bit DCT frames.
+func (r *FrameReader) dct8() bool {
+	return r.Info.BitsAllocated == 8 && (r.Info.Samples == 1 || r.Info.Samples == 3)
+}
+
+// paint decodes an 8-bit DCT frame straight into rows of dst. It returns false
+// when the frame is of another kind.
+func (r *FrameReader) paint(b []byte, form jpeg.Form, dst []byte, stride int) (bool, error) {
+	return jpeg.Codec{}.Paint(b, r.Info, form, dst, stride, r.limits.Frame)
 }

@@ -1,7 +1,6 @@
 package dicomio
 
 import (
-	"encoding/binary"
 	"image"
 	"math"
 	"strings"
@@ -218,29 +217,6 @@ func readVOI(ds *DataSet) voi {
 	return v
 }
 
-// value reads stored sample k of a frame, overlay bits masked away.
-func (f *Frame) value(k int) int64 {
-	var u uint64
-	switch f.Bits {
-	case 8:
-		u = uint64(f.Data[k])
-	case 16:
-		u = uint64(binary.LittleEndian.Uint16(f.Data[2*k:]))
-	case 32:
-		u = uint64(binary.LittleEndian.Uint32(f.Data[4*k:]))
-	default:
-		u = binary.LittleEndian.Uint64(f.Data[8*k:])
-	}
-	if s := f.HighBit + 1 - f.Stored; s > 0 {
-		u >>= uint(s)
-	}
-	sh := uint(64 - f.Stored)
-	if f.Signed {
-		return int64(u<<sh) >> sh
-	}
-	return int64(u << sh >> sh)
-}
-
 // rangeFrames bounds how many frames are looked at for the range of a loop.
 const rangeFrames = 64
 
@@ -261,7 +237,7 @@ func (r *FrameReader) window(f *Frame) voi {
 				continue // its own error when it is asked for
 			}
 			for k := range g.Rows * g.Columns {
-				x := float64(g.value(k))*r.voi.slope + r.voi.intercept
+				x := float64(g.Value(k))*r.voi.slope + r.voi.intercept
 				lo, hi = min(lo, x), max(hi, x)
 			}
 		}
@@ -272,13 +248,13 @@ func (r *FrameReader) window(f *Frame) voi {
 }
 
 // display maps the samples of a monochrome frame to 8 bits.
-func (f *Frame) display(v voi, put func(k int, g uint8)) {
+func display(f *Frame, v voi, put func(k int, g uint8)) {
 	n := f.Rows * f.Columns
 	invert := f.Photometric == "MONOCHROME1"
 	if f.Stored <= 8 && !f.Signed {
 		top := 1<<f.Stored - 1
 		for k := 0; k < n; k++ {
-			g := int(f.value(k)) * 255 / top
+			g := int(f.Value(k)) * 255 / top
 			if invert {
 				g = 255 - g
 			}
@@ -293,7 +269,7 @@ func (f *Frame) display(v voi, put func(k int, g uint8)) {
 		scale = 255 / (hi - lo)
 	}
 	for k := 0; k < n; k++ {
-		x := float64(f.value(k))*v.slope + v.intercept
+		x := float64(f.Value(k))*v.slope + v.intercept
 		g := 0.0
 		switch {
 		case x > hi || scale == 0 && x >= hi:
@@ -316,7 +292,7 @@ func (r *FrameReader) colours(f *Frame, put func(k int, red, green, blue uint8))
 			return fail("colour", tag.PhotometricInterpretation, -1, ErrValue, "PALETTE COLOR with %d samples", f.Samples)
 		}
 		for k := 0; k < n; k++ {
-			c := r.palette.at(f.value(k))
+			c := r.palette.at(f.Value(k))
 			put(k, c[0], c[1], c[2])
 		}
 		return nil
@@ -348,7 +324,7 @@ func (r *FrameReader) colours(f *Frame, put func(k int, red, green, blue uint8))
 		return fail("colour", tag.PhotometricInterpretation, -1, ErrUnsupported, "%s of %d bits", f.Photometric, f.Bits)
 	}
 	top := uint64(1)<<f.Stored - 1
-	full := func(k int) float64 { return float64(uint64(f.value(k)) & top) }
+	full := func(k int) float64 { return float64(uint64(f.Value(k)) & top) }
 	// Chroma is centred before it is scaled: half of the levels is no multiple
 	// of 1/255.
 	scale, half := 255/float64(top), float64(top/2+1)
@@ -364,22 +340,17 @@ func (r *FrameReader) colours(f *Frame, put func(k int, red, green, blue uint8))
 	return nil
 }
 
-// monochrome reports whether the frame holds one gray value per pixel.
-func (f *Frame) monochrome() bool {
-	return f.Samples == 1 && f.Photometric != "PALETTE COLOR"
-}
-
 // toGray converts a decoded frame to luma.
 func (r *FrameReader) toGray(f *Frame, dst *image.Gray) error {
 	w := f.Columns
-	if f.monochrome() {
+	if f.Monochrome() {
 		if f.Bits == 8 && f.Stored == 8 && !f.Signed && f.Photometric != "MONOCHROME1" {
 			for y := 0; y < f.Rows; y++ {
 				copy(dst.Pix[y*dst.Stride:][:w], f.Data[y*w:])
 			}
 			return nil
 		}
-		f.display(r.window(f), func(k int, g uint8) { dst.Pix[k/w*dst.Stride+k%w] = g })
+		display(f, r.window(f), func(k int, g uint8) { dst.Pix[k/w*dst.Stride+k%w] = g })
 		return nil
 	}
 	if f.Bits == 8 && f.Samples == 3 {
@@ -414,8 +385,8 @@ func (r *FrameReader) toRGB(f *Frame, dst *image.RGBA) error {
 		p := dst.Pix[k/w*dst.Stride+k%w*4:]
 		p[0], p[1], p[2], p[3] = red, green, blue, 255
 	}
-	if f.monochrome() {
-		f.display(r.window(f), func(k int, g uint8) { put(k, g, g, g) })
+	if f.Monochrome() {
+		display(f, r.window(f), func(k int, g uint8) { put(k, g, g, g) })
 		return nil
 	}
 	if f.Bits == 8 && f.Samples == 3 && (f.Photometric == "RGB" || f.Photometric == "YBR_RCT" || f.Photometric == "YBR_ICT") {

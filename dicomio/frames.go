@@ -11,10 +11,12 @@ import (
 	"iter"
 	"math"
 	"runtime"
-	"strings"
 	"sync"
 
 	"github.com/echonode/echonode/dicomio/encoding"
+	"github.com/echonode/echonode/dicomio/internal/codec"
+	"github.com/echonode/echonode/dicomio/internal/codec/jpeg"
+	"github.com/echonode/echonode/dicomio/pixel"
 	"github.com/echonode/echonode/dicomio/tag"
 	"github.com/echonode/echonode/dicomio/uid"
 )
@@ -29,6 +31,7 @@ type FrameReader struct {
 	// are neither lost nor invented, and who reads them can say so.
 	Announced int
 
+	codecs  codec.Registry
 	src     io.ReaderAt
 	enc     encoding.Syntax
 	ts      uid.Syntax
@@ -50,18 +53,8 @@ type FrameReader struct {
 	counted   bool // the attributes say how many frames there are
 }
 
-// Frame is one decoded frame: the stored sample values, by pixel (planar
-// configuration 0), little endian, Bits per sample. Colour components are as
-// Photometric says; chroma is at full resolution.
-type Frame struct {
-	Rows, Columns, Samples int
-	Bits                   int // 8, 16, 32 or 64
-	Stored                 int // bits in use
-	HighBit                int
-	Signed                 bool
-	Photometric            string
-	Data                   []byte
-}
+// Frame is one decoded frame.
+type Frame = pixel.Frame
 
 // Frames finds the frames of the pixel data and checks that they are what the
 // attributes say. ErrNoPixels: there is none. ErrFrames, ErrTruncated: fewer
@@ -72,7 +65,7 @@ func (f *File) Frames() (*FrameReader, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !f.Known || r.ts.Encapsulated && !codecFor(r.ts.UID) {
+	if !f.Known || r.ts.Encapsulated && !r.codecs.Decodes(r.ts) {
 		return nil, fail("frames", tagPixels, -1, ErrUnsupported, "transfer syntax %s %s", f.TransferSyntax, r.ts.Name)
 	}
 	if n := r.decodedBytes(); n > f.limits.Frame {
@@ -85,7 +78,7 @@ func (f *File) Frames() (*FrameReader, error) {
 	}
 	r.voi = readVOI(f.DataSet)
 	if pool := f.limits.Memory.frameWork(); pool != nil {
-		if need := r.decodedBytes()*r.workspace(strings.Contains(r.ts.Name, "2000")) + r.longest(); need > pool.size {
+		if need := r.decodedBytes()*r.workspace(r.codecs.JPEG2000(r.ts.UID)) + r.longest(); need > pool.size {
 			return nil, fail("frames", tagPixels, -1, ErrLimit, "a frame needs %d bytes of memory, %d are set aside for frames", need, pool.size)
 		}
 	}
@@ -155,7 +148,7 @@ func (r *FrameReader) lease(i int) (lease, error) {
 				if err := readFull(r.src, h, s.off); err != nil {
 					return lease{}, &Error{Op: "frames", Tag: tagPixels, Offset: s.off, Err: err}
 				}
-				j2k = isJ2K(h)
+				j2k = codec.IsJ2K(h)
 			}
 			n += s.n
 		}
@@ -189,7 +182,7 @@ func (f *File) RawFrames() (*FrameReader, error) {
 	}
 	r := &FrameReader{
 		Rows: info.Rows, Columns: info.Columns, Info: info, Announced: info.Frames,
-		src: f.body, enc: e.enc, ts: f.Syntax, limits: f.limits, ctx: f.ctx,
+		codecs: codec.Standard(), src: f.body, enc: e.enc, ts: f.Syntax, limits: f.limits, ctx: f.ctx,
 	}
 	if r.ctx == nil {
 		r.ctx = context.Background()
@@ -218,7 +211,7 @@ func (f *File) RawFrames() (*FrameReader, error) {
 // checkNative compares the length of native pixel data with the attributes.
 func (r *FrameReader) checkNative(e *Element) error {
 	in := &r.Info
-	if in.subsampled() {
+	if in.Subsampled() {
 		full := int64(in.Rows) * int64(in.Columns) * 3 * int64(in.BitsAllocated/8) * int64(in.Frames)
 		if e.n == full+full%2 {
 			in.Photometric = "YBR_FULL" // labelled 4:2:2 but stored in full
@@ -235,7 +228,7 @@ func (r *FrameReader) checkNative(e *Element) error {
 	}
 	need := in.FrameBytes() * int64(in.Frames)
 	if in.BitsAllocated == 1 {
-		need = (in.samples()*int64(in.Frames) + 7) / 8
+		need = (in.Values()*int64(in.Frames) + 7) / 8
 	}
 	if in.FrameBytes() > math.MaxInt64/int64(in.Frames) || e.n < need {
 		return fail("frames", tagPixels, e.start, ErrFrames, "%d bytes for %d frames of %d", e.n, in.Frames, in.FrameBytes())
@@ -255,7 +248,7 @@ func (r *FrameReader) Sequential() bool { return r.ts.Video }
 
 // decodedBytes is the size of a decoded frame.
 func (r *FrameReader) decodedBytes() int64 {
-	return r.Info.samples() * int64(max(r.Info.BitsAllocated, 8)/8)
+	return r.Info.Values() * int64(max(r.Info.BitsAllocated, 8)/8)
 }
 
 // group assigns fragments to frames: one each; all to a single frame; by an
@@ -414,18 +407,7 @@ func (r *FrameReader) startsFrame(s span) (bool, error) {
 	if err := readFull(r.src, b[:n], s.off); err != nil {
 		return false, &Error{Op: "frames", Tag: tagPixels, Offset: s.off, Err: err}
 	}
-	switch {
-	case n < 8:
-		return false, nil
-	case r.ts.UID == uid.RLELossless:
-		segs := binary.LittleEndian.Uint32(b[:])
-		return segs >= 1 && segs <= 15 && binary.LittleEndian.Uint32(b[4:]) == 64, nil
-	case b[0] == 0xFF && b[1] == 0xD8 && b[2] == 0xFF:
-		return true, nil
-	case b[0] == 0xFF && b[1] == 0x4F && b[2] == 0xFF && b[3] == 0x51:
-		return true, nil
-	}
-	return bytes.Equal(b[:8], []byte{0, 0, 0, 12, 'j', 'P', ' ', ' '}), nil
+	return n >= 8 && r.codecs.Starts(r.ts.UID, b[:n]), nil
 }
 
 // Raw returns frame i as it is stored: the compressed bytes with their
@@ -513,7 +495,7 @@ func (r *FrameReader) stored(b []byte, off int64) error {
 
 // rawBits reads a one-bit frame, which may start inside a byte.
 func (r *FrameReader) rawBits(i int, buf []byte) ([]byte, error) {
-	n := r.Info.samples()
+	n := r.Info.Values()
 	first := int64(i) * n
 	lo, hi := first/8, (first+n+7)/8
 	b := grow(buf, int(hi-lo))
@@ -599,14 +581,9 @@ func (r *FrameReader) decode(b []byte, dst *Frame) error {
 			return fail("inflate", tagPixels, -1, kind, "%v", err)
 		}
 		return r.decodeNative(raw, dst, false, r.Info.Planar)
-	case uid.RLELossless:
-		return decodeRLE(b, dst, r.Info.BitsAllocated == 1)
 	}
-	switch {
-	case len(b) > 2 && b[0] == 0xFF && b[1] == 0xD8:
-		return r.decodeJPEG(b, dst)
-	case isJ2K(b):
-		return decodeJ2K(b, dst, r.limits.Frame)
+	if c := r.codecs.For(r.ts.UID, b); c != nil {
+		return c.Decode(b, r.Info, dst, r.limits.Frame)
 	}
 	return fail("decode", tagPixels, -1, ErrCodestream, "no start of a codestream")
 }
@@ -626,7 +603,7 @@ func (r *FrameReader) decodeNative(b []byte, dst *Frame, big bool, planar int) e
 		encoding.Swap(b, size)
 	}
 	switch {
-	case in.subsampled():
+	case in.Subsampled():
 		dst.Photometric = "YBR_FULL"
 		if in.Photometric == "YBR_PARTIAL_422" {
 			dst.Photometric = in.Photometric
@@ -700,7 +677,7 @@ func (r *FrameReader) Gray(i int, dst *image.Gray) error {
 			}
 			return nil
 		case r.ts.Encapsulated && r.dct8():
-			if done, err := r.fastJPEG(b, jpegGray, dst.Pix, dst.Stride); done || err != nil {
+			if done, err := r.paint(b, jpeg.Gray, dst.Pix, dst.Stride); done || err != nil {
 				return err
 			}
 		}
@@ -745,7 +722,7 @@ func (r *FrameReader) RGB(i int, dst *image.RGBA) error {
 	setRGBA(dst, r.Columns, r.Rows)
 	return r.pooled(i, func(b []byte) error {
 		if r.ts.Encapsulated && r.dct8() {
-			if done, err := r.fastJPEG(b, jpegRGBA, dst.Pix, dst.Stride); done || err != nil {
+			if done, err := r.paint(b, jpeg.RGBA, dst.Pix, dst.Stride); done || err != nil {
 				return err
 			}
 		}

@@ -10,6 +10,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/echonode/echonode/dicomio/internal/codec"
+	"github.com/echonode/echonode/dicomio/internal/codec/j2k"
+	"github.com/echonode/echonode/dicomio/internal/codec/jpeg"
 	"github.com/echonode/echonode/dicomio/tag"
 	"github.com/echonode/echonode/dicomio/uid"
 )
@@ -226,10 +229,10 @@ func codecSeeds(f *testing.F, uids ...string) {
 func fuzzCodec(f *testing.F, syntax string) {
 	f.Fuzz(func(t *testing.T, b []byte, rows, cols uint16, samples, bits byte) {
 		in := PixelInfo{Rows: int(rows), Columns: int(cols), Samples: int(samples), BitsAllocated: int(bits), BitsStored: int(bits), HighBit: int(bits) - 1, Frames: 1, Photometric: "MONOCHROME2"}
-		if h, err := parseJPEG(b); err == nil && bits&0x80 == 0 {
-			in.Rows, in.Columns, in.Samples = h.rows, h.cols, len(h.ids)
+		if h, err := jpeg.Parse(b); err == nil && bits&0x80 == 0 {
+			in.Rows, in.Columns, in.Samples = h.Rows, h.Columns, len(h.IDs)
 		}
-		if in.Rows < 1 || in.Columns < 1 || in.Samples < 1 || in.Samples > 4 || in.samples() > 1<<18 {
+		if in.Rows < 1 || in.Columns < 1 || in.Samples < 1 || in.Samples > 4 || in.Values() > 1<<18 {
 			return
 		}
 		switch in.BitsAllocated {
@@ -240,7 +243,7 @@ func fuzzCodec(f *testing.F, syntax string) {
 		if in.Samples == 3 {
 			in.Photometric = "YBR_FULL_422"
 		}
-		r := &FrameReader{Rows: in.Rows, Columns: in.Columns, Info: in, ts: uid.Syntax{UID: syntax, Encapsulated: true}, limits: fuzzLimits.withDefaults()}
+		r := &FrameReader{codecs: codec.Standard(), Rows: in.Rows, Columns: in.Columns, Info: in, ts: uid.Syntax{UID: syntax, Encapsulated: true}, limits: fuzzLimits.withDefaults()}
 		bounded(t, func() error {
 			var d Frame
 			if err := r.decode(b, &d); err != nil {
@@ -251,7 +254,7 @@ func fuzzCodec(f *testing.F, syntax string) {
 			if err := r.toGray(&d, &g); err != nil {
 				return err
 			}
-			_, err := r.fastJPEG(b, jpegGray, g.Pix, g.Stride)
+			_, err := r.paint(b, jpeg.Gray, g.Pix, g.Stride)
 			return err
 		})
 	})
@@ -273,7 +276,7 @@ func FuzzJPEGLS(f *testing.F) {
 }
 
 func FuzzJPEG2000(f *testing.F) {
-	if !haveJ2K {
+	if !j2k.Available {
 		f.Skip("this build has no JPEG 2000")
 	}
 	codecSeeds(f, uid.JPEG2000Lossless, uid.JPEG2000)

@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/echonode/echonode/dicomio/internal/codec/j2k"
 )
 
 // HTJ2K codestreams that OpenJPH makes decode here to the picture that went in
@@ -62,7 +64,7 @@ func TestHTJ2KAgainstOpenJPH(t *testing.T) {
 				}
 				got := Frame{Rows: p.h, Columns: p.w, Samples: p.samples, Bits: bits, Stored: bits, HighBit: bits - 1,
 					Photometric: map[int]string{1: "MONOCHROME2", 3: "YBR_RCT"}[p.samples], Data: make([]byte, p.w*p.h*p.samples*bits/8)}
-				if err := decodeJ2K(stream, &got, 1<<30); err != nil {
+				if err := (j2k.Codec{}).Decode(stream, PixelInfo{}, &got, 1<<30); err != nil {
 					t.Fatal(err)
 				}
 				worst := 0
@@ -71,7 +73,7 @@ func TestHTJ2KAgainstOpenJPH(t *testing.T) {
 					if bits == 16 {
 						v = int(binary.BigEndian.Uint16(px[2*k:]))
 					}
-					d := int(got.value(k)) - v
+					d := int(got.Value(k)) - v
 					worst = max(worst, d, -d)
 				}
 				if limit := map[bool]int{true: 0, false: 1}[reversible]; worst > limit {

@@ -43,7 +43,7 @@ func frameDistance(a, b *Frame) int64 {
 	}
 	worst := int64(0)
 	for k := range a.Rows * a.Columns * a.Samples {
-		d := a.value(k) - b.value(k)
+		d := a.Value(k) - b.Value(k)
 		worst = max(worst, d, -d)
 	}
 	return worst

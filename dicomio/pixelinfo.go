@@ -3,44 +3,14 @@ package dicomio
 import (
 	"strings"
 
+	"github.com/echonode/echonode/dicomio/pixel"
 	"github.com/echonode/echonode/dicomio/tag"
 )
 
 var tagNumberOfFrames = tag.NumberOfFrames
 
 // PixelInfo is the Image Pixel module (PS3.3 C.7.6.3).
-type PixelInfo struct {
-	Rows, Columns, Samples int
-	BitsAllocated          int
-	BitsStored             int
-	HighBit                int
-	Signed                 bool
-	Planar                 int    // Planar Configuration: 0 by pixel, 1 by plane
-	Photometric            string // upper case
-	Frames                 int
-}
-
-// samples is the number of sample values in a frame.
-func (p PixelInfo) samples() int64 {
-	return int64(p.Rows) * int64(p.Columns) * int64(p.Samples)
-}
-
-// FrameBytes is the length of a native frame. Native YBR_FULL_422 stores two
-// chroma samples for two pixels (PS3.3 C.7.6.3.1.2).
-func (p PixelInfo) FrameBytes() int64 {
-	switch {
-	case p.BitsAllocated == 1:
-		return (p.samples() + 7) / 8
-	case p.subsampled():
-		return int64(p.Rows) * int64(p.Columns) * 2 * int64(p.BitsAllocated/8)
-	}
-	return p.samples() * int64(p.BitsAllocated/8)
-}
-
-// subsampled reports native chroma subsampling.
-func (p PixelInfo) subsampled() bool {
-	return p.Samples == 3 && (p.Photometric == "YBR_FULL_422" || p.Photometric == "YBR_PARTIAL_422")
-}
+type PixelInfo = pixel.Info
 
 // PixelInfoOf reads the attributes and checks them against each other; ErrValue
 // or ErrUnsupported.
@@ -100,7 +70,7 @@ func PixelInfoOf(ds *DataSet) (PixelInfo, error) {
 			p.Photometric = "RGB"
 		}
 	}
-	if p.subsampled() && p.Columns%2 == 1 {
+	if p.Subsampled() && p.Columns%2 == 1 {
 		return p, nil // refused only if it turns out to be native
 	}
 	return p, nil

@@ -81,12 +81,12 @@ func (p *Pixels) check(ds *DataSet, ts uid.Syntax) error {
 		return err
 	}
 	if p.bits > 0 {
-		if info.BitsAllocated != 1 || int64(p.bits) != info.samples() {
-			return fail("write", tagPixels, -1, ErrFrames, "frames of %d one-bit pixels, the data set says %d of %d bits", p.bits, info.samples(), info.BitsAllocated)
+		if info.BitsAllocated != 1 || int64(p.bits) != info.Values() {
+			return fail("write", tagPixels, -1, ErrFrames, "frames of %d one-bit pixels, the data set says %d of %d bits", p.bits, info.Values(), info.BitsAllocated)
 		}
 		return nil
 	}
-	if info.BitsAllocated == 1 && p.frames > 1 && info.samples()%8 != 0 {
+	if info.BitsAllocated == 1 && p.frames > 1 && info.Values()%8 != 0 {
 		return fail("write", tagPixels, -1, ErrUnsupported, "one-bit frames that share a byte: use BitFrames")
 	}
 	for i := 0; i < p.frames; i++ {
@@ -210,7 +210,7 @@ func (c *encoder) nativePixels(p *Pixels, info PixelInfo) error {
 	if p.bits > 0 {
 		total = (int64(p.frames)*int64(p.bits) + 7) / 8
 	} else if info.BitsAllocated == 1 {
-		total = (int64(p.frames)*info.samples() + 7) / 8
+		total = (int64(p.frames)*info.Values() + 7) / 8
 	}
 	vr, size := "OB", 1
 	if info.BitsAllocated > 8 || c.coding.Implicit {

@@ -3,6 +3,7 @@ package dicomio
 import (
 	"io"
 
+	"github.com/echonode/echonode/dicomio/internal/codec"
 	"github.com/echonode/echonode/dicomio/tag"
 	"github.com/echonode/echonode/dicomio/uid"
 )
@@ -20,7 +21,7 @@ func (f *File) Native() error {
 	if f.Syntax.Video {
 		return fail("transcode", tagPixels, -1, ErrUnsupported, "%s is not decompressed", f.Syntax.Name)
 	}
-	if !f.Known || !codecFor(f.Syntax.UID) {
+	if !f.Known || !codec.Standard().Decodes(f.Syntax) {
 		return fail("transcode", tagPixels, -1, ErrUnsupported, "transfer syntax %s %s", f.TransferSyntax, f.Syntax.Name)
 	}
 	return nil

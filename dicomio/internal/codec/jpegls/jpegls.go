@@ -1,8 +1,14 @@
-package dicomio
+// Package jpegls decodes JPEG-LS frames (ITU-T T.87).
+package jpegls
 
 import (
 	"encoding/binary"
 	"math/bits"
+
+	"github.com/echonode/echonode/dicomio/internal/codec/jpeg"
+	"github.com/echonode/echonode/dicomio/internal/fault"
+	"github.com/echonode/echonode/dicomio/pixel"
+	"github.com/echonode/echonode/dicomio/tag"
 )
 
 // lsBits reads JPEG-LS bits: after a byte 0xFF the next one holds seven.
@@ -19,7 +25,7 @@ type lsBits struct {
 func (r *lsBits) fill() {
 	if !r.ff && r.at+8 <= len(r.b) && r.n <= 56 {
 		v := binary.BigEndian.Uint64(r.b[r.at:])
-		if !hasFF(v) {
+		if !jpeg.HasFF(v) {
 			k := (64 - r.n) >> 3
 			r.acc = r.acc<<uint(8*k) | v>>uint(64-8*k)
 			r.n += 8 * k
@@ -95,30 +101,42 @@ func (r *lsBits) exhausted() bool { return r.over > r.n }
 // lsPreset holds the coding parameters of LSE segment 1; 0 means default.
 type lsPreset struct{ maxVal, t1, t2, t3, reset int }
 
-// decodeJPEGLS decodes a JPEG-LS frame (ITU-T T.87), lossless or
+// Codec decodes JPEG-LS.
+type Codec struct{}
+
+// Starts reports whether b is a JPEG-LS stream.
+func (Codec) Starts(b []byte) bool {
+	h, err := jpeg.Parse(b)
+	return err == nil && h.SOF == 0xF7
+}
+
+// Decode decodes a JPEG-LS frame (ITU-T T.87), lossless or
 // near-lossless, all three interleave modes, into dst, whose geometry is set.
-func decodeJPEGLS(b []byte, dst *Frame) error {
-	h, err := parseJPEG(b)
+func (Codec) Decode(b []byte, in pixel.Info, dst *pixel.Frame, _ int64) error {
+	h, err := jpeg.Parse(b)
 	if err != nil {
 		return err
 	}
-	if dst.Bits != 8 && dst.Bits != 16 {
-		return fail("jpeg-ls", tagPixels, -1, ErrMismatch, "%d bits allocated", dst.Bits)
+	if err := h.Check(in); err != nil {
+		return err
 	}
-	for i := range h.ids {
-		if h.h[i] != 1 || h.v[i] != 1 {
-			return fail("jpeg-ls", tagPixels, -1, ErrUnsupported, "subsampled components")
+	if dst.Bits != 8 && dst.Bits != 16 {
+		return fault.New("jpeg-ls", tag.PixelData, -1, fault.ErrMismatch, "%d bits allocated", dst.Bits)
+	}
+	for i := range h.IDs {
+		if h.H[i] != 1 || h.V[i] != 1 {
+			return fault.New("jpeg-ls", tag.PixelData, -1, fault.ErrUnsupported, "subsampled components")
 		}
 	}
 	bad := func(at int, kind error, why string) error {
-		return fail("jpeg-ls", tagPixels, int64(at), kind, "%s", why)
+		return fault.New("jpeg-ls", tag.PixelData, int64(at), kind, "%s", why)
 	}
 	var pre lsPreset
 	scans := 0
-	var seen compSet
-	for at := 2; !seen.all(h); {
+	var seen jpeg.Components
+	for at := 2; !seen.All(h); {
 		if at+4 > len(b) {
-			return bad(at, ErrTruncated, "components are missing")
+			return bad(at, fault.ErrTruncated, "components are missing")
 		}
 		m := b[at+1]
 		if b[at] != 0xFF || m == 0xFF || m < 0x80 {
@@ -126,54 +144,54 @@ func decodeJPEGLS(b []byte, dst *Frame) error {
 			continue
 		}
 		if m == 0xD9 {
-			return bad(at, ErrCodestream, "the end before all components")
+			return bad(at, fault.ErrCodestream, "the end before all components")
 		}
 		n := int(binary.BigEndian.Uint16(b[at+2:]))
 		if n < 2 || at+2+n > len(b) {
-			return bad(at, ErrTruncated, "inside a segment")
+			return bad(at, fault.ErrTruncated, "inside a segment")
 		}
 		seg := b[at+4 : at+2+n]
 		next := at + 2 + n
 		switch m {
 		case 0xF8:
 			if len(seg) < 1 {
-				return bad(at, ErrCodestream, "an empty LSE segment")
+				return bad(at, fault.ErrCodestream, "an empty LSE segment")
 			}
 			if seg[0] != 1 {
-				return bad(at, ErrUnsupported, "mapping tables or large sizes")
+				return bad(at, fault.ErrUnsupported, "mapping tables or large sizes")
 			}
 			if len(seg) < 11 {
-				return bad(at, ErrTruncated, "coding parameters")
+				return bad(at, fault.ErrTruncated, "coding parameters")
 			}
 			v := func(i int) int { return int(binary.BigEndian.Uint16(seg[1+2*i:])) }
 			pre = lsPreset{v(0), v(1), v(2), v(3), v(4)}
 		case 0xDD:
 			for _, c := range seg {
 				if c != 0 {
-					return bad(at, ErrUnsupported, "restart intervals")
+					return bad(at, fault.ErrUnsupported, "restart intervals")
 				}
 			}
 		case 0xDA:
-			if scans++; scans > maxScans {
-				return bad(at, ErrCodestream, "too many scans")
+			if scans++; scans > jpeg.MaxScans {
+				return bad(at, fault.ErrCodestream, "too many scans")
 			}
 			if len(seg) < 1 || seg[0] < 1 || seg[0] > 4 || len(seg) < 4+2*int(seg[0]) {
-				return bad(at, ErrCodestream, "a scan header")
+				return bad(at, fault.ErrCodestream, "a scan header")
 			}
 			k := int(seg[0])
 			var comps []int
 			for i := range k {
 				c := -1
-				for j, id := range h.ids {
+				for j, id := range h.IDs {
 					if id == seg[1+2*i] {
 						c = j
 					}
 				}
-				if c < 0 || !seen.add(c) {
-					return bad(at, ErrCodestream, "a component of a scan")
+				if c < 0 || !seen.Add(c) {
+					return bad(at, fault.ErrCodestream, "a component of a scan")
 				}
 				if seg[2+2*i] != 0 {
-					return bad(at, ErrUnsupported, "mapping tables")
+					return bad(at, fault.ErrUnsupported, "mapping tables")
 				}
 				comps = append(comps, c)
 			}
@@ -227,12 +245,12 @@ type lsDecoder struct {
 var runOrder = [32]int{0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7, 8, 9, 10, 11, 12, 13, 14, 15}
 
 // newLS checks the parameters of a scan and prepares its contexts.
-func newLS(h jpegHeader, pre lsPreset, near, ilv int, comps []int, data []byte, base int) (*lsDecoder, error) {
+func newLS(h jpeg.Header, pre lsPreset, near, ilv int, comps []int, data []byte, base int) (*lsDecoder, error) {
 	bad := func(why string) (*lsDecoder, error) {
-		return nil, fail("jpeg-ls", tagPixels, int64(base), ErrCodestream, "%s", why)
+		return nil, fault.New("jpeg-ls", tag.PixelData, int64(base), fault.ErrCodestream, "%s", why)
 	}
-	d := &lsDecoder{r: lsBits{b: data}, base: base, comps: comps, ilv: ilv, w: h.cols, h: h.rows, near: near}
-	d.maxVal = 1<<h.precision - 1
+	d := &lsDecoder{r: lsBits{b: data}, base: base, comps: comps, ilv: ilv, w: h.Columns, h: h.Rows, near: near}
+	d.maxVal = 1<<h.Precision - 1
 	if pre.maxVal > 0 {
 		if pre.maxVal > d.maxVal {
 			return bad("MAXVAL")
@@ -323,7 +341,7 @@ func lsThresholds(maxVal, near int) (t1, t2, t3 int) {
 }
 
 // decode decodes all lines of the scan.
-func (d *lsDecoder) decode(dst *Frame) error {
+func (d *lsDecoder) decode(dst *pixel.Frame) error {
 	nc := len(d.comps)
 	for y := range d.h {
 		for i := range nc {
@@ -343,10 +361,10 @@ func (d *lsDecoder) decode(dst *Frame) error {
 			return d.aborted
 		}
 		if d.r.exhausted() {
-			return fail("jpeg-ls", tagPixels, int64(d.base+d.r.at), ErrTruncated, "line %d of %d", y, d.h)
+			return fault.New("jpeg-ls", tag.PixelData, int64(d.base+d.r.at), fault.ErrTruncated, "line %d of %d", y, d.h)
 		}
 		for i, c := range d.comps {
-			storeRow(dst, y, c, d.lines[2*i][1:d.w+1], 1, 0)
+			jpeg.StoreRow(dst, y, c, d.lines[2*i][1:d.w+1], 1, 0)
 			d.lines[2*i], d.lines[2*i+1] = d.lines[2*i+1], d.lines[2*i]
 		}
 	}
@@ -356,7 +374,7 @@ func (d *lsDecoder) decode(dst *Frame) error {
 // abort remembers damage and makes the line loops end.
 func (d *lsDecoder) abort() {
 	if d.aborted == nil {
-		d.aborted = fail("jpeg-ls", tagPixels, int64(d.base+d.r.at), ErrCodestream, "a Golomb code")
+		d.aborted = fault.New("jpeg-ls", tag.PixelData, int64(d.base+d.r.at), fault.ErrCodestream, "a Golomb code")
 	}
 }
 

@@ -1,6 +1,6 @@
 //go:build cgo && !purego
 
-package dicomio
+package j2k
 
 /*
 #cgo pkg-config: libopenjp2
@@ -105,19 +105,23 @@ import "C"
 import (
 	"strings"
 	"unsafe"
+
+	"github.com/echonode/echonode/dicomio/internal/fault"
+	"github.com/echonode/echonode/dicomio/pixel"
+	"github.com/echonode/echonode/dicomio/tag"
 )
 
-// haveJ2K says that this build decodes JPEG 2000.
-const haveJ2K = true
+// Available says that this build decodes JPEG 2000.
+const Available = true
 
-// decodeJ2K decodes a JPEG 2000 or HTJ2K frame with OpenJPEG. The multiple
+// decode decodes a JPEG 2000 or HTJ2K frame with OpenJPEG. The multiple
 // component transform, if any, is undone, so the result is RGB then.
-func decodeJ2K(b []byte, dst *Frame, limit int64) error {
-	b, err := j2kStream(b)
+func decode(b []byte, dst *pixel.Frame, limit int64) error {
+	b, err := stream(b)
 	if err != nil {
 		return err
 	}
-	h, err := parseJ2K(b, dst)
+	h, err := parse(b, dst)
 	if err != nil {
 		return err
 	}
@@ -125,7 +129,7 @@ func decodeJ2K(b []byte, dst *Frame, limit int64) error {
 		return err
 	}
 	if need := 4 * int64(h.w) * int64(h.h) * int64(h.comps); need > 4*limit {
-		return fail("jpeg 2000", tagPixels, -1, ErrLimit, "%d bytes", need)
+		return fault.New("jpeg 2000", tag.PixelData, -1, fault.ErrLimit, "%d bytes", need)
 	}
 	var text [256]C.char
 	rc := C.en_j2k((*C.uchar)(unsafe.Pointer(&b[0])), C.size_t(len(b)), C.int(dst.Columns), C.int(dst.Rows),
@@ -135,13 +139,13 @@ func decodeJ2K(b []byte, dst *Frame, limit int64) error {
 	case 0:
 		return finishJ2K(h, b, dst)
 	case 2:
-		return fail("jpeg 2000", tagPixels, -1, ErrMismatch, "%s", msg)
+		return fault.New("jpeg 2000", tag.PixelData, -1, fault.ErrMismatch, "%s", msg)
 	}
-	return fail("jpeg 2000", tagPixels, -1, ErrCodestream, "%s", msg)
+	return fault.New("jpeg 2000", tag.PixelData, -1, fault.ErrCodestream, "%s", msg)
 }
 
 // finishJ2K sets what the stream says of its samples.
-func finishJ2K(h j2kHeader, b []byte, dst *Frame) error {
+func finishJ2K(h header, b []byte, dst *pixel.Frame) error {
 	if dst.Samples == 3 && (dst.Photometric == "YBR_RCT" || dst.Photometric == "YBR_ICT") {
 		dst.Photometric = "RGB"
 	}

@@ -1,4 +1,4 @@
-package dicomio
+package jpeg
 
 import (
 	"encoding/binary"
@@ -6,6 +6,8 @@ import (
 	"math/bits"
 	"math/rand/v2"
 	"testing"
+
+	"github.com/echonode/echonode/dicomio/pixel"
 )
 
 // encodeLossless is a plain process 14 encoder for tests: eight-bit codes for
@@ -108,18 +110,18 @@ func TestJPEGLosslessRoundTrip(t *testing.T) {
 							samples[i] = samples[i-nc]
 						}
 					}
-					d := Frame{Rows: h, Columns: w, Samples: nc, Bits: 8}
+					d := pixel.Frame{Rows: h, Columns: w, Samples: nc, Bits: 8}
 					if precision > 8 {
 						d.Bits = 16
 					}
 					d.Stored, d.HighBit = d.Bits, d.Bits-1
 					d.Data = make([]byte, w*h*nc*d.Bits/8)
 					b := encodeLossless(samples, w, h, nc, precision, predictor, restart)
-					if err := decodeJPEGLossless(b, &d); err != nil {
+					if err := decodeLossless(b, &d); err != nil {
 						t.Fatalf("%s: %v", name, err)
 					}
 					for i, want := range samples {
-						if got := d.value(i); got != int64(want) {
+						if got := d.Value(i); got != int64(want) {
 							t.Fatalf("%s: sample %d is %d, want %d", name, i, got, want)
 						}
 					}
@@ -129,19 +131,30 @@ func TestJPEGLosslessRoundTrip(t *testing.T) {
 	}
 }
 
-// RLE segments of every kind unpack; runs past the frame are cut, missing
-// bytes are an error.
-func TestUnpackBits(t *testing.T) {
-	dst := make([]byte, 10)
-	if err := unpackBits([]byte{2, 1, 2, 3, 0xFE, 9, 0x80, 0xFD, 7}, dst, 10, 1); err != nil {
-		t.Fatal(err)
+// The colour space of a JPEG stream is told by the stream before the header.
+func TestJPEGColourRule(t *testing.T) {
+	h := func(ids string, sub int, jfif bool, adobe int) Header {
+		return Header{IDs: []byte(ids), H: []int{sub, 1, 1}, V: []int{1, 1, 1}, jfif: jfif, adobe: adobe}
 	}
-	if got, want := fmt.Sprint(dst), fmt.Sprint([]byte{1, 2, 3, 9, 9, 9, 7, 7, 7, 7}); got != want {
-		t.Errorf("%s, want %s", got, want)
+	cases := []struct {
+		name  string
+		h     Header
+		photo string
+		rgb   bool
+	}{
+		{"Adobe and header say RGB", h("\x01\x02\x03", 1, false, 0), "RGB", true},
+		{"Adobe says RGB, header YBR", h("\x01\x02\x03", 1, false, 0), "YBR_FULL_422", false},
+		{"Adobe says RGB, subsampled", h("\x01\x02\x03", 2, false, 0), "RGB", false},
+		{"Adobe says YCbCr", h("RGB", 1, false, 1), "RGB", false},
+		{"JFIF", h("RGB", 1, true, -1), "RGB", false},
+		{"subsampled", h("RGB", 2, false, -1), "RGB", false},
+		{"ids", h("RGB", 1, false, -1), "YBR_FULL_422", true},
+		{"header RGB", h("\x01\x02\x03", 1, false, -1), "RGB", true},
+		{"header YBR", h("\x01\x02\x03", 1, false, -1), "YBR_FULL", false},
 	}
-	for _, src := range [][]byte{{}, {2, 1}, {0xFE}, {0, 1}, {0x80}} {
-		if err := unpackBits(src, dst, 10, 1); err == nil {
-			t.Errorf("%v: no error", src)
+	for _, c := range cases {
+		if got := c.h.rgb(c.photo); got != c.rgb {
+			t.Errorf("%s: RGB %v", c.name, got)
 		}
 	}
 }

@@ -1,52 +1,46 @@
 //go:build !cgo || purego
 
-package dicomio
+package jpeg
 
 import (
 	"bytes"
 	"errors"
 	"image"
-	"image/jpeg"
+	stdjpeg "image/jpeg"
 	"io"
 
+	"github.com/echonode/echonode/dicomio/internal/fault"
 	"github.com/echonode/echonode/dicomio/pixel"
+	"github.com/echonode/echonode/dicomio/tag"
 )
 
-// jpegLibrary names what decodes JPEG in this build.
-const jpegLibrary = "image/jpeg"
+// Library names what decodes JPEG in this build.
+const Library = "image/jpeg"
 
-// haveJ2K says that this build does not decode JPEG 2000.
-const haveJ2K = false
-
-// jpegOut is a form of decoded JPEG frames.
-type jpegOut int
+// Form is a form of decoded JPEG frames.
+type Form int
 
 const (
-	jpegGray jpegOut = iota // luma, one byte
-	jpegRGBA                // four bytes, the last 255
-	jpegRGB                 // three bytes
-	jpegRaw                 // the components as they are, interleaved
+	Gray Form = iota // luma, one byte
+	RGBA             // four bytes, the last 255
+	RGB              // three bytes
+	Raw              // the components as they are, interleaved
 )
 
-// decodeJ2K is not in this build.
-func decodeJ2K(b []byte, dst *Frame, limit int64) error {
-	return fail("jpeg 2000", tagPixels, -1, ErrUnsupported, "this build has no JPEG 2000 (cgo with OpenJPEG is needed)")
-}
-
-// decodeJPEG8 decodes an 8-bit DCT frame with image/jpeg into rows of dst.
+// decode8 decodes an 8-bit DCT frame with image/jpeg into rows of dst.
 // Luma is within 1 of libjpeg; chroma, which image/jpeg does not interpolate,
 // differs more.
-func decodeJPEG8(src []byte, w, h, comps int, rgb bool, out jpegOut, dst []byte, stride int, limit int64) error {
-	img, err := jpeg.Decode(bytes.NewReader(src))
+func decode8(src []byte, w, h, comps int, rgb bool, out Form, dst []byte, stride int, limit int64) error {
+	img, err := stdjpeg.Decode(bytes.NewReader(src))
 	if err != nil {
-		kind := ErrCodestream
+		kind := fault.ErrCodestream
 		if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
-			kind = ErrTruncated
+			kind = fault.ErrTruncated
 		}
-		return fail("jpeg", tagPixels, -1, kind, "%v", err)
+		return fault.New("jpeg", tag.PixelData, -1, kind, "%v", err)
 	}
 	if img.Bounds() != image.Rect(0, 0, w, h) {
-		return fail("jpeg", tagPixels, -1, ErrMismatch, "%v, expected %dx%d", img.Bounds(), w, h)
+		return fault.New("jpeg", tag.PixelData, -1, fault.ErrMismatch, "%v, expected %dx%d", img.Bounds(), w, h)
 	}
 	// Components by pixel, undoing what image/jpeg chose for the colours.
 	var at func(x, y int) (a, b, c uint8, ycc bool)
@@ -67,19 +61,19 @@ func decodeJPEG8(src []byte, w, h, comps int, rgb bool, out jpegOut, dst []byte,
 			return p[0], p[1], p[2], !rgb
 		}
 	default:
-		return fail("jpeg", tagPixels, -1, ErrUnsupported, "%d components", comps)
+		return fault.New("jpeg", tag.PixelData, -1, fault.ErrUnsupported, "%d components", comps)
 	}
 	for y := range h {
 		row := dst[y*stride:]
 		for x := range w {
 			a, b, c, ycc := at(x, y)
 			switch out {
-			case jpegGray:
+			case Gray:
 				if !ycc {
 					a = pixel.Luma(a, b, c)
 				}
 				row[x] = a
-			case jpegRaw:
+			case Raw:
 				row[x*comps] = a
 				if comps == 3 {
 					row[x*3+1], row[x*3+2] = b, c
@@ -88,7 +82,7 @@ func decodeJPEG8(src []byte, w, h, comps int, rgb bool, out jpegOut, dst []byte,
 				if ycc {
 					a, b, c = pixel.YBRFull(a, b, c)
 				}
-				if out == jpegRGB {
+				if out == RGB {
 					row[3*x], row[3*x+1], row[3*x+2] = a, b, c
 				} else {
 					row[4*x], row[4*x+1], row[4*x+2], row[4*x+3] = a, b, c, 255
@@ -99,24 +93,24 @@ func decodeJPEG8(src []byte, w, h, comps int, rgb bool, out jpegOut, dst []byte,
 	return nil
 }
 
-// EncodeJPEG encodes a picture as JPEG Baseline. quality is 1 to 100; alpha is
+// Encode encodes a picture as JPEG Baseline. quality is 1 to 100; alpha is
 // ignored. image/jpeg writes 4:2:0 chroma; with cgo it is 4:2:2, the form of
 // Photometric Interpretation YBR_FULL_422.
-func EncodeJPEG(img *image.RGBA, quality int) ([]byte, error) {
+func Encode(img *image.RGBA, quality int) ([]byte, error) {
 	return encodeGo(img, quality)
 }
 
 // encodeGo checks the arguments and encodes.
 func encodeGo(img image.Image, quality int) ([]byte, error) {
 	if img.Bounds().Empty() {
-		return nil, fail("jpeg encode", tagPixels, -1, ErrValue, "an empty picture")
+		return nil, fault.New("jpeg encode", tag.PixelData, -1, fault.ErrValue, "an empty picture")
 	}
 	if quality < 1 || quality > 100 {
-		return nil, fail("jpeg encode", tagPixels, -1, ErrValue, "quality %d", quality)
+		return nil, fault.New("jpeg encode", tag.PixelData, -1, fault.ErrValue, "quality %d", quality)
 	}
 	var b bytes.Buffer
-	if err := jpeg.Encode(&b, img, &jpeg.Options{Quality: quality}); err != nil {
-		return nil, fail("jpeg encode", tagPixels, -1, ErrValue, "%v", err)
+	if err := stdjpeg.Encode(&b, img, &stdjpeg.Options{Quality: quality}); err != nil {
+		return nil, fault.New("jpeg encode", tag.PixelData, -1, fault.ErrValue, "%v", err)
 	}
 	return b.Bytes(), nil
 }

@@ -1,20 +1,41 @@
-package dicomio
+// Package rle decodes RLE Lossless frames (PS3.5 annex G).
+package rle
 
-import "encoding/binary"
+import (
+	"encoding/binary"
 
-// decodeRLE decodes an RLE Lossless frame (PS3.5 annex G) into dst, whose
+	"github.com/echonode/echonode/dicomio/internal/fault"
+	"github.com/echonode/echonode/dicomio/pixel"
+	"github.com/echonode/echonode/dicomio/tag"
+)
+
+// Codec decodes RLE Lossless.
+type Codec struct{}
+
+// Starts reports whether b begins with an RLE header: 1 to 15 segments, the
+// first behind the header.
+func (Codec) Starts(b []byte) bool {
+	if len(b) < 8 {
+		return false
+	}
+	n := binary.LittleEndian.Uint32(b)
+	return n >= 1 && n <= 15 && binary.LittleEndian.Uint32(b[4:]) == 64
+}
+
+// Decode decodes an RLE Lossless frame (PS3.5 annex G) into dst, whose
 // geometry is set: one PackBits segment per byte of a sample, most
 // significant first, for each component in turn.
 // One-bit frames are one segment of packed bits.
-func decodeRLE(b []byte, dst *Frame, bit bool) error {
+func (Codec) Decode(b []byte, in pixel.Info, dst *pixel.Frame, _ int64) error {
+	bit := in.BitsAllocated == 1
 	if len(b) < 64 {
-		return fail("rle", tagPixels, -1, ErrTruncated, "%d bytes for the header", len(b))
+		return fault.New("rle", tag.PixelData, -1, fault.ErrTruncated, "%d bytes for the header", len(b))
 	}
 	size := dst.Bits / 8
 	want := dst.Samples * size
 	n := int(binary.LittleEndian.Uint32(b))
 	if n != want {
-		return fail("rle", tagPixels, -1, ErrMismatch, "%d segments, the attributes need %d", binary.LittleEndian.Uint32(b), want)
+		return fault.New("rle", tag.PixelData, -1, fault.ErrMismatch, "%d segments, the attributes need %d", binary.LittleEndian.Uint32(b), want)
 	}
 	px := dst.Rows * dst.Columns
 	out := dst.Data
@@ -23,7 +44,7 @@ func decodeRLE(b []byte, dst *Frame, bit bool) error {
 		out = make([]byte, px)
 		want = 1
 		if dst.Samples != 1 {
-			return fail("rle", tagPixels, -1, ErrUnsupported, "one-bit frames with %d samples", dst.Samples)
+			return fault.New("rle", tag.PixelData, -1, fault.ErrUnsupported, "one-bit frames with %d samples", dst.Samples)
 		}
 	}
 	var offs [16]int
@@ -31,7 +52,7 @@ func decodeRLE(b []byte, dst *Frame, bit bool) error {
 	for i := 0; i < n; i++ {
 		o := binary.LittleEndian.Uint32(b[4+4*i:])
 		if int64(o) > int64(len(b)) || int(o) < prev {
-			return fail("rle", tagPixels, int64(4+4*i), ErrCodestream, "segment %d at %d of %d bytes", i, o, len(b))
+			return fault.New("rle", tag.PixelData, int64(4+4*i), fault.ErrCodestream, "segment %d at %d of %d bytes", i, o, len(b))
 		}
 		offs[i] = int(o)
 		prev = int(o)
@@ -40,7 +61,7 @@ func decodeRLE(b []byte, dst *Frame, bit bool) error {
 	for i := 0; i < n; i++ {
 		comp, byteNo := i/size, size-1-i%size
 		if err := unpackBits(b[offs[i]:offs[i+1]], out[comp*size+byteNo:], px, want); err != nil {
-			return fail("rle", tagPixels, int64(offs[i]), err, "segment %d", i)
+			return fault.New("rle", tag.PixelData, int64(offs[i]), err, "segment %d", i)
 		}
 	}
 	if bit {
@@ -56,7 +77,7 @@ func unpackBits(src, dst []byte, n, step int) error {
 	at, o := 0, 0
 	for at < n {
 		if o >= len(src) {
-			return ErrTruncated
+			return fault.ErrTruncated
 		}
 		c := int(int8(src[o]))
 		o++
@@ -64,7 +85,7 @@ func unpackBits(src, dst []byte, n, step int) error {
 		case c >= 0:
 			k := c + 1
 			if o+k > len(src) {
-				return ErrTruncated
+				return fault.ErrTruncated
 			}
 			k = min(k, n-at)
 			if step == 1 {
@@ -79,7 +100,7 @@ func unpackBits(src, dst []byte, n, step int) error {
 			at += k
 		case c != -128:
 			if o >= len(src) {
-				return ErrTruncated
+				return fault.ErrTruncated
 			}
 			k := min(1-c, n-at)
 			v := src[o]

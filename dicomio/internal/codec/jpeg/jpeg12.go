@@ -1,23 +1,30 @@
-package dicomio
+package jpeg
 
-// decodeJPEG12 decodes sequential Huffman-coded DCT frames of 8 or 12 bits
+import (
+	"github.com/echonode/echonode/dicomio/internal/fault"
+	"github.com/echonode/echonode/dicomio/pixel"
+
+	"github.com/echonode/echonode/dicomio/tag"
+)
+
+// decode12 decodes sequential Huffman-coded DCT frames of 8 or 12 bits
 // (JPEG Extended, process 2 and 4) that libjpeg-turbo does not: the integer
 // transform of libjpeg ("islow"), so that results equal those of its 12-bit
 // build.
-func decodeJPEG12(b []byte, h jpegHeader, dst *Frame) error {
-	if h.precision != 12 && h.precision != 8 || dst.Bits != 16 && dst.Bits != 8 || h.precision > dst.Bits {
-		return fail("jpeg", tagPixels, -1, ErrUnsupported, "%d-bit DCT", h.precision)
+func decode12(b []byte, h Header, dst *pixel.Frame) error {
+	if h.Precision != 12 && h.Precision != 8 || dst.Bits != 16 && dst.Bits != 8 || h.Precision > dst.Bits {
+		return fault.New("jpeg", tag.PixelData, -1, fault.ErrUnsupported, "%d-bit DCT", h.Precision)
 	}
-	for i := range h.ids {
-		if h.h[i] != h.h[0] || h.v[i] != h.v[0] {
-			return fail("jpeg", tagPixels, -1, ErrUnsupported, "%d-bit DCT with subsampled chroma", h.precision)
+	for i := range h.IDs {
+		if h.H[i] != h.H[0] || h.V[i] != h.V[0] {
+			return fault.New("jpeg", tag.PixelData, -1, fault.ErrUnsupported, "%d-bit DCT with subsampled chroma", h.Precision)
 		}
 	}
 	quant, err := frameQuant(b)
 	if err != nil {
 		return err
 	}
-	if err := jpegScans(b, h, func(s *jpegScan) (int, error) { return dctScan(s, h, quant, dst) }); err != nil {
+	if err := scans(b, h, func(s *scan) (int, error) { return dctScan(s, h, quant, dst) }); err != nil {
 		return err
 	}
 	if dst.Samples == 3 {
@@ -45,37 +52,37 @@ func frameQuant(b []byte) ([]int, error) {
 			sel := make([]int, k)
 			for i := range sel {
 				if sel[i] = int(b[at+12+3*i]); sel[i] > 3 {
-					return nil, fail("jpeg", tagPixels, int64(at), ErrCodestream, "a table selector")
+					return nil, fault.New("jpeg", tag.PixelData, int64(at), fault.ErrCodestream, "a table selector")
 				}
 			}
 			return sel, nil
 		}
 		at += 2 + max(n, 2)
 	}
-	return nil, fail("jpeg", tagPixels, -1, ErrTruncated, "frame header")
+	return nil, fault.New("jpeg", tag.PixelData, -1, fault.ErrTruncated, "frame header")
 }
 
 // dctScan decodes one scan with one block per component and MCU. Spectral
 // selection is ignored, as libjpeg does: encoders leave zeros there.
-func dctScan(s *jpegScan, h jpegHeader, quant []int, dst *Frame) (int, error) {
+func dctScan(s *scan, h Header, quant []int, dst *pixel.Frame) (int, error) {
 	bad := func(kind error, why string) (int, error) {
-		return 0, fail("jpeg", tagPixels, int64(s.base), kind, "%s", why)
+		return 0, fault.New("jpeg", tag.PixelData, int64(s.base), kind, "%s", why)
 	}
 	for i, c := range s.comps {
 		if s.dc[i] == nil || s.ac[i] == nil || !s.quantSet[quant[c]] {
-			return bad(ErrCodestream, "a table is missing")
+			return bad(fault.ErrCodestream, "a table is missing")
 		}
 	}
 	var pred [4]int
 	r := &bitReader{b: s.data}
-	bw, bh := (h.cols+7)/8, (h.rows+7)/8
+	bw, bh := (h.Columns+7)/8, (h.Rows+7)/8
 	mcu, restart := 0, 0
 	var coef [64]int32
 	for by := range bh {
 		for bx := range bw {
 			if s.interval > 0 && mcu > 0 && mcu%s.interval == 0 {
 				if !r.restart(restart) {
-					return bad(ErrCodestream, "no restart marker")
+					return bad(fault.ErrCodestream, "no restart marker")
 				}
 				restart++
 				pred = [4]int{}
@@ -84,16 +91,16 @@ func dctScan(s *jpegScan, h jpegHeader, quant []int, dst *Frame) (int, error) {
 			for i, c := range s.comps {
 				if why := dctBlock(r, s.dc[i], s.ac[i], &s.quant[quant[c]], &pred[i], &coef); why != "" {
 					if r.exhausted() {
-						return bad(ErrTruncated, "entropy-coded data")
+						return bad(fault.ErrTruncated, "entropy-coded data")
 					}
-					return bad(ErrCodestream, why)
+					return bad(fault.ErrCodestream, why)
 				}
-				idct(&coef, h.precision)
+				idct(&coef, h.Precision)
 				storeBlock(dst, c, bx*8, by*8, &coef)
 			}
 		}
 		if r.exhausted() {
-			return bad(ErrTruncated, "entropy-coded data")
+			return bad(fault.ErrTruncated, "entropy-coded data")
 		}
 	}
 	return r.at, nil
@@ -132,7 +139,7 @@ func dctBlock(r *bitReader, dc, ac *huffman, q *[64]uint16, pred *int, coef *[64
 }
 
 // storeBlock writes the part of a block that lies inside the frame.
-func storeBlock(dst *Frame, c, x0, y0 int, coef *[64]int32) {
+func storeBlock(dst *pixel.Frame, c, x0, y0 int, coef *[64]int32) {
 	for y := y0; y < min(y0+8, dst.Rows); y++ {
 		for x := x0; x < min(x0+8, dst.Columns); x++ {
 			v := coef[(y-y0)*8+x-x0]

@@ -1,18 +1,35 @@
-package dicomio
+// Package j2k decodes JPEG 2000 and HTJ2K frames (ITU-T T.800, T.814), and checks
+// what a stream asks for before the decoder sees it.
+package j2k
 
 import (
 	"bytes"
 	"encoding/binary"
+
+	"github.com/echonode/echonode/dicomio/internal/fault"
+	"github.com/echonode/echonode/dicomio/pixel"
+	"github.com/echonode/echonode/dicomio/tag"
 )
 
-// isJ2K reports whether b starts a JPEG 2000 codestream, bare or in a JP2 box.
-func isJ2K(b []byte) bool {
+// Codec decodes JPEG 2000.
+type Codec struct{}
+
+// Starts reports whether b begins as a codestream or a JP2 file does.
+func (Codec) Starts(b []byte) bool { return Starts(b) }
+
+// Decode decodes a frame into dst, whose geometry is set.
+func (Codec) Decode(b []byte, _ pixel.Info, dst *pixel.Frame, limit int64) error {
+	return decode(b, dst, limit)
+}
+
+// Starts reports whether b starts a JPEG 2000 codestream, bare or in a JP2 box.
+func Starts(b []byte) bool {
 	return bytes.HasPrefix(b, []byte{0xFF, 0x4F, 0xFF, 0x51}) || bytes.HasPrefix(b, []byte{0, 0, 0, 12, 'j', 'P', ' ', ' ', 13, 10, 0x87, 10})
 }
 
-// j2kStream finds the codestream of a frame: itself, or the contents of the
+// stream finds the codestream of a frame: itself, or the contents of the
 // jp2c box of a JP2 file, which DICOM does not allow but files have.
-func j2kStream(b []byte) ([]byte, error) {
+func stream(b []byte) ([]byte, error) {
 	if bytes.HasPrefix(b, []byte{0xFF, 0x4F}) {
 		return b, nil
 	}
@@ -23,27 +40,27 @@ func j2kStream(b []byte) ([]byte, error) {
 			n = int64(len(b) - at)
 		case 1:
 			if at+16 > len(b) {
-				return nil, fail("jpeg 2000", tagPixels, int64(at), ErrTruncated, "a box")
+				return nil, fault.New("jpeg 2000", tag.PixelData, int64(at), fault.ErrTruncated, "a box")
 			}
 			u := binary.BigEndian.Uint64(b[at+8:])
 			if u > uint64(len(b)) {
-				return nil, fail("jpeg 2000", tagPixels, int64(at), ErrTruncated, "a box")
+				return nil, fault.New("jpeg 2000", tag.PixelData, int64(at), fault.ErrTruncated, "a box")
 			}
 			n, head = int64(u), 16
 		}
 		if n < head || int64(at)+n > int64(len(b)) {
-			return nil, fail("jpeg 2000", tagPixels, int64(at), ErrTruncated, "a box")
+			return nil, fault.New("jpeg 2000", tag.PixelData, int64(at), fault.ErrTruncated, "a box")
 		}
 		if string(b[at+4:at+8]) == "jp2c" {
 			return b[int64(at)+head : int64(at)+n], nil
 		}
 		at += int(n)
 	}
-	return nil, fail("jpeg 2000", tagPixels, -1, ErrCodestream, "no codestream box")
+	return nil, fault.New("jpeg 2000", tag.PixelData, -1, fault.ErrCodestream, "no codestream box")
 }
 
-// j2kHeader is the SIZ marker segment (ITU-T T.800 A.5.1).
-type j2kHeader struct {
+// header is the SIZ marker segment (ITU-T T.800 A.5.1).
+type header struct {
 	w, h, comps int
 	precision   int
 	signed      bool
@@ -72,7 +89,7 @@ const maxJ2KPositions = 1 << 24
 // blocks counts the precincts and code blocks that coding style parameters
 // (A.6.1, from the number of decomposition levels on) make of all tiles. It is
 // an upper bound, or negative when the parameters are not valid.
-func (h *j2kHeader) blocks(p []byte, precincts bool) int64 {
+func (h *header) blocks(p []byte, precincts bool) int64 {
 	if len(p) < 5 {
 		return -1
 	}
@@ -107,7 +124,7 @@ func (h *j2kHeader) blocks(p []byte, precincts bool) int64 {
 
 // checkStyle bounds a COD or COC marker segment, wherever it stands. seg
 // starts after the length.
-func (h *j2kHeader) checkStyle(marker int, seg []byte, at int) error {
+func (h *header) checkStyle(marker int, seg []byte, at int) error {
 	n := int64(0)
 	switch {
 	case marker == 0xFF52 && len(seg) >= 5:
@@ -128,66 +145,66 @@ func (h *j2kHeader) checkStyle(marker int, seg []byte, at int) error {
 	}
 	switch {
 	case n < 0:
-		return fail("jpeg 2000", tagPixels, int64(at), ErrCodestream, "coding style")
+		return fault.New("jpeg 2000", tag.PixelData, int64(at), fault.ErrCodestream, "coding style")
 	case n > maxJ2KBlocks:
-		return fail("jpeg 2000", tagPixels, int64(at), ErrLimit, "%d precincts and code blocks", n)
+		return fault.New("jpeg 2000", tag.PixelData, int64(at), fault.ErrLimit, "%d precincts and code blocks", n)
 	case h.layers*h.precincts > maxJ2KPackets:
-		return fail("jpeg 2000", tagPixels, int64(at), ErrLimit, "%d packets", h.layers*h.precincts)
+		return fault.New("jpeg 2000", tag.PixelData, int64(at), fault.ErrLimit, "%d packets", h.layers*h.precincts)
 	}
 	if n = (h.tileW/h.dx + 2) * (h.tileH/h.dy + 2) * h.tiles * int64(h.comps) * int64(h.levels+1); n > maxJ2KPositions {
-		return fail("jpeg 2000", tagPixels, int64(at), ErrLimit, "%d positions", n)
+		return fault.New("jpeg 2000", tag.PixelData, int64(at), fault.ErrLimit, "%d positions", n)
 	}
 	return nil
 }
 
-// parseJ2K reads SIZ and refuses what the attributes do not announce, before
+// parse reads SIZ and refuses what the attributes do not announce, before
 // a library allocates anything for it.
-func parseJ2K(b []byte, dst *Frame) (j2kHeader, error) {
-	var h j2kHeader
+func parse(b []byte, dst *pixel.Frame) (header, error) {
+	var h header
 	if len(b) < 42 || b[2] != 0xFF || b[3] != 0x51 {
-		return h, fail("jpeg 2000", tagPixels, -1, ErrTruncated, "SIZ")
+		return h, fault.New("jpeg 2000", tag.PixelData, -1, fault.ErrTruncated, "SIZ")
 	}
 	u := func(i int) int64 { return int64(binary.BigEndian.Uint32(b[i:])) }
 	xsiz, ysiz, xo, yo := u(8), u(12), u(16), u(20)
 	xt, yt, xto, yto := u(24), u(28), u(32), u(36)
 	h.comps = int(binary.BigEndian.Uint16(b[40:]))
 	if xo >= xsiz || yo >= ysiz || xt == 0 || yt == 0 || xto > xo || yto > yo || xto+xt <= xo || yto+yt <= yo || h.comps == 0 {
-		return h, fail("jpeg 2000", tagPixels, -1, ErrCodestream, "SIZ")
+		return h, fault.New("jpeg 2000", tag.PixelData, -1, fault.ErrCodestream, "SIZ")
 	}
 	if len(b) < 42+3*h.comps {
-		return h, fail("jpeg 2000", tagPixels, -1, ErrTruncated, "SIZ")
+		return h, fault.New("jpeg 2000", tag.PixelData, -1, fault.ErrTruncated, "SIZ")
 	}
 	h.dx, h.dy = 1<<31, 1<<31
 	h.tileW, h.tileH = min(xt, xsiz-xo), min(yt, ysiz-yo)
 	h.tiles = ((xsiz - xto + xt - 1) / xt) * ((ysiz - yto + yt - 1) / yt)
 	if xsiz-xo != int64(dst.Columns) || ysiz-yo != int64(dst.Rows) || h.comps != dst.Samples {
-		return h, fail("jpeg 2000", tagPixels, -1, ErrMismatch, "%dx%d with %d components; the attributes say %dx%d with %d", xsiz-xo, ysiz-yo, h.comps, dst.Columns, dst.Rows, dst.Samples)
+		return h, fault.New("jpeg 2000", tag.PixelData, -1, fault.ErrMismatch, "%dx%d with %d components; the attributes say %dx%d with %d", xsiz-xo, ysiz-yo, h.comps, dst.Columns, dst.Rows, dst.Samples)
 	}
 	for c := range h.comps {
 		p := b[42+3*c:]
 		prec := int(p[0]&0x7F) + 1
 		if p[1] != 1 || p[2] != 1 {
-			return h, fail("jpeg 2000", tagPixels, -1, ErrUnsupported, "subsampled components")
+			return h, fault.New("jpeg 2000", tag.PixelData, -1, fault.ErrUnsupported, "subsampled components")
 		}
 		if c > 0 && (prec != h.precision || (p[0]&0x80 != 0) != h.signed) {
-			return h, fail("jpeg 2000", tagPixels, -1, ErrUnsupported, "components of different depth")
+			return h, fault.New("jpeg 2000", tag.PixelData, -1, fault.ErrUnsupported, "components of different depth")
 		}
 		h.precision, h.signed = prec, p[0]&0x80 != 0
 	}
 	if h.precision > dst.Bits || h.precision > 31 {
-		return h, fail("jpeg 2000", tagPixels, -1, ErrMismatch, "%d bits in %d allocated", h.precision, dst.Bits)
+		return h, fault.New("jpeg 2000", tag.PixelData, -1, fault.ErrMismatch, "%d bits in %d allocated", h.precision, dst.Bits)
 	}
 	if h.tiles > 1<<16 || h.tiles > 64+int64(len(b))/12 {
-		return h, fail("jpeg 2000", tagPixels, -1, ErrLimit, "%d tiles in %d bytes", h.tiles, len(b))
+		return h, fault.New("jpeg 2000", tag.PixelData, -1, fault.ErrLimit, "%d tiles in %d bytes", h.tiles, len(b))
 	}
 	return h, nil
 }
 
 // checkTileParts follows the chain of tile-parts (A.4.2) and refuses a stream
 // that ends early, which a decoder could take for one with fewer layers.
-func checkTileParts(b []byte, h *j2kHeader) error {
+func checkTileParts(b []byte, h *header) error {
 	cut := func(at int) error {
-		return fail("jpeg 2000", tagPixels, int64(at), ErrTruncated, "%d bytes of codestream", len(b))
+		return fault.New("jpeg 2000", tag.PixelData, int64(at), fault.ErrTruncated, "%d bytes of codestream", len(b))
 	}
 	tiles := map[int]bool{}
 	announced, parts := 0, 0
@@ -228,7 +245,7 @@ func checkTileParts(b []byte, h *j2kHeader) error {
 				return nil
 			}
 			if psot < 14 {
-				return fail("jpeg 2000", tagPixels, int64(at), ErrCodestream, "a tile-part of %d bytes", psot)
+				return fault.New("jpeg 2000", tag.PixelData, int64(at), fault.ErrCodestream, "a tile-part of %d bytes", psot)
 			}
 			if int64(at)+psot > int64(len(b)) {
 				return cut(at)
@@ -238,7 +255,7 @@ func checkTileParts(b []byte, h *j2kHeader) error {
 			if m == 0 && parts > 0 && parts >= announced && int64(len(tiles)) >= h.tiles {
 				return nil // padding instead of the end marker
 			}
-			return fail("jpeg 2000", tagPixels, int64(at), ErrCodestream, "no marker where one must be")
+			return fault.New("jpeg 2000", tag.PixelData, int64(at), fault.ErrCodestream, "no marker where one must be")
 		default:
 			if at+4 > len(b) {
 				return cut(at)
@@ -256,7 +273,7 @@ func checkTileParts(b []byte, h *j2kHeader) error {
 }
 
 // checkTileHeader bounds the coding styles of a tile-part, up to its data.
-func (h *j2kHeader) checkTileHeader(b []byte, at int) error {
+func (h *header) checkTileHeader(b []byte, at int) error {
 	for at+4 <= len(b) {
 		m, n := int(b[at])<<8|int(b[at+1]), int(b[at+2])<<8|int(b[at+3])
 		if m == 0xFF93 || m>>8 != 0xFF || n < 2 || at+2+n > len(b) {

@@ -1,9 +1,14 @@
-package dicomio
+package jpeg
 
-import "encoding/binary"
+import (
+	"encoding/binary"
 
-// jpegScan is a scan header and what was defined before it.
-type jpegScan struct {
+	"github.com/echonode/echonode/dicomio/internal/fault"
+	"github.com/echonode/echonode/dicomio/tag"
+)
+
+// scan is a scan header and what was defined before it.
+type scan struct {
 	comps    []int // indices into the components of the frame header
 	dc, ac   []*huffman
 	ss, se   int
@@ -15,27 +20,29 @@ type jpegScan struct {
 	base     int    // offset of data
 }
 
-// maxScans bounds the scans of one frame.
-const maxScans = 16
+// MaxScans bounds the scans of one frame.
+const MaxScans = 16
 
-// jpegScans walks the markers of a Huffman-coded stream and calls scan for
-// every scan; scan returns how many bytes of its data it used.
-func jpegScans(b []byte, h jpegHeader, scan func(*jpegScan) (int, error)) error {
+// scans walks the markers of a Huffman-coded stream and calls each for
+// every scan; each returns how many bytes of its data it used.
+func scans(b []byte, h Header, each func(*scan) (int, error)) error {
 	var dc, ac [4]*huffman
 	var quant [4][64]uint16
 	var quantSet [4]bool
 	interval, scans := 0, 0
-	var seen compSet
+	var seen Components
 	bad := func(at int, why string) error {
-		return fail("jpeg", tagPixels, int64(at), ErrCodestream, "%s", why)
+		return fault.New("jpeg", tag.PixelData, int64(at), fault.ErrCodestream, "%s", why)
 	}
-	short := func(at int) error { return fail("jpeg", tagPixels, int64(at), ErrTruncated, "inside a segment") }
+	short := func(at int) error {
+		return fault.New("jpeg", tag.PixelData, int64(at), fault.ErrTruncated, "inside a segment")
+	}
 	for at := 2; ; {
 		if at+2 > len(b) {
-			if seen.all(h) {
+			if seen.All(h) {
 				return nil // the end marker is missing, the samples are not
 			}
-			return fail("jpeg", tagPixels, int64(at), ErrTruncated, "%d of %d components", seen.n, len(h.ids))
+			return fault.New("jpeg", tag.PixelData, int64(at), fault.ErrTruncated, "%d of %d components", seen.n, len(h.IDs))
 		}
 		m := b[at+1]
 		if b[at] != 0xFF || m == 0xFF || m == 0 || m == 1 || m >= 0xD0 && m <= 0xD8 {
@@ -43,7 +50,7 @@ func jpegScans(b []byte, h jpegHeader, scan func(*jpegScan) (int, error)) error 
 			continue
 		}
 		if m == 0xD9 {
-			if !seen.all(h) {
+			if !seen.All(h) {
 				return bad(at, "the end before all components")
 			}
 			return nil
@@ -105,25 +112,25 @@ func jpegScans(b []byte, h jpegHeader, scan func(*jpegScan) (int, error)) error 
 			}
 			interval = int(binary.BigEndian.Uint16(seg))
 		case 0xCC:
-			return fail("jpeg", tagPixels, int64(at), ErrUnsupported, "arithmetic coding")
+			return fault.New("jpeg", tag.PixelData, int64(at), fault.ErrUnsupported, "arithmetic coding")
 		case 0xDA:
-			if scans++; scans > maxScans {
+			if scans++; scans > MaxScans {
 				return bad(at, "too many scans")
 			}
 			if len(seg) < 1 || seg[0] < 1 || seg[0] > 4 || len(seg) < 4+2*int(seg[0]) {
 				return bad(at, "a scan header")
 			}
-			s := &jpegScan{interval: interval, quant: quant, quantSet: quantSet, data: b[next:], base: next}
+			s := &scan{interval: interval, quant: quant, quantSet: quantSet, data: b[next:], base: next}
 			k := int(seg[0])
 			for i := range k {
 				c := -1
-				for j, id := range h.ids {
+				for j, id := range h.IDs {
 					if id == seg[1+2*i] {
 						c = j
 					}
 				}
 				d, a := seg[2+2*i]>>4, seg[2+2*i]&15
-				if c < 0 || d > 3 || a > 3 || !seen.add(c) {
+				if c < 0 || d > 3 || a > 3 || !seen.Add(c) {
 					return bad(at, "a component of a scan")
 				}
 				s.comps = append(s.comps, c)
@@ -131,7 +138,7 @@ func jpegScans(b []byte, h jpegHeader, scan func(*jpegScan) (int, error)) error 
 			}
 			s.ss, s.se = int(seg[1+2*k]), int(seg[2+2*k])
 			s.ah, s.al = int(seg[3+2*k]>>4), int(seg[3+2*k]&15)
-			used, err := scan(s)
+			used, err := each(s)
 			if err != nil {
 				return err
 			}
@@ -141,15 +148,15 @@ func jpegScans(b []byte, h jpegHeader, scan func(*jpegScan) (int, error)) error 
 	}
 }
 
-// compSet are the components that scans have given. Outside progressive
+// Components are the components that scans have given. Outside progressive
 // streams each comes once, and all must come.
-type compSet struct {
+type Components struct {
 	has [4]bool
 	n   int
 }
 
-// add reports whether a component is new.
-func (s *compSet) add(c int) bool {
+// Add reports whether a component is new.
+func (s *Components) Add(c int) bool {
 	if s.has[c] {
 		return false
 	}
@@ -158,8 +165,8 @@ func (s *compSet) add(c int) bool {
 	return true
 }
 
-// all reports whether every component of the frame is there.
-func (s *compSet) all(h jpegHeader) bool { return s.n == len(h.ids) }
+// All reports whether every component of the frame is there.
+func (s *Components) All(h Header) bool { return s.n == len(h.IDs) }
 
 // zigzag is the order of coefficients in a stream.
 var zigzag = [64]int{

@@ -1,43 +1,49 @@
-package dicomio
+package jpeg
 
-import "encoding/binary"
+import (
+	"encoding/binary"
 
-// decodeJPEGLossless decodes process 14 (ITU-T T.81 annex H), Huffman coded,
+	"github.com/echonode/echonode/dicomio/internal/fault"
+	"github.com/echonode/echonode/dicomio/pixel"
+	"github.com/echonode/echonode/dicomio/tag"
+)
+
+// decodeLossless decodes process 14 (ITU-T T.81 annex H), Huffman coded,
 // 2 to 16 bits, all seven predictors, into dst, whose geometry is set.
-func decodeJPEGLossless(b []byte, dst *Frame) error {
-	h, err := parseJPEG(b)
+func decodeLossless(b []byte, dst *pixel.Frame) error {
+	h, err := Parse(b)
 	if err != nil {
 		return err
 	}
 	if dst.Bits != 8 && dst.Bits != 16 {
-		return fail("jpeg lossless", tagPixels, -1, ErrMismatch, "%d bits allocated", dst.Bits)
+		return fault.New("jpeg lossless", tag.PixelData, -1, fault.ErrMismatch, "%d bits allocated", dst.Bits)
 	}
-	for i := range h.ids {
-		if h.h[i] != h.h[0] || h.v[i] != h.v[0] {
-			return fail("jpeg lossless", tagPixels, -1, ErrUnsupported, "subsampled components")
+	for i := range h.IDs {
+		if h.H[i] != h.H[0] || h.V[i] != h.V[0] {
+			return fault.New("jpeg lossless", tag.PixelData, -1, fault.ErrUnsupported, "subsampled components")
 		}
 	}
-	return jpegScans(b, h, func(s *jpegScan) (int, error) { return losslessScan(s, h, dst) })
+	return scans(b, h, func(s *scan) (int, error) { return losslessScan(s, h, dst) })
 }
 
 // losslessScan decodes the components of one scan.
-func losslessScan(s *jpegScan, h jpegHeader, dst *Frame) (int, error) {
+func losslessScan(s *scan, h Header, dst *pixel.Frame) (int, error) {
 	bad := func(kind error, why string) (int, error) {
-		return 0, fail("jpeg lossless", tagPixels, int64(s.base), kind, "%s", why)
+		return 0, fault.New("jpeg lossless", tag.PixelData, int64(s.base), kind, "%s", why)
 	}
-	if s.ss < 1 || s.ss > 7 || s.al >= h.precision {
-		return bad(ErrCodestream, "predictor or point transform")
+	if s.ss < 1 || s.ss > 7 || s.al >= h.Precision {
+		return bad(fault.ErrCodestream, "predictor or point transform")
 	}
 	for _, t := range s.dc {
 		if t == nil {
-			return bad(ErrCodestream, "a Huffman table is missing")
+			return bad(fault.ErrCodestream, "a Huffman table is missing")
 		}
 	}
-	w, rows, nc := h.cols, h.rows, len(s.comps)
+	w, rows, nc := h.Columns, h.Rows, len(s.comps)
 	if s.interval%w != 0 {
-		return bad(ErrUnsupported, "a restart interval that is not a whole number of rows")
+		return bad(fault.ErrUnsupported, "a restart interval that is not a whole number of rows")
 	}
-	start := int32(1) << uint(h.precision-s.al-1)
+	start := int32(1) << uint(h.Precision-s.al-1)
 	r := &bitReader{b: s.data}
 	// The components of a pixel lie side by side; the row above is kept.
 	cur, up := make([]int32, w*nc), make([]int32, w*nc)
@@ -45,19 +51,19 @@ func losslessScan(s *jpegScan, h jpegHeader, dst *Frame) (int, error) {
 	for y := range rows {
 		if s.interval > 0 && y > 0 && y*w%s.interval == 0 {
 			if !r.restart(restart) {
-				return bad(ErrCodestream, "no restart marker")
+				return bad(fault.ErrCodestream, "no restart marker")
 			}
 			restart++
 			first = true
 		}
 		if !r.differences(cur, s.dc) {
 			if r.exhausted() {
-				return bad(ErrTruncated, "entropy-coded data")
+				return bad(fault.ErrTruncated, "entropy-coded data")
 			}
-			return bad(ErrCodestream, "a Huffman code")
+			return bad(fault.ErrCodestream, "a Huffman code")
 		}
 		if r.exhausted() {
-			return bad(ErrTruncated, "entropy-coded data")
+			return bad(fault.ErrTruncated, "entropy-coded data")
 		}
 		predictor := s.ss
 		for c := range nc {
@@ -72,7 +78,7 @@ func losslessScan(s *jpegScan, h jpegHeader, dst *Frame) (int, error) {
 		}
 		undoPrediction(cur, up, nc, predictor)
 		for i, c := range s.comps {
-			storeRow(dst, y, c, cur[i:], nc, uint(s.al))
+			StoreRow(dst, y, c, cur[i:], nc, uint(s.al))
 		}
 		cur, up = up, cur
 		first = false
@@ -119,8 +125,8 @@ func undoPrediction(cur, up []int32, nc, predictor int) {
 	}
 }
 
-// storeRow writes a decoded row of component c. Its samples are step apart.
-func storeRow(dst *Frame, y, c int, row []int32, step int, shift uint) {
+// StoreRow writes a decoded row of component c. Its samples are step apart.
+func StoreRow(dst *pixel.Frame, y, c int, row []int32, step int, shift uint) {
 	n, w := dst.Samples, dst.Columns
 	if dst.Bits == 8 {
 		p := dst.Data[y*w*n+c:]

@@ -1,6 +1,6 @@
 //go:build cgo && !purego
 
-package dicomio
+package jpeg
 
 /*
 #cgo LDFLAGS: -ljpeg
@@ -161,24 +161,27 @@ import "C"
 import (
 	"image"
 	"unsafe"
+
+	"github.com/echonode/echonode/dicomio/internal/fault"
+	"github.com/echonode/echonode/dicomio/tag"
 )
 
-// jpegLibrary names what decodes JPEG in this build.
-const jpegLibrary = "libjpeg-turbo"
+// Library names what decodes JPEG in this build.
+const Library = "libjpeg-turbo"
 
-// jpegOut is a form of decoded JPEG frames.
-type jpegOut int
+// Form is a form of decoded JPEG frames.
+type Form int
 
 const (
-	jpegGray jpegOut = iota // luma, one byte
-	jpegRGBA                // four bytes, the last 255
-	jpegRGB                 // three bytes
-	jpegRaw                 // the components as they are, interleaved
+	Gray Form = iota // luma, one byte
+	RGBA             // four bytes, the last 255
+	RGB              // three bytes
+	Raw              // the components as they are, interleaved
 )
 
-// decodeJPEG8 decodes an 8-bit DCT frame into rows of dst. rgb says that the
+// decode8 decodes an 8-bit DCT frame into rows of dst. rgb says that the
 // components of a three-component stream are R, G and B.
-func decodeJPEG8(src []byte, w, h, comps int, rgb bool, out jpegOut, dst []byte, stride int, limit int64) error {
+func decode8(src []byte, w, h, comps int, rgb bool, out Form, dst []byte, stride int, limit int64) error {
 	space := C.int(C.JCS_YCbCr)
 	switch {
 	case comps == 1:
@@ -190,16 +193,16 @@ func decodeJPEG8(src []byte, w, h, comps int, rgb bool, out jpegOut, dst []byte,
 	}
 	to := C.int(C.JCS_GRAYSCALE)
 	switch out {
-	case jpegRGBA:
+	case RGBA:
 		to = C.JCS_EXT_RGBA
-	case jpegRGB:
+	case RGB:
 		to = C.JCS_RGB
-	case jpegRaw:
+	case Raw:
 		to = space
 	}
-	per := map[jpegOut]int{jpegGray: 1, jpegRGBA: 4, jpegRGB: 3, jpegRaw: comps}[out]
+	per := map[Form]int{Gray: 1, RGBA: 4, RGB: 3, Raw: comps}[out]
 	if w <= 0 || h <= 0 || stride < w*per || len(dst) < (h-1)*stride+w*per || len(src) == 0 {
-		return fail("jpeg", tagPixels, -1, ErrCodestream, "%d bytes", len(src))
+		return fault.New("jpeg", tag.PixelData, -1, fault.ErrCodestream, "%d bytes", len(src))
 	}
 	var text [C.JMSG_LENGTH_MAX]C.char
 	rc := C.en_decode((*C.uchar)(unsafe.Pointer(&src[0])), C.ulong(len(src)), space, to,
@@ -208,29 +211,29 @@ func decodeJPEG8(src []byte, w, h, comps int, rgb bool, out jpegOut, dst []byte,
 	case 0:
 		return nil
 	case 2:
-		return fail("jpeg", tagPixels, -1, ErrTruncated, "%s", C.GoString(&text[0]))
+		return fault.New("jpeg", tag.PixelData, -1, fault.ErrTruncated, "%s", C.GoString(&text[0]))
 	case 3:
-		return fail("jpeg", tagPixels, -1, ErrMismatch, "%s, expected %dx%d with %d", C.GoString(&text[0]), w, h, comps)
+		return fault.New("jpeg", tag.PixelData, -1, fault.ErrMismatch, "%s, expected %dx%d with %d", C.GoString(&text[0]), w, h, comps)
 	}
-	return fail("jpeg", tagPixels, -1, ErrCodestream, "%s", C.GoString(&text[0]))
+	return fault.New("jpeg", tag.PixelData, -1, fault.ErrCodestream, "%s", C.GoString(&text[0]))
 }
 
-// EncodeJPEG encodes a picture as JPEG Baseline, YCbCr with 4:2:2 chroma: the
+// Encode encodes a picture as JPEG Baseline, YCbCr with 4:2:2 chroma: the
 // form of Photometric Interpretation YBR_FULL_422. quality is 1 to 100. Alpha
 // is ignored.
-func EncodeJPEG(img *image.RGBA, quality int) ([]byte, error) {
-	return encodeJPEG(img.Pix, img.Stride, img.Rect, quality)
+func Encode(img *image.RGBA, quality int) ([]byte, error) {
+	return encode(img.Pix, img.Stride, img.Rect, quality)
 }
 
-// encodeJPEG checks the geometry and calls the library.
-func encodeJPEG(pix []byte, stride int, r image.Rectangle, quality int) ([]byte, error) {
+// encode checks the geometry and calls the library.
+func encode(pix []byte, stride int, r image.Rectangle, quality int) ([]byte, error) {
 	const per, comps = 4, 3 // bytes of a pixel of RGBA, components of the stream
 	w, h := r.Dx(), r.Dy()
 	if w <= 0 || h <= 0 || w > 65535 || h > 65535 || stride < w*per || len(pix) < (h-1)*stride+w*per {
-		return nil, fail("jpeg encode", tagPixels, -1, ErrValue, "a picture of %dx%d", w, h)
+		return nil, fault.New("jpeg encode", tag.PixelData, -1, fault.ErrValue, "a picture of %dx%d", w, h)
 	}
 	if quality < 1 || quality > 100 {
-		return nil, fail("jpeg encode", tagPixels, -1, ErrValue, "quality %d", quality)
+		return nil, fault.New("jpeg encode", tag.PixelData, -1, fault.ErrValue, "quality %d", quality)
 	}
 	var out *C.uchar
 	var n C.ulong
@@ -238,7 +241,7 @@ func encodeJPEG(pix []byte, stride int, r image.Rectangle, quality int) ([]byte,
 	rc := C.en_encode((*C.uchar)(unsafe.Pointer(&pix[0])), C.long(stride), C.int(w), C.int(h), C.int(comps), C.int(quality), &out, &n, &text[0])
 	defer C.free(unsafe.Pointer(out))
 	if rc != 0 {
-		return nil, fail("jpeg encode", tagPixels, -1, ErrCodestream, "%s", C.GoString(&text[0]))
+		return nil, fault.New("jpeg encode", tag.PixelData, -1, fault.ErrCodestream, "%s", C.GoString(&text[0]))
 	}
 	return C.GoBytes(unsafe.Pointer(out), C.int(n)), nil
 }

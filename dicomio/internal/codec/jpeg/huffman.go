@@ -1,9 +1,9 @@
-package dicomio
+package jpeg
 
 import "encoding/binary"
 
-// hasFF reports whether one of the eight bytes is 0xFF.
-func hasFF(v uint64) bool {
+// HasFF reports whether one of the eight bytes is 0xFF.
+func HasFF(v uint64) bool {
 	const ones, tops = 0x0101010101010101, 0x8080808080808080
 	return (^v-ones)&v&tops != 0
 }
@@ -23,7 +23,7 @@ type bitReader struct {
 func (r *bitReader) fill() {
 	if r.at+8 <= len(r.b) && r.n <= 56 {
 		v := binary.BigEndian.Uint64(r.b[r.at:])
-		if !hasFF(v) {
+		if !HasFF(v) {
 			k := (64 - r.n) >> 3
 			r.acc = r.acc<<uint(8*k) | v>>uint(64-8*k)
 			r.n += 8 * k

@@ -72,7 +72,7 @@ func TestConformance(t *testing.T) {
 	for database, create := range databases {
 		t.Run(database, func(t *testing.T) {
 			for name, check := range map[string]func(*testing.T, func(testing.TB) string){
-				"every kind reaches its handler": checkKinds, "attempts": checkAttempts, "recover": checkRecover, "far": checkRescheduleFar,
+				"every kind reaches its handler": checkKinds, "attempts": checkAttempts, "recover": checkRecover, "due": checkDue, "far": checkRescheduleFar,
 			} {
 				t.Run(name, func(t *testing.T) { check(t, create) })
 			}
@@ -240,6 +240,50 @@ func checkRecover(t *testing.T, create func(testing.TB) string) {
 	}
 	run(t, r)
 	eventually(t, "the other one runs", func() bool { done, _ := b.notes(); return slices.Equal(done, []string{"combine 1.1"}) })
+}
+
+// What is due and has no job gets one, once.
+func checkDue(t *testing.T, create func(testing.TB) string) {
+	b := &book{}
+	r, st := open(t, create, b)
+	ctx := t.Context()
+	for _, study := range []string{"1", "2", "3"} {
+		if _, err := st.AddInstance(ctx, store.Instance{SOPInstanceUID: study + ".1", StudyInstanceUID: study, Path: study, Received: time.UnixMilli(1000), Loop: true}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	lost := func(*store.Tx, string, int) error { return nil }
+	for range 2 {
+		l, err := st.LeaseLoop(ctx, time.Now(), true, 10)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := st.FinishLoop(ctx, l, "b", "k", "", lost); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, study := range []string{"1", "2", "3"} { // the third waits for its loop
+		if ok, err := st.Queue(ctx, study, time.UnixMilli(2000), "b", lost); err != nil || !ok {
+			t.Fatal(ok, err)
+		}
+	}
+	run, err := st.StartRun(ctx, "2", 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := st.FinishRun(ctx, run, []store.Output{{SOPInstanceUID: "9", Kind: "report"}}, []store.Route{{Destination: "pacs", Kinds: []string{"report"}}, {Destination: "gone", Kinds: []string{"report"}}},
+		func(*store.Tx, int64, string) error { return nil }); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := r.Recover(ctx); err != nil {
+			t.Fatal(err)
+		}
+		depths, err := r.Depths(ctx)
+		if err != nil || len(depths) != 2 || depths[0].Count != 1 || depths[1].Count != 1 {
+			t.Errorf("%+v, %v: want a combination and a delivery", depths, err)
+		}
+	}
 }
 
 // A job that was scheduled by a clock that was far ahead does not wait for it.

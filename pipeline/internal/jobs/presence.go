@@ -106,10 +106,68 @@ func (r *Room) rescue(ctx context.Context) error {
 	for _, j := range died {
 		err = errors.Join(err, r.giveUp(ctx, j))
 	}
+	err = errors.Join(err, r.reconcile(ctx))
 	if err != nil {
 		return fmt.Errorf("rescue: %w", err)
 	}
 	return nil
+}
+
+// reconcile enqueues what is due and has no job: whatever was lost on the way, a
+// study or a delivery that waits for nobody would wait for ever.
+func (r *Room) reconcile(ctx context.Context) error {
+	const unfinished = ` AND j.state IN ('available','pending','retryable','running','scheduled') `
+	type due struct {
+		text   string
+		number int64
+	}
+	read := func(ctx context.Context, tx *store.Tx, query string) (all []due, err error) {
+		rows, err := tx.QueryContext(ctx, query)
+		if err != nil {
+			return nil, err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var d due
+			if err := rows.Scan(&d.text, &d.number); err != nil {
+				return nil, err
+			}
+			all = append(all, d)
+		}
+		return all, rows.Err()
+	}
+	return r.store.Transact(ctx, func(tx *store.Tx) error {
+		if err := tx.Alone(ctx); err != nil {
+			return err
+		}
+		studies, err := read(ctx, tx, `SELECT s.study_uid, s.revision FROM studies s WHERE s.state IN ('queued','analysing')
+			AND NOT EXISTS (SELECT 1 FROM loops l WHERE l.study_uid = s.study_uid AND l.state IN ('waiting','working'))
+			AND NOT EXISTS (SELECT 1 FROM river_job j WHERE j.kind = 'analyse'`+unfinished+`AND j.args ->> 'study' = s.study_uid)`)
+		if err != nil {
+			return err
+		}
+		for _, d := range studies {
+			r.log.Warn("a study was due and had no job", "study", d.text, "revision", d.number)
+			if err := r.Combine(tx, d.text, int(d.number)); err != nil {
+				return err
+			}
+		}
+		deliveries, err := read(ctx, tx, `SELECT DISTINCT d.destination, d.run_id FROM deliveries d WHERE d.state = 'pending'
+			AND NOT EXISTS (SELECT 1 FROM river_job j WHERE j.kind = 'deliver'`+unfinished+`AND j.args ->> 'destination' = d.destination AND CAST(j.args ->> 'run' AS BIGINT) = d.run_id)`)
+		if err != nil {
+			return err
+		}
+		for _, d := range deliveries {
+			if !slices.Contains(r.opt.Destinations, d.text) {
+				continue // not configured here
+			}
+			r.log.Warn("deliveries were due and had no job", "run", d.number, "destination", d.text)
+			if err := r.Deliver(tx, d.number, d.text); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 func (r *Room) giveUp(ctx context.Context, j stored) error {

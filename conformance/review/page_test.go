@@ -75,6 +75,8 @@ func TestLook(t *testing.T) {
 	until(t, b, `document.querySelectorAll("#rows tbody tr[data-study]").length == 3`)
 	until(t, b, `[...document.querySelectorAll("#rows tbody td:nth-child(5)")].every((td) => td.textContent == "done")`)
 
+	contrast(t, b, "worklist")
+
 	do(t, b, chromedp.SendKeys(`[name=search]`, "stress"))
 	until(t, b, `document.querySelectorAll("#rows tbody tr").length == 1`)
 	if at := eval[string](t, b, `location.href`); strings.Contains(strings.ToLower(at), "stress") {
@@ -113,6 +115,8 @@ func TestLook(t *testing.T) {
 		t.Errorf("%d green points on the still", n)
 	}
 
+	contrast(t, b, "study")
+
 	// To the loop by its number key, and through the player's keys.
 	do(t, b, chromedp.KeyEvent("1"), chromedp.WaitVisible(`#screen[data-ready]`))
 	position := func() string { return eval[string](t, b, `document.querySelector("#position").textContent`) }
@@ -138,8 +142,23 @@ func TestLook(t *testing.T) {
 	until(t, b, green+`(document.querySelector("#screen canvas.drawing")) == 0`)
 	do(t, b, chromedp.KeyEvent("c"))
 	until(t, b, green+`(document.querySelector("#screen canvas.drawing")) > 100`)
+	contrast(t, b, "loop")
 	// The loop says whose it is, and goes back.
 	do(t, b, chromedp.KeyEvent("\x1b"))
 	until(t, b, `document.body.dataset.page == "study"`)
 	quiet(t, b)
+
+	// The pages of administrators.
+	admin := s.open("")
+	do(t, admin, chromedp.Navigate(s.page+"/login"))
+	contrast(t, admin, "sign-in")
+	if err := admin.SignIn(s.page, "admin", password); err != nil {
+		t.Fatal(err)
+	}
+	for _, page := range []string{"operations", "audit"} {
+		do(t, admin, chromedp.Navigate(s.page+"/"+page))
+		until(t, admin, `document.querySelector("main table") !== null`)
+		contrast(t, admin, page)
+	}
+	quiet(t, admin)
 }

@@ -310,7 +310,7 @@ func (s *Server) login(w http.ResponseWriter, r *http.Request) {
 			hash, ok = stranger, false
 		}
 	}
-	// A hash takes tens of megabytes: few at a time.
+	// A hash takes tens of megabytes: one at a time.
 	select {
 	case s.hashing <- struct{}{}:
 	case <-r.Context().Done():

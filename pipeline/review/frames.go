@@ -15,10 +15,11 @@ import (
 	"sync"
 	"time"
 
-	"github.com/echonode/echonode/dicomio/tag"
-	"github.com/echonode/echonode/dicomio/uid"
+	"golang.org/x/sync/singleflight"
 
 	"github.com/echonode/echonode/dicomio"
+	"github.com/echonode/echonode/dicomio/tag"
+	"github.com/echonode/echonode/dicomio/uid"
 	"github.com/echonode/echonode/pipeline/objects"
 	"github.com/echonode/echonode/pipeline/store"
 )
@@ -92,6 +93,9 @@ type openLoops struct {
 	cached *list.List // of *cachedFrame
 	frames map[frameKey]*list.Element
 	bytes  int
+
+	making singleflight.Group
+	slots  chan struct{} // frames that are made at once
 }
 
 // openLoop is an object that frames are read from. It is closed when nobody
@@ -120,18 +124,16 @@ type cachedFrame struct {
 }
 
 func newOpenLoops(files *objects.Files, l dicomio.Limits) *openLoops {
-	return &openLoops{objects: files, limits: l, order: list.New(), by: map[string]*list.Element{}, cached: list.New(), frames: map[frameKey]*list.Element{}}
+	return &openLoops{objects: files, limits: l, order: list.New(), by: map[string]*list.Element{}, cached: list.New(), frames: map[frameKey]*list.Element{}, slots: make(chan struct{}, 2)}
 }
 
 // frame returns an encoded frame. The caller must not change it.
 func (o *openLoops) frame(ctx context.Context, path string, number int) ([]byte, error) {
 	key := frameKey{path, number}
-	o.mu.Lock()
-	if e, ok := o.frames[key]; ok {
-		o.cached.MoveToFront(e)
-		o.mu.Unlock()
-		return e.Value.(*cachedFrame).b, nil
+	if b := o.kept(key); b != nil {
+		return b, nil
 	}
+	o.mu.Lock()
 	l := o.acquire(path)
 	o.mu.Unlock()
 	defer o.release(l)
@@ -145,12 +147,36 @@ func (o *openLoops) frame(ctx context.Context, path string, number int) ([]byte,
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	b, err := l.encode(number)
+	// Several who ask for a frame at once have it made once, and few are made at
+	// a time: decoded, a frame is many times as large as what is kept of it.
+	made, err, _ := o.making.Do(fmt.Sprintf("%s %d", path, number), func() (any, error) {
+		o.slots <- struct{}{}
+		defer func() { <-o.slots }()
+		if b := o.kept(key); b != nil {
+			return b, nil
+		}
+		b, err := l.encode(number)
+		if err == nil {
+			o.keep(key, b)
+		}
+		return b, err
+	})
 	if err != nil {
 		return nil, err
 	}
-	o.keep(key, b)
-	return b, nil
+	return made.([]byte), nil
+}
+
+// kept is a frame that is encoded already, or nil.
+func (o *openLoops) kept(key frameKey) []byte {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	e, ok := o.frames[key]
+	if !ok {
+		return nil
+	}
+	o.cached.MoveToFront(e)
+	return e.Value.(*cachedFrame).b
 }
 
 // acquire is called with the lock held.

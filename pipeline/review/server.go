@@ -111,7 +111,7 @@ func New(o Options) (*Server, error) {
 	if o.OIDC != nil {
 		s.oidc = newRelying(*o.OIDC, o.now)
 	}
-	s.hashing = make(chan struct{}, 2)
+	s.hashing = make(chan struct{}, 1)
 	var err error
 	if s.text, s.matcher, err = loadWords(); err != nil {
 		return nil, fmt.Errorf("review: %w", err)

@@ -173,7 +173,7 @@ func compare(words *Words, before, after *result.Study) []stageChange {
 			if a != nil {
 				row.Unit, row.After, row.Grade = words.Unit(a.Unit), shown(words, a), a.Quality.Grade
 				if a.Value == nil && a.Reason != nil {
-					row.Reason = a.Reason.Text
+					row.Reason = words.Reason(a.Reason.Text)
 				}
 			}
 			c.Rows = append(c.Rows, row)

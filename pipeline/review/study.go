@@ -397,7 +397,7 @@ func (s *Server) studyPage(r *http.Request, rec *record) (p studyPage, err error
 		row := loopRow{SOP: l.SOPInstanceUID, Number: loopName(l, i), View: l.View, Stage: l.Stage, Status: l.Status, Frames: l.Frames,
 			Middle: l.Frames / 2, HasPixels: l.Frames > 0 && rec.files[l.SOPInstanceUID] != "", Used: used[l.SOPInstanceUID]}
 		if l.Reason != nil {
-			row.Reason = l.Reason.Text
+			row.Reason = words.Reason(l.Reason.Text)
 		}
 		if len(l.Beats) > 0 {
 			row.Middle = l.Beats[0].ED
@@ -408,7 +408,7 @@ func (s *Server) studyPage(r *http.Request, rec *record) (p studyPage, err error
 			}
 		}
 		for _, w := range l.Warnings {
-			row.Warnings = append(row.Warnings, w.Text)
+			row.Warnings = append(row.Warnings, words.Reason(w.Text))
 		}
 		p.Loops = append(p.Loops, row)
 	}
@@ -558,12 +558,12 @@ func nameOf(words *Words, name string) string {
 func valueOf(words *Words, m result.Measurement) valueRow {
 	row := valueRow{Name: nameOf(words, m.Name), Unit: words.Unit(m.Unit), Method: words.Or("method."+m.Method, m.Method), View: m.View, Grade: m.Quality.Grade, ByReader: m.ByReader}
 	for _, w := range m.Quality.Warnings {
-		row.Warnings = append(row.Warnings, w.Text)
+		row.Warnings = append(row.Warnings, words.Reason(w.Text))
 	}
 	if m.Value == nil {
 		row.Missing = true
 		if m.Reason != nil {
-			row.Reason = m.Reason.Text
+			row.Reason = words.Reason(m.Reason.Text)
 		}
 		return row
 	}
@@ -665,10 +665,10 @@ func (s *Server) loop(w http.ResponseWriter, r *http.Request) {
 		Listing: worklistRow{Listing: rec.listing, Words: words, Date: words.Time(rec.listing.Time), Birth: words.Date(rec.listing.BirthDate)}}
 	p.page.Name = "loop"
 	if l.Reason != nil {
-		p.Reason = l.Reason.Text
+		p.Reason = words.Reason(l.Reason.Text)
 	}
 	for _, w := range l.Warnings {
-		p.Warnings = append(p.Warnings, w.Text)
+		p.Warnings = append(p.Warnings, words.Reason(w.Text))
 	}
 	for _, m := range l.Measurements {
 		p.Values = append(p.Values, valueOf(words, m))
@@ -739,7 +739,7 @@ func loopOf(words *Words, l *result.Loop, only []int) loopData {
 		d.Times = l.FrameTimes
 	}
 	if l.Reason != nil {
-		d.Reason = l.Reason.Text
+		d.Reason = words.Reason(l.Reason.Text)
 	}
 	d.Curve = curveOf(words, l)
 	for i := range l.FrameResults {

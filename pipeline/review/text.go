@@ -1,10 +1,14 @@
 package review
 
 import (
+	"cmp"
 	"embed"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
+	"regexp"
+	"slices"
 	"strings"
 
 	"golang.org/x/text/language"
@@ -17,6 +21,65 @@ var textFiles embed.FS
 type Words struct {
 	Lang  string
 	texts map[string]string
+	// reasons are what the pipeline says, by the form in which it says it; none in
+	// English.
+	reasons []reasonForm
+}
+
+// reasonForm is a text of the pipeline with places for what differs.
+type reasonForm struct {
+	english *regexp.Regexp
+	text    string // with %s in the places
+}
+
+var verb = regexp.MustCompile(`%(?:\.\d)?[a-z]`)
+
+// reasonForms reads the forms of a catalogue: English format to that of the
+// language, with the same places in the same order.
+func reasonForms(formats map[string]string) (out []reasonForm) {
+	english := slices.SortedFunc(maps.Keys(formats), func(a, b string) int { return cmp.Or(len(b)-len(a), strings.Compare(a, b)) }) // the most particular first
+	for _, e := range english {
+		var pattern strings.Builder
+		rest := e
+		for _, at := range verb.FindAllStringIndex(e, -1) {
+			pattern.WriteString(regexp.QuoteMeta(strings.ReplaceAll(rest[:at[0]-(len(e)-len(rest))], "%%", "%")))
+			pattern.WriteString(`(.+?)`)
+			rest = e[at[1]:]
+		}
+		pattern.WriteString(regexp.QuoteMeta(strings.ReplaceAll(rest, "%%", "%")))
+		out = append(out, reasonForm{regexp.MustCompile(`^` + pattern.String() + `$`), verb.ReplaceAllString(formats[e], "%s")})
+	}
+	return out
+}
+
+// Reason is what the pipeline says, in the page's language as far as its
+// catalogue goes, else as it is.
+func (w *Words) Reason(text string) string {
+	for _, f := range w.reasons {
+		m := f.english.FindStringSubmatch(text)
+		if m == nil {
+			continue
+		}
+		args := make([]any, len(m)-1)
+		for i, a := range m[1:] {
+			args[i] = w.part(a)
+		}
+		return fmt.Sprintf(f.text, args...)
+	}
+	return text
+}
+
+var decimal = regexp.MustCompile(`^-?\d+\.\d+$`)
+
+// part is a place of a reason: a number, a phase, a view or another reason.
+func (w *Words) part(s string) string {
+	if decimal.MatchString(s) {
+		return strings.Replace(s, ".", ",", 1)
+	}
+	if text, ok := w.texts["phase."+s]; ok {
+		return text
+	}
+	return w.Reason(s)
 }
 
 // T is the text of a key with its arguments put in. A key that is missing is
@@ -66,6 +129,13 @@ func loadWords() (map[string]*Words, language.Matcher, error) {
 		w := &Words{Lang: lang}
 		if err := json.Unmarshal(b, &w.texts); err != nil {
 			return nil, nil, fmt.Errorf("text/%s.json: %w", lang, err)
+		}
+		if b, err := textFiles.ReadFile("text/reasons." + lang + ".json"); err == nil {
+			var formats map[string]string
+			if err := json.Unmarshal(b, &formats); err != nil {
+				return nil, nil, fmt.Errorf("text/reasons.%s.json: %w", lang, err)
+			}
+			w.reasons = reasonForms(formats)
 		}
 		all[lang] = w
 		tags = append(tags, language.Make(lang))

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/chromedp"
 )
 
@@ -80,6 +81,11 @@ func (b *Browser) Do(steps ...Step) error { return chromedp.Do(b.ctx, steps...) 
 
 // Get performs an action and returns its value.
 func Get[T any](b *Browser, a chromedp.Action[T]) (T, error) { return chromedp.Run(b.ctx, a) }
+
+// Call performs a command of Chromium's protocol.
+func Call[P, R any](b *Browser, cmd cdp.Command[P, R], params P) (R, error) {
+	return chromedp.Call(b.ctx, cmd, params)
+}
 
 // Eval evaluates an expression in the page.
 func Eval[T any](b *Browser, expression string) (T, error) {

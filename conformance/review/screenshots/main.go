@@ -1,13 +1,16 @@
 // Command screenshots takes pictures of the review page of a running node, as
 // PNG files in a folder:
 //
-//	go run ./screenshots -url http://127.0.0.1:8105 -user NAME -password PASSWORD -out DIR
+//	go run ./screenshots -url http://127.0.0.1:8105 -user NAME -password PASSWORD -out DIR [-width 960]
 //
-// It shows the worklist, the first study with an ejection fraction and its
-// first measured loop, at 1280x720 and on a 4K monitor in portrait.
+// It shows the sign-in, the worklist, the first study with an ejection fraction,
+// its stages side by side, its first measured loop and the operations, at
+// 1280x720 and on a 4K monitor in portrait. With -width it writes JPEG files of
+// that width instead, small enough for a document.
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"flag"
@@ -17,6 +20,7 @@ import (
 	"time"
 
 	"github.com/chromedp/chromedp"
+	"github.com/disintegration/imaging"
 
 	"github.com/echonode/echonode/conformance/review/browser"
 )
@@ -27,14 +31,15 @@ func main() {
 	password := flag.String("password", "", "its password")
 	out := flag.String("out", "screenshots", "folder for the pictures")
 	lang := flag.String("lang", "en", "language")
+	width := flag.Int("width", 0, "width of JPEG files; 0 writes PNG files as they are")
 	flag.Parse()
-	if err := run(*url, *user, *password, *out, *lang); err != nil {
+	if err := run(*url, *user, *password, *out, *lang, *width); err != nil {
 		fmt.Fprintln(os.Stderr, "screenshots:", err)
 		os.Exit(1)
 	}
 }
 
-func run(url, user, password, out, lang string) error {
+func run(url, user, password, out, lang string, small int) error {
 	if err := os.MkdirAll(out, 0o755); err != nil {
 		return err
 	}
@@ -45,14 +50,21 @@ func run(url, user, password, out, lang string) error {
 		width, height int64
 		scale         float64
 	}{{"1280x720", 1280, 720, 1}, {"4k-portrait", 2160, 3840, 1}} {
-		if err := shoot(ctx, url, user, password, lang, filepath.Join(out, size.name), size.width, size.height, size.scale); err != nil {
+		if err := shoot(ctx, url, user, password, lang, filepath.Join(out, size.name), size.width, size.height, size.scale, small); err != nil {
 			return fmt.Errorf("%s: %w", size.name, err)
 		}
 	}
 	return nil
 }
 
-func shoot(ctx context.Context, url, user, password, lang, name string, width, height int64, scale float64) error {
+// stillsDrawn says whether all pictures of the stage that is shown are there.
+const stillsDrawn = `[...document.querySelectorAll("[data-stage]:not([hidden]) canvas.picture")].every((c) => {
+	const d = c.getContext("2d").getImageData(0, 0, c.width, c.height).data;
+	for (let i = 0; i < d.length; i += 4) if (d[i] > 60) return true;
+	return false;
+})`
+
+func shoot(ctx context.Context, url, user, password, lang, name string, width, height int64, scale float64, small int) error {
 	b, err := browser.Open(ctx)
 	if err != nil {
 		return err
@@ -64,6 +76,15 @@ func shoot(ctx context.Context, url, user, password, lang, name string, width, h
 			return err
 		}
 		path := name + "-" + page + ".png"
+		if small > 0 {
+			img, err := imaging.Decode(bytes.NewReader(png))
+			if err != nil {
+				return err
+			}
+			path = name + "-" + page + ".jpg"
+			fmt.Println(path)
+			return imaging.Save(imaging.Resize(img, small, 0, imaging.Lanczos), path, imaging.JPEGQuality(82))
+		}
 		fmt.Println(path)
 		return os.WriteFile(path, png, 0o644)
 	}
@@ -90,15 +111,38 @@ func shoot(ctx context.Context, url, user, password, lang, name string, width, h
 	if study == "" {
 		return errors.New("no study has an ejection fraction")
 	}
-	// The pictures and curves take a moment.
-	if err := show("study", chromedp.Navigate(study), chromedp.Sleep(1500*time.Millisecond)); err != nil {
+	if err := b.Do(chromedp.Navigate(study)); err != nil {
 		return err
+	}
+	for end := time.Now().Add(30 * time.Second); ; time.Sleep(100 * time.Millisecond) {
+		drawn, err := browser.Eval[bool](b, stillsDrawn)
+		if err == nil && drawn {
+			break
+		}
+		if time.Now().After(end) {
+			return fmt.Errorf("the stills are not drawn: %w", err)
+		}
+	}
+	if err := show("study", chromedp.Sleep(500*time.Millisecond)); err != nil {
+		return err
+	}
+	quad, err := browser.Eval[bool](b, `document.querySelector("[data-quad-tab]")?.click() !== undefined || document.querySelector("#quad") !== null`)
+	if err != nil {
+		return err
+	}
+	if quad {
+		if err := show("stages", chromedp.Sleep(2*time.Second)); err != nil {
+			return err
+		}
 	}
 	loop, err := browser.Eval[string](b, `document.querySelector("a.still")?.href ?? ""`)
 	if err != nil || loop == "" {
 		return err
 	}
 	if err := show("loop", chromedp.Navigate(loop), chromedp.WaitVisible(`#screen[data-ready]`), chromedp.Sleep(time.Second)); err != nil {
+		return err
+	}
+	if err := show("operations", chromedp.Navigate(url+"/operations"), chromedp.WaitVisible(`main`)); err != nil {
 		return err
 	}
 	for _, p := range b.Problems() {

@@ -23,14 +23,14 @@ export class Cine {
   onframe: (i: number) => void = () => undefined;
   onstate: () => void = () => undefined;
 
-  constructor(study: string, readonly loop: Loop) {
-    this.frames = new Frames(study, loop);
+  constructor(study: string, readonly loop: Loop, first: readonly number[] = [0]) {
+    this.frames = new Frames(study, loop, first);
     const n = loop.frames;
     this.times = loop.times ?? Array.from({ length: n }, (_, i) => (i * 1000) / assumedRate);
     const step = n > 1 ? ((this.times[n - 1] ?? 0) - (this.times[0] ?? 0)) / (n - 1) : 1000 / assumedRate;
     this.period = (this.times[n - 1] ?? 0) + step;
     this.frames.onload = (i) => { if (i === this.current) this.show(i); };
-    this.frames.seek(0);
+    this.frames.seek(first[0] ?? 0);
   }
 
   get frame(): number { return this.current; }

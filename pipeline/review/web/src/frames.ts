@@ -19,7 +19,8 @@ export class Frames {
   bytes = 0;
   onload: (frame: number) => void = () => undefined;
 
-  constructor(private readonly study: string, private readonly loop: Loop) {
+  /** Of the frames named first, none waits for another one. */
+  constructor(private readonly study: string, private readonly loop: Loop, private first: readonly number[] = []) {
     this.room = Math.max(8, Math.min(loop.frames, Math.floor(budget / (4 * Math.max(1, loop.rows * loop.columns)))));
   }
 
@@ -43,6 +44,9 @@ export class Frames {
   }
 
   private fill(): void {
+    this.first = this.first.filter((i) => !this.kept.has(i) && !this.broken.has(i));
+    for (const i of this.first) if (!this.loading.has(i) && this.loading.size < parallel) void this.load(i);
+    if (this.first.length) return;
     for (let k = 0; k < this.room && this.loading.size < parallel; k++) {
       const i = (this.at + k) % this.loop.frames;
       if (!this.kept.has(i) && !this.loading.has(i) && !this.broken.has(i)) void this.load(i);

@@ -20,7 +20,9 @@ export async function startLoop(): Promise<void> {
   }
   if (loop.frames < 1) return;
 
-  const cine = new Cine(at.study, loop);
+  const wanted = Number(location.hash.slice(1));
+  const first = location.hash && Number.isInteger(wanted) && wanted >= 0 && wanted < loop.frames ? wanted : loop.beats?.[0]?.ed ?? 0;
+  const cine = new Cine(at.study, loop, [first]);
   const view = new View(element("#screen", HTMLElement), loop);
   const shown: Shown = { contour: true, structures: false };
   let found = new Map<number, Found>((loop.found ?? []).map((f) => [f.frame, f]));
@@ -321,8 +323,6 @@ export async function startLoop(): Promise<void> {
 
   // ---- start ----
 
-  const wanted = Number(location.hash.slice(1));
-  const first = location.hash && Number.isInteger(wanted) && wanted >= 0 && wanted < loop.frames ? wanted : loop.beats?.[0]?.ed ?? 0;
   cine.seek(first);
   takeOutline();
   status();

@@ -24,7 +24,7 @@ export function startStudy(): void {
     const loop = data.loops[Number(root.dataset["panel"])];
     const stage = root.closest<HTMLElement>("[data-stage]");
     if (!loop || !stage) continue;
-    const cine = new Cine(data.study, loop);
+    const cine = new Cine(data.study, loop, [...root.querySelectorAll<HTMLElement>("[data-frame]")].map((e) => Number(e.dataset["frame"])));
     const panel: Panel = { cine, stills: [], ed: Number(root.dataset["ed"]), stage, loop, found: foundOf(loop) };
     for (const box of root.querySelectorAll<HTMLElement>("[data-frame]")) panel.stills.push(startStill(panel, box));
     const plot = root.querySelector<HTMLElement>("[data-curve]");

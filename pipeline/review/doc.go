@@ -13,7 +13,7 @@
 //	operate.go    queue, disk and deliveries; retry, reanalyse, remove; the audit trail
 //	auditing.go   the audit trail as DICOM audit messages over syslog
 //	export.go     summary as PDF, values as CSV, corrections as training labels
-//	text.go       the words of the page, English and German
+//	text.go       the words of the page, English and German; what the pipeline says, in German
 //	templates/    HTML
 //	web/          the client in TypeScript, and the bundle made of it
 //

@@ -6,6 +6,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/echonode/echonode/pipeline/store"
 )
 
@@ -171,21 +173,28 @@ func (n *Node) queueComplete(ctx context.Context) error {
 	if err := n.hearOthers(ctx, studies); err != nil {
 		return err
 	}
+	basis, _ := n.processor.Basis()
+	// Those that are complete at the same time share commits.
+	var group errgroup.Group
+	group.SetLimit(queueAtOnce)
 	for _, s := range studies {
 		why := n.arrivals.complete(s)
 		if why == "" {
 			continue
 		}
-		basis, _ := n.processor.Basis()
-		queued, err := n.store.Queue(ctx, s.StudyInstanceUID, s.Last, basis, n.jobs.Combine)
-		if err != nil {
-			return err
-		}
-		if queued {
+		group.Go(func() error {
+			queued, err := n.store.Queue(ctx, s.StudyInstanceUID, s.Last, basis, n.jobs.Combine)
+			if err != nil || !queued {
+				return err
+			}
 			n.wakeLookers()
 			n.arrivals.queued(s.StudyInstanceUID)
 			n.log.Info("study complete", "study", s.StudyInstanceUID, "because", why)
-		}
+			return nil
+		})
 	}
-	return nil
+	return group.Wait()
 }
+
+// queueAtOnce bounds the studies that are queued at a time.
+const queueAtOnce = 16

@@ -127,7 +127,7 @@ func withdraw(ctx context.Context, tx *Tx, study string) (unsent int64, err erro
 // StudiesOf lists the studies that hold objects of a patient, given as a digest
 // of the Patient ID, and of the issuer unless that is empty.
 func (s *Store) StudiesOf(ctx context.Context, patient, issuer string) ([]string, error) {
-	return collect(ctx, s.db, func(r *sql.Rows) (uid string, err error) { return uid, r.Scan(&uid) },
+	return collect(ctx, s.read, func(r *sql.Rows) (uid string, err error) { return uid, r.Scan(&uid) },
 		`SELECT DISTINCT study_uid FROM instances WHERE patient = ?1 AND (?2 = '' OR coalesce(issuer, '') IN ('', ?2)) ORDER BY study_uid`, patient, issuer)
 }
 

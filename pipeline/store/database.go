@@ -215,17 +215,6 @@ const (
 	serialization = "40001"
 )
 
-func (s *Store) transactSQLite(ctx context.Context, f func(*Tx) error) error {
-	tx, err := s.sql.BeginTx(ctx, nil)
-	if err != nil {
-		return err
-	}
-	if err := f(&Tx{handle: handle{on: tx}, sqlite: tx}); err != nil {
-		return errors.Join(err, tx.Rollback())
-	}
-	return tx.Commit()
-}
-
 // transactPostgres begins the transaction below database/sql, so that the job
 // queue, which knows pgx only, can take part in it.
 func (s *Store) transactPostgres(ctx context.Context, f func(*Tx) error) (err error) {

@@ -16,7 +16,7 @@ type Waiting struct {
 
 // Waiting counts the deliveries that are not answered yet, by destination.
 func (s *Store) Waiting(ctx context.Context) ([]Waiting, error) {
-	return collect(ctx, s.db, func(r *sql.Rows) (w Waiting, err error) {
+	return collect(ctx, s.read, func(r *sql.Rows) (w Waiting, err error) {
 		return w, r.Scan(&w.Destination, &w.State, &w.Count)
 	}, `SELECT destination, state, count(*) FROM deliveries WHERE state IN ('pending','dead') GROUP BY destination, state ORDER BY destination, state`)
 }
@@ -96,7 +96,7 @@ func (s *Store) StateCounts(ctx context.Context) (map[State]int, error) {
 		state State
 		n     int
 	}
-	all, err := collect(ctx, s.db, func(r *sql.Rows) (c count, err error) {
+	all, err := collect(ctx, s.read, func(r *sql.Rows) (c count, err error) {
 		return c, r.Scan(&c.state, &c.n)
 	}, `SELECT state, count(*) FROM studies GROUP BY state`)
 	counts := map[State]int{Receiving: 0, Queued: 0, Analysing: 0, Done: 0, Failed: 0}

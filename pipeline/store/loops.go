@@ -58,7 +58,7 @@ func scanLease(r *sql.Rows) (l Lease, err error) {
 // Loops lists the loops of a study, the one received last, corrected ones as
 // their correction, at the end: its attributes count.
 func (s *Store) Loops(ctx context.Context, study string) ([]Loop, error) {
-	leases, err := collect(ctx, s.db, scanLease, loopColumns+`WHERE l.study_uid = ? ORDER BY i.received_at, i.corrections > 0, l.number`, study)
+	leases, err := collect(ctx, s.read, scanLease, loopColumns+`WHERE l.study_uid = ? ORDER BY i.received_at, i.corrections > 0, l.number`, study)
 	loops := make([]Loop, len(leases))
 	for i, l := range leases {
 		loops[i] = l.Loop
@@ -227,7 +227,7 @@ func refresh(ctx context.Context, tx *Tx, study, basis string, retry bool) error
 
 // LoopsDone counts the loops of a study, and those that need no more work.
 func (s *Store) LoopsDone(ctx context.Context, study string) (done, total int, err error) {
-	err = s.db.QueryRowContext(ctx, `SELECT count(*) FILTER (WHERE state IN ('done','failed')), count(*) FROM loops WHERE study_uid = ?`, study).Scan(&done, &total)
+	err = s.read.QueryRowContext(ctx, `SELECT count(*) FILTER (WHERE state IN ('done','failed')), count(*) FROM loops WHERE study_uid = ?`, study).Scan(&done, &total)
 	return done, total, err
 }
 

@@ -77,8 +77,8 @@ func openSQLite(ctx context.Context, path string) (*Store, error) {
 	return &Store{sql: db, readers: read, db: handle{on: db}, read: handle{on: read}}, nil
 }
 
-// openReaders opens connections that only read: lists for people do not hold
-// up the one connection that writes.
+// openReaders opens connections that only read, what has been committed: they do
+// not wait for the one that writes.
 func openReaders(dsn string) (*sql.DB, error) {
 	db, err := sql.Open("sqlite", dsn+"&_pragma=query_only(1)")
 	if err != nil {

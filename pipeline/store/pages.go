@@ -42,7 +42,7 @@ func (s *Store) Page(ctx context.Context, q Query) (studies []Study, next string
 		where, args = append(where, "(last_received_at, study_uid) < (?, ?)"), append(args, at, uid)
 	}
 	query := studyColumns + " WHERE " + strings.Join(where, " AND ") + " ORDER BY last_received_at DESC, study_uid DESC LIMIT ?"
-	studies, err = collect(ctx, s.db, scanStudy, query, append(args, q.Limit+1)...)
+	studies, err = collect(ctx, s.read, scanStudy, query, append(args, q.Limit+1)...)
 	if err == nil && len(studies) > q.Limit {
 		studies = studies[:q.Limit]
 		last := studies[q.Limit-1]
@@ -65,7 +65,7 @@ func (s *Store) WorkOf(ctx context.Context, studies []string) (map[string]Work, 
 		uid  string
 		work Work
 	}
-	rows, err := collect(ctx, s.db, func(r *sql.Rows) (w row, err error) {
+	rows, err := collect(ctx, s.read, func(r *sql.Rows) (w row, err error) {
 		return w, r.Scan(&w.uid, &w.work.Objects, &w.work.Loops, &w.work.LoopsDone, &w.work.Problem, &w.work.Corrected, &w.work.Conflicts)
 	}, `SELECT i.study_uid, count(*), count(l.sop_uid), count(*) FILTER (WHERE l.state IN ('done','failed')),
 			coalesce(max(l.problem) FILTER (WHERE l.state = 'waiting'), ''), count(*) FILTER (WHERE i.corrections > 0), count(c.sop_uid)
@@ -80,7 +80,7 @@ func (s *Store) WorkOf(ctx context.Context, studies []string) (map[string]Work, 
 
 // RunsOf lists the runs of studies, newest first, by Study Instance UID.
 func (s *Store) RunsOf(ctx context.Context, studies []string) (map[string][]Run, error) {
-	runs, err := collect(ctx, s.db, scanRun, runColumns+`WHERE study_uid IN (`+listRows+`) ORDER BY revision DESC`, list(studies))
+	runs, err := collect(ctx, s.read, scanRun, runColumns+`WHERE study_uid IN (`+listRows+`) ORDER BY revision DESC`, list(studies))
 	out := make(map[string][]Run, len(studies))
 	for _, r := range runs {
 		out[r.StudyInstanceUID] = append(out[r.StudyInstanceUID], r)
@@ -95,7 +95,7 @@ func (s *Store) DeliveriesOf(ctx context.Context, studies []string) (map[string]
 		uid string
 		d   Delivery
 	}
-	rows, err := collect(ctx, s.db, func(r *sql.Rows) (w row, err error) {
+	rows, err := collect(ctx, s.read, func(r *sql.Rows) (w row, err error) {
 		var status sql.NullInt64
 		var at int64
 		err = r.Scan(&w.uid, &w.d.SOPInstanceUID, &w.d.SOPClassUID, &w.d.Kind, &w.d.Path, &w.d.RunID, &w.d.Destination, &w.d.State,

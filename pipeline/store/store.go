@@ -131,7 +131,8 @@ type Store struct {
 	readers *sql.DB       // SQLite: see openReaders
 	pool    *pgxpool.Pool // PostgreSQL, below sql
 	db      handle
-	read    handle // for lists
+	read    handle // beside the writers
+	writing group
 	adding  additions
 	process atomic.Pointer[string] // see Enter
 	locks   lockConn
@@ -143,6 +144,16 @@ type Store struct {
 // senders cost one wait for the disk together; ctx bounds the wait, not the
 // transaction.
 func (s *Store) AddInstance(ctx context.Context, in Instance) (isNew bool, err error) {
+	if s.pool == nil { // all its writers do that
+		err = s.Transact(ctx, func(tx *Tx) (err error) {
+			isNew, err = addOne(ctx, tx, in)
+			return err
+		})
+		if err != nil {
+			return false, fmt.Errorf("record instance: %w", err)
+		}
+		return isNew, nil
+	}
 	a := &addition{in: in, done: make(chan struct{})}
 	s.adding.mu.Lock()
 	s.adding.queue = append(s.adding.queue, a)
@@ -296,12 +307,12 @@ func (s *Store) Studies(ctx context.Context, states ...State) ([]Study, error) {
 	if len(states) > 0 {
 		query += ")"
 	}
-	return collect(ctx, s.db, scanStudy, query+" ORDER BY first_received_at, study_uid", args...)
+	return collect(ctx, s.read, scanStudy, query+" ORDER BY first_received_at, study_uid", args...)
 }
 
 // Study returns one study, or ErrNotFound.
 func (s *Store) Study(ctx context.Context, uid string) (Study, error) {
-	all, err := collect(ctx, s.db, scanStudy, studyColumns+` WHERE study_uid = ?`, uid)
+	all, err := collect(ctx, s.read, scanStudy, studyColumns+` WHERE study_uid = ?`, uid)
 	if err != nil {
 		return Study{}, err
 	}
@@ -323,12 +334,12 @@ func scanInstance(r *sql.Rows) (in Instance, err error) {
 
 // Instances lists the objects of a study in order of arrival.
 func (s *Store) Instances(ctx context.Context, study string) ([]Instance, error) {
-	return collect(ctx, s.db, scanInstance, instanceColumns+`WHERE study_uid = ? ORDER BY received_at, sop_uid`, study)
+	return collect(ctx, s.read, scanInstance, instanceColumns+`WHERE study_uid = ? ORDER BY received_at, sop_uid`, study)
 }
 
 // Instance returns one object, or ErrNotFound.
 func (s *Store) Instance(ctx context.Context, sopUID string) (Instance, error) {
-	found, err := collect(ctx, s.db, scanInstance, instanceColumns+`WHERE sop_uid = ?`, sopUID)
+	found, err := collect(ctx, s.read, scanInstance, instanceColumns+`WHERE sop_uid = ?`, sopUID)
 	if err != nil {
 		return Instance{}, err
 	}
@@ -341,7 +352,7 @@ func (s *Store) Instance(ctx context.Context, sopUID string) (Instance, error) {
 // Paths is the set of files that the store knows: of recorded objects, and of
 // removed ones whose file is still to be deleted.
 func (s *Store) Paths(ctx context.Context) (map[string]bool, error) {
-	all, err := collect(ctx, s.db, func(r *sql.Rows) (p string, err error) {
+	all, err := collect(ctx, s.read, func(r *sql.Rows) (p string, err error) {
 		return p, r.Scan(&p)
 	}, `SELECT path FROM instances UNION SELECT path FROM removals`)
 	paths := make(map[string]bool, len(all))
@@ -357,7 +368,7 @@ type Person struct{ Patient, Issuer, Family, Born string }
 
 // Persons lists the different persons that the objects of a study name.
 func (s *Store) Persons(ctx context.Context, study string) ([]Person, error) {
-	return collect(ctx, s.db, func(r *sql.Rows) (p Person, err error) {
+	return collect(ctx, s.read, func(r *sql.Rows) (p Person, err error) {
 		return p, r.Scan(&p.Patient, &p.Issuer, &p.Family, &p.Born)
 	}, `SELECT DISTINCT patient, coalesce(issuer, ''), family, born FROM instances WHERE study_uid = ? AND patient IS NOT NULL`, study)
 }
@@ -366,7 +377,7 @@ func (s *Store) Persons(ctx context.Context, study string) ([]Person, error) {
 // that is not known.
 func (s *Store) Sender(ctx context.Context, study string) (string, error) {
 	var sender string
-	err := s.db.QueryRowContext(ctx, `SELECT sender FROM studies WHERE study_uid = ?`, study).Scan(&sender)
+	err := s.read.QueryRowContext(ctx, `SELECT sender FROM studies WHERE study_uid = ?`, study).Scan(&sender)
 	if errors.Is(err, sql.ErrNoRows) {
 		return "", fmt.Errorf("study %s: %w", study, ErrNotFound)
 	}
@@ -376,7 +387,7 @@ func (s *Store) Sender(ctx context.Context, study string) (string, error) {
 // IsOutput reports whether the object was made by this node.
 func (s *Store) IsOutput(ctx context.Context, sopUID string) (bool, error) {
 	var n int
-	err := s.db.QueryRowContext(ctx, `SELECT count(*) FROM outputs WHERE sop_uid = ?`, sopUID).Scan(&n)
+	err := s.read.QueryRowContext(ctx, `SELECT count(*) FROM outputs WHERE sop_uid = ?`, sopUID).Scan(&n)
 	return n > 0, err
 }
 
@@ -582,7 +593,7 @@ func scanRun(r *sql.Rows) (run Run, err error) {
 
 // Runs lists the runs of a study, newest first.
 func (s *Store) Runs(ctx context.Context, study string) ([]Run, error) {
-	return collect(ctx, s.db, scanRun, runColumns+`WHERE study_uid = ? ORDER BY revision DESC`, study)
+	return collect(ctx, s.read, scanRun, runColumns+`WHERE study_uid = ? ORDER BY revision DESC`, study)
 }
 
 // RunOutput is an output with the revision that made it.
@@ -593,7 +604,7 @@ type RunOutput struct {
 
 // Outputs lists what the runs of a study made, newest run first.
 func (s *Store) Outputs(ctx context.Context, study string) ([]RunOutput, error) {
-	return collect(ctx, s.db, func(r *sql.Rows) (o RunOutput, err error) {
+	return collect(ctx, s.read, func(r *sql.Rows) (o RunOutput, err error) {
 		return o, r.Scan(&o.SOPInstanceUID, &o.SOPClassUID, &o.Kind, &o.Path, &o.Revision)
 	}, `SELECT o.sop_uid, o.sop_class, o.kind, o.path, r.revision FROM outputs o JOIN runs r ON r.id = o.run_id
 		WHERE r.study_uid = ? ORDER BY r.revision DESC, o.kind DESC, o.sop_uid`, study)
@@ -617,14 +628,14 @@ func scanDelivery(r *sql.Rows) (d Delivery, err error) {
 
 // Deliveries lists the deliveries of a study, newest run first.
 func (s *Store) Deliveries(ctx context.Context, study string) ([]Delivery, error) {
-	return collect(ctx, s.db, scanDelivery, deliveryColumns+`JOIN runs r ON r.id = d.run_id
+	return collect(ctx, s.read, scanDelivery, deliveryColumns+`JOIN runs r ON r.id = d.run_id
 		WHERE r.study_uid = ? ORDER BY r.revision DESC, d.destination, o.kind DESC, o.sop_uid`, study)
 }
 
 // PendingDeliveries lists what a run still has to send to a destination, the
 // report first.
 func (s *Store) PendingDeliveries(ctx context.Context, run int64, destination string) ([]Delivery, error) {
-	return collect(ctx, s.db, scanDelivery, deliveryColumns+`
+	return collect(ctx, s.read, scanDelivery, deliveryColumns+`
 		WHERE d.run_id = ? AND d.destination = ? AND d.state = 'pending' ORDER BY o.kind <> 'report', o.kind DESC, o.sop_uid`, run, destination)
 }
 
@@ -739,7 +750,7 @@ func (r Retention) args() []any {
 // r.Done, with every delivery answered; or failed, or done with deliveries that
 // were given up, and last touched before r.Failed.
 func (s *Store) Expired(ctx context.Context, r Retention) ([]string, error) {
-	return collect(ctx, s.db, func(r *sql.Rows) (uid string, err error) {
+	return collect(ctx, s.read, func(r *sql.Rows) (uid string, err error) {
 		return uid, r.Scan(&uid)
 	}, `SELECT study_uid FROM studies WHERE `+expired, r.args()...)
 }
@@ -791,7 +802,7 @@ func remove(ctx context.Context, tx *Tx, study string) error {
 
 // Removals lists the files that are to be deleted.
 func (s *Store) Removals(ctx context.Context) ([]Removal, error) {
-	return collect(ctx, s.db, func(r *sql.Rows) (m Removal, err error) {
+	return collect(ctx, s.read, func(r *sql.Rows) (m Removal, err error) {
 		return m, r.Scan(&m.Path, &m.SOPInstanceUID)
 	}, `SELECT path, sop_uid FROM removals`)
 }
@@ -799,7 +810,7 @@ func (s *Store) Removals(ctx context.Context) ([]Removal, error) {
 // Removing reports whether a file is still to be deleted.
 func (s *Store) Removing(ctx context.Context, path string) (bool, error) {
 	var n int
-	err := s.db.QueryRowContext(ctx, `SELECT count(*) FROM removals WHERE path = ?`, path).Scan(&n)
+	err := s.read.QueryRowContext(ctx, `SELECT count(*) FROM removals WHERE path = ?`, path).Scan(&n)
 	return n > 0, err
 }
 

@@ -25,10 +25,11 @@ import (
 // processor, before and after the engine, as many benches as there are
 // workers. A loop whose frames come slowly holds no bench while it waits for
 // the engine, so that frames of others are decoded meanwhile, and the engine
-// finds the frames of all of them waiting, which is how its batches fill.
+// finds the frames of all of them waiting, which is how its batches fill. Senders
+// take turns for both.
 type flow struct {
-	slots   chan *slot
-	benches chan *bench
+	slots   *pool[*slot]
+	benches *pool[*bench]
 }
 
 // slot is one frame on its way through the engine.
@@ -44,34 +45,24 @@ type bench struct {
 }
 
 func newFlow(card models.Card, slots, workers int) *flow {
-	f := &flow{slots: make(chan *slot, slots), benches: make(chan *bench, workers)}
-	for range slots {
-		f.slots <- &slot{input: image.NewGray(image.Rect(0, 0, card.Input.Width, card.Input.Height))}
+	frames := make([]*slot, slots)
+	for i := range frames {
+		frames[i] = &slot{input: image.NewGray(image.Rect(0, 0, card.Input.Width, card.Input.Height))}
 	}
-	for range workers {
-		f.benches <- new(bench)
+	scratch := make([]*bench, workers)
+	for i := range scratch {
+		scratch[i] = new(bench)
 	}
-	return f
+	return &flow{newPool(frames...), newPool(scratch...)}
 }
 
 // loops is how many loops at a time keep the engine busy: one for every sample
 // by which views are judged that fits into the slots, and one more whose object
 // is being opened.
-func (f *flow) loops() int { return min(1+(cap(f.slots)+sampleFrames-1)/sampleFrames, maxLoops) }
+func (f *flow) loops() int { return min(1+(f.slots.size+sampleFrames-1)/sampleFrames, maxLoops) }
 
 // maxLoops bounds the objects that are open at a time.
 const maxLoops = 16
-
-// take waits for one of a pool's things.
-func take[T any](ctx context.Context, pool chan T) (T, error) {
-	select {
-	case v := <-pool:
-		return v, nil
-	case <-ctx.Done():
-		var none T
-		return none, context.Cause(ctx)
-	}
-}
 
 // infer takes the given frames through decoding, network and contours. A
 // damaged frame is a *verdict on the loop; any other error is the context's or
@@ -79,21 +70,21 @@ func take[T any](ctx context.Context, pool chan T) (T, error) {
 func (a *Analyzer) infer(ctx context.Context, l *loop, frames *dicomio.FrameReader, indices []int) error {
 	group, working := errgroup.WithContext(ctx)
 	for _, i := range indices {
-		s, err := take(working, a.flow.slots)
+		s, err := a.flow.slots.take(working, l.party)
 		if err != nil {
 			break // a frame failed, or the caller's context ended
 		}
 		decoded := false
 		if frames.Sequential() {
 			if err := a.decode(working, l, frames, i, s); err != nil {
-				a.flow.slots <- s
+				a.flow.slots.give(s)
 				group.Go(func() error { return err })
 				break
 			}
 			decoded = true
 		}
 		group.Go(func() error {
-			defer func() { a.flow.slots <- s }()
+			defer a.flow.slots.give(s)
 			if !decoded {
 				if err := a.decode(working, l, frames, i, s); err != nil {
 					return err
@@ -110,11 +101,11 @@ func (a *Analyzer) infer(ctx context.Context, l *loop, frames *dicomio.FrameRead
 
 // decode fills the slot's input with the analysed region of frame i.
 func (a *Analyzer) decode(ctx context.Context, l *loop, frames *dicomio.FrameReader, i int, s *slot) (err error) {
-	b, err := take(ctx, a.flow.benches)
+	b, err := a.flow.benches.take(ctx, l.party)
 	if err != nil {
 		return err
 	}
-	defer func() { a.flow.benches <- b }()
+	defer a.flow.benches.give(b)
 	defer a.contain(l, i, &err)
 	// The object's own time: what others make it wait for does not count.
 	if spent := time.Duration(l.took.decode.Load()); spent > a.opt.Timeout {
@@ -144,11 +135,11 @@ func (a *Analyzer) look(ctx context.Context, l *loop, i int, s *slot) (err error
 		return fmt.Errorf("inference: %w", err)
 	}
 	l.took.infer.Add(int64(time.Since(start)))
-	b, err := take(ctx, a.flow.benches)
+	b, err := a.flow.benches.take(ctx, l.party)
 	if err != nil {
 		return err
 	}
-	defer func() { a.flow.benches <- b }()
+	defer a.flow.benches.give(b)
 	start = time.Now()
 	l.frames[i] = a.readFrame(a.engine.Card(), l.box, &s.out)
 	l.bright().Add(s.input)

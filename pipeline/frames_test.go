@@ -160,7 +160,7 @@ func TestCancelStopsEveryLoop(t *testing.T) {
 		t.Errorf("error = %v", err)
 	}
 	// Everything is back where it belongs: the analyzer goes on working.
-	if len(a.flow.slots) != cap(a.flow.slots) || len(a.flow.benches) != cap(a.flow.benches) {
-		t.Errorf("%d of %d slots, %d of %d benches left", len(a.flow.slots), cap(a.flow.slots), len(a.flow.benches), cap(a.flow.benches))
+	if a.flow.slots.idle() != a.flow.slots.size || a.flow.benches.idle() != a.flow.benches.size {
+		t.Errorf("%d of %d slots, %d of %d benches left", a.flow.slots.idle(), a.flow.slots.size, a.flow.benches.idle(), a.flow.benches.size)
 	}
 }

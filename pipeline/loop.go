@@ -88,6 +88,7 @@ type frame struct {
 type loop struct {
 	result.Loop
 	path   string
+	party  string // whose turn its frames take
 	facts  echo.Facts
 	region image.Rectangle
 	box    models.Letterbox
@@ -105,9 +106,9 @@ const sampleFrames = 8
 // analyse does everything that one object allows. What is wrong with the
 // object ends up in its result; the error is the caller's context, the engine
 // that broke, or a lack of memory that others hold.
-func (a *Analyzer) analyse(ctx context.Context, path string) (*loop, error) {
+func (a *Analyzer) analyse(ctx context.Context, path, party string) (*loop, error) {
 	start := time.Now()
-	l := &loop{path: path, Loop: result.Loop{File: path}}
+	l := &loop{path: path, party: party, Loop: result.Loop{File: path}}
 	err := a.inspect(ctx, l)
 	if ctx.Err() != nil {
 		return l, context.Cause(ctx) // what failed then is no fault of the object
@@ -308,11 +309,11 @@ func (a *Analyzer) checkColour(ctx context.Context, l *loop, frames *dicomio.Fra
 
 // colour is the fraction of coloured pixels in the analysed region of frame i.
 func (a *Analyzer) colour(ctx context.Context, l *loop, frames *dicomio.FrameReader, i int) (fraction float64, err error) {
-	b, err := take(ctx, a.flow.benches)
+	b, err := a.flow.benches.take(ctx, l.party)
 	if err != nil {
 		return 0, err
 	}
-	defer func() { a.flow.benches <- b }()
+	defer a.flow.benches.give(b)
 	defer a.contain(l, i, &err)
 	start := time.Now()
 	defer func() { l.took.decode.Add(int64(time.Since(start))) }()

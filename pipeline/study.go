@@ -36,7 +36,7 @@ func (a *Analyzer) Analyze(ctx context.Context, paths []string, progress Progres
 	done := 0
 	for i, path := range paths {
 		group.Go(func() error {
-			l, err := a.analyse(working, path)
+			l, err := a.analyse(working, path, "")
 			if err != nil {
 				return fmt.Errorf("%s: %w", path, err)
 			}
@@ -63,10 +63,11 @@ func (a *Analyzer) Analyze(ctx context.Context, paths []string, progress Progres
 	return s, nil
 }
 
-// Loop analyses one object. What is wrong with it is in the result; the error is
+// Loop analyses one object. Where objects of several parties are analysed at a
+// time, their frames take turns, party by party. What is wrong with it is in the result; the error is
 // the context's or the engine's, and would be the same for other objects.
-func (a *Analyzer) Loop(ctx context.Context, path string) (*result.Loop, error) {
-	l, err := a.analyse(ctx, path)
+func (a *Analyzer) Loop(ctx context.Context, path, party string) (*result.Loop, error) {
+	l, err := a.analyse(ctx, path, party)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}

@@ -207,7 +207,7 @@ func (n *Node) giveUp(ctx context.Context, req LoopRequest, why string) (Seen, e
 
 func (n *Node) loopRequest(l store.Loop, hold *objects.Hold) LoopRequest {
 	return LoopRequest{StudyInstanceUID: l.StudyInstanceUID, SeriesInstanceUID: l.SeriesInstanceUID, SOPInstanceUID: l.SOPInstanceUID, SOPClassUID: l.SOPClassUID,
-		Number: l.Number, Path: l.Path, Kept: n.keptDir(l.StudyInstanceUID), Objects: hold}
+		Number: l.Number, Sender: l.Sender, Path: l.Path, Kept: n.keptDir(l.StudyInstanceUID), Objects: hold}
 }
 
 // keptDir holds the results of a study's loops.

@@ -77,6 +77,7 @@ type LoopRequest struct {
 	StudyInstanceUID, SeriesInstanceUID string
 	SOPInstanceUID, SOPClassUID         string
 	Number                              int    // order of arrival in the study, from 1
+	Sender                              string // of the study
 	Path                                string // name of the object, a Part 10 file
 	Kept                                kept.Dir
 	// Objects gives the file of the object, for as long as the request lasts.

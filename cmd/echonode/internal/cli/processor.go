@@ -86,7 +86,7 @@ func (p *processor) Look(ctx context.Context, req node.LoopRequest) (node.Seen, 
 	}
 	l, err := req.Kept.Load(ctx, key)
 	if errors.Is(err, kept.ErrNotKept) {
-		if l, err = p.analyzer.Loop(ctx, path); err != nil {
+		if l, err = p.analyzer.Loop(ctx, path, req.Sender); err != nil {
 			return node.Seen{}, err
 		}
 		l.File, l.Number = req.Path, req.Number

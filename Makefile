@@ -24,13 +24,14 @@ PACKAGING   := cmd/echonode/packaging
 export CGO_ENABLED = 1
 
 .DEFAULT_GOAL := build
-.PHONY: help setup setup-test setup-gpu setup-release test-gpu build demo test check test-modules test-python test-web test-go fuzz-short bench load clean
+.PHONY: help setup setup-test setup-gpu setup-release test-gpu build demo test check test-modules test-python test-web test-go fuzz-short bench load faults clean
 .PHONY: mutate
 .PHONY: release release-check test-package test-monitoring licences vuln findings
 
 help:
 	@echo 'make setup       packages and ONNX Runtime that building and running need (root or sudo for packages)'
 	@echo 'make load        the built node under many associations of costly objects, two minutes'
+	@echo 'make faults      ROUNDS ($(ROUNDS)) rounds of faults on the built node: kills, refusing archives, full disks'
 	@echo 'make setup-gpu   ONNX Runtime with the CUDA and TensorRT providers, beside the other'
 	@echo 'make build       bin/echonode, with ONNX Runtime beside it in bin/lib'
 	@echo 'make demo        set up, build, run the node on real echo loops and show what comes back; ARCHIVE=AE@HOST:PORT'
@@ -79,6 +80,11 @@ PKG ?= ./pipeline/lv
 N   ?= 100
 mutate:
 	@$(GO) run ./conformance/mutate -n $(N) $(if $(TESTS),-tests $(TESTS)) $(PKG)
+
+# Rounds of faults on the built node: killed and stopped at random instants, archives that refuse, disks that fill up.
+ROUNDS ?= 200
+faults: setup-test
+	@ECHONODE_ROUNDS=$(ROUNDS) $(GO) test -count 1 -timeout 24h -v -run 'TestFaultRounds|TestFullSpool|TestFullDatabase' ./conformance/mainjob
 
 # Two minutes of the worst objects of every kind, at harmless sizes.
 load: setup-test

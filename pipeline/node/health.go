@@ -57,10 +57,22 @@ type healthCache struct {
 	// recording is why the last object could not be recorded, nil after one that
 	// was.
 	recording atomic.Pointer[error]
+	// full is why an object found no room, for faultFor or until one did: what
+	// is free above the watermark may be too little for an object.
+	full atomic.Pointer[fault]
 }
 
 // probeFor is how long the database may take to answer.
 const probeFor = 10 * time.Second
+
+// fault is an error and when it happened.
+type fault struct {
+	err error
+	at  time.Time // with a monotonic reading
+}
+
+// faultFor is how long a fault is told of that does not happen again.
+const faultFor = time.Minute
 
 // healthFor is how long an answer is kept.
 const healthFor = 2 * time.Second
@@ -105,6 +117,9 @@ func (n *Node) examine(ctx context.Context) Health {
 	}
 	if err := n.spool.Refuses(); err != nil && !errors.Is(err, objects.ErrUnavailable) {
 		add(HealthRefusing, ProblemSpace, "%v", err)
+	}
+	if f := n.health.full.Load(); f != nil && time.Since(f.at) < faultFor {
+		add(HealthRefusing, ProblemSpace, "an object found no room: %v", f.err)
 	}
 	waiting, err := n.store.Waiting(ctx)
 	if err != nil {

@@ -22,6 +22,12 @@ import (
 func (n *Node) Store(ctx context.Context, req *scp.StoreRequest, r io.Reader) error {
 	err := n.keep(ctx, req, r)
 	n.metrics.stored(err)
+	switch {
+	case err == nil:
+		n.health.full.Store(nil)
+	case errors.Is(err, spool.ErrDiskFull):
+		n.health.full.Store(&fault{err, time.Now()})
+	}
 	return err
 }
 

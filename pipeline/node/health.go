@@ -19,7 +19,8 @@ import (
 // Health says whether the node does its work.
 type Health struct {
 	Status   string    `json:"status"`
-	Problems []Problem `json:"problems"` // [] when there are none
+	Roles    []string  `json:"roles,omitempty"` // of this process; none: all
+	Problems []Problem `json:"problems"`        // [] when there are none
 }
 
 // Values of Health.Status. A refusing node answers C-STORE with a failure; a
@@ -92,7 +93,7 @@ func (n *Node) Health(ctx context.Context) Health {
 }
 
 func (n *Node) examine(ctx context.Context) Health {
-	h := Health{Status: HealthOK, Problems: []Problem{}}
+	h := Health{Status: HealthOK, Roles: n.opt.Roles, Problems: []Problem{}}
 	add := func(status, code, format string, args ...any) {
 		if h.Status != HealthRefusing {
 			h.Status = status
@@ -111,11 +112,15 @@ func (n *Node) examine(ctx context.Context) Health {
 	if err := n.health.recording.Load(); err != nil {
 		add(HealthRefusing, ProblemDatabase, "the last object could not be recorded: %v", *err)
 	}
+	refusing := HealthRefusing
+	if !n.does(RoleReceive) {
+		refusing = HealthDegraded // there is nothing to refuse here
+	}
 	trouble := n.files.Trouble()
 	if trouble != nil {
-		add(HealthRefusing, ProblemObjects, "%v", trouble)
+		add(refusing, ProblemObjects, "%v", trouble)
 	}
-	if err := n.spool.Refuses(); err != nil && !errors.Is(err, objects.ErrUnavailable) {
+	if err := n.spool.Refuses(); err != nil && n.does(RoleReceive) && !errors.Is(err, objects.ErrUnavailable) {
 		add(HealthRefusing, ProblemSpace, "%v", err)
 	}
 	if f := n.health.full.Load(); f != nil && time.Since(f.at) < faultFor {

@@ -38,6 +38,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -123,6 +124,17 @@ type Destination struct {
 	Own       bool // the processor makes outputs for it in a form of its own
 }
 
+// Roles of a process. One that has all of them needs no other.
+const (
+	RoleReceive = "receive"
+	RoleAnalyse = "analyse"
+	RoleDeliver = "deliver"
+	RoleWeb     = "web"
+)
+
+// Roles are all roles.
+var Roles = []string{RoleReceive, RoleAnalyse, RoleDeliver, RoleWeb}
+
 // Options are the settings of a Node.
 type Options struct {
 	// Objects is where results are kept, and where received objects are read
@@ -144,6 +156,8 @@ type Options struct {
 	Deliveries      int // attempts of a delivery
 	// Checks find problems that the node itself does not know of.
 	Checks []func() []Problem
+	// Roles are what this process does; none is everything.
+	Roles []string
 	// Seat is what only one process uses at a time on this machine, for example
 	// its data directory: one that takes it knows that the one before has ended.
 	Seat    string
@@ -209,7 +223,8 @@ func New(ctx context.Context, opt Options, sp spool.Intake, st *store.Store, pro
 	n.jobs, err = jobs.Open(st, jobs.Options{
 		Destinations: destinations, CombineWorkers: 2, CombineAttempts: opt.Attempts, DeliveryAttempts: opt.Deliveries, Longest: opt.Timeout,
 		CombineWait: backoff, DeliveryWait: n.deliveryWait,
-		Seat: opt.Seat, Version: opt.Version, Beat: opt.Heartbeat, Horizon: opt.Horizon,
+		NoCombining: !n.does(RoleAnalyse), NoDelivering: !n.does(RoleDeliver),
+		Seat: opt.Seat, Roles: opt.Roles, Version: opt.Version, Beat: opt.Heartbeat, Horizon: opt.Horizon,
 	}, jobs.Handlers{
 		Combine: n.combine, Deliver: n.deliverRun, Report: n.reportCommitment,
 		CombineDied: func(ctx context.Context, study string, revision int) error {
@@ -223,7 +238,7 @@ func New(ctx context.Context, opt Options, sp spool.Intake, st *store.Store, pro
 	if err != nil {
 		return nil, err
 	}
-	return n, errors.Join(n.jobs.Recover(ctx), n.deleteFiles(ctx), n.recoverSpool(ctx), n.sweepResults(ctx), n.warnOfOrphans(ctx))
+	return n, errors.Join(n.jobs.Recover(ctx), n.deleteFiles(ctx), n.recoverAtStart(ctx), n.warnOfOrphans(ctx))
 }
 
 // loopsFreed is told of the studies whose loops a process that died was looking
@@ -238,6 +253,40 @@ func (n *Node) loopsFreed(studies []string) error {
 	return errors.Join(errs...)
 }
 
+// does reports whether the process has a role.
+func (n *Node) does(role string) bool {
+	return len(n.opt.Roles) == 0 || slices.Contains(n.opt.Roles, role)
+}
+
+// recoverAtStart takes up what a process that died has left of objects and
+// results on this machine's disk.
+func (n *Node) recoverAtStart(ctx context.Context) error {
+	if _, own := n.files.InPlace(""); !own {
+		return nil
+	}
+	return errors.Join(n.recoverSpool(ctx), n.sweepResults(ctx))
+}
+
+// recoverLater is recoverAtStart for other stores, which take long to list, and
+// may not be available when the process starts. One process does it.
+func (n *Node) recoverLater(ctx context.Context) {
+	if _, own := n.files.InPlace(""); own || !n.does(RoleReceive) {
+		return
+	}
+	for {
+		err := errors.Join(n.recoverSpool(ctx), n.sweepResults(ctx))
+		if err == nil || ctx.Err() != nil {
+			return
+		}
+		n.log.Warn("looking for objects that were not recorded", "error", err)
+		select {
+		case <-time.After(time.Minute):
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
 // Run works until ctx ends, then stops: running jobs are cancelled and go on
 // at the next start.
 func (n *Node) Run(ctx context.Context) error {
@@ -245,7 +294,10 @@ func (n *Node) Run(ctx context.Context) error {
 		return err
 	}
 	var background sync.WaitGroup
-	background.Go(func() { n.looking(ctx) })
+	if n.does(RoleAnalyse) {
+		background.Go(func() { n.looking(ctx) })
+	}
+	background.Go(func() { n.recoverLater(ctx) })
 	n.sweep(ctx)
 	background.Wait()
 	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)

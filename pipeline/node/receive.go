@@ -241,7 +241,10 @@ func (n *Node) recoverSpool(ctx context.Context) error {
 			n.log.Warn("unreadable object in the spool is left alone", "path", name, "error", err)
 			return nil
 		}
-		if _, err := n.store.Instance(ctx, in.SOPInstanceUID); err == nil {
+		if known, err := n.store.Instance(ctx, in.SOPInstanceUID); err == nil {
+			if known.Path == name {
+				return nil // another process has recorded it meanwhile
+			}
 			// Another version of it that was not recorded, so not acknowledged.
 			return n.spool.Discard(ctx, name)
 		} else if !errors.Is(err, store.ErrNotFound) {

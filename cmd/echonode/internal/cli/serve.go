@@ -118,7 +118,7 @@ func (p *program) serve(ctx context.Context, c *config.Config) (err error) {
 	for i := range options.Destinations {
 		options.Destinations[i].Own = worker.own(options.Destinations[i].Name)
 	}
-	options.Version = p.version
+	options.Version, options.Roles = p.version, c.Roles
 	if options.Seat, err = filepath.Abs(c.Storage.Directory); err != nil {
 		return err
 	}
@@ -139,34 +139,42 @@ func (p *program) serve(ctx context.Context, c *config.Config) (err error) {
 	if err != nil {
 		return err
 	}
-	l, err := net.Listen("tcp", c.DICOM.Listen)
-	if err != nil {
-		return fmt.Errorf("dicom.listen: %w", err)
+	receives := c.Does(node.RoleReceive)
+	var l, sl, wl net.Listener
+	closing := func(err error) error {
+		for _, open := range []net.Listener{l, sl} {
+			if open != nil {
+				err = errors.Join(err, open.Close())
+			}
+		}
+		return err
+	}
+	dicom := ""
+	if receives {
+		if l, err = net.Listen("tcp", c.DICOM.Listen); err != nil {
+			return fmt.Errorf("dicom.listen: %w", err)
+		}
+		dicom = l.Addr().String()
 	}
 	status := statusServer(statusMux(n, reg), c.HTTP.Hosts)
-	var sl net.Listener
 	if c.HTTP.Listen != "" {
 		if sl, err = net.Listen("tcp", c.HTTP.Listen); err != nil {
-			return errors.Join(fmt.Errorf("http.listen: %w", err), l.Close())
+			return closing(fmt.Errorf("http.listen: %w", err))
 		}
 	}
-	page, err := openReview(ctx, c, st, files, n, analyzer.Measuring(), p.version, log)
-	if err != nil {
-		err = errors.Join(err, l.Close())
-		if sl != nil {
-			err = errors.Join(err, sl.Close())
+	var page *reviewPage
+	if c.Does(node.RoleWeb) {
+		if page, err = openReview(ctx, c, st, files, n, analyzer.Measuring(), p.version, log); err != nil {
+			return closing(err)
 		}
-		return err
 	}
-	web, wl, err := dicomwebServer(c, n, log)
-	if err != nil {
-		err = errors.Join(err, l.Close())
-		if sl != nil {
-			err = errors.Join(err, sl.Close())
+	var web *http.Server
+	if receives {
+		if web, wl, err = dicomwebServer(c, n, log); err != nil {
+			return closing(err)
 		}
-		return err
 	}
-	log.Info("ready", "ae_title", c.DICOM.AETitle, "dicom", l.Addr().String(), "http", c.HTTP.Listen, "destinations", len(c.Destinations), "model", analyzer.Model().Name, "provider", engine.Provider())
+	log.Info("ready", "roles", c.Roles, "ae_title", c.DICOM.AETitle, "dicom", dicom, "http", c.HTTP.Listen, "destinations", len(c.Destinations), "model", analyzer.Model().Name, "provider", engine.Provider())
 
 	// Stop in the reverse order of the data's way: first nothing comes in any
 	// more, then the jobs stop.
@@ -176,6 +184,10 @@ func (p *program) serve(ctx context.Context, c *config.Config) (err error) {
 	group.Go(func() error {
 		defer stopJobs()
 		intake, ictx := errgroup.WithContext(gctx)
+		if l == nil {
+			<-gctx.Done()
+			return nil
+		}
 		intake.Go(func() error { return serve(ictx, srv, l) })
 		if web != nil {
 			intake.Go(func() error { return serveHTTP(ictx, web, wl) })

@@ -32,6 +32,7 @@ var Default []byte
 
 // Config is the whole configuration. See echonode.yaml for what each key does.
 type Config struct {
+	Roles        []string      `yaml:"roles"`
 	DICOM        DICOM         `yaml:"dicom"`
 	DICOMweb     DICOMweb      `yaml:"dicomweb"`
 	Memory       Memory        `yaml:"memory"`
@@ -506,6 +507,7 @@ func (c *Config) check() error {
 		bad("storage.directory", "must be set")
 	}
 	c.Storage.Objects.check(bad)
+	c.checkRoles(bad)
 	if c.Storage.Retention < 0 || c.Storage.RetentionFailed < 0 {
 		bad("storage.retention", "must not be negative, nor retention_failed")
 	}

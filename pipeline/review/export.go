@@ -24,6 +24,7 @@ import (
 
 	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/models"
+	"github.com/echonode/echonode/pipeline/objects"
 	"github.com/echonode/echonode/pipeline/output"
 	"github.com/echonode/echonode/pipeline/quantity"
 	"github.com/echonode/echonode/pipeline/result"
@@ -59,6 +60,27 @@ func (s *Server) summary(w http.ResponseWriter, r *http.Request) {
 	}
 	attachment(w, "application/pdf", "echonode-summary.pdf")
 	_, _ = w.Write(pdf.Bytes())
+}
+
+// held are the objects of a study, by SOP Instance UID, at hand for as long as
+// they are held.
+type held struct {
+	hold   *objects.Hold
+	names  map[string]string
+	limits dicomio.Limits
+}
+
+// Open implements output.Sources.
+func (h held) Open(ctx context.Context, sopInstanceUID string) (*dicomio.File, error) {
+	name, ok := h.names[sopInstanceUID]
+	if !ok {
+		return nil, fmt.Errorf("object %s: %w", sopInstanceUID, store.ErrNotFound)
+	}
+	path, err := h.hold.File(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	return dicomio.OpenContext(ctx, path, dicomio.Options{Limits: h.limits})
 }
 
 // valueColumns are the columns of exported values; the UID is their only
@@ -268,7 +290,13 @@ func (s *Server) subject(in store.Instance) string {
 }
 
 func (e *labels) loop(ctx context.Context, l *result.Loop, in store.Instance) error {
-	file, err := dicomio.OpenContext(ctx, in.Path, dicomio.Options{Limits: e.s.opt.Limits})
+	hold := e.s.opt.Objects.Hold()
+	defer hold.Release()
+	path, err := hold.File(ctx, in.Path)
+	if err != nil {
+		return err
+	}
+	file, err := dicomio.OpenContext(ctx, path, dicomio.Options{Limits: e.s.opt.Limits})
 	if err != nil {
 		return err
 	}

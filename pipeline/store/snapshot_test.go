@@ -9,6 +9,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/echonode/echonode/conformance/postgres"
 )
 
 // TestNewerIsRefused: a program that is older than the data leaves them alone and says why.
@@ -37,6 +39,54 @@ func TestNewerIsRefused(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestNewerBeside: a program that runs goes on while a newer one adds to the schema, as it does in a rolling upgrade; started
+// again it refuses.
+func TestNewerBeside(t *testing.T) {
+	database := postgres.Database(t)
+	s := open(t, database)
+	if err := s.Enter(t.Context(), Process{ID: "old", Seat: "here"}); err != nil {
+		t.Fatal(err)
+	}
+	life := func(study string) {
+		t.Helper()
+		add(t, s, instance(study, study+".1", 1000))
+		look(t, s)
+		if queued, err := s.Queue(t.Context(), study, time.UnixMilli(2000), "basis", noJob); err != nil || !queued {
+			t.Fatal(queued, err)
+		}
+		run, err := s.StartRun(t.Context(), study, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.FinishRun(t.Context(), run, []Output{{SOPInstanceUID: study + ".9", Kind: "report"}}, []Route{{Destination: "pacs", Kinds: []string{"report"}}},
+			func(*Tx, int64, string) error { return nil }); err != nil {
+			t.Fatal(err)
+		}
+		if d, err := s.PendingDeliveries(t.Context(), run.ID, "pacs"); err != nil || len(d) != 1 {
+			t.Fatal(d, err)
+		}
+		if _, _, err := s.Worklist(t.Context(), WorklistQuery{Search: "x", Limit: 10}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Beat(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	life("1")
+	for _, table := range []string{"studies", "instances", "loops", "runs", "outputs", "deliveries", "worklist", "processes"} {
+		if _, err := s.sql.Exec(`ALTER TABLE ` + table + ` ADD COLUMN another TEXT NOT NULL DEFAULT ''`); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := s.sql.Exec(`INSERT INTO goose_db_version (version_id, is_applied) VALUES (900, true)`); err != nil {
+		t.Fatal(err)
+	}
+	life("2")
+	if _, err := Open(t.Context(), database); !errors.As(err, new(*NewerError)) {
+		t.Errorf("started again: %v", err)
 	}
 }
 

@@ -3,6 +3,8 @@ package dicomio
 import (
 	"bytes"
 	"context"
+	"errors"
+	"image"
 	"os"
 	"path/filepath"
 	"testing"
@@ -10,6 +12,13 @@ import (
 	"github.com/echonode/echonode/dicomio/tag"
 	"github.com/echonode/echonode/dicomio/uid"
 )
+
+// inSequence puts an accession number into a request.
+func inSequence(value string) func(*DataSet) {
+	return func(d *DataSet) {
+		d.SetItems(tag.RequestAttributesSequence, NewDataSet().SetString(tag.AccessionNumber, value))
+	}
+}
 
 func TestSamePixels(t *testing.T) {
 	dir := t.TempDir()
@@ -43,11 +52,108 @@ func TestSamePixels(t *testing.T) {
 			"another name":     {named, true},
 			"other pixels":     {file(syntax, 8, nil), false},
 			"another geometry": {file(syntax, 7, func(d *DataSet) { d.SetInt(tag.Rows, 6).SetInt(tag.Columns, 4) }), false},
-			"another syntax":   {file(uid.ExplicitVRBigEndian, 7, nil), false},
 		} {
 			if same, err := SamePixels(context.Background(), base, c.other, Options{}); err != nil || same != c.want {
 				t.Errorf("%s, %s: %v, %v", syntax, name, same, err)
 			}
+		}
+	}
+	// Under other transfer syntaxes what is seen counts.
+	native := file(uid.ExplicitVRLittleEndian, 7, nil)
+	for name, c := range map[string]struct {
+		other string
+		want  bool
+	}{
+		"implicit":         {file(uid.ImplicitVRLittleEndian, 7, nil), true},
+		"big endian":       {file(uid.ExplicitVRBigEndian, 7, nil), true},
+		"deflated":         {file(uid.DeflatedExplicitVRLittleEndian, 7, nil), true},
+		"other pixels":     {file(uid.ImplicitVRLittleEndian, 8, nil), false},
+		"another geometry": {file(uid.ImplicitVRLittleEndian, 7, func(d *DataSet) { d.SetInt(tag.Rows, 6).SetInt(tag.Columns, 4) }), false},
+	} {
+		for _, pair := range [][2]string{{native, c.other}, {c.other, native}} {
+			if same, err := SamePixels(context.Background(), pair[0], pair[1], Options{}); err != nil || same != c.want {
+				t.Errorf("%s: %v, %v", name, same, err)
+			}
+		}
+	}
+	// A lossy loop decompressed by somebody, and another loop.
+	img := image.NewRGBA(image.Rect(0, 0, 32, 24))
+	for i := range img.Pix {
+		img.Pix[i] = uint8(i * i / 50)
+	}
+	jpeg, err := EncodeJPEG(img, 90)
+	if err != nil {
+		t.Fatal(err)
+	}
+	colour := func(syntax string, frame []byte) string {
+		d := syntheticBase(1, 3, 8, 8, "RGB").SetInt(tag.Rows, 24).SetInt(tag.Columns, 32)
+		if syntax == uid.JPEGBaseline8Bit {
+			d.SetString(tag.PhotometricInterpretation, "YBR_FULL_422")
+		}
+		var b bytes.Buffer
+		if err := Write(&b, d, WriteOptions{TransferSyntax: syntax, Pixels: FrameBytes([][]byte{frame})}); err != nil {
+			t.Fatal(err)
+		}
+		n++
+		path := filepath.Join(dir, string(rune('a'+n)))
+		if err := os.WriteFile(path, b.Bytes(), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	compressed := colour(uid.JPEGBaseline8Bit, jpeg)
+	f, err := Open(compressed, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := f.Frames()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var decoded image.RGBA
+	if err := errors.Join(r.RGB(0, &decoded), f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	raw := func(change func(i int, v uint8) uint8) []byte {
+		var out []byte
+		for i, v := range decoded.Pix {
+			if i%4 != 3 {
+				out = append(out, change(i, v))
+			}
+		}
+		return out
+	}
+	for name, c := range map[string]struct {
+		change func(i int, v uint8) uint8
+		want   bool
+	}{
+		"the same": {func(_ int, v uint8) uint8 { return v }, true},
+		"rounded":  {func(i int, v uint8) uint8 { return v ^ uint8(i/8&1) }, true},
+		"one bright point": {func(i int, v uint8) uint8 {
+			if i == 400 {
+				return v + 100
+			}
+			return v
+		}, false},
+		"brighter": {func(_ int, v uint8) uint8 { return uint8(min(int(v)+3, 255)) }, false},
+	} {
+		if same, err := SamePixels(context.Background(), compressed, colour(uid.ExplicitVRLittleEndian, raw(c.change)), Options{}); err != nil || same != c.want {
+			t.Errorf("decompressed, %s: %v, %v", name, same, err)
+		}
+	}
+	for name, c := range map[string]struct {
+		a, b string
+		want bool
+	}{
+		"the same":        {native, file(uid.ImplicitVRLittleEndian, 7, nil), true},
+		"other pixels":    {native, file(uid.ImplicitVRLittleEndian, 9, nil), true},
+		"another name":    {native, file(uid.ImplicitVRLittleEndian, 7, func(d *DataSet) { d.SetString(tag.PatientName, "Another^Name") }), false},
+		"one more":        {native, file(uid.ExplicitVRLittleEndian, 7, func(d *DataSet) { d.SetString(tag.RetrieveAETitle, "PACS") }), false},
+		"in a sequence":   {file(uid.ExplicitVRLittleEndian, 7, inSequence("A")), file(uid.ImplicitVRLittleEndian, 7, inSequence("B")), false},
+		"equal sequences": {file(uid.ExplicitVRLittleEndian, 7, inSequence("A")), file(uid.ImplicitVRLittleEndian, 7, inSequence("A")), true},
+	} {
+		if same, err := SameAttributes(context.Background(), c.a, c.b, Options{}); err != nil || same != c.want {
+			t.Errorf("attributes, %s: %v, %v", name, same, err)
 		}
 	}
 	memory := NewMemory(1 << 30)

@@ -69,22 +69,33 @@ func (n *Node) combine(ctx context.Context, job jobs.Job, uid string, revision i
 		log.Warn("analysis waits for the object store", "error", err)
 		return jobs.Later(storeWait)
 	}
-	// What no time can mend is final at once. Everything else is worth trying
-	// for as long as a full disk may stay full: after its attempts the job only
-	// waits, which does not count.
-	age := max(time.Since(job.Created), 0)
-	spent := job.Last()
-	final := spent && (age >= n.opt.RetryFor || errors.As(err, new(*panicError))) || errors.As(err, new(*PatientsError)) || errors.As(err, new(*failedLoops))
+	final, wait := n.afterFailure(err, job, time.Since(job.Created))
 	n.metrics.analysed("failed", time.Since(start))
 	log.Error("analysis failed", "attempt", job.Attempt, "final", final, "error", err)
 	err = errors.Join(err, n.store.FailRun(context.WithoutCancel(ctx), uid, revision, err, final))
 	switch {
 	case final:
 		return jobs.Cancel(err)
-	case spent:
-		return jobs.Later(min(max(age/2, backoff(1)), maxBackoff))
+	case wait > 0:
+		return jobs.Later(wait)
 	}
 	return err
+}
+
+// afterFailure says what becomes of a study whose outputs could not be made.
+// What no time can mend is final at once. Everything else is worth trying for as
+// long as a full disk may stay full: after its attempts the job only waits,
+// which does not count. 0 is the wait between attempts.
+func (n *Node) afterFailure(err error, job jobs.Job, age time.Duration) (final bool, wait time.Duration) {
+	switch {
+	case errors.As(err, new(*PatientsError)), errors.As(err, new(*failedLoops)):
+		return true, 0
+	case !job.Last():
+		return false, 0
+	case age >= n.opt.RetryFor, errors.As(err, new(*panicError)):
+		return true, 0
+	}
+	return false, min(max(age/2, backoff(1)), maxBackoff)
 }
 
 // analyse runs one revision and records what it made. A panic is an error: it

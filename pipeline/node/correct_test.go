@@ -201,3 +201,43 @@ func TestUnrecordedVersionGoes(t *testing.T) {
 		t.Errorf("the unrecorded version: %v; recorded one held: %v", err, n.held(t, "1.2.3.10"))
 	}
 }
+
+// A correction may come in another transfer syntax, as from an archive that has
+// decompressed or recoded the object; the same object recoded changes nothing.
+func TestCorrectionInAnotherSyntax(t *testing.T) {
+	n := start(t, t.TempDir(), byContent(t), Options{})
+	n.mustSend(t, picture(t, "1.2.3", "1.2.3.10", 7, nil))
+	finished := func(revision int) func() bool {
+		return func() bool { s := n.status(t, "1.2.3"); return s.State == store.Done && s.Revision == revision }
+	}
+	eventually(t, "done", finished(1))
+	recode := func(path string) string {
+		t.Helper()
+		f, err := dicomio.Open(path, dicomio.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		out, err := os.CreateTemp(t.TempDir(), "*.dcm")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(f.Transcode(out, dicomio.WriteOptions{TransferSyntax: uid.ImplicitVRLittleEndian}), out.Close()); err != nil {
+			t.Fatal(err)
+		}
+		return out.Name()
+	}
+	n.mustSend(t, recode(picture(t, "1.2.3", "1.2.3.10", 7, nil)))
+	if s := n.status(t, "1.2.3"); s.State != store.Done || s.Corrected != 0 || s.Conflicts != 0 || n.files(t) != 1 {
+		t.Errorf("the same, recoded: %+v, %d files", s, n.files(t))
+	}
+	n.mustSend(t, recode(picture(t, "1.2.3", "1.2.3.10", 7, func(ds *dicomio.DataSet) { ds.SetString(tag.PatientName, "Doe^Janet") })))
+	eventually(t, "corrected", finished(2))
+	if got := n.stored(t, "1.2.3.10").String(tag.PatientName); got != "Doe^Janet" || n.files(t) != 1 {
+		t.Errorf("%s, %d files", got, n.files(t))
+	}
+	var status *scp.StatusError
+	if res := n.send(t, recode(picture(t, "1.2.3", "1.2.3.10", 9, nil)))[0]; !errors.As(res.Err, &status) || status.Status != scp.StatusDuplicateInstance {
+		t.Errorf("another picture, recoded: %v, want 0111H", res.Err)
+	}
+}

@@ -622,3 +622,46 @@ func keyOf(ctx context.Context, req LoopRequest, basis string) (string, error) {
 	}
 	return kept.Key(path, basis)
 }
+
+// An error that may pass is tried again beyond its attempts for retry_for, at
+// growing intervals; what cannot pass is not.
+func TestRetryFor(t *testing.T) {
+	n := &Node{opt: Options{RetryFor: 72 * time.Hour}}
+	full, panicked, patients, loops := errors.New("disk full"), &panicError{"x"}, &PatientsError{2}, &failedLoops{}
+	last := jobs.Job{Attempt: 3, MaxAttempts: 3}
+	for _, c := range []struct {
+		name  string
+		err   error
+		job   jobs.Job
+		age   time.Duration
+		final bool
+		wait  time.Duration
+	}{
+		{"an attempt is left", full, jobs.Job{Attempt: 1, MaxAttempts: 3}, time.Minute, false, 0},
+		{"attempts are used up", full, last, 2 * time.Minute, false, time.Minute},
+		{"at once", full, last, 0, false, 10 * time.Second},
+		{"the clock was set back", full, last, -time.Hour, false, 10 * time.Second},
+		{"after a day", full, last, 24 * time.Hour, false, 30 * time.Minute},
+		{"just before the end", full, last, 72*time.Hour - 1, false, 30 * time.Minute},
+		{"the end", full, last, 72 * time.Hour, true, 0},
+		{"a panic, an attempt left", panicked, jobs.Job{Attempt: 2, MaxAttempts: 3}, time.Minute, false, 0},
+		{"a panic", panicked, last, time.Minute, true, 0},
+		{"two patients", patients, jobs.Job{Attempt: 1, MaxAttempts: 3}, 0, true, 0},
+		{"loops that fail", fmt.Errorf("x: %w", loops), jobs.Job{Attempt: 1, MaxAttempts: 3}, 0, true, 0},
+	} {
+		if final, wait := n.afterFailure(c.err, c.job, c.age); final != c.final || wait != c.wait {
+			t.Errorf("%s: final %v, wait %v; want %v, %v", c.name, final, wait, c.final, c.wait)
+		}
+	}
+}
+
+// An error that may pass leaves its study queued when all attempts are used up.
+func TestPassingErrorWaits(t *testing.T) {
+	p := &fakeProcessor{t: t, fail: errors.New("disk full")}
+	n := start(t, t.TempDir(), p, Options{Attempts: 1, RetryFor: time.Hour})
+	n.mustSend(t, writeObject(t, t.TempDir(), "1.2.3", "1.2.3.10", nil))
+	eventually(t, "an attempt", func() bool { return len(p.requests()) == 1 && n.status(t, "1.2.3").Error != "" })
+	if s := n.status(t, "1.2.3"); s.State != store.Queued || !strings.Contains(s.Error, "disk full") {
+		t.Errorf("%+v", s)
+	}
+}

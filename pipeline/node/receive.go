@@ -98,7 +98,9 @@ func (n *Node) keep(ctx context.Context, req *scp.StoreRequest, r io.Reader) err
 //
 // The same picture with other attributes is a correction: a patient's name, a
 // study it was moved to, what an archive adds when it forwards. It takes the
-// place of the version before, and its study is analysed again. Another picture
+// place of the version before, and its study is analysed again. It may come in
+// another transfer syntax; what says the same in another one changes nothing.
+// Another picture
 // is refused, because it cannot be told which of the two is meant by what
 // refers to the UID; the first stays, and the study's state says that it
 // happened.
@@ -141,6 +143,12 @@ func (n *Node) accept(ctx context.Context, in store.Instance, duplicate bool, ho
 	if err != nil || !same {
 		refused := &scp.StatusError{Status: scp.StatusDuplicateInstance, Comment: "another picture is stored under this UID", Err: err}
 		return errors.Join(refused, drop(), n.store.RecordConflict(ctx, in.SOPInstanceUID, in.CallingAE))
+	}
+	if old.TransferSyntaxUID != in.TransferSyntaxUID && old.StudyInstanceUID == in.StudyInstanceUID {
+		// What says the same in another transfer syntax changes nothing.
+		if same, err := dicomio.SameAttributes(ctx, was, is, dicomio.Options{Limits: n.opt.Limits}); err == nil && same {
+			return drop()
+		}
 	}
 	unsent, err := n.store.Replace(ctx, in)
 	if err != nil {

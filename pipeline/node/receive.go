@@ -20,13 +20,40 @@ import (
 // Store implements scp.Handler. It returns nil, which acknowledges the object,
 // after the file and the record of it are durable.
 func (n *Node) Store(ctx context.Context, req *scp.StoreRequest, r io.Reader) error {
-	err := n.keep(ctx, req, r)
+	err := StatusOf(n.keep(ctx, req, r))
 	n.metrics.stored(err)
 	switch {
 	case err == nil:
 		n.health.full.Store(nil)
 	case errors.Is(err, spool.ErrDiskFull):
 		n.health.full.Store(&fault{err, time.Now()})
+	}
+	return err
+}
+
+// refusals are the DIMSE statuses of what a spool refuses (PS3.4 table B.2-1).
+var refusals = []struct {
+	err     error
+	status  uint16
+	comment string
+}{
+	{spool.ErrUID, scp.StatusInvalidInstance, "SOP Instance UID is not a UID"},
+	{spool.ErrWatermark, scp.StatusOutOfResources, "disk space below the watermark"},
+	{spool.ErrDiskFull, scp.StatusOutOfResources, "disk full"},
+	{spool.ErrDescriptors, scp.StatusOutOfResources, "out of file descriptors"},
+	{spool.ErrObjectStore, scp.StatusOutOfResources, "object store not available"},
+}
+
+// StatusOf gives an error of a spool the status under which a sender hears of
+// it. What has a status, or is no such error, stays as it is.
+func StatusOf(err error) error {
+	if err == nil || errors.As(err, new(*scp.StatusError)) {
+		return err
+	}
+	for _, r := range refusals {
+		if errors.Is(err, r.err) {
+			return &scp.StatusError{Status: r.status, Comment: r.comment, Err: err}
+		}
 	}
 	return err
 }

@@ -114,13 +114,12 @@ func (r *Relay) Refuses() error {
 	return r.local.Refuses()
 }
 
-// refusal tells a sender to try again later.
+// refusal is an error that passes.
 func refusal(err error) error {
-	var told *scp.StatusError
-	if errors.As(err, &told) {
+	if Passes(err) {
 		return err
 	}
-	return &scp.StatusError{Status: scp.StatusOutOfResources, Comment: "object store not available", Err: err}
+	return fmt.Errorf("%w: %w", ErrObjectStore, err)
 }
 
 // Space implements [Intake].

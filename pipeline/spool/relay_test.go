@@ -135,11 +135,10 @@ func TestRelayRefuses(t *testing.T) {
 		t.Run(what, func(t *testing.T) {
 			p.Set(fault)
 			defer p.Set(nil)
-			var refused *scp.StatusError
-			if _, err := send(r, "1.2.4", "meanwhile"); !errors.As(err, &refused) || refused.Status != scp.StatusOutOfResources || !errors.Is(err, objects.ErrUnavailable) {
+			if _, err := send(r, "1.2.4", "meanwhile"); !errors.Is(err, spool.ErrObjectStore) || !errors.Is(err, objects.ErrUnavailable) {
 				t.Errorf("%v", err)
 			}
-			if err := r.Refuses(); !errors.As(err, &refused) || refused.Status != scp.StatusOutOfResources {
+			if err := r.Refuses(); !errors.Is(err, spool.ErrObjectStore) {
 				t.Errorf("%v", err)
 			}
 			start := time.Now()

@@ -58,16 +58,22 @@ import (
 	"github.com/echonode/echonode/scp/bufpool"
 )
 
-// Errors of the spool. They come wrapped in a *scp.StatusError, so a handler
-// can return them as they are: ErrDiskFull and ErrWatermark are status A700H,
-// ErrUID is 0117H.
+// Errors of the spool. The first four pass: the same object can be taken later.
 var (
-	ErrDiskFull  = errors.New("spool: disk full")
-	ErrWatermark = errors.New("spool: free space below the watermark")
-	ErrUID       = errors.New("spool: SOP Instance UID is not a UID")
-	ErrLocked    = errors.New("spool: directory is in use by another process")
-	ErrClosed    = errors.New("spool: closed")
+	ErrDiskFull    = errors.New("spool: disk full")
+	ErrWatermark   = errors.New("spool: free space below the watermark")
+	ErrDescriptors = errors.New("spool: out of file descriptors")
+	ErrObjectStore = errors.New("spool: object store not available")
+	ErrUID         = errors.New("spool: SOP Instance UID is not a UID")
+	ErrLocked      = errors.New("spool: directory is in use by another process")
+	ErrClosed      = errors.New("spool: closed")
 )
+
+// Passes reports whether an object that the spool has refused can be taken
+// later: the disk, the descriptors or the object store were the reason.
+func Passes(err error) bool {
+	return errors.Is(err, ErrDiskFull) || errors.Is(err, ErrWatermark) || errors.Is(err, ErrDescriptors) || errors.Is(err, ErrObjectStore)
+}
 
 // Options adjust a Spool. The zero value is for production.
 type Options struct {
@@ -297,7 +303,7 @@ func shardOf(uid string) byte {
 // Path is where the first object under a SOP Instance UID is, or would be.
 func (s *Spool) Path(instance string) (string, error) {
 	if !uid.Valid(instance) {
-		return "", &scp.StatusError{Status: scp.StatusInvalidInstance, Comment: "SOP Instance UID is not a UID", Err: ErrUID}
+		return "", ErrUID
 	}
 	return filepath.Join(s.shardDir(shardOf(instance)), instance+fileSuffix), nil
 }
@@ -379,20 +385,19 @@ func (s *Spool) checkSpace(want uint64) error {
 		return err
 	}
 	if free < want {
-		return &scp.StatusError{Status: scp.StatusOutOfResources, Comment: "disk space below the watermark",
-			Err: fmt.Errorf("%w: %d bytes free, %d required", ErrWatermark, free, want)}
+		return fmt.Errorf("%w: %d bytes free, %d required", ErrWatermark, free, want)
 	}
 	return nil
 }
 
-// full turns "no space" into ErrDiskFull, and gives a lack of descriptors the
-// same status: both pass.
+// full turns "no space" into ErrDiskFull and a lack of descriptors into
+// ErrDescriptors.
 func full(err error) error {
 	switch {
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
-		return &scp.StatusError{Status: scp.StatusOutOfResources, Comment: "disk full", Err: fmt.Errorf("%w: %w", ErrDiskFull, err)}
+		return fmt.Errorf("%w: %w", ErrDiskFull, err)
 	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
-		return &scp.StatusError{Status: scp.StatusOutOfResources, Comment: "out of file descriptors", Err: err}
+		return fmt.Errorf("%w: %w", ErrDescriptors, err)
 	}
 	return err
 }

@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/echonode/echonode/pipeline/node"
 	"github.com/echonode/echonode/pipeline/spool"
 	"github.com/echonode/echonode/scp"
 )
@@ -75,11 +76,11 @@ type store struct{ spool *spool.Spool }
 func (s store) Store(_ context.Context, req *scp.StoreRequest, r io.Reader) error {
 	in, err := s.spool.Create(req)
 	if err != nil {
-		return err
+		return node.StatusOf(err)
 	}
 	if _, err := in.ReadFrom(r); err != nil {
-		return errors.Join(err, in.Abort())
+		return node.StatusOf(errors.Join(err, in.Abort()))
 	}
 	_, err = in.Commit()
-	return err
+	return node.StatusOf(err)
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/echonode/echonode/cmd/echonode/internal/config"
+	"github.com/echonode/echonode/pipeline/node"
 	"github.com/echonode/echonode/pipeline/spool"
 	"github.com/echonode/echonode/scp"
 )
@@ -83,6 +84,11 @@ type archive struct {
 
 // Store implements scp.Handler.
 func (a *archive) Store(_ context.Context, req *scp.StoreRequest, r io.Reader) error {
+	return node.StatusOf(a.keep(req, r))
+}
+
+// keep is Store.
+func (a *archive) keep(req *scp.StoreRequest, r io.Reader) error {
 	in, err := a.spool.Create(req)
 	if err != nil {
 		return err

@@ -76,7 +76,7 @@ func (s *Store) LeaseSuspect(ctx context.Context) (Lease, error) {
 
 // LeaseLoop leases the loop that is next in turn at a time. Senders take turns,
 // so that one who sends a lot, or what takes long, leaves room for the others;
-// of a sender at most atOnce loops are worked on at a time. Of a sender's
+// of a sender at most atOnce loops are worked on at a time by this process. Of a sender's
 // studies complete ones go first, with onArrival followed by those that are
 // still received; among either the study that was served longest ago; in it the
 // oldest loop. So every study gets on, whatever the size of the others.
@@ -89,10 +89,10 @@ func (s *Store) LeaseLoop(ctx context.Context, now time.Time, onArrival bool, at
 	return s.lease(ctx, `SELECT l.sop_uid FROM loops l WHERE l.state = 'waiting' AND l.deaths = 0 AND l.not_before <= ?1 AND l.study_uid = (
 			SELECT s.study_uid FROM studies s LEFT JOIN senders f ON f.sender = s.sender WHERE s.state IN `+states+`
 			AND EXISTS (SELECT 1 FROM loops w WHERE w.study_uid = s.study_uid AND w.state = 'waiting' AND w.deaths = 0 AND w.not_before <= ?1)
-			AND s.sender NOT IN (SELECT b.sender FROM loops w JOIN studies b ON b.study_uid = w.study_uid WHERE w.state = 'working'
+			AND s.sender NOT IN (SELECT b.sender FROM loops w JOIN studies b ON b.study_uid = w.study_uid WHERE w.state = 'working' AND w.owner = ?3
 				GROUP BY b.sender HAVING count(*) >= ?2)
 			ORDER BY coalesce(f.served, 0), s.state = 'receiving', s.served, s.first_received_at, s.study_uid LIMIT 1)
-		ORDER BY l.number LIMIT 1`, now.UnixMilli(), atOnce)
+		ORDER BY l.number LIMIT 1`, now.UnixMilli(), atOnce, s.owner())
 }
 
 func (s *Store) lease(ctx context.Context, pick string, args ...any) (lease Lease, err error) {

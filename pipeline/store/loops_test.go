@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -288,5 +289,39 @@ func checkSendersTakeTurns(t *testing.T, s *Store) {
 	}
 	if got != "191919" {
 		t.Errorf("turns %s, want one each", got)
+	}
+}
+
+// BenchmarkLoop is what one loop costs the store: recorded, leased, finished.
+// CPU is this process's; PostgreSQL's own comes on top.
+func BenchmarkLoop(b *testing.B) {
+	for _, d := range databases {
+		b.Run(d.name, func(b *testing.B) {
+			s := open(b, d.open(b))
+			ctx := b.Context()
+			var before, after syscall.Rusage
+			if err := syscall.Getrusage(syscall.RUSAGE_SELF, &before); err != nil {
+				b.Fatal(err)
+			}
+			n := 0
+			for b.Loop() {
+				n++
+				if _, err := s.AddInstance(ctx, instance(fmt.Sprint(n/20), fmt.Sprintf("%d.%d", n/20, n), int64(n))); err != nil {
+					b.Fatal(err)
+				}
+				l, err := s.LeaseLoop(ctx, time.Now(), true, 100)
+				if err != nil {
+					b.Fatal(err)
+				}
+				if err := s.FinishLoop(ctx, l, "basis", "key", "", noJob); err != nil {
+					b.Fatal(err)
+				}
+			}
+			if err := syscall.Getrusage(syscall.RUSAGE_SELF, &after); err != nil {
+				b.Fatal(err)
+			}
+			cpu := time.Duration(after.Utime.Nano() + after.Stime.Nano() - before.Utime.Nano() - before.Stime.Nano())
+			b.ReportMetric(cpu.Seconds()*1000/float64(n), "cpu-ms/loop")
+		})
 	}
 }

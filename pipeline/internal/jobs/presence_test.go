@@ -113,8 +113,8 @@ func TestAnotherTakesOver(t *testing.T) {
 	run(t, all[1])
 	in(t, stores[0], func(tx *store.Tx) error { return first.Deliver(tx, 7, "pacs") })
 	eventually(t, "delivered by the one that has the queue", func() bool { return delivered.Load() == 1 })
-	if len(all[1].held) != 0 {
-		t.Errorf("two processes deliver to one destination")
+	if held, err := stores[1].Hold(t.Context(), []string{deliveryPrefix + "pacs"}); err != nil || len(held) != 0 {
+		t.Errorf("two processes deliver to one destination: %v, %v", held, err)
 	}
 	first.end() // it counts no more
 	first.beats.Wait()

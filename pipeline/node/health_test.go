@@ -124,6 +124,9 @@ echonode_studies{state="receiving"} 0
 	if w := ask(t, n, http.MethodPost, "/deliveries/redirect?from=old&to=nowhere", nil); w.Code != http.StatusNotFound {
 		t.Errorf("redirect to nowhere: %d", w.Code)
 	}
+	if w := ask(t, n, http.MethodGet, "/studies?state=done&state=nonsense", nil); w.Code != http.StatusBadRequest {
+		t.Errorf("studies in a state that there is not: %d", w.Code)
+	}
 	if w := ask(t, n, http.MethodPost, "/deliveries/redirect?from=new&to=new", nil); w.Code != http.StatusBadRequest {
 		t.Errorf("redirect to itself: %d", w.Code)
 	}

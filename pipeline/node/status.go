@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -157,6 +158,10 @@ func (n *Node) API() http.Handler {
 		v := r.URL.Query()
 		q := store.Query{UID: v.Get("uid"), After: v.Get("after"), Limit: defaultPage}
 		for _, s := range v["state"] {
+			if !slices.Contains(states, store.State(s)) {
+				http.Error(w, "there is no such state", http.StatusBadRequest)
+				return
+			}
 			q.States = append(q.States, store.State(s))
 		}
 		if l := v.Get("limit"); l != "" {
@@ -241,6 +246,9 @@ func moveForm(w http.ResponseWriter, r *http.Request) (Move, error) {
 	}
 	return m, m.check()
 }
+
+// states are those of studies.
+var states = []store.State{store.Receiving, store.Queued, store.Analysing, store.Done, store.Failed}
 
 // nextPage is the header with the cursor of the next page, defaultPage how many
 // studies a page lists.

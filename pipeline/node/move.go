@@ -50,7 +50,7 @@ type Moved struct {
 	Study   string `json:"study_instance_uid"`
 	Objects int    `json:"objects"`              // that are the other patient's now
 	Unsent  int64  `json:"deliveries_withdrawn"` // made under the former patient and not sent yet
-	// Sent are the objects that destinations have under the former patient.
+	// Sent are the results that destinations have from before.
 	Sent int `json:"outputs_sent_before"`
 }
 
@@ -285,12 +285,12 @@ func (n *Node) moveObjects(ctx context.Context, study string, m Move, moved *Mov
 	return len(records), nil
 }
 
-// sentBefore counts the outputs of a study that some destination has.
+// sentBefore counts the results of a study that some destination has.
 func (n *Node) sentBefore(ctx context.Context, study string) (int, error) {
 	deliveries, err := n.store.Deliveries(ctx, study)
 	sent := map[string]bool{}
 	for _, d := range deliveries {
-		if d.State == store.Sent || d.State == store.Warning {
+		if d.Kind != result.KindWithdrawal && (d.State == store.Sent || d.State == store.Warning) {
 			sent[d.SOPInstanceUID] = true
 		}
 	}

@@ -107,7 +107,7 @@ func (p *program) move(cmd *cobra.Command, c control, path string, form url.Valu
 		}
 		fmt.Fprintf(p.out, "%s: %s, will be analysed again; %s withdrawn", m.Study, counted(m.Objects, "object moved", "objects moved"), counted(int(m.Unsent), "delivery", "deliveries"))
 		if m.Sent > 0 {
-			fmt.Fprintf(p.out, "; %s sent under the former patient", counted(m.Sent, "result was", "results were"))
+			fmt.Fprintf(p.out, "; %s sent before", counted(m.Sent, "result was", "results were"))
 		}
 		fmt.Fprintln(p.out)
 	}

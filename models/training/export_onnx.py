@@ -27,6 +27,7 @@ def main() -> None:
     if args.limits:
         chosen = json.load(open(args.limits))
         cfg["export"]["card"]["limits"], line = chosen["limits"], chosen["line"]
+        net.lean(chosen.get("other", 0.0))
     export.export(net, args.out, cfg["export"]["size"], cfg["export"]["card"], novelty, line)
     print("step", saved["step"], "differences", export.verify(net, args.out, cfg["export"]["size"], novelty, line), "sha256", export.sha256(args.out))
 

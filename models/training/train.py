@@ -118,11 +118,14 @@ def main() -> None:
     ap.add_argument("--start", help="checkpoint to begin from, instead of the configuration's")
     ap.add_argument("--all", metavar="VERSION", help="train on everybody, the held-out patients too, and export as this version")
     ap.add_argument("--name", help="another name for the network: its card then says what it was trained on, not what ours was")
+    ap.add_argument("--minutes", type=float, help="instead of the configuration's: a try of the whole way takes a fraction of one")
     ap.add_argument("--limits", help="JSON of trust.py: limits for the card, chosen on patients held out")
     args = ap.parse_args()
     cfg = tomllib.load(open(args.config, "rb"))
     if args.start:
         cfg["train"]["start"] = os.path.abspath(args.start)
+    if args.minutes:
+        cfg["train"]["minutes"] = args.minutes
     if args.all:
         cfg["fold"]["every"] = {"default": 0}
         cfg["export"]["card"]["version"] = args.all
@@ -159,6 +162,7 @@ def finish(cfg: Config, data: Data, args: argparse.Namespace, log: Log) -> None:
     if args.limits or os.path.exists(limits):
         chosen = json.load(open(args.limits or limits))
         card["limits"], line = chosen["limits"], chosen["line"]
+        net.lean(chosen.get("other", 0.0))
     path = os.path.join(args.out, card["name"] + ".onnx")
     card = export.export(net, path, size, card, novelty, line)
     log(f"wrote {path} sha256 {export.sha256(path)} card {json.dumps(card)}")

@@ -12,6 +12,7 @@ from .names import VIEWS
 
 A2C = ("a2c-restored", "a2c-2")  # sources with A2C masks
 PATIENTS = ("a4c", *A2C)  # sources whose subjects are patients with masks
+NETWORK_MADE = ("loop-cavity", "a2c-view-cavity")  # sources whose masks pseudo_label.py made: nothing is measured by them
 
 
 def is_held_out(subject: str, cfg: Config) -> bool:
@@ -136,5 +137,5 @@ def parts(data: Data, cfg: Config, rank: int = 0, ranks: int = 1) -> list[Part]:
 
 
 def held_out(data: Data, cfg: Config) -> Array:
-    """Indexes of the held-out frames with a mask."""
-    return np.flatnonzero(data["held"] & (data["seg"] > 0))
+    """Indexes of the held-out frames with an expert's mask."""
+    return np.flatnonzero(data["held"] & (data["seg"] > 0) & ~np.isin(data["source"], NETWORK_MADE))

@@ -217,6 +217,11 @@ class Net(nn.Module):
         mask, heat = self.mask(self.merge2(y4, f2)), self.heat(y4)
         return mask, heat, self.view(deep), self.quality(evidence(deep, y4, mask, heat)), deep
 
+    @torch.no_grad()
+    def lean(self, other: float) -> None:
+        """Adds to the logit of the view "other"."""
+        self.view[3].bias[VIEWS.index("other")] += other
+
     def load_start(self, state: dict[str, torch.Tensor]) -> None:
         """Takes the weights of an earlier network. Views and heads that it lacks begin as their likes or as they are."""
         own, old = self.state_dict(), dict(state)

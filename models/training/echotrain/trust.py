@@ -15,6 +15,7 @@ from .net import Net, Novelty, softness
 from .sample import CACHE
 
 MEASURED = [i for i, v in enumerate(VIEWS) if v not in ("PSAX", "other")]
+SURE = 0.55  # probability of a view that nothing else comes near
 BAD = 0.88  # cavity Dice under which an outline should be flagged
 SPARE = 0.05  # of the other outlines that may be flagged
 
@@ -79,8 +80,22 @@ def cross_fitted(soft: Array, quality: Array, reached: Array, subject: Array) ->
     return out.clip(0, 1)
 
 
+def leaning(view: Array, other: float) -> Array:
+    """Probabilities of views [N,V] after other was added to the logit of the view "other"."""
+    p = view * np.exp(np.where(np.arange(len(VIEWS)) == VIEWS.index("other"), other, 0.0))
+    return np.asarray(p / p.sum(1, keepdims=True))
+
+
+def choose_other(view: Array, truth: Array) -> float:
+    """The least that must be taken from the logit of "other" so that as many frames as can be keep their view and are
+    sure of it: look-alikes of a view in training pull at the frames that are one."""
+    steps = np.arange(0, -2.1, -0.25)
+    right = [((leaning(view, s).argmax(1) == truth) & (leaning(view, s).max(1) >= SURE)).sum() for s in steps]
+    return float(steps[int(np.argmax(right))])
+
+
 def choose_limits(net: Net, novelty: Novelty, data: Data, size: int) -> tuple[Config, Config]:
-    """Limits for the card and the weights of the expected Dice ("line") from the held-out frames with masks, and figures.
+    """Limits for the card, the weights of the expected Dice ("line") and what is added to the logit of "other" from the held-out frames with masks, and figures.
 
     novelty: a tenth more than all but one in a hundred of them stay below; expected_dice: flags one in twenty of those whose
     cavity reaches BAD; view: a tenth less than all but one in a hundred of those named rightly have. The figures of the expected Dice are cross-fitted
@@ -93,10 +108,12 @@ def choose_limits(net: Net, novelty: Novelty, data: Data, size: int) -> tuple[Co
     line = fit_line(soft, quality, reached)
     expected = (1.01 - np.exp(line[0] + line[1] * soft + line[2] * quality)).clip(0, 1)
     far, bad = novelty(deep)[:, 0].numpy(), reached < BAD
+    other = choose_other(view.numpy(), data["view"][index])
+    seen = leaning(view.numpy(), other)
     limit = lambda v: 0.0 if bad.all() else float(np.quantile(v[~bad], SPARE))
     honest = cross_fitted(soft, quality, reached, data["subject"][index])
     flagged = honest < limit(honest)
-    p, right = plain_views(view.numpy())[1].max(1), (view.argmax(1).numpy() == data["view"][index])
+    p, right = plain_views(seen)[1].max(1), (seen.argmax(1) == data["view"][index])
     limits = {"view": round(0.9 * float(np.quantile(p[right], 0.01)), 2) if right.any() else 0.5, "novelty": round(float(np.quantile(far, 0.99)) * 1.1, 3), "expected_dice": round(limit(expected), 4)}
     figures = {"frames": len(index), "bad": int(bad.sum()), "bad_flagged": int((bad & flagged).sum()), "good_flagged": int((~bad & flagged).sum()),
                "correlation": float(np.corrcoef(honest, reached)[0, 1]), "mean_expected": float(honest.mean()), "mean_reached": float(reached.mean()),
@@ -104,7 +121,7 @@ def choose_limits(net: Net, novelty: Novelty, data: Data, size: int) -> tuple[Co
                "novelty_quantiles": np.quantile(far, (0.5, 0.9, 0.95, 0.99, 1)).round(3).tolist(),
                "rows": [[str(data["subject"][i]), str(data["phase"][i]), round(float(e), 4), round(float(r), 4), round(float(n), 3)]
                         for i, e, r, n in zip(index, honest, reached, far)]}
-    return {"limits": limits, "line": line.tolist()}, figures
+    return {"limits": limits, "line": line.tolist(), "other": other}, figures
 
 
 def add(path: str, data: Data, log: Log, per_source: int = 150) -> tuple[Net, Novelty]:
@@ -121,7 +138,7 @@ def add(path: str, data: Data, log: Log, per_source: int = 150) -> tuple[Net, No
 
 
 def write_limits(path: str, net: Net, novelty: Novelty, data: Data, size: int, log: Log) -> None:
-    """Writes "limits" and "line" of choose_limits, and "figures", as JSON."""
+    """Writes "limits", "line" and "other" of choose_limits, and "figures", as JSON."""
     chosen, figures = choose_limits(net, novelty, data, size)
     with open(path, "w") as f:
         json.dump({**chosen, "figures": figures}, f, indent=1)

@@ -14,6 +14,7 @@ from torch import nn
 from echotrain import augment, batches, dataset, evaluation as ev, export, geometry as geo, infer, looks, loss, native, net as nets, others, plax, sample, steady, together, trust
 from echotrain.names import CLASSES, KEYPOINTS, VIEWS
 from echotrain.net import Net
+import mean_weights
 import refusals
 import train
 from tests.test_readers import apical_label
@@ -324,6 +325,19 @@ class Trust(unittest.TestCase):
         want = 1.01 - np.exp(w[0] + w[1] * nets.softness(mask).detach().numpy() + w[2] * quality[:, 0].detach().numpy())
         np.testing.assert_allclose(got[:, 0].detach(), want.clip(0, 1), atol=1e-5)
 
+    def test_other_gives_way_as_far_as_views_gain(self):
+        p = np.full((3, len(VIEWS)), 0.001)
+        p[0, 0], p[1, 0], p[2, 1] = 0.9, 0.3, 0.9
+        p[1, VIEWS.index("other")] = 0.5
+        got = trust.choose_other(p / p.sum(1, keepdims=True), np.array([0, 0, 1]))
+        self.assertEqual(got, -0.75)  # log(0.5 / 0.3) = 0.51, and a little to be sure
+        self.assertEqual(trust.choose_other(p[[0, 2]], np.array([0, 1])), 0.0)
+        np.testing.assert_allclose(trust.leaning(p, got)[1, 0] / trust.leaning(p, got)[1, VIEWS.index("other")], 0.3 / 0.5 / np.exp(-0.75))
+        net = Net("lite0", widths=(16,) * 5, blocks=(1,) * 5).eval()
+        before = torch.softmax(net(torch.ones(1, 1, 64, 64))[2], 1).detach().numpy()
+        net.lean(got)
+        np.testing.assert_allclose(torch.softmax(net(torch.ones(1, 1, 64, 64))[2], 1).detach().numpy(), trust.leaning(before, got), atol=1e-6)
+
     def test_expected_dice_follows_what_tells(self):
         rng = np.random.default_rng(0)
         soft, quality = rng.uniform(0, 0.3, 300), rng.normal(2, 1, 300)
@@ -368,6 +382,12 @@ class Trust(unittest.TestCase):
         self.assertNotIn("trained_on", card)
         self.assertEqual((card["name"], card["not_validated"]), ("my-heart", ["ivs_left"]))
         self.assertNotIn("ours", card["licence"] + card["note"])
+
+
+class MeanWeights(unittest.TestCase):
+    def test_mean(self):
+        got = mean_weights.mean([{"w": torch.tensor([1.0, 3.0]), "n": torch.tensor(7)}, {"w": torch.tensor([3.0, 4.0]), "n": torch.tensor(9)}])
+        self.assertEqual((got["w"].tolist(), int(got["n"])), ([2.0, 3.5], 7))
 
 
 class Plax(unittest.TestCase):

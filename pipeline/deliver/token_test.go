@@ -20,8 +20,7 @@ import (
 type issuer struct {
 	mu      sync.Mutex
 	count   int
-	expires int // seconds; 0: it does not say
-	revoked string
+	expires int              // seconds; 0: it does not say
 	answer  http.HandlerFunc // instead of a token
 	form    string
 }

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path"
@@ -106,10 +107,9 @@ func (n *Node) withdrawals(ctx context.Context, run *store.Run, made []store.Out
 
 // withdraw has an object made about others and puts it beside the outputs of a
 // run.
-func (n *Node) withdraw(ctx context.Context, w Withdrawer, run *store.Run, hold *objects.Hold, names []string, base string) (result.Output, error) {
+func (n *Node) withdraw(ctx context.Context, w Withdrawer, run *store.Run, hold *objects.Hold, names []string, base string) (o result.Output, err error) {
 	files := make([]string, len(names))
 	for i, name := range names {
-		var err error
 		if files[i], err = hold.File(ctx, name); err != nil {
 			return result.Output{}, err
 		}
@@ -121,8 +121,8 @@ func (n *Node) withdraw(ctx context.Context, w Withdrawer, run *store.Run, hold 
 	if err != nil {
 		return result.Output{}, err
 	}
-	defer os.RemoveAll(dir)
-	o, err := w.Withdraw(ctx, files, filepath.Join(dir, base))
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	o, err = w.Withdraw(ctx, files, filepath.Join(dir, base))
 	if err != nil {
 		return o, err
 	}

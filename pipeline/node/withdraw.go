@@ -111,15 +111,15 @@ func (n *Node) withdraw(ctx context.Context, w Withdrawer, run *store.Run, hold 
 	files := make([]string, len(names))
 	for i, name := range names {
 		if files[i], err = hold.File(ctx, name); err != nil {
-			return result.Output{}, err
+			return o, err
 		}
 	}
 	if err := os.MkdirAll(n.opt.Scratch, 0o750); err != nil {
-		return result.Output{}, err
+		return o, err
 	}
 	dir, err := os.MkdirTemp(n.opt.Scratch, "withdrawal-")
 	if err != nil {
-		return result.Output{}, err
+		return o, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	o, err = w.Withdraw(ctx, files, filepath.Join(dir, base))

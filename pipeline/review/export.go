@@ -24,7 +24,6 @@ import (
 
 	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/models"
-	"github.com/echonode/echonode/pipeline/objects"
 	"github.com/echonode/echonode/pipeline/output"
 	"github.com/echonode/echonode/pipeline/quantity"
 	"github.com/echonode/echonode/pipeline/result"
@@ -60,27 +59,6 @@ func (s *Server) summary(w http.ResponseWriter, r *http.Request) {
 	}
 	attachment(w, "application/pdf", "echonode-summary.pdf")
 	_, _ = w.Write(pdf.Bytes())
-}
-
-// held are the objects of a study, by SOP Instance UID, at hand for as long as
-// they are held.
-type held struct {
-	hold   *objects.Hold
-	names  map[string]string
-	limits dicomio.Limits
-}
-
-// Open implements output.Sources.
-func (h held) Open(ctx context.Context, sopInstanceUID string) (*dicomio.File, error) {
-	name, ok := h.names[sopInstanceUID]
-	if !ok {
-		return nil, fmt.Errorf("object %s: %w", sopInstanceUID, store.ErrNotFound)
-	}
-	path, err := h.hold.File(ctx, name)
-	if err != nil {
-		return nil, err
-	}
-	return dicomio.OpenContext(ctx, path, dicomio.Options{Limits: h.limits})
 }
 
 // valueColumns are the columns of exported values; the UID is their only

@@ -8,7 +8,7 @@ VERSION     ?= $(if $(filter v$(RELEASE),$(shell git describe --tags --exact-mat
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 ERRCHECK    := github.com/kisielk/errcheck@v1.9.0
 # The packages whose errors must all be looked at.
-CHECKED     := ./pipeline/store ./pipeline/node ./pipeline/spool ./pipeline/objects ./pipeline/internal/... ./pipeline/kept ./pipeline/output ./pipeline/derived ./models ./cmd/... ./sr/...
+CHECKED     := ./pipeline/store ./pipeline/node ./pipeline/spool ./pipeline/objects ./pipeline/internal/jobs ./pipeline/internal/summary ./pipeline/kept ./pipeline/output ./pipeline/derived ./models ./cmd/... ./sr/...
 FUZZTIME    ?= 10s
 BENCHTIME   ?= 2s
 # Tests skip what is not there; make test insists on it.

@@ -12,7 +12,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import torch
 
-from echotrain import batches, dataset, export, learn, native, steady, trust
+from echotrain import batches, dataset, export, learn, native, trust
 from echotrain.evaluation import quick_dice
 from echotrain.kinds import Config, Data, Log
 from echotrain.net import Encoder, Net
@@ -75,7 +75,7 @@ def train(cfg: Config, data: Data, out: str, log: Log, rank: int = 0, ranks: int
     torch.set_num_threads(t.get("threads", 1))
     torch.set_flush_denormal(True)
     torch.manual_seed(t["seed"])  # the same weights on every rank
-    objective = learn.Objective(t, steady.Triplets(data, t["seed"] * 31 + 1009 * rank), teacher(beside(out, t["teacher"])) if t.get("teacher") else None)
+    objective = learn.Objective(t, teacher(beside(out, t["teacher"])) if t.get("teacher") else None)
     learner = learn.Learner(cfg, first_network(cfg, out), objective, path=os.path.join(out, "last.pt"), every=t.get("sync_every", 10) if ranks > 1 else 1)
     if t.get("native"):
         native.use(learner.net, out)

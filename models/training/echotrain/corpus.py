@@ -20,7 +20,7 @@ def read_all(cfg: Config, folder: str, loops: str | None, log: Log) -> list[Samp
             samples += got
     if loops:
         table = os.path.join(sources.HERE, "loops.csv")
-        samples += sources.read_loops(table, loops) + sources.read_triplets(table, loops) + sources.read_loop_points(loops)
+        samples += sources.read_loops(table, loops) + sources.read_loop_points(loops)
     else:
         log("no folder with example loops (--loops): the view head learns from labelled frames only")
     if cfg.get("phantoms"):

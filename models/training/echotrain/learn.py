@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from . import loss, steady
+from . import loss
 from .kinds import Array, Config, Log
 from .names import VIEWS
 from .schedule import param_groups, rate
@@ -30,26 +30,15 @@ def forward(net: nn.Module, x: torch.Tensor) -> list[torch.Tensor]:
 
 
 class Objective:
-    """The loss of a network on a batch: the terms of loss.total and, where they are given, steadiness on triplets of
-    neighbouring frames (every steady_every-th step) and agreement with a teacher."""
+    """The loss of a network on a batch: the terms of loss.total and, where there is one, agreement with a teacher."""
 
-    def __init__(self, t: Config, triplets: steady.Triplets | None = None, teacher: nn.Module | None = None) -> None:
+    def __init__(self, t: Config, teacher: nn.Module | None = None) -> None:
         self.t, self.teacher, self.weight = t, teacher, loss.weights(t)
         self.prior = loss.Prior(len(VIEWS)) if t.get("balanced_views") else None
-        self.triplets = triplets if t.get("steady_weight") and triplets is not None and len(triplets) else None
-        self.every = int(t.get("steady_every", 2))
 
     def __call__(self, net: nn.Module, b: Batch, step: int) -> tuple[torch.Tensor, Terms]:
-        x, n = b["frames"], len(b["frames"])
-        with_triplet = self.triplets is not None and step % self.every == 0
-        if self.triplets is not None and with_triplet:
-            x = torch.cat([x, self.triplets.draw(x.shape[-1]).to(x.device)])
-        everything = forward(net, x)
-        out = [o[:n] for o in everything]
+        out = forward(net, b["frames"])
         value, terms = loss.total(out, b, self.weight, self.prior.update(b["view"]) if self.prior else None)
-        if with_triplet:
-            jitter = steady.loss([o[n:] for o in everything])
-            value, terms["steady"] = value + self.t["steady_weight"] * jitter, jitter.detach() * self.every
         if self.teacher is not None:
             with torch.no_grad():
                 soft = forward(self.teacher, b["frames"])

@@ -17,8 +17,6 @@ CACHE = 320  # side of the cached square, pixels
 NK = len(KEYPOINTS)
 APICAL, PLAX_POINTS = slice(0, 3), slice(3, 7)
 
-TRIPLET = "loop-triplet"  # source of three neighbouring frames of an apical loop, rows in order
-
 # what is known of the label map
 SEG_NONE, SEG_FULL, SEG_CAVITY = 0, 1, 2
 

@@ -14,7 +14,7 @@ from PIL import Image
 from . import geometry as geo
 from .kinds import Array, Crop
 from .names import KEYPOINTS, VIEWS
-from .sample import CACHE, PLAX_POINTS, TRIPLET, Sample, absent, labelled_sample, marked, points_sample
+from .sample import CACHE, PLAX_POINTS, Sample, absent, labelled_sample, marked, points_sample
 
 HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
@@ -138,20 +138,6 @@ def read_loops(table: str, folder: str, limit: int = 12) -> list[Sample]:
             s = Sample("loops", row["file"], str(i), img, view=VIEWS.index(row["view"]), scale=m[0])
             absent(s.state, row["view"])
             out.append(s)
-    return out
-
-
-def read_triplets(table: str, folder: str, count: int = 8) -> list[Sample]:
-    """Neighbouring frames of the apical loops named in a table, count times three of each loop, spread over its beats."""
-    out = []
-    for row in csv.DictReader(l for l in open(table) if not l.startswith("#")):
-        if row["view"] not in ("A4C", "A2C", "A3C"):
-            continue
-        frames, crop, aspect = dicom_frames(os.path.join(folder, row["file"]))
-        for first in sorted({int(round(v)) for v in np.linspace(0, len(frames) - 3, count)}) if len(frames) >= 3 else ():
-            for i in range(first, first + 3):
-                img, m = geo.letterbox(frames[i], CACHE, crop, aspect)
-                out.append(marked(Sample(TRIPLET, row["file"], str(i), img, view=VIEWS.index(row["view"]), scale=m[0])))
     return out
 
 

@@ -11,10 +11,9 @@ import torch
 from scipy import ndimage
 from torch import nn
 
-from echotrain import augment, batches, dataset, evaluation as ev, export, geometry as geo, infer, looks, loss, native, net as nets, others, plax, sample, steady, together, trust
+from echotrain import augment, batches, dataset, evaluation as ev, export, geometry as geo, infer, looks, loss, native, net as nets, others, plax, sample, together, trust
 from echotrain.names import CLASSES, KEYPOINTS, VIEWS
 from echotrain.net import Net
-import mean_weights
 import refusals
 import train
 from tests.test_readers import apical_label
@@ -384,12 +383,6 @@ class Trust(unittest.TestCase):
         self.assertNotIn("ours", card["licence"] + card["note"])
 
 
-class MeanWeights(unittest.TestCase):
-    def test_mean(self):
-        got = mean_weights.mean([{"w": torch.tensor([1.0, 3.0]), "n": torch.tensor(7)}, {"w": torch.tensor([3.0, 4.0]), "n": torch.tensor(9)}])
-        self.assertEqual((got["w"].tolist(), int(got["n"])), ([2.0, 3.5], 7))
-
-
 class Plax(unittest.TestCase):
     """Closer looks at the caliper."""
 
@@ -430,49 +423,6 @@ class Plax(unittest.TestCase):
         np.testing.assert_allclose(found.points, points, atol=1.5)
         self.assertLess(found.spread, 0.03)
         self.assertGreater(plax.find(self.heat(levels, True), gray, 224).spread, plax.MAX_SPREAD)
-
-
-class Steady(unittest.TestCase):
-    def data(self):
-        source = np.array(["a4c", sample.TRIPLET, sample.TRIPLET, sample.TRIPLET])
-        return {"source": source, "held": np.zeros(4, bool), "image": np.full((4, sample.CACHE, sample.CACHE), 90, np.uint8)}
-
-    def test_even_motion_costs_nothing_and_jitter_does(self):
-        x = torch.arange(40.0)
-        disc = lambda at: (4 * (8 - (x[None] - at).abs() - (x[:, None] - 20).abs())).clamp(-9, 9)[None].expand(3, -1, -1)
-        heat = torch.full((3, 7, 20, 20), -9.0)
-        even, jumpy = (steady.loss([torch.stack([disc(a) for a in at]), heat]) for at in ((18.0, 20.0, 22.0), (18.0, 23.0, 18.0)))
-        still = steady.loss([torch.stack([disc(20.0)] * 3), heat])
-        self.assertLess(float(still), 1e-6)
-        self.assertLess(2 * float(even), float(jumpy))
-
-    def test_three_frames_are_drawn_alike(self):
-        triplets = steady.Triplets(self.data(), 3)
-        self.assertEqual(len(triplets), 1)
-        frames = triplets.draw(64)
-        self.assertEqual(tuple(frames.shape), (3, 1, 64, 64))
-        self.assertTrue(torch.equal(frames[0], frames[2]))
-        held = self.data()
-        held["held"][:] = True
-        self.assertEqual(len(steady.Triplets(held, 3)), 0)
-
-    def test_the_loop_trains_with_it(self):
-        data = small_data()
-        more = self.data()
-        data = {k: np.concatenate([v, np.repeat(v[:1], 3, 0)]) for k, v in data.items()}
-        data["source"] = np.concatenate([data["source"][:3].astype("<U20"), more["source"][1:]])
-        data["held"] = np.zeros(6, bool)
-        cfg = {"fold": {"salt": "s", "every": {"default": 0}, "a2c_subjects": []}, "net": {"widths": [16] * 5, "blocks": [1] * 5}, "export": {"size": 64},
-               "train": {"seed": 1, "size": 64, "steps": 2, "warmup": 1, "lr": 1e-3, "encoder_lr": 1e-3, "weight_decay": 0.01, "ema": 0.9, "steady_weight": 0.3,
-                         "log_every": 1, "balanced_views": True},
-               "parts": [{"name": "a4c", "sources": ["a4c"], "count": 2}]}
-        lines = []
-        with tempfile.TemporaryDirectory() as d:
-            train.train(cfg, data, d, lines.append)
-            self.assertIn("steady", lines[0])
-            cfg["train"]["steps"] = 3
-            train.train(cfg, data, d, lines.append)
-            self.assertTrue(any("resumed at step 2" in l for l in lines) and any(l.startswith("step 3 ") for l in lines), lines)
 
 
 class Start(unittest.TestCase):

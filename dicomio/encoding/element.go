@@ -70,6 +70,15 @@ func hasLetters(a, b byte) bool { return a >= 'A' && a <= 'Z' && b >= 'A' && b <
 // data set is taken for an implicit one, and a VR that is not known has the long
 // form unless only the short one fits. ErrTruncated: b ends inside the header.
 func (s Syntax) Header(b []byte, left int64, signed bool) (Header, error) {
+	h, err := s.header(b, left)
+	if err == nil && h.VR == "" && h.Tag.Group() != 0xFFFE {
+		h.VR = DictionaryVR(h.Tag, signed)
+	}
+	return h, err
+}
+
+// header is Header without a look into the dictionary.
+func (s Syntax) header(b []byte, left int64) (Header, error) {
 	if len(b) < 8 {
 		return Header{}, ErrTruncated
 	}
@@ -77,9 +86,6 @@ func (s Syntax) Header(b []byte, left int64, signed bool) (Header, error) {
 	v := VROf(b[4], b[5])
 	switch {
 	case s.Implicit || h.Tag.Group() == 0xFFFE || v == nil && !hasLetters(b[4], b[5]):
-		if h.Tag.Group() != 0xFFFE {
-			h.VR = DictionaryVR(h.Tag, signed)
-		}
 		h.Length, h.Bare = s.Uint32(b[4:]), v == nil
 	case v != nil && !v.Long:
 		h.VR, h.Length = v.Name, uint32(s.uint16(b[6:]))
@@ -192,7 +198,8 @@ func (s Syntax) AppendSequence(b []byte, t tag.Tag, n int, item func(b []byte, i
 func (s Syntax) PutLength(b []byte, n uint32) { s.Order().PutUint32(b, n) }
 
 // Element is an element of a data set in memory. The value of a sequence is its
-// items; that of undefined length is without its delimiter.
+// items; that of undefined length is without its delimiter. Its VR is empty
+// where the element has none: DictionaryVR then gives the usual one.
 type Element struct {
 	Header
 	Value []byte
@@ -244,7 +251,7 @@ func (s Syntax) Items(value []byte) iter.Seq2[[]byte, error] {
 // next finds the extent of the element or item at the beginning of b: n bytes of
 // value behind the header, then after bytes of the delimiter end.
 func (s Syntax) next(b []byte, end tag.Tag, depth int) (h Header, n, after int, err error) {
-	if h, err = s.Header(b[:min(len(b), Longest)], int64(len(b)), false); err != nil {
+	if h, err = s.header(b[:min(len(b), Longest)], int64(len(b))); err != nil {
 		return h, 0, 0, fmt.Errorf("%w inside a header", err)
 	}
 	if h.Length != Undefined {

@@ -63,8 +63,15 @@ func TestGolden(t *testing.T) {
 			if err != nil {
 				t.Fatal(name, err)
 			}
-			got = append(got, e.VR)
-			if e.VR != "SQ" {
+			vr := e.VR
+			if (vr == "") != s.Implicit {
+				t.Errorf("%s: %v has the VR %q", name, e.Tag, vr)
+			}
+			if vr == "" {
+				vr = DictionaryVR(e.Tag, false)
+			}
+			got = append(got, vr)
+			if vr != "SQ" {
 				continue
 			}
 			for item, err := range s.Items(e.Value) {

@@ -9,7 +9,7 @@ import (
 )
 
 // Two elements are written in Implicit VR Little Endian and read again; their
-// VRs are those of the dictionary.
+// VRs are then those of the dictionary.
 func ExampleSyntax_Elements() {
 	implicit := encoding.Syntax{Implicit: true}
 	b := implicit.AppendString(nil, tag.PatientName, "PN", "Doe^Jo")
@@ -18,7 +18,7 @@ func ExampleSyntax_Elements() {
 		if err != nil {
 			log.Fatal(err)
 		}
-		fmt.Printf("%v %s %s % x\n", e.Tag, tag.Keyword(e.Tag), e.VR, e.Value)
+		fmt.Printf("%v %s %s % x\n", e.Tag, tag.Keyword(e.Tag), encoding.DictionaryVR(e.Tag, false), e.Value)
 	}
 	// Output:
 	// (0010,0010) PatientName PN 44 6f 65 5e 4a 6f

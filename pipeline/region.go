@@ -33,11 +33,10 @@ type candidate struct {
 
 // String tells a candidate to a reader.
 func (c candidate) String() string {
-	at := fmt.Sprintf("that at (%d, %d)", c.Rect.Min.X, c.Rect.Min.Y)
 	if c.reason != "" {
-		return at + " " + c.reason
+		return fmt.Sprintf("that at (%d, %d) %s", c.Rect.Min.X, c.Rect.Min.Y, c.reason)
 	}
-	return fmt.Sprintf("%s shows %s (%.0f %%)", at, c.view, 100*c.p)
+	return fmt.Sprintf("that at (%d, %d) shows %s (%.0f %%)", c.Rect.Min.X, c.Rect.Min.Y, c.view, 100*c.p)
 }
 
 // chooseRegion takes, where the screen holds several 2D regions (two planes side
@@ -71,7 +70,7 @@ func (a *Analyzer) chooseRegion(ctx context.Context, l *loop, frames *dicomio.Fr
 	}
 	l.Warnings = slices.DeleteFunc(l.Warnings, func(w result.Reason) bool { return w.Code == result.Regions })
 	l.Warnings = append(l.Warnings, result.Reasonf(result.Regions, "the screen holds %d pictures; the values are from the one at (%d, %d); of the others %s",
-		len(all), l.region.Min.X, l.region.Min.Y, strings.Join(others, ", ")))
+		len(all), l.region.Min.X, l.region.Min.Y, strings.Join(others, "; ")))
 	return nil
 }
 

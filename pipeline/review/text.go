@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	"golang.org/x/text/language"
+
+	"github.com/echonode/echonode/pipeline/quantity"
 )
 
 //go:embed text/*.json
@@ -43,7 +45,7 @@ func reasonForms(formats map[string]string) (out []reasonForm) {
 		rest := e
 		for _, at := range verb.FindAllStringIndex(e, -1) {
 			pattern.WriteString(regexp.QuoteMeta(strings.ReplaceAll(rest[:at[0]-(len(e)-len(rest))], "%%", "%")))
-			pattern.WriteString(`(.+?)`)
+			pattern.WriteString(place(e[at[0]:at[1]]))
 			rest = e[at[1]:]
 		}
 		pattern.WriteString(regexp.QuoteMeta(strings.ReplaceAll(rest, "%%", "%")))
@@ -52,9 +54,36 @@ func reasonForms(formats map[string]string) (out []reasonForm) {
 	return out
 }
 
+// place is what may stand in a place of a form: a number where one is written,
+// else anything.
+func place(verb string) string {
+	switch verb[len(verb)-1] {
+	case 'd', 'f', 'g':
+		return `([-+.0-9eE]+|NaN|[-+]Inf)`
+	}
+	return `(.+?)`
+}
+
 // Reason is what the pipeline says, in the page's language as far as its
-// catalogue goes, else as it is.
+// catalogue goes, else as it is. Several remarks in one are parted by "; ".
 func (w *Words) Reason(text string) string {
+	if parts := strings.Split(text, "; "); len(parts) > 1 {
+		known := true
+		for i, p := range parts {
+			var ok bool
+			parts[i], ok = w.remark(p)
+			known = known && ok
+		}
+		if known {
+			return strings.Join(parts, "; ")
+		}
+	}
+	text, _ = w.remark(text)
+	return text
+}
+
+// remark is one remark in the page's language, and whether the catalogue has it.
+func (w *Words) remark(text string) (string, bool) {
 	for _, f := range w.reasons {
 		m := f.english.FindStringSubmatch(text)
 		if m == nil {
@@ -64,20 +93,26 @@ func (w *Words) Reason(text string) string {
 		for i, a := range m[1:] {
 			args[i] = w.part(a)
 		}
-		return fmt.Sprintf(f.text, args...)
+		return fmt.Sprintf(f.text, args...), true
 	}
-	return text
+	return text, false
 }
 
 var decimal = regexp.MustCompile(`^-?\d+\.\d+$`)
 
-// part is a place of a reason: a number, a phase, a view or another reason.
+// part is a place of a reason: a number, a phase, a quantity, a view or another
+// reason.
 func (w *Words) part(s string) string {
 	if decimal.MatchString(s) {
 		return strings.Replace(s, ".", ",", 1)
 	}
 	if text, ok := w.texts["phase."+s]; ok {
 		return text
+	}
+	for _, q := range quantity.All() {
+		if q.Title == s {
+			return nameOf(w, q.Name)
+		}
 	}
 	return w.Reason(s)
 }

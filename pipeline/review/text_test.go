@@ -8,6 +8,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/echonode/echonode/pipeline/result"
 )
 
 // Both languages say everything, with the same arguments.
@@ -89,5 +91,34 @@ func TestFormats(t *testing.T) {
 		if tc.got != tc.want {
 			t.Errorf("%q, want %q", tc.got, tc.want)
 		}
+	}
+}
+
+// Every grade has a word in each language and a colour of its own.
+func TestGrades(t *testing.T) {
+	all, _, err := loadWords()
+	if err != nil {
+		t.Fatal(err)
+	}
+	style, err := os.ReadFile("web/src/style.css")
+	if err != nil {
+		t.Fatal(err)
+	}
+	colours := map[string]string{}
+	for _, grade := range []string{result.Good, result.Fair, result.Poor, result.None} {
+		for lang, w := range all {
+			if w.texts["grade."+grade] == "" {
+				t.Errorf("%s has no word for %q", lang, grade)
+			}
+		}
+		m := regexp.MustCompile(`\.grade\.` + grade + ` \{ color: ([^;]+);`).FindSubmatch(style)
+		if m == nil {
+			t.Errorf("%q has no colour", grade)
+			continue
+		}
+		if other, ok := colours[string(m[1])]; ok {
+			t.Errorf("%q has the colour of %q", grade, other)
+		}
+		colours[string(m[1])] = grade
 	}
 }

@@ -55,9 +55,10 @@ type healthCache struct {
 	last Health
 	// trouble with the object store was known.
 	trouble bool
-	// recording is why the last object could not be recorded, nil after one that
-	// was.
-	recording atomic.Pointer[error]
+	// recording is why an object could not be recorded, for faultFor or until one
+	// was: a balancer that sends no more would never let the node see that the
+	// database is well.
+	recording atomic.Pointer[fault]
 	// full is why an object found no room, for faultFor or until one did: what
 	// is free above the watermark may be too little for an object.
 	full atomic.Pointer[fault]
@@ -109,8 +110,8 @@ func (n *Node) examine(ctx context.Context) Health {
 		// probe and none for an object.
 		n.health.recording.Store(nil)
 	}
-	if err := n.health.recording.Load(); err != nil {
-		add(HealthRefusing, ProblemDatabase, "the last object could not be recorded: %v", *err)
+	if f := n.health.recording.Load(); f != nil && time.Since(f.at) < faultFor {
+		add(HealthRefusing, ProblemDatabase, "an object could not be recorded: %v", f.err)
 	}
 	refusing := HealthRefusing
 	if !n.does(RoleReceive) {

@@ -36,7 +36,8 @@ func ask(t *testing.T, n *running, method, path string, v any) *httptest.Respons
 }
 
 // A database that cannot grow refuses objects with a status that passes, and
-// /healthz says so until an object is recorded again.
+// /healthz says so until an object is recorded again, or for a minute: whoever
+// asks it before sending would never send again.
 func TestFullDatabase(t *testing.T) {
 	dir := t.TempDir()
 	n := start(t, dir, &fakeProcessor{t: t}, Options{Idle: time.Hour, Cap: 2 * time.Hour})
@@ -63,6 +64,12 @@ func TestFullDatabase(t *testing.T) {
 	if w := ask(t, n, http.MethodGet, "/healthz", nil); w.Code != http.StatusServiceUnavailable || !strings.Contains(w.Body.String(), ProblemDatabase) {
 		t.Errorf("healthz: %d %s", w.Code, w.Body)
 	}
+	was := n.health.recording.Load()
+	n.health.recording.Store(&fault{was.err, was.at.Add(-faultFor)})
+	if w := ask(t, n, http.MethodGet, "/healthz", nil); strings.Contains(w.Body.String(), "could not be recorded") {
+		t.Errorf("healthz after a minute: %d %s", w.Code, w.Body)
+	}
+	n.health.recording.Store(was)
 	if _, err := n.store.SQLite().Exec(`PRAGMA max_page_count = 1000000`); err != nil {
 		t.Fatal(err)
 	}

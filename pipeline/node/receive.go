@@ -199,7 +199,7 @@ func (n *Node) unrecorded(err error) error {
 	if err == nil || errors.Is(err, context.Canceled) {
 		return err
 	}
-	n.health.recording.Store(&err)
+	n.health.recording.Store(&fault{err, time.Now()})
 	return &scp.StatusError{Status: scp.StatusOutOfResources, Comment: "database cannot be written", Err: fmt.Errorf("%w: %w", errDatabase, err)}
 }
 

@@ -146,7 +146,7 @@ func Write(out io.Writer, defaults Defaults) error {
 	w.p("all transfer syntaxes that put the object on the wire (%d). Objects that are not ultrasound images are kept with their study and", len(scp.DefaultTransferSyntaxes()))
 	w.p("left out of the analysis. Level 2 (full) storage: all elements are kept as they came. Coercion: none.\n")
 	w.p("| Status | meaning |\n|---|---|")
-	w.p("| 0000H | durable on disk and on record |\n| A700H | disk full, object over the limit |\n| A900H | data set does not match the SOP class |\n| C000H | data set cannot be read, or identifies another object than announced |")
+	w.p("| 0000H | durable on disk and on record |\n| A700H | disk full, object over the limit, database or object store not available |\n| A900H | data set does not match the SOP class |\n| C000H | data set cannot be read, or identifies another object than announced |")
 	w.p("| 0111H | another object, of other pixels, under the same SOP Instance UID |\n| 0117H | SOP Instance UID is not a UID |\n| 0122H | SOP class is not that of the context |\n")
 	w.p("UIDs with leading zeros in a component are taken and written as they came.\n")
 	w.p("#### 4.2.4 Storage Commitment (option)\n")

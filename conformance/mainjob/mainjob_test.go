@@ -16,6 +16,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -102,7 +103,7 @@ type node struct {
 	dir, config          string
 	dicom, http, archive string
 	cmd                  *exec.Cmd
-	log                  *bytes.Buffer
+	log                  *logged
 	healthy              int // the status of /healthz once the node has started
 }
 
@@ -142,10 +143,29 @@ func (n *node) on(s *postgres.Server) {
 	}
 }
 
+// logged is what a process has written so far, also while it writes.
+type logged struct {
+	mu   sync.Mutex
+	text []byte
+}
+
+func (l *logged) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.text = append(l.text, p...)
+	return len(p), nil
+}
+
+func (l *logged) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return string(l.text)
+}
+
 // start runs the node and waits until it answers.
 func (n *node) start() {
 	n.t.Helper()
-	n.log = new(bytes.Buffer)
+	n.log = new(logged)
 	cmd := exec.Command(binary, "serve", "-c", n.config)
 	cmd.Stdout, cmd.Stderr = n.log, n.log
 	if err := cmd.Start(); err != nil {

@@ -2,8 +2,10 @@ package objects
 
 import (
 	"context"
+	"crypto/md5"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -56,6 +58,7 @@ const (
 type S3 struct {
 	client minio.Core
 	opt    S3Options
+	single int64 // singlePut
 }
 
 const (
@@ -65,6 +68,9 @@ const (
 	// singlePut is what is put in one request: a put is then all or nothing, and
 	// no parts are left behind.
 	singlePut = 1 << 30
+	// putPart is the size of the parts of what is larger. The client holds one in
+	// memory; a store takes 10,000 of them.
+	putPart = 32 << 20
 )
 
 // NewS3 prepares a store. Nothing is asked of it yet, so that a node starts
@@ -102,7 +108,7 @@ func NewS3(opt S3Options) (*S3, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &S3{client: minio.Core{Client: client}, opt: opt}, nil
+	return &S3{client: minio.Core{Client: client}, opt: opt, single: singlePut}, nil
 }
 
 func s3Transport(opt S3Options) (http.RoundTripper, error) {
@@ -165,14 +171,39 @@ func (s *S3) Put(ctx context.Context, name string, r io.ReadSeeker, size int64) 
 	ctx, cancel := context.WithTimeout(ctx, s.opt.Timeout+time.Duration(size>>20)*time.Second)
 	defer cancel()
 	opt := minio.PutObjectOptions{ContentType: "application/octet-stream", PartSize: singlePut, DisableContentSha256: true}
-	if s.opt.Checksums == ChecksumMD5 {
-		opt.SendContentMd5 = true
+	body := &exactly{ReadSeeker: r, left: size}
+	var info minio.UploadInfo
+	if size <= s.single && s.opt.Checksums == ChecksumMD5 {
+		// The client would read the whole object into memory for its digest.
+		var sum string
+		if sum, err = contentMD5(body, size); err != nil {
+			return fmt.Errorf("put %s: %w", name, err) // of the file, not of the store
+		}
+		info, err = s.client.PutObject(ctx, s.opt.Bucket, key, body, size, sum, "", opt)
+	} else {
+		opt.SendContentMd5 = s.opt.Checksums == ChecksumMD5
+		if size > s.single {
+			opt.PartSize = putPart
+		}
+		info, err = s.client.Client.PutObject(ctx, s.opt.Bucket, key, body, size, opt)
 	}
-	info, err := s.client.Client.PutObject(ctx, s.opt.Bucket, key, &exactly{ReadSeeker: r, left: size}, size, opt)
 	if err == nil && info.Size != size {
 		err = fmt.Errorf("%d bytes instead of %d were stored", info.Size, size)
 	}
 	return s.wrap("put", name, err)
+}
+
+// contentMD5 is the header's value for the next size bytes of r, which is then
+// where it was.
+func contentMD5(r io.ReadSeeker, size int64) (string, error) {
+	h := md5.New()
+	if _, err := io.CopyN(h, r, size); err != nil {
+		return "", err
+	}
+	if _, err := r.Seek(-size, io.SeekCurrent); err != nil {
+		return "", err
+	}
+	return base64.StdEncoding.EncodeToString(h.Sum(nil)), nil
 }
 
 // exactly is a body whose end is an error before its length is reached, and

@@ -68,7 +68,8 @@ const measuredStudy = `document.querySelector("#rows .ef").closest("tr").querySe
 
 // A reader looks at the demo's studies: worklist, search, study, loop, player.
 func TestLook(t *testing.T) {
-	s := newSite(t, "")
+	pacs := portal(t)
+	s := newSite(t, fmt.Sprintf("  embed_in: [%q]\n", pacs))
 	b := s.open("viewer")
 	// The open worklist shows what arrives, without being asked again.
 	s.send(3, examples(t)...)
@@ -147,6 +148,7 @@ func TestLook(t *testing.T) {
 	do(t, b, chromedp.KeyEvent("\x1b"))
 	until(t, b, `document.body.dataset.page == "study"`)
 	quiet(t, b)
+	s.links(eval[string](t, b, `location.href`), pacs)
 
 	// The pages of administrators.
 	admin := s.open("")

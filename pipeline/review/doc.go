@@ -25,19 +25,29 @@
 // # Links
 //
 // /study/UID opens a study by its Study Instance UID, /accession/NUMBER by its
-// accession number; both ask for a sign-in first where there is none. OHIF
-// opens them from a custom route or a toolbar button with the address
+// accession number; both ask for a sign-in first where there is none. In OHIF
+// (3.13) a link in the place of the logo opens the study that is shown; in
+// app-config.js:
 //
-//	https://NODE/study/${StudyInstanceUID}
+//	whiteLabeling: {
+//	  createLogoComponentFn: (React) => {
+//	    const study = new URLSearchParams(location.search).get('StudyInstanceUIDs');
+//	    return study && React.createElement('a', {
+//	      href: 'https://NODE/study/' + study.split(',')[0], target: '_blank', rel: 'noopener', className: 'text-primary',
+//	      onClick: (e) => e.stopPropagation(), // the place itself leads to the list of studies
+//	    }, 'EchoNode');
+//	  },
+//	},
 //
-// and Orthanc Explorer 2 from its configuration:
+// Orthanc Explorer 2 has buttons in the rows of its list; in Orthanc's
+// configuration:
 //
-//	"CustomButtons": {"study": [{"HttpMethod": "GET", "Id": "echonode", "Name": "EchoNode",
-//	  "Icon": "bi bi-heart-pulse", "Url": "https://NODE/study/{StudyInstanceUID}", "Target": "_blank"}]}
+//	"OrthancExplorer2": {"UiOptions": {"CustomButtons": {"study": [{"HttpMethod": "GET", "Id": "echonode", "Tooltip": "EchoNode",
+//	  "Icon": "bi bi-heart-pulse", "Url": "https://NODE/study/{StudyInstanceUID}", "Target": "_blank"}]}}}
 //
 // A page that shows the review page in a frame must be named in the
-// configuration (review.embed_in) and be of the same site, since the session's
-// cookie is not sent to others.
+// configuration (review.embed_in) and be of the same site, as the servers of one
+// domain are, since the session's cookie is not sent to others.
 //
 // # Signing in at an OpenID provider
 //

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -28,8 +29,26 @@ const config = `window.config = {
   routerBasename: null, extensions: [], modes: [], customizationService: {}, showStudyList: true,
   maxNumberOfWebWorkers: 1, showWarningMessageForCrossOrigin: false, showCPUFallbackMessage: false, showLoadingIndicator: true,
   investigationalUseDialog: { option: 'never' }, defaultDataSourceName: 'dicomlocal',
+  LINK
   dataSources: [{ namespace: '@ohif/extension-default.dataSourcesModule.dicomlocal', sourceName: 'dicomlocal', configuration: { friendlyName: 'local files' } }],
 };`
+
+// node stands for the address of a node in the link to it.
+const node = "https://echonode.example.org"
+
+// link is what our documentation says to put into OHIF's configuration.
+func link(t *testing.T) string {
+	t.Helper()
+	doc, err := os.ReadFile("../../../pipeline/review/doc.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := regexp.MustCompile(`(?s)//\t(whiteLabeling: .*?\n//\t\},)\n`).FindSubmatch(doc)
+	if m == nil {
+		t.Fatal("the documentation shows no link for OHIF")
+	}
+	return strings.NewReplacer("\n//\t", "\n", "https://NODE", node).Replace(string(m[1]))
+}
 
 // missing skips a test for want of a tool, unless the tools were promised.
 func missing(t *testing.T, what string) {
@@ -50,11 +69,12 @@ func viewer(t *testing.T) string {
 	if _, err := os.Stat(filepath.Join(dist, "index.html")); err != nil {
 		missing(t, "OHIF")
 	}
+	settings := strings.Replace(config, "LINK", link(t), 1)
 	files := http.FileServer(http.Dir(dist))
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/app-config.js" {
 			w.Header().Set("Content-Type", "text/javascript")
-			fmt.Fprint(w, config)
+			fmt.Fprint(w, settings)
 			return
 		}
 		if _, err := os.Stat(filepath.Join(dist, filepath.Clean(r.URL.Path))); err != nil {
@@ -166,6 +186,10 @@ func TestOHIFOpensEverything(t *testing.T) {
 	waitFor(t, b, "AI Echo Measurements", "AI LV A4C Baseline", "AI LV A2C Baseline", "AI LV A4C Peak", "AI LV SEG", "AI LV summary")
 	if _, err := browser.Eval[bool](b, `(() => { const s = [...document.querySelectorAll('button, span, div')].find(e => e.innerText === 'Skip all'); if (s) s.click(); return true; })()`); err != nil {
 		t.Fatal(err)
+	}
+	// The documented link leads from the study to its page on the node.
+	if at, err := browser.Eval[string](b, `[...document.querySelectorAll('a')].find(a => a.innerText.trim() === 'EchoNode')?.href ?? 'none'`); err != nil || at != node+"/study/"+study {
+		t.Errorf("the link to the node: %s (%v)", at, err)
 	}
 	open := func(label string) {
 		t.Helper()

@@ -49,7 +49,7 @@ func In(files *objects.Files, scratch string, parts ...string) Dir {
 const (
 	resultSuffix = ".json.gz"
 	list         = "outputs.json"
-	// maxResult bounds what is read of one result.
+	// maxResult bounds what is read of one result, compressed and not.
 	maxResult = 1 << 30
 )
 
@@ -102,13 +102,31 @@ func (d Dir) Load(ctx context.Context, key string) (*result.Loop, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := new(result.Loop)
-	z, err := gzip.NewReader(bytes.NewReader(b))
-	if err == nil {
-		err = json.NewDecoder(z).Decode(l)
-	}
+	l, err := decode(b)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w: %w", key, ErrNotKept, err)
+	}
+	return l, nil
+}
+
+// decode reads a compressed result to its very end: only there does gzip compare
+// its checksum with what was read.
+func decode(b []byte) (*result.Loop, error) {
+	z, err := gzip.NewReader(bytes.NewReader(b))
+	if err != nil {
+		return nil, err
+	}
+	plain := io.LimitReader(z, maxResult)
+	dec, l := json.NewDecoder(plain), new(result.Loop)
+	if err := dec.Decode(l); err != nil {
+		return nil, err
+	}
+	rest, err := io.ReadAll(io.LimitReader(io.MultiReader(dec.Buffered(), z), 2))
+	if err != nil {
+		return nil, err
+	}
+	if string(rest) != "\n" {
+		return nil, errors.New("something comes after the result")
 	}
 	return l, nil
 }

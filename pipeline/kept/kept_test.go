@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -77,6 +78,52 @@ func TestResultsSurvive(t *testing.T) {
 	}
 	if err := errors.Join(d.Remove(ctx, "k"), d.Remove(ctx, "k")); err != nil || has(t, d, "k") {
 		t.Errorf("remove: %v", err)
+	}
+}
+
+// Whichever bit a disk loses, what is loaded is what was kept or nothing.
+func TestNoDamagedResult(t *testing.T) {
+	root := t.TempDir()
+	d, ctx := in(t, root), t.Context()
+	want := &result.Loop{SOPInstanceUID: "1.2.840.1", View: "A4C"}
+	for i := range 8 {
+		want.FrameResults = append(want.FrameResults, result.Frame{Index: i, Contour: result.Contour{{1.125 * float64(i), 2}, {3, 4.5}, {-7.25, 1e-3 * float64(i)}}})
+	}
+	if err := d.Save(ctx, "k", want); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(root, "loops", "k"+resultSuffix)
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	check := func(what string, at int, b []byte) {
+		t.Helper()
+		if err := os.WriteFile(path, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		got, err := d.Load(ctx, "k")
+		if err != nil && !errors.Is(err, ErrNotKept) {
+			t.Errorf("%s %d: %v", what, at, err)
+		}
+		if err == nil && !cmp.Equal(want, got) {
+			t.Errorf("%s %d: another result was loaded", what, at)
+		}
+	}
+	for bit := range 8 * len(whole) {
+		b := slices.Clone(whole)
+		b[bit/8] ^= 1 << (bit % 8)
+		check("bit", bit, b)
+	}
+	for n := range len(whole) {
+		check("cut after", n, whole[:n])
+		if _, err := d.Load(ctx, "k"); err == nil {
+			t.Errorf("cut after %d bytes and loaded", n)
+		}
+	}
+	check("whole", 0, whole)
+	if _, err := d.Load(ctx, "k"); err != nil {
+		t.Error(err)
 	}
 }
 

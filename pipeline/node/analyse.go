@@ -49,7 +49,7 @@ func (n *Node) combine(ctx context.Context, job jobs.Job, uid string, revision i
 	start := time.Now()
 	bounded, cancel := context.WithTimeout(ctx, n.opt.Timeout)
 	defer cancel()
-	err = n.analyse(bounded, uid, revision)
+	run, err := n.analyse(bounded, uid, revision)
 	switch {
 	case errors.Is(err, errLoopsLeft):
 		log.Info("loops of the study are analysed again", "because", err)
@@ -72,7 +72,7 @@ func (n *Node) combine(ctx context.Context, job jobs.Job, uid string, revision i
 	final, wait := n.afterFailure(err, job, time.Since(job.Created))
 	n.metrics.analysed("failed", time.Since(start))
 	log.Error("analysis failed", "attempt", job.Attempt, "final", final, "error", err)
-	err = errors.Join(err, n.store.FailRun(context.WithoutCancel(ctx), uid, revision, err, final))
+	err = errors.Join(err, n.store.FailRun(context.WithoutCancel(ctx), run, err, final))
 	switch {
 	case final:
 		return jobs.Cancel(err)
@@ -98,22 +98,30 @@ func (n *Node) afterFailure(err error, job jobs.Job, age time.Duration) (final b
 	return false, min(max(age/2, backoff(1)), maxBackoff)
 }
 
-// analyse runs one revision and records what it made. A panic is an error: it
-// must end in the study's state like any other failure.
-func (n *Node) analyse(ctx context.Context, study string, revision int) (err error) {
+// analyse runs one revision and records what it made. The run is the attempt, and
+// has the number 0 where none could be started. A panic is an error: it must end in
+// the study's state like any other failure.
+func (n *Node) analyse(ctx context.Context, study string, revision int) (run store.Run, err error) {
+	run = store.Run{StudyInstanceUID: study, Revision: revision}
 	defer func() {
 		if r := recover(); r != nil {
 			n.log.Error("analysis panicked", "study", study, "panic", r, "stack", string(debug.Stack()))
 			err = &panicError{r}
 		}
 	}()
-	run, err := n.store.StartRun(ctx, study, revision)
+	started, err := n.store.StartRun(ctx, study, revision)
 	if err != nil {
-		return err
+		return run, err
 	}
+	run = started
+	return run, n.combineRun(ctx, run)
+}
+
+// combineRun makes and records the outputs of a run.
+func (n *Node) combineRun(ctx context.Context, run store.Run) error {
 	hold := n.files.Hold()
 	defer hold.Release()
-	req, err := n.request(ctx, study, revision, hold)
+	req, err := n.request(ctx, run.StudyInstanceUID, run.Revision, hold)
 	if err != nil {
 		return err
 	}

@@ -228,7 +228,7 @@ func New(ctx context.Context, opt Options, sp spool.Intake, st *store.Store, pro
 	}, jobs.Handlers{
 		Combine: n.combine, Deliver: n.deliverRun, Report: n.reportCommitment,
 		CombineDied: func(ctx context.Context, study string, revision int) error {
-			return st.FailRun(ctx, study, revision, errors.New("the process ended every time this study was analysed"), true)
+			return st.FailRun(ctx, store.Run{StudyInstanceUID: study, Revision: revision}, errors.New("the process ended every time this study was analysed"), true)
 		},
 		DeliverDied: st.BuryDeliveries,
 		LoopsFreed:  n.loopsFreed,

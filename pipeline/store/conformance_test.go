@@ -378,6 +378,7 @@ func TestConformance(t *testing.T) {
 				{"StudyLife", checkStudyLife},
 				{"LateObjectDuringRun", checkLateObjectDuringRun},
 				{"FailAndRequeue", checkFailAndRequeue},
+				{"LateFailure", checkLateFailure},
 				{"Expired", checkExpired},
 				{"RemovalsGiveWayToObjects", checkRemovalsGiveWayToObjects},
 				{"AdditionsTogether", checkAdditionsTogether},

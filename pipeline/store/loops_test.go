@@ -158,7 +158,7 @@ func checkLoopsWaitAgain(t *testing.T, s *Store) {
 	if st := study(t, s, "1"); st.Error != "" {
 		t.Errorf("the study still says %q", st.Error)
 	}
-	if err := s.FailRun(ctx, "1", 1, errors.New("disk full"), true); err != nil {
+	if err := s.FailRun(ctx, Run{StudyInstanceUID: "1", Revision: 1}, errors.New("disk full"), true); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Requeue(ctx, "1", "new", noJob); err != nil {

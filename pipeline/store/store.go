@@ -558,24 +558,41 @@ func deliver(ctx context.Context, tx *Tx, run int64, outputs []Output, routes []
 }
 
 // FailRun records why a run failed. With final set, the study is Failed;
-// otherwise it is queued again.
-func (s *Store) FailRun(ctx context.Context, study string, revision int, cause error, final bool) error {
+// otherwise it is queued again. Nothing is recorded of a run that was started again
+// meanwhile, because its process was taken for dead, or that has finished. A run
+// with Attempt 0, which could not be started or whose process died, is whichever
+// attempt is open.
+func (s *Store) FailRun(ctx context.Context, run Run, cause error, final bool) error {
 	state := Queued
 	if final {
 		state = Failed
 	}
-	return s.Transact(ctx, func(tx *Tx) error {
-		if err := tx.lock(ctx, study); err != nil {
+	err := s.Transact(ctx, func(tx *Tx) error {
+		if err := tx.lock(ctx, run.StudyInstanceUID); err != nil {
 			return err
 		}
-		if _, err := tx.ExecContext(ctx, `UPDATE runs SET error = ? WHERE study_uid = ? AND revision = ?`,
-			cause.Error(), study, revision); err != nil {
+		res, err := tx.ExecContext(ctx, `UPDATE runs SET error = ?1 WHERE study_uid = ?2 AND revision = ?3 AND finished_at IS NULL AND CAST(?4 AS BIGINT) IN (0, attempt)`,
+			cause.Error(), run.StudyInstanceUID, run.Revision, run.Attempt)
+		if err != nil {
 			return err
 		}
-		_, err := tx.ExecContext(ctx, `UPDATE studies SET state = ?, error = ?
-			WHERE study_uid = ? AND revision = ? AND state IN ('queued','analysing')`, string(state), cause.Error(), study, revision)
+		if n, err := res.RowsAffected(); err != nil {
+			return err
+		} else if n == 0 {
+			var there bool
+			if err := tx.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM runs WHERE study_uid = ? AND revision = ?)`,
+				run.StudyInstanceUID, run.Revision).Scan(&there); err != nil || there {
+				return err // another attempt's
+			}
+		}
+		_, err = tx.ExecContext(ctx, `UPDATE studies SET state = ?, error = ?
+			WHERE study_uid = ? AND revision = ? AND state IN ('queued','analysing')`, string(state), cause.Error(), run.StudyInstanceUID, run.Revision)
 		return err
 	})
+	if err != nil {
+		return fmt.Errorf("fail run: %w", err)
+	}
+	return nil
 }
 
 const runColumns = `SELECT id, study_uid, revision, started_at, finished_at, error, directory, summary, basis FROM runs `

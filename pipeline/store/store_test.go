@@ -170,6 +170,65 @@ func checkLateObjectDuringRun(t *testing.T, s *Store) {
 	}
 }
 
+// A process that was taken for dead may fail its attempt when another has long
+// been started, or has finished: that is told of nobody.
+func checkLateFailure(t *testing.T, s *Store) {
+	ctx := t.Context()
+	add(t, s, instance("1", "1.1", 1000))
+	look(t, s)
+	if _, err := s.Queue(ctx, "1", time.UnixMilli(1000), "basis", noJob); err != nil {
+		t.Fatal(err)
+	}
+	start := func() Run {
+		t.Helper()
+		run, err := s.StartRun(ctx, "1", 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return run
+	}
+	check := func(when string, state State, why string) {
+		t.Helper()
+		runs, err := s.Runs(ctx, "1")
+		if err != nil || len(runs) != 1 {
+			t.Fatal(runs, err)
+		}
+		if st := study(t, s, "1"); st.State != state || st.Error != why || runs[0].Error != why {
+			t.Errorf("%s: study %s %q, run %q; want %s %q", when, st.State, st.Error, runs[0].Error, state, why)
+		}
+	}
+	fail := func(run Run, final bool) {
+		t.Helper()
+		if err := s.FailRun(ctx, run, errors.New("disk full"), final); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// A study whose run could not even be started fails too.
+	fail(Run{StudyInstanceUID: "1", Revision: 1}, false)
+	if st := study(t, s, "1"); st.State != Queued || st.Error != "disk full" {
+		t.Errorf("no run yet: %s %q", st.State, st.Error)
+	}
+	first := start()
+	fail(first, false)
+	check("first attempt", Queued, "disk full")
+	second := start()
+	if runs, err := s.Runs(ctx, "1"); err != nil || runs[0].Error != "" {
+		t.Error(runs, err)
+	}
+	fail(first, true)
+	if runs, err := s.Runs(ctx, "1"); err != nil || runs[0].Error != "" || study(t, s, "1").State == Failed {
+		t.Errorf("the first attempt failed the second: %+v, %v", runs, err)
+	}
+	if err := s.FinishRun(ctx, second, nil, nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	check("finished", Done, "")
+	for _, late := range []Run{first, second, {StudyInstanceUID: "1", Revision: 1}} {
+		fail(late, true)
+		check("late failure", Done, "")
+	}
+}
+
 func checkFailAndRequeue(t *testing.T, s *Store) {
 	ctx := context.Background()
 	add(t, s, instance("1", "1.1", 1000))
@@ -180,7 +239,7 @@ func checkFailAndRequeue(t *testing.T, s *Store) {
 	if _, err := s.StartRun(ctx, "1", 1); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.FailRun(ctx, "1", 1, errors.New("disk full"), true); err != nil {
+	if err := s.FailRun(ctx, Run{StudyInstanceUID: "1", Revision: 1}, errors.New("disk full"), true); err != nil {
 		t.Fatal(err)
 	}
 	if st := study(t, s, "1"); st.State != Failed || st.Error != "disk full" {
@@ -244,7 +303,7 @@ func checkExpired(t *testing.T, s *Store) {
 	if _, err := s.Queue(ctx, "3", time.UnixMilli(1000), "basis", noJob); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.FailRun(ctx, "3", 1, errors.New("broken"), true); err != nil {
+	if err := s.FailRun(ctx, Run{StudyInstanceUID: "3", Revision: 1}, errors.New("broken"), true); err != nil {
 		t.Fatal(err)
 	}
 	if ids, err := s.Expired(ctx, Retention{Done: later.Done}); err != nil || len(ids) != 1 || ids[0] != "1" {

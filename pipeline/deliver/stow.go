@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"mime/multipart"
+	"net"
 	"net/http"
 	"net/textproto"
 	"net/url"
@@ -77,20 +78,31 @@ func secretIn(file string) (string, error) {
 	return line, nil
 }
 
-// CheckURL says what is wrong with the address of a service.
+// CheckURL says what is wrong with the address of a service. What it says quotes
+// nothing of the address but the number of its port: there may be a password in
+// it.
 func CheckURL(s string) error {
 	u, err := url.Parse(s)
 	switch {
-	case err != nil:
-		return err
-	case u.Scheme != "https" && u.Scheme != "http" || u.Host == "":
-		return fmt.Errorf("%q is not an address such as https://pacs.example.org/dicom-web", s)
-	case u.Port() != "" && !validPort(u.Port()):
-		return fmt.Errorf("%q: %s is not a port, 1 to 65535", s, u.Port())
+	case err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "":
+		return errors.New("is not an address such as https://pacs.example.org/dicom-web")
 	case u.User != nil || u.RawQuery != "" || u.Fragment != "":
-		return fmt.Errorf("%q: no user, query or fragment belongs into it", s)
+		return errors.New("no user, query or fragment belongs into it")
+	case u.Port() != "" && !validPort(u.Port()):
+		return fmt.Errorf("%s is not a port, 1 to 65535", u.Port())
 	}
 	return nil
+}
+
+// InTheClear reports whether others on the way can read what is sent to an
+// address: it is not https, and not on this machine.
+func InTheClear(s string) bool {
+	u, err := url.Parse(s)
+	if err != nil {
+		return true
+	}
+	ip := net.ParseIP(u.Hostname())
+	return u.Scheme != "https" && u.Hostname() != "localhost" && (ip == nil || !ip.IsLoopback())
 }
 
 func validPort(s string) bool {

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"net/url"
 	"os"
 	"regexp"
 	"slices"
@@ -278,11 +277,7 @@ func (a Auth) check() error {
 	if err := deliver.CheckURL(a.TokenURL); err != nil {
 		return fmt.Errorf("token_url: %w", err)
 	}
-	u, err := url.Parse(a.TokenURL)
-	if err != nil {
-		return fmt.Errorf("token_url: %w", err)
-	}
-	if ip := net.ParseIP(u.Hostname()); u.Scheme != "https" && u.Hostname() != "localhost" && (ip == nil || !ip.IsLoopback()) {
+	if deliver.InTheClear(a.TokenURL) {
 		return errors.New("token_url: https is needed, the client secret would go in the clear")
 	}
 	return nil
@@ -552,6 +547,8 @@ func (c *Config) check() error {
 		} else {
 			if err := deliver.CheckURL(d.URL); err != nil {
 				bad(key+".url", "%v", err)
+			} else if d.Auth.set() && deliver.InTheClear(d.URL) {
+				bad(key+".url", "https is needed, the credentials of auth would go in the clear")
 			}
 			if d.Address != "" || d.AETitle != "" {
 				bad(key+".url", "a DICOMweb destination has no address and ae_title")

@@ -43,6 +43,8 @@ func TestParseRefuses(t *testing.T) {
 		"password in the URL":       {"storage:\n  database: 'postgres://me:secret@db/echonode'\n", "storage.database"},
 		"password as parameter":     {"storage:\n  database: 'postgres://me@db/echonode?password=secret'\n", "storage.database"},
 		"URL of a database":         {"storage:\n  database: 'postgres://me@db:many/echonode'\n", "storage.database"},
+		"words of a database":       {"storage:\n  database: 'host=db user=me password=secret dbname=echonode'\n", "storage.database"},
+		"another URL":               {"storage:\n  database: 'postgress://me:secret@db/echonode'\n", "storage.database"},
 		"password of a file":        {"storage:\n  database_password_file: p\n", "storage.database_password_file"},
 		"role":                      {"roles: [receive, dance]\n", "roles"},
 		"role twice":                {"roles: [receive, receive, analyse, deliver]\n", "twice"},
@@ -71,6 +73,13 @@ func TestParseRefuses(t *testing.T) {
 		"rule's kinds":              {"destinations:\n  - {name: a, address: 'a:1', ae_title: A, rules: [{send: [everything]}]}\n", "destinations[0].rules[0].send"},
 		"url":                       {"destinations:\n  - {name: a, url: 'pacs/dicom-web'}\n", "destinations[0].url"},
 		"url and address":           {"destinations:\n  - {name: a, url: 'https://pacs/dicom-web', address: 'a:1', ae_title: A}\n", "destinations[0].url"},
+		"password in url":           {"destinations:\n  - {name: a, url: 'https://me:secret@pacs/dicom-web'}\n", "destinations[0].url"},
+		"password in a bad url":     {"destinations:\n  - {name: a, url: 'https://me:sec%ret@pacs/dicom-web'}\n", "destinations[0].url"},
+		"password and a bad port":   {"destinations:\n  - {name: a, url: 'https://me:secret@pacs:x/dicom-web'}\n", "destinations[0].url"},
+		"password in token_url":     {"destinations:\n  - {name: a, url: 'https://pacs/dicom-web', auth: {token_url: 'https://me:secret@sso/token', client_id: c, client_secret_file: s}}\n", "token_url"},
+		"password in issuer":        {"review: {oidc: {issuer: 'http://me:secret@sso'}}\n", "review.oidc.issuer"},
+		"password in the clear":     {"destinations:\n  - {name: a, url: 'http://pacs/dicom-web', auth: {user: me, password_file: p}}\n", "destinations[0].url: https is needed"},
+		"token in the clear":        {"destinations:\n  - {name: a, url: 'http://10.0.0.1/dicom-web', auth: {token_file: t}}\n", "destinations[0].url: https is needed"},
 		"user without password":     {"destinations:\n  - {name: a, url: 'https://pacs/dicom-web', auth: {user: me}}\n", "destinations[0].auth"},
 		"credentials without url":   {"destinations:\n  - {name: a, address: 'a:1', ae_title: A, auth: {token_file: t}}\n", "destinations[0].auth"},
 		"DICOMweb without accounts": {"dicomweb:\n  listen: 127.0.0.1:1\n", "dicomweb.accounts"},
@@ -84,7 +93,24 @@ func TestParseRefuses(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), tc.want) {
 				t.Errorf("Parse = %v, want an error naming %q", err, tc.want)
 			}
+			if err != nil && (strings.Contains(err.Error(), "me:sec") || strings.Contains(err.Error(), "sec%ret") || strings.Contains(err.Error(), "password=")) {
+				t.Errorf("the error holds a password: %v", err)
+			}
 		})
+	}
+}
+
+// A path of SQLite does not depend on where the process runs.
+func TestDatabasePath(t *testing.T) {
+	for in, want := range map[string]string{"": "/data/node.db", "sqlite": "/data/node.db", "states.db": "/data/states.db", "/ssd/states.db": "/ssd/states.db",
+		"postgres://me@db/echonode": "postgres://me@db/echonode"} {
+		c, err := Parse([]byte("storage: {directory: /data, database: '" + in + "'}\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := c.Database(); got != want {
+			t.Errorf("database %q is %s, want %s", in, got, want)
+		}
 	}
 }
 

@@ -55,10 +55,10 @@ func (o OIDC) check(bad func(key, format string, args ...any)) {
 		return err == nil && u.Host != "" && (u.Scheme == "https" || u.Scheme == "http" && loopback(u.Host))
 	}
 	if !secure(o.Issuer) {
-		bad("review.oidc.issuer", "%q is not an https address", o.Issuer)
+		bad("review.oidc.issuer", "is not an https address")
 	}
 	if u, err := url.Parse(o.Redirect); err != nil || !secure(o.Redirect) || u.Path != "/oidc/callback" {
-		bad("review.oidc.redirect", "%q is not the page's https address with the path /oidc/callback", o.Redirect)
+		bad("review.oidc.redirect", "is not the page's https address with the path /oidc/callback")
 	}
 	if o.ClientID == "" {
 		bad("review.oidc.client_id", "the provider must know this node by a name")
@@ -117,7 +117,7 @@ func (r Review) check(bad func(key, format string, args ...any)) {
 	for _, o := range r.EmbedIn {
 		u, err := url.Parse(o)
 		if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.Path != "" || u.RawQuery != "" || strings.ContainsAny(o, " ;,'\"") {
-			bad("review.embed_in", "%q is not an origin such as https://pacs.example.org", o)
+			bad("review.embed_in", "is not an origin such as https://pacs.example.org")
 		}
 	}
 	if r.Reject != "withdraw" && r.Reject != "nothing" {

@@ -3,6 +3,7 @@ package sr
 import (
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"time"
 
 	"github.com/echonode/echonode/dicomio"
@@ -59,9 +60,11 @@ func BuildRejection(r Rejection) (*dicomio.DataSet, error) {
 			return nil, fmt.Errorf("instance %s is of another study than %s", ref.SOPInstanceUID, study)
 		}
 	}
+	series := instance.UID("rejection series", study, r.Observer.UID, r.Source.String(tag.PatientID), r.Source.String(tag.IssuerOfPatientID))
 	ds, err := instance.New(instance.Header{
 		Source: r.Source, SOPClassUID: uid.KeyObjectSelectionDocumentStorage, Modality: "KO",
-		SeriesInstanceUID: instance.UID("rejection series", study, r.Observer.UID), SeriesNumber: 9990,
+		// A series is of one patient.
+		SeriesInstanceUID: series, SeriesNumber: 9990 + int(crc32.ChecksumIEEE([]byte(series))%10),
 		SeriesDescription: "Withdrawn", Time: r.Time, Equipment: r.Observer,
 	})
 	if err != nil {

@@ -33,6 +33,9 @@ type Source struct {
 	Path    string
 	Convert Conversion // "" is Auto
 	Limits  dicomio.Limits
+	// Before, where it is set, is asked when the object's turn comes: after an
+	// error it is not sent.
+	Before func() error
 }
 
 var _ scp.Convertible = Source{}
@@ -66,6 +69,11 @@ func (s Source) convertible(h scp.ObjectHeader) bool {
 
 // Open implements scp.ObjectSource.
 func (s Source) Open() (scp.Object, error) {
+	if s.Before != nil {
+		if err := s.Before(); err != nil {
+			return scp.Object{}, err
+		}
+	}
 	o, err := scp.FileSource(s.Path).Open()
 	if err != nil || s.Convert != Uncompressed {
 		return o, err
@@ -99,6 +107,11 @@ func (s Source) Alternatives() ([]string, error) {
 
 // OpenAs implements scp.Convertible. The object is converted while it is sent.
 func (s Source) OpenAs(transferSyntax string) (scp.Object, error) {
+	if s.Before != nil {
+		if err := s.Before(); err != nil {
+			return scp.Object{}, err
+		}
+	}
 	h, err := scp.FileSource(s.Path).Header()
 	if err != nil {
 		return scp.Object{}, err

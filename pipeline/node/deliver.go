@@ -59,13 +59,13 @@ func (n *Node) deliverRun(ctx context.Context, job jobs.Job, run int64, destinat
 // storeWait is how long work waits for an object store that is not available.
 const storeWait = 10 * time.Second
 
-// settle notes that deliveries are being sent, and takes those out that were
-// already when an answer was lost and that the destination says it has.
+// settle takes those deliveries out that were being sent when an answer was lost
+// and that the destination says it has.
 func (n *Node) settle(ctx context.Context, dest Destination, run int64, pending []store.Delivery, files map[string]string) ([]store.Delivery, error) {
 	if len(pending) == 0 {
 		return nil, nil
 	}
-	doubtful, err := n.store.Sending(ctx, run, dest.Name)
+	doubtful, err := n.store.Doubtful(ctx, run, dest.Name)
 	if err != nil || len(doubtful) == 0 {
 		return pending, err
 	}
@@ -118,11 +118,16 @@ func (n *Node) deliver(ctx context.Context, dest Destination, run int64) error {
 	}
 	sources := make([]deliver.Source, len(pending))
 	for i, d := range pending {
-		sources[i] = deliver.Source{Path: files[d.Path], Convert: dest.Convert}
+		sources[i] = deliver.Source{Path: files[d.Path], Convert: dest.Convert,
+			Before: func() error { return n.store.Sending(ctx, d) }}
 	}
 	var problems []error
 	err = dest.send(ctx, sources, func(i int, r scp.SendResult) {
 		d := pending[i]
+		if errors.Is(r.Err, store.ErrOutdated) {
+			n.log.Info("not sent: the study was corrected meanwhile", "destination", dest.Name, "kind", d.Kind, "object", d.SOPInstanceUID)
+			return
+		}
 		d.State, d.Status, d.Comment, d.Error = store.Pending, nil, r.Result.Comment, ""
 		outcome := "error"
 		var refused *scp.StatusError

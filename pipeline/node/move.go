@@ -264,12 +264,13 @@ func (n *Node) moveObjects(ctx context.Context, study string, m Move, moved *Mov
 	if err != nil {
 		return 0, err
 	}
-	if moved.Sent, err = n.sentBefore(ctx, study); err != nil {
-		return 0, err
-	}
 	unsent, err := n.store.Replace(context.WithoutCancel(ctx), records...)
 	if err != nil {
 		return 0, err // the next start deletes the files
+	}
+	// With what is being sent now.
+	if moved.Sent, err = n.sentBefore(context.WithoutCancel(ctx), study); err != nil {
+		n.log.Warn("what was sent before a move is not counted", "study", study, "error", err)
 	}
 	moved.Objects += len(records)
 	moved.Unsent += unsent

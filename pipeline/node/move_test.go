@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -285,6 +287,7 @@ func TestMoveKeepsFragments(t *testing.T) {
 // objects, and which makes withdrawals.
 type withdrawing struct {
 	*fakeProcessor
+	more  int // reports beside the first
 	mu    sync.Mutex
 	notes map[string][]string // by the note's UID: what it is about
 }
@@ -298,10 +301,21 @@ func (p *withdrawing) Process(ctx context.Context, req Request) (*result.Documen
 	if err != nil {
 		return nil, err
 	}
-	o := &doc.Studies[0].Outputs[0]
-	o.File = writeObject(p.t, req.Dir, req.StudyInstanceUID, o.SOPInstanceUID, func(ds *dicomio.DataSet) {
-		ds.SetString(tag.SOPClassUID, o.SOPClassUID).SetString(tag.PatientID, id.PatientID).SetString(tag.PatientName, id.PatientName)
-	})
+	st := &doc.Studies[0]
+	for i := range p.more {
+		o := st.Outputs[0]
+		o.SOPInstanceUID = fmt.Sprintf("%s.%d", o.SOPInstanceUID[:40], i+1)
+		st.Outputs = append(st.Outputs, o)
+	}
+	for i := range st.Outputs {
+		o := &st.Outputs[i]
+		o.File = writeObject(p.t, req.Dir, req.StudyInstanceUID, o.SOPInstanceUID, func(ds *dicomio.DataSet) {
+			ds.SetString(tag.SOPClassUID, o.SOPClassUID).SetString(tag.PatientID, id.PatientID).SetString(tag.PatientName, id.PatientName)
+		})
+	}
+	for _, l := range req.Loops {
+		st.Loops = append(st.Loops, result.Loop{SOPInstanceUID: l.SOPInstanceUID})
+	}
 	return doc, nil
 }
 
@@ -375,6 +389,58 @@ func TestWithdrawals(t *testing.T) {
 	for _, d := range n.status(t, "1.2.3").Deliveries {
 		if d.Kind == result.KindWithdrawal && d.Destination != "told" {
 			t.Errorf("%+v", d)
+		}
+	}
+}
+
+// slowArchive takes objects when it is told to, and lets know of each.
+type slowArchive struct {
+	archive
+	came, take chan struct{}
+}
+
+func (a *slowArchive) Store(ctx context.Context, req *scp.StoreRequest, r io.Reader) error {
+	if err := a.archive.Store(ctx, req, r); err != nil {
+		return err
+	}
+	select {
+	case a.came <- struct{}{}: // the first
+		<-a.take
+	case <-a.take: // all others, when that one was looked at
+	}
+	return nil
+}
+
+// What is withdrawn while one of several objects is on its way: that one is
+// taken back by a note, and none of the others is sent.
+func TestWithdrawnUnderWay(t *testing.T) {
+	pacs := &slowArchive{came: make(chan struct{}), take: make(chan struct{})}
+	told := destination("told", listen(t, "PACS", pacs))
+	told.Withdraws = true
+	p := &withdrawing{fakeProcessor: byContent(t), notes: map[string][]string{}, more: 3}
+	n := start(t, t.TempDir(), p, Options{Destinations: []Destination{told}})
+	n.mustSend(t, picture(t, "1.2.3", "1.2.3.10", 7, nil))
+	<-pacs.came
+	var wrong string
+	pacs.mu.Lock()
+	for sop := range pacs.got {
+		wrong = sop
+	}
+	pacs.mu.Unlock()
+	moved, err := n.MoveStudy(t.Context(), "1.2.3", Move{To: Patient{ID: "P2", Name: "Roe^Jane"}, Reason: ReasonCorrect})
+	if err != nil || moved.Unsent != 3 || moved.Sent != 1 {
+		t.Errorf("%+v, %v: 1 of 4 objects is on its way", moved, err)
+	}
+	close(pacs.take)
+	eventually(t, "the right reports and a note", func() bool { s := n.status(t, "1.2.3"); return s.Finished() && s.Revision == 2 })
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if pacs.objects() != 1+4+1 || len(p.notes) != 1 {
+		t.Errorf("%d objects arrived, %d notes; want the one that was on its way, 4 right ones and a note", pacs.objects(), len(p.notes))
+	}
+	for _, about := range p.notes {
+		if len(about) != 1 || about[0] != wrong {
+			t.Errorf("the note is about %v, sent was %s", about, wrong)
 		}
 	}
 }

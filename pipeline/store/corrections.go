@@ -110,10 +110,19 @@ func replace(ctx context.Context, tx *Tx, in Instance) (former string, err error
 	return former, nil
 }
 
+// underWay is said of deliveries that were withdrawn while they were being sent.
+const underWay = "withdrawn while it was being sent: the destination may have it"
+
 // withdraw forgets what of a study has not been sent, and the run that is under
-// way: see [Store.FinishRun].
+// way: see [Store.FinishRun]. What is being sent, or was when its answer was
+// lost, counts as sent with a Warning until an answer comes, so that it can be
+// taken back: its column sending is 2.
 func withdraw(ctx context.Context, tx *Tx, study string) (unsent int64, err error) {
 	if _, err := tx.ExecContext(ctx, `DELETE FROM runs WHERE study_uid = ? AND finished_at IS NULL AND error = ''`, study); err != nil {
+		return 0, err
+	}
+	if _, err := tx.ExecContext(ctx, `UPDATE deliveries SET state = 'warning', sending = 2, error = ?, updated_at = ? WHERE state IN ('pending','dead') AND sending = 1
+		AND run_id IN (SELECT id FROM runs WHERE study_uid = ?)`, underWay, time.Now().UnixMilli(), study); err != nil {
 		return 0, err
 	}
 	res, err := tx.ExecContext(ctx, `DELETE FROM deliveries WHERE state IN ('pending','dead')

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -106,21 +107,33 @@ func (s *Store) StateCounts(ctx context.Context) (map[State]int, error) {
 	return counts, err
 }
 
-// Sending notes that what a run still has to send to a destination is being
-// sent, and says which of it was already when the process or the association
-// ended: the destination may have that. An answer, see [Store.RecordDelivery],
-// ends the doubt.
-func (s *Store) Sending(ctx context.Context, run int64, destination string) (doubtful []string, err error) {
-	err = s.Transact(ctx, func(tx *Tx) error {
-		if doubtful, err = collect(ctx, tx, func(r *sql.Rows) (uid string, err error) { return uid, r.Scan(&uid) },
-			`SELECT sop_uid FROM deliveries WHERE run_id = ? AND destination = ? AND state = 'pending' AND sending = 1`, run, destination); err != nil {
+// Doubtful lists what a run still has to send to a destination and that was
+// being sent when the process or the association ended: the destination may
+// have it. An answer, see [Store.RecordDelivery], ends the doubt.
+func (s *Store) Doubtful(ctx context.Context, run int64, destination string) ([]string, error) {
+	return collect(ctx, s.read, func(r *sql.Rows) (uid string, err error) { return uid, r.Scan(&uid) },
+		`SELECT sop_uid FROM deliveries WHERE run_id = ? AND destination = ? AND state = 'pending' AND sending = 1`, run, destination)
+}
+
+// Sending notes that one object is being sent from now on. ErrOutdated: it is
+// not to be sent any more, since its study was corrected meanwhile.
+func (s *Store) Sending(ctx context.Context, d Delivery) error {
+	err := s.Transact(ctx, func(tx *Tx) error {
+		if err := tx.lockOf(ctx, `SELECT study_uid FROM runs WHERE id = ?`, d.RunID); err != nil {
 			return err
 		}
-		_, err = tx.ExecContext(ctx, `UPDATE deliveries SET sending = 1 WHERE run_id = ? AND destination = ? AND state = 'pending'`, run, destination)
-		return err
+		res, err := tx.ExecContext(ctx, `UPDATE deliveries SET sending = 1 WHERE run_id = ? AND sop_uid = ? AND destination = ? AND state = 'pending'`,
+			d.RunID, d.SOPInstanceUID, d.Destination)
+		if err != nil {
+			return err
+		}
+		if n, err := res.RowsAffected(); err != nil || n == 0 {
+			return errors.Join(err, ErrOutdated)
+		}
+		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("note what is sent: %w", err)
+		return fmt.Errorf("note what is sent: %w", err)
 	}
-	return doubtful, nil
+	return nil
 }

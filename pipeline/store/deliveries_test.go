@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"testing"
 	"time"
@@ -38,5 +39,80 @@ func checkRedirect(t *testing.T, s *Store) {
 	}
 	if n, err := s.DropDeliveries(ctx, "old"); err != nil || n != 0 {
 		t.Errorf("%d left of the first, %v", n, err)
+	}
+}
+
+// A delivery that is under way when its study is corrected is kept, whatever
+// becomes of it; what waits is not sent any more.
+func checkWithdrawn(t *testing.T, s *Store) {
+	ctx := context.Background()
+	for _, c := range []struct {
+		study  string
+		status int  // of the answer; -1: it is lost
+		again  bool // the same output is made again first
+		want   []DeliveryState
+	}{
+		{"1", 0, false, []DeliveryState{Sent}},
+		{"2", -1, false, []DeliveryState{Warning}},
+		{"3", 0xA700, false, nil},
+		{"4", -1, true, []DeliveryState{Pending}},
+	} {
+		in := instance(c.study, c.study+".1", 1000)
+		add(t, s, in)
+		look(t, s)
+		make := func(revision int) Run {
+			t.Helper()
+			if queued, err := s.Queue(ctx, c.study, time.UnixMilli(9000), "basis", noJob); err != nil || !queued {
+				t.Fatal(queued, err)
+			}
+			look(t, s)
+			run, err := s.StartRun(ctx, c.study, revision)
+			if err != nil {
+				t.Fatal(err)
+			}
+			outputs := []Output{{SOPInstanceUID: c.study + ".8", Kind: "report"}, {SOPInstanceUID: c.study + ".9", Kind: "report"}}
+			if err := s.FinishRun(ctx, run, outputs[:3-revision], []Route{{Destination: "pacs", Kinds: []string{"report"}}}, func(*Tx, int64, string) error { return nil }); err != nil {
+				t.Fatal(err)
+			}
+			return run
+		}
+		run := make(1)
+		pending, err := s.PendingDeliveries(ctx, run.ID, "pacs")
+		if err != nil || len(pending) != 2 {
+			t.Fatal(pending, err)
+		}
+		if err := s.Sending(ctx, pending[0]); err != nil {
+			t.Fatal(err)
+		}
+		in.Path, in.Patient, in.Received = c.study+".new", "another", time.UnixMilli(2000)
+		if unsent, err := s.Replace(ctx, in); err != nil || unsent != 1 {
+			t.Errorf("%d deliveries withdrawn, %v; want that which waits", unsent, err)
+		}
+		if err := s.Sending(ctx, pending[1]); !errors.Is(err, ErrOutdated) {
+			t.Errorf("what was withdrawn may be sent: %v", err)
+		}
+		if c.again {
+			make(2)
+		}
+		d := pending[0]
+		d.State = Pending
+		if c.status >= 0 {
+			status := uint16(c.status)
+			d.Status = &status
+		}
+		if c.status == 0 {
+			d.State = Sent
+		}
+		if err := s.RecordDelivery(ctx, d); err != nil {
+			t.Fatal(err)
+		}
+		var got []DeliveryState
+		all, err := s.Deliveries(ctx, c.study)
+		for _, d := range all {
+			got = append(got, d.State)
+		}
+		if err != nil || !slices.Equal(got, c.want) {
+			t.Errorf("study %s: %v, %v; want %v", c.study, got, err, c.want)
+		}
 	}
 }

@@ -535,7 +535,8 @@ func deliver(ctx context.Context, tx *Tx, run int64, outputs []Output, routes []
 				continue
 			}
 			if _, err := tx.ExecContext(ctx, `INSERT INTO deliveries (run_id, sop_uid, destination, state, updated_at)
-				VALUES (?,?,?,'pending',?) ON CONFLICT (sop_uid, destination) DO UPDATE SET run_id = excluded.run_id`,
+				VALUES (?,?,?,'pending',?) ON CONFLICT (sop_uid, destination) DO UPDATE SET run_id = excluded.run_id,
+				state = CASE WHEN deliveries.sending = 2 THEN 'pending' ELSE deliveries.state END, sending = CASE WHEN deliveries.sending = 2 THEN 1 ELSE deliveries.sending END`,
 				run, o.SOPInstanceUID, r.Destination, now); err != nil {
 				return err
 			}
@@ -656,7 +657,9 @@ func (s *Store) PendingDeliveries(ctx context.Context, run int64, destination st
 		WHERE d.run_id = ? AND d.destination = ? AND d.state = 'pending' ORDER BY o.kind <> 'report', o.kind DESC, o.sop_uid`, run, destination)
 }
 
-// RecordDelivery stores the outcome of one attempt.
+// RecordDelivery stores the outcome of one attempt. Of a delivery that was
+// withdrawn meanwhile an answer is recorded: it was taken, or the destination
+// refused it and has nothing.
 func (s *Store) RecordDelivery(ctx context.Context, d Delivery) error {
 	var status any
 	if d.Status != nil {
@@ -666,8 +669,13 @@ func (s *Store) RecordDelivery(ctx context.Context, d Delivery) error {
 		if err := tx.lockOf(ctx, `SELECT r.study_uid FROM deliveries d JOIN runs r ON r.id = d.run_id WHERE d.sop_uid = ? AND d.destination = ?`, d.SOPInstanceUID, d.Destination); err != nil {
 			return err
 		}
+		if d.State == Pending && status != nil {
+			if _, err := tx.ExecContext(ctx, `DELETE FROM deliveries WHERE sop_uid = ? AND destination = ? AND sending = 2`, d.SOPInstanceUID, d.Destination); err != nil {
+				return err
+			}
+		}
 		_, err := tx.ExecContext(ctx, `UPDATE deliveries SET state = ?1, attempts = attempts + 1, sending = CASE WHEN CAST(?2 AS BIGINT) IS NULL THEN sending ELSE 0 END,
-		status = ?2, comment = ?3, error = ?4, updated_at = ?5 WHERE sop_uid = ?6 AND destination = ?7`, string(d.State), status, d.Comment, d.Error, time.Now().UnixMilli(), d.SOPInstanceUID, d.Destination)
+		status = ?2, comment = ?3, error = ?4, updated_at = ?5 WHERE sop_uid = ?6 AND destination = ?7 AND (sending <> 2 OR CAST(?2 AS BIGINT) IS NOT NULL)`, string(d.State), status, d.Comment, d.Error, time.Now().UnixMilli(), d.SOPInstanceUID, d.Destination)
 		return err
 	})
 	if err != nil {

@@ -52,6 +52,11 @@ func TestRejection(t *testing.T) {
 	if err != nil || again.String(tag.SOPInstanceUID) != ds.String(tag.SOPInstanceUID) {
 		t.Errorf("another UID for the same: %v", err)
 	}
+	other := r
+	other.Source = source.Clone().SetString(tag.PatientID, "P2")
+	if of, err := BuildRejection(other); err != nil || of.String(tag.SeriesInstanceUID) == ds.String(tag.SeriesInstanceUID) || again.String(tag.SeriesInstanceUID) != ds.String(tag.SeriesInstanceUID) {
+		t.Errorf("one series for the notes of two patients, or two for one: %v", err)
+	}
 	for name, bad := range map[string]Rejection{
 		"nothing":       {Source: source, Time: r.Time, Observer: r.Observer},
 		"another study": {Source: source, Time: r.Time, Observer: r.Observer, Rejected: []instance.Ref{{StudyUID: "1.2.4", SeriesUID: "1", SOPClassUID: "1", SOPInstanceUID: "1"}}},

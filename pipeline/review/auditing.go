@@ -28,9 +28,13 @@ type Syslog struct {
 
 const (
 	// tellEvery is how often new entries are looked for; tellAfter is how old they
-	// are by then, so that entries of transactions that end out of order are not
-	// passed over.
+	// are by then.
 	tellEvery, tellAfter = time.Second, time.Second
+	// gapAfter is how old an entry is told whose predecessor is not there. Where
+	// several processes write, the predecessor may be in a transaction that has yet
+	// to end, which takes it the longest wait for the database twice (30 s each),
+	// or have been rolled back.
+	gapAfter = 2 * time.Minute
 	// longestTellWait bounds the waits for a collector that cannot be reached.
 	longestTellWait = time.Minute
 )
@@ -43,14 +47,13 @@ type teller struct {
 	collector dicomaudit.Collector
 	conn      *dicomaudit.Connection
 	position  int64
+	known     bool // the position is
 }
 
-// tell runs until ctx ends; what is left then is told by the next process.
-func (s *Server) tell(ctx context.Context, o Syslog) error {
+// tell runs until ctx ends; what is left then is told by the next process. Nothing
+// that goes wrong with it ends the node: it is logged and tried again.
+func (s *Server) tell(ctx context.Context, o Syslog) {
 	t := &teller{s: s, opt: o, collector: dicomaudit.Collector{Address: o.Address, TLS: o.TLS}}
-	if err := t.load(ctx); err != nil {
-		return fmt.Errorf("audit messages: %w", err)
-	}
 	defer func() {
 		if t.conn != nil {
 			_ = t.conn.Close()
@@ -61,9 +64,9 @@ func (s *Server) tell(ctx context.Context, o Syslog) error {
 		err := t.round(ctx, s.now().Add(-tellAfter))
 		switch {
 		case ctx.Err() != nil:
-			return nil
+			return
 		case err != nil && !failing:
-			s.log.Error("review: audit messages wait for their collector", "address", o.Address, "error", err)
+			s.log.Error("review: audit messages wait", "address", o.Address, "error", err)
 			failing = true
 		case err == nil && failing:
 			s.log.Info("review: audit messages are sent again", "address", o.Address)
@@ -80,7 +83,7 @@ func (s *Server) tell(ctx context.Context, o Syslog) error {
 			if !failing {
 				_ = t.round(last, s.now().Add(time.Hour))
 			}
-			return nil
+			return
 		case <-time.After(wait):
 		}
 	}
@@ -88,6 +91,12 @@ func (s *Server) tell(ctx context.Context, o Syslog) error {
 
 // round sends what is new up to a time.
 func (t *teller) round(ctx context.Context, until time.Time) error {
+	if !t.known {
+		if err := t.load(ctx); err != nil {
+			return fmt.Errorf("how far the trail has been told: %w", err)
+		}
+	}
+	settled := t.s.now().Add(-gapAfter)
 	for {
 		entries, err := t.s.opt.Store.AuditAfter(ctx, t.position, 100)
 		if err != nil || len(entries) == 0 {
@@ -95,7 +104,7 @@ func (t *teller) round(ctx context.Context, until time.Time) error {
 		}
 		sent := false
 		for _, e := range entries {
-			if e.At.After(until) {
+			if e.At.After(until) || e.ID != t.position+1 && e.At.After(settled) {
 				break
 			}
 			if err := t.send(ctx, e); err != nil {
@@ -136,35 +145,46 @@ func (t *teller) send(ctx context.Context, e store.AuditEntry) error {
 }
 
 // load reads how far the trail has been told. The first time, what was before
-// is not.
+// is not told, nor where the file says nothing that can be true.
 func (t *teller) load(ctx context.Context) error {
 	b, err := os.ReadFile(t.opt.Position)
-	if errors.Is(err, fs.ErrNotExist) {
-		last, err := t.s.opt.Store.AuditTrail(ctx, "", 1)
-		if err != nil {
-			return err
-		}
-		if len(last) > 0 {
-			t.position = last[0].ID
-		}
-		// What this process has done since its start counts as new.
-		if t.position > 0 && last[0].Action == "application start" {
-			t.position--
-		}
-		return t.save()
+	first := errors.Is(err, fs.ErrNotExist)
+	if err != nil && !first {
+		return err
 	}
+	newest, err := t.s.opt.Store.AuditTrail(ctx, "", 1)
 	if err != nil {
 		return err
 	}
-	if t.position, err = strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64); err != nil {
-		return fmt.Errorf("%s: %w", t.opt.Position, err)
+	var last store.AuditEntry
+	if len(newest) > 0 {
+		last = newest[0]
 	}
-	return nil
+	if !first {
+		position, err := strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64)
+		if err == nil && 0 <= position && position <= last.ID {
+			t.position, t.known = position, true
+			return nil
+		}
+		t.s.log.Error("review: it is not known how far the audit trail has been told: what was before is not", "file", t.opt.Position, "newest", last.ID)
+	}
+	t.position, t.known = last.ID, true
+	// What this process has done since its start counts as new.
+	if last.Action == "application start" {
+		t.position--
+	}
+	return t.save()
 }
 
+// save keeps the position so that after a crash it is the old one or the new.
 func (t *teller) save() error {
 	tmp := t.opt.Position + ".new"
-	if err := os.WriteFile(tmp, []byte(strconv.FormatInt(t.position, 10)+"\n"), 0o640); err != nil {
+	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o640)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(strconv.FormatInt(t.position, 10) + "\n")
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
 	}
 	return os.Rename(tmp, t.opt.Position)

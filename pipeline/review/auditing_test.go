@@ -5,11 +5,14 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -17,6 +20,9 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/echonode/echonode/pipeline/review/internal/dicomaudit"
+	"github.com/echonode/echonode/pipeline/store"
 )
 
 // listener is a collector of syslog over TLS that takes nothing but what RFC
@@ -118,13 +124,11 @@ func TestAuditMessages(t *testing.T) {
 	s := newSite(t, func(opt *Options) { opt.Operator = &operator{}; opt.Syslog = &o })
 	run := func() (stop func()) {
 		ctx, cancel := context.WithCancel(context.Background())
-		done := make(chan error, 1)
-		go func() { done <- s.server.tell(ctx, o) }()
+		done := make(chan struct{})
+		go func() { defer close(done); s.server.tell(ctx, o) }()
 		return func() {
 			cancel()
-			if err := <-done; err != nil {
-				t.Error(err)
-			}
+			<-done
 		}
 	}
 	s.add(sample{study: "1.2.1", loop: "1.2.1.1", name: "Doe^Jane", view: "A4C", ef: value(60)})
@@ -160,4 +164,98 @@ func TestAuditMessages(t *testing.T) {
 	for i := range 3 {
 		b.want(http.StatusNotFound, http.MethodGet, fmt.Sprintf("/study/9.%d", i), "")
 	}
+}
+
+// teller is one of a site whose collector is told round by round.
+func (s *site) teller(c *listener, position string) *teller {
+	tl := &tls.Config{RootCAs: c.pool, ServerName: "127.0.0.1"}
+	t := &teller{s: s.server, opt: Syslog{Address: c.l.Addr().String(), Source: "ECHONODE", Position: position, TLS: tl}, collector: dicomaudit.Collector{Address: c.l.Addr().String(), TLS: tl}}
+	s.t.Cleanup(func() {
+		if t.conn != nil {
+			_ = t.conn.Close()
+		}
+	})
+	return t
+}
+
+func (s *site) entry(action string) {
+	s.t.Helper()
+	if err := s.store.Audit(s.t.Context(), store.AuditEntry{At: s.now(), User: "admin", Action: action}); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// A position that says nothing is not known, and what comes from then on is told.
+func TestAuditPosition(t *testing.T) {
+	s := newSite(t)
+	c := collect(t, "127.0.0.1:0")
+	defer c.close()
+	s.entry("login")
+	s.entry("login")
+	round := func(tl *teller) error { return tl.round(t.Context(), s.now().Add(-tellAfter)) }
+	told, id := 0, 2
+	for _, bad := range []string{"", "x", "-3", "99999", "12345678901234567890123"} {
+		path := filepath.Join(t.TempDir(), "position")
+		if err := os.WriteFile(path, []byte(bad), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		tl := s.teller(c, path)
+		if err := round(tl); err != nil {
+			t.Errorf("%q: %v", bad, err)
+		}
+		s.entry("login")
+		s.pass(2 * time.Second)
+		if err := round(tl); err != nil {
+			t.Errorf("%q: %v", bad, err)
+		}
+		told, id = told+1, id+1
+		c.wait(told)
+		if b, err := os.ReadFile(path); err != nil || string(b) != fmt.Sprintln(id) {
+			t.Errorf("%q became %q, %v", bad, b, err)
+		}
+	}
+	// What cannot be read or written is an error of the round, and tried again.
+	folder := filepath.Join(t.TempDir(), "none")
+	tl := s.teller(c, filepath.Join(folder, "position"))
+	if err := round(tl); !errors.Is(err, fs.ErrNotExist) {
+		t.Error(err)
+	}
+	s.entry("login")
+	s.pass(2 * time.Second)
+	if err := os.Mkdir(folder, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := round(tl); err != nil {
+		t.Error(err)
+	}
+	if got := c.wait(told + 1); len(got) != told+1 {
+		t.Errorf("%d messages", len(got))
+	}
+	if err := round(s.teller(c, t.TempDir())); err == nil {
+		t.Error("a folder was read as a position")
+	}
+}
+
+// An entry whose predecessor is not there yet, because the transaction of another
+// process has not ended, is not told before it.
+func TestAuditGap(t *testing.T) {
+	s := newSite(t)
+	c := collect(t, "127.0.0.1:0")
+	defer c.close()
+	tl := s.teller(c, filepath.Join(t.TempDir(), "position"))
+	tl.known, tl.position = true, -1 // as if entry 0 were still to come
+	s.entry("login")
+	for _, wait := range []time.Duration{2 * time.Second, time.Minute} {
+		s.pass(wait)
+		if err := tl.round(t.Context(), s.now().Add(time.Hour)); err != nil || tl.position != -1 {
+			t.Fatalf("passed over: position %d, %v", tl.position, err)
+		}
+	}
+	s.pass(gapAfter)
+	s.entry("login")
+	s.pass(2 * time.Second)
+	if err := tl.round(t.Context(), s.now().Add(-tellAfter)); err != nil || tl.position != 2 {
+		t.Fatalf("position %d, %v", tl.position, err)
+	}
+	c.wait(2)
 }

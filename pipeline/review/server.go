@@ -185,7 +185,10 @@ func (s *Server) Run(ctx context.Context) error {
 	group, gctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return s.index(gctx) })
 	if s.opt.Syslog != nil {
-		group.Go(func() error { return s.tell(gctx, *s.opt.Syslog) })
+		group.Go(func() error {
+			s.tell(gctx, *s.opt.Syslog)
+			return nil
+		})
 	}
 	return group.Wait()
 }

@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"runtime/debug"
 	"sync"
 	"time"
@@ -118,7 +121,7 @@ func (n *Node) lookAt(ctx context.Context, lease store.Lease) {
 	defer hold.Release()
 	req := n.loopRequest(lease.Loop, hold)
 	start := time.Now()
-	seen, err := n.see(ctx, req, lease.Deaths)
+	seen, err := n.see(ctx, req, lease)
 	// Whatever happened must be recorded, even while stopping.
 	var record func(ctx context.Context) error
 	switch {
@@ -180,9 +183,9 @@ func (n *Node) recordLoop(ctx context.Context, log *slog.Logger, write func(cont
 
 // see has a loop analysed. What concerns this loop alone, time and panics
 // included, is in what was seen; the error would have been the same for any.
-func (n *Node) see(ctx context.Context, req LoopRequest, deaths int) (seen Seen, err error) {
-	if deaths >= n.opt.Attempts {
-		return n.giveUp(ctx, req, fmt.Sprintf("the process ended %d times while this object was analysed", deaths))
+func (n *Node) see(ctx context.Context, req LoopRequest, lease store.Lease) (seen Seen, err error) {
+	if lease.Deaths >= n.opt.Attempts {
+		return n.giveUp(ctx, req, fmt.Sprintf("the process ended %d times while this object was analysed", lease.Deaths))
 	}
 	bounded, cancel := context.WithTimeout(ctx, n.opt.Timeout)
 	defer cancel()
@@ -196,7 +199,37 @@ func (n *Node) see(ctx context.Context, req LoopRequest, deaths int) (seen Seen,
 	if err != nil && ctx.Err() == nil && errors.Is(bounded.Err(), context.DeadlineExceeded) {
 		return n.giveUp(ctx, req, fmt.Sprintf("not analysed within %v", n.opt.Timeout))
 	}
+	if lost(err) && ctx.Err() == nil && lease.Attempts+1 >= n.opt.Attempts {
+		if gone := objectGone(ctx, req); lost(gone) {
+			n.log.Error("an object is lost", "object", req.SOPInstanceUID, "error", gone)
+			why := "the received object is missing in the object store"
+			if errors.Is(gone, objects.ErrDamaged) {
+				why = "the received object is damaged in the object store"
+			}
+			return n.giveUp(ctx, req, why)
+		}
+	}
 	return seen, err
+}
+
+// lost says that an object is not there, or not what it was.
+func lost(err error) bool {
+	return errors.Is(err, objects.ErrDamaged) || errors.Is(err, fs.ErrNotExist)
+}
+
+// objectGone is why the object of a loop cannot be had, nil if it can. That a
+// file of this machine is not there counts where its folder is: otherwise the
+// whole disk may not be, which passes.
+func objectGone(ctx context.Context, req LoopRequest) error {
+	path, err := req.Objects.File(ctx, req.Path)
+	if err != nil {
+		return err
+	}
+	if _, err := os.Stat(filepath.Dir(path)); err != nil {
+		return nil
+	}
+	_, err = os.Stat(path)
+	return err
 }
 
 // giveUp keeps as the result of a loop why it has none.

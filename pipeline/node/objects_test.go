@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -114,4 +116,101 @@ func TestObjectStoreGone(t *testing.T) {
 	eventually(t, "taken again", func() bool { return n.send(t, second)[0].Err == nil })
 	eventually(t, "delivered", func() bool { return pacs.objects() > 0 })
 	eventually(t, "healthy", func() bool { return n.Health(context.Background()).Status == HealthOK })
+}
+
+// remote is a directory whose objects have to be copied, as a bucket's.
+type remote struct{ objects.Store }
+
+// One object that is damaged or missing costs itself: what else was left behind
+// is recorded, and the others of its study are reported.
+func TestLostObjectCostsItself(t *testing.T) {
+	dir, bucket := t.TempDir(), t.TempDir()
+	open := func() *objects.Files { return copies(t, remote{objects.NewDirectory(bucket)}) }
+	o := Options{Objects: open(), Idle: time.Hour, Cap: 2 * time.Hour}
+	n := start(t, dir, &fakeProcessor{t: t}, o)
+	for _, sop := range []string{"1.2.3.10", "1.2.3.11", "1.2.3.12"} {
+		n.mustSend(t, writeObject(t, t.TempDir(), "1.2.3", sop, nil))
+	}
+	n.stop()
+	file := func(sop string) string {
+		t.Helper()
+		files, err := filepath.Glob(filepath.Join(bucket, "received", "*", sop+".*"))
+		if err != nil || len(files) != 1 {
+			t.Fatalf("%v, %v", files, err)
+		}
+		return files[0]
+	}
+	damage := func(path string) {
+		t.Helper()
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b[len(b)-1] ^= 1
+		if err := os.WriteFile(path, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	damage(file("1.2.3.11"))
+	if err := os.Remove(file("1.2.3.12")); err != nil {
+		t.Fatal(err)
+	}
+	// Two more were received and not recorded; the first is damaged.
+	o.Objects = open()
+	n = start(t, t.TempDir(), &fakeProcessor{t: t}, o)
+	n.mustSend(t, writeObject(t, t.TempDir(), "1.2.4", "1.2.4.1", nil))
+	n.mustSend(t, writeObject(t, t.TempDir(), "1.2.4", "1.2.4.2", nil))
+	n.stop()
+	first, second := file("1.2.4.1"), file("1.2.4.2")
+	if filepath.Dir(first) > filepath.Dir(second) {
+		first, second = second, first
+	}
+	damage(first)
+	long := time.Now().Add(-2 * time.Hour)
+	for _, path := range []string{first, second} {
+		if err := os.Chtimes(path, long, long); err != nil {
+			t.Fatal(err)
+		}
+	}
+
+	p := &fakeProcessor{t: t, look: func(ctx context.Context, req LoopRequest) (Seen, error) {
+		_, err := req.Objects.File(ctx, req.Path)
+		return Seen{}, err
+	}}
+	n = start(t, dir, p, Options{Objects: open(), Attempts: 1, RetryFor: 72 * time.Hour})
+	if err := n.recoverSpool(t.Context()); err != nil {
+		t.Error(err)
+	}
+	eventually(t, "what was left is recorded", func() bool {
+		all, err := n.store.Instances(t.Context(), "1.2.4")
+		return err == nil && len(all) == 1
+	})
+	eventually(t, "done", func() bool { return n.status(t, "1.2.3").State == store.Done })
+	slices.Sort(p.gaveUp)
+	if len(p.gaveUp) != 2 || !strings.Contains(p.gaveUp[0], "1.2.3.11: the received object is damaged") || !strings.Contains(p.gaveUp[1], "1.2.3.12: the received object is missing") {
+		t.Errorf("given up: %v", p.gaveUp)
+	}
+}
+
+// A disk that is not there is no reason to give objects up.
+func TestDiskThatIsNotThere(t *testing.T) {
+	dir := t.TempDir()
+	hold := copies(t, objects.NewDirectory(dir)).Hold()
+	defer hold.Release()
+	req := LoopRequest{Path: filepath.Join(dir, "ab", "1.2.dcm"), Objects: hold}
+	if err := objectGone(t.Context(), req); err != nil {
+		t.Error(err)
+	}
+	if err := os.Mkdir(filepath.Dir(req.Path), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := objectGone(t.Context(), req); !lost(err) {
+		t.Errorf("a missing file: %v", err)
+	}
+	if err := os.WriteFile(req.Path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := objectGone(t.Context(), req); err != nil {
+		t.Error(err)
+	}
 }

@@ -267,6 +267,11 @@ func (n *Node) recoverSpool(ctx context.Context) error {
 		hold := n.files.Hold()
 		defer hold.Release()
 		path, err := hold.File(ctx, name)
+		if lost(err) || errors.Is(err, objects.ErrName) {
+			// The others are looked at all the same.
+			n.log.Warn("damaged or missing object in the spool is left alone", "path", name, "error", err)
+			return nil
+		}
 		if err != nil {
 			return err
 		}

@@ -177,7 +177,10 @@ func (d *Directory) create(path string) (*os.File, error) {
 		if err != nil {
 			return nil, err
 		}
-		return f, f.Chmod(0o640)
+		if err := f.Chmod(0o640); err != nil {
+			return nil, errors.Join(err, f.Close(), os.Remove(f.Name()))
+		}
+		return f, nil
 	}
 }
 

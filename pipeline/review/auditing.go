@@ -141,6 +141,9 @@ func (t *teller) send(ctx context.Context, e store.AuditEntry) error {
 		t.conn = nil
 		return err
 	}
+	if e.Action == "remove" && !e.Failed {
+		t.s.removed.Delete(e.Study)
+	}
 	return nil
 }
 

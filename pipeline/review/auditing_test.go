@@ -161,6 +161,10 @@ func TestAuditMessages(t *testing.T) {
 	if !strings.Contains(got[0], `csd-code="110105"`) || !strings.Contains(got[0], `ParticipantObjectID="P-1.2.1"`) || !strings.Contains(got[1], `csd-code="110113"`) || !strings.Contains(got[1], `EventOutcomeIndicator="4"`) {
 		t.Errorf("after the collector came back:\n%s", strings.Join(got, "\n"))
 	}
+	s.server.removed.Range(func(study, _ any) bool {
+		t.Errorf("%v is remembered after its removal was told", study)
+		return true
+	})
 	for i := range 3 {
 		b.want(http.StatusNotFound, http.MethodGet, fmt.Sprintf("/study/9.%d", i), "")
 	}

@@ -24,6 +24,7 @@ import (
 
 	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/models"
+	"github.com/echonode/echonode/pipeline/objects"
 	"github.com/echonode/echonode/pipeline/output"
 	"github.com/echonode/echonode/pipeline/quantity"
 	"github.com/echonode/echonode/pipeline/result"
@@ -167,11 +168,13 @@ func (s *Server) latest(ctx context.Context, uid string, take func(store.Run) bo
 func (s *Server) exportValues(w http.ResponseWriter, r *http.Request) {
 	attachment(w, "text/csv; charset=utf-8", "echonode-values.csv")
 	out := csv.NewWriter(w)
-	defer out.Flush()
 	_ = out.Write(valueColumns)
 	n := 0
 	err := s.selected(r, func(uid string) error {
 		study, err := s.latest(r.Context(), uid, func(store.Run) bool { return true })
+		if errors.Is(err, objects.ErrUnavailable) {
+			return err // all others would be missing too
+		}
 		if err != nil {
 			s.log.Error("review: export", "study", uid, "error", err)
 			return r.Context().Err()
@@ -180,7 +183,14 @@ func (s *Server) exportValues(w http.ResponseWriter, r *http.Request) {
 		writeValues(out, uid, study)
 		return out.Error()
 	})
+	out.Flush()
+	err = errors.Join(err, out.Error())
 	s.audit(r, "", "values exported", fmt.Sprintf("%d studies", n), err != nil)
+	if err != nil {
+		// Half a table must not look like a whole one.
+		s.log.Error("review: export of values", "error", err)
+		panic(http.ErrAbortHandler)
+	}
 }
 
 // ---- training labels ----

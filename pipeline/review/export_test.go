@@ -6,6 +6,7 @@ import (
 	"encoding/csv"
 	"encoding/json"
 	"image/png"
+	"io"
 	"net/http"
 	"net/url"
 	"os"
@@ -40,6 +41,34 @@ func TestSelectionAsCSV(t *testing.T) {
 	}
 	b.csrf = "other"
 	b.want(http.StatusForbidden, http.MethodPost, "/export/values.csv", "")
+}
+
+// Half a table does not look like a whole one: its transfer is broken off.
+func TestBrokenExport(t *testing.T) {
+	s := newSite(t)
+	s.add(sample{study: "1.2.1", loop: "1.2.1.1", name: "Doe^Jane", view: "A4C", ef: value(61.23)})
+	s.indexed()
+	b := s.as("viewer")
+	if err := s.store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	req, err := http.NewRequest(http.MethodPost, s.http.URL+"/export/values.csv", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	req.Header.Set("Origin", s.http.URL)
+	req.Header.Set("X-CSRF-Token", b.csrf)
+	req.Header.Set("Cookie", b.cookie)
+	res, err := b.client.Do(req)
+	if err == nil {
+		var text []byte
+		text, err = io.ReadAll(res.Body)
+		res.Body.Close()
+		if err == nil {
+			t.Errorf("%s: %q", res.Status, text)
+		}
+	}
 }
 
 func TestSummaryAsPDF(t *testing.T) {

@@ -70,6 +70,7 @@ type relying struct {
 // signingIn is one sign-in that is under way at the provider.
 type signingIn struct {
 	nonce, verifier, next string
+	address               string // of the browser
 	started               time.Time
 }
 
@@ -104,24 +105,45 @@ func (p *relying) config(provider *oidc.Provider) (*oauth2.Config, error) {
 	return c, nil
 }
 
-// begin notes a sign-in and returns its state.
-func (p *relying) begin(next string) (state string, s signingIn, err error) {
+// begin notes a sign-in from an address and returns its state. When there are too
+// many, the oldest of the address that has begun the most is forgotten: who
+// begins many keeps nobody else out.
+func (p *relying) begin(address, next string) (state string, s signingIn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := p.now()
 	if len(p.waiting) >= maxSignIns {
-		for k, w := range p.waiting {
-			if now.Sub(w.started) > signInFor {
-				delete(p.waiting, k)
-			}
+		p.makeRoom(now)
+	}
+	state, s = token(), signingIn{nonce: token(), verifier: oauth2.GenerateVerifier(), next: next, address: address, started: now}
+	p.waiting[sha256.Sum256([]byte(state))] = s
+	return state, s
+}
+
+// makeRoom forgets what has expired, and at least one.
+func (p *relying) makeRoom(now time.Time) {
+	begun := map[string]int{} // by address
+	most := ""
+	for k, w := range p.waiting {
+		if now.Sub(w.started) > signInFor {
+			delete(p.waiting, k)
+			continue
 		}
-		if len(p.waiting) >= maxSignIns {
-			return "", s, errors.New("too many sign-ins are under way")
+		if begun[w.address]++; begun[w.address] > begun[most] {
+			most = w.address
 		}
 	}
-	state, s = token(), signingIn{nonce: token(), verifier: oauth2.GenerateVerifier(), next: next, started: now}
-	p.waiting[sha256.Sum256([]byte(state))] = s
-	return state, s, nil
+	if len(p.waiting) < maxSignIns {
+		return
+	}
+	var oldest [sha256.Size]byte
+	var since time.Time
+	for k, w := range p.waiting {
+		if w.address == most && (since.IsZero() || w.started.Before(since)) {
+			oldest, since = k, w.started
+		}
+	}
+	delete(p.waiting, oldest)
 }
 
 // end takes a sign-in by its state; it can be taken once.
@@ -151,7 +173,7 @@ func (s *Server) oidcLogin(w http.ResponseWriter, r *http.Request) {
 	var state string
 	var begun signingIn
 	if err == nil {
-		state, begun, err = s.oidc.begin(next)
+		state, begun = s.oidc.begin(clientAddress(r), next)
 	}
 	if err != nil {
 		s.log.Error("review: OpenID provider", "issuer", s.oidc.Issuer, "error", err)

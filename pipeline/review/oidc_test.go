@@ -51,9 +51,9 @@ func TestUserOfClaims(t *testing.T) {
 func TestStateOfSignIn(t *testing.T) {
 	now := time.Now()
 	p := newRelying(OIDC{}, func() time.Time { return now })
-	state, begun, err := p.begin("/study/1")
-	if err != nil || begun.nonce == "" || begun.nonce == state || begun.verifier == "" {
-		t.Fatal(begun, err)
+	state, begun := p.begin("10.0.0.1", "/study/1")
+	if begun.nonce == "" || begun.nonce == state || begun.verifier == "" {
+		t.Fatal(begun)
 	}
 	if got, ok := p.end(state); !ok || got.next != "/study/1" {
 		t.Errorf("%+v, %v", got, ok)
@@ -61,7 +61,7 @@ func TestStateOfSignIn(t *testing.T) {
 	if _, ok := p.end(state); ok {
 		t.Error("a state counts twice")
 	}
-	state, _, _ = p.begin("/")
+	state, _ = p.begin("10.0.0.1", "/")
 	now = now.Add(signInFor + time.Second)
 	if _, ok := p.end(state); ok {
 		t.Error("a state counts for ever")
@@ -75,8 +75,37 @@ func TestStateOfSignIn(t *testing.T) {
 		t.Error("without accounts there is no password to be asked for")
 	}
 	b.want(http.StatusMethodNotAllowed, http.MethodPost, "/login", "name=reader&password=x")
-	state, _, _ = s.server.oidc.begin("/")
+	state, _ = s.server.oidc.begin("127.0.0.1", "/")
 	b.want(http.StatusForbidden, http.MethodGet, "/oidc/callback?code=c&state="+state, "") // no cookie
-	state, _, _ = s.server.oidc.begin("/")
+	state, _ = s.server.oidc.begin("127.0.0.1", "/")
 	b.want(http.StatusForbidden, http.MethodGet, "/oidc/callback?code=c&state="+state, "", func(r *http.Request) { r.Header.Set("Cookie", "echonode-oidc=other") })
+}
+
+// Who begins sign-ins without end keeps nobody else out, and costs no memory.
+func TestManySignIns(t *testing.T) {
+	now := time.Now()
+	p := newRelying(OIDC{}, func() time.Time { return now })
+	one, _ := p.begin("10.0.0.1", "/study/1")
+	first, _ := p.begin("10.0.0.2", "/")
+	for range maxSignIns + 50 {
+		now = now.Add(time.Millisecond)
+		p.begin("10.0.0.2", "/")
+	}
+	last, _ := p.begin("10.0.0.2", "/")
+	late, _ := p.begin("10.0.0.3", "/")
+	if len(p.waiting) > maxSignIns {
+		t.Errorf("%d sign-ins are kept", len(p.waiting))
+	}
+	for state, want := range map[string]bool{one: true, first: false, last: true, late: true} {
+		if _, ok := p.end(state); ok != want {
+			t.Errorf("under way: %v, want %v", ok, want)
+		}
+	}
+	now = now.Add(signInFor + time.Second)
+	for range maxSignIns - len(p.waiting) + 1 {
+		p.begin("10.0.0.2", "/")
+	}
+	if len(p.waiting) > maxSignIns/2 {
+		t.Errorf("%d sign-ins are kept, most of them expired", len(p.waiting))
+	}
 }

@@ -48,7 +48,10 @@ func (s *Server) operate(w http.ResponseWriter, r *http.Request) {
 				s.removed.Store(uid, l.PatientID)
 			}
 		}
-		if err = s.opt.Operator.Remove(r.Context(), uid); next != "/operations" {
+		if err = s.opt.Operator.Remove(r.Context(), uid); err != nil && !errors.Is(err, store.ErrNotFound) {
+			s.removed.Delete(uid) // it is still there
+		}
+		if next != "/operations" {
 			next = "/"
 		}
 	default:

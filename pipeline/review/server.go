@@ -90,7 +90,7 @@ type Server struct {
 	templates map[string]*template.Template
 	handler   http.Handler
 	hub       *hub
-	removed   sync.Map // Patient IDs of studies that were removed, for the audit messages
+	removed   sync.Map // Patient IDs of studies that were removed, until that is told to the collector of audit messages
 	documents *documents
 	loops     *openLoops
 	assets    map[string]string // name → address with the content's hash

@@ -81,7 +81,7 @@ func (n *Node) MoveStudy(ctx context.Context, study string, m Move) (moved Moved
 			return moved, err
 		}
 	}
-	return moved, fmt.Errorf("study %s goes on receiving: try again when it is complete", study)
+	return moved, conflict("study " + study + " goes on changing: try again when it is complete")
 }
 
 // check says what is wrong with an order.

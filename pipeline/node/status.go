@@ -148,6 +148,7 @@ func (s StudyStatus) Finished() bool {
 //	       &object=UID               only these objects of it; may be repeated
 //	POST /studies/move               the studies get another patient; a form: see [moveForm]
 //	POST /patients/merge             so do all studies of a patient; a form: id, issuer, and as above
+//	       both answer [Moves], with 207 where it was done in part
 //	POST /deliveries/redirect?from=NAME&to=NAME  what is left for one destination goes to another
 //	POST /deliveries/drop?destination=NAME       what is left for a destination is given up
 func (n *Node) API() http.Handler {
@@ -203,12 +204,10 @@ func (n *Node) API() http.Handler {
 			err = badRequest("no study is named")
 		}
 		var all []Moved
-		for i := 0; i < len(studies) && err == nil; i++ {
-			var moved Moved
-			moved, err = n.MoveStudy(r.Context(), studies[i], m)
-			all = append(all, moved)
+		if err == nil {
+			all, err = n.moveStudies(r.Context(), studies, m)
 		}
-		answer(w, all, err)
+		answerMoves(w, all, err)
 	})
 	mux.HandleFunc("POST /patients/merge", func(w http.ResponseWriter, r *http.Request) {
 		m, err := moveForm(w, r)
@@ -216,7 +215,7 @@ func (n *Node) API() http.Handler {
 		if err == nil {
 			all, err = n.MergePatient(r.Context(), r.PostForm.Get("id"), r.PostForm.Get("issuer"), m)
 		}
-		answer(w, all, err)
+		answerMoves(w, all, err)
 	})
 	mux.HandleFunc("POST /studies/retry", func(w http.ResponseWriter, r *http.Request) {
 		count, err := n.Retry(r.Context(), r.URL.Query().Get("uid"))
@@ -247,6 +246,48 @@ func moveForm(w http.ResponseWriter, r *http.Request) (Move, error) {
 	return m, m.check()
 }
 
+// Moves is what became of an order to move studies.
+type Moves struct {
+	Studies []Moved `json:"studies"`
+	// Error is why the rest of the studies were left as they are.
+	Error string `json:"error,omitempty"`
+}
+
+// moveStudies moves studies, until one cannot be moved. All have to be there
+// before the first is.
+func (n *Node) moveStudies(ctx context.Context, studies []string, m Move) (all []Moved, err error) {
+	for _, study := range studies {
+		if _, err := Status(ctx, n.store, study); err != nil {
+			return nil, err
+		}
+	}
+	for i, study := range studies {
+		moved, err := n.MoveStudy(ctx, study, m)
+		if err == nil || moved.Objects > 0 {
+			all = append(all, moved)
+		}
+		if err != nil {
+			return all, fmt.Errorf("study %s, after %d of %d: %w", study, i, len(studies), err)
+		}
+	}
+	return all, nil
+}
+
+// answerMoves tells of the studies that were moved, also where one then failed.
+func answerMoves(w http.ResponseWriter, all []Moved, err error) {
+	moves := Moves{Studies: all}
+	if err != nil {
+		if !slices.ContainsFunc(all, func(m Moved) bool { return m.Objects > 0 }) {
+			answer(w, nil, err)
+			return
+		}
+		moves.Error = err.Error()
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusMultiStatus)
+	}
+	answer(w, moves, nil)
+}
+
 // states are those of studies.
 var states = []store.State{store.Receiving, store.Queued, store.Analysing, store.Done, store.Failed}
 
@@ -257,12 +298,19 @@ const (
 	defaultPage = 100
 )
 
+// conflict is an error that comes of what else happens to a study: it may pass.
+type conflict string
+
+func (e conflict) Error() string { return string(e) }
+
 func answer(w http.ResponseWriter, v any, err error) {
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 		http.Error(w, err.Error(), http.StatusNotFound)
 	case errors.Is(err, store.ErrCursor), errors.As(err, new(badRequest)):
 		http.Error(w, err.Error(), http.StatusBadRequest)
+	case errors.As(err, new(conflict)):
+		http.Error(w, err.Error(), http.StatusConflict)
 	case err != nil:
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 	default:

@@ -45,7 +45,8 @@ analysed again, and its report supersedes the one before; results that were made
 under the former patient and are not sent yet are not sent any more, and
 destinations with "withdraw: note" are told which they have. What an object is
 sent as later counts again: correct the archive too. The audit trail holds who
-did it.`,
+did it. Nothing is moved where one of the studies is not there; where one can't
+be moved, those before it have been, the others have not, and the exit code is 3.`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			form := f.form(id, node.ReasonCorrect)
@@ -95,12 +96,12 @@ func (p *program) move(cmd *cobra.Command, c control, path string, form url.Valu
 		return err
 	}
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	var all []node.Moved
+	var moves node.Moves
 	// Without a limit: all objects are written anew.
-	if err := ask(&http.Client{}, req, &all); err != nil {
+	if err := ask(&http.Client{}, req, &moves); err != nil {
 		return err
 	}
-	for _, m := range all {
+	for _, m := range moves.Studies {
 		if m.Objects == 0 {
 			fmt.Fprintf(p.out, "%s: nothing to change\n", m.Study)
 			continue
@@ -110,6 +111,9 @@ func (p *program) move(cmd *cobra.Command, c control, path string, form url.Valu
 			fmt.Fprintf(p.out, "; %s sent before", counted(m.Sent, "result was", "results were"))
 		}
 		fmt.Fprintln(p.out)
+	}
+	if moves.Error != "" {
+		return partError{fmt.Errorf("done in part: %s", harmless(moves.Error))}
 	}
 	return nil
 }

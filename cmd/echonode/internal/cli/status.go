@@ -63,7 +63,8 @@ func ask(client *http.Client, req *http.Request, v any) error {
 	if err != nil {
 		return err
 	}
-	if res.StatusCode != http.StatusOK {
+	// 207 is something done in part, which the answer tells.
+	if res.StatusCode != http.StatusOK && res.StatusCode != http.StatusMultiStatus {
 		return fmt.Errorf("the node answers %s: %s", res.Status, harmless(strings.TrimSpace(string(body))))
 	}
 	return json.Unmarshal(body, v)

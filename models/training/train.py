@@ -118,7 +118,7 @@ def main() -> None:
     ap.add_argument("--start", help="checkpoint to begin from, instead of the configuration's")
     ap.add_argument("--all", metavar="VERSION", help="train on everybody, the held-out patients too, and export as this version")
     ap.add_argument("--name", help="another name for the network: its card then says what it was trained on, not what ours was")
-    ap.add_argument("--minutes", type=float, help="instead of the configuration's: a try of the whole way takes a fraction of one")
+    ap.add_argument("--minutes", type=float, help="instead of the configuration's")
     ap.add_argument("--limits", help="JSON of trust.py: limits for the card, chosen on patients held out")
     args = ap.parse_args()
     cfg = tomllib.load(open(args.config, "rb"))

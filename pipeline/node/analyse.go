@@ -189,7 +189,7 @@ func (n *Node) routes(ctx context.Context, run *store.Run) ([]store.Route, error
 
 // facts are what the rules of destinations ask about.
 func (n *Node) facts(ctx context.Context, run *store.Run) (*deliver.Facts, error) {
-	doc, err := n.readResult(ctx, run.Directory)
+	doc, err := n.readResult(ctx, run)
 	if err != nil {
 		return nil, err
 	}
@@ -319,9 +319,9 @@ func (n *Node) unchanged(ctx context.Context, run *store.Run) ([]store.Output, b
 	if last < 0 || runs[last].Basis != run.Basis {
 		return nil, false, nil
 	}
-	doc, err := n.readResult(ctx, runs[last].Directory)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, false, nil // somebody has removed it
+	doc, err := n.readResult(ctx, &runs[last])
+	if n.lost(&runs[last], err) {
+		return nil, false, nil
 	}
 	if err != nil {
 		return nil, false, err
@@ -377,7 +377,8 @@ const maxDocument = 1 << 30
 // record puts the document beside the outputs, makes all of them durable and
 // lists the DICOM objects among them.
 func (n *Node) record(ctx context.Context, run *store.Run, w *workplace, doc *result.Document) ([]store.Output, error) {
-	if err := w.keep(ctx, run.StudyInstanceUID, doc); err != nil {
+	digest, err := w.keep(ctx, run.StudyInstanceUID, doc)
+	if err != nil {
 		return nil, err
 	}
 	var outputs []store.Output
@@ -388,7 +389,9 @@ func (n *Node) record(ctx context.Context, run *store.Run, w *workplace, doc *re
 			}
 		}
 	}
-	summary, err := json.Marshal(Summarize(doc))
+	made := Summarize(doc)
+	made.Digest = digest
+	summary, err := json.Marshal(made)
 	if err != nil {
 		return nil, err
 	}
@@ -403,6 +406,7 @@ type Summary struct {
 	Failed       int                  `json:"loops_failed"`
 	Reasons      map[string]int       `json:"reasons,omitempty"` // loops that were refused or failed, by the code of the reason
 	Measurements []result.Measurement `json:"measurements"`
+	Digest       string               `json:"result_sha256,omitempty"` // of the run's document
 }
 
 // Summarize counts a document's loops and keeps the values that were measured.
@@ -452,8 +456,8 @@ func (n *Node) predecessors(ctx context.Context, study string, revision int) (us
 	last := made[0].Revision // the newest
 	var forms map[string][]string
 	if i := slices.IndexFunc(runs, func(r store.Run) bool { return r.Revision == last }); i >= 0 {
-		doc, err := n.readResult(ctx, runs[i].Directory)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		doc, err := n.readResult(ctx, &runs[i])
+		if err != nil && !n.lost(&runs[i], err) {
 			return nil, nil, err
 		}
 		forms = formsOf(doc)
@@ -478,17 +482,28 @@ func (n *Node) predecessors(ctx context.Context, study string, revision int) (us
 	return usual, own, nil
 }
 
-// readResult reads the document of a run.
-func (n *Node) readResult(ctx context.Context, dir string) (*result.Document, error) {
-	b, err := objects.ReadAll(ctx, n.files, below(dir, resultFile), maxDocument)
+// readResult reads the document of a run. What is there and is not what was
+// written is an error wrapping [result.ErrDamaged].
+func (n *Node) readResult(ctx context.Context, run *store.Run) (*result.Document, error) {
+	b, err := objects.ReadAll(ctx, n.files, below(run.Directory, resultFile), maxDocument)
 	if err != nil {
 		return nil, err
 	}
-	doc := new(result.Document)
-	if err := json.Unmarshal(b, doc); err != nil {
+	doc, err := result.Decode(b, run.Summary)
+	if err != nil {
 		return nil, fmt.Errorf("%s: %w", resultFile, err)
 	}
 	return doc, nil
+}
+
+// lost reports whether the document of a former run is not there any more, or is
+// not what was written: a new run does without it.
+func (n *Node) lost(run *store.Run, err error) bool {
+	if errors.Is(err, result.ErrDamaged) {
+		n.log.Error("the result of a run is damaged", "study", run.StudyInstanceUID, "revision", run.Revision, "error", err)
+		return true
+	}
+	return errors.Is(err, fs.ErrNotExist)
 }
 
 // formsOf says for which destinations outputs were made, see result.Output.

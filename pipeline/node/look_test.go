@@ -119,11 +119,27 @@ func TestOnlyWhatHasChangedIsMadeAgain(t *testing.T) {
 	if got := p.seen(); len(got) != 6 || got[5] != "1.2.3.10" {
 		t.Errorf("a damaged result: looked at %v", got)
 	}
+	// A bad disk changes a digit of a run's document: it is made anew, from what is kept.
+	doc := filepath.Join(n.status(t, "1.2.3").Runs[0].Directory, resultFile)
+	b, err := os.ReadFile(doc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed := bytes.Replace(b, []byte(`"1.2.3`), []byte(`"1.2.7`), 1)
+	if err := os.WriteFile(doc, changed, 0o600); err != nil || bytes.Equal(b, changed) {
+		t.Fatal("nothing changed", err)
+	}
+	combined := len(p.requests())
+	again()
+	done(6, 4)
+	if got := p.seen(); len(got) != 6 || len(p.requests()) != combined+1 {
+		t.Errorf("a damaged document: looked at %v, combined %d times", got, len(p.requests())-combined)
+	}
 	n.stop()
 	other := &fakeProcessor{t: t, basis: "2"}
 	n = start(t, dir, other, Options{OnArrival: true, Destinations: dest})
 	again()
-	done(6, 4)
+	done(7, 5)
 	if got := other.seen(); len(got) != 4 {
 		t.Errorf("another network: looked at %v", got)
 	}

@@ -91,8 +91,8 @@ func (w *workplace) drop(ctx context.Context) error {
 }
 
 // keep makes the outputs durable, and the document, which names them, after
-// them.
-func (w *workplace) keep(ctx context.Context, study string, doc *result.Document) error {
+// them. It returns the digest of the document.
+func (w *workplace) keep(ctx context.Context, study string, doc *result.Document) (digest string, err error) {
 	var files []objects.Named
 	if !w.inPlace {
 		names := map[string]string{} // by file
@@ -110,7 +110,7 @@ func (w *workplace) keep(ctx context.Context, study string, doc *result.Document
 			return err
 		})
 		if err != nil {
-			return err
+			return "", err
 		}
 		for i := range doc.Studies {
 			for k := range doc.Studies[i].Outputs {
@@ -122,24 +122,24 @@ func (w *workplace) keep(ctx context.Context, study string, doc *result.Document
 	}
 	b, err := doc.Encode()
 	if err != nil {
-		return fmt.Errorf("encode result: %w", err)
+		return "", fmt.Errorf("encode result: %w", err)
 	}
 	if w.inPlace {
 		if err := os.WriteFile(filepath.Join(w.dir, resultFile), b, 0o640); err != nil {
-			return err
+			return "", err
 		}
-		return syncTree(w.dir)
+		return result.Digest(b), syncTree(w.dir)
 	}
 	// Not while what an earlier study under this UID has left is being removed.
 	unlock, err := w.n.studies.Lock(ctx, study)
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer unlock()
 	if err := w.n.files.AdoptAll(ctx, files); err != nil {
-		return err
+		return "", err
 	}
-	return objects.PutBytes(ctx, w.n.files, w.n.files.Name(append(append([]string{}, w.parts...), resultFile)...), b)
+	return result.Digest(b), objects.PutBytes(ctx, w.n.files, w.n.files.Name(append(append([]string{}, w.parts...), resultFile)...), b)
 }
 
 // syncTree makes the files of a directory durable, and their names.

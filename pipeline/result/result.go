@@ -13,7 +13,10 @@
 package result
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -658,4 +661,35 @@ const Notice = "UNVERIFIED research output of an artificial-intelligence system.
 // Encode renders the document as indented JSON.
 func (d *Document) Encode() ([]byte, error) {
 	return json.MarshalIndent(d, "", " ")
+}
+
+// ErrDamaged says that a stored document is not what was written.
+var ErrDamaged = errors.New("the result is damaged")
+
+// Digest is the SHA-256 of an encoded document, in hexadecimal digits.
+func Digest(b []byte) string {
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:])
+}
+
+// Decode reads an encoded document whose digest is in the summary of its run, as
+// JSON with the member result_sha256. Without one, as of earlier versions, it is
+// not compared. Errors wrap [ErrDamaged].
+func Decode(b []byte, summary string) (*Document, error) {
+	var s struct {
+		Digest string `json:"result_sha256"`
+	}
+	if summary != "" {
+		if err := json.Unmarshal([]byte(summary), &s); err != nil {
+			return nil, fmt.Errorf("summary of the run: %w: %w", ErrDamaged, err)
+		}
+	}
+	if s.Digest != "" && s.Digest != Digest(b) {
+		return nil, fmt.Errorf("%w: its digest is not that of its run", ErrDamaged)
+	}
+	d := new(Document)
+	if err := json.Unmarshal(b, d); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	return d, nil
 }

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"encoding/csv"
 	"encoding/json"
+	"errors"
 	"image/png"
 	"io"
 	"net/http"
@@ -211,5 +212,28 @@ func TestNoLabelsUnlessConfigured(t *testing.T) {
 	b.want(http.StatusNotFound, http.MethodPost, "/export/labels.zip", "")
 	if _, page := b.want(http.StatusOK, http.MethodGet, "/", ""); strings.Contains(page, "labels.zip") {
 		t.Error("the export is offered")
+	}
+}
+
+// Numbers that a disk has changed are not shown.
+func TestDamagedResultIsNotShown(t *testing.T) {
+	s := newSite(t)
+	s.add(sample{study: "1.2.1", loop: "1.2.1.1", name: "Doe^Jane", view: "A4C", ef: value(61.23)})
+	runs, err := s.store.Runs(t.Context(), "1.2.1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(filepath.Join(runs[0].Directory, "result.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	run := runs[0]
+	run.Summary = `{"result_sha256":"` + result.Digest(b) + `"}`
+	if _, err := newDocuments(files(t)).get(t.Context(), run); err != nil {
+		t.Error(err)
+	}
+	run.Summary = `{"result_sha256":"` + result.Digest(append(b, ' ')) + `"}`
+	if doc, err := newDocuments(files(t)).get(t.Context(), run); !errors.Is(err, result.ErrDamaged) {
+		t.Errorf("%v, %v", doc, err)
 	}
 }

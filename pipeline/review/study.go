@@ -127,8 +127,8 @@ func (d *documents) get(ctx context.Context, run store.Run) (*result.Document, e
 	if err != nil {
 		return nil, err
 	}
-	doc := new(result.Document)
-	if err := json.Unmarshal(b, doc); err != nil {
+	doc, err := result.Decode(b, run.Summary)
+	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	d.by[run.ID], d.size[run.ID] = doc, int64(len(b))

@@ -160,7 +160,10 @@ type Options struct {
 	Roles []string
 	// Seat is what only one process uses at a time on this machine, for example
 	// its data directory: one that takes it knows that the one before has ended.
-	Seat    string
+	Seat string
+	// Alone says that Objects are where no other process can see them: with such a
+	// one on the same database either is refused.
+	Alone   bool
 	Version string // of the program
 	// Heartbeat is how often this process shows others that it lives, Horizon
 	// after how long without a heartbeat it is taken for dead. 0: the defaults.
@@ -224,7 +227,7 @@ func New(ctx context.Context, opt Options, sp spool.Intake, st *store.Store, pro
 		Destinations: destinations, CombineWorkers: 2, CombineAttempts: opt.Attempts, DeliveryAttempts: opt.Deliveries, Longest: opt.Timeout,
 		CombineWait: backoff, DeliveryWait: n.deliveryWait,
 		NoCombining: !n.does(RoleAnalyse), NoDelivering: !n.does(RoleDeliver),
-		Seat: opt.Seat, Roles: opt.Roles, Version: opt.Version, Beat: opt.Heartbeat, Horizon: opt.Horizon,
+		Seat: opt.Seat, Alone: opt.Alone, Roles: opt.Roles, Version: opt.Version, Beat: opt.Heartbeat, Horizon: opt.Horizon,
 	}, jobs.Handlers{
 		Combine: n.combine, Deliver: n.deliverRun, Report: n.reportCommitment,
 		CombineDied: func(ctx context.Context, study string, revision int) error {
@@ -238,7 +241,11 @@ func New(ctx context.Context, opt Options, sp spool.Intake, st *store.Store, pro
 	if err != nil {
 		return nil, err
 	}
-	return n, errors.Join(n.jobs.Recover(ctx), n.deleteFiles(ctx), n.recoverAtStart(ctx), n.warnOfOrphans(ctx))
+	// A process that is refused leaves everything as it is.
+	if err := n.jobs.Recover(ctx); err != nil {
+		return n, err
+	}
+	return n, errors.Join(n.deleteFiles(ctx), n.recoverAtStart(ctx), n.warnOfOrphans(ctx))
 }
 
 // loopsFreed is told of the studies whose loops a process that died was looking

@@ -109,7 +109,10 @@ type Options struct {
 	NoCombining, NoDelivering bool
 	// Seat is what only one process uses at a time on this machine: the one that
 	// has it knows that the one before is dead. Roles and Version are shown.
-	Seat    string
+	Seat string
+	// Alone keeps other processes off the store: they could not see what this one
+	// does its work with.
+	Alone   bool
 	Roles   []string
 	Version string
 	// Beat is how often the process shows that it lives, Horizon after how long

@@ -81,12 +81,76 @@ func (w *watch) dead(now time.Time, all []store.Process, self string, horizon ti
 // Recover registers the process, and frees what processes that are not there
 // any more were working on. Jobs that have used up their attempts are given up
 // instead, so that a job that ends the process cannot do so for ever, and the
-// handlers are told. It comes before Start.
+// handlers are told. It comes before Start. Where the process or another has to
+// be alone and is not: *NotAloneError, and nothing is changed.
 func (r *Room) Recover(ctx context.Context) error {
 	if err := r.store.Enter(ctx, r.self); err != nil {
 		return err
 	}
+	if err := r.checkAlone(ctx); err != nil {
+		return errors.Join(err, r.store.Leave(context.WithoutCancel(ctx)))
+	}
 	return r.rescue(ctx)
+}
+
+// NotAloneError refuses a process that does not go together with one that lives.
+type NotAloneError struct {
+	Other store.Process
+	Self  bool // it is the refused process that has to be alone
+}
+
+func (e *NotAloneError) Error() string {
+	who := "that process"
+	if e.Self {
+		who = "this one"
+	}
+	return fmt.Sprintf("the process %s works on the same database, and one of the two keeps objects where the other cannot see them (%s, storage.objects of kind directory): "+
+		"a database for each, or storage.objects of kind shared or s3 for both", e.Other.ID, who)
+}
+
+// aloneSeat begins the seats of processes that have to be alone.
+const aloneSeat = "alone:"
+
+// checkAlone looks whether a process lives that this one does not go together
+// with: one that counts on. It counts itself meanwhile, so that two that start at
+// the same time see each other. Whoever is merely registered may have died, and
+// is given the horizon.
+func (r *Room) checkAlone(ctx context.Context) error {
+	if !r.store.Shared() {
+		return nil
+	}
+	began := time.Now()
+	seen := map[string]int64{}
+	tick := time.NewTicker(r.opt.Beat)
+	defer tick.Stop()
+	for {
+		all, err := r.store.Beat(ctx)
+		if err != nil {
+			return err
+		}
+		waiting := false
+		for _, p := range all {
+			if p.ID == r.self.ID || !r.opt.Alone && !strings.HasPrefix(p.Seat, aloneSeat) {
+				continue
+			}
+			waiting = true
+			if beats, known := seen[p.ID]; known && p.Beats != beats {
+				return &NotAloneError{Other: p, Self: r.opt.Alone}
+			}
+			if len(seen) == 0 {
+				r.log.Info("another process is registered on the database: waiting to see whether it lives", "process", p.ID)
+			}
+			seen[p.ID] = p.Beats
+		}
+		if !waiting || time.Since(began) >= r.opt.Horizon {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+	}
 }
 
 // rescue frees what nobody works on any more.
@@ -391,7 +455,11 @@ type presence struct {
 
 func newPresence(opt Options) presence {
 	host, _ := os.Hostname()
+	seat := host + ":" + opt.Seat
+	if opt.Alone {
+		seat = aloneSeat + seat
+	}
 	return presence{held: map[string]bool{}, self: store.Process{
-		ID: processID(host), Seat: host + ":" + opt.Seat, Host: host, Version: opt.Version, Roles: strings.Join(opt.Roles, ","), Started: time.Now(),
+		ID: processID(host), Seat: seat, Host: host, Version: opt.Version, Roles: strings.Join(opt.Roles, ","), Started: time.Now(),
 	}}
 }

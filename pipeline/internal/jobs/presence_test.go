@@ -3,6 +3,7 @@ package jobs
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"path/filepath"
 	"slices"
@@ -229,6 +230,57 @@ func TestSameSeat(t *testing.T) {
 			ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
 			defer cancel()
 			_ = first[0].client.StopAndCancel(ctx) // its job hangs
+		})
+	}
+}
+
+// A process whose objects others cannot see is not one of several: who comes
+// second is refused and changes nothing, while a dead one keeps nobody out.
+func TestAlone(t *testing.T) {
+	for _, c := range []struct{ first, second, refused bool }{{true, true, true}, {true, false, true}, {false, true, true}, {false, false, false}} {
+		t.Run(fmt.Sprintf("first %t, second %t", c.first, c.second), func(t *testing.T) {
+			database := postgres.Database(t)
+			first, _ := rooms(t, database, 1, Handlers{}, func(_ int, o *Options) { o.Alone = c.first })
+			if err := first[0].Start(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() {
+				first[0].end()
+				first[0].beats.Wait()
+				if err := first[0].client.StopAndCancel(context.Background()); err != nil {
+					t.Error(err)
+				}
+			})
+			st, err := store.Open(t.Context(), database)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() {
+				if err := st.Close(); err != nil {
+					t.Error(err)
+				}
+			})
+			second, err := Open(st, Options{Seat: "b", Alone: c.second, Beat: 100 * time.Millisecond, Horizon: 10 * time.Second}, Handlers{}, slog.New(slog.DiscardHandler))
+			if err != nil {
+				t.Fatal(err)
+			}
+			err = second.Recover(t.Context())
+			var not *NotAloneError
+			if errors.As(err, &not) != c.refused || (err != nil) != c.refused {
+				t.Errorf("%v", err)
+			}
+			all, err := st.Processes(t.Context())
+			if err != nil || len(all) != map[bool]int{true: 1, false: 2}[c.refused] {
+				t.Errorf("processes %+v, %v", all, err)
+			}
+			if !c.refused {
+				return
+			}
+			first[0].end() // it counts no more, and is still registered
+			first[0].beats.Wait()
+			second.opt.Horizon = time.Second
+			// The last count may have been under way.
+			eventually(t, "beside a dead one", func() bool { return second.Recover(t.Context()) == nil })
 		})
 	}
 }

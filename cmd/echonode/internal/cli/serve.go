@@ -118,7 +118,7 @@ func (p *program) serve(ctx context.Context, c *config.Config) (err error) {
 	for i := range options.Destinations {
 		options.Destinations[i].Own = worker.own(options.Destinations[i].Name)
 	}
-	options.Version, options.Roles = p.version, c.Roles
+	options.Version, options.Roles, options.Alone = p.version, c.Roles, c.Storage.Objects.Kind == config.KindDirectory
 	if options.Seat, err = filepath.Abs(c.Storage.Directory); err != nil {
 		return err
 	}

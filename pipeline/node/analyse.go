@@ -57,6 +57,9 @@ func (n *Node) combine(ctx context.Context, job jobs.Job, uid string, revision i
 	case errors.Is(err, store.ErrOutdated):
 		log.Info("what was made is thrown away: objects of the study were corrected meanwhile")
 		return nil
+	case errors.Is(err, errNoLoops):
+		log.Info("no loop is left in the study: nothing is reported of it")
+		return nil
 	case err == nil:
 		n.metrics.analysed("done", time.Since(start))
 		log.Info("study analysed", "took", time.Since(start).Round(time.Millisecond))
@@ -122,6 +125,16 @@ func (n *Node) combineRun(ctx context.Context, run store.Run) error {
 	hold := n.files.Hold()
 	defer hold.Release()
 	req, err := n.request(ctx, run.StudyInstanceUID, run.Revision, hold)
+	switch {
+	case errors.Is(err, errNoLoops):
+		if nerr := n.note(ctx, run, store.Done, err); nerr != nil {
+			return nerr
+		}
+	case errors.As(err, new(*PatientsError)):
+		if nerr := n.note(ctx, run, store.Failed, err); nerr != nil {
+			return nerr
+		}
+	}
 	if err != nil {
 		return err
 	}
@@ -224,6 +237,9 @@ func (e *PatientsError) Error() string {
 	return fmt.Sprintf("objects of %d patients under one Study Instance UID: nothing is reported until the wrong ones are corrected or removed", e.Patients)
 }
 
+// errNoLoops says that all loops of a study have gone to other studies.
+var errNoLoops = errors.New("no loop is left in the study")
+
 // errLoopsLeft says that a study cannot be combined yet. When its loops are
 // there, it is tried again.
 var errLoopsLeft = errors.New("loops are left to analyse")
@@ -244,6 +260,9 @@ func (n *Node) request(ctx context.Context, study string, revision int, hold *ob
 	loops, err := n.store.Loops(ctx, study)
 	if err != nil {
 		return req, err
+	}
+	if len(loops) == 0 {
+		return req, errNoLoops
 	}
 	var failed failedLoops
 	left := 0
@@ -331,6 +350,11 @@ func (n *Node) unchanged(ctx context.Context, run *store.Run) ([]store.Output, b
 	if err != nil {
 		return nil, false, err
 	}
+	if slices.ContainsFunc(made, func(o store.RunOutput) bool {
+		return o.Kind == result.KindWithdrawal && o.Revision > runs[last].Revision
+	}) {
+		return nil, false, nil // it was taken back meanwhile
+	}
 	var outputs []store.Output
 	for _, o := range made {
 		if o.Revision == runs[last].Revision {
@@ -347,15 +371,11 @@ func (n *Node) unchanged(ctx context.Context, run *store.Run) ([]store.Output, b
 func (n *Node) make(ctx context.Context, run *store.Run, req Request) ([]store.Output, error) {
 	// Each attempt has a folder of its own: a process that was taken for dead may
 	// still write into the one before.
-	name := strconv.Itoa(run.Revision)
-	former := []string{name}
-	if run.Attempt > 1 {
-		for attempt := max(2, run.Attempt-10); attempt < run.Attempt; attempt++ {
-			former = append(former, fmt.Sprintf("%d.%d", run.Revision, attempt))
-		}
-		name = fmt.Sprintf("%d.%d", run.Revision, run.Attempt)
+	former := []string{strconv.Itoa(run.Revision)}
+	for attempt := max(2, run.Attempt-10); attempt < run.Attempt; attempt++ {
+		former = append(former, runFolder(run.Revision, attempt))
 	}
-	w, err := n.workplace(ctx, run, name, former...)
+	w, err := n.workplace(ctx, run, runFolder(run.Revision, run.Attempt), former...)
 	if err != nil {
 		return nil, err
 	}
@@ -366,6 +386,14 @@ func (n *Node) make(ctx context.Context, run *store.Run, req Request) ([]store.O
 		return nil, err
 	}
 	return n.record(ctx, run, w, doc)
+}
+
+// runFolder names the folder of a run's attempt.
+func runFolder(revision, attempt int) string {
+	if attempt > 1 {
+		return fmt.Sprintf("%d.%d", revision, attempt)
+	}
+	return strconv.Itoa(revision)
 }
 
 // resultFile is the document of a run, in its directory.

@@ -37,6 +37,9 @@ type Move struct {
 	Reason string
 	By     string // who says so, for the audit trail
 	From   string // and from which address
+	// AllPersons says that a study of several persons is this patient's as a
+	// whole. Without it such a study is left alone.
+	AllPersons bool
 }
 
 // Reasons of a [Move].
@@ -74,9 +77,15 @@ func (n *Node) MoveStudy(ctx context.Context, study string, m Move) (moved Moved
 	if err := m.check(); err != nil {
 		return moved, err
 	}
+	if !m.AllPersons {
+		if err := n.onePerson(ctx, []string{study}, "the study is of %d persons: nothing was moved; correct or remove what is wrong, or order it for all of them (--all-persons)"); err != nil {
+			return moved, err
+		}
+	}
 	// A second look takes what arrived during the first.
+	var from []result.Person
 	for range maxLooks {
-		left, err := n.moveObjects(ctx, study, m, &moved)
+		left, err := n.moveObjects(ctx, study, m, &moved, &from)
 		if err != nil || left == 0 {
 			return moved, err
 		}
@@ -128,7 +137,7 @@ func (n *Node) MergePatient(ctx context.Context, id, issuer string, m Move) ([]M
 	if len(studies) == 0 {
 		return nil, fmt.Errorf("no study of this patient: %w", store.ErrNotFound)
 	}
-	if err := n.onePerson(ctx, id, studies); err != nil {
+	if err := n.onePerson(ctx, studies, sharedID(id)); err != nil {
 		return nil, err
 	}
 	if m.To.Name == "" && m.To.BirthDate == "" && m.To.Sex == "" {
@@ -147,8 +156,14 @@ func (n *Node) MergePatient(ctx context.Context, id, issuer string, m Move) ([]M
 	return all, nil
 }
 
-// onePerson refuses studies that are of several persons.
-func (n *Node) onePerson(ctx context.Context, id string, studies []string) error {
+// sharedID is said of studies with one ID that are of several persons.
+func sharedID(id string) string {
+	return "the studies with Patient ID " + strings.ReplaceAll(id, "%", "%%") + " are of %d persons: move them one by one"
+}
+
+// onePerson refuses studies that are of several persons, with a reason that has
+// a place for their number.
+func (n *Node) onePerson(ctx context.Context, studies []string, reason string) error {
 	var persons []result.Person
 	for _, study := range studies {
 		named, err := n.store.Persons(ctx, study)
@@ -160,7 +175,7 @@ func (n *Node) onePerson(ctx context.Context, id string, studies []string) error
 		}
 	}
 	if patients := result.Patients(persons); patients > 1 {
-		return badRequest(fmt.Sprintf("the %d studies with Patient ID %s are of %d persons: move them one by one", len(studies), id, patients))
+		return badRequest(fmt.Sprintf(reason, patients))
 	}
 	return nil
 }
@@ -173,7 +188,7 @@ func (n *Node) known(ctx context.Context, p Patient) (Patient, error) {
 	if err != nil || len(studies) == 0 {
 		return p, err
 	}
-	if err := n.onePerson(ctx, p.ID, studies); err != nil {
+	if err := n.onePerson(ctx, studies, sharedID(p.ID)); err != nil {
 		return p, err
 	}
 	var newest store.Instance
@@ -206,9 +221,9 @@ func (n *Node) known(ctx context.Context, p Patient) (Patient, error) {
 }
 
 // moveObjects moves the objects of a study that are not the patient's yet, and
-// says how many it found. They are written to the spool first; recording them
+// says how many it found; from are the persons that they were of. They are written to the spool first; recording them
 // is one step.
-func (n *Node) moveObjects(ctx context.Context, study string, m Move, moved *Moved) (found int, err error) {
+func (n *Node) moveObjects(ctx context.Context, study string, m Move, moved *Moved, from *[]result.Person) (found int, err error) {
 	moved.Study = study
 	instances, err := n.store.Instances(ctx, study)
 	if err != nil {
@@ -244,6 +259,10 @@ func (n *Node) moveObjects(ctx context.Context, study string, m Move, moved *Mov
 	names := make([]string, len(versions))
 	for i, v := range versions {
 		names[i] = v.former.SOPInstanceUID
+		*from = append(*from, result.Person{ID: v.former.Patient, Issuer: v.former.Issuer, Family: v.former.Family, Born: v.former.Born})
+	}
+	if !m.AllPersons && result.Patients(*from) > 1 {
+		return 0, badRequest("an object of another person has come meanwhile: look at the study again")
 	}
 	unlock, err := n.objects.Lock(ctx, names...)
 	if err != nil {
@@ -269,7 +288,7 @@ func (n *Node) moveObjects(ctx context.Context, study string, m Move, moved *Mov
 		return 0, err // the next start deletes the files
 	}
 	// With what is being sent now.
-	if moved.Sent, err = n.sentBefore(context.WithoutCancel(ctx), study); err != nil {
+	if moved.Sent, err = n.sentBefore(context.WithoutCancel(ctx), study, *from); err != nil {
 		n.log.Warn("what was sent before a move is not counted", "study", study, "error", err)
 	}
 	moved.Objects += len(records)
@@ -286,16 +305,27 @@ func (n *Node) moveObjects(ctx context.Context, study string, m Move, moved *Mov
 	return len(records), nil
 }
 
-// sentBefore counts the results of a study that some destination has.
-func (n *Node) sentBefore(ctx context.Context, study string) (int, error) {
+// sentBefore counts the results of a study that some destination has under the
+// patient that it was of last.
+func (n *Node) sentBefore(ctx context.Context, study string, last []result.Person) (int, error) {
 	deliveries, err := n.store.Deliveries(ctx, study)
+	hold := n.files.Hold()
+	defer hold.Release()
 	sent := map[string]bool{}
 	for _, d := range deliveries {
-		if d.Kind != result.KindWithdrawal && (d.State == store.Sent || d.State == store.Warning) {
-			sent[d.SOPInstanceUID] = true
+		if _, seen := sent[d.SOPInstanceUID]; seen || d.Kind == result.KindWithdrawal || d.State != store.Sent && d.State != store.Warning {
+			continue
+		}
+		p, err := personIn(ctx, hold, d.Path)
+		sent[d.SOPInstanceUID] = err != nil || p == result.Person{} || slices.ContainsFunc(last, func(q result.Person) bool { return result.Patients([]result.Person{p, q}) == 1 })
+	}
+	count := 0
+	for _, counts := range sent {
+		if counts {
+			count++
 		}
 	}
-	return len(sent), err
+	return count, err
 }
 
 // version is an object written anew.

@@ -126,6 +126,10 @@ func TestMoveStudy(t *testing.T) {
 		s := n.status(t, "1.2.3")
 		return s.State == store.Failed && strings.Contains(s.Error, "2 patients")
 	})
+	if moved, err := n.MoveStudy(t.Context(), "1.2.3", order); !errors.As(err, new(badRequest)) || moved.Objects != 0 || !strings.Contains(err.Error(), "2 persons") {
+		t.Errorf("a study of two persons was moved: %+v, %v", moved, err)
+	}
+	order.AllPersons = true
 	if moved, err := n.MoveStudy(t.Context(), "1.2.3", order); err != nil || moved.Objects != 1 {
 		t.Errorf("moved again: %+v, %v", moved, err)
 	}
@@ -442,5 +446,74 @@ func TestWithdrawnUnderWay(t *testing.T) {
 		if len(about) != 1 || about[0] != wrong {
 			t.Errorf("the note is about %v, sent was %s", about, wrong)
 		}
+	}
+}
+
+// told starts a node with a destination that wants to know of withdrawals.
+func told(t *testing.T) (*running, *archive, *withdrawing) {
+	pacs := &archive{}
+	dest := destination("told", listen(t, "PACS", pacs))
+	dest.Withdraws = true
+	p := &withdrawing{fakeProcessor: byContent(t), notes: map[string][]string{}}
+	return start(t, t.TempDir(), p, Options{Destinations: []Destination{dest}}), pacs, p
+}
+
+// A study whose loops have all been corrected into another takes back what was
+// sent of it, once, and reports anew when they come back.
+func TestStudyLeftBehind(t *testing.T) {
+	n, pacs, p := told(t)
+	n.mustSend(t, picture(t, "1.2.3", "1.2.3.10", 7, nil))
+	eventually(t, "the report", func() bool { return n.status(t, "1.2.3").Finished() && pacs.objects() == 1 })
+	first := n.status(t, "1.2.3").Deliveries[0].SOPInstanceUID
+	n.mustSend(t, picture(t, "1.2.4", "1.2.3.10", 7, nil))
+	eventually(t, "a note, and the report of the other study", func() bool {
+		return n.status(t, "1.2.3").Finished() && n.status(t, "1.2.4").Finished() && pacs.objects() == 3
+	})
+	p.mu.Lock()
+	for _, about := range p.notes {
+		if len(about) != 1 || about[0] != first {
+			t.Errorf("the note is about %v, sent was %s", about, first)
+		}
+	}
+	if s := n.status(t, "1.2.3"); len(p.notes) != 1 || s.State != store.Done || s.Error != "" {
+		t.Errorf("%d notes; %+v", len(p.notes), s)
+	}
+	p.mu.Unlock()
+	n.mustSend(t, picture(t, "1.2.3", "1.2.3.10", 7, nil))
+	eventually(t, "back: another report, and a note about the other study's", func() bool {
+		return n.status(t, "1.2.3").Finished() && n.status(t, "1.2.4").Finished() && pacs.objects() == 5
+	})
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.notes) != 2 {
+		t.Errorf("%d notes", len(p.notes))
+	}
+}
+
+// A study that is held for two patients takes back the report whose loops are
+// another patient's now; a late object of somebody else says nothing of the
+// report that is there.
+func TestHeldStudyWithdraws(t *testing.T) {
+	n, pacs, p := told(t)
+	of := func(id string) func(*dicomio.DataSet) {
+		return func(ds *dicomio.DataSet) { ds.SetString(tag.PatientID, id) }
+	}
+	held := func() bool { s := n.status(t, "1.2.3"); return s.State == store.Failed && s.Finished() }
+	n.mustSend(t, picture(t, "1.2.3", "1.2.3.10", 7, nil))
+	eventually(t, "the report", func() bool { return n.status(t, "1.2.3").Finished() && pacs.objects() == 1 })
+	n.mustSend(t, picture(t, "1.2.3", "1.2.3.11", 8, of("P2")))
+	eventually(t, "held", held)
+	if pacs.objects() != 1 {
+		t.Errorf("a report was withdrawn for an object of somebody else")
+	}
+	if _, err := n.MoveStudy(t.Context(), "1.2.3", Move{To: Patient{ID: "P2"}, Reason: ReasonCorrect, AllPersons: true}); err != nil {
+		t.Fatal(err)
+	}
+	n.mustSend(t, picture(t, "1.2.3", "1.2.3.12", 9, nil)) // of the former patient
+	eventually(t, "held again, with a note", func() bool { return held() && pacs.objects() == 2 })
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.notes) != 1 {
+		t.Errorf("%d notes", len(p.notes))
 	}
 }

@@ -231,7 +231,8 @@ func (n *Node) API() http.Handler {
 
 // moveForm reads an order from a form, which stays out of addresses and thus out
 // of logs: to_id, to_issuer, to_name, to_birth_date, to_sex; reason, CORRECT or
-// COERCE; by, who says so; and uid, once for every study.
+// COERCE; by, who says so; uid, once for every study; and all_persons, true for
+// studies of several persons.
 func moveForm(w http.ResponseWriter, r *http.Request) (Move, error) {
 	r.Body = http.MaxBytesReader(w, r.Body, 1<<20)
 	if err := r.ParseForm(); err != nil {
@@ -239,7 +240,7 @@ func moveForm(w http.ResponseWriter, r *http.Request) (Move, error) {
 	}
 	v := r.PostForm
 	m := Move{To: Patient{ID: v.Get("to_id"), Issuer: v.Get("to_issuer"), Name: v.Get("to_name"), BirthDate: v.Get("to_birth_date"), Sex: v.Get("to_sex")},
-		Reason: v.Get("reason"), By: scp.Printable(v.Get("by")[:min(len(v.Get("by")), 64)]), From: r.RemoteAddr}
+		Reason: v.Get("reason"), By: scp.Printable(v.Get("by")[:min(len(v.Get("by")), 64)]), From: r.RemoteAddr, AllPersons: v.Get("all_persons") == "true"}
 	if host, _, err := net.SplitHostPort(r.RemoteAddr); err == nil {
 		m.From = host
 	}

@@ -28,8 +28,7 @@ type Withdrawer interface {
 // they have under a patient that the study is not of any more: it was moved, or
 // corrected by the archive. made is what this run has made.
 func (n *Node) withdrawals(ctx context.Context, run *store.Run, made []store.Output) ([]store.Output, error) {
-	w, ok := n.processor.(Withdrawer)
-	if !ok || len(made) == 0 || !slices.ContainsFunc(n.opt.Destinations, func(d Destination) bool { return d.Withdraws }) {
+	if len(made) == 0 {
 		return nil, nil
 	}
 	hold := n.files.Hold()
@@ -37,6 +36,83 @@ func (n *Node) withdrawals(ctx context.Context, run *store.Run, made []store.Out
 	now, err := personIn(ctx, hold, made[0].Path)
 	if err != nil {
 		return nil, err
+	}
+	return n.withdrawWrong(ctx, run, made, hold, func(_ store.Delivery, p result.Person) bool { return result.Patients([]result.Person{p, now}) > 1 })
+}
+
+// note ends a run that makes no results. What was sent before is withdrawn all
+// the same: everything where no loop is left, else what was made of loops that
+// are another patient's now.
+func (n *Node) note(ctx context.Context, run store.Run, state store.State, reason error) error {
+	run.Directory = n.files.Name(resultsFolder, studyFolder(run.StudyInstanceUID), runFolder(run.Revision, run.Attempt))
+	wrong := func(store.Delivery, result.Person) bool { return true }
+	if !errors.Is(reason, errNoLoops) {
+		now, err := n.personsNow(ctx, run.StudyInstanceUID)
+		if err != nil {
+			return err
+		}
+		wrong = func(x store.Delivery, p result.Person) bool {
+			return slices.ContainsFunc(now(x.RunID), func(q result.Person) bool { return result.Patients([]result.Person{p, q}) > 1 })
+		}
+	}
+	hold := n.files.Hold()
+	defer hold.Release()
+	notes, err := n.withdrawWrong(ctx, &run, nil, hold, wrong)
+	if err != nil {
+		return err
+	}
+	routes := make([]store.Route, len(n.opt.Destinations))
+	for i, d := range n.opt.Destinations {
+		routes[i] = store.Route{Destination: d.Name} // notes say where they go
+	}
+	return n.store.NoteRun(ctx, run, state, reason, notes, routes, n.jobs.Deliver)
+}
+
+// personsNow says of whom the loops are now that earlier runs of a study were
+// made of.
+func (n *Node) personsNow(ctx context.Context, study string) (func(run int64) []result.Person, error) {
+	instances, err := n.store.Instances(ctx, study)
+	if err != nil {
+		return nil, err
+	}
+	of := map[string]result.Person{}
+	for _, in := range instances {
+		of[in.SOPInstanceUID] = result.Person{ID: in.Patient, Issuer: in.Issuer, Family: in.Family, Born: in.Born}
+	}
+	runs, err := n.store.Runs(ctx, study)
+	if err != nil {
+		return nil, err
+	}
+	persons := map[int64][]result.Person{}
+	for _, r := range runs {
+		if r.Finished.IsZero() {
+			continue
+		}
+		doc, err := n.readResult(ctx, &r)
+		if errors.Is(err, objects.ErrUnavailable) || ctx.Err() != nil {
+			return nil, err
+		}
+		if err != nil {
+			n.log.Warn("a result that may have to be withdrawn cannot be read", "study", study, "revision", r.Revision, "error", err)
+			continue
+		}
+		for _, st := range doc.Studies {
+			for _, l := range st.Loops {
+				if p, ok := of[l.SOPInstanceUID]; ok {
+					persons[r.ID] = append(persons[r.ID], p)
+				}
+			}
+		}
+	}
+	return func(run int64) []result.Person { return persons[run] }, nil
+}
+
+// withdrawWrong makes notes about what destinations have of earlier runs that is
+// wrong.
+func (n *Node) withdrawWrong(ctx context.Context, run *store.Run, made []store.Output, hold *objects.Hold, wrong func(store.Delivery, result.Person) bool) ([]store.Output, error) {
+	w, ok := n.processor.(Withdrawer)
+	if !ok || !slices.ContainsFunc(n.opt.Destinations, func(d Destination) bool { return d.Withdraws }) {
+		return nil, nil
 	}
 	runs, err := n.store.Runs(ctx, run.StudyInstanceUID)
 	if err != nil {
@@ -78,7 +154,7 @@ func (n *Node) withdrawals(ctx context.Context, run *store.Run, made []store.Out
 				}
 				persons[x.Path] = p
 			}
-			if result.Patients([]result.Person{p, now}) > 1 {
+			if wrong(x, p) {
 				byPerson[p] = append(byPerson[p], x.Path)
 			}
 		}
@@ -100,7 +176,7 @@ func (n *Node) withdrawals(ctx context.Context, run *store.Run, made []store.Out
 			return nil, fmt.Errorf("withdrawal: %w", err)
 		}
 		out = append(out, store.Output{SOPInstanceUID: o.SOPInstanceUID, SOPClassUID: o.SOPClassUID, Kind: result.KindWithdrawal, Path: o.File, To: notes[key].to})
-		n.log.Info("results under a former patient are withdrawn", "study", run.StudyInstanceUID, "objects", len(notes[key].files), "destinations", notes[key].to)
+		n.log.Info("results under a former patient or study are withdrawn", "study", run.StudyInstanceUID, "objects", len(notes[key].files), "destinations", notes[key].to)
 	}
 	return out, nil
 }

@@ -14,10 +14,10 @@ import (
 )
 
 // Withdraw writes a note that the objects of some files, all of one study and
-// patient, are not to be used any more, because the study has another patient:
+// patient, are not to be used any more, because their images have another patient or study:
 // a key object selection document, see [sr.Rejection].
 func Withdraw(files []string, path string, by result.Software, at time.Time, o Options) (out result.Output, err error) {
-	r := sr.Rejection{Reason: sr.WrongPatient, Time: at, Description: "These results were made under another patient or patient ID than the study has now.",
+	r := sr.Rejection{Reason: sr.WrongPatient, Time: at, Description: "These results were made under another patient, patient ID or study than their images have now.",
 		Observer: instance.Equipment{Manufacturer: result.Manufacturer, Model: "EchoNode", Version: by.Version, Station: o.Station, UID: o.DeviceUID}}
 	if r.Observer.UID == "" {
 		r.Observer.UID = instance.UID("device", o.Station)

@@ -395,6 +395,7 @@ func TestConformance(t *testing.T) {
 				{"Bytes", checkBytes},
 				{"Redirect", checkRedirect},
 				{"Withdrawn", checkWithdrawn},
+				{"Recalled", checkRecalled},
 				{"Replace", checkReplace},
 				{"Held", checkHeld},
 			} {

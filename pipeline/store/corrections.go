@@ -43,6 +43,9 @@ func (s *Store) Replace(ctx context.Context, instances ...Instance) (unsent int6
 			if err := touch(ctx, tx, studies[study], study); err != nil {
 				return err
 			}
+			if err := recall(ctx, tx, study); err != nil {
+				return err
+			}
 		}
 		return nil
 	})
@@ -152,6 +155,15 @@ func touch(ctx context.Context, tx *Tx, now int64, studies ...string) error {
 		}
 	}
 	return nil
+}
+
+// recall takes a study without loops to Receiving when results of it have been
+// sent, so that a run can take them back.
+func recall(ctx context.Context, tx *Tx, study string) error {
+	_, err := tx.ExecContext(ctx, `UPDATE studies SET state = 'receiving' WHERE study_uid = ?1 AND state = 'done'
+		AND NOT EXISTS (SELECT 1 FROM loops l WHERE l.study_uid = ?1)
+		AND EXISTS (SELECT 1 FROM deliveries d JOIN runs r ON r.id = d.run_id WHERE r.study_uid = ?1 AND d.state IN ('sent','warning'))`, study)
+	return err
 }
 
 // DeleteInstances removes objects of a study, as [Store.Delete] does all of

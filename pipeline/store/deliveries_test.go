@@ -116,3 +116,66 @@ func checkWithdrawn(t *testing.T, s *Store) {
 		}
 	}
 }
+
+// A study whose loops have gone to another is looked at once more where
+// something of it has been sent; its run makes nothing but notes.
+func checkRecalled(t *testing.T, s *Store) {
+	ctx := context.Background()
+	for _, c := range []struct {
+		study string
+		sent  bool
+		want  State
+	}{{"1", true, Receiving}, {"2", false, Done}} {
+		in := instance(c.study, c.study+".1", 1000)
+		add(t, s, in)
+		look(t, s)
+		if queued, err := s.Queue(ctx, c.study, time.UnixMilli(9000), "basis", noJob); err != nil || !queued {
+			t.Fatal(queued, err)
+		}
+		look(t, s)
+		run, err := s.StartRun(ctx, c.study, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		noDelivery := func(*Tx, int64, string) error { return nil }
+		if err := s.FinishRun(ctx, run, []Output{{SOPInstanceUID: c.study + ".8", Kind: "report"}}, []Route{{Destination: "pacs", Kinds: []string{"report"}}}, noDelivery); err != nil {
+			t.Fatal(err)
+		}
+		if c.sent {
+			status := uint16(0)
+			if err := s.RecordDelivery(ctx, Delivery{Output: Output{SOPInstanceUID: c.study + ".8"}, RunID: run.ID, Destination: "pacs", State: Sent, Status: &status}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		in.StudyInstanceUID, in.Path, in.Received = c.study+".other", c.study+".new", time.UnixMilli(2000)
+		if _, err := s.Replace(ctx, in); err != nil {
+			t.Fatal(err)
+		}
+		if st, err := s.Study(ctx, c.study); err != nil || st.State != c.want {
+			t.Fatalf("study %s: %+v, %v; want %s", c.study, st, err, c.want)
+		}
+		if !c.sent {
+			continue
+		}
+		jobs := 0
+		if queued, err := s.Queue(ctx, c.study, time.UnixMilli(9000), "basis", func(*Tx, string, int) error { jobs++; return nil }); err != nil || !queued || jobs != 1 {
+			t.Fatal(queued, jobs, err)
+		}
+		if run, err = s.StartRun(ctx, c.study, 2); err != nil {
+			t.Fatal(err)
+		}
+		notes := []Output{{SOPInstanceUID: c.study + ".9", Kind: "withdrawal", To: []string{"pacs"}}}
+		if err := s.NoteRun(ctx, run, Done, errors.New("no loop"), notes, []Route{{Destination: "pacs"}, {Destination: "other"}}, noDelivery); err != nil {
+			t.Fatal(err)
+		}
+		pending, err := s.PendingDeliveries(ctx, run.ID, "pacs")
+		st, serr := s.Study(ctx, c.study)
+		if err != nil || serr != nil || len(pending) != 1 || st.State != Done || st.Error != "" {
+			t.Errorf("%d notes to send, %+v, %v, %v", len(pending), st, err, serr)
+		}
+		run.Attempt++
+		if err := s.NoteRun(ctx, run, Done, errors.New("no loop"), notes, nil, noDelivery); !errors.Is(err, ErrOutdated) {
+			t.Errorf("another attempt: %v", err)
+		}
+	}
+}

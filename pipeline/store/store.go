@@ -558,6 +558,38 @@ func deliver(ctx context.Context, tx *Tx, run int64, outputs []Output, routes []
 	return nil
 }
 
+// NoteRun ends a run that makes no results for a reason, and opens deliveries
+// of what it sends all the same: notes that take earlier results back. The study
+// becomes Done or Failed. For ErrOutdated see [Store.FinishRun].
+func (s *Store) NoteRun(ctx context.Context, run Run, state State, reason error, notes []Output, routes []Route, enqueue func(tx *Tx, run int64, destination string) error) error {
+	err := s.Transact(ctx, func(tx *Tx) error {
+		if err := tx.lock(ctx, run.StudyInstanceUID); err != nil {
+			return err
+		}
+		res, err := tx.ExecContext(ctx, `UPDATE runs SET error = ? WHERE id = ? AND study_uid = ? AND revision = ? AND attempt = ?`,
+			reason.Error(), run.ID, run.StudyInstanceUID, run.Revision, run.Attempt)
+		if err != nil {
+			return err
+		}
+		if n, err := res.RowsAffected(); err != nil || n == 0 {
+			return errors.Join(err, ErrOutdated)
+		}
+		problem := ""
+		if state == Failed {
+			problem = reason.Error()
+		}
+		if _, err := tx.ExecContext(ctx, `UPDATE studies SET state = ?, error = ?
+			WHERE study_uid = ? AND revision = ? AND state IN ('queued','analysing')`, string(state), problem, run.StudyInstanceUID, run.Revision); err != nil {
+			return err
+		}
+		return deliver(ctx, tx, run.ID, notes, routes, enqueue)
+	})
+	if err != nil {
+		return fmt.Errorf("note run: %w", err)
+	}
+	return nil
+}
+
 // FailRun records why a run failed. With final set, the study is Failed;
 // otherwise it is queued again. Nothing is recorded of a run that was started again
 // meanwhile, because its process was taken for dead, or that has finished. A run

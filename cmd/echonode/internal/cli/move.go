@@ -35,6 +35,7 @@ func (p *program) moveCommand() *cobra.Command {
 	var c control
 	var f patientFlags
 	var id string
+	var allPersons bool
 	cmd := &cobra.Command{
 		Use:   "move STUDY-UID... --patient-id ID [--name NAME] [--birth-date DATE] [--sex SEX]",
 		Short: "Give studies of a running node another patient",
@@ -46,17 +47,23 @@ under the former patient and are not sent yet are not sent any more, and
 destinations with "withdraw: note" are told which they have. What an object is
 sent as later counts again: correct the archive too. The audit trail holds who
 did it. Nothing is moved where one of the studies is not there; where one can't
-be moved, those before it have been, the others have not, and the exit code is 3.`,
+be moved, those before it have been, the others have not, and the exit code is 3.
+A study that holds objects of several persons is left alone unless --all-persons
+says that all of it is this patient's.`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			form := f.form(id, node.ReasonCorrect)
 			form["uid"] = args
+			if allPersons {
+				form.Set("all_persons", "true")
+			}
 			return p.move(cmd, c, "/studies/move", form)
 		},
 	}
 	c.register(cmd)
 	cmd.Flags().StringVar(&id, "patient-id", "", "the Patient ID that the studies get")
 	f.register(cmd, "issuer")
+	cmd.Flags().BoolVar(&allPersons, "all-persons", false, "also a study that holds objects of several persons")
 	return cmd
 }
 

@@ -188,6 +188,44 @@ func (s *Server) Stop() {
 	<-s.ended
 }
 
+// Pause keeps the server from doing anything, as a machine or disk that hangs
+// would, until the returned function is called or the test ends: connections
+// stay open, and nothing answers.
+func (s *Server) Pause(t testing.TB) (resume func()) {
+	t.Helper()
+	// The server first, so that it begins no other process.
+	pids := []int{s.process.Pid}
+	if err := syscall.Kill(pids[0], syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	stats, err := filepath.Glob("/proc/[0-9]*/stat")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range stats {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			continue // it has ended
+		}
+		// "PID (NAME) STATE PARENT ...", proc(5); the name may hold anything.
+		var state string
+		var pid, parent int
+		if _, err := fmt.Sscan(string(b[bytes.LastIndexByte(b, ')')+1:]), &state, &parent); err != nil || parent != s.process.Pid {
+			continue
+		}
+		if pid, err = strconv.Atoi(filepath.Base(filepath.Dir(path))); err == nil && syscall.Kill(pid, syscall.SIGSTOP) == nil {
+			pids = append(pids, pid)
+		}
+	}
+	resume = sync.OnceFunc(func() {
+		for _, pid := range pids {
+			_ = syscall.Kill(pid, syscall.SIGCONT)
+		}
+	})
+	t.Cleanup(resume)
+	return resume
+}
+
 func (s *Server) remove() error {
 	s.Stop()
 	return errors.Join(os.RemoveAll(s.dir), s.release())

@@ -52,24 +52,48 @@ type runner interface {
 type handle struct {
 	on       runner
 	postgres bool
+	limit    time.Duration // of each statement with what it answers; 0: none but the context's
+}
+
+// bounded is a context for one statement.
+func (h handle) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	if h.limit == 0 {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, h.limit)
 }
 
 // ExecContext runs a statement.
 func (h handle) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	ctx, cancel := h.bounded(ctx)
+	defer cancel()
 	query, args = h.bind(query, args)
 	return h.on.ExecContext(ctx, query, args...)
 }
 
-// QueryContext runs a query.
+// QueryContext runs a query. The caller sees to the limit, see collect.
 func (h handle) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
 	query, args = h.bind(query, args)
 	return h.on.QueryContext(ctx, query, args...)
 }
 
 // QueryRowContext runs a query of one row.
-func (h handle) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
+func (h handle) QueryRowContext(ctx context.Context, query string, args ...any) row {
+	ctx, cancel := h.bounded(ctx)
 	query, args = h.bind(query, args)
-	return h.on.QueryRowContext(ctx, query, args...)
+	return row{h.on.QueryRowContext(ctx, query, args...), cancel}
+}
+
+// row is the answer to a query of one row. Scan must be called.
+type row struct {
+	row  *sql.Row
+	done context.CancelFunc
+}
+
+// Scan is that of sql.Row.
+func (r row) Scan(to ...any) error {
+	defer r.done()
+	return r.row.Scan(to...)
 }
 
 func (h handle) bind(query string, args []any) (string, []any) {
@@ -194,9 +218,7 @@ func (s *Store) Transact(ctx context.Context, f func(*Tx) error) error {
 	if s.pool == nil {
 		return s.transactSQLite(ctx, f)
 	}
-	// Whoever does not answer is not waited for: the object is refused, the job
-	// tried again.
-	ctx, cancel := context.WithTimeout(ctx, postgresTimeout)
+	ctx, cancel := s.db.bounded(ctx)
 	defer cancel()
 	for try := 1; ; try++ {
 		err := s.transactPostgres(ctx, f)
@@ -208,6 +230,9 @@ func (s *Store) Transact(ctx context.Context, f func(*Tx) error) error {
 }
 
 const (
+	// postgresTimeout is how long a server may take for a statement, or for a
+	// transaction. Who does not answer is not waited for: the object is refused,
+	// the job tried again.
 	postgresTimeout = 30 * time.Second
 	transactTries   = 10
 
@@ -270,6 +295,11 @@ type querier interface {
 }
 
 func collect[T any](ctx context.Context, db querier, scan func(*sql.Rows) (T, error), query string, args ...any) ([]T, error) {
+	if h, ok := db.(handle); ok {
+		var cancel context.CancelFunc
+		ctx, cancel = h.bounded(ctx)
+		defer cancel()
+	}
 	rows, err := db.QueryContext(ctx, query, args...)
 	if err != nil {
 		return nil, err

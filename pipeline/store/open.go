@@ -139,7 +139,8 @@ func OpenPostgreSQL(ctx context.Context, database, password string) (*Store, err
 		return nil, fmt.Errorf("database at %s: %w", where(config), err)
 	}
 	db := stdlib.OpenDBFromPool(pool)
-	s := &Store{sql: db, pool: pool, db: handle{on: db, postgres: true}, read: handle{on: db, postgres: true}}
+	one := handle{on: db, postgres: true, limit: postgresTimeout}
+	s := &Store{sql: db, pool: pool, db: one, read: one}
 	if err := migratePostgreSQL(ctx, s); err != nil {
 		return nil, errors.Join(fmt.Errorf("database at %s: %w", where(config), err), s.Close())
 	}

@@ -215,9 +215,9 @@ func (s *Store) addQueued() {
 			}
 			return batch[0].err
 		})
-		if err != nil && n > 1 {
+		if err != nil && n > 1 && !errors.Is(err, context.DeadlineExceeded) {
 			// One of them, or the disk: each by itself, so that none fails for
-			// another.
+			// another. A server that does not answer fails them all.
 			for _, a := range batch {
 				a.isNew = false
 				a.err = s.Transact(ctx, func(tx *Tx) (err error) {

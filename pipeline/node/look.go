@@ -143,6 +143,9 @@ func (n *Node) lookAt(ctx context.Context, lease store.Lease) {
 		case <-ctx.Done():
 		}
 		record = func(ctx context.Context) error { return n.store.ReleaseLoop(ctx, lease) }
+	case n.replaced(ctx, lease):
+		log.Info("analysis of a loop ended: it was corrected or removed meanwhile", "error", err)
+		return // it is not this lease's any more
 	default:
 		n.metrics.looked("failed", time.Since(start))
 		attempt := lease.Attempts + 1
@@ -157,6 +160,12 @@ func (n *Node) lookAt(ctx context.Context, lease store.Lease) {
 		}
 	}
 	n.recordLoop(ctx, log, record)
+}
+
+// replaced reports whether another version has taken a loop's place, or nothing.
+func (n *Node) replaced(ctx context.Context, lease store.Lease) bool {
+	now, err := n.store.Instance(ctx, lease.SOPInstanceUID)
+	return errors.Is(err, store.ErrNotFound) || err == nil && now.Path != lease.Path
 }
 
 // recordLoop writes what became of a loop. While the database cannot be written the

@@ -353,10 +353,14 @@ func TestWithdrawals(t *testing.T) {
 		return func() bool { s := n.status(t, "1.2.3"); return s.Finished() && s.Revision == revision }
 	}
 	eventually(t, "the first report", finished(1))
-	move := func(id, name string) {
+	move := func(id, name string, sent int) {
 		t.Helper()
-		if _, err := n.MoveStudy(t.Context(), "1.2.3", Move{To: Patient{ID: id, Name: name}, Reason: ReasonCorrect}); err != nil {
+		moved, err := n.MoveStudy(t.Context(), "1.2.3", Move{To: Patient{ID: id, Name: name}, Reason: ReasonCorrect})
+		if err != nil {
 			t.Fatal(err)
+		}
+		if moved.Sent != sent {
+			t.Errorf("%d results were sent under the patient before %s, want %d", moved.Sent, id, sent)
 		}
 	}
 	has := func(reports, notes int) {
@@ -368,10 +372,10 @@ func TestWithdrawals(t *testing.T) {
 		}
 	}
 	has(1, 0)
-	move("P1", "Doe^Janet") // the same person, spelled otherwise
+	move("P1", "Doe^Janet", 1) // the same person, spelled otherwise
 	eventually(t, "the second report", finished(2))
 	has(2, 0)
-	move("P2", "Roe^Jane")
+	move("P2", "Roe^Jane", 2)
 	eventually(t, "the third report", finished(3))
 	has(3, 1)
 	for _, about := range p.notes {
@@ -387,7 +391,7 @@ func TestWithdrawals(t *testing.T) {
 	}
 	eventually(t, "analysed again", finished(5))
 	has(4, 1)
-	move("P1", "Doe^Jane") // back
+	move("P1", "Doe^Jane", 2) // back; not those of before
 	eventually(t, "back", finished(6))
 	has(5, 2)
 	for _, d := range n.status(t, "1.2.3").Deliveries {
@@ -516,4 +520,40 @@ func TestHeldStudyWithdraws(t *testing.T) {
 	if len(p.notes) != 1 {
 		t.Errorf("%d notes", len(p.notes))
 	}
+}
+
+// A loop that is moved while it is looked at is no failure.
+func TestMoveDuringLook(t *testing.T) {
+	p := byContent(t)
+	looked, goOn := make(chan struct{}, 1), make(chan struct{})
+	inner := p.look
+	p.look = func(ctx context.Context, req LoopRequest) (Seen, error) {
+		select {
+		case looked <- struct{}{}:
+			<-goOn
+			return Seen{}, os.ErrNotExist
+		default:
+			return inner(ctx, req)
+		}
+	}
+	n := start(t, t.TempDir(), p, Options{})
+	n.mustSend(t, picture(t, "1.2.3", "1.2.3.10", 7, nil))
+	eventually(t, "a look", func() bool { return len(looked) == 1 })
+	lease := store.Lease{}
+	lease.SOPInstanceUID = "1.2.3.10"
+	in, err := n.store.Instance(t.Context(), "1.2.3.10")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if lease.Path = in.Path; n.replaced(t.Context(), lease) {
+		t.Error("replaced before the move")
+	}
+	if _, err := n.MoveStudy(t.Context(), "1.2.3", Move{To: Patient{ID: "P2"}, Reason: ReasonCorrect}); err != nil {
+		t.Fatal(err)
+	}
+	if !n.replaced(t.Context(), lease) {
+		t.Error("not replaced after the move")
+	}
+	close(goOn)
+	eventually(t, "done", func() bool { return n.status(t, "1.2.3").State == store.Done })
 }

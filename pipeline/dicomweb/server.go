@@ -125,15 +125,34 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case !ok:
 		w.Header().Set("WWW-Authenticate", `Basic realm="EchoNode", charset="UTF-8"`)
-		http.Error(w, "an account is needed", http.StatusUnauthorized)
+		refuse(w, r, "an account is needed", http.StatusUnauthorized)
 	case r.URL.Path != "/studies" && r.URL.Path != "/dicom-web/studies":
-		http.Error(w, "only POST to /studies is served", http.StatusNotFound)
+		refuse(w, r, "only POST to /studies is served", http.StatusNotFound)
 	case r.Method != http.MethodPost:
 		w.Header().Set("Allow", http.MethodPost)
-		http.Error(w, "only POST is served", http.StatusMethodNotAllowed)
+		refuse(w, r, "only POST is served", http.StatusMethodNotAllowed)
 	default:
 		s.post(w, r, who)
 	}
+}
+
+// How much of a refused body is read, and for how long.
+const (
+	maxDrain  = 64 << 20
+	drainTime = 10 * time.Second
+)
+
+// refuse answers a request whose body is of no use. Clients that read the answer
+// only when all is sent would see a broken connection instead of it: some of the
+// body is taken first, unless the client waits to be asked for it.
+func refuse(w http.ResponseWriter, r *http.Request, text string, code int) {
+	if r.Header.Get("Expect") == "" && r.ContentLength <= maxDrain {
+		// A writer that is no connection has no deadline.
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(drainTime))
+		// What cannot be read is not missed.
+		_, _ = io.CopyN(io.Discard, r.Body, maxDrain)
+	}
+	http.Error(w, text, code)
 }
 
 func (s *Server) post(w http.ResponseWriter, r *http.Request, who string) {
@@ -144,18 +163,18 @@ func (s *Server) post(w http.ResponseWriter, r *http.Request, who string) {
 	if s.requests.Add(1) > limit {
 		s.requests.Add(-1)
 		w.Header().Set("Retry-After", "10")
-		http.Error(w, "too many requests at a time", http.StatusServiceUnavailable)
+		refuse(w, r, "too many requests at a time", http.StatusServiceUnavailable)
 		return
 	}
 	defer s.requests.Add(-1)
 	kind, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || kind != "multipart/related" || params["boundary"] == "" || params["type"] != "" && params["type"] != "application/dicom" {
-		http.Error(w, `Content-Type must be multipart/related; type="application/dicom"`, http.StatusUnsupportedMediaType)
+		refuse(w, r, `Content-Type must be multipart/related; type="application/dicom"`, http.StatusUnsupportedMediaType)
 		return
 	}
 	if c := r.Header.Get("Content-Encoding"); c != "" && !strings.EqualFold(c, "identity") {
 		w.Header().Set("Accept-Encoding", "identity") // RFC 9110 15.5.16
-		http.Error(w, "Content-Encoding is not supported: send the body as it is", http.StatusUnsupportedMediaType)
+		refuse(w, r, "Content-Encoding is not supported: send the body as it is", http.StatusUnsupportedMediaType)
 		return
 	}
 	a := s.association(r, who)

@@ -121,9 +121,10 @@ func secretProblems(c *config.Config) (out []error) {
 			}
 		}
 	}
-	if s := c.Storage.Objects.S3; s.CredentialsFile != "" {
-		if err := deliver.CheckSecret(s.CredentialsFile); err != nil {
-			out = append(out, fmt.Errorf("storage.objects.s3.credentials_file: %w", err))
+	if c.Storage.Objects.S3.CredentialsFile != "" {
+		// Nothing is asked of the store yet.
+		if _, err := objectStore(c); err != nil {
+			out = append(out, err)
 		}
 	}
 	return out

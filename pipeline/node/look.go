@@ -27,7 +27,7 @@ func (n *Node) looking(ctx context.Context) {
 	var working sync.WaitGroup
 	defer working.Wait()
 	for {
-		if n.suspects.Swap(false) {
+		if n.suspects.Swap(false) && n.anySuspects(ctx) {
 			working.Wait() // so that nobody else dies of them
 			n.lookAtSuspects(ctx)
 		}
@@ -56,6 +56,14 @@ var errSuspects = errors.New("a process has died over loops")
 
 // perSender is how many loops of one sender are looked at at a time.
 func (n *Node) perSender() int { return max(n.processor.Loops(), 1) }
+
+// anySuspects reports whether there are loops over which a process has died:
+// only for them is it worth to let places stand empty. Where the database does
+// not say, there may be.
+func (n *Node) anySuspects(ctx context.Context) bool {
+	there, err := n.store.Suspects(ctx)
+	return there || err != nil
+}
 
 // lookAtSuspects takes loops over which the process has died one at a time, so
 // that the one that does it takes no other with it.

@@ -326,6 +326,25 @@ func TestLoopThatEndsTheProcess(t *testing.T) {
 	}
 }
 
+// That a process may have died over loops keeps nobody waiting where none has.
+func TestNoSuspectsNoWait(t *testing.T) {
+	dir := t.TempDir()
+	p := &fakeProcessor{t: t, look: func(ctx context.Context, req LoopRequest) (Seen, error) {
+		if req.SOPInstanceUID == "1.2.3.10" {
+			<-ctx.Done() // a long one
+			return Seen{}, ctx.Err()
+		}
+		return Seen{}, nil
+	}}
+	n := start(t, dir, p, Options{OnArrival: true, Idle: time.Hour, Cap: 2 * time.Hour})
+	n.mustSend(t, writeObject(t, dir, "1.2.3", "1.2.3.10", nil))
+	eventually(t, "the first is in work", func() bool { return len(p.seen()) == 1 })
+	n.suspects.Store(true)
+	n.wakeLookers()
+	n.mustSend(t, writeObject(t, dir, "1.2.3", "1.2.3.11", nil))
+	eventually(t, "the second beside it", func() bool { return n.status(t, "1.2.3").Progress == "1/2" })
+}
+
 // An engine that fails fails every loop: there is no report about that.
 func TestFailingEngineFailsTheStudy(t *testing.T) {
 	dir := t.TempDir()

@@ -70,8 +70,16 @@ func (s *Store) Loops(ctx context.Context, study string) ([]Loop, error) {
 // LeaseSuspect leases a loop over which a process has died before, of a study
 // that is received or analysed. ErrNotFound: there is none.
 func (s *Store) LeaseSuspect(ctx context.Context) (Lease, error) {
-	return s.lease(ctx, `SELECT l.sop_uid FROM loops l JOIN studies s ON s.study_uid = l.study_uid
-		WHERE l.state = 'waiting' AND l.deaths > 0 AND s.state IN ('receiving','queued','analysing') ORDER BY l.deaths, s.first_received_at, l.number LIMIT 1`)
+	return s.lease(ctx, `SELECT l.sop_uid `+suspects+` ORDER BY l.deaths, s.first_received_at, l.number LIMIT 1`)
+}
+
+const suspects = `FROM loops l JOIN studies s ON s.study_uid = l.study_uid
+	WHERE l.state = 'waiting' AND l.deaths > 0 AND s.state IN ('receiving','queued','analysing')`
+
+// Suspects reports whether LeaseSuspect would give a loop.
+func (s *Store) Suspects(ctx context.Context) (there bool, err error) {
+	err = s.read.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 `+suspects+`)`).Scan(&there)
+	return there, err
 }
 
 // LeaseLoop leases the loop that is next in turn at a time. Senders take turns,

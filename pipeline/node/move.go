@@ -120,8 +120,9 @@ func (m Move) check() error {
 const maxLooks = 5
 
 // MergePatient gives all studies of a patient, or those of an issuer if one is
-// named, to another. Studies of several persons who share the Patient ID are
-// left alone: they have to be moved one by one.
+// named, to another. Studies of several persons who share the Patient ID, as far
+// as [result.Patients] tells them apart, are left alone: they have to be moved
+// one by one.
 func (n *Node) MergePatient(ctx context.Context, id, issuer string, m Move) ([]Moved, error) {
 	from := result.PersonOf(id, issuer, "", "", "")
 	switch {

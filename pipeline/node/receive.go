@@ -193,8 +193,8 @@ func (n *Node) accept(ctx context.Context, in store.Instance, duplicate bool, ho
 }
 
 // unrecorded is how an object is refused whose record cannot be written: that
-// passes, so the peer may try again. Its file stays for that attempt, or for
-// the next start.
+// passes, so the peer may try again. In a directory its file stays for that
+// attempt, or for the next start; a store elsewhere gets another object.
 func (n *Node) unrecorded(err error) error {
 	if err == nil || errors.Is(err, context.Canceled) {
 		return err

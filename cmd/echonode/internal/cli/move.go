@@ -77,7 +77,8 @@ func (p *program) mergeCommand() *cobra.Command {
 		Long: `Gives all studies of the patient with OLD-ID to the patient with NEW-ID, as
 "echonode move" does with one. Name, birth date and sex are those of the newest
 object of the new patient that the node holds, unless they are given here.
-Studies of several persons who share the old or the new ID are left alone.`,
+Studies of several persons who share the old or the new ID, by family name and
+birth date together, are left alone; two of one family name are not told apart.`,
 		Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			form := f.form(args[1], node.ReasonCoerce)

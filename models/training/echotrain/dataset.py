@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from . import batches, corpus, sample
+from . import batches, corpus, corrected, sample
 from .kinds import Array, Config, Data, Log, Part
 from .names import VIEWS
 
@@ -32,7 +32,10 @@ def _kind(subject: str, cfg: Config) -> str:
 
 
 def prepare(cfg: Config, folder: str | None, loops: str | None, cache: str, log: Log, extra: Sequence[str] = (), filled: bool = True) -> Data:
-    """The cache as a dict of arrays, made on the first run; adds the caches extra, 'held' (bool) and, if asked for, 'filled'."""
+    """The cache as a dict of arrays, made on the first run; adds the caches extra, 'held' (bool) and, if asked for, 'filled'.
+
+    What readers corrected on a review page (folder/corrected) is read anew each time: it grows between runs, the cache doesn't.
+    """
     if os.path.exists(cache):
         data = sample.load(cache)
     else:
@@ -42,9 +45,11 @@ def prepare(cfg: Config, folder: str | None, loops: str | None, cache: str, log:
         log(f"{len(samples)} samples -> {cache}")
         sample.save(cache, samples)
         data = sample.load(cache)
-    for path in extra:
-        more = sample.load(path)
-        data = {k: np.concatenate([v, more[k]]) for k, v in data.items()}
+    more = [sample.load(path) for path in extra]
+    if folder and (frames := corrected.read(os.path.join(folder, "corrected"))):
+        more.append(sample.columns(frames))
+    for m in more:
+        data = {k: np.concatenate([v, m[k]]) for k, v in data.items()}
     cfg["fold"]["a2c_subjects"] = sorted(set(data["subject"][np.isin(data["source"], A2C)].tolist()))
     loops_held = cfg["fold"].get("loops", [])
     data["held"] = np.array([str(s) in loops_held if o.startswith("loop") else is_held_out(str(s), cfg) and o != "plax-restored"

@@ -3,7 +3,6 @@
 CAMUS            <root>/patientNNNN/patientNNNN_{2CH,4CH}_{ED,ES}.nii.gz with ..._gt.nii.gz, or .mhd (Leclerc et al. 2019)
 EchoNet-Dynamic  <root>/FileList.csv, VolumeTracings.csv, Videos/*.avi (Ouyang et al., Nature 2020)
 EchoNet-LVH      <root>/MeasurementsList.csv and the AVI files anywhere below (Duffy et al., JAMA Cardiology 2022)
-corrected        what readers corrected on a node's review page, see corrected.py
 """
 
 import csv
@@ -15,7 +14,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from . import geometry as geo
-from . import corrected, sample, video, volumes
+from . import sample, video, volumes
 from .kinds import Array
 
 
@@ -120,5 +119,4 @@ def read_echonet_lvh(root: str, phases: Sequence[str] = ("d", "s")) -> list[samp
     return out
 
 
-READERS: dict[str, Callable[[str], list[sample.Sample]]] = {"camus": read_camus, "echonet-dynamic": read_echonet_dynamic, "echonet-lvh": read_echonet_lvh,
-                                                              "corrected": corrected.read}
+READERS: dict[str, Callable[[str], list[sample.Sample]]] = {"camus": read_camus, "echonet-dynamic": read_echonet_dynamic, "echonet-lvh": read_echonet_lvh}

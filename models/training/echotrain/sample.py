@@ -109,8 +109,13 @@ def marked(s: Sample) -> Sample:
 
 def save(path: str, samples: list[Sample]) -> None:
     """Writes the cache as one uncompressed npz."""
+    np.savez(path, **columns(samples))
+
+
+def columns(samples: list[Sample]) -> Data:
+    """samples as a dict of arrays, one row per sample."""
     cols = {f.name: [getattr(s, f.name) for s in samples] for f in dataclasses.fields(Sample)}
-    np.savez(path, **{k: np.stack(v) if isinstance(v[0], np.ndarray) else np.array(v) for k, v in cols.items()})
+    return {k: np.stack(v) if isinstance(v[0], np.ndarray) else np.array(v) for k, v in cols.items()}
 
 
 def load(path: str) -> Data:

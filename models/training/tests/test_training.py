@@ -4,10 +4,12 @@ import copy
 import os
 import shutil
 import tempfile
+import tomllib
 import unittest
 
 import numpy as np
 import torch
+from PIL import Image
 from scipy import ndimage
 from torch import nn
 
@@ -83,6 +85,40 @@ class Together(unittest.TestCase):
         image = np.where(np.hypot(x - 120, y - 190) < 40, 255, 0).astype(np.uint8)
         got = looks.probabilities([Bright()], image[None], np.random.default_rng(0), 6)[0, 0]
         self.assertGreater(ev.dice(got > 0.5, image > 127), 0.985)
+
+
+class Corrected(unittest.TestCase):
+    """What readers corrected on a review page joins the next training."""
+
+    def export(self, folder, subjects):
+        os.makedirs(folder)
+        with open(os.path.join(folder, "labels.csv"), "w") as f:
+            f.write("file,subject,view,phase,mm,apex_x,apex_y,septal_x,septal_y,lateral_x,lateral_y,contour\n")
+            for s in subjects:
+                Image.fromarray(np.full((200, 220), 90, np.uint8)).save(os.path.join(folder, s + ".png"))
+                f.write(f"{s}.png,{s},A4C,ED,0.3,110,50,80,130,140,130,80 130 90 60 110 45 130 60 140 130\n")
+
+    def test_shipped_configurations_train_on_it(self):
+        for name in ("views", "ship", "public"):
+            cfg = tomllib.load(open(os.path.join(os.path.dirname(train.__file__), "configs", name + ".toml"), "rb"))
+            ours = [s for s in (f"s{i}" for i in range(200)) if not dataset.is_held_out(s, cfg)][:1]
+            kept = [s for s in (f"s{i}" for i in range(200)) if dataset.is_held_out(s, cfg)][:1]
+            with self.subTest(name), tempfile.TemporaryDirectory() as d:
+                data = small_data()
+                cache = os.path.join(d, "cache.npz")
+                np.savez(cache, **{k: v for k, v in data.items() if k != "filled"})
+                self.assertNotIn("corrected", dataset.prepare(dict(cfg), d, None, cache, lambda _: None, filled=False)["source"])
+                self.export(os.path.join(d, "corrected", "2026-11"), ours)
+                self.export(os.path.join(d, "corrected", "2026-12"), kept)  # the cache is from before
+                data = dataset.prepare(cfg, d, None, cache, lambda _: None)
+                new = data["source"] == "corrected"
+                self.assertEqual(dict(zip(data["subject"][new], data["held"][new])), {ours[0]: False, kept[0]: True})
+                self.assertEqual(len({len(v) for v in data.values()}), 1)
+                part = [p for p in dataset.parts(data, cfg) if "corrected" in p[0]]
+                self.assertEqual([(n, data["subject"][i].tolist()) for _, n, i, _ in part], [(1, ours)])
+                b = batches.make(data, part[0][2], [part[0][3]], 64, np.random.default_rng(1))
+                self.assertGreater(float(b["mask"][0, 0].mean()), 0.02)
+                self.assertEqual(len(dataset.held_out(data, cfg)), 1 + int(data["held"][:3].sum()))
 
 
 class Geometry(unittest.TestCase):

@@ -1,9 +1,10 @@
 package models
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
+
+	"google.golang.org/protobuf/encoding/protowire"
 )
 
 // This file reads the few parts of an ONNX file the contract speaks about: names, types and shapes of the graph's
@@ -48,7 +49,7 @@ var errNotONNX = errors.New("not an ONNX file")
 func parseONNX(data []byte) (onnxFile, error) {
 	f := onnxFile{metadata: map[string]string{}}
 	graph := false
-	err := eachField(data, func(num int, _ uint64, body []byte) error {
+	err := eachField(data, func(num protowire.Number, _ uint64, body []byte) error {
 		switch num {
 		case 7:
 			graph = true
@@ -66,7 +67,7 @@ func parseONNX(data []byte) (onnxFile, error) {
 
 // parseGraph reads a GraphProto: input = 11, output = 12.
 func (f *onnxFile) parseGraph(data []byte) error {
-	return eachField(data, func(num int, _ uint64, body []byte) error {
+	return eachField(data, func(num protowire.Number, _ uint64, body []byte) error {
 		switch num {
 		case 11, 12:
 			t, err := parseValueInfo(body)
@@ -86,7 +87,7 @@ func (f *onnxFile) parseGraph(data []byte) error {
 // parseMetadata reads a StringStringEntryProto: key = 1, value = 2.
 func (f *onnxFile) parseMetadata(data []byte) error {
 	var key, value string
-	err := eachField(data, func(num int, _ uint64, body []byte) error {
+	err := eachField(data, func(num protowire.Number, _ uint64, body []byte) error {
 		switch num {
 		case 1:
 			key = string(body)
@@ -103,12 +104,12 @@ func (f *onnxFile) parseMetadata(data []byte) error {
 // shape = 2; TensorShapeProto: dim = 1; Dimension: dim_value = 1.
 func parseValueInfo(data []byte) (tensorInfo, error) {
 	var t tensorInfo
-	dimension := func(num int, _ uint64, body []byte) error {
+	dimension := func(num protowire.Number, _ uint64, body []byte) error {
 		if num != 1 {
 			return nil
 		}
 		size := int64(-1)
-		err := eachField(body, func(num int, v uint64, _ []byte) error {
+		err := eachField(body, func(num protowire.Number, v uint64, _ []byte) error {
 			if num == 1 {
 				size = int64(v)
 			}
@@ -117,7 +118,7 @@ func parseValueInfo(data []byte) (tensorInfo, error) {
 		t.dims = append(t.dims, size)
 		return err
 	}
-	tensor := func(num int, v uint64, body []byte) error {
+	tensor := func(num protowire.Number, v uint64, body []byte) error {
 		switch num {
 		case 1:
 			t.elem = int(v)
@@ -126,12 +127,12 @@ func parseValueInfo(data []byte) (tensorInfo, error) {
 		}
 		return nil
 	}
-	err := eachField(data, func(num int, _ uint64, body []byte) error {
+	err := eachField(data, func(num protowire.Number, _ uint64, body []byte) error {
 		switch num {
 		case 1:
 			t.name = string(body)
 		case 2:
-			return eachField(body, func(num int, _ uint64, body []byte) error {
+			return eachField(body, func(num protowire.Number, _ uint64, body []byte) error {
 				if num == 1 {
 					return eachField(body, tensor)
 				}
@@ -143,43 +144,30 @@ func parseValueInfo(data []byte) (tensorInfo, error) {
 	return t, err
 }
 
-// eachField visits the fields of a protocol buffer message. Numbers arrive in v, everything with a length in body,
-// which aliases data.
-func eachField(data []byte, visit func(num int, v uint64, body []byte) error) error {
+// eachField visits the fields of a protocol buffer message. Varints arrive in v, everything with a length in body, which
+// aliases data; what the contract does not use, numbers of a fixed width and groups, is passed over.
+func eachField(data []byte, visit func(num protowire.Number, v uint64, body []byte) error) error {
 	for len(data) > 0 {
-		key, n := binary.Uvarint(data)
-		if n <= 0 || key>>3 == 0 || key>>3 > 1<<29-1 {
+		num, kind, n := protowire.ConsumeTag(data)
+		if n < 0 {
 			return errNotONNX
 		}
 		data = data[n:]
 		var v uint64
 		var body []byte
-		switch key & 7 {
-		case 0: // varint
-			if v, n = binary.Uvarint(data); n <= 0 {
-				return errNotONNX
-			}
-			data = data[n:]
-		case 1: // 64 bits
-			if len(data) < 8 {
-				return errNotONNX
-			}
-			v, data = binary.LittleEndian.Uint64(data), data[8:]
-		case 2: // length and bytes
-			size, n := binary.Uvarint(data)
-			if n <= 0 || size > uint64(len(data)-n) {
-				return errNotONNX
-			}
-			body, data = data[n:n+int(size)], data[n+int(size):]
-		case 5: // 32 bits
-			if len(data) < 4 {
-				return errNotONNX
-			}
-			v, data = uint64(binary.LittleEndian.Uint32(data)), data[4:]
+		switch kind {
+		case protowire.VarintType:
+			v, n = protowire.ConsumeVarint(data)
+		case protowire.BytesType:
+			body, n = protowire.ConsumeBytes(data)
 		default:
+			n = protowire.ConsumeFieldValue(num, kind, data)
+		}
+		if n < 0 {
 			return errNotONNX
 		}
-		if err := visit(int(key>>3), v, body); err != nil {
+		data = data[n:]
+		if err := visit(num, v, body); err != nil {
 			return err
 		}
 	}

@@ -116,7 +116,8 @@ def open_run(args: argparse.Namespace, cfg: Config) -> tuple[Log, Data]:
 def main() -> None:
     ap = run_arguments(__doc__)
     ap.add_argument("--start", help="checkpoint to begin from, instead of the configuration's")
-    ap.add_argument("--all", metavar="VERSION", help="train on everybody, the held-out patients too, and export as this version")
+    ap.add_argument("--all", action="store_true", help="train on everybody, the held-out patients too")
+    ap.add_argument("--version", help="another version for the network")
     ap.add_argument("--name", help="another name for the network: its card then says what it was trained on, not what ours was")
     ap.add_argument("--minutes", type=float, help="instead of the configuration's")
     ap.add_argument("--limits", help="JSON of trust.py: limits for the card, chosen on patients held out")
@@ -128,7 +129,8 @@ def main() -> None:
         cfg["train"]["minutes"] = args.minutes
     if args.all:
         cfg["fold"]["every"] = {"default": 0}
-        cfg["export"]["card"]["version"] = args.all
+    if args.version:
+        cfg["export"]["card"]["version"] = args.version
     if args.name and args.name != cfg["export"]["card"]["name"]:
         rename(cfg["export"]["card"], args.name)
     log, data = open_run(args, cfg)

@@ -81,7 +81,7 @@ def total(out: Sequence[torch.Tensor], batch: dict[str, torch.Tensor], weight: d
 
 def weights(train: Config) -> dict[str, float]:
     """Weights of the terms of total, from a configuration's [train] table."""
-    return {"heat": train.get("heat_weight", 0.35), "view": train.get("view_weight", 0.3), "area": train.get("area_weight", 0.0),
+    return {"seg": train.get("seg_weight", 1.0), "heat": train.get("heat_weight", 0.35), "view": train.get("view_weight", 0.3), "area": train.get("area_weight", 0.0),
             "quality": train.get("quality_weight", 0.1)}
 
 

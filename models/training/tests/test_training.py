@@ -13,10 +13,11 @@ from PIL import Image
 from scipy import ndimage
 from torch import nn
 
-from echotrain import augment, batches, dataset, evaluation as ev, export, geometry as geo, infer, looks, loss, native, net as nets, others, plax, sample, together, trust
+from echotrain import augment, batches, dataset, evaluation as ev, export, geometry as geo, infer, learn, looks, loss, native, net as nets, others, plax, sample, together, trust
 from echotrain.names import CLASSES, KEYPOINTS, VIEWS
 from echotrain.net import Net
 import refusals
+import tasks
 import train
 from tests.test_readers import apical_label
 
@@ -119,6 +120,46 @@ class Corrected(unittest.TestCase):
                 b = batches.make(data, part[0][2], [part[0][3]], 64, np.random.default_rng(1))
                 self.assertGreater(float(b["mask"][0, 0].mean()), 0.02)
                 self.assertEqual(len(dataset.held_out(data, cfg)), 1 + int(data["held"][:3].sum()))
+
+
+class Tasks(unittest.TestCase):
+    def test_networks_differ_in_what_they_learn_only(self):
+        data = small_data()
+        b = batches.make(data, np.array([0, 1]), [tasks.MILD] * 2, 64, np.random.default_rng(1))
+        learns = {}
+        for name, weight in tasks.TASKS.items():
+            torch.manual_seed(1)
+            net = Net(variant="lite0")
+            value, terms = learn.Objective(weight)(net, b, 0)
+            value.backward()
+            learns[name] = tuple(bool(layer.weight.grad.abs().sum() > 0) for layer in (net.mask, net.heat[1], net.view[3]))
+            if name == "both":
+                self.assertAlmostEqual(float(value), float(terms["seg"] + 0.3 * terms["area"] + 0.3 * terms["heat"]), 4)
+        self.assertEqual(learns, {"outlines only": (True, False, False), "points only": (False, True, False), "both": (True, True, False)})
+
+    def test_table_is_silent_on_what_was_not_learnt(self):
+        got = {"A4C ED lv_cavity Dice": [0.9, 0.8], "A4C apex mm": [3.0, 4.0]}
+        self.assertEqual(tasks.table({name: got for name in tasks.TASKS}).splitlines()[2:],
+                         ["| A4C ED lv_cavity Dice | 2 | 0.850 | - | 0.850 |", "| A4C apex mm | 2 | - | 3.50 | 3.50 |"])
+
+    def test_measured_in_mm_of_the_source(self):
+        class Right(nn.Module):
+            """Answers the truth, the apex two pixels of 64 off."""
+
+            def forward(self, x):
+                lab = torch.from_numpy(np.stack([data["label"][0] == c + 1 for c in range(3)])).float()[None]
+                heat = torch.full((1, 7, 16, 16), -9.0)
+                for k in range(3):
+                    at = (data["points"][0, k] + 0.5) / sample.CACHE * 16 - 0.5 + (0.5 if k == 0 else 0.0, 0)
+                    j = np.arange(16)
+                    heat[0, k] = torch.from_numpy(3.0 - ((j[None] - at[0]) ** 2 + (j[:, None] - at[1]) ** 2))
+                return nn.functional.avg_pool2d(lab, 10) * 20 - 10, heat, None, None
+
+        data = small_data()
+        got = tasks.measure(Right(), data, [0], 64)
+        self.assertGreater(got["A4C ED lv_cavity Dice"][0], 0.96)
+        self.assertAlmostEqual(got["A4C apex mm"][0], 10 * data["mm"][0] / data["scale"][0], delta=0.4)
+        self.assertLess(got["A4C mitral_septal mm"][0], 0.4)
 
 
 class Geometry(unittest.TestCase):

@@ -63,7 +63,7 @@ def groups(data: Data, args: argparse.Namespace) -> Iterator[tuple[str, Iterable
         pick = data["held"] & patients & (data["view"] == VIEWS.index(view))
         yield view, data["image"][pick]
         yield f"{view}, mirrored", data["image"][pick][:, :, ::-1]
-    for source, title in (("other-cut", "cut or turned: "), ("other-drawn", "drawn: "), ("psax-drawn", "drawn: ")):
+    for source, title in (("other-cut", "cut or turned: "), ("other-five", "drawn into frames, more: "), ("other-drawn", "drawn: "), ("psax-drawn", "drawn: ")):
         of = data["held"] & (data["source"] == source)
         for kind in sorted(set(data["phase"][of])):
             yield title + kind.replace("_", " "), data["image"][of & (data["phase"] == kind)]
@@ -100,10 +100,11 @@ def main() -> None:
     ap.add_argument("--config", required=True, help="the training configuration: it defines the fold")
     ap.add_argument("--model", required=True)
     ap.add_argument("--cache", required=True)
+    ap.add_argument("--extra", action="append", default=[], help="further caches")
     ap.add_argument("--data", default=os.environ.get("ECHO_DATA"))
     args = ap.parse_args()
     model = infer.Model(args.model, 1)
-    data = dataset.prepare(tomllib.load(open(args.config, "rb")), None, None, args.cache, lambda _: None, filled=False)
+    data = dataset.prepare(tomllib.load(open(args.config, "rb")), None, None, args.cache, lambda _: None, args.extra, filled=False)
     print("| pictures | n | measured as A4C / A2C / A3C / PLAX | turned | refused: view | uncertain | unlike |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     for name, images in groups(data, args):

@@ -28,7 +28,7 @@ TASKS = {"outlines only": {**NONE, "seg_weight": 1.0, "area_weight": 0.3},
          "points only": {**NONE, "heat_weight": 0.3},
          "both": {**NONE, "seg_weight": 1.0, "area_weight": 0.3, "heat_weight": 0.3}}
 MILD = {"mild": True, "zoom": 1.08, "vary": 1.5}
-PARTS = [{"name": "a4c", "sources": ["a4c"], "count": 12, "options": MILD}, {"name": "a2c", "sources": ["a2c-restored", "a2c-2"], "count": 4, "options": MILD}]
+PARTS: list[Config] = [{"name": "a4c", "sources": ["a4c"], "count": 12, "options": MILD}, {"name": "a2c", "sources": ["a2c-restored", "a2c-2"], "count": 4, "options": MILD}]
 
 
 def learner(cfg: Config, name: str, out: str, imagenet: str) -> learn.Learner:

@@ -173,7 +173,7 @@ func TestClientAgainstBadServers(t *testing.T) {
 		{"never reads", func(p *rawPeer) {
 			p.Conn.(*net.TCPConn).SetReadBuffer(4096)
 			p.acceptAll(nil)
-			time.Sleep(6 * time.Second)
+			<-p.t.Context().Done() // the client has given up
 		}, isA[*TimeoutError], false, false},
 		{"resets in the data set", func(p *rawPeer) { p.acceptAll(nil); p.pdu(); p.reset() }, nil, false, false},
 	} {
@@ -295,9 +295,7 @@ func TestFailingSource(t *testing.T) {
 	if !c.isOver() {
 		t.Error("association goes on after half an object")
 	}
-	for s.Associations() > 0 {
-		time.Sleep(time.Millisecond)
-	}
+	until(t, "the association has ended", func() bool { return s.Associations() == 0 })
 	if h.count() != 0 {
 		t.Error("half an object was stored")
 	}

@@ -285,11 +285,7 @@ func TestManyAtOnce(t *testing.T) {
 		p.send(commandPDU(ctxStore, storeRQ(1, uidN(i))), dataPDU(ctxStore, 0, data[:40000]))
 		peers = append(peers, p)
 	}
-	for deadline := time.Now().Add(10 * time.Second); s.pool.LargeLent() < bufpool.MaxLarge; time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("%d large buffers in use", s.pool.LargeLent())
-		}
-	}
+	until(t, "all large buffers are in use", func() bool { return s.pool.LargeLent() == bufpool.MaxLarge })
 	for _, p := range peers {
 		p.send(dataPDU(ctxStore, pdvLast, data[40000:]))
 	}
@@ -300,11 +296,7 @@ func TestManyAtOnce(t *testing.T) {
 		}
 		p.release()
 	}
-	for deadline := time.Now().Add(10 * time.Second); s.pool.LargeLent() > 0; time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("%d large buffers were not given back", s.pool.LargeLent())
-		}
-	}
+	until(t, "all large buffers are given back", func() bool { return s.pool.LargeLent() == 0 })
 }
 
 func TestStatusClasses(t *testing.T) {

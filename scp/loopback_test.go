@@ -112,6 +112,26 @@ func testContext(t testing.TB) context.Context {
 	return ctx
 }
 
+// until waits for what must come true.
+func until(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within 20 s: %s", what)
+		}
+	}
+}
+
+// happens waits until what it is told of happens.
+func happens(t testing.TB, what string, told <-chan struct{}) {
+	t.Helper()
+	select {
+	case <-told:
+	case <-time.After(20 * time.Second):
+		t.Fatalf("not within 20 s: %s", what)
+	}
+}
+
 func randomBytes(n int) []byte {
 	b := make([]byte, n)
 	r := rand.NewChaCha8([32]byte{byte(n)})

@@ -246,9 +246,7 @@ func TestSilentConnectionsLeaveRoom(t *testing.T) {
 	for i := range limit + overflow {
 		dialFrom(t, net.IPv4(127, 0, 9, byte(1+i%200)), addr)
 	}
-	for s.Associations() < limit+overflow {
-		time.Sleep(time.Millisecond)
-	}
+	until(t, "all have connected", func() bool { return s.Associations() == limit+overflow })
 	for range 3 { // as many as the others have more than these
 		dialRaw(t, addr).associate(nil)
 	}

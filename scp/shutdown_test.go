@@ -28,8 +28,8 @@ func serve(t *testing.T, s *Server) (addr string, done chan error) {
 // TestShutdownLetsWorkFinish: an object in progress is stored and answered, an
 // idle association is aborted, new ones are refused.
 func TestShutdownLetsWorkFinish(t *testing.T) {
-	release := make(chan struct{})
-	h := &memoryStore{fail: func(*StoreRequest) error { <-release; return nil }}
+	storing, release := make(chan struct{}), make(chan struct{})
+	h := &memoryStore{fail: func(*StoreRequest) error { close(storing); <-release; return nil }}
 	s := &Server{AETitle: "ECHONODE", Handler: h, Timeouts: Timeouts{Linger: 100 * time.Millisecond}}
 	addr, done := serve(t, s)
 	ctx := testContext(t)
@@ -47,7 +47,7 @@ func TestShutdownLetsWorkFinish(t *testing.T) {
 		}
 		stored <- err
 	}()
-	time.Sleep(50 * time.Millisecond)
+	happens(t, "the object arrives", storing)
 	finished := make(chan error, 1)
 	go func() { finished <- s.Shutdown(ctx) }()
 	if err := <-done; !errors.Is(err, ErrServerClosed) {
@@ -92,8 +92,11 @@ func mustListen(t *testing.T) net.Listener {
 func TestShutdownDeadlineAndClose(t *testing.T) {
 	for _, how := range []string{"Shutdown", "Close"} {
 		t.Run(how, func(t *testing.T) {
-			readErr := make(chan error, 1)
+			half, readErr := make(chan struct{}), make(chan error, 1)
 			s := &Server{AETitle: "ECHONODE", Handler: HandlerFunc(func(ctx context.Context, _ *StoreRequest, r io.Reader) error {
+				if _, err := io.ReadFull(r, make([]byte, 4)); err == nil {
+					close(half)
+				}
 				_, err := io.Copy(io.Discard, r)
 				<-ctx.Done()
 				readErr <- err
@@ -103,7 +106,7 @@ func TestShutdownDeadlineAndClose(t *testing.T) {
 			p := dialRaw(t, addr)
 			p.associate(nil)
 			p.send(commandPDU(ctxStore, storeRQ(1, "1.2.3")), dataPDU(ctxStore, 0, []byte("half")))
-			time.Sleep(50 * time.Millisecond)
+			happens(t, "half an object arrives", half)
 			if how == "Shutdown" {
 				ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
 				defer cancel()
@@ -117,11 +120,7 @@ func TestShutdownDeadlineAndClose(t *testing.T) {
 				t.Error("reader of half an object ended without an error")
 			}
 			<-done
-			for deadline := time.Now().Add(3 * time.Second); s.Associations() > 0; time.Sleep(time.Millisecond) {
-				if time.Now().After(deadline) {
-					t.Fatal("association is still there")
-				}
-			}
+			until(t, "the association has ended", func() bool { return s.Associations() == 0 })
 		})
 	}
 }
@@ -155,9 +154,7 @@ func TestNothingLeftBehind(t *testing.T) {
 			p.associate(nil)
 			p.reset()
 		}
-		for s.Associations() > 0 {
-			time.Sleep(time.Millisecond)
-		}
+		until(t, "all associations have ended", func() bool { return s.Associations() == 0 })
 	}
 	run()
 	runtime.GC()

@@ -22,6 +22,48 @@ func TestSummarize(t *testing.T) {
 	}
 }
 
+// A cavity 40 mm wide and 100 long in a picture that ends upright 12 mm beside its
+// right wall: all of that wall lies within 0.15 of the length of the edge, none of
+// it within 0.10; at 8 mm all of it does. The same sides at 30 degrees, as whole
+// sectors have them, say nothing, nor does a picture without a known sector.
+func TestNarrowed(t *testing.T) {
+	s := Spacing{X: 0.5, Y: 1}
+	var cavity []Point
+	for y := range 101 {
+		cavity = append(cavity, Point{160, float64(y)}, Point{240, float64(y)})
+	}
+	axis := Axis{Apex: Point{200, 0}, Base: Point{200, 100}, LengthMM: 100}
+	to := func(right float64) []Point { return []Point{{-400, -50}, {right, -50}, {right, 150}, {-400, 150}} }
+	lean := math.Tan(30*math.Pi/180) * 200 / 0.5
+	for name, c := range map[string]struct {
+		sector         []Point
+		beside, within float64
+	}{
+		"12 mm":      {to(264), 1, 0},
+		"8 mm":       {to(256), 1, 1},
+		"16 mm":      {to(272), 0, 0},
+		"through it": {to(230), 1, 1},
+		"left":       {[]Point{{136, -50}, {900, -50}, {900, 150}, {136, 150}}, 1, 0},
+		"30 degrees": {[]Point{{-400, -50}, {210, -50}, {210 + lean, 150}, {-400, 150}}, 0, 0},
+		"unknown":    {nil, 0, 0},
+	} {
+		beside, within := Narrowed(cavity, c.sector, axis, s)
+		if !approx(beside, c.beside) || !approx(within, c.within) {
+			t.Errorf("%s: %.2f and %.2f, want %.2f and %.2f", name, beside, within, c.beside, c.within)
+		}
+	}
+	o := DefaultQualityOptions()
+	for _, c := range []struct {
+		beside, within float64
+		want           Severity
+	}{{0.19, 0, 0}, {0.21, 0.1, Warn}, {1, 0.59, Warn}, {1, 0.61, Reject}} {
+		f := CheckNarrowed(c.beside, c.within, ED, 0, o)
+		if c.want == 0 && len(f) != 0 || c.want != 0 && (len(f) != 1 || f[0].Severity != c.want || f[0].Gate != GateBorder) {
+			t.Errorf("%v: %+v", c, f)
+		}
+	}
+}
+
 // Frames 40 ms before and after a moment, half-width 80 ms: (1-0.5^3)^3 = 0.6699
 // each beside 1 for that in the middle, 2.3398 together. On a straight line the
 // estimate is exact also where the clip ends.

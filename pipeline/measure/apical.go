@@ -382,7 +382,7 @@ func (l *loop) precision() float64 {
 func (l *loop) checkPhase(p lv.Phase, a lv.Around) []lv.Finding {
 	o := l.o.LV.Quality
 	lo, hi := l.corners()
-	var certainty, expected, stray, solidity, border, unseen float64
+	var certainty, expected, stray, solidity, border, unseen, beside, within float64
 	for k, i := range a.Frames {
 		f, w := &l.frames[i], a.Weights[k]
 		certainty += w * f.outline.certainty
@@ -391,6 +391,8 @@ func (l *loop) checkPhase(p lv.Phase, a lv.Around) []lv.Finding {
 		unseen += w * f.outline.unseen
 		solidity += w * lv.Solidity(f.outline.points)
 		border += w * max(lv.BorderPart(f.outline.points, lo, hi, o.BorderMargin), lv.SectorPart(f.outline.points, l.sector, o.SectorMargin))
+		near, nearer := lv.Narrowed(f.outline.points, l.sector, f.plane.Axis, l.spacing)
+		beside, within = beside+w*near, within+w*nearer
 	}
 	at := -1
 	if len(a.Frames) > 0 {
@@ -404,6 +406,7 @@ func (l *loop) checkPhase(p lv.Phase, a lv.Around) []lv.Finding {
 	out = append(out, lv.CheckOutline(certainty, stray, p, at, o)...)
 	out = append(out, lv.CheckSolidity(solidity, p, at, o)...)
 	out = append(out, lv.CheckBorder(border, p, at, o)...)
+	out = append(out, lv.CheckNarrowed(beside, within, p, at, o)...)
 	out = append(out, lv.CheckWall(unseen, p, at, o)...)
 	if l.landmarks {
 		out = append(out, lv.CheckAnnulus(l.annulus(a), p, at, o)...)

@@ -65,21 +65,17 @@ func move(dx float64) func(*result.Frame) {
 // cutAt is a sector that ends at x, with the outline along its edge.
 func cutAt(x float64) (func(*result.Frame), func(*result.Loop)) {
 	return func(f *result.Frame) {
-			var c result.Contour
-			for i, p := range f.Contour { // evenly spaced, as the network's outlines are
-				q := f.Contour[(i+1)%len(f.Contour)]
-				n := int(math.Hypot(q[0]-p[0], q[1]-p[1])/2) + 1
-				for k := range n {
-					t := float64(k) / float64(n)
-					c = append(c, [2]float64{min(p[0]+t*(q[0]-p[0]), x), p[1] + t*(q[1]-p[1])})
-				}
-			}
-			f.Contour = c
-		}, func(l *result.Loop) {
-			for i := range l.Sector {
-				l.Sector[i][0] = min(l.Sector[i][0], x)
+		var c result.Contour
+		for i, p := range f.Contour { // evenly spaced, as the network's outlines are
+			q := f.Contour[(i+1)%len(f.Contour)]
+			n := int(math.Hypot(q[0]-p[0], q[1]-p[1])/2) + 1
+			for k := range n {
+				t := float64(k) / float64(n)
+				c = append(c, [2]float64{min(p[0]+t*(q[0]-p[0]), x), p[1] + t*(q[1]-p[1])})
 			}
 		}
+		f.Contour = c
+	}, func(l *result.Loop) { l.Sector = heart.Narrowed(l.Sector, x) }
 }
 
 // What a gate finds keeps the number out, or stands beside it; what is sound
@@ -102,21 +98,24 @@ func TestGates(t *testing.T) {
 				noHinges(f)
 			}
 		}, nil, "", true},
-		"sector cuts the lateral wall":     {always(cut), cutSector, lv.GateBorder, false},
-		"no wall beside the outline":       {always(func(f *result.Frame) { f.Unseen = 0.45 }), nil, lv.GateWall, false},
-		"some wall not seen":               {always(func(f *result.Frame) { f.Unseen = 0.3 }), nil, lv.GateWall, true},
-		"ED in one picture, ES in another": {systolic(move(120)), nil, lv.GatePlace, false},
-		"moves by a third of its length":   {systolic(move(70)), noSector, lv.GatePlace, false},
-		"upside down":                      {always(flip), nil, lv.GatePlace, false},
-		"lies on its side":                 {always(turn(55)), noSector, lv.GatePlace, true},
-		"in pieces":                        {always(func(f *result.Frame) { f.Stray = 0.5 }), nil, lv.GateFragments, false},
-		"a stray piece":                    {always(func(f *result.Frame) { f.Stray = 0.2 }), nil, lv.GateFragments, true},
-		"uncertain outline":                {always(func(f *result.Frame) { f.Confidence = 0.83 }), nil, lv.GateConfidence, true},
-		"hardly an outline":                {always(func(f *result.Frame) { f.Confidence = 0.5 }), nil, lv.GateConfidence, false},
-		"longer at end-systole":            {systolic(stretch(1.45)), nil, lv.GateLengths, false},
-		"view doubtful":                    {nil, func(l *result.Loop) { l.ViewProbability = 0.7 }, lv.GateView, true},
-		"view unknown":                     {nil, func(l *result.Loop) { l.ViewProbability = 0.4 }, lv.GateView, false},
-		"several regions":                  {nil, func(l *result.Loop) { l.Warnings = []result.Reason{{Code: result.Regions, Text: "two regions"}} }, result.Regions, true},
+		"sector cuts the lateral wall":            {always(cut), cutSector, lv.GateBorder, false},
+		"sector narrowed, 3 mm of the wall left":  {nil, narrowed(3), lv.GateBorder, false},
+		"sector narrowed, 11 mm of the wall left": {nil, narrowed(11), lv.GateBorder, true},
+		"sector narrowed beyond the wall":         {nil, narrowed(18), "", true},
+		"no wall beside the outline":              {always(func(f *result.Frame) { f.Unseen = 0.45 }), nil, lv.GateWall, false},
+		"some wall not seen":                      {always(func(f *result.Frame) { f.Unseen = 0.3 }), nil, lv.GateWall, true},
+		"ED in one picture, ES in another":        {systolic(move(120)), nil, lv.GatePlace, false},
+		"moves by a third of its length":          {systolic(move(70)), noSector, lv.GatePlace, false},
+		"upside down":                             {always(flip), nil, lv.GatePlace, false},
+		"lies on its side":                        {always(turn(55)), noSector, lv.GatePlace, true},
+		"in pieces":                               {always(func(f *result.Frame) { f.Stray = 0.5 }), nil, lv.GateFragments, false},
+		"a stray piece":                           {always(func(f *result.Frame) { f.Stray = 0.2 }), nil, lv.GateFragments, true},
+		"uncertain outline":                       {always(func(f *result.Frame) { f.Confidence = 0.83 }), nil, lv.GateConfidence, true},
+		"hardly an outline":                       {always(func(f *result.Frame) { f.Confidence = 0.5 }), nil, lv.GateConfidence, false},
+		"longer at end-systole":                   {systolic(stretch(1.45)), nil, lv.GateLengths, false},
+		"view doubtful":                           {nil, func(l *result.Loop) { l.ViewProbability = 0.7 }, lv.GateView, true},
+		"view unknown":                            {nil, func(l *result.Loop) { l.ViewProbability = 0.4 }, lv.GateView, false},
+		"several regions":                         {nil, func(l *result.Loop) { l.Warnings = []result.Reason{{Code: result.Regions, Text: "two regions"}} }, result.Regions, true},
 		"one frame whose outline elsewhere": {func(i int, _ float64, f *result.Frame) {
 			if i == 60 {
 				move(150)(f)
@@ -137,6 +136,19 @@ func TestGates(t *testing.T) {
 		case !tt.measured && (m.Value != nil || m.Reason.Code != string(tt.code)):
 			t.Errorf("%s: %v, %v; want %s", name, m.Value, m.Reason, tt.code)
 		}
+	}
+}
+
+// narrowed ends the sector upright, so many mm beside the widest outline.
+func narrowed(mm float64) func(*result.Loop) {
+	return func(l *result.Loop) {
+		right := 0.0
+		for _, f := range l.FrameResults {
+			for _, p := range f.Contour {
+				right = max(right, p[0])
+			}
+		}
+		l.Sector = heart.Narrowed(l.Sector, right+mm/heart.Spacing)
 	}
 }
 

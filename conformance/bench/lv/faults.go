@@ -148,11 +148,14 @@ var allFaults = []fault{
 	{"lateral wall cut by the sector", func(b *bench, c *heart.Clip, _ float64) {
 		x := heart.Columns/2 + 15 + 20*b.rng.Float64()
 		c.Edit = every(false, cut(x))
-		c.EditLoop = func(l *result.Loop) {
-			for i := range l.Sector {
-				l.Sector[i][0] = min(l.Sector[i][0], x)
-			}
-		}
+		c.EditLoop = func(l *result.Loop) { l.Sector = heart.Narrowed(l.Sector, x) }
+	}},
+	// Where the wall is not in the picture the network draws the cavity smaller,
+	// with a margin to the edge.
+	{"sector narrowed, outline drawn inside it", func(b *bench, c *heart.Clip, _ float64) {
+		x := heart.Columns/2 + 20 + 20*b.rng.Float64()
+		c.Edit = every(false, cut(x-10/heart.Spacing*b.rng.Float64()))
+		c.EditLoop = func(l *result.Loop) { l.Sector = heart.Narrowed(l.Sector, x) }
 	}},
 	{"lateral wall lost in a shadow at end-systole", func(_ *bench, c *heart.Clip, _ float64) {
 		c.Edit = every(true, func(f *result.Frame) { shadow(f, 12) })

@@ -194,6 +194,22 @@ func (c Clip) Loop() result.Loop {
 	return l
 }
 
+// Narrowed is a convex sector without what lies right of x.
+func Narrowed(sector result.Contour, x float64) result.Contour {
+	var out result.Contour
+	for i, p := range sector {
+		q := sector[(i+1)%len(sector)]
+		if p[0] <= x {
+			out = append(out, p)
+		}
+		if (p[0] < x) != (q[0] < x) && p[0] != q[0] {
+			t := (x - p[0]) / (q[0] - p[0])
+			out = append(out, [2]float64{x, p[1] + t*(q[1]-p[1])})
+		}
+	}
+	return out
+}
+
 // Fan is the imaging sector: 90 degrees wide, from the middle of the picture's
 // upper edge to its lower edge.
 func Fan() result.Contour {

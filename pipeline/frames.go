@@ -18,6 +18,7 @@ import (
 	"github.com/echonode/echonode/pipeline/lv"
 	"github.com/echonode/echonode/pipeline/measure"
 	"github.com/echonode/echonode/pipeline/result"
+	"github.com/echonode/echonode/pipeline/turns"
 )
 
 // flow is what the loops of an Analyzer, of all studies together, may hold at
@@ -26,10 +27,13 @@ import (
 // workers. A loop whose frames come slowly holds no bench while it waits for
 // the engine, so that frames of others are decoded meanwhile, and the engine
 // finds the frames of all of them waiting, which is how its batches fill. Senders
-// take turns for both.
+// take turns for both, and for the time of the engine.
 type flow struct {
-	slots   *pool[*slot]
-	benches *pool[*bench]
+	places *turns.Places // of the work on the processor
+	lanes  *turns.Places // of the engine; one for each slot
+	// What belongs to a place and to a lane; there is one for whoever has one.
+	benches chan *bench
+	slots   chan *slot
 }
 
 // slot is one frame on its way through the engine.
@@ -44,22 +48,48 @@ type bench struct {
 	rgba image.RGBA
 }
 
-func newFlow(card models.Card, slots, workers int) *flow {
-	frames := make([]*slot, slots)
-	for i := range frames {
-		frames[i] = &slot{input: image.NewGray(image.Rect(0, 0, card.Input.Width, card.Input.Height))}
+func newFlow(card models.Card, slots int, places *turns.Places) *flow {
+	f := &flow{places: places, lanes: turns.New(places.Accounts(), slots), benches: make(chan *bench, places.Size()), slots: make(chan *slot, slots)}
+	for range slots {
+		f.slots <- &slot{input: image.NewGray(image.Rect(0, 0, card.Input.Width, card.Input.Height))}
 	}
-	scratch := make([]*bench, workers)
-	for i := range scratch {
-		scratch[i] = new(bench)
+	for range places.Size() {
+		f.benches <- new(bench)
 	}
-	return &flow{newPool(frames...), newPool(scratch...)}
+	return f
+}
+
+// work waits for a place for a step of a party's work; done gives it back.
+func (f *flow) work(ctx context.Context, party string) (b *bench, done func(), err error) {
+	turn, err := f.places.Take(ctx, party, turns.Analysing)
+	if err != nil {
+		return nil, nil, err
+	}
+	b = <-f.benches
+	return b, func() {
+		f.benches <- b
+		turn.Done()
+	}, nil
+}
+
+// lane waits until a frame of a party may go to the engine; leave makes room for
+// another.
+func (f *flow) lane(ctx context.Context, party string) (s *slot, leave func(), err error) {
+	turn, err := f.lanes.Take(ctx, party, turns.Analysing)
+	if err != nil {
+		return nil, nil, err
+	}
+	s = <-f.slots
+	return s, func() {
+		f.slots <- s
+		turn.Leave() // the engine's time is counted, not that of waiting for it
+	}, nil
 }
 
 // loops is how many loops at a time keep the engine busy: one for every sample
 // by which views are judged that fits into the slots, and one more whose object
 // is being opened.
-func (f *flow) loops() int { return min(1+(f.slots.size+sampleFrames-1)/sampleFrames, maxLoops) }
+func (f *flow) loops() int { return min(1+(f.lanes.Size()+sampleFrames-1)/sampleFrames, maxLoops) }
 
 // maxLoops bounds the objects that are open at a time.
 const maxLoops = 16
@@ -70,21 +100,21 @@ const maxLoops = 16
 func (a *Analyzer) infer(ctx context.Context, l *loop, frames *dicomio.FrameReader, indices []int) error {
 	group, working := errgroup.WithContext(ctx)
 	for _, i := range indices {
-		s, err := a.flow.slots.take(working, l.party)
+		s, leave, err := a.flow.lane(working, l.party)
 		if err != nil {
 			break // a frame failed, or the caller's context ended
 		}
 		decoded := false
 		if frames.Sequential() {
 			if err := a.decode(working, l, frames, i, s); err != nil {
-				a.flow.slots.give(s)
+				leave()
 				group.Go(func() error { return err })
 				break
 			}
 			decoded = true
 		}
 		group.Go(func() error {
-			defer a.flow.slots.give(s)
+			defer leave()
 			if !decoded {
 				if err := a.decode(working, l, frames, i, s); err != nil {
 					return err
@@ -101,11 +131,11 @@ func (a *Analyzer) infer(ctx context.Context, l *loop, frames *dicomio.FrameRead
 
 // decode fills the slot's input with the analysed region of frame i.
 func (a *Analyzer) decode(ctx context.Context, l *loop, frames *dicomio.FrameReader, i int, s *slot) (err error) {
-	b, err := a.flow.benches.take(ctx, l.party)
+	b, done, err := a.flow.work(ctx, l.party)
 	if err != nil {
 		return err
 	}
-	defer a.flow.benches.give(b)
+	defer done()
 	defer a.contain(l, i, &err)
 	// The object's own time: what others make it wait for does not count.
 	if spent := time.Duration(l.took.decode.Load()); spent > a.opt.Timeout {
@@ -134,12 +164,14 @@ func (a *Analyzer) look(ctx context.Context, l *loop, i int, s *slot) (err error
 	if err := a.engine.Infer(ctx, s.input.Pix, 1, &s.out); err != nil {
 		return fmt.Errorf("inference: %w", err)
 	}
-	l.took.infer.Add(int64(time.Since(start)))
-	b, err := a.flow.benches.take(ctx, l.party)
+	took := time.Since(start)
+	l.took.infer.Add(int64(took))
+	a.flow.places.Accounts().Charge(l.party, took)
+	_, done, err := a.flow.work(ctx, l.party)
 	if err != nil {
 		return err
 	}
-	defer a.flow.benches.give(b)
+	defer done()
 	start = time.Now()
 	l.frames[i] = a.readFrame(a.engine.Card(), l.box, &s.out)
 	l.bright().Add(s.input)

@@ -160,7 +160,7 @@ func TestCancelStopsEveryLoop(t *testing.T) {
 		t.Errorf("error = %v", err)
 	}
 	// Everything is back where it belongs: the analyzer goes on working.
-	if a.flow.slots.idle() != a.flow.slots.size || a.flow.benches.idle() != a.flow.benches.size {
-		t.Errorf("%d of %d slots, %d of %d benches left", a.flow.slots.idle(), a.flow.slots.size, a.flow.benches.idle(), a.flow.benches.size)
+	if p, l := a.flow.places, a.flow.lanes; p.Idle() != p.Size() || l.Idle() != l.Size() || len(a.flow.benches) != p.Size() || len(a.flow.slots) != l.Size() {
+		t.Errorf("%d of %d places, %d of %d lanes left", p.Idle(), p.Size(), l.Idle(), l.Size())
 	}
 }

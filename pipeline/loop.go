@@ -19,6 +19,7 @@ import (
 	"github.com/echonode/echonode/pipeline/lv"
 	"github.com/echonode/echonode/pipeline/measure"
 	"github.com/echonode/echonode/pipeline/result"
+	"github.com/echonode/echonode/pipeline/turns"
 )
 
 // Options are the settings of an Analyzer. Zero values are replaced by the
@@ -32,6 +33,9 @@ type Options struct {
 	LV        lv.Options
 	Limits    dicomio.Limits
 	Mirrored  MirroredDisplay // what becomes of mirrored displays; empty: MeasureMirrored
+	// Places are shared with who else works on this processor; nil: as many as
+	// Workers, for the Analyzer alone.
+	Places *turns.Places
 }
 
 // Analyzer runs the network over loops and measures them. It is safe for
@@ -57,12 +61,18 @@ func NewAnalyzer(engine models.Engine, opt Options, log *slog.Logger) *Analyzer 
 	if opt.Timeout <= 0 {
 		opt.Timeout = 10 * time.Minute
 	}
-	slots := max(models.InFlight(engine), opt.Workers)
-	return &Analyzer{engine: engine, opt: opt, log: log, flow: newFlow(engine.Card(), slots, opt.Workers)}
+	if opt.Places == nil {
+		opt.Places = turns.New(turns.NewAccounts(), opt.Workers)
+	}
+	slots := max(models.InFlight(engine), opt.Places.Size())
+	return &Analyzer{engine: engine, opt: opt, log: log, flow: newFlow(engine.Card(), slots, opt.Places)}
 }
 
 // Limits are those that the analysed objects are read under.
 func (a *Analyzer) Limits() dicomio.Limits { return a.opt.Limits }
+
+// Places are where the work on the processor is done.
+func (a *Analyzer) Places() *turns.Places { return a.opt.Places }
 
 // Model names the network and what runs it.
 func (a *Analyzer) Model() result.Model {
@@ -309,11 +319,11 @@ func (a *Analyzer) checkColour(ctx context.Context, l *loop, frames *dicomio.Fra
 
 // colour is the fraction of coloured pixels in the analysed region of frame i.
 func (a *Analyzer) colour(ctx context.Context, l *loop, frames *dicomio.FrameReader, i int) (fraction float64, err error) {
-	b, err := a.flow.benches.take(ctx, l.party)
+	b, done, err := a.flow.work(ctx, l.party)
 	if err != nil {
 		return 0, err
 	}
-	defer a.flow.benches.give(b)
+	defer done()
 	defer a.contain(l, i, &err)
 	start := time.Now()
 	defer func() { l.took.decode.Add(int64(time.Since(start))) }()

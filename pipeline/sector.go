@@ -44,11 +44,11 @@ func (a *Analyzer) findSector(ctx context.Context, l *loop, frames *dicomio.Fram
 
 // brighten raises lit to frame i where that is brighter.
 func (a *Analyzer) brighten(ctx context.Context, l *loop, frames *dicomio.FrameReader, i int, lit *image.Gray) (err error) {
-	b, err := a.flow.benches.take(ctx, l.party)
+	b, done, err := a.flow.work(ctx, l.party)
 	if err != nil {
 		return err
 	}
-	defer a.flow.benches.give(b)
+	defer done()
 	defer a.contain(l, i, &err)
 	start := time.Now()
 	defer func() { l.took.decode.Add(int64(time.Since(start))) }()

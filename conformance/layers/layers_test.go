@@ -36,6 +36,7 @@ var own = []struct {
 	{"pipeline/lv", nil},
 	{"pipeline/result", nil},
 	{"pipeline/store", nil},
+	{"pipeline/turns", nil},
 	{"pipeline/objects", nil},
 	{"pipeline/echo", []string{"dicomio/..."}},
 	{"sr/...", []string{"sr/...", "dicomio/..."}},
@@ -45,7 +46,7 @@ var own = []struct {
 	{"pipeline/indices", []string{"pipeline/longaxis", "pipeline/lv", "pipeline/result", "pipeline/quantity", "models"}},
 	{"pipeline/quantity", []string{"pipeline/result", "sr/..."}},
 	// Outputs are a pure function of a result and its sources.
-	{"pipeline/output", []string{"pipeline/derived", "pipeline/indices", "pipeline/internal/overlay", "pipeline/internal/summary", "pipeline/longaxis", "pipeline/lv", "pipeline/quantity", "pipeline/result", "dicomio/...", "models", "sr/..."}},
+	{"pipeline/output", []string{"pipeline/derived", "pipeline/indices", "pipeline/internal/overlay", "pipeline/internal/summary", "pipeline/longaxis", "pipeline/lv", "pipeline/quantity", "pipeline/result", "pipeline/turns", "dicomio/...", "models", "sr/..."}},
 	// The network of the site ends here: only these speak DIMSE.
 	{"pipeline/spool", []string{"scp/...", "dicomio/part10", "dicomio/uid", "pipeline/objects"}},
 	{"pipeline/fetch", []string{"scp/...", "dicomio/..."}},

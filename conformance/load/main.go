@@ -23,6 +23,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -34,10 +35,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/echonode/echonode/dicomio"
@@ -65,6 +68,7 @@ func run() error {
 	sizesFile := flag.String("sizes", "", "JSON file with other sizes")
 	good := flag.String("study", "", "folder with the loops of the well-behaved study (default: three examples of a Go module)")
 	keep := flag.String("dir", "", "work in this folder and keep it")
+	binary := flag.String("binary", "", "run this build of the node (default: of this tree)")
 	flag.Parse()
 	sizes := harmless
 	if *sizesFile != "" {
@@ -92,7 +96,7 @@ func run() error {
 	if err != nil {
 		return err
 	}
-	n, err := startNode(dir, archiveAddr, *associations)
+	n, err := startNode(dir, *binary, archiveAddr, *associations)
 	if err != nil {
 		return err
 	}
@@ -128,6 +132,7 @@ func run() error {
 		senders.Go(func() { kinds[k].send(ctx, n.dicom, i, &counts[k]) })
 	}
 	var peak, children atomic.Int64
+	before := n.spent()
 	senders.Go(func() {
 		for ctx.Err() == nil {
 			if m, err := n.memory(); err == nil && m > peak.Load() {
@@ -142,12 +147,15 @@ func run() error {
 	time.Sleep(time.Duration(*seconds) * time.Second / 3)
 	loaded, loadErr := n.report(loops, "loaded", pacs)
 	<-ctx.Done()
+	used := n.spent().minus(before)
 	senders.Wait()
 
 	fmt.Printf("%-10s %10s %10s %10s\n", "kind", "kB each", "stored", "refused")
 	for i, k := range kinds {
 		fmt.Printf("%-10s %10d %10d %10d\n", k.name, k.bytes()>>10, counts[i].stored.Load(), counts[i].refused.Load())
 	}
+	fmt.Printf("processor time, of %d processors: the node %.2f, its children %.2f, the senders here %.2f\n", runtime.NumCPU(),
+		used.node.Seconds()/float64(*seconds), used.children.Seconds()/float64(*seconds), used.senders.Seconds()/float64(*seconds))
 	above := (peak.Load() - idle) >> 20
 	fmt.Printf("memory: %d MiB at most, %d above idle; its children %d MiB\n", peak.Load()>>20, above, children.Load()>>20)
 	var problems []error
@@ -246,7 +254,7 @@ func freeAddr() (string, error) {
 	return l.Addr().String(), nil
 }
 
-func startNode(dir, archive string, associations int) (*node, error) {
+func startNode(dir, binary, archive string, associations int) (*node, error) {
 	n := &node{done: make(chan error, 1)}
 	var err error
 	if n.dicom, err = freeAddr(); err != nil {
@@ -255,9 +263,11 @@ func startNode(dir, archive string, associations int) (*node, error) {
 	if n.http, err = freeAddr(); err != nil {
 		return nil, err
 	}
-	binary := filepath.Join(dir, "echonode")
-	if out, err := exec.Command("go", "build", "-o", binary, "github.com/echonode/echonode/cmd/echonode").CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("build: %w: %s", err, out)
+	if binary == "" {
+		binary = filepath.Join(dir, "echonode")
+		if out, err := exec.Command("go", "build", "-o", binary, "github.com/echonode/echonode/cmd/echonode").CombinedOutput(); err != nil {
+			return nil, fmt.Errorf("build: %w: %s", err, out)
+		}
 	}
 	// Room for the load and the study that is to get through.
 	config := fmt.Sprintf(`dicom: {listen: "%s", max_associations: %d, max_associations_per_peer: %d, max_associations_per_network: %d}
@@ -321,6 +331,34 @@ func (n *node) alive() error {
 
 // memory is the node's resident memory in bytes.
 func (n *node) memory() (int64, error) { return resident(n.cmd.Process.Pid) }
+
+// spent is processor time.
+type spent struct{ node, children, senders time.Duration }
+
+func (s spent) minus(o spent) spent {
+	return spent{s.node - o.node, s.children - o.children, s.senders - o.senders}
+}
+
+// spent is the processor time of the node, of its children that have ended, and
+// of this process.
+func (n *node) spent() (s spent) {
+	var own syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &own); err == nil {
+		s.senders = time.Duration(own.Utime.Nano() + own.Stime.Nano())
+	}
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", n.cmd.Process.Pid))
+	if err != nil {
+		return s
+	}
+	// The name, in parentheses, may hold blanks. The times are in 1/100 s.
+	f := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
+	ticks := func(i int) time.Duration {
+		t, _ := strconv.ParseInt(f[i], 10, 64)
+		return time.Duration(t) * 10 * time.Millisecond
+	}
+	s.node, s.children = ticks(11)+ticks(12), ticks(13)+ticks(14)
+	return s
+}
 
 // childMemory is that of the processes it has started.
 func (n *node) childMemory() (total int64) {

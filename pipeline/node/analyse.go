@@ -17,6 +17,7 @@ import (
 	"github.com/echonode/echonode/pipeline/objects"
 	"github.com/echonode/echonode/pipeline/result"
 	"github.com/echonode/echonode/pipeline/store"
+	"github.com/echonode/echonode/pipeline/turns"
 )
 
 // Reanalyse starts a new run of a study that is done or failed. Loops are
@@ -143,6 +144,11 @@ func (n *Node) combineRun(ctx context.Context, run store.Run) error {
 	if err != nil {
 		return err
 	}
+	sender, err := n.store.Sender(ctx, run.StudyInstanceUID)
+	if err != nil {
+		return err
+	}
+	ctx = n.working(ctx, sender, turns.Making)
 	outputs, same, err := n.unchanged(ctx, &run)
 	if err != nil {
 		return err

@@ -15,6 +15,7 @@ import (
 	"github.com/echonode/echonode/pipeline/kept"
 	"github.com/echonode/echonode/pipeline/objects"
 	"github.com/echonode/echonode/pipeline/store"
+	"github.com/echonode/echonode/pipeline/turns"
 )
 
 // looking analyses loops, one after the other and as many at a time as the
@@ -212,7 +213,7 @@ func (n *Node) see(ctx context.Context, req LoopRequest, lease store.Lease) (see
 			seen, err = n.giveUp(ctx, req, fmt.Sprintf("the analysis panicked: %v", r))
 		}
 	}()
-	seen, err = n.processor.Look(bounded, req)
+	seen, err = n.processor.Look(n.working(bounded, req.Sender, turns.Analysing), req)
 	if err != nil && ctx.Err() == nil && errors.Is(bounded.Err(), context.DeadlineExceeded) {
 		return n.giveUp(ctx, req, fmt.Sprintf("not analysed within %v", n.opt.Timeout))
 	}

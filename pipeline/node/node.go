@@ -51,6 +51,7 @@ import (
 	"github.com/echonode/echonode/pipeline/result"
 	"github.com/echonode/echonode/pipeline/spool"
 	"github.com/echonode/echonode/pipeline/store"
+	"github.com/echonode/echonode/pipeline/turns"
 	"github.com/echonode/echonode/scp"
 )
 
@@ -170,6 +171,9 @@ type Options struct {
 	Heartbeat, Horizon time.Duration
 	// Limits are those that received objects are compared under.
 	Limits dicomio.Limits
+	// Places are shared by all work on the processor, of which senders have their
+	// turns; nil: nobody waits for a turn but within the Processor.
+	Places *turns.Places
 	// CommitPeers are the addresses to send reports of storage commitment to
 	// on a new association, by AE title. A peer that is not listed gets its
 	// report on its own association only.

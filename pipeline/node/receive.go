@@ -14,6 +14,7 @@ import (
 	"github.com/echonode/echonode/pipeline/result"
 	"github.com/echonode/echonode/pipeline/spool"
 	"github.com/echonode/echonode/pipeline/store"
+	"github.com/echonode/echonode/pipeline/turns"
 	"github.com/echonode/echonode/scp"
 )
 
@@ -73,7 +74,9 @@ func (n *Node) keep(ctx context.Context, req *scp.StoreRequest, r io.Reader) err
 	if err != nil {
 		return err
 	}
-	if _, err := in.ReadFrom(r); err != nil {
+	steps := turns.Begin(n.working(ctx, host(req.Association.RemoteAddr), turns.Receiving))
+	defer steps.End()
+	if _, err := in.ReadFrom(&inTurns{ctx, r, steps}); err != nil {
 		return errors.Join(err, in.Abort())
 	}
 	// From here to its record the object is not deleted: a removal that is under
@@ -93,7 +96,11 @@ func (n *Node) keep(ctx context.Context, req *scp.StoreRequest, r io.Reader) err
 	if err != nil {
 		return n.unread(err)
 	}
+	if err := steps.Next(ctx); err != nil {
+		return err
+	}
 	id, err := identify(ctx, path, req)
+	steps.End()
 	if err != nil {
 		refused := &scp.StatusError{Status: scp.StatusCannotUnderstand, Comment: "data set cannot be read", Err: err}
 		if entry.Duplicate {
@@ -117,6 +124,33 @@ func (n *Node) keep(ctx context.Context, req *scp.StoreRequest, r io.Reader) err
 		n.wakeLookers()
 	}
 	return nil
+}
+
+// inTurns is what an association sends, as fast as its sender's turns come: who
+// reads has one while it uses what it has read, and none while it waits for the
+// network. So a peer that sends a lot is slowed down by its own connections.
+type inTurns struct {
+	ctx   context.Context
+	r     io.Reader
+	steps *turns.Steps
+}
+
+func (t *inTurns) Read(p []byte) (int, error) {
+	t.steps.End()
+	n, err := t.r.Read(p)
+	if n == 0 || err != nil {
+		return n, err
+	}
+	return n, t.steps.Next(t.ctx)
+}
+
+// working is a context for work on the processor for somebody who has sent
+// something.
+func (n *Node) working(ctx context.Context, sender string, work turns.Work) context.Context {
+	if n.opt.Places == nil {
+		return ctx
+	}
+	return turns.With(ctx, n.opt.Places, sender, work)
 }
 
 // accept makes an object of the spool the node's. An object that is recorded

@@ -42,6 +42,7 @@ import (
 	"github.com/echonode/echonode/pipeline/longaxis"
 	"github.com/echonode/echonode/pipeline/lv"
 	"github.com/echonode/echonode/pipeline/result"
+	"github.com/echonode/echonode/pipeline/turns"
 	"github.com/echonode/echonode/sr"
 )
 
@@ -404,8 +405,11 @@ func (w *writer) loop(ctx context.Context, number int, l *result.Loop) error {
 	trusted := trustOf(l)
 	var source image.RGBA
 	canvas := renderer.NewImage()
+	// A step is a frame that is decoded, drawn and compressed.
+	steps := turns.Begin(ctx)
+	defer steps.End()
 	render := func(i int) (*image.RGBA, error) {
-		if err := ctx.Err(); err != nil {
+		if err := steps.Next(ctx); err != nil {
 			return nil, err
 		}
 		if err := frames.RGB(i, &source); err != nil {

@@ -33,6 +33,7 @@ import (
 	"github.com/echonode/echonode/pipeline/lv"
 	"github.com/echonode/echonode/pipeline/quantity"
 	"github.com/echonode/echonode/pipeline/result"
+	"github.com/echonode/echonode/pipeline/turns"
 	"github.com/echonode/echonode/sr"
 )
 
@@ -208,6 +209,11 @@ func (sh *sheet) draw(ctx context.Context, dir string, pictures bool) (made []re
 	if err := sh.illustrate(ctx); err != nil {
 		return nil, figure, err
 	}
+	steps := turns.Begin(ctx)
+	defer steps.End()
+	if err := steps.Next(ctx); err != nil {
+		return nil, figure, err
+	}
 	img, err := sh.page.Image()
 	if err != nil {
 		return nil, figure, err
@@ -228,11 +234,15 @@ func (sh *sheet) draw(ctx context.Context, dir string, pictures bool) (made []re
 	if !w.o.Summary {
 		return w.made, figure, nil
 	}
+	steps.End()
 	c, done, err := sh.object(ctx)
 	if err != nil {
 		return nil, figure, err
 	}
 	defer done()
+	if err := steps.Next(ctx); err != nil {
+		return nil, figure, err
+	}
 	err = w.createObject(result.Output{Kind: result.KindSummary, File: summaryName(sh.index) + ".dcm", SOPClassUID: c.SOPClassUID()},
 		func(f io.Writer) (string, error) {
 			return c.Write(f, func(int) (*image.RGBA, error) { return img, nil })
@@ -530,6 +540,11 @@ func (w *writer) still(ctx context.Context, s stillOf) (image.Image, error) {
 	defer file.Close()
 	frames, err := file.Frames()
 	if err != nil {
+		return nil, err
+	}
+	steps := turns.Begin(ctx)
+	defer steps.End()
+	if err := steps.Next(ctx); err != nil {
 		return nil, err
 	}
 	var source image.RGBA

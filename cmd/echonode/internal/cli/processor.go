@@ -9,6 +9,8 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/dicomio/instance"
 	"github.com/echonode/echonode/pipeline"
@@ -164,16 +166,26 @@ func (p *processor) Process(ctx context.Context, req node.Request) (*result.Docu
 	var err error
 	study.Outputs, err = p.write(ctx, &study.Study, req.Objects, req.Dir, req.Predecessor, req.Own, func(f form, o *output.Options) error {
 		o.Revision = req.Revision
+		drawn := make([][]result.Output, len(study.Loops))
+		group, drawing := errgroup.WithContext(ctx)
+		group.SetLimit(p.analyzer.Places().Size())
 		for i := range study.Loops {
-			l := &study.Loops[i]
-			if !output.Wanted(&study.Study, l, *o) {
-				continue
+			if l := &study.Loops[i]; output.Wanted(&study.Study, l, *o) {
+				group.Go(func() (err error) {
+					if drawn[i], err = p.draw(drawing, req.Loops[i], req.Keys[i], l, f); undrawable(err) {
+						return nil
+					}
+					return err
+				})
 			}
-			drawn, err := p.draw(ctx, req.Loops[i], req.Keys[i], l, f)
-			if err != nil && !undrawable(err) {
-				return err
+		}
+		if err := group.Wait(); err != nil {
+			return err
+		}
+		for i := range study.Loops {
+			if l := &study.Loops[i]; output.Wanted(&study.Study, l, *o) {
+				o.Drawn[l.SOPInstanceUID] = drawn[i]
 			}
-			o.Drawn[l.SOPInstanceUID] = drawn
 		}
 		if len(req.Loops) > 0 {
 			o.Keep = func(key string, make func(string) ([]result.Output, error)) ([]result.Output, error) {

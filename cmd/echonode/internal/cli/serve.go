@@ -122,7 +122,7 @@ func (p *program) serve(ctx context.Context, c *config.Config) (err error) {
 	if options.Seat, err = filepath.Abs(c.Storage.Directory); err != nil {
 		return err
 	}
-	options.Limits, options.Objects, options.Scratch = analyzer.Limits(), files, scratch
+	options.Limits, options.Objects, options.Scratch, options.Places = analyzer.Limits(), files, scratch, analyzer.Places()
 	for _, check := range options.Checks {
 		for _, problem := range check() {
 			log.Warn(problem.Text)

@@ -44,12 +44,13 @@ func TestFullDatabase(t *testing.T) {
 	if w := ask(t, n, http.MethodGet, "/healthz", nil); w.Code != http.StatusOK || w.Body.String() != "ok\n" {
 		t.Fatalf("healthz: %d %s", w.Code, w.Body)
 	}
-	if _, err := n.store.SQLite().Exec(`PRAGMA max_page_count = 1`); err != nil { // no less than it has
-		t.Fatal(err)
-	}
 	var refused *scp.StatusError
 	last := ""
 	for i := range 2000 {
+		// No less than it has; each time, because the connection may be another.
+		if _, err := n.store.SQLite().Exec(`PRAGMA max_page_count = 1`); err != nil {
+			t.Fatal(err)
+		}
 		last = writeObject(t, dir, "1.2.3", fmt.Sprintf("1.2.3.%d", 1000+i), nil)
 		if res := n.send(t, last)[0]; res.Err != nil {
 			if !errors.As(res.Err, &refused) {

@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/echonode/echonode/dicomio/encoding"
+	"github.com/echonode/echonode/dicomio/internal/charset"
 )
 
 // DataSet is an ordered set of elements. Reading one from several goroutines
@@ -312,12 +313,12 @@ func (d *DataSet) CopyFrom(src *DataSet, tags ...Tag) *DataSet {
 
 // detach copies an element so that it no longer depends on the character set
 // of its data set.
-func (e *Element) detach(cs charset) *Element {
+func (e *Element) detach(cs charset.Set) *Element {
 	c := *e
 	if info := encoding.LookupVR(e.VR); info != nil && info.Text && !e.utf8 && e.n > 0 {
 		if b, err := e.Bytes(); err == nil {
 			c = Element{Tag: e.Tag, VR: e.VR, utf8: true}
-			c.val = encoding.Pad([]byte(strings.Join(cs.decode(b, e.VR), "\\")), info.Pad)
+			c.val = encoding.Pad([]byte(strings.Join(cs.Decode(b, e.VR), "\\")), info.Pad)
 			c.n = int64(len(c.val))
 		}
 	}
@@ -585,23 +586,23 @@ func (d *DataSet) sorted() []*Element {
 
 // charset finds the character set that governs the data set: its own or that
 // of the data set around it.
-func (d *DataSet) charset() charset {
+func (d *DataSet) charset() charset.Set {
 	for p := d; p != nil; p = p.parent {
 		if e, ok := p.Get(tagCharset); ok {
 			// Looked at for every text: what is no list of terms must not cost.
 			if e.n > 1024 {
-				return charset{}
+				return charset.Set{}
 			}
 			b, err := e.Bytes()
 			if err == nil {
-				return charsetOf(strings.Split(latin(b), "\\"))
+				return charset.Of(strings.Split(charset.Latin(b), "\\"))
 			}
 		}
 	}
 	if d != nil && d.root().src == nil {
-		return charsetUTF8
+		return charset.UTF8()
 	}
-	return charset{}
+	return charset.Set{}
 }
 
 // root is the outermost data set.
@@ -611,3 +612,7 @@ func (d *DataSet) root() *DataSet {
 	}
 	return d
 }
+
+// CharacterSets lists the defined terms of Specific Character Set that text is
+// read in: without code extensions and with them.
+func CharacterSets() []string { return charset.Terms() }

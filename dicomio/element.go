@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/echonode/echonode/dicomio/encoding"
+	"github.com/echonode/echonode/dicomio/internal/charset"
 )
 
 // origin is where parsed elements came from.
@@ -137,7 +138,7 @@ func (e *Element) floats(vr string) []float64 {
 }
 
 // strings reads the values as trimmed UTF-8 text; numbers are formatted.
-func (e *Element) strings(cs charset) []string {
+func (e *Element) strings(cs charset.Set) []string {
 	vr := e.effectiveVR()
 	info := encoding.LookupVR(vr)
 	if info == nil || e.seq || e.frags != nil {
@@ -190,16 +191,16 @@ func (e *Element) strings(cs charset) []string {
 		return nil
 	}
 	if e.utf8 {
-		cs = charsetUTF8
+		cs = charset.UTF8()
 	}
 	var vals []string
 	switch {
 	case info.Text:
-		vals = cs.decode(b, vr)
+		vals = cs.Decode(b, vr)
 	case info.Single:
-		vals = []string{latin(b)}
+		vals = []string{charset.Latin(b)}
 	default:
-		vals = strings.Split(latin(b), "\\")
+		vals = strings.Split(charset.Latin(b), "\\")
 	}
 	for i, v := range vals {
 		if info.Single && info.Text {
@@ -225,21 +226,6 @@ func printable(b []byte) bool {
 		}
 	}
 	return true
-}
-
-// latin converts bytes of VRs that allow ASCII only, keeping stray high bytes
-// as Latin-1.
-func latin(b []byte) string {
-	for _, c := range b {
-		if c >= 0x80 {
-			r := make([]rune, len(b))
-			for i, c := range b {
-				r[i] = rune(c)
-			}
-			return string(r)
-		}
-	}
-	return string(b)
 }
 
 // tags reads an AT value.

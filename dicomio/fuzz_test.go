@@ -323,7 +323,7 @@ func FuzzCharset(f *testing.F) {
 		d := NewDataSet().SetBytes(tagCharset, "CS", []byte(set)).SetBytes(tag.PatientComments, "LT", b)
 		bounded(t, func() error {
 			cs := d.charset()
-			cs.decode(b, vr)
+			cs.Decode(b, vr)
 			d.Strings(tag.PatientComments)
 			var out bytes.Buffer
 			return Write(&out, d, WriteOptions{Bare: true})

@@ -6,6 +6,7 @@ import (
 	"math"
 
 	"github.com/echonode/echonode/dicomio/encoding"
+	"github.com/echonode/echonode/dicomio/internal/charset"
 	"github.com/echonode/echonode/dicomio/uid"
 )
 
@@ -198,10 +199,10 @@ func (c *encoder) extendedOffsets(p *Pixels) error {
 		offs, lens = put(offs, off), put(lens, n)
 		off += 8 + n
 	}
-	if err := c.element(&Element{Tag: tagEOT, VR: "OV", val: offs, n: int64(len(offs))}, charset{}); err != nil {
+	if err := c.element(&Element{Tag: tagEOT, VR: "OV", val: offs, n: int64(len(offs))}, charset.Set{}); err != nil {
 		return err
 	}
-	return c.element(&Element{Tag: tagEOTLens, VR: "OV", val: lens, n: int64(len(lens))}, charset{})
+	return c.element(&Element{Tag: tagEOTLens, VR: "OV", val: lens, n: int64(len(lens))}, charset.Set{})
 }
 
 // nativePixels writes frames without encapsulation.

@@ -6,6 +6,7 @@ import (
 	"io"
 
 	"github.com/echonode/echonode/dicomio/encoding"
+	"github.com/echonode/echonode/dicomio/internal/charset"
 	"github.com/echonode/echonode/dicomio/part10"
 	"github.com/echonode/echonode/dicomio/tag"
 	"github.com/echonode/echonode/dicomio/uid"
@@ -172,13 +173,13 @@ func (d *DataSet) editedAny(tags ...Tag) bool {
 
 // writeCharset chooses the character set to write with; add says that the
 // element must be added because the data set has none.
-func writeCharset(ds *DataSet) (cs charset, add bool) {
+func writeCharset(ds *DataSet) (cs charset.Set, add bool) {
 	if ds.Has(tagCharset) {
 		return ds.charset(), false
 	}
 	for _, e := range ds.All() {
 		if e.utf8 && !plainASCII(e.val) {
-			return charsetUTF8, true
+			return charset.UTF8(), true
 		}
 	}
 	return ds.charset(), false
@@ -226,7 +227,7 @@ func (c *encoder) meta(ds *DataSet, ts uid.Syntax, sourceAE string) error {
 }
 
 // dataSet writes all elements. cs is the character set in force.
-func (c *encoder) dataSet(d *DataSet, cs charset, top bool) error {
+func (c *encoder) dataSet(d *DataSet, cs charset.Set, top bool) error {
 	elems := d.elems
 	if !c.keepOrder || d.edited {
 		elems = d.sorted()
@@ -275,7 +276,7 @@ func (c *encoder) dataSet(d *DataSet, cs charset, top bool) error {
 // charsetElement writes ISO_IR 192.
 func (c *encoder) charsetElement() error {
 	v := []byte("ISO_IR 192")
-	return c.element(&Element{Tag: tagCharset, VR: "CS", val: v, n: int64(len(v))}, charsetUTF8)
+	return c.element(&Element{Tag: tagCharset, VR: "CS", val: v, n: int64(len(v))}, charset.UTF8())
 }
 
 // item writes the header of an item, a delimiter or a fragment.
@@ -300,7 +301,7 @@ func (c *encoder) header(t Tag, vr string, n int64) error {
 }
 
 // element writes one element.
-func (c *encoder) element(e *Element, cs charset) error {
+func (c *encoder) element(e *Element, cs charset.Set) error {
 	if e.cut != nil {
 		return e.cut
 	}
@@ -322,7 +323,7 @@ func (c *encoder) element(e *Element, cs charset) error {
 	}
 	info := encoding.LookupVR(vr)
 	if e.utf8 {
-		b, ok := cs.encode(e.val)
+		b, ok := cs.Encode(e.val)
 		if !ok {
 			return fail("write", e.Tag, -1, ErrCharset, "text does not fit the character set of the data set")
 		}
@@ -400,7 +401,7 @@ func (c *encoder) copySpan(r io.ReaderAt, off, n int64) error {
 
 // sequence writes items with undefined lengths, which need no second pass.
 // Items that were not changed keep their bytes.
-func (c *encoder) sequence(e *Element, cs charset) error {
+func (c *encoder) sequence(e *Element, cs charset.Set) error {
 	if len(e.items) == 0 {
 		return c.header(e.Tag, "SQ", 0)
 	}

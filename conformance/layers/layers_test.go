@@ -29,6 +29,7 @@ var own = []struct {
 	{"dicomio/part10", []string{"dicomio/encoding", "dicomio/tag", "dicomio/uid"}},
 	{"dicomio/pixel", nil},
 	{"dicomio/internal/dictionary", nil},
+	{"dicomio/internal/charset", nil},
 	{"dicomio/internal/fault", []string{"dicomio/encoding", "dicomio/tag"}},
 	{"dicomio/internal/codec/...", []string{"dicomio/internal/codec/...", "dicomio/internal/fault", "dicomio/pixel", "dicomio/tag", "dicomio/uid"}},
 	{"dicomio/...", []string{"dicomio/..."}},

@@ -1,4 +1,6 @@
-package dicomio
+// Package charset turns text of the character sets of PS3.3 C.12.1.1.2 into
+// UTF-8 and back, code extensions by ISO 2022 escape sequences included.
+package charset
 
 import (
 	"strings"
@@ -11,17 +13,17 @@ import (
 	"golang.org/x/text/encoding/simplifiedchinese"
 )
 
-// charset is a decoded Specific Character Set (0008,0005), PS3.3 C.12.1.1.2.
+// Set is a decoded Specific Character Set (0008,0005), PS3.3 C.12.1.1.2.
 // The zero value is the default repertoire.
-type charset struct {
+type Set struct {
 	initial  *codeSet
 	extended bool // code extensions by ISO 2022 escape sequences
 	whole    encoding.Encoding
 	utf8     bool
 }
 
-// charsetUTF8 is ISO_IR 192.
-var charsetUTF8 = charset{utf8: true}
+// UTF8 is ISO_IR 192.
+func UTF8() Set { return Set{utf8: true} }
 
 // codeSet is one character set element that ISO 2022 can designate to G0
 // (bytes below 0x80) or G1 (bytes above).
@@ -61,7 +63,7 @@ func high(b []byte, prefix ...byte) []byte {
 
 // codeSets are the sets of PS3.3 tables C.12-2 to C.12-4.
 var codeSets = []codeSet{
-	{term: "6", g0: "(B", dec: latin},
+	{term: "6", g0: "(B", dec: Latin},
 	{term: "100", g1: "-A", dec: single(charmap.ISO8859_1)},
 	{term: "101", g1: "-B", dec: single(charmap.ISO8859_2)},
 	{term: "109", g1: "-C", dec: single(charmap.ISO8859_3)},
@@ -80,21 +82,21 @@ var codeSets = []codeSet{
 	{term: "58", g1: "$)A", double: true, dec: func(b []byte) string { return decodeAll(simplifiedchinese.GBK, high(b)) }},
 }
 
-// charsetOf interprets the values of Specific Character Set. Misspelt terms
+// Of interprets the values of Specific Character Set. Misspelt terms
 // that are seen in real files (ISO-IR 100, ISO IR 6) are understood; unknown
 // ones fall back to the default repertoire.
-func charsetOf(vals []string) charset {
-	var cs charset
+func Of(vals []string) Set {
+	var cs Set
 	for i, v := range vals {
 		v = strings.ToUpper(strings.Trim(v, " \x00"))
 		v = strings.NewReplacer("-", "_", " ", "_").Replace(v)
 		switch v {
 		case "ISO_IR_192", "UTF_8", "UTF8", "ISO_2022_IR_192":
-			return charsetUTF8
+			return UTF8()
 		case "GB18030":
-			return charset{whole: simplifiedchinese.GB18030}
+			return Set{whole: simplifiedchinese.GB18030}
 		case "GBK":
-			return charset{whole: simplifiedchinese.GBK}
+			return Set{whole: simplifiedchinese.GBK}
 		}
 		term := ""
 		switch {
@@ -121,10 +123,10 @@ func charsetOf(vals []string) charset {
 	return cs
 }
 
-// decode converts a value to UTF-8 and splits it at the backslashes that are
+// Decode converts a value to UTF-8 and splits it at the backslashes that are
 // separators. Bytes outside the declared sets are kept as Latin-1, or as
 // UTF-8 when the value is valid UTF-8.
-func (cs charset) decode(b []byte, vr string) []string {
+func (cs Set) Decode(b []byte, vr string) []string {
 	single := vr == "ST" || vr == "LT" || vr == "UT"
 	split := func(s string) []string {
 		if single {
@@ -152,7 +154,7 @@ func (cs charset) decode(b []byte, vr string) []string {
 
 // decode2022 follows escape sequences. The initial sets return at the end of a
 // line, a value and, in person names, a component (PS3.5 6.1.2.5.3).
-func (cs charset) decode2022(b []byte, vr string, single bool) []string {
+func (cs Set) decode2022(b []byte, vr string, single bool) []string {
 	var vals []string
 	var out strings.Builder
 	g0, g1 := cs.reset()
@@ -207,7 +209,7 @@ func (cs charset) decode2022(b []byte, vr string, single bool) []string {
 		case utf8.Valid(run):
 			out.Write(run)
 		default:
-			out.WriteString(latin(run))
+			out.WriteString(Latin(run))
 		}
 		i = j
 	}
@@ -218,7 +220,7 @@ func (cs charset) decode2022(b []byte, vr string, single bool) []string {
 func clean(c byte) bool { return c > 0x20 && c < 0x7F }
 
 // reset gives the sets in force at the start of a value.
-func (cs charset) reset() (g0, g1 *codeSet) {
+func (cs Set) reset() (g0, g1 *codeSet) {
 	if cs.initial == nil {
 		return nil, nil
 	}
@@ -243,10 +245,10 @@ func designated(b []byte) (s *codeSet, n int, g1 bool) {
 	return nil, 0, false
 }
 
-// encode converts UTF-8 text into the character set, for text that is set in
+// Encode converts UTF-8 text into the character set, for text that is set in
 // a data set that has one. Only single sets are written; text that needs code
 // extensions is refused.
-func (cs charset) encode(text []byte) ([]byte, bool) {
+func (cs Set) Encode(text []byte) ([]byte, bool) {
 	plain := true
 	for _, c := range text {
 		if c >= 0x80 {
@@ -289,9 +291,9 @@ func (cs charset) encode(text []byte) ([]byte, bool) {
 	return b, err == nil
 }
 
-// CharacterSets lists the defined terms of Specific Character Set that text is
+// Terms lists the defined terms of Specific Character Set that text is
 // read in: without code extensions and with them.
-func CharacterSets() []string {
+func Terms() []string {
 	out := []string{"ISO_IR 192", "GB18030", "GBK"}
 	for _, c := range codeSets {
 		if !c.double && c.term != "6" {
@@ -300,4 +302,19 @@ func CharacterSets() []string {
 		out = append(out, "ISO 2022 IR "+c.term)
 	}
 	return out
+}
+
+// Latin converts bytes of VRs that allow ASCII only, keeping stray high bytes
+// as Latin-1.
+func Latin(b []byte) string {
+	for _, c := range b {
+		if c >= 0x80 {
+			r := make([]rune, len(b))
+			for i, c := range b {
+				r[i] = rune(c)
+			}
+			return string(r)
+		}
+	}
+	return string(b)
 }

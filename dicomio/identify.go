@@ -20,13 +20,14 @@ type Identity struct {
 	TransferSyntax                      string
 	PatientID, IssuerOfPatientID        string // UTF-8
 	PatientName, PatientBirthDate       string // UTF-8
+	PatientSex                          string
 	Modality, Manufacturer              string
 }
 
 // identityTags are what Identify looks for, ascending.
 var identityTags = []Tag{
 	tagCharset, tag.Tag(0x00080016), tag.Tag(0x00080018), tag.Tag(0x00080060), tag.Tag(0x00080070),
-	tag.Tag(0x00100010), tag.Tag(0x00100020), tag.Tag(0x00100021), tag.Tag(0x00100030),
+	tag.Tag(0x00100010), tag.Tag(0x00100020), tag.Tag(0x00100021), tag.Tag(0x00100030), tag.Tag(0x00100040),
 	tag.Tag(0x0020000D), tag.Tag(0x0020000E),
 }
 
@@ -75,7 +76,7 @@ func Identify(ctx context.Context, r io.ReaderAt, size int64, o Options) (Identi
 	text := func(group, element uint16) string { return strings.TrimSpace(ds.String(tag.New(group, element))) }
 	return Identity{
 		SOPClassUID: text(8, 0x16), SOPInstanceUID: text(8, 0x18), Modality: text(8, 0x60), Manufacturer: text(8, 0x70),
-		PatientName: text(0x10, 0x10), PatientID: text(0x10, 0x20), IssuerOfPatientID: text(0x10, 0x21), PatientBirthDate: text(0x10, 0x30),
+		PatientName: text(0x10, 0x10), PatientID: text(0x10, 0x20), IssuerOfPatientID: text(0x10, 0x21), PatientBirthDate: text(0x10, 0x30), PatientSex: text(0x10, 0x40),
 		StudyInstanceUID: text(0x20, 0x0D), SeriesInstanceUID: text(0x20, 0x0E), TransferSyntax: f.TransferSyntax,
 	}, nil
 }

@@ -60,7 +60,11 @@ func BuildRejection(r Rejection) (*dicomio.DataSet, error) {
 			return nil, fmt.Errorf("instance %s is of another study than %s", ref.SOPInstanceUID, study)
 		}
 	}
-	series := instance.UID("rejection series", study, r.Observer.UID, r.Source.String(tag.PatientID), r.Source.String(tag.IssuerOfPatientID))
+	parts := []string{study, r.Observer.UID}
+	for _, t := range []dicomio.Tag{tag.PatientID, tag.IssuerOfPatientID, tag.PatientName, tag.PatientBirthDate, tag.PatientSex} {
+		parts = append(parts, r.Source.String(t))
+	}
+	series := instance.UID("rejection series", parts...)
 	ds, err := instance.New(instance.Header{
 		Source: r.Source, SOPClassUID: uid.KeyObjectSelectionDocumentStorage, Modality: "KO",
 		// A series is of one patient.

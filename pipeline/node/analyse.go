@@ -296,13 +296,9 @@ func (n *Node) request(ctx context.Context, study string, revision int, hold *ob
 			req.Keys = append(req.Keys, l.Result)
 		}
 	}
-	named, err := n.store.Persons(ctx, study)
+	persons, err := n.persons(ctx, study)
 	if err != nil {
 		return req, err
-	}
-	persons := make([]result.Person, len(named))
-	for i, p := range named {
-		persons[i] = result.Person{ID: p.Patient, Issuer: p.Issuer, Family: p.Family, Born: p.Born}
 	}
 	switch patients := result.Patients(persons); {
 	case patients > 1:

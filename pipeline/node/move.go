@@ -167,13 +167,11 @@ func sharedID(id string) string {
 func (n *Node) onePerson(ctx context.Context, studies []string, reason string) error {
 	var persons []result.Person
 	for _, study := range studies {
-		named, err := n.store.Persons(ctx, study)
+		named, err := n.persons(ctx, study)
 		if err != nil {
 			return err
 		}
-		for _, p := range named {
-			persons = append(persons, result.Person{ID: p.Patient, Issuer: p.Issuer, Family: p.Family, Born: p.Born})
-		}
+		persons = append(persons, named...)
 	}
 	if patients := result.Patients(persons); patients > 1 {
 		return badRequest(fmt.Sprintf(reason, patients))
@@ -226,6 +224,9 @@ func (n *Node) known(ctx context.Context, p Patient) (Patient, error) {
 // is one step.
 func (n *Node) moveObjects(ctx context.Context, study string, m Move, moved *Moved, from *[]result.Person) (found int, err error) {
 	moved.Study = study
+	if err := n.readPersons(ctx, study); err != nil {
+		return 0, err
+	}
 	instances, err := n.store.Instances(ctx, study)
 	if err != nil {
 		return 0, err
@@ -260,7 +261,7 @@ func (n *Node) moveObjects(ctx context.Context, study string, m Move, moved *Mov
 	names := make([]string, len(versions))
 	for i, v := range versions {
 		names[i] = v.former.SOPInstanceUID
-		*from = append(*from, result.Person{ID: v.former.Patient, Issuer: v.former.Issuer, Family: v.former.Family, Born: v.former.Born})
+		*from = append(*from, personIs(v.former.Person))
 	}
 	if !m.AllPersons && result.Patients(*from) > 1 {
 		return 0, badRequest("an object of another person has come meanwhile: look at the study again")
@@ -403,9 +404,8 @@ func (n *Node) rewrite(ctx context.Context, in store.Instance, m Move, at time.T
 	if err := ds.Err(); err != nil {
 		return nil, err
 	}
-	name := ds.String(tag.PatientName)
-	p := result.PersonOf(ds.String(tag.PatientID), ds.String(tag.IssuerOfPatientID), name, dicomio.FamilyName(name), ds.String(tag.PatientBirthDate))
-	v = &version{former: in, person: store.Person{Patient: p.ID, Issuer: p.Issuer, Family: p.Family, Born: p.Born}}
+	v = &version{former: in, person: recorded(result.PersonOf(ds.String(tag.PatientID), ds.String(tag.IssuerOfPatientID), ds.String(tag.PatientName),
+		ds.String(tag.PatientBirthDate), ds.String(tag.PatientSex)))}
 	v.in, err = n.spool.Begin(&scp.StoreRequest{Association: &scp.AssociationInfo{CallingAE: in.CallingAE},
 		SOPClassUID: in.SOPClassUID, SOPInstanceUID: in.SOPInstanceUID, TransferSyntaxUID: in.TransferSyntaxUID})
 	if err != nil {

@@ -372,7 +372,7 @@ func TestWithdrawals(t *testing.T) {
 		}
 	}
 	has(1, 0)
-	move("P1", "Doe^Janet", 1) // the same person, spelled otherwise
+	move("P1", "DOE^Jane M.", 1) // the same person, written otherwise
 	eventually(t, "the second report", finished(2))
 	has(2, 0)
 	move("P2", "Roe^Jane", 2)

@@ -361,6 +361,5 @@ func readIdentity(ctx context.Context, path string) (store.Instance, error) {
 
 // personOf is who an object is of: the state of the node names no patients.
 func personOf(id dicomio.Identity) store.Person {
-	p := result.PersonOf(id.PatientID, id.IssuerOfPatientID, id.PatientName, dicomio.FamilyName(id.PatientName), id.PatientBirthDate)
-	return store.Person{Patient: p.ID, Issuer: p.Issuer, Family: p.Family, Born: p.Born}
+	return recorded(result.PersonOf(id.PatientID, id.IssuerOfPatientID, id.PatientName, id.PatientBirthDate, id.PatientSex))
 }

@@ -150,6 +150,19 @@ func TestTwoPatientsUnderOneStudy(t *testing.T) {
 	t.Run("an ID that persons share", func(t *testing.T) {
 		testTwoPatients(t, of("0", "One^A", "19400101"), of("0", "Other^B", "19900101"))
 	})
+	sexed := func(name, born, sex string) func(*dicomio.DataSet) {
+		return func(ds *dicomio.DataSet) { of("0", name, born)(ds); ds.SetString(tag.PatientSex, sex) }
+	}
+	t.Run("one family name", func(t *testing.T) {
+		testTwoPatients(t, sexed("Mueller^Anna", "19400101", "F"), sexed("Mueller^Hans", "19800202", "M"))
+	})
+	t.Run("only the given names", func(t *testing.T) { testTwoPatients(t, sexed("Mueller^Anna", "", ""), sexed("Mueller^Hans", "", "")) })
+	t.Run("only the birth dates", func(t *testing.T) {
+		testTwoPatients(t, sexed("Mueller^Anna", "19400101", "F"), sexed("Mueller^Anna", "19800202", "F"))
+	})
+	t.Run("only the sex", func(t *testing.T) {
+		testTwoPatients(t, sexed("Mueller^Baby", "20200301", "F"), sexed("Mueller^Baby", "20200301", "M"))
+	})
 }
 
 func testTwoPatients(t *testing.T, one, other func(*dicomio.DataSet)) {

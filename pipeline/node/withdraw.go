@@ -71,13 +71,16 @@ func (n *Node) note(ctx context.Context, run store.Run, state store.State, reaso
 // personsNow says of whom the loops are now that earlier runs of a study were
 // made of.
 func (n *Node) personsNow(ctx context.Context, study string) (func(run int64) []result.Person, error) {
+	if err := n.readPersons(ctx, study); err != nil {
+		return nil, err
+	}
 	instances, err := n.store.Instances(ctx, study)
 	if err != nil {
 		return nil, err
 	}
 	of := map[string]result.Person{}
 	for _, in := range instances {
-		of[in.SOPInstanceUID] = result.Person{ID: in.Patient, Issuer: in.Issuer, Family: in.Family, Born: in.Born}
+		of[in.SOPInstanceUID] = personIs(in.Person)
 	}
 	runs, err := n.store.Runs(ctx, study)
 	if err != nil {
@@ -139,7 +142,8 @@ func (n *Node) withdrawWrong(ctx context.Context, run *store.Run, made []store.O
 				told = max(told, revisions[x.RunID])
 			}
 		}
-		byPerson := map[result.Person][]string{}
+		var of []result.Person
+		var paths []string
 		for _, x := range deliveries {
 			revision := revisions[x.RunID]
 			if x.Destination != d.Name || x.Kind == result.KindWithdrawal || x.State != store.Sent && x.State != store.Warning ||
@@ -155,10 +159,14 @@ func (n *Node) withdrawWrong(ctx context.Context, run *store.Run, made []store.O
 				persons[x.Path] = p
 			}
 			if wrong(x, p) {
-				byPerson[p] = append(byPerson[p], x.Path)
+				of, paths = append(of, p), append(paths, x.Path)
 			}
 		}
-		for _, files := range byPerson {
+		byPatient := map[int][]string{}
+		for i, patient := range result.Apart(of) {
+			byPatient[patient] = append(byPatient[patient], paths[i])
+		}
+		for _, files := range byPatient {
 			slices.Sort(files)
 			key := strings.Join(files, "\x00")
 			if notes[key] == nil {
@@ -223,6 +231,5 @@ func personIn(ctx context.Context, hold *objects.Hold, name string) (result.Pers
 		return result.Person{}, err
 	}
 	id, err := dicomio.IdentifyFile(ctx, path, dicomio.Options{})
-	p := personOf(id)
-	return result.Person{ID: p.Patient, Issuer: p.Issuer, Family: p.Family, Born: p.Born}, err
+	return personIs(personOf(id)), err
 }

@@ -224,7 +224,7 @@ func (w *writer) choosePatient(ctx context.Context) error {
 	values := map[dicomio.Tag]*groups{}
 	for i := range w.s.Loops {
 		l := &w.s.Loops[i]
-		if l.Subject != nil && w.s.Subject != nil && l.Subject.Key != w.s.Subject.Key {
+		if l.Subject.Other(w.s.Subject) {
 			continue // another patient's object is no word on this one
 		}
 		f, err := w.src.Open(ctx, l.SOPInstanceUID)

@@ -161,7 +161,8 @@ type Run struct {
 // Subject is what measurements need to know of a patient. It holds no name and
 // no number that people use.
 type Subject struct {
-	// Key is a digest of Patient ID and issuer: equal for one patient.
+	// Key is a digest of Patient ID and issuer: equal for one patient. Of a
+	// study it has more where others share the Patient ID.
 	Key string `json:"key,omitempty"`
 	// Person tells patients apart that share a Patient ID.
 	Person *Person `json:"person,omitempty"`
@@ -204,6 +205,17 @@ func SubjectOf(loops []Loop) *Subject {
 		}
 	}
 	return s
+}
+
+// Other reports whether two subjects are known to be two patients.
+func (s *Subject) Other(o *Subject) bool {
+	switch {
+	case s == nil || o == nil:
+		return false
+	case s.Person != nil && o.Person != nil:
+		return Patients([]Person{*s.Person, *o.Person}) > 1
+	}
+	return s.Key != o.Key // of a result from before
 }
 
 // Status of a loop.

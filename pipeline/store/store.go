@@ -250,10 +250,10 @@ func addOne(ctx context.Context, tx *Tx, in Instance) (isNew bool, err error) {
 		return false, err
 	}
 	res, err := tx.ExecContext(ctx, `INSERT INTO instances
-		(sop_uid, study_uid, series_uid, sop_class, transfer_syntax, path, size, calling_ae, received_at, patient, issuer, family, born)
-		VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT (sop_uid) DO NOTHING`,
+		(sop_uid, study_uid, series_uid, sop_class, transfer_syntax, path, size, calling_ae, received_at, patient, issuer, family, given, born, sex)
+		VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT (sop_uid) DO NOTHING`,
 		in.SOPInstanceUID, in.StudyInstanceUID, in.SeriesInstanceUID, in.SOPClassUID, in.TransferSyntaxUID,
-		in.Path, in.Size, in.CallingAE, now, in.Patient, in.Issuer, in.Family, in.Born)
+		in.Path, in.Size, in.CallingAE, now, in.Patient, in.Issuer, in.Family, in.Given, in.Born, in.Sex)
 	if err != nil {
 		return false, err
 	}
@@ -322,12 +322,12 @@ func (s *Store) Study(ctx context.Context, uid string) (Study, error) {
 	return all[0], nil
 }
 
-const instanceColumns = `SELECT sop_uid, study_uid, series_uid, sop_class, transfer_syntax, path, size, calling_ae, received_at, coalesce(patient,''), coalesce(issuer,''), family, born, corrections FROM instances `
+const instanceColumns = `SELECT sop_uid, study_uid, series_uid, sop_class, transfer_syntax, path, size, calling_ae, received_at, coalesce(patient,''), coalesce(issuer,''), family, coalesce(given,''), born, coalesce(sex,''), corrections FROM instances `
 
 func scanInstance(r *sql.Rows) (in Instance, err error) {
 	var at int64
 	err = r.Scan(&in.SOPInstanceUID, &in.StudyInstanceUID, &in.SeriesInstanceUID, &in.SOPClassUID,
-		&in.TransferSyntaxUID, &in.Path, &in.Size, &in.CallingAE, &at, &in.Patient, &in.Issuer, &in.Family, &in.Born, &in.Corrections)
+		&in.TransferSyntaxUID, &in.Path, &in.Size, &in.CallingAE, &at, &in.Patient, &in.Issuer, &in.Family, &in.Given, &in.Born, &in.Sex, &in.Corrections)
 	in.Received = time.UnixMilli(at)
 	return in, err
 }
@@ -364,13 +364,31 @@ func (s *Store) Paths(ctx context.Context) (map[string]bool, error) {
 
 // Person is what tells patients apart: digests of what an object says of its
 // own, empty where it says nothing.
-type Person struct{ Patient, Issuer, Family, Born string }
+type Person struct{ Patient, Issuer, Family, Given, Born, Sex string }
 
 // Persons lists the different persons that the objects of a study name.
 func (s *Store) Persons(ctx context.Context, study string) ([]Person, error) {
 	return collect(ctx, s.read, func(r *sql.Rows) (p Person, err error) {
-		return p, r.Scan(&p.Patient, &p.Issuer, &p.Family, &p.Born)
-	}, `SELECT DISTINCT patient, coalesce(issuer, ''), family, born FROM instances WHERE study_uid = ? AND patient IS NOT NULL`, study)
+		return p, r.Scan(&p.Patient, &p.Issuer, &p.Family, &p.Given, &p.Born, &p.Sex)
+	}, `SELECT DISTINCT patient, coalesce(issuer, ''), family, coalesce(given, ''), born, coalesce(sex, '') FROM instances WHERE study_uid = ? AND patient IS NOT NULL`, study)
+}
+
+// Unread lists the objects of a study whose person was recorded by a program of
+// before, which did not read given name and sex and wrote another digest of the
+// family name.
+func (s *Store) Unread(ctx context.Context, study string) ([]Instance, error) {
+	return collect(ctx, s.read, scanInstance, instanceColumns+`WHERE study_uid = ? AND (given IS NULL OR family <> '' AND (family < 'A' OR family >= '['))
+		ORDER BY received_at, sop_uid`, study)
+}
+
+// SetPerson records of whom an object is that [Store.Unread] has listed, unless
+// it has been corrected meanwhile.
+func (s *Store) SetPerson(ctx context.Context, in Instance) error {
+	if _, err := s.db.ExecContext(ctx, `UPDATE instances SET patient = ?, issuer = ?, family = ?, given = ?, born = ?, sex = ? WHERE sop_uid = ? AND path = ?`,
+		in.Patient, in.Issuer, in.Family, in.Given, in.Born, in.Sex, in.SOPInstanceUID, in.Path); err != nil {
+		return fmt.Errorf("record a person: %w", err)
+	}
+	return nil
 }
 
 // Sender is the address that the first object of a study came from, "" where

@@ -172,6 +172,9 @@ func (p *program) analyze(ctx context.Context, args []string, a analysis) (err e
 		if err != nil {
 			return err
 		}
+		if study.Subject != nil {
+			study.Subject.Key = key.patient
+		}
 		if a.out != "" {
 			// A study that cannot be written does not take the others with it.
 			if err := writeStudy(ctx, study, a.out, outputs, analyzer.Limits(), origin); err != nil {
@@ -288,29 +291,75 @@ func (t *tally) count(s *result.Study) {
 }
 
 // studyKey tells studies apart. Two patients under one Study Instance UID, as
-// happens where anonymisation went wrong, are two studies.
+// happens where anonymisation went wrong or a machine was not told of the next
+// patient, are two studies.
 type studyKey struct{ study, patient string }
 
 // groupByStudy sorts files by study and patient in order of appearance. Files
 // that are not DICOM are returned with the reason, the others' SOP Instance UIDs
 // by path.
-func groupByStudy(files []string) (order []studyKey, byStudy map[studyKey][]string, instances map[string]string, rejected []result.RejectedFile) {
+func groupByStudy(paths []string) (order []studyKey, byStudy map[studyKey][]string, instances map[string]string, rejected []result.RejectedFile) {
 	byStudy, instances = map[studyKey][]string{}, map[string]string{}
-	for _, path := range files {
+	files, subjects := map[string][]string{}, map[string][]result.Subject{}
+	var studies []string
+	for _, path := range paths {
 		f, err := dicomio.Open(path, dicomio.Options{})
 		if err != nil {
 			rejected = append(rejected, result.RejectedFile{File: path, Reason: result.Reasonf(result.Unreadable, "%v", err)})
 			continue
 		}
-		key := studyKey{f.DataSet.String(tag.StudyInstanceUID), pipeline.SubjectOf(f.DataSet).Key}
+		study := f.DataSet.String(tag.StudyInstanceUID)
 		instances[path] = f.DataSet.String(tag.SOPInstanceUID)
-		_ = f.Close() // read only
-		if byStudy[key] == nil {
-			order = append(order, key)
+		if files[study] == nil {
+			studies = append(studies, study)
 		}
-		byStudy[key] = append(byStudy[key], path)
+		files[study] = append(files[study], path)
+		subjects[study] = append(subjects[study], pipeline.SubjectOf(f.DataSet))
+		_ = f.Close() // read only
+	}
+	for _, study := range studies {
+		keys := patientKeys(subjects[study])
+		for i, path := range files[study] {
+			key := studyKey{study, keys[i]}
+			if byStudy[key] == nil {
+				order = append(order, key)
+			}
+			byStudy[key] = append(byStudy[key], path)
+		}
 	}
 	return order, byStudy, instances, rejected
+}
+
+// patientKeys gives each object of a study the key of its patient: that of its
+// Patient ID, with the digest of the person behind it where several share one.
+func patientKeys(subjects []result.Subject) []string {
+	persons := make([]result.Person, len(subjects))
+	for i, s := range subjects {
+		persons[i] = *s.Person
+	}
+	numbers := result.Apart(persons)
+	type patient struct{ key, person string } // the first of its persons
+	patients := map[int]patient{}
+	sharers := map[string]string{} // of an ID: the first of its persons, who has the plain key
+	for i, k := range numbers {
+		p := patient{subjects[i].Key, persons[i].Digest()}
+		if was, ok := patients[k]; !ok || p.person < was.person {
+			patients[k] = p
+		}
+	}
+	for _, p := range patients {
+		if first, ok := sharers[p.key]; !ok || p.person < first {
+			sharers[p.key] = p.person
+		}
+	}
+	keys := make([]string, len(subjects))
+	for i, k := range numbers {
+		p := patients[k]
+		if keys[i] = p.key; sharers[p.key] != p.person {
+			keys[i] += "-" + p.person
+		}
+	}
+	return keys
 }
 
 // resultFile in the folder of a study says whose it is and what was written.
@@ -383,7 +432,7 @@ func reuse(dir string, s *result.Study) error {
 	switch {
 	case old.StudyInstanceUID != s.StudyInstanceUID:
 		return fmt.Errorf("%s: %w: study %s", dir, errOtherStudy, old.StudyInstanceUID)
-	case old.Subject != nil && s.Subject != nil && old.Subject.Key != s.Subject.Key:
+	case old.Subject != nil && s.Subject != nil && (old.Subject.Key != s.Subject.Key || old.Subject.Other(s.Subject)):
 		return fmt.Errorf("%s: %w", dir, errOtherPatient)
 	}
 	for _, o := range old.Outputs {

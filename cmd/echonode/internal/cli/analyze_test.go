@@ -5,8 +5,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -127,6 +129,49 @@ func TestGroupByStudyKeepsPatientsApart(t *testing.T) {
 	found, err := findFiles([]string{dir}, func(path string) bool { return isDICOM(path) || claimsDICOM(path) })
 	if err != nil || len(found) != 4 {
 		t.Errorf("found %v, %v: a file that calls itself DICOM must not be hidden", found, err)
+	}
+}
+
+// Persons under one Patient ID have studies of their own too, whatever the order
+// of their files, and an object that may be either's is in neither.
+func TestGroupByStudyKeepsPersonsApart(t *testing.T) {
+	dir := t.TempDir()
+	file := func(sop, name, born string) string {
+		path := filepath.Join(dir, sop+".dcm")
+		f, err := os.Create(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ds := dicomio.NewDataSet().SetString(tag.SOPClassUID, uid.UltrasoundImageStorage).SetString(tag.SOPInstanceUID, sop).SetString(tag.StudyInstanceUID, "1.2.3").
+			SetString(tag.PatientID, "0").SetString(tag.PatientName, name).SetString(tag.PatientBirthDate, born)
+		if err := errors.Join(dicomio.Write(f, ds, dicomio.WriteOptions{TransferSyntax: uid.ExplicitVRLittleEndian}), f.Close()); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	files := []string{file("1.1", "Mueller^Anna", "19400203"), file("1.2", "Mueller^Hans", "19800202"), file("1.3", "MUELLER^ANNA^MARIA", "19400203"), file("1.4", "Mueller", "")}
+	keys := func(files []string) map[string]string {
+		_, byStudy, instances, _ := groupByStudy(files)
+		of := map[string]string{}
+		for key, paths := range byStudy {
+			for _, p := range paths {
+				of[instances[p]] = key.patient
+			}
+		}
+		return of
+	}
+	of := keys(files)
+	if of["1.1"] != of["1.3"] || of["1.1"] == of["1.2"] || of["1.4"] == of["1.1"] || of["1.4"] == of["1.2"] {
+		t.Errorf("%v", of)
+	}
+	slices.Reverse(files)
+	if again := keys(files); !maps.Equal(of, again) {
+		t.Errorf("%v, in another order %v", of, again)
+	}
+	for _, key := range of {
+		if strings.Trim(key, "0123456789abcdef-") != "" {
+			t.Errorf("key %q", key)
+		}
 	}
 }
 

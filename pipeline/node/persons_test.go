@@ -35,7 +35,9 @@ func TestPersonsOfBefore(t *testing.T) {
 	dir := t.TempDir()
 	n := start(t, dir, byContent(t), Options{})
 	n.mustSend(t, picture(t, "1.2.3", "1.2.3.10", 7, ofPerson("0", "Mueller^Anna", "19400203", "F")), picture(t, "1.2.4", "1.2.4.10", 8, ofPerson("0", "Mueller^Hans", "19800202", "M")))
-	eventually(t, "done", func() bool { return n.status(t, "1.2.3").State == store.Done && n.status(t, "1.2.4").State == store.Done })
+	eventually(t, "done", func() bool {
+		return n.status(t, "1.2.3").State == store.Done && n.status(t, "1.2.4").State == store.Done
+	})
 	forget := func(sop string) {
 		t.Helper()
 		in, err := n.store.Instance(t.Context(), sop)

@@ -28,9 +28,12 @@ const (
 	frameQuality = 90
 	// maxOpenLoops is how many objects are kept open for their frames.
 	maxOpenLoops = 24
-	// maxFrameCache is how many bytes of encoded frames are kept: a loop that
-	// several people look at is decoded once.
-	maxFrameCache = 32 << 20
+	// maxFrameCache is how many bytes of encoded frames are kept, about two
+	// loops of 60 frames: what several people look at is encoded once. Frames that
+	// go out as they are stored are not kept; the system keeps their file.
+	maxFrameCache = 12 << 20
+	// maxMaking is how many frames are decoded and encoded at once.
+	maxMaking = 2
 )
 
 // frame serves one frame, counted from 0, as JPEG: the stored bytes where a
@@ -95,7 +98,7 @@ type openLoops struct {
 	bytes  int
 
 	making singleflight.Group
-	slots  chan struct{} // frames that are made at once
+	canvas chan *image.RGBA // as many as frames are made at once
 }
 
 // openLoop is an object that frames are read from. It is closed when nobody
@@ -124,7 +127,11 @@ type cachedFrame struct {
 }
 
 func newOpenLoops(files *objects.Files, l dicomio.Limits) *openLoops {
-	return &openLoops{objects: files, limits: l, order: list.New(), by: map[string]*list.Element{}, cached: list.New(), frames: map[frameKey]*list.Element{}, slots: make(chan struct{}, 2)}
+	o := &openLoops{objects: files, limits: l, order: list.New(), by: map[string]*list.Element{}, cached: list.New(), frames: map[frameKey]*list.Element{}, canvas: make(chan *image.RGBA, maxMaking)}
+	for range maxMaking {
+		o.canvas <- new(image.RGBA)
+	}
+	return o
 }
 
 // frame returns an encoded frame. The caller must not change it.
@@ -147,15 +154,20 @@ func (o *openLoops) frame(ctx context.Context, path string, number int) ([]byte,
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
+	if l.stored {
+		if b, err := l.frames.Raw(number); err != nil || plainJPEG(b) {
+			return b, err
+		}
+	}
 	// Several who ask for a frame at once have it made once, and few are made at
 	// a time: decoded, a frame is many times as large as what is kept of it.
 	made, err, _ := o.making.Do(fmt.Sprintf("%s %d", path, number), func() (any, error) {
-		o.slots <- struct{}{}
-		defer func() { <-o.slots }()
+		canvas := <-o.canvas
+		defer func() { o.canvas <- canvas }()
 		if b := o.kept(key); b != nil {
 			return b, nil
 		}
-		b, err := l.encode(number)
+		b, err := l.encode(number, canvas)
 		if err == nil {
 			o.keep(key, b)
 		}
@@ -268,22 +280,12 @@ func (l *openLoop) open(files *objects.Files, limits dicomio.Limits) {
 	l.stored = l.file.TransferSyntax == uid.JPEGBaseline8Bit && colours
 }
 
-// encode makes the JPEG of a frame.
-func (l *openLoop) encode(number int) ([]byte, error) {
-	if l.stored {
-		b, err := l.frames.Raw(number)
-		if err != nil {
-			return nil, err
-		}
-		if plainJPEG(b) {
-			return b, nil
-		}
-	}
-	var img image.RGBA
-	if err := l.frames.RGB(number, &img); err != nil {
+// encode makes the JPEG of a frame, decoded into a picture that is used again.
+func (l *openLoop) encode(number int, into *image.RGBA) ([]byte, error) {
+	if err := l.frames.RGB(number, into); err != nil {
 		return nil, err
 	}
-	return dicomio.EncodeJPEG(&img, frameQuality)
+	return dicomio.EncodeJPEG(into, frameQuality)
 }
 
 // plainJPEG reports whether a browser is sure to read the bytes as gray or

@@ -15,7 +15,7 @@ func TestHashPassword(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if again, _ := HashPassword(password); again == h || !strings.HasPrefix(h, "$argon2id$v=19$m=19456,t=2,p=1$") {
+	if again, _ := HashPassword(password); again == h || !strings.HasPrefix(h, "$argon2id$v=19$m=7168,t=5,p=1$") {
 		t.Errorf("hash %s", h)
 	}
 	p, err := parseHash(h)
@@ -35,7 +35,7 @@ func TestHashPassword(t *testing.T) {
 		t.Error(err, other)
 	}
 	for _, bad := range []string{"", "password", "$2b$12$abcdefghijklmnopqrstuv", strings.Replace(h, "argon2id", "argon2i", 1), strings.Replace(h, "v=19", "v=16", 1),
-		strings.Replace(h, "m=19456", "m=99999999", 1), strings.Replace(h, "t=2", "t=0", 1), strings.Replace(h, "p=1", "p=0", 1), h[:len(h)-30], h + "!"} {
+		strings.Replace(h, "m=7168", "m=99999999", 1), strings.Replace(h, "t=5", "t=0", 1), strings.Replace(h, "p=1", "p=0", 1), h[:len(h)-30], h + "!"} {
 		if _, err := parseHash(bad); err == nil {
 			t.Errorf("accepted %q", bad)
 		}

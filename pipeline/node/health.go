@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -45,7 +46,8 @@ const (
 	ProblemDead     = "dead"           // deliveries were given up
 	ProblemNoDest   = "no-destination" // deliveries wait for a destination that is not configured
 	ProblemFailed   = "failed-studies"
-	ProblemClock    = "clock" // the time of day was set: nothing is removed for a day
+	ProblemNobody   = "nobody" // work waits, and no process lives that does it
+	ProblemClock    = "clock"  // the time of day was set: nothing is removed for a day
 )
 
 // healthCache keeps an answer for a moment, so that asking costs little.
@@ -143,6 +145,7 @@ func (n *Node) examine(ctx context.Context) Health {
 	if err == nil && states[store.Failed] > 0 {
 		add(HealthDegraded, ProblemFailed, "%d studies failed: see their reasons", states[store.Failed])
 	}
+	n.missing(ctx, states, waiting, add)
 	if !n.clock.steady(time.Since(n.began)) {
 		add(HealthDegraded, ProblemClock, "the time of day was set while the node ran: nothing is removed for a day")
 	}
@@ -152,6 +155,40 @@ func (n *Node) examine(ctx context.Context) Health {
 		}
 	}
 	return h
+}
+
+// missing says what nobody does: a receiver that is well takes in what waits for
+// ever when the processes behind it are gone.
+func (n *Node) missing(ctx context.Context, states map[store.State]int, waiting []store.Waiting, add func(status, code, format string, args ...any)) {
+	if n.does(RoleAnalyse) && n.does(RoleDeliver) {
+		return
+	}
+	all, err := n.store.Processes(ctx)
+	if err != nil {
+		return // the database was asked before
+	}
+	does := func(role string) bool {
+		return n.does(role) || slices.ContainsFunc(all, func(p store.Process) bool {
+			return p.Roles == "" || slices.Contains(strings.Split(p.Roles, ","), role)
+		})
+	}
+	if !does(RoleAnalyse) {
+		loops, err := n.store.LoopsLeft(ctx)
+		if studies := states[store.Queued] + states[store.Analysing]; err == nil && loops+studies > 0 {
+			add(HealthDegraded, ProblemNobody, "%d loops and %d studies wait, and no process with the role %s lives", loops, studies, RoleAnalyse)
+		}
+	}
+	if !does(RoleDeliver) {
+		count := 0
+		for _, w := range waiting {
+			if w.State == store.Pending && n.configured(w.Destination) {
+				count += w.Count
+			}
+		}
+		if count > 0 {
+			add(HealthDegraded, ProblemNobody, "%d deliveries wait, and no process with the role %s lives", count, RoleDeliver)
+		}
+	}
 }
 
 // Load is what waits in a node, and the room that it has.

@@ -258,3 +258,45 @@ func TestStudiesAreListedByPage(t *testing.T) {
 		t.Errorf("a removed study: %d", w.Code)
 	}
 }
+
+// A process that only receives tells that nobody does the rest while there is
+// something to do.
+func TestNobodyAnalyses(t *testing.T) {
+	dir := t.TempDir()
+	n := start(t, dir, &fakeProcessor{t: t}, Options{Roles: []string{RoleReceive}, Idle: time.Hour, Cap: 2 * time.Hour, Destinations: []Destination{destination("pacs", "127.0.0.1:1")}})
+	look := func() string { return ask(t, n, http.MethodGet, "/healthz", nil).Body.String() }
+	if got := look(); got != "ok\n" {
+		t.Errorf("with nothing to do: %s", got)
+	}
+	n.mustSend(t, writeObject(t, dir, "1.2.3", "1.2.3.10", nil))
+	if got := look(); !strings.Contains(got, HealthDegraded) || !strings.Contains(got, "nobody: 1 loops and 0 studies wait, and no process with the role analyse lives") {
+		t.Errorf("with a loop: %s", got)
+	}
+	run := func(query string, args ...any) {
+		t.Helper()
+		if _, err := n.store.SQLite().ExecContext(t.Context(), query, args...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	enter := func(roles string) {
+		t.Helper()
+		run(`INSERT INTO processes (id, seat, host, roles, version, started_at) VALUES (?1, ?1, '', ?1, '', 9)`, roles)
+	}
+	enter("analyse,web")
+	if got := look(); got != "ok\n" {
+		t.Errorf("with somebody who analyses: %s", got)
+	}
+	// What was made waits for somebody who delivers.
+	for _, query := range []string{`INSERT INTO runs (id, study_uid, revision, started_at, finished_at) VALUES (1, '1.2.3', 1, 0, 0)`,
+		`INSERT INTO outputs (sop_uid, run_id, kind, sop_class, path) VALUES ('9.9', 1, 'report', '1.2', 'x')`,
+		`INSERT INTO deliveries (run_id, sop_uid, destination, state, updated_at) VALUES (1, '9.9', 'pacs', 'pending', 0)`} {
+		run(query)
+	}
+	if got := look(); !strings.Contains(got, "nobody: 1 deliveries wait, and no process with the role deliver lives") || strings.Contains(got, RoleAnalyse) {
+		t.Errorf("with a delivery: %s", got)
+	}
+	enter("deliver")
+	if got := look(); got != "ok\n" {
+		t.Errorf("with all roles: %s", got)
+	}
+}

@@ -107,6 +107,12 @@ func (s *Store) StateCounts(ctx context.Context) (map[State]int, error) {
 	return counts, err
 }
 
+// LoopsLeft counts the loops that are still to be analysed.
+func (s *Store) LoopsLeft(ctx context.Context) (n int, err error) {
+	err = s.read.QueryRowContext(ctx, `SELECT count(*) FROM loops WHERE state IN ('waiting','working')`).Scan(&n)
+	return n, err
+}
+
 // Doubtful lists what a run still has to send to a destination and that was
 // being sent when the process or the association ended: the destination may
 // have it. An answer, see [Store.RecordDelivery], ends the doubt.

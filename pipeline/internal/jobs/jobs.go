@@ -199,6 +199,11 @@ func (r *Room) Start(ctx context.Context) error {
 	if err := r.hold(ctx); err != nil {
 		return err
 	}
+	select {
+	case mine := <-r.mine:
+		r.adjust(ctx, mine)
+	default:
+	}
 	if r.works {
 		if err := r.client.Start(context.WithoutCancel(ctx)); err != nil {
 			return fmt.Errorf("job queue: %w", err)
@@ -206,15 +211,19 @@ func (r *Room) Start(ctx context.Context) error {
 	}
 	ctx, r.end = context.WithCancel(context.WithoutCancel(ctx))
 	r.beats.Go(func() { r.beating(ctx) })
+	r.beats.Go(func() { r.queueing(ctx) })
 	return nil
 }
 
 // Stop cancels running jobs, which go on at the next start, and waits for them
 // no longer than ctx.
-func (r *Room) Stop(ctx context.Context) error {
+func (r *Room) Stop(ctx context.Context) (err error) {
 	if r.works {
-		if err := r.client.StopAndCancel(ctx); err != nil && !errors.Is(err, context.DeadlineExceeded) {
-			return fmt.Errorf("job queue: %w", err)
+		if err = r.client.StopAndCancel(ctx); errors.Is(err, context.DeadlineExceeded) {
+			err = nil
+		}
+		if err != nil {
+			err = fmt.Errorf("job queue: %w", err)
 		}
 	}
 	r.end()
@@ -223,7 +232,7 @@ func (r *Room) Stop(ctx context.Context) error {
 		// Another process finds out by itself.
 		r.log.Warn("the process is not taken out of the database", "error", err)
 	}
-	return nil
+	return err
 }
 
 // Arguments of the kinds, as they are stored.

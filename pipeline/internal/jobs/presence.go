@@ -422,23 +422,73 @@ func (r *Room) hold(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, name := range names {
-		mine := slices.Contains(held, name)
-		switch {
-		case mine && !r.held[name]:
-			if err := r.client.addQueue(name, river.QueueConfig{MaxWorkers: 1}); err != nil {
-				return err
-			}
-			r.held[name] = true
-		case !mine && r.held[name]:
-			// It waits for the delivery under way, which ends with this one.
-			if err := r.client.removeQueue(ctx, name); err != nil {
-				return err
-			}
-			delete(r.held, name)
+	select {
+	case <-r.mine: // nobody has read of it yet
+	default:
+	}
+	r.mine <- held
+	return nil
+}
+
+// queueing works on the queues that the process holds, until ctx ends. The
+// heartbeat does not wait for it: a queue that is given up is left when the
+// delivery under way has ended, and others would take the process for dead.
+func (r *Room) queueing(ctx context.Context) {
+	var mine []string
+	var again <-chan time.Time
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case mine = <-r.mine:
+		case <-again:
+		}
+		again = nil
+		if !r.adjust(ctx, mine) {
+			again = time.After(r.opt.Beat)
 		}
 	}
-	return nil
+}
+
+// adjust adds the queues that are held and leaves those that are not any more.
+// It reports whether nothing is left to do: a queue that is being left takes no
+// more jobs, and is not held anew before it is gone.
+func (r *Room) adjust(ctx context.Context, mine []string) bool {
+	done := true
+	failed := func(what, name string, err error) {
+		done = false
+		if err != nil && !errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+			r.log.Warn(what, "queue", name, "error", err)
+		}
+	}
+	for _, name := range mine {
+		switch _, working := r.held[name]; {
+		case r.held[name]: // it was given up and is held again: first it has to be gone
+			failed("", name, nil)
+		case !working:
+			if err := r.client.addQueue(name, river.QueueConfig{MaxWorkers: 1}); err != nil {
+				failed("a queue cannot be worked on", name, err)
+				continue
+			}
+			r.held[name] = false
+		}
+	}
+	for name, leaving := range r.held {
+		if !leaving && slices.Contains(mine, name) {
+			continue
+		}
+		r.held[name] = true
+		soon, cancel := context.WithTimeout(ctx, min(r.opt.Beat, time.Second))
+		err := r.client.removeQueue(soon, name)
+		cancel()
+		if err != nil {
+			failed("a queue cannot be left", name, err)
+			continue
+		}
+		delete(r.held, name)
+		done = done && !slices.Contains(mine, name)
+	}
+	return done
 }
 
 // presence is what a Room knows of itself and others.
@@ -447,7 +497,8 @@ type presence struct {
 	working  sync.Map // IDs of jobs
 	suspects []int64
 	strayed  time.Time
-	held     map[string]bool // queues of destinations
+	mine     chan []string   // queues of destinations that the database gives this process
+	held     map[string]bool // those that it works on, and whether it is leaving them; queueing's own
 	works    bool            // it has queues
 	end      context.CancelFunc
 	beats    sync.WaitGroup
@@ -459,7 +510,7 @@ func newPresence(opt Options) presence {
 	if opt.Alone {
 		seat = aloneSeat + seat
 	}
-	return presence{held: map[string]bool{}, self: store.Process{
+	return presence{mine: make(chan []string, 1), held: map[string]bool{}, self: store.Process{
 		ID: processID(host), Seat: seat, Host: host, Version: opt.Version, Roles: strings.Join(opt.Roles, ","), Started: time.Now(),
 	}}
 }

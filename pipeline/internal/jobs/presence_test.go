@@ -284,3 +284,60 @@ func TestAlone(t *testing.T) {
 		})
 	}
 }
+
+// holdingUp is a queue that takes its time to be left.
+type holdingUp struct {
+	queue
+	leaving chan struct{}
+	leave   chan struct{}
+}
+
+func (q *holdingUp) removeQueue(ctx context.Context, name string) error {
+	select {
+	case q.leaving <- struct{}{}:
+	default:
+	}
+	<-q.leave
+	return q.queue.removeQueue(ctx, name)
+}
+
+// A process that gives up a destination's queue while a delivery is under way
+// lives on, and works on the queue again once it is given back.
+func TestLeavingAQueueHoldsNobodyUp(t *testing.T) {
+	for _, d := range []struct{ name, database string }{{"SQLite", filepath.Join(t.TempDir(), "node.db")}, {"PostgreSQL", postgres.Database(t)}} {
+		t.Run(d.name, func(t *testing.T) {
+			var delivered atomic.Int32
+			all, stores := rooms(t, d.database, 1, Handlers{Deliver: func(context.Context, Job, int64, string) error { delivered.Add(1); return nil }}, nil)
+			r, st := all[0], stores[0]
+			q := &holdingUp{queue: r.client, leaving: make(chan struct{}, 1), leave: make(chan struct{})}
+			r.client = q
+			run(t, r)
+			give := func(to string) {
+				t.Helper()
+				in(t, st, func(tx *store.Tx) error {
+					_, err := tx.ExecContext(t.Context(), `INSERT INTO processes (id, seat, host, roles, version, started_at) VALUES (?, 'its own', '', '', '', 9) ON CONFLICT DO NOTHING`, to)
+					if err == nil {
+						_, err = tx.ExecContext(t.Context(), `UPDATE holds SET process = ?`, to)
+					}
+					return err
+				})
+			}
+			give("another")
+			eventually(t, "the queue is being left", func() bool { return len(q.leaving) == 1 })
+			beats := func() int64 {
+				p, err := st.Processes(t.Context())
+				i := slices.IndexFunc(p, func(p store.Process) bool { return p.ID == r.self.ID })
+				if err != nil || i < 0 {
+					t.Fatalf("%v, %v", p, err)
+				}
+				return p[i].Beats
+			}
+			was := beats()
+			eventually(t, "it lives on", func() bool { return beats() > was+3 })
+			give(r.self.ID)
+			close(q.leave)
+			in(t, st, func(tx *store.Tx) error { return r.Deliver(tx, 7, "pacs") })
+			eventually(t, "it delivers again", func() bool { return delivered.Load() == 1 })
+		})
+	}
+}

@@ -176,18 +176,6 @@ func Choices(c Config) ([]Choice, error) {
 	return choices, nil
 }
 
-// Check tests a configuration as far as that goes without ONNX Runtime and network, and returns the model's card.
-func Check(c Config) (Card, error) {
-	if err := c.check(); err != nil {
-		return Card{}, err
-	}
-	name, onnx, err := load(c.Path, c.Variant, c.Provider)
-	if err != nil {
-		return Card{}, err
-	}
-	return ReadCard(name, onnx)
-}
-
 // Open loads a model, tests it and logs in one line what runs it. The context bounds loading and self-test.
 //
 // Errors match ErrNoModel, ErrContract, ErrLibrary, ErrProvider or ErrSelfTest.

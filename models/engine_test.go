@@ -383,11 +383,20 @@ func TestProviderRefused(t *testing.T) {
 	}
 }
 
+// choice is the card of what Open would try first.
+func choice(c Config) (Card, error) {
+	choices, err := Choices(c)
+	if err != nil {
+		return Card{}, err
+	}
+	return choices[0].Card, nil
+}
+
 func TestConfigRefused(t *testing.T) {
 	for _, c := range []Config{
 		{Workers: -1}, {Threads: -1}, {Device: -1}, {BatchSizes: []int{0}}, {BatchSizes: []int{maxBatch + 1}}, {Variant: "int4"}, {FlushAfter: -1},
 	} {
-		if _, err := Check(c); err == nil || errors.Is(err, ErrNoModel) {
+		if _, err := choice(c); err == nil || errors.Is(err, ErrNoModel) {
 			t.Errorf("%+v: %v", c, err)
 		}
 	}
@@ -421,10 +430,10 @@ func TestContractRefused(t *testing.T) {
 	} {
 		t.Run(file, func(t *testing.T) {
 			path := filepath.Join("testdata", file+".onnx")
-			_, err := Check(Config{Path: path})
+			_, err := choice(Config{Path: path})
 			var c *ContractError
 			if !errors.Is(err, ErrContract) || !errors.As(err, &c) || len(c.Problems) == 0 || c.Model != path {
-				t.Fatalf("Check: %v", err)
+				t.Fatalf("Choices: %v", err)
 			}
 			if !strings.Contains(err.Error(), says) {
 				t.Errorf("%q is not said by: %v", says, err)
@@ -446,7 +455,7 @@ func TestSelfTestRefused(t *testing.T) {
 		"logits": `output "view"`,
 	} {
 		path := filepath.Join("testdata", file+".onnx")
-		if _, err := Check(Config{Path: path}); err != nil {
+		if _, err := choice(Config{Path: path}); err != nil {
 			t.Errorf("%s: the contract alone should hold: %v", file, err)
 		}
 		_, err := Open(t.Context(), Config{Path: path, Provider: CPU}, nil)
@@ -461,13 +470,13 @@ func TestModelFileRefused(t *testing.T) {
 	if err := os.WriteFile(text, []byte("this is not a model"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Check(Config{Path: text}); !errors.Is(err, ErrContract) {
+	if _, err := choice(Config{Path: text}); !errors.Is(err, ErrContract) {
 		t.Errorf("text file: %v", err)
 	}
-	if _, err := Check(Config{Path: filepath.Join(t.TempDir(), "absent.onnx")}); !errors.Is(err, os.ErrNotExist) {
+	if _, err := choice(Config{Path: filepath.Join(t.TempDir(), "absent.onnx")}); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("absent file: %v", err)
 	}
-	if _, err := Check(Config{Path: t.TempDir()}); err == nil {
+	if _, err := choice(Config{Path: t.TempDir()}); err == nil {
 		t.Error("a folder is taken for a model")
 	}
 	// Every truncation is refused or, at a boundary of the file's outermost fields, still a whole model.

@@ -20,7 +20,7 @@ func TestShippedModels(t *testing.T) {
 			variant = INT8
 		}
 		t.Run(variant, func(t *testing.T) {
-			card, err := Check(Config{Variant: variant})
+			card, err := choice(Config{Variant: variant})
 			if err != nil {
 				t.Fatal(err)
 			}

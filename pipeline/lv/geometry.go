@@ -38,9 +38,6 @@ func (s Spacing) Distance(a, b Point) float64 {
 // centre of the first cell.
 type Affine struct{ Sx, Sy, Ox, Oy float64 }
 
-// Identity maps a plane onto itself.
-func Identity() Affine { return Affine{Sx: 1, Sy: 1} }
-
 // Apply maps a plane position to source pixels.
 func (a Affine) Apply(p Point) Point {
 	return Point{a.Sx*p.X + a.Ox, a.Sy*p.Y + a.Oy}

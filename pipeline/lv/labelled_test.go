@@ -54,7 +54,7 @@ func TestAxisOnExpertOutlines(t *testing.T) {
 			t.Fatal(err)
 		}
 		p, w, h := labelPlane(img, 85)
-		out, err := ExtractContour(p, w, h, Identity(), DefaultContourOptions())
+		out, err := ExtractContour(p, w, h, identity(), DefaultContourOptions())
 		if err != nil {
 			t.Fatal(name, err)
 		}

@@ -27,6 +27,9 @@ func halfEllipse(cx, top, d, l, angle float64, n int) []Point {
 	return pts
 }
 
+// identity maps a plane onto itself.
+func identity() Affine { return Affine{Sx: 1, Sy: 1} }
+
 // Worked numbers: half ellipsoid of base diameter 5 cm and length 9 cm has
 // pi/6*D^2*L = 117.81 mL, 20 mid-point disks give 117.85; with ES 3.5 x 7.5 cm
 // the EF is 59.2 %.
@@ -216,7 +219,7 @@ func TestExtractContourComponents(t *testing.T) {
 		".....###..",
 		"..........",
 	)
-	out, err := ExtractContour(p, w, h, Identity(), o)
+	out, err := ExtractContour(p, w, h, identity(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -262,14 +265,14 @@ func TestExtractContourEdgeAndMap(t *testing.T) {
 
 func TestExtractContourErrors(t *testing.T) {
 	o := DefaultContourOptions()
-	if _, err := ExtractContour(make([]uint8, 64), 8, 8, Identity(), o); !errors.Is(err, ErrNoContour) {
+	if _, err := ExtractContour(make([]uint8, 64), 8, 8, identity(), o); !errors.Is(err, ErrNoContour) {
 		t.Errorf("empty plane: %v", err)
 	}
 	p, w, h := plane("....", ".##.", ".##.", "....")
-	if _, err := ExtractContour(p, w, h, Identity(), o); !errors.Is(err, ErrNoContour) {
+	if _, err := ExtractContour(p, w, h, identity(), o); !errors.Is(err, ErrNoContour) {
 		t.Errorf("small component: %v", err)
 	}
-	if _, err := ExtractContour(p, 5, 5, Identity(), o); err == nil || errors.Is(err, ErrNoContour) {
+	if _, err := ExtractContour(p, 5, 5, identity(), o); err == nil || errors.Is(err, ErrNoContour) {
 		t.Errorf("wrong size: %v", err)
 	}
 }
@@ -310,7 +313,7 @@ func FuzzExtractContour(f *testing.F) {
 		if w < 1 || w > 64 || len(p) == 0 || len(p) > 4096 || len(p)%w != 0 {
 			return
 		}
-		out, err := ExtractContour(p, w, len(p)/w, Identity(), ContourOptions{Level: 128, MinCells: 1, MaxPoints: 1 << 20})
+		out, err := ExtractContour(p, w, len(p)/w, identity(), ContourOptions{Level: 128, MinCells: 1, MaxPoints: 1 << 20})
 		if err != nil {
 			return
 		}

@@ -420,7 +420,7 @@ func (n *Node) record(ctx context.Context, run *store.Run, w *workplace, doc *re
 		}
 	}
 	made := Summarize(doc)
-	made.Digest = digest
+	made.Digest, made.For = digest, formsOf(doc)
 	summary, err := json.Marshal(made)
 	if err != nil {
 		return nil, err
@@ -437,6 +437,9 @@ type Summary struct {
 	Reasons      map[string]int       `json:"reasons,omitempty"` // loops that were refused or failed, by the code of the reason
 	Measurements []result.Measurement `json:"measurements"`
 	Digest       string               `json:"result_sha256,omitempty"` // of the run's document
+	// For says for which destinations outputs were made, by SOP Instance UID, see
+	// result.Output; nil in runs of earlier versions, which do not say it here.
+	For map[string][]string `json:"outputs_for"`
 }
 
 // Summarize counts a document's loops and keeps the values that were measured.
@@ -486,11 +489,9 @@ func (n *Node) predecessors(ctx context.Context, study string, revision int) (us
 	last := made[0].Revision // the newest
 	var forms map[string][]string
 	if i := slices.IndexFunc(runs, func(r store.Run) bool { return r.Revision == last }); i >= 0 {
-		doc, err := n.readResult(ctx, &runs[i])
-		if err != nil && !n.lost(&runs[i], err) {
+		if forms, err = n.forms(ctx, &runs[i]); err != nil {
 			return nil, nil, err
 		}
-		forms = formsOf(doc)
 	}
 	own = map[string]*store.Output{}
 	for _, o := range made {
@@ -524,6 +525,20 @@ func (n *Node) readResult(ctx context.Context, run *store.Run) (*result.Document
 		return nil, fmt.Errorf("%s: %w", resultFile, err)
 	}
 	return doc, nil
+}
+
+// forms says for which destinations the outputs of a run were made. Most runs
+// say it in their summary, so that their document needs not be read for it.
+func (n *Node) forms(ctx context.Context, run *store.Run) (map[string][]string, error) {
+	var s Summary
+	if err := json.Unmarshal([]byte(run.Summary), &s); err == nil && s.For != nil {
+		return s.For, nil
+	}
+	doc, err := n.readResult(ctx, run)
+	if err != nil && !n.lost(run, err) {
+		return nil, err
+	}
+	return formsOf(doc), nil
 }
 
 // lost reports whether the document of a former run is not there any more, or is

@@ -477,8 +477,26 @@ func (c Contour) MarshalJSON() ([]byte, error) {
 	return append(b, ']'), nil
 }
 
+// appendFixed is strconv.AppendFloat(b, thousandth(v), 'f', -1, 64), by the
+// number of thousandths where that is an integer that float64 holds.
 func appendFixed(b []byte, v float64) []byte {
-	return strconv.AppendFloat(b, thousandth(v), 'f', -1, 64)
+	n := math.Round(v * 1000)
+	if math.Abs(n) > 1e12 || n == 0 {
+		return strconv.AppendFloat(b, thousandth(v), 'f', -1, 64)
+	}
+	if n < 0 {
+		b, n = append(b, '-'), -n
+	}
+	whole, rest := uint64(n)/1000, uint64(n)%1000
+	b = strconv.AppendUint(b, whole, 10)
+	if rest == 0 {
+		return b
+	}
+	b = append(b, '.', byte('0'+rest/100), byte('0'+rest/10%10), byte('0'+rest%10))
+	for b[len(b)-1] == '0' {
+		b = b[:len(b)-1]
+	}
+	return b
 }
 
 // Keypoint is an anatomical point in source pixels with the peak of its
@@ -670,10 +688,8 @@ type Timing struct {
 // Notice is the text every document carries.
 const Notice = "UNVERIFIED research output of an artificial-intelligence system. Not a cleared medical device; not for diagnosis without review by a qualified reader."
 
-// Encode renders the document as indented JSON.
-func (d *Document) Encode() ([]byte, error) {
-	return json.MarshalIndent(d, "", " ")
-}
+// Encode renders the document as JSON.
+func (d *Document) Encode() ([]byte, error) { return json.Marshal(d) }
 
 // ErrDamaged says that a stored document is not what was written.
 var ErrDamaged = errors.New("the result is damaged")

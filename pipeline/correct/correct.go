@@ -41,6 +41,7 @@ const (
 	NoFrame     Kind = "noframe"     // no such frame, or none with an outline
 	NoOutline   Kind = "nooutline"   // an outline of too few or too many points
 	Outside     Kind = "outside"     // a point outside the picture
+	NoPoints    Kind = "nopoints"    // not the four wall points of the parasternal view, or those of another view
 	TooMany     Kind = "toomany"     // more calipers than are kept
 )
 
@@ -86,16 +87,23 @@ type Beat struct {
 	ES int `json:"es"`
 }
 
-// Frame is the outline of the cavity in a frame as a reader drew it, closed,
-// without the first point repeated, with the apex and the mitral hinge points,
-// in source pixels.
+// Frame is what a reader drew in a frame, in source pixels: of an apical view
+// the outline of the cavity, closed, without the first point repeated, with the
+// apex and the mitral hinge points; of the parasternal long axis the four points
+// of its walls.
 type Frame struct {
 	Frame   int            `json:"frame"`
-	Contour result.Contour `json:"contour"`
+	Contour result.Contour `json:"contour,omitempty"`
 	Apex    *[2]float64    `json:"apex,omitempty"`
 	Septal  *[2]float64    `json:"septal,omitempty"`
 	Lateral *[2]float64    `json:"lateral,omitempty"`
+	// WallPoints are by the names of the network's points ([WallPoints]).
+	WallPoints map[string][2]float64 `json:"wall_points,omitempty"`
 }
+
+// WallPoints are the points of the parasternal long axis, along the line that
+// septum, cavity and posterior wall are measured on.
+var WallPoints = []string{models.KeypointIVSRight, models.KeypointIVSLeft, models.KeypointPWInner, models.KeypointPWOuter}
 
 // Views that a reader may choose.
 var Views = []string{models.ViewA4C, models.ViewA2C, models.ViewA3C}
@@ -289,6 +297,9 @@ func applyFrame(l *result.Loop, c Frame) error {
 	if c.Frame < 0 || c.Frame >= l.Frames {
 		return problem(NoFrame)
 	}
+	if l.View == models.ViewPLAX || len(c.WallPoints) > 0 {
+		return applyWallPoints(l, c)
+	}
 	if len(c.Contour) < 3 || len(c.Contour) > maxPoints {
 		return problem(NoOutline)
 	}
@@ -326,6 +337,34 @@ func applyFrame(l *result.Loop, c Frame) error {
 	if l.Spacing.Trusted {
 		f.LVArea = result.Round(lv.PolygonArea(longaxis.Points(f.Contour), longaxis.Spacing(l))/100, 4)
 	}
+	return nil
+}
+
+// applyWallPoints puts a reader's points of the parasternal long axis into a frame.
+func applyWallPoints(l *result.Loop, c Frame) error {
+	problem := func(k Kind) error { return &Problem{Kind: k, Loop: l.SOPInstanceUID, Frame: c.Frame} }
+	if l.View != models.ViewPLAX || len(c.WallPoints) != len(WallPoints) || len(c.Contour) > 0 {
+		return problem(NoPoints)
+	}
+	var points []result.Keypoint
+	for _, name := range WallPoints {
+		p, ok := c.WallPoints[name]
+		if !ok {
+			return problem(NoPoints)
+		}
+		if !inside(l, p) {
+			return problem(Outside)
+		}
+		points = append(points, result.Keypoint{Name: name, X: p[0], Y: p[1], Confidence: 1})
+	}
+	f := l.FrameAt(c.Frame)
+	if f == nil {
+		return problem(NoFrame)
+	}
+	if f.Network == nil {
+		f.Network = &result.Found{Contour: f.Contour, Keypoints: f.Keypoints}
+	}
+	f.Keypoints, f.Lost = points, nil
 	return nil
 }
 

@@ -314,3 +314,95 @@ func FuzzApply(f *testing.F) {
 		}
 	})
 }
+
+// walls are the four points of the parasternal view, 10 mm of septum, so much of
+// cavity and 10 mm of wall on one line, at 1 mm a pixel.
+func walls(i int, cavity float64) Frame {
+	f := Frame{Frame: i, WallPoints: map[string][2]float64{}}
+	y := 40.0
+	for k, name := range WallPoints {
+		f.WallPoints[name] = [2]float64{120, y}
+		y += []float64{10, cavity, 10, 0}[k]
+	}
+	return f
+}
+
+// parasternal is a study of a parasternal loop in whose points the network is not trusted.
+func parasternal() *result.Study {
+	s := study()
+	l := &s.Loops[0]
+	l.View, l.Curve, l.Beats = models.ViewPLAX, nil, nil
+	for i := range l.FrameResults {
+		f := &l.FrameResults[i]
+		f.Contour, f.Keypoints = nil, nil
+		for k, name := range WallPoints {
+			f.Keypoints = append(f.Keypoints, result.Keypoint{Name: name, X: 100, Y: 30 + 20*float64(k), Confidence: 0.8})
+		}
+	}
+	measure.Loop(l, options())
+	measure.Study(s, options())
+	return s
+}
+
+// Points that a reader places at ED and ES of a beat are measured, and nothing
+// else of the loop: 50 mm at ED and 33 at ES are a shortening of 34 %; walls of
+// 10 mm weigh 0.832*(7^3-5^3)+0.6 = 182 g, and 2*10/50 is 0.40.
+func TestWallPoints(t *testing.T) {
+	s := parasternal()
+	if m := find(t, s, result.LVIDd); m.Value != nil || m.Reason.Code != result.NotValidated {
+		t.Fatalf("the network's points: %+v", m)
+	}
+	uid := s.Loops[0].SOPInstanceUID
+	with := func(l Loop) *result.Study {
+		t.Helper()
+		got, err := Apply(s, Corrections{Loops: map[string]Loop{uid: l}}, options())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got
+	}
+	got := with(Loop{Beats: []Beat{{ED: 5, ES: 15}}, Frames: []Frame{walls(5, 50), walls(15, 33)}})
+	for name, want := range map[string]float64{result.IVSd: 1, result.LVIDd: 5, result.LVPWd: 1, result.LVIDs: 3.3, result.FS: 34, result.Mass: 182, result.RWT: 0.4} {
+		if v := value(t, got, name); math.Abs(v-want) > 0.005*want {
+			t.Errorf("%s is %g, want %g", name, v, want)
+		}
+		if !find(t, got, name).ByReader {
+			t.Errorf("%s is not marked as the reader's", name)
+		}
+	}
+	if n := got.Loops[0].FrameAt(5).Network; n == nil || len(n.Keypoints) != 4 || n.Keypoints[1].Y != 50 {
+		t.Errorf("what the network found: %+v", n)
+	}
+	// A line that bends is the reader's word, with a remark.
+	bent := walls(5, 50)
+	bent.WallPoints[models.KeypointIVSRight] = [2]float64{140, 45}
+	if m := find(t, with(Loop{Beats: []Beat{{ED: 5, ES: 15}}, Frames: []Frame{bent, walls(15, 33)}}), result.LVIDd); m.Value == nil || len(m.Quality.Warnings) == 0 {
+		t.Errorf("a bent line: %+v", m)
+	}
+	// One phase alone gives no value, and the reason says so.
+	if m := find(t, with(Loop{Beats: []Beat{{ED: 5, ES: 15}}, Frames: []Frame{walls(5, 50)}}), result.LVIDd); m.Value != nil || m.Reason.Code != result.NoBeat {
+		t.Errorf("points at end-diastole alone: %+v", m)
+	}
+	// Of two beats the one with points counts.
+	if m := find(t, with(Loop{Beats: []Beat{{ED: 5, ES: 15}, {ED: 25, ES: 35}}, Frames: []Frame{walls(5, 50), walls(15, 33)}}), result.LVIDd); m.Value == nil || len(m.Beats) != 1 {
+		t.Errorf("two beats, one with points: %+v", m)
+	}
+	three, outside, both := walls(5, 50), walls(5, 50), walls(5, 50)
+	delete(three.WallPoints, models.KeypointPWOuter)
+	outside.WallPoints[models.KeypointPWOuter] = [2]float64{120, 400}
+	both.Contour = ellipse(50, 90)
+	for name, c := range map[string]struct {
+		f    Frame
+		want Kind
+	}{"three points": {three, NoPoints}, "outside": {outside, Outside}, "an outline": {frame(5, 50), NoPoints}, "both": {both, NoPoints}} {
+		_, err := Apply(s, Corrections{Loops: map[string]Loop{uid: {Frames: []Frame{c.f}}}}, options())
+		var p *Problem
+		if !errors.As(err, &p) || p.Kind != c.want {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	apical := study()
+	if _, err := Apply(apical, Corrections{Loops: map[string]Loop{uid: {Frames: []Frame{walls(5, 50)}}}}, options()); !errors.Is(err, ErrInvalid) {
+		t.Errorf("wall points in an apical loop: %v", err)
+	}
+}

@@ -30,7 +30,9 @@ func linearValues(d, s lv.Linear) []float64 {
 
 // measureLinear measures a parasternal long-axis loop by its four points. As
 // with volumes, several frames around each phase count, and what is derived
-// follows from the mean dimensions over the beats.
+// follows from the mean dimensions over the beats. Where a reader placed the
+// points of a beat, and the network's have not been shown to be good enough, the
+// reader's alone are measured.
 func (l *loop) measureLinear() {
 	o := l.o.LV
 	names := linearNames()
@@ -40,24 +42,38 @@ func (l *loop) measureLinear() {
 		}
 		l.addHeartRate(l.doubts())
 	}
-	if !l.o.WallPoints {
+	some, byReader := l.placed()
+	if !l.o.WallPoints && some && !byReader {
+		none(result.Reasonf(result.NoBeat, "the wall points were not placed at both end-diastole and end-systole of a beat"))
+		return
+	}
+	if !l.o.WallPoints && !byReader {
 		none(result.Reasonf(result.NotValidated, "the model's parasternal points have not been shown to be accurate enough to measure with"))
 		return
 	}
 	dims := make([]lv.Linear, len(l.frames))
 	curve := make([]float64, len(l.frames))
 	seen := 0
+	var drawn []lv.Finding
 	for i := range l.frames {
 		curve[i] = math.NaN()
+		if !l.o.WallPoints && !l.byReader(i) {
+			continue
+		}
 		if c, ok := longaxis.Calipers(l.frames[i].keypoints, o.Axis.MinConfidence); ok {
 			dims[i] = c.Measure(l.spacing)
-			if !lv.Rejected(lv.CheckCalipers(dims[i], i, o.Quality)) {
+			findings := lv.CheckCalipers(dims[i], i, o.Quality)
+			if l.byReader(i) {
+				findings = remarks(findings)
+				drawn = append(drawn, findings...)
+			}
+			if !lv.Rejected(findings) {
 				curve[i], l.frames[i].used = dims[i].LVIDmm, true
 				seen++
 			}
 		}
 	}
-	if len(curve) > 1 && float64(seen) < (1-o.Beats.MaxMissing)*float64(len(curve)) {
+	if !byReader && len(curve) > 1 && float64(seen) < (1-o.Beats.MaxMissing)*float64(len(curve)) {
 		none(result.Reasonf(result.LowConfidence, "the four wall points were found with enough confidence in %d of %d frames only", seen, len(curve)))
 		return
 	}
@@ -87,6 +103,10 @@ func (l *loop) measureLinear() {
 	findings = append(findings, lv.CheckFrameRate(l.FrameTimes, l.rhythm.HeartRate, o.Quality)...)
 	findings = append(findings, lv.CheckClipped(l.rhythm.Beats)...)
 	findings = append(findings, l.doubts()...)
+	if l.trusts() {
+		findings = remarks(findings)
+	}
+	findings = append(findings, drawn...)
 	l.report(names, findings)
 	l.addHeartRate(findings)
 }

@@ -66,6 +66,7 @@ type loop struct {
 type frame struct {
 	outline   *outline
 	keypoints map[string]lv.Keypoint
+	byReader  bool     // a reader drew the outline or placed the points
 	plane     lv.Plane // of the outline
 	used      bool     // plane counts
 }
@@ -76,7 +77,6 @@ type outline struct {
 	certainty, stray float64
 	unseen           float64 // part without a wall beside it
 	expectedDice     float64 // 0 when unknown
-	byReader         bool
 }
 
 func open(r *result.Loop, o Options) *loop {
@@ -96,9 +96,9 @@ func open(r *result.Loop, o Options) *loop {
 }
 
 func readFrame(f result.Frame) frame {
-	out := frame{keypoints: make(map[string]lv.Keypoint, len(f.Keypoints))}
+	out := frame{keypoints: make(map[string]lv.Keypoint, len(f.Keypoints)), byReader: f.Network != nil}
 	if len(f.Contour) > 0 {
-		out.outline = &outline{points: make([]lv.Point, len(f.Contour)), certainty: f.Confidence, stray: f.Stray, unseen: f.Unseen, expectedDice: f.ExpectedDice, byReader: f.Network != nil}
+		out.outline = &outline{points: make([]lv.Point, len(f.Contour)), certainty: f.Confidence, stray: f.Stray, unseen: f.Unseen, expectedDice: f.ExpectedDice}
 		for i, p := range f.Contour {
 			out.outline.points[i] = lv.Point{X: p[0], Y: p[1]}
 		}

@@ -20,9 +20,21 @@ func (l *loop) readersBeats() (beats []lv.Beat, ok bool) {
 	return beats, true
 }
 
-// byReader reports whether a reader drew the outline of a frame.
-func (l *loop) byReader(i int) bool {
-	return i >= 0 && i < len(l.frames) && l.frames[i].outline != nil && l.frames[i].outline.byReader
+// byReader reports whether a reader drew the outline of a frame, or placed the
+// points of the parasternal view in it.
+func (l *loop) byReader(i int) bool { return i >= 0 && i < len(l.frames) && l.frames[i].byReader }
+
+// placed reports whether a reader placed points in any frame, and whether in both
+// phases of a beat of theirs.
+func (l *loop) placed() (some, beat bool) {
+	for i := range l.frames {
+		some = some || l.byReader(i)
+	}
+	beats, _ := l.readersBeats()
+	for _, b := range beats {
+		beat = beat || l.byReader(b.ED) && l.byReader(b.ES)
+	}
+	return some, beat
 }
 
 // trusts reports whether every phase that is measured lies on a frame that a

@@ -111,7 +111,7 @@ func (w *writer) scene(l *result.Loop, t trust, i int) overlay.Scene {
 		return s
 	}
 	if l.View == models.ViewPLAX {
-		if c, ok := longaxis.Calipers(longaxis.Keypoints(f), 0); ok && t.measured {
+		if c, ok := longaxis.Calipers(longaxis.Keypoints(f), 0); ok && t.measured && (f.Network != nil || !readersAlone(l)) {
 			s.Keypoints = []lv.Point{c.IVSRight, c.IVSLeft, c.PWInner, c.PWOuter}
 			s.Lines = []overlay.Line{{A: c.IVSRight, B: c.IVSLeft}, {A: c.IVSLeft, B: c.PWInner}, {A: c.PWInner, B: c.PWOuter}}
 		}
@@ -142,6 +142,23 @@ func (w *writer) scene(l *result.Loop, t trust, i int) overlay.Scene {
 		s.Keypoints = []lv.Point{axis.Apex, axis.Annulus[0], axis.Annulus[1]}
 	}
 	return s
+}
+
+// readersAlone reports whether a reader placed the points of every phase that a
+// loop was measured on: the network's points elsewhere were not measured with.
+func readersAlone(l *result.Loop) bool {
+	byReader := func(i int) bool { f := l.FrameAt(i); return f != nil && f.Network != nil }
+	n := 0
+	for _, b := range l.Beats {
+		if b.Rejected != nil {
+			continue
+		}
+		if !byReader(b.ED) || !byReader(b.ES) {
+			return false
+		}
+		n++
+	}
+	return n > 0
 }
 
 // ghosts are the outlines at end-diastole, and after it at end-systole, of the

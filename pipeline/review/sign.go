@@ -61,8 +61,12 @@ type valueChange struct {
 	Grade  string `json:"grade"`
 }
 
-// compared are the values that stand beside each other before and after.
-var compared = []string{result.EF, result.EDV, result.ESV, result.SV, result.FAC, result.HR}
+// compared are the values that stand beside each other before and after, linear
+// those of the parasternal view, where there are any.
+var (
+	compared = []string{result.EF, result.EDV, result.ESV, result.SV, result.FAC, result.HR}
+	linear   = []string{result.IVSd, result.LVIDd, result.LVPWd, result.LVIDs, result.FS, result.Mass, result.RWT}
+)
 
 // maxComment bounds a reader's comment, in characters.
 const maxComment = 1000
@@ -161,9 +165,9 @@ func compare(words *Words, before, after *result.Study) []stageChange {
 	}
 	for _, st := range stages {
 		c := stageChange{Stage: st}
-		for _, name := range compared {
+		for _, name := range slices.Concat(compared, linear) {
 			b, a := find(before, st, name), find(after, st, name)
-			if a == nil && b == nil {
+			if a == nil && b == nil || slices.Contains(linear, name) && (a == nil || a.Value == nil) && (b == nil || b.Value == nil) {
 				continue
 			}
 			row := valueChange{Key: shownKey(st, name), Name: nameOf(words, name)}
@@ -254,7 +258,7 @@ func (s *Server) sign(w http.ResponseWriter, r *http.Request) {
 func valuesOf(s *result.Study) []result.Measurement {
 	var out []result.Measurement
 	for _, m := range s.Measurements {
-		if m.Value != nil && slices.Contains(compared, m.Name) {
+		if m.Value != nil && (slices.Contains(compared, m.Name) || slices.Contains(linear, m.Name)) {
 			out = append(out, result.Measurement{Name: m.Name, Value: m.Value, Unit: m.Unit, Method: m.Method, Stage: m.Stage, Quality: result.Quality{Grade: m.Quality.Grade}})
 		}
 	}

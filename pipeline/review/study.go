@@ -325,6 +325,7 @@ type frameData struct {
 	Points     []result.Keypoint         `json:"points,omitempty"`
 	Axis       *[3][2]float64            `json:"axis,omitempty"`    // apex and the two hinge points
 	Network    result.Contour            `json:"network,omitempty"` // where a reader has corrected it
+	Before     []result.Keypoint         `json:"before,omitempty"`  // the network's points of the parasternal view, where a reader has placed them
 }
 
 func (s *Server) study(w http.ResponseWriter, r *http.Request) {
@@ -750,6 +751,9 @@ func loopOf(words *Words, l *result.Loop, only []int) loopData {
 		found := frameData{Frame: f.Index, Contour: f.Contour, Structures: f.Structures, Points: f.Keypoints}
 		if f.Network != nil {
 			found.Network = f.Network.Contour
+			if l.View == models.ViewPLAX {
+				found.Before = f.Network.Keypoints
+			}
 		}
 		if axis, err := longaxis.Of(l, f); err == nil {
 			found.Axis = &[3][2]float64{{axis.Apex.X, axis.Apex.Y}, {axis.Annulus[0].X, axis.Annulus[0].Y}, {axis.Annulus[1].X, axis.Annulus[1].Y}}

@@ -1,8 +1,8 @@
 import { element, explain, maybe, post, Refused, say, t } from "./page";
-import type { Outline } from "./edit";
+import type { Shape } from "./edit";
 import type { Caliper, Loop, Point } from "./types";
 
-export interface FrameCorrection { frame: number; contour: Point[]; apex?: Point; septal?: Point; lateral?: Point }
+export interface FrameCorrection { frame: number; contour?: Point[]; apex?: Point; septal?: Point; lateral?: Point; wall_points?: Record<string, Point> }
 export type CaliperCorrection = Caliper;
 export interface LoopCorrection { excluded?: boolean; view?: string; beats?: { ed: number; es: number }[]; frames?: FrameCorrection[]; calipers?: CaliperCorrection[] }
 export interface Corrections { loops: Record<string, LoopCorrection> }
@@ -15,11 +15,12 @@ export function measuredBeats(loop: Loop): { ed: number; es: number }[] {
   return (loop.beats ?? []).filter((b) => !b.rejected).map((b) => ({ ed: b.ed, es: b.es }));
 }
 
-/** A loop's corrections with an outline in place of the one of its frame. */
-export function withOutline(now: LoopCorrection, loop: Loop, outline: Outline): LoopCorrection {
-  const frames = (now.frames ?? []).filter((f) => f.frame !== outline.frame).concat(outline.correction());
-  // The beats stay where they are while their outlines change.
-  return { ...now, beats: now.beats ?? measuredBeats(loop), frames };
+/** A loop's corrections with what was drawn in a frame in place of what was there. */
+export function withShape(now: LoopCorrection, loop: Loop, shape: Shape): LoopCorrection {
+  const frames = (now.frames ?? []).filter((f) => f.frame !== shape.frame).concat(shape.correction());
+  // The beats stay where they are while their outlines change; a loop of the parasternal view may have none yet.
+  const beats = now.beats ?? measuredBeats(loop);
+  return { ...now, ...(beats.length ? { beats } : {}), frames };
 }
 
 /**

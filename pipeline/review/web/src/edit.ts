@@ -1,8 +1,21 @@
 import type { FrameCorrection } from "./corrections";
-import type { Found, Point } from "./types";
+import type { Found, Keypoint, Point } from "./types";
 
-/** Points that may be dragged on an outline: landmarks, and places on the walls between them. */
-export interface Handle { at: Point; kind: "apex" | "septal" | "lateral" | "wall"; arc: number }
+/**
+ * Points that may be dragged: landmarks, and places on the walls between them, at an arc length of the outline; of the
+ * parasternal view the points themselves, by their number.
+ */
+export interface Handle { at: Point; kind: "apex" | "septal" | "lateral" | "wall" | "point"; arc: number }
+
+/** What a reader may drag in a frame: the cavity's outline, or the points of the walls. */
+export interface Shape {
+  readonly frame: number;
+  readonly handles: Handle[];
+  /** Moves with a handle of what was there when it was taken hold of. */
+  drag(from: Shape, handle: Handle, by: Point): void;
+  copy(): Shape;
+  correction(): FrameCorrection;
+}
 
 const wallHandles = 12;
 
@@ -43,8 +56,49 @@ function pointAt(c: readonly Point[], arc: number): Point {
   return [a[0] + u * (b[0] - a[0]), a[1] + u * (b[1] - a[1])];
 }
 
+function within(p: Point, size: Point): Point {
+  return [Math.min(Math.max(p[0], 0), size[0] - 1), Math.min(Math.max(p[1], 0), size[1] - 1)];
+}
+
+function rounded(p: Point): Point { return [Math.round(p[0] * 1000) / 1000, Math.round(p[1] * 1000) / 1000]; }
+
+/** The points of the parasternal long axis, along the line from the right ventricle to the posterior wall. */
+export const wallPoints = ["ivs_right", "ivs_left", "pw_inner", "pw_outer"] as const;
+
+/** Points by the names of wallPoints; undefined where one is missing. */
+export function wallOf(points: readonly Keypoint[] | undefined): Point[] | undefined {
+  const out = wallPoints.map((name) => points?.find((k) => k.name === name)).filter((k) => k !== undefined);
+  return out.length === wallPoints.length ? out.map((k): Point => [k.x, k.y]) : undefined;
+}
+
+/** The four wall points of a frame of the parasternal view while they are edited. */
+export class Walls implements Shape {
+  points: Point[];
+
+  constructor(readonly frame: number, found: Found | undefined, readonly size: Point) {
+    // Where the network found none they wait in the middle of the picture.
+    this.points = wallOf(found?.points) ?? wallPoints.map((_, i): Point => [size[0] / 2, size[1] * (0.35 + 0.1 * i)]);
+  }
+
+  get handles(): Handle[] { return this.points.map((at, i): Handle => ({ at, kind: "point", arc: i })); }
+
+  drag(from: Walls, handle: Handle, by: Point): void {
+    this.points = from.points.map((p, i) => i === handle.arc ? within([p[0] + by[0], p[1] + by[1]], this.size) : p);
+  }
+
+  copy(): Walls {
+    const w = new Walls(this.frame, undefined, this.size);
+    w.points = this.points.map((p): Point => [p[0], p[1]]);
+    return w;
+  }
+
+  correction(): FrameCorrection {
+    return { frame: this.frame, wall_points: Object.fromEntries(this.points.map((p, i) => [wallPoints[i]!, rounded(p)])) };
+  }
+}
+
 /** The outline of a frame while it is edited. */
-export class Outline {
+export class Outline implements Shape {
   contour: Point[];
   apex: Point | undefined;
   septal: Point | undefined;
@@ -112,9 +166,7 @@ export class Outline {
     }
   }
 
-  private inside(p: Point): Point {
-    return [Math.min(Math.max(p[0], 0), this.size[0] - 1), Math.min(Math.max(p[1], 0), this.size[1] - 1)];
-  }
+  private inside(p: Point): Point { return within(p, this.size); }
 
   copy(): Outline {
     const o = new Outline(this.frame, { frame: this.frame, contour: this.contour }, this.size);
@@ -125,10 +177,9 @@ export class Outline {
   }
 
   correction(): FrameCorrection {
-    const r = (p: Point): Point => [Math.round(p[0] * 1000) / 1000, Math.round(p[1] * 1000) / 1000];
     return {
-      frame: this.frame, contour: this.contour.map(r),
-      ...(this.apex ? { apex: r(this.apex) } : {}), ...(this.septal ? { septal: r(this.septal) } : {}), ...(this.lateral ? { lateral: r(this.lateral) } : {}),
+      frame: this.frame, contour: this.contour.map(rounded),
+      ...(this.apex ? { apex: rounded(this.apex) } : {}), ...(this.septal ? { septal: rounded(this.septal) } : {}), ...(this.lateral ? { lateral: rounded(this.lateral) } : {}),
     };
   }
 }

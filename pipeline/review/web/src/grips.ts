@@ -1,4 +1,4 @@
-import { Outline, type Handle } from "./edit";
+import { Outline, Walls, type Handle, type Shape } from "./edit";
 import type { Found, Point } from "./types";
 import { colours, type Shown, type View } from "./view";
 
@@ -6,30 +6,39 @@ import { colours, type Shown, type View } from "./view";
 const reach = 14;
 
 /**
- * Lets a reader drag the outline of the frame that a view shows: draws it with
- * its handles, and says when a drag is done.
+ * Lets a reader drag the outline, or the wall points, of the frame that a view
+ * shows: draws it with its handles, and says when a drag is done.
  */
 export class Grips {
-  outline: Outline | undefined;
-  private held: { handle: Handle; from: Outline; start: Point } | undefined;
-  /** The outline after a drag. */
-  ondone: (outline: Outline) => void = () => undefined;
+  shape: Shape | undefined;
+  private held: { handle: Handle; from: Shape; start: Point } | undefined;
+  /** The shape after a drag. */
+  ondone: (shape: Shape) => void = () => undefined;
 
   constructor(private readonly view: View) {}
 
   get holds(): boolean { return this.held !== undefined; }
 
-  /** Takes the outline of a frame; none where it has no contour. */
+  /** Takes what may be dragged in a frame; nothing where it has no contour. */
   take(found: Found | undefined): void {
-    const { columns, rows } = this.view.loop;
+    const { columns, rows, view } = this.view.loop;
     this.held = undefined;
-    this.outline = found?.contour ? new Outline(found.frame, found, [columns, rows]) : undefined;
+    if (found && view === "PLAX") this.shape = new Walls(found.frame, found, [columns, rows]);
+    else this.shape = found?.contour ? new Outline(found.frame, found, [columns, rows]) : undefined;
   }
 
   /** Draws the outline, and its handles where they are wanted. */
   draw(ctx: CanvasRenderingContext2D, found: Found, shown: Shown, handles: boolean): void {
-    const { view, outline } = this;
-    if (!outline) { view.found(ctx, found, shown); return; }
+    const { view, shape } = this;
+    if (shape instanceof Walls) {
+      const edited = this.held !== undefined || found.before !== undefined;
+      if (edited) view.walls(ctx, found.before ?? found.points, colours.ghost, false);
+      view.walls(ctx, shape.points, edited ? colours.edited : colours.contour, true);
+      if (handles) for (const h of shape.handles) view.dot(ctx, h.at, colours.caliper, 5);
+      return;
+    }
+    if (!(shape instanceof Outline)) { view.found(ctx, found, shown); return; }
+    const outline = shape;
     if (shown.structures) view.found(ctx, found, { contour: false, structures: true });
     const before = found.network ?? found.contour;
     const edited = this.held !== undefined || found.network !== undefined;
@@ -45,7 +54,7 @@ export class Grips {
   under(e: MouseEvent): Handle | undefined {
     const box = this.view.root.getBoundingClientRect();
     let best: Handle | undefined, distance = reach;
-    for (const h of this.outline?.handles ?? []) {
+    for (const h of this.shape?.handles ?? []) {
       const [x, y] = this.view.toView(h.at);
       const d = Math.hypot(x - (e.clientX - box.left), y - (e.clientY - box.top));
       if (d < distance) { best = h; distance = d; }
@@ -56,25 +65,25 @@ export class Grips {
   /** Takes hold of the handle under the mouse, if there is one. */
   start(e: PointerEvent): boolean {
     const handle = e.button === 0 ? this.under(e) : undefined;
-    if (!handle || !this.outline) return false;
+    if (!handle || !this.shape) return false;
     this.view.root.setPointerCapture(e.pointerId);
-    this.held = { handle, from: this.outline.copy(), start: this.view.at(e) };
+    this.held = { handle, from: this.shape.copy(), start: this.view.at(e) };
     return true;
   }
 
   move(e: PointerEvent): boolean {
-    if (!this.held || !this.outline) return false;
+    if (!this.held || !this.shape) return false;
     const p = this.view.at(e);
-    this.outline.drag(this.held.from, this.held.handle, [p[0] - this.held.start[0], p[1] - this.held.start[1]]);
+    this.shape.drag(this.held.from, this.held.handle, [p[0] - this.held.start[0], p[1] - this.held.start[1]]);
     this.view.redraw();
     return true;
   }
 
   /** Ends a drag. */
   end(): boolean {
-    if (!this.held || !this.outline) return false;
+    if (!this.held || !this.shape) return false;
     this.held = undefined;
-    this.ondone(this.outline);
+    this.ondone(this.shape);
     return true;
   }
 }

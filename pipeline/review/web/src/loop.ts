@@ -1,5 +1,5 @@
 import { Cine } from "./cine";
-import { Draft, measuredBeats, showChanges, signing, withOutline, type CaliperCorrection, type LoopCorrection } from "./corrections";
+import { Draft, measuredBeats, showChanges, signing, withShape, type CaliperCorrection, type LoopCorrection } from "./corrections";
 import { CurvePlot } from "./curve";
 import { element, embedded, explain, maybe, number, onKeys, request, say, t } from "./page";
 import { Grips } from "./grips";
@@ -74,11 +74,13 @@ export async function startLoop(): Promise<void> {
   /** Half of a beat that is set where there was none. */
   let half: { ed?: number; es?: number } = {};
 
-  /** The beats as they are measured now. */
-  function beats(): { ed: number; es: number }[] { return measuredBeats(loop); }
+  /** The beats as the reader has them, else those that are measured. */
+  function beats(): { ed: number; es: number }[] { return draft?.loop(at.loop).beats ?? measuredBeats(loop); }
 
   function editable(i: number): boolean {
-    return draft !== undefined && !cine.isPlaying && shown.contour && !draft.loop(at.loop).excluded && beats().some((b) => b.ed === i || b.es === i);
+    if (!draft || cine.isPlaying || !shown.contour || draft.loop(at.loop).excluded || loop.status !== "analysed") return false;
+    // Of the parasternal view the network's points may have given no beat: the reader says where ED and ES are.
+    return loop.view === "PLAX" || beats().some((b) => b.ed === i || b.es === i);
   }
 
   function takeOutline(): void {
@@ -114,7 +116,7 @@ export async function startLoop(): Promise<void> {
     press();
   }
 
-  grips.ondone = (outline) => { if (draft) void change(withOutline(draft.loop(at.loop), loop, outline)); };
+  grips.ondone = (shape) => { if (draft) void change(withShape(draft.loop(at.loop), loop, shape)); };
 
   /** Makes the frame shown the ED or ES of the nearest beat, or of a new one. */
   function setHere(which: "ed" | "es"): void {
@@ -157,7 +159,7 @@ export async function startLoop(): Promise<void> {
 
   view.ondraw = (ctx) => {
     const f = found.get(cine.frame);
-    if (grips.outline && f) grips.draw(ctx, f, shown, true); else view.found(ctx, f, shown);
+    if (grips.shape && f) grips.draw(ctx, f, shown, true); else view.found(ctx, f, shown);
     for (const c of calipers) if (c.frame === cine.frame) caliper(ctx, c.a, c.b);
     if (open) caliper(ctx, open, open);
     const p = phase(cine.frame);
@@ -183,7 +185,7 @@ export async function startLoop(): Promise<void> {
   }
 
   cine.onframe = (i) => {
-    if (grips.outline?.frame !== i || cine.isPlaying) takeOutline();
+    if (grips.shape?.frame !== i || cine.isPlaying) takeOutline();
     view.show(cine.frames.get(i));
     curve?.seek(i);
     status();

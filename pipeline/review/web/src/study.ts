@@ -1,5 +1,5 @@
 import { Cine } from "./cine";
-import { Draft, measuredBeats, showChanges, signing, withOutline, type Corrections } from "./corrections";
+import { Draft, measuredBeats, showChanges, signing, withShape, type Corrections } from "./corrections";
 import { CurvePlot } from "./curve";
 import { Grips } from "./grips";
 import { element, embedded, explain, maybe, onChanges, onKeys, say, t } from "./page";
@@ -52,8 +52,8 @@ export function startStudy(): void {
     if (!draft || !measuredBeats(panel.loop).some((b) => b.ed === still.frame || b.es === still.frame)) return still;
     const grips = still.grips = new Grips(still.view);
     grips.take(panel.found.get(still.frame));
-    grips.ondone = (outline) => {
-      draft.set(panel.loop.loop, withOutline(draft.loop(panel.loop.loop), panel.loop, outline));
+    grips.ondone = (shape) => {
+      draft.set(panel.loop.loop, withShape(draft.loop(panel.loop.loop), panel.loop, shape));
       void refresh(panel);
     };
     box.draggable = false;

@@ -15,6 +15,7 @@ export interface Found {
   points?: Keypoint[];
   axis?: [Point, Point, Point]; // apex, hinge points
   network?: Point[]; // where a reader has corrected it
+  before?: Keypoint[]; // the network's points of the parasternal view, where a reader has placed them
 }
 
 export interface Caliper { frame: number; a: Point; b: Point }

@@ -1,4 +1,5 @@
-import type { Found, Loop, Point } from "./types";
+import { wallPoints } from "./edit";
+import type { Found, Keypoint, Loop, Point } from "./types";
 import { number } from "./page";
 
 export interface Shown { contour: boolean; structures: boolean }
@@ -184,7 +185,28 @@ export class View {
         for (const q of f.axis) this.dot(ctx, q, colours.axis, 3);
       }
     } else {
+      if (this.loop.view === "PLAX") {
+        if (f.before) this.walls(ctx, f.before, colours.ghost, false);
+        this.walls(ctx, f.points, f.before ? colours.edited : colours.contour, true);
+      }
       for (const k of f.points ?? []) this.dot(ctx, [k.x, k.y], colours.axis, 3);
+    }
+  }
+
+  /** Septum, cavity and posterior wall of the parasternal view, as lines between their points, with their lengths. */
+  walls(ctx: CanvasRenderingContext2D, found: readonly Keypoint[] | readonly Point[] | undefined, colour: string, named: boolean): void {
+    const points = found?.map((p): Point => "x" in p ? [p.x, p.y] : p) ?? [];
+    if (points.length !== wallPoints.length) return;
+    this.line(ctx, points, colour, named ? 2 : 1, false, named ? [] : [3, 3]);
+    if (!named) return;
+    ctx.font = "600 13px system-ui";
+    ctx.lineWidth = 3;
+    ctx.strokeStyle = "#000";
+    ctx.fillStyle = colour;
+    for (let i = 1; i < points.length; i++) {
+      const a = points[i - 1]!, b = points[i]!, [x, y] = this.toView([(a[0] + b[0]) / 2, (a[1] + b[1]) / 2]);
+      ctx.strokeText(this.length(a, b), x + 12, y + 4);
+      ctx.fillText(this.length(a, b), x + 12, y + 4);
     }
   }
 

@@ -376,6 +376,20 @@ func (l *loop) precision() float64 {
 	return 1.96 * volumeNoise * phaseNoise * l.rhythm.Noise * math.Sqrt(sum) / float64(len(l.beats))
 }
 
+// surelyWithin is the precision with what the noise itself is uncertain by: its
+// standard deviation, found from n frames, has one of 1/sqrt(2n) of it, and of its
+// robust estimate from frames that share their neighbours, twice that. A clip of
+// two beats may look steadier than it is.
+func (l *loop) surelyWithin() float64 {
+	n := 0
+	for _, f := range l.frames {
+		if f.used {
+			n++
+		}
+	}
+	return l.precision() * (1 + math.Sqrt(2/float64(max(n, 2))))
+}
+
 // checkPhase grades the outlines that count for a phase, each by its weight.
 // Where the network says how far it expects its outline to agree with a
 // reader's, and from where on that is enough, this counts, else its certainty.
@@ -502,7 +516,7 @@ func (l *loop) chooseBeats() []lv.Finding {
 		out = append(out, b.findings...)
 	}
 	out = append(out, lv.CheckEFSpread(l.efs(), l.o.LV.Quality)...)
-	return append(out, lv.CheckPrecision(l.precision(), l.o.LV.Quality)...)
+	return append(out, lv.CheckPrecision(l.surelyWithin(), l.o.LV.Quality)...)
 }
 
 // keepBeats leaves out the beats for which why gives a reason, unless it does

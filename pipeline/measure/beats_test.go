@@ -252,3 +252,32 @@ func TestValuesOfALoopAgree(t *testing.T) {
 		t.Errorf("%d beats", n)
 	}
 }
+
+// An EF is answered in words where 5 % lie within its uncertainty, and below 20 %
+// where that is more than a quarter of it.
+func TestTooLowForANumber(t *testing.T) {
+	o := lv.DefaultQualityOptions()
+	for _, c := range []struct {
+		ef, precision float64
+		want          bool
+	}{
+		{12, 2.9, false}, {12, 3.1, true}, {12.8, 3.5, true}, {19, 4.7, false}, {19, 4.8, true},
+		{21, 6, false}, {8, 1.9, false}, {6, 1.1, true}, {21, 16.5, true},
+	} {
+		if got := tooLow(c.ef, c.precision, o); got != c.want {
+			t.Errorf("EF %v within %v: %v", c.ef, c.precision, got)
+		}
+	}
+}
+
+// The noise of 50 frames is itself known within a fifth: what is precise to 4.5
+// points by it may be uncertain by 5.4.
+func TestSurelyWithin(t *testing.T) {
+	l := &loop{frames: make([]frame, 60), rhythm: lv.Rhythm{Noise: 0.02}, beats: []beat{{variance: 40}}}
+	for i := range 50 {
+		l.frames[i].used = true
+	}
+	if p, q := l.precision(), l.surelyWithin(); math.Abs(q-1.2*p) > 1e-9 {
+		t.Errorf("%v, and surely within %v", p, q)
+	}
+}

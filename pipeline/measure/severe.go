@@ -9,19 +9,20 @@ import (
 )
 
 // Own choice: an EF below severeEF is reported in words where it cannot be
-// measured; below verySevereEF already where its uncertainty exceeds
-// verySeverePrecision points.
+// measured: where its uncertainty exceeds so large a part of it. Whoever prints
+// only the EF that come out high enough, prints those that came out too high; with
+// this part the bias of those of simulated hearts stays below one point.
 const (
-	severeEF            = 20
-	verySevereEF        = 15
-	verySeverePrecision = 4
+	severeEF   = 20
+	severePart = 0.25
 )
 
 // tooLow reports whether an EF is too low for a number: it may be below
 // what can be measured at all, or its uncertainty is large beside it.
-func (l *loop) tooLow(ef float64) bool {
-	q, p := l.o.LV.Quality, l.precision()
-	return ef-p < q.SevereEF || ef < verySevereEF && p > verySeverePrecision || ef < severeEF && p > q.WarnPrecision
+func (l *loop) tooLow(ef float64) bool { return tooLow(ef, l.precision(), l.o.LV.Quality) }
+
+func tooLow(ef, precision float64, o lv.QualityOptions) bool {
+	return ef-precision < o.SevereEF || ef < severeEF && precision > severePart*ef
 }
 
 // severelyReduced is the answer for a ventricle that moves too little for beats

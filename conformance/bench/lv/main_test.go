@@ -20,11 +20,14 @@ func quick() *bench {
 // small, so that their limits are a little wider.
 func TestReach(t *testing.T) {
 	b := quick()
-	for _, ef := range []float64{10, 20, 35, 50, 60, 70, 80} {
+	for _, ef := range []float64{5, 10, 20, 35, 50, 60, 70, 80} {
 		for _, noise := range []float64{0, 0.02, 0.03} {
 			var s score
 			for range b.n {
 				b.measure(&s, b.clip(45+65*b.rng.Float64(), ef, pick(b.rng, 25, 30, 50, 80.), noise), ef)
+			}
+			if ef == 5 && len(s.errors) > b.n/8 {
+				t.Errorf("EF 5 at %.0f %% noise: %d of %d numbers", 100*noise, len(s.errors), s.loops)
 			}
 			if len(s.errors) < 8 {
 				continue // a severely reduced EF in words

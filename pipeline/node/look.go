@@ -78,6 +78,10 @@ func (n *Node) lookAtSuspects(ctx context.Context) {
 			if ctx.Err() == nil {
 				n.complaints.log(n.log, "looking for loops that were interrupted", err)
 				n.suspects.Store(true)
+				select { // the database is away
+				case <-time.After(time.Second):
+				case <-ctx.Done():
+				}
 			}
 			return
 		}
@@ -246,8 +250,10 @@ func objectGone(ctx context.Context, req LoopRequest) error {
 	if _, err := os.Stat(filepath.Dir(path)); err != nil {
 		return nil
 	}
-	_, err = os.Stat(path)
-	return err
+	if _, err = os.Stat(path); err != nil {
+		return err
+	}
+	return objects.Verify(req.Path, path)
 }
 
 // giveUp keeps as the result of a loop why it has none.

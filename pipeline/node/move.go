@@ -258,6 +258,23 @@ func (n *Node) moveObjects(ctx context.Context, study string, m Move, moved *Mov
 	if len(versions) == 0 {
 		return 0, nil
 	}
+	// An object that gets a name of its own can go to the store before anybody has
+	// to wait for it.
+	_, own := n.files.InPlace("")
+	var records []store.Instance
+	recorded := false
+	defer func() {
+		for _, r := range records {
+			if !own && !recorded {
+				err = errors.Join(err, n.spool.Discard(context.WithoutCancel(ctx), r.Path))
+			}
+		}
+	}()
+	if !own {
+		if records, err = commitVersions(ctx, versions); err != nil {
+			return 0, err
+		}
+	}
 	names := make([]string, len(versions))
 	for i, v := range versions {
 		names[i] = v.former.SOPInstanceUID
@@ -281,13 +298,15 @@ func (n *Node) moveObjects(ctx context.Context, study string, m Move, moved *Mov
 			return 0, err
 		}
 	}
-	records, err := commitVersions(ctx, versions)
-	if err != nil {
-		return 0, err
+	if own {
+		if records, err = commitVersions(ctx, versions); err != nil {
+			return 0, err
+		}
 	}
+	recorded = true // after an error nobody knows; the next start deletes files that are not
 	unsent, err := n.store.Replace(context.WithoutCancel(ctx), records...)
 	if err != nil {
-		return 0, err // the next start deletes the files
+		return 0, err
 	}
 	// With what is being sent now.
 	if moved.Sent, err = n.sentBefore(context.WithoutCancel(ctx), study, *from); err != nil {
@@ -339,16 +358,16 @@ type version struct {
 
 // commitVersions gives the new files their names.
 func commitVersions(ctx context.Context, versions []*version) ([]store.Instance, error) {
-	records := make([]store.Instance, len(versions))
-	for i, v := range versions {
+	var records []store.Instance
+	for _, v := range versions {
 		entry, err := v.in.Commit(ctx)
 		if err != nil {
-			return nil, err
+			return records, err
 		}
 		v.in = nil
 		rec := v.former
 		rec.Path, rec.Size, rec.Received, rec.Person = entry.Path, entry.Size, time.Now(), v.person
-		records[i] = rec
+		records = append(records, rec)
 	}
 	return records, nil
 }

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
+	"os"
 	"time"
 
 	"github.com/echonode/echonode/dicomio"
@@ -79,16 +81,30 @@ func (n *Node) keep(ctx context.Context, req *scp.StoreRequest, r io.Reader) err
 	if _, err := in.ReadFrom(&inTurns{ctx, r, steps}); err != nil {
 		return errors.Join(err, in.Abort())
 	}
+	// An object that gets a name of its own is nobody else's until it is recorded:
+	// nobody waits for its way to the store.
+	var entry spool.Entry
+	_, inPlace := n.files.InPlace("")
+	if !inPlace {
+		if entry, err = in.Commit(ctx); err != nil {
+			return err
+		}
+	}
 	// From here to its record the object is not deleted: a removal that is under
 	// way may be about to delete the file that this one is a duplicate of.
 	unlock, err := n.objects.Lock(ctx, req.SOPInstanceUID)
 	if err != nil {
-		return errors.Join(n.unrecorded(err), in.Abort())
+		err = errors.Join(n.unrecorded(err), in.Abort())
+		if !inPlace {
+			err = errors.Join(err, n.spool.Discard(context.WithoutCancel(ctx), entry.Path))
+		}
+		return err
 	}
 	defer unlock()
-	entry, err := in.Commit(ctx)
-	if err != nil {
-		return err
+	if inPlace {
+		if entry, err = in.Commit(ctx); err != nil {
+			return err
+		}
 	}
 	hold := n.files.Hold()
 	defer hold.Release()
@@ -165,9 +181,20 @@ func (n *Node) working(ctx context.Context, sender string, work turns.Work) cont
 // is refused, because it cannot be told which of the two is meant by what
 // refers to the UID; the first stays, and the study's state says that it
 // happened.
+//
+// Where the version before is damaged or gone, the one that comes takes its
+// place: see heal.
 func (n *Node) accept(ctx context.Context, in store.Instance, duplicate bool, hold *objects.Hold) error {
+	drop := func() error {
+		if duplicate {
+			return nil // the file was here before, and is somebody else's to delete
+		}
+		return n.spool.Discard(ctx, in.Path)
+	}
 	old, err := n.store.Instance(ctx, in.SOPInstanceUID)
 	switch {
+	case err == nil && old.Path == in.Path && !duplicate:
+		return n.heal(ctx, old, in, drop, fs.ErrNotExist) // nothing was there under its name
 	case errors.Is(err, store.ErrNotFound) || err == nil && old.Path == in.Path:
 		isNew, err := n.store.AddInstance(ctx, in)
 		if err != nil {
@@ -183,18 +210,24 @@ func (n *Node) accept(ctx context.Context, in store.Instance, duplicate bool, ho
 	case err != nil:
 		return n.unrecorded(err)
 	}
-	drop := func() error {
-		if duplicate {
-			return nil // the file was here before, and is somebody else's to delete
-		}
-		return n.spool.Discard(ctx, in.Path)
-	}
 	was, err1 := hold.File(ctx, old.Path)
 	is, err2 := hold.File(ctx, in.Path)
+	if err2 == nil && lost(err1) {
+		return n.heal(ctx, old, in, drop, err1)
+	}
 	if err := errors.Join(err1, err2); err != nil {
 		return errors.Join(n.unread(err), drop())
 	}
+	if broken := n.broken(ctx, was, old); broken != nil {
+		return n.heal(ctx, old, in, drop, broken)
+	}
 	if same, err := spool.Same(was, is); err != nil || same {
+		if err == nil && !n.files.Local() {
+			// The copy on this machine is whole. What other machines find may not be.
+			if gaveUp, err := n.store.HasProblem(ctx, in.SOPInstanceUID); err == nil && gaveUp {
+				return n.heal(ctx, old, in, drop, errors.New("its analysis had a problem"))
+			}
+		}
 		return errors.Join(err, drop())
 	}
 	same, err := false, error(nil)
@@ -222,6 +255,69 @@ func (n *Node) accept(ctx context.Context, in store.Instance, duplicate bool, ho
 	// What is left of the version before is deleted later if it cannot be now.
 	if err := n.deleteLocked(ctx, store.Removal{Path: old.Path, SOPInstanceUID: in.SOPInstanceUID}); err != nil {
 		n.log.Warn("the file of a corrected object is left for later", "path", old.Path, "error", err)
+	}
+	return nil
+}
+
+// broken is why a file cannot be what was recorded under a name: it is gone, cut
+// off, has other bytes than its name says or says to be another object. nil:
+// nothing of that can be seen, or it cannot be read at this moment.
+func (n *Node) broken(ctx context.Context, path string, old store.Instance) error {
+	if err := objects.Verify(old.Path, path); lost(err) {
+		return err
+	}
+	if _, err := os.Stat(path); err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		return nil
+	}
+	id, err := dicomio.IdentifyFile(ctx, path, dicomio.Options{})
+	var unreadable *fs.PathError
+	switch {
+	case ctx.Err() != nil || errors.As(err, &unreadable):
+		return nil
+	case err != nil:
+		return err
+	case id.SOPInstanceUID != old.SOPInstanceUID:
+		return errors.New("it says to be another object")
+	}
+	o, err := scp.FileObject(path)
+	if err != nil {
+		return nil
+	}
+	defer o.Close()
+	if old.Size > 0 && o.Size != old.Size {
+		return fmt.Errorf("its data set has %d bytes, %d were received", o.Size, old.Size)
+	}
+	return nil
+}
+
+// heal lets an object that was sent again take the place of its recorded version
+// that is damaged or gone. With the same bytes, by their digests, nothing else
+// changes, but that what was given up for want of the object is analysed. With
+// others it counts as a correction, as far as it is of the same patient and
+// study: of another nobody can tell whether it is the same picture, and it is
+// refused.
+func (n *Node) heal(ctx context.Context, old, in store.Instance, drop func() error, cause error) error {
+	switch {
+	case objects.SameDigest(old.Path, in.Path):
+		if err := n.store.Heal(ctx, in); err != nil {
+			return n.unrecorded(err)
+		}
+	case old.SOPClassUID == in.SOPClassUID && old.StudyInstanceUID == in.StudyInstanceUID && result.Patients([]result.Person{personIs(old.Person), personIs(in.Person)}) == 1:
+		if _, err := n.store.Replace(ctx, in); err != nil {
+			return n.unrecorded(err)
+		}
+	default:
+		refused := &scp.StatusError{Status: scp.StatusDuplicateInstance, Comment: "another object is recorded under this UID and cannot be read", Err: cause}
+		return errors.Join(refused, drop(), n.store.RecordConflict(ctx, in.SOPInstanceUID, in.CallingAE))
+	}
+	n.log.Warn("a stored object was damaged or gone: the one that was sent again has taken its place", "study", in.StudyInstanceUID, "object", in.SOPInstanceUID, "error", cause)
+	if old.Path != in.Path {
+		if err := n.deleteLocked(ctx, store.Removal{Path: old.Path, SOPInstanceUID: in.SOPInstanceUID}); err != nil {
+			n.log.Warn("the file of a damaged object is left for later", "path", old.Path, "error", err)
+		}
 	}
 	return nil
 }

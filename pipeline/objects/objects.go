@@ -22,6 +22,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -103,6 +104,35 @@ func digestOf(name string) []byte {
 		return nil
 	}
 	return sum
+}
+
+// SameDigest reports whether two names say that their objects have the same
+// bytes.
+func SameDigest(a, b string) bool {
+	x := digestOf(a)
+	return x != nil && bytes.Equal(x, digestOf(b))
+}
+
+// Verify compares a file with the digest in an object's name, if there is one:
+// ErrDamaged, or why it cannot be read.
+func Verify(name, file string) error {
+	want := digestOf(name)
+	if want == nil {
+		return nil
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return err
+	}
+	if !bytes.Equal(want, h.Sum(nil)[:len(want)]) {
+		return fmt.Errorf("%s: %w: its bytes have another digest than its name says", name, ErrDamaged)
+	}
+	return nil
 }
 
 // adopter is a store that can take a local file as it is.

@@ -523,7 +523,13 @@ func (in *Incoming) place(e *Entry) error {
 		}
 	}
 	if taken && !same {
-		return fmt.Errorf("spool: %s holds another data set than its name says", e.Path)
+		// It holds another data set than its name says, so it is damaged, and this
+		// is what it was.
+		s.log.Warn("a damaged file is replaced", "path", e.Path)
+		if err := os.Remove(e.Path); err != nil {
+			return err
+		}
+		taken = false
 	}
 	if taken {
 		e.Duplicate = true
@@ -600,10 +606,10 @@ func (in *Incoming) compare(path string, e *Entry) (same, taken bool, err error)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return false, false, nil
-	case errors.Is(err, part10.ErrNotPart10):
-		return false, true, nil
-	case err != nil:
+	case errors.As(err, new(*fs.PathError)):
 		return false, false, full(err)
+	case err != nil: // it is damaged
+		return false, true, nil
 	}
 	defer old.Close()
 	if old.Size != e.Size || old.TransferSyntaxUID != in.req.TransferSyntaxUID {

@@ -404,3 +404,36 @@ func TestConformance(t *testing.T) {
 		})
 	}
 }
+
+// Who waits for a lock waits no longer than the context, and takes nothing with
+// it.
+func TestLockWaitsNoLonger(t *testing.T) {
+	s := open(t, filepath.Join(t.TempDir(), "node.db"))
+	locks := s.NewLocks(1)
+	unlock, err := locks.Lock(t.Context(), "b")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	waited := make(chan error, 1)
+	go func() {
+		_, err := locks.Lock(ctx, "a", "b", "c", "d")
+		waited <- err
+	}()
+	cancel()
+	select {
+	case err := <-waited:
+		if !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatal("it waits on")
+	}
+	unlock()
+	ctx, cancel = context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if unlock, err = locks.Lock(ctx, "a", "b", "c", "d"); err != nil {
+		t.Fatal(err)
+	}
+	unlock()
+}

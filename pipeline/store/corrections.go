@@ -113,6 +113,50 @@ func replace(ctx context.Context, tx *Tx, in Instance) (former string, err error
 	return former, nil
 }
 
+// Heal records that an object's bytes are in another file now, since the former
+// was damaged or gone; that file is to be deleted. A loop that has no result, or
+// one with a problem, is to be analysed again.
+func (s *Store) Heal(ctx context.Context, in Instance) error {
+	err := s.Transact(ctx, func(tx *Tx) error {
+		var path, study string
+		if err := tx.lockOf(ctx, `SELECT study_uid FROM instances WHERE sop_uid = ?`, in.SOPInstanceUID); err != nil {
+			return err
+		}
+		err := tx.QueryRowContext(ctx, `SELECT path, study_uid FROM instances WHERE sop_uid = ?`, in.SOPInstanceUID).Scan(&path, &study)
+		if errors.Is(err, sql.ErrNoRows) {
+			return ErrNotFound
+		}
+		if err != nil {
+			return err
+		}
+		for _, step := range []struct {
+			query string
+			args  []any
+		}{
+			{`UPDATE instances SET path = ?, size = ? WHERE sop_uid = ?`, []any{in.Path, in.Size, in.SOPInstanceUID}},
+			{`DELETE FROM removals WHERE path = ?`, []any{in.Path}},
+			{`INSERT INTO removals (path, sop_uid) SELECT ?1, ?2 WHERE ?1 <> ?3 ON CONFLICT DO NOTHING`, []any{path, in.SOPInstanceUID, in.Path}},
+		} {
+			if _, err := tx.ExecContext(ctx, step.query, step.args...); err != nil {
+				return err
+			}
+		}
+		res, err := tx.ExecContext(ctx, `UPDATE loops SET state = 'waiting', token = token + 1, attempts = 0, deaths = 0, not_before = 0, problem = '', result = ''
+			WHERE sop_uid = ? AND (state <> 'done' OR problem <> '')`, in.SOPInstanceUID)
+		if err != nil {
+			return err
+		}
+		if n, err := res.RowsAffected(); err != nil || n == 0 {
+			return err
+		}
+		return touch(ctx, tx, in.Received.UnixMilli(), study)
+	})
+	if err != nil {
+		return fmt.Errorf("heal an object: %w", err)
+	}
+	return nil
+}
+
 // underWay is said of deliveries that were withdrawn while they were being sent.
 const underWay = "withdrawn while it was being sent: the destination may have it"
 

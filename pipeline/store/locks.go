@@ -19,11 +19,17 @@ import (
 type Locks struct {
 	store *Store
 	space int32
-	mu    [256]sync.Mutex
+	mu    [256]chan struct{} // full while it is held
 }
 
 // NewLocks are locks that have nothing to do with those of another space.
-func (s *Store) NewLocks(space int32) *Locks { return &Locks{store: s, space: space} }
+func (s *Store) NewLocks(space int32) *Locks {
+	l := &Locks{store: s, space: space}
+	for i := range l.mu {
+		l.mu[i] = make(chan struct{}, 1)
+	}
+	return l
+}
 
 // Lock locks names until the returned function is called. It waits for others
 // no longer than ctx; the error is that, or the database's.
@@ -36,16 +42,23 @@ func (l *Locks) Lock(ctx context.Context, names ...string) (unlock func(), err e
 		keys[i] = int32(h.Sum32())
 		held[h.Sum32()%uint32(len(l.mu))] = true
 	}
-	for i := range l.mu { // in one order, so that nobody waits for each other
-		if held[i] {
-			l.mu[i].Lock()
-		}
-	}
 	unlock = func() {
 		for i := range l.mu {
 			if held[i] {
-				l.mu[i].Unlock()
+				<-l.mu[i]
 			}
+		}
+	}
+	for i := range l.mu { // in one order, so that nobody waits for each other
+		if !held[i] {
+			continue
+		}
+		select {
+		case l.mu[i] <- struct{}{}:
+		case <-ctx.Done():
+			clear(held[i:]) // those that were not taken
+			unlock()
+			return nil, fmt.Errorf("lock: %w", ctx.Err())
 		}
 	}
 	if !l.store.Shared() {

@@ -34,6 +34,14 @@ type Loop struct {
 	Sender           string // of the study
 }
 
+// HasProblem reports whether the result of an object may come out better another
+// time.
+func (s *Store) HasProblem(ctx context.Context, sopUID string) (bool, error) {
+	var n int
+	err := s.read.QueryRowContext(ctx, `SELECT count(*) FROM loops WHERE sop_uid = ? AND problem <> ''`, sopUID).Scan(&n)
+	return n > 0, err
+}
+
 // Lease is the right to analyse a loop and to say what became of it, until
 // somebody else gets it.
 type Lease struct {

@@ -1,0 +1,198 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/echonode/echonode/dicomio"
+	"github.com/echonode/echonode/pipeline/objects"
+	"github.com/echonode/echonode/pipeline/result"
+	"github.com/echonode/echonode/pipeline/store"
+	"github.com/echonode/echonode/scp"
+)
+
+// An object that is damaged or gone where it was kept is as good as new when it
+// is sent again, on every kind of store; what was given up for want of it is
+// analysed. Another person's object under its UID does not take its place.
+func TestSentAgainHeals(t *testing.T) {
+	shared, far := t.TempDir(), t.TempDir()
+	kinds := map[string]func() *objects.Files{
+		"directory": func() *objects.Files { return nil },
+		"shared":    func() *objects.Files { return copies(t, objects.NewShared(shared)) },
+		"remote":    func() *objects.Files { return copies(t, remote{objects.NewDirectory(far)}) },
+	}
+	ways := map[string]func(path string) error{
+		"gone":  os.Remove,
+		"cut":   func(path string) error { return os.Truncate(path, 500) },
+		"empty": func(path string) error { return os.Truncate(path, 0) },
+		"bit": func(path string) error {
+			b, err := os.ReadFile(path)
+			if err == nil {
+				b[len(b)-1] ^= 1
+				err = os.WriteFile(path, b, 0o600)
+			}
+			return err
+		},
+	}
+	for kind, open := range kinds {
+		for way, harm := range ways {
+			// In a directory nothing says which of two pictures is the right one: a
+			// flipped bit is a conflict.
+			if whole := way == "cut" || way == "empty"; whole && kind != "directory" || way == "bit" && kind == "directory" {
+				continue
+			}
+			t.Run(kind+"/"+way, func(t *testing.T) {
+				dir, pacs := t.TempDir(), &archive{}
+				p := &fakeProcessor{t: t, look: func(ctx context.Context, req LoopRequest) (Seen, error) {
+					path, err := req.Objects.File(ctx, req.Path)
+					if err == nil {
+						err = objects.Verify(req.Path, path)
+					}
+					if err == nil {
+						_, err = dicomio.IdentifyFile(ctx, path, dicomio.Options{Strict: true})
+						if err != nil && !os.IsNotExist(err) {
+							err = errors.Join(objects.ErrDamaged, err)
+						}
+					}
+					if err != nil {
+						return Seen{}, err
+					}
+					key, err := keyOf(ctx, req, "basis")
+					return Seen{Key: key}, err
+				}}
+				o := Options{Objects: open(), OnArrival: true, Attempts: 1, Idle: time.Hour, Cap: 2 * time.Hour}
+				o.Destinations = []Destination{destination("pacs", listen(t, "PACS", pacs))}
+				sent, other := picture(t, "1.2.3", "1.2.3.10", 7, ofPerson("P1", "Doe^Jane", "", "")), picture(t, "1.2.3", "1.2.3.10", 9, ofPerson("P2", "Roe^Jane", "", ""))
+				again := picture(t, "1.2.3", "1.2.3.10", 7, ofPerson("P1", "Doe^Jane", "", ""))
+				n := start(t, dir, &fakeProcessor{t: t, look: func(ctx context.Context, req LoopRequest) (Seen, error) {
+					<-ctx.Done() // not before it is harmed
+					return Seen{}, ctx.Err()
+				}}, o)
+				n.mustSend(t, sent)
+				in, err := n.store.Instance(t.Context(), "1.2.3.10")
+				if err != nil {
+					t.Fatal(err)
+				}
+				n.stop()
+				file := in.Path
+				if kind == "shared" {
+					file = filepath.Join(shared, file)
+				}
+				if err := harm(file); err != nil {
+					t.Fatal(err)
+				}
+				o.Objects = open()
+				n = start(t, dir, p, o)
+				if kind != "directory" {
+					eventually(t, "given up", func() bool {
+						loops, err := n.store.Loops(t.Context(), "1.2.3")
+						return err == nil && len(loops) == 1 && loops[0].State == store.LoopDone && loops[0].Problem != ""
+					})
+				}
+				var refused *scp.StatusError
+				if r := n.send(t, other)[0]; !errors.As(r.Err, &refused) || refused.Status != scp.StatusDuplicateInstance {
+					t.Fatalf("another person's: %+v", r)
+				}
+				n.mustSend(t, again)
+				eventually(t, "analysed", func() bool {
+					loops, err := n.store.Loops(t.Context(), "1.2.3")
+					return err == nil && len(loops) == 1 && loops[0].State == store.LoopDone && loops[0].Problem == ""
+				})
+				now, err := n.store.Instance(t.Context(), "1.2.3.10")
+				if err != nil {
+					t.Fatal(err)
+				}
+				hold := n.Node.files.Hold()
+				defer hold.Release()
+				path, err := hold.File(t.Context(), now.Path)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if same, err := dicomio.SamePixels(t.Context(), sent, path, dicomio.Options{}); err != nil || !same {
+					t.Errorf("not what was sent: %v, %v", same, err)
+				}
+				n.mustSend(t, again) // a duplicate as ever
+				if later, err := n.store.Instance(t.Context(), "1.2.3.10"); err != nil || later.Path != now.Path || later.Patient != result.PersonOf("P1", "", "", "", "").ID {
+					t.Errorf("%+v, %v", later, err)
+				}
+			})
+		}
+	}
+}
+
+// gated is a store whose objects wait, while it is shut, before they are put.
+type gated struct {
+	objects.Store
+	shut atomic.Bool
+	came chan struct{}
+	open chan struct{}
+}
+
+func (g *gated) Put(ctx context.Context, name string, r io.ReadSeeker, size int64) error {
+	if g.shut.Load() {
+		g.came <- struct{}{}
+		<-g.open
+	}
+	return g.Store.Put(ctx, name, r, size)
+}
+
+// Nobody waits for an object while a move takes its new version to the store.
+func TestMoveHoldsNobodyUp(t *testing.T) {
+	g := &gated{Store: objects.NewDirectory(t.TempDir()), came: make(chan struct{}, 10), open: make(chan struct{})}
+	n := start(t, t.TempDir(), byContent(t), Options{Objects: copies(t, g), Idle: time.Hour, Cap: 2 * time.Hour})
+	n.mustSend(t, picture(t, "1.2.3", "1.2.3.10", 7, nil))
+	g.shut.Store(true)
+	moved := make(chan error, 1)
+	go func() {
+		_, err := n.MoveStudy(context.Background(), "1.2.3", Move{To: Patient{ID: "P2"}, Reason: ReasonCorrect})
+		moved <- err
+	}()
+	<-g.came
+	g.shut.Store(false)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	unlock, err := n.objects.Lock(ctx, "1.2.3.10")
+	if err != nil {
+		t.Fatal(err)
+	}
+	unlock()
+	close(g.open)
+	if err := <-moved; err != nil {
+		t.Fatal(err)
+	}
+	if in, err := n.store.Instance(t.Context(), "1.2.3.10"); err != nil || in.Patient != result.PersonOf("P2", "", "", "", "").ID {
+		t.Errorf("%+v, %v", in, err)
+	}
+}
+
+// A database that is away is not asked for interrupted loops without a pause.
+func TestSuspectsWait(t *testing.T) {
+	st, err := store.Open(t.Context(), filepath.Join(t.TempDir(), "node.db"))
+	if err == nil {
+		err = st.Close()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := &Node{store: st, log: slog.New(slog.DiscardHandler)}
+	done := make(chan struct{})
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() { defer close(done); n.lookAtSuspects(ctx) }()
+	select {
+	case <-done:
+		t.Error("it asks again at once")
+	case <-time.After(200 * time.Millisecond):
+	}
+	cancel()
+	<-done
+	if !n.suspects.Load() {
+		t.Error("the interrupted loops are forgotten")
+	}
+}

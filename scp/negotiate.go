@@ -141,26 +141,49 @@ func (a *association) readRequest() (*associatePDU, error) {
 // answer decides about the request and makes the A-ASSOCIATE-AC. An error is
 // the reason of a rejection.
 func (a *association) answer(rq *associatePDU) (*associatePDU, error) {
-	s := a.srv
-	if a.overLimit {
-		return nil, &RejectError{RejectTransient, SourcePresentation, ReasonLocalLimit}
+	if err := a.acceptable(rq); err != nil {
+		return nil, err
 	}
-	if s.isClosing() {
-		return nil, &RejectError{RejectTransient, SourcePresentation, ReasonCongestion}
+	req, info := a.describe(rq)
+	if err := a.srv.admit(req); err != nil {
+		return nil, err
 	}
-	if rq.ProtocolVersion&1 == 0 {
-		return nil, &RejectError{RejectPermanent, SourceACSE, ReasonProtocolVersion}
+	identity, err := a.authenticate(req, info)
+	if err != nil {
+		return nil, err
 	}
-	if rq.ApplicationContext != uid.DICOMApplicationContext {
-		return nil, &RejectError{RejectPermanent, SourceUser, ReasonApplicationContext}
+	ac := a.accept(rq, identity)
+	a.link.peerMax = rq.User.MaxLength
+	info.ID = a.srv.lastID.Add(1)
+	a.info = info
+	a.log = a.log.With("association", info.ID, "calling", info.CallingAE, "called", info.CalledAE)
+	a.log.Info("association accepted", "contexts", len(a.contexts), "proposed", len(rq.Contexts),
+		"implementation", printable(info.ImplementationVersion), "peer_max_pdu", a.link.peerMax, "tls", info.TLS != nil)
+	return ac, nil
+}
+
+// acceptable refuses what cannot be served, whoever asks.
+func (a *association) acceptable(rq *associatePDU) error {
+	switch {
+	case a.overLimit:
+		return &RejectError{RejectTransient, SourcePresentation, ReasonLocalLimit}
+	case a.srv.isClosing():
+		return &RejectError{RejectTransient, SourcePresentation, ReasonCongestion}
+	case rq.ProtocolVersion&1 == 0:
+		return &RejectError{RejectPermanent, SourceACSE, ReasonProtocolVersion}
+	case rq.ApplicationContext != uid.DICOMApplicationContext:
+		return &RejectError{RejectPermanent, SourceUser, ReasonApplicationContext}
+	case rq.User.MaxLength != 0 && rq.User.MaxLength < minPeerPDU: // no PDV fits: nothing could ever be answered
+		return &RejectError{RejectPermanent, SourceACSE, ReasonNoReason}
+	case len(rq.Contexts) == 0:
+		return &RejectError{RejectPermanent, SourceACSE, ReasonNoReason}
 	}
-	if max := rq.User.MaxLength; max != 0 && max < minPeerPDU {
-		// No PDV fits: nothing could ever be answered.
-		return nil, &RejectError{RejectPermanent, SourceACSE, ReasonNoReason}
-	}
-	if len(rq.Contexts) == 0 {
-		return nil, &RejectError{RejectPermanent, SourceACSE, ReasonNoReason}
-	}
+	return nil
+}
+
+// describe tells policies and watchers who asks for what, and over which
+// connection.
+func (a *association) describe(rq *associatePDU) (*AssociateRequest, *AssociationInfo) {
 	req := &AssociateRequest{
 		CallingAE: aeString(rq.Calling), CalledAE: aeString(rq.Called),
 		RemoteAddr: a.conn.RemoteAddr(), Identity: rq.User.Identity,
@@ -177,37 +200,49 @@ func (a *association) answer(rq *associatePDU) (*associatePDU, error) {
 		ImplementationVersion:  rq.User.ImplementationVersion,
 		Started:                time.Now(),
 	}
-	if t, ok := a.link.conn.(*tls.Conn); ok {
-		cs := t.ConnectionState()
-		req.TLS, info.TLS = &cs, &cs
-		s.certificates.check(a.log, cs, time.Now())
+	t, ok := a.link.conn.(*tls.Conn)
+	if !ok {
+		return req, info
+	}
+	cs := t.ConnectionState()
+	req.TLS, info.TLS = &cs, &cs
+	a.srv.certificates.check(a.log, cs, time.Now())
+	if len(cs.PeerCertificates) > 0 {
+		info.TLSPeerName = cs.PeerCertificates[0].Subject.CommonName
+	}
+	if titles := a.srv.PeerAETitles; titles != nil {
+		req.CertificateAEs = []string{}
 		if len(cs.PeerCertificates) > 0 {
-			info.TLSPeerName = cs.PeerCertificates[0].Subject.CommonName
-		}
-		if s.PeerAETitles != nil {
-			req.CertificateAEs = []string{}
-			if len(cs.PeerCertificates) > 0 {
-				req.CertificateAEs = append(req.CertificateAEs, s.PeerAETitles(cs)...)
-			}
+			req.CertificateAEs = append(req.CertificateAEs, titles(cs)...)
 		}
 	}
-	if err := s.admit(req); err != nil {
+	return req, info
+}
+
+// authenticate checks the user identity of the request, and returns the answer
+// to it.
+func (a *association) authenticate(req *AssociateRequest, info *AssociationInfo) (answer []byte, err error) {
+	id := req.Identity
+	if id == nil || a.srv.Authenticate == nil {
+		return nil, nil
+	}
+	resp, err := a.srv.Authenticate(a.srv.baseCtx, req, id)
+	if err != nil {
 		return nil, err
 	}
-	var identity []byte
-	if id := rq.User.Identity; id != nil && s.Authenticate != nil {
-		resp, err := s.Authenticate(s.baseCtx, req, id)
-		if err != nil {
-			return nil, err
-		}
-		if id.ResponseRequested {
-			identity = append([]byte{}, resp...)
-		}
-		if id.Type == IdentityUsername || id.Type == IdentityPasscode {
-			info.Username = string(id.Primary)
-		}
+	if id.ResponseRequested {
+		answer = append([]byte{}, resp...)
 	}
+	if id.Type == IdentityUsername || id.Type == IdentityPasscode {
+		info.Username = string(id.Primary)
+	}
+	return answer, nil
+}
 
+// accept judges the presentation contexts and roles, and makes the
+// A-ASSOCIATE-AC.
+func (a *association) accept(rq *associatePDU, identity []byte) *associatePDU {
+	s := a.srv
 	ac := &associatePDU{
 		AC: true, ProtocolVersion: 1,
 		Called: rq.Called, Calling: rq.Calling, Reserved: rq.Reserved,
@@ -231,14 +266,7 @@ func (a *association) answer(rq *associatePDU) (*associatePDU, error) {
 		ac.User.Async = &asyncWindow{1, 1}
 	}
 	ac.User.Roles = s.roles(rq.User.Roles, a.contexts)
-
-	a.link.peerMax = rq.User.MaxLength
-	info.ID = s.lastID.Add(1)
-	a.info = info
-	a.log = a.log.With("association", info.ID, "calling", info.CallingAE, "called", info.CalledAE)
-	a.log.Info("association accepted", "contexts", len(a.contexts), "proposed", len(rq.Contexts),
-		"implementation", printable(info.ImplementationVersion), "peer_max_pdu", a.link.peerMax, "tls", info.TLS != nil)
-	return ac, nil
+	return ac
 }
 
 // admit applies the rules on AE titles: the policy, and the certificate's titles.

@@ -20,6 +20,7 @@ type Header struct {
 	Columns   int
 	IDs       []byte
 	H, V      []int // sampling factors
+	quant     []int // selectors of the quantisation tables
 	jfif      bool
 	adobe     int // transform of the Adobe marker, -1 when there is none
 }
@@ -34,26 +35,14 @@ func Parse(b []byte) (Header, error) {
 		return bad(0, "no SOI marker")
 	}
 	for at := 2; ; {
-		if at+4 > len(b) {
+		m, seg, next, err := segment(b, at)
+		if err != nil {
+			return h, err
+		}
+		at = next - len(seg) - 4
+		if m == 0 {
 			return h, fault.New("jpeg", tag.PixelData, int64(at), fault.ErrTruncated, "no frame header")
 		}
-		if b[at] != 0xFF {
-			at++ // fill bytes that some encoders leave between segments
-			continue
-		}
-		m := b[at+1]
-		if m == 0xFF || m == 0 || m == 1 || m >= 0xD0 && m <= 0xD8 {
-			at++
-			continue
-		}
-		n := int(binary.BigEndian.Uint16(b[at+2:]))
-		if n < 2 {
-			return bad(at, "a segment without length")
-		}
-		if at+2+n > len(b) {
-			return h, fault.New("jpeg", tag.PixelData, int64(at), fault.ErrTruncated, "inside a segment")
-		}
-		seg := b[at+4 : at+2+n]
 		switch {
 		case m == 0xDA || m == 0xD9:
 			return bad(at, "a scan without frame header")
@@ -77,12 +66,40 @@ func Parse(b []byte) (Header, error) {
 				if hs < 1 || hs > 4 || vs < 1 || vs > 4 {
 					return bad(at, "a sampling factor")
 				}
-				h.IDs, h.H, h.V = append(h.IDs, c[0]), append(h.H, hs), append(h.V, vs)
+				h.IDs, h.H, h.V, h.quant = append(h.IDs, c[0]), append(h.H, hs), append(h.V, vs), append(h.quant, int(c[2]))
 			}
 			return h, nil
 		}
-		at += 2 + n
+		at = next
 	}
+}
+
+// segment is the first marker segment at or after b[at:], and where it ends.
+// Markers without a segment are passed over, and so are fill bytes that some
+// encoders leave between segments. At the end of the image seg is empty; at the
+// end of b without one m is 0. The segment begins at next - len(seg) - 4.
+func segment(b []byte, at int) (m byte, seg []byte, next int, err error) {
+	for ; at+2 <= len(b); at++ {
+		m := b[at+1]
+		if b[at] != 0xFF || m == 0xFF || m == 0 || m == 1 || m >= 0xD0 && m <= 0xD8 {
+			continue
+		}
+		if m == 0xD9 {
+			return m, nil, at + 4, nil
+		}
+		if at+4 > len(b) {
+			return 0, nil, 0, fault.New("jpeg", tag.PixelData, int64(at), fault.ErrTruncated, "inside a segment")
+		}
+		n := int(binary.BigEndian.Uint16(b[at+2:]))
+		if n < 2 {
+			return 0, nil, 0, fault.New("jpeg", tag.PixelData, int64(at), fault.ErrCodestream, "a segment without length")
+		}
+		if at+2+n > len(b) {
+			return 0, nil, 0, fault.New("jpeg", tag.PixelData, int64(at), fault.ErrTruncated, "inside a segment")
+		}
+		return m, b[at+4 : at+2+n], at + 2 + n, nil
+	}
+	return 0, nil, at + 4, nil
 }
 
 // Check compares the header with the attributes.
@@ -157,7 +174,7 @@ func (Codec) Decode(b []byte, in pixel.Info, dst *pixel.Frame, limit int64) erro
 	}
 	switch {
 	case h.SOF == 0xC3:
-		if err := decodeLossless(b, dst); err != nil {
+		if err := decodeLossless(b, h, dst); err != nil {
 			return err
 		}
 		if dst.Samples == 3 && !h.rgb(dst.Photometric) && h.adobe >= 0 {

@@ -20,11 +20,12 @@ func decode12(b []byte, h Header, dst *pixel.Frame) error {
 			return fault.New("jpeg", tag.PixelData, -1, fault.ErrUnsupported, "%d-bit DCT with subsampled chroma", h.Precision)
 		}
 	}
-	quant, err := frameQuant(b)
-	if err != nil {
-		return err
+	for _, q := range h.quant {
+		if q > 3 {
+			return fault.New("jpeg", tag.PixelData, -1, fault.ErrCodestream, "a table selector")
+		}
 	}
-	if err := scans(b, h, func(s *scan) (int, error) { return dctScan(s, h, quant, dst) }); err != nil {
+	if err := scans(b, h, func(s *scan) (int, error) { return dctScan(s, h, dst) }); err != nil {
 		return err
 	}
 	if dst.Samples == 3 {
@@ -36,40 +37,14 @@ func decode12(b []byte, h Header, dst *pixel.Frame) error {
 	return nil
 }
 
-// frameQuant finds the quantisation table selectors of the frame header.
-func frameQuant(b []byte) ([]int, error) {
-	for at := 2; at+9 < len(b); {
-		if b[at] != 0xFF || b[at+1] == 0xFF || b[at+1] == 0 {
-			at++
-			continue
-		}
-		n := int(b[at+2])<<8 | int(b[at+3])
-		if b[at+1] == 0xC0 || b[at+1] == 0xC1 {
-			k := int(b[at+9])
-			if at+10+3*k > len(b) {
-				break
-			}
-			sel := make([]int, k)
-			for i := range sel {
-				if sel[i] = int(b[at+12+3*i]); sel[i] > 3 {
-					return nil, fault.New("jpeg", tag.PixelData, int64(at), fault.ErrCodestream, "a table selector")
-				}
-			}
-			return sel, nil
-		}
-		at += 2 + max(n, 2)
-	}
-	return nil, fault.New("jpeg", tag.PixelData, -1, fault.ErrTruncated, "frame header")
-}
-
 // dctScan decodes one scan with one block per component and MCU. Spectral
 // selection is ignored, as libjpeg does: encoders leave zeros there.
-func dctScan(s *scan, h Header, quant []int, dst *pixel.Frame) (int, error) {
+func dctScan(s *scan, h Header, dst *pixel.Frame) (int, error) {
 	bad := func(kind error, why string) (int, error) {
 		return 0, fault.New("jpeg", tag.PixelData, int64(s.base), kind, "%s", why)
 	}
 	for i, c := range s.comps {
-		if s.dc[i] == nil || s.ac[i] == nil || !s.quantSet[quant[c]] {
+		if s.dc[i] == nil || s.ac[i] == nil || !s.quantSet[h.quant[c]] {
 			return bad(fault.ErrCodestream, "a table is missing")
 		}
 	}
@@ -89,7 +64,7 @@ func dctScan(s *scan, h Header, quant []int, dst *pixel.Frame) (int, error) {
 			}
 			mcu++
 			for i, c := range s.comps {
-				if why := dctBlock(r, s.dc[i], s.ac[i], &s.quant[quant[c]], &pred[i], &coef); why != "" {
+				if why := dctBlock(r, s.dc[i], s.ac[i], &s.quant[h.quant[c]], &pred[i], &coef); why != "" {
 					if r.exhausted() {
 						return bad(fault.ErrTruncated, "entropy-coded data")
 					}

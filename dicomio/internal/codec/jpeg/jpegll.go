@@ -10,11 +10,7 @@ import (
 
 // decodeLossless decodes process 14 (ITU-T T.81 annex H), Huffman coded,
 // 2 to 16 bits, all seven predictors, into dst, whose geometry is set.
-func decodeLossless(b []byte, dst *pixel.Frame) error {
-	h, err := Parse(b)
-	if err != nil {
-		return err
-	}
+func decodeLossless(b []byte, h Header, dst *pixel.Frame) error {
 	if dst.Bits != 8 && dst.Bits != 16 {
 		return fault.New("jpeg lossless", tag.PixelData, -1, fault.ErrMismatch, "%d bits allocated", dst.Bits)
 	}

@@ -117,7 +117,11 @@ func TestJPEGLosslessRoundTrip(t *testing.T) {
 					d.Stored, d.HighBit = d.Bits, d.Bits-1
 					d.Data = make([]byte, w*h*nc*d.Bits/8)
 					b := encodeLossless(samples, w, h, nc, precision, predictor, restart)
-					if err := decodeLossless(b, &d); err != nil {
+					h, err := Parse(b)
+					if err != nil {
+						t.Fatal(err)
+					}
+					if err := decodeLossless(b, h, &d); err != nil {
 						t.Fatalf("%s: %v", name, err)
 					}
 					for i, want := range samples {

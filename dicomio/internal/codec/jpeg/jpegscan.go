@@ -1,6 +1,7 @@
 package jpeg
 
 import (
+	"bytes"
 	"encoding/binary"
 
 	"github.com/echonode/echonode/dicomio/internal/fault"
@@ -23,129 +24,140 @@ type scan struct {
 // MaxScans bounds the scans of one frame.
 const MaxScans = 16
 
+// tables are what the segments before a scan define.
+type tables struct {
+	dc, ac   [4]*huffman
+	quant    [4][64]uint16
+	quantSet [4]bool
+	interval int
+}
+
 // scans walks the markers of a Huffman-coded stream and calls each for
 // every scan; each returns how many bytes of its data it used.
 func scans(b []byte, h Header, each func(*scan) (int, error)) error {
-	var dc, ac [4]*huffman
-	var quant [4][64]uint16
-	var quantSet [4]bool
-	interval, scans := 0, 0
+	var t tables
 	var seen Components
-	bad := func(at int, why string) error {
-		return fault.New("jpeg", tag.PixelData, int64(at), fault.ErrCodestream, "%s", why)
-	}
-	short := func(at int) error {
-		return fault.New("jpeg", tag.PixelData, int64(at), fault.ErrTruncated, "inside a segment")
-	}
+	scans := 0
 	for at := 2; ; {
-		if at+2 > len(b) {
-			if seen.All(h) {
-				return nil // the end marker is missing, the samples are not
-			}
-			return fault.New("jpeg", tag.PixelData, int64(at), fault.ErrTruncated, "%d of %d components", seen.n, len(h.IDs))
+		m, seg, next, err := segment(b, at)
+		if err != nil {
+			return err
 		}
-		m := b[at+1]
-		if b[at] != 0xFF || m == 0xFF || m == 0 || m == 1 || m >= 0xD0 && m <= 0xD8 {
-			at++
-			continue
-		}
-		if m == 0xD9 {
-			if !seen.All(h) {
-				return bad(at, "the end before all components")
-			}
-			return nil
-		}
-		if at+4 > len(b) {
-			return short(at)
-		}
-		n := int(binary.BigEndian.Uint16(b[at+2:]))
-		if n < 2 || at+2+n > len(b) {
-			return short(at)
-		}
-		seg := b[at+4 : at+2+n]
-		next := at + 2 + n
+		start := int64(next - len(seg) - 4)
+		why := ""
 		switch m {
+		case 0, 0xD9:
+			if seen.All(h) {
+				return nil // also when the end marker is missing: the samples are not
+			}
+			kind := fault.ErrCodestream
+			if m == 0 {
+				kind = fault.ErrTruncated
+			}
+			return fault.New("jpeg", tag.PixelData, start, kind, "the end after %d of %d components", seen.n, len(h.IDs))
 		case 0xC4:
-			for len(seg) > 0 {
-				if len(seg) < 17 {
-					return bad(at, "a short Huffman table")
-				}
-				total := 0
-				for _, c := range seg[1:17] {
-					total += int(c)
-				}
-				class, id := seg[0]>>4, seg[0]&15
-				if total > 256 || len(seg) < 17+total || class > 1 || id > 3 {
-					return bad(at, "a Huffman table")
-				}
-				t, ok := newHuffman(seg[1:17], append([]byte(nil), seg[17:17+total]...))
-				if !ok {
-					return bad(at, "Huffman codes")
-				}
-				if class == 0 {
-					dc[id] = t
-				} else {
-					ac[id] = t
-				}
-				seg = seg[17+total:]
-			}
+			why = t.huffman(seg)
 		case 0xDB:
-			for len(seg) > 0 {
-				p, id := int(seg[0]>>4), seg[0]&15
-				size := 64 * (1 + p)
-				if p > 1 || id > 3 || len(seg) < 1+size {
-					return bad(at, "a quantisation table")
-				}
-				for i := range 64 {
-					if p == 0 {
-						quant[id][zigzag[i]] = uint16(seg[1+i])
-					} else {
-						quant[id][zigzag[i]] = binary.BigEndian.Uint16(seg[1+2*i:])
-					}
-				}
-				quantSet[id] = true
-				seg = seg[1+size:]
-			}
+			why = t.quantisation(seg)
 		case 0xDD:
 			if len(seg) < 2 {
-				return bad(at, "a restart interval")
+				why = "a restart interval"
+			} else {
+				t.interval = int(binary.BigEndian.Uint16(seg))
 			}
-			interval = int(binary.BigEndian.Uint16(seg))
 		case 0xCC:
-			return fault.New("jpeg", tag.PixelData, int64(at), fault.ErrUnsupported, "arithmetic coding")
+			return fault.New("jpeg", tag.PixelData, start, fault.ErrUnsupported, "arithmetic coding")
 		case 0xDA:
 			if scans++; scans > MaxScans {
-				return bad(at, "too many scans")
+				why = "too many scans"
+				break
 			}
-			if len(seg) < 1 || seg[0] < 1 || seg[0] > 4 || len(seg) < 4+2*int(seg[0]) {
-				return bad(at, "a scan header")
-			}
-			s := &scan{interval: interval, quant: quant, quantSet: quantSet, data: b[next:], base: next}
-			k := int(seg[0])
-			for i := range k {
-				c := -1
-				for j, id := range h.IDs {
-					if id == seg[1+2*i] {
-						c = j
-					}
+			var s *scan
+			if s, why = t.scan(seg, h, &seen); why == "" {
+				s.data, s.base = b[next:], next
+				used, err := each(s)
+				if err != nil {
+					return err
 				}
-				d, a := seg[2+2*i]>>4, seg[2+2*i]&15
-				if c < 0 || d > 3 || a > 3 || !seen.Add(c) {
-					return bad(at, "a component of a scan")
-				}
-				s.comps = append(s.comps, c)
-				s.dc, s.ac = append(s.dc, dc[d]), append(s.ac, ac[a])
+				next += used
 			}
-			s.ss, s.se = int(seg[1+2*k]), int(seg[2+2*k])
-			s.ah, s.al = int(seg[3+2*k]>>4), int(seg[3+2*k]&15)
-			used, err := each(s)
-			if err != nil {
-				return err
-			}
-			next += used
+		}
+		if why != "" {
+			return fault.New("jpeg", tag.PixelData, start, fault.ErrCodestream, "%s", why)
 		}
 		at = next
 	}
+}
+
+// huffman takes over the tables of a DHT segment. It returns what is wrong with
+// them, or "".
+func (t *tables) huffman(seg []byte) string {
+	for len(seg) > 0 {
+		if len(seg) < 17 {
+			return "a short Huffman table"
+		}
+		total := 0
+		for _, c := range seg[1:17] {
+			total += int(c)
+		}
+		class, id := seg[0]>>4, seg[0]&15
+		if total > 256 || len(seg) < 17+total || class > 1 || id > 3 {
+			return "a Huffman table"
+		}
+		h, ok := newHuffman(seg[1:17], append([]byte(nil), seg[17:17+total]...))
+		if !ok {
+			return "Huffman codes"
+		}
+		if class == 0 {
+			t.dc[id] = h
+		} else {
+			t.ac[id] = h
+		}
+		seg = seg[17+total:]
+	}
+	return ""
+}
+
+// quantisation takes over the tables of a DQT segment.
+func (t *tables) quantisation(seg []byte) string {
+	for len(seg) > 0 {
+		p, id := int(seg[0]>>4), seg[0]&15
+		size := 64 * (1 + p)
+		if p > 1 || id > 3 || len(seg) < 1+size {
+			return "a quantisation table"
+		}
+		for i := range 64 {
+			if p == 0 {
+				t.quant[id][zigzag[i]] = uint16(seg[1+i])
+			} else {
+				t.quant[id][zigzag[i]] = binary.BigEndian.Uint16(seg[1+2*i:])
+			}
+		}
+		t.quantSet[id] = true
+		seg = seg[1+size:]
+	}
+	return ""
+}
+
+// scan reads a scan header (SOS).
+func (t *tables) scan(seg []byte, h Header, seen *Components) (*scan, string) {
+	if len(seg) < 1 || seg[0] < 1 || seg[0] > 4 || len(seg) < 4+2*int(seg[0]) {
+		return nil, "a scan header"
+	}
+	s := &scan{interval: t.interval, quant: t.quant, quantSet: t.quantSet}
+	k := int(seg[0])
+	for i := range k {
+		c := bytes.IndexByte(h.IDs, seg[1+2*i])
+		d, a := seg[2+2*i]>>4, seg[2+2*i]&15
+		if c < 0 || d > 3 || a > 3 || !seen.Add(c) {
+			return nil, "a component of a scan"
+		}
+		s.comps = append(s.comps, c)
+		s.dc, s.ac = append(s.dc, t.dc[d]), append(s.ac, t.ac[a])
+	}
+	s.ss, s.se = int(seg[1+2*k]), int(seg[2+2*k])
+	s.ah, s.al = int(seg[3+2*k]>>4), int(seg[3+2*k]&15)
+	return s, ""
 }
 
 // Components are the components that scans have given. Outside progressive

@@ -16,6 +16,7 @@ import (
 	"github.com/echonode/echonode/dicomio/encoding"
 	"github.com/echonode/echonode/dicomio/internal/codec"
 	"github.com/echonode/echonode/dicomio/internal/codec/jpeg"
+	"github.com/echonode/echonode/dicomio/internal/video"
 	"github.com/echonode/echonode/dicomio/pixel"
 	"github.com/echonode/echonode/dicomio/tag"
 	"github.com/echonode/echonode/dicomio/uid"
@@ -43,11 +44,10 @@ type FrameReader struct {
 	palette *palette
 	voi     voi
 	ranged  voi // of a loop without window
-	video   *video
+	video   *video.Decoder
 	ctx     context.Context // of the file; frames are not decoded after it ends
-	stop    context.CancelFunc
-	bufs    sync.Pool // *[]byte
-	decoded sync.Pool // *Frame
+	bufs    sync.Pool       // *[]byte
+	decoded sync.Pool       // *Frame
 
 	rangeOnce sync.Once
 	counted   bool // the attributes say how many frames there are
@@ -83,22 +83,11 @@ func (f *File) Frames() (*FrameReader, error) {
 		}
 	}
 	if r.ts.Video {
-		if err := f.takeVideoMemory(r); err != nil {
+		if err := f.openVideo(r); err != nil {
 			return nil, err
 		}
-		r.video = newVideo(r)
-		r.ctx, r.stop = context.WithCancel(r.ctx)
-		f.videos = append(f.videos, r.video)
-		r.countVideo()
 	}
 	return r, nil
-}
-
-// stopVideo ends what the video decoder waits for.
-func (r *FrameReader) stopVideo() {
-	if r.stop != nil {
-		r.stop()
-	}
 }
 
 // workspace is how many times its decoded bytes a frame needs while it is
@@ -541,7 +530,7 @@ func (r *FrameReader) pooled(i int, fn func(b []byte) error) error {
 // enough: the stored values, as the codestream or the native data give them.
 func (r *FrameReader) Decode(i int, dst *Frame) error {
 	if r.video != nil {
-		return r.video.decode(i, dst)
+		return r.videoDecode(i, dst)
 	}
 	if r.ts.Encapsulated && r.frames == nil {
 		return fail("frames", tagPixels, -1, ErrUnsupported, "%s", r.ts.Name)
@@ -666,7 +655,7 @@ func setRGBA(dst *image.RGBA, w, h int) {
 // rescale and the first window of the data set, or the range of the loop.
 func (r *FrameReader) Gray(i int, dst *image.Gray) error {
 	if r.video != nil {
-		return r.video.gray(i, dst)
+		return r.videoGray(i, dst)
 	}
 	setGray(dst, r.Columns, r.Rows)
 	return r.pooled(i, func(b []byte) error {
@@ -717,7 +706,7 @@ func (r *FrameReader) each(decode func(i int) error) iter.Seq2[int, error] {
 // not have the size of the frame.
 func (r *FrameReader) RGB(i int, dst *image.RGBA) error {
 	if r.video != nil {
-		return r.video.rgb(i, dst)
+		return r.videoRGB(i, dst)
 	}
 	setRGBA(dst, r.Columns, r.Rows)
 	return r.pooled(i, func(b []byte) error {

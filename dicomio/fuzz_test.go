@@ -332,21 +332,3 @@ func FuzzCharset(f *testing.F) {
 }
 
 var _ io.ReaderAt = (*chunks)(nil)
-
-// FuzzIndexFirst: whatever bytes an MP4 file has, moving its index ends without
-// a panic and gives at most the bytes that were there.
-func FuzzIndexFirst(f *testing.F) {
-	f.Add([]byte("\x00\x00\x00\x10ftypisom\x00\x00\x00\x00\x00\x00\x00\x0cmdatAAAA\x00\x00\x00\x38moov\x00\x00\x00\x30trak\x00\x00\x00\x28mdia\x00\x00\x00\x20minf\x00\x00\x00\x18stbl\x00\x00\x00\x14stco\x00\x00\x00\x00\x00\x00\x00\x01\x00\x00\x00\x18"))
-	f.Add([]byte("\x00\x00\x00\x01mdat\x00\x00\x00\x00\x00\x00\x00\x10\x00\x00\x00\x00moov"))
-	f.Add([]byte("\x00\x00\x00\x08mdat\x00\x00\x00\x08moov\x00"))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		r, err := indexFirst(bytes.NewReader(b), int64(len(b)))
-		if err != nil {
-			return
-		}
-		n, err := io.Copy(io.Discard, r)
-		if err != nil || n > int64(len(b)) {
-			t.Errorf("%d of %d bytes, %v", n, len(b), err)
-		}
-	})
-}

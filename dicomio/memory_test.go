@@ -324,8 +324,8 @@ func TestVideoProcessEndsWithItsFile(t *testing.T) {
 			}
 		}
 		cancel()
-		if r.video.proc != nil || m.InUse() != 0 {
-			t.Errorf("after %s: process %v, %d bytes held", end, r.video.proc, m.InUse())
+		if r.video.Running() || m.InUse() != 0 {
+			t.Errorf("after %s: a process runs: %v, %d bytes held", end, r.video.Running(), m.InUse())
 		}
 	}
 }

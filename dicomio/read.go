@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/echonode/echonode/dicomio/encoding"
+	"github.com/echonode/echonode/dicomio/internal/video"
 	"github.com/echonode/echonode/dicomio/part10"
 	"github.com/echonode/echonode/dicomio/uid"
 )
@@ -35,7 +36,7 @@ type File struct {
 	scratch   io.Closer // holds what was inflated
 	memory    lease     // of the index
 	decoder   lease     // of the processes that decode video
-	videos    []*video
+	videos    []*video.Decoder
 	ctx       context.Context // ends everything done for this file
 	syntaxOf  encoding.Syntax
 }
@@ -73,7 +74,7 @@ func OpenContext(ctx context.Context, path string, o Options) (*File, error) {
 // afterwards.
 func (f *File) Close() error {
 	for _, v := range f.videos {
-		v.close()
+		v.Close()
 	}
 	f.memory.drop()
 	f.decoder.drop()

@@ -31,6 +31,7 @@ var own = []struct {
 	{"dicomio/internal/dictionary", nil},
 	{"dicomio/internal/charset", nil},
 	{"dicomio/internal/fault", []string{"dicomio/encoding", "dicomio/tag"}},
+	{"dicomio/internal/video", []string{"dicomio/internal/fault", "dicomio/tag", "dicomio/uid"}},
 	{"dicomio/internal/codec/...", []string{"dicomio/internal/codec/...", "dicomio/internal/fault", "dicomio/pixel", "dicomio/tag", "dicomio/uid"}},
 	{"dicomio/...", []string{"dicomio/..."}},
 	{"models/...", []string{"models/..."}},

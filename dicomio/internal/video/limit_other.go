@@ -1,6 +1,6 @@
 //go:build !linux
 
-package dicomio
+package video
 
 import "time"
 

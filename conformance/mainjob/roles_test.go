@@ -5,6 +5,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/echonode/echonode/conformance/freeport"
 	"github.com/echonode/echonode/conformance/postgres"
+	"github.com/echonode/echonode/conformance/s3gateway"
 	"github.com/echonode/echonode/scp"
 )
 
@@ -54,12 +56,18 @@ func balance(t *testing.T, to []string) string {
 }
 
 // Two receivers behind one address, two that analyse, one of which delivers:
-// processes on one database and one shared folder, each with a disk of its own.
+// processes on one database and one object store, each with a disk of its own.
 // One after the other is killed at random instants while studies come in over
-// both receivers. Nothing that was acknowledged is missing, every study is done
-// and delivered, and nothing is there under two UIDs. ECHONODE_ROUNDS says how
-// many rounds (default 1), ECHONODE_SEED which.
+// both receivers; the database goes away meanwhile, and the object store is
+// gone, slow, refuses or hangs. Nothing that was acknowledged is missing, every
+// study is done and delivered, and nothing is there under two UIDs.
+// ECHONODE_ROUNDS says how many rounds (default 1), ECHONODE_SEED which.
 func TestRoles(t *testing.T) {
+	t.Run("shared directory", func(t *testing.T) { rolesRounds(t, false) })
+	t.Run("S3", func(t *testing.T) { rolesRounds(t, true) })
+}
+
+func rolesRounds(t *testing.T, s3 bool) {
 	rounds, seed := 1, uint64(time.Now().UnixNano())
 	if s := os.Getenv("ECHONODE_ROUNDS"); s != "" {
 		rounds = atoi(t, s)
@@ -81,15 +89,23 @@ func TestRoles(t *testing.T) {
 	go func() { _ = srv.Serve(l) }() // ends with the test
 	t.Cleanup(func() { _ = srv.Close() })
 
-	shared := t.TempDir()
 	first := newNode(t, l.Addr().String())
+	var bucket *outages
+	kind := fmt.Sprintf(`min_free: 16MiB, objects: {kind: shared, shared: "%s"}`, t.TempDir())
+	if s3 {
+		server, proxy := first.bucket()
+		bucket = &outages{t: t, server: server, proxy: proxy, count: map[string]int{}}
+		kind = "" // first's settings have it
+	}
 	first.on(database)
 	text, err := os.ReadFile(first.config)
 	if err != nil {
 		t.Fatal(err)
 	}
-	settings := strings.Replace(string(text), "min_free: 16MiB", fmt.Sprintf(`min_free: 16MiB, objects: {kind: shared, shared: "%s"}`, shared), 1) +
-		"analysis: {attempts: 20}\noutputs: {device_uid: \"2.25.329800735698586629295641978511506172918\"}\n"
+	settings := string(text) + "analysis: {attempts: 20}\noutputs: {device_uid: \"2.25.329800735698586629295641978511506172918\"}\n"
+	if !s3 {
+		settings = strings.Replace(settings, "min_free: 16MiB", kind, 1)
+	}
 	var all []*node
 	for i, roles := range []string{"receive", "receive, web", "analyse", "analyse, deliver"} {
 		n := first
@@ -123,6 +139,23 @@ func TestRoles(t *testing.T) {
 		var sending sync.WaitGroup
 		sending.Go(func() { f.send(study, paths[:1]) })
 		sending.Go(func() { f.send(study, paths[1:]) })
+		if f.random.IntN(3) == 0 {
+			f.outages++
+			wait, away := time.Duration(f.random.IntN(4000))*time.Millisecond, time.Duration(f.random.IntN(3000))*time.Millisecond
+			sending.Go(func() {
+				time.Sleep(wait)
+				database.Stop()
+				time.Sleep(away)
+				if err := database.Run(); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		if bucket != nil {
+			what, wait, away := f.random.IntN(len(storeFaults)+2), time.Duration(f.random.IntN(4000))*time.Millisecond, time.Duration(f.random.IntN(4000))*time.Millisecond
+			sending.Go(func() { bucket.be(what, wait, away) })
+		}
+		f.random.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 		for _, n := range all {
 			time.Sleep(time.Duration(f.random.IntN(1500)) * time.Millisecond)
 			f.kills++
@@ -132,6 +165,63 @@ func TestRoles(t *testing.T) {
 		}
 		sending.Wait()
 		f.check(round, study, len(paths))
+		if t.Failed() {
+			for _, n := range all {
+				t.Logf("%s:\n%s", n.config, n.log)
+			}
+			break
+		}
 	}
-	t.Logf("%d rounds, %d kills, %d objects in the archive", rounds, f.kills, len(archive.objects))
+	t.Logf("%d kills, %d times without the database, the object store %v; %d objects in the archive", f.kills, f.outages, bucket.counts(), len(archive.objects))
+}
+
+// outages of an object store.
+type outages struct {
+	t      *testing.T
+	server *s3gateway.Server
+	proxy  *s3gateway.Proxy
+	count  map[string]int
+}
+
+// storeFaults are what a store that is there may do.
+var storeFaults = []struct {
+	name  string
+	fault s3gateway.Fault
+}{
+	{"slow", func(_ http.ResponseWriter, r *http.Request) bool {
+		select {
+		case <-time.After(700 * time.Millisecond):
+		case <-r.Context().Done():
+		}
+		return false
+	}},
+	{"busy", s3gateway.Refuse(http.StatusServiceUnavailable, "SlowDown")},
+	{"denying", s3gateway.Refuse(http.StatusForbidden, "AccessDenied")},
+	{"hanging", s3gateway.Hang},
+	{"breaking off", s3gateway.Drop},
+}
+
+// be has the store misbehave for a while: the fault of a number, or it is gone,
+// or nothing.
+func (o *outages) be(what int, wait, away time.Duration) {
+	time.Sleep(wait)
+	switch {
+	case what < len(storeFaults):
+		o.count[storeFaults[what].name]++
+		o.proxy.Set(storeFaults[what].fault)
+		time.Sleep(away)
+		o.proxy.Set(nil)
+	case what == len(storeFaults):
+		o.count["gone"]++
+		o.server.Stop()
+		time.Sleep(away)
+		o.server.Restart(o.t)
+	}
+}
+
+func (o *outages) counts() map[string]int {
+	if o == nil {
+		return nil
+	}
+	return o.count
 }

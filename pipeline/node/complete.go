@@ -57,6 +57,7 @@ func (c *complaints) log(log *slog.Logger, what string, err error) {
 
 // tidy does what has to be done now and then.
 func (n *Node) tidy(ctx context.Context, now time.Time) {
+	n.files.Forget(copiesFor)
 	if n.store.Shared() {
 		n.suspects.Store(true) // another process may have found some
 		n.wakeLookers()
@@ -75,6 +76,10 @@ func (n *Node) tidy(ctx context.Context, now time.Time) {
 		}
 	}
 }
+
+// copiesFor is how long a copy on this machine outlives its last use: another
+// process may have removed the study.
+const copiesFor = time.Hour
 
 // retention is what may be removed at a time.
 func (n *Node) retention(now time.Time) (r store.Retention) {

@@ -17,6 +17,9 @@ import (
 
 // Retry takes up the dead deliveries of a study again and says how many.
 func (n *Node) Retry(ctx context.Context, study string) (int, error) {
+	if _, err := n.store.Study(ctx, study); err != nil {
+		return 0, err
+	}
 	return n.store.ReviveDeliveries(ctx, study, n.jobs.Deliver)
 }
 

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -194,5 +195,39 @@ func TestSuspectsWait(t *testing.T) {
 	<-done
 	if !n.suspects.Load() {
 		t.Error("the interrupted loops are forgotten")
+	}
+}
+
+// Results are swept of studies that are not recorded, as they are at that
+// moment; where another process looks through the store this one does not.
+func TestSweepLooksAgain(t *testing.T) {
+	n := start(t, t.TempDir(), &fakeProcessor{t: t}, Options{Objects: copies(t, remote{objects.NewDirectory(t.TempDir())}), Idle: time.Hour, Cap: 2 * time.Hour})
+	n.mustSend(t, writeObject(t, t.TempDir(), "1.2.3", "1.2.3.10", nil))
+	put := func(study string) string {
+		t.Helper()
+		name := n.Node.files.Name(resultsFolder, studyFolder(study), "1", "x")
+		if err := n.Node.files.Put(t.Context(), name, strings.NewReader("x"), 1); err != nil {
+			t.Fatal(err)
+		}
+		return name
+	}
+	there := func(name string) bool {
+		_, err := n.Node.files.Stat(t.Context(), name)
+		return err == nil
+	}
+	known, unknown := put("1.2.3"), put("9.9")
+	if err := n.sweepStudy(t.Context(), n.studyResults("1.2.3"), studyFolder("1.2.3")); err != nil || !there(known) {
+		t.Errorf("results of a study that was recorded meanwhile are swept, %v", err)
+	}
+	unlock, err := n.recovering.Lock(t.Context(), "recover")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := n.recoverOnce(t.Context()); err != nil || !there(unknown) {
+		t.Errorf("two look through the store, %v", err)
+	}
+	unlock()
+	if err := n.recoverOnce(t.Context()); err != nil || there(unknown) || !there(known) {
+		t.Errorf("%v; left %v, kept %v", err, there(unknown), there(known))
 	}
 }

@@ -202,9 +202,10 @@ type Node struct {
 	began    time.Time // with a monotonic reading
 	health   healthCache
 
-	moving  sync.Mutex   // one move at a time
-	objects *store.Locks // by SOP Instance UID: receiving and deleting its file
-	studies *store.Locks // by Study Instance UID: making and deleting its results
+	moving     sync.Mutex   // one move at a time
+	objects    *store.Locks // by SOP Instance UID: receiving and deleting its file
+	studies    *store.Locks // by Study Instance UID: making and deleting its results
+	recovering *store.Locks // of who looks through a shared store
 
 	complaints complaints
 
@@ -220,7 +221,7 @@ func New(ctx context.Context, opt Options, sp spool.Intake, st *store.Store, pro
 		wake: make(chan struct{}, 1), has: func(ctx context.Context, d Destination, paths []string) (map[string]bool, error) {
 			return d.has(ctx, paths)
 		}, arrivals: newArrivals(opt.Idle, opt.Cap), began: time.Now(),
-		objects: st.NewLocks(1), studies: st.NewLocks(2)}
+		objects: st.NewLocks(1), studies: st.NewLocks(2), recovering: st.NewLocks(3)}
 	n.suspects.Store(true)
 	var destinations []string
 	for _, d := range opt.Destinations {
@@ -279,23 +280,46 @@ func (n *Node) recoverAtStart(ctx context.Context) error {
 }
 
 // recoverLater is recoverAtStart for other stores, which take long to list, and
-// may not be available when the process starts. One process does it.
+// may not be available when the process starts. One process does it at a time,
+// once an hour: what is left behind is known for that only when it is older than
+// anything that is still on its way.
 func (n *Node) recoverLater(ctx context.Context) {
 	if _, own := n.files.InPlace(""); own || !n.does(RoleReceive) {
 		return
 	}
 	for {
-		err := errors.Join(n.recoverSpool(ctx), n.sweepResults(ctx))
-		if err == nil || ctx.Err() != nil {
-			return
+		wait := recoverEvery
+		if err := n.recoverOnce(ctx); err != nil {
+			if ctx.Err() != nil {
+				return
+			}
+			n.log.Warn("looking for objects that were not recorded", "error", err)
+			wait = time.Minute
 		}
-		n.log.Warn("looking for objects that were not recorded", "error", err)
 		select {
-		case <-time.After(time.Minute):
+		case <-time.After(wait):
 		case <-ctx.Done():
 			return
 		}
 	}
+}
+
+// recoverEvery is how often a shared store is looked through.
+const recoverEvery = time.Hour
+
+// recoverOnce looks through a shared store, unless another process does so.
+func (n *Node) recoverOnce(ctx context.Context) error {
+	soon, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	unlock, err := n.recovering.Lock(soon, "recover")
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	return errors.Join(n.recoverSpool(ctx), n.sweepResults(ctx))
 }
 
 // Run works until ctx ends, then stops: running jobs are cancelled and go on

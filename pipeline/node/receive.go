@@ -407,6 +407,9 @@ func (n *Node) recoverSpool(ctx context.Context) error {
 		}
 		in, err := readIdentity(ctx, path)
 		in.Path = name
+		if err == nil {
+			in.Size, err = dataSetSize(path)
+		}
 		if err != nil {
 			n.log.Warn("unreadable object in the spool is left alone", "path", name, "error", err)
 			return nil
@@ -426,6 +429,15 @@ func (n *Node) recoverSpool(ctx context.Context) error {
 		n.log.Info("object recovered from the spool", "object", in.SOPInstanceUID)
 		return nil
 	})
+}
+
+// dataSetSize is the length of the data set in a file.
+func dataSetSize(path string) (int64, error) {
+	o, err := scp.FileObject(path)
+	if err != nil {
+		return 0, err
+	}
+	return o.Size, o.Close()
 }
 
 // readIdentity reads whose object a file holds, as a stream: nothing that a

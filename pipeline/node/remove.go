@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/echonode/echonode/pipeline/objects"
@@ -59,7 +60,7 @@ func (n *Node) RemoveObjects(ctx context.Context, study string, objects []string
 // leaves files that are deleted later rather than records of missing ones.
 func (n *Node) remove(ctx context.Context, study string, record func() (bool, error)) (bool, error) {
 	// A new round of the study must not lose the directory it has just made.
-	unlock, err := n.studies.Lock(ctx, study)
+	unlock, err := n.studies.Lock(ctx, studyFolder(study))
 	if err != nil {
 		return false, err
 	}
@@ -132,9 +133,27 @@ func (n *Node) sweepResults(ctx context.Context) error {
 		if b, err := hex.DecodeString(name); err != nil || len(b) != studyFolderBytes || strings.ToLower(name) != name || known[name] {
 			continue
 		}
-		if err := objects.Clear(ctx, n.files, e.Name); err != nil {
+		if err := n.sweepStudy(ctx, e.Name, name); err != nil {
 			return fmt.Errorf("results of a removed study: %w", err)
 		}
 	}
 	return nil
+}
+
+// sweepStudy deletes the folder of a study that is not recorded, if it is not by
+// now: another process may have received it while this one listed.
+func (n *Node) sweepStudy(ctx context.Context, folder, base string) error {
+	unlock, err := n.studies.Lock(ctx, base)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	studies, err := n.store.Studies(ctx)
+	if err != nil {
+		return err
+	}
+	if slices.ContainsFunc(studies, func(s store.Study) bool { return studyFolder(s.StudyInstanceUID) == base }) {
+		return nil
+	}
+	return objects.Clear(ctx, n.files, folder)
 }

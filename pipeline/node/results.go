@@ -53,7 +53,7 @@ type workplace struct {
 func (n *Node) workplace(ctx context.Context, run *store.Run, base string, former ...string) (*workplace, error) {
 	w := &workplace{n: n, parts: []string{resultsFolder, studyFolder(run.StudyInstanceUID), base}}
 	run.Directory = n.files.Name(w.parts...)
-	unlock, err := n.studies.Lock(ctx, run.StudyInstanceUID)
+	unlock, err := n.studies.Lock(ctx, studyFolder(run.StudyInstanceUID))
 	if err != nil {
 		return nil, err
 	}
@@ -131,7 +131,7 @@ func (w *workplace) keep(ctx context.Context, study string, doc *result.Document
 		return result.Digest(b), syncTree(w.dir)
 	}
 	// Not while what an earlier study under this UID has left is being removed.
-	unlock, err := w.n.studies.Lock(ctx, study)
+	unlock, err := w.n.studies.Lock(ctx, studyFolder(study))
 	if err != nil {
 		return "", err
 	}

@@ -160,7 +160,7 @@ func (n *Node) API() http.Handler {
 		q := store.Query{UID: v.Get("uid"), After: v.Get("after"), Limit: defaultPage}
 		for _, s := range v["state"] {
 			if !slices.Contains(states, store.State(s)) {
-				http.Error(w, "there is no such state", http.StatusBadRequest)
+				http.Error(w, fmt.Sprintf("%q is no state of a study: they are %v", s, states), http.StatusBadRequest)
 				return
 			}
 			q.States = append(q.States, store.State(s))

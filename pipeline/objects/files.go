@@ -33,14 +33,18 @@ type Files struct {
 	seq     uint64
 	trouble error // why the store was not available the last time
 	probing bool
+
+	ctx context.Context // of what is tried in the background
+	end context.CancelFunc
 }
 
 // fileCopy is a local copy of an object.
 type fileCopy struct {
 	path string
 	size int64
-	used uint64 // when it was last asked for, in order
-	held int    // by so many
+	used uint64    // when it was last asked for, in order
+	at   time.Time // when that was
+	held int       // by so many
 }
 
 // filed is a store whose objects are files of this machine.
@@ -53,6 +57,7 @@ type filed interface {
 // that nobody holds are kept up to limit bytes in all.
 func NewFiles(s Store, dir string, limit int64) (*Files, error) {
 	f := &Files{Store: s, dir: dir, limit: limit, copies: map[string]*fileCopy{}}
+	f.ctx, f.end = context.WithCancel(context.Background())
 	if _, ok := s.(filed); ok {
 		return f, nil
 	}
@@ -130,7 +135,7 @@ func (h *Hold) take(name string) (string, bool) {
 	if c != nil {
 		c.held++
 		f.seq++
-		c.used = f.seq
+		c.used, c.at = f.seq, time.Now()
 	}
 	f.mu.Unlock()
 	if c == nil {
@@ -202,7 +207,7 @@ func (f *Files) keep(name, path string, size int64) {
 		return
 	}
 	f.seq++
-	f.copies[name] = &fileCopy{path: path, size: size, used: f.seq}
+	f.copies[name] = &fileCopy{path: path, size: size, used: f.seq, at: time.Now()}
 	f.size += size
 	f.shrink(name)
 }
@@ -221,6 +226,18 @@ func (f *Files) shrink(except ...string) {
 			return
 		}
 		f.drop(oldest)
+	}
+}
+
+// Forget removes the copies that nobody has asked for for so long. Whoever
+// removes an object does not know of the copies on other machines.
+func (f *Files) Forget(unused time.Duration) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for name, c := range f.copies {
+		if c.held == 0 && time.Since(c.at) >= unused {
+			f.drop(name)
+		}
 	}
 }
 
@@ -311,13 +328,23 @@ func (f *Files) note(err error) error {
 	return err
 }
 
+// Close ends what is tried in the background. Files are given on.
+func (f *Files) Close() { f.end() }
+
 // probe tries the store until it works.
 func (f *Files) probe() {
 	for {
-		time.Sleep(tryAgain)
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		select {
+		case <-time.After(tryAgain):
+		case <-f.ctx.Done():
+			return
+		}
+		ctx, cancel := context.WithTimeout(f.ctx, time.Minute)
 		err := Probe(ctx, f.Store)
 		cancel()
+		if f.ctx.Err() != nil {
+			return
+		}
 		f.mu.Lock()
 		f.trouble = err
 		if err == nil {

@@ -340,11 +340,21 @@ func (s *S3) List(ctx context.Context, name string) iter.Seq2[Entry, error] {
 			return
 		}
 		prefix := key + "/"
+		// A server that falls silent between pages would be waited for for ever.
+		ctx, cancel := context.WithCancelCause(ctx)
+		defer cancel(nil)
+		silence := (s3Attempts + 1) * s.opt.Timeout
+		stall := time.AfterFunc(silence, func() { cancel(errStalled) })
+		defer stall.Stop()
 		for o := range s.client.ListObjectsIter(ctx, s.opt.Bucket, minio.ListObjectsOptions{Prefix: prefix}) {
 			if o.Err != nil {
+				if cause := context.Cause(ctx); errors.Is(cause, errStalled) {
+					o.Err = cause
+				}
 				yield(Entry{}, s.wrap("list", name, o.Err))
 				return
 			}
+			stall.Stop() // whoever takes the entries may take his time
 			base := strings.Trim(strings.TrimPrefix(o.Key, prefix), "/")
 			if base == "" {
 				continue // a marker of the folder itself, as some tools leave
@@ -353,6 +363,7 @@ func (s *S3) List(ctx context.Context, name string) iter.Seq2[Entry, error] {
 			if !yield(e, nil) {
 				return
 			}
+			stall.Reset(silence)
 		}
 	}
 }

@@ -394,6 +394,7 @@ func TestConformance(t *testing.T) {
 				{"Search", checkSearch},
 				{"Bytes", checkBytes},
 				{"Redirect", checkRedirect},
+				{"DoubtIsKept", checkDoubtIsKept},
 				{"Withdrawn", checkWithdrawn},
 				{"Recalled", checkRecalled},
 				{"Replace", checkReplace},

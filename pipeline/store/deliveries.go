@@ -32,7 +32,23 @@ func (s *Store) Redirect(ctx context.Context, from, to string, enqueue func(tx *
 		if err != nil {
 			return err
 		}
-		res, err := tx.ExecContext(ctx, `DELETE FROM deliveries WHERE destination = ? AND state IN ('pending','dead')
+		now := time.Now().UnixMilli()
+		// What the one destination may have stays in its account.
+		res, err := tx.ExecContext(ctx, `INSERT INTO deliveries (run_id, sop_uid, destination, state, updated_at)
+			SELECT run_id, sop_uid, CAST(?1 AS TEXT), 'pending', CAST(?2 AS BIGINT) FROM deliveries WHERE destination = ?3 AND state IN ('pending','dead') AND sending = 1
+			ON CONFLICT (sop_uid, destination) DO NOTHING`, to, now, from)
+		if err != nil {
+			return err
+		}
+		copied, err := res.RowsAffected()
+		if err != nil {
+			return err
+		}
+		doubtful, err := giveUp(ctx, tx, from)
+		if err != nil {
+			return err
+		}
+		res, err = tx.ExecContext(ctx, `DELETE FROM deliveries WHERE destination = ? AND state IN ('pending','dead')
 			AND sop_uid IN (SELECT sop_uid FROM deliveries WHERE destination = ?)`, from, to)
 		if err != nil {
 			return err
@@ -41,16 +57,16 @@ func (s *Store) Redirect(ctx context.Context, from, to string, enqueue func(tx *
 		if err != nil {
 			return err
 		}
-		dropped = int(k)
+		dropped = int(k + doubtful - copied)
 		res, err = tx.ExecContext(ctx, `UPDATE deliveries SET destination = ?, state = 'pending', attempts = 0, sending = 0, updated_at = ?
-			WHERE destination = ? AND state IN ('pending','dead')`, to, time.Now().UnixMilli(), from)
+			WHERE destination = ? AND state IN ('pending','dead')`, to, now, from)
 		if err != nil {
 			return err
 		}
 		if k, err = res.RowsAffected(); err != nil {
 			return err
 		}
-		moved = int(k)
+		moved = int(k + copied)
 		for _, run := range runs {
 			if err := enqueue(tx, run, to); err != nil {
 				return err
@@ -64,16 +80,36 @@ func (s *Store) Redirect(ctx context.Context, from, to string, enqueue func(tx *
 	return moved, dropped, nil
 }
 
+// givenUp is said of deliveries that were given up while they were being sent.
+const givenUp = "given up while it was being sent: the destination may have it"
+
+// giveUp lets what a destination was being sent count as sent with a Warning, as
+// withdraw does, and says how much that was.
+func giveUp(ctx context.Context, tx *Tx, destination string) (int64, error) {
+	res, err := tx.ExecContext(ctx, `UPDATE deliveries SET state = 'warning', sending = 2, error = ?, updated_at = ? WHERE destination = ? AND state IN ('pending','dead') AND sending = 1`,
+		givenUp, time.Now().UnixMilli(), destination)
+	if err != nil {
+		return 0, err
+	}
+	return res.RowsAffected()
+}
+
 // DropDeliveries forgets what is left to deliver to a destination, and says how
-// much that was. Outputs stay where they are.
+// much that was. What was being sent it may have: that counts as sent with a
+// Warning. Outputs stay where they are.
 func (s *Store) DropDeliveries(ctx context.Context, destination string) (int, error) {
 	var n int64
 	err := s.Transact(ctx, func(tx *Tx) error {
+		doubtful, err := giveUp(ctx, tx, destination)
+		if err != nil {
+			return err
+		}
 		res, err := tx.ExecContext(ctx, `DELETE FROM deliveries WHERE destination = ? AND state IN ('pending','dead')`, destination)
 		if err != nil {
 			return err
 		}
 		n, err = res.RowsAffected()
+		n += doubtful
 		return err
 	})
 	if err != nil {

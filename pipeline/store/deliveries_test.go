@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"testing"
 	"time"
@@ -176,6 +177,56 @@ func checkRecalled(t *testing.T, s *Store) {
 		run.Attempt++
 		if err := s.NoteRun(ctx, run, Done, errors.New("no loop"), notes, nil, noDelivery); !errors.Is(err, ErrOutdated) {
 			t.Errorf("another attempt: %v", err)
+		}
+	}
+}
+
+// What was being sent when a delivery is redirected or dropped stays in the
+// account of the destination that may have it.
+func checkDoubtIsKept(t *testing.T, s *Store) {
+	ctx := context.Background()
+	noDelivery := func(*Tx, int64, string) error { return nil }
+	for _, study := range []string{"1", "2"} {
+		add(t, s, instance(study, study+".1", 1000))
+		look(t, s)
+		if queued, err := s.Queue(ctx, study, time.UnixMilli(2000), "basis", noJob); err != nil || !queued {
+			t.Fatal(queued, err)
+		}
+		run, err := s.StartRun(ctx, study, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		outputs := []Output{{SOPInstanceUID: study + ".11", Kind: "report"}, {SOPInstanceUID: study + ".12", Kind: "overlay"}, {SOPInstanceUID: study + ".13", Kind: "overlay"}}
+		routes := []Route{{Destination: "old", Kinds: []string{"report", "overlay"}}, {Destination: "new", Kinds: []string{"report"}}}
+		if err := s.FinishRun(ctx, run, outputs, routes, noDelivery); err != nil {
+			t.Fatal(err)
+		}
+		for _, uid := range []string{".11", ".12"} {
+			if err := s.Sending(ctx, Delivery{Output: Output{SOPInstanceUID: study + uid}, RunID: run.ID, Destination: "old"}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if study == "1" {
+			if moved, dropped, err := s.Redirect(ctx, "old", "new", noDelivery); err != nil || moved != 2 || dropped != 1 {
+				t.Errorf("%d moved, %d dropped, %v", moved, dropped, err)
+			}
+		} else if n, err := s.DropDeliveries(ctx, "old"); err != nil || n != 3 {
+			t.Errorf("%d dropped, %v", n, err)
+		}
+		all, err := s.Deliveries(ctx, study)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := map[string]DeliveryState{}
+		for _, d := range all {
+			got[d.Destination+d.SOPInstanceUID[1:]] = d.State
+		}
+		want := map[string]DeliveryState{"old.11": Warning, "old.12": Warning, "new.11": Pending}
+		if study == "1" {
+			want["new.12"], want["new.13"] = Pending, Pending
+		}
+		if !maps.Equal(got, want) {
+			t.Errorf("study %s: %v, want %v", study, got, want)
 		}
 	}
 }

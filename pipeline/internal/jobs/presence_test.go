@@ -341,3 +341,31 @@ func TestLeavingAQueueHoldsNobodyUp(t *testing.T) {
 		})
 	}
 }
+
+// failing is a queue that cannot be stopped in order.
+type failing struct{ queue }
+
+func (failing) StopAndCancel(context.Context) error { return errors.New("out of order") }
+
+// Whatever the queue says at the end, the process leaves: others need not wait
+// until it is taken for dead.
+func TestStopLeaves(t *testing.T) {
+	all, stores := rooms(t, filepath.Join(t.TempDir(), "node.db"), 1, Handlers{}, nil)
+	r := all[0]
+	if err := r.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	own := r.client
+	r.client = failing{own}
+	if err := r.Stop(t.Context()); err == nil {
+		t.Error("the error is lost")
+	}
+	if p, err := stores[0].Processes(t.Context()); err != nil || len(p) != 0 {
+		t.Errorf("%v, %v", p, err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	if err := own.StopAndCancel(ctx); err != nil {
+		t.Error(err)
+	}
+}

@@ -92,6 +92,7 @@ func (p *program) serve(ctx context.Context, c *config.Config) (err error) {
 	if err != nil {
 		return err
 	}
+	defer files.Close()
 	sp, closeIntake, err := openIntake(c, files, log)
 	if err != nil {
 		return err

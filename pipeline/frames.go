@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/dicomio/pixel"
@@ -34,6 +35,7 @@ type flow struct {
 	// What belongs to a place and to a lane; there is one for whoever has one.
 	benches chan *bench
 	slots   chan *slot
+	open    *semaphore.Weighted // room for objects of Begin
 }
 
 // slot is one frame on its way through the engine.
@@ -56,6 +58,7 @@ func newFlow(card models.Card, slots int, places *turns.Places) *flow {
 	for range places.Size() {
 		f.benches <- new(bench)
 	}
+	f.open = semaphore.NewWeighted(int64(f.loops()))
 	return f
 }
 

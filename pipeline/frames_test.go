@@ -103,18 +103,16 @@ func TestNotFinite(t *testing.T) {
 	})
 }
 
-// TestFramesOfSeveralLoopsAreInFlight: the engine answers only when twelve
-// frames are there at once. A loop gives eight before its view is known, so
-// they come from two loops at least, as batches need it; and never more.
-func TestFramesOfSeveralLoopsAreInFlight(t *testing.T) {
-	const batch = 12
+// together is an engine that answers only when so many frames are there at once.
+// most is the largest number that ever was.
+func together(batch int) (e each, most func() int) {
 	var mu sync.Mutex
-	waiting, most := 0, 0
+	waiting, largest := 0, 0
 	gate := make(chan struct{})
-	e := each{brightness: newBrightness(models.ViewPSAX), before: func(ctx context.Context) error {
+	e = each{brightness: newBrightness(models.ViewPSAX), before: func(ctx context.Context) error {
 		mu.Lock()
 		waiting++
-		most = max(most, waiting)
+		largest = max(largest, waiting)
 		mine := gate
 		if waiting == batch {
 			waiting, gate = 0, make(chan struct{})
@@ -128,6 +126,19 @@ func TestFramesOfSeveralLoopsAreInFlight(t *testing.T) {
 			return context.Cause(ctx)
 		}
 	}}
+	return e, func() int {
+		mu.Lock()
+		defer mu.Unlock()
+		return largest
+	}
+}
+
+// TestFramesOfSeveralLoopsAreInFlight: the engine answers only when twelve
+// frames are there at once. A loop gives eight before its view is known, so
+// they come from two loops at least, as batches need it; and never more.
+func TestFramesOfSeveralLoopsAreInFlight(t *testing.T) {
+	const batch = 12
+	e, most := together(batch)
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	a := NewAnalyzer(e, Options{Workers: batch, LV: lv.DefaultOptions()}, slog.New(slog.DiscardHandler))
@@ -140,8 +151,37 @@ func TestFramesOfSeveralLoopsAreInFlight(t *testing.T) {
 			t.Errorf("loop %d is %s: %v", i, l.SOPInstanceUID, l.Reason)
 		}
 	}
-	if most != batch {
-		t.Errorf("%d frames in flight, want %d", most, batch)
+	if most() != batch {
+		t.Errorf("%d frames in flight, want %d", most(), batch)
+	}
+}
+
+// A study begins while the last loops of the one before are under analysis.
+func TestStudiesFollowWithoutAGap(t *testing.T) {
+	const batch = 12
+	e, _ := together(batch)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	a := NewAnalyzer(e, Options{Workers: batch, LV: lv.DefaultOptions()}, slog.New(slog.DiscardHandler))
+	paths := loops(t, 3)
+	one := a.Begin(ctx, paths[:1], nil) // 8 frames do not suffice
+	two := a.Begin(ctx, paths[1:], nil)
+	for n, wait := range []func() (*Study, error){one, two} {
+		s, err := wait()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(s.Loops) != n+1 {
+			t.Errorf("%d loops, want %d", len(s.Loops), n+1)
+		}
+	}
+	if !a.flow.open.TryAcquire(int64(a.flow.loops())) {
+		t.Error("room is lost")
+	}
+	// Whoever begins after the end hears why.
+	cancel()
+	if _, err := a.Begin(ctx, paths, nil)(); !errors.Is(err, context.Canceled) {
+		t.Errorf("error = %v", err)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -27,15 +28,26 @@ type Progress func(done, total int, l *result.Loop)
 // Analyze analyses the objects of one study. Objects that cannot be used are
 // in the result with their reason; the error is the context's or the engine's.
 func (a *Analyzer) Analyze(ctx context.Context, paths []string, progress Progress) (*Study, error) {
+	return a.Begin(ctx, paths, progress)()
+}
+
+// Begin begins what Analyze does, and returns when all objects of the study are
+// done or under analysis: then there is room for another study's, which so keeps
+// the engine busy to the end of this one. wait gives what Analyze returns. It
+// must be called.
+func (a *Analyzer) Begin(ctx context.Context, paths []string, progress Progress) (wait func() (*Study, error)) {
 	s := &Study{}
 	s.Run = a.run()
 	loops := make([]*loop, len(paths))
 	group, working := errgroup.WithContext(ctx)
-	group.SetLimit(a.flow.loops())
 	var mu sync.Mutex
 	done := 0
 	for i, path := range paths {
+		if a.flow.open.Acquire(working, 1) != nil {
+			break // an object broke the engine, or the caller's context ended
+		}
 		group.Go(func() error {
+			defer a.flow.open.Release(1)
 			l, err := a.analyse(working, path, "")
 			if err != nil {
 				return fmt.Errorf("%s: %w", path, err)
@@ -50,17 +62,23 @@ func (a *Analyzer) Analyze(ctx context.Context, paths []string, progress Progres
 			return nil
 		})
 	}
-	if err := group.Wait(); err != nil {
-		return nil, err
-	}
-	for _, l := range loops {
-		if s.StudyInstanceUID == "" {
-			s.StudyInstanceUID = l.facts.StudyUID
+	return func() (*Study, error) {
+		err := group.Wait()
+		if err == nil && slices.Contains(loops, nil) { // not all have begun
+			err = context.Cause(ctx)
 		}
-		s.Loops = append(s.Loops, l.Loop)
+		if err != nil {
+			return nil, err
+		}
+		for _, l := range loops {
+			if s.StudyInstanceUID == "" {
+				s.StudyInstanceUID = l.facts.StudyUID
+			}
+			s.Loops = append(s.Loops, l.Loop)
+		}
+		measure.Study(&s.Study, a.measuring())
+		return s, nil
 	}
-	measure.Study(&s.Study, a.measuring())
-	return s, nil
 }
 
 // Loop analyses one object. Where objects of several parties are analysed at a

@@ -160,15 +160,27 @@ func (p *program) analyze(ctx context.Context, args []string, a analysis) (err e
 		}
 	}
 	left := newClock(inputs)
-	for i, key := range todo {
-		study, err := analyzer.Analyze(ctx, byStudy[key], func(done, total int, l *result.Loop) {
+	var telling sync.Mutex // of two studies
+	begun := analyzeInTurn(ctx, analyzer, len(todo), func(i int) ([]string, pipeline.Progress) {
+		return byStudy[todo[i]], func(done, total int, l *result.Loop) {
+			telling.Lock()
+			defer telling.Unlock()
 			left.done += size(l.File)
 			if !a.quiet {
 				shown := *l
 				shown.File = origin.of(l.File)
 				fmt.Fprintf(p.err, "study %d/%d loop %d/%d  %s%s\n", i+1, len(todo), done, total, loopLine(&shown), left.left(time.Now()))
 			}
-		})
+		}
+	})
+	defer func() { // whatever ends this: what is under analysis uses the engine
+		stop()
+		for wait := range begun {
+			_, _ = wait() // it has no result any more
+		}
+	}()
+	for _, key := range todo {
+		study, err := (<-begun)()
 		if err != nil {
 			return err
 		}
@@ -198,7 +210,7 @@ func (p *program) analyze(ctx context.Context, args []string, a analysis) (err e
 	doc.Rejected = rejected
 	switch {
 	case a.json:
-		b, err := doc.Encode()
+		b, err := json.MarshalIndent(doc, "", " ")
 		if err != nil {
 			return err
 		}
@@ -222,6 +234,21 @@ func (p *program) analyze(ctx context.Context, args []string, a analysis) (err e
 		return partError{errors.Join(faults...)}
 	}
 	return nil
+}
+
+// analyzeInTurn begins the analysis of one study after the other, each when the
+// objects of the one before are nearly done, so that the engine has always work.
+// What waits for their results comes in their order.
+func analyzeInTurn(ctx context.Context, a *pipeline.Analyzer, n int, study func(i int) ([]string, pipeline.Progress)) <-chan func() (*pipeline.Study, error) {
+	begun := make(chan func() (*pipeline.Study, error))
+	go func() {
+		defer close(begun)
+		for i := range n {
+			paths, progress := study(i)
+			begun <- a.Begin(ctx, paths, progress)
+		}
+	}()
+	return begun
 }
 
 // origins are the files behind objects that were made of them.

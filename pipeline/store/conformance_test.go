@@ -395,6 +395,7 @@ func TestConformance(t *testing.T) {
 				{"Bytes", checkBytes},
 				{"Redirect", checkRedirect},
 				{"DoubtIsKept", checkDoubtIsKept},
+				{"Keys", checkKeys},
 				{"Withdrawn", checkWithdrawn},
 				{"Recalled", checkRecalled},
 				{"Replace", checkReplace},

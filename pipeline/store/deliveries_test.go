@@ -230,3 +230,13 @@ func checkDoubtIsKept(t *testing.T, s *Store) {
 		}
 	}
 }
+
+// The first key that is given under a name is everybody's.
+func checkKeys(t *testing.T, s *Store) {
+	ctx := context.Background()
+	for _, c := range []struct{ name, give, want string }{{"a", "first", "first"}, {"a", "second", "first"}, {"b", "second", "second"}} {
+		if got, err := s.Key(ctx, c.name, []byte(c.give)); err != nil || string(got) != c.want {
+			t.Errorf("key %s: %q, %v", c.name, got, err)
+		}
+	}
+}

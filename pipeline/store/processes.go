@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"encoding/hex"
 	"fmt"
 	"slices"
 	"time"
@@ -146,6 +147,21 @@ func (s *Store) Hold(ctx context.Context, names []string) (held []string, err er
 		return nil, fmt.Errorf("hold: %w", err)
 	}
 	return held, nil
+}
+
+// Key is a key that all processes share: the one that the first of them gave.
+func (s *Store) Key(ctx context.Context, name string, first []byte) ([]byte, error) {
+	var value string
+	err := s.Transact(ctx, func(tx *Tx) error {
+		if _, err := tx.ExecContext(ctx, `INSERT INTO keys (name, value) VALUES (?, ?) ON CONFLICT (name) DO NOTHING`, name, hex.EncodeToString(first)); err != nil {
+			return err
+		}
+		return tx.QueryRowContext(ctx, `SELECT value FROM keys WHERE name = ?`, name).Scan(&value)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("key %s: %w", name, err)
+	}
+	return hex.DecodeString(value)
 }
 
 // Associate says which study each association of this process sends for, for

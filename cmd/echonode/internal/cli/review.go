@@ -64,7 +64,7 @@ func openReview(ctx context.Context, c *config.Config, st *store.Store, files *o
 	}
 	var labels []byte
 	if r.Labels {
-		if labels, err = labelsKey(c.LabelsKeyFile()); err != nil {
+		if labels, err = labelsKey(ctx, c.LabelsKeyFile(), st); err != nil {
 			return nil, fmt.Errorf("review.export_labels: %w", err)
 		}
 	}
@@ -153,17 +153,25 @@ func auditCollector(c *config.Config) (*review.Syslog, error) {
 }
 
 // labelsKey reads the key in a file, and makes it when there is none.
-func labelsKey(path string) ([]byte, error) {
+//
+// Where processes share a database it is in there, so that a subject has one
+// name whoever exports: the key of the file, if the first of them has one.
+func labelsKey(ctx context.Context, path string, st *store.Store) ([]byte, error) {
 	b, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		b = make([]byte, 32)
 		_, _ = rand.Read(b) // never fails
-		err = os.WriteFile(path, b, 0o600)
+		if err = nil; !st.Shared() {
+			err = os.WriteFile(path, b, 0o600)
+		}
 	}
 	if err == nil && len(b) < 32 {
 		err = fmt.Errorf("%s is damaged: it has %d bytes, not 32", path, len(b))
 	}
-	return b, err
+	if err != nil || !st.Shared() {
+		return b, err
+	}
+	return st.Key(ctx, "labels", b)
 }
 
 // run serves until ctx ends.

@@ -129,6 +129,8 @@ type Room struct {
 	client queue
 	h      Handlers
 	log    *slog.Logger
+	// complaints are the library's errors.
+	complaints *complaints
 	presence
 }
 
@@ -143,7 +145,7 @@ func Open(st *store.Store, opt Options, h Handlers, log *slog.Logger) (*Room, er
 	if opt.NoDelivering {
 		opt.Destinations = nil
 	}
-	r := &Room{opt: opt, store: st, h: h, log: log, presence: newPresence(opt)}
+	r := &Room{opt: opt, store: st, h: h, log: log, complaints: newComplaints(), presence: newPresence(opt)}
 	workers := river.NewWorkers()
 	if err := errors.Join(
 		river.AddWorkerSafely(workers, &worker[combine]{room: r, wait: opt.CombineWait, work: func(ctx context.Context, j Job, a combine) error {
@@ -171,7 +173,7 @@ func Open(st *store.Store, opt Options, h Handlers, log *slog.Logger) (*Room, er
 	var err error
 	r.client, err = newQueue(st, &river.Config{
 		ID:         r.self.ID,
-		Logger:     quiet(log),
+		Logger:     quiet(log, r.complaints),
 		Queues:     queues,
 		Workers:    workers,
 		JobTimeout: -1, // each handler has its own deadline
@@ -379,24 +381,4 @@ func (r *Room) RescheduleFar(ctx context.Context, longest time.Duration) (int, e
 		return 0, fmt.Errorf("reschedule jobs: %w", err)
 	}
 	return int(n), nil
-}
-
-// quiet keeps the library's own notes out of the log below warnings.
-func quiet(log *slog.Logger) *slog.Logger {
-	return slog.New(levelHandler{log.Handler(), slog.LevelWarn})
-}
-
-type levelHandler struct {
-	slog.Handler
-	min slog.Level
-}
-
-func (h levelHandler) Enabled(ctx context.Context, l slog.Level) bool {
-	return l >= h.min && h.Handler.Enabled(ctx, l)
-}
-func (h levelHandler) WithAttrs(a []slog.Attr) slog.Handler {
-	return levelHandler{h.Handler.WithAttrs(a), h.min}
-}
-func (h levelHandler) WithGroup(g string) slog.Handler {
-	return levelHandler{h.Handler.WithGroup(g), h.min}
 }

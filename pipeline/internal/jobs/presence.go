@@ -358,11 +358,13 @@ func (r *Room) beating(ctx context.Context) {
 	var w watch
 	var swept time.Time
 	failing := false
+	defer func() { r.complaints.settle(failing) }()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
+		case <-r.complaints.wake:
 		}
 		sweep := time.Since(swept) > r.opt.Horizon
 		err := r.beat(ctx, &w, sweep)
@@ -375,6 +377,8 @@ func (r *Room) beating(ctx context.Context) {
 		if err == nil && failing {
 			r.log.Info("the database answers again")
 		}
+		// What was said before it answered again is of the time before, too.
+		r.complaints.settle(failing || err != nil)
 		failing = err != nil
 	}
 }

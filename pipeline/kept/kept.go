@@ -160,14 +160,61 @@ func (d Dir) Drawn(ctx context.Context, key, basis string) ([]result.Output, err
 	if err != nil {
 		return nil, err
 	}
-	var out []result.Output
-	if err := json.Unmarshal(b, &out); err != nil {
+	out, sizes, err := readList(b)
+	if err != nil {
 		return nil, fmt.Errorf("%s: %w: %w", key, ErrNotKept, err)
 	}
 	for i := range out {
 		out[i].File = d.name(append([]string{folder}, strings.Split(out[i].File, "/")...)...)
+		// Elsewhere a file that is fetched is compared with the digest in its name.
+		if path, own := d.files.InPlace(out[i].File); own {
+			if info, err := os.Stat(path); err != nil || info.Size() != sizes[i] {
+				return nil, fmt.Errorf("%s: %w: %s is not what was drawn", key, ErrNotKept, path)
+			}
+		}
 	}
 	return out, nil
+}
+
+// drawings are a list as it is kept, with the digest of its outputs and sizes.
+type drawings struct {
+	Outputs json.RawMessage `json:"outputs"`
+	Sizes   []int64         `json:"sizes"` // of the files, in bytes
+	SHA256  string          `json:"sha256"`
+}
+
+func (l *drawings) digest() string {
+	sum := sha256.Sum256(fmt.Appendf(bytes.Clone(l.Outputs), "%d", l.Sizes))
+	return hex.EncodeToString(sum[:])
+}
+
+func writeList(out []result.Output, sizes []int64) ([]byte, error) {
+	b, err := json.Marshal(out)
+	if err != nil {
+		return nil, err
+	}
+	l := drawings{Outputs: b, Sizes: sizes}
+	l.SHA256 = l.digest()
+	return json.Marshal(l)
+}
+
+// readList reads a list that is whole. One of a program of before has no digest:
+// what it lists is drawn again.
+func readList(b []byte) (out []result.Output, sizes []int64, err error) {
+	var l drawings
+	if err := json.Unmarshal(b, &l); err != nil {
+		return nil, nil, err
+	}
+	if l.SHA256 != l.digest() {
+		return nil, nil, errors.New("the list of what was drawn is damaged")
+	}
+	if err := json.Unmarshal(l.Outputs, &out); err != nil {
+		return nil, nil, err
+	}
+	if len(l.Sizes) != len(out) {
+		return nil, nil, errors.New("the list of what was drawn is not whole")
+	}
+	return out, l.Sizes, nil
 }
 
 // Draw keeps what draw makes in the folder that it is given, and lists it. What
@@ -189,8 +236,13 @@ func (d Dir) Draw(ctx context.Context, key, basis string, draw func(dir string) 
 		return nil, err
 	}
 	folder := key + ".drawn-" + basis
-	files := make([]objects.Named, len(out))
+	files, sizes := make([]objects.Named, len(out)), make([]int64, len(out))
 	for i := range out {
+		info, err := os.Stat(out[i].File)
+		if err != nil {
+			return nil, err
+		}
+		sizes[i] = info.Size()
 		rel, err := filepath.Rel(dir, out[i].File)
 		if err != nil || !filepath.IsLocal(rel) {
 			return nil, fmt.Errorf("%s was drawn outside its folder", out[i].File)
@@ -202,7 +254,7 @@ func (d Dir) Draw(ctx context.Context, key, basis string, draw func(dir string) 
 		}
 		out[i].File = strings.TrimPrefix(files[i].Name, d.name(folder)+"/")
 	}
-	b, err := json.Marshal(out)
+	b, err := writeList(out, sizes)
 	if err != nil {
 		return nil, err
 	}

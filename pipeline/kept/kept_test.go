@@ -1,9 +1,11 @@
 package kept
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -172,6 +174,56 @@ func TestDrawings(t *testing.T) {
 	}
 	if _, err := d.Draw(ctx, "k", "outside", func(string) ([]result.Output, error) { return []result.Output{{File: "/etc/passwd"}}, nil }); err == nil {
 		t.Error("a file elsewhere was listed")
+	}
+}
+
+// No damaged list of drawings is taken for a whole one, whatever bit of it has
+// changed, nor a drawing that is cut or gone: it is drawn again.
+func TestNoDamagedDrawing(t *testing.T) {
+	ctx := t.Context()
+	d := in(t, t.TempDir())
+	draw := func(dir string) ([]result.Output, error) {
+		path := filepath.Join(dir, "x.dcm")
+		return []result.Output{{SOPInstanceUID: "1.2.3", Kind: "overlay", File: path}}, os.WriteFile(path, []byte("picture"), 0o600)
+	}
+	out, err := d.Draw(ctx, "k", "b", draw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(filepath.Dir(out[0].File), list)
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for bit := range 8 * len(whole) {
+		b := bytes.Clone(whole)
+		b[bit/8] ^= 1 << (bit % 8)
+		if err := os.WriteFile(path, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := d.Drawn(ctx, "k", "b"); err == nil && !reflect.DeepEqual(got, out) || err != nil && !errors.Is(err, ErrNotKept) {
+			t.Errorf("bit %d: %v, %v", bit, got, err)
+		}
+	}
+	for name, harm := range map[string]func() error{
+		"cut":  func() error { return os.Truncate(out[0].File, 3) },
+		"gone": func() error { return os.Remove(out[0].File) },
+		"before": func() error {
+			return os.WriteFile(path, []byte(`[{"sop_instance_uid":"1.2.3","file":"x.dcm"}]`), 0o600)
+		},
+	} {
+		if err := harm(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := d.Drawn(ctx, "k", "b"); !errors.Is(err, ErrNotKept) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if again, err := d.Draw(ctx, "k", "b", draw); err != nil || !reflect.DeepEqual(again, out) {
+			t.Errorf("%s: drawn again: %v, %v", name, again, err)
+		}
+		if b, err := os.ReadFile(out[0].File); err != nil || string(b) != "picture" {
+			t.Errorf("%s: %q, %v", name, b, err)
+		}
 	}
 }
 

@@ -324,7 +324,7 @@ func (r *running) mustSend(t *testing.T, paths ...string) {
 
 func (r *running) status(t *testing.T, study string) StudyStatus {
 	t.Helper()
-	s, err := Status(context.Background(), r.store, study)
+	s, _, err := StatusPage(context.Background(), r.store, store.Query{UID: study})
 	if err != nil {
 		t.Fatal(err)
 	}

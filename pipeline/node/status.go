@@ -54,12 +54,6 @@ type DeliveryStatus struct {
 	Updated        time.Time           `json:"updated"`
 }
 
-// Status reports one study, or the newest ones when uid is empty.
-func Status(ctx context.Context, st *store.Store, uid string) ([]StudyStatus, error) {
-	page, _, err := StatusPage(ctx, st, store.Query{UID: uid})
-	return page, err
-}
-
 // StatusPage reports a page of studies, the last touched first, and gives the
 // cursor of the next page. A single study that is not there is
 // store.ErrNotFound.
@@ -258,7 +252,7 @@ type Moves struct {
 // before the first is.
 func (n *Node) moveStudies(ctx context.Context, studies []string, m Move) (all []Moved, err error) {
 	for _, study := range studies {
-		if _, err := Status(ctx, n.store, study); err != nil {
+		if _, err := n.store.Study(ctx, study); err != nil {
 			return nil, err
 		}
 	}

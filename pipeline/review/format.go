@@ -62,6 +62,8 @@ func (w *Words) Unit(u string) string {
 		return "ml/m²"
 	case "g/m2":
 		return "g/m²"
+	case "l/min/m2":
+		return "l/min/m²"
 	}
 	return u
 }

@@ -210,6 +210,21 @@ type valueRow struct {
 	Missing, ByReader                                             bool
 }
 
+// shownRemarks of a value stand on the page at once, so that the table of values
+// is in sight below them; the others are folded away.
+const shownRemarks = 3
+
+// First are the remarks that are shown at once, More the others.
+func (v *valueRow) First() []string {
+	if len(v.Warnings) <= shownRemarks+1 { // one more takes no more room than to say so
+		return v.Warnings
+	}
+	return v.Warnings[:shownRemarks]
+}
+
+// More are the remarks beyond First.
+func (v *valueRow) More() []string { return v.Warnings[len(v.First()):] }
+
 // valueTable is what the rows of a table of values are made from.
 type valueTable struct {
 	Rows  []valueRow

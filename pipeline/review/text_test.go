@@ -6,9 +6,12 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/echonode/echonode/pipeline/lv"
+	"github.com/echonode/echonode/pipeline/quantity"
 	"github.com/echonode/echonode/pipeline/result"
 )
 
@@ -34,6 +37,36 @@ func TestCatalogue(t *testing.T) {
 		}
 		if len(w.texts) != len(en) {
 			t.Errorf("%s has %d texts, English %d", lang, len(w.texts), len(en))
+		}
+	}
+}
+
+// Every way to measure, and every source of a heart rate, has a name in both languages.
+func TestMethodsHaveNames(t *testing.T) {
+	all, _, err := loadWords()
+	if err != nil {
+		t.Fatal(err)
+	}
+	methods := []string{lv.RateFromRWaves, lv.RateFromCurve, lv.RateFromDevice}
+	for _, q := range quantity.All() {
+		methods = append(methods, q.Methods...)
+	}
+	for lang, w := range all {
+		for _, m := range methods {
+			if _, ok := w.texts["method."+m]; !ok {
+				t.Errorf("%s has no name for %q", lang, m)
+			}
+		}
+	}
+}
+
+// A value with many remarks shows some and folds the others away; none is lost.
+func TestRemarksAreFolded(t *testing.T) {
+	all := []string{"a", "b", "c", "d", "e", "f"}
+	for n, first := range map[int]int{0: 0, 3: 3, 4: 4, 5: 3, 6: 3} {
+		v := valueRow{Warnings: all[:n]}
+		if got := strings.Join(append(slices.Clone(v.First()), v.More()...), ""); len(v.First()) != first || got != strings.Join(all[:n], "") {
+			t.Errorf("of %d: %v and %v", n, v.First(), v.More())
 		}
 	}
 }

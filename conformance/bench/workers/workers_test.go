@@ -93,7 +93,7 @@ type site struct {
 	dicom   string
 	workers []*exec.Cmd
 	store   *store.Store
-	study   string
+	studies []string
 	total   int
 }
 
@@ -201,7 +201,10 @@ func (s *site) signal(sig syscall.Signal) {
 func (s *site) stop()   { s.signal(syscall.SIGSTOP) }
 func (s *site) resume() { s.signal(syscall.SIGCONT) }
 
-// send sends n copies of one loop as one study.
+// perStudy is how many loops a study has.
+const perStudy = 10
+
+// send sends n copies of one loop.
 func (s *site) send(n int) {
 	s.b.Helper()
 	data, id := example(s.b)
@@ -209,8 +212,13 @@ func (s *site) send(n int) {
 	dir := s.b.TempDir()
 	for i := range n {
 		path := filepath.Join(dir, fmt.Sprint(i))
-		uid := fmt.Sprintf("%s%0*d", id.SOPInstanceUID[:len(id.SOPInstanceUID)-6], 6, 100000+i)
-		if err := os.WriteFile(path, bytes.ReplaceAll(data, []byte(id.SOPInstanceUID), []byte(uid)), 0o600); err != nil {
+		another := func(uid string, i int) string { return fmt.Sprintf("%s%d", uid[:len(uid)-6], 100000+i) }
+		study := another(id.StudyInstanceUID, i/perStudy)
+		if i%perStudy == 0 {
+			s.studies = append(s.studies, study)
+		}
+		changed := bytes.ReplaceAll(data, []byte(id.SOPInstanceUID), []byte(another(id.SOPInstanceUID, i)))
+		if err := os.WriteFile(path, bytes.ReplaceAll(changed, []byte(id.StudyInstanceUID), []byte(study)), 0o600); err != nil {
 			s.b.Fatal(err)
 		}
 		sources = append(sources, scp.FileSource(path))
@@ -224,7 +232,7 @@ func (s *site) send(n int) {
 			s.b.Fatal(r.Err)
 		}
 	}
-	s.study, s.total = id.StudyInstanceUID, n
+	s.total = n
 }
 
 // rate waits until all loops are done.
@@ -238,9 +246,13 @@ func (s *site) rate() float64 {
 		if time.Now().After(deadline) {
 			s.b.Fatalf("%d of %d loops are done", done, s.total)
 		}
-		var err error
-		if done, _, err = s.store.LoopsDone(s.b.Context(), s.study); err != nil {
-			s.b.Fatal(err)
+		done = 0
+		for _, study := range s.studies {
+			n, _, err := s.store.LoopsDone(s.b.Context(), study)
+			if err != nil {
+				s.b.Fatal(err)
+			}
+			done += n
 		}
 		now := time.Now()
 		if first.IsZero() && done >= from {

@@ -1,9 +1,7 @@
 package scp
 
 import (
-	"bufio"
 	"fmt"
-	"io"
 	"os"
 
 	"github.com/echonode/echonode/dicomio/part10"
@@ -18,21 +16,13 @@ func FileObject(path string) (Object, error) {
 	if err != nil {
 		return Object{}, err
 	}
-	m, offset, err := part10.Read(bufio.NewReaderSize(io.LimitReader(f, part10.MaxSize), 4096))
+	m, size, err := part10.Behind(f)
 	if err != nil {
 		f.Close()
 		return Object{}, fmt.Errorf("%s: %w", path, err)
 	}
-	fi, err := f.Stat()
-	if err == nil {
-		_, err = f.Seek(offset, io.SeekStart)
-	}
-	if err != nil {
-		f.Close()
-		return Object{}, err
-	}
 	return Object{
 		SOPClassUID: m.SOPClassUID, SOPInstanceUID: m.SOPInstanceUID, TransferSyntaxUID: m.TransferSyntaxUID,
-		DataSet: f, Size: fi.Size() - offset,
+		DataSet: f, Size: size,
 	}, nil
 }

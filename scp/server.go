@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/echonode/echonode/dicomio/part10"
 	"github.com/echonode/echonode/dicomio/uid"
 	"github.com/echonode/echonode/scp/bufpool"
 )
@@ -61,6 +62,15 @@ type StoreRequest struct {
 	TransferSyntaxUID string
 	MoveOriginatorAE  string
 	MoveOriginatorID  uint16
+}
+
+// Meta is the file meta information of the object that is sent.
+func (r *StoreRequest) Meta() part10.Meta {
+	m := part10.Meta{SOPClassUID: r.SOPClassUID, SOPInstanceUID: r.SOPInstanceUID, TransferSyntaxUID: r.TransferSyntaxUID}
+	if r.Association != nil {
+		m.SourceAETitle = r.Association.CallingAE
+	}
+	return m
 }
 
 // AssociationInfo describes an accepted association. It does not change.

@@ -158,7 +158,7 @@ func (n *node) addr() string { return net.JoinHostPort(n.host, n.port) }
 
 // Store implements scp.Handler.
 func (n *node) Store(_ context.Context, req *scp.StoreRequest, r io.Reader) error {
-	in, err := n.spool.Create(req)
+	in, err := n.spool.Create(req.Meta())
 	if err != nil {
 		return err
 	}

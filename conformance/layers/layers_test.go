@@ -50,7 +50,7 @@ var own = []struct {
 	// Outputs are a pure function of a result and its sources.
 	{"pipeline/output", []string{"pipeline/derived", "pipeline/indices", "pipeline/internal/overlay", "pipeline/internal/summary", "pipeline/longaxis", "pipeline/lv", "pipeline/quantity", "pipeline/result", "pipeline/turns", "dicomio/...", "models", "sr/..."}},
 	// The network of the site ends here: only these speak DIMSE.
-	{"pipeline/spool", []string{"scp/...", "dicomio/part10", "dicomio/uid", "pipeline/objects"}},
+	{"pipeline/spool", []string{"scp/bufpool", "dicomio/part10", "dicomio/uid", "pipeline/objects"}},
 	{"pipeline/fetch", []string{"scp/...", "dicomio/..."}},
 	{"pipeline/deliver", []string{"scp/...", "dicomio/...", "pipeline/quantity", "pipeline/result", "sr/..."}},
 	{"pipeline/dicomweb", []string{"scp/...", "dicomio/...", "pipeline/result"}},

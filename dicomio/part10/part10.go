@@ -66,6 +66,21 @@ func Write(w io.Writer, m Meta) error {
 	return err
 }
 
+// Behind reads the file meta information of a file, at most MaxSize of it,
+// positions the file behind it, where the data set begins, and returns the size
+// of that.
+func Behind(f io.ReadSeeker) (m Meta, size int64, err error) {
+	m, offset, err := Read(bufio.NewReaderSize(io.LimitReader(f, MaxSize), 4096))
+	if err != nil {
+		return m, 0, err
+	}
+	end, err := f.Seek(0, io.SeekEnd)
+	if err == nil {
+		_, err = f.Seek(offset, io.SeekStart)
+	}
+	return m, end - offset, err
+}
+
 // longestUID bounds the values that are kept.
 const longestUID = 4096
 

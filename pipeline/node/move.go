@@ -8,13 +8,13 @@ import (
 	"strings"
 	"time"
 
+	"github.com/echonode/echonode/dicomio/part10"
 	"github.com/echonode/echonode/dicomio/tag"
 
 	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/pipeline/result"
 	"github.com/echonode/echonode/pipeline/spool"
 	"github.com/echonode/echonode/pipeline/store"
-	"github.com/echonode/echonode/scp"
 )
 
 // Patient is who a study is moved to. What is empty, the ID aside, stays as the
@@ -425,8 +425,8 @@ func (n *Node) rewrite(ctx context.Context, in store.Instance, m Move, at time.T
 	}
 	v = &version{former: in, person: recorded(result.PersonOf(ds.String(tag.PatientID), ds.String(tag.IssuerOfPatientID), ds.String(tag.PatientName),
 		ds.String(tag.PatientBirthDate), ds.String(tag.PatientSex)))}
-	v.in, err = n.spool.Begin(&scp.StoreRequest{Association: &scp.AssociationInfo{CallingAE: in.CallingAE},
-		SOPClassUID: in.SOPClassUID, SOPInstanceUID: in.SOPInstanceUID, TransferSyntaxUID: in.TransferSyntaxUID})
+	v.in, err = n.spool.Begin(part10.Meta{SOPClassUID: in.SOPClassUID, SOPInstanceUID: in.SOPInstanceUID, TransferSyntaxUID: in.TransferSyntaxUID,
+		SourceAETitle: in.CallingAE})
 	if err != nil {
 		return nil, err
 	}

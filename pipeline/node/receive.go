@@ -72,7 +72,7 @@ func (n *Node) keep(ctx context.Context, req *scp.StoreRequest, r io.Reader) err
 		_, err := io.Copy(io.Discard, r)
 		return err
 	}
-	in, err := n.spool.Begin(req)
+	in, err := n.spool.Begin(req.Meta())
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/echonode/echonode/dicomio/part10"
 	"github.com/echonode/echonode/dicomio/uid"
 	"github.com/echonode/echonode/scp"
 )
@@ -34,7 +35,7 @@ func BenchmarkCommit(b *testing.B) {
 			n := 0
 			for b.Loop() {
 				n++
-				in, err := s.Create(&scp.StoreRequest{Association: &scp.AssociationInfo{CallingAE: "A"}, SOPClassUID: "1.2",
+				in, err := s.Create(part10.Meta{SourceAETitle: "A", SOPClassUID: "1.2",
 					SOPInstanceUID: fmt.Sprintf("1.2.%d", n), TransferSyntaxUID: "1.2.840.10008.1.2.1"})
 				if err != nil {
 					b.Fatal(err)
@@ -74,7 +75,7 @@ func BenchmarkReceive(b *testing.B) {
 			}
 			defer s.Close()
 			srv := &scp.Server{Limits: scp.Limits{MaxPDU: bc.pdu}, Handler: scp.HandlerFunc(func(_ context.Context, req *scp.StoreRequest, r io.Reader) error {
-				in, err := s.Create(req)
+				in, err := s.Create(req.Meta())
 				if err != nil {
 					return err
 				}

@@ -11,16 +11,15 @@ import (
 	"strings"
 	"time"
 
+	"github.com/echonode/echonode/dicomio/part10"
 	"github.com/echonode/echonode/pipeline/objects"
-	"github.com/echonode/echonode/scp"
 )
 
 // Intake is where received objects become durable: a [Spool] on this machine's
 // disk, or a [Relay] to an object store.
 type Intake interface {
-	// Begin starts an object. It fails, with the status for the sender, when
-	// another object cannot be taken.
-	Begin(req *scp.StoreRequest) (Arrival, error)
+	// Begin starts an object. It fails when another object cannot be taken.
+	Begin(m part10.Meta) (Arrival, error)
 	// Discard deletes an object, given its Entry.Path; an error wrapping
 	// fs.ErrNotExist may say that there is none.
 	Discard(ctx context.Context, name string) error
@@ -53,8 +52,8 @@ type onDisk struct{ *Incoming }
 func (a onDisk) Commit(context.Context) (Entry, error) { return a.Incoming.Commit() }
 
 // Begin implements [Intake].
-func (s *Spool) Begin(req *scp.StoreRequest) (Arrival, error) {
-	in, err := s.Create(req)
+func (s *Spool) Begin(m part10.Meta) (Arrival, error) {
+	in, err := s.Create(m)
 	if err != nil {
 		return nil, err
 	}
@@ -129,11 +128,11 @@ func (r *Relay) Space() (free, total uint64, err error) { return r.local.Space()
 func (r *Relay) MinFree() uint64 { return r.local.MinFree() }
 
 // Begin implements [Intake].
-func (r *Relay) Begin(req *scp.StoreRequest) (Arrival, error) {
+func (r *Relay) Begin(m part10.Meta) (Arrival, error) {
 	if err := r.Refuses(); err != nil {
 		return nil, err
 	}
-	in, err := r.local.Create(req)
+	in, err := r.local.Create(m)
 	if err != nil {
 		return nil, err
 	}
@@ -148,7 +147,7 @@ type relayed struct {
 
 // Commit implements [Arrival].
 func (a *relayed) Commit(ctx context.Context) (Entry, error) {
-	uid := a.req.SOPInstanceUID
+	uid := a.meta.SOPInstanceUID
 	e, err := a.Incoming.Commit()
 	if err != nil {
 		return Entry{}, err

@@ -12,10 +12,10 @@ import (
 	"time"
 
 	"github.com/echonode/echonode/conformance/s3gateway"
+	"github.com/echonode/echonode/dicomio/part10"
 	"github.com/echonode/echonode/dicomio/uid"
 	"github.com/echonode/echonode/pipeline/objects"
 	"github.com/echonode/echonode/pipeline/spool"
-	"github.com/echonode/echonode/scp"
 )
 
 func relay(t *testing.T, s objects.Store) (*spool.Relay, *objects.Files, string) {
@@ -34,7 +34,7 @@ func relay(t *testing.T, s objects.Store) (*spool.Relay, *objects.Files, string)
 }
 
 func send(r *spool.Relay, sop, data string) (spool.Entry, error) {
-	in, err := r.Begin(&scp.StoreRequest{Association: &scp.AssociationInfo{CallingAE: "CART"}, SOPClassUID: "1.2.840.10008.5.1.4.1.1.3.1",
+	in, err := r.Begin(part10.Meta{SourceAETitle: "CART", SOPClassUID: "1.2.840.10008.5.1.4.1.1.3.1",
 		SOPInstanceUID: sop, TransferSyntaxUID: uid.ExplicitVRLittleEndian})
 	if err != nil {
 		return spool.Entry{}, err
@@ -142,7 +142,7 @@ func TestRelayRefuses(t *testing.T) {
 				t.Errorf("%v", err)
 			}
 			start := time.Now()
-			if _, err := r.Begin(&scp.StoreRequest{SOPInstanceUID: "1.2.5"}); !errors.Is(err, objects.ErrUnavailable) || time.Since(start) > 200*time.Millisecond {
+			if _, err := r.Begin(part10.Meta{SOPInstanceUID: "1.2.5"}); !errors.Is(err, objects.ErrUnavailable) || time.Since(start) > 200*time.Millisecond {
 				t.Errorf("%v after %v", err, time.Since(start))
 			}
 			if n := left(t, dir); n != 0 {

@@ -54,7 +54,6 @@ import (
 
 	"github.com/echonode/echonode/dicomio/part10"
 	"github.com/echonode/echonode/dicomio/uid"
-	"github.com/echonode/echonode/scp"
 	"github.com/echonode/echonode/scp/bufpool"
 )
 
@@ -312,7 +311,7 @@ func (s *Spool) Path(instance string) (string, error) {
 // or Abort it.
 type Incoming struct {
 	s         *Spool
-	req       scp.StoreRequest
+	meta      part10.Meta
 	path      string // of the final file
 	part      string
 	f         *os.File
@@ -330,11 +329,11 @@ type Incoming struct {
 
 // Create starts an object and writes its Part 10 header. It fails with
 // ErrWatermark when the disk is too full to take another object.
-func (s *Spool) Create(req *scp.StoreRequest) (*Incoming, error) {
+func (s *Spool) Create(m part10.Meta) (*Incoming, error) {
 	if s.closed.Load() {
 		return nil, ErrClosed
 	}
-	path, err := s.Path(req.SOPInstanceUID)
+	path, err := s.Path(m.SOPInstanceUID)
 	if err != nil {
 		return nil, err
 	}
@@ -346,17 +345,13 @@ func (s *Spool) Create(req *scp.StoreRequest) (*Incoming, error) {
 	if err != nil {
 		return nil, full(err)
 	}
-	in := &Incoming{s: s, req: *req, path: path, part: part, f: f, nextCheck: checkEvery}
+	in := &Incoming{s: s, meta: m, path: path, part: part, f: f, nextCheck: checkEvery}
 	if s.opt.Digest {
 		in.digest = sha256.New()
 	}
-	var source string
-	if req.Association != nil {
-		source = req.Association.CallingAE
-	}
 	in.buf = s.buffers.Get()
 	header := bytes.NewBuffer(in.buf[:0])
-	if err := part10.Write(header, part10.Meta{SOPClassUID: req.SOPClassUID, SOPInstanceUID: req.SOPInstanceUID, TransferSyntaxUID: req.TransferSyntaxUID, SourceAETitle: source}); err != nil {
+	if err := part10.Write(header, m); err != nil {
 		return nil, errors.Join(err, in.Abort())
 	}
 	in.used = copy(in.buf, header.Bytes())
@@ -504,7 +499,7 @@ func (in *Incoming) commit() (Entry, error) {
 // acknowledged on the strength of a file that is not.
 func (in *Incoming) place(e *Entry) error {
 	s := in.s
-	shard := &s.shards[shardOf(in.req.SOPInstanceUID)]
+	shard := &s.shards[shardOf(in.meta.SOPInstanceUID)]
 	shard.Lock()
 	defer shard.Unlock()
 	same, taken, err := in.compare(in.path, e)
@@ -581,19 +576,40 @@ func (in *Incoming) sync() error {
 	return in.f.Sync()
 }
 
+// object is a file of the spool, positioned at its data set.
+type object struct {
+	*os.File
+	part10.Meta
+	size int64 // of the data set
+}
+
+// openObject opens an object, which may be damaged.
+func openObject(path string) (*object, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	m, size, err := part10.Behind(f)
+	if err != nil {
+		f.Close()
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return &object{f, m, size}, nil
+}
+
 // contentDigest is the digest of the data set, from the part file when it was
 // not computed while the object arrived.
 func (in *Incoming) contentDigest(e *Entry) (string, error) {
 	if e.SHA256 != "" {
 		return e.SHA256, nil
 	}
-	o, err := scp.FileObject(in.part)
+	o, err := openObject(in.part)
 	if err != nil {
 		return "", full(err)
 	}
 	defer o.Close()
 	h := sha256.New()
-	if _, err := io.Copy(h, o.DataSet); err != nil {
+	if _, err := io.Copy(h, o); err != nil {
 		return "", err
 	}
 	return hex.EncodeToString(h.Sum(nil)), nil
@@ -602,7 +618,7 @@ func (in *Incoming) contentDigest(e *Entry) (string, error) {
 // compare reports whether path exists (taken) and holds the same data set as
 // the part file.
 func (in *Incoming) compare(path string, e *Entry) (same, taken bool, err error) {
-	old, err := scp.FileObject(path)
+	old, err := openObject(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return false, false, nil
@@ -612,15 +628,15 @@ func (in *Incoming) compare(path string, e *Entry) (same, taken bool, err error)
 		return false, true, nil
 	}
 	defer old.Close()
-	if old.Size != e.Size || old.TransferSyntaxUID != in.req.TransferSyntaxUID {
+	if old.size != e.Size || old.TransferSyntaxUID != in.meta.TransferSyntaxUID {
 		return false, true, nil
 	}
-	part, err := scp.FileObject(in.part)
+	part, err := openObject(in.part)
 	if err != nil {
 		return false, false, full(err)
 	}
 	defer part.Close()
-	same, err = equal(old.DataSet, part.DataSet)
+	same, err = equal(old, part)
 	return same, true, err
 }
 
@@ -648,20 +664,20 @@ func equal(a, b io.Reader) (bool, error) {
 // Same reports whether two files hold the same data set in the same transfer
 // syntax.
 func Same(pathA, pathB string) (same bool, err error) {
-	a, err := scp.FileObject(pathA)
+	a, err := openObject(pathA)
 	if err != nil {
 		return false, full(err)
 	}
 	defer a.Close()
-	b, err := scp.FileObject(pathB)
+	b, err := openObject(pathB)
 	if err != nil {
 		return false, full(err)
 	}
 	defer b.Close()
-	if a.Size != b.Size || a.TransferSyntaxUID != b.TransferSyntaxUID {
+	if a.size != b.size || a.TransferSyntaxUID != b.TransferSyntaxUID {
 		return false, nil
 	}
-	return equal(a.DataSet, b.DataSet)
+	return equal(a, b)
 }
 
 // release gives the buffer back.

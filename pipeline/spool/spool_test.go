@@ -13,6 +13,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/echonode/echonode/dicomio/part10"
 	"github.com/echonode/echonode/dicomio/uid"
 	"github.com/echonode/echonode/scp"
 )
@@ -36,10 +37,10 @@ func open(t *testing.T, dir string, opt Options) *Spool {
 	return s
 }
 
-func request(uid string) *scp.StoreRequest {
-	return &scp.StoreRequest{
-		Association: &scp.AssociationInfo{CallingAE: "CART"},
-		SOPClassUID: class, SOPInstanceUID: uid, TransferSyntaxUID: explicit,
+func request(uid string) part10.Meta {
+	return part10.Meta{
+		SourceAETitle: "CART",
+		SOPClassUID:   class, SOPInstanceUID: uid, TransferSyntaxUID: explicit,
 	}
 }
 

@@ -74,7 +74,7 @@ func run(listen, dir string, opt spool.Options, discard bool) error {
 type store struct{ spool *spool.Spool }
 
 func (s store) Store(_ context.Context, req *scp.StoreRequest, r io.Reader) error {
-	in, err := s.spool.Create(req)
+	in, err := s.spool.Create(req.Meta())
 	if err != nil {
 		return node.StatusOf(err)
 	}

@@ -89,7 +89,7 @@ func (a *archive) Store(_ context.Context, req *scp.StoreRequest, r io.Reader) e
 
 // keep is Store.
 func (a *archive) keep(req *scp.StoreRequest, r io.Reader) error {
-	in, err := a.spool.Create(req)
+	in, err := a.spool.Create(req.Meta())
 	if err != nil {
 		return err
 	}

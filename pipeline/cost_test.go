@@ -5,9 +5,11 @@ import (
 	"errors"
 	"log/slog"
 	"math"
+	"slices"
 	"testing"
 
 	"github.com/echonode/echonode/dicomio"
+	"github.com/echonode/echonode/dicomio/tag"
 	"github.com/echonode/echonode/models"
 	"github.com/echonode/echonode/pipeline/lv"
 	"github.com/echonode/echonode/pipeline/result"
@@ -69,5 +71,51 @@ func TestOneObjectDoesNotCostItsStudy(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	if _, err := NewAnalyzer(cancels{newBrightness(models.ViewA4C), cancel}, Options{LV: lv.DefaultOptions()}, slog.New(slog.DiscardHandler)).Analyze(ctx, paths[2:], nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("Analyze that is cancelled: %v", err)
+	}
+}
+
+// A cine of minutes is measured by its first frames, says so, and its overlay and
+// report are made of them; of its times and R waves those count that were seen.
+func TestLongCineIsMeasuredInPart(t *testing.T) {
+	dir := t.TempDir()
+	cine := standard("1.2.3.2")
+	whole := len(cine.lengthMM)
+	cine.lengthMM, cine.diameterMM = append(cine.lengthMM, cine.lengthMM...), append(cine.diameterMM, cine.diameterMM...)
+	a := NewAnalyzer(newBrightness(models.ViewA4C), Options{Software: result.Software{Name: "EchoNode", Version: "test"}, LV: lv.DefaultOptions(), MaxFrames: whole,
+		MaxPixels: int64(whole) * int64(cine.width) * int64(cine.height)}, slog.New(slog.DiscardHandler))
+	s, err := a.Analyze(context.Background(), []string{cine.write(t, dir)}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := s.Loops[0]
+	if l.Status != result.Analysed || l.Frames != whole || l.ObjectFrames != 2*whole || len(l.FrameResults) != whole || len(l.FrameTimes) != whole {
+		t.Fatalf("%s %v: %d of %d frames, %d results, %d times", l.Status, l.Reason, l.Frames, l.ObjectFrames, len(l.FrameResults), len(l.FrameTimes))
+	}
+	if !slices.ContainsFunc(l.Warnings, func(w result.Reason) bool { return w.Code == result.TooManyFrames }) {
+		t.Errorf("nothing says that it was measured in part: %v", l.Warnings)
+	}
+	if ef := value(t, s.Measurements, result.EF); math.Abs(ef-59.2) > 1.5 {
+		t.Errorf("EF %.1f, want 59.2", ef)
+	}
+	if err := write(s, t.TempDir(), objectsOnly()); err != nil {
+		t.Fatal(err)
+	}
+	overlays := 0
+	for _, o := range s.Outputs {
+		if o.Kind != result.KindOverlay {
+			continue
+		}
+		overlays++
+		f, err := dicomio.Open(o.File, dicomio.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n, _ := f.DataSet.Int(tag.NumberOfFrames); n != int64(whole) {
+			t.Errorf("an overlay of %d frames, want %d", n, whole)
+		}
+		f.Close()
+	}
+	if overlays == 0 {
+		t.Errorf("no overlay: %v", s.Outputs)
 	}
 }

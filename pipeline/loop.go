@@ -27,7 +27,7 @@ import (
 type Options struct {
 	Software  result.Software
 	Workers   int           // frames decoded or traced at once; 0: GOMAXPROCS
-	MaxFrames int           // longest loop analysed; 0: 2000
+	MaxFrames int           // of a longer loop only so many are analysed, from its beginning; 0: 2000
 	MaxPixels int64         // of all frames of an object together; 0: 2e9
 	Timeout   time.Duration // for decoding one object, all its frames together; 0: 10 minutes
 	LV        lv.Options
@@ -163,7 +163,7 @@ func (a *Analyzer) inspect(ctx context.Context, l *loop) error {
 	if err != nil {
 		return err
 	}
-	sample := spread(frames.Len(), sampleFrames)
+	sample := spread(l.Frames, sampleFrames)
 	if err := a.findPicture(ctx, l, frames, sample); err != nil {
 		return err
 	}
@@ -173,7 +173,7 @@ func (a *Analyzer) inspect(ctx context.Context, l *loop) error {
 	if err := a.decideView(ctx, l, frames, sample); err != nil {
 		return err
 	}
-	rest := make([]int, 0, frames.Len())
+	rest := make([]int, 0, l.Frames)
 	for i := range l.frames {
 		if !l.frames[i].done {
 			rest = append(rest, i)
@@ -187,6 +187,7 @@ func (a *Analyzer) inspect(ctx context.Context, l *loop) error {
 func (a *Analyzer) admit(l *loop, file *dicomio.File) (err error) {
 	l.facts, err = echo.Read(file)
 	l.describe()
+	l.bound(a.opt.MaxFrames)
 	subject := SubjectOf(file.DataSet)
 	l.Subject = &subject
 	if n, ok := file.DataSet.Int(tag.InstanceNumber); ok && n > 0 {
@@ -209,9 +210,6 @@ func (a *Analyzer) admit(l *loop, file *dicomio.File) (err error) {
 
 // checkSize refuses what is too large to be looked at.
 func (a *Analyzer) checkSize(l *loop) error {
-	if l.Frames > a.opt.MaxFrames {
-		return refused(result.TooManyFrames, "%d frames, at most %d are analysed", l.Frames, a.opt.MaxFrames)
-	}
 	if n := int64(l.Rows) * int64(l.Columns); n > a.opt.MaxPixels/int64(l.Frames) {
 		return refused(result.TooManyPixels, "%d frames of %dx%d pixels, at most %d pixels are analysed", l.Frames, l.Columns, l.Rows, a.opt.MaxPixels)
 	}
@@ -225,16 +223,17 @@ func (a *Analyzer) open(l *loop, file *dicomio.File) (*dicomio.FrameReader, erro
 	if err != nil {
 		return nil, failed(result.DecodeFailed, "pixel data cannot be read: %v", err)
 	}
-	if n := frames.Len(); n != l.Frames {
+	if n := frames.Len(); n != l.facts.Frames {
 		if l.facts, err = echo.ReadFrames(file, n); err != nil {
 			return nil, failed(result.Unreadable, "attributes contradict each other: %v", err)
 		}
 		l.describe()
+		l.bound(a.opt.MaxFrames)
 		if err := a.checkSize(l); err != nil {
 			return nil, err
 		}
 	}
-	l.frames = make([]frame, frames.Len())
+	l.frames = make([]frame, l.Frames)
 	return frames, nil
 }
 
@@ -281,6 +280,22 @@ func (l *loop) describe() {
 	for _, d := range f.Doubts {
 		l.Warnings = append(l.Warnings, result.Reason{Code: d.Code, Text: d.Text})
 	}
+}
+
+// bound leaves out what follows the first frames of a cine of minutes: they hold
+// beats enough, and what an object costs stays bounded.
+func (l *loop) bound(most int) {
+	l.ObjectFrames = 0
+	if l.Frames <= most {
+		return
+	}
+	l.ObjectFrames, l.Frames = l.Frames, most
+	l.Warnings = append(l.Warnings, result.Reasonf(result.TooManyFrames, "only the first %d of %d frames were analysed", l.Frames, l.ObjectFrames))
+	if len(l.FrameTimes) != l.ObjectFrames {
+		return
+	}
+	l.FrameTimes = l.FrameTimes[:most]
+	l.RWaves = slices.DeleteFunc(slices.Clone(l.RWaves), func(ms float64) bool { return ms > l.FrameTimes[most-1] })
 }
 
 // calibrate takes over the size of a pixel.

@@ -16,6 +16,7 @@
 package output
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -389,8 +390,8 @@ func (w *writer) loop(ctx context.Context, number int, l *result.Loop) error {
 	if err != nil {
 		return err
 	}
-	if frames.Len() != l.Frames {
-		return fmt.Errorf("the object has %d frames, its result %d", frames.Len(), l.Frames)
+	if want := cmp.Or(l.ObjectFrames, l.Frames); frames.Len() != want {
+		return fmt.Errorf("the object has %d frames, its result says %d", frames.Len(), want)
 	}
 	m := w.run.Model
 	renderer, err := overlay.NewRenderer(l.Columns, l.Rows, fmt.Sprintf("EchoNode %s, model %s %s", w.run.Software.Version, m.Name, m.Version))

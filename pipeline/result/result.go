@@ -260,7 +260,10 @@ type Loop struct {
 	// 0 when the model does not say.
 	Novelty float64 `json:"novelty,omitempty"`
 
+	// Frames that were analysed, and those that the object has where that is
+	// more: of a very long cine only the first ones are looked at.
 	Frames          int       `json:"frames"`
+	ObjectFrames    int       `json:"object_frames,omitempty"`
 	Rows            int       `json:"rows"`
 	Columns         int       `json:"columns"`
 	FrameTimes      []float64 `json:"frame_times_ms,omitempty"`

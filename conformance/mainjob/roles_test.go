@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -123,6 +124,7 @@ func rolesRounds(t *testing.T, s3 bool) {
 	for _, n := range all {
 		n.start()
 	}
+	keep := attend(t, all)
 	// Studies go to one address; the account is asked of one who receives.
 	outside := *first
 	outside.dicom = balance(t, []string{all[0].dicom, all[1].dicom})
@@ -159,9 +161,12 @@ func rolesRounds(t *testing.T, s3 bool) {
 		for _, n := range all {
 			time.Sleep(time.Duration(f.random.IntN(1500)) * time.Millisecond)
 			f.kills++
-			n.kill()
-			time.Sleep(time.Duration(f.random.IntN(500)) * time.Millisecond)
-			(&faults{t: t, n: n}).again()
+			away := time.Duration(f.random.IntN(500)) * time.Millisecond
+			keep(func() {
+				n.kill()
+				time.Sleep(away)
+				(&faults{t: t, n: n}).again()
+			})
 		}
 		sending.Wait()
 		f.check(round, study, len(paths))
@@ -173,6 +178,39 @@ func rolesRounds(t *testing.T, s3 bool) {
 		}
 	}
 	t.Logf("%d kills, %d times without the database, the object store %v; %d objects in the archive", f.kills, f.outages, bucket.counts(), len(archive.objects))
+}
+
+// attend is what a service manager does: a process that has ended, as one does
+// that finds no database when it starts, is started again. What is given to keep
+// has the processes for itself.
+func attend(t *testing.T, all []*node) (keep func(func())) {
+	var mu sync.Mutex
+	all = slices.Clone(all)
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	t.Cleanup(func() { close(stop); <-stopped })
+	go func() {
+		defer close(stopped)
+		for {
+			select {
+			case <-stop:
+				return
+			case <-time.After(500 * time.Millisecond):
+			}
+			mu.Lock()
+			for _, n := range all {
+				if stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", n.cmd.Process.Pid)); err == nil && strings.Contains(string(stat), ") Z ") {
+					_ = n.cmd.Wait() // why it ended is in its log
+					(&faults{t: t, n: n}).again()
+				}
+			}
+			mu.Unlock()
+		}
+	}()
+	return func(f func()) {
+		mu.Lock()
+		defer mu.Unlock()
+		f()
+	}
 }
 
 // outages of an object store.

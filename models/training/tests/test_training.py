@@ -16,6 +16,7 @@ from torch import nn
 from echotrain import augment, batches, dataset, evaluation as ev, export, geometry as geo, infer, learn, looks, loss, native, net as nets, others, plax, sample, together, trust
 from echotrain.names import CLASSES, KEYPOINTS, VIEWS
 from echotrain.net import Net
+import mean_weights
 import refusals
 import tasks
 import train
@@ -517,6 +518,13 @@ class Start(unittest.TestCase):
 
 
 @unittest.skipUnless(shutil.which("g++"), "no g++")
+class Means(unittest.TestCase):
+    def test_shares(self):
+        a, b = {"w": torch.tensor([1.0, 4.0]), "n": torch.tensor(3)}, {"w": torch.tensor([4.0, 1.0]), "n": torch.tensor(5)}
+        got = mean_weights.mean([a, b], [1, 2])
+        self.assertEqual(([round(v, 5) for v in got["w"].tolist()], int(got["n"]), got["w"].dtype), ([3.0, 2.0], 5, torch.float32))
+
+
 class Native(unittest.TestCase):
     """native.cpp against PyTorch's own kernels in double precision."""
 

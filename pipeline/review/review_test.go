@@ -876,3 +876,17 @@ func files(t *testing.T) *objects.Files {
 	}
 	return f
 }
+
+// Who opens a node to which nothing was sent is told so; a search that finds
+// nothing says something else. Without JavaScript a page says what is missing.
+func TestFirstVisit(t *testing.T) {
+	b := newSite(t).as("viewer")
+	if res, page := b.do("GET", "/", ""); res.StatusCode != http.StatusOK || !strings.Contains(page, "No study has come yet") || !strings.Contains(page, "<noscript>") {
+		t.Errorf("%d: %s", res.StatusCode, page)
+	}
+	for body, want := range map[string]string{`{"order":"ef","ascending":true}`: "No study has come yet", `{"search":"x"}`: "No study fits", `{"flag":"late"}`: "No study fits"} {
+		if _, rows := b.do("POST", "/worklist", body); !strings.Contains(rows, want) {
+			t.Errorf("%s: %s", body, rows)
+		}
+	}
+}

@@ -24,6 +24,7 @@ type worklistPage struct {
 	States     []store.State
 	Flags      []flagName
 	Labels     bool // may export training labels
+	Empty      bool // no study has come yet
 }
 
 type worklistRow struct {
@@ -90,6 +91,7 @@ func (s *Server) worklistOf(r *http.Request, q worklistRequest) (worklistPage, e
 		return p, err
 	}
 	p.Total = total
+	p.Empty = total == 0 && q == worklistRequest{Order: q.Order, Ascending: q.Ascending}
 	if len(rows) > 0 {
 		p.From, p.To = query.Offset+1, query.Offset+len(rows)
 	}

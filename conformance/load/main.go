@@ -362,6 +362,10 @@ func (n *node) spent() (s spent) {
 
 // childMemory is that of the processes it has started.
 func (n *node) childMemory() (total int64) {
+	own, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", n.cmd.Process.Pid))
+	if err != nil {
+		return 0
+	}
 	tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", n.cmd.Process.Pid))
 	for _, t := range tasks {
 		b, err := os.ReadFile(t)
@@ -371,7 +375,7 @@ func (n *node) childMemory() (total int64) {
 		for _, f := range strings.Fields(string(b)) {
 			// A child is its parent until it runs its own program.
 			name, _ := os.ReadFile("/proc/" + f + "/comm")
-			if pid, err := strconv.Atoi(f); err == nil && string(name) != "echonode\n" {
+			if pid, err := strconv.Atoi(f); err == nil && !bytes.Equal(name, own) {
 				m, _ := resident(pid) // it may be gone
 				total += m
 			}

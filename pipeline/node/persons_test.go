@@ -97,12 +97,12 @@ func TestCorrectionToAnotherPerson(t *testing.T) {
 	n.mustSend(t, picture(t, "1.2.3", "1.2.3.10", 7, anna), picture(t, "1.2.3", "1.2.3.11", 8, anna))
 	eventually(t, "the report", func() bool { return done() && pacs.objects() == 1 })
 	n.mustSend(t, picture(t, "1.2.3", "1.2.3.10", 7, hans))
-	eventually(t, "held", func() bool {
+	eventually(t, "held, with a note", func() bool {
 		s := n.status(t, "1.2.3")
-		return s.State == store.Failed && strings.Contains(s.Error, "2 patients")
+		return s.State == store.Failed && s.Finished() && strings.Contains(s.Error, "2 patients") && pacs.objects() == 2
 	})
 	n.mustSend(t, picture(t, "1.2.3", "1.2.3.11", 8, hans))
-	eventually(t, "the other's report, and a note", func() bool { return done() && pacs.objects() == 3 })
+	eventually(t, "the other's report", func() bool { return done() && pacs.objects() == 3 })
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if len(p.notes) != 1 {

@@ -9,7 +9,10 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
+	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/echonode/echonode/pipeline/kept"
@@ -224,14 +227,27 @@ func (n *Node) see(ctx context.Context, req LoopRequest, lease store.Lease) (see
 	if lost(err) && ctx.Err() == nil && lease.Attempts+1 >= n.opt.Attempts {
 		if gone := objectGone(ctx, req); lost(gone) {
 			n.log.Error("an object is lost", "object", req.SOPInstanceUID, "error", gone)
-			why := "the received object is missing in the object store"
+			why := objectMissing
 			if errors.Is(gone, objects.ErrDamaged) {
-				why = "the received object is damaged in the object store"
+				why = objectDamaged
 			}
 			return n.giveUp(ctx, req, why)
 		}
 	}
 	return seen, err
+}
+
+// Why a loop was given up for want of its object.
+const (
+	objectMissing = "the received object is missing in the object store"
+	objectDamaged = "the received object is damaged in the object store"
+)
+
+// ofObject reports whether a problem of a loop is that its object was missing or
+// damaged.
+func ofObject(problem string) bool {
+	return slices.ContainsFunc([]string{objectMissing, objectDamaged, objects.ErrDamaged.Error(), fs.ErrNotExist.Error(), syscall.ENOENT.Error()},
+		func(s string) bool { return strings.Contains(problem, s) })
 }
 
 // lost says that an object is not there, or not what it was.

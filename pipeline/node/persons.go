@@ -2,8 +2,13 @@ package node
 
 import (
 	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
 
 	"github.com/echonode/echonode/dicomio"
+	"github.com/echonode/echonode/pipeline/objects"
 	"github.com/echonode/echonode/pipeline/result"
 	"github.com/echonode/echonode/pipeline/store"
 )
@@ -25,37 +30,56 @@ func (n *Node) persons(ctx context.Context, study string) ([]result.Person, erro
 }
 
 // readPersons reads in the objects themselves of whom they are where a program
-// of before has recorded less of it than is needed to tell patients apart. Of an
-// object that cannot be read any more its ID is all that is known.
+// of before has recorded it in another form. Of an object that is gone or damaged
+// its ID is all that is known.
 func (n *Node) readPersons(ctx context.Context, study string) error {
-	left, err := n.store.Unread(ctx, study)
+	left, err := n.store.Unread(ctx, study, result.Form)
 	if err != nil || len(left) == 0 {
 		return err
 	}
 	hold := n.files.Hold()
 	defer hold.Release()
 	for _, in := range left {
-		path, err := hold.File(ctx, in.Path)
-		if err == nil {
-			var id dicomio.Identity
-			if id, err = dicomio.IdentifyFile(ctx, path, dicomio.Options{}); err == nil {
-				in.Person = personOf(id)
-			} else if ctx.Err() == nil {
-				n.log.Warn("whose an object is cannot be read again", "object", in.SOPInstanceUID, "error", err)
-				in.Family, err = "", nil
-			}
-		} else if lost(err) {
-			n.log.Warn("whose an object is cannot be read again", "object", in.SOPInstanceUID, "error", err)
-			in.Family, err = "", nil
-		}
+		id, gone, err := n.identityOf(ctx, hold, in.Path)
 		if err != nil {
 			return err
+		}
+		if gone == nil {
+			in.Person = personOf(id)
+		} else {
+			n.log.Warn("whose an object is cannot be read again", "object", in.SOPInstanceUID, "error", gone)
+			in.Person = recorded(personIs(in.Person).IDOnly())
 		}
 		if err := n.store.SetPerson(ctx, in); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// identityOf reads what an object says it is. gone is why nobody can any more, err
+// why it isn't possible now.
+func (n *Node) identityOf(ctx context.Context, hold *objects.Hold, name string) (id dicomio.Identity, gone, err error) {
+	path, err := hold.File(ctx, name)
+	if lost(err) {
+		return id, err, nil
+	}
+	if err != nil {
+		return id, nil, err
+	}
+	id, gone = dicomio.IdentifyFile(ctx, path, dicomio.Options{})
+	var file *fs.PathError
+	switch {
+	case gone == nil:
+		return id, nil, nil
+	case ctx.Err() != nil || errors.As(gone, &file) && !errors.Is(gone, fs.ErrNotExist):
+		return id, nil, gone
+	case file != nil:
+		// Without its folder the whole disk may not be there.
+		_, err := os.Stat(filepath.Dir(path))
+		return id, gone, err
+	}
+	return id, gone, nil
 }
 
 // personIs is a person as results know it, recorded as the store does.

@@ -1,10 +1,16 @@
 package node
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
+	"io/fs"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/dicomio/tag"
@@ -42,7 +48,7 @@ func TestPersonsOfBefore(t *testing.T) {
 		t.Helper()
 		in, err := n.store.Instance(t.Context(), sop)
 		if err == nil {
-			in.Family, in.Given, in.Sex = "0f5a9c3b7d1e2468", "", ""
+			in.Family, in.Given, in.Sex, in.Born = "0f5a9c3b7d1e2468", "", "", "8642e1d7b3c9a5f0"
 			err = n.store.SetPerson(t.Context(), in)
 		}
 		if err != nil {
@@ -76,15 +82,74 @@ func TestPersonsOfBefore(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, err := n.persons(t.Context(), "1.2.4"); err != nil || len(got) != 1 || got[0].ID != in.Patient || got[0].Family != "" {
+	if got, err := n.persons(t.Context(), "1.2.4"); err != nil || len(got) != 1 || got[0].ID != in.Patient || got[0] != got[0].IDOnly() {
 		t.Errorf("of a damaged object: %+v, %v", got, err)
 	}
 	if err := os.Remove(in.Path); err != nil {
 		t.Fatal(err)
 	}
 	forget("1.2.4.10")
-	if got, err := n.persons(t.Context(), "1.2.4"); err != nil || len(got) != 1 || got[0].ID != in.Patient || got[0].Family != "" {
+	if got, err := n.persons(t.Context(), "1.2.4"); err != nil || len(got) != 1 || got[0].ID != in.Patient || got[0] != got[0].IDOnly() {
 		t.Errorf("of an object that is gone: %+v, %v", got, err)
+	}
+}
+
+// One object of a study of before that is gone leaves the study what it was: of
+// one patient. What cannot be read at this moment is not taken for gone.
+func TestPersonsOfBeforePartlyGone(t *testing.T) {
+	dir := t.TempDir()
+	n := start(t, dir, byContent(t), Options{Idle: time.Hour, Cap: 2 * time.Hour})
+	jane := ofPerson("P1", "Doe^Jane", "19400101", "F")
+	n.mustSend(t, picture(t, "1.2.3", "1.2.3.10", 7, jane), picture(t, "1.2.3", "1.2.3.11", 8, jane), picture(t, "1.2.3", "1.2.3.12", 9, jane))
+	before := func(sop string, p store.Person) store.Instance {
+		t.Helper()
+		in, err := n.store.Instance(t.Context(), sop)
+		if err == nil {
+			p.Patient = in.Patient
+			in.Person = p
+			err = n.store.SetPerson(t.Context(), in)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return in
+	}
+	digest := func(s string) string {
+		sum := sha256.Sum256([]byte(s))
+		return hex.EncodeToString(sum[:8])
+	}
+	was := store.Person{Family: digest("Doe"), Born: digest("19400101")}
+	gone := before("1.2.3.10", was)
+	away := before("1.2.3.11", was)
+	before("1.2.3.12", store.Person{Given: "what a correction by the program of before left", Sex: "M"})
+	// A file that cannot be opened now.
+	err := errors.Join(os.Remove(gone.Path), os.Rename(away.Path, away.Path+"x"), os.Symlink(away.Path, away.Path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := n.persons(t.Context(), "1.2.3"); !errors.As(err, new(*fs.PathError)) {
+		t.Errorf("what cannot be read now: %v", err)
+	}
+	if now, err := n.store.Instance(t.Context(), "1.2.3.11"); err != nil || now.Person != away.Person {
+		t.Errorf("%+v, %v", now.Person, err)
+	}
+	// The disk is away.
+	if err := errors.Join(os.Remove(away.Path), os.Rename(away.Path+"x", away.Path), os.Rename(filepath.Dir(away.Path), filepath.Dir(away.Path)+"x")); err != nil {
+		t.Fatal(err)
+	}
+	before("1.2.3.11", was)
+	if _, err := n.persons(t.Context(), "1.2.3"); !errors.As(err, new(*fs.PathError)) {
+		t.Errorf("a folder that is away: %v", err)
+	}
+	if err := os.Rename(filepath.Dir(away.Path)+"x", filepath.Dir(away.Path)); err != nil {
+		t.Fatal(err)
+	}
+	got, err := n.persons(t.Context(), "1.2.3")
+	if err != nil || result.Patients(got) != 1 || len(got) != 2 || !slices.Contains(got, result.PersonOf("P1", "", "Doe^Jane", "19400101", "F")) {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if left, err := n.store.Unread(t.Context(), "1.2.3", result.Form); err != nil || len(left) != 0 {
+		t.Errorf("left: %v, %v", left, err)
 	}
 }
 

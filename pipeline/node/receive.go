@@ -224,8 +224,8 @@ func (n *Node) accept(ctx context.Context, in store.Instance, duplicate bool, ho
 	if same, err := spool.Same(was, is); err != nil || same {
 		if err == nil && !n.files.Local() {
 			// The copy on this machine is whole. What other machines find may not be.
-			if gaveUp, err := n.store.HasProblem(ctx, in.SOPInstanceUID); err == nil && gaveUp {
-				return n.heal(ctx, old, in, drop, errors.New("its analysis had a problem"))
+			if problem, err := n.store.Problem(ctx, in.SOPInstanceUID); err == nil && ofObject(problem) {
+				return n.heal(ctx, old, in, drop, errors.New(problem))
 			}
 		}
 		return errors.Join(err, drop())

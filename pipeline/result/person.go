@@ -14,19 +14,24 @@ import (
 type Person struct {
 	ID     string `json:"id,omitempty"`
 	Issuer string `json:"issuer,omitempty"`
-	Family string `json:"family,omitempty"` // words of the family name, see spell
-	Given  string `json:"given,omitempty"`  // words of given and middle names
-	Born   string `json:"born,omitempty"`   // of the birth date
-	Sex    string `json:"sex,omitempty"`    // M or F
+	// Family begins with Form, by which a Person of an older program is known.
+	// Then come the words of the family name, see spell.
+	Family string `json:"family,omitempty"`
+	Given  string `json:"given,omitempty"` // words of given and middle names
+	Born   string `json:"born,omitempty"`  // of the birth date
+	Sex    string `json:"sex,omitempty"`   // M or F
 }
+
+// Form is that of the fields of a Person in this version.
+const Form = "v2"
 
 // PersonOf is who an object says it is of: Patient ID, its issuer, name (PN),
 // birth date (DA) and sex (CS). Without a Patient ID, name and birth date stand
 // for it. What cannot be a value of a person counts as not given: half a birth
 // date, a sex other than M and F, characters that were lost.
 func PersonOf(id, issuer, name, born, sex string) Person {
-	family, given := names(name)
-	p := Person{ID: personDigest(id), Issuer: personDigest(issuer), Family: spell(family, given...), Given: spell(given)}
+	family, given, counts := names(name)
+	p := Person{ID: personDigest(id), Issuer: personDigest(issuer), Family: strings.TrimSpace(spell(family, given...) + spellCounts(counts)), Given: spell(given)}
 	if day := date(born); day != "" {
 		p.Born = personDigest(day)
 		if strings.HasSuffix(day, "0101") {
@@ -39,8 +44,15 @@ func PersonOf(id, issuer, name, born, sex string) Person {
 	if p.ID == "" {
 		p.ID = personDigest(p.Family + "^" + p.Given + "^" + p.Born)
 	}
+	p.Family = strings.TrimSpace(Form + " " + p.Family)
 	return p
 }
+
+// IDOnly is the person of an object of which nothing else is known.
+func (p Person) IDOnly() Person { return Person{ID: p.ID, Issuer: p.Issuer, Family: Form} }
+
+// current reports whether the fields of a person are of this version's form.
+func (p Person) current() bool { return p.Family == Form || strings.HasPrefix(p.Family, Form+" ") }
 
 // Digest is a short name of the person, for file names and keys.
 func (p Person) Digest() string {
@@ -71,57 +83,62 @@ func personDigest(s string) string {
 }
 
 // Patients counts the patients among persons. Two persons are two patients when
-// anything that both say contradicts:
-//
-//   - the Patient ID, or its issuer;
-//   - the birth date;
-//   - the sex, M against F;
-//   - the name, by its words: see contradicts. Case, accents and umlauts, order,
-//     hyphens, titles, suffixes and doubled letters don't count, names may be
-//     left out or shortened to an initial, and of a name in several scripts one
-//     that both have counts. A family name alone may have changed, by marriage
-//     or by a correction, if the birth date is the same and is not the first of
-//     January.
+// anything that both say contradicts: the Patient ID or its issuer; the birth
+// date; the sex, M against F; a number behind the name, or JR and SR; or the
+// words of family and given names. Case, accents and umlauts, titles, hyphens,
+// spaces and doubled letters don't count; names may be left out, shortened to an
+// initial, or in another order where they share a whole one; and of a name in
+// several scripts one that both have counts. A family name alone may have
+// changed, by marriage or by a correction, if a given name is the same, which
+// BABY, TWIN, numbers and initials are not, and so is the birth date, which the
+// first of January is not.
 //
 // What one of them does not say contradicts nothing. So an ID that several
 // persons share ("0", "UNKNOWN", that of a mother for her newborns) mixes none
 // of whom more is known, and a typing error in a given name or a birth date
-// holds a study back until somebody has looked.
+// holds a study back until somebody has looked. Of a person that a program of
+// before has recorded ID and issuer are all that counts.
 func Patients(persons []Person) int {
-	return len(patients(persons))
+	groups, left := patients(persons)
+	return len(groups) + min(left, 1)
 }
 
-// maxPatients bounds the work: more are not told apart.
-const maxPatients = 100
+// maxCompared bounds the work: of persons beyond so many pairs it is not said
+// which patient they are.
+const maxCompared = 100_000
 
 // patients puts persons together that contradict none of each other, those of
-// whom most is known first.
-func patients(all []Person) (groups [][]person) {
+// whom most is known first, and says how many are left.
+func patients(all []Person) (groups [][]person, left int) {
 	all = slices.Clone(all)
 	slices.SortFunc(all, func(a, b Person) int {
 		return cmp.Or(cmp.Compare(b.known(), a.known()), cmp.Compare(a.ID, b.ID), cmp.Compare(a.Issuer, b.Issuer), cmp.Compare(a.Family, b.Family),
 			cmp.Compare(a.Given, b.Given), cmp.Compare(a.Born, b.Born), cmp.Compare(a.Sex, b.Sex))
 	})
+	all = slices.Compact(all)
+	compared := 0
+	byID := map[string][]int{} // groups
 next:
-	for _, one := range slices.Compact(all) {
+	for i, one := range all {
 		p := parse(one)
-		for i, g := range groups {
-			if !p.contradictsAny(g) {
-				groups[i] = append(g, p)
+		for _, g := range byID[p.ID] {
+			if compared += len(groups[g]); compared > maxCompared {
+				return groups, len(all) - i
+			}
+			if !p.contradictsAny(groups[g]) {
+				groups[g] = append(groups[g], p)
 				continue next
 			}
 		}
-		if len(groups) == maxPatients {
-			break
-		}
+		byID[p.ID] = append(byID[p.ID], len(groups))
 		groups = append(groups, []person{p})
 	}
-	return groups
+	return groups, 0
 }
 
 // known is how much a person says.
 func (p Person) known() (n int) {
-	for _, s := range []string{p.Issuer, p.Family, p.Given, p.Born, p.Sex} {
+	for _, s := range []string{p.Issuer, strings.TrimPrefix(p.Family, Form), p.Given, p.Born, p.Sex} {
 		if s != "" {
 			n++
 		}
@@ -132,18 +149,24 @@ func (p Person) known() (n int) {
 // Apart gives each person the number of its patient, from 0. One who may be
 // several of the others is put with none of them.
 func Apart(persons []Person) []int {
-	groups := patients(persons)
+	groups, _ := patients(persons)
 	numbers := map[Person]int{}
+	byID := map[string][]int{}
 	for i, g := range groups {
+		byID[g[0].ID] = append(byID[g[0].ID], i)
 		for _, p := range g {
 			numbers[p.Person] = i
 		}
 	}
-	n := len(groups)
+	n, compared := len(groups), 0
 	for i, g := range groups {
 		for _, p := range g {
-			if slices.ContainsFunc(groups[:i], func(other []person) bool { return !p.contradictsAny(other) }) ||
-				slices.ContainsFunc(groups[i+1:], func(other []person) bool { return !p.contradictsAny(other) }) {
+			if slices.ContainsFunc(byID[p.ID], func(j int) bool {
+				if i != j {
+					compared += len(groups[j])
+				}
+				return i != j && (compared > maxCompared || !p.contradictsAny(groups[j]))
+			}) {
 				numbers[p.Person] = n
 				n++
 			}
@@ -154,7 +177,7 @@ func Apart(persons []Person) []int {
 	for i, p := range persons {
 		k, ok := numbers[p]
 		if !ok {
-			k = n // beyond maxPatients
+			k = n // beyond maxCompared
 			numbers[p], n = n, n+1
 		}
 		if _, ok := order[k]; !ok {
@@ -173,6 +196,9 @@ type person struct {
 
 func parse(p Person) person {
 	out := person{Person: p, name: map[script]fullName{}}
+	if !p.current() {
+		return out
+	}
 	for s, w := range unspell(p.Family) {
 		out.name[s] = fullName{family: w}
 	}
@@ -191,7 +217,13 @@ func (p person) contradictsAny(all []person) bool {
 // contradicts reports whether two persons cannot be one patient, see [Patients].
 func (p person) contradicts(q person) bool {
 	differ := func(a, b string) bool { return a != "" && b != "" && a != b }
-	if p.ID != q.ID || differ(p.Issuer, q.Issuer) || differ(p.Born, q.Born) || differ(p.Sex, q.Sex) {
+	if p.ID != q.ID || differ(p.Issuer, q.Issuer) {
+		return true
+	}
+	if !p.current() || !q.current() {
+		return false
+	}
+	if differ(p.Born, q.Born) || differ(p.Sex, q.Sex) {
 		return true
 	}
 	sameDay := p.Born != "" && p.Born == q.Born && !strings.HasSuffix(p.Born, guessed)

@@ -21,6 +21,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -212,10 +213,17 @@ func (s *Subject) Other(o *Subject) bool {
 	switch {
 	case s == nil || o == nil:
 		return false
-	case s.Person != nil && o.Person != nil:
+	case s.Person != nil && o.Person != nil && s.Person.current() && o.Person.current():
 		return Patients([]Person{*s.Person, *o.Person}) > 1
 	}
-	return s.Key != o.Key // of a result from before
+	return !SameKey(s.Key, o.Key) // of a result from before
+}
+
+// SameKey reports whether two keys of subjects are of one Patient ID and issuer.
+func SameKey(a, b string) bool {
+	a, _, _ = strings.Cut(a, "-")
+	b, _, _ = strings.Cut(b, "-")
+	return a == b
 }
 
 // Status of a loop.

@@ -114,7 +114,7 @@ func replace(ctx context.Context, tx *Tx, in Instance) (former string, err error
 }
 
 // Heal records that an object's bytes are in another file now, since the former
-// was damaged or gone; that file is to be deleted. A loop that has no result, or
+// was damaged or gone, and of whom they are; that file is to be deleted. A loop that has no result, or
 // one with a problem, is to be analysed again.
 func (s *Store) Heal(ctx context.Context, in Instance) error {
 	err := s.Transact(ctx, func(tx *Tx) error {
@@ -133,7 +133,8 @@ func (s *Store) Heal(ctx context.Context, in Instance) error {
 			query string
 			args  []any
 		}{
-			{`UPDATE instances SET path = ?, size = ? WHERE sop_uid = ?`, []any{in.Path, in.Size, in.SOPInstanceUID}},
+			{`UPDATE instances SET path = ?, size = ?, patient = ?, issuer = ?, family = ?, given = ?, born = ?, sex = ? WHERE sop_uid = ?`,
+				[]any{in.Path, in.Size, in.Patient, in.Issuer, in.Family, in.Given, in.Born, in.Sex, in.SOPInstanceUID}},
 			{`DELETE FROM removals WHERE path = ?`, []any{in.Path}},
 			{`INSERT INTO removals (path, sop_uid) SELECT ?1, ?2 WHERE ?1 <> ?3 ON CONFLICT DO NOTHING`, []any{path, in.SOPInstanceUID, in.Path}},
 		} {

@@ -34,12 +34,12 @@ type Loop struct {
 	Sender           string // of the study
 }
 
-// HasProblem reports whether the result of an object may come out better another
-// time.
-func (s *Store) HasProblem(ctx context.Context, sopUID string) (bool, error) {
-	var n int
-	err := s.read.QueryRowContext(ctx, `SELECT count(*) FROM loops WHERE sop_uid = ? AND problem <> ''`, sopUID).Scan(&n)
-	return n > 0, err
+// Problem is why the result of an object failed or may come out better another
+// time, "" where there is nothing.
+func (s *Store) Problem(ctx context.Context, sopUID string) (string, error) {
+	var problem string
+	err := s.read.QueryRowContext(ctx, `SELECT coalesce(max(problem), '') FROM loops WHERE sop_uid = ?`, sopUID).Scan(&problem)
+	return problem, err
 }
 
 // Lease is the right to analyse a loop and to say what became of it, until

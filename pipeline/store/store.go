@@ -373,12 +373,12 @@ func (s *Store) Persons(ctx context.Context, study string) ([]Person, error) {
 	}, `SELECT DISTINCT patient, coalesce(issuer, ''), family, coalesce(given, ''), born, coalesce(sex, '') FROM instances WHERE study_uid = ? AND patient IS NOT NULL`, study)
 }
 
-// Unread lists the objects of a study whose person was recorded by a program of
-// before, which did not read given name and sex and wrote another digest of the
-// family name.
-func (s *Store) Unread(ctx context.Context, study string) ([]Instance, error) {
-	return collect(ctx, s.read, scanInstance, instanceColumns+`WHERE study_uid = ? AND (given IS NULL OR family <> '' AND (family < 'A' OR family >= '['))
-		ORDER BY received_at, sop_uid`, study)
+// Unread lists the objects of a study whose person was recorded, or corrected,
+// by a program of before: what it wrote of the family name does not begin with
+// form.
+func (s *Store) Unread(ctx context.Context, study, form string) ([]Instance, error) {
+	return collect(ctx, s.read, scanInstance, instanceColumns+`WHERE study_uid = ? AND family <> ? AND family NOT LIKE ?
+		ORDER BY received_at, sop_uid`, study, form, form+" %")
 }
 
 // SetPerson records of whom an object is that [Store.Unread] has listed, unless

@@ -380,7 +380,7 @@ func checkRemovalsGiveWayToObjects(t *testing.T, s *Store) {
 // Persons are listed once, and a correction takes the place of what was said before.
 func checkPersons(t *testing.T, s *Store) {
 	ctx := context.Background()
-	for i, p := range []Person{{"a", "", "M", "J", "1", "F"}, {"a", "", "M", "J", "1", "F"}, {"a", "", "M", "K", "1", "F"}} {
+	for i, p := range []Person{{"a", "", "v9", "J", "1", "F"}, {"a", "", "v9", "J", "1", "F"}, {"a", "", "v9 M", "K", "1", "F"}} {
 		in := instance("1", "1."+string(rune('1'+i)), 1000)
 		in.Person, in.Loop = p, true
 		add(t, s, in)
@@ -389,7 +389,7 @@ func checkPersons(t *testing.T, s *Store) {
 		t.Errorf("%v, %v", got, err)
 	}
 	in := instance("1", "1.1", 500) // the clock was set back
-	in.Person, in.Loop, in.Path = Person{"a", "", "N", "K", "1", "M"}, true, "corrected"
+	in.Person, in.Loop, in.Path = Person{"a", "", "v9 N", "K", "1", "M"}, true, "corrected"
 	if _, err := s.Replace(ctx, in); err != nil {
 		t.Fatal(err)
 	}
@@ -400,27 +400,27 @@ func checkPersons(t *testing.T, s *Store) {
 	if now, err := s.Instance(ctx, "1.1"); err != nil || now.Person != in.Person {
 		t.Errorf("the corrected person: %+v, %v", now.Person, err)
 	}
-	if left, err := s.Unread(ctx, "1"); err != nil || len(left) != 0 {
+	if left, err := s.Unread(ctx, "1", "v9"); err != nil || len(left) != 0 {
 		t.Errorf("to be read again: %v, %v", left, err)
 	}
 	// What a program of before records and corrects is read again, once.
 	for _, before := range []string{`UPDATE instances SET given = NULL, sex = NULL, family = '0011223344556677' WHERE sop_uid = '1.2'`,
-		`UPDATE instances SET family = 'ff11223344556677' WHERE sop_uid = '1.3'`} {
+		`UPDATE instances SET family = '' WHERE sop_uid = '1.3'`} { // it knew no family name
 		if _, err := s.db.ExecContext(ctx, before); err != nil {
 			t.Fatal(err)
 		}
 	}
-	left, err := s.Unread(ctx, "1")
+	left, err := s.Unread(ctx, "1", "v9")
 	if err != nil || len(left) != 2 || left[0].SOPInstanceUID != "1.2" || left[1].SOPInstanceUID != "1.3" {
 		t.Fatalf("to be read again: %v, %v", left, err)
 	}
 	for _, in := range left {
-		in.Person = Person{"a", "", "", "", "1", ""}
+		in.Person = Person{"a", "", "v9", "", "1", ""}
 		if err := s.SetPerson(ctx, in); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if left, err := s.Unread(ctx, "1"); err != nil || len(left) != 0 {
+	if left, err := s.Unread(ctx, "1", "v9"); err != nil || len(left) != 0 {
 		t.Errorf("to be read again: %v, %v", left, err)
 	}
 	stale := in

@@ -77,8 +77,10 @@ func (p *program) mergeCommand() *cobra.Command {
 		Long: `Gives all studies of the patient with OLD-ID to the patient with NEW-ID, as
 "echonode move" does with one. Name, birth date and sex are those of the newest
 object of the new patient that the node holds, unless they are given here.
-Studies of several persons who share the old or the new ID, by family name and
-birth date together, are left alone; two of one family name are not told apart.`,
+Studies of several persons who share the old or the new ID are left alone: where
+birth date, sex or the words of the name contradict. Case, umlauts, titles, order,
+initials and what is missing do not; nor does another family name alone, with the
+same given name and birth date.`,
 		Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			form := f.form(args[1], node.ReasonCoerce)

@@ -285,7 +285,7 @@ func (s *site) settled(want int) {
 // open starts a browser and signs in; the browser's complaints fail the test.
 func (s *site) open(user string) *browser.Browser {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	b, err := browser.Open(ctx)
 	if err != nil {
 		cancel()

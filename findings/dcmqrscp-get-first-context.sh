@@ -24,6 +24,8 @@ debian() {
 }
 # run PROGRAM ARG...: with the libraries of those packages
 run() { "$tmp"/root/lib64/ld-linux-x86-64.so.2 --library-path "$libraries" "$(ls "$tmp"/root/usr/{bin,sbin}/"$1" 2>/dev/null)" "${@:2}"; }
+# serve PROGRAM ARG... &: the same as a server; $! is then the program itself, which kill ends
+serve() { exec "$tmp"/root/lib64/ld-linux-x86-64.so.2 --library-path "$libraries" "$(ls "$tmp"/root/usr/{bin,sbin}/"$1" 2>/dev/null)" "${@:2}"; }
 
 debian 'dcmtk=3.6.7-*'
 python3 -m pip install -q --disable-pip-version-check --root-user-action ignore --target "$tmp/py" pydicom==3.0.2 pynetdicom==3.0.4 pillow==11.3.0
@@ -86,7 +88,7 @@ mkdir "$tmp/db"
 printf 'NetworkTCPPort = %s\nMaxPDUSize = 16384\nMaxAssociations = 16\nHostTable BEGIN\nname = (ASKER, localhost, 104)\nnumber = (ASKER, 127.0.0.1, 104)\nlocal = name, number\nHostTable END\nVendorTable BEGIN\nVendorTable END\nAETable BEGIN\nQRSCP %s RW (100, 1024mb) local\nAETable END\n' \
 	"$port" "$tmp/db" >"$tmp/dcmqrscp.cfg"
 run dcmqrscp --version | sed -n 1p
-run dcmqrscp --config "$tmp/dcmqrscp.cfg" +xy >"$tmp/log" 2>&1 &
+serve dcmqrscp --config "$tmp/dcmqrscp.cfg" +xy >"$tmp/log" 2>&1 &
 scp=$!
 until python3 -c 'import socket, sys; socket.create_connection(("127.0.0.1", int(sys.argv[1])), 1)' "$port" 2>/dev/null; do kill -0 "$scp" || { cat "$tmp/log"; exit 1; }; sleep 0.2; done
 python3 "$tmp/ask.py" "$port" || { echo "CHANGED"; cat "$tmp/log"; exit 1; }

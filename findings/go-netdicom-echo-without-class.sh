@@ -7,7 +7,7 @@
 # Needs apt-get on Debian 12 x86_64, go, python3. Run: 1 minute. Exit code 0: as described; 1: otherwise.
 set -euo pipefail
 tmp=$(mktemp -d)
-trap 'kill "${scp:-}" 2>/dev/null || true; chmod -R u+w "$tmp"; rm -rf "$tmp"' EXIT
+trap 'kill "${scp:-}" 2>/dev/null || true; wait 2>/dev/null || true; chmod -R u+w "$tmp"; rm -rf "$tmp"' EXIT
 # Debian 12 packages at these versions, unpacked in the temporary folder with everything they need; the system stays as it is.
 debian() {
 	mkdir -p "$tmp/apt/lists/partial" "$tmp/apt/cache/archives/partial" "$tmp/root"
@@ -23,6 +23,8 @@ debian() {
 }
 # run PROGRAM ARG...: with the libraries of those packages
 run() { "$tmp"/root/lib64/ld-linux-x86-64.so.2 --library-path "$libraries" "$(ls "$tmp"/root/usr/{bin,sbin}/"$1" 2>/dev/null)" "${@:2}"; }
+# serve PROGRAM ARG... &: the same as a server; $! is then the program itself, which kill ends
+serve() { exec "$tmp"/root/lib64/ld-linux-x86-64.so.2 --library-path "$libraries" "$(ls "$tmp"/root/usr/{bin,sbin}/"$1" 2>/dev/null)" "${@:2}"; }
 
 debian 'dcmtk=3.6.7-*'
 export DCMDICTPATH=$tmp/root/usr/share/libdcmtk17/dicom.dic
@@ -63,7 +65,7 @@ GO
 
 port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
 run storescp --version | sed -n 1p
-run storescp -d -od "$tmp" "$port" >"$tmp/log" 2>&1 &
+serve storescp -d -od "$tmp" "$port" >"$tmp/log" 2>&1 &
 scp=$!
 until python3 -c 'import socket, sys; socket.create_connection(("127.0.0.1", int(sys.argv[1])), 1)' "$port" 2>/dev/null; do kill -0 "$scp" || { cat "$tmp/log"; exit 1; }; sleep 0.2; done
 code=0

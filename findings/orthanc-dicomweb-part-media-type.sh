@@ -25,6 +25,8 @@ debian() {
 }
 # run PROGRAM ARG...: with the libraries of those packages
 run() { "$tmp"/root/lib64/ld-linux-x86-64.so.2 --library-path "$libraries" "$(ls "$tmp"/root/usr/{bin,sbin}/"$1" 2>/dev/null)" "${@:2}"; }
+# serve PROGRAM ARG... &: the same as a server; $! is then the program itself, which kill ends
+serve() { exec "$tmp"/root/lib64/ld-linux-x86-64.so.2 --library-path "$libraries" "$(ls "$tmp"/root/usr/{bin,sbin}/"$1" 2>/dev/null)" "${@:2}"; }
 
 debian 'orthanc=1.10.1*' 'orthanc-dicomweb=1.7*'
 python3 -m pip install -q --disable-pip-version-check --root-user-action ignore --target "$tmp/py" pydicom==3.0.2
@@ -57,7 +59,7 @@ mkdir "$tmp/data"
 plugin=$(find "$tmp/root" -name 'libOrthancDicomWeb.so*' -type f | sed -n 1p)
 printf '{"HttpPort": %s, "RemoteAccessAllowed": false, "DicomServerEnabled": false, "StorageDirectory": "%s", "IndexDirectory": "%s", "AuthenticationEnabled": false, "Plugins": ["%s"], "DicomWeb": {"Enable": true}}' \
 	"$http" "$tmp/data" "$tmp/data" "$plugin" >"$tmp/orthanc.json"
-run Orthanc "$tmp/orthanc.json" >"$tmp/log" 2>&1 &
+serve Orthanc "$tmp/orthanc.json" >"$tmp/log" 2>&1 &
 orthanc=$!
 until curl -sf "http://127.0.0.1:$http/system" >"$tmp/system"; do kill -0 "$orthanc" || { cat "$tmp/log"; exit 1; }; sleep 0.2; done
 curl -sf "http://127.0.0.1:$http/plugins/dicom-web" | python3 -c 'import json, sys; print("Orthanc plugin dicom-web", json.load(sys.stdin)["Version"])'

@@ -22,6 +22,8 @@ debian() {
 }
 # run PROGRAM ARG...: with the libraries of those packages
 run() { "$tmp"/root/lib64/ld-linux-x86-64.so.2 --library-path "$libraries" "$(ls "$tmp"/root/usr/{bin,sbin}/"$1" 2>/dev/null)" "${@:2}"; }
+# serve PROGRAM ARG... &: the same as a server; $! is then the program itself, which kill ends
+serve() { exec "$tmp"/root/lib64/ld-linux-x86-64.so.2 --library-path "$libraries" "$(ls "$tmp"/root/usr/{bin,sbin}/"$1" 2>/dev/null)" "${@:2}"; }
 
 debian 'orthanc=1.10.1*'
 python3 -m pip install -q --disable-pip-version-check --root-user-action ignore --target "$tmp/py" pydicom==3.0.2
@@ -69,7 +71,7 @@ http=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0));
 mkdir "$tmp/data"
 printf '{"HttpPort": %s, "RemoteAccessAllowed": false, "DicomServerEnabled": false, "StorageDirectory": "%s", "IndexDirectory": "%s", "AuthenticationEnabled": false, "Plugins": []}' \
 	"$http" "$tmp/data" "$tmp/data" >"$tmp/orthanc.json"
-run Orthanc "$tmp/orthanc.json" >"$tmp/log" 2>&1 &
+serve Orthanc "$tmp/orthanc.json" >"$tmp/log" 2>&1 &
 orthanc=$!
 until curl -sf "http://127.0.0.1:$http/system" >"$tmp/system"; do kill -0 "$orthanc" || { cat "$tmp/log"; exit 1; }; sleep 0.2; done
 python3 -c 'import json, sys; print("Orthanc", json.load(open(sys.argv[1]))["Version"])' "$tmp/system"

@@ -106,7 +106,9 @@ func TestFullSpool(t *testing.T) {
 	sending.Go(func() { f.send(study, paths) })
 	eventually(t, "the full disk shows", func() bool { return f.n.refusedFor("disk", "disk-space") })
 	f.n.kill()
-	f.again()
+	if err := f.n.again(); err != nil {
+		t.Fatal(err)
+	}
 	eventually(t, "the node on the full disk answers", func() bool { return f.n.health() != 0 })
 	f.mu.Lock()
 	taken := len(f.acknowledged[study])
@@ -142,7 +144,9 @@ func TestFullDatabase(t *testing.T) {
 	if err := os.Remove(ballast); err != nil {
 		t.Fatal(err)
 	}
-	f.again()
+	if err := f.n.again(); err != nil {
+		t.Fatal(err)
+	}
 	sending.Wait()
 	f.check(0, first, len(paths))
 	f.check(0, second, len(more))

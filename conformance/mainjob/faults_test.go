@@ -229,17 +229,20 @@ func (f *faults) restart() {
 		f.kills++
 		f.n.kill()
 	}
-	f.again()
+	if err := f.n.again(); err != nil {
+		f.t.Fatal(err)
+	}
 }
 
 // again starts the node without the clean-up that belongs to its first start.
-func (f *faults) again() {
-	cmd := exec.Command(binary, "serve", "-c", f.n.config)
-	cmd.Stdout, cmd.Stderr = f.n.log, f.n.log
+func (n *node) again() error {
+	cmd := exec.Command(binary, "serve", "-c", n.config)
+	cmd.Stdout, cmd.Stderr = n.log, n.log
 	if err := cmd.Start(); err != nil {
-		f.t.Fatal(err)
+		return err
 	}
-	f.n.cmd = cmd
+	n.cmd = cmd
+	return nil
 }
 
 func (f *faults) round(round int) {

@@ -165,7 +165,9 @@ func rolesRounds(t *testing.T, s3 bool) {
 			keep(func() {
 				n.kill()
 				time.Sleep(away)
-				(&faults{t: t, n: n}).again()
+				if err := n.again(); err != nil {
+					t.Fatal(err)
+				}
 			})
 		}
 		sending.Wait()
@@ -188,6 +190,19 @@ func attend(t *testing.T, all []*node) (keep func(func())) {
 	all = slices.Clone(all)
 	stop, stopped := make(chan struct{}), make(chan struct{})
 	t.Cleanup(func() { close(stop); <-stopped })
+	restart := func() error {
+		mu.Lock()
+		defer mu.Unlock()
+		for _, n := range all {
+			if stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", n.cmd.Process.Pid)); err == nil && strings.Contains(string(stat), ") Z ") {
+				_ = n.cmd.Wait() // why it ended is in its log
+				if err := n.again(); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	}
 	go func() {
 		defer close(stopped)
 		for {
@@ -196,14 +211,10 @@ func attend(t *testing.T, all []*node) (keep func(func())) {
 				return
 			case <-time.After(500 * time.Millisecond):
 			}
-			mu.Lock()
-			for _, n := range all {
-				if stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", n.cmd.Process.Pid)); err == nil && strings.Contains(string(stat), ") Z ") {
-					_ = n.cmd.Wait() // why it ended is in its log
-					(&faults{t: t, n: n}).again()
-				}
+			if err := restart(); err != nil {
+				t.Errorf("not started again: %v", err)
+				return
 			}
-			mu.Unlock()
 		}
 	}()
 	return func(f func()) {

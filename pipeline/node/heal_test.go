@@ -3,12 +3,15 @@ package node
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -125,6 +128,52 @@ func TestSentAgainHeals(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// Only what was given up for want of its object is analysed again when it is sent
+// again: another problem is none of the object.
+func TestOfObject(t *testing.T) {
+	for problem, want := range map[string]bool{
+		"":            false,
+		objectMissing: true,
+		objectDamaged: true,
+		fmt.Errorf("look: %w", objects.ErrDamaged).Error():                  true,
+		(&fs.PathError{Op: "open", Path: "x", Err: syscall.ENOENT}).Error(): true,
+		fmt.Errorf("get x: %w", fs.ErrNotExist).Error():                     true,
+		"the analysis panicked: index out of range":                         false,
+		"not analysed within 10m0s":                                         false,
+		"the process ended 3 times while this object was analysed":          false,
+		(&fs.PathError{Op: "open", Path: "x", Err: syscall.EIO}).Error():    false,
+	} {
+		if got := ofObject(problem); got != want {
+			t.Errorf("%q: %v", problem, got)
+		}
+	}
+}
+
+// A duplicate of an object whose analysis had a problem of its own changes nothing.
+func TestSentAgainWithAProblem(t *testing.T) {
+	p := &fakeProcessor{t: t, look: func(ctx context.Context, req LoopRequest) (Seen, error) {
+		key, err := keyOf(ctx, req, "basis")
+		return Seen{Key: key, Problem: "the analysis panicked: x"}, err
+	}}
+	n := start(t, t.TempDir(), p, Options{Objects: copies(t, remote{objects.NewDirectory(t.TempDir())}), OnArrival: true, Idle: time.Hour, Cap: 2 * time.Hour})
+	object := picture(t, "1.2.3", "1.2.3.10", 7, ofPerson("P1", "Doe^Jane", "", ""))
+	n.mustSend(t, object)
+	state := func() (l store.Loop) {
+		t.Helper()
+		loops, err := n.store.Loops(t.Context(), "1.2.3")
+		if err != nil || len(loops) != 1 {
+			t.Fatalf("%+v, %v", loops, err)
+		}
+		return loops[0]
+	}
+	eventually(t, "analysed", func() bool { return state().State == store.LoopDone })
+	was := state()
+	n.mustSend(t, object)
+	if now := state(); now != was {
+		t.Errorf("%+v, was %+v", now, was)
 	}
 }
 

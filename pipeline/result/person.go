@@ -51,8 +51,9 @@ func PersonOf(id, issuer, name, born, sex string) Person {
 // IDOnly is the person of an object of which nothing else is known.
 func (p Person) IDOnly() Person { return Person{ID: p.ID, Issuer: p.Issuer, Family: Form} }
 
-// current reports whether the fields of a person are of this version's form.
-func (p Person) current() bool { return p.Family == Form || strings.HasPrefix(p.Family, Form+" ") }
+// Current reports whether the fields of a person are of this version's form, not
+// those of a program of before.
+func (p Person) Current() bool { return p.Family == Form || strings.HasPrefix(p.Family, Form+" ") }
 
 // Digest is a short name of the person, for file names and keys.
 func (p Person) Digest() string {
@@ -196,7 +197,7 @@ type person struct {
 
 func parse(p Person) person {
 	out := person{Person: p, name: map[script]fullName{}}
-	if !p.current() {
+	if !p.Current() {
 		return out
 	}
 	for s, w := range unspell(p.Family) {
@@ -220,7 +221,7 @@ func (p person) contradicts(q person) bool {
 	if p.ID != q.ID || differ(p.Issuer, q.Issuer) {
 		return true
 	}
-	if !p.current() || !q.current() {
+	if !p.Current() || !q.Current() {
 		return false
 	}
 	if differ(p.Born, q.Born) || differ(p.Sex, q.Sex) {

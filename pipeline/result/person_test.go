@@ -238,6 +238,32 @@ func TestPersonsOfBefore(t *testing.T) {
 	}
 }
 
+// A subject of before is another patient only where its key says so.
+func TestSubjectsOfBefore(t *testing.T) {
+	now := func(key, person string) *Subject { p := who(person); return &Subject{Key: key, Person: &p} }
+	before := func(key string) *Subject {
+		return &Subject{Key: key, Person: &Person{ID: personDigest("Doe^Jane\x0019400101"), Family: personDigest("Doe"), Born: personDigest("19400101")}}
+	}
+	for _, c := range []struct {
+		a, b  *Subject
+		other bool
+	}{
+		{nil, now("k", "a"), false},
+		{now("k", "a|Doe^Jane"), now("k", "a|Doe^John"), true},
+		{now("k-1", "a|Doe^Jane"), now("k-2", "a|Doe^J"), false},
+		{before("k"), now("k", "|Doe^Jane|19400101"), false},
+		{before("k"), now("k-12", "a|Doe^Jane|19400101"), false},
+		{before("k"), now("l", "|Doe^Jane|19400101"), true},
+		{before("k"), before("k"), false},
+		{&Subject{Key: "k"}, now("k", "a"), false},
+		{&Subject{Key: "k"}, now("l", "a"), true},
+	} {
+		if c.a.Other(c.b) != c.other || c.b.Other(c.a) != c.other {
+			t.Errorf("%+v and %+v: other %v", c.a, c.b, !c.other)
+		}
+	}
+}
+
 // A study of very many persons does not keep the node busy, whether they
 // contradict each other or not.
 func TestManyPersons(t *testing.T) {

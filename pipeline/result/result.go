@@ -213,7 +213,7 @@ func (s *Subject) Other(o *Subject) bool {
 	switch {
 	case s == nil || o == nil:
 		return false
-	case s.Person != nil && o.Person != nil && s.Person.current() && o.Person.current():
+	case s.Person != nil && o.Person != nil && s.Person.Current() && o.Person.Current():
 		return Patients([]Person{*s.Person, *o.Person}) > 1
 	}
 	return !SameKey(s.Key, o.Key) // of a result from before

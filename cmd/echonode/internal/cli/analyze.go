@@ -11,6 +11,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"text/tabwriter"
@@ -133,10 +134,18 @@ func (p *program) analyze(ctx context.Context, args []string, a analysis) (err e
 	}
 	grows := table != nil || lines != nil
 	rejected = append(rejected, unreadable...)
+	objects := map[studyKey][]string{}
+	for key, paths := range byStudy {
+		for _, path := range paths {
+			objects[key] = append(objects[key], instances[path])
+		}
+	}
+	table.match(objects)
+	lines.match(objects)
 	var todo []studyKey
 	var inputs, late []string
 	for _, key := range order {
-		if !grows || !table.has(key) || !lines.has(key) {
+		if !grows || !table.hasStudy(key) || !lines.hasStudy(key) {
 			todo = append(todo, key)
 			inputs = append(inputs, byStudy[key]...)
 			continue
@@ -358,32 +367,32 @@ func groupByStudy(paths []string) (order []studyKey, byStudy map[studyKey][]stri
 }
 
 // patientKeys gives each object of a study the key of its patient: that of its
-// Patient ID, with the digest of the person behind it where several share one.
+// Patient ID, with the digest of the person behind it for each of several who
+// share one.
 func patientKeys(subjects []result.Subject) []string {
 	persons := make([]result.Person, len(subjects))
 	for i, s := range subjects {
 		persons[i] = *s.Person
 	}
 	numbers := result.Apart(persons)
-	type patient struct{ key, person string } // the first of its persons
-	patients := map[int]patient{}
-	sharers := map[string]string{} // of an ID: the first of its persons, who has the plain key
+	// One patient's objects may have two keys: the issuer is not always given.
+	first, of := map[int]string{}, map[int]string{}
 	for i, k := range numbers {
-		p := patient{subjects[i].Key, persons[i].Digest()}
-		if was, ok := patients[k]; !ok || p.person < was.person {
-			patients[k] = p
+		if d := persons[i].Digest(); first[k] == "" || d < first[k] {
+			first[k] = d
+		}
+		if key := subjects[i].Key; of[k] == "" || key < of[k] {
+			of[k] = key
 		}
 	}
-	for _, p := range patients {
-		if first, ok := sharers[p.key]; !ok || p.person < first {
-			sharers[p.key] = p.person
-		}
+	sharers := map[string]int{}
+	for _, key := range of {
+		sharers[key]++
 	}
 	keys := make([]string, len(subjects))
 	for i, k := range numbers {
-		p := patients[k]
-		if keys[i] = p.key; sharers[p.key] != p.person {
-			keys[i] += "-" + p.person
+		if keys[i] = of[k]; sharers[of[k]] > 1 {
+			keys[i] += "-" + first[k]
 		}
 	}
 	return keys
@@ -399,17 +408,9 @@ var errOtherStudy = errors.New("the folder holds something else")
 // beside its result. Outputs of an earlier run of the same study are replaced;
 // a folder that holds anything else is refused.
 func writeStudy(ctx context.Context, study *pipeline.Study, out string, o output.Options, limits dicomio.Limits, origin origins) (err error) {
-	dir := filepath.Join(out, folderName(study.StudyInstanceUID))
-	if err := reuse(dir, &study.Study); err != nil {
-		// The same UID with another patient gets a folder of its own.
-		other := dir + "-" + study.Subject.Key
-		if !errors.Is(err, errOtherPatient) || study.Subject == nil {
-			return err
-		}
-		if err := reuse(other, &study.Study); err != nil {
-			return err
-		}
-		dir = other
+	dir, err := claim(out, &study.Study)
+	if err != nil {
+		return err
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
@@ -425,6 +426,32 @@ func writeStudy(ctx context.Context, study *pipeline.Study, out string, o output
 		return err
 	}
 	return os.WriteFile(filepath.Join(dir, resultFile), append(b, '\n'), 0o644)
+}
+
+// claim finds or chooses the folder of a study and empties it. The same UID with
+// another patient gets a folder of its own.
+func claim(out string, s *result.Study) (string, error) {
+	dir := filepath.Join(out, folderName(s.StudyInstanceUID))
+	err := reuse(dir, s)
+	if s.Subject == nil || !errors.Is(err, errOtherPatient) {
+		return dir, err
+	}
+	id, _, _ := strings.Cut(s.Subject.Key, "-")
+	earlier, err := filepath.Glob(filepath.Join(out, folderName(s.StudyInstanceUID)+"-"+id+"*"))
+	if err != nil {
+		return dir, err
+	}
+	dir += "-" + s.Subject.Key
+	own := []string{dir}
+	if s.Subject.Person != nil {
+		own = append(own, dir+"-"+s.Subject.Person.Digest())
+	}
+	for _, dir := range append(earlier, own...) {
+		if err = reuse(dir, s); !errors.Is(err, errOtherPatient) {
+			return dir, err
+		}
+	}
+	return dir, err
 }
 
 // folderName makes a folder of a Study Instance UID. What is no UID comes from
@@ -459,7 +486,7 @@ func reuse(dir string, s *result.Study) error {
 	switch {
 	case old.StudyInstanceUID != s.StudyInstanceUID:
 		return fmt.Errorf("%s: %w: study %s", dir, errOtherStudy, old.StudyInstanceUID)
-	case old.Subject != nil && s.Subject != nil && (old.Subject.Key != s.Subject.Key || old.Subject.Other(s.Subject)):
+	case !sameSubject(&old, s):
 		return fmt.Errorf("%s: %w", dir, errOtherPatient)
 	}
 	for _, o := range old.Outputs {
@@ -469,6 +496,24 @@ func reuse(dir string, s *result.Study) error {
 		}
 	}
 	return os.Remove(filepath.Join(dir, resultFile))
+}
+
+// sameSubject reports whether an earlier result of a study is of its patient.
+// Where the keys differ, as they do since others share the Patient ID, or a
+// program of before wrote it, the same objects say so.
+func sameSubject(old, s *result.Study) bool {
+	a, b := old.Subject, s.Subject
+	if a == nil || b == nil {
+		return true
+	}
+	if !result.SameKey(a.Key, b.Key) || a.Other(b) {
+		return false
+	}
+	if a.Key == b.Key && (a.Person == nil || a.Person.Current()) {
+		return true
+	}
+	loops := loopsOf(old)
+	return slices.ContainsFunc(s.Loops, func(l result.Loop) bool { return loops[l.SOPInstanceUID] })
 }
 
 // loopLine says in one line what became of a loop.

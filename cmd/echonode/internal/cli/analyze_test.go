@@ -3,6 +3,8 @@ package cli
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"maps"
@@ -168,10 +170,125 @@ func TestGroupByStudyKeepsPersonsApart(t *testing.T) {
 	if again := keys(files); !maps.Equal(of, again) {
 		t.Errorf("%v, in another order %v", of, again)
 	}
+	if some := keys(files[1:]); some["1.2"] != of["1.2"] || some["1.1"] != of["1.1"] {
+		t.Errorf("%v, of fewer %v", of, some)
+	}
 	for _, key := range of {
 		if strings.Trim(key, "0123456789abcdef-") != "" {
 			t.Errorf("key %q", key)
 		}
+	}
+}
+
+// What a growing file has of a study is known by its objects: the key of a
+// patient changes with who else shares the Patient ID.
+func TestGrowingKnowsStudies(t *testing.T) {
+	type studies map[studyKey][]string
+	for _, c := range []struct {
+		what       string
+		was, now   studies
+		todo, late string
+	}{
+		{"the same", studies{{"1", "k"}: {"a", "b"}}, studies{{"1", "k"}: {"a", "b"}}, "", ""},
+		{"one more object", studies{{"1", "k"}: {"a"}}, studies{{"1", "k"}: {"a", "b"}}, "", "b"},
+		{"other objects", studies{{"1", "k"}: {"a"}}, studies{{"1", "k"}: {"b"}}, "", "b"},
+		{"another patient", studies{{"1", "k"}: {"a"}}, studies{{"1", "l"}: {"a"}}, "1 l", ""},
+		{"another study", studies{{"1", "k"}: {"a"}}, studies{{"2", "k"}: {"a"}}, "2 k", ""},
+		{"another person came", studies{{"1", "k"}: {"a"}}, studies{{"1", "k-1"}: {"b"}, {"1", "k-2"}: {"a"}}, "1 k-1", ""},
+		{"and more of the first", studies{{"1", "k"}: {"a"}}, studies{{"1", "k-1"}: {"b"}, {"1", "k-2"}: {"a", "c"}}, "1 k-1", "c"},
+		{"one of two has gone", studies{{"1", "k-1"}: {"b"}, {"1", "k-2"}: {"a"}}, studies{{"1", "k"}: {"a"}}, "", ""},
+		{"the first is away", studies{{"1", "k"}: {"a"}, {"1", "k-1"}: {"b"}}, studies{{"1", "k"}: {"b"}}, "", ""},
+		{"one name more", studies{{"1", "k-1"}: {"a"}, {"1", "k-2"}: {"b"}}, studies{{"1", "k-0"}: {"a", "c"}, {"1", "k-2"}: {"b"}}, "", "c"},
+		{"one UID, two persons", studies{{"1", "k"}: {"a"}}, studies{{"1", "k-1"}: {"a"}, {"1", "k-2"}: {"a"}}, "1 k-2", ""},
+	} {
+		g := &growing{done: map[studyKey]map[string]bool{}}
+		for k, loops := range c.was {
+			g.done[k] = map[string]bool{}
+			for _, l := range loops {
+				g.done[k][l] = true
+			}
+		}
+		g.match(c.now)
+		var todo, late []string
+		for _, k := range sortedKeys(c.now) {
+			if !g.hasStudy(k) {
+				todo = append(todo, k.study+" "+k.patient)
+				continue
+			}
+			for _, l := range c.now[k] {
+				if !g.hasLoop(k, l) {
+					late = append(late, l)
+				}
+			}
+		}
+		if a, b := strings.Join(todo, ", "), strings.Join(late, ", "); a != c.todo || b != c.late {
+			t.Errorf("%s: to do %q, want %q; late %q, want %q", c.what, a, c.todo, b, c.late)
+		}
+	}
+}
+
+// The folder of a study is found again although others share the Patient ID now,
+// and where a program of before has written it.
+func TestFolderIsFoundAgain(t *testing.T) {
+	digest := func(s string) string {
+		sum := sha256.Sum256([]byte(s))
+		return hex.EncodeToString(sum[:8])
+	}
+	// As 0.4 wrote persons.
+	before := func(id, name, family, born string) *result.Person {
+		p := &result.Person{ID: digest(id), Family: digest(family), Born: digest(born)}
+		if id == "" {
+			p.ID = digest(name + "\x00" + born)
+		}
+		return p
+	}
+	now := func(id, name, born string) *result.Person {
+		p := result.PersonOf(id, "", name, born, "")
+		return &p
+	}
+	type subject struct {
+		key    string
+		person *result.Person
+		loops  string
+	}
+	for what, c := range map[string]struct {
+		was, is []subject
+		want    string // the folders of is
+	}{
+		"the same":             {[]subject{{"k", now("0", "Doe^Jane", ""), "a"}}, []subject{{"k", now("0", "Doe^Jane", ""), "b"}}, "1.2"},
+		"another ID":           {[]subject{{"k", now("0", "Doe^Jane", ""), "a"}}, []subject{{"l", now("1", "Doe^Jane", ""), "a"}}, "1.2-l"},
+		"another person":       {[]subject{{"k", now("0", "Doe^Jane", ""), "a"}}, []subject{{"k", now("0", "Doe^John", ""), "b"}}, "1.2-k"},
+		"another person came":  {[]subject{{"k", now("0", "Doe^Jane", ""), "a"}}, []subject{{"k-1", now("0", "Doe^John", ""), "b"}, {"k-2", now("0", "Doe^Jane", ""), "a"}}, "1.2-k-1 1.2"},
+		"one that may be hers": {[]subject{{"k", now("0", "Doe^Jane", ""), "a"}}, []subject{{"k-1", now("0", "Doe", ""), "b"}, {"k-2", now("0", "Doe^Jane", ""), "a"}}, "1.2-k-1 1.2"},
+		"one has gone": {[]subject{{"k-1", now("0", "Doe^Jane", ""), "a"}, {"k-2", now("0", "Doe^John", ""), "b"}},
+			[]subject{{"k", now("0", "Doe^John", ""), "b"}}, "1.2-k-2"},
+		"three in turn": {[]subject{{"k", now("0", "Doe^Jane", ""), "a"}, {"k", now("0", "Doe^John", ""), "b"}},
+			[]subject{{"k", now("0", "Doe^Jack", ""), "c"}}, "1.2-k-" + now("0", "Doe^Jack", "").Digest()},
+		"before, first of January": {[]subject{{"k", before("P1", "Doe^Jane", "Doe", "19400101"), "a"}}, []subject{{"k", now("P1", "Doe^Jane", "19400101"), "a"}}, "1.2"},
+		"before, no Patient ID":    {[]subject{{"k", before("", "Doe^Jane", "Doe", "19400203"), "a"}}, []subject{{"k", now("", "Doe^Jane", "19400203"), "a"}}, "1.2"},
+		"before, an odd date":      {[]subject{{"k", before("P1", "Doe^Jane", "Doe", "1940.02.03"), "a"}}, []subject{{"k", now("P1", "Doe^Jane", "1940.02.03"), "a"}}, "1.2"},
+		"before, other objects":    {[]subject{{"k", before("", "Doe^Jane", "Doe", "19400203"), "a"}}, []subject{{"k", now("", "Roe^Hans", "19800101"), "b"}}, "1.2-k"},
+		"before, another ID":       {[]subject{{"k", before("P1", "Doe^Jane", "Doe", "19400101"), "a"}}, []subject{{"l", now("P2", "Doe^Jane", "19400101"), "a"}}, "1.2-l"},
+	} {
+		t.Run(what, func(t *testing.T) {
+			out := t.TempDir()
+			var got []string
+			for _, x := range append(c.was, c.is...) {
+				s := &result.Study{StudyInstanceUID: "1.2", Subject: &result.Subject{Key: x.key, Person: x.person}, Loops: []result.Loop{{SOPInstanceUID: x.loops}}}
+				dir, err := claim(out, s)
+				if err != nil {
+					t.Fatal(err)
+				}
+				b, err := json.Marshal(s)
+				if err := errors.Join(err, os.MkdirAll(dir, 0o755), os.WriteFile(filepath.Join(dir, resultFile), b, 0o644)); err != nil {
+					t.Fatal(err)
+				}
+				got = append(got, filepath.Base(dir))
+			}
+			if got := strings.Join(got[len(c.was):], " "); got != c.want {
+				t.Errorf("%s, want %s", got, c.want)
+			}
+		})
 	}
 }
 

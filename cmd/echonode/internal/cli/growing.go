@@ -3,11 +3,13 @@ package cli
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"encoding/csv"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"slices"
 	"strconv"
@@ -24,11 +26,12 @@ type growing struct {
 	path string
 	f    *os.File
 	done map[studyKey]map[string]bool // the SOP Instance UIDs of a study's loops
+	has  map[studyKey]map[string]bool // those of done, by the keys of this run
 	rows func(*result.Study) ([]byte, error)
 }
 
 func (g *growing) add(s *result.Study) error {
-	if g == nil || g.done[keyOf(s)] != nil {
+	if g == nil || g.has[keyOf(s)] != nil {
 		return nil
 	}
 	b, err := g.rows(s)
@@ -38,7 +41,6 @@ func (g *growing) add(s *result.Study) error {
 	if _, err := g.f.Write(b); err != nil {
 		return err
 	}
-	g.done[keyOf(s)] = loopsOf(s)
 	return g.f.Sync()
 }
 
@@ -49,12 +51,51 @@ func (g *growing) close() error {
 	return g.f.Close()
 }
 
-// has reports whether the study is in the file; a file that is not kept needs
+// match finds what the file has of each study of this run: by its objects, since
+// the key of a patient has more where others share the Patient ID, and who does
+// is a matter of the files that are there; else by the key.
+func (g *growing) match(studies map[studyKey][]string) {
+	if g == nil {
+		return
+	}
+	inFile, taken := map[string][]studyKey{}, map[studyKey]bool{}
+	for _, k := range sortedKeys(g.done) {
+		inFile[k.study] = append(inFile[k.study], k)
+	}
+	g.has = map[studyKey]map[string]bool{}
+	for _, fits := range []func(was, k studyKey) bool{
+		func(was, k studyKey) bool { return was == k && holdsAny(g.done[was], studies[k]) },
+		func(was, k studyKey) bool {
+			return result.SameKey(was.patient, k.patient) && holdsAny(g.done[was], studies[k])
+		},
+		func(was, k studyKey) bool { return was == k },
+	} {
+		for _, k := range sortedKeys(studies) {
+			for _, was := range inFile[k.study] {
+				if g.has[k] == nil && !taken[was] && fits(was, k) {
+					g.has[k], taken[was] = g.done[was], true
+				}
+			}
+		}
+	}
+}
+
+func sortedKeys[V any](m map[studyKey]V) []studyKey {
+	return slices.SortedFunc(maps.Keys(m), func(a, b studyKey) int {
+		return cmp.Or(strings.Compare(a.study, b.study), strings.Compare(a.patient, b.patient))
+	})
+}
+
+func holdsAny(loops map[string]bool, sops []string) bool {
+	return slices.ContainsFunc(sops, func(sop string) bool { return loops[sop] })
+}
+
+// hasStudy reports whether the study is in the file; a file that is not kept needs
 // nothing.
-func (g *growing) has(k studyKey) bool { return g == nil || g.done[k] != nil }
+func (g *growing) hasStudy(k studyKey) bool { return g == nil || g.has[k] != nil }
 
 // hasLoop reports whether the study is in the file with an object.
-func (g *growing) hasLoop(k studyKey, sop string) bool { return g == nil || g.done[k][sop] }
+func (g *growing) hasLoop(k studyKey, sop string) bool { return g == nil || g.has[k][sop] }
 
 func loopsOf(s *result.Study) map[string]bool {
 	out := map[string]bool{}

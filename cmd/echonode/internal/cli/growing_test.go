@@ -54,6 +54,7 @@ func TestGrowingFilesResume(t *testing.T) {
 					}
 					t.Fatalf("cut at %d: %v", cut, err)
 				}
+				g.match(map[studyKey][]string{keyOf(finished("1.1")): {"1.1.1"}, keyOf(finished("1.2")): {"1.2.2"}})
 				for _, uid := range []string{"1.1", "1.2"} {
 					if err := g.add(finished(uid)); err != nil {
 						t.Fatal(err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"strings"
 	"time"
@@ -300,6 +301,15 @@ func (n *Node) moveObjects(ctx context.Context, study string, m Move, moved *Mov
 	}
 	if own {
 		if records, err = commitVersions(ctx, versions); err != nil {
+			return 0, err
+		}
+	}
+	// A file that was long on its way may have been taken for one that nobody will
+	// record: what is recorded must be there.
+	for _, r := range records {
+		if _, err := n.files.Stat(ctx, r.Path); errors.Is(err, fs.ErrNotExist) {
+			return len(versions), nil
+		} else if err != nil {
 			return 0, err
 		}
 	}

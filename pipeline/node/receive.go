@@ -81,6 +81,12 @@ func (n *Node) keep(ctx context.Context, req *scp.StoreRequest, r io.Reader) err
 	if _, err := in.ReadFrom(&inTurns{ctx, r, steps}); err != nil {
 		return errors.Join(err, in.Abort())
 	}
+	// Whose it is is read before anybody has to wait for it: the step may have to
+	// wait for a turn, and nobody waits for that with the object's lock.
+	id, err := n.announced(ctx, in, req, steps)
+	if err != nil {
+		return errors.Join(err, in.Abort())
+	}
 	// An object that gets a name of its own is nobody else's until it is recorded:
 	// nobody waits for its way to the store.
 	var entry spool.Entry
@@ -108,22 +114,6 @@ func (n *Node) keep(ctx context.Context, req *scp.StoreRequest, r io.Reader) err
 	}
 	hold := n.files.Hold()
 	defer hold.Release()
-	path, err := hold.File(ctx, entry.Path)
-	if err != nil {
-		return n.unread(err)
-	}
-	if err := steps.Next(ctx); err != nil {
-		return err
-	}
-	id, err := identify(ctx, path, req)
-	steps.End()
-	if err != nil {
-		refused := &scp.StatusError{Status: scp.StatusCannotUnderstand, Comment: "data set cannot be read", Err: err}
-		if entry.Duplicate {
-			return refused
-		}
-		return errors.Join(refused, n.spool.Discard(context.WithoutCancel(ctx), entry.Path))
-	}
 	id.Path, id.Size, id.Received = entry.Path, entry.Size, time.Now()
 	if n.arrivals.received(id.StudyInstanceUID, req.Association.ID) {
 		if err := n.tellOthers(ctx); err != nil {
@@ -140,6 +130,23 @@ func (n *Node) keep(ctx context.Context, req *scp.StoreRequest, r io.Reader) err
 		n.wakeLookers()
 	}
 	return nil
+}
+
+// announced reads whose an object is that has arrived, in a turn of its sender's.
+func (n *Node) announced(ctx context.Context, in spool.Arrival, req *scp.StoreRequest, steps *turns.Steps) (store.Instance, error) {
+	path, err := in.Staged()
+	if err != nil {
+		return store.Instance{}, err
+	}
+	if err := steps.Next(ctx); err != nil {
+		return store.Instance{}, err
+	}
+	defer steps.End()
+	id, err := identify(ctx, path, req)
+	if err != nil {
+		return id, &scp.StatusError{Status: scp.StatusCannotUnderstand, Comment: "data set cannot be read", Err: err}
+	}
+	return id, nil
 }
 
 // inTurns is what an association sends, as fast as its sender's turns come: who
@@ -414,6 +421,13 @@ func (n *Node) recoverSpool(ctx context.Context) error {
 			n.log.Warn("unreadable object in the spool is left alone", "path", name, "error", err)
 			return nil
 		}
+		// Who records another version, or moves it, does so under this lock, and
+		// looks whether its file is still there.
+		unlock, err := n.objects.Lock(ctx, in.SOPInstanceUID)
+		if err != nil {
+			return err
+		}
+		defer unlock()
 		if known, err := n.store.Instance(ctx, in.SOPInstanceUID); err == nil {
 			if known.Path == name {
 				return nil // another process has recorded it meanwhile

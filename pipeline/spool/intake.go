@@ -39,6 +39,9 @@ type Intake interface {
 type Arrival interface {
 	io.Writer
 	io.ReaderFrom
+	// Staged ends the writing and returns the file on this machine that holds the
+	// object until it is committed.
+	Staged() (path string, err error)
 	// Commit makes the object durable and visible. After an error nothing is left
 	// of it that would ever be treated as an object.
 	Commit(ctx context.Context) (Entry, error)

@@ -461,6 +461,18 @@ func (in *Incoming) flush() error {
 	return err
 }
 
+// Staged ends the writing and returns the file that holds the object until
+// Commit, for its reader to look at.
+func (in *Incoming) Staged() (path string, err error) {
+	if in.err == nil {
+		if err := in.flush(); err != nil {
+			in.err = full(err)
+		}
+		in.release()
+	}
+	return in.part, in.err
+}
+
 // Commit makes the object durable and visible. After an error nothing is left
 // of it.
 func (in *Incoming) Commit() (Entry, error) {

@@ -201,7 +201,7 @@ func TestCorrectedPatient(t *testing.T) {
 	dir := t.TempDir()
 	old, corrected := standard("1.2.3.1"), standard("1.2.3.2")
 	old.edit = func(ds *dicomio.DataSet) {
-		ds.SetString(tag.PatientName, "Typo^Nmae")
+		ds.SetString(tag.PatientName, "Typo^N")
 		ds.SetString(tag.AccessionNumber, "ACC-OLD")
 	}
 	corrected.edit = func(ds *dicomio.DataSet) {

@@ -348,7 +348,7 @@ func (n *Node) sentBefore(ctx context.Context, study string, last []result.Perso
 			continue
 		}
 		p, err := personIn(ctx, hold, d.Path)
-		sent[d.SOPInstanceUID] = err != nil || p == result.Person{} || slices.ContainsFunc(last, func(q result.Person) bool { return result.Patients([]result.Person{p, q}) == 1 })
+		sent[d.SOPInstanceUID] = err != nil || p.ID == "" || slices.ContainsFunc(last, func(q result.Person) bool { return result.Patients([]result.Person{p, q}) == 1 })
 	}
 	count := 0
 	for _, counts := range sent {

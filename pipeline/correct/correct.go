@@ -42,6 +42,8 @@ const (
 	NoOutline   Kind = "nooutline"   // an outline of too few or too many points
 	Outside     Kind = "outside"     // a point outside the picture
 	NoPoints    Kind = "nopoints"    // not the four wall points of the parasternal view, or those of another view
+	Order       Kind = "order"       // wall points that do not follow each other along their line
+	Implausible Kind = "implausible" // wall points so far apart or so close as no wall or cavity is
 	TooMany     Kind = "toomany"     // more calipers than are kept
 )
 
@@ -356,6 +358,14 @@ func applyWallPoints(l *result.Loop, c Frame) error {
 			return problem(Outside)
 		}
 		points = append(points, result.Keypoint{Name: name, X: p[0], Y: p[1], Confidence: 1})
+	}
+	at := func(k int) lv.Point { return lv.Point{X: points[k].X, Y: points[k].Y} }
+	err := measure.Walls(l, lv.Calipers{IVSRight: at(0), IVSLeft: at(1), PWInner: at(2), PWOuter: at(3)})
+	switch {
+	case errors.Is(err, measure.ErrOrder):
+		return problem(Order)
+	case err != nil:
+		return problem(Implausible)
 	}
 	f := l.FrameAt(c.Frame)
 	if f == nil {

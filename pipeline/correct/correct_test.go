@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"math"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -404,5 +405,77 @@ func TestWallPoints(t *testing.T) {
 	apical := study()
 	if _, err := Apply(apical, Corrections{Loops: map[string]Loop{uid: {Frames: []Frame{walls(5, 50)}}}}, options()); !errors.Is(err, ErrInvalid) {
 		t.Errorf("wall points in an apical loop: %v", err)
+	}
+}
+
+// Points that are no walls are refused, and what contradicts itself gives no
+// value: at 1 mm a pixel, end-diastole in frame 5 and end-systole in frame 15.
+func TestWallPointsThatCannotBe(t *testing.T) {
+	s := parasternal()
+	uid := s.Loops[0].SOPInstanceUID
+	at := func(i int, ys ...float64) Frame {
+		f := Frame{Frame: i, WallPoints: map[string][2]float64{}}
+		for k, name := range WallPoints {
+			f.WallPoints[name] = [2]float64{120, ys[k]}
+		}
+		return f
+	}
+	apply := func(d, e Frame) (*result.Study, error) {
+		return Apply(s, Corrections{Loops: map[string]Loop{uid: {Beats: []Beat{{ED: 5, ES: 15}}, Frames: []Frame{d, e}}}}, options())
+	}
+	good := at(15, 40, 50, 83, 93)
+	nan := at(5, 40, 50, 100, 110)
+	nan.WallPoints[models.KeypointPWInner] = [2]float64{math.NaN(), 100}
+	inf := at(5, 40, 50, 100, 110)
+	inf.WallPoints[models.KeypointPWInner] = [2]float64{120, math.Inf(1)}
+	for name, c := range map[string]struct {
+		d, e Frame
+		want Kind
+	}{
+		"all on one pixel":           {at(5, 50, 50, 50, 50), good, Order},
+		"no cavity":                  {at(5, 40, 50, 50, 60), good, Order},
+		"septum and wall crossed":    {at(5, 40, 100, 50, 110), good, Order},
+		"septum's sides changed":     {at(5, 50, 40, 100, 110), good, Order},
+		"wall's sides changed":       {at(5, 40, 50, 110, 100), good, Order},
+		"a tenth of a pixel apart":   {at(5, 50, 50.1, 50.2, 50.3), good, Implausible},
+		"a septum of 10 cm":          {at(5, 10, 111, 112, 122), good, Implausible},
+		"a septum of 1 mm":           {at(5, 40, 41, 90, 100), good, Implausible},
+		"a cavity of 1 mm":           {at(5, 40, 50, 51, 61), good, Implausible},
+		"a wall of 5 cm":             {at(5, 40, 50, 90, 140), good, Implausible},
+		"a cavity of 3 mm, systole":  {at(5, 40, 50, 100, 110), at(15, 40, 50, 53, 63), Implausible},
+		"not a number":               {nan, good, Outside},
+		"no finite number":           {inf, good, Outside},
+		"crossed at end-systole too": {at(5, 40, 50, 100, 110), at(15, 40, 80, 50, 90), Order},
+	} {
+		_, err := apply(c.d, c.e)
+		var p *Problem
+		if !errors.As(err, &p) || p.Kind != c.want || !errors.Is(err, ErrInvalid) {
+			t.Errorf("%s: %v, want %s", name, err, c.want)
+		}
+	}
+	all := []string{result.IVSd, result.LVIDd, result.LVPWd, result.LVIDs, result.FS, result.Mass, result.RWT}
+	for name, c := range map[string]struct {
+		d, e Frame
+		none []string
+	}{
+		"phases interchanged":           {at(5, 40, 50, 83, 93), at(15, 40, 50, 100, 110), all},
+		"a still ventricle":             {at(5, 40, 50, 99, 109), at(15, 40, 50, 100, 110), []string{result.FS}},
+		"a wall too thick for the rest": {at(5, 40, 75, 90, 125), at(15, 40, 75, 86, 121), []string{result.RWT}},
+		"all is well":                   {at(5, 40, 50, 100, 110), good, nil},
+	} {
+		got, err := apply(c.d, c.e)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if _, err := json.Marshal(got); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		for _, q := range all {
+			m := find(t, got, q)
+			if none := slices.Contains(c.none, q); (m.Value == nil) != none || none && m.Reason.Code != result.ImplausibleValue {
+				t.Errorf("%s: %s %+v", name, q, m)
+			}
+		}
 	}
 }

@@ -111,6 +111,9 @@ type Linear struct {
 	// BendDeg is the largest angle between neighbouring calipers; they should
 	// lie on one line perpendicular to the long axis.
 	BendDeg float64
+	// Disordered says that the points do not follow each other along the line
+	// from the first to the last: two of them are interchanged, or coincide.
+	Disordered bool
 }
 
 // Measure gives the dimensions between the caliper points.
@@ -123,7 +126,9 @@ func (c Calipers) Measure(s Spacing) Linear {
 	angle := func(u, v Point) float64 {
 		return math.Acos(min(max(dot(u, v), -1), 1)) * 180 / math.Pi
 	}
-	return Linear{IVSmm: l1, LVIDmm: l2, PWmm: l3, BendDeg: max(angle(d1, d2), angle(d2, d3))}
+	along, whole := direction(a, q)
+	ordered := whole > 0 && l1*dot(d1, along) > 0 && l2*dot(d2, along) > 0 && l3*dot(d3, along) > 0
+	return Linear{IVSmm: l1, LVIDmm: l2, PWmm: l3, BendDeg: max(angle(d1, d2), angle(d2, d3)), Disordered: !ordered}
 }
 
 // Summary describes values over several beats.

@@ -1,10 +1,13 @@
 package measure
 
 import (
+	"errors"
+	"fmt"
 	"math"
 
 	"github.com/echonode/echonode/pipeline/longaxis"
 	"github.com/echonode/echonode/pipeline/lv"
+	"github.com/echonode/echonode/pipeline/quantity"
 	"github.com/echonode/echonode/pipeline/result"
 )
 
@@ -27,6 +30,48 @@ func linearValues(d, s lv.Linear) []float64 {
 	return []float64{d.IVSmm / 10, d.LVIDmm / 10, d.PWmm / 10, s.LVIDmm / 10, lv.FS(d.LVIDmm, s.LVIDmm),
 		lv.CubeMass(d.IVSmm/10, d.LVIDmm/10, d.PWmm/10), lv.RWT(d.PWmm, d.LVIDmm)}
 }
+
+// Why four points cannot be the walls of the parasternal long axis.
+var (
+	ErrOrder       = errors.New("the points do not follow each other from the right side of the septum to the outside of the posterior wall")
+	ErrImplausible = errors.New("a wall or cavity of this size cannot be")
+)
+
+// Walls checks four points of the parasternal long axis, in the frame's pixels:
+// that they follow each other along their line and, where the loop is
+// calibrated, that septum, cavity and posterior wall have sizes that can be, at
+// either phase ([quantity.Quantity.Plausible]). The error wraps [ErrOrder] or
+// [ErrImplausible].
+func Walls(l *result.Loop, c lv.Calipers) error { return wallsOf(l, c.Measure(longaxis.Spacing(l))) }
+
+func wallsOf(l *result.Loop, d lv.Linear) error {
+	if d.Disordered {
+		return ErrOrder
+	}
+	if !l.Spacing.Trusted {
+		return nil
+	}
+	ivs, _ := quantity.Of(result.IVSd)
+	pw, _ := quantity.Of(result.LVPWd)
+	diastole, _ := quantity.Of(result.LVIDd)
+	systole, _ := quantity.Of(result.LVIDs)
+	cavity := quantity.Range{Lo: systole.Plausible.Lo, Hi: diastole.Plausible.Hi}
+	for _, p := range []struct {
+		name string
+		r    quantity.Range
+		mm   float64
+	}{{"septum", ivs.Plausible, d.IVSmm}, {"cavity", cavity, d.LVIDmm}, {"posterior wall", pw.Plausible, d.PWmm}} {
+		if !p.r.Holds(p.mm / 10) {
+			return fmt.Errorf("%w: %s of %.2f cm", ErrImplausible, p.name, p.mm/10)
+		}
+	}
+	return nil
+}
+
+// maxGrowth is how much larger than at end-diastole the cavity may be at
+// end-systole: more than a ventricle that does not move, and its measurement,
+// explain (own choice). Beyond, the phases or their points are interchanged.
+const maxGrowth = 1.1
 
 // measureLinear measures a parasternal long-axis loop by its four points. As
 // with volumes, several frames around each phase count, and what is derived
@@ -54,7 +99,7 @@ func (l *loop) measureLinear() {
 	dims := make([]lv.Linear, len(l.frames))
 	curve := make([]float64, len(l.frames))
 	seen := 0
-	var drawn []lv.Finding
+	var drawn, refused []lv.Finding
 	for i := range l.frames {
 		curve[i] = math.NaN()
 		if !l.o.WallPoints && !l.byReader(i) {
@@ -62,6 +107,10 @@ func (l *loop) measureLinear() {
 		}
 		if c, ok := longaxis.Calipers(l.frames[i].keypoints, o.Axis.MinConfidence); ok {
 			dims[i] = c.Measure(l.spacing)
+			if err := wallsOf(l.Loop, dims[i]); err != nil {
+				refused = append(refused, lv.Finding{Gate: result.ImplausibleValue, Severity: lv.Reject, Frame: i, Reason: err.Error()})
+				continue
+			}
 			findings := lv.CheckCalipers(dims[i], i, o.Quality)
 			if l.byReader(i) {
 				findings = remarks(findings)
@@ -88,6 +137,15 @@ func (l *loop) measureLinear() {
 			continue
 		}
 		d, s := l.meanLinear(dims, b.ED, b), l.meanLinear(dims, b.ES, b)
+		if s.LVIDmm > maxGrowth*d.LVIDmm {
+			r := result.Reasonf(result.ImplausibleValue, "the cavity is larger at end-systole (%.1f cm) than at end-diastole (%.1f cm): are the phases interchanged?", s.LVIDmm/10, d.LVIDmm/10)
+			if !l.Spacing.Trusted {
+				r = result.Reasonf(result.ImplausibleValue, "the cavity is larger at end-systole than at end-diastole: are the phases interchanged?")
+			}
+			l.Beats[i].Rejected = &r
+			refused = append(refused, lv.Finding{Gate: lv.Gate(r.Code), Severity: lv.Reject, Frame: b.ES, Reason: r.Text})
+			continue
+		}
 		ds, ss = append(ds, d), append(ss, s)
 		l.beats = append(l.beats, beat{Beat: b, index: i})
 		for k, v := range linearValues(d, s) {
@@ -107,6 +165,9 @@ func (l *loop) measureLinear() {
 		findings = remarks(findings)
 	}
 	findings = append(findings, drawn...)
+	if len(l.beats) == 0 {
+		findings = append(refused, findings...) // why there is no beat
+	}
 	l.report(names, findings)
 	l.addHeartRate(findings)
 }

@@ -1,9 +1,11 @@
 package measure
 
 import (
+	"math"
 	"slices"
 
 	"github.com/echonode/echonode/pipeline/lv"
+	"github.com/echonode/echonode/pipeline/quantity"
 	"github.com/echonode/echonode/pipeline/result"
 )
 
@@ -52,6 +54,9 @@ func (l *loop) measurement(s series, findings []lv.Finding) result.Measurement {
 		}
 		return l.missing(s, *severe(s.value + l.precision()))
 	}
+	if r := impossible(s); r != nil {
+		return l.missing(s, *r)
+	}
 	m := l.missing(s, result.Reason{})
 	m.Reason = nil
 	m.Quality = grade(warnings(findings, s.concerns))
@@ -64,6 +69,24 @@ func (l *loop) measurement(s series, findings []lv.Finding) result.Measurement {
 		m.Sources = append(m.Sources, l.sources(b.Beat, s.phase)...)
 	}
 	return m
+}
+
+// impossible is why a value cannot be reported whatever was found of its frames:
+// it is not finite, or it is of lines and outside the range of its quantity.
+// The gates of volumes have looked at theirs.
+func impossible(s series) *result.Reason {
+	q, known := quantity.Of(s.name)
+	linear := s.method == result.Linear || s.method == result.Cube
+	finite := !math.IsNaN(s.value) && !math.IsInf(s.value, 0) && !slices.ContainsFunc(s.values, func(v float64) bool { return math.IsNaN(v) || math.IsInf(v, 0) })
+	switch {
+	case !finite:
+		r := result.Reasonf(result.ImplausibleValue, "%s cannot be computed from what was measured", q.Title)
+		return &r
+	case known && linear && !q.Plausible.Holds(s.value):
+		r := result.Reasonf(result.ImplausibleValue, "%s of %s %s cannot be", q.Title, q.Format(s.value), q.UnitText())
+		return &r
+	}
+	return nil
 }
 
 // sources are the frames of a beat that a value of the phase was measured on.

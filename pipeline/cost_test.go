@@ -119,3 +119,12 @@ func TestLongCineIsMeasuredInPart(t *testing.T) {
 		t.Errorf("no overlay: %v", s.Outputs)
 	}
 }
+
+// One who waits in its place for a disk does not hold up all others.
+func TestPlaces(t *testing.T) {
+	for workers, want := range map[int]int{1: 2, 2: 2, 5: 5} {
+		if got := NewAnalyzer(newBrightness(models.ViewA4C), Options{Workers: workers}, slog.New(slog.DiscardHandler)).Places().Size(); got != want {
+			t.Errorf("%d places with %d workers, want %d", got, workers, want)
+		}
+	}
+}

@@ -85,7 +85,7 @@ func (f *flow) lane(ctx context.Context, party string) (s *slot, leave func(), e
 	s = <-f.slots
 	return s, func() {
 		f.slots <- s
-		turn.Leave() // the engine's time is counted, not that of waiting for it
+		turn.Leave() // a frame's time in Infer is counted: that of its whole batch, and waiting for the batch
 	}, nil
 }
 

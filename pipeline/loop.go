@@ -34,7 +34,8 @@ type Options struct {
 	Limits    dicomio.Limits
 	Mirrored  MirroredDisplay // what becomes of mirrored displays; empty: MeasureMirrored
 	// Places are shared with who else works on this processor; nil: as many as
-	// Workers, for the Analyzer alone.
+	// Workers, but at least two, so that one who waits for a disk does not hold up
+	// all others.
 	Places *turns.Places
 }
 
@@ -62,7 +63,7 @@ func NewAnalyzer(engine models.Engine, opt Options, log *slog.Logger) *Analyzer 
 		opt.Timeout = 10 * time.Minute
 	}
 	if opt.Places == nil {
-		opt.Places = turns.New(turns.NewAccounts(), opt.Workers)
+		opt.Places = turns.New(turns.NewAccounts(), max(opt.Workers, 2))
 	}
 	slots := max(models.InFlight(engine), opt.Places.Size())
 	return &Analyzer{engine: engine, opt: opt, log: log, flow: newFlow(engine.Card(), slots, opt.Places)}

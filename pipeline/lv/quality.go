@@ -108,7 +108,7 @@ type QualityOptions struct {
 	// thick, is then not in the picture, and the network draws the cavity smaller.
 	// Of 470 patients (CAMUS) none have a part of a wall there; with a side of the
 	// sector cut so that the outline loses a twelfth of its area 19 of 20 have more
-	// than 0.2 within 0.15 at end-diastole.
+	// than 0.2 within 0.15 at end-diastole. RejectNarrowed is our own choice.
 	WarnNarrowed, RejectNarrowed float64
 	// WarnUnseen and RejectUnseen are the part of an outline beside which no wall
 	// is seen (package evidence gives the distribution).

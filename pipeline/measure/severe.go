@@ -10,8 +10,7 @@ import (
 
 // Own choice: an EF below severeEF is reported in words where it cannot be
 // measured: where its uncertainty exceeds so large a part of it. Whoever prints
-// only the EF that come out high enough, prints those that came out too high; with
-// this part the bias of those of simulated hearts stays below one point.
+// only the EF that come out high enough, prints those that came out too high.
 const (
 	severeEF   = 20
 	severePart = 0.25

@@ -438,8 +438,9 @@ type Summary struct {
 	Measurements []result.Measurement `json:"measurements"`
 	Digest       string               `json:"result_sha256,omitempty"` // of the run's document
 	// For says for which destinations outputs were made, by SOP Instance UID, see
-	// result.Output; nil in runs of earlier versions, which do not say it here.
-	For map[string][]string `json:"outputs_for"`
+	// result.Output; nil in runs of earlier versions, which do not say it here, and
+	// in what [StatusPage] reports.
+	For map[string][]string `json:"outputs_for,omitzero"`
 }
 
 // Summarize counts a document's loops and keeps the values that were measured.

@@ -101,6 +101,7 @@ func StatusPage(ctx context.Context, st *store.Store, q store.Query) (page []Stu
 				if err := json.Unmarshal([]byte(r.Summary), &rs.Summary); err != nil {
 					return nil, "", err
 				}
+				rs.Summary.For = nil // the node's own
 			}
 			status.Runs = append(status.Runs, rs)
 		}

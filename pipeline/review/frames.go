@@ -28,8 +28,8 @@ const (
 	frameQuality = 90
 	// maxOpenLoops is how many objects are kept open for their frames.
 	maxOpenLoops = 24
-	// maxFrameCache is how many bytes of encoded frames are kept, about two
-	// loops of 60 frames: what several people look at is encoded once. Frames that
+	// maxFrameCache is how many bytes of encoded frames are kept, about one
+	// and a half loops of 60 frames of 800x600: what several people look at is encoded once. Frames that
 	// go out as they are stored are not kept; the system keeps their file.
 	maxFrameCache = 12 << 20
 	// maxMaking is how many frames are decoded and encoded at once.

@@ -10,7 +10,7 @@
 //	worklist  10,000 studies: processor time of server and page until the first
 //	          paint, and the time of that
 //	memory    resident memory of the node while 20 readers sign in, open the
-//	          study, take every frame of its loop and stay
+//	          study and take every frame of its loop
 //
 // It prints Markdown. On a machine that does other work its times say little
 // unless it runs before all others (chrt -r 1).
@@ -21,10 +21,13 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
+	"syscall"
 	"time"
 
 	_ "github.com/echonode/echonode/models/devlibrary"
@@ -43,6 +46,13 @@ func main() {
 	parts := flag.String("parts", "cine,worklist,memory", "what to measure")
 	flag.Parse()
 	b := &bench{repeat: *repeat}
+	interrupted := make(chan os.Signal, 1)
+	signal.Notify(interrupted, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-interrupted
+		b.close() // no server stays
+		os.Exit(1)
+	}()
 	err := b.run(strings.Split(*parts, ","))
 	b.close()
 	if err != nil {
@@ -57,11 +67,23 @@ type bench struct {
 	dir     string
 	binary  string // of the program
 	helper  string // conformance/bench/review
+	mu      sync.Mutex
 	closers []func()
 }
 
+// later does something at the end, also when the bench is interrupted.
+func (b *bench) later(f func()) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.closers = append(b.closers, f)
+}
+
 func (b *bench) close() {
-	for _, c := range slices.Backward(b.closers) {
+	b.mu.Lock()
+	closers := b.closers
+	b.closers = nil
+	b.mu.Unlock()
+	for _, c := range slices.Backward(closers) {
 		c()
 	}
 }
@@ -75,7 +97,7 @@ func (b *bench) run(parts []string) error {
 	if b.dir, err = os.MkdirTemp("", "echonode-bench"); err != nil {
 		return err
 	}
-	b.closers = append(b.closers, func() { _ = os.RemoveAll(b.dir) })
+	b.later(func() { _ = os.RemoveAll(b.dir) })
 	b.binary, b.helper = filepath.Join(b.dir, "echonode"), filepath.Join(b.dir, "review")
 	build := exec.Command("go", "build", "-ldflags", "-X main.version=bench", "-o", b.dir, "./cmd/echonode", "./conformance/bench/review")
 	build.Dir = b.root

@@ -65,7 +65,7 @@ func (b *bench) memory() error {
 	failed := make(chan error, readers)
 	for range readers {
 		wg.Go(func() {
-			if err := read(b, n); err != nil {
+			if err := read(n); err != nil {
 				failed <- err
 			}
 		})
@@ -83,14 +83,14 @@ func (b *bench) memory() error {
 		return err
 	}
 	mb := func(v int64) float64 { return float64(v) / (1 << 20) }
-	fmt.Printf("Memory of the node, %d readers who sign in, open the study and all %d frames of its loop at once, and stay: %.0f MiB before, %.0f MiB at most (%+.0f), %.0f MiB at the end (%+.0f).\n\n",
+	fmt.Printf("Memory of the node, %d readers who sign in, open the study and all %d frames of its loop at once: %.0f MiB before, %.0f MiB at most (%+.0f), %.0f MiB at the end (%+.0f).\n\n",
 		readers, frames, mb(before), mb(peak), mb(peak-before), mb(settled), mb(settled-before))
 	return nil
 }
 
-// read is one reader: signs in, opens worklist, study and loop, gets every
-// frame, and leaves the page open.
-func read(b *bench, n *node) error {
+// read is one reader: signs in, opens worklist, study and loop, and gets every
+// frame.
+func read(n *node) error {
 	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	res, err := client.PostForm(n.page+"/login", url.Values{"name": {user}, "password": {password}})
 	if err != nil {
@@ -101,7 +101,7 @@ func read(b *bench, n *node) error {
 		return fmt.Errorf("sign-in: %s", res.Status)
 	}
 	cookie := res.Cookies()[0]
-	get := func(path string, stay bool) error {
+	get := func(path string) error {
 		req, err := http.NewRequest(http.MethodGet, n.page+path, nil)
 		if err != nil {
 			return err
@@ -110,10 +110,6 @@ func read(b *bench, n *node) error {
 		res, err := client.Do(req)
 		if err != nil {
 			return err
-		}
-		if stay {
-			b.closers = append(b.closers, func() { _ = res.Body.Close() })
-			return nil
 		}
 		defer res.Body.Close()
 		if res.StatusCode != http.StatusOK {
@@ -124,12 +120,12 @@ func read(b *bench, n *node) error {
 	}
 	loop := "/study/" + studyUID + "/loop/" + objectUID
 	for _, path := range []string{"/", "/study/" + studyUID, loop, loop + "/data"} {
-		if err := get(path, false); err != nil {
+		if err := get(path); err != nil {
 			return err
 		}
 	}
 	for i := range frames {
-		if err := get(fmt.Sprintf("%s/frame/%d", loop, i), false); err != nil {
+		if err := get(fmt.Sprintf("%s/frame/%d", loop, i)); err != nil {
 			return err
 		}
 	}

@@ -31,7 +31,7 @@ func (b *bench) start(name string, args ...string) (*exec.Cmd, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
-	b.closers = append(b.closers, func() {
+	b.later(func() {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 		_ = log.Close()
@@ -47,7 +47,7 @@ func (b *bench) addresses(n int) ([]string, error) {
 		if err != nil {
 			return nil, err
 		}
-		b.closers = append(b.closers, func() { _ = release() })
+		b.later(func() { _ = release() })
 		out[i] = net.JoinHostPort("127.0.0.1", port)
 	}
 	return out, nil
@@ -138,7 +138,7 @@ func (b *bench) counted(handler http.Handler) (address string, sent *atomic.Int6
 		handler.ServeHTTP(&counter{w, sent}, r)
 	}), ReadHeaderTimeout: 10 * time.Second}
 	go func() { _ = server.Serve(l) }()
-	b.closers = append(b.closers, func() { _ = server.Close() })
+	b.later(func() { _ = server.Close() })
 	return "http://" + l.Addr().String(), sent, nil
 }
 

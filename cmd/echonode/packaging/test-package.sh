@@ -55,7 +55,7 @@ cp "$scratch"/later/*.deb "$scratch/later.deb"
 base=$root/.build/release/bookworm.tar
 if [[ ! -f $base ]]; then
 	say "making a Debian 12"
-	mmdebstrap --quiet --mode=root --variant=apt --include=systemd,systemd-sysv,dbus bookworm "$base.part"
+	mmdebstrap --quiet --mode=root --format=tar --variant=apt --include=systemd,systemd-sysv,dbus bookworm "$base.part"
 	mv "$base.part" "$base"
 fi
 mkdir "$machine"

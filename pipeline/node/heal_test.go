@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/echonode/echonode/dicomio"
+	"github.com/echonode/echonode/dicomio/tag"
 	"github.com/echonode/echonode/pipeline/objects"
 	"github.com/echonode/echonode/pipeline/result"
 	"github.com/echonode/echonode/pipeline/store"
@@ -333,5 +334,55 @@ func TestSweepLooksAgain(t *testing.T) {
 	unlock()
 	if err := n.recoverOnce(t.Context()); err != nil || there(unknown) || !there(known) {
 		t.Errorf("%v; left %v, kept %v", err, there(unknown), there(known))
+	}
+}
+
+// Another picture does not take the place of a damaged one, be it of the same
+// size, study and person; the same does, and one that is refused changes nothing.
+func TestAnotherPictureDoesNotHeal(t *testing.T) {
+	noise := func(seed byte, bytes int) string {
+		return picture(t, "1.2.3", "1.2.3.10", seed, func(ds *dicomio.DataSet) {
+			b := make([]byte, bytes)
+			x := uint32(seed)
+			for i := range b {
+				x = x*1664525 + 1013904223
+				b[i] = 'A' + byte(x>>24)%26
+			}
+			ds.SetString(tag.ImageComments, string(b))
+		})
+	}
+	sent := noise(7, 8000)
+	for name, tc := range map[string]struct {
+		harm func(path string) error
+		send string
+		heal bool
+	}{
+		"cut, another":                 {func(p string) error { return os.Truncate(p, 6000) }, noise(9, 8000), false},
+		"cut, another of another size": {func(p string) error { return os.Truncate(p, 6000) }, noise(9, 8100), false},
+		"gone, another size":           {os.Remove, noise(9, 8100), false},
+		"cut, the same":                {func(p string) error { return os.Truncate(p, 6000) }, sent, true},
+		"gone, the same":               {os.Remove, sent, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := start(t, t.TempDir(), &fakeProcessor{t: t}, Options{Idle: time.Hour, Cap: 2 * time.Hour})
+			n.mustSend(t, sent)
+			in, err := n.store.Instance(t.Context(), "1.2.3.10")
+			if err == nil {
+				err = tc.harm(in.Path)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			var refused *scp.StatusError
+			r := n.send(t, tc.send)[0]
+			if healed := r.Err == nil; healed != tc.heal || !healed && (!errors.As(r.Err, &refused) || refused.Status != scp.StatusDuplicateInstance) {
+				t.Fatalf("%+v", r)
+			}
+			now, err := n.store.Instance(t.Context(), "1.2.3.10")
+			if err != nil || !tc.heal && now.Path != in.Path {
+				t.Errorf("%+v, %v", now, err)
+			}
+			n.mustSend(t, sent) // the true one takes its place, or is there
+		})
 	}
 }

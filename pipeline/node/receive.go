@@ -1,6 +1,8 @@
 package node
 
 import (
+	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -201,7 +203,7 @@ func (n *Node) accept(ctx context.Context, in store.Instance, duplicate bool, ho
 	old, err := n.store.Instance(ctx, in.SOPInstanceUID)
 	switch {
 	case err == nil && old.Path == in.Path && !duplicate:
-		return n.heal(ctx, old, in, drop, fs.ErrNotExist) // nothing was there under its name
+		return n.heal(ctx, old, in, "", "", drop, fs.ErrNotExist) // nothing was there under its name
 	case errors.Is(err, store.ErrNotFound) || err == nil && old.Path == in.Path:
 		isNew, err := n.store.AddInstance(ctx, in)
 		if err != nil {
@@ -220,19 +222,19 @@ func (n *Node) accept(ctx context.Context, in store.Instance, duplicate bool, ho
 	was, err1 := hold.File(ctx, old.Path)
 	is, err2 := hold.File(ctx, in.Path)
 	if err2 == nil && lost(err1) {
-		return n.heal(ctx, old, in, drop, err1)
+		return n.heal(ctx, old, in, "", is, drop, err1)
 	}
 	if err := errors.Join(err1, err2); err != nil {
 		return errors.Join(n.unread(err), drop())
 	}
 	if broken := n.broken(ctx, was, old); broken != nil {
-		return n.heal(ctx, old, in, drop, broken)
+		return n.heal(ctx, old, in, was, is, drop, broken)
 	}
 	if same, err := spool.Same(was, is); err != nil || same {
 		if err == nil && !n.files.Local() {
 			// The copy on this machine is whole. What other machines find may not be.
 			if problem, err := n.store.Problem(ctx, in.SOPInstanceUID); err == nil && ofObject(problem) {
-				return n.heal(ctx, old, in, drop, errors.New(problem))
+				return n.heal(ctx, old, in, was, is, drop, errors.New(problem))
 			}
 		}
 		return errors.Join(err, drop())
@@ -304,15 +306,20 @@ func (n *Node) broken(ctx context.Context, path string, old store.Instance) erro
 // that is damaged or gone. With the same bytes, by their digests, nothing else
 // changes, but that what was given up for want of the object is analysed. With
 // others it counts as a correction, as far as it is of the same patient and
-// study: of another nobody can tell whether it is the same picture, and it is
-// refused.
-func (n *Node) heal(ctx context.Context, old, in store.Instance, drop func() error, cause error) error {
+// study and nothing that is recorded or left of the damaged one, the file was,
+// contradicts that it is the same object: of another nobody can tell whether it
+// is the same picture, and it is refused.
+func (n *Node) heal(ctx context.Context, old, in store.Instance, was, is string, drop func() error, cause error) error {
 	switch {
 	case objects.SameDigest(old.Path, in.Path):
 		if err := n.store.Heal(ctx, in); err != nil {
 			return n.unrecorded(err)
 		}
 	case old.SOPClassUID == in.SOPClassUID && old.StudyInstanceUID == in.StudyInstanceUID && result.Patients([]result.Person{personIs(old.Person), personIs(in.Person)}) == 1:
+		if err := another(old, in, was, is); err != nil {
+			refused := &scp.StatusError{Status: scp.StatusDuplicateInstance, Comment: "damaged, and not this one: see echonode remove", Err: errors.Join(cause, err)}
+			return errors.Join(refused, drop(), n.store.RecordConflict(ctx, in.SOPInstanceUID, in.CallingAE))
+		}
 		if _, err := n.store.Replace(ctx, in); err != nil {
 			return n.unrecorded(err)
 		}
@@ -328,6 +335,76 @@ func (n *Node) heal(ctx context.Context, old, in store.Instance, drop func() err
 	}
 	return nil
 }
+
+// another is why an object is not the one that was recorded under its UID and is
+// damaged: it is encoded otherwise or has another size, or what is left in the
+// file was differs from the file is. Without such a file a digest decides, and
+// where none is recorded nothing speaks against an object of that size.
+func another(old, in store.Instance, was, is string) error {
+	if old.TransferSyntaxUID != in.TransferSyntaxUID {
+		return errors.New("another transfer syntax was received")
+	}
+	if old.Size > 0 && old.Size != in.Size {
+		return fmt.Errorf("a data set of %d bytes was received, this one has %d", old.Size, in.Size)
+	}
+	var told bool
+	if was != "" && is != "" {
+		same, other, err := compareBlocks(was, is)
+		if err != nil {
+			return err
+		}
+		if told = same+other > 0; other*minSame > same {
+			return fmt.Errorf("%d of %d blocks of what is left of it are other ones", other, same+other)
+		}
+	}
+	if !told && objects.HasDigest(old.Path) && objects.HasDigest(in.Path) {
+		return errors.New("other bytes were received")
+	}
+	return nil
+}
+
+// minSame blocks must be equal for each that is not: damage is of some sectors,
+// and of two pictures little but their frames' scales and letters are equal.
+const minSame = 9
+
+// compareBlocks counts which blocks of 512 bytes of two data sets are equal and
+// which are not, as far as the first file goes. What is the same byte throughout
+// in either says nothing: no sound, or what a disk gives for what it has lost.
+func compareBlocks(damaged, whole string) (same, other int, err error) {
+	b, err := scp.FileObject(whole)
+	if err != nil {
+		return 0, 0, err
+	}
+	defer b.Close()
+	a, err := scp.FileObject(damaged)
+	if err != nil {
+		return 0, 0, nil // nothing is left that can be compared
+	}
+	defer a.Close()
+	ra, rb := bufio.NewReaderSize(a.DataSet, 1<<16), bufio.NewReaderSize(b.DataSet, 1<<16)
+	x, y := make([]byte, 512), make([]byte, 512)
+	for {
+		n, errA := io.ReadFull(ra, x)
+		m, errB := io.ReadFull(rb, y)
+		if errB != nil && errB != io.EOF && errB != io.ErrUnexpectedEOF {
+			return same, other, errB
+		}
+		k := min(n, m)
+		switch {
+		case k == 0 || uniform(x[:k]) || uniform(y[:k]):
+		case bytes.Equal(x[:k], y[:k]):
+			same++
+		default:
+			other++
+		}
+		if errA != nil || errB != nil {
+			return same, other, nil // the damaged one may end, or be unreadable, anywhere
+		}
+	}
+}
+
+// uniform reports whether all bytes are the same.
+func uniform(b []byte) bool { return bytes.Count(b, b[:1]) == len(b) }
 
 // unrecorded is how an object is refused whose record cannot be written: that
 // passes, so the peer may try again. In a directory its file stays for that

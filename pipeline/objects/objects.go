@@ -106,6 +106,9 @@ func digestOf(name string) []byte {
 	return sum
 }
 
+// HasDigest reports whether a name tells a digest of its object.
+func HasDigest(name string) bool { return digestOf(name) != nil }
+
 // SameDigest reports whether two names say that their objects have the same
 // bytes.
 func SameDigest(a, b string) bool {

@@ -77,6 +77,7 @@ const (
 	DoubtHeartRate  = "heart-rate"  // R waves and Heart Rate contradict each other
 	DoubtFrameCount = "frame-count" // the pixel data hold another number of frames than announced
 	DoubtRegions    = "regions"     // more than one 2D region
+	DoubtScale      = "scale"       // the region and the object's own attributes give pixels other sizes or shapes
 )
 
 func (e *Facts) doubt(code, format string, args ...any) {
@@ -272,6 +273,7 @@ func (e *Facts) regions(d *dicomio.DataSet) {
 	}
 	e.Tissue = e.tissue(image.Rectangle{})
 	e.Calibration = e.calibrate(d)
+	e.checkScale(d)
 	if all := e.TissueRegions(); len(all) > 1 {
 		scale := "of one scale"
 		for _, r := range all[1:] {
@@ -462,6 +464,33 @@ func (e *Facts) calibrate(d *dicomio.DataSet) Calibration {
 		}
 	}
 	return c
+}
+
+// sizesDiffer is the factor from which on two sizes or shapes of a pixel
+// contradict each other: more than rounding, 10 % of length, 30 % of volume.
+const sizesDiffer = 1.1
+
+// checkScale raises a doubt where the region, whose scale counts, is contradicted
+// by Pixel Spacing or Pixel Aspect Ratio.
+func (e *Facts) checkScale(d *dicomio.DataSet) {
+	c := e.Calibration
+	if c.Source != CalibrationRegion || !c.Trusted {
+		return
+	}
+	differ := func(a, b float64) bool { return max(a/b, b/a) > sizesDiffer }
+	usable := func(s []float64) bool {
+		return len(s) == 2 && s[0] > 0 && s[1] > 0 && !math.IsInf(s[0]*s[1], 0) && s[0]*s[1] > 0
+	}
+	// Row spacing (down) comes first, and so does the vertical size of a pixel.
+	if s := d.Floats(tag.PixelSpacing); usable(s) {
+		if differ(s[1], c.MMPerPixelX) || differ(s[0], c.MMPerPixelY) {
+			e.doubt(DoubtScale, "the region says %.3g x %.3g mm per pixel, Pixel Spacing %.3g x %.3g: lengths and volumes are by the region", c.MMPerPixelX, c.MMPerPixelY, s[1], s[0])
+		}
+		return
+	}
+	if a := d.Floats(tag.PixelAspectRatio); usable(a) && differ(a[1]/a[0], c.AspectX2Y) {
+		e.doubt(DoubtScale, "the region has pixels %.3g times as wide as high, Pixel Aspect Ratio says %.3g: lengths and volumes are by the region", c.AspectX2Y, a[1]/a[0])
+	}
 }
 
 // Steps between frames that a cine can have, in ms: 1,000 frames per second,

@@ -316,6 +316,36 @@ func TestResampledLoopIsNotTrusted(t *testing.T) {
 	}
 }
 
+// The region's scale counts, and it is said where the object's own attributes
+// contradict it by more than a tenth.
+func TestContradictingScale(t *testing.T) {
+	sector := image.Rect(100, 50, 700, 550)
+	for name, c := range map[string]struct {
+		edit func(d *dicomio.DataSet)
+		want string // part of the doubt
+	}{
+		"nothing else":             {func(*dicomio.DataSet) {}, ""},
+		"the same spacing":         {func(d *dicomio.DataSet) { d.SetFloat(tag.PixelSpacing, 0.363, 0.363) }, ""},
+		"rounded":                  {func(d *dicomio.DataSet) { d.SetFloat(tag.PixelSpacing, 0.39, 0.34) }, ""},
+		"another spacing":          {func(d *dicomio.DataSet) { d.SetFloat(tag.PixelSpacing, 0.5, 0.5) }, "0.363 x 0.363 mm per pixel, Pixel Spacing 0.5 x 0.5"},
+		"another spacing, smaller": {func(d *dicomio.DataSet) { d.SetFloat(tag.PixelSpacing, 0.32, 0.32) }, "Pixel Spacing 0.32 x 0.32"},
+		"another height":           {func(d *dicomio.DataSet) { d.SetFloat(tag.PixelSpacing, 0.5, 0.363) }, "Pixel Spacing 0.363 x 0.5"},
+		"no spacing":               {func(d *dicomio.DataSet) { d.SetFloat(tag.PixelSpacing, 0, 0) }, ""},
+		"square":                   {func(d *dicomio.DataSet) { d.SetInt(tag.PixelAspectRatio, 1, 1) }, ""},
+		"another shape":            {func(d *dicomio.DataSet) { d.SetInt(tag.PixelAspectRatio, 2, 1) }, "Pixel Aspect Ratio says 0.5"},
+		"no shape":                 {func(d *dicomio.DataSet) { d.SetInt(tag.PixelAspectRatio, 0, 1) }, ""},
+	} {
+		e := echoOf(t, 1, func(d *dicomio.DataSet) {
+			d.SetItems(tag.SequenceOfUltrasoundRegions, region(1, 1, 3, sector, 0.0363, 0.0363))
+			c.edit(d)
+		})
+		got := doubts(e, DoubtScale)
+		if !strings.Contains(got, c.want) || (got == "") != (c.want == "") || !e.Calibration.Trusted || math.Abs(e.Calibration.MMPerPixelX-0.363) > 1e-9 {
+			t.Errorf("%s: %q, %+v", name, got, e.Calibration)
+		}
+	}
+}
+
 // TestFrameCount: what the pixel data hold counts, and a difference is said.
 func TestFrameCount(t *testing.T) {
 	d := dicomio.NewDataSet().SetString(tag.Modality, "US").SetInt(tag.NumberOfFrames, 6).SetInt(tag.Rows, 600).SetInt(tag.Columns, 800).SetFloat(tag.FrameTime, 20)

@@ -81,7 +81,7 @@ func (l *loop) doubts() []lv.Finding {
 		switch w.Code {
 		case result.FrameTimes:
 			warn(result.FrameTimes, result.Reasonf("", "the frame times are in doubt: %s", w.Text))
-		case result.Rhythm, result.HeartRateDoubt, result.FrameCount, result.Regions:
+		case result.Rhythm, result.HeartRateDoubt, result.FrameCount, result.Regions, result.Scale:
 			warn(lv.Gate(w.Code), w)
 		}
 	}

@@ -115,7 +115,10 @@ func TestGates(t *testing.T) {
 		"longer at end-systole":                   {systolic(stretch(1.45)), nil, lv.GateLengths, false},
 		"view doubtful":                           {nil, func(l *result.Loop) { l.ViewProbability = 0.7 }, lv.GateView, true},
 		"view unknown":                            {nil, func(l *result.Loop) { l.ViewProbability = 0.4 }, lv.GateView, false},
-		"several regions":                         {nil, func(l *result.Loop) { l.Warnings = []result.Reason{{Code: result.Regions, Text: "two regions"}} }, result.Regions, true},
+		"scales that contradict": {nil, func(l *result.Loop) {
+			l.Warnings = []result.Reason{{Code: result.Scale, Text: "another Pixel Spacing"}}
+		}, result.Scale, true},
+		"several regions": {nil, func(l *result.Loop) { l.Warnings = []result.Reason{{Code: result.Regions, Text: "two regions"}} }, result.Regions, true},
 		"one frame whose outline elsewhere": {func(i int, _ float64, f *result.Frame) {
 			if i == 60 {
 				move(150)(f)

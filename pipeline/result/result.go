@@ -118,6 +118,8 @@ const (
 	HeartRateDoubt = "heart-rate"
 	FrameCount     = "frame-count"
 	Regions        = "regions"
+	// Scale is the code of remarks on sizes of a pixel that contradict each other.
+	Scale = "scale"
 	// SeverelyReduced is an EF too small to be measured: an answer, not a fault.
 	SeverelyReduced = "severely-reduced"
 	// TwoPatients is a study that holds objects of more than one patient.

@@ -89,7 +89,7 @@ func (n *Node) settle(ctx context.Context, dest Destination, run int64, pending 
 			left = append(left, d)
 			continue
 		}
-		status := uint16(scp.StatusSuccess)
+		status := scp.StatusSuccess
 		d.State, d.Status, d.Comment, d.Error = store.Sent, &status, "", ""
 		if err := n.store.RecordDelivery(context.WithoutCancel(ctx), d); err != nil {
 			return nil, err

@@ -68,12 +68,11 @@ func deflate(t *testing.T, s string) string {
 func TestReceivingCostsNoMemory(t *testing.T) {
 	dir := t.TempDir()
 	const zeros = 64 << 20
-	pixels := "\xE0\x7F\x10\x00OB\x00\x00\x00\x00\x00\x04" + strings.Repeat("\x00", zeros)
+	pixels := func() string { return "\xE0\x7F\x10\x00OB\x00\x00\x00\x00\x00\x04" + strings.Repeat("\x00", zeros) }
 	paths := []string{
-		writeRaw(t, dir, "1.2.3.10", uid.DeflatedExplicitVRLittleEndian, deflate(t, dataSet("1.2.3", "1.2.3.10", pixels))),
+		writeRaw(t, dir, "1.2.3.10", uid.DeflatedExplicitVRLittleEndian, deflate(t, dataSet("1.2.3", "1.2.3.10", pixels()))),
 		writeRaw(t, dir, "1.2.3.11", uid.ExplicitVRLittleEndian, dataSet("1.2.3", "1.2.3.11", strings.Repeat("\x21\x00\x10\x00LO\x00\x00", 400_000))),
 	}
-	pixels = ""
 	allocated := func(f func()) uint64 {
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)

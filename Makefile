@@ -14,6 +14,7 @@ PEERS       := storescu storescp dcmsend echoscu dcmconv dcmdump dcmj2pnm dsrdum
 LOOPS       := github.com/grailbio/go-dicom@v0.0.0-20211105193521-b0e216a1c5cd
 DEMO_OUT    ?= demo-output
 DIST        ?= dist
+DEADCODE    := golang.org/x/tools/cmd/deadcode@v0.52.0
 ACTIONLINT  := github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 PACKAGING   := cmd/echonode/packaging
@@ -23,7 +24,7 @@ export CGO_ENABLED = 1
 
 .DEFAULT_GOAL := build
 .PHONY: help setup setup-test setup-gpu setup-release test-gpu build demo test check test-modules test-python test-web test-go fuzz-short bench load faults clean
-.PHONY: mutate
+.PHONY: mutate dead
 .PHONY: release release-check test-package test-monitoring licences vuln findings
 
 help:
@@ -46,6 +47,7 @@ help:
 	@echo 'make vuln        govulncheck, where its database can be reached'
 	@echo 'make findings    what outside software does, shown again by the scripts in findings/'
 	@echo 'make mutate      changes PKG ($(PKG)) in one place at a time and tells what no test of TESTS notices; N mutants ($(N))'
+	@echo 'make dead        functions that neither the programs nor their tests call'
 	@echo 'make clean       remove what make made'
 
 setup:
@@ -78,6 +80,9 @@ PKG ?= ./pipeline/lv
 N   ?= 100
 mutate:
 	@$(GO) run ./conformance/mutate -n $(N) $(if $(TESTS),-tests $(TESTS)) $(PKG)
+
+dead:
+	@$(GO) run $(DEADCODE) -test ./...
 
 # Rounds of faults on the built node: killed and stopped at random instants, archives that refuse, disks that fill up.
 ROUNDS ?= 200

@@ -124,11 +124,6 @@ func (s *Server) Restart(t testing.TB) {
 	s.start(t, path)
 }
 
-// Env is the environment that holds the credentials.
-func Env() []string {
-	return []string{"AWS_ACCESS_KEY_ID=" + AccessKey, "AWS_SECRET_ACCESS_KEY=" + SecretKey}
-}
-
 // Fault decides about a request before the server sees it; nil lets it pass.
 type Fault func(w http.ResponseWriter, r *http.Request) (handled bool)
 

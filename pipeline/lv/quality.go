@@ -363,7 +363,7 @@ func CheckNarrowed(beside, within float64, p Phase, frame int, o QualityOptions)
 		severity = Reject
 	}
 	return finding(GateBorder, severity, p, frame,
-		"the sector is narrowed and ends along %.0f %% of a wall at %v: the wall is not seen whole, the volume may be too small", 100*max(beside, within), p)
+		"the sector is narrowed and ends along %.0f %% of a wall at %v: the wall is not seen whole, the volume may be too small", 100*beside, p)
 }
 
 // CheckWall grades the part of an outline beside which the picture shows no

@@ -4,10 +4,12 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/echonode/echonode/dicomio"
@@ -121,6 +123,9 @@ func TestOwnForms(t *testing.T) {
 		}
 	}
 	eventually(t, "delivered", finished(1))
+	if w := ask(t, n, http.MethodGet, "/studies?uid=1.2.3", nil); !strings.Contains(w.Body.String(), `"loops_analysed"`) || strings.Contains(w.Body.String(), "outputs_for") {
+		t.Errorf("the status page says what is the node's own: %s", w.Body) // which it reads to analyse again
+	}
 	holds := func(name string, want ...string) {
 		t.Helper()
 		a := archives[name]

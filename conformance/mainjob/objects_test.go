@@ -77,9 +77,8 @@ func TestObjectsInS3(t *testing.T) {
 		if out, code := store(34); code != 1 || !strings.Contains(out, "A700") {
 			t.Errorf("%s: exit %d\n%s", what, code, out)
 		}
-		if h := n.health(); h != http.StatusServiceUnavailable {
-			t.Errorf("%s: health %d", what, h)
-		}
+		// An answer is kept for a moment.
+		eventually(t, what+": not healthy", func() bool { return n.health() == http.StatusServiceUnavailable })
 		if fault == nil {
 			server.Restart(t)
 		}

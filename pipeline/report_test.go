@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -412,14 +413,15 @@ func TestSummaryPagesAreKept(t *testing.T) {
 		run.Time = run.Time.Add(-time.Duration(i) * time.Minute)
 		s.Loops[i].Run = &run
 	}
-	home, drawn := t.TempDir(), 0
+	home := t.TempDir()
+	var drawn atomic.Int32 // pages are drawn at the same time
 	files, err := objects.NewFiles(objects.NewDirectory(home), "", 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	keep := func(key string, make func(string) ([]result.Output, error)) ([]result.Output, error) {
 		return kept.In(files, filepath.Join(home, "scratch"), "pages").Draw(t.Context(), key, "test", func(dir string) ([]result.Output, error) {
-			drawn++
+			drawn.Add(1)
 			return make(dir)
 		})
 	}
@@ -436,8 +438,8 @@ func TestSummaryPagesAreKept(t *testing.T) {
 		return out
 	}
 	first := pages(output.Options{Keep: keep})
-	if d := cmp.Diff(first, pages(output.Options{})); len(first) != 3 || drawn != 3 || d != "" {
-		t.Fatalf("%d pages, %d drawn; made anew:\n%s", len(first), drawn, d)
+	if d := cmp.Diff(first, pages(output.Options{})); len(first) != 3 || drawn.Load() != 3 || d != "" {
+		t.Fatalf("%d pages, %d drawn; made anew:\n%s", len(first), drawn.Load(), d)
 	}
 	// A later run, after a loop of the second stage came.
 	s.Run.Time = s.Run.Time.Add(time.Hour)
@@ -447,8 +449,8 @@ func TestSummaryPagesAreKept(t *testing.T) {
 		}
 	}
 	second := pages(output.Options{Keep: keep, Revision: 2})
-	if drawn != 4 || second["summary-stage-2.dcm"] == first["summary-stage-2.dcm"] {
-		t.Errorf("%d pages drawn, want the one that changed", drawn-3)
+	if drawn.Load() != 4 || second["summary-stage-2.dcm"] == first["summary-stage-2.dcm"] {
+		t.Errorf("%d pages drawn, want the one that changed", drawn.Load()-3)
 	}
 	first["summary-stage-2.dcm"] = second["summary-stage-2.dcm"]
 	if d := cmp.Diff(first, second); d != "" {

@@ -85,7 +85,7 @@ type Options struct {
 	// Keep, where it is set, keeps what make makes in a folder under a key, and
 	// lists it; what is kept already is not made again. Summary pages go
 	// through it: the page of a stage in which nothing has changed stays the
-	// object that it was.
+	// object that it was. It may be called from several goroutines.
 	Keep func(key string, make func(dir string) ([]result.Output, error)) ([]result.Output, error) `json:"-"`
 }
 

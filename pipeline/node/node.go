@@ -326,6 +326,9 @@ func (n *Node) recoverOnce(ctx context.Context) error {
 // at the next start.
 func (n *Node) Run(ctx context.Context) error {
 	if err := n.jobs.Start(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil // it was stopped while it began
+		}
 		return err
 	}
 	var background sync.WaitGroup

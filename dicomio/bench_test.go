@@ -79,7 +79,7 @@ func BenchmarkDecode(b *testing.B) {
 				b.Skip(err)
 			}
 			var d Frame
-			b.SetBytes(r.decodedBytes())
+			b.SetBytes(r.Info.DecodedBytes())
 			for b.Loop() {
 				if err := r.Decode(0, &d); err != nil {
 					b.Fatal(err)

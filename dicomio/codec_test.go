@@ -16,7 +16,6 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/echonode/echonode/dicomio/encoding"
 	"github.com/echonode/echonode/dicomio/internal/codec/j2k"
 	"github.com/echonode/echonode/dicomio/pixel"
 	"github.com/echonode/echonode/dicomio/tag"
@@ -201,12 +200,12 @@ func TestEveryCutPointOfCodestreams(t *testing.T) {
 			tail = n
 		}
 		var whole Frame
-		if err := r.decode(b, &whole); err != nil && f.TransferSyntax != uid.RLELossless {
+		if err := decodeStream(r.Info, f.TransferSyntax, b, &whole); err != nil && f.TransferSyntax != uid.RLELossless {
 			t.Fatalf("%s: %v", name, err)
 		}
 		for n := 0; n < len(b)-tail; n += cutStep(len(b)) {
 			var d Frame
-			err := r.decode(b[:n:n], &d)
+			err := decodeStream(r.Info, f.TransferSyntax, b[:n:n], &d)
 			var typed *Error
 			if err == nil && bytes.Equal(d.Data, whole.Data) {
 				continue // only bytes that hold no pixels were cut
@@ -393,36 +392,6 @@ func TestBigEndianWords(t *testing.T) {
 		if !bytes.Equal(f.Data, logical[27*i:27*i+27]) {
 			t.Errorf("frame %d: %v", i, f.Data)
 		}
-	}
-}
-
-// Windows and rescale map deep pixels to 8 bits.
-func TestWindow(t *testing.T) {
-	f := Frame{Rows: 1, Columns: 5, Samples: 1, Bits: 16, Stored: 12, HighBit: 11, Photometric: "MONOCHROME2", Data: []byte{0, 0, 100, 0, 0xC8, 0, 0x2C, 1, 0xFF, 0x0F}}
-	var got [5]uint8
-	display(&f, voi{slope: 1, center: 200, width: 201, window: true}, func(k int, g uint8) { got[k] = g })
-	// The window spans 99.5 to 299.5: 100 -> 0.6, 200 -> 128.1.
-	if want := [5]uint8{0, 1, 128, 255, 255}; got != want {
-		t.Errorf("window: %v, want %v", got, want)
-	}
-}
-
-// A segmented palette: discrete, linear and indirect segments (PS3.3 C.7.9.2).
-func TestSegmentedPalette(t *testing.T) {
-	words := []byte{
-		0, 0, 2, 0, 10, 0, 20, 0, // discrete: 10 20
-		1, 0, 4, 0, 60, 0, // linear to 60 in 4 steps: 30 40 50 60
-		2, 0, 1, 0, 0, 0, 0, 0, // one segment again from offset 0: 10 20
-	}
-	got, err := segmented(words, 8, 16, encoding.Syntax{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if want := []uint16{10, 20, 30, 40, 50, 60, 10, 20}; fmt.Sprint(got) != fmt.Sprint(want) {
-		t.Errorf("%v, want %v", got, want)
-	}
-	if _, err := segmented([]byte{1, 0, 4, 0, 60, 0}, 8, 16, encoding.Syntax{}); err == nil {
-		t.Error("a linear segment first is accepted")
 	}
 }
 

@@ -31,14 +31,3 @@ func Codecs() []Codec {
 // form of Photometric Interpretation YBR_FULL_422. quality is 1 to 100. Alpha
 // is ignored. Without cgo chroma is 4:2:0.
 func EncodeJPEG(img *image.RGBA, quality int) ([]byte, error) { return jpeg.Encode(img, quality) }
-
-// dct8 reports whether the attributes allow 8-bit DCT frames.
-func (r *FrameReader) dct8() bool {
-	return r.Info.BitsAllocated == 8 && (r.Info.Samples == 1 || r.Info.Samples == 3)
-}
-
-// paint decodes an 8-bit DCT frame straight into rows of dst. It returns false
-// when the frame is of another kind.
-func (r *FrameReader) paint(b []byte, form jpeg.Form, dst []byte, stride int) (bool, error) {
-	return jpeg.Codec{}.Paint(b, r.Info, form, dst, stride, r.limits.Frame)
-}

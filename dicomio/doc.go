@@ -5,7 +5,8 @@
 // [File.Frames] gives the frames: raw, as 8-bit gray for a model, as RGB for
 // people, or as the stored sample values. [Write] makes Part 10 files, with
 // native or encapsulated pixel data. Packages tag and uid name attributes and
-// UIDs, encoding is the element codec, pixel the arithmetic of pictures.
+// UIDs, encoding is the element codec, frames finds and decodes the frames, pixel
+// is the arithmetic of pictures.
 //
 // Every input is untrusted. [Limits] bounds what it may cost, every failure is
 // an [*Error] with tag and offset that wraps one of the Err values. Of an input

@@ -7,7 +7,9 @@ import (
 	"strings"
 
 	"github.com/echonode/echonode/dicomio/encoding"
+	"github.com/echonode/echonode/dicomio/frames"
 	"github.com/echonode/echonode/dicomio/internal/charset"
+	"github.com/echonode/echonode/dicomio/internal/source"
 )
 
 // origin is where parsed elements came from.
@@ -15,9 +17,6 @@ type origin struct {
 	r        io.ReaderAt
 	maxValue int64 // Limits.Value
 }
-
-// span is a range of bytes in an origin.
-type span struct{ off, n int64 }
 
 // Element is one attribute of a data set. Its value is the raw bytes of the
 // encoding it came with, decoded on demand; a value longer than
@@ -28,11 +27,11 @@ type Element struct {
 	Tag Tag
 	VR  string
 
-	val   []byte     // value, when it is in memory
-	voff  int64      // offset of the value in src
-	n     int64      // length of the value in bytes, 0 for undefined lengths
-	items []*DataSet // of a sequence
-	frags []span     // of encapsulated pixel data: basic offset table first
+	val   []byte        // value, when it is in memory
+	voff  int64         // offset of the value in src
+	n     int64         // length of the value in bytes, 0 for undefined lengths
+	items []*DataSet    // of a sequence
+	frags []frames.Span // of encapsulated pixel data: basic offset table first
 
 	src        *origin         // nil for elements made in memory
 	start, end int64           // the whole element in src, header included
@@ -71,7 +70,7 @@ func (e *Element) Bytes() ([]byte, error) {
 		return nil, fail("value", e.Tag, e.voff, ErrLimit, "%d bytes, limit %d", e.n, e.src.maxValue)
 	}
 	b := make([]byte, e.n)
-	if err := readFull(e.src.r, b, e.voff); err != nil {
+	if err := source.ReadFull(e.src.r, b, e.voff); err != nil {
 		return nil, &Error{Op: "value", Tag: e.Tag, Offset: e.voff, Err: err}
 	}
 	return b, nil
@@ -94,18 +93,6 @@ type failedReader struct{ err error }
 
 // Read implements io.Reader.
 func (r failedReader) Read([]byte) (int, error) { return 0, r.err }
-
-// readFull fills b from off; a short read is ErrTruncated.
-func readFull(r io.ReaderAt, b []byte, off int64) error {
-	n, err := r.ReadAt(b, off)
-	if n == len(b) {
-		return nil
-	}
-	if err == io.EOF || err == nil || err == io.ErrUnexpectedEOF {
-		return ErrTruncated
-	}
-	return err
-}
 
 // effectiveVR is the VR that tells how to read the value: the element's own,
 // or the dictionary's for UN.

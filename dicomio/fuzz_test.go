@@ -10,9 +10,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/echonode/echonode/dicomio/internal/codec"
+	"github.com/echonode/echonode/dicomio/frames"
 	"github.com/echonode/echonode/dicomio/internal/codec/j2k"
 	"github.com/echonode/echonode/dicomio/internal/codec/jpeg"
+	"github.com/echonode/echonode/dicomio/internal/source"
 	"github.com/echonode/echonode/dicomio/tag"
 	"github.com/echonode/echonode/dicomio/uid"
 )
@@ -224,6 +225,26 @@ func codecSeeds(f *testing.F, uids ...string) {
 	}
 }
 
+// streamReader reads b as the only frame of its pixel data.
+func streamReader(in PixelInfo, syntax string, b []byte, l Limits) (*FrameReader, error) {
+	ts, known := uid.LookupSyntax(syntax)
+	in.Frames = 1
+	return frames.Open(frames.Source{
+		Bytes: bytes.NewReader(b), Syntax: ts, Known: known, Info: in, Counted: true,
+		Items:  []frames.Span{{}, {N: int64(len(b))}},
+		Limits: frames.Limits{Value: l.Value, Frame: l.Frame, Frames: l.Frames, Video: l.Video},
+	})
+}
+
+// decodeStream decodes b as the only frame of its pixel data.
+func decodeStream(in PixelInfo, syntax string, b []byte, dst *Frame) error {
+	r, err := streamReader(in, syntax, b, DefaultLimits())
+	if err != nil {
+		return err
+	}
+	return r.Decode(0, dst)
+}
+
 // fuzzCodec decodes b as a frame of the given syntax with attributes that,
 // when follow is set, are taken from the stream as far as limits allow.
 func fuzzCodec(f *testing.F, syntax string) {
@@ -243,19 +264,21 @@ func fuzzCodec(f *testing.F, syntax string) {
 		if in.Samples == 3 {
 			in.Photometric = "YBR_FULL_422"
 		}
-		r := &FrameReader{codecs: codec.Standard(), Rows: in.Rows, Columns: in.Columns, Info: in, ts: uid.Syntax{UID: syntax, Encapsulated: true}, limits: fuzzLimits.withDefaults()}
+		r, err := streamReader(in, syntax, b, fuzzLimits.withDefaults())
+		if err != nil {
+			return
+		}
 		bounded(t, func() error {
 			var d Frame
-			if err := r.decode(b, &d); err != nil {
+			if err := r.Decode(0, &d); err != nil {
+				return err
+			}
+			var c image.RGBA
+			if err := r.RGB(0, &c); err != nil {
 				return err
 			}
 			var g image.Gray
-			setGray(&g, in.Columns, in.Rows)
-			if err := r.toGray(&d, &g); err != nil {
-				return err
-			}
-			_, err := r.paint(b, jpeg.Gray, g.Pix, g.Stride)
-			return err
+			return r.Gray(0, &g)
 		})
 	})
 }
@@ -307,8 +330,8 @@ func FuzzPalette(f *testing.F) {
 			if err != nil {
 				return err
 			}
-			p.at(-1 << 40)
-			p.at(1 << 40)
+			p.At(-1 << 40)
+			p.At(1 << 40)
 			return nil
 		})
 	})
@@ -331,4 +354,4 @@ func FuzzCharset(f *testing.F) {
 	})
 }
 
-var _ io.ReaderAt = (*chunks)(nil)
+var _ io.ReaderAt = (*source.Chunks)(nil)

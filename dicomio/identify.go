@@ -9,6 +9,8 @@ import (
 	"unsafe"
 
 	"github.com/echonode/echonode/dicomio/encoding"
+	"github.com/echonode/echonode/dicomio/frames"
+	"github.com/echonode/echonode/dicomio/internal/source"
 	"github.com/echonode/echonode/dicomio/tag"
 	"github.com/echonode/echonode/dicomio/uid"
 )
@@ -60,10 +62,10 @@ func Identify(ctx context.Context, r io.ReaderAt, size int64, o Options) (Identi
 	s := &survey{want: identityTags}
 	if t, _ := uid.LookupSyntax(syntax); t.Deflated {
 		limit := min(f.limits.Inflated, identityReach)
-		f.body, f.bodySize = &stream{r: flate.NewReader(io.NewSectionReader(r, at, size-at)), limit: limit}, limit
+		f.body, f.bodySize = &source.Stream{R: flate.NewReader(io.NewSectionReader(r, at, size-at)), Limit: limit}, limit
 		start = 0
 		p.use(f.body, f.bodySize)
-		p.w.open = true
+		p.w.Open = true
 		s.until = identityUIDs
 	}
 	if enc, err = p.told(f, start, syntax, known, enc); err != nil {
@@ -180,5 +182,5 @@ func (s *survey) cost(elems int) int64 {
 		perElement += 48 // the map of DataSet.settle
 	}
 	n := int64(elems)*perElement + s.items*(int64(unsafe.Sizeof(DataSet{}))+2*8) + s.other
-	return n + 2*s.frags*int64(unsafe.Sizeof(span{})) + 64<<10
+	return n + 2*s.frags*int64(unsafe.Sizeof(frames.Span{})) + 64<<10
 }

@@ -1,6 +1,10 @@
 package dicomio
 
-import "time"
+import (
+	"time"
+
+	"github.com/echonode/echonode/dicomio/internal/budget"
+)
 
 // Limits bounds what one input may cost. A zero field takes its default.
 type Limits struct {
@@ -64,3 +68,24 @@ type Options struct {
 	Strict bool
 	Limits Limits
 }
+
+// Memory is one budget for what all inputs together make a process hold: the
+// indexes of their data sets and the frames that are being decoded. Inputs share
+// it by Limits.Memory. An input that alone is over its part is refused (ErrLimit),
+// others wait their turn.
+type Memory = budget.Memory
+
+// NewMemory makes a budget of so many bytes.
+func NewMemory(bytes int64) *Memory { return budget.New(bytes) }
+
+// ErrBusy: the memory budget is held by other inputs, for longer than this one
+// may wait. The input is not at fault; trying again later helps.
+var ErrBusy = budget.ErrBusy
+
+// indexShare is the part of all indexes that one may take: an input can be
+// opened while another one is open.
+const indexShare = 2
+
+// indexWait is how long an input waits for others to be closed. It is bounded
+// because a caller may keep several inputs open.
+const indexWait = time.Minute

@@ -93,7 +93,7 @@ func TestCorpusAgainstPeers(t *testing.T) {
 				continue
 			}
 			defer pf.Close()
-			if plain, err = pf.Frames(); err != nil || plain.ts.Encapsulated {
+			if plain, err = pf.Frames(); err != nil || pf.Syntax.Encapsulated {
 				t.Logf("%s: result of %s: %v", ref.Path, p[0], err)
 				plain = nil
 				continue

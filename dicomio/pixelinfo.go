@@ -75,3 +75,97 @@ func PixelInfoOf(ds *DataSet) (PixelInfo, error) {
 	}
 	return p, nil
 }
+
+// readPalette reads the lookup tables, segmented ones included.
+func readPalette(ds *DataSet, in PixelInfo) (*pixel.Palette, error) {
+	p := &pixel.Palette{}
+	for c := uint16(0); c < 3; c++ {
+		dt := tag.New(0x0028, 0x1101+c)
+		e, ok := ds.Get(dt)
+		if !ok {
+			return nil, fail("palette", dt, -1, ErrValue, "missing")
+		}
+		d := e.ints("US")
+		if len(d) < 3 {
+			return nil, fail("palette", dt, -1, ErrValue, "%d values", len(d))
+		}
+		n, first, bits := int(d[0]), int(d[1]), int(d[2])
+		if n == 0 {
+			n = 65536
+		}
+		if in.Signed {
+			first = int(int16(d[1]))
+		}
+		if bits != 8 && bits != 16 {
+			return nil, fail("palette", dt, -1, ErrValue, "%d bits per entry", bits)
+		}
+		lt := tag.New(0x0028, 0x1201+c)
+		var lut []uint16
+		if b, err := ds.Bytes(lt); err != nil {
+			return nil, err
+		} else if len(b) > 0 {
+			le, _ := ds.Get(lt)
+			lut = pixel.PaletteEntries(b, n, bits, le.enc.Order())
+		} else {
+			lt = tag.New(0x0028, 0x1221+c)
+			b, err := ds.Bytes(lt)
+			if err != nil {
+				return nil, err
+			}
+			se, ok := ds.Get(lt)
+			if !ok || len(b) == 0 {
+				return nil, fail("palette", lt, -1, ErrValue, "missing")
+			}
+			if lut, err = pixel.PaletteSegments(b, n, bits, se.enc.Order()); err != nil {
+				return nil, fail("palette", lt, -1, ErrValue, "%v", err)
+			}
+		}
+		if len(lut) < n {
+			return nil, fail("palette", lt, -1, ErrValue, "%d entries of %d", len(lut), n)
+		}
+		lut = lut[:n]
+		if p.RGB == nil {
+			p.First = first
+			p.RGB = make([][3]uint8, n)
+		}
+		if len(p.RGB) != n || p.First != first {
+			return nil, fail("palette", dt, -1, ErrValue, "tables of different extent")
+		}
+		shift := uint(0)
+		for _, v := range lut {
+			if v > 255 {
+				shift = 8 // otherwise 8-bit entries in 16-bit words
+			}
+		}
+		for i, v := range lut {
+			p.RGB[i][c] = uint8(v >> shift)
+		}
+	}
+	return p, nil
+}
+
+// readWindow reads rescale and window, from the functional groups if need be.
+func readWindow(ds *DataSet) pixel.Window {
+	v := pixel.Window{Slope: 1}
+	places := []*DataSet{ds}
+	for _, t := range []Tag{tag.SharedFunctionalGroupsSequence, tag.PerFrameFunctionalGroupsSequence} {
+		if g := ds.Item(t, 0); g != nil {
+			places = append(places, g.Item(tag.PixelValueTransformationSequence, 0), g.Item(tag.FrameVOILUTSequence, 0))
+		}
+	}
+	for _, d := range places {
+		if d == nil {
+			continue
+		}
+		if s, ok := d.Float(tag.RescaleSlope); ok && s != 0 {
+			v.Slope = s
+			v.Intercept, _ = d.Float(tag.RescaleIntercept)
+		}
+		c, ok1 := d.Float(tag.WindowCenter)
+		w, ok2 := d.Float(tag.WindowWidth)
+		if ok1 && ok2 && w >= 1 && !v.Given {
+			v.Center, v.Width, v.Given = c, w, true
+		}
+	}
+	return v
+}

@@ -9,7 +9,9 @@ import (
 	"strings"
 
 	"github.com/echonode/echonode/dicomio/encoding"
-	"github.com/echonode/echonode/dicomio/internal/video"
+	"github.com/echonode/echonode/dicomio/frames"
+	"github.com/echonode/echonode/dicomio/internal/budget"
+	"github.com/echonode/echonode/dicomio/internal/source"
 	"github.com/echonode/echonode/dicomio/part10"
 	"github.com/echonode/echonode/dicomio/uid"
 )
@@ -31,13 +33,12 @@ type File struct {
 	metaAt    int64       // where the meta group starts in src
 	body      io.ReaderAt // the data set's bytes: src, or the inflated copy
 	bodySize  int64
-	trailer   span // bytes of body after the last element
+	trailer   frames.Span // bytes of body after the last element
 	closer    io.Closer
-	scratch   io.Closer // holds what was inflated
-	memory    lease     // of the index
-	decoder   lease     // of the processes that decode video
-	videos    []*video.Decoder
-	ctx       context.Context // ends everything done for this file
+	scratch   io.Closer        // holds what was inflated
+	memory    budget.Lease     // of the index
+	processes frames.Processes // that decode video
+	ctx       context.Context  // ends everything done for this file
 	syntaxOf  encoding.Syntax
 }
 
@@ -73,11 +74,8 @@ func OpenContext(ctx context.Context, path string, o Options) (*File, error) {
 // gives its part of Limits.Memory back. Lazy values and frames cannot be read
 // afterwards.
 func (f *File) Close() error {
-	for _, v := range f.videos {
-		v.Close()
-	}
-	f.memory.drop()
-	f.decoder.drop()
+	f.processes.Close()
+	f.memory.Drop()
 	var errs [2]error
 	if f.scratch != nil {
 		errs[0] = f.scratch.Close()
@@ -139,7 +137,7 @@ func ReadContext(ctx context.Context, r io.ReaderAt, size int64, o Options) (_ *
 	if enc, err = p.told(f, start, syntax, known, enc); err != nil {
 		return nil, err
 	}
-	if pool := f.limits.Memory.indexes(); pool != nil {
+	if pool := f.limits.Memory.Indexes(); pool != nil {
 		if f.memory, err = p.reserve(f, start, enc, pool); err != nil {
 			return nil, err
 		}
@@ -159,7 +157,7 @@ func ReadContext(ctx context.Context, r io.ReaderAt, size int64, o Options) (_ *
 	f.truncated = err
 	ds.err = err
 	f.DataSet = ds
-	f.trailer = span{end, f.bodySize - end}
+	f.trailer = frames.Span{Off: end, N: f.bodySize - end}
 	return f, nil
 }
 
@@ -213,18 +211,18 @@ func (p *parser) told(f *File, start int64, syntax string, known bool, enc encod
 
 // reserve walks the data set once without keeping it and takes from the pool
 // what its index will hold.
-func (p *parser) reserve(f *File, start int64, enc encoding.Syntax, pool *pool) (lease, error) {
+func (p *parser) reserve(f *File, start int64, enc encoding.Syntax, pool *budget.Pool) (budget.Lease, error) {
 	before, inline := p.elems, p.inline
 	s := &survey{}
 	if _, err := p.survey(f, start, enc, s); err != nil && !errors.Is(err, ErrTruncated) {
-		return lease{}, err
+		return budget.Lease{}, err
 	}
 	cost := s.cost(p.elems)
 	p.elems, p.inline, p.signed = before, inline, false
-	if own := pool.size / indexShare; cost > own {
-		return lease{}, fail("read", Tag(0), start, ErrLimit, "an index of %d bytes, %d are set aside for one", cost, own)
+	if own := pool.Size() / indexShare; cost > own {
+		return budget.Lease{}, fail("read", Tag(0), start, ErrLimit, "an index of %d bytes, %d are set aside for one", cost, own)
 	}
-	l, err := pool.take(p.ctx, cost, indexWait)
+	l, err := pool.Take(p.ctx, cost, indexWait)
 	if err != nil {
 		err = &Error{Op: "read", Offset: start, Err: err}
 	}
@@ -244,7 +242,7 @@ const (
 type parser struct {
 	ctx    context.Context
 	dry    *survey // not nil: nothing is kept
-	w      window
+	w      source.Window
 	lim    Limits
 	org    *origin
 	elems  int
@@ -257,7 +255,7 @@ type parser struct {
 
 // use makes r the source.
 func (p *parser) use(r io.ReaderAt, size int64) {
-	p.w = window{r: r, size: size, buf: p.w.buf}
+	p.w.Use(r, size)
 }
 
 // count counts an element, item or fragment against the limit.
@@ -302,15 +300,15 @@ func (p *parser) element(depth int) *Element {
 // starts. A file that starts with the meta group, without preamble, is taken.
 func (p *parser) readMeta(f *File, o Options) (int64, error) {
 	at := int64(0)
-	if head, err := p.w.at(0, part10.PreambleSize); err == nil && part10.HasPreamble(head) {
+	if head, err := p.w.At(0, part10.PreambleSize); err == nil && part10.HasPreamble(head) {
 		at = part10.PreambleSize
-	} else if t, _ := uid.LookupSyntax(o.TransferSyntax); t.Deflated && p.w.size > 0 {
+	} else if t, _ := uid.LookupSyntax(o.TransferSyntax); t.Deflated && p.w.Size > 0 {
 		return 0, nil // deflated, a data set may be shorter than a header
-	} else if head, err := p.w.at(0, 8); err != nil {
-		if p.w.size == 0 || !errors.Is(err, ErrTruncated) {
-			return 0, fail("read", Tag(0), 0, ErrNotDICOM, "%d bytes", p.w.size)
+	} else if head, err := p.w.At(0, 8); err != nil {
+		if p.w.Size == 0 || !errors.Is(err, ErrTruncated) {
+			return 0, fail("read", Tag(0), 0, ErrNotDICOM, "%d bytes", p.w.Size)
 		}
-		return 0, fail("read", Tag(0), 0, ErrTruncated, "%d bytes", p.w.size)
+		return 0, fail("read", Tag(0), 0, ErrTruncated, "%d bytes", p.w.Size)
 	} else if bytes.Equal(head[:4], []byte("DICM")) {
 		at = 4
 	} else if t, _, ok := p.plausible(0, encoding.Syntax{Implicit: encoding.VROf(head[4], head[5]) == nil}); o.TransferSyntax != "" || t.Group() != 2 || !known(t) || !ok {
@@ -321,9 +319,9 @@ func (p *parser) readMeta(f *File, o Options) (int64, error) {
 	f.Meta.start = at
 	p.org = f.Meta.src
 	for first := at; ; {
-		head, err := p.w.at(at, 8)
+		head, err := p.w.At(at, 8)
 		if err != nil {
-			if at == p.w.size {
+			if at == p.w.Size {
 				break
 			}
 			return 0, &Error{Op: "read", Offset: at, Err: err}
@@ -332,7 +330,7 @@ func (p *parser) readMeta(f *File, o Options) (int64, error) {
 			break
 		}
 		implicit := encoding.VROf(head[4], head[5]) == nil
-		e, next, err := p.one(at, p.w.size, encoding.Syntax{Implicit: implicit}, f.Meta, 0)
+		e, next, err := p.one(at, p.w.Size, encoding.Syntax{Implicit: implicit}, f.Meta, 0)
 		if err != nil {
 			return 0, err
 		}
@@ -349,7 +347,7 @@ func (p *parser) readMeta(f *File, o Options) (int64, error) {
 // guess tells the encoding from the first element at off. With a known
 // syntax it only corrects explicit against implicit, as files mix them up.
 func (p *parser) guess(off int64, free bool, enc encoding.Syntax) (encoding.Syntax, bool) {
-	b, err := p.w.at(off, 8)
+	b, err := p.w.At(off, 8)
 	if err != nil {
 		return enc, false
 	}
@@ -385,7 +383,7 @@ func (p *parser) guess(off int64, free bool, enc encoding.Syntax) (encoding.Synt
 func (p *parser) recognise(off int64) (encoding.Syntax, bool) {
 	for _, enc := range []encoding.Syntax{{}, {Big: true}, {Implicit: true}} {
 		at, last, whole := off, Tag(0), 0
-		for at < p.w.size && whole < 2 {
+		for at < p.w.Size && whole < 2 {
 			t, next, ok := p.plausible(at, enc)
 			if !ok || whole == 0 && (t.Group()%2 == 1 || !known(t)) || whole > 0 && t <= last {
 				break
@@ -393,7 +391,7 @@ func (p *parser) recognise(off int64) (encoding.Syntax, bool) {
 			whole++
 			at, last = next, t
 		}
-		if whole == 2 || whole == 1 && (!enc.Implicit || at == p.w.size) {
+		if whole == 2 || whole == 1 && (!enc.Implicit || at == p.w.Size) {
 			return enc, true
 		}
 	}
@@ -402,7 +400,7 @@ func (p *parser) recognise(off int64) (encoding.Syntax, bool) {
 
 // plausible reads the header at at and returns where the next one would be.
 func (p *parser) plausible(at int64, enc encoding.Syntax) (Tag, int64, bool) {
-	h, err := p.header(at, p.w.size, enc)
+	h, err := p.header(at, p.w.Size, enc)
 	t, n, voff := h.Tag, int64(h.Length), at+int64(h.Size)
 	switch {
 	case err != nil:
@@ -413,13 +411,13 @@ func (p *parser) plausible(at int64, enc encoding.Syntax) (Tag, int64, bool) {
 	if n == encoding.Undefined {
 		return t, voff, encoding.DictionaryVR(t, false) == "SQ" // its item then ends the chain
 	}
-	return t, voff + n, t.Group() >= 2 && (t.Element() > 0 || n == 4) && voff+n <= p.w.size
+	return t, voff + n, t.Group() >= 2 && (t.Element() > 0 || n == 4) && voff+n <= p.w.Size
 }
 
 // fits reports whether the bytes are a plausible implicit VR header.
 func (p *parser) fits(off int64, b []byte) bool {
 	n := encoding.Syntax{}.Uint32(b[4:])
-	return n == encoding.Undefined || off+8+int64(n) <= p.w.size
+	return n == encoding.Undefined || off+8+int64(n) <= p.w.Size
 }
 
 // dataSet reads elements from at to end. It returns the data set, with what
@@ -454,9 +452,9 @@ func (p *parser) dataSet(at, end int64, enc encoding.Syntax, parent *DataSet, de
 			}
 			return d, at, fail("read", Tag(0), at, ErrTruncated, "inside a tag")
 		}
-		b, err := p.w.at(at, 8)
+		b, err := p.w.At(at, 8)
 		if err != nil {
-			if lv == topLevel && p.w.ends(at) {
+			if lv == topLevel && p.w.Ends(at) {
 				break // of a stream, whose length is not known before
 			}
 			return d, at, &Error{Op: "read", Offset: at, Err: err}
@@ -529,7 +527,7 @@ func (p *parser) itemCoding(at, end int64, enc encoding.Syntax) (encoding.Syntax
 	if enc.Big || end-at < 8 {
 		return enc, false
 	}
-	b, err := p.w.at(at, 8)
+	b, err := p.w.At(at, 8)
 	if err != nil || b[0] == 0xFE && b[1] == 0xFF {
 		return enc, false
 	}
@@ -558,8 +556,8 @@ func (p *parser) zeros(at, end int64) bool {
 		return false
 	}
 	for at < end {
-		n := int(min(end-at, windowSize/2))
-		b, err := p.w.at(at, n)
+		n := int(min(end-at, source.WindowSize/2))
+		b, err := p.w.At(at, n)
 		if err != nil || len(bytes.TrimLeft(b, "\x00")) > 0 {
 			p.solid = at + int64(n) - int64(len(bytes.TrimLeft(b, "\x00")))
 			return false
@@ -571,9 +569,9 @@ func (p *parser) zeros(at, end int64) bool {
 
 // header reads the element header at at.
 func (p *parser) header(at, end int64, enc encoding.Syntax) (encoding.Header, error) {
-	b, err := p.w.at(at, encoding.Longest)
+	b, err := p.w.At(at, encoding.Longest)
 	if err != nil {
-		if b, err = p.w.at(at, 8); err != nil {
+		if b, err = p.w.At(at, 8); err != nil {
 			return encoding.Header{}, &Error{Op: "read", Offset: at, Err: err}
 		}
 	}
@@ -615,12 +613,12 @@ func (p *parser) one(at, end int64, enc encoding.Syntax, d *DataSet, depth int) 
 		}
 		return p.sequence(e, voff, end, enc, d, depth, true)
 	}
-	if voff+n > end && p.w.open && end == p.w.size {
+	if voff+n > end && p.w.Open && end == p.w.Size {
 		return nil, at, fail("read", t, at, ErrLimit, "%d bytes of value, at most %d are looked at", n, end-voff)
 	}
 	if voff+n > end {
 		kind := ErrTruncated
-		if end < p.w.size {
+		if end < p.w.Size {
 			kind = ErrMalformed
 		}
 		err := fail("read", t, at, kind, "%d bytes of value, %d left", n, end-voff)
@@ -663,14 +661,14 @@ func (p *parser) one(at, end int64, enc encoding.Syntax, d *DataSet, depth int) 
 		p.dry.other += n
 	} else if inline {
 		e.val = p.keep(int(n))
-		if err := p.w.copyTo(e.val, voff); err != nil {
+		if err := p.w.CopyTo(e.val, voff); err != nil {
 			return nil, at, &Error{Op: "read", Tag: t, Offset: voff, Err: err}
 		}
 		p.inline += n
 	} else if n > 0 {
 		// The last byte must be there even if the size was overstated.
 		var last [1]byte
-		if err := readFull(p.w.r, last[:], voff+n-1); err != nil {
+		if err := source.ReadFull(p.w.R, last[:], voff+n-1); err != nil {
 			return nil, at, &Error{Op: "read", Tag: t, Offset: voff, Err: err}
 		}
 	}
@@ -687,9 +685,9 @@ func (p *parser) sequence(e *Element, at, end int64, enc encoding.Syntax, d *Dat
 		return nil, at, fail("read", e.Tag, e.start, ErrLimit, "nested more than %d deep", p.lim.Nesting)
 	}
 	for at < end || undef {
-		b, err := p.w.at(at, 8)
+		b, err := p.w.At(at, 8)
 		if err != nil || end-at < 8 {
-			if undef || end == p.w.size {
+			if undef || end == p.w.Size {
 				return p.cutSequence(e, at, fail("read", e.Tag, at, ErrTruncated, "inside a sequence"))
 			}
 			return nil, at, fail("read", e.Tag, at, ErrMalformed, "%d stray bytes at the end of a sequence", end-at)
@@ -714,7 +712,7 @@ func (p *parser) sequence(e *Element, at, end int64, enc encoding.Syntax, d *Dat
 			lv, stop = untilDelim, end
 		} else if stop > end {
 			kind := ErrMalformed
-			if end == p.w.size {
+			if end == p.w.Size {
 				kind = ErrTruncated
 			}
 			cut = fail("read", e.Tag, at, kind, "an item of %d bytes, %d left", n, end-at-8)
@@ -760,12 +758,12 @@ func (p *parser) cutSequence(e *Element, at int64, err error) (*Element, int64, 
 // fragments indexes encapsulated pixel data.
 func (p *parser) fragments(e *Element, end int64) (*Element, int64, error) {
 	at := e.voff
-	e.frags = []span{}
+	e.frags = []frames.Span{}
 	for {
 		if end-at < 8 {
 			return p.cutFragments(e, at, fail("read", e.Tag, at, ErrTruncated, "inside the fragments"))
 		}
-		b, err := p.w.at(at, 8)
+		b, err := p.w.At(at, 8)
 		if err != nil {
 			return nil, at, &Error{Op: "read", Tag: e.Tag, Offset: at, Err: err}
 		}
@@ -787,7 +785,7 @@ func (p *parser) fragments(e *Element, end int64) (*Element, int64, error) {
 			return p.cutFragments(e, at, fail("read", e.Tag, at, ErrTruncated, "a fragment of %d bytes, %d left", n, end-at-8))
 		}
 		if p.dry == nil {
-			e.frags = append(e.frags, span{at + 8, n})
+			e.frags = append(e.frags, frames.Span{Off: at + 8, N: n})
 		} else {
 			p.dry.frags++
 		}

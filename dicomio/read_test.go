@@ -139,7 +139,7 @@ func TestTruncated(t *testing.T) {
 		b := whole[:len(whole)-100]
 		at := e.start
 		if e.Encapsulated() {
-			at = e.frags[len(e.frags)-1].off - 8
+			at = e.frags[len(e.frags)-1].Off - 8
 		}
 		f := check(name, b, tagPixels, at)
 		if got := f.DataSet.String(tag.PatientID); got != "FIXTURE" {

@@ -71,7 +71,7 @@ func (f *File) Transcode(w io.Writer, o WriteOptions) error {
 	if r.Info.BitsAllocated == 1 {
 		o.Pixels = BitFrames(r.Len(), r.Rows*r.Columns, next)
 	} else {
-		o.Pixels = FrameFunc(r.Len(), r.decodedBytes(), next)
+		o.Pixels = FrameFunc(r.Len(), r.Info.DecodedBytes(), next)
 	}
 	return Write(w, ds, o)
 }

@@ -144,7 +144,7 @@ func (f *File) WriteTo(w io.Writer) (int64, error) {
 	if err := enc.dataSet(f.DataSet, cs, true); err != nil {
 		return c.n, err
 	}
-	if err := enc.copySpan(f.body, f.trailer.off, f.trailer.n); err != nil {
+	if err := enc.copySpan(f.body, f.trailer.Off, f.trailer.N); err != nil {
 		return c.n, err
 	}
 	return c.n, out.Flush()
@@ -437,10 +437,10 @@ func (c *encoder) copyFragments(e *Element) error {
 		return err
 	}
 	for _, f := range e.frags {
-		if err := c.item(tagItem, f.n); err != nil {
+		if err := c.item(tagItem, f.N); err != nil {
 			return err
 		}
-		if err := c.copySpan(e.src.r, f.off, f.n); err != nil {
+		if err := c.copySpan(e.src.r, f.Off, f.N); err != nil {
 			return err
 		}
 	}

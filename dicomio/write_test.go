@@ -280,8 +280,8 @@ func TestOffsetTables(t *testing.T) {
 			t.Errorf("%d fragments", e.Fragments())
 		}
 		want := map[OffsetTable]int64{OffsetsAuto: 12, OffsetsBasic: 12}[kind]
-		if e.frags[0].n != want {
-			t.Errorf("kind %d: basic offset table of %d bytes", kind, e.frags[0].n)
+		if e.frags[0].N != want {
+			t.Errorf("kind %d: basic offset table of %d bytes", kind, e.frags[0].N)
 		}
 	}
 	// Lengths that are not known leave the table empty.

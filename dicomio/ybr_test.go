@@ -50,12 +50,12 @@ func TestYBRFullIsRounded(t *testing.T) {
 	for _, v := range []uint16{0x8080, 0x8000, 0x8000, 100 << 8, 90 << 8, 200 << 8} {
 		f.Data = binary.LittleEndian.AppendUint16(f.Data, v)
 	}
-	var got [2][3]uint8
-	if err := new(FrameReader).colours(f, func(k int, r, g, b uint8) { got[k] = [3]uint8{r, g, b} }); err != nil {
+	got := image.NewRGBA(image.Rect(0, 0, 2, 1))
+	if err := (pixel.Display{}).RGB(f, got); err != nil {
 		t.Fatal(err)
 	}
-	if got[0] != [3]uint8{128, 128, 128} || got[1] != [3]uint8{200, 61, 33} {
-		t.Errorf("16 bits: %v", got)
+	if want := []byte{128, 128, 128, 255, 200, 61, 33, 255}; !bytes.Equal(got.Pix, want) {
+		t.Errorf("16 bits: %v", got.Pix)
 	}
 }
 

@@ -31,6 +31,11 @@ func (p Info) FrameBytes() int64 {
 	return p.Values() * int64(p.BitsAllocated/8)
 }
 
+// DecodedBytes is the length of Frame.Data of a decoded frame.
+func (p Info) DecodedBytes() int64 {
+	return p.Values() * int64(max(p.BitsAllocated, 8)/8)
+}
+
 // Subsampled reports native chroma subsampling.
 func (p Info) Subsampled() bool {
 	return p.Samples == 3 && (p.Photometric == "YBR_FULL_422" || p.Photometric == "YBR_PARTIAL_422")
@@ -75,4 +80,12 @@ func (f *Frame) Value(k int) int64 {
 // Monochrome reports whether the frame holds one gray value per pixel.
 func (f *Frame) Monochrome() bool {
 	return f.Samples == 1 && f.Photometric != "PALETTE COLOR"
+}
+
+// Grow returns a slice of length n, in buf if it fits.
+func Grow(buf []byte, n int) []byte {
+	if cap(buf) >= n {
+		return buf[:n]
+	}
+	return make([]byte, n)
 }

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/echonode/echonode/dicomio/internal/fault"
+	"github.com/echonode/echonode/dicomio/internal/source"
 	"github.com/echonode/echonode/dicomio/tag"
 	"github.com/echonode/echonode/dicomio/uid"
 )
@@ -154,13 +155,6 @@ func (d *Decoder) start(gray bool) (*process, error) {
 	return p, nil
 }
 
-// Running reports whether a process runs.
-func (d *Decoder) Running() bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.proc != nil
-}
-
 // stop ends a process and frees what it holds.
 func (d *Decoder) stop() {
 	if p := d.proc; p != nil {
@@ -246,7 +240,7 @@ func (d *Decoder) Frame(i int, gray bool, b []byte) error {
 // in any place and by default at the end: it is moved to the front.
 func (s Stream) open() (io.Reader, string, error) {
 	head := make([]byte, min(s.Size, 512))
-	if err := readFull(s.Source, head, 0); err != nil {
+	if err := source.ReadFull(s.Source, head, 0); err != nil {
 		return nil, "", &fault.Error{Op: "video", Tag: tag.PixelData, Offset: s.Offset, Err: err}
 	}
 	format := demuxer(head, s.Syntax.UID)

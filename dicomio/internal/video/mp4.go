@@ -9,7 +9,7 @@ import (
 	"slices"
 	"strconv"
 
-	"github.com/echonode/echonode/dicomio/internal/fault"
+	"github.com/echonode/echonode/dicomio/internal/source"
 )
 
 // Bounds of an MP4 file: boxes in all, bytes of the index, nesting of the way
@@ -35,7 +35,7 @@ func boxes(src io.ReaderAt, off, end int64, max int) ([]box, error) {
 		}
 		var h [16]byte
 		k := min(end-off, 16)
-		if err := readFull(src, h[:k], off); err != nil {
+		if err := source.ReadFull(src, h[:k], off); err != nil {
 			return nil, err
 		}
 		b := box{string(h[4:8]), off, int64(binary.BigEndian.Uint32(h[:])), 8}
@@ -59,18 +59,6 @@ func boxes(src io.ReaderAt, off, end int64, max int) ([]box, error) {
 	return out, nil
 }
 
-// readFull fills b from r at an offset.
-func readFull(r io.ReaderAt, b []byte, off int64) error {
-	n, err := r.ReadAt(b, off)
-	switch {
-	case n == len(b):
-		return nil
-	case err == nil || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
-		return fault.ErrTruncated
-	}
-	return err
-}
-
 // indexFirst gives an MP4 file with its index (moov) before the media data, the
 // chunk offsets in it adjusted.
 func indexFirst(src io.ReaderAt, size int64) (io.Reader, error) {
@@ -91,7 +79,7 @@ func indexFirst(src io.ReaderAt, size int64) (io.Reader, error) {
 		return nil, errors.New("an index of more than 8 MiB")
 	}
 	b := make([]byte, moov.n)
-	if err := readFull(src, b, moov.off); err != nil {
+	if err := source.ReadFull(src, b, moov.off); err != nil {
 		return nil, err
 	}
 	front := 0

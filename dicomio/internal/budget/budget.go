@@ -1,4 +1,5 @@
-package dicomio
+// Package budget bounds what all inputs together make a process hold.
+package budget
 
 import (
 	"context"
@@ -7,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/echonode/echonode/dicomio/internal/fault"
 	"golang.org/x/sync/semaphore"
 )
 
@@ -25,27 +27,19 @@ var ErrBusy = errors.New("memory budget in use")
 // waits for nothing, who waits for a video decoder holds an index at most, and
 // who waits for an index does so for a bounded time: so waiting ends.
 type Memory struct {
-	index, frames, video pool
+	index, frames, video Pool
 }
 
-// pool is one part of the budget.
-type pool struct {
+// Pool is one part of the budget.
+type Pool struct {
 	size int64
 	sem  *semaphore.Weighted
 	used atomic.Int64
 	peak atomic.Int64
 }
 
-// indexShare is the part of all indexes that one may take: an input can be
-// opened while another one is open.
-const indexShare = 2
-
-// indexWait is how long an input waits for others to be closed. It is bounded
-// because a caller may keep several inputs open.
-const indexWait = time.Minute
-
-// NewMemory makes a budget of so many bytes.
-func NewMemory(bytes int64) *Memory {
+// New makes a budget of so many bytes.
+func New(bytes int64) *Memory {
 	m := &Memory{}
 	m.index.size, m.video.size = max(bytes/4, 1), max(bytes/4, 1)
 	m.frames.size = max(bytes-m.index.size-m.video.size, 1)
@@ -55,7 +49,7 @@ func NewMemory(bytes int64) *Memory {
 	return m
 }
 
-func (m *Memory) pools() []*pool { return []*pool{&m.index, &m.frames, &m.video} }
+func (m *Memory) pools() []*Pool { return []*Pool{&m.index, &m.frames, &m.video} }
 
 // Total is the whole budget in bytes.
 func (m *Memory) Total() (n int64) {
@@ -81,20 +75,20 @@ func (m *Memory) Peak() (n int64) {
 	return n
 }
 
-// lease is a part of a pool. Its zero value is none.
-type lease struct {
-	p *pool
+// Lease is a part of a pool. Its zero value is none.
+type Lease struct {
+	p *Pool
 	n int64
 }
 
-// take waits for n bytes. The error wraps ErrLimit when the pool never has as
+// Take waits for n bytes. The error wraps ErrLimit when the pool never has as
 // much, ErrBusy after wait (0: none), or is that of ctx.
-func (p *pool) take(ctx context.Context, n int64, wait time.Duration) (lease, error) {
+func (p *Pool) Take(ctx context.Context, n int64, wait time.Duration) (Lease, error) {
 	if p == nil || n <= 0 {
-		return lease{}, nil
+		return Lease{}, nil
 	}
 	if n > p.size {
-		return lease{}, fmt.Errorf("%w: needs %d bytes of memory, %d are set aside", ErrLimit, n, p.size)
+		return Lease{}, fmt.Errorf("%w: needs %d bytes of memory, %d are set aside", fault.ErrLimit, n, p.size)
 	}
 	if !p.sem.TryAcquire(n) {
 		bounded := ctx
@@ -105,42 +99,53 @@ func (p *pool) take(ctx context.Context, n int64, wait time.Duration) (lease, er
 		}
 		if err := p.sem.Acquire(bounded, n); err != nil {
 			if ctx.Err() != nil {
-				return lease{}, ctx.Err()
+				return Lease{}, ctx.Err()
 			}
-			return lease{}, fmt.Errorf("%w: %d bytes not free after %v", ErrBusy, n, wait)
+			return Lease{}, fmt.Errorf("%w: %d bytes not free after %v", ErrBusy, n, wait)
 		}
 	}
 	used := p.used.Add(n)
 	for peak := p.peak.Load(); used > peak && !p.peak.CompareAndSwap(peak, used); peak = p.peak.Load() {
 	}
-	return lease{p, n}, nil
+	return Lease{p, n}, nil
 }
 
-// drop gives the lease back; a second call does nothing.
-func (l *lease) drop() {
+// Held reports whether the lease is of anything.
+func (l *Lease) Held() bool { return l.n > 0 }
+
+// Drop gives the lease back; a second call does nothing.
+func (l *Lease) Drop() {
 	if l.p != nil {
 		l.p.used.Add(-l.n)
 		l.p.sem.Release(l.n)
-		*l = lease{}
+		*l = Lease{}
 	}
 }
 
-// indexes, frameWork and videoWork are the parts of a budget that may be nil.
-func (m *Memory) indexes() *pool {
+// Size is what the pool has in bytes.
+func (p *Pool) Size() int64 { return p.size }
+
+// InUse is what is held of it now, in bytes.
+func (p *Pool) InUse() int64 { return p.used.Load() }
+
+// Indexes is the part for the indexes of data sets; nil of a nil budget.
+func (m *Memory) Indexes() *Pool {
 	if m == nil {
 		return nil
 	}
 	return &m.index
 }
 
-func (m *Memory) frameWork() *pool {
+// Frames is the part for frames while they are decoded; nil of a nil budget.
+func (m *Memory) Frames() *Pool {
 	if m == nil {
 		return nil
 	}
 	return &m.frames
 }
 
-func (m *Memory) videoWork() *pool {
+// Video is the part for processes that decode video; nil of a nil budget.
+func (m *Memory) Video() *Pool {
 	if m == nil {
 		return nil
 	}

@@ -221,6 +221,9 @@ func (a *Analyzer) checkSize(l *loop) error {
 // the pixels are right.
 func (a *Analyzer) open(l *loop, file *dicomio.File) (*dicomio.FrameReader, error) {
 	frames, err := file.Frames()
+	if errors.Is(err, dicomio.ErrNoPixels) {
+		return nil, refused(result.NoPixels, "the object holds no image")
+	}
 	if err != nil {
 		return nil, failed(result.DecodeFailed, "pixel data cannot be read: %v", err)
 	}
@@ -290,8 +293,9 @@ func (l *loop) bound(most int) {
 	if l.Frames <= most {
 		return
 	}
-	l.ObjectFrames, l.Frames = l.Frames, most
-	l.Warnings = append(l.Warnings, result.Reasonf(result.TooManyFrames, "only the first %d of %d frames were analysed", l.Frames, l.ObjectFrames))
+	all := l.Frames
+	l.Frames = most
+	l.CutFrom(all)
 	if len(l.FrameTimes) != l.ObjectFrames {
 		return
 	}

@@ -91,6 +91,7 @@ type cine struct {
 	edit            func(*dicomio.DataSet)
 	x0, y0, x1, y1  int // of the region; zero for the whole frame
 	cutPixels, mark bool
+	noPixels        bool
 	shift           float64 // of the heart to the right, pixels
 	stage, modality string
 }
@@ -173,7 +174,11 @@ func (c cine) write(t *testing.T, dir string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(dicomio.Write(f, ds, dicomio.WriteOptions{Pixels: dicomio.FrameBytes(frames)}), f.Close()); err != nil {
+	o := dicomio.WriteOptions{Pixels: dicomio.FrameBytes(frames)}
+	if c.noPixels {
+		o.Pixels = nil
+	}
+	if err := errors.Join(dicomio.Write(f, ds, o), f.Close()); err != nil {
 		t.Fatal(err)
 	}
 	if c.cutPixels {
@@ -371,6 +376,7 @@ func TestReasons(t *testing.T) {
 		"graphics only":     {set(func(ds *dicomio.DataSet) { region(ds).SetInt(tag.RegionSpatialFormat, 5) }), models.ViewA4C, result.Refused, result.NotTwoD},
 		"short axis":        {standard("1.2.3.1"), models.ViewPSAX, result.Refused, result.ViewNotMeasured},
 		"truncated pixels":  {with(func(c *cine) { c.cutPixels = true }), models.ViewA4C, result.Failed, result.Truncated},
+		"no pixel data":     {with(func(c *cine) { c.noPixels = true }), models.ViewA4C, result.Refused, result.NoPixels},
 		"four-chamber":      {standard("1.2.3.1"), models.ViewA4C, result.Analysed, ""},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -101,17 +101,79 @@ func TestWorkedLoop(t *testing.T) {
 }
 
 // A volume that falls and rises by 60 of 100 mL in 300 ms has slopes of 0.2 a ms.
+// Over 40 ms to both sides nine values lie in a slope, whose standard error is
+// 1/sqrt(2 * (10^2+20^2+30^2+40^2)) = 0.0129 per ms for a deviation of 1.
 func TestPeakSlopes(t *testing.T) {
 	var ts, vs []float64
 	for i := range 61 {
 		at := float64(10 * i)
 		ts, vs = append(ts, at), append(vs, 100-0.2*math.Min(at, 600-at))
 	}
-	if fall, rise := PeakSlopes(ts, vs, 300); math.Abs(fall+0.2) > 1e-9 || math.Abs(rise-0.2) > 1e-9 {
-		t.Errorf("%g and %g", fall, rise)
+	fall, rise := PeakSlopes(ts, vs, 300, 40, 20)
+	if math.Abs(fall.PerMS+0.2) > 1e-9 || math.Abs(rise.PerMS-0.2) > 1e-9 {
+		t.Errorf("%+v and %+v", fall, rise)
 	}
-	if fall, rise := PeakSlopes(ts[:2], vs[:2], 300); fall != 0 || rise != 0 {
+	if one := slopeAt(ts, vs, 100, 40); math.Abs(one.Error-1/math.Sqrt(6000)) > 1e-12 || math.Abs(one.Level-80) > 1e-9 || math.Abs(one.PerMS+0.2) > 1e-9 {
+		t.Errorf("%+v", one)
+	}
+	// 1.96 * 0.02 * 80 mL * 0.0129 = 0.0405 a ms: a fifth of 0.2024.
+	if one := slopeAt(ts, vs, 100, 40); one.certain(0.02, 0.2023) || !one.certain(0.02, 0.2026) || (Slope{}).certain(0, 1) {
+		t.Error("what is certain")
+	}
+	if fall, rise := PeakSlopes(ts[:2], vs[:2], 300, 40, 40); fall != (Slope{}) || rise != (Slope{}) {
 		t.Error("two points have no slope")
+	}
+}
+
+// Peak rates need frames in systole, a whole contraction and steady outlines.
+func TestPeakRates(t *testing.T) {
+	rates := func(edit func(*result.Loop)) (ejection, filling *result.Measurement) {
+		l := loop()
+		edit(l)
+		for _, m := range OfLoop(l) {
+			switch m.Name {
+			case result.PeakEjection:
+				ejection = &m
+			case result.PeakFilling:
+				filling = &m
+			}
+		}
+		return ejection, filling
+	}
+	e, f := rates(func(*result.Loop) {})
+	if e == nil || e.Value == nil || f == nil || f.Value == nil {
+		t.Fatalf("%+v, %+v", e, f)
+	}
+	// Width and length change by a 40th and a 400th of 20 and 80 pixels a frame: the
+	// volume, as width^2 * length, falls by 57 % in 300 ms, a little faster at first.
+	if *e.Value < 1.9 || *e.Value > 2.6 {
+		t.Errorf("peak ejection rate %.2f EDV/s", *e.Value)
+	}
+	for name, tc := range map[string]struct {
+		edit func(*result.Loop)
+		code string
+	}{
+		"17 frames a second": {func(l *result.Loop) {
+			for i := range l.FrameTimes {
+				l.FrameTimes[i] *= 2
+			}
+		}, "frame-rate"},
+		"7 frames in systole": {func(l *result.Loop) { l.Beats[0].ES = 6 }, "frame-rate"},
+		"begun in systole":    {func(l *result.Loop) { l.Beats[0].Partial = true }, result.NoBeat},
+		"noise of 4 %":        {func(l *result.Loop) { l.Curve = &result.Curve{Noise: 0.04} }, "precision"},
+		"frames left out":     {func(l *result.Loop) { l.Curve = &result.Curve{Removed: []int{1, 3, 5, 7}} }, "frame-rate"},
+	} {
+		e, f := rates(tc.edit)
+		if e == nil || e.Value != nil || e.Reason.Code != tc.code || f != nil && f.Value != nil {
+			t.Errorf("%s: %+v, %+v", name, e, f)
+		}
+	}
+	if e, f := rates(func(l *result.Loop) { l.Curve = &result.Curve{Noise: 0.004} }); e.Value == nil || f == nil || f.Value == nil {
+		t.Error("noise of 0.4 % hides the rates")
+	}
+	// A clip that ends at end-systole shows the ejection alone.
+	if e, f := rates(func(l *result.Loop) { l.Beats[0].NextED = -1 }); e.Value == nil || f != nil {
+		t.Errorf("%+v, %+v", e, f)
 	}
 }
 
@@ -139,13 +201,6 @@ func TestGates(t *testing.T) {
 	}
 	if v, _, _ := has(plain, result.ContourStrain); !v {
 		t.Error("strain is a ratio and needs no calibration")
-	}
-	slow := loop()
-	for i := range slow.FrameTimes {
-		slow.FrameTimes[i] *= 2
-	}
-	if _, listed, _ := has(slow, result.PeakFilling); listed {
-		t.Error("a peak rate at 17 frames a second")
 	}
 	blind := loop()
 	for i := range blind.FrameResults {

@@ -260,3 +260,33 @@ func TestGrade(t *testing.T) {
 		}
 	}
 }
+
+// Peak rates of simulated hearts: an ejection that follows a cosine is steepest at
+// pi/2 times its mean slope. Noise must not make it steeper; where it would, there
+// is no value.
+func TestPeakRatesOfHearts(t *testing.T) {
+	for _, tc := range []struct{ fps, rate, ef, noise float64 }{{34, 60, 60, 0.005}, {50, 60, 60, 0.02}, {50, 100, 45, 0.01}, {80, 150, 75, 0.03}, {50, 60, 25, 0.03}} {
+		rr := 60000 / tc.rate
+		truth := math.Pi / 2 * tc.ef / 100 / (heart.Systole(rr) - min(80, 0.12*rr)) * 1000
+		var off []float64
+		for seed := range uint64(8) {
+			l := heart.Clip{Beats: heart.Regular(tc.rate, tc.ef, 120, 3), FPS: tc.fps, Noise: tc.noise, Seed: seed + 1}.Loop()
+			Loop(&l, Options{LV: lv.DefaultOptions()})
+			if m := value(l.Measurements, result.PeakEjection); m != nil {
+				off = append(off, *m.Value/truth-1)
+			}
+		}
+		if tc.noise*100 >= 3 && tc.ef < 45 {
+			if len(off) > 0 {
+				t.Errorf("%+v: rates are given: %.2f", tc, off)
+			}
+			continue
+		}
+		if len(off) < 4 {
+			t.Errorf("%+v: %d of 8 have a rate", tc, len(off))
+		}
+		if mean := lv.Summarize(off).Mean; mean < -0.12 || mean > 0.05 {
+			t.Errorf("%+v: the mean rate is off by %.0f %%", tc, 100*mean)
+		}
+	}
+}

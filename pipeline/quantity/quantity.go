@@ -139,9 +139,9 @@ var table = []Quantity{
 	{Name: result.Sphericity, Title: "Sphericity (width over length)", Unit: result.UnitRatio, Phase: "ED", Methods: planar, Decimals: 2,
 		Plausible: Range{0.2, 1.2}},
 	{Name: result.PeakEjection, Title: "Peak ejection rate", Unit: result.UnitPerSecond, Methods: []string{result.VolumeCurve}, Decimals: 1,
-		Plausible: Range{0.1, 15}},
+		Plausible: Range{0.1, 10}},
 	{Name: result.PeakFilling, Title: "Peak filling rate", Unit: result.UnitPerSecond, Methods: []string{result.VolumeCurve}, Decimals: 1,
-		Plausible: Range{0.1, 15}},
+		Plausible: Range{0.1, 10}},
 	{Name: result.HR, Title: "Heart rate", Unit: result.UnitRate, Decimals: 0, Plausible: Range{20, 300}, Code: sr.HeartRate, Core: true},
 }
 

@@ -393,6 +393,12 @@ func (l *Loop) FrameAt(i int) *Frame {
 	return nil
 }
 
+// CutFrom records that the loop's frames are the first ones of so many.
+func (l *Loop) CutFrom(all int) {
+	l.ObjectFrames = all
+	l.Warnings = append(l.Warnings, Reasonf(TooManyFrames, "only the first %d of %d frames were analysed", l.Frames, all))
+}
+
 // Curve is the curve in which beats were sought: the area of the cavity in an
 // apical view, its diameter in the long-axis view.
 type Curve struct {

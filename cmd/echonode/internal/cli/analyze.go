@@ -196,6 +196,7 @@ func (p *program) analyze(ctx context.Context, args []string, a analysis) (err e
 		if study.Subject != nil {
 			study.Subject.Key = key.patient
 		}
+		origin.cut(&study.Study)
 		if a.out != "" {
 			// A study that cannot be written does not take the others with it.
 			if err := writeStudy(ctx, study, a.out, outputs, analyzer.Limits(), origin); err != nil {
@@ -260,14 +261,23 @@ func analyzeInTurn(ctx context.Context, a *pipeline.Analyzer, n int, study func(
 	return begun
 }
 
-// origins are the files behind objects that were made of them.
-type origins map[string]string
+// origins are the files behind objects that were made of them, with their frames.
+type origins map[string]made
 
 func (o origins) of(path string) string {
-	if from := o[path]; from != "" {
+	if from := o[path].path; from != "" {
 		return from
 	}
 	return path
+}
+
+// cut says of the loops whose files have more frames than were read.
+func (o origins) cut(s *result.Study) {
+	for i := range s.Loops {
+		if l := &s.Loops[i]; o[l.File].frames > l.Frames && l.Frames > 0 {
+			l.CutFrom(o[l.File].frames)
+		}
+	}
 }
 
 // name puts the files in the place of the objects.
@@ -281,22 +291,22 @@ func (o origins) name(s *result.Study) {
 // names the file behind each of them.
 func convert(ctx context.Context, files []string, dir string, o mediaSettings) (out []string, origin origins, unreadable []result.RejectedFile) {
 	origin = origins{}
-	take := func(path, made string, err error) {
+	take := func(path string, m made, err error) {
 		if err != nil {
 			unreadable = append(unreadable, result.RejectedFile{File: path, Reason: result.Reasonf(result.Unreadable, "%v", err)})
 			return
 		}
-		if origin[made] == "" { // equal content is analysed once
-			out = append(out, made)
+		if _, again := origin[m.path]; !again { // equal content is analysed once
+			out = append(out, m.path)
 		}
-		origin[made] = path
+		origin[m.path] = made{path, m.frames}
 	}
 	if o.fps > 0 {
 		var cines []sequence
 		cines, files = sequences(files)
 		for _, s := range cines {
-			made, err := s.toDICOM(dir, o)
-			take(s.name, made, err)
+			m, err := s.toDICOM(dir, o)
+			take(s.name, m, err)
 		}
 	}
 	for _, path := range files {
@@ -304,8 +314,8 @@ func convert(ctx context.Context, files []string, dir string, o mediaSettings) (
 			out = append(out, path)
 			continue
 		}
-		made, err := toDICOM(ctx, path, dir, o)
-		take(path, made, err)
+		m, err := toDICOM(ctx, path, dir, o)
+		take(path, m, err)
 	}
 	return out, origin, unreadable
 }
@@ -538,7 +548,7 @@ func values(ms []result.Measurement) string {
 		parts = append(parts, m.Name+" "+shown(m))
 	}
 	for _, m := range ms {
-		if m.Value == nil {
+		if q, ok := quantity.Of(m.Name); m.Value == nil && (q.Core || !ok) {
 			parts = append(parts, fmt.Sprintf("%s not measured: %s", m.Name, m.Reason.Text))
 			break
 		}
@@ -631,11 +641,12 @@ func headlines(ms []result.Measurement) (lines []string) {
 }
 
 // printMeasurements lists what was measured, then what was not, together by
-// reason.
+// reason, then once each remark that the values have the numbers of.
 func printMeasurements(w io.Writer, ms []result.Measurement) {
 	type missing struct{ stage, reason string }
 	var order []missing
 	names := map[missing][]string{}
+	var remarks []string
 	fmt.Fprintln(w, "\nQUANTITY\tSTAGE\tVALUE\tMETHOD\tQUALITY")
 	for _, m := range ms {
 		if m.Value == nil {
@@ -647,8 +658,16 @@ func printMeasurements(w io.Writer, ms []result.Measurement) {
 			continue
 		}
 		quality := m.Quality.Grade
-		for _, q := range m.Quality.Warnings {
-			quality += "; " + q.Text
+		for i, q := range m.Quality.Warnings {
+			n := slices.Index(remarks, q.Text) + 1
+			if n == 0 {
+				remarks = append(remarks, q.Text)
+				n = len(remarks)
+			}
+			if i == 0 {
+				quality += " "
+			}
+			quality += fmt.Sprintf("[%d]", n)
 		}
 		method := m.Method
 		if m.View != "" {
@@ -658,5 +677,8 @@ func printMeasurements(w io.Writer, ms []result.Measurement) {
 	}
 	for _, key := range order {
 		fmt.Fprintf(w, "not measured\t%s\t%s: %s\n", key.stage, strings.Join(names[key], ", "), key.reason)
+	}
+	for i, r := range remarks {
+		fmt.Fprintf(w, "[%d] %s\n", i+1, r)
 	}
 }

@@ -338,3 +338,22 @@ func TestAnalyzeGoesOn(t *testing.T) {
 		})
 	}
 }
+
+// A remark that several values have is printed once, under its number.
+func TestRemarksArePrintedOnce(t *testing.T) {
+	value := func(name string, v float64, remarks ...string) result.Measurement {
+		m := result.Measurement{Name: name, Value: &v, Quality: result.Quality{Grade: result.Good}}
+		for _, r := range remarks {
+			m.Quality.Grade = result.Fair
+			m.Quality.Warnings = append(m.Quality.Warnings, result.Reason{Text: r})
+		}
+		return m
+	}
+	var b strings.Builder
+	printMeasurements(&b, []result.Measurement{value(result.EF, 60, "narrow", "noisy"), value(result.EDV, 100, "noisy"), value(result.HR, 70),
+		{Name: result.FS, Reason: &result.Reason{Text: "no loop"}}})
+	want := "\nQUANTITY\tSTAGE\tVALUE\tMETHOD\tQUALITY\nEF\t\t60 %\t\tfair [1][2]\nEDV\t\t100.0 mL\t\tfair [2]\nHR\t\t70 /min\t\tgood\nnot measured\t\tFS: no loop\n[1] narrow\n[2] noisy\n"
+	if b.String() != want {
+		t.Errorf("%q, want\n%q", b.String(), want)
+	}
+}

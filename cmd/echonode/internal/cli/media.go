@@ -47,7 +47,7 @@ func isMedia(path string) bool { return isVideo(path) || isStill(path) }
 type mediaSettings struct {
 	fps     float64    // 0: as the file says
 	spacing [2]float64 // mm per pixel, across and down; 0 for no calibration
-	frames  int        // the longest video that is read
+	frames  int        // of a longer video only so many are read
 }
 
 // parseSpacing reads "0.3" or "0.3,0.25".
@@ -72,32 +72,41 @@ func parseSpacing(s string) (out [2]float64, err error) {
 // Bounds of a picture that is no DICOM.
 const maxMediaSide = 4096
 
-// toDICOM writes a video or a picture as an ultrasound object in dir and
-// returns its path. It is a study of its own, whose UIDs are made of the
-// content, and belongs to a patient named after the file.
-func toDICOM(ctx context.Context, path, dir string, o mediaSettings) (string, error) {
+// made is an object that was made of a video or of pictures, and how many frames
+// those have.
+type made struct {
+	path   string
+	frames int
+}
+
+// toDICOM writes a video or a picture as an ultrasound object in dir. It is a
+// study of its own, whose UIDs are made of the content, and belongs to a patient
+// named after the file. Of a long video it holds the first frames.
+func toDICOM(ctx context.Context, path, dir string, o mediaSettings) (made, error) {
 	sum, err := digest(path)
 	if err != nil {
-		return "", err
+		return made{}, err
 	}
 	ds := mediaObject(sum, strings.TrimSuffix(filepath.Base(path), filepath.Ext(path)))
 	out := filepath.Join(dir, sum[:32]+".dcm")
 	if isStill(path) {
 		pix, size, err := readStill(path)
 		if err != nil {
-			return "", err
+			return made{}, err
 		}
 		ds.SetString(tag.SOPClassUID, uid.UltrasoundImageStorage)
 		describeMedia(ds, size, 1, o)
-		return out, writeMedia(out, ds, dicomio.FrameBytes([][]byte{pix}))
+		return made{out, 1}, writeMedia(out, ds, dicomio.FrameBytes([][]byte{pix}))
 	}
 	v, err := probe(ctx, path, o)
 	if err != nil {
-		return "", err
+		return made{}, err
 	}
+	all := v.frames
+	v.frames = min(all, o.frames)
 	describeMedia(ds, v.size, v.frames, o)
 	timeMedia(ds, v.fps)
-	return out, v.decode(ctx, path, func(pixels *dicomio.Pixels) error { return writeMedia(out, ds, pixels) })
+	return made{out, all}, v.decode(ctx, path, func(pixels *dicomio.Pixels) error { return writeMedia(out, ds, pixels) })
 }
 
 // mediaObject begins an object of a content and a name.
@@ -258,8 +267,6 @@ func probe(ctx context.Context, path string, o mediaSettings) (video, error) {
 		return v, fmt.Errorf("a video of %d x %d pixels", v.size.X, v.size.Y)
 	case err != nil || v.frames < 1:
 		return v, errors.New("a video without frames")
-	case v.frames > o.frames:
-		return v, fmt.Errorf("%d frames, at most %d are read", v.frames, o.frames)
 	case !(v.fps > 0) || v.fps > 1000:
 		return v, errors.New("the video does not say its frame rate: give --fps")
 	}

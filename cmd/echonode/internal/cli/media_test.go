@@ -13,7 +13,9 @@ import (
 	"testing"
 
 	"github.com/echonode/echonode/dicomio"
+	"github.com/echonode/echonode/dicomio/tag"
 	"github.com/echonode/echonode/pipeline/echo"
+	"github.com/echonode/echonode/pipeline/result"
 )
 
 func TestParseSpacing(t *testing.T) {
@@ -48,11 +50,11 @@ func TestStillBecomesAnObject(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "Pat ien\\t ü.png")
 	picture(t, path, 40, 30)
-	made, err := toDICOM(context.Background(), path, dir, mediaSettings{spacing: [2]float64{0.5, 0.25}})
+	m, err := toDICOM(context.Background(), path, dir, mediaSettings{spacing: [2]float64{0.5, 0.25}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	f, err := dicomio.Open(made, dicomio.Options{Strict: true})
+	f, err := dicomio.Open(m.path, dicomio.Options{Strict: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,8 +78,8 @@ func TestStillBecomesAnObject(t *testing.T) {
 	other := filepath.Join(dir, "other.png")
 	picture(t, other, 40, 30)
 	again, err := toDICOM(context.Background(), other, t.TempDir(), mediaSettings{})
-	if err != nil || filepath.Base(again) != filepath.Base(made) {
-		t.Errorf("%s and %s, %v", made, again, err)
+	if err != nil || filepath.Base(again.path) != filepath.Base(m.path) {
+		t.Errorf("%v and %v, %v", m, again, err)
 	}
 	small := filepath.Join(dir, "small.png")
 	picture(t, small, 8, 8)
@@ -106,11 +108,11 @@ func TestVideoBecomesAnObject(t *testing.T) {
 			o    mediaSettings
 			step float64
 		}{{mediaSettings{frames: 100}, 40}, {mediaSettings{frames: 100, fps: 50}, 20}} {
-			made, err := toDICOM(context.Background(), path, t.TempDir(), tc.o)
+			m, err := toDICOM(context.Background(), path, t.TempDir(), tc.o)
 			if err != nil {
 				t.Fatalf("%s: %v", name, err)
 			}
-			f, err := dicomio.Open(made, dicomio.Options{Strict: true})
+			f, err := dicomio.Open(m.path, dicomio.Options{Strict: true})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -123,8 +125,26 @@ func TestVideoBecomesAnObject(t *testing.T) {
 			}
 			_ = f.Close() // read only
 		}
-		if _, err := toDICOM(context.Background(), path, dir, mediaSettings{frames: 19}); err == nil || !strings.Contains(err.Error(), "20 frames") {
-			t.Errorf("too long a video: %v", err)
+		cut, origin, unreadable := convert(context.Background(), []string{path}, t.TempDir(), mediaSettings{frames: 15})
+		if len(cut) != 1 || len(unreadable) != 0 {
+			t.Fatalf("a long video: %v, %v", cut, unreadable)
+		}
+		f, err := dicomio.Open(cut[0], dicomio.Options{Strict: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		n, _ := f.DataSet.Int(tag.NumberOfFrames)
+		if frames, err := f.Frames(); n != 15 || err != nil || frames.Len() != 15 {
+			t.Errorf("%s: %d frames, %v, want the first 15", name, n, err)
+		}
+		_ = f.Close() // read only
+		s := result.Study{Loops: []result.Loop{{File: cut[0], Frames: 15}, {File: "other", Frames: 15}}}
+		origin.cut(&s)
+		if l := s.Loops[0]; l.ObjectFrames != 20 || len(l.Warnings) != 1 || l.Warnings[0] != (result.Reason{Code: result.TooManyFrames, Text: "only the first 15 of 20 frames were analysed"}) {
+			t.Errorf("%+v", l)
+		}
+		if l := s.Loops[1]; l.ObjectFrames != 0 || len(l.Warnings) != 0 {
+			t.Errorf("a file that was not cut: %+v", l)
 		}
 	}
 	broken := filepath.Join(dir, "broken.avi")
@@ -178,7 +198,14 @@ func TestNumberedPicturesAreACine(t *testing.T) {
 			t.Errorf("%s: %v", broken.name, unreadable)
 		}
 	}
-	if _, err := (sequence{paths: make([]string, 3)}).toDICOM(scratch, mediaSettings{fps: 25, frames: 2}); err == nil {
-		t.Error("more pictures than are read")
+	o.frames = 2
+	cut, origin, _ := convert(context.Background(), files, t.TempDir(), o)
+	short, err := dicomio.Open(cut[0], dicomio.Options{Strict: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer short.Close()
+	if n, _ := short.DataSet.Int(tag.NumberOfFrames); n != 2 || origin[cut[0]].frames != 3 {
+		t.Errorf("%d frames of %d, want the first 2 of 3", n, origin[cut[0]].frames)
 	}
 }

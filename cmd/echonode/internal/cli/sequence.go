@@ -66,35 +66,35 @@ func sequences(files []string) (out []sequence, rest []string) {
 	return out, rest
 }
 
-// toDICOM writes the pictures as one ultrasound object in dir and returns its
-// path; see the function of that name. A picture that is missing, or of another
-// size, is an error: the times of the others would be wrong.
-func (s sequence) toDICOM(dir string, o mediaSettings) (string, error) {
-	if len(s.paths) > o.frames {
-		return "", fmt.Errorf("%d pictures, at most %d are read", len(s.paths), o.frames)
-	}
+// toDICOM writes the pictures as one ultrasound object in dir; see the function
+// of that name. Of a long cine it holds the first ones. A picture that is
+// missing, or of another size, is an error: the times of the others would be
+// wrong.
+func (s sequence) toDICOM(dir string, o mediaSettings) (made, error) {
+	all := len(s.paths)
+	s.paths = s.paths[:min(all, o.frames)]
 	h := sha256.New()
 	for i, path := range s.paths {
 		m := frameName.FindStringSubmatch(filepath.Base(path))
 		if n, err := strconv.Atoi(m[2]); err != nil || n != s.first+i {
-			return "", fmt.Errorf("no picture has the number %d, and that after it is %s: no cine", s.first+i, m[2])
+			return made{}, fmt.Errorf("no picture has the number %d, and that after it is %s: no cine", s.first+i, m[2])
 		}
 		sum, err := digest(path)
 		if err != nil {
-			return "", err
+			return made{}, err
 		}
 		h.Write([]byte(sum))
 	}
 	_, size, err := readStill(s.paths[0])
 	if err != nil {
-		return "", err
+		return made{}, err
 	}
 	sum := hex.EncodeToString(h.Sum(nil))
 	ds := mediaObject(sum, filepath.Base(s.name))
 	describeMedia(ds, size, len(s.paths), o)
 	timeMedia(ds, o.fps)
 	out := filepath.Join(dir, sum[:32]+".dcm")
-	return out, writeMedia(out, ds, dicomio.FrameFunc(len(s.paths), int64(3*size.X*size.Y), func(i int) ([]byte, error) {
+	return made{out, all}, writeMedia(out, ds, dicomio.FrameFunc(len(s.paths), int64(3*size.X*size.Y), func(i int) ([]byte, error) {
 		pix, got, err := readStill(s.paths[i])
 		if err == nil && got != size {
 			err = errors.New("a picture of another size than the first")

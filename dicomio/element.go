@@ -88,6 +88,15 @@ func (e *Element) Reader() io.Reader {
 	return io.NewSectionReader(e.src.r, e.voff, e.n)
 }
 
+// Stored is the value of a parsed element as its source has it, the items and
+// delimiters of encapsulated pixel data included; empty for one made in memory.
+func (e *Element) Stored() *io.SectionReader {
+	if e.src == nil {
+		return io.NewSectionReader(bytes.NewReader(nil), 0, 0)
+	}
+	return io.NewSectionReader(e.src.r, e.voff, e.end-e.voff)
+}
+
 // failedReader gives only an error.
 type failedReader struct{ err error }
 

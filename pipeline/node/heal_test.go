@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/echonode/echonode/dicomio"
+	"github.com/echonode/echonode/dicomio/compare"
 	"github.com/echonode/echonode/dicomio/tag"
 	"github.com/echonode/echonode/pipeline/objects"
 	"github.com/echonode/echonode/pipeline/result"
@@ -120,7 +121,7 @@ func TestSentAgainHeals(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if same, err := dicomio.SamePixels(t.Context(), sent, path, dicomio.Options{}); err != nil || !same {
+				if same, err := compare.Pixels(t.Context(), sent, path, dicomio.Options{}); err != nil || !same {
 					t.Errorf("not what was sent: %v, %v", same, err)
 				}
 				n.mustSend(t, again) // a duplicate as ever

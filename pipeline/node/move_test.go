@@ -19,6 +19,7 @@ import (
 	"github.com/echonode/echonode/dicomio/uid"
 
 	"github.com/echonode/echonode/dicomio"
+	"github.com/echonode/echonode/dicomio/compare"
 	"github.com/echonode/echonode/pipeline/output"
 	"github.com/echonode/echonode/pipeline/result"
 	"github.com/echonode/echonode/pipeline/store"
@@ -100,7 +101,7 @@ func TestMoveStudy(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if same, err := dicomio.SamePixels(t.Context(), sent[i], in.Path, dicomio.Options{}); err != nil || !same {
+		if same, err := compare.Pixels(t.Context(), sent[i], in.Path, dicomio.Options{}); err != nil || !same {
 			t.Errorf("%s: another picture, %v", sop, err)
 		}
 	}
@@ -282,7 +283,7 @@ func TestMoveKeepsFragments(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if same, err := dicomio.SamePixels(t.Context(), path, in.Path, dicomio.Options{}); err != nil || !same || in.TransferSyntaxUID != uid.JPEGBaseline8Bit {
+	if same, err := compare.Pixels(t.Context(), path, in.Path, dicomio.Options{}); err != nil || !same || in.TransferSyntaxUID != uid.JPEGBaseline8Bit {
 		t.Errorf("%v, %v", same, err)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/echonode/echonode/dicomio"
+	"github.com/echonode/echonode/dicomio/compare"
 	"github.com/echonode/echonode/dicomio/uid"
 	"github.com/echonode/echonode/pipeline/objects"
 	"github.com/echonode/echonode/pipeline/result"
@@ -241,7 +242,7 @@ func (n *Node) accept(ctx context.Context, in store.Instance, duplicate bool, ho
 	}
 	same, err := false, error(nil)
 	if old.SOPClassUID == in.SOPClassUID {
-		same, err = dicomio.SamePixels(ctx, was, is, dicomio.Options{Limits: n.opt.Limits})
+		same, err = compare.Pixels(ctx, was, is, dicomio.Options{Limits: n.opt.Limits})
 	}
 	if err != nil || !same {
 		refused := &scp.StatusError{Status: scp.StatusDuplicateInstance, Comment: "another picture is stored under this UID", Err: err}
@@ -249,7 +250,7 @@ func (n *Node) accept(ctx context.Context, in store.Instance, duplicate bool, ho
 	}
 	if old.TransferSyntaxUID != in.TransferSyntaxUID && old.StudyInstanceUID == in.StudyInstanceUID {
 		// What says the same in another transfer syntax changes nothing.
-		if same, err := dicomio.SameAttributes(ctx, was, is, dicomio.Options{Limits: n.opt.Limits}); err == nil && same {
+		if same, err := compare.Attributes(ctx, was, is, dicomio.Options{Limits: n.opt.Limits}); err == nil && same {
 			return drop()
 		}
 	}

@@ -1,4 +1,4 @@
-package dicomio
+package compare
 
 import (
 	"bytes"
@@ -9,29 +9,46 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/dicomio/tag"
 	"github.com/echonode/echonode/dicomio/uid"
 )
 
+// base is an image data set without pixels, of 8 bits.
+func base(frames, samples int, photometric string) *dicomio.DataSet {
+	d := dicomio.NewDataSet().
+		SetString(tag.SOPClassUID, uid.UltrasoundMultiFrameImageStorage).
+		SetString(tag.SOPInstanceUID, "1.2.826.0.1.3680043.10.1").
+		SetString(tag.PatientName, "Synthetic^Fixture").
+		SetInt(tag.NumberOfFrames, int64(frames)).
+		SetInt(tag.SamplesPerPixel, int64(samples)).
+		SetInt(tag.BitsAllocated, 8).SetInt(tag.BitsStored, 8).SetInt(tag.HighBit, 7).SetInt(tag.PixelRepresentation, 0).
+		SetString(tag.PhotometricInterpretation, photometric)
+	if samples > 1 {
+		d.SetInt(tag.PlanarConfiguration, 0)
+	}
+	return d
+}
+
 // inSequence puts an accession number into a request.
-func inSequence(value string) func(*DataSet) {
-	return func(d *DataSet) {
-		d.SetItems(tag.RequestAttributesSequence, NewDataSet().SetString(tag.AccessionNumber, value))
+func inSequence(value string) func(*dicomio.DataSet) {
+	return func(d *dicomio.DataSet) {
+		d.SetItems(tag.RequestAttributesSequence, dicomio.NewDataSet().SetString(tag.AccessionNumber, value))
 	}
 }
 
-func TestSamePixels(t *testing.T) {
+func TestSame(t *testing.T) {
 	dir := t.TempDir()
 	n := 0
-	file := func(syntax string, grey byte, edit func(*DataSet)) string {
+	file := func(syntax string, grey byte, edit func(*dicomio.DataSet)) string {
 		t.Helper()
-		d := syntheticBase(2, 1, 8, 8, "MONOCHROME2").SetInt(tag.Rows, 4).SetInt(tag.Columns, 6)
+		d := base(2, 1, "MONOCHROME2").SetInt(tag.Rows, 4).SetInt(tag.Columns, 6)
 		if edit != nil {
 			edit(d)
 		}
 		frame := bytes.Repeat([]byte{grey}, 24)
 		var b bytes.Buffer
-		if err := Write(&b, d, WriteOptions{TransferSyntax: syntax, Pixels: FrameBytes([][]byte{frame, frame})}); err != nil {
+		if err := dicomio.Write(&b, d, dicomio.WriteOptions{TransferSyntax: syntax, Pixels: dicomio.FrameBytes([][]byte{frame, frame})}); err != nil {
 			t.Fatal(err)
 		}
 		n++
@@ -42,18 +59,18 @@ func TestSamePixels(t *testing.T) {
 		return path
 	}
 	for _, syntax := range []string{uid.ExplicitVRLittleEndian, uid.ImplicitVRLittleEndian, uid.DeflatedExplicitVRLittleEndian, uid.JPEGBaseline8Bit} {
-		base := file(syntax, 7, nil)
-		named := file(syntax, 7, func(d *DataSet) { d.SetString(tag.PatientName, "A^Rather^Long^Name^That^Moves^Everything") })
+		plain := file(syntax, 7, nil)
+		named := file(syntax, 7, func(d *dicomio.DataSet) { d.SetString(tag.PatientName, "A^Rather^Long^Name^That^Moves^Everything") })
 		for name, c := range map[string]struct {
 			other string
 			want  bool
 		}{
-			"itself":           {base, true},
+			"itself":           {plain, true},
 			"another name":     {named, true},
 			"other pixels":     {file(syntax, 8, nil), false},
-			"another geometry": {file(syntax, 7, func(d *DataSet) { d.SetInt(tag.Rows, 6).SetInt(tag.Columns, 4) }), false},
+			"another geometry": {file(syntax, 7, func(d *dicomio.DataSet) { d.SetInt(tag.Rows, 6).SetInt(tag.Columns, 4) }), false},
 		} {
-			if same, err := SamePixels(context.Background(), base, c.other, Options{}); err != nil || same != c.want {
+			if same, err := Pixels(context.Background(), plain, c.other, dicomio.Options{}); err != nil || same != c.want {
 				t.Errorf("%s, %s: %v, %v", syntax, name, same, err)
 			}
 		}
@@ -68,10 +85,10 @@ func TestSamePixels(t *testing.T) {
 		"big endian":       {file(uid.ExplicitVRBigEndian, 7, nil), true},
 		"deflated":         {file(uid.DeflatedExplicitVRLittleEndian, 7, nil), true},
 		"other pixels":     {file(uid.ImplicitVRLittleEndian, 8, nil), false},
-		"another geometry": {file(uid.ImplicitVRLittleEndian, 7, func(d *DataSet) { d.SetInt(tag.Rows, 6).SetInt(tag.Columns, 4) }), false},
+		"another geometry": {file(uid.ImplicitVRLittleEndian, 7, func(d *dicomio.DataSet) { d.SetInt(tag.Rows, 6).SetInt(tag.Columns, 4) }), false},
 	} {
 		for _, pair := range [][2]string{{native, c.other}, {c.other, native}} {
-			if same, err := SamePixels(context.Background(), pair[0], pair[1], Options{}); err != nil || same != c.want {
+			if same, err := Pixels(context.Background(), pair[0], pair[1], dicomio.Options{}); err != nil || same != c.want {
 				t.Errorf("%s: %v, %v", name, same, err)
 			}
 		}
@@ -81,17 +98,17 @@ func TestSamePixels(t *testing.T) {
 	for i := range img.Pix {
 		img.Pix[i] = uint8(i * i / 50)
 	}
-	jpeg, err := EncodeJPEG(img, 90)
+	jpeg, err := dicomio.EncodeJPEG(img, 90)
 	if err != nil {
 		t.Fatal(err)
 	}
 	colour := func(syntax string, frame []byte) string {
-		d := syntheticBase(1, 3, 8, 8, "RGB").SetInt(tag.Rows, 24).SetInt(tag.Columns, 32)
+		d := base(1, 3, "RGB").SetInt(tag.Rows, 24).SetInt(tag.Columns, 32)
 		if syntax == uid.JPEGBaseline8Bit {
 			d.SetString(tag.PhotometricInterpretation, "YBR_FULL_422")
 		}
 		var b bytes.Buffer
-		if err := Write(&b, d, WriteOptions{TransferSyntax: syntax, Pixels: FrameBytes([][]byte{frame})}); err != nil {
+		if err := dicomio.Write(&b, d, dicomio.WriteOptions{TransferSyntax: syntax, Pixels: dicomio.FrameBytes([][]byte{frame})}); err != nil {
 			t.Fatal(err)
 		}
 		n++
@@ -102,7 +119,7 @@ func TestSamePixels(t *testing.T) {
 		return path
 	}
 	compressed := colour(uid.JPEGBaseline8Bit, jpeg)
-	f, err := Open(compressed, Options{})
+	f, err := dicomio.Open(compressed, dicomio.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -137,7 +154,7 @@ func TestSamePixels(t *testing.T) {
 		}, false},
 		"brighter": {func(_ int, v uint8) uint8 { return uint8(min(int(v)+3, 255)) }, false},
 	} {
-		if same, err := SamePixels(context.Background(), compressed, colour(uid.ExplicitVRLittleEndian, raw(c.change)), Options{}); err != nil || same != c.want {
+		if same, err := Pixels(context.Background(), compressed, colour(uid.ExplicitVRLittleEndian, raw(c.change)), dicomio.Options{}); err != nil || same != c.want {
 			t.Errorf("decompressed, %s: %v, %v", name, same, err)
 		}
 	}
@@ -147,17 +164,17 @@ func TestSamePixels(t *testing.T) {
 	}{
 		"the same":        {native, file(uid.ImplicitVRLittleEndian, 7, nil), true},
 		"other pixels":    {native, file(uid.ImplicitVRLittleEndian, 9, nil), true},
-		"another name":    {native, file(uid.ImplicitVRLittleEndian, 7, func(d *DataSet) { d.SetString(tag.PatientName, "Another^Name") }), false},
-		"one more":        {native, file(uid.ExplicitVRLittleEndian, 7, func(d *DataSet) { d.SetString(tag.RetrieveAETitle, "PACS") }), false},
+		"another name":    {native, file(uid.ImplicitVRLittleEndian, 7, func(d *dicomio.DataSet) { d.SetString(tag.PatientName, "Another^Name") }), false},
+		"one more":        {native, file(uid.ExplicitVRLittleEndian, 7, func(d *dicomio.DataSet) { d.SetString(tag.RetrieveAETitle, "PACS") }), false},
 		"in a sequence":   {file(uid.ExplicitVRLittleEndian, 7, inSequence("A")), file(uid.ImplicitVRLittleEndian, 7, inSequence("B")), false},
 		"equal sequences": {file(uid.ExplicitVRLittleEndian, 7, inSequence("A")), file(uid.ImplicitVRLittleEndian, 7, inSequence("A")), true},
 	} {
-		if same, err := SameAttributes(context.Background(), c.a, c.b, Options{}); err != nil || same != c.want {
+		if same, err := Attributes(context.Background(), c.a, c.b, dicomio.Options{}); err != nil || same != c.want {
 			t.Errorf("attributes, %s: %v, %v", name, same, err)
 		}
 	}
-	memory := NewMemory(1 << 30)
-	if same, err := SamePixels(context.Background(), file(uid.ExplicitVRLittleEndian, 7, nil), file(uid.ExplicitVRLittleEndian, 7, nil), Options{Limits: Limits{Memory: memory}}); err != nil || !same || memory.InUse() != 0 {
+	memory := dicomio.NewMemory(1 << 30)
+	if same, err := Pixels(context.Background(), file(uid.ExplicitVRLittleEndian, 7, nil), file(uid.ExplicitVRLittleEndian, 7, nil), dicomio.Options{Limits: dicomio.Limits{Memory: memory}}); err != nil || !same || memory.InUse() != 0 {
 		t.Errorf("%v, %v, %d bytes held", same, err, memory.InUse())
 	}
 }

@@ -1,7 +1,10 @@
-package dicomio
+// Package compare says whether two files hold the same: the same picture, the same
+// attributes beside it.
+package compare
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"image"
@@ -9,33 +12,34 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/dicomio/tag"
 )
 
 // pixelDescription are the attributes without which the bytes of Pixel Data are
 // no picture.
-var pixelDescription = []Tag{tag.Rows, tag.Columns, tagNumberOfFrames, tag.SamplesPerPixel, tag.PhotometricInterpretation,
-	tag.PlanarConfiguration, tag.BitsAllocated, tag.BitsStored, tag.HighBit, tagPixelRep}
+var pixelDescription = []tag.Tag{tag.Rows, tag.Columns, tag.NumberOfFrames, tag.SamplesPerPixel, tag.PhotometricInterpretation,
+	tag.PlanarConfiguration, tag.BitsAllocated, tag.BitsStored, tag.HighBit, tag.PixelRepresentation}
 
-// SamePixels reports whether two files hold the same picture: Pixel Data that
+// Pixels reports whether two files hold the same picture: Pixel Data that
 // are equal byte by byte, with their offset table and fragments, under one
 // transfer syntax and one description, or none in both. Under two transfer
 // syntaxes the decoded frames are compared instead: they must be equal, or
 // differ by what decoders of lossy compression differ by where one of the two
 // is; of long loops some frames stand for all. Video in another transfer syntax
 // is another picture. Every other attribute may differ.
-func SamePixels(ctx context.Context, pathA, pathB string, o Options) (same bool, err error) {
-	a, err := OpenContext(ctx, pathA, o)
+func Pixels(ctx context.Context, pathA, pathB string, o dicomio.Options) (same bool, err error) {
+	a, err := dicomio.OpenContext(ctx, pathA, o)
 	if err != nil {
 		return false, err
 	}
 	defer func() { err = errors.Join(err, a.Close()) }()
-	b, err := OpenContext(ctx, pathB, o)
+	b, err := dicomio.OpenContext(ctx, pathB, o)
 	if err != nil {
 		return false, err
 	}
 	defer func() { err = errors.Join(err, b.Close()) }()
-	for _, f := range []*File{a, b} {
+	for _, f := range []*dicomio.File{a, b} {
 		if err := f.Truncated(); err != nil {
 			return false, err
 		}
@@ -48,31 +52,24 @@ func SamePixels(ctx context.Context, pathA, pathB string, o Options) (same bool,
 			return false, nil
 		}
 	}
-	for _, t := range []Tag{tag.Tag(0x7FE00008), tag.Tag(0x7FE00009), tagPixels} {
-		ra, na := a.stored(t)
-		rb, nb := b.stored(t)
-		if na != nb || (ra == nil) != (rb == nil) {
+	for _, t := range []tag.Tag{tag.FloatPixelData, tag.DoubleFloatPixelData, tag.PixelData} {
+		ea, inA := a.DataSet.Get(t)
+		eb, inB := b.DataSet.Get(t)
+		if inA != inB {
 			return false, nil
 		}
-		if ra == nil {
+		if !inA {
 			continue
+		}
+		ra, rb := ea.Stored(), eb.Stored()
+		if ra.Size() != rb.Size() {
+			return false, nil
 		}
 		if same, err := equalStreams(ctx, ra, rb); err != nil || !same {
 			return false, err
 		}
 	}
 	return true, nil
-}
-
-// stored is the value of an element as the file has it, items and delimiters
-// included; nil when the element is absent.
-func (f *File) stored(t Tag) (io.Reader, int64) {
-	e, ok := f.DataSet.Get(t)
-	if !ok {
-		return nil, 0
-	}
-	n := e.end - e.voff
-	return io.NewSectionReader(f.body, e.voff, n), n
 }
 
 // equalStreams compares two streams of one length.
@@ -110,16 +107,16 @@ const (
 const comparedFrames = 48
 
 // sameFrames compares what two files of different transfer syntaxes show.
-func sameFrames(ctx context.Context, a, b *File) (bool, error) {
-	_, hasA := a.DataSet.Get(tagPixels)
-	_, hasB := b.DataSet.Get(tagPixels)
+func sameFrames(ctx context.Context, a, b *dicomio.File) (bool, error) {
+	_, hasA := a.DataSet.Get(tag.PixelData)
+	_, hasB := b.DataSet.Get(tag.PixelData)
 	if !hasA && !hasB {
 		return true, nil // no picture in either
 	}
 	if hasA != hasB || a.Syntax.Video || b.Syntax.Video {
 		return false, nil
 	}
-	for _, t := range []Tag{tag.Rows, tag.Columns, tagNumberOfFrames, tag.SamplesPerPixel, tag.BitsStored} {
+	for _, t := range []tag.Tag{tag.Rows, tag.Columns, tag.NumberOfFrames, tag.SamplesPerPixel, tag.BitsStored} {
 		if a.DataSet.String(t) != b.DataSet.String(t) {
 			return false, nil
 		}
@@ -169,13 +166,13 @@ func samePicture(a, b *image.RGBA, lossy bool) bool {
 	return float64(sum) <= lossyMean*float64(len(a.Pix))*3/4 // a quarter is opacity
 }
 
-// SameAttributes reports whether two files say the same beside their pictures:
+// Attributes reports whether two files say the same beside their pictures:
 // every attribute outside the groups of the meta information, of the image's
 // pixel description and of its pixels.
-func SameAttributes(ctx context.Context, pathA, pathB string, o Options) (same bool, err error) {
+func Attributes(ctx context.Context, pathA, pathB string, o dicomio.Options) (same bool, err error) {
 	var said [2][]string
 	for i, path := range []string{pathA, pathB} {
-		f, err := OpenContext(ctx, path, o)
+		f, err := dicomio.OpenContext(ctx, path, o)
 		if err != nil {
 			return false, err
 		}
@@ -188,20 +185,22 @@ func SameAttributes(ctx context.Context, pathA, pathB string, o Options) (same b
 }
 
 // attributes lists what a data set says, in the order of tags.
-func attributes(d *DataSet, out []string) []string {
-	for _, e := range d.sorted() {
+func attributes(d *dicomio.DataSet, out []string) []string {
+	for _, e := range slices.SortedStableFunc(d.Elements(), func(a, b *dicomio.Element) int { return cmp.Compare(a.Tag, b.Tag) }) {
 		switch g := e.Tag.Group(); {
-		case g == 0x0002, g == 0x0028, g == 0x7FE0, e.Tag.Element() == 0, e.Tag == tagCharset:
+		case g == 0x0002, g == 0x0028, g == 0x7FE0, e.Tag.Element() == 0, e.Tag == tag.SpecificCharacterSet:
 			continue
 		case g == 0xFFFC: // padding
 			continue
 		}
-		text := e.strings(d.charset())
-		if text == nil && e.val != nil {
-			text = []string{string(e.val)}
+		text := d.Strings(e.Tag)
+		if text == nil && e.InMemory() {
+			if b, err := e.Bytes(); err == nil {
+				text = []string{string(b)}
+			}
 		}
 		out = append(out, e.Tag.String()+" "+strings.Join(text, "\\"))
-		for _, it := range e.items {
+		for _, it := range d.Items(e.Tag) {
 			out = attributes(it, append(out, "item"))
 		}
 	}

@@ -19,6 +19,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"io/fs"
 	"os"
@@ -160,7 +161,7 @@ func (d Dir) Drawn(ctx context.Context, key, basis string) ([]result.Output, err
 	if err != nil {
 		return nil, err
 	}
-	out, sizes, err := readList(b)
+	out, sums, err := readList(b)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w: %w", key, ErrNotKept, err)
 	}
@@ -168,7 +169,7 @@ func (d Dir) Drawn(ctx context.Context, key, basis string) ([]result.Output, err
 		out[i].File = d.name(append([]string{folder}, strings.Split(out[i].File, "/")...)...)
 		// Elsewhere a file that is fetched is compared with the digest in its name.
 		if path, own := d.files.InPlace(out[i].File); own {
-			if info, err := os.Stat(path); err != nil || info.Size() != sizes[i] {
+			if sum, err := sumOf(path); err != nil || sum != sums[i] {
 				return nil, fmt.Errorf("%s: %w: %s is not what was drawn", key, ErrNotKept, path)
 			}
 		}
@@ -176,31 +177,49 @@ func (d Dir) Drawn(ctx context.Context, key, basis string) ([]result.Output, err
 	return out, nil
 }
 
-// drawings are a list as it is kept, with the digest of its outputs and sizes.
+// drawings are a list as it is kept, with the digest of its outputs and sums.
 type drawings struct {
 	Outputs json.RawMessage `json:"outputs"`
-	Sizes   []int64         `json:"sizes"` // of the files, in bytes
+	Sums    []fileSum       `json:"sums"` // of the files
 	SHA256  string          `json:"sha256"`
 }
 
+// fileSum is by what a file is known again that a disk has changed.
+type fileSum struct {
+	Size   int64  `json:"size"`
+	CRC32C uint32 `json:"crc32c"`
+}
+
+func sumOf(path string) (s fileSum, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return s, err
+	}
+	defer f.Close()
+	h := crc32.New(crc32.MakeTable(crc32.Castagnoli))
+	s.Size, err = io.Copy(h, f)
+	s.CRC32C = h.Sum32()
+	return s, err
+}
+
 func (l *drawings) digest() string {
-	sum := sha256.Sum256(fmt.Appendf(bytes.Clone(l.Outputs), "%d", l.Sizes))
+	sum := sha256.Sum256(fmt.Appendf(bytes.Clone(l.Outputs), "%v", l.Sums))
 	return hex.EncodeToString(sum[:])
 }
 
-func writeList(out []result.Output, sizes []int64) ([]byte, error) {
+func writeList(out []result.Output, sums []fileSum) ([]byte, error) {
 	b, err := json.Marshal(out)
 	if err != nil {
 		return nil, err
 	}
-	l := drawings{Outputs: b, Sizes: sizes}
+	l := drawings{Outputs: b, Sums: sums}
 	l.SHA256 = l.digest()
 	return json.Marshal(l)
 }
 
-// readList reads a list that is whole. One of a program of before has no digest:
+// readList reads a list that is whole. One of a program of before has no digest or no sums:
 // what it lists is drawn again.
-func readList(b []byte) (out []result.Output, sizes []int64, err error) {
+func readList(b []byte) (out []result.Output, sums []fileSum, err error) {
 	var l drawings
 	if err := json.Unmarshal(b, &l); err != nil {
 		return nil, nil, err
@@ -211,10 +230,10 @@ func readList(b []byte) (out []result.Output, sizes []int64, err error) {
 	if err := json.Unmarshal(l.Outputs, &out); err != nil {
 		return nil, nil, err
 	}
-	if len(l.Sizes) != len(out) {
+	if len(l.Sums) != len(out) {
 		return nil, nil, errors.New("the list of what was drawn is not whole")
 	}
-	return out, l.Sizes, nil
+	return out, l.Sums, nil
 }
 
 // Draw keeps what draw makes in the folder that it is given, and lists it. What
@@ -236,13 +255,11 @@ func (d Dir) Draw(ctx context.Context, key, basis string, draw func(dir string) 
 		return nil, err
 	}
 	folder := key + ".drawn-" + basis
-	files, sizes := make([]objects.Named, len(out)), make([]int64, len(out))
+	files, sums := make([]objects.Named, len(out)), make([]fileSum, len(out))
 	for i := range out {
-		info, err := os.Stat(out[i].File)
-		if err != nil {
+		if sums[i], err = sumOf(out[i].File); err != nil {
 			return nil, err
 		}
-		sizes[i] = info.Size()
 		rel, err := filepath.Rel(dir, out[i].File)
 		if err != nil || !filepath.IsLocal(rel) {
 			return nil, fmt.Errorf("%s was drawn outside its folder", out[i].File)
@@ -254,7 +271,7 @@ func (d Dir) Draw(ctx context.Context, key, basis string, draw func(dir string) 
 		}
 		out[i].File = strings.TrimPrefix(files[i].Name, d.name(folder)+"/")
 	}
-	b, err := writeList(out, sizes)
+	b, err := writeList(out, sums)
 	if err != nil {
 		return nil, err
 	}

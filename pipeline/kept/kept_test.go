@@ -178,7 +178,8 @@ func TestDrawings(t *testing.T) {
 }
 
 // No damaged list of drawings is taken for a whole one, whatever bit of it has
-// changed, nor a drawing that is cut or gone: it is drawn again.
+// changed, nor a drawing that is cut, gone or changed: it is
+// drawn again.
 func TestNoDamagedDrawing(t *testing.T) {
 	ctx := t.Context()
 	d := in(t, t.TempDir())
@@ -208,6 +209,7 @@ func TestNoDamagedDrawing(t *testing.T) {
 	for name, harm := range map[string]func() error{
 		"cut":  func() error { return os.Truncate(out[0].File, 3) },
 		"gone": func() error { return os.Remove(out[0].File) },
+		"bit":  func() error { return os.WriteFile(out[0].File, []byte("pibture"), 0o600) },
 		"before": func() error {
 			return os.WriteFile(path, []byte(`[{"sop_instance_uid":"1.2.3","file":"x.dcm"}]`), 0o600)
 		},

@@ -17,6 +17,7 @@ import (
 
 	"github.com/echonode/echonode/pipeline/kept"
 	"github.com/echonode/echonode/pipeline/objects"
+	"github.com/echonode/echonode/pipeline/spool"
 	"github.com/echonode/echonode/pipeline/store"
 	"github.com/echonode/echonode/pipeline/turns"
 )
@@ -220,7 +221,9 @@ func (n *Node) see(ctx context.Context, req LoopRequest, lease store.Lease) (see
 			seen, err = n.giveUp(ctx, req, fmt.Sprintf("the analysis panicked: %v", r))
 		}
 	}()
-	seen, err = n.processor.Look(n.working(bounded, req.Sender, turns.Analysing), req)
+	if err = n.unharmed(bounded, req); err == nil {
+		seen, err = n.processor.Look(n.working(bounded, req.Sender, turns.Analysing), req)
+	}
 	if err != nil && ctx.Err() == nil && errors.Is(bounded.Err(), context.DeadlineExceeded) {
 		return n.giveUp(ctx, req, fmt.Sprintf("not analysed within %v", n.opt.Timeout))
 	}
@@ -269,7 +272,20 @@ func objectGone(ctx context.Context, req LoopRequest) error {
 	if _, err = os.Stat(path); err != nil {
 		return err
 	}
-	return objects.Verify(req.Path, path)
+	return intact(req.Path, path, req.Sum)
+}
+
+// unharmed compares an object with what was received, so that no value comes from
+// bytes that a disk has changed. What is fetched has been compared.
+func (n *Node) unharmed(ctx context.Context, req LoopRequest) error {
+	if !n.files.Local() {
+		return nil
+	}
+	path, err := req.Objects.File(ctx, req.Path)
+	if err != nil {
+		return err
+	}
+	return spool.Intact(path, req.Sum)
 }
 
 // giveUp keeps as the result of a loop why it has none.
@@ -280,7 +296,7 @@ func (n *Node) giveUp(ctx context.Context, req LoopRequest, why string) (Seen, e
 
 func (n *Node) loopRequest(l store.Loop, hold *objects.Hold) LoopRequest {
 	return LoopRequest{StudyInstanceUID: l.StudyInstanceUID, SeriesInstanceUID: l.SeriesInstanceUID, SOPInstanceUID: l.SOPInstanceUID, SOPClassUID: l.SOPClassUID,
-		Number: l.Number, Sender: l.Sender, Path: l.Path, Kept: n.keptDir(l.StudyInstanceUID), Objects: hold}
+		Number: l.Number, Sender: l.Sender, Path: l.Path, Sum: l.Sum, Kept: n.keptDir(l.StudyInstanceUID), Objects: hold}
 }
 
 // keptDir holds the results of a study's loops.

@@ -83,6 +83,12 @@ func (n *Node) MoveStudy(ctx context.Context, study string, m Move) (moved Moved
 			return moved, err
 		}
 	}
+	// Nobody takes for left behind what is on its way, however long that takes.
+	done, err := n.moves.Lock(ctx, study)
+	if err != nil {
+		return moved, err
+	}
+	defer done()
 	// A second look takes what arrived during the first.
 	var from []result.Person
 	for range maxLooks {
@@ -305,7 +311,8 @@ func (n *Node) moveObjects(ctx context.Context, study string, m Move, moved *Mov
 		}
 	}
 	// A file that was long on its way may have been taken for one that nobody will
-	// record: what is recorded must be there.
+	// record, if the lock that says that it is on its way was lost meanwhile: what
+	// is recorded must be there.
 	for _, r := range records {
 		if _, err := n.files.Stat(ctx, r.Path); errors.Is(err, fs.ErrNotExist) {
 			return len(versions), nil
@@ -376,7 +383,7 @@ func commitVersions(ctx context.Context, versions []*version) ([]store.Instance,
 		}
 		v.in = nil
 		rec := v.former
-		rec.Path, rec.Size, rec.Received, rec.Person = entry.Path, entry.Size, time.Now(), v.person
+		rec.Path, rec.Size, rec.Sum, rec.Received, rec.Person = entry.Path, entry.Size, entry.Sum, time.Now(), v.person
 		records = append(records, rec)
 	}
 	return records, nil

@@ -81,6 +81,7 @@ type LoopRequest struct {
 	Number                              int    // order of arrival in the study, from 1
 	Sender                              string // of the study
 	Path                                string // name of the object, a Part 10 file
+	Sum                                 string // of what was received, see store.Instance
 	Kept                                kept.Dir
 	// Objects gives the file of the object, for as long as the request lasts.
 	Objects *objects.Hold
@@ -206,6 +207,7 @@ type Node struct {
 	objects    *store.Locks // by SOP Instance UID: receiving and deleting its file
 	studies    *store.Locks // by Study Instance UID: making and deleting its results
 	recovering *store.Locks // of who looks through a shared store
+	moves      *store.Locks // by Study Instance UID: moves that have files on their way
 
 	complaints complaints
 
@@ -221,7 +223,7 @@ func New(ctx context.Context, opt Options, sp spool.Intake, st *store.Store, pro
 		wake: make(chan struct{}, 1), has: func(ctx context.Context, d Destination, paths []string) (map[string]bool, error) {
 			return d.has(ctx, paths)
 		}, arrivals: newArrivals(opt.Idle, opt.Cap), began: time.Now(),
-		objects: st.NewLocks(1), studies: st.NewLocks(2), recovering: st.NewLocks(3)}
+		objects: st.NewLocks(1), studies: st.NewLocks(2), recovering: st.NewLocks(3), moves: st.NewLocks(4)}
 	n.suspects.Store(true)
 	var destinations []string
 	for _, d := range opt.Destinations {

@@ -117,7 +117,7 @@ func (n *Node) keep(ctx context.Context, req *scp.StoreRequest, r io.Reader) err
 	}
 	hold := n.files.Hold()
 	defer hold.Release()
-	id.Path, id.Size, id.Received = entry.Path, entry.Size, time.Now()
+	id.Path, id.Size, id.Sum, id.Received = entry.Path, entry.Size, entry.Sum, time.Now()
 	if n.arrivals.received(id.StudyInstanceUID, req.Association.ID) {
 		if err := n.tellOthers(ctx); err != nil {
 			return n.unrecorded(err)
@@ -237,6 +237,11 @@ func (n *Node) accept(ctx context.Context, in store.Instance, duplicate bool, ho
 			if problem, err := n.store.Problem(ctx, in.SOPInstanceUID); err == nil && ofObject(problem) {
 				return n.heal(ctx, old, in, was, is, drop, errors.New(problem))
 			}
+			if e, err := n.files.Stat(ctx, old.Path); lost(err) {
+				return n.heal(ctx, old, in, was, is, drop, err)
+			} else if info, serr := os.Stat(was); err == nil && serr == nil && e.Size != info.Size() {
+				return n.heal(ctx, old, in, was, is, drop, fmt.Errorf("%w: %d bytes are stored of %d", objects.ErrDamaged, e.Size, info.Size()))
+			}
 		}
 		return errors.Join(err, drop())
 	}
@@ -253,6 +258,9 @@ func (n *Node) accept(ctx context.Context, in store.Instance, duplicate bool, ho
 		if same, err := compare.Attributes(ctx, was, is, dicomio.Options{Limits: n.opt.Limits}); err == nil && same {
 			return drop()
 		}
+	}
+	if err := n.arrived(ctx, in); err != nil {
+		return err
 	}
 	unsent, err := n.store.Replace(ctx, in)
 	if err != nil {
@@ -273,7 +281,7 @@ func (n *Node) accept(ctx context.Context, in store.Instance, duplicate bool, ho
 // off, has other bytes than its name says or says to be another object. nil:
 // nothing of that can be seen, or it cannot be read at this moment.
 func (n *Node) broken(ctx context.Context, path string, old store.Instance) error {
-	if err := objects.Verify(old.Path, path); lost(err) {
+	if err := intact(old.Path, path, old.Sum); lost(err) {
 		return err
 	}
 	if _, err := os.Stat(path); err != nil {
@@ -291,6 +299,8 @@ func (n *Node) broken(ctx context.Context, path string, old store.Instance) erro
 		return err
 	case id.SOPInstanceUID != old.SOPInstanceUID:
 		return errors.New("it says to be another object")
+	case id.TransferSyntax != old.TransferSyntaxUID:
+		return errors.New("it names another transfer syntax")
 	}
 	o, err := scp.FileObject(path)
 	if err != nil {
@@ -303,16 +313,36 @@ func (n *Node) broken(ctx context.Context, path string, old store.Instance) erro
 	return nil
 }
 
+// intact compares a file with what is known of the bytes of the object: a digest
+// in its name, or the sum of what was received. Of objects that a program of
+// before has recorded in a directory nothing is.
+func intact(name, path, sum string) error {
+	if objects.HasDigest(name) {
+		return objects.Verify(name, path)
+	}
+	return spool.Intact(path, sum)
+}
+
+// sameBytes reports whether two versions of an object are known to be one: by
+// the digests of their files, or by the sums of their data sets.
+func sameBytes(a, b store.Instance) bool {
+	return objects.SameDigest(a.Path, b.Path) || a.Sum != "" && a.Sum == b.Sum && a.Size == b.Size &&
+		a.TransferSyntaxUID == b.TransferSyntaxUID && a.SOPClassUID == b.SOPClassUID && a.StudyInstanceUID == b.StudyInstanceUID
+}
+
 // heal lets an object that was sent again take the place of its recorded version
-// that is damaged or gone. With the same bytes, by their digests, nothing else
+// that is damaged or gone. With the same bytes, see sameBytes, nothing else
 // changes, but that what was given up for want of the object is analysed. With
 // others it counts as a correction, as far as it is of the same patient and
 // study and nothing that is recorded or left of the damaged one, the file was,
 // contradicts that it is the same object: of another nobody can tell whether it
 // is the same picture, and it is refused.
 func (n *Node) heal(ctx context.Context, old, in store.Instance, was, is string, drop func() error, cause error) error {
+	if err := n.arrived(ctx, in); err != nil {
+		return err
+	}
 	switch {
-	case objects.SameDigest(old.Path, in.Path):
+	case sameBytes(old, in):
 		if err := n.store.Heal(ctx, in); err != nil {
 			return n.unrecorded(err)
 		}
@@ -337,10 +367,23 @@ func (n *Node) heal(ctx context.Context, old, in store.Instance, was, is string,
 	return nil
 }
 
+// arrived makes sure that a version that takes another's place is where it was
+// put: by a store whose clock is wrong it may have been taken for one that was
+// left behind long ago.
+func (n *Node) arrived(ctx context.Context, in store.Instance) error {
+	if _, own := n.files.InPlace(""); own {
+		return nil
+	}
+	if _, err := n.files.Stat(ctx, in.Path); err != nil {
+		return n.unread(err)
+	}
+	return nil
+}
+
 // another is why an object is not the one that was recorded under its UID and is
 // damaged: it is encoded otherwise or has another size, or what is left in the
-// file was differs from the file is. Without such a file a digest decides, and
-// where none is recorded nothing speaks against an object of that size.
+// file was differs from the file is. Without such a file digests or sums decide,
+// and where none is recorded nothing speaks against an object of that size.
 func another(old, in store.Instance, was, is string) error {
 	if old.TransferSyntaxUID != in.TransferSyntaxUID {
 		return errors.New("another transfer syntax was received")
@@ -358,7 +401,7 @@ func another(old, in store.Instance, was, is string) error {
 			return fmt.Errorf("%d of %d blocks of what is left of it are other ones", other, same+other)
 		}
 	}
-	if !told && objects.HasDigest(old.Path) && objects.HasDigest(in.Path) {
+	if !told && (old.Sum != "" && in.Sum != "" || objects.HasDigest(old.Path) && objects.HasDigest(in.Path)) {
 		return errors.New("other bytes were received")
 	}
 	return nil
@@ -495,10 +538,24 @@ func (n *Node) recoverSpool(ctx context.Context) error {
 		if err == nil {
 			in.Size, err = dataSetSize(path)
 		}
+		if err == nil {
+			in.Sum, err = spool.Sum(path)
+		}
 		if err != nil {
 			n.log.Warn("unreadable object in the spool is left alone", "path", name, "error", err)
 			return nil
 		}
+		// What a move has on its way may take as long as it takes.
+		soon, cancel := context.WithTimeout(ctx, 100*time.Millisecond)
+		rest, err := n.moves.Lock(soon, in.StudyInstanceUID)
+		cancel()
+		if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		defer rest()
 		// Who records another version, or moves it, does so under this lock, and
 		// looks whether its file is still there.
 		unlock, err := n.objects.Lock(ctx, in.SOPInstanceUID)

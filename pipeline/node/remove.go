@@ -109,7 +109,10 @@ func (n *Node) deleteLocked(ctx context.Context, f store.Removal) error {
 
 // sweepResults deletes results of studies that are not recorded: the process
 // died while it removed them.
-func (n *Node) sweepResults(ctx context.Context) error {
+func (n *Node) sweepResults(ctx context.Context) error { return n.sweepFolders(ctx, n.recordedFolders) }
+
+// sweepFolders is sweepResults, given the folders of recorded studies.
+func (n *Node) sweepFolders(ctx context.Context, recorded func(context.Context) (map[string]bool, error)) error {
 	var entries []objects.Entry
 	for e, err := range n.files.List(ctx, n.files.Name(resultsFolder)) {
 		if err != nil {
@@ -120,40 +123,57 @@ func (n *Node) sweepResults(ctx context.Context) error {
 	if len(entries) == 0 {
 		return nil
 	}
-	studies, err := n.store.Studies(ctx)
+	known, err := recorded(ctx)
 	if err != nil {
 		return err
 	}
-	known := make(map[string]bool, len(studies))
-	for _, s := range studies {
-		known[studyFolder(s.StudyInstanceUID)] = true
-	}
-	for _, e := range entries {
-		name := e.Base
-		if b, err := hex.DecodeString(name); err != nil || len(b) != studyFolderBytes || strings.ToLower(name) != name || known[name] {
-			continue
-		}
-		if err := n.sweepStudy(ctx, e.Name, name); err != nil {
-			return fmt.Errorf("results of a removed study: %w", err)
+	left := slices.DeleteFunc(entries, func(e objects.Entry) bool {
+		b, err := hex.DecodeString(e.Base)
+		return err != nil || len(b) != studyFolderBytes || strings.ToLower(e.Base) != e.Base || known[e.Base]
+	})
+	for some := range slices.Chunk(left, sweptAtOnce) {
+		if err := n.sweepStudies(ctx, some, recorded); err != nil {
+			return fmt.Errorf("results of removed studies: %w", err)
 		}
 	}
 	return nil
 }
 
-// sweepStudy deletes the folder of a study that is not recorded, if it is not by
-// now: another process may have received it while this one listed.
-func (n *Node) sweepStudy(ctx context.Context, folder, base string) error {
-	unlock, err := n.studies.Lock(ctx, base)
+// sweptAtOnce is how many folders are looked for in one list of all studies:
+// there may be 100,000, and all wait whose folders are being swept.
+const sweptAtOnce = 16
+
+// recordedFolders are those of all studies.
+func (n *Node) recordedFolders(ctx context.Context) (map[string]bool, error) {
+	studies, err := n.store.Studies(ctx)
+	known := make(map[string]bool, len(studies))
+	for _, s := range studies {
+		known[studyFolder(s.StudyInstanceUID)] = true
+	}
+	return known, err
+}
+
+// sweepStudies deletes those folders of studies that are not recorded by now:
+// another process may have received one while this one listed.
+func (n *Node) sweepStudies(ctx context.Context, folders []objects.Entry, recorded func(context.Context) (map[string]bool, error)) error {
+	names := make([]string, len(folders))
+	for i, e := range folders {
+		names[i] = e.Base
+	}
+	unlock, err := n.studies.Lock(ctx, names...)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	studies, err := n.store.Studies(ctx)
+	known, err := recorded(ctx)
 	if err != nil {
 		return err
 	}
-	if slices.ContainsFunc(studies, func(s store.Study) bool { return studyFolder(s.StudyInstanceUID) == base }) {
-		return nil
+	var errs []error
+	for _, e := range folders {
+		if !known[e.Base] {
+			errs = append(errs, objects.Clear(ctx, n.files, e.Name))
+		}
 	}
-	return objects.Clear(ctx, n.files, folder)
+	return errors.Join(errs...)
 }

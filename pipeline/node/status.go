@@ -144,6 +144,7 @@ func (s StudyStatus) Finished() bool {
 //	POST /studies/move               the studies get another patient; a form: see [moveForm]
 //	POST /patients/merge             so do all studies of a patient; a form: id, issuer, and as above
 //	       both answer [Moves], with 207 where it was done in part
+//	POST /objects/verify?after=UID   [Verified]: stored objects, some at a time, are compared with what was received
 //	POST /deliveries/redirect?from=NAME&to=NAME  what is left for one destination goes to another
 //	POST /deliveries/drop?destination=NAME       what is left for a destination is given up
 func (n *Node) API() http.Handler {
@@ -212,6 +213,7 @@ func (n *Node) API() http.Handler {
 		}
 		answerMoves(w, all, err)
 	})
+	mux.HandleFunc("POST /objects/verify", n.serveVerify)
 	mux.HandleFunc("POST /studies/retry", func(w http.ResponseWriter, r *http.Request) {
 		count, err := n.Retry(r.Context(), r.URL.Query().Get("uid"))
 		answer(w, map[string]int{"deliveries": count}, err)

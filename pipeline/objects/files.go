@@ -241,6 +241,15 @@ func (f *Files) Forget(unused time.Duration) {
 	}
 }
 
+// DropCopy removes the copy of an object, unless somebody holds it.
+func (f *Files) DropCopy(name string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if c := f.copies[name]; c != nil && c.held == 0 {
+		f.drop(name)
+	}
+}
+
 func (f *Files) drop(name string) {
 	c := f.copies[name]
 	_ = os.Remove(c.path) // what is left is removed at the next start
@@ -358,11 +367,7 @@ func (f *Files) probe() {
 
 // Remove implements [Store].
 func (f *Files) Remove(ctx context.Context, name string) error {
-	f.mu.Lock()
-	if c := f.copies[name]; c != nil && c.held == 0 {
-		f.drop(name)
-	}
-	f.mu.Unlock()
+	f.DropCopy(name)
 	return f.Store.Remove(ctx, name)
 }
 

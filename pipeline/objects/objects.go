@@ -138,6 +138,29 @@ func Verify(name, file string) error {
 	return nil
 }
 
+// VerifyStored is Verify of the object as the store gives it.
+func VerifyStored(ctx context.Context, s Store, name string) error {
+	want := digestOf(name)
+	if want == nil {
+		return nil
+	}
+	r, err := s.Open(ctx, name, 0, -1)
+	if err != nil {
+		return err
+	}
+	h := sha256.New()
+	if _, err := io.Copy(h, r); err != nil {
+		return errors.Join(err, r.Close())
+	}
+	if err := r.Close(); err != nil {
+		return err
+	}
+	if !bytes.Equal(want, h.Sum(nil)[:len(want)]) {
+		return fmt.Errorf("%s: %w: its bytes have another digest than its name says", name, ErrDamaged)
+	}
+	return nil
+}
+
 // adopter is a store that can take a local file as it is.
 type adopter interface {
 	adopt(ctx context.Context, name, file string) error

@@ -166,7 +166,7 @@ func (a *relayed) Commit(ctx context.Context) (Entry, error) {
 	if err != nil {
 		return Entry{}, refusal(fmt.Errorf("object store: %w", full(err)))
 	}
-	return Entry{Path: name, Size: e.Size, FileSize: e.FileSize}, nil
+	return Entry{Path: name, Size: e.Size, FileSize: e.FileSize, Sum: e.Sum}, nil
 }
 
 // Discard implements [Intake].

@@ -27,7 +27,7 @@
 //
 // An object whose data set equals, byte for byte, one that is there already is
 // a duplicate: nothing is stored, and Commit reports the first file. An object
-// with another data set under the same UID is a conflict. A modality that
+// with another data set, or transfer syntax, under the same UID is a conflict. A modality that
 // repeats a UID and an archive that sends a corrected patient name both cause
 // it, and either would lose data if one version were dropped: the first stays
 // untouched, the new one is kept beside it under its digest, and Entry.Conflict
@@ -112,6 +112,7 @@ type Entry struct {
 	Size      int64  // of the data set, in bytes
 	FileSize  int64  // of the file
 	SHA256    string // of the data set, hexadecimal; "" unless Options.Digest
+	Sum       string // of the data set, see the function
 	Duplicate bool   // the same data set was there already; Path is that file
 	Conflict  bool   // another data set was there already under the UID
 	First     string // with Conflict, the file of that one
@@ -317,7 +318,8 @@ type Incoming struct {
 	f         *os.File
 	buf       []byte    // the file is written in pieces of this length
 	used      int       // of buf, not yet written
-	sum       uint32    // CRC-32C of what is written, for the sealed name
+	sum       uint32    // CRC-32C of what is written
+	headSum   uint32    // of the header
 	digest    hash.Hash // nil unless Options.Digest
 	size      int64     // of the data set
 	header    int64
@@ -356,6 +358,7 @@ func (s *Spool) Create(m part10.Meta) (*Incoming, error) {
 	}
 	in.used = copy(in.buf, header.Bytes())
 	in.header = int64(in.used)
+	in.headSum = crc32.Checksum(in.buf[:in.used], castagnoli)
 	return in, nil
 }
 
@@ -450,9 +453,7 @@ func (in *Incoming) add(n int) {
 // and so begin where pages do.
 func (in *Incoming) flush() error {
 	n, err := in.f.Write(in.buf[:in.used])
-	if in.s.byLink {
-		in.sum = crc32.Update(in.sum, castagnoli, in.buf[:n])
-	}
+	in.sum = crc32.Update(in.sum, castagnoli, in.buf[:n])
 	in.written += int64(n)
 	in.used = 0
 	if err == nil && !in.s.opt.NoSync {
@@ -495,7 +496,7 @@ func (in *Incoming) commit() (Entry, error) {
 		return Entry{}, err
 	}
 	in.release()
-	e := Entry{Path: in.path, Size: in.size, FileSize: in.header + in.size}
+	e := Entry{Path: in.path, Size: in.size, FileSize: in.header + in.size, Sum: sumText(without(in.headSum, in.sum, in.size))}
 	if in.digest != nil {
 		e.SHA256 = hex.EncodeToString(in.digest.Sum(nil))
 	}
@@ -531,12 +532,9 @@ func (in *Incoming) place(e *Entry) error {
 	}
 	if taken && !same {
 		// It holds another data set than its name says, so it is damaged, and this
-		// is what it was.
+		// is what it was. What is left of it stays until this one is durable.
 		s.log.Warn("a damaged file is replaced", "path", e.Path)
-		if err := os.Remove(e.Path); err != nil {
-			return err
-		}
-		taken = false
+		return in.nameByRename(e)
 	}
 	if taken {
 		e.Duplicate = true
@@ -609,22 +607,24 @@ func openObject(path string) (*object, error) {
 	return &object{f, m, size}, nil
 }
 
-// contentDigest is the digest of the data set, from the part file when it was
-// not computed while the object arrived.
+// contentDigest is a digest of the data set and of the transfer syntax, without
+// which it says nothing.
 func (in *Incoming) contentDigest(e *Entry) (string, error) {
-	if e.SHA256 != "" {
-		return e.SHA256, nil
+	data := e.SHA256
+	if data == "" { // not computed while the object arrived
+		o, err := openObject(in.part)
+		if err != nil {
+			return "", full(err)
+		}
+		defer o.Close()
+		h := sha256.New()
+		if _, err := io.Copy(h, o); err != nil {
+			return "", err
+		}
+		data = hex.EncodeToString(h.Sum(nil))
 	}
-	o, err := openObject(in.part)
-	if err != nil {
-		return "", full(err)
-	}
-	defer o.Close()
-	h := sha256.New()
-	if _, err := io.Copy(h, o); err != nil {
-		return "", err
-	}
-	return hex.EncodeToString(h.Sum(nil)), nil
+	sum := sha256.Sum256([]byte(in.meta.TransferSyntaxUID + " " + data))
+	return hex.EncodeToString(sum[:]), nil
 }
 
 // compare reports whether path exists (taken) and holds the same data set as

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,6 +17,7 @@ import (
 	"github.com/echonode/echonode/dicomio/part10"
 	"github.com/echonode/echonode/dicomio/uid"
 	"github.com/echonode/echonode/scp"
+	"github.com/echonode/echonode/scp/bufpool"
 )
 
 const (
@@ -309,5 +311,80 @@ func TestDiskFull(t *testing.T) {
 	}
 	if _, err := store(t, s, "1.3", make([]byte, 100<<10)); err != nil {
 		t.Errorf("small object after the failure: %v", err)
+	}
+}
+
+// What a file holds has the same sum whether it is computed from the stream or
+// from the file, and its sealed name that of the whole file.
+func TestSum(t *testing.T) {
+	for _, size := range []int{0, 1, 13, bufpool.Small, bufpool.Small*9 + 5} {
+		data := make([]byte, size)
+		for i := range data {
+			data[i] = byte(i * i >> 3)
+		}
+		s := open(t, t.TempDir(), Options{})
+		e, err := store(t, s, "1.2.3", data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := fmt.Sprintf("crc32c:%08x", crc32.Checksum(data, castagnoli)); e.Sum != want {
+			t.Errorf("%d bytes: %s, want %s", size, e.Sum, want)
+		}
+		if sum, err := Sum(e.Path); err != nil || sum != e.Sum {
+			t.Errorf("%d bytes: the file says %s, %v", size, sum, err)
+		}
+	}
+	if _, err := Sum(filepath.Join(t.TempDir(), "none.dcm")); !errors.Is(err, fs.ErrNotExist) {
+		t.Error(err)
+	}
+}
+
+// A damaged version of an object stays until the one that takes its place is
+// durable; one that differs in nothing but the transfer syntax is no damaged one.
+func TestDamagedVersion(t *testing.T) {
+	s := open(t, t.TempDir(), Options{Digest: true})
+	if _, err := store(t, s, "1.2.3", []byte("first version")); err != nil {
+		t.Fatal(err)
+	}
+	second, err := store(t, s, "1.2.3", []byte("other version"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	again := func(syntax string, harm func(in *Incoming)) (Entry, error) {
+		t.Helper()
+		m := request("1.2.3")
+		m.TransferSyntaxUID = syntax
+		in, err := s.Create(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := in.Write([]byte("other version")); err != nil {
+			t.Fatal(err)
+		}
+		harm(in)
+		return in.Commit()
+	}
+	recoded, err := again("1.2.840.10008.1.2.4.90", func(*Incoming) {})
+	if err != nil || recoded.Duplicate || recoded.Path == second.Path {
+		t.Errorf("in another transfer syntax: %+v, %v", recoded, err)
+	}
+	if got := readBack(t, second.Path); string(got) != "other version" {
+		t.Errorf("the version before holds %q", got)
+	}
+	if err := os.Truncate(second.Path, second.FileSize-3); err != nil {
+		t.Fatal(err)
+	}
+	if e, err := again(request("").TransferSyntaxUID, func(in *Incoming) { _ = os.Remove(in.part) }); err == nil {
+		t.Fatalf("%+v of a part that has gone", e)
+	}
+	if _, err := os.Stat(second.Path); err != nil {
+		t.Error("what was left went before the one that takes its place was there:", err)
+	}
+	e, err := again(request("").TransferSyntaxUID, func(*Incoming) {})
+	if err != nil || e.Duplicate || e.Path != second.Path {
+		t.Fatalf("%+v, %v", e, err)
+	}
+	if got := readBack(t, second.Path); string(got) != "other version" {
+		t.Errorf("it holds %q", got)
 	}
 }

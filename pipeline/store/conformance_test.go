@@ -400,6 +400,7 @@ func TestConformance(t *testing.T) {
 				{"Recalled", checkRecalled},
 				{"Replace", checkReplace},
 				{"Held", checkHeld},
+				{"Sums", checkSums},
 			} {
 				t.Run(c.name, func(t *testing.T) { c.check(t, open(t, d.open(t))) })
 			}

@@ -97,8 +97,8 @@ func replace(ctx context.Context, tx *Tx, in Instance) (former string, err error
 		args  []any
 	}{
 		{`UPDATE instances SET study_uid = ?, series_uid = ?, transfer_syntax = ?, path = ?, size = ?, calling_ae = ?, received_at = ?,
-			patient = ?, issuer = ?, family = ?, given = ?, born = ?, sex = ?, corrections = corrections + 1 WHERE sop_uid = ?`,
-			[]any{in.StudyInstanceUID, in.SeriesInstanceUID, in.TransferSyntaxUID, in.Path, in.Size, in.CallingAE, arrived, in.Patient, in.Issuer, in.Family, in.Given, in.Born, in.Sex, in.SOPInstanceUID}},
+			patient = ?, issuer = ?, family = ?, given = ?, born = ?, sex = ?, sum = ?, corrections = corrections + 1 WHERE sop_uid = ?`,
+			[]any{in.StudyInstanceUID, in.SeriesInstanceUID, in.TransferSyntaxUID, in.Path, in.Size, in.CallingAE, arrived, in.Patient, in.Issuer, in.Family, in.Given, in.Born, in.Sex, tied(in.Sum, in.Path), in.SOPInstanceUID}},
 		{`DELETE FROM removals WHERE path = ?`, []any{in.Path}},
 		{`INSERT INTO removals (path, sop_uid) SELECT ?1, ?2 WHERE ?1 <> ?3 ON CONFLICT DO NOTHING`, []any{path, in.SOPInstanceUID, in.Path}},
 		// Whoever works on the former version finds its lease gone.
@@ -133,8 +133,8 @@ func (s *Store) Heal(ctx context.Context, in Instance) error {
 			query string
 			args  []any
 		}{
-			{`UPDATE instances SET path = ?, size = ?, patient = ?, issuer = ?, family = ?, given = ?, born = ?, sex = ? WHERE sop_uid = ?`,
-				[]any{in.Path, in.Size, in.Patient, in.Issuer, in.Family, in.Given, in.Born, in.Sex, in.SOPInstanceUID}},
+			{`UPDATE instances SET path = ?, size = ?, patient = ?, issuer = ?, family = ?, given = ?, born = ?, sex = ?, sum = ? WHERE sop_uid = ?`,
+				[]any{in.Path, in.Size, in.Patient, in.Issuer, in.Family, in.Given, in.Born, in.Sex, tied(in.Sum, in.Path), in.SOPInstanceUID}},
 			{`DELETE FROM removals WHERE path = ?`, []any{in.Path}},
 			{`INSERT INTO removals (path, sop_uid) SELECT ?1, ?2 WHERE ?1 <> ?3 ON CONFLICT DO NOTHING`, []any{path, in.SOPInstanceUID, in.Path}},
 		} {

@@ -31,6 +31,7 @@ type Loop struct {
 	Problem          string // why it failed, or may come out better another time
 	Attempts, Deaths int
 	Path             string // of the object
+	Sum              string // of the object, see Instance
 	Sender           string // of the study
 }
 
@@ -57,11 +58,13 @@ var ErrStale = errors.New("the lease has passed on")
 // it due.
 type Enqueue func(tx *Tx, study string, revision int) error
 
-const loopColumns = `SELECT l.sop_uid, i.sop_class, l.study_uid, i.series_uid, l.number, l.state, l.basis, l.result, l.problem, l.attempts, l.deaths, i.path, o.sender, l.token
+const loopColumns = `SELECT l.sop_uid, i.sop_class, l.study_uid, i.series_uid, l.number, l.state, l.basis, l.result, l.problem, l.attempts, l.deaths, i.path, i.sum, o.sender, l.token
 	FROM loops l JOIN instances i ON i.sop_uid = l.sop_uid JOIN studies o ON o.study_uid = l.study_uid `
 
 func scanLease(r *sql.Rows) (l Lease, err error) {
-	return l, r.Scan(&l.SOPInstanceUID, &l.SOPClassUID, &l.StudyInstanceUID, &l.SeriesInstanceUID, &l.Number, &l.State, &l.Basis, &l.Result, &l.Problem, &l.Attempts, &l.Deaths, &l.Path, &l.Sender, &l.Token)
+	err = r.Scan(&l.SOPInstanceUID, &l.SOPClassUID, &l.StudyInstanceUID, &l.SeriesInstanceUID, &l.Number, &l.State, &l.Basis, &l.Result, &l.Problem, &l.Attempts, &l.Deaths, &l.Path, &l.Sum, &l.Sender, &l.Token)
+	l.Sum = untied(l.Sum, l.Path)
+	return l, err
 }
 
 // Loops lists the loops of a study, the one received last, corrected ones as

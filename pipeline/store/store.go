@@ -16,6 +16,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"math"
 	"slices"
 	"strings"
@@ -68,6 +69,9 @@ type Instance struct {
 	CallingAE         string
 	Received          time.Time
 	Sender            string // address that it came from, "" where that is not known
+	// Sum is a checksum of the data set as it was received, "" of objects that a
+	// program of before has recorded.
+	Sum string
 	Person
 	// Corrections is how often another version has taken the object's place.
 	Corrections int
@@ -250,10 +254,10 @@ func addOne(ctx context.Context, tx *Tx, in Instance) (isNew bool, err error) {
 		return false, err
 	}
 	res, err := tx.ExecContext(ctx, `INSERT INTO instances
-		(sop_uid, study_uid, series_uid, sop_class, transfer_syntax, path, size, calling_ae, received_at, patient, issuer, family, given, born, sex)
-		VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT (sop_uid) DO NOTHING`,
+		(sop_uid, study_uid, series_uid, sop_class, transfer_syntax, path, size, calling_ae, received_at, patient, issuer, family, given, born, sex, sum)
+		VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT (sop_uid) DO NOTHING`,
 		in.SOPInstanceUID, in.StudyInstanceUID, in.SeriesInstanceUID, in.SOPClassUID, in.TransferSyntaxUID,
-		in.Path, in.Size, in.CallingAE, now, in.Patient, in.Issuer, in.Family, in.Given, in.Born, in.Sex)
+		in.Path, in.Size, in.CallingAE, now, in.Patient, in.Issuer, in.Family, in.Given, in.Born, in.Sex, tied(in.Sum, in.Path))
 	if err != nil {
 		return false, err
 	}
@@ -322,14 +326,41 @@ func (s *Store) Study(ctx context.Context, uid string) (Study, error) {
 	return all[0], nil
 }
 
-const instanceColumns = `SELECT sop_uid, study_uid, series_uid, sop_class, transfer_syntax, path, size, calling_ae, received_at, coalesce(patient,''), coalesce(issuer,''), family, coalesce(given,''), born, coalesce(sex,''), corrections FROM instances `
+const instanceColumns = `SELECT sop_uid, study_uid, series_uid, sop_class, transfer_syntax, path, size, calling_ae, received_at, coalesce(patient,''), coalesce(issuer,''), family, coalesce(given,''), born, coalesce(sex,''), corrections, sum FROM instances `
 
 func scanInstance(r *sql.Rows) (in Instance, err error) {
 	var at int64
 	err = r.Scan(&in.SOPInstanceUID, &in.StudyInstanceUID, &in.SeriesInstanceUID, &in.SOPClassUID,
-		&in.TransferSyntaxUID, &in.Path, &in.Size, &in.CallingAE, &at, &in.Patient, &in.Issuer, &in.Family, &in.Given, &in.Born, &in.Sex, &in.Corrections)
-	in.Received = time.UnixMilli(at)
+		&in.TransferSyntaxUID, &in.Path, &in.Size, &in.CallingAE, &at, &in.Patient, &in.Issuer, &in.Family, &in.Given, &in.Born, &in.Sex, &in.Corrections, &in.Sum)
+	in.Received, in.Sum = time.UnixMilli(at), untied(in.Sum, in.Path)
 	return in, err
+}
+
+// tied is a checksum as it is recorded, with a sign of the path of the file that
+// it is of: a program of before changes the path alone.
+func tied(sum, path string) string {
+	if sum == "" {
+		return ""
+	}
+	return sum + pathSign(path)
+}
+
+// untied is the checksum that was recorded of the file at path, "" if it is of
+// another.
+func untied(recorded, path string) string {
+	sum, ok := strings.CutSuffix(recorded, pathSign(path))
+	if !ok {
+		return ""
+	}
+	return sum
+}
+
+func pathSign(path string) string { return fmt.Sprintf("@%08x", crc32.ChecksumIEEE([]byte(path))) }
+
+// InstancesAfter lists up to limit objects in order of their UIDs, beginning
+// behind one.
+func (s *Store) InstancesAfter(ctx context.Context, sopUID string, limit int) ([]Instance, error) {
+	return collect(ctx, s.read, scanInstance, instanceColumns+`WHERE sop_uid > ? ORDER BY sop_uid LIMIT ?`, sopUID, limit)
 }
 
 // Instances lists the objects of a study in order of arrival.

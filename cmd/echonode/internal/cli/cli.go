@@ -111,6 +111,7 @@ medical device.
 		p.reanalyseCommand(),
 		p.backupCommand(),
 		p.restoreCommand(),
+		p.verifyCommand(),
 		p.removeCommand(),
 		p.moveCommand(),
 		p.mergeCommand(),

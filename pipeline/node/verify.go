@@ -1,0 +1,129 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"time"
+
+	"github.com/echonode/echonode/pipeline/objects"
+	"github.com/echonode/echonode/pipeline/spool"
+	"github.com/echonode/echonode/pipeline/store"
+)
+
+// Verified is what was found by comparing stored objects with what was received.
+type Verified struct {
+	Objects int   `json:"objects"`
+	Bytes   int64 `json:"bytes"`
+	// Unknown are those of which nothing was recorded that could be compared: in a
+	// directory, by a version before 0.5.0. That they are there and have their
+	// length was looked at.
+	Unknown int       `json:"unknown"`
+	Damaged []Damaged `json:"damaged"`
+	// Next is what to go on after; empty at the end.
+	Next string `json:"next,omitempty"`
+}
+
+// Damaged is a stored object that is not what was received.
+type Damaged struct {
+	StudyInstanceUID string `json:"study_instance_uid"`
+	SOPInstanceUID   string `json:"sop_instance_uid"`
+	Reason           string `json:"reason"`
+}
+
+// verifyPage is how many objects are compared in one step, and verifyFor after
+// how long it ends earlier.
+const (
+	verifyPage = 500
+	verifyFor  = 5 * time.Second
+)
+
+// Verify compares stored objects with what was received, some at a time, in order
+// of their UIDs. It changes nothing that is stored; what is damaged is healed
+// when it is sent again: by a process that has a whole copy of what is damaged in
+// a store elsewhere, when it has forgotten that. The error is one that passes:
+// the store or the database is away.
+func (n *Node) Verify(ctx context.Context, after string) (Verified, error) {
+	v := Verified{Damaged: []Damaged{}}
+	some, err := n.store.InstancesAfter(ctx, after, verifyPage)
+	if err != nil {
+		return v, err
+	}
+	began := time.Now()
+	for _, in := range some {
+		if time.Since(began) > verifyFor {
+			return v, nil
+		}
+		known, err := n.verify(ctx, in)
+		if lost(err) {
+			// It may have been removed or corrected meanwhile.
+			now, serr := n.store.Instance(ctx, in.SOPInstanceUID)
+			switch {
+			case errors.Is(serr, store.ErrNotFound), serr == nil && now.Path != in.Path:
+				err = nil
+			case serr != nil:
+				return v, serr
+			default:
+				n.files.DropCopy(in.Path) // which may be whole: what is sent again is compared with what is stored
+				v.Damaged = append(v.Damaged, Damaged{in.StudyInstanceUID, in.SOPInstanceUID, reasonOf(err)})
+				err = nil
+			}
+		}
+		if err != nil {
+			return v, fmt.Errorf("object %s: %w", in.SOPInstanceUID, err)
+		}
+		v.Objects++
+		v.Bytes += in.Size
+		if !known {
+			v.Unknown++
+		}
+		v.Next = in.SOPInstanceUID
+	}
+	if len(some) < verifyPage {
+		v.Next = ""
+	}
+	return v, nil
+}
+
+// reasonOf says what is wrong with an object, without the names of files.
+func reasonOf(err error) string {
+	if errors.Is(err, fs.ErrNotExist) {
+		return "missing"
+	}
+	return "damaged"
+}
+
+// verify reads an object where it is stored, not a copy of it. known: there was
+// something to compare it with.
+func (n *Node) verify(ctx context.Context, in store.Instance) (known bool, err error) {
+	if objects.HasDigest(in.Path) {
+		return true, objects.VerifyStored(ctx, n.files.Store, in.Path)
+	}
+	hold := n.files.Hold()
+	defer hold.Release()
+	path, err := hold.File(ctx, in.Path)
+	if err != nil {
+		return false, err
+	}
+	if in.Sum != "" {
+		return true, spool.Intact(path, in.Sum)
+	}
+	size, err := dataSetSize(path)
+	var unreadable *fs.PathError
+	switch {
+	case errors.As(err, &unreadable):
+		return false, err
+	case err != nil:
+		return false, fmt.Errorf("%w: %w", objects.ErrDamaged, err)
+	case in.Size > 0 && size != in.Size:
+		return false, fmt.Errorf("%w: %d bytes, %d were received", objects.ErrDamaged, size, in.Size)
+	}
+	return false, nil
+}
+
+func (n *Node) serveVerify(w http.ResponseWriter, r *http.Request) {
+	v, err := n.Verify(r.Context(), r.URL.Query().Get("after"))
+	answer(w, v, err)
+}

@@ -40,7 +40,8 @@ func TestWorstCases(t *testing.T) {
 	deepUN := "junkjunk"
 	for range 60 {
 		inner := deepUN
-		item := "\xFE\xFF\x00\xE0" + string(binary.LittleEndian.AppendUint32(nil, uint32(len(inner)+12))) + "\x08\x00\x40\x11" + string(binary.LittleEndian.AppendUint32(nil, uint32(len(inner)))) + inner + "junk"
+		item := "\xFE\xFF\x00\xE0" + string(binary.LittleEndian.AppendUint32(nil, uint32(len(inner)+12))) + "\x08\x00\x40\x11" +
+			string(binary.LittleEndian.AppendUint32(nil, uint32(len(inner)))) + inner + "junk"
 		deepUN = item
 	}
 	cases := map[string]string{
@@ -59,7 +60,8 @@ func TestWorstCases(t *testing.T) {
 		"failing UN":  class + strings.Repeat(un, 300_000),
 		"deep UN":     class + strings.Repeat(long("\x08\x00\x40\x11", "UN", deepUN), 3000),
 		"fragments":   class + "\xE0\x7F\x10\x00OB\x00\x00\xFF\xFF\xFF\xFF" + strings.Repeat("\xFE\xFF\x00\xE0\x02\x00\x00\x00ab", 900_000) + "\xFE\xFF\xDD\xE0\x00\x00\x00\x00",
-		"charset of many terms": class + "\x08\x00\x05\x00UC\x00\x00" + string(binary.LittleEndian.AppendUint32(nil, 1<<20)) + strings.Repeat("\\ISO 2022 IR 87 ", 1<<16) +
+		"charset of many terms": class + "\x08\x00\x05\x00UC\x00\x00" + string(binary.LittleEndian.AppendUint32(nil, 1<<20)) +
+			strings.Repeat("\\ISO 2022 IR 87 ", 1<<16) +
 			strings.Repeat(el("\x10\x00\x10\x00", "PN", "\x1b$B;3ED\x1b(B "), 40_000),
 		"escapes":       class + el("\x08\x00\x05\x00", "CS", "\\ISO 2022 IR 87") + long("\x10\x00\x00\x40", "UT", strings.Repeat("\x1b$B;3\x1b(B", 200_000)),
 		"two-byte text": class + el("\x08\x00\x05\x00", "CS", "\\ISO 2022 IR 87") + long("\x10\x00\x00\x40", "UT", "\x1b$B"+strings.Repeat(";3", 1<<20-4)),
@@ -89,7 +91,8 @@ func TestWorstCases(t *testing.T) {
 				t.Errorf("%s: %v", name, werr)
 			}
 		}
-		t.Logf("%-22s %5d kB: read %v, use %v, write %v; %v", name, len(s)/1024, took.Round(time.Millisecond), use.Round(time.Millisecond), (spent(t) - start).Round(time.Millisecond), err)
+		t.Logf("%-22s %5d kB: read %v, use %v, write %v; %v", name, len(s)/1024, took.Round(time.Millisecond), use.Round(time.Millisecond),
+			(spent(t) - start).Round(time.Millisecond), err)
 		if limit := 2 * time.Second * slowness; took > limit || use > limit {
 			t.Errorf("%s: too slow", name)
 		}

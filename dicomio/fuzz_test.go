@@ -19,7 +19,8 @@ import (
 )
 
 // fuzzLimits keep one input cheap.
-var fuzzLimits = Limits{Nesting: 32, Elements: 20_000, InlineTotal: 4 << 20, Value: 8 << 20, Frame: 4 << 20, Inflated: 8 << 20, Frames: 10_000, Video: time.Second}
+var fuzzLimits = Limits{Nesting: 32, Elements: 20_000, InlineTotal: 4 << 20, Value: 8 << 20, Frame: 4 << 20, Inflated: 8 << 20,
+	Frames: 10_000, Video: time.Second}
 
 // fuzzMemory is more than fuzzLimits let one input allocate in all.
 const fuzzMemory = 256 << 20
@@ -94,7 +95,8 @@ func FuzzRead(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(sr.Bytes(), byte(1))
-	syntaxes := []string{"", uid.ImplicitVRLittleEndian, uid.ExplicitVRLittleEndian, uid.ExplicitVRBigEndian, uid.DeflatedExplicitVRLittleEndian, uid.JPEGBaseline8Bit, uid.RLELossless, "1.2.3"}
+	syntaxes := []string{"", uid.ImplicitVRLittleEndian, uid.ExplicitVRLittleEndian, uid.ExplicitVRBigEndian, uid.DeflatedExplicitVRLittleEndian,
+		uid.JPEGBaseline8Bit, uid.RLELossless, "1.2.3"}
 	f.Fuzz(func(t *testing.T, b []byte, kind byte) {
 		bounded(t, func() error {
 			o := Options{Limits: fuzzLimits, TransferSyntax: syntaxes[kind&7], Strict: kind&8 != 0}
@@ -249,7 +251,8 @@ func decodeStream(in PixelInfo, syntax string, b []byte, dst *Frame) error {
 // when follow is set, are taken from the stream as far as limits allow.
 func fuzzCodec(f *testing.F, syntax string) {
 	f.Fuzz(func(t *testing.T, b []byte, rows, cols uint16, samples, bits byte) {
-		in := PixelInfo{Rows: int(rows), Columns: int(cols), Samples: int(samples), BitsAllocated: int(bits), BitsStored: int(bits), HighBit: int(bits) - 1, Frames: 1, Photometric: "MONOCHROME2"}
+		in := PixelInfo{Rows: int(rows), Columns: int(cols), Samples: int(samples), BitsAllocated: int(bits), BitsStored: int(bits), HighBit: int(bits) - 1,
+			Frames: 1, Photometric: "MONOCHROME2"}
 		if h, err := jpeg.Parse(b); err == nil && bits&0x80 == 0 {
 			in.Rows, in.Columns, in.Samples = h.Rows, h.Columns, len(h.IDs)
 		}

@@ -78,7 +78,8 @@ func Identify(ctx context.Context, r io.ReaderAt, size int64, o Options) (Identi
 	text := func(group, element uint16) string { return strings.TrimSpace(ds.String(tag.New(group, element))) }
 	return Identity{
 		SOPClassUID: text(8, 0x16), SOPInstanceUID: text(8, 0x18), Modality: text(8, 0x60), Manufacturer: text(8, 0x70),
-		PatientName: text(0x10, 0x10), PatientID: text(0x10, 0x20), IssuerOfPatientID: text(0x10, 0x21), PatientBirthDate: text(0x10, 0x30), PatientSex: text(0x10, 0x40),
+		PatientName: text(0x10, 0x10), PatientID: text(0x10, 0x20), IssuerOfPatientID: text(0x10, 0x21),
+		PatientBirthDate: text(0x10, 0x30), PatientSex: text(0x10, 0x40),
 		StudyInstanceUID: text(0x20, 0x0D), SeriesInstanceUID: text(0x20, 0x0E), TransferSyntax: f.TransferSyntax,
 	}, nil
 }

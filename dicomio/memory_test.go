@@ -99,7 +99,8 @@ func TestIdentifyIsCheap(t *testing.T) {
 		t.Errorf("a truncated object: %v", err)
 	}
 	hidden := deflated(t, strings.Repeat("\x08\x00\x40\x11UT\x00\x00"+long(1<<20)+strings.Repeat("x", 1<<20), 3)+identified)
-	if _, err := Identify(context.Background(), bytes.NewReader(hidden), int64(len(hidden)), Options{Limits: Limits{Inflated: 2 << 20}}); !errors.Is(err, ErrLimit) {
+	if _, err := Identify(context.Background(), bytes.NewReader(hidden), int64(len(hidden)),
+		Options{Limits: Limits{Inflated: 2 << 20}}); !errors.Is(err, ErrLimit) {
 		t.Errorf("an identity behind the limit of inflation: %v", err)
 	}
 }
@@ -361,7 +362,8 @@ func TestVideoProcessEndsWithItsFile(t *testing.T) {
 // zeros in any number. Zeros before elements are none.
 func TestBytesBehindThePixels(t *testing.T) {
 	b := tinyCine(t, 2)
-	for name, tail := range map[string][]byte{"3 bytes": []byte("abc"), "7 bytes": []byte("\xFF\xFF\xFF\xFF\xFF\xFF\xFF"), "3 MiB of zeros": make([]byte, 3<<20), "odd zeros": make([]byte, 5)} {
+	for name, tail := range map[string][]byte{"3 bytes": []byte("abc"), "7 bytes": []byte("\xFF\xFF\xFF\xFF\xFF\xFF\xFF"), "3 MiB of zeros": make([]byte, 3<<20),
+		"odd zeros": make([]byte, 5)} {
 		in := append(bytes.Clone(b), tail...)
 		f, err := Read(bytes.NewReader(in), int64(len(in)), Options{Strict: true})
 		if err != nil {

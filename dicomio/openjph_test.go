@@ -26,7 +26,8 @@ func TestHTJ2KAgainstOpenJPH(t *testing.T) {
 		}
 	}
 	for _, p := range []struct{ samples, top, w, h int }{{1, 255, 131, 77}, {1, 65535, 131, 77}, {1, 4095, 64, 64}, {3, 255, 131, 77}, {3, 255, 600, 430}} {
-		for _, opt := range []string{"-reversible true", "-reversible true -num_decomps 2 -block_size {32,32} -prog_order LRCP", "-reversible false -qstep 0.01", "-reversible true -colour_trans false"} {
+		for _, opt := range []string{"-reversible true", "-reversible true -num_decomps 2 -block_size {32,32} -prog_order LRCP", "-reversible false -qstep 0.01",
+			"-reversible true -colour_trans false"} {
 			if p.samples == 1 && strings.Contains(opt, "colour_trans") {
 				continue
 			}

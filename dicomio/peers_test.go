@@ -135,7 +135,8 @@ func TestCorpusAgainstPeers(t *testing.T) {
 				t.Logf("%s (%s) frame %d: within 1 of %s", ref.Path, f.TransferSyntax, i, used)
 			default:
 				c.more++
-				t.Errorf("%s (%s) frame %d: %d off %s (%s %d bits, %s %d bits)", ref.Path, f.TransferSyntax, i, d, used, got.Photometric, got.Bits, want.Photometric, want.Bits)
+				t.Errorf("%s (%s) frame %d: %d off %s (%s %d bits, %s %d bits)", ref.Path, f.TransferSyntax, i, d, used, got.Photometric, got.Bits,
+					want.Photometric, want.Bits)
 			}
 		}
 		f.Close()
@@ -147,7 +148,8 @@ func TestCorpusAgainstPeers(t *testing.T) {
 	sort.Strings(uids)
 	for _, uid := range uids {
 		c := table[uid]
-		t.Logf("%-24s files %3d frames %3d exact %3d within 1 %3d more %3d no peer %d peer wrong %d", uid, c.files, c.frames, c.exact, c.one, c.more, c.noPeer, c.wrong)
+		t.Logf("%-24s files %3d frames %3d exact %3d within 1 %3d more %3d no peer %d peer wrong %d", uid, c.files, c.frames, c.exact, c.one,
+			c.more, c.noPeer, c.wrong)
 	}
 }
 

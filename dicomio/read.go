@@ -311,7 +311,8 @@ func (p *parser) readMeta(f *File, o Options) (int64, error) {
 		return 0, fail("read", Tag(0), 0, ErrTruncated, "%d bytes", p.w.Size)
 	} else if bytes.Equal(head[:4], []byte("DICM")) {
 		at = 4
-	} else if t, _, ok := p.plausible(0, encoding.Syntax{Implicit: encoding.VROf(head[4], head[5]) == nil}); o.TransferSyntax != "" || t.Group() != 2 || !known(t) || !ok {
+	} else if t, _, ok := p.plausible(0, encoding.Syntax{Implicit: encoding.VROf(head[4], head[5]) == nil}); o.TransferSyntax != "" ||
+		t.Group() != 2 || !known(t) || !ok {
 		return 0, nil // a bare data set
 	}
 	f.metaAt = at

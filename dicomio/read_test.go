@@ -148,7 +148,8 @@ func TestTruncated(t *testing.T) {
 	}
 	check("tag", bare(class, "\x10\x00"), Tag(0), 12)
 	check("value", bare(class, "\x10\x00\x10\x00PN\x20\x00Doe"), tag.PatientName, 12)
-	f := check("item", bare(class, "\x08\x00\x40\x11SQ\x00\x00\x18\x00\x00\x00\xFE\xFF\x00\xE0\x10\x00\x00\x00", "\x08\x00\x50\x11UI\x04\x001."), tag.ReferencedSOPClassUID, 32)
+	f := check("item", bare(class, "\x08\x00\x40\x11SQ\x00\x00\x18\x00\x00\x00\xFE\xFF\x00\xE0\x10\x00\x00\x00", "\x08\x00\x50\x11UI\x04\x001."),
+		tag.ReferencedSOPClassUID, 32)
 	if f.DataSet.Item(tag.ReferencedImageSequence, 0) == nil {
 		t.Error("the cut item is not there")
 	}

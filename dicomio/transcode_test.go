@@ -25,7 +25,8 @@ func TestTranscode(t *testing.T) {
 				continue
 			}
 			out := readBytes(t, b.Bytes(), Options{TransferSyntax: ts, Strict: true})
-			if out.TransferSyntax != ts || out.DataSet.String(tag.SOPInstanceUID) != src.DataSet.String(tag.SOPInstanceUID) || out.DataSet.String(tag.PatientName) != src.DataSet.String(tag.PatientName) {
+			if out.TransferSyntax != ts || out.DataSet.String(tag.SOPInstanceUID) != src.DataSet.String(tag.SOPInstanceUID) ||
+				out.DataSet.String(tag.PatientName) != src.DataSet.String(tag.PatientName) {
 				t.Errorf("%s to %s: another object", name, ts)
 			}
 			if lossy := out.DataSet.String(tag.LossyImageCompression); src.Syntax.Lossy && src.Syntax.UID != uid.JPEG2000 && lossy != "01" {

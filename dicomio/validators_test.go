@@ -76,7 +76,8 @@ func segmentation(t *testing.T) []byte {
 	t.Helper()
 	const org = "1.2.826.0.1.3680043.10.7"
 	source := func(frame int64) *DataSet {
-		return NewDataSet().SetString(tag.ReferencedSOPClassUID, uid.UltrasoundMultiFrameImageStorage).SetString(tag.ReferencedSOPInstanceUID, "1.2.826.0.1.3680043.10.1").
+		return NewDataSet().SetString(tag.ReferencedSOPClassUID, uid.UltrasoundMultiFrameImageStorage).
+			SetString(tag.ReferencedSOPInstanceUID, "1.2.826.0.1.3680043.10.1").
 			SetInt(tag.ReferencedFrameNumber, frame).SetItems(tag.PurposeOfReferenceCodeSequence, code("121322", "DCM", "Source image for image processing operation"))
 	}
 	d := document(uid.SegmentationStorage, "1.2.826.0.1.3680043.10.6", "SEG").
@@ -84,11 +85,14 @@ func segmentation(t *testing.T) []byte {
 		SetString(tag.ContentLabel, "LV").SetEmpty(tag.ContentDescription).SetEmpty(tag.ContentCreatorName).
 		SetString(tag.LossyImageCompression, "00").SetString(tag.SegmentationType, "BINARY").SetString(tag.SegmentsOverlap, "NO").
 		SetItems(tag.ReferencedSeriesSequence, NewDataSet().SetString(tag.SeriesInstanceUID, "1.2.826.0.1.3680043.10.3").
-			SetItems(tag.ReferencedInstanceSequence, NewDataSet().SetString(tag.ReferencedSOPClassUID, uid.UltrasoundMultiFrameImageStorage).SetString(tag.ReferencedSOPInstanceUID, "1.2.826.0.1.3680043.10.1"))).
+			SetItems(tag.ReferencedInstanceSequence, NewDataSet().SetString(tag.ReferencedSOPClassUID, uid.UltrasoundMultiFrameImageStorage).
+				SetString(tag.ReferencedSOPInstanceUID, "1.2.826.0.1.3680043.10.1"))).
 		SetItems(tag.DimensionOrganizationSequence, NewDataSet().SetString(tag.DimensionOrganizationUID, org)).
 		SetItems(tag.DimensionIndexSequence,
-			NewDataSet().SetString(tag.DimensionOrganizationUID, org).SetTags(tag.DimensionIndexPointer, tag.ReferencedSegmentNumber).SetTags(tag.FunctionalGroupPointer, tag.SegmentIdentificationSequence),
-			NewDataSet().SetString(tag.DimensionOrganizationUID, org).SetTags(tag.DimensionIndexPointer, tag.TemporalPositionIndex).SetTags(tag.FunctionalGroupPointer, tag.FrameContentSequence)).
+			NewDataSet().SetString(tag.DimensionOrganizationUID, org).SetTags(tag.DimensionIndexPointer, tag.ReferencedSegmentNumber).
+				SetTags(tag.FunctionalGroupPointer, tag.SegmentIdentificationSequence),
+			NewDataSet().SetString(tag.DimensionOrganizationUID, org).SetTags(tag.DimensionIndexPointer, tag.TemporalPositionIndex).
+				SetTags(tag.FunctionalGroupPointer, tag.FrameContentSequence)).
 		SetItems(tag.SegmentSequence, NewDataSet().SetInt(tag.SegmentNumber, 1).SetString(tag.SegmentLabel, "Left ventricle").
 			SetString(tag.SegmentAlgorithmType, "AUTOMATIC").SetString(tag.SegmentAlgorithmName, "EchoNode").
 			SetItems(tag.SegmentedPropertyCategoryCodeSequence, code("91723000", "SCT", "Anatomical Structure")).
@@ -126,13 +130,16 @@ func TestObjectsInValidators(t *testing.T) {
 		}
 		if _, err := exec.LookPath("dciodvfy"); err != nil {
 			t.Log("dciodvfy is not installed")
-		} else if out, err := exec.Command("dciodvfy", path).CombinedOutput(); err != nil || bytes.Contains(out, []byte("Error")) || bytes.Contains(out, []byte("Warning")) {
+		} else if out, err := exec.Command("dciodvfy", path).CombinedOutput(); err != nil || bytes.Contains(out, []byte("Error")) ||
+			bytes.Contains(out, []byte("Warning")) {
 			t.Errorf("%s: dciodvfy: %v\n%s", name, err, out)
 		}
-		script := "import pydicom,sys\nd=pydicom.dcmread(sys.argv[1])\nprint(d.SOPClassUID.name, d.NumberOfFrames, len(d.PixelData)>0, d.file_meta.TransferSyntaxUID==d.file_meta.TransferSyntaxUID)"
+		script := "import pydicom,sys\nd=pydicom.dcmread(sys.argv[1])\n" +
+			"print(d.SOPClassUID.name, d.NumberOfFrames, len(d.PixelData)>0, d.file_meta.TransferSyntaxUID==d.file_meta.TransferSyntaxUID)"
 		if exec.Command("/usr/bin/python3", "-c", "import pydicom").Run() != nil {
 			t.Log("pydicom is not installed")
-		} else if out, err := exec.Command("/usr/bin/python3", "-W", "error", "-c", script, path).CombinedOutput(); err != nil || !strings.Contains(string(out), " 2 True") {
+		} else if out, err := exec.Command("/usr/bin/python3", "-W", "error", "-c", script, path).CombinedOutput(); err != nil ||
+			!strings.Contains(string(out), " 2 True") {
 			t.Errorf("%s: pydicom: %v\n%s", name, err, out)
 		}
 	}

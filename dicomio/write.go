@@ -158,7 +158,8 @@ func (d *DataSet) unchangedMeta() bool {
 // sameIdentity reports whether the meta group still names the data set.
 func (f *File) sameIdentity() bool {
 	same := func(m, d Tag) bool { return !f.Meta.Has(m) || f.Meta.String(m) == f.DataSet.String(d) }
-	return same(tag.MediaStorageSOPInstanceUID, tag.SOPInstanceUID) && same(tag.MediaStorageSOPClassUID, tag.SOPClassUID) || !f.DataSet.editedAny(tag.SOPInstanceUID, tag.SOPClassUID)
+	return same(tag.MediaStorageSOPInstanceUID, tag.SOPInstanceUID) && same(tag.MediaStorageSOPClassUID, tag.SOPClassUID) ||
+		!f.DataSet.editedAny(tag.SOPInstanceUID, tag.SOPClassUID)
 }
 
 // editedAny reports whether one of the elements was set.

@@ -286,7 +286,8 @@ func TestOffsetTables(t *testing.T) {
 	}
 	// Lengths that are not known leave the table empty.
 	var b bytes.Buffer
-	if err := Write(&b, syntheticBase(3, 1, 8, 8, "MONOCHROME2"), WriteOptions{TransferSyntax: uid.JPEGBaseline8Bit, Pixels: FrameFunc(3, -1, func(i int) ([]byte, error) { return frames[i], nil })}); err != nil {
+	if err := Write(&b, syntheticBase(3, 1, 8, 8, "MONOCHROME2"),
+		WriteOptions{TransferSyntax: uid.JPEGBaseline8Bit, Pixels: FrameFunc(3, -1, func(i int) ([]byte, error) { return frames[i], nil })}); err != nil {
 		t.Fatal(err)
 	}
 	if f := readBytes(t, b.Bytes(), Options{}); f.DataSet.Len() == 0 {

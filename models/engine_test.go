@@ -556,7 +556,8 @@ func TestLibraryOrder(t *testing.T) {
 func TestLibraryNotFromWorkingDirectory(t *testing.T) {
 	root := t.TempDir()
 	deep := filepath.Join(root, "a", "b")
-	for _, dir := range []string{root, filepath.Join(root, ".build", "onnxruntime"), filepath.Join(root, "lib"), deep, filepath.Join(deep, ".build", "onnxruntime"), filepath.Join(deep, "lib")} {
+	for _, dir := range []string{root, filepath.Join(root, ".build", "onnxruntime"), filepath.Join(root, "lib"), deep,
+		filepath.Join(deep, ".build", "onnxruntime"), filepath.Join(deep, "lib")} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			t.Fatal(err)
 		}

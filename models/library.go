@@ -117,7 +117,8 @@ func (p libraryPlace) check() (pinned string, err error) {
 		return build, nil
 	}
 	if !p.named {
-		return "", fmt.Errorf("%s is not a build that this version was tested with (SHA-256 %s); to use it all the same name it in the configuration or in %s", p.path, sum, LibraryEnv)
+		return "", fmt.Errorf("%s is not a build that this version was tested with (SHA-256 %s); to use it all the same name it in the configuration or in %s",
+			p.path, sum, LibraryEnv)
 	}
 	for _, path := range []string{p.path, filepath.Dir(p.path)} {
 		if err := onlyOurs(path); err != nil {

@@ -30,7 +30,8 @@ func TestShippedModels(t *testing.T) {
 			if !slices.Equal(card.Classes, classes) || !slices.Equal(card.Keypoints, keypoints) || !slices.Equal(card.Views, views) {
 				t.Errorf("names: %+v", card)
 			}
-			if card.Extra(ExtraExpectedDice) < 0 || card.Extra(ExtraNovelty) < 0 || card.Limits.View <= 0 || card.Limits.Novelty <= 1 || card.Limits.ExpectedDice <= 0.8 {
+			if card.Extra(ExtraExpectedDice) < 0 || card.Extra(ExtraNovelty) < 0 || card.Limits.View <= 0 || card.Limits.Novelty <= 1 ||
+				card.Limits.ExpectedDice <= 0.8 {
 				t.Errorf("extras %q, limits %+v", card.Extras, card.Limits)
 			}
 			if card.TrainedOn == "" || card.Licence == "" {

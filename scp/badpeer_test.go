@@ -384,7 +384,8 @@ var badPeers = []struct {
 		for _, f := range []uint16{0x8001, 0x8030, 0x8100, 0x8130, 0xFFFF} {
 			p.send(commandPDU(ctxEcho, &command{Field: f, RespondedTo: 1, DataSetType: noDataSet, HasStatus: true}))
 		}
-		p.send(commandPDU(ctxStore, &command{Field: 0x8020, RespondedTo: 1, DataSetType: 1, HasStatus: true, Status: 0xFF00}), dataPDU(ctxStore, pdvLast, []byte("data")))
+		p.send(commandPDU(ctxStore, &command{Field: 0x8020, RespondedTo: 1, DataSetType: 1, HasStatus: true, Status: 0xFF00}),
+			dataPDU(ctxStore, pdvLast, []byte("data")))
 		p.send(commandPDU(ctxEcho, echoRQ(9)))
 		p.expectStatus(cmdEchoRQ, 9, 0)
 		p.release()
@@ -399,7 +400,8 @@ var badPeers = []struct {
 		p.associate(nil)
 		for i, f := range []uint16{0x0010, 0x0020, 0x0021, 0x0110, 0x0120, 0x0140, 0x0150, 0x1234, 0x0000} {
 			id := uint16(i + 1)
-			p.send(commandPDU(ctxStore, &command{Field: f, MessageID: id, HasMessageID: true, DataSetType: 1, AffectedSOPClass: testClass}), dataPDU(ctxStore, pdvLast, []byte("data")))
+			p.send(commandPDU(ctxStore, &command{Field: f, MessageID: id, HasMessageID: true, DataSetType: 1, AffectedSOPClass: testClass}),
+				dataPDU(ctxStore, pdvLast, []byte("data")))
 			p.expectStatus(f, id, StatusUnrecognizedOp)
 		}
 		p.release()
@@ -692,7 +694,8 @@ func TestBadPeers(t *testing.T) {
 
 	t.Run("flipped bytes", func(t *testing.T) {
 		r := rand.New(rand.NewPCG(4, 1))
-		good := concat(encodeAssociate(t, testAssociate()), commandPDU(ctxStore, storeRQ(4, uidN(1))), dataPDU(ctxStore, pdvLast, []byte("abcd")), appendRelease(nil, pduReleaseRQ))
+		good := concat(encodeAssociate(t, testAssociate()), commandPDU(ctxStore, storeRQ(4, uidN(1))), dataPDU(ctxStore, pdvLast, []byte("abcd")),
+			appendRelease(nil, pduReleaseRQ))
 		for range 300 {
 			b := bytes.Clone(good)
 			for range 1 + r.IntN(3) {

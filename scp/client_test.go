@@ -165,7 +165,8 @@ func TestClientAgainstBadServers(t *testing.T) {
 		{"asks something itself", func(p *rawPeer) {
 			p.acceptAll(nil)
 			p.storeMessage()
-			p.send(commandPDU(1, &command{Field: 0x0020, MessageID: 5, HasMessageID: true, DataSetType: 1, AffectedSOPClass: testClass}), dataPDU(1, pdvLast, []byte("ab")))
+			p.send(commandPDU(1, &command{Field: 0x0020, MessageID: 5, HasMessageID: true, DataSetType: 1, AffectedSOPClass: testClass}),
+				dataPDU(1, pdvLast, []byte("ab")))
 			p.expectStatus(0x0020, 5, StatusUnrecognizedOp)
 			p.send(commandPDU(1, storeRSP(1, 0xC123)))
 			p.drainUntilEnd()
@@ -197,7 +198,8 @@ func TestClientAgainstBadServers(t *testing.T) {
 				t.Fatal(err)
 			} else {
 				defer c.Abort()
-				_, err = c.Store(ctx, Object{SOPClassUID: testClass, SOPInstanceUID: "1.2.3", TransferSyntaxUID: uid.ExplicitVRLittleEndian, DataSet: bytes.NewReader(make([]byte, size))})
+				_, err = c.Store(ctx, Object{SOPClassUID: testClass, SOPInstanceUID: "1.2.3", TransferSyntaxUID: uid.ExplicitVRLittleEndian,
+					DataSet: bytes.NewReader(make([]byte, size))})
 				if err == nil {
 					t.Fatal("stored")
 				}

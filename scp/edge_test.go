@@ -109,7 +109,8 @@ func TestReaders(t *testing.T) {
 			}
 			defer c.Abort()
 			for range 2 { // the association goes on after the first
-				if _, err := c.Store(ctx, Object{SOPClassUID: testClass, SOPInstanceUID: "1.2", TransferSyntaxUID: uid.ExplicitVRLittleEndian, DataSet: bytes.NewReader(data)}); err != nil {
+				if _, err := c.Store(ctx, Object{SOPClassUID: testClass, SOPInstanceUID: "1.2", TransferSyntaxUID: uid.ExplicitVRLittleEndian,
+					DataSet: bytes.NewReader(data)}); err != nil {
 					t.Fatal(err)
 				}
 				if !bytes.Equal(<-result, data) {
@@ -196,7 +197,8 @@ func TestObjectLimits(t *testing.T) {
 		p.expectStatus(cmdStoreRQ, 1, StatusSuccess)
 		p.send(commandPDU(ctxStore, storeRQ(2, "1.2.2")), dataPDU(ctxStore, 0, make([]byte, 10000)), dataPDU(ctxStore, pdvLast, make([]byte, 8000)))
 		p.expectStatus(cmdStoreRQ, 2, StatusOutOfResources)
-		p.send(commandPDU(ctxStore, storeRQ(3, "1.2.3")), dataPDU(ctxStore, 0, make([]byte, 10000)), dataPDU(ctxStore, 0, make([]byte, 10000)), dataPDU(ctxStore, 0, make([]byte, 10000)))
+		p.send(commandPDU(ctxStore, storeRQ(3, "1.2.3")), dataPDU(ctxStore, 0, make([]byte, 10000)), dataPDU(ctxStore, 0, make([]byte, 10000)),
+			dataPDU(ctxStore, 0, make([]byte, 10000)))
 		p.expectAbort(AbortNotSpecified)
 	}
 }
@@ -217,7 +219,8 @@ func TestSlowHandler(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Abort()
-	if _, err := c.Store(ctx, Object{SOPClassUID: testClass, SOPInstanceUID: "1.2", TransferSyntaxUID: uid.ExplicitVRLittleEndian, DataSet: bytes.NewReader(make([]byte, 3<<20))}); err != nil {
+	if _, err := c.Store(ctx, Object{SOPClassUID: testClass, SOPInstanceUID: "1.2", TransferSyntaxUID: uid.ExplicitVRLittleEndian,
+		DataSet: bytes.NewReader(make([]byte, 3<<20))}); err != nil {
 		t.Error(err)
 	}
 }
@@ -238,7 +241,8 @@ func TestEachPDUInOneWrite(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.Store(ctx, Object{SOPClassUID: testClass, SOPInstanceUID: "1.2", TransferSyntaxUID: uid.ExplicitVRLittleEndian, DataSet: bytes.NewReader(make([]byte, 1<<20))}); err != nil {
+	if _, err := c.Store(ctx, Object{SOPClassUID: testClass, SOPInstanceUID: "1.2", TransferSyntaxUID: uid.ExplicitVRLittleEndian,
+		DataSet: bytes.NewReader(make([]byte, 1<<20))}); err != nil {
 		t.Fatal(err)
 	}
 	if err := c.Release(ctx); err != nil {

@@ -27,7 +27,8 @@ func (s fileStore) Store(_ context.Context, req *scp.StoreRequest, r io.Reader) 
 		return &scp.StatusError{Status: scp.StatusOutOfResources, Comment: "cannot create a file", Err: err}
 	}
 	defer f.Close()
-	if err := part10.Write(f, part10.Meta{SOPClassUID: req.SOPClassUID, SOPInstanceUID: req.SOPInstanceUID, TransferSyntaxUID: req.TransferSyntaxUID, SourceAETitle: req.Association.CallingAE}); err != nil {
+	if err := part10.Write(f, part10.Meta{SOPClassUID: req.SOPClassUID, SOPInstanceUID: req.SOPInstanceUID, TransferSyntaxUID: req.TransferSyntaxUID,
+		SourceAETitle: req.Association.CallingAE}); err != nil {
 		return err
 	}
 	_, err = io.Copy(f, r)
@@ -78,7 +79,8 @@ func Example() {
 	}
 
 	stranger := &scp.Dialer{CallingAE: "STRANGER", CalledAE: "ECHONODE"}
-	_, err = stranger.Dial(ctx, l.Addr().String(), []scp.PresentationContext{{AbstractSyntax: uid.Verification, TransferSyntaxes: []string{uid.ImplicitVRLittleEndian}}})
+	_, err = stranger.Dial(ctx, l.Addr().String(),
+		[]scp.PresentationContext{{AbstractSyntax: uid.Verification, TransferSyntaxes: []string{uid.ImplicitVRLittleEndian}}})
 	var rejected *scp.RejectError
 	if errors.As(err, &rejected) {
 		fmt.Println(rejected.ReasonText())

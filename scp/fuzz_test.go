@@ -119,7 +119,8 @@ func FuzzCommitment(f *testing.F) {
 	res := &CommitResult{TransactionUID: "1.2.77", Committed: []Reference{{"1.2.3", "1.2.51"}}, Failed: []FailedReference{{Reference{"1.2.3", "1.2.52"}, 0x0112}}}
 	f.Add(encodeCommitment(res, encoding.Syntax{}), true)
 	f.Add(encodeCommitment(res, encoding.Syntax{Implicit: true}), false)
-	f.Add(golden.Bytes(f, "0800 9511 06000000 312e322e3737 0800 9911 ffffffff feff00e0 ffffffff 0800 4011 ffffffff feff00e0 00000000 feffdde0 00000000 feff0de0 00000000 feffdde0 00000000"), false)
+	f.Add(golden.Bytes(f, "0800 9511 06000000 312e322e3737 0800 9911 ffffffff feff00e0 ffffffff 0800 4011 ffffffff "+
+		"feff00e0 00000000 feffdde0 00000000 feff0de0 00000000 feffdde0 00000000"), false)
 	f.Fuzz(func(t *testing.T, b []byte, explicit bool) {
 		var r *CommitResult
 		var err error
@@ -165,10 +166,13 @@ func FuzzServer(f *testing.F) {
 	whole := concat(associate, commandPDU(ctxEcho, echoRQ(3)), commandPDU(ctxStore, storeRQ(4, "1.2.3")), dataPDU(ctxStore, 0, []byte("abcd")),
 		dataPDU(ctxStore, pdvLast, []byte("ef")), appendRelease(nil, pduReleaseRQ))
 	f.Add(whole)
-	f.Add(concat(associate, commandPDU(ctxCommit, &command{Field: cmdActionRQ, MessageID: 1, HasMessageID: true, DataSetType: 1, RequestedSOPClass: uid.StorageCommitmentPushModel,
-		RequestedSOPInstance: uid.StorageCommitmentPushModelInstance, ActionTypeID: 1, HasActionTypeID: true}),
-		dataPDU(ctxCommit, pdvLast, encodeCommitment(&CommitResult{TransactionUID: "1.2.77", Committed: []Reference{{"1.2.3", "1.2.51"}}}, encoding.Syntax{Implicit: true})),
-		commandPDU(ctxCommit, &command{Field: cmdEventReportRQ | cmdResponse, RespondedTo: 1, DataSetType: noDataSet, HasStatus: true}), appendRelease(nil, pduReleaseRQ)))
+	f.Add(concat(associate,
+		commandPDU(ctxCommit, &command{Field: cmdActionRQ, MessageID: 1, HasMessageID: true, DataSetType: 1, RequestedSOPClass: uid.StorageCommitmentPushModel,
+			RequestedSOPInstance: uid.StorageCommitmentPushModelInstance, ActionTypeID: 1, HasActionTypeID: true}),
+		dataPDU(ctxCommit, pdvLast, encodeCommitment(&CommitResult{TransactionUID: "1.2.77", Committed: []Reference{{"1.2.3", "1.2.51"}}},
+			encoding.Syntax{Implicit: true})),
+		commandPDU(ctxCommit, &command{Field: cmdEventReportRQ | cmdResponse, RespondedTo: 1, DataSetType: noDataSet, HasStatus: true}),
+		appendRelease(nil, pduReleaseRQ)))
 	f.Add(concat(associate, appendAbort(nil, 0, 0)))
 	f.Add(golden.Bytes(f, "0400 00000006 ffffffff 0100"))
 	f.Add([]byte("GET / HTTP/1.1\r\n\r\n"))
@@ -221,7 +225,8 @@ func FuzzClient(f *testing.F) {
 		User:     userInformation{MaxLength: 16384}}
 	echoRSP := &command{Field: cmdEchoRQ | cmdResponse, RespondedTo: 1, DataSetType: noDataSet, HasStatus: true}
 	f.Add(concat(encodeAssociate(f, ac), commandPDU(1, echoRSP), commandPDU(3, storeRSP(2, 0xB000)), appendRelease(nil, pduReleaseRP)))
-	f.Add(concat(encodeAssociate(f, ac), commandPDU(1, eventReportCommand(4, &CommitResult{})), dataPDU(1, pdvLast, nil), commandPDU(1, echoRSP), appendAbort(nil, 0, 0)))
+	f.Add(concat(encodeAssociate(f, ac), commandPDU(1, eventReportCommand(4, &CommitResult{})), dataPDU(1, pdvLast, nil), commandPDU(1, echoRSP),
+		appendAbort(nil, 0, 0)))
 	f.Add(appendReject(nil, &RejectError{1, 1, 7}))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		d := testDialer()
@@ -230,12 +235,14 @@ func FuzzClient(f *testing.F) {
 		}
 		ctx := context.Background()
 		n := allocated(func() {
-			c, err := d.Dial(ctx, "peer:104", []PresentationContext{{uid.Verification, []string{uid.ImplicitVRLittleEndian}}, {testClass, []string{uid.ExplicitVRLittleEndian}}})
+			c, err := d.Dial(ctx, "peer:104", []PresentationContext{{uid.Verification, []string{uid.ImplicitVRLittleEndian}},
+				{testClass, []string{uid.ExplicitVRLittleEndian}}})
 			if err != nil {
 				return
 			}
 			if c.Echo(ctx) == nil {
-				c.Store(ctx, Object{SOPClassUID: testClass, SOPInstanceUID: "1.2.3", TransferSyntaxUID: uid.ExplicitVRLittleEndian, DataSet: bytes.NewReader(make([]byte, 1000))})
+				c.Store(ctx, Object{SOPClassUID: testClass, SOPInstanceUID: "1.2.3", TransferSyntaxUID: uid.ExplicitVRLittleEndian,
+					DataSet: bytes.NewReader(make([]byte, 1000))})
 			}
 			c.Release(ctx)
 			if !c.isOver() {

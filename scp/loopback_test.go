@@ -223,7 +223,8 @@ func TestStoreStatuses(t *testing.T) {
 		{"1.5", 1002, 0xA700, "object over the size limit", false},
 		{"1.6", 1000, 0x0000, "", false},
 	} {
-		res, err := c.Store(ctx, Object{SOPClassUID: testClass, SOPInstanceUID: tc.uid, TransferSyntaxUID: uid.ExplicitVRLittleEndian, DataSet: bytes.NewReader(make([]byte, tc.size))})
+		res, err := c.Store(ctx, Object{SOPClassUID: testClass, SOPInstanceUID: tc.uid, TransferSyntaxUID: uid.ExplicitVRLittleEndian,
+			DataSet: bytes.NewReader(make([]byte, tc.size))})
 		if res.Status != tc.status || res.Comment != tc.comment || res.Warning != tc.warning {
 			t.Errorf("%s: %+v", tc.uid, res)
 		}
@@ -233,7 +234,8 @@ func TestStoreStatuses(t *testing.T) {
 		}
 	}
 	var ce *ContextError
-	if _, err := c.Store(ctx, Object{SOPClassUID: testClass, SOPInstanceUID: "1.7", TransferSyntaxUID: jpegTS, DataSet: bytes.NewReader(nil)}); !errors.As(err, &ce) || ce.Proposed {
+	if _, err := c.Store(ctx, Object{SOPClassUID: testClass, SOPInstanceUID: "1.7", TransferSyntaxUID: jpegTS,
+		DataSet: bytes.NewReader(nil)}); !errors.As(err, &ce) || ce.Proposed {
 		t.Errorf("store without a context: %v", err)
 	}
 	if err := c.Release(ctx); err != nil {

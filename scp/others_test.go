@@ -53,7 +53,8 @@ func TestOtherClassesAndUsableSyntaxes(t *testing.T) {
 		}
 		if c.others != nil {
 			data := randomBytes(100)
-			if _, err := client.Store(ctx, Object{SOPClassUID: vendor, SOPInstanceUID: "1.2.3", TransferSyntaxUID: uid.ImplicitVRLittleEndian, DataSet: bytes.NewReader(data), Size: 100}); err != nil {
+			if _, err := client.Store(ctx, Object{SOPClassUID: vendor, SOPInstanceUID: "1.2.3", TransferSyntaxUID: uid.ImplicitVRLittleEndian,
+				DataSet: bytes.NewReader(data), Size: 100}); err != nil {
 				t.Errorf("a vendor's object: %v", err)
 			}
 			if got, ok := h.get("1.2.3"); !ok || !bytes.Equal(got.data, data) {
@@ -109,7 +110,8 @@ func TestCertificateWarnings(t *testing.T) {
 	serverCert, serverPool := selfSigned("localhost") // valid for an hour
 	cartCert, cartPool := selfSigned("CART1")
 	var server, client lockedBuffer
-	s := &Server{AETitle: "ECHONODE", TLSConfig: ServerTLS(serverCert, cartPool), Logger: slog.New(slog.NewTextHandler(&server, &slog.HandlerOptions{Level: slog.LevelWarn}))}
+	s := &Server{AETitle: "ECHONODE", TLSConfig: ServerTLS(serverCert, cartPool),
+		Logger: slog.New(slog.NewTextHandler(&server, &slog.HandlerOptions{Level: slog.LevelWarn}))}
 	addr := startServer(t, s)
 	d := &Dialer{CallingAE: "CART1", CalledAE: "ECHONODE", TLSConfig: ClientTLS(&cartCert, serverPool), Logger: slog.New(slog.NewTextHandler(&client, nil))}
 	ctx := testContext(t)

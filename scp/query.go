@@ -37,7 +37,8 @@ func (c *Client) query(field uint16, class string, id Identifier, destination st
 	if err != nil {
 		return nil, nil, err
 	}
-	cmd := &command{Field: field, MessageID: c.nextID(), HasMessageID: true, HasPriority: true, DataSetType: 1, AffectedSOPClass: class, MoveDestination: destination}
+	cmd := &command{Field: field, MessageID: c.nextID(), HasMessageID: true, HasPriority: true, DataSetType: 1, AffectedSOPClass: class,
+		MoveDestination: destination}
 	if err := c.link.writeMessage(pc.id, cmd, data); err != nil {
 		return nil, nil, c.writeFailed(err)
 	}
@@ -155,7 +156,8 @@ func GetRoles(contexts []PresentationContext) []RoleSelection {
 	return out
 }
 
-func (c *Client) retrieve(ctx context.Context, field uint16, class, destination string, id Identifier, request func(byte, *command) error, progress func(SubOperations)) (SubOperations, error) {
+func (c *Client) retrieve(ctx context.Context, field uint16, class, destination string, id Identifier, request func(byte, *command) error,
+	progress func(SubOperations)) (SubOperations, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var sub SubOperations

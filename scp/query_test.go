@@ -83,7 +83,8 @@ func answerQuery(l *link, id byte, rq *command, status uint16, sub SubOperations
 		rsp.DataSetType = 1
 		b = rsp.append(nil)
 	}
-	for el, v := range map[tag.Tag]uint16{tag.NumberOfRemainingSuboperations: sub.Remaining, tag.NumberOfCompletedSuboperations: sub.Completed, tag.NumberOfFailedSuboperations: sub.Failed, tag.NumberOfWarningSuboperations: sub.Warnings} {
+	for el, v := range map[tag.Tag]uint16{tag.NumberOfRemainingSuboperations: sub.Remaining, tag.NumberOfCompletedSuboperations: sub.Completed,
+		tag.NumberOfFailedSuboperations: sub.Failed, tag.NumberOfWarningSuboperations: sub.Warnings} {
 		b = commandSyntax.AppendUint16(b, el, v)
 	}
 	b[8], b[9] = byte(len(b)-12), byte((len(b)-12)>>8)
@@ -179,7 +180,8 @@ func TestGetAndMove(t *testing.T) {
 		switch cmd.Field {
 		case cmdGetRQ:
 			for i, uid := range []string{"1.2.1", "1.2.2", "not a uid"} {
-				store := &command{Field: cmdStoreRQ, MessageID: uint16(100 + i), HasMessageID: true, DataSetType: 1, HasPriority: true, AffectedSOPClass: usmfClass, AffectedSOPInstance: uid}
+				store := &command{Field: cmdStoreRQ, MessageID: uint16(100 + i), HasMessageID: true, DataSetType: 1, HasPriority: true, AffectedSOPClass: usmfClass,
+					AffectedSOPInstance: uid}
 				ctxID := byte(3)
 				if string(data) == "odd " {
 					ctxID = 9 // was never proposed
@@ -205,7 +207,8 @@ func TestGetAndMove(t *testing.T) {
 		}
 	})
 	storage := PresentationContext{usmfClass, []string{jpegTS}}
-	contexts := []PresentationContext{{uid.StudyRootQueryRetrieveInformationModelGet, []string{uid.ExplicitVRLittleEndian}}, storage, {uid.StudyRootQueryRetrieveInformationModelMove, []string{uid.ExplicitVRLittleEndian}}}
+	contexts := []PresentationContext{{uid.StudyRootQueryRetrieveInformationModelGet, []string{uid.ExplicitVRLittleEndian}}, storage,
+		{uid.StudyRootQueryRetrieveInformationModelMove, []string{uid.ExplicitVRLittleEndian}}}
 	if roles := GetRoles(contexts); len(roles) != 1 || roles[0] != (RoleSelection{SOPClassUID: usmfClass, SCP: true}) {
 		t.Fatalf("roles %v", roles)
 	}
@@ -236,11 +239,13 @@ func TestGetAndMove(t *testing.T) {
 	if len(got) != 1 || !bytes.Equal(got["1.2.1"], object) {
 		t.Errorf("%d objects", len(got))
 	}
-	if sub, err := c.Move(ctx, uid.StudyRootQueryRetrieveInformationModelMove, "NODE", bytesIdentifier("all "), nil); err != nil || sub.Completed != 2 || destination != "NODE" {
+	if sub, err := c.Move(ctx, uid.StudyRootQueryRetrieveInformationModelMove, "NODE", bytesIdentifier("all "), nil); err != nil || sub.Completed != 2 ||
+		destination != "NODE" {
 		t.Errorf("moved %+v to %q, %v", sub, destination, err)
 	}
 	var status *StatusError
-	if _, err := c.Move(ctx, uid.StudyRootQueryRetrieveInformationModelMove, "NOBODY", bytesIdentifier("all "), nil); !errors.As(err, &status) || status.Status != 0xA801 {
+	if _, err := c.Move(ctx, uid.StudyRootQueryRetrieveInformationModelMove, "NOBODY", bytesIdentifier("all "), nil); !errors.As(err, &status) ||
+		status.Status != 0xA801 {
 		t.Errorf("moved to nobody: %v", err)
 	}
 	if _, err := c.Move(ctx, uid.StudyRootQueryRetrieveInformationModelMove, "A TITLE THAT IS TOO LONG", bytesIdentifier("all "), nil); err == nil {

@@ -296,7 +296,8 @@ func (s *Server) start(conn net.Conn) {
 		s.Observer.connectionRefused(conn.RemoteAddr())
 		return
 	}
-	a := &association{srv: s, conn: conn, seq: s.connections.Add(1), peer: peerKey(conn.RemoteAddr()), network: networkOf(ip), log: s.log.With("remote", conn.RemoteAddr().String())}
+	a := &association{srv: s, conn: conn, seq: s.connections.Add(1), peer: peerKey(conn.RemoteAddr()), network: networkOf(ip),
+		log: s.log.With("remote", conn.RemoteAddr().String())}
 	s.mu.Lock()
 	total, own, near := len(s.active), s.perPeer[a.peer], s.perNet[a.network]
 	if total >= s.lim.MaxAssociations && !s.closing && s.makeRoom(a) {

@@ -41,7 +41,8 @@ func TestShutdownLetsWorkFinish(t *testing.T) {
 	}
 	stored := make(chan error, 1)
 	go func() {
-		_, err := busy.Store(ctx, Object{SOPClassUID: testClass, SOPInstanceUID: "1.2.3", TransferSyntaxUID: uid.ExplicitVRLittleEndian, DataSet: bytes.NewReader(make([]byte, 1000))})
+		_, err := busy.Store(ctx, Object{SOPClassUID: testClass, SOPInstanceUID: "1.2.3", TransferSyntaxUID: uid.ExplicitVRLittleEndian,
+			DataSet: bytes.NewReader(make([]byte, 1000))})
 		if err == nil {
 			err = busy.Release(ctx)
 		}
@@ -141,7 +142,8 @@ func TestNothingLeftBehind(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			_, err = c.Store(ctx, Object{SOPClassUID: testClass, SOPInstanceUID: uidN(i), TransferSyntaxUID: uid.ExplicitVRLittleEndian, DataSet: bytes.NewReader(make([]byte, 100000))})
+			_, err = c.Store(ctx, Object{SOPClassUID: testClass, SOPInstanceUID: uidN(i), TransferSyntaxUID: uid.ExplicitVRLittleEndian,
+				DataSet: bytes.NewReader(make([]byte, 100000))})
 			if err != nil {
 				t.Fatal(err)
 			}

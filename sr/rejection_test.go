@@ -19,8 +19,10 @@ import (
 // instance once, images as images and others as composites, and dicom3tools
 // finds nothing wrong with it.
 func TestRejection(t *testing.T) {
-	source := dicomio.NewDataSet().SetString(tag.PatientName, "Doe^Jane").SetString(tag.PatientID, "P1").SetString(tag.PatientSex, "F").SetString(tag.PatientBirthDate, "19600101").
-		SetString(tag.StudyInstanceUID, "1.2.3").SetString(tag.StudyDate, "20260102").SetString(tag.StudyTime, "101112").SetString(tag.StudyID, "1").SetString(tag.AccessionNumber, "A1")
+	source := dicomio.NewDataSet().SetString(tag.PatientName, "Doe^Jane").SetString(tag.PatientID, "P1").
+		SetString(tag.PatientSex, "F").SetString(tag.PatientBirthDate, "19600101").
+		SetString(tag.StudyInstanceUID, "1.2.3").SetString(tag.StudyDate, "20260102").SetString(tag.StudyTime, "101112").
+		SetString(tag.StudyID, "1").SetString(tag.AccessionNumber, "A1")
 	refs := []instance.Ref{
 		{StudyUID: "1.2.3", SeriesUID: "1.2.3.1", SOPClassUID: uid.ComprehensiveSRStorage, SOPInstanceUID: "1.2.3.1.1"},
 		{StudyUID: "1.2.3", SeriesUID: "1.2.3.2", SOPClassUID: uid.MultiFrameTrueColorSecondaryCaptureImageStorage, SOPInstanceUID: "1.2.3.2.1"},
@@ -54,7 +56,8 @@ func TestRejection(t *testing.T) {
 	}
 	other := r
 	other.Source = source.Clone().SetString(tag.PatientID, "P2")
-	if of, err := BuildRejection(other); err != nil || of.String(tag.SeriesInstanceUID) == ds.String(tag.SeriesInstanceUID) || again.String(tag.SeriesInstanceUID) != ds.String(tag.SeriesInstanceUID) {
+	if of, err := BuildRejection(other); err != nil || of.String(tag.SeriesInstanceUID) == ds.String(tag.SeriesInstanceUID) ||
+		again.String(tag.SeriesInstanceUID) != ds.String(tag.SeriesInstanceUID) {
 		t.Errorf("one series for the notes of two patients, or two for one: %v", err)
 	}
 	for name, bad := range map[string]Rejection{

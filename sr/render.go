@@ -298,7 +298,8 @@ td.n{text-align:right;font-variant-numeric:tabular-nums}.about{color:#57606a;fon
 <h2>Left ventricle</h2>
 {{range .Groups}}<h3>{{.Title}}</h3>
 <table><tr><th>Measurement</th><th>Value</th><th>Unit</th><th>Circumstances</th></tr>
-{{range .Lines}}<tr><td>{{if .Preferred}}<strong>{{.Name}}</strong>{{else}}{{.Name}}{{end}}</td><td class="n">{{.Value}}</td><td>{{.Unit}}</td><td class="about">{{.Circumstances}}{{with .Source}}<br>{{.}}{{end}}</td></tr>
+{{range .Lines}}<tr><td>{{if .Preferred}}<strong>{{.Name}}</strong>{{else}}{{.Name}}{{end}}</td>{{- /* the same line */ -}}
+<td class="n">{{.Value}}</td><td>{{.Unit}}</td><td class="about">{{.Circumstances}}{{with .Source}}<br>{{.}}{{end}}</td></tr>
 {{end}}</table>
 {{if .Remarks}}<ul>{{range .Remarks}}<li>{{.}}</li>{{end}}</ul>{{end}}
 {{else}}<p>No measurements.</p>{{end}}

@@ -162,11 +162,12 @@ const Disclaimer = "Automatic analysis without review by a physician. Not for di
 const Signed = "Automatic analysis, reviewed and signed by the verifying observer."
 
 // Build makes the document: TID 5200 with a findings section for the left
-// ventricle and one for the left atrium, as far as there are values, COMPLETE, and UNVERIFIED and PRELIMINARY unless somebody has verified it. A report without measurements
-// has no findings section; its comments say why. Comments and missing values
-// are TEXT items (121106, DCM, "Comment") at the end of the root container,
-// and those about values at the end of their measurement group, which the
-// extensible template allows.
+// ventricle and one for the left atrium, as far as there are values, COMPLETE,
+// and UNVERIFIED and PRELIMINARY unless somebody has verified it. A report
+// without measurements has no findings section; its comments say why. Comments
+// and missing values are TEXT items (121106, DCM, "Comment") at the end of the
+// root container, and those about values at the end of their measurement group,
+// which the extensible template allows.
 //
 // It returns an error wrapping [ErrReport] for a report that would not be
 // valid, among them: a unit that does not belong to the quantity, a value that

@@ -135,7 +135,8 @@ func TestValidators(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			file := write(t, build(t, r))
 			for _, line := range dciodvfy(t, file) {
-				if strings.HasPrefix(line, "Error") || (strings.HasPrefix(line, "Warning") && !strings.Contains(line, "deprecated = <SRT>") && !strings.Contains(line, "term = <"+ownScheme+">")) {
+				if strings.HasPrefix(line, "Error") || (strings.HasPrefix(line, "Warning") && !strings.Contains(line, "deprecated = <SRT>") &&
+					!strings.Contains(line, "term = <"+ownScheme+">")) {
 					t.Error(line)
 				}
 			}

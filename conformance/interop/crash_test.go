@@ -342,7 +342,8 @@ func powerCut(t *testing.T, r *receiver, first int, image, to string) map[int]bo
 			defer c.Abort()
 			for n := first + g + 1; ; n += 3 {
 				uid, data := crashObject(n)
-				if _, err := c.Store(ctx, scp.Object{SOPClassUID: usmfClass, SOPInstanceUID: uid, TransferSyntaxUID: jpegBaseline, DataSet: bytes.NewReader(data)}); err != nil {
+				if _, err := c.Store(ctx, scp.Object{SOPClassUID: usmfClass, SOPInstanceUID: uid, TransferSyntaxUID: jpegBaseline,
+					DataSet: bytes.NewReader(data)}); err != nil {
 					return
 				}
 				mu.Lock()
@@ -470,7 +471,8 @@ func TestFewDescriptors(t *testing.T) {
 	// An object on an open association fails for want of a descriptor, and the
 	// association goes on.
 	if len(open) > 0 {
-		_, err := open[0].Store(timeout(t), scp.Object{SOPClassUID: usmfClass, SOPInstanceUID: "1.2", TransferSyntaxUID: jpegBaseline, DataSet: bytes.NewReader(make([]byte, 1000))})
+		_, err := open[0].Store(timeout(t), scp.Object{SOPClassUID: usmfClass, SOPInstanceUID: "1.2", TransferSyntaxUID: jpegBaseline,
+			DataSet: bytes.NewReader(make([]byte, 1000))})
 		var se *scp.StatusError
 		if !errors.As(err, &se) || se.Status != scp.StatusOutOfResources {
 			t.Errorf("store without descriptors: %v", err)
@@ -479,9 +481,11 @@ func TestFewDescriptors(t *testing.T) {
 	for _, c := range open[1:] {
 		c.Abort()
 	}
-	_, err = open[0].Store(timeout(t), scp.Object{SOPClassUID: usmfClass, SOPInstanceUID: "1.2", TransferSyntaxUID: jpegBaseline, DataSet: bytes.NewReader(make([]byte, 1000))})
+	_, err = open[0].Store(timeout(t), scp.Object{SOPClassUID: usmfClass, SOPInstanceUID: "1.2", TransferSyntaxUID: jpegBaseline,
+		DataSet: bytes.NewReader(make([]byte, 1000))})
 	for deadline := time.Now().Add(5 * time.Second); err != nil && time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
-		_, err = open[0].Store(timeout(t), scp.Object{SOPClassUID: usmfClass, SOPInstanceUID: "1.2", TransferSyntaxUID: jpegBaseline, DataSet: bytes.NewReader(make([]byte, 1000))})
+		_, err = open[0].Store(timeout(t), scp.Object{SOPClassUID: usmfClass, SOPInstanceUID: "1.2", TransferSyntaxUID: jpegBaseline,
+			DataSet: bytes.NewReader(make([]byte, 1000))})
 	}
 	if err != nil {
 		t.Errorf("store after descriptors are back: %v", err)

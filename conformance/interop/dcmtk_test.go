@@ -74,7 +74,8 @@ func TestStorescuIntoUs(t *testing.T) {
 		{usmfRetired, jpegBaseline}, {usmfRetired, uid.ImplicitVRLittleEndian}, {usClass, jpegBaseline},
 		{comprehensive, explicitLittle}, {encapsulated, explicitLittle},
 	}, pairsOf(objs)...)
-	args := append([]string{"-aet", "CART", "-aec", "ECHONODE", "-xf", contextProfile(t, pairs), "All", "-usr", "sonia", "-pwd", "x", n.host, n.port}, paths(objs)...)
+	args := append([]string{"-aet", "CART", "-aec", "ECHONODE", "-xf", contextProfile(t, pairs), "All", "-usr", "sonia", "-pwd", "x", n.host, n.port},
+		paths(objs)...)
 	run(t, storescu, args...)
 	n.wantObjects(t, objs)
 	// Again, with other PDU sizes: all are duplicates.
@@ -154,7 +155,8 @@ func wrapTLS(t *testing.T, addr string, cfg *tls.Config) (port string) {
 func TestStorescuOptions(t *testing.T) {
 	storescu := need(t, "storescu")
 	objs := objects(t, func(s string) bool {
-		return slices.Contains([]string{jpegBaseline, "1.2.840.10008.1.2.4.70", "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.108", "1.2.840.10008.1.2.5", deflated, uid.ImplicitVRLittleEndian}, s)
+		return slices.Contains([]string{jpegBaseline, "1.2.840.10008.1.2.4.70", "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.108", "1.2.840.10008.1.2.5",
+			deflated, uid.ImplicitVRLittleEndian}, s)
 	})
 	for _, tc := range []struct{ name, option string }{
 		{"jpeg-baseline", "-xy"}, {"jpeg-lossless-sv1", "-xs"}, {"jpeg2000-lossless", "-xv"}, {"hevc-10", "-x5"},
@@ -313,7 +315,8 @@ func TestDcmtkTLS(t *testing.T) {
 	for _, profile := range []string{"+py", "+px", "+pz"} {
 		t.Run("storescu into us "+profile, func(t *testing.T) {
 			n := startNode(t, withTLS(false))
-			args := []string{"+tls", cartKey, cartCert, "+cf", ca.file, profile, "-aet", "CART", "-aec", "ECHONODE", "-xf", contextProfile(t, pairsOf(objs)), "All", n.host, n.port}
+			args := []string{"+tls", cartKey, cartCert, "+cf", ca.file, profile, "-aet", "CART", "-aec", "ECHONODE", "-xf", contextProfile(t, pairsOf(objs)),
+				"All", n.host, n.port}
 			run(t, storescu, append(args, paths(objs)...)...)
 			n.wantObjects(t, objs)
 		})

@@ -222,7 +222,9 @@ func TestFetchFromDcmqrscp(t *testing.T) {
 
 func TestFetchFromOrthanc(t *testing.T) {
 	n := startNode(t, nil)
-	o := startOrthanc(t, n, map[string]any{"DicomModalities": map[string]any{"us": map[string]any{"AET": "ECHONODE", "Host": n.host, "Port": json.Number(n.port)}}, "DicomAlwaysAllowGet": true})
+	o := startOrthanc(t, n,
+		map[string]any{"DicomModalities": map[string]any{"us": map[string]any{"AET": "ECHONODE", "Host": n.host, "Port": json.Number(n.port)}},
+			"DicomAlwaysAllowGet": true})
 	fill(t, dialer("ORTHANC"), hostPort(o.port))
 	fetchCases(t, dialer("ORTHANC"), hostPort(o.port), n, "ECHONODE", 0)
 }
@@ -234,7 +236,8 @@ import sys, glob, os
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pynetdicom import AE, evt, build_role, ALL_TRANSFER_SYNTAXES, AllStoragePresentationContexts, StoragePresentationContexts
-from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind as F, StudyRootQueryRetrieveInformationModelGet as G, StudyRootQueryRetrieveInformationModelMove as M
+from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind as F, StudyRootQueryRetrieveInformationModelGet as G
+from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelMove as M
 files = [dcmread(p) for p in sorted(glob.glob(os.path.join(sys.argv[2], "*.dcm")))]
 def match(d, q):
     for e in q:

@@ -156,7 +156,9 @@ func TestUsIntoOrthanc(t *testing.T) {
 		}
 		sameDataSet(t, obj, path)
 	}
-	if _, err := dialer("SOMEONE").Dial(timeout(t), hostPort(o.port), []scp.PresentationContext{{AbstractSyntax: usmfClass, TransferSyntaxes: []string{jpegBaseline}}}); err == nil || !strings.Contains(err.Error(), "called AE title not recognized") {
+	if _, err := dialer("SOMEONE").Dial(timeout(t), hostPort(o.port),
+		[]scp.PresentationContext{{AbstractSyntax: usmfClass, TransferSyntaxes: []string{jpegBaseline}}}); err == nil ||
+		!strings.Contains(err.Error(), "called AE title not recognized") {
 		t.Errorf("wrong called title: %v", err)
 	}
 }
@@ -215,7 +217,8 @@ func TestWeAskOrthancForCommitment(t *testing.T) {
 	n := startNode(t, nil)
 	o := startOrthanc(t, n, nil)
 	sendAll(t, dialer("ORTHANC"), hostPort(o.port), objs[:1])
-	c, err := dialer("ORTHANC").Dial(timeout(t), hostPort(o.port), []scp.PresentationContext{{AbstractSyntax: uid.StorageCommitmentPushModel, TransferSyntaxes: []string{explicitLittle, uid.ImplicitVRLittleEndian}}})
+	c, err := dialer("ORTHANC").Dial(timeout(t), hostPort(o.port),
+		[]scp.PresentationContext{{AbstractSyntax: uid.StorageCommitmentPushModel, TransferSyntaxes: []string{explicitLittle, uid.ImplicitVRLittleEndian}}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -128,7 +128,8 @@ func TestUsIntoPynetdicom(t *testing.T) {
 		wantFiles(t, dir, objs)
 		d = dialer("PYSTORE")
 		d.TLSConfig = scp.ClientTLS(nil, ca.pool)
-		if c, err := d.Dial(timeout(t), hostPort(port), []scp.PresentationContext{{AbstractSyntax: uid.Verification, TransferSyntaxes: []string{uid.ImplicitVRLittleEndian}}}); err == nil {
+		if c, err := d.Dial(timeout(t), hostPort(port),
+			[]scp.PresentationContext{{AbstractSyntax: uid.Verification, TransferSyntaxes: []string{uid.ImplicitVRLittleEndian}}}); err == nil {
 			c.Abort()
 			t.Error("associated without a certificate")
 		}

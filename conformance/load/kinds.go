@@ -148,7 +148,8 @@ func makeKinds(s Sizes, dir string) ([]*kind, error) {
 	kinds := []*kind{
 		{name: "deflate", syntax: uid.DeflatedExplicitVRLittleEndian, tail: zeros},
 		{name: "elements", syntax: uid.ExplicitVRLittleEndian, tail: bytes.Repeat([]byte("\x29\x00\x10\x00LO\x00\x00"), s.Elements)},
-		{name: "padding", syntax: uid.ExplicitVRLittleEndian, rows: 64, cols: 64, frames: 1, tail: append(append(pixels(4096), make([]byte, 4096)...), make([]byte, s.Padding)...)},
+		{name: "padding", syntax: uid.ExplicitVRLittleEndian, rows: 64, cols: 64, frames: 1,
+			tail: append(append(pixels(4096), make([]byte, 4096)...), make([]byte, s.Padding)...)},
 		{name: "j2k", syntax: uid.JPEG2000Lossless, rows: s.J2KSide, cols: s.J2KSide, frames: s.J2KFrames, tail: encapsulated(emptyJ2K(s.J2KSide), s.J2KFrames)},
 		{name: "rle", syntax: uid.RLELossless, rows: s.Side, cols: s.Side, frames: s.Frames, tail: encapsulated(runs(s.Side*s.Side), s.Frames)},
 		{name: "jpeg", syntax: uid.JPEGBaseline8Bit, rows: s.Side, cols: s.Side, frames: s.Frames, tail: encapsulated(flat, s.Frames)},

@@ -460,7 +460,8 @@ func (k *kind) send(ctx context.Context, addr string, worker int, c *counter) {
 		}
 		for i := range perAssociation {
 			b := k.object(study, newUID(k.name, strconv.Itoa(worker), strconv.Itoa(round), strconv.Itoa(i)))
-			res, err := client.Store(ctx, scp.Object{SOPClassUID: uid.UltrasoundMultiFrameImageStorage, SOPInstanceUID: b.sop, TransferSyntaxUID: k.syntax, DataSet: b.reader(), Size: b.size()})
+			res, err := client.Store(ctx, scp.Object{SOPClassUID: uid.UltrasoundMultiFrameImageStorage, SOPInstanceUID: b.sop, TransferSyntaxUID: k.syntax,
+				DataSet: b.reader(), Size: b.size()})
 			if err != nil {
 				c.refused.Add(1)
 				if res.Status == 0 {

@@ -90,7 +90,8 @@ func (n *node) says(page, text string) bool {
 // refusedFor reports whether objects were refused for a reason, and the node
 // says that it is not ready because of it.
 func (n *node) refusedFor(reason, problem string) bool {
-	return n.says("/metrics", `echonode_objects_refused_total{reason="`+reason+`"} `) && !n.says("/metrics", `echonode_objects_refused_total{reason="`+reason+`"} 0`) &&
+	return n.says("/metrics", `echonode_objects_refused_total{reason="`+reason+`"} `) &&
+		!n.says("/metrics", `echonode_objects_refused_total{reason="`+reason+`"} 0`) &&
 		n.says("/metrics", "echonode_ready 0") && n.health() == http.StatusServiceUnavailable && n.says("/healthz", problem+":")
 }
 

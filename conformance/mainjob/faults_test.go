@@ -304,7 +304,8 @@ func (f *faults) check(round int, study string, loops int) {
 	eventually(t, fmt.Sprintf("round %d: study %s done and delivered", round, study), func() bool {
 		var err error
 		a, err = f.n.accountOf(study)
-		return err == nil && a.State == "done" && a.Objects == loops && len(a.Runs) > 0 && !slices.ContainsFunc(a.Deliveries, func(d delivery) bool { return d.State == "pending" })
+		return err == nil && a.State == "done" && a.Objects == loops && len(a.Runs) > 0 &&
+			!slices.ContainsFunc(a.Deliveries, func(d delivery) bool { return d.State == "pending" })
 	})
 	f.mu.Lock()
 	acknowledged := len(f.acknowledged[study])

@@ -324,7 +324,8 @@ func TestStudyThroughDCMTK(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	config = fmt.Appendf(config, "  - {name: importer, address: %q, ae_title: PACS, send: [report, overlay], outputs: {code_set: srt, overlay_class: us}}\n", importer)
+	config = fmt.Appendf(config, "  - {name: importer, address: %q, ae_title: PACS, send: [report, overlay], outputs: {code_set: srt, overlay_class: us}}\n",
+		importer)
 	if err := os.WriteFile(n.config, config, 0o600); err != nil {
 		t.Fatal(err)
 	}

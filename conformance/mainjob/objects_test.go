@@ -24,8 +24,9 @@ func (n *node) bucket() (*s3gateway.Server, *s3gateway.Proxy) {
 	if err != nil {
 		n.t.Fatal(err)
 	}
-	text := strings.Replace(string(b), "min_free: 16MiB}", fmt.Sprintf(`min_free: 16MiB, objects: {kind: s3, s3: {endpoint: "%s", bucket: %s, credentials_file: "%s", timeout: 2s}}}`,
-		proxy.Endpoint, s3gateway.Bucket, credentials), 1)
+	text := strings.Replace(string(b), "min_free: 16MiB}",
+		fmt.Sprintf(`min_free: 16MiB, objects: {kind: s3, s3: {endpoint: "%s", bucket: %s, credentials_file: "%s", timeout: 2s}}}`,
+			proxy.Endpoint, s3gateway.Bucket, credentials), 1)
 	for path, text := range map[string]string{n.config: text,
 		credentials: fmt.Sprintf("[default]\naws_access_key_id = %s\naws_secret_access_key = %s\n", s3gateway.AccessKey, s3gateway.SecretKey)} {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {

@@ -108,7 +108,8 @@ func TestDatabaseGoesAway(t *testing.T) {
 	// It says so once, whatever of it asks how often in vain; a question that was
 	// under way at the end may still be told of.
 	said := n.log.String()
-	if going, back, asked := strings.Count(said, "the database does not answer"), strings.Count(said, "the database answers again"), strings.Count(said, "Error fetching jobs"); going != 1 || back != 1 || asked > 3 {
+	if going, back, asked := strings.Count(said, "the database does not answer"), strings.Count(said, "the database answers again"),
+		strings.Count(said, "Error fetching jobs"); going != 1 || back != 1 || asked > 3 {
 		t.Errorf("the log says %d times that the database is away, %d times that it is back, %d times that there are no jobs to be had", going, back, asked)
 	}
 	if strings.Contains(n.log.String(), postgres.Password) {

@@ -154,7 +154,8 @@ func rolesRounds(t *testing.T, s3 bool) {
 			})
 		}
 		if bucket != nil {
-			what, wait, away := f.random.IntN(len(storeFaults)+2), time.Duration(f.random.IntN(4000))*time.Millisecond, time.Duration(f.random.IntN(4000))*time.Millisecond
+			what, wait, away := f.random.IntN(len(storeFaults)+2), time.Duration(f.random.IntN(4000))*time.Millisecond,
+				time.Duration(f.random.IntN(4000))*time.Millisecond
 			sending.Go(func() { bucket.be(what, wait, away) })
 		}
 		f.random.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })

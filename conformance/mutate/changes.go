@@ -23,7 +23,8 @@ var swaps = map[token.Token][]token.Token{
 
 // mutantsOf are the changes of the packages' files, in their order.
 func mutantsOf(ctx context.Context, packages []string, part string) ([]mutant, error) {
-	out, err := exec.CommandContext(ctx, "go", append([]string{"list", "-f", `{{$d := .Dir}}{{range .GoFiles}}{{$d}}/{{.}}{{"\n"}}{{end}}`}, packages...)...).Output()
+	args := append([]string{"list", "-f", `{{$d := .Dir}}{{range .GoFiles}}{{$d}}/{{.}}{{"\n"}}{{end}}`}, packages...)
+	out, err := exec.CommandContext(ctx, "go", args...).Output()
 	if err != nil {
 		return nil, fmt.Errorf("go list: %w", err)
 	}

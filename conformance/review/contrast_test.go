@@ -38,7 +38,8 @@ const contrasts = `(() => {
 			least = Math.min(least, r);
 			if (r < (large ? 3 : 4.5)) out.push(e.tagName + "." + e.className + " " + r.toFixed(2) + ": " + e.textContent.trim().slice(0, 40));
 		}
-		if (e.matches("input:not([type=hidden]):not([type=checkbox]):not([type=range]), select, textarea") && ratio(parse(style.borderTopColor), behind(e.parentElement)) < 3)
+		if (e.matches("input:not([type=hidden]):not([type=checkbox]):not([type=range]), select, textarea") &&
+			ratio(parse(style.borderTopColor), behind(e.parentElement)) < 3)
 			out.push("border of " + e.tagName + "." + e.name + " " + ratio(parse(style.borderTopColor), behind(e.parentElement)).toFixed(2));
 	}
 	return {texts, least, below: [...new Set(out)]};

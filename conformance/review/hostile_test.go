@@ -58,7 +58,8 @@ func TestScriptInName(t *testing.T) {
 	// Another site's page cannot act with the reader's cookie, nor a page under
 	// another name of this machine.
 	do(t, b, chromedp.Navigate("data:text/html,<title>other</title>"))
-	got := evalAsync[string](t, b, `fetch("`+s.page+`/worklist", {method: "POST", credentials: "include", body: "{}"}).then((r) => "answered " + r.status, () => "blocked")`)
+	got := evalAsync[string](t, b,
+		`fetch("`+s.page+`/worklist", {method: "POST", credentials: "include", body: "{}"}).then((r) => "answered " + r.status, () => "blocked")`)
 	if got != "blocked" {
 		t.Errorf("another site's page: %s", got)
 	}

@@ -21,7 +21,8 @@ func portal(t *testing.T) string {
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		at := r.URL.Query().Get("at")
-		fmt.Fprintf(w, `<!doctype html><title>PACS</title><link rel="icon" href="data:,"><a href="%s">EchoNode</a><iframe src="%[1]s" width="900" height="600"></iframe>`, at)
+		fmt.Fprintf(w,
+			`<!doctype html><title>PACS</title><link rel="icon" href="data:,"><a href="%s">EchoNode</a><iframe src="%[1]s" width="900" height="600"></iframe>`, at)
 	}))
 	t.Cleanup(s.Close)
 	return s.URL

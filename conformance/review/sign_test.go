@@ -67,7 +67,8 @@ func (s *site) reports() map[string]report {
 			if err != nil {
 				s.t.Fatal(err)
 			}
-			r := report{path: path, uid: ds.String(tag.SOPInstanceUID), verification: doc.Verification, preliminary: doc.Preliminary, ef: math.NaN(), comments: strings.Join(doc.Comments(), "\n")}
+			r := report{path: path, uid: ds.String(tag.SOPInstanceUID), verification: doc.Verification, preliminary: doc.Preliminary, ef: math.NaN(),
+				comments: strings.Join(doc.Comments(), "\n")}
 			if p := ds.Item(tag.PredecessorDocumentsSequence, 0); p != nil {
 				r.predecessor = p.Item(tag.ReferencedSeriesSequence, 0).Item(tag.ReferencedSOPSequence, 0).String(tag.ReferencedSOPInstanceUID)
 			}
@@ -179,7 +180,8 @@ func TestCorrectAndSign(t *testing.T) {
 	var shown, last string
 	for i, phase := range []string{"ED", "ES"} { // 2 and 3
 		still := `.still[data-phase=` + phase + `]`
-		box := eval[[]float64](t, b, `(() => { const r = document.querySelector("`+still+`").getBoundingClientRect(); return [r.left, r.top, r.width, r.height]; })()`)
+		box := eval[[]float64](t, b, `(() => { const r = document.querySelector("`+still+
+			`").getBoundingClientRect(); return [r.left, r.top, r.width, r.height]; })()`)
 		do(t, b, chromedp.MouseEvent(input.DispatchMouseEventTypeMouseMoved, box[0]+box[2]/2, box[1]+5)) // the handles show under the mouse
 		until(t, b, handle(still)+`.length == 3`)
 		p = eval[[]float64](t, b, handle(still))
@@ -215,7 +217,8 @@ func TestCorrectAndSign(t *testing.T) {
 	if signed.ef != number(t, shown) {
 		t.Errorf("the archive has EF %g, the page showed %s", signed.ef, shown)
 	}
-	if o := signed.observer; o == nil || o.String(tag.VerifyingObserverName) != "Müller^Anna^^Dr." || o.String(tag.VerifyingOrganization) != "City Hospital" || o.String(tag.VerificationDateTime) == "" {
+	if o := signed.observer; o == nil || o.String(tag.VerifyingObserverName) != "Müller^Anna^^Dr." || o.String(tag.VerifyingOrganization) != "City Hospital" ||
+		o.String(tag.VerificationDateTime) == "" {
 		t.Errorf("verifying observer %v", o)
 	}
 	if !strings.Contains(signed.comments, "Reader: septal wall <b>redrawn</b>") || !strings.Contains(signed.comments, "EF "+before) {
@@ -232,7 +235,8 @@ func TestCorrectAndSign(t *testing.T) {
 		t.Error("the second reader may sign an old page")
 	}
 	// Nor can his browser do so without asking.
-	status := evalAsync[int](t, second, `(async () => (await fetch(location.pathname + "/sign", {method: "POST", headers: {"X-CSRF-Token": document.querySelector("meta[name=csrf]").content},
+	status := evalAsync[int](t, second,
+		`(async () => (await fetch(location.pathname + "/sign", {method: "POST", headers: {"X-CSRF-Token": document.querySelector("meta[name=csrf]").content},
 		body: JSON.stringify({base: 1, corrections: {loops: {}}})})).status)()`)
 	if status != http.StatusConflict {
 		t.Errorf("signing an old revision: %d", status)
@@ -248,7 +252,8 @@ func TestCorrectAndSign(t *testing.T) {
 	if eval[bool](t, viewer, `document.querySelector("#sign, [data-open-sign]") !== null`) {
 		t.Error("a viewer is offered to sign")
 	}
-	status = evalAsync[int](t, viewer, `(async () => (await fetch(location.pathname + "/sign", {method: "POST", headers: {"X-CSRF-Token": document.querySelector("meta[name=csrf]").content},
+	status = evalAsync[int](t, viewer,
+		`(async () => (await fetch(location.pathname + "/sign", {method: "POST", headers: {"X-CSRF-Token": document.querySelector("meta[name=csrf]").content},
 		body: JSON.stringify({base: 2, corrections: {loops: {}}})})).status)()`)
 	if status != http.StatusForbidden {
 		t.Errorf("a viewer signs: %d", status)
@@ -263,7 +268,8 @@ func TestCorrectAndSign(t *testing.T) {
 	until(t, second, `document.querySelector(".notice.good")?.innerText.includes("rejected by Roe, Richard")`)
 	s.settled(1)
 	withdrawn := s.only(map[string]report{first.uid: first, signed.uid: signed})
-	if withdrawn.verification != "VERIFIED" || withdrawn.predecessor != signed.uid || !math.IsNaN(withdrawn.ef) || !strings.Contains(withdrawn.comments, "rejected by the reader") {
+	if withdrawn.verification != "VERIFIED" || withdrawn.predecessor != signed.uid || !math.IsNaN(withdrawn.ef) ||
+		!strings.Contains(withdrawn.comments, "rejected by the reader") {
 		t.Errorf("the withdrawing report: %+v", withdrawn)
 	}
 	judge(t, withdrawn.path)
@@ -277,7 +283,8 @@ func TestCorrectAndSign(t *testing.T) {
 	eval[bool](t, b, `document.querySelector("#earlier button").click(), true`)
 	until(t, b, after+`?.textContent == "`+shown+`"`)
 	do(t, b, chromedp.KeyEvent("q"))
-	until(t, b, `document.querySelectorAll("#quad:not([hidden]) .quadcell canvas.picture").length == 4 && Number(document.querySelector("#quad").dataset.phase) > 0.1`)
+	until(t, b,
+		`document.querySelectorAll("#quad:not([hidden]) .quadcell canvas.picture").length == 4 && Number(document.querySelector("#quad").dataset.phase) > 0.1`)
 	quiet(t, b)
 }
 
@@ -306,7 +313,8 @@ func TestKilledWhileSigning(t *testing.T) {
 		before := s.studies()[0].Revision
 		b := s.open("reader")
 		do(t, b, chromedp.Navigate(s.page+"/study/"+uid))
-		eval[bool](t, b, fmt.Sprintf(`fetch(location.pathname + "/recalculate", {method: "POST", headers: {"X-CSRF-Token": document.querySelector("meta[name=csrf]").content},
+		eval[bool](t, b,
+			fmt.Sprintf(`fetch(location.pathname + "/recalculate", {method: "POST", headers: {"X-CSRF-Token": document.querySelector("meta[name=csrf]").content},
 			body: JSON.stringify({base: %d, corrections: {loops: {}}})}).then((r) => r.json()).then((c) => {
 				const shown = {}; for (const s of c.stages) for (const r of s.rows) shown[r.key] = r.after;
 				window.asked = true;

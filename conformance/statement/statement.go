@@ -110,14 +110,16 @@ func Write(out io.Writer, defaults Defaults) error {
 	w.p("| Asynchronous operations | offered windows are answered with 1 and 1 |")
 	w.p("| Role selection | answered for accepted classes; proposed by `fetch` for C-GET |")
 	w.p("| User identity | taken, not judged |")
-	w.p("| Associations at a time | %d, %d from one address, %d from one network (`dicom.max_associations`) |", defaults.Associations, defaults.AssociationsPerPeer, defaults.AssociationsPerNetwork)
+	w.p("| Associations at a time | %d, %d from one address, %d from one network (`dicom.max_associations`) |", defaults.Associations,
+		defaults.AssociationsPerPeer, defaults.AssociationsPerNetwork)
 	w.p("| A-ASSOCIATE-RQ read | at most %s |", humanize.IBytes(uint64(limits.MaxAssociatePDU)))
 	w.p("| Data set of a C-STORE | at most %s, then A700H (`dicom.max_object`) |\n", humanize.IBytes(uint64(limits.MaxObject)))
 	w.p("| Time limit | default |\n|---|---|")
 	for _, t := range []struct {
 		what string
 		d    time.Duration
-	}{{"Connection to association (ARTIM)", timeouts.ARTIM}, {"Between messages, as acceptor (`dicom.idle_timeout`)", defaults.Idle}, {"One PDU", timeouts.PDU}, {"Response, as requestor (`delivery.timeout`)", defaults.Response}, {"Release", timeouts.Release}} {
+	}{{"Connection to association (ARTIM)", timeouts.ARTIM}, {"Between messages, as acceptor (`dicom.idle_timeout`)", defaults.Idle}, {"One PDU", timeouts.PDU},
+		{"Response, as requestor (`delivery.timeout`)", defaults.Response}, {"Release", timeouts.Release}} {
 		w.p("| %s | %s |", t.what, t.d)
 	}
 	w.p("\nA peer has to deliver at least %d bytes per second inside a message, averaged over %s.\n", limits.MinRate, timeouts.Rate)
@@ -125,7 +127,8 @@ func Write(out io.Writer, defaults Defaults) error {
 	w.p("### 4.2 Association acceptance\n")
 	w.p("#### 4.2.1 Rejection\n")
 	w.p("| Reason | Result, source, reason |\n|---|---|")
-	w.p("| Called AE title is not the node's | 1, 1, 7 |\n| Calling AE title or certificate not allowed | 1, 1, 3 |\n| Too many associations | 2, 3, 2 |\n| Stopping | 2, 3, 1 |")
+	w.p("| Called AE title is not the node's | 1, 1, 7 |\n| Calling AE title or certificate not allowed | 1, 1, 3 |")
+	w.p("| Too many associations | 2, 3, 2 |\n| Stopping | 2, 3, 1 |")
 	w.p("| Application context | 1, 1, 2 |\n| Protocol version | 1, 2, 2 |\n")
 	w.p("Connections from networks that are not in `dicom.sources` are closed before an association.\n")
 	w.p("#### 4.2.2 Verification\n")
@@ -143,14 +146,18 @@ func Write(out io.Writer, defaults Defaults) error {
 		w.p("| %s | %s |", uid.Name(c), c)
 	}
 	w.p("\nWith `dicom.sop_classes: any` (the default) every other storage class of the standard and every private class is accepted too, in")
-	w.p("all transfer syntaxes that put the object on the wire (%d). Objects that are not ultrasound images are kept with their study and", len(scp.DefaultTransferSyntaxes()))
+	w.p("all transfer syntaxes that put the object on the wire (%d). Objects that are not ultrasound images are kept with their study and",
+		len(scp.DefaultTransferSyntaxes()))
 	w.p("left out of the analysis. Level 2 (full) storage: all elements are kept as they came. Coercion: none.\n")
 	w.p("| Status | meaning |\n|---|---|")
-	w.p("| 0000H | durable on disk and on record |\n| A700H | disk full, object over the limit, database or object store not available |\n| A900H | data set does not match the SOP class |\n| C000H | data set cannot be read, or identifies another object than announced |")
-	w.p("| 0111H | another object, of other pixels, under the same SOP Instance UID |\n| 0117H | SOP Instance UID is not a UID |\n| 0122H | SOP class is not that of the context |\n")
+	w.p("| 0000H | durable on disk and on record |\n| A700H | disk full, object over the limit, database or object store not available |")
+	w.p("| A900H | data set does not match the SOP class |\n| C000H | data set cannot be read, or identifies another object than announced |")
+	w.p("| 0111H | another object, of other pixels, under the same SOP Instance UID |")
+	w.p("| 0117H | SOP Instance UID is not a UID |\n| 0122H | SOP class is not that of the context |\n")
 	w.p("UIDs with leading zeros in a component are taken and written as they came.\n")
 	w.p("#### 4.2.4 Storage Commitment (option)\n")
-	w.p("%s, Explicit and Implicit VR Little Endian. The result is sent on the same association, or later to the address configured for the", uid.StorageCommitmentPushModel)
+	w.p("%s, Explicit and Implicit VR Little Endian. The result is sent on the same association, or later to the address configured for the",
+		uid.StorageCommitmentPushModel)
 	w.p("AE title.\n")
 
 	w.p("### 4.3 Association initiation\n")
@@ -159,14 +166,17 @@ func Write(out io.Writer, defaults Defaults) error {
 	w.p("Explicit VR Little Endian and Implicit VR Little Endian (`destinations.transcode`: auto, never, uncompressed). Nothing is compressed")
 	w.p("anew, video is not decompressed.\n")
 	w.p("| Peer's status | what follows |\n|---|---|")
-	w.p("| 0000H | delivered |\n| 0001H, 0107H, 0116H, Bxxx | delivered with a warning, which is kept |\n| any other | tried again as `delivery` says, then put aside and shown |\n")
+	w.p("| 0000H | delivered |\n| 0001H, 0107H, 0116H, Bxxx | delivered with a warning, which is kept |")
+	w.p("| any other | tried again as `delivery` says, then put aside and shown |\n")
 	w.p("#### 4.3.2 Query and retrieve (`echonode fetch`)\n")
 	w.p("| SOP class | UID | Transfer syntaxes |\n|---|---|---|")
-	for _, c := range []string{uid.StudyRootQueryRetrieveInformationModelFind, uid.StudyRootQueryRetrieveInformationModelGet, uid.StudyRootQueryRetrieveInformationModelMove} {
+	for _, c := range []string{uid.StudyRootQueryRetrieveInformationModelFind, uid.StudyRootQueryRetrieveInformationModelGet,
+		uid.StudyRootQueryRetrieveInformationModelMove} {
 		w.p("| %s | %s | Explicit, Implicit VR Little Endian |", uid.Name(c), c)
 	}
 	w.p("\n| Level | Keys matched | Keys returned |\n|---|---|---|")
-	w.p("| STUDY | Study Instance UID, Study Date (range), Patient ID, Accession Number, Modalities in Study | Study Description, Number of Study Related Instances |")
+	w.p("| STUDY | Study Instance UID, Study Date (range), Patient ID, Accession Number, Modalities in Study | " +
+		"Study Description, Number of Study Related Instances |")
 	w.p("| SERIES | Study Instance UID, Modality | Series Instance UID |\n| IMAGE | Study and Series Instance UID | SOP Instance UID, SOP Class UID |\n")
 	w.p("C-GET and C-MOVE name a series, or up to 100 objects of one.\n")
 

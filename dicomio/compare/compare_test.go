@@ -174,7 +174,8 @@ func TestSame(t *testing.T) {
 		}
 	}
 	memory := dicomio.NewMemory(1 << 30)
-	if same, err := Pixels(context.Background(), file(uid.ExplicitVRLittleEndian, 7, nil), file(uid.ExplicitVRLittleEndian, 7, nil), dicomio.Options{Limits: dicomio.Limits{Memory: memory}}); err != nil || !same || memory.InUse() != 0 {
+	if same, err := Pixels(context.Background(), file(uid.ExplicitVRLittleEndian, 7, nil), file(uid.ExplicitVRLittleEndian, 7, nil),
+		dicomio.Options{Limits: dicomio.Limits{Memory: memory}}); err != nil || !same || memory.InUse() != 0 {
 		t.Errorf("%v, %v, %d bytes held", same, err, memory.InUse())
 	}
 }

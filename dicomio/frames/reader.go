@@ -292,7 +292,8 @@ func (r *Reader) Gray(i int, dst *image.Gray) error {
 	pixel.SizeGray(dst, r.Columns, r.Rows)
 	return r.pooled(i, func(b []byte) error {
 		switch {
-		case !r.ts.Encapsulated && r.Info.BitsAllocated == 8 && r.Info.BitsStored == 8 && r.Info.Samples == 1 && r.Info.Photometric == "MONOCHROME2" && !r.Info.Signed:
+		case !r.ts.Encapsulated && r.Info.BitsAllocated == 8 && r.Info.BitsStored == 8 && r.Info.Samples == 1 &&
+			r.Info.Photometric == "MONOCHROME2" && !r.Info.Signed:
 			for y := 0; y < r.Rows; y++ {
 				copy(dst.Pix[y*dst.Stride:][:r.Columns], b[y*r.Columns:])
 			}

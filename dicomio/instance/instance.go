@@ -256,7 +256,8 @@ func validAge(s string) bool {
 var imageClasses = []string{
 	uid.UltrasoundImageStorage, uid.UltrasoundImageStorageRetired, uid.UltrasoundMultiFrameImageStorage, uid.UltrasoundMultiFrameImageStorageRetired,
 	uid.SecondaryCaptureImageStorage, uid.MultiFrameTrueColorSecondaryCaptureImageStorage,
-	uid.MultiFrameSingleBitSecondaryCaptureImageStorage, uid.MultiFrameGrayscaleByteSecondaryCaptureImageStorage, uid.MultiFrameGrayscaleWordSecondaryCaptureImageStorage,
+	uid.MultiFrameSingleBitSecondaryCaptureImageStorage, uid.MultiFrameGrayscaleByteSecondaryCaptureImageStorage,
+	uid.MultiFrameGrayscaleWordSecondaryCaptureImageStorage,
 	uid.EnhancedUSVolumeStorage, uid.XRayAngiographicImageStorage, uid.EnhancedXAImageStorage,
 	uid.CTImageStorage, uid.EnhancedCTImageStorage, uid.MRImageStorage, uid.EnhancedMRImageStorage,
 }

@@ -8,7 +8,8 @@ import (
 
 // Windows and rescale map deep pixels to 8 bits.
 func TestWindow(t *testing.T) {
-	f := Frame{Rows: 1, Columns: 5, Samples: 1, Bits: 16, Stored: 12, HighBit: 11, Photometric: "MONOCHROME2", Data: []byte{0, 0, 100, 0, 0xC8, 0, 0x2C, 1, 0xFF, 0x0F}}
+	f := Frame{Rows: 1, Columns: 5, Samples: 1, Bits: 16, Stored: 12, HighBit: 11, Photometric: "MONOCHROME2",
+		Data: []byte{0, 0, 100, 0, 0xC8, 0, 0x2C, 1, 0xFF, 0x0F}}
 	var got [5]uint8
 	Window{Slope: 1, Center: 200, Width: 201, Given: true}.gray(&f, func(k int, g uint8) { got[k] = g })
 	// The window spans 99.5 to 299.5: 100 -> 0.6, 200 -> 128.1.

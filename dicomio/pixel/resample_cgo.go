@@ -21,12 +21,14 @@ static void en_sum(const uint8_t *restrict first, const uint8_t *restrict last, 
 		return;
 	case 2: {
 		const uint8_t *restrict r1 = inner + stride;
-		for (int x = 0; x < n; x++) tot[x] = (uint32_t)((uint16_t)(first[x] * t) >> 1) + ((uint16_t)(last[x] * b) >> 1) + ((uint32_t)(uint16_t)(inner[x] + r1[x]) << 7);
+		for (int x = 0; x < n; x++)
+			tot[x] = (uint32_t)((uint16_t)(first[x] * t) >> 1) + ((uint16_t)(last[x] * b) >> 1) + ((uint32_t)(uint16_t)(inner[x] + r1[x]) << 7);
 		return;
 	}
 	case 3: {
 		const uint8_t *restrict r1 = inner + stride, *restrict r2 = r1 + stride;
-		for (int x = 0; x < n; x++) tot[x] = (uint32_t)((uint16_t)(first[x] * t) >> 1) + ((uint16_t)(last[x] * b) >> 1) + ((uint32_t)(uint16_t)(inner[x] + r1[x] + r2[x]) << 7);
+		for (int x = 0; x < n; x++)
+			tot[x] = (uint32_t)((uint16_t)(first[x] * t) >> 1) + ((uint16_t)(last[x] * b) >> 1) + ((uint32_t)(uint16_t)(inner[x] + r1[x] + r2[x]) << 7);
 		return;
 	}
 	}
@@ -76,7 +78,8 @@ func resampleRows(out []byte, outStride, w, h int, pix []byte, stride, sw, sh in
 		// A row that does not count is replaced by one that exists.
 		inner := min(y0+1, sh-1)
 		first, last := max(y0, 0), min(y1, sh-1)
-		C.en_sum(at(first), at(last), at(inner), C.ptrdiff_t(stride), C.int(full), C.uint32_t(wTop), C.uint32_t(wBottom), (*C.uint32_t)(unsafe.Pointer(&tot[0])), C.int(sw))
+		C.en_sum(at(first), at(last), at(inner), C.ptrdiff_t(stride), C.int(full), C.uint32_t(wTop), C.uint32_t(wBottom),
+			(*C.uint32_t)(unsafe.Pointer(&tot[0])), C.int(sw))
 		scale := 2 / (float64(full*256+wTop+wBottom) * float64(sw))
 		C.en_columns((*C.uint8_t)(unsafe.Pointer(&out[y*outStride])), C.int(w), (*C.uint32_t)(unsafe.Pointer(&tot[0])), C.int(sw), C.double(scale))
 	}

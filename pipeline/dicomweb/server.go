@@ -280,7 +280,8 @@ func (s *Server) part(ctx context.Context, a *scp.AssociationInfo, part *multipa
 		return
 	}
 	body := &limited{r: br, left: maxObject}
-	err = s.Handler.Store(ctx, &scp.StoreRequest{Association: a, SOPClassUID: h.SOPClassUID, SOPInstanceUID: h.SOPInstanceUID, TransferSyntaxUID: h.TransferSyntaxUID}, body)
+	err = s.Handler.Store(ctx, &scp.StoreRequest{Association: a, SOPClassUID: h.SOPClassUID, SOPInstanceUID: h.SOPInstanceUID,
+		TransferSyntaxUID: h.TransferSyntaxUID}, body)
 	if body.over {
 		err = scp.ErrObjectTooLarge
 	}

@@ -99,7 +99,8 @@ func TestOurClientAndServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	data := bytes.Repeat([]byte("0123456789"), 50_000)
-	sources := []deliver.Source{file(t, object("1.2.3", data)), file(t, object("1.2.4", data)), file(t, object("1.2.5", nil)), file(t, object("1.2.6", make([]byte, 2<<20)))}
+	sources := []deliver.Source{file(t, object("1.2.3", data)), file(t, object("1.2.4", data)), file(t, object("1.2.5", nil)),
+		file(t, object("1.2.6", make([]byte, 2<<20)))}
 	for name, authorize := range map[string]func(*http.Request) error{"basic": deliver.Basic("VIVID95", secret), "bearer": deliver.Bearer(secret)} {
 		c := &deliver.Stow{URL: srv.URL, Client: srv.Client(), Authorize: authorize}
 		results, err := c.SendAll(context.Background(), sources, nil)
@@ -134,7 +135,8 @@ func TestOurClientAndServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	var refused *deliver.HTTPError
-	for name, authorize := range map[string]func(*http.Request) error{"nobody": nil, "wrong password": deliver.Basic("VIVID95", wrong), "wrong token": deliver.Bearer(wrong), "another name": deliver.Basic("EPIQ", secret)} {
+	for name, authorize := range map[string]func(*http.Request) error{"nobody": nil, "wrong password": deliver.Basic("VIVID95", wrong),
+		"wrong token": deliver.Bearer(wrong), "another name": deliver.Basic("EPIQ", secret)} {
 		c := &deliver.Stow{URL: srv.URL, Client: srv.Client(), Authorize: authorize}
 		results, err := c.SendAll(context.Background(), sources[:2], nil)
 		if err != nil || !errors.As(results[0].Err, &refused) || refused.Status != 401 || results[1].Err == nil {

@@ -484,12 +484,14 @@ func (e *Facts) checkScale(d *dicomio.DataSet) {
 	// Row spacing (down) comes first, and so does the vertical size of a pixel.
 	if s := d.Floats(tag.PixelSpacing); usable(s) {
 		if differ(s[1], c.MMPerPixelX) || differ(s[0], c.MMPerPixelY) {
-			e.doubt(DoubtScale, "the region says %.3g x %.3g mm per pixel, Pixel Spacing %.3g x %.3g: lengths and volumes are by the region", c.MMPerPixelX, c.MMPerPixelY, s[1], s[0])
+			e.doubt(DoubtScale, "the region says %.3g x %.3g mm per pixel, Pixel Spacing %.3g x %.3g: lengths and volumes are by the region", c.MMPerPixelX,
+				c.MMPerPixelY, s[1], s[0])
 		}
 		return
 	}
 	if a := d.Floats(tag.PixelAspectRatio); usable(a) && differ(a[1]/a[0], c.AspectX2Y) {
-		e.doubt(DoubtScale, "the region has pixels %.3g times as wide as high, Pixel Aspect Ratio says %.3g: lengths and volumes are by the region", c.AspectX2Y, a[1]/a[0])
+		e.doubt(DoubtScale, "the region has pixels %.3g times as wide as high, Pixel Aspect Ratio says %.3g: lengths and volumes are by the region",
+			c.AspectX2Y, a[1]/a[0])
 	}
 }
 

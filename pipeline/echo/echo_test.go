@@ -77,7 +77,8 @@ func TestCalibration(t *testing.T) {
 	for _, c := range cases {
 		e := echoOf(t, 1, c.edit)
 		got := e.Calibration
-		if got.Trusted != c.trusted || got.Source != c.source || math.Abs(got.MMPerPixelX-c.x) > 1e-9 || math.Abs(got.MMPerPixelY-c.y) > 1e-9 || !strings.Contains(got.Reason, c.reason) || got.Trusted != (got.Reason == "") {
+		if got.Trusted != c.trusted || got.Source != c.source || math.Abs(got.MMPerPixelX-c.x) > 1e-9 || math.Abs(got.MMPerPixelY-c.y) > 1e-9 ||
+			!strings.Contains(got.Reason, c.reason) || got.Trusted != (got.Reason == "") {
 			t.Errorf("%s: %+v", c.name, got)
 		}
 		if c.x > 0 && math.Abs(got.AspectX2Y-c.x/c.y) > 1e-9 || c.x == 0 && got.AspectX2Y != 1 {
@@ -228,7 +229,8 @@ func TestFrameTimes(t *testing.T) {
 	}
 	for _, c := range cases {
 		e := echoOf(t, 4, c.edit)
-		if len(e.FrameTimes) != len(c.want) || e.FrameTimeSource != c.source || !strings.Contains(e.TimingWarning, c.warn) || (c.warn == "") != (e.TimingWarning == "") {
+		if len(e.FrameTimes) != len(c.want) || e.FrameTimeSource != c.source || !strings.Contains(e.TimingWarning, c.warn) ||
+			(c.warn == "") != (e.TimingWarning == "") {
 			t.Errorf("%s: %v from %q, warning %q", c.name, e.FrameTimes, e.FrameTimeSource, e.TimingWarning)
 			continue
 		}
@@ -348,7 +350,8 @@ func TestContradictingScale(t *testing.T) {
 
 // TestFrameCount: what the pixel data hold counts, and a difference is said.
 func TestFrameCount(t *testing.T) {
-	d := dicomio.NewDataSet().SetString(tag.Modality, "US").SetInt(tag.NumberOfFrames, 6).SetInt(tag.Rows, 600).SetInt(tag.Columns, 800).SetFloat(tag.FrameTime, 20)
+	d := dicomio.NewDataSet().SetString(tag.Modality, "US").SetInt(tag.NumberOfFrames, 6).SetInt(tag.Rows, 600).SetInt(tag.Columns, 800).
+		SetFloat(tag.FrameTime, 20)
 	for n, want := range map[int]string{6: "", 5: "Number of Frames says 6, the pixel data hold 5 frames: all of them are used"} {
 		e, err := ReadFrames(&dicomio.File{DataSet: d}, n)
 		if err != nil || e.Frames != n || len(e.FrameTimes) != n || doubts(e, DoubtFrameCount) != want {
@@ -361,7 +364,8 @@ func TestFrameCount(t *testing.T) {
 // ends with facts or with a typed error.
 func FuzzRead(f *testing.F) {
 	for _, d := range []*dicomio.DataSet{
-		dicomio.NewDataSet().SetString(tag.Modality, "US").SetInt(tag.NumberOfFrames, 30).SetInt(tag.Rows, 600).SetInt(tag.Columns, 800).SetFloat(tag.FrameTime, 33.3).
+		dicomio.NewDataSet().SetString(tag.Modality, "US").SetInt(tag.NumberOfFrames, 30).SetInt(tag.Rows, 600).SetInt(tag.Columns, 800).
+			SetFloat(tag.FrameTime, 33.3).
 			SetItems(tag.SequenceOfUltrasoundRegions, region(1, 1, 3, image.Rect(100, 50, 700, 550), 0.03, 0.03)),
 		dicomio.NewDataSet().SetInt(tag.NumberOfFrames, 3).SetFloat(tag.FrameTimeVector, 0, 20, 20).SetFloat(tag.RWaveTimeVector, 5, 900).SetInt(tag.HeartRate, 67),
 	} {

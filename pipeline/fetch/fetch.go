@@ -144,7 +144,8 @@ func (f *Fetcher) Studies(ctx context.Context, q Query) ([]Study, error) {
 		return nil, errors.New("fetch: a query needs a study, a date, a patient or an accession number")
 	}
 	keys := dicomio.NewDataSet().SetString(tag.QueryRetrieveLevel, "STUDY").SetEmpty(tag.StudyDescription).SetEmpty(tag.NumberOfStudyRelatedInstances)
-	for t, v := range map[dicomio.Tag]string{tag.StudyInstanceUID: q.StudyInstanceUID, tag.PatientID: q.PatientID, tag.AccessionNumber: q.AccessionNumber, tag.ModalitiesInStudy: q.Modality} {
+	for t, v := range map[dicomio.Tag]string{tag.StudyInstanceUID: q.StudyInstanceUID, tag.PatientID: q.PatientID, tag.AccessionNumber: q.AccessionNumber,
+		tag.ModalitiesInStudy: q.Modality} {
 		if keys.SetEmpty(t); v != "" {
 			keys.SetString(t, v)
 		}
@@ -194,7 +195,8 @@ func (f *Fetcher) Series(ctx context.Context, study, modality string) ([]Series,
 	}
 	for i := range out {
 		s := &out[i]
-		keys := dicomio.NewDataSet().SetString(tag.QueryRetrieveLevel, "IMAGE").SetString(tag.StudyInstanceUID, study).SetString(tag.SeriesInstanceUID, s.SeriesInstanceUID).
+		keys := dicomio.NewDataSet().SetString(tag.QueryRetrieveLevel, "IMAGE").SetString(tag.StudyInstanceUID, study).
+			SetString(tag.SeriesInstanceUID, s.SeriesInstanceUID).
 			SetEmpty(tag.SOPInstanceUID).SetEmpty(tag.SOPClassUID)
 		err := f.find(ctx, keys, func(d *dicomio.DataSet) error {
 			if in := (Instance{d.String(tag.SOPInstanceUID), d.String(tag.SOPClassUID)}); uid.Valid(in.SOPInstanceUID) {
@@ -364,7 +366,8 @@ func (f *Fetcher) get(ctx context.Context, s Series, missing []Instance, r *Resu
 // getOnce takes a group of objects on one association. It returns those that
 // did not come, and the transfer syntaxes that the archive accepted for any
 // class.
-func (f *Fetcher) getOnce(ctx context.Context, s Series, group []Instance, contexts []scp.PresentationContext, r *Result) (left []Instance, accepted []string, err error) {
+func (f *Fetcher) getOnce(ctx context.Context, s Series, group []Instance, contexts []scp.PresentationContext, r *Result) (left []Instance,
+	accepted []string, err error) {
 	d := &scp.Dialer{CallingAE: f.Dialer.CallingAE, CalledAE: f.Dialer.CalledAE, TLSConfig: f.Dialer.TLSConfig, Identity: f.Dialer.Identity,
 		Roles: scp.GetRoles(contexts), Limits: f.Dialer.Limits, Timeouts: f.Dialer.Timeouts, Logger: f.Dialer.Logger, NetDial: f.Dialer.NetDial}
 	c, err := d.Dial(ctx, f.Address, contexts)
@@ -478,8 +481,10 @@ func (f *Fetcher) contexts(in []Instance, only ...string) []scp.PresentationCont
 	for _, c := range scp.DefaultStorageClasses() {
 		out = append(out, scp.PresentationContext{AbstractSyntax: c, TransferSyntaxes: little})
 	}
-	for _, ts := range []string{uid.JPEGBaseline8Bit, uid.JPEGLosslessSV1, uid.JPEG2000Lossless, uid.JPEG2000, uid.JPEGLSLossless, uid.RLELossless, uid.MPEG4HP41} {
-		for _, c := range []string{uid.UltrasoundMultiFrameImageStorage, uid.UltrasoundImageStorage, uid.UltrasoundMultiFrameImageStorageRetired, uid.MultiFrameTrueColorSecondaryCaptureImageStorage} {
+	for _, ts := range []string{uid.JPEGBaseline8Bit, uid.JPEGLosslessSV1, uid.JPEG2000Lossless, uid.JPEG2000, uid.JPEGLSLossless,
+		uid.RLELossless, uid.MPEG4HP41} {
+		for _, c := range []string{uid.UltrasoundMultiFrameImageStorage, uid.UltrasoundImageStorage, uid.UltrasoundMultiFrameImageStorageRetired,
+			uid.MultiFrameTrueColorSecondaryCaptureImageStorage} {
 			out = append(out, scp.PresentationContext{AbstractSyntax: c, TransferSyntaxes: []string{ts}})
 		}
 	}
@@ -506,7 +511,8 @@ func (f *Fetcher) keep(ctx context.Context, study string, req *scp.StoreRequest,
 	}
 	defer os.Remove(file.Name())
 	w := bufio.NewWriterSize(file, 256<<10)
-	err = part10.Write(w, part10.Meta{SOPClassUID: req.SOPClassUID, SOPInstanceUID: req.SOPInstanceUID, TransferSyntaxUID: req.TransferSyntaxUID, SourceAETitle: req.Association.CallingAE})
+	err = part10.Write(w, part10.Meta{SOPClassUID: req.SOPClassUID, SOPInstanceUID: req.SOPInstanceUID, TransferSyntaxUID: req.TransferSyntaxUID,
+		SourceAETitle: req.Association.CallingAE})
 	var n int64
 	if err == nil {
 		n, err = io.Copy(w, f.throttle(ctx, body))

@@ -24,6 +24,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -266,7 +267,8 @@ func (d Dir) Draw(ctx context.Context, key, basis string, draw func(dir string) 
 		}
 		rel = filepath.ToSlash(rel)
 		files[i].File = out[i].File
-		if files[i].Name, err = d.files.NameOf(out[i].File, append(append([]string{}, d.parts...), append([]string{folder}, strings.Split(rel, "/")...)...)...); err != nil {
+		parts := slices.Concat(d.parts, []string{folder}, strings.Split(rel, "/"))
+		if files[i].Name, err = d.files.NameOf(out[i].File, parts...); err != nil {
 			return nil, err
 		}
 		out[i].File = strings.TrimPrefix(files[i].Name, d.name(folder)+"/")

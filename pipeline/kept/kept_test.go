@@ -38,7 +38,8 @@ func TestKeyIsContentAndBasis(t *testing.T) {
 		t.Error("the same content under another name has another key")
 	}
 	seen := map[string]bool{a: true}
-	for _, k := range []string{key(file("c", "pixelS"), "network 1"), key(file("a", "pixels"), "network 2"), key(file("d", "1pixels"), "network "), key(file("e", "x"), ""), key(file("f", ""), "x")} {
+	for _, k := range []string{key(file("c", "pixelS"), "network 1"), key(file("a", "pixels"), "network 2"), key(file("d", "1pixels"), "network "),
+		key(file("e", "x"), ""), key(file("f", ""), "x")} {
 		if seen[k] {
 			t.Error("other content or basis, same key")
 		}
@@ -232,7 +233,8 @@ func TestNoDamagedDrawing(t *testing.T) {
 func TestSweep(t *testing.T) {
 	root := t.TempDir()
 	d := in(t, root)
-	if err := errors.Join(d.Save(t.Context(), "k", &result.Loop{}), os.WriteFile(filepath.Join(root, "loops", "unfinished-1"), nil, 0o600), d.Sweep()); err != nil {
+	if err := errors.Join(d.Save(t.Context(), "k", &result.Loop{}), os.WriteFile(filepath.Join(root, "loops", "unfinished-1"), nil, 0o600),
+		d.Sweep()); err != nil {
 		t.Fatal(err)
 	}
 	entries, err := os.ReadDir(filepath.Join(root, "loops"))

@@ -53,20 +53,23 @@ func (r release) deb() error {
 		contents = append(contents, file(page, doc+name, 0o644))
 	}
 	info := nfpm.WithDefaults(&nfpm.Info{
-		Name:        "echonode",
-		Arch:        r.arch,
-		Platform:    "linux",
-		Version:     r.version,
-		Section:     "science",
-		Priority:    "optional",
-		Maintainer:  "EchoNode developers <echonode@example.org>",
-		Vendor:      "EchoNode",
-		Homepage:    "https://github.com/echonode/echonode",
-		License:     "Apache-2.0",
-		Description: "DICOM node that measures the left ventricle in echocardiography studies\nReceives echo cine loops by C-STORE, measures volumes and ejection fraction, and\nsends structured reports and overlays back. Research software, not a cleared\nmedical device.",
-		MTime:       r.time,
+		Name:       "echonode",
+		Arch:       r.arch,
+		Platform:   "linux",
+		Version:    r.version,
+		Section:    "science",
+		Priority:   "optional",
+		Maintainer: "EchoNode developers <echonode@example.org>",
+		Vendor:     "EchoNode",
+		Homepage:   "https://github.com/echonode/echonode",
+		License:    "Apache-2.0",
+		Description: "DICOM node that measures the left ventricle in echocardiography studies\n" +
+			"Receives echo cine loops by C-STORE, measures volumes and ejection fraction, and\n" +
+			"sends structured reports and overlays back. Research software, not a cleared\nmedical device.",
+		MTime: r.time,
 		Overridables: nfpm.Overridables{
-			Depends:    []string{"libc6 (>= 2.34)", "libstdc++6", "libgcc-s1", "libjpeg62-turbo (>= 1:2.1.2)", "libopenjp2-7 (>= 2.5.0)", "adduser", "init-system-helpers"},
+			Depends: []string{"libc6 (>= 2.34)", "libstdc++6", "libgcc-s1", "libjpeg62-turbo (>= 1:2.1.2)", "libopenjp2-7 (>= 2.5.0)", "adduser",
+				"init-system-helpers"},
 			Recommends: []string{"ffmpeg", "ca-certificates", "tzdata"},
 			Contents:   contents,
 			Scripts:    nfpm.Scripts{PostInstall: packaging("deb/postinst"), PreRemove: packaging("deb/prerm"), PostRemove: packaging("deb/postrm")},

@@ -27,7 +27,8 @@ func (r release) image() error {
 	}
 	created := v1.Time{Time: r.time}
 	img := mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), types.OCIConfigJSON)
-	img, err = mutate.Append(img, mutate.Addendum{Layer: layer, History: v1.History{Created: created, CreatedBy: "echonode make release", Comment: "Debian and the echonode package"}})
+	img, err = mutate.Append(img,
+		mutate.Addendum{Layer: layer, History: v1.History{Created: created, CreatedBy: "echonode make release", Comment: "Debian and the echonode package"}})
 	if err != nil {
 		return err
 	}

@@ -91,7 +91,8 @@ func TestImage(t *testing.T) {
 	r := inputs(t)
 	var rootfs bytes.Buffer
 	w := tar.NewWriter(&rootfs)
-	if err := errors.Join(w.WriteHeader(&tar.Header{Name: "etc/os-release", Size: 4, Mode: 0o644}), func() error { _, err := w.Write([]byte("test")); return err }(), w.Close()); err != nil {
+	if err := errors.Join(w.WriteHeader(&tar.Header{Name: "etc/os-release", Size: 4, Mode: 0o644}),
+		func() error { _, err := w.Write([]byte("test")); return err }(), w.Close()); err != nil {
 		t.Fatal(err)
 	}
 	r.rootfs = filepath.Join(t.TempDir(), "rootfs.tar")
@@ -161,8 +162,9 @@ func TestCompose(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	project, err := loader.LoadWithContext(t.Context(), types.ConfigDetails{WorkingDir: dir, ConfigFiles: []types.ConfigFile{{Filename: filepath.Join(dir, "compose.yaml")}},
-		Environment: types.Mapping{"ECHONODE_IMAGE": "echonode:1.2.3"}}, func(o *loader.Options) { o.SetProjectName("echonode", true) })
+	project, err := loader.LoadWithContext(t.Context(),
+		types.ConfigDetails{WorkingDir: dir, ConfigFiles: []types.ConfigFile{{Filename: filepath.Join(dir, "compose.yaml")}},
+			Environment: types.Mapping{"ECHONODE_IMAGE": "echonode:1.2.3"}}, func(o *loader.Options) { o.SetProjectName("echonode", true) })
 	if err != nil {
 		t.Fatal(err)
 	}

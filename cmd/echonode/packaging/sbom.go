@@ -127,11 +127,14 @@ func (r release) sbom() error {
 	licence := func(expression string) *cdx.Licenses { return &cdx.Licenses{{Expression: expression}} }
 	hash := func(sum string) *[]cdx.Hash { return &[]cdx.Hash{{Algorithm: cdx.HashAlgoSHA256, Value: sum}} }
 	components := []cdx.Component{
-		{BOMRef: "go", Type: cdx.ComponentTypeFramework, Name: "go", Version: strings.TrimPrefix(info.GoVersion, "go"), Licenses: licence("BSD-3-Clause"), PackageURL: "pkg:golang/stdlib@" + strings.TrimPrefix(info.GoVersion, "go")},
-		{BOMRef: "onnxruntime", Type: cdx.ComponentTypeLibrary, Name: "onnxruntime", Version: "1.30.0", Licenses: licence("MIT"), PackageURL: "pkg:pypi/onnxruntime@1.30.0", Hashes: hash(runtime)},
+		{BOMRef: "go", Type: cdx.ComponentTypeFramework, Name: "go", Version: strings.TrimPrefix(info.GoVersion, "go"), Licenses: licence("BSD-3-Clause"),
+			PackageURL: "pkg:golang/stdlib@" + strings.TrimPrefix(info.GoVersion, "go")},
+		{BOMRef: "onnxruntime", Type: cdx.ComponentTypeLibrary, Name: "onnxruntime", Version: "1.30.0", Licenses: licence("MIT"),
+			PackageURL: "pkg:pypi/onnxruntime@1.30.0", Hashes: hash(runtime)},
 	}
 	for _, m := range list {
-		c := cdx.Component{BOMRef: "go:" + m.path, Type: cdx.ComponentTypeLibrary, Name: m.path, Version: m.version, PackageURL: "pkg:golang/" + m.path + "@" + m.version}
+		c := cdx.Component{BOMRef: "go:" + m.path, Type: cdx.ComponentTypeLibrary, Name: m.path, Version: m.version,
+			PackageURL: "pkg:golang/" + m.path + "@" + m.version}
 		if m.licence != "" {
 			c.Licenses = licence(m.licence)
 		}
@@ -153,13 +156,14 @@ func (r release) sbom() error {
 			return err
 		}
 		name := filepath.Base(path)
-		components = append(components, cdx.Component{BOMRef: name, Type: cdx.ComponentTypeMachineLearningModel, Name: name, Hashes: hash(sum), Description: "embedded network; terms in models/CARD.md"})
+		components = append(components, cdx.Component{BOMRef: name, Type: cdx.ComponentTypeMachineLearningModel, Name: name, Hashes: hash(sum),
+			Description: "embedded network; terms in models/CARD.md"})
 	}
 	bom := cdx.NewBOM()
 	bom.Metadata = &cdx.Metadata{
 		Timestamp: r.time.Format("2006-01-02T15:04:05Z07:00"),
-		Component: &cdx.Component{BOMRef: "echonode", Type: cdx.ComponentTypeApplication, Name: "echonode", Version: r.version, Licenses: licence("Apache-2.0"), Hashes: hash(binary),
-			Properties: &[]cdx.Property{{Name: "architecture", Value: r.arch}}},
+		Component: &cdx.Component{BOMRef: "echonode", Type: cdx.ComponentTypeApplication, Name: "echonode", Version: r.version, Licenses: licence("Apache-2.0"),
+			Hashes: hash(binary), Properties: &[]cdx.Property{{Name: "architecture", Value: r.arch}}},
 	}
 	bom.Components = &components
 	return create(r.out, func(w io.Writer) error {

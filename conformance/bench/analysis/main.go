@@ -141,7 +141,8 @@ func compare(old, build, dir string, repeat int) error {
 		args []string
 		runs []figures
 	}
-	all := []*contestant{{name: "inference alone", args: []string{self, "-infer", strconv.Itoa(frames)}}, {name: "analyze", args: []string{build, "analyze", "--json", "-q", dir}}}
+	all := []*contestant{{name: "inference alone", args: []string{self, "-infer", strconv.Itoa(frames)}},
+		{name: "analyze", args: []string{build, "analyze", "--json", "-q", dir}}}
 	if old != "" {
 		all = append(all, &contestant{name: "analyze, old build", args: []string{old, "analyze", "--json", "-q", dir}})
 	}
@@ -154,7 +155,8 @@ func compare(old, build, dir string, repeat int) error {
 			c.runs = append(c.runs, f)
 		}
 	}
-	fmt.Printf("%d objects, %d frames looked at, network %s %s, %d processors, %d rounds in turn, medians (least wall time in brackets)\n\n", objects, frames, doc.Model.Name, doc.Model.Version, runtime.GOMAXPROCS(0), repeat)
+	fmt.Printf("%d objects, %d frames looked at, network %s %s, %d processors, %d rounds in turn, medians (least wall time in brackets)\n\n", objects, frames,
+		doc.Model.Name, doc.Model.Version, runtime.GOMAXPROCS(0), repeat)
 	fmt.Println("| | wall s | x inference | processor s | x inference | peak MB |")
 	fmt.Println("|---|---|---|---|---|---|")
 	var base figures
@@ -168,7 +170,8 @@ func compare(old, build, dir string, repeat int) error {
 			base = m
 		}
 		least := slices.MinFunc(c.runs, func(a, b figures) int { return int(a.wall - b.wall) }).wall
-		fmt.Printf("| %s | %.2f (%.2f) | %.2f | %.2f | %.2f | %d |\n", c.name, m.wall.Seconds(), least.Seconds(), float64(m.wall)/float64(base.wall), m.cpu.Seconds(), float64(m.cpu)/float64(base.cpu), m.memory/1e6)
+		fmt.Printf("| %s | %.2f (%.2f) | %.2f | %.2f | %.2f | %d |\n", c.name, m.wall.Seconds(), least.Seconds(), float64(m.wall)/float64(base.wall),
+			m.cpu.Seconds(), float64(m.cpu)/float64(base.cpu), m.memory/1e6)
 	}
 	return nil
 }

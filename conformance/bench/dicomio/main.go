@@ -289,7 +289,8 @@ func (b *bench) run() {
 	gray := b.self(b.gray)
 	row("JPEG cine to gray 224x224, per frame", b.frames, gray, "image/jpeg + imaging", b.self(b.imagingGray), "pydicom + Pillow", b.python("gray", "cine"))
 	row("JPEG cine to RGB, per frame", b.frames, b.self(func() error { return b.rgb("cine") }), "image/jpeg", b.self(b.imageJPEG),
-		"pydicom + Pillow", b.python("rgb", "cine"), "dcmdjpeg", b.process("dcmdjpeg", b.path("cine"), out), "gdcmconv", b.process("gdcmconv", "-w", b.path("cine"), out))
+		"pydicom + Pillow", b.python("rgb", "cine"), "dcmdjpeg", b.process("dcmdjpeg", b.path("cine"), out), "gdcmconv",
+		b.process("gdcmconv", "-w", b.path("cine"), out))
 	row("JPEG lossless, per frame", b.few, b.self(func() error { return b.decode("lossless") }), "pydicom", b.python("array", "lossless"),
 		"dcmdjpeg", b.process("dcmdjpeg", b.path("lossless"), out), "gdcmconv", b.process("gdcmconv", "-w", b.path("lossless"), out))
 	row("JPEG-LS, per frame", b.few, b.self(func() error { return b.decode("jls") }), "pydicom", b.python("array", "jls"),
@@ -298,7 +299,8 @@ func (b *bench) run() {
 		"gdcmconv", b.process("gdcmconv", "-w", b.path("j2k"), out))
 	row("RLE, per frame", b.few, b.self(func() error { return b.decode("rle") }), "pydicom", b.python("array", "rle"),
 		"dcmdrle", b.process("dcmdrle", b.path("rle"), out), "gdcmconv", b.process("gdcmconv", "-w", b.path("rle"), out))
-	row("write the native cine", 1, b.self(func() error { return b.rewrite(out) }), "pydicom", b.python("write", "native"), "dcmconv", b.process("dcmconv", b.path("native"), out))
+	row("write the native cine", 1, b.self(func() error { return b.rewrite(out) }), "pydicom", b.python("write", "native"), "dcmconv",
+		b.process("dcmconv", b.path("native"), out))
 
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)

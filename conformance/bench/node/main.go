@@ -152,7 +152,8 @@ func (b *bench) latency() error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("From complete (24 loops sent, %v without more) to the report stored at the archive, medians of %d\n\n| | s | all |\n|---|---|---|\n", b.idle, b.repeat)
+	fmt.Printf("From complete (24 loops sent, %v without more) to the report stored at the archive, medians of %d\n\n| | s | all |\n|---|---|---|\n",
+		b.idle, b.repeat)
 	for i, r := range results {
 		var all []string
 		for _, v := range r {
@@ -209,7 +210,8 @@ func (b *bench) late() error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("A late loop (%s), processor seconds of the node from its C-STORE to the last delivery, medians of %d\n\n| | as a study of its own | added to 23 others | ratio |\n|---|---|---|---|\n", filepath.Base(late), b.repeat)
+	fmt.Printf("A late loop (%s), processor seconds of the node from its C-STORE to the last delivery, medians of %d\n\n"+
+		"| | as a study of its own | added to 23 others | ratio |\n|---|---|---|---|\n", filepath.Base(late), b.repeat)
 	for i, r := range results {
 		m := medians(r)
 		fmt.Printf("| %s | %.2f | %.2f | %.2f |\n", b.name(i), m[0], m[1], m[2])
@@ -271,7 +273,8 @@ func (b *bench) loops() error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("%d loops through serve, reports only, %d frames looked at, beside the network alone on as many, medians of %d\n\n| | wall s (less the idle time) | processor s | wall x inference | processor x inference |\n|---|---|---|---|---|\n", len(paths), frames, b.repeat)
+	fmt.Printf("%d loops through serve, reports only, %d frames looked at, beside the network alone on as many, medians of %d\n\n"+
+		"| | wall s (less the idle time) | processor s | wall x inference | processor x inference |\n|---|---|---|---|---|\n", len(paths), frames, b.repeat)
 	for i, r := range results {
 		m := medians(r)
 		fmt.Printf("| %s | %.1f | %.1f | %.2f | %.2f |\n", b.name(i), m[0], m[1], m[2], m[3])

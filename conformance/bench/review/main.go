@@ -75,9 +75,11 @@ func cine(path string) error {
 		SetString(tag.PatientName, "Bench^Cine").SetString(tag.PatientID, "BENCH").SetString(tag.PatientBirthDate, "19700101").SetString(tag.PatientSex, "O").
 		SetString(tag.StudyDate, "20260101").SetString(tag.StudyTime, "120000").SetString(tag.AccessionNumber, "B1").SetString(tag.StudyID, "1").
 		SetString(tag.StudyDescription, "Bench").SetString(tag.SeriesDescription, "Bench").SetString(tag.SeriesNumber, "1").SetString(tag.InstanceNumber, "1").
-		SetString(tag.PhotometricInterpretation, "RGB").SetInt(tag.SamplesPerPixel, 3).SetInt(tag.PlanarConfiguration, 0).SetInt(tag.Rows, rows).SetInt(tag.Columns, columns).
+		SetString(tag.PhotometricInterpretation, "RGB").SetInt(tag.SamplesPerPixel, 3).SetInt(tag.PlanarConfiguration, 0).
+		SetInt(tag.Rows, rows).SetInt(tag.Columns, columns).
 		SetInt(tag.BitsAllocated, 8).SetInt(tag.BitsStored, 8).SetInt(tag.HighBit, 7).SetInt(tag.PixelRepresentation, 0).
-		SetString(tag.NumberOfFrames, strconv.Itoa(frames)).SetString(tag.FrameTime, "16.6666667").SetString(tag.CineRate, "60").SetString(tag.RecommendedDisplayFrameRate, "60")
+		SetString(tag.NumberOfFrames, strconv.Itoa(frames)).SetString(tag.FrameTime, "16.6666667").SetString(tag.CineRate, "60").
+		SetString(tag.RecommendedDisplayFrameRate, "60")
 	ds.SetBytes(tag.PixelData, "OB", pixels)
 	if err := ds.Err(); err != nil {
 		return err
@@ -130,7 +132,8 @@ func worklist(dir, address string, studies int) error {
 	now := time.Now()
 	for i := range studies {
 		uid := fmt.Sprintf("1.2.840.99999.%d", i)
-		if _, err := st.AddInstance(ctx, store.Instance{SOPInstanceUID: uid + ".1", StudyInstanceUID: uid, SeriesInstanceUID: uid + ".0", SOPClassUID: "1", Path: uid, Received: now, Loop: true}); err != nil {
+		if _, err := st.AddInstance(ctx, store.Instance{SOPInstanceUID: uid + ".1", StudyInstanceUID: uid, SeriesInstanceUID: uid + ".0", SOPClassUID: "1",
+			Path: uid, Received: now, Loop: true}); err != nil {
 			return err
 		}
 	}
@@ -141,8 +144,10 @@ func worklist(dir, address string, studies int) error {
 		}
 		for _, c := range changes {
 			ef := float64(20 + done%50)
-			l := store.Listing{StudyInstanceUID: c.StudyInstanceUID, PatientName: fmt.Sprintf("Family%05d, Given", done), PatientID: fmt.Sprint("P", done), BirthDate: "19600102", Sex: "F",
-				Accession: fmt.Sprint("A", done), Time: now.Add(-time.Duration(done) * time.Minute), State: store.Done, Revision: 1, Objects: 40, EF: &ef, EFGrade: "good", Flags: store.ReducedEF}
+			l := store.Listing{StudyInstanceUID: c.StudyInstanceUID, PatientName: fmt.Sprintf("Family%05d, Given", done), PatientID: fmt.Sprint("P", done),
+				BirthDate: "19600102", Sex: "F",
+				Accession: fmt.Sprint("A", done), Time: now.Add(-time.Duration(done) * time.Minute), State: store.Done, Revision: 1, Objects: 40, EF: &ef,
+				EFGrade: "good", Flags: store.ReducedEF}
 			if err := st.List(ctx, c, &l); err != nil {
 				return err
 			}
@@ -167,7 +172,8 @@ func worklist(dir, address string, studies int) error {
 	if err != nil {
 		return err
 	}
-	pages, err := review.New(review.Options{Store: st, Users: users, Listen: address, Idle: time.Hour, Longest: time.Hour, Version: "bench", Log: slog.New(slog.DiscardHandler)})
+	pages, err := review.New(review.Options{Store: st, Users: users, Listen: address, Idle: time.Hour, Longest: time.Hour, Version: "bench",
+		Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return err
 	}

@@ -194,11 +194,15 @@ func (b *bench) cine() error {
 		other = append(other, p)
 	}
 	first := func(p played) float64 { return p.first }
-	fmt.Printf("Cine, %d frames of %dx%d at 60 frames/s, an object of %.1f MB; medians of %d rounds:\n\n", frames, columns, rows, float64(info.Size())/1e6, b.repeat)
+	fmt.Printf("Cine, %d frames of %dx%d at 60 frames/s, an object of %.1f MB; medians of %d rounds:\n\n", frames, columns, rows,
+		float64(info.Size())/1e6, b.repeat)
 	fmt.Printf("| | first frame | sent by then | %.0f s later | frames/s played | of those due in 10 s not shown |\n|---|---|---|---|---|---|\n", settle.Seconds())
-	fmt.Printf("| review page | %.0f ms | %.1f MB | %.1f MB | %.1f | %.0f |\n", median(page, first), median(page, func(p played) float64 { return float64(p.sentFirst) / 1e6 }),
-		median(page, func(p played) float64 { return float64(p.sent) / 1e6 }), median(page, func(p played) float64 { return p.rate }), median(page, func(p played) float64 { return float64(p.dropped) }))
-	fmt.Printf("| OHIF on Orthanc | %.0f ms | %.1f MB | %.1f MB | not played | |\n\n", median(other, first), median(other, func(p played) float64 { return float64(p.sentFirst) / 1e6 }),
+	fmt.Printf("| review page | %.0f ms | %.1f MB | %.1f MB | %.1f | %.0f |\n", median(page, first),
+		median(page, func(p played) float64 { return float64(p.sentFirst) / 1e6 }),
+		median(page, func(p played) float64 { return float64(p.sent) / 1e6 }), median(page, func(p played) float64 { return p.rate }),
+		median(page, func(p played) float64 { return float64(p.dropped) }))
+	fmt.Printf("| OHIF on Orthanc | %.0f ms | %.1f MB | %.1f MB | not played | |\n\n", median(other, first),
+		median(other, func(p played) float64 { return float64(p.sentFirst) / 1e6 }),
 		median(other, func(p played) float64 { return float64(p.sent) / 1e6 }))
 	fmt.Printf("Ratio of the times to the first frame: %.2f.\n\n", median(page, first)/median(other, first))
 	return nil

@@ -83,7 +83,8 @@ func (b *bench) memory() error {
 		return err
 	}
 	mb := func(v int64) float64 { return float64(v) / (1 << 20) }
-	fmt.Printf("Memory of the node, %d readers who sign in, open the study and all %d frames of its loop at once: %.0f MiB before, %.0f MiB at most (%+.0f), %.0f MiB at the end (%+.0f).\n\n",
+	fmt.Printf("Memory of the node, %d readers who sign in, open the study and all %d frames of its loop at once: "+
+		"%.0f MiB before, %.0f MiB at most (%+.0f), %.0f MiB at the end (%+.0f).\n\n",
 		readers, frames, mb(before), mb(peak), mb(peak-before), mb(settled), mb(settled-before))
 	return nil
 }

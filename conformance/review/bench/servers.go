@@ -188,7 +188,8 @@ func (b *bench) viewer(file string) (address string, sent *atomic.Int64, err err
 	}
 	config, err := json.Marshal(map[string]any{
 		"Name": "bench", "StorageDirectory": filepath.Join(b.dir, "orthanc"), "IndexDirectory": filepath.Join(b.dir, "orthanc"), "Plugins": []string{plugin},
-		"HttpPort": json.RawMessage(port), "DicomPort": json.RawMessage(dicom), "RemoteAccessAllowed": false, "AuthenticationEnabled": false, "DicomWeb": map[string]any{"Enable": true, "Root": "/dicom-web/"},
+		"HttpPort": json.RawMessage(port), "DicomPort": json.RawMessage(dicom), "RemoteAccessAllowed": false, "AuthenticationEnabled": false,
+		"DicomWeb": map[string]any{"Enable": true, "Root": "/dicom-web/"},
 	})
 	if err != nil {
 		return "", nil, err
@@ -245,5 +246,6 @@ const ohifConfig = `window.config = {
   showWarningMessageForCrossOrigin: false, showCPUFallbackMessage: false, showLoadingIndicator: true, investigationalUseDialog: { option: 'never' },
   defaultDataSourceName: 'dicomweb', dataSources: [{ namespace: '@ohif/extension-default.dataSourcesModule.dicomweb', sourceName: 'dicomweb', configuration: {
     friendlyName: 'Orthanc', name: 'orthanc', wadoUriRoot: '/dicom-web', qidoRoot: '/dicom-web', wadoRoot: '/dicom-web', qidoSupportsIncludeField: false,
-    imageRendering: 'wadors', thumbnailRendering: 'wadors', enableStudyLazyLoad: true, supportsFuzzyMatching: false, supportsWildcard: true, omitQuotationForMultipartRequest: true } }],
+    imageRendering: 'wadors', thumbnailRendering: 'wadors', enableStudyLazyLoad: true,
+    supportsFuzzyMatching: false, supportsWildcard: true, omitQuotationForMultipartRequest: true } }],
 };`

@@ -43,7 +43,8 @@ func (b *bench) worklist() error {
 		all = append(all, p)
 	}
 	m := func(f func(paint) float64) float64 { return median(all, f) }
-	fmt.Printf("Worklist of %d studies, its first page; medians of %d rounds: first paint after %.0f ms; processor time of server and page until then %.0f + %.0f ms.\n\n",
+	fmt.Printf("Worklist of %d studies, its first page; medians of %d rounds: first paint after %.0f ms; "+
+		"processor time of server and page until then %.0f + %.0f ms.\n\n",
 		studies, b.repeat, m(func(p paint) float64 { return p.at }), m(func(p paint) float64 { return p.server }), m(func(p paint) float64 { return p.client }))
 	return nil
 }

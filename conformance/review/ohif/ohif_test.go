@@ -102,10 +102,12 @@ func outputs(t *testing.T, names ...string) (objects []string, study string) {
 	}
 	dir := t.TempDir()
 	settings := filepath.Join(dir, "all.yaml")
-	if err := os.WriteFile(settings, []byte("outputs: {segmentation: true, summary: true, pdf: true, stages: separate, structures: [atrium, myocardium]}\n"), 0o600); err != nil {
+	if err := os.WriteFile(settings, []byte("outputs: {segmentation: true, summary: true, pdf: true, stages: separate, structures: [atrium, myocardium]}\n"),
+		0o600); err != nil {
 		t.Fatal(err)
 	}
-	run := exec.Command("go", append([]string{"run", "./cmd/echonode", "analyze", "--quiet", "--config", settings, "--out", filepath.Join(dir, "out")}, objects...)...)
+	run := exec.Command("go",
+		append([]string{"run", "./cmd/echonode", "analyze", "--quiet", "--config", settings, "--out", filepath.Join(dir, "out")}, objects...)...)
 	run.Dir = "../../.."
 	if os.Getenv("ECHONODE_ONNXRUNTIME") == "" {
 		library, err := filepath.Abs("../../../.build/onnxruntime")
@@ -184,25 +186,31 @@ func TestOHIFOpensEverything(t *testing.T) {
 		t.Fatal(err)
 	}
 	waitFor(t, b, "AI Echo Measurements", "AI LV A4C Baseline", "AI LV A2C Baseline", "AI LV A4C Peak", "AI LV SEG", "AI LV summary")
-	if _, err := browser.Eval[bool](b, `(() => { const s = [...document.querySelectorAll('button, span, div')].find(e => e.innerText === 'Skip all'); if (s) s.click(); return true; })()`); err != nil {
+	skip := `(() => { const s = [...document.querySelectorAll('button, span, div')].find(e => e.innerText === 'Skip all'); if (s) s.click(); return true; })()`
+	if _, err := browser.Eval[bool](b, skip); err != nil {
 		t.Fatal(err)
 	}
 	// The documented link leads from the study to its page on the node.
-	if at, err := browser.Eval[string](b, `[...document.querySelectorAll('a')].find(a => a.innerText.trim() === 'EchoNode')?.href ?? 'none'`); err != nil || at != node+"/study/"+study {
+	if at, err := browser.Eval[string](b, `[...document.querySelectorAll('a')].find(a => a.innerText.trim() === 'EchoNode')?.href ?? 'none'`); err != nil ||
+		at != node+"/study/"+study {
 		t.Errorf("the link to the node: %s (%v)", at, err)
 	}
 	open := func(label string) {
 		t.Helper()
-		ok, err := browser.Eval[bool](b, fmt.Sprintf(`(() => { const l = [...document.querySelectorAll('[data-cy=series-description-label]')].find(e => e.innerText.startsWith(%q));
+		ok, err := browser.Eval[bool](b,
+			fmt.Sprintf(`(() => { const l = [...document.querySelectorAll('[data-cy=series-description-label]')].find(e => e.innerText.startsWith(%q));
 			if (!l) return false;
-			(l.closest('[data-cy^=study-browser-thumbnail]') || l).dispatchEvent(new MouseEvent('dblclick', {bubbles: true, cancelable: true, detail: 2})); return true; })()`, label))
+			(l.closest('[data-cy^=study-browser-thumbnail]') || l).dispatchEvent(new MouseEvent('dblclick', {bubbles: true, cancelable: true, detail: 2}));
+			return true; })()`, label))
 		if err != nil || !ok {
 			t.Fatalf("no series %q in the viewer: %v", label, err)
 		}
 	}
-	for _, report := range []struct{ label, stage string }{{"AI Echo Measurements Baseline", "Resting State"}, {"AI Echo Measurements Peak", "Peak cardiac stress state"}} {
+	for _, report := range []struct{ label, stage string }{{"AI Echo Measurements Baseline", "Resting State"},
+		{"AI Echo Measurements Peak", "Peak cardiac stress state"}} {
 		open(report.label)
-		text := waitFor(t, b, "Adult Echocardiography Procedure Report", "Left Ventricular Ejection Fraction:", "Finding Site: Left Ventricle", "Stage: "+report.stage)
+		text := waitFor(t, b, "Adult Echocardiography Procedure Report", "Left Ventricular Ejection Fraction:", "Finding Site: Left Ventricle",
+			"Stage: "+report.stage)
 		if !strings.Contains(text, "Left Ventricular End Diastolic Volume:") || !strings.Contains(text, "Body Surface Area") {
 			t.Errorf("report %s:\n%s", report.label, text)
 		}
@@ -215,12 +223,14 @@ func TestOHIFOpensEverything(t *testing.T) {
 	}
 	open("AI LV SEG A4C Baseline")
 	waitFor(t, b, "Do you want to open this Segmentation?")
-	if _, err := browser.Eval[bool](b, `(() => { [...document.querySelectorAll('button')].find(b => b.innerText.trim() === 'Yes').click(); return true; })()`); err != nil {
+	if _, err := browser.Eval[bool](b,
+		`(() => { [...document.querySelectorAll('button')].find(b => b.innerText.trim() === 'Yes').click(); return true; })()`); err != nil {
 		t.Fatal(err)
 	}
 	waitFor(t, b, "AI Echo Measurements", "W:")
 	// The panel lists the segments once they are drawn.
-	if _, err := browser.Eval[bool](b, `(() => { const p = document.querySelector('[data-cy=panelSegmentation-btn]'); if (p) p.click(); return true; })()`); err != nil {
+	if _, err := browser.Eval[bool](b,
+		`(() => { const p = document.querySelector('[data-cy=panelSegmentation-btn]'); if (p) p.click(); return true; })()`); err != nil {
 		t.Fatal(err)
 	}
 	waitFor(t, b, "Left ventricular cavity")

@@ -273,7 +273,8 @@ func (r *Room) Deliver(tx *store.Tx, run int64, destination string) error {
 	if err != nil {
 		return err
 	}
-	return r.insert(tx, deliver{run, destination}, river.InsertOpts{Queue: deliveryPrefix + destination, MaxAttempts: r.opt.DeliveryAttempts, Priority: priority(backlog)})
+	return r.insert(tx, deliver{run, destination}, river.InsertOpts{Queue: deliveryPrefix + destination, MaxAttempts: r.opt.DeliveryAttempts,
+		Priority: priority(backlog)})
 }
 
 // priority of a job of a sender of whom so many are waiting, from 1, the first,

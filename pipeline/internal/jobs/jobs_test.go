@@ -87,7 +87,8 @@ func open(t *testing.T, create func(testing.TB) string, b *book) (*Room, *store.
 		t.Fatal(err)
 	}
 	soon := func(int) time.Duration { return 10 * time.Millisecond }
-	r, err := Open(st, Options{Destinations: []string{"pacs", "other"}, CombineAttempts: 3, DeliveryAttempts: 2, Longest: time.Minute, CombineWait: soon, DeliveryWait: soon},
+	r, err := Open(st, Options{Destinations: []string{"pacs", "other"}, CombineAttempts: 3, DeliveryAttempts: 2, Longest: time.Minute,
+		CombineWait: soon, DeliveryWait: soon},
 		b.handlers(), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
@@ -248,7 +249,8 @@ func checkDue(t *testing.T, create func(testing.TB) string) {
 	r, st := open(t, create, b)
 	ctx := t.Context()
 	for _, study := range []string{"1", "2", "3"} {
-		if _, err := st.AddInstance(ctx, store.Instance{SOPInstanceUID: study + ".1", StudyInstanceUID: study, Path: study, Received: time.UnixMilli(1000), Loop: true}); err != nil {
+		if _, err := st.AddInstance(ctx, store.Instance{SOPInstanceUID: study + ".1", StudyInstanceUID: study, Path: study, Received: time.UnixMilli(1000),
+			Loop: true}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -271,7 +273,8 @@ func checkDue(t *testing.T, create func(testing.TB) string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := st.FinishRun(ctx, run, []store.Output{{SOPInstanceUID: "9", Kind: "report"}}, []store.Route{{Destination: "pacs", Kinds: []string{"report"}}, {Destination: "gone", Kinds: []string{"report"}}},
+	if err := st.FinishRun(ctx, run, []store.Output{{SOPInstanceUID: "9", Kind: "report"}},
+		[]store.Route{{Destination: "pacs", Kinds: []string{"report"}}, {Destination: "gone", Kinds: []string{"report"}}},
 		func(*store.Tx, int64, string) error { return nil }); err != nil {
 		t.Fatal(err)
 	}

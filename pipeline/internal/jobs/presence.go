@@ -104,7 +104,8 @@ func (e *NotAloneError) Error() string {
 	if e.Self {
 		who = "this one"
 	}
-	return fmt.Sprintf("the process %s works on the same database, and one of the two keeps objects where the other cannot see them (%s, storage.objects of kind directory): "+
+	return fmt.Sprintf("the process %s works on the same database, and one of the two keeps objects where "+
+		"the other cannot see them (%s, storage.objects of kind directory): "+
 		"a database for each, or storage.objects of kind shared or s3 for both", e.Other.ID, who)
 }
 
@@ -217,7 +218,8 @@ func (r *Room) reconcile(ctx context.Context) error {
 			}
 		}
 		deliveries, err := read(ctx, tx, `SELECT DISTINCT d.destination, d.run_id FROM deliveries d WHERE d.state = 'pending'
-			AND NOT EXISTS (SELECT 1 FROM river_job j WHERE j.kind = 'deliver'`+unfinished+`AND j.args ->> 'destination' = d.destination AND CAST(j.args ->> 'run' AS BIGINT) = d.run_id)`)
+			AND NOT EXISTS (SELECT 1 FROM river_job j WHERE j.kind = 'deliver'`+unfinished+
+			`AND j.args ->> 'destination' = d.destination AND CAST(j.args ->> 'run' AS BIGINT) = d.run_id)`)
 		if err != nil {
 			return err
 		}
@@ -284,14 +286,18 @@ func (r *Room) release(ctx context.Context) (freed int, died []stored, err error
 		}
 		for _, j := range jobs {
 			if j.attempt >= j.max {
-				if _, err := tx.ExecContext(ctx, `UPDATE river_job SET state = 'discarded', finalized_at = CURRENT_TIMESTAMP WHERE id = ? AND state = 'running'`, j.id); err != nil {
+				if _, err := tx.ExecContext(ctx, `UPDATE river_job SET state = 'discarded', finalized_at = CURRENT_TIMESTAMP WHERE id = ? AND state = 'running'`,
+					j.id); err != nil {
 					return err
 				}
 				died = append(died, j)
 				continue
 			}
-			if _, err := tx.ExecContext(ctx, `INSERT INTO river_job (args, attempt, attempted_at, attempted_by, created_at, errors, kind, max_attempts, metadata, priority, queue, scheduled_at, state, tags)
-				SELECT args, attempt, attempted_at, attempted_by, created_at, errors, kind, max_attempts, metadata, priority, queue, scheduled_at, 'available', tags
+			if _, err := tx.ExecContext(ctx,
+				`INSERT INTO river_job (args, attempt, attempted_at, attempted_by, created_at, errors, kind, max_attempts, metadata, priority,
+					queue, scheduled_at, state, tags)
+				SELECT args, attempt, attempted_at, attempted_by, created_at, errors, kind, max_attempts, metadata, priority,
+					queue, scheduled_at, 'available', tags
 				FROM river_job WHERE id = ? AND state = 'running'`, j.id); err != nil {
 				return err
 			}
@@ -318,7 +324,8 @@ func (r *Room) strays(ctx context.Context) (suspects []int64, lost []stored) {
 	words := r.client.words()
 	var mine []stored
 	if err := r.store.Transact(ctx, func(tx *store.Tx) (err error) {
-		mine, err = list(ctx, tx, `SELECT id, kind, `+words.args+`, attempt, max_attempts FROM river_job j WHERE state = 'running' AND `+words.owner+` = ?`, r.self.ID)
+		mine, err = list(ctx, tx, `SELECT id, kind, `+words.args+`, attempt, max_attempts FROM river_job j WHERE state = 'running' AND `+
+			words.owner+` = ?`, r.self.ID)
 		return err
 	}); err != nil {
 		return r.suspects, nil

@@ -167,7 +167,8 @@ func TestStrayJob(t *testing.T) {
 				by = `ARRAY[?]`
 			}
 			in(t, stores[0], func(tx *store.Tx) error {
-				_, err := tx.ExecContext(t.Context(), `UPDATE river_job SET state = 'running', attempt = 1, attempted_at = CURRENT_TIMESTAMP, attempted_by = `+by, all[0].self.ID)
+				_, err := tx.ExecContext(t.Context(), `UPDATE river_job SET state = 'running', attempt = 1, attempted_at = CURRENT_TIMESTAMP, attempted_by = `+by,
+					all[0].self.ID)
 				return err
 			})
 			run(t, all[0])
@@ -260,7 +261,8 @@ func TestAlone(t *testing.T) {
 					t.Error(err)
 				}
 			})
-			second, err := Open(st, Options{Seat: "b", Alone: c.second, Beat: 100 * time.Millisecond, Horizon: 10 * time.Second}, Handlers{}, slog.New(slog.DiscardHandler))
+			second, err := Open(st, Options{Seat: "b", Alone: c.second, Beat: 100 * time.Millisecond, Horizon: 10 * time.Second}, Handlers{},
+				slog.New(slog.DiscardHandler))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -315,7 +317,8 @@ func TestLeavingAQueueHoldsNobodyUp(t *testing.T) {
 			give := func(to string) {
 				t.Helper()
 				in(t, st, func(tx *store.Tx) error {
-					_, err := tx.ExecContext(t.Context(), `INSERT INTO processes (id, seat, host, roles, version, started_at) VALUES (?, 'its own', '', '', '', 9) ON CONFLICT DO NOTHING`, to)
+					_, err := tx.ExecContext(t.Context(),
+						`INSERT INTO processes (id, seat, host, roles, version, started_at) VALUES (?, 'its own', '', '', '', 9) ON CONFLICT DO NOTHING`, to)
 					if err == nil {
 						_, err = tx.ExecContext(t.Context(), `UPDATE holds SET process = ?`, to)
 					}

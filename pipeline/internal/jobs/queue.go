@@ -38,8 +38,8 @@ type words struct {
 var (
 	sqliteWords = words{args: `json(args)`, owner: `json_extract(attempted_by, '$[#-1]')`, time: `?`, later: `julianday(scheduled_at) > julianday(?)`,
 		stamp: func(t time.Time) any { return t.UTC().Format("2006-01-02 15:04:05.000") }}
-	postgresWords = words{args: `args`, owner: `attempted_by[array_upper(attempted_by, 1)]`, time: `CAST(? AS TIMESTAMPTZ)`, later: `scheduled_at > CAST(? AS TIMESTAMPTZ)`,
-		stamp: func(t time.Time) any { return t }}
+	postgresWords = words{args: `args`, owner: `attempted_by[array_upper(attempted_by, 1)]`, time: `CAST(? AS TIMESTAMPTZ)`,
+		later: `scheduled_at > CAST(? AS TIMESTAMPTZ)`, stamp: func(t time.Time) any { return t }}
 )
 
 type client[T any] struct {

@@ -103,7 +103,8 @@ func (c Curve) mark(w io.Writer, x, y func(float64) float64, i int, name, colour
 		return
 	}
 	px, py := x(c.TimesMS[i]), y(c.Values[i])
-	fmt.Fprintf(w, `<circle cx="%.1f" cy="%.1f" r="5" fill="none" stroke="%s" stroke-width="2"/><text x="%.1f" y="%.1f" text-anchor="middle" fill="%s">%s</text>`+"\n",
+	fmt.Fprintf(w,
+		`<circle cx="%.1f" cy="%.1f" r="5" fill="none" stroke="%s" stroke-width="2"/><text x="%.1f" y="%.1f" text-anchor="middle" fill="%s">%s</text>`+"\n",
 		px, py, colour, px, py+dy, colour, name)
 }
 

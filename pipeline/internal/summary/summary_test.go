@@ -55,7 +55,8 @@ func TestImage(t *testing.T) {
 		}
 		return n
 	}
-	for name, r := range map[string]image.Rectangle{"title": image.Rect(40, 40, 700, 80), "still": image.Rect(60, 150, 500, 480), "values": image.Rect(1060, 150, 1640, 400), "curve": image.Rect(60, 960, 1000, 1120)} {
+	for name, r := range map[string]image.Rectangle{"title": image.Rect(40, 40, 700, 80), "still": image.Rect(60, 150, 500, 480),
+		"values": image.Rect(1060, 150, 1640, 400), "curve": image.Rect(60, 960, 1000, 1120)} {
 		if lit(r) < 200 {
 			t.Errorf("nothing stands where the %s belongs", name)
 		}

@@ -163,7 +163,9 @@ func (p *program) analyze(ctx context.Context, args []string, a analysis) (err e
 	var studies []*pipeline.Study
 	var faults []error
 	if len(late) > 0 {
-		faults = append(faults, fmt.Errorf("%d files came later than the results of their studies, which stand without them (first %s): name another file for these studies", len(late), late[0]))
+		faults = append(faults,
+			fmt.Errorf("%d files came later than the results of their studies, which stand without them (first %s): name another file for these studies",
+				len(late), late[0]))
 		if !a.quiet {
 			fmt.Fprintf(p.err, "came later: %s\n", strings.Join(late, ", "))
 		}

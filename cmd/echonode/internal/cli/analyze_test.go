@@ -151,7 +151,8 @@ func TestGroupByStudyKeepsPersonsApart(t *testing.T) {
 		}
 		return path
 	}
-	files := []string{file("1.1", "Mueller^Anna", "19400203"), file("1.2", "Mueller^Hans", "19800202"), file("1.3", "MUELLER^ANNA^MARIA", "19400203"), file("1.4", "Mueller", "")}
+	files := []string{file("1.1", "Mueller^Anna", "19400203"), file("1.2", "Mueller^Hans", "19800202"), file("1.3", "MUELLER^ANNA^MARIA", "19400203"),
+		file("1.4", "Mueller", "")}
 	keys := func(files []string) map[string]string {
 		_, byStudy, instances, _ := groupByStudy(files)
 		of := map[string]string{}
@@ -332,7 +333,8 @@ func TestAnalyzeGoesOn(t *testing.T) {
 			}
 			late := still(t, dir, "1.2.3.2", "1.2.3", "A")
 			still(t, dir, "1.2.4.1", "1.2.4", "A")
-			if out, err := run(); !errors.As(err, &part) || !strings.Contains(err.Error(), late) || strings.Contains(err.Error(), "1.2.3.1.dcm") || !strings.HasPrefix(out, "1 studies analysed") {
+			if out, err := run(); !errors.As(err, &part) || !strings.Contains(err.Error(), late) || strings.Contains(err.Error(), "1.2.3.1.dcm") ||
+				!strings.HasPrefix(out, "1 studies analysed") {
 				t.Errorf("with a late loop and another study: %v\n%s", err, out)
 			}
 		})
@@ -352,7 +354,8 @@ func TestRemarksArePrintedOnce(t *testing.T) {
 	var b strings.Builder
 	printMeasurements(&b, []result.Measurement{value(result.EF, 60, "narrow", "noisy"), value(result.EDV, 100, "noisy"), value(result.HR, 70),
 		{Name: result.FS, Reason: &result.Reason{Text: "no loop"}}})
-	want := "\nQUANTITY\tSTAGE\tVALUE\tMETHOD\tQUALITY\nEF\t\t60 %\t\tfair [1][2]\nEDV\t\t100.0 mL\t\tfair [2]\nHR\t\t70 /min\t\tgood\nnot measured\t\tFS: no loop\n[1] narrow\n[2] noisy\n"
+	want := "\nQUANTITY\tSTAGE\tVALUE\tMETHOD\tQUALITY\n" +
+		"EF\t\t60 %\t\tfair [1][2]\nEDV\t\t100.0 mL\t\tfair [2]\nHR\t\t70 /min\t\tgood\nnot measured\t\tFS: no loop\n[1] narrow\n[2] noisy\n"
 	if b.String() != want {
 		t.Errorf("%q, want\n%q", b.String(), want)
 	}

@@ -199,7 +199,8 @@ func (p *program) backup(ctx context.Context, c *config.Config, to string) (err 
 // skipped are files of a running process, which nothing refers to, and what a node makes again.
 func skipped(rel string) bool {
 	top, _, _ := strings.Cut(rel, "/")
-	return strings.HasPrefix(rel, databaseName) || slices.Contains([]string{"tensorrt", "lock", "scratch", "cache", "arriving"}, top) || strings.HasSuffix(rel, "/.lock") ||
+	return strings.HasPrefix(rel, databaseName) || slices.Contains([]string{"tensorrt", "lock", "scratch", "cache", "arriving"}, top) ||
+		strings.HasSuffix(rel, "/.lock") ||
 		strings.HasPrefix(rel, "spool/incoming/") || strings.HasSuffix(rel, ".part") || rel == manifestName
 }
 

@@ -63,9 +63,11 @@ func (all certificates) problems(now time.Time) (out []node.Problem) {
 		day := func(t time.Time) string { return t.Local().Format(time.DateTime) }
 		switch {
 		case now.After(c.leaf.NotAfter):
-			out = append(out, node.Problem{Code: problemCertificate, Text: fmt.Sprintf("%s: the certificate has expired on %s: peers refuse it", c.key, day(c.leaf.NotAfter))})
+			out = append(out,
+				node.Problem{Code: problemCertificate, Text: fmt.Sprintf("%s: the certificate has expired on %s: peers refuse it", c.key, day(c.leaf.NotAfter))})
 		case now.Before(c.leaf.NotBefore):
-			out = append(out, node.Problem{Code: problemCertificate, Text: fmt.Sprintf("%s: the certificate is valid from %s only: peers refuse it", c.key, day(c.leaf.NotBefore))})
+			out = append(out,
+				node.Problem{Code: problemCertificate, Text: fmt.Sprintf("%s: the certificate is valid from %s only: peers refuse it", c.key, day(c.leaf.NotBefore))})
 		case now.Add(certificateNotice).After(c.leaf.NotAfter):
 			out = append(out, node.Problem{Code: problemCertificate, Text: fmt.Sprintf("%s: the certificate expires on %s", c.key, day(c.leaf.NotAfter))})
 		}

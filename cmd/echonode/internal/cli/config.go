@@ -112,7 +112,8 @@ func checkListenerFiles(c *config.Config) error {
 // now. The node starts without: they are read again for every object.
 func secretProblems(c *config.Config) (out []error) {
 	for _, d := range c.Destinations {
-		for _, s := range []struct{ key, file string }{{"password_file", d.Auth.PasswordFile}, {"token_file", d.Auth.TokenFile}, {"client_secret_file", d.Auth.ClientSecretFile}} {
+		for _, s := range []struct{ key, file string }{{"password_file", d.Auth.PasswordFile}, {"token_file", d.Auth.TokenFile},
+			{"client_secret_file", d.Auth.ClientSecretFile}} {
 			if s.file == "" {
 				continue
 			}

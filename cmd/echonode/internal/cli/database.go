@@ -47,6 +47,7 @@ func elsewhere(c *config.Config) error {
 	if !store.IsPostgreSQL(c.Database()) {
 		return nil
 	}
-	return usageError{errors.New(`the database is PostgreSQL's, which has its own ways of backup: take "pg_dump --format=custom" of it first and then copy storage.directory (or what storage.objects names), ` +
-		`in this order, so that every file that the dump names is in the copy. To restore, put the files back, "pg_restore --clean --if-exists" the dump, and start the nodes`)}
+	return usageError{errors.New(`the database is PostgreSQL's, which has its own ways of backup: take "pg_dump --format=custom" of it first ` +
+		`and then copy storage.directory (or what storage.objects names), in this order, so that every file that the dump names is in the copy. ` +
+		`To restore, put the files back, "pg_restore --clean --if-exists" the dump, and start the nodes`)}
 }

@@ -192,7 +192,8 @@ func (d *demo) findLoops(ctx context.Context) ([]string, error) {
 
 // prepare empties the output folder and picks free ports.
 func (d *demo) prepare() error {
-	if err := errors.Join(os.RemoveAll(filepath.Join(d.out, "node")), os.RemoveAll(filepath.Join(d.out, "archive")), os.RemoveAll(filepath.Join(d.out, "studies")), os.MkdirAll(d.out, 0o755)); err != nil {
+	if err := errors.Join(os.RemoveAll(filepath.Join(d.out, "node")), os.RemoveAll(filepath.Join(d.out, "archive")),
+		os.RemoveAll(filepath.Join(d.out, "studies")), os.MkdirAll(d.out, 0o755)); err != nil {
 		return err
 	}
 	for _, addr := range []*string{&d.nodeAddr, &d.httpAddr, &d.archiveAddr, &d.pageAddr} {

@@ -23,8 +23,8 @@ func stowTo(d config.Destination, t *tls.Config, timeout time.Duration) *deliver
 	s := &deliver.Stow{
 		URL: d.URL,
 		Client: &http.Client{
-			Transport: &http.Transport{TLSClientConfig: t, Proxy: http.ProxyFromEnvironment, ResponseHeaderTimeout: timeout, MaxIdleConnsPerHost: 1, IdleConnTimeout: time.Minute,
-				DialContext: (&net.Dialer{Timeout: timeout}).DialContext, TLSHandshakeTimeout: timeout},
+			Transport: &http.Transport{TLSClientConfig: t, Proxy: http.ProxyFromEnvironment, ResponseHeaderTimeout: timeout, TLSHandshakeTimeout: timeout,
+				DialContext: (&net.Dialer{Timeout: timeout}).DialContext, MaxIdleConnsPerHost: 1, IdleConnTimeout: time.Minute},
 			// Objects and credentials go where the configuration says.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
@@ -38,7 +38,8 @@ func stowTo(d config.Destination, t *tls.Config, timeout time.Duration) *deliver
 	case d.Auth.TokenURL != "":
 		client := *s.Client
 		client.Timeout = timeout
-		tokens := &deliver.Tokens{URL: d.Auth.TokenURL, ID: d.Auth.ClientID, Secret: d.Auth.ClientSecretFile, Scopes: d.Auth.Scopes, Params: d.Auth.Params, Client: &client}
+		tokens := &deliver.Tokens{URL: d.Auth.TokenURL, ID: d.Auth.ClientID, Secret: d.Auth.ClientSecretFile, Scopes: d.Auth.Scopes,
+			Params: d.Auth.Params, Client: &client}
 		s.Authorize, s.Refused = tokens.Authorize, tokens.Refused
 	}
 	return s
@@ -56,7 +57,8 @@ func dicomwebServer(c *config.Config, h scp.Handler, log *slog.Logger) (*http.Se
 		return nil, nil, usageError{fmt.Errorf("dicomweb.accounts: %w", err)}
 	}
 	srv := &http.Server{
-		Handler:           &dicomweb.Server{Handler: h, Called: c.DICOM.AETitle, Accepts: acceptedClasses(c.DICOM), Accounts: accounts, MaxObject: int64(c.DICOM.MaxObject), Idle: time.Duration(c.DICOM.IdleTimeout), Log: log},
+		Handler: &dicomweb.Server{Handler: h, Called: c.DICOM.AETitle, Accepts: acceptedClasses(c.DICOM), Accounts: accounts,
+			MaxObject: int64(c.DICOM.MaxObject), Idle: time.Duration(c.DICOM.IdleTimeout), Log: log},
 		ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 32 << 10,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}

@@ -181,7 +181,8 @@ func (p *program) fetch(ctx context.Context, o fetchOptions) (err error) {
 		sctx, stop := context.WithCancel(ctx)
 		done := make(chan error, 1)
 		go func() {
-			done <- serve(sctx, &scp.Server{AETitle: o.moveTo, Handler: f, Others: scp.DefaultTransferSyntaxes(), Logger: logger(p.err, config.Log{Level: "warn", Format: "text"})}, l)
+			done <- serve(sctx, &scp.Server{AETitle: o.moveTo, Handler: f, Others: scp.DefaultTransferSyntaxes(),
+				Logger: logger(p.err, config.Log{Level: "warn", Format: "text"})}, l)
 		}()
 		defer func() {
 			stop()

@@ -23,7 +23,8 @@ func TestFetchFlags(t *testing.T) {
 		"--from pacs --study 1.2.3 --out d":              "destination's name",
 	} {
 		var out, errw bytes.Buffer
-		if code := Main("test", append([]string{"fetch"}, strings.Fields(args)...), strings.NewReader(""), &out, &errw); code != exitUsage || !strings.Contains(errw.String(), want) {
+		if code := Main("test", append([]string{"fetch"}, strings.Fields(args)...), strings.NewReader(""), &out, &errw); code != exitUsage ||
+			!strings.Contains(errw.String(), want) {
 			t.Errorf("fetch %s: exit %d, %q, want %q", args, code, errw.String(), want)
 		}
 	}

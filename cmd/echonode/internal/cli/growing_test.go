@@ -107,7 +107,8 @@ func TestTableRows(t *testing.T) {
 		row          int
 		column, want string
 	}{{0, "value", "59.2"}, {0, "n_beats", "2"}, {0, "sd", "1.41421"}, {0, "stage", "'=cmd()"}, {1, "grade", "refused"}, {1, "file", "a b.dcm"},
-		{1, "reason", "colour"}, {2, "quantity", "EDV"}, {2, "value", ""}, {2, "reason", "no, \"really\""}, {2, "row", "3"}, {2, "rows", "4"}, {3, "sop_instance_uid", "1.1.3"}, {3, "grade", "analysed"}, {0, "patient_key", "k1.1"}} {
+		{1, "reason", "colour"}, {2, "quantity", "EDV"}, {2, "value", ""}, {2, "reason", "no, \"really\""}, {2, "row", "3"}, {2, "rows", "4"},
+		{3, "sop_instance_uid", "1.1.3"}, {3, "grade", "analysed"}, {0, "patient_key", "k1.1"}} {
 		if got := at(tc.row, tc.column); got != tc.want {
 			t.Errorf("row %d, %s: %q, want %q", tc.row, tc.column, got, tc.want)
 		}
@@ -138,7 +139,8 @@ func TestHeadline(t *testing.T) {
 		{Name: result.EF, Stage: "Peak", Reason: &result.Reason{Text: "the clip is too short"}},
 	}
 	lines := headlines(ms)
-	if len(lines) != 2 || lines[0] != "Rest: EF 59 % (good), EDV 117.8 mL, ESV 48.1 mL; biplane method of disks, 3 beats" || lines[1] != "Peak: EF not measured: the clip is too short" {
+	if len(lines) != 2 || lines[0] != "Rest: EF 59 % (good), EDV 117.8 mL, ESV 48.1 mL; biplane method of disks, 3 beats" ||
+		lines[1] != "Peak: EF not measured: the clip is too short" {
 		t.Errorf("%q", lines)
 	}
 }

@@ -116,13 +116,15 @@ func mediaObject(sum, name string) *dicomio.DataSet {
 		t dicomio.Tag
 		s string
 	}{
-		{tag.SOPInstanceUID, instance.UID("media", sum)}, {tag.StudyInstanceUID, instance.UID("media study", sum)}, {tag.SeriesInstanceUID, instance.UID("media series", sum)},
+		{tag.SOPInstanceUID, instance.UID("media", sum)}, {tag.StudyInstanceUID, instance.UID("media study", sum)},
+		{tag.SeriesInstanceUID, instance.UID("media series", sum)},
 		{tag.PatientID, clipASCII(name, 64)}, {tag.Modality, "US"}, {tag.PhotometricInterpretation, "RGB"},
 	} {
 		ds.SetString(v.t, v.s)
 	}
 	ds.SetEmpty(tag.PatientName)
-	for t, v := range map[dicomio.Tag]int64{tag.SamplesPerPixel: 3, tag.PlanarConfiguration: 0, tag.BitsAllocated: 8, tag.BitsStored: 8, tag.HighBit: 7, tag.PixelRepresentation: 0} {
+	for t, v := range map[dicomio.Tag]int64{tag.SamplesPerPixel: 3, tag.PlanarConfiguration: 0, tag.BitsAllocated: 8, tag.BitsStored: 8, tag.HighBit: 7,
+		tag.PixelRepresentation: 0} {
 		ds.SetInt(t, v)
 	}
 	return ds

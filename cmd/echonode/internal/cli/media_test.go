@@ -63,7 +63,8 @@ func TestStillBecomesAnObject(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if facts.Columns != 40 || facts.Rows != 30 || facts.Frames != 1 || !facts.Calibration.Trusted || facts.Calibration.MMPerPixelX != 0.5 || facts.Calibration.MMPerPixelY != 0.25 {
+	if facts.Columns != 40 || facts.Rows != 30 || facts.Frames != 1 || !facts.Calibration.Trusted || facts.Calibration.MMPerPixelX != 0.5 ||
+		facts.Calibration.MMPerPixelY != 0.25 {
 		t.Errorf("%+v", facts)
 	}
 	frames, err := f.Frames()
@@ -140,7 +141,8 @@ func TestVideoBecomesAnObject(t *testing.T) {
 		_ = f.Close() // read only
 		s := result.Study{Loops: []result.Loop{{File: cut[0], Frames: 15}, {File: "other", Frames: 15}}}
 		origin.cut(&s)
-		if l := s.Loops[0]; l.ObjectFrames != 20 || len(l.Warnings) != 1 || l.Warnings[0] != (result.Reason{Code: result.TooManyFrames, Text: "only the first 15 of 20 frames were analysed"}) {
+		if l := s.Loops[0]; l.ObjectFrames != 20 || len(l.Warnings) != 1 ||
+			l.Warnings[0] != (result.Reason{Code: result.TooManyFrames, Text: "only the first 15 of 20 frames were analysed"}) {
 			t.Errorf("%+v", l)
 		}
 		if l := s.Loops[1]; l.ObjectFrames != 0 || len(l.Warnings) != 0 {
@@ -164,7 +166,8 @@ func TestNumberedPicturesAreACine(t *testing.T) {
 	for _, name := range []string{"f9.png", "f10.png", "f11.png", "other.png", "g0001.png"} {
 		picture(t, filepath.Join(dir, name), 40, 30)
 	}
-	files := []string{filepath.Join(dir, "f10.png"), filepath.Join(dir, "f11.png"), filepath.Join(dir, "f9.png"), filepath.Join(dir, "g0001.png"), filepath.Join(dir, "other.png")}
+	files := []string{filepath.Join(dir, "f10.png"), filepath.Join(dir, "f11.png"), filepath.Join(dir, "f9.png"), filepath.Join(dir, "g0001.png"),
+		filepath.Join(dir, "other.png")}
 	o := mediaSettings{fps: 25, spacing: [2]float64{0.5, 0.5}, frames: 2000}
 	out, origin, unreadable := convert(context.Background(), files, scratch, o)
 	if len(unreadable) > 0 || len(out) != 2 { // the two stills are of equal content
@@ -182,7 +185,8 @@ func TestNumberedPicturesAreACine(t *testing.T) {
 	if err != nil || facts.Frames != 3 || len(facts.FrameTimes) != 3 || math.Abs(facts.FrameTimes[2]-80) > 1e-6 || !facts.Calibration.Trusted {
 		t.Errorf("%+v, %v", facts, err)
 	}
-	if cines, rest := sequences(files); len(cines) != 1 || len(rest) != 2 || filepath.Base(cines[0].paths[0]) != "f9.png" || filepath.Base(cines[0].paths[2]) != "f11.png" {
+	if cines, rest := sequences(files); len(cines) != 1 || len(rest) != 2 || filepath.Base(cines[0].paths[0]) != "f9.png" ||
+		filepath.Base(cines[0].paths[2]) != "f11.png" {
 		t.Errorf("%+v, %v", cines, rest)
 	}
 	if out, _, _ := convert(context.Background(), files, t.TempDir(), mediaSettings{frames: 2000}); len(out) != 1 {

@@ -116,7 +116,8 @@ func (p *program) move(cmd *cobra.Command, c control, path string, form url.Valu
 			fmt.Fprintf(p.out, "%s: nothing to change\n", m.Study)
 			continue
 		}
-		fmt.Fprintf(p.out, "%s: %s, will be analysed again; %s withdrawn", m.Study, counted(m.Objects, "object moved", "objects moved"), counted(int(m.Unsent), "delivery", "deliveries"))
+		fmt.Fprintf(p.out, "%s: %s, will be analysed again; %s withdrawn", m.Study, counted(m.Objects, "object moved", "objects moved"),
+			counted(int(m.Unsent), "delivery", "deliveries"))
 		if m.Sent > 0 {
 			fmt.Fprintf(p.out, "; %s sent before", counted(m.Sent, "result was", "results were"))
 		}

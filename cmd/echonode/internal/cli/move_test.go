@@ -20,7 +20,8 @@ func TestMoveInPart(t *testing.T) {
 	defer srv.Close()
 	var out, errw bytes.Buffer
 	code := Main("test", []string{"move", "1.2.3", "1.2.4", "--patient-id", "P2", "--url", srv.URL}, strings.NewReader(""), &out, &errw)
-	if code != exitPart || !strings.Contains(out.String(), "1.2.3: 2 objects moved") || !strings.Contains(errw.String(), "done in part: study 1.2.4, after 1 of 2: no space") {
+	if code != exitPart || !strings.Contains(out.String(), "1.2.3: 2 objects moved") ||
+		!strings.Contains(errw.String(), "done in part: study 1.2.4, after 1 of 2: no space") {
 		t.Errorf("exit %d, %q, %q", code, out.String(), errw.String())
 	}
 }

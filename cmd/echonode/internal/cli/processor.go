@@ -203,7 +203,8 @@ func (p *processor) Process(ctx context.Context, req node.Request) (*result.Docu
 // write makes the outputs of a study in every form. prepare completes the
 // options of one, and lists what has been drawn already. An object that is the
 // same in several forms is listed once.
-func (p *processor) write(ctx context.Context, s *result.Study, hold *objects.Hold, dir string, usual *store.Output, own map[string]*store.Output, prepare func(f form, o *output.Options) error) ([]result.Output, error) {
+func (p *processor) write(ctx context.Context, s *result.Study, hold *objects.Hold, dir string, usual *store.Output, own map[string]*store.Output,
+	prepare func(f form, o *output.Options) error) ([]result.Output, error) {
 	var all []result.Output
 	at := map[string]int{} // by SOP Instance UID
 	for i, f := range p.forms {

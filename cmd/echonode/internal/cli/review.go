@@ -40,7 +40,8 @@ type reviewPage struct {
 }
 
 // openReview prepares the review page; nil when it is off.
-func openReview(ctx context.Context, c *config.Config, st *store.Store, files *objects.Files, n *node.Node, measuring measure.Options, version string, log *slog.Logger) (*reviewPage, error) {
+func openReview(ctx context.Context, c *config.Config, st *store.Store, files *objects.Files, n *node.Node, measuring measure.Options, version string,
+	log *slog.Logger) (*reviewPage, error) {
 	r := c.Review
 	if r.Listen == "" {
 		return nil, nil
@@ -108,7 +109,8 @@ func openIDProvider(c config.OIDC) (*review.OIDC, error) {
 		if err != nil {
 			return nil, err
 		}
-		o.Client.Transport = &http.Transport{Proxy: http.ProxyFromEnvironment, TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool}, TLSHandshakeTimeout: 10 * time.Second}
+		o.Client.Transport = &http.Transport{Proxy: http.ProxyFromEnvironment, TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool},
+			TLSHandshakeTimeout: 10 * time.Second}
 	}
 	return o, nil
 }
@@ -136,7 +138,8 @@ func auditCollector(c *config.Config) (*review.Syslog, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := &review.Syslog{Address: a.Address, Source: c.DICOM.AETitle, Position: c.SyslogPositionFile(), TLS: &tls.Config{MinVersion: tls.VersionTLS12, ServerName: host}}
+	o := &review.Syslog{Address: a.Address, Source: c.DICOM.AETitle, Position: c.SyslogPositionFile(),
+		TLS: &tls.Config{MinVersion: tls.VersionTLS12, ServerName: host}}
 	if a.CA != "" {
 		if o.TLS.RootCAs, err = authorities(a.CA); err != nil {
 			return nil, err

@@ -91,7 +91,8 @@ func (p *program) echoCommand() *cobra.Command {
 				return err
 			}
 			info := c.Peer()
-			fmt.Fprintf(p.out, "%s at %s answers (%s %s) in %d ms\n", f.called, args[0], info.ImplementationVersion, info.ImplementationClassUID, time.Since(start).Milliseconds())
+			fmt.Fprintf(p.out, "%s at %s answers (%s %s) in %d ms\n", f.called, args[0], info.ImplementationVersion, info.ImplementationClassUID,
+				time.Since(start).Milliseconds())
 			return nil
 		},
 	}

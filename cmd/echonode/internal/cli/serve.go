@@ -175,7 +175,8 @@ func (p *program) serve(ctx context.Context, c *config.Config) (err error) {
 			return closing(err)
 		}
 	}
-	log.Info("ready", "roles", c.Roles, "ae_title", c.DICOM.AETitle, "dicom", dicom, "http", c.HTTP.Listen, "destinations", len(c.Destinations), "model", analyzer.Model().Name, "provider", engine.Provider())
+	log.Info("ready", "roles", c.Roles, "ae_title", c.DICOM.AETitle, "dicom", dicom, "http", c.HTTP.Listen, "destinations", len(c.Destinations),
+		"model", analyzer.Model().Name, "provider", engine.Provider())
 
 	// Stop in the reverse order of the data's way: first nothing comes in any
 	// more, then the jobs stop.
@@ -364,7 +365,8 @@ func nodeOptions(c *config.Config, log *slog.Logger) (node.Options, error) {
 		dialer.Logger = log.With("destination", d.Name)
 		warnOfCertificates(log, "destinations."+d.Name+".tls", dialer.TLSConfig)
 		dialer.Timeouts.Connect, dialer.Timeouts.Response = time.Duration(c.Delivery.Timeout), time.Duration(c.Delivery.Timeout)
-		dest := node.Destination{Name: d.Name, Address: d.Address, Dialer: dialer, Kinds: d.Send, Convert: deliver.Conversion(d.Transcode), Rules: d.Rules, Withdraws: d.Withdraw == "note"}
+		dest := node.Destination{Name: d.Name, Address: d.Address, Dialer: dialer, Kinds: d.Send, Convert: deliver.Conversion(d.Transcode), Rules: d.Rules,
+			Withdraws: d.Withdraw == "note"}
 		if d.URL != "" {
 			dest.Stow = stowTo(d, dialer.TLSConfig, time.Duration(c.Delivery.Timeout))
 		}

@@ -46,7 +46,8 @@ func TestOwnOutputs(t *testing.T) {
 outputs: {structures: [atrium], summary: true}
 destinations:
   - {name: a, address: "a:104", ae_title: A}
-  - {name: b, address: "b:104", ae_title: B, outputs: {code_set: srt, overlay_class: us, stages: separate, summary: false, pdf: true, structures: [], jpeg_quality: 80}}
+  - {name: b, address: "b:104", ae_title: B, outputs: {code_set: srt, overlay_class: us,
+      stages: separate, summary: false, pdf: true, structures: [], jpeg_quality: 80}}
   - {name: c, address: "c:104", ae_title: C, send: [segmentation], outputs: {overlay: none, segmentation: true}}
 `))
 	if err != nil {
@@ -56,7 +57,8 @@ destinations:
 	if a.CodeSet != "sct" || a.OverlayClass != "sc" || len(a.Structures) != 1 || !a.Summary || a.PDF {
 		t.Errorf("a: %+v", a)
 	}
-	if b.CodeSet != "srt" || b.OverlayClass != "us" || b.Stages != "separate" || len(b.Structures) != 0 || b.Summary || !b.PDF || b.JPEGQuality != 80 || b.Overlay != a.Overlay || !b.Report {
+	if b.CodeSet != "srt" || b.OverlayClass != "us" || b.Stages != "separate" || len(b.Structures) != 0 || b.Summary || !b.PDF || b.JPEGQuality != 80 ||
+		b.Overlay != a.Overlay || !b.Report {
 		t.Errorf("b: %+v", b)
 	}
 	if got := fmt.Sprint(c.Destinations[0].Send, c.Destinations[1].Send); got != "[report overlay summary] [report overlay]" {
@@ -69,7 +71,8 @@ destinations:
 		`code_set: snomed`: "destinations[0].outputs.code_set", `overlay_class: ct`: "destinations[0].outputs.overlay_class", `jpeg_quality: 5`: "destinations[0].outputs.jpeg_quality",
 		`structures: [valve]`: "destinations[0].outputs.structures", `device_uid: "1.2"`: "unknown field",
 	} {
-		if _, err := Parse([]byte(`destinations: [{name: a, address: "a:104", ae_title: A, outputs: {` + text + `}}]`)); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := Parse([]byte(`destinations: [{name: a, address: "a:104", ae_title: A, outputs: {` + text + `}}]`)); err == nil ||
+			!strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", text, err)
 		}
 	}

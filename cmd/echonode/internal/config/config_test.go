@@ -115,7 +115,8 @@ func TestDatabasePath(t *testing.T) {
 }
 
 func TestDICOMwebDestination(t *testing.T) {
-	c, err := Parse([]byte("destinations:\n  - {name: web, url: 'https://pacs.example.org/dicom-web', auth: {user: me, password_file: p}}\n  - {name: token, url: 'http://localhost:8042/dicom-web', auth: {token_file: t}}\n"))
+	c, err := Parse([]byte("destinations:\n  - {name: web, url: 'https://pacs.example.org/dicom-web', auth: {user: me, password_file: p}}\n" +
+		"  - {name: token, url: 'http://localhost:8042/dicom-web', auth: {token_file: t}}\n"))
 	if err != nil || c.Destinations[0].Auth.User != "me" || c.Destinations[1].Auth.TokenFile != "t" {
 		t.Errorf("%+v, %v", c, err)
 	}

@@ -23,7 +23,8 @@ func (o Objects) check(bad func(key, format string, args ...any)) {
 		}
 		return
 	}
-	if u, err := url.Parse(s.Endpoint); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || strings.Trim(u.Path, "/") != "" || u.User != nil {
+	if u, err := url.Parse(s.Endpoint); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" ||
+		strings.Trim(u.Path, "/") != "" || u.User != nil {
 		bad("storage.objects.s3.endpoint", "is not of the form https://HOST:PORT")
 	}
 	if s.Bucket == "" {
@@ -32,7 +33,8 @@ func (o Objects) check(bad func(key, format string, args ...any)) {
 	if s.Region == "" {
 		bad("storage.objects.s3.region", "must be set; us-east-1 does for stores that have none")
 	}
-	if s.Prefix != "" && (!strings.HasSuffix(s.Prefix, "/") || strings.HasPrefix(s.Prefix, "/") || strings.Contains(s.Prefix, "//") || strings.Contains(s.Prefix, "..")) {
+	if s.Prefix != "" && (!strings.HasSuffix(s.Prefix, "/") || strings.HasPrefix(s.Prefix, "/") || strings.Contains(s.Prefix, "//") ||
+		strings.Contains(s.Prefix, "..")) {
 		bad("storage.objects.s3.prefix", "%q is neither empty nor of the form NAME/", s.Prefix)
 	}
 	if !slices.Contains([]objects.Checksums{objects.ChecksumMD5, objects.ChecksumCRC32C, objects.ChecksumNone}, objects.Checksums(s.Checksums)) {

@@ -178,7 +178,8 @@ func parse(b []byte, dst *pixel.Frame) (header, error) {
 	h.tileW, h.tileH = min(xt, xsiz-xo), min(yt, ysiz-yo)
 	h.tiles = ((xsiz - xto + xt - 1) / xt) * ((ysiz - yto + yt - 1) / yt)
 	if xsiz-xo != int64(dst.Columns) || ysiz-yo != int64(dst.Rows) || h.comps != dst.Samples {
-		return h, fault.New("jpeg 2000", tag.PixelData, -1, fault.ErrMismatch, "%dx%d with %d components; the attributes say %dx%d with %d", xsiz-xo, ysiz-yo, h.comps, dst.Columns, dst.Rows, dst.Samples)
+		return h, fault.New("jpeg 2000", tag.PixelData, -1, fault.ErrMismatch, "%dx%d with %d components; the attributes say %dx%d with %d", xsiz-xo, ysiz-yo,
+			h.comps, dst.Columns, dst.Rows, dst.Samples)
 	}
 	for c := range h.comps {
 		p := b[42+3*c:]

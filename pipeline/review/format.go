@@ -33,6 +33,14 @@ func (w *Words) Time(t time.Time) string {
 	return t.Format("2006-01-02 15:04")
 }
 
+// Seconds writes a date and time with seconds.
+func (w *Words) Seconds(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return w.Time(t) + t.Format(":05")
+}
+
 // Date writes a DICOM date (DA); what is none is shown as it is.
 func (w *Words) Date(da string) string {
 	t, err := time.Parse("20060102", da)

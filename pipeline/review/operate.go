@@ -115,7 +115,12 @@ func (s *Server) operations(w http.ResponseWriter, r *http.Request) {
 	}
 	p := operationsPage{page: s.page(r, "operations.title"), Health: s.opt.Operator.Health(ctx)}
 	p.page.Name = "operations"
-	size := func(n uint64) string { return p.Words.Number(float64(n)/(1<<30), 1) + " GiB" }
+	size := func(n uint64) string {
+		if n < 1<<30 {
+			return p.Words.Number(float64(n)/(1<<20), 0) + " MiB"
+		}
+		return p.Words.Number(float64(n)/(1<<30), 1) + " GiB"
+	}
 	p.Disk = diskView{size(load.Free), size(load.Total), size(load.MinFree)}
 	for _, state := range states {
 		p.Queue = append(p.Queue, stateCount{string(state), load.Studies[state]})
@@ -207,7 +212,7 @@ func (s *Server) trail(w http.ResponseWriter, r *http.Request) {
 	s.audit(r, "", "audit trail", "", false)
 	p := auditPage{page: s.page(r, "audit.title")}
 	for _, e := range entries {
-		p.Entries = append(p.Entries, auditRow{e, p.Words.Time(e.At)})
+		p.Entries = append(p.Entries, auditRow{e, p.Words.Seconds(e.At.Local())})
 	}
 	s.render(w, r, http.StatusOK, "audit.html", p)
 }

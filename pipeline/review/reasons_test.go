@@ -34,6 +34,7 @@ func TestReasonsInGerman(t *testing.T) {
 		"A4C: the frame times are in doubt: FrameTime says 33.3 ms per frame, CineRate 40; FrameTimeVector: 3 increments for 5 frames":                         "A4C: die Bildzeiten sind zweifelhaft: FrameTime sagt 33,3 ms je Bild, CineRate 40; FrameTimeVector: 3 Schritte für 5 Bilder",
 		"the screen holds 3 pictures; the values are from the one at (0, 10); of the others that at (400, 10) is coloured; that at (800, 10) shows A2C (91 %)": "der Bildschirm zeigt 3 Bilder; die Werte sind von dem bei (0, 10); von den anderen: das bei (400, 10) ist farbig; das bei (800, 10) zeigt A2C (91 %)",
 		"the picture has 2 2D regions of one scale; the values are from the one at (0,0)-(400,300)":                                                            "das Bild hat 2 2D-Bereiche eines Maßstabs; die Werte sind von dem bei (0,0)-(400,300)",
+		"28 deliveries to \"mirror\" were given up: restart them with retry":                                                                                   "28 Zustellungen an \"mirror\" wurden aufgegeben: erneut versuchen lassen",
 		"something that nobody has translated":                                                                                                                 "something that nobody has translated",
 	} {
 		if got := all["de"].Reason(english); got != german {

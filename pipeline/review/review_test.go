@@ -881,10 +881,10 @@ func files(t *testing.T) *objects.Files {
 // nothing says something else. Without JavaScript a page says what is missing.
 func TestFirstVisit(t *testing.T) {
 	b := newSite(t).as("viewer")
-	if res, page := b.do("GET", "/", ""); res.StatusCode != http.StatusOK || !strings.Contains(page, "No study has come yet") || !strings.Contains(page, "<noscript>") {
+	if res, page := b.do("GET", "/", ""); res.StatusCode != http.StatusOK || !strings.Contains(page, "There is no study here") || !strings.Contains(page, "<noscript>") {
 		t.Errorf("%d: %s", res.StatusCode, page)
 	}
-	for body, want := range map[string]string{`{"order":"ef","ascending":true}`: "No study has come yet", `{"search":"x"}`: "No study fits", `{"flag":"late"}`: "No study fits"} {
+	for body, want := range map[string]string{`{"order":"ef","ascending":true}`: "There is no study here", `{"search":"x"}`: "No study fits", `{"flag":"late"}`: "No study fits"} {
 		if _, rows := b.do("POST", "/worklist", body); !strings.Contains(rows, want) {
 			t.Errorf("%s: %s", body, rows)
 		}

@@ -216,7 +216,7 @@ func (s *Server) page(r *http.Request, title string) page {
 func (s *Server) parseTemplates() (map[string]*template.Template, error) {
 	functions := template.FuncMap{
 		"asset": func(name string) string { return s.assets[name] },
-		"rows":  func(rows []valueRow, w *Words) any { return valueTable{rows, w} },
+		"rows":  func(rows []valueRow, w *Words) any { return tableOf(rows, w) },
 	}
 	layout, err := template.New("layout.html").Funcs(functions).ParseFS(templateFiles, "templates/layout.html", "templates/parts.html")
 	if err != nil {

@@ -42,7 +42,7 @@ type change struct {
 type changed struct {
 	Stages []stageChange `json:"stages"`
 	Loop   *loopData     `json:"loop,omitempty"`
-	Values []valueRow    `json:"values,omitempty"` // of the loop
+	Values *string       `json:"values,omitempty"` // of the loop, as rows of HTML
 }
 
 type stageChange struct {
@@ -136,9 +136,18 @@ func (s *Server) recalculate(w http.ResponseWriter, r *http.Request) {
 			if l := &after.Loops[i]; l.SOPInstanceUID == c.Loop {
 				d := loopOf(words, l, nil)
 				out.Loop = &d
+				var rows []valueRow
 				for _, m := range l.Measurements {
-					out.Values = append(out.Values, valueOf(words, m))
+					if l.Status == result.Analysed || m.Value == nil { // one left out keeps its numbers, and none counts
+						rows = append(rows, valueOf(words, m))
+					}
 				}
+				html, err := s.valueRows(words, rows)
+				if err != nil {
+					s.fail(w, r, err)
+					return
+				}
+				out.Values = &html
 			}
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -208,6 +209,7 @@ type valueRow struct {
 	Normal                                                        string
 	Warnings                                                      []string
 	Missing, ByReader                                             bool
+	Several                                                       bool // the names of several that are missing
 }
 
 // shownRemarks of a value stand on the page at once, so that the table of values
@@ -229,6 +231,28 @@ func (v *valueRow) More() []string { return v.Warnings[len(v.First()):] }
 type valueTable struct {
 	Rows  []valueRow
 	Words *Words
+}
+
+// valueRows makes the rows of a table of values.
+func (s *Server) valueRows(words *Words, rows []valueRow) (string, error) {
+	var b strings.Builder
+	err := s.templates["loop.html"].ExecuteTemplate(&b, "values", tableOf(rows, words))
+	return b.String(), err
+}
+
+// tableOf puts values that follow each other and are missing for one reason into
+// one row.
+func tableOf(rows []valueRow, words *Words) valueTable {
+	t := valueTable{Words: words}
+	for _, row := range rows {
+		if n := len(t.Rows) - 1; n >= 0 && row.Missing && t.Rows[n].Missing && row.Reason != "" && row.Reason == t.Rows[n].Reason {
+			t.Rows[n].Name += ", " + row.Name
+			t.Rows[n].Several = true
+			continue
+		}
+		t.Rows = append(t.Rows, row)
+	}
+	return t
 }
 
 // panelView is one loop that a stage's values come from.

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/echonode/echonode/pipeline/lv"
 	"github.com/echonode/echonode/pipeline/quantity"
@@ -71,6 +72,42 @@ func TestRemarksAreFolded(t *testing.T) {
 	}
 }
 
+// Every action that the audit trail records has its words in both languages.
+func TestActionsHaveWords(t *testing.T) {
+	all, _, err := loadWords()
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	said := regexp.MustCompile(`s\.audit\(r, (?:""|uid|r\.PathValue\("study"\)|[a-z.]+StudyInstanceUID), "([^"]+)"|Action: "([^"]+)"`)
+	found := []string{"retry", "reanalyse", "remove"} // of operate
+	for _, path := range files {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.HasSuffix(path, "_test.go") {
+			continue
+		}
+		for _, m := range said.FindAllStringSubmatch(string(b), -1) {
+			found = append(found, m[1]+m[2])
+		}
+	}
+	if len(found) < 20 {
+		t.Errorf("only %q found", found)
+	}
+	for lang, w := range all {
+		for _, action := range found {
+			if w.texts["action."+action] == "" {
+				t.Errorf("%s has no words for %q", lang, action)
+			}
+		}
+	}
+}
+
 // Every text that templates and client name is in the catalogue.
 func TestTextsExist(t *testing.T) {
 	all, _, err := loadWords()
@@ -118,7 +155,7 @@ func TestFormats(t *testing.T) {
 	en, de := all["en"], all["de"]
 	for _, tc := range []struct{ got, want string }{
 		{en.Number(61.25, 1), "61.2"}, {de.Number(61.25, 1), "61,2"}, {en.Number(-0.01, 1), "0.0"}, {en.Number(120, 0), "120"},
-		{en.Date("19600102"), "1960-01-02"}, {de.Date("19600102"), "02.01.1960"}, {en.Date("60"), "60"}, {en.Unit("{H.B.}/min"), "/min"},
+		{en.Date("19600102"), "1960-01-02"}, {de.Date("19600102"), "02.01.1960"}, {en.Date("60"), "60"}, {en.Unit("{H.B.}/min"), "/min"}, {de.Seconds(time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)), "04.03.2026 05:06:07"},
 		{personName("Doe^Jane^Mary^Dr."), "Doe, Dr. Jane Mary"}, {personName("^Jane"), "Jane"}, {personName("Doe"), "Doe"}, {personName("=山田^太郎=x"), "山田, 太郎"}, {personName("^^^"), ""},
 	} {
 		if tc.got != tc.want {

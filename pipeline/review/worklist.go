@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/echonode/echonode/pipeline/store"
@@ -23,8 +24,9 @@ type worklistPage struct {
 	Prev, Next int // offsets, -1 for none
 	States     []store.State
 	Flags      []flagName
-	Labels     bool // may export training labels
-	Empty      bool // no study has come yet
+	Labels     bool     // may export training labels
+	Empty      bool     // there is no study
+	Dates      []string // names of the fields with dates
 }
 
 type worklistRow struct {
@@ -56,7 +58,7 @@ type worklistRequest struct {
 	State      string `json:"state"`
 	Flag       string `json:"flag"`
 	Unreviewed bool   `json:"unreviewed"`
-	From       string `json:"from"` // YYYY-MM-DD, both included
+	From       string `json:"from"` // see day; both included
 	To         string `json:"to"`
 	Order      string `json:"order"`
 	Ascending  bool   `json:"ascending"`
@@ -72,18 +74,29 @@ func (q worklistRequest) store() store.WorklistQuery {
 	if i := slices.IndexFunc(flagNames, func(f flagName) bool { return f.Name == q.Flag }); i >= 0 {
 		out.Flags = flagNames[i].Flag
 	}
-	if t, err := time.ParseInLocation(time.DateOnly, q.From, time.Local); err == nil {
+	if t, ok := day(q.From); ok {
 		out.From = t
 	}
-	if t, err := time.ParseInLocation(time.DateOnly, q.To, time.Local); err == nil {
+	if t, ok := day(q.To); ok {
 		out.To = t.AddDate(0, 0, 1)
 	}
 	return out
 }
 
+// day reads a date as people write it in the languages of the page, whichever is
+// chosen.
+func day(s string) (time.Time, bool) {
+	for _, form := range []string{time.DateOnly, "2.1.2006"} {
+		if t, err := time.ParseInLocation(form, strings.TrimSpace(s), time.Local); err == nil {
+			return t, true
+		}
+	}
+	return time.Time{}, false
+}
+
 func (s *Server) worklistOf(r *http.Request, q worklistRequest) (worklistPage, error) {
 	p := worklistPage{page: s.page(r, "worklist.title"), Query: q, States: states, Flags: flagNames, Prev: -1, Next: -1}
-	p.page.Name = "worklist"
+	p.page.Name, p.Dates = "worklist", []string{"from", "to"}
 	p.Labels = len(s.opt.LabelsKey) > 0 && visitorOf(r.Context()).May(Administrator)
 	query := q.store()
 	rows, total, err := s.opt.Store.Worklist(r.Context(), query)

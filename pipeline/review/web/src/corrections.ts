@@ -8,7 +8,7 @@ export interface LoopCorrection { excluded?: boolean; view?: string; beats?: { e
 export interface Corrections { loops: Record<string, LoopCorrection> }
 
 interface ValueChange { key: string; name: string; unit: string; before: string; after: string; reason?: string; grade: string }
-interface Changed { stages: { stage: string; rows: ValueChange[] }[]; loop?: Loop }
+interface Changed { stages: { stage: string; rows: ValueChange[] }[]; loop?: Loop; values?: string }
 
 /** The beats of a loop that are measured. */
 export function measuredBeats(loop: Loop): { ed: number; es: number }[] {
@@ -123,17 +123,65 @@ export class Draft {
   }
 }
 
+/** The value after a change, marked where it differs. */
+function afterCell(r: ValueChange): HTMLElement {
+  const value = document.createElement(r.after !== r.before ? "strong" : "span");
+  value.textContent = r.after;
+  value.dataset["after"] = r.key;
+  return value;
+}
+
+function heads(table: HTMLTableElement, texts: readonly string[]): void {
+  const head = table.createTHead().insertRow();
+  for (const text of texts) {
+    const th = document.createElement("th");
+    th.textContent = text;
+    head.append(th);
+  }
+}
+
+/** Several stages in one table, a column for each; a value that changes has the one before it beside it. */
+function showStages(root: Element, stages: Changed["stages"]): void {
+  const table = document.createElement("table");
+  heads(table, ["", ...stages.map((s) => s.stage || t("js.rest"))]);
+  const body = table.createTBody(), reasons = new Set<string>();
+  const names = [...new Map(stages.flatMap((s) => s.rows).map((r) => [r.name, r.unit])).entries()];
+  for (const [name, unit] of names) {
+    const row = body.insertRow();
+    row.insertCell().textContent = unit ? `${name} (${unit})` : name;
+    for (const s of stages) {
+      const cell = row.insertCell(), r = s.rows.find((one) => one.name === name);
+      if (!r) continue;
+      if (r.after !== r.before) {
+        const before = document.createElement("span");
+        before.className = "muted";
+        before.textContent = `${r.before} → `;
+        cell.append(before);
+      }
+      cell.append(afterCell(r));
+      cell.className = "nowrap";
+      if (r.reason && r.after !== r.before) reasons.add(`${s.stage || t("js.rest")}, ${name}: ${r.reason}`);
+    }
+  }
+  root.append(table);
+  for (const reason of reasons) {
+    const p = document.createElement("p");
+    p.className = "reason doubt";
+    p.textContent = reason;
+    root.append(p);
+  }
+}
+
 /** Shows values before and after; without a difference the values alone. */
 export function showChanges(root: Element, changed: Changed | undefined): void {
   root.replaceChildren();
+  if ((changed?.stages.length ?? 0) > 1) {
+    showStages(root, changed!.stages);
+    return;
+  }
   for (const s of changed?.stages ?? []) {
     const table = document.createElement("table");
-    const head = table.createTHead().insertRow();
-    for (const text of [s.stage, t("js.changes.before"), t("js.changes.after"), ""]) {
-      const th = document.createElement("th");
-      th.textContent = text;
-      head.append(th);
-    }
+    heads(table, [s.stage, t("js.changes.before"), t("js.changes.after"), ""]);
     const body = table.createTBody();
     for (const r of s.rows) {
       const row = body.insertRow();
@@ -141,10 +189,7 @@ export function showChanges(root: Element, changed: Changed | undefined): void {
       const before = row.insertCell(), after = row.insertCell(), unit = row.insertCell();
       before.textContent = r.before;
       before.className = after.className = "number";
-      const value = document.createElement(r.after !== r.before ? "strong" : "span");
-      value.textContent = r.after;
-      value.dataset["after"] = r.key;
-      after.append(value);
+      after.append(afterCell(r));
       unit.textContent = r.reason ?? r.unit;
       if (r.reason) unit.className = "reason";
     }

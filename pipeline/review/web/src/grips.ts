@@ -11,7 +11,7 @@ const reach = 14;
  */
 export class Grips {
   shape: Shape | undefined;
-  private held: { handle: Handle; from: Shape; start: Point } | undefined;
+  private held: { handle: Handle; from: Shape; start: Point; moved: boolean } | undefined;
   /** The shape after a drag. */
   ondone: (shape: Shape) => void = () => undefined;
 
@@ -67,22 +67,29 @@ export class Grips {
     const handle = e.button === 0 ? this.under(e) : undefined;
     if (!handle || !this.shape) return false;
     this.view.root.setPointerCapture(e.pointerId);
-    this.held = { handle, from: this.shape.copy(), start: this.view.at(e) };
+    this.held = { handle, from: this.shape.copy(), start: this.view.at(e), moved: false };
     return true;
   }
 
   move(e: PointerEvent): boolean {
     if (!this.held || !this.shape) return false;
     const p = this.view.at(e);
+    this.held.moved ||= Math.hypot(p[0] - this.held.start[0], p[1] - this.held.start[1]) * this.view.scale[1] > 2;
+    if (!this.held.moved) return true;
     this.shape.drag(this.held.from, this.held.handle, [p[0] - this.held.start[0], p[1] - this.held.start[1]]);
     this.view.redraw();
     return true;
   }
 
-  /** Ends a drag. */
+  /**
+   * Ends a drag. A click that moved nothing leaves an outline as it is, and is
+   * false; wall points it confirms, since only those that a reader set are measured.
+   */
   end(): boolean {
     if (!this.held || !this.shape) return false;
+    const { moved } = this.held;
     this.held = undefined;
+    if (!moved && !(this.shape instanceof Walls)) return false;
     this.ondone(this.shape);
     return true;
   }

@@ -33,12 +33,17 @@ export async function startLoop(): Promise<void> {
 
   const plotRoot = maybe("#curve", HTMLElement);
   let curve: CurvePlot | undefined;
-  if (plotRoot && loop.curve) {
+  /** Shows the curve; a loop that is not measured has none. */
+  function plot(): void {
+    if (!plotRoot) return;
+    plotRoot.hidden = !loop.curve;
+    if (!loop.curve) return;
+    if (curve) { curve.update(loop); return; }
     curve = new CurvePlot(plotRoot, loop, cine.times);
     curve.onseek = (i) => { cine.pause(); cine.seek(i); };
-  } else if (plotRoot) {
-    plotRoot.hidden = true;
+    curve.seek(cine.frame);
   }
+  plot();
 
   // ---- what is shown ----
 
@@ -104,9 +109,13 @@ export async function startLoop(): Promise<void> {
       if (changed.loop) {
         loop = changed.loop;
         found = new Map((loop.found ?? []).map((f) => [f.frame, f]));
-        curve?.update(loop);
+        plot();
+        view.loop = loop;
+        showLoop(changed.values);
       }
-      if (panel) showChanges(element(".changes", HTMLElement, panel), draft.empty ? undefined : changed);
+      // Beside the picture only the stages that change, and this loop's.
+      const stages = changed.stages.filter((s) => s.stage === (loop.stage ?? "") || s.rows.some((r) => r.after !== r.before));
+      if (panel) showChanges(element(".changes", HTMLElement, panel), draft.empty ? undefined : { ...changed, stages });
     } catch (e) {
       say(explain(e), true);
     }
@@ -116,11 +125,29 @@ export async function startLoop(): Promise<void> {
     press();
   }
 
+  /** What changes of a loop beside its picture: why it is not measured, its values, what may be done with it. */
+  function showLoop(values?: string): void {
+    const reason = maybe("#reason", HTMLElement), table = maybe("#values", HTMLElement);
+    if (reason) {
+      reason.textContent = loop.reason ?? "";
+      reason.hidden = !reason.textContent;
+    }
+    // The rows come from our own templates, which escape what they show.
+    if (table && values !== undefined) {
+      table.innerHTML = values;
+      table.closest<HTMLElement>(".card")!.hidden = !values.trim();
+    }
+    for (const name of ["sethere-ed", "sethere-es", "dropbeat"]) {
+      const b = maybe(`[data-do="${name}"]`, HTMLButtonElement);
+      if (b) b.disabled = loop.status !== "analysed";
+    }
+  }
+
   grips.ondone = (shape) => { if (draft) void change(withShape(draft.loop(at.loop), loop, shape)); };
 
   /** Makes the frame shown the ED or ES of the nearest beat, or of a new one. */
   function setHere(which: "ed" | "es"): void {
-    if (!draft) return;
+    if (!draft || loop.status !== "analysed") return;
     cine.pause();
     const i = cine.frame, all = beats();
     if (!all.length) {
@@ -329,6 +356,7 @@ export async function startLoop(): Promise<void> {
   takeOutline();
   status();
   press();
+  showLoop();
   if (draft && !draft.empty) await refresh();
   element("#screen", HTMLElement).dataset["ready"] = "true";
   addEventListener("pagehide", () => cine.close());

@@ -74,8 +74,15 @@ export function explain(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
+/** A control that was used with the mouse gives the keys back to the page: Space plays, and does not press it again. */
+function giveKeysBack(event: Event): void {
+  const at = event.target instanceof Element ? event.target.closest<HTMLElement>("button, select, input[type=checkbox], input[type=range]") : null;
+  if (at && !at.matches(":focus-visible") && !at.closest("dialog, form")) at.blur();
+}
+
 /** Calls the action of a key, unless something is being typed. */
 export function onKeys(actions: (key: string, event: KeyboardEvent) => boolean): void {
+  for (const kind of ["click", "change"]) document.addEventListener(kind, giveKeysBack);
   document.addEventListener("keydown", (event) => {
     const at = event.target;
     if (at instanceof HTMLInputElement || at instanceof HTMLTextAreaElement || at instanceof HTMLSelectElement) return;

@@ -63,7 +63,7 @@ export function startStudy(): void {
     box.addEventListener("pointermove", (e) => {
       if (!grips.move(e)) box.classList.toggle("grips", !panel.cine.isPlaying && grips.under(e) !== undefined);
     });
-    box.addEventListener("pointerup", () => grips.end());
+    box.addEventListener("pointerup", () => { if (dragged && !grips.end()) dragged = false; });
     box.addEventListener("pointercancel", () => { grips.take(panel.found.get(still.frame)); still.view.redraw(); });
     // The click that ends a drag does not open the loop.
     box.addEventListener("click", (e) => { if (dragged) { e.preventDefault(); dragged = false; } });
@@ -148,6 +148,7 @@ export function startStudy(): void {
       if (p.loop.loop !== changed.loop.loop) continue;
       p.loop = loop;
       p.found = foundOf(loop);
+      for (const s of p.stills) s.view.loop = loop;
       p.curve?.update(loop);
       for (const s of p.stills) {
         if (s.grips && !s.grips.holds) s.grips.take(p.found.get(s.frame));

@@ -25,7 +25,7 @@ export class View {
   /** Draws over the picture; the context is in CSS pixels of the view. */
   ondraw: (ctx: CanvasRenderingContext2D) => void = () => undefined;
 
-  constructor(readonly root: HTMLElement, readonly loop: Loop) {
+  constructor(readonly root: HTMLElement, public loop: Loop) {
     this.picture = document.createElement("canvas");
     this.drawing = document.createElement("canvas");
     this.picture.className = "picture";
@@ -176,7 +176,11 @@ export class View {
       for (const s of Object.values(f.structures ?? {})) this.line(ctx, s, colours.structures, 1, true, [4, 4]);
     }
     if (!shown.contour) return;
-    if (f.contour && f.contour.length > 2) {
+    // What is not measured with is grey and dashed, as on the overlays.
+    const measured = this.loop.status === "analysed";
+    if (f.contour && f.contour.length > 2 && !measured) {
+      this.line(ctx, f.contour, colours.ghost, 1.5, true, [6, 5]);
+    } else if (f.contour && f.contour.length > 2) {
       if (f.network) this.line(ctx, f.network, colours.ghost, 1, true, [3, 3]);
       this.line(ctx, f.contour, f.network ? colours.edited : colours.contour, 2, true);
       if (f.axis) {

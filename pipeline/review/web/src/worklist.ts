@@ -37,8 +37,21 @@ export function startWorklist(): void {
     }
   }
 
+  // The calendar is the browser's, and speaks its language; the field is in the page's.
+  for (const calendar of form.querySelectorAll<HTMLInputElement>("[data-calendar]")) {
+    const name = calendar.dataset["calendar"] ?? "";
+    const field = element(`#filter [name="${name}"]`, HTMLInputElement);
+    element(`#filter [data-pick="${name}"]`, HTMLButtonElement).addEventListener("click", () => calendar.showPicker());
+    calendar.addEventListener("change", () => {
+      const [y, m, d] = calendar.value.split("-");
+      field.value = document.documentElement.lang === "de" && d ? `${d}.${m}.${y}` : calendar.value;
+      field.dispatchEvent(new Event("input", { bubbles: true }));
+    });
+  }
+
   let typing = 0;
-  form.addEventListener("input", () => {
+  form.addEventListener("input", (e) => {
+    if (e.target instanceof HTMLInputElement && (e.target.type === "date" || !e.target.validity.valid)) return; // half a date
     offset = 0;
     clearTimeout(typing);
     typing = window.setTimeout(() => void load(), 150);

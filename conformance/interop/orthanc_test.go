@@ -179,7 +179,8 @@ func TestOrthancAsksForCommitment(t *testing.T) {
 			}
 		}
 		go func() {
-			// Orthanc answers a report only after its own N-ACTION is done.
+			// The report may be there before Orthanc has seen the answer to its request;
+			// what it does not take is sent again.
 			retry := scp.Retry{Attempts: 20, Wait: 100 * time.Millisecond, MaxWait: time.Second}
 			if err := dialer("ORTHANC").RetryReport(timeout(t), hostPort(o.port), res, retry); err != nil {
 				t.Errorf("report: %v", err)

@@ -207,7 +207,7 @@ func goodLoops(dir string) ([]string, error) {
 type archive struct{ got chan string }
 
 func (a *archive) Store(ctx context.Context, req *scp.StoreRequest, r io.Reader) error {
-	if !strings.HasPrefix(req.SOPClassUID, "1.2.840.10008.5.1.4.1.1.88.") {
+	if req.SOPClassUID != uid.ComprehensiveSRStorage {
 		_, err := io.Copy(io.Discard, r)
 		return err
 	}

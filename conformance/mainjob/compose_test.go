@@ -2,9 +2,7 @@ package mainjob
 
 import (
 	"encoding/json"
-	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -66,41 +64,7 @@ func TestComposeFiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	orthanc := exec.Command("Orthanc", write("orthanc.json", b))
-	if err := orthanc.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = orthanc.Process.Kill()
-		_ = orthanc.Wait()
-	})
-	eventually(t, "Orthanc answers", func() bool {
-		res, err := http.Get("http://" + web + "/system")
-		return err == nil && res.Body.Close() == nil && res.StatusCode == http.StatusOK
-	})
+	startOrthanc(t, dir, web, b)
 	n.start()
-	var stored struct{ ParentStudy string }
-	for _, number := range []int{9, 10} {
-		b, err := os.ReadFile(loop(t, number))
-		if err != nil {
-			t.Fatal(err)
-		}
-		call(t, http.MethodPost, "http://"+web+"/instances", b, &stored)
-	}
-	eventually(t, "results in Orthanc", func() bool {
-		var series []struct {
-			MainDicomTags struct{ Modality, SeriesDescription string }
-		}
-		call(t, http.MethodGet, "http://"+web+"/studies/"+stored.ParentStudy+"/series", nil, &series)
-		reports, overlays := 0, 0
-		for _, s := range series {
-			switch d := s.MainDicomTags.SeriesDescription; {
-			case strings.HasPrefix(d, "AI Echo Measurements"):
-				reports++
-			case strings.HasPrefix(d, "AI LV A"):
-				overlays++
-			}
-		}
-		return reports == 1 && overlays == 2
-	})
+	resultsIn(t, web, putStudy(t, web))
 }

@@ -468,6 +468,17 @@ func TestStudyThroughOrthanc(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	startOrthanc(t, dir, web, config)
+	n.start()
+	study := putStudy(t, web)
+	var sent any
+	call(t, http.MethodPost, "http://"+web+"/modalities/echonode/store", []byte(study), &sent)
+	resultsIn(t, web, study)
+}
+
+// startOrthanc starts Orthanc in a directory, and waits until it answers.
+func startOrthanc(t *testing.T, dir, web string, config []byte) {
+	t.Helper()
 	path := filepath.Join(dir, "orthanc.json")
 	if err := os.WriteFile(path, config, 0o600); err != nil {
 		t.Fatal(err)
@@ -484,7 +495,11 @@ func TestStudyThroughOrthanc(t *testing.T) {
 		res, err := http.Get("http://" + web + "/system")
 		return err == nil && res.Body.Close() == nil && res.StatusCode == http.StatusOK
 	})
-	n.start()
+}
+
+// putStudy gives an Orthanc a study of two loops, and returns its name there.
+func putStudy(t *testing.T, web string) string {
+	t.Helper()
 	var stored struct{ ParentStudy string }
 	for _, number := range []int{9, 10} {
 		b, err := os.ReadFile(loop(t, number))
@@ -493,13 +508,17 @@ func TestStudyThroughOrthanc(t *testing.T) {
 		}
 		call(t, http.MethodPost, "http://"+web+"/instances", b, &stored)
 	}
-	var sent any
-	call(t, http.MethodPost, "http://"+web+"/modalities/echonode/store", []byte(stored.ParentStudy), &sent)
+	return stored.ParentStudy
+}
+
+// resultsIn waits until the study's report and an overlay of each loop are there.
+func resultsIn(t *testing.T, web, study string) {
+	t.Helper()
 	eventually(t, "results in Orthanc", func() bool {
 		var series []struct {
 			MainDicomTags struct{ Modality, SeriesDescription string }
 		}
-		call(t, http.MethodGet, "http://"+web+"/studies/"+stored.ParentStudy+"/series", nil, &series)
+		call(t, http.MethodGet, "http://"+web+"/studies/"+study+"/series", nil, &series)
 		reports, overlays := 0, 0
 		for _, s := range series {
 			switch d := s.MainDicomTags.SeriesDescription; {

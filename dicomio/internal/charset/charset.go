@@ -32,7 +32,18 @@ type codeSet struct {
 	g0     string // escape sequence for G0, "" when there is none
 	g1     string // escape sequence for G1
 	double bool   // two bytes per character
-	dec    func(b []byte) string
+	// How text is read and written: by a table of one byte per character, or read
+	// only.
+	both encoding.Encoding
+	dec  func(b []byte) string
+}
+
+// decode turns bytes of the set into UTF-8.
+func (s *codeSet) decode(b []byte) string {
+	if s.both != nil {
+		return decodeAll(s.both, b)
+	}
+	return s.dec(b)
 }
 
 // single makes a decoder of an 8-bit table that ignores the high bit rules.
@@ -64,16 +75,16 @@ func high(b []byte, prefix ...byte) []byte {
 // codeSets are the sets of PS3.3 tables C.12-2 to C.12-4.
 var codeSets = []codeSet{
 	{term: "6", g0: "(B", dec: Latin},
-	{term: "100", g1: "-A", dec: single(charmap.ISO8859_1)},
-	{term: "101", g1: "-B", dec: single(charmap.ISO8859_2)},
-	{term: "109", g1: "-C", dec: single(charmap.ISO8859_3)},
-	{term: "110", g1: "-D", dec: single(charmap.ISO8859_4)},
-	{term: "144", g1: "-L", dec: single(charmap.ISO8859_5)},
-	{term: "127", g1: "-G", dec: single(charmap.ISO8859_6)},
-	{term: "126", g1: "-F", dec: single(charmap.ISO8859_7)},
-	{term: "138", g1: "-H", dec: single(charmap.ISO8859_8)},
-	{term: "148", g1: "-M", dec: single(charmap.ISO8859_9)},
-	{term: "203", g1: "-b", dec: single(charmap.ISO8859_15)},
+	{term: "100", g1: "-A", both: charmap.ISO8859_1},
+	{term: "101", g1: "-B", both: charmap.ISO8859_2},
+	{term: "109", g1: "-C", both: charmap.ISO8859_3},
+	{term: "110", g1: "-D", both: charmap.ISO8859_4},
+	{term: "144", g1: "-L", both: charmap.ISO8859_5},
+	{term: "127", g1: "-G", both: charmap.ISO8859_6},
+	{term: "126", g1: "-F", both: charmap.ISO8859_7},
+	{term: "138", g1: "-H", both: charmap.ISO8859_8},
+	{term: "148", g1: "-M", both: charmap.ISO8859_9},
+	{term: "203", g1: "-b", both: charmap.ISO8859_15},
 	{term: "166", g1: "-T", dec: single(charmap.Windows874)},
 	{term: "13", g0: "(J", g1: ")I", dec: single(japanese.ShiftJIS)},
 	{term: "87", g0: "$B", double: true, dec: func(b []byte) string { return decodeAll(japanese.EUCJP, high(b)) }},
@@ -180,7 +191,7 @@ func (cs Set) decode2022(b []byte, vr string, single bool) []string {
 				for clean(b[i+1]) && j+1 < len(b) && clean(b[j]) && clean(b[j+1]) {
 					j += 2
 				}
-				out.WriteString(g0.dec(b[i:j]))
+				out.WriteString(g0.decode(b[i:j]))
 				i = j
 				continue
 			}
@@ -205,7 +216,7 @@ func (cs Set) decode2022(b []byte, vr string, single bool) []string {
 		run := b[i:j]
 		switch {
 		case g1 != nil:
-			out.WriteString(g1.dec(run))
+			out.WriteString(g1.decode(run))
 		case utf8.Valid(run):
 			out.Write(run)
 		default:
@@ -261,28 +272,7 @@ func (cs Set) Encode(text []byte) ([]byte, bool) {
 	}
 	enc := cs.whole
 	if enc == nil && cs.initial != nil {
-		switch cs.initial.term {
-		case "100":
-			enc = charmap.ISO8859_1
-		case "101":
-			enc = charmap.ISO8859_2
-		case "109":
-			enc = charmap.ISO8859_3
-		case "110":
-			enc = charmap.ISO8859_4
-		case "144":
-			enc = charmap.ISO8859_5
-		case "127":
-			enc = charmap.ISO8859_6
-		case "126":
-			enc = charmap.ISO8859_7
-		case "138":
-			enc = charmap.ISO8859_8
-		case "148":
-			enc = charmap.ISO8859_9
-		case "203":
-			enc = charmap.ISO8859_15
-		}
+		enc = cs.initial.both
 	}
 	if enc == nil {
 		return nil, false

@@ -14,6 +14,7 @@ import (
 	"math"
 	"math/rand/v2"
 
+	"github.com/echonode/echonode/dicomio/uid"
 	"github.com/echonode/echonode/pipeline/result"
 )
 
@@ -139,7 +140,7 @@ func (c Clip) Loop() result.Loop {
 	}
 	rng := rand.New(rand.NewPCG(c.Seed, 77))
 	l := result.Loop{
-		SOPInstanceUID: fmt.Sprintf("1.2.826.0.1.%d", 1000+c.Seed), SeriesInstanceUID: "1.2.826.0.1.1", SOPClassUID: "1.2.840.10008.5.1.4.1.1.3.1",
+		SOPInstanceUID: fmt.Sprintf("1.2.826.0.1.%d", 1000+c.Seed), SeriesInstanceUID: "1.2.826.0.1.1", SOPClassUID: uid.UltrasoundMultiFrameImageStorage,
 		Status: result.Analysed, View: c.View, ViewProbability: 0.96, Rows: Rows, Columns: Columns, FrameTimeSource: "FrameTime",
 		Region:  &result.Region{MaxX: Columns, MaxY: Rows},
 		Sector:  Fan(),

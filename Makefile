@@ -30,7 +30,8 @@ export CGO_ENABLED = 1
 help:
 	@echo 'make setup       packages and ONNX Runtime that building and running need (root or sudo for packages)'
 	@echo 'make load        the built node under many associations of costly objects, two minutes'
-	@echo 'make faults      ROUNDS ($(ROUNDS)) rounds of faults on the built node: kills, refusing archives, full disks'
+	@echo 'make faults      ROUNDS ($(ROUNDS)) rounds of faults on the built node: kills, refusing archives, full disks,'
+	@echo '                 several processes with database and object store going away; FAULTS=TestRoles for these alone'
 	@echo 'make setup-gpu   ONNX Runtime with the CUDA and TensorRT providers, beside the other'
 	@echo 'make build       bin/echonode, with ONNX Runtime beside it in bin/lib'
 	@echo 'make demo        set up, build, run the node on real echo loops and show what comes back; ARCHIVE=AE@HOST:PORT'
@@ -86,8 +87,9 @@ dead:
 
 # Rounds of faults on the built node: killed and stopped at random instants, archives that refuse, disks that fill up.
 ROUNDS ?= 200
+FAULTS ?= TestFaultRounds|TestRoles|TestFullSpool|TestFullDatabase
 faults: setup-test
-	@ECHONODE_ROUNDS=$(ROUNDS) $(GO) test -count 1 -timeout 24h -v -run 'TestFaultRounds|TestFullSpool|TestFullDatabase' ./conformance/mainjob
+	@ECHONODE_ROUNDS=$(ROUNDS) $(GO) test -count 1 -timeout 24h -v -run '$(FAULTS)' ./conformance/mainjob
 
 # Two minutes of the worst objects of every kind, at harmless sizes.
 load: setup-test

@@ -236,7 +236,7 @@ func (f *faults) restart() {
 
 // again starts the node without the clean-up that belongs to its first start.
 func (n *node) again() error {
-	cmd := exec.Command(binary, "serve", "-c", n.config)
+	cmd := exec.Command(n.program(), "serve", "-c", n.config)
 	cmd.Stdout, cmd.Stderr = n.log, n.log
 	if err := cmd.Start(); err != nil {
 		return err

@@ -100,6 +100,7 @@ func port(t *testing.T, addr string) string {
 // node is a running `echonode serve`.
 type node struct {
 	t                    *testing.T
+	binary               string // "": the program under test
 	dir, config          string
 	dicom, http, archive string
 	cmd                  *exec.Cmd
@@ -166,7 +167,7 @@ func (l *logged) String() string {
 func (n *node) start() {
 	n.t.Helper()
 	n.log = new(logged)
-	cmd := exec.Command(binary, "serve", "-c", n.config)
+	cmd := exec.Command(n.program(), "serve", "-c", n.config)
 	cmd.Stdout, cmd.Stderr = n.log, n.log
 	if err := cmd.Start(); err != nil {
 		n.t.Fatal(err)
@@ -180,6 +181,13 @@ func (n *node) start() {
 		}
 	})
 	eventually(n.t, "the node answers", func() bool { return n.health() == n.healthy })
+}
+
+func (n *node) program() string {
+	if n.binary != "" {
+		return n.binary
+	}
+	return binary
 }
 
 // health is the status of the node's own word on its health, 0 while it does not answer.

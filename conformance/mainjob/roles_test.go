@@ -107,20 +107,7 @@ func rolesRounds(t *testing.T, s3 bool) {
 	if !s3 {
 		settings = strings.Replace(settings, "min_free: 16MiB", kind, 1)
 	}
-	var all []*node
-	for i, roles := range []string{"receive", "receive, web", "analyse", "analyse, deliver"} {
-		n := first
-		if i > 0 {
-			n = &node{t: t, dir: t.TempDir(), dicom: freeport.Addr(t), http: freeport.Addr(t), archive: first.archive, healthy: first.healthy}
-			n.config = filepath.Join(n.dir, "echonode.yaml")
-		}
-		own := "roles: [" + roles + "]\n" + strings.NewReplacer(first.dicom, n.dicom, first.http, n.http,
-			`directory: "`+filepath.Join(first.dir, "data"), `directory: "`+filepath.Join(n.dir, "data")).Replace(settings)
-		if err := os.WriteFile(n.config, []byte(own), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		all = append(all, n)
-	}
+	all := inRoles(first, settings)
 	for _, n := range all {
 		n.start()
 	}
@@ -181,6 +168,27 @@ func rolesRounds(t *testing.T, s3 bool) {
 		}
 	}
 	t.Logf("%d kills, %d times without the database, the object store %v; %d objects in the archive", f.kills, f.outages, bucket.counts(), len(archive.objects))
+}
+
+// inRoles is a node as several processes, of which the first two receive and the
+// others analyse, each with a configuration of its own made from one.
+func inRoles(first *node, settings string) (all []*node) {
+	t := first.t
+	t.Helper()
+	for i, roles := range []string{"receive", "receive, web", "analyse", "analyse, deliver"} {
+		n := first
+		if i > 0 {
+			n = &node{t: t, binary: first.binary, dir: t.TempDir(), dicom: freeport.Addr(t), http: freeport.Addr(t), archive: first.archive, healthy: first.healthy}
+			n.config = filepath.Join(n.dir, "echonode.yaml")
+		}
+		own := "roles: [" + roles + "]\n" + strings.NewReplacer(first.dicom, n.dicom, first.http, n.http,
+			`directory: "`+filepath.Join(first.dir, "data"), `directory: "`+filepath.Join(n.dir, "data")).Replace(settings)
+		if err := os.WriteFile(n.config, []byte(own), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, n)
+	}
+	return all
 }
 
 // attend is what a service manager does: a process that has ended, as one does

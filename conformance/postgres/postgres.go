@@ -188,6 +188,38 @@ func (s *Server) Stop() {
 	<-s.ended
 }
 
+// ProcessorTime is that of the server and its processes so far.
+func (s *Server) ProcessorTime(t testing.TB) (total time.Duration) {
+	t.Helper()
+	stat := func(pid string) (parent string, own, ended int64) {
+		b, err := os.ReadFile("/proc/" + pid + "/stat")
+		if err != nil {
+			return "", 0, 0 // it has ended, and is its parent's now
+		}
+		// After the name, in parentheses: 2 is the parent, 12 to 15 are the times of
+		// the process and of its children that have ended, in 1/100 s.
+		f := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
+		ticks := func(i int) (n int64) { n, _ = strconv.ParseInt(f[i], 10, 64); return n }
+		return f[1], ticks(11) + ticks(12), ticks(13) + ticks(14)
+	}
+	main := strconv.Itoa(s.process.Pid)
+	_, own, ended := stat(main)
+	ticks := own + ended
+	all, err := os.ReadDir("/proc")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range all {
+		if _, err := strconv.Atoi(e.Name()); err != nil {
+			continue
+		}
+		if parent, own, _ := stat(e.Name()); parent == main {
+			ticks += own
+		}
+	}
+	return time.Duration(ticks) * 10 * time.Millisecond
+}
+
 // Pause keeps the server from doing anything, as a machine or disk that hangs
 // would, until the returned function is called or the test ends: connections
 // stay open, and nothing answers.

@@ -42,10 +42,15 @@ func PersonOf(id, issuer, name, born, sex string) Person {
 		p.Sex = s[:1]
 	}
 	if p.ID == "" {
-		p.ID = personDigest(p.Family + "^" + p.Given + "^" + p.Born)
+		p.ID = p.standIn()
 	}
 	p.Family = strings.TrimSpace(Form + " " + p.Family)
 	return p
+}
+
+// standIn is what stands for a Patient ID that is not given.
+func (p Person) standIn() string {
+	return personDigest(strings.TrimSpace(strings.TrimPrefix(p.Family, Form)) + "^" + p.Given + "^" + p.Born)
 }
 
 // IDOnly is the person of an object of which nothing else is known.
@@ -94,6 +99,11 @@ func personDigest(s string) string {
 // BABY, TWIN, numbers and initials are not, and so is the birth date, which the
 // first of January is not.
 //
+// Where neither has a Patient ID the name has to say who it is: both give a
+// family name that names somebody and a given name, and those agree. The same
+// name with and without a middle name or a birth date is one patient then, and a
+// changed family name, or an object that names nobody, another.
+//
 // What one of them does not say contradicts nothing. So an ID that several
 // persons share ("0", "UNKNOWN", that of a mother for her newborns) mixes none
 // of whom more is known, and a typing error in a given name or a birth date
@@ -122,7 +132,7 @@ func patients(all []Person) (groups [][]person, left int) {
 next:
 	for i, one := range all {
 		p := parse(one)
-		for _, g := range byID[p.ID] {
+		for _, g := range byID[p.id()] {
 			if compared += len(groups[g]); compared > maxCompared {
 				return groups, len(all) - i
 			}
@@ -131,7 +141,7 @@ next:
 				continue next
 			}
 		}
-		byID[p.ID] = append(byID[p.ID], len(groups))
+		byID[p.id()] = append(byID[p.id()], len(groups))
 		groups = append(groups, []person{p})
 	}
 	return groups, 0
@@ -154,7 +164,7 @@ func Apart(persons []Person) []int {
 	numbers := map[Person]int{}
 	byID := map[string][]int{}
 	for i, g := range groups {
-		byID[g[0].ID] = append(byID[g[0].ID], i)
+		byID[g[0].id()] = append(byID[g[0].id()], i)
 		for _, p := range g {
 			numbers[p.Person] = i
 		}
@@ -162,7 +172,7 @@ func Apart(persons []Person) []int {
 	n, compared := len(groups), 0
 	for i, g := range groups {
 		for _, p := range g {
-			if slices.ContainsFunc(byID[p.ID], func(j int) bool {
+			if slices.ContainsFunc(byID[p.id()], func(j int) bool {
 				if i != j {
 					compared += len(groups[j])
 				}
@@ -193,6 +203,15 @@ func Apart(persons []Person) []int {
 type person struct {
 	Person
 	name map[script]fullName
+	noID bool // its ID is a standIn
+}
+
+// id is what persons have in common that may be one.
+func (p person) id() string {
+	if p.noID {
+		return "-" // no digest
+	}
+	return p.ID
 }
 
 func parse(p Person) person {
@@ -200,6 +219,7 @@ func parse(p Person) person {
 	if !p.Current() {
 		return out
 	}
+	out.noID = p.ID != "" && p.ID == p.standIn()
 	for s, w := range unspell(p.Family) {
 		out.name[s] = fullName{family: w}
 	}
@@ -218,7 +238,7 @@ func (p person) contradictsAny(all []person) bool {
 // contradicts reports whether two persons cannot be one patient, see [Patients].
 func (p person) contradicts(q person) bool {
 	differ := func(a, b string) bool { return a != "" && b != "" && a != b }
-	if p.ID != q.ID || differ(p.Issuer, q.Issuer) {
+	if p.id() != q.id() || differ(p.Issuer, q.Issuer) {
 		return true
 	}
 	if !p.Current() || !q.Current() {
@@ -230,15 +250,17 @@ func (p person) contradicts(q person) bool {
 	sameDay := p.Born != "" && p.Born == q.Born && !strings.HasSuffix(p.Born, guessed)
 	own, transcribed := false, false // a contradiction between names as their owners write them, and as others do
 	same := false                    // the full name, as its owner writes it
+	named := p.ID == q.ID            // a full name of somebody, in any script, or a Patient ID
 	for s, a := range p.name {
 		b, ok := q.name[s]
 		if !ok {
 			continue
 		}
 		is := a.compare(b)
-		if is == otherFamily && sameDay {
+		if is == otherFamily && sameDay && !p.noID {
 			is = mayBeSame
 		}
+		named = named || is == sameName && common(a.family.names, b.family.names)
 		contradiction := is == otherName || is == otherFamily
 		switch {
 		case s.transcribes():
@@ -250,5 +272,5 @@ func (p person) contradicts(q person) bool {
 		}
 	}
 	// Tarou and Taro may be one name. What its owner writes says which.
-	return own || transcribed && !same
+	return own || transcribed && !same || !named
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -63,6 +64,9 @@ type Card struct {
 	// NotValidated names the classes and keypoints whose accuracy has not been shown to be enough to measure with.
 	// They are computed and drawn, but no measurement is made from them.
 	NotValidated []string `json:"not_validated,omitempty"`
+	// ValidatedViews names, by class or keypoint, the views in which its accuracy has been shown; what has no entry is
+	// measured with in every view in which it is by custom, the left atrium in A4C alone.
+	ValidatedViews map[string][]string `json:"validated_views,omitempty"`
 	// Extras names the columns of the optional output "extras"; there is none without names.
 	Extras []string `json:"extras,omitempty"`
 	// Limits were chosen on patients held out from training.
@@ -103,6 +107,18 @@ func (c Card) View(name string) int { return slices.Index(c.Views, name) }
 // Validated reports whether every one of the named classes and keypoints may be measured with.
 func (c Card) Validated(names ...string) bool {
 	return !slices.ContainsFunc(names, func(n string) bool { return slices.Contains(c.NotValidated, n) })
+}
+
+// ValidatedIn reports whether a class or keypoint may be measured with in a view.
+func (c Card) ValidatedIn(view, name string) bool {
+	if !c.Validated(name) {
+		return false
+	}
+	views, listed := c.ValidatedViews[name]
+	if !listed && name == ClassLeftAtrium {
+		views, listed = []string{ViewA4C}, true
+	}
+	return !listed || slices.Contains(views, view)
 }
 
 // FrameSize is the number of bytes of one input frame.
@@ -175,6 +191,16 @@ func (c Card) problems() []string {
 		}
 		if len(list.names) == 0 && list.what != "extras" {
 			p = append(p, fmt.Sprintf("the card names no %s", list.what))
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.ValidatedViews)) {
+		if c.Class(name) < 0 && c.Keypoint(name) < 0 {
+			p = append(p, fmt.Sprintf("the card validates %q, which is neither a class nor a keypoint of it", name))
+		}
+		for _, v := range c.ValidatedViews[name] {
+			if c.View(v) < 0 {
+				p = append(p, fmt.Sprintf("the card validates %q in %q, which is no view of it", name, v))
+			}
 		}
 	}
 	if c.Class(ClassLVCavity) < 0 {

@@ -260,7 +260,13 @@ func (a *Analyzer) findPicture(ctx context.Context, l *loop, frames *dicomio.Fra
 // measuring are the settings of package measure.
 func (a *Analyzer) measuring() measure.Options {
 	card := a.engine.Card()
-	return measure.Options{LV: a.opt.LV, WallPoints: card.Validated(plaxPoints...), MinExpectedDice: card.Limits.ExpectedDice}
+	o := measure.Options{LV: a.opt.LV, WallPoints: card.Validated(plaxPoints...), MinExpectedDice: card.Limits.ExpectedDice}
+	for _, view := range []string{models.ViewA4C, models.ViewA2C} {
+		if card.ValidatedIn(view, models.ClassLeftAtrium) {
+			o.Indices.Atrium = append(o.Indices.Atrium, view)
+		}
+	}
+	return o
 }
 
 // describe copies the facts of the object into its result.
@@ -396,8 +402,10 @@ func (l *loop) report(card models.Card) {
 		}
 		if l.View != models.ViewPLAX && len(f.structures) > 0 {
 			r.Structures = make(map[string]result.Contour, len(f.structures))
+			r.StructureConfidence = make(map[string]float64, len(f.structures))
 			for name, o := range f.structures {
 				r.Structures[name] = contour(o.Points)
+				r.StructureConfidence[name] = result.Round(o.Certainty, 4)
 			}
 		}
 		for _, name := range points {

@@ -27,6 +27,15 @@ const (
 	// edge of the analysed region, and the part of its outline that may do so.
 	edgeMargin = 3
 	edgePart   = 0.02
+	// sectorMargin is the same for the edge of the sector, as a part of its larger
+	// side: of 90 pictures (CAMUS, A4C, end-systole) 36 atria touch the picture's edge
+	// and 4 more the sector's.
+	sectorMargin = 0.01
+	// minAtriumConfidence of the outline of an atrium: of those 90, which the network
+	// has seen, one lies below 0.73. maxAtriumDifference is the most by which its
+	// lengths in two planes may differ (mm; ASE/EACVI 2015).
+	minAtriumConfidence = 0.7
+	maxAtriumDifference = 5
 	// maxStep between frames, in ms, and minSystolic of them from end-diastole to
 	// end-systole for peak rates.
 	maxStep     = 34
@@ -50,9 +59,33 @@ const (
 	volumeNoise = 1.8
 )
 
+// Options are what the model allows.
+type Options struct {
+	// Atrium are the views in which its left atrium has been shown to be accurate
+	// enough to measure with (models.Card.ValidatedIn).
+	Atrium []string
+}
+
 // OfLoop derives the values of an apical loop that was measured. They share the
 // beats, the frames and the doubts of its ejection fraction.
-func OfLoop(l *result.Loop) []result.Measurement {
+func OfLoop(l *result.Loop, o Options) []result.Measurement {
+	c := open(l)
+	if c == nil {
+		return nil
+	}
+	c.strain()
+	c.sphericity()
+	c.slopes()
+	if l.View == models.ViewA4C {
+		c.annulus()
+	}
+	c.atrium(slices.Contains(o.Atrium, l.View))
+	return c.out
+}
+
+// open prepares a measured apical loop; it is nil where none of its values is
+// taken.
+func open(l *result.Loop) *cavity {
 	ef := find(l.Measurements, result.EF)
 	if ef == nil || (l.View != models.ViewA4C && l.View != models.ViewA2C) {
 		return nil
@@ -67,14 +100,7 @@ func OfLoop(l *result.Loop) []result.Measurement {
 	if len(c.beats) == 0 {
 		return nil
 	}
-	c.strain()
-	c.sphericity()
-	c.slopes()
-	if l.View == models.ViewA4C {
-		c.annulus()
-		c.atrium()
-	}
-	return c.out
+	return c
 }
 
 // find is a value that was measured; nil without it.
@@ -252,11 +278,46 @@ func (c *cavity) annulus() {
 // atrium measures the left atrium where it is largest, at the end of the
 // ventricle's systole: its area, and the volume by area and length in one plane,
 // 8 A^2 / (3 pi L), with L from the middle of the annulus to the farthest point
-// of the roof (ASE/EACVI 2015). An atrium that the picture cuts is refused.
-func (c *cavity) atrium() {
+// of the roof (ASE/EACVI 2015). An atrium that the picture or the sector cuts, that is
+// uncertain or that the model is not validated for is refused.
+func (c *cavity) atrium(validated bool) {
+	refuse := func(r result.Reason) {
+		c.refuse(result.LAArea, result.Planimetry, r.Code, r.Text)
+		c.refuse(result.LAVolume, result.AreaLength, r.Code, r.Text)
+	}
+	found, why := c.atria()
+	switch {
+	case len(found) == 0 && why == nil:
+		return
+	case !validated:
+		refuse(result.Reasonf(result.NotValidated, "the model's left atrium has not been shown to be accurate enough to measure with in the view %s", c.View))
+		return
+	case len(found) == 0:
+		refuse(*why)
+		return
+	}
 	var areas, volumes []float64
 	var sources []result.Source
-	cut := false
+	for _, a := range found {
+		areas = append(areas, a.area/100)
+		volumes = append(volumes, lv.AreaLengthVolume(a.area, a.length))
+		sources = append(sources, c.source(a.frame, "ES"))
+	}
+	c.add(result.LAArea, result.Planimetry, areas, sources)
+	c.add(result.LAVolume, result.AreaLength, volumes, sources)
+}
+
+// atrium is the left atrium in a frame: mm2 and mm, or pixels where the loop is
+// not calibrated.
+type atrium struct {
+	frame        int
+	area, length float64
+}
+
+// atria are the left atria at the end of systole of the beats; without any the
+// reason says why those that were outlined do not count, and is nil where none
+// was.
+func (c *cavity) atria() (out []atrium, why *result.Reason) {
 	for _, b := range c.beats {
 		f, p, ok := c.plane(b.ES)
 		if !ok {
@@ -267,37 +328,34 @@ func (c *cavity) atrium() {
 			continue
 		}
 		if c.touchesEdge(outline) {
-			cut = true
+			r := result.Reasonf("atrium-cut", "the left atrium reaches the edge of the picture")
+			why = &r
 			continue
 		}
-		area := lv.PolygonArea(outline, c.spacing)
-		length := 0.0
+		if sure, known := f.StructureConfidence[models.ClassLeftAtrium]; known && sure < minAtriumConfidence {
+			r := result.Reasonf(result.LowConfidence, "the outline of the left atrium is uncertain")
+			why = &r
+			continue
+		}
+		a := atrium{frame: b.ES, area: lv.PolygonArea(outline, c.spacing)}
 		for _, q := range outline {
-			length = max(length, c.spacing.Distance(p.Axis.Base, q))
+			a.length = max(a.length, c.spacing.Distance(p.Axis.Base, q))
 		}
-		if area > 0 && length > 0 {
-			areas = append(areas, area/100)
-			volumes = append(volumes, lv.AreaLengthVolume(area, length))
-			sources = append(sources, c.source(b.ES, "ES"))
+		if a.area > 0 && a.length > 0 {
+			out = append(out, a)
 		}
 	}
-	if len(areas) == 0 {
-		if cut {
-			c.refuse(result.LAArea, result.Planimetry, "atrium-cut", "the left atrium reaches the edge of the picture")
-			c.refuse(result.LAVolume, result.AreaLength, "atrium-cut", "the left atrium reaches the edge of the picture")
-		}
-		return
-	}
-	c.add(result.LAArea, result.Planimetry, areas, sources)
-	c.add(result.LAVolume, result.AreaLength, volumes, sources)
+	return out, why
 }
 
+// touchesEdge reports whether an outline runs along the edge of the analysed
+// region or of the sector.
 func (c *cavity) touchesEdge(outline []lv.Point) bool {
 	lo, hi := lv.Point{}, lv.Point{X: float64(c.Columns - 1), Y: float64(c.Rows - 1)}
 	if r := c.Region; r != nil {
 		lo, hi = lv.Point{X: float64(r.MinX), Y: float64(r.MinY)}, lv.Point{X: float64(r.MaxX - 1), Y: float64(r.MaxY - 1)}
 	}
-	return lv.BorderPart(outline, lo, hi, edgeMargin) > edgePart
+	return lv.BorderPart(outline, lo, hi, edgeMargin) > edgePart || lv.SectorPart(outline, longaxis.Points(c.Sector), sectorMargin) > edgePart
 }
 
 // slopes are the steepest fall of the volume during systole and its steepest

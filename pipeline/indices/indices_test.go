@@ -71,8 +71,11 @@ func loop() *result.Loop {
 	return l
 }
 
+// both are the options of a model whose left atrium is validated in both views.
+var both = Options{Atrium: []string{models.ViewA4C, models.ViewA2C}}
+
 func TestWorkedLoop(t *testing.T) {
-	ms := OfLoop(loop())
+	ms := OfLoop(loop(), both)
 	wallED := 2*60 + 2*math.Hypot(20, 20)
 	for name, want := range map[string]struct{ value, to float64 }{
 		result.ContourStrain: {100 * (2*48 + 2*25 - wallED) / wallED, 0.6}, // -17.3 %
@@ -130,7 +133,7 @@ func TestPeakRates(t *testing.T) {
 	rates := func(edit func(*result.Loop)) (ejection, filling *result.Measurement) {
 		l := loop()
 		edit(l)
-		for _, m := range OfLoop(l) {
+		for _, m := range OfLoop(l, both) {
 			switch m.Name {
 			case result.PeakEjection:
 				ejection = &m
@@ -179,7 +182,7 @@ func TestPeakRates(t *testing.T) {
 
 func TestGates(t *testing.T) {
 	has := func(l *result.Loop, name string) (value, listed bool, code string) {
-		for _, m := range OfLoop(l) {
+		for _, m := range OfLoop(l, both) {
 			if m.Name == name {
 				if m.Reason != nil {
 					code = m.Reason.Code
@@ -213,17 +216,39 @@ func TestGates(t *testing.T) {
 	}
 	two := loop()
 	two.View = models.ViewA2C
-	if _, listed, _ := has(two, result.LAVolume); listed {
-		t.Error("an atrium in the two-chamber view, which the network never learnt")
+	for _, m := range OfLoop(two, Options{Atrium: []string{models.ViewA4C}}) {
+		if m.Name == result.LAVolume && (m.Value != nil || m.Reason.Code != result.NotValidated) {
+			t.Errorf("an atrium in a view that the model's card does not list: %+v", m)
+		}
+	}
+	if v, _, _ := has(two, result.LAVolume); !v {
+		t.Error("an atrium in a view that the card lists is not measured")
+	}
+	unsure := loop()
+	for i := range unsure.FrameResults {
+		unsure.FrameResults[i].StructureConfidence = map[string]float64{models.ClassLeftAtrium: 0.69}
+	}
+	if v, _, code := has(unsure, result.LAVolume); v || code != result.LowConfidence {
+		t.Errorf("an uncertain atrium: %v, %s", v, code)
+	}
+	// The sector's right side runs at x = 121, the atrium's at 120.
+	narrow := loop()
+	narrow.Sector = result.Contour{{50, 0}, {121, 0}, {121, 290}, {50, 290}}
+	if v, _, code := has(narrow, result.LAVolume); v || code != "atrium-cut" {
+		t.Errorf("an atrium at the edge of the sector: %v, %s", v, code)
+	}
+	narrow.Sector = result.Contour{{50, 0}, {130, 0}, {130, 290}, {50, 290}}
+	if v, _, _ := has(narrow, result.LAVolume); !v {
+		t.Error("an atrium within the sector is refused")
 	}
 	refused := loop()
 	refused.Measurements[0].Value, refused.Measurements[0].Reason = nil, &result.Reason{}
-	if len(OfLoop(refused)) != 0 {
+	if len(OfLoop(refused, both)) != 0 {
 		t.Error("a loop without an ejection fraction gives values")
 	}
 	out := loop()
 	out.Beats[0].Rejected = &result.Reason{}
-	if len(OfLoop(out)) != 0 {
+	if len(OfLoop(out, both)) != 0 {
 		t.Error("a rejected beat gives values")
 	}
 }
@@ -247,7 +272,7 @@ func TestOfStudy(t *testing.T) {
 		return result.Measurement{Name: name, Value: v(x), Stage: "Rest", Method: result.Biplane, Quality: result.Quality{Grade: grade}, Sources: []result.Source{{SOPInstanceUID: "1.2.3"}}}
 	}
 	l := loop()
-	l.Measurements = append(l.Measurements, OfLoop(l)...)
+	l.Measurements = append(l.Measurements, OfLoop(l, both)...)
 	s := &result.Study{Loops: []result.Loop{*l}, Subject: &result.Subject{Sex: "M", HeightCM: 180, WeightKG: 80}, Measurements: []result.Measurement{
 		value(result.EF, 59.2, result.Good), value(result.EDV, 117.81, result.Good), value(result.ESV, 48.11, result.Good), value(result.SV, 69.7, result.Good),
 		value(result.Mass, 182, result.Good), value(result.RWT, 0.40, result.Good), value(result.HR, 60, result.Fair),
@@ -284,5 +309,63 @@ func TestOfStudy(t *testing.T) {
 	OfStudy(bare)
 	if len(bare.Measurements) != 1 {
 		t.Errorf("without height, weight and rate: %+v", bare.Measurements)
+	}
+}
+
+// The left atrium in both planes: 40 x 50 mm in A4C (L = 53.85 mm to the corner of
+// its roof), 50 x 48 mm in A2C (L = 54.12 mm). 8 * 2000 * 2400 / (3 pi 53.85) =
+// 75.66 mL.
+func TestBiplaneAtrium(t *testing.T) {
+	v := func(x float64) *float64 { return &x }
+	study := func(edit func(two *result.Loop, ef *result.Measurement)) *result.Measurement {
+		four, two := loop(), loop()
+		two.View, two.SOPInstanceUID = models.ViewA2C, "1.2.4"
+		for i := range two.FrameResults {
+			base := two.FrameResults[i].Keypoints[1].Y
+			two.FrameResults[i].Structures[models.ClassLeftAtrium] = box(75, base, 125, base+48)
+		}
+		ef := result.Measurement{Name: result.EF, Value: v(60), Stage: "Rest", Method: result.Biplane, Quality: result.Quality{Grade: result.Good},
+			Sources: []result.Source{{SOPInstanceUID: "1.2.3"}, {SOPInstanceUID: "1.2.4"}}}
+		edit(two, &ef)
+		for _, l := range []*result.Loop{four, two} {
+			l.Measurements[0].View = l.View
+			l.Measurements = append(l.Measurements, OfLoop(l, both)...)
+		}
+		s := &result.Study{Loops: []result.Loop{*four, *two}, Measurements: []result.Measurement{ef}}
+		OfStudy(s)
+		for _, m := range s.Measurements {
+			if m.Name == result.LAVolume {
+				return &m
+			}
+		}
+		t.Fatal("no left atrial volume")
+		return nil
+	}
+	m := study(func(*result.Loop, *result.Measurement) {})
+	if m.Method != result.BiplaneAreaLength || math.Abs(*m.Value-75.66) > 0.2 || m.View != "" || m.Stage != "Rest" || len(m.Sources) != 2 || m.Sources[1].SOPInstanceUID != "1.2.4" || m.Quality.Grade != result.Good {
+		t.Errorf("%+v of %g", m, *m.Value)
+	}
+	single := func(name string, edit func(two *result.Loop, ef *result.Measurement), remarks int) {
+		m := study(edit)
+		if m.Method != result.AreaLength || m.View != models.ViewA4C || math.Abs(*m.Value-63.05) > 0.2 || len(m.Quality.Warnings) != remarks {
+			t.Errorf("%s: %+v", name, m)
+		}
+	}
+	single("planes that do not belong together", func(_ *result.Loop, ef *result.Measurement) { ef.Method = result.SinglePlane }, 0)
+	single("an atrium cut in A2C", func(two *result.Loop, _ *result.Measurement) { two.Region.MaxY = 190 }, 0)
+	single("lengths 6 mm apart", func(two *result.Loop, _ *result.Measurement) {
+		for i := range two.FrameResults {
+			base := two.FrameResults[i].Keypoints[1].Y
+			two.FrameResults[i].Structures[models.ClassLeftAtrium] = box(75, base, 125, base+54.5)
+		}
+	}, 1)
+	m = study(func(two *result.Loop, _ *result.Measurement) { // 57.9 mm: 4 apart
+		for i := range two.FrameResults {
+			base := two.FrameResults[i].Keypoints[1].Y
+			two.FrameResults[i].Structures[models.ClassLeftAtrium] = box(75, base, 125, base+52.2)
+		}
+	})
+	if m.Method != result.BiplaneAreaLength {
+		t.Errorf("lengths 4 mm apart: %+v", m)
 	}
 }

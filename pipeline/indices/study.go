@@ -1,9 +1,11 @@
 package indices
 
 import (
+	"math"
 	"slices"
 	"strings"
 
+	"github.com/echonode/echonode/models"
 	"github.com/echonode/echonode/pipeline/lv"
 	"github.com/echonode/echonode/pipeline/quantity"
 	"github.com/echonode/echonode/pipeline/result"
@@ -55,8 +57,9 @@ func BodySurface(s *result.Subject) float64 {
 
 // further are the values of a stage that follow from those it has.
 func further(s *result.Study, stage []result.Measurement) (out []result.Measurement) {
-	all := append(slices.Clone(stage), fromLoops(s, stage)...)
-	out = all[len(stage):]
+	out = fromLoops(s, stage)
+	biplaneAtrium(s, stage, out)
+	all := append(slices.Clone(stage), out...)
 	from := func(name string) *result.Measurement { return find(all, name) }
 	add := func(name string, base *result.Measurement, v float64, beats []float64) {
 		if base == nil || find(stage, name) != nil {
@@ -120,6 +123,61 @@ func fromLoops(s *result.Study, stage []result.Measurement) (out []result.Measur
 		}
 	}
 	return out
+}
+
+// atrium gives the volume of the left atrium by both planes in the place of
+// that by one, where the ejection fraction comes from two loops that belong
+// together and both show the atrium whole. Lengths that differ by more than 5 mm
+// are of planes of which one cuts it obliquely: the one plane stays, remarked on.
+func biplaneAtrium(s *result.Study, stage, out []result.Measurement) {
+	ef := find(stage, result.EF)
+	at := slices.IndexFunc(out, func(m result.Measurement) bool { return m.Name == result.LAVolume })
+	if ef == nil || ef.Method != result.Biplane || at < 0 || out[at].Value == nil {
+		return
+	}
+	var planes [2]*cavity
+	for i := range s.Loops {
+		l := &s.Loops[i]
+		if !slices.ContainsFunc(ef.Sources, func(src result.Source) bool { return src.SOPInstanceUID == l.SOPInstanceUID }) || find(l.Measurements, result.LAVolume) == nil {
+			continue
+		}
+		switch l.View {
+		case models.ViewA4C:
+			planes[0] = open(l)
+		case models.ViewA2C:
+			planes[1] = open(l)
+		}
+	}
+	if planes[0] == nil || planes[1] == nil {
+		return
+	}
+	four, _ := planes[0].atria()
+	two, _ := planes[1].atria()
+	if len(four) == 0 || len(two) == 0 {
+		return
+	}
+	length := func(of []atrium) float64 {
+		v := make([]float64, len(of))
+		for i, a := range of {
+			v[i] = a.length
+		}
+		return lv.Summarize(v).Mean
+	}
+	if l4, l2 := length(four), length(two); math.Abs(l4-l2) > maxAtriumDifference {
+		out[at].Quality = worse(out[at].Quality, result.Quality{Grade: result.Fair, Warnings: []result.Reason{result.Reasonf("atrium-planes",
+			"from one plane: the left atrium is %.0f mm long in A4C and %.0f mm in A2C", l4, l2)}})
+		return
+	}
+	var volumes []float64
+	for i := range max(len(four), len(two)) {
+		a, b := four[i%len(four)], two[i%len(two)]
+		volumes = append(volumes, lv.BiplaneAreaLengthVolume(a.area, a.length, b.area, b.length))
+	}
+	like := *ef
+	like.View = ""
+	sources := slices.Clone(find(planes[0].Measurements, result.LAVolume).Sources)
+	sources = append(sources, find(planes[1].Measurements, result.LAVolume).Sources...)
+	out[at] = finish(result.LAVolume, result.BiplaneAreaLength, like, lv.Summarize(volumes).Mean, volumes, sources, true, "")
 }
 
 // worse unites the doubts of two values.

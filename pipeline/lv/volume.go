@@ -97,6 +97,13 @@ func AreaLengthVolume(areaMM2, lengthMM float64) float64 {
 	return 8 * areaMM2 * areaMM2 / (3 * math.Pi * lengthMM) / 1000
 }
 
+// BiplaneAreaLengthVolume is the volume in mL by the area-length method in two
+// planes: V = 8*A1*A2/(3*pi*L), with the areas in mm2 and L, in mm, the shorter of
+// the two lengths (left atrium, ASE/EACVI 2015).
+func BiplaneAreaLengthVolume(area1, length1, area2, length2 float64) float64 {
+	return 8 * area1 * area2 / (3 * math.Pi * min(length1, length2)) / 1000
+}
+
 // Plane is everything that one apical contour gives.
 type Plane struct {
 	// AreaMM2 is the area on the apex's side of the line between the hinge

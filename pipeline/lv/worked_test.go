@@ -255,3 +255,16 @@ func TestForeshortening(t *testing.T) {
 		}
 	}
 }
+
+// An atrium of 20 and 24 cm2, 54 and 50 mm long: 8*2000*2400/(3 pi 50) = 81.5 mL, by
+// the shorter length.
+func TestBiplaneAreaLength(t *testing.T) {
+	for _, l := range [][2]float64{{54, 50}, {50, 54}} {
+		if v := BiplaneAreaLengthVolume(2000, l[0], 2400, l[1]); math.Abs(v-81.487) > 0.001 {
+			t.Errorf("%.3f mL", v)
+		}
+	}
+	if one, both := AreaLengthVolume(2000, 50), BiplaneAreaLengthVolume(2000, 50, 2000, 50); math.Abs(one-both) > 1e-9 {
+		t.Errorf("%g and %g of the same plane twice", one, both)
+	}
+}

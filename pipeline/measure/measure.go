@@ -25,6 +25,7 @@ type Options struct {
 	// MinExpectedDice of an outline, below which it is remarked on; 0 for no
 	// limit (models.Limits.ExpectedDice).
 	MinExpectedDice float64
+	Indices         indices.Options
 }
 
 // Loop measures an analysed loop: from FrameResults, FrameTimes, RWaves and
@@ -42,7 +43,7 @@ func Loop(r *result.Loop, o Options) {
 	} else {
 		l.measureApical()
 	}
-	r.Measurements = append(r.Measurements, indices.OfLoop(r)...)
+	r.Measurements = append(r.Measurements, indices.OfLoop(r, o.Indices)...)
 }
 
 // loop is a loop under measurement.

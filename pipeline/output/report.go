@@ -25,7 +25,7 @@ var views = map[string]sr.View{
 }
 
 var methods = map[string]sr.Method{
-	result.Biplane: sr.DisksBiplane, result.SinglePlane: sr.DisksSinglePlane, result.AreaLength: sr.AreaLengthSinglePlane, result.Cube: sr.CubeMethod,
+	result.Biplane: sr.DisksBiplane, result.SinglePlane: sr.DisksSinglePlane, result.AreaLength: sr.AreaLengthSinglePlane, result.BiplaneAreaLength: sr.AreaLengthBiplane, result.Cube: sr.CubeMethod,
 }
 
 // reports writes the structured reports, and what people read of them.

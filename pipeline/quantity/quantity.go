@@ -76,6 +76,8 @@ var (
 	disks  = []string{result.Biplane, result.SinglePlane}
 	planar = []string{result.Planimetry}
 	linear = []string{result.Linear}
+
+	areaLength = []string{result.BiplaneAreaLength, result.AreaLength}
 )
 
 // table in the order in which reports list it.
@@ -126,9 +128,9 @@ var table = []Quantity{
 		Plausible: Range{0.1, 2}, Normal: ase(0.24, 0.42, 0.22, 0.42), Core: true},
 	{Name: result.LAArea, Title: "Left atrial area", Unit: result.UnitArea, Phase: "ES", Methods: planar, Calibrated: true, Decimals: 1,
 		Plausible: Range{2, 100}, Code: sr.LAArea},
-	{Name: result.LAVolume, Title: "Left atrial volume", Unit: result.UnitVolume, Phase: "ES", Methods: []string{result.AreaLength}, Calibrated: true, Decimals: 0,
+	{Name: result.LAVolume, Title: "Left atrial volume", Unit: result.UnitVolume, Phase: "ES", Methods: areaLength, Calibrated: true, Decimals: 0,
 		Plausible: Range{3, 500}, Code: sr.LAVolume},
-	{Name: result.LAVolumeIndex, Title: "Left atrial volume index", Unit: result.UnitVolumeIndex, Phase: "ES", Methods: []string{result.AreaLength}, Calibrated: true, Indexed: true, Decimals: 0,
+	{Name: result.LAVolumeIndex, Title: "Left atrial volume index", Unit: result.UnitVolumeIndex, Phase: "ES", Methods: areaLength, Calibrated: true, Indexed: true, Decimals: 0,
 		Plausible: Range{1, 300}, Normal: ase(16, 34, 16, 34)},
 	{Name: result.AnnulusSeptal, Title: "Image-based MAPSE, septal", Unit: result.UnitLength, Methods: []string{result.PointTracking}, Calibrated: true, Decimals: 1,
 		Plausible: Range{0, 4}},

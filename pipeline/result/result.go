@@ -434,7 +434,10 @@ type Frame struct {
 	Contour Contour `json:"lv_contour,omitempty"`
 	// Structures holds the other structures' contours by class name.
 	Structures map[string]Contour `json:"structures,omitempty"`
-	Keypoints  []Keypoint         `json:"keypoints,omitempty"`
+	// StructureConfidence is of each of them what Confidence is of the cavity.
+	StructureConfidence map[string]float64 `json:"structure_confidence,omitempty"`
+
+	Keypoints []Keypoint `json:"keypoints,omitempty"`
 	// LVAreaPixels is the area in source pixels, LVArea in cm2 when calibrated.
 	LVAreaPixels float64 `json:"lv_area_px,omitempty"`
 	LVArea       float64 `json:"lv_area_cm2,omitempty"`
@@ -655,6 +658,8 @@ const (
 	ContourLength = "length of the endocardial contour"
 	VolumeCurve   = "slope of the volume curve"
 	AreaLength    = "area and length, single plane"
+
+	BiplaneAreaLength = "area and length, biplane"
 )
 
 // Output is a DICOM object or a file for people made from the study.

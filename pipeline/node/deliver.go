@@ -45,6 +45,10 @@ func (n *Node) deliverRun(ctx context.Context, job jobs.Job, run int64, destinat
 	if ctx.Err() != nil {
 		return jobs.Later(0)
 	}
+	var wait *awaited
+	if errors.As(err, &wait) {
+		return jobs.Later(wait.pause)
+	}
 	if errors.Is(err, objects.ErrUnavailable) {
 		// That is not the destination's fault, and counts as no attempt.
 		n.log.Warn("delivery waits for the object store", "destination", dest.Name, "run", run, "error", err)
@@ -62,21 +66,47 @@ func (n *Node) deliverRun(ctx context.Context, job jobs.Job, run int64, destinat
 // storeWait is how long work waits for an object store that is not available.
 const storeWait = 10 * time.Second
 
-// settle takes those deliveries out that were being sent when an answer was lost
-// and that the destination says it has.
-func (n *Node) settle(ctx context.Context, dest Destination, run int64, pending []store.Delivery, files map[string]string) ([]store.Delivery, error) {
+// inDoubt are those of pending deliveries that were being sent when an answer was
+// lost.
+func (n *Node) inDoubt(ctx context.Context, dest Destination, run int64, pending []store.Delivery) ([]store.Delivery, error) {
 	if len(pending) == 0 {
 		return nil, nil
 	}
 	doubtful, err := n.store.Doubtful(ctx, run, dest.Name)
 	if err != nil || len(doubtful) == 0 {
-		return pending, err
+		return nil, err
 	}
-	var paths []string
+	var out []store.Delivery
 	for _, d := range pending {
 		if slices.Contains(doubtful, d.SOPInstanceUID) {
-			paths = append(paths, files[d.Path])
+			out = append(out, d)
 		}
+	}
+	return out, nil
+}
+
+// settle takes those deliveries out that were being sent when an answer was lost
+// and that the destination says it has: by storage commitment first where it is
+// to be asked for that, then by query.
+func (n *Node) settle(ctx context.Context, dest Destination, run int64, pending []store.Delivery, files map[string]string) ([]store.Delivery, error) {
+	doubtful, err := n.inDoubt(ctx, dest, run, pending)
+	if err != nil || len(doubtful) == 0 || dest.Unasked {
+		return pending, err
+	}
+	if dest.Commitment > 0 && dest.Stow == nil {
+		if err := n.confirm(ctx, dest, run, doubtful); err != nil {
+			return nil, err
+		}
+		if pending, err = n.store.PendingDeliveries(ctx, run, dest.Name); err != nil {
+			return nil, err
+		}
+		if doubtful, err = n.inDoubt(ctx, dest, run, pending); err != nil || len(doubtful) == 0 {
+			return pending, err
+		}
+	}
+	var paths []string
+	for _, d := range doubtful {
+		paths = append(paths, files[d.Path])
 	}
 	there, err := n.has(ctx, dest, paths)
 	if err != nil {

@@ -11,6 +11,7 @@
 //	sign.go      the outputs of a result that a reader has signed
 //	commit.go    storage commitment, where the configuration offers it
 //	deliver.go   the delivery job, one queue per destination
+//	confirm.go   storage commitment asked of destinations whose answers were lost
 //	status.go    what a person or a monitor may look at
 //	health.go    whether the node does its work, and how much of it waits
 //	metrics.go   what Prometheus is told
@@ -124,6 +125,11 @@ type Destination struct {
 	// patient that a study is not of any more.
 	Withdraws bool
 	Own       bool // the processor makes outputs for it in a form of its own
+	// What was being sent when its answer was lost, the destination is asked for
+	// before it is sent again: by query, unless Unasked; with Commitment by storage
+	// commitment before that, whose report may come so long after.
+	Unasked    bool
+	Commitment time.Duration
 }
 
 // Roles of a process. One that has all of them needs no other.

@@ -274,7 +274,7 @@ func startMeasured(t *testing.T, dir string, p Processor, o Options, log *slog.L
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv := &scp.Server{AETitle: "ECHONODE", Handler: n, Observer: metrics.Observer(), Policy: scp.AccessList{CalledAETitles: []string{"ECHONODE"}}}
+	srv := &scp.Server{AETitle: "ECHONODE", Handler: n.Handler(false), Observer: metrics.Observer(), Policy: scp.AccessList{CalledAETitles: []string{"ECHONODE"}}}
 	served, ran := make(chan error, 1), make(chan error, 1)
 	go func() { served <- srv.Serve(l) }()
 	go func() { ran <- n.Run(ctx) }()

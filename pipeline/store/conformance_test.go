@@ -397,6 +397,7 @@ func TestConformance(t *testing.T) {
 				{"DoubtIsKept", checkDoubtIsKept},
 				{"Keys", checkKeys},
 				{"Withdrawn", checkWithdrawn},
+				{"Commitments", checkCommitments},
 				{"Recalled", checkRecalled},
 				{"Replace", checkReplace},
 				{"Held", checkHeld},

@@ -438,11 +438,15 @@ func (l *liveCheck) destination(ctx context.Context, d config.Destination) findi
 	for _, kind := range kinds {
 		contexts = append(contexts, offerFor(l.c.OutputsOf(d), kind).contexts()...)
 	}
+	if d.Ask == config.AskCommitment {
+		contexts = append(contexts, scp.PresentationContext{AbstractSyntax: uid.StorageCommitmentPushModel, TransferSyntaxes: []string{uid.ExplicitVRLittleEndian, uid.ImplicitVRLittleEndian}})
+	}
 	client, err := dialer.Dial(ctx, d.Address, contexts)
 	if err != nil {
 		return fail(err)
 	}
 	defer client.Abort()
+	commits := d.Ask != config.AskCommitment || client.Accepts(uid.StorageCommitmentPushModel, "") == nil
 	if err := client.Echo(ctx); err != nil {
 		return fail(err)
 	}
@@ -467,6 +471,9 @@ func (l *liveCheck) destination(ctx context.Context, d config.Destination) findi
 	}
 	if len(recoded) > 0 {
 		return finding{doubtful, what, text + ", but takes " + strings.Join(recoded, ", ") + " uncompressed only"}
+	}
+	if !commits {
+		return finding{doubtful, what, text + " and accepts what it is sent, but offers no storage commitment (ask: commitment)"}
 	}
 	return finding{good, what, text + " and accepts what it is sent"}
 }

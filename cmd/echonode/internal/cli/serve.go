@@ -269,13 +269,9 @@ func dicomServer(c *config.Config, n *node.Node, metrics *node.Metrics, log *slo
 	if c.DICOM.SOPClasses == "any" {
 		others = scp.DefaultTransferSyntaxes() // nothing of them is decoded
 	}
-	var handler scp.Handler = n
-	if c.DICOM.Commitment.Enabled {
-		handler = &node.Committing{Node: n}
-	}
 	srv := &scp.Server{
 		AETitle:   c.DICOM.AETitle,
-		Handler:   handler,
+		Handler:   n.Handler(c.DICOM.Commitment.Enabled),
 		Contexts:  contexts,
 		Others:    others,
 		Policy:    scp.AccessList{CalledAETitles: []string{c.DICOM.AETitle}, Peers: peers},
@@ -367,6 +363,10 @@ func nodeOptions(c *config.Config, log *slog.Logger) (node.Options, error) {
 		dialer.Timeouts.Connect, dialer.Timeouts.Response = time.Duration(c.Delivery.Timeout), time.Duration(c.Delivery.Timeout)
 		dest := node.Destination{Name: d.Name, Address: d.Address, Dialer: dialer, Kinds: d.Send, Convert: deliver.Conversion(d.Transcode), Rules: d.Rules,
 			Withdraws: d.Withdraw == "note"}
+		dest.Unasked = d.Ask == config.AskNothing
+		if d.Ask == config.AskCommitment {
+			dest.Commitment = time.Duration(d.AskWait)
+		}
 		if d.URL != "" {
 			dest.Stow = stowTo(d, dialer.TLSConfig, time.Duration(c.Delivery.Timeout))
 		}

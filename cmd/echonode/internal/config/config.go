@@ -237,8 +237,17 @@ type Destination struct {
 	Transcode      string         `yaml:"transcode"`
 	Outputs        *OwnOutputs    `yaml:"outputs"`
 	Withdraw       string         `yaml:"withdraw"`
+	Ask            string         `yaml:"ask"`
+	AskWait        Duration       `yaml:"ask_wait"`
 	TLS            ClientTLS      `yaml:"tls"`
 }
+
+// How a destination is asked for what it was sent and whose answer was lost.
+const (
+	AskNothing    = "nothing"
+	AskQuery      = "query"
+	AskCommitment = "commitment"
+)
 
 // Auth are the credentials for a DICOMweb destination.
 type Auth struct {
@@ -403,6 +412,12 @@ func Parse(b []byte) (*Config, error) {
 		}
 		if d.Withdraw == "" {
 			d.Withdraw = "none"
+		}
+		if d.Ask == "" {
+			d.Ask = AskQuery
+		}
+		if d.AskWait == 0 {
+			d.AskWait = Duration(2 * time.Minute)
 		}
 	}
 	if err := c.check(); err != nil {
@@ -582,6 +597,11 @@ func (c *Config) check() error {
 			c.OutputsOf(d).check(key+".outputs", bad, oneOf)
 		}
 		oneOf(key+".withdraw", d.Withdraw, "none", "note")
+		oneOf(key+".ask", d.Ask, AskNothing, AskQuery, AskCommitment)
+		positive(key+".ask_wait", d.AskWait)
+		if d.Ask == AskCommitment && d.URL != "" {
+			bad(key+".ask", "storage commitment is not to be had over DICOMweb: %s or %s", AskQuery, AskNothing)
+		}
 		oneOf(key+".transcode", d.Transcode, "auto", "never", "uncompressed")
 		pair(key+".tls", d.TLS.Certificate, d.TLS.Key)
 	}
@@ -647,6 +667,14 @@ func (c *Config) Contradictions() []string {
 		}
 		if sameAddress(d.Address, c.DICOM.Listen) {
 			say("destination %s is this node itself (%s)", d.Name, d.Address)
+		}
+		if d.Ask == AskCommitment {
+			if d.CallingAETitle != "" && d.CallingAETitle != c.DICOM.AETitle {
+				say("destination %s is asked for storage commitment as %s, but its reports to that title are rejected: dicom.ae_title is %s", d.Name, d.CallingAETitle, c.DICOM.AETitle)
+			}
+			if len(c.DICOM.CallingAETitles) > 0 && !slices.Contains(c.DICOM.CallingAETitles, d.AETitle) {
+				say("destination %s is asked for storage commitment, but its reports are rejected: %s is not in dicom.calling_ae_titles", d.Name, d.AETitle)
+			}
 		}
 		for _, other := range c.Destinations[:i] {
 			if d.peer() == other.peer() {

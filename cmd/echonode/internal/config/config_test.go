@@ -79,6 +79,8 @@ func TestParseRefuses(t *testing.T) {
 		"password in token_url":     {"destinations:\n  - {name: a, url: 'https://pacs/dicom-web', auth: {token_url: 'https://me:secret@sso/token', client_id: c, client_secret_file: s}}\n", "token_url"},
 		"password in issuer":        {"review: {oidc: {issuer: 'http://me:secret@sso'}}\n", "review.oidc.issuer"},
 		"password in the clear":     {"destinations:\n  - {name: a, url: 'http://pacs/dicom-web', auth: {user: me, password_file: p}}\n", "destinations[0].url: https is needed"},
+		"commitment over DICOMweb":  {"destinations:\n  - {name: a, url: 'https://a', ask: commitment}\n", "destinations[0].ask: storage commitment is not to be had over DICOMweb"},
+		"unknown way of asking":     {"destinations:\n  - {name: a, url: 'https://a', ask: politely}\n", "destinations[0].ask"},
 		"token in the clear":        {"destinations:\n  - {name: a, url: 'http://10.0.0.1/dicom-web', auth: {token_file: t}}\n", "destinations[0].url: https is needed"},
 		"user without password":     {"destinations:\n  - {name: a, url: 'https://pacs/dicom-web', auth: {user: me}}\n", "destinations[0].auth"},
 		"credentials without url":   {"destinations:\n  - {name: a, address: 'a:1', ae_title: A, auth: {token_file: t}}\n", "destinations[0].auth"},
@@ -186,6 +188,9 @@ func TestContradictions(t *testing.T) {
 		"listeners that are off":   {"http: {listen: ''}\nreview: {listen: ''}", ""},
 		"nothing is sent":          {"destinations: [{name: a, url: 'https://a', send: []}]", "destination a is sent nothing"},
 		"nothing but by a rule":    {"destinations: [{name: a, url: 'https://a', send: [], rules: [{when: {stress: 'no'}, send: [report]}]}]", ""},
+		"commitment, known peer":   {"dicom: {calling_ae_titles: [US, P]}\ndestinations: [{name: a, address: 'h:104', ae_title: P, ask: commitment}]", ""},
+		"commitment, other title":  {"destinations: [{name: a, address: 'h:104', ae_title: P, calling_ae_title: OTHER, ask: commitment}]", "reports to that title are rejected"},
+		"commitment, unknown peer": {"dicom: {calling_ae_titles: [US]}\ndestinations: [{name: a, address: 'h:104', ae_title: P, ask: commitment}]", "P is not in dicom.calling_ae_titles"},
 		"destination is the node":  {"destinations: [{name: a, address: '127.0.0.1:11112', ae_title: P}]", "destination a is this node itself"},
 	} {
 		p, err := Parse([]byte(c.yaml))

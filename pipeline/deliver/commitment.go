@@ -30,7 +30,7 @@ const (
 // until patience ends. The report is nil unless it has Reported, and the error
 // with Refused is the archive's *scp.StatusError.
 func Commitment(ctx, patience context.Context, d *scp.Dialer, addr, transaction string, refs []scp.Reference) (Asked, *scp.CommitResult, error) {
-	contexts := []scp.PresentationContext{{AbstractSyntax: uid.StorageCommitmentPushModel, TransferSyntaxes: []string{uid.ExplicitVRLittleEndian, uid.ImplicitVRLittleEndian}}}
+	contexts := []scp.PresentationContext{CommitmentContext()}
 	c, err := d.Dial(ctx, addr, contexts)
 	if err != nil {
 		return NotOffered, nil, err
@@ -58,6 +58,11 @@ func Commitment(ctx, patience context.Context, d *scp.Dialer, addr, transaction 
 			return Reported, report, c.Release(ctx)
 		}
 	}
+}
+
+// CommitmentContext is what is proposed to be able to ask for storage commitment.
+func CommitmentContext() scp.PresentationContext {
+	return scp.PresentationContext{AbstractSyntax: uid.StorageCommitmentPushModel, TransferSyntaxes: []string{uid.ExplicitVRLittleEndian, uid.ImplicitVRLittleEndian}}
 }
 
 // NewTransaction is a Transaction UID that nobody can guess: who knows it may

@@ -80,7 +80,8 @@ func (s *Store) AnswerCommitment(ctx context.Context, c Commitment, has, lacks [
 		}
 		const doubtful = ` WHERE run_id = ? AND sop_uid = ? AND destination = ? AND state = 'pending' AND sending = 1`
 		for _, uid := range has {
-			res, err := tx.ExecContext(ctx, `UPDATE deliveries SET state = 'sent', attempts = attempts + 1, sending = 0, status = 0, comment = '', error = '', updated_at = ?`+doubtful,
+			res, err := tx.ExecContext(ctx, `UPDATE deliveries SET state = 'sent', attempts = attempts + 1, sending = 0, status = 0,
+				comment = '', error = '', updated_at = ?`+doubtful,
 				time.Now().UnixMilli(), c.RunID, uid, c.Destination)
 			if err != nil {
 				return err

@@ -21,7 +21,8 @@ func checkCommitments(t *testing.T, s *Store) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	outputs := []Output{{SOPInstanceUID: "2.1", Kind: "report"}, {SOPInstanceUID: "2.2", Kind: "report"}, {SOPInstanceUID: "2.3", Kind: "report"}, {SOPInstanceUID: "2.4", Kind: "report"}}
+	outputs := []Output{{SOPInstanceUID: "2.1", Kind: "report"}, {SOPInstanceUID: "2.2", Kind: "report"},
+		{SOPInstanceUID: "2.3", Kind: "report"}, {SOPInstanceUID: "2.4", Kind: "report"}}
 	routes := []Route{{Destination: "pacs", Kinds: []string{"report"}}, {Destination: "other", Kinds: []string{"report"}}}
 	if err := s.FinishRun(ctx, run, outputs, routes, func(*Tx, int64, string) error { return nil }); err != nil {
 		t.Fatal(err)

@@ -28,6 +28,7 @@ import (
 	"github.com/echonode/echonode/cmd/echonode/internal/config"
 	"github.com/echonode/echonode/dicomio/uid"
 	"github.com/echonode/echonode/models"
+	"github.com/echonode/echonode/pipeline/deliver"
 	"github.com/echonode/echonode/pipeline/objects"
 	"github.com/echonode/echonode/pipeline/result"
 	"github.com/echonode/echonode/pipeline/store"
@@ -439,7 +440,7 @@ func (l *liveCheck) destination(ctx context.Context, d config.Destination) findi
 		contexts = append(contexts, offerFor(l.c.OutputsOf(d), kind).contexts()...)
 	}
 	if d.Ask == config.AskCommitment {
-		contexts = append(contexts, scp.PresentationContext{AbstractSyntax: uid.StorageCommitmentPushModel, TransferSyntaxes: []string{uid.ExplicitVRLittleEndian, uid.ImplicitVRLittleEndian}})
+		contexts = append(contexts, deliver.CommitmentContext())
 	}
 	client, err := dialer.Dial(ctx, d.Address, contexts)
 	if err != nil {

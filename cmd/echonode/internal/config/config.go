@@ -670,7 +670,8 @@ func (c *Config) Contradictions() []string {
 		}
 		if d.Ask == AskCommitment {
 			if d.CallingAETitle != "" && d.CallingAETitle != c.DICOM.AETitle {
-				say("destination %s is asked for storage commitment as %s, but its reports to that title are rejected: dicom.ae_title is %s", d.Name, d.CallingAETitle, c.DICOM.AETitle)
+				say("destination %s is asked for storage commitment as %s, but its reports to that title are rejected: dicom.ae_title is %s",
+					d.Name, d.CallingAETitle, c.DICOM.AETitle)
 			}
 			if len(c.DICOM.CallingAETitles) > 0 && !slices.Contains(c.DICOM.CallingAETitles, d.AETitle) {
 				say("destination %s is asked for storage commitment, but its reports are rejected: %s is not in dicom.calling_ae_titles", d.Name, d.AETitle)

@@ -2,10 +2,7 @@ package review
 
 import (
 	"context"
-	"crypto/rand"
-	"crypto/sha256"
 	"crypto/subtle"
-	"encoding/hex"
 	"errors"
 	"math"
 	"net"
@@ -13,91 +10,9 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-	"sync"
-	"time"
 
 	"github.com/echonode/echonode/pipeline/store"
 )
-
-// session is one signed-in browser. The store of sessions is this process's
-// memory: a restart asks everybody to sign in again.
-type session struct {
-	user    string
-	account *User // of an OpenID provider; nil for one of the file
-	csrf    string
-	created time.Time
-	seen    time.Time
-}
-
-// sessions are kept by the hash of their token, so that a dump of memory or a
-// log of keys opens nothing.
-type sessions struct {
-	idle, max time.Duration
-	now       func() time.Time
-
-	mu sync.Mutex
-	by map[[32]byte]*session
-}
-
-const maxSessions = 10000
-
-func token() string {
-	b := make([]byte, 32)
-	_, _ = rand.Read(b) // never fails
-	return hex.EncodeToString(b)
-}
-
-// open starts a session and returns its token. The account is nil for one of
-// the file of users.
-func (s *sessions) open(user string, account *User) (string, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	now := s.now()
-	if len(s.by) >= maxSessions {
-		for k, v := range s.by {
-			if s.over(v, now) {
-				delete(s.by, k)
-			}
-		}
-		if len(s.by) >= maxSessions {
-			return "", errors.New("too many sessions")
-		}
-	}
-	t := token()
-	s.by[sha256.Sum256([]byte(t))] = &session{user: user, account: account, csrf: token(), created: now, seen: now}
-	return t, nil
-}
-
-func (s *sessions) over(v *session, now time.Time) bool {
-	return now.Sub(v.seen) >= s.idle || now.Sub(v.created) >= s.max
-}
-
-// get returns a copy of the live session of a token. With touch, it counts as
-// activity.
-func (s *sessions) get(t string, touch bool) (session, bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	key := sha256.Sum256([]byte(t))
-	v, ok := s.by[key]
-	if !ok {
-		return session{}, false
-	}
-	now := s.now()
-	if s.over(v, now) {
-		delete(s.by, key)
-		return session{}, false
-	}
-	if touch {
-		v.seen = now
-	}
-	return *v, true
-}
-
-func (s *sessions) close(t string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.by, sha256.Sum256([]byte(t)))
-}
 
 // visitor is who makes a request.
 type visitor struct {
@@ -127,32 +42,30 @@ func (s *Server) setCookie(w http.ResponseWriter, value string, maxAge int) {
 		SameSite: http.SameSiteLaxMode, MaxAge: maxAge})
 }
 
-// identify finds the visitor behind a request.
-func (s *Server) identify(r *http.Request, touch bool) (visitor, bool) {
+// identify finds the visitor behind a request. An error is one of the database
+// or the file of users, which say nothing about the visitor.
+func (s *Server) identify(r *http.Request, touch bool) (visitor, bool, error) {
 	c, err := r.Cookie(s.cookieName())
 	if err != nil {
-		return visitor{}, false
+		return visitor{}, false, nil
 	}
-	open, ok := s.sessions.get(c.Value, touch)
-	if !ok {
-		return visitor{}, false
+	open, ok, err := s.sessions.get(r.Context(), c.Value, touch)
+	if err != nil || !ok {
+		return visitor{}, false, err
 	}
 	if open.account != nil {
-		return visitor{User: *open.account, session: open, token: c.Value}, true
+		return visitor{User: *open.account, session: open, token: c.Value}, true, nil
 	}
 	if s.opt.Users == nil {
-		return visitor{}, false
+		return visitor{}, false, nil
 	}
-	// An account that was removed or changed counts from the next request.
+	// An account that was removed or changed counts from the next request, and with
+	// another password its sessions are over.
 	u, ok, err := s.opt.Users.Find(open.user)
-	if err != nil {
-		s.log.Error("review: users", "error", err)
-		return visitor{}, false
+	if err != nil || !ok || markOf(u) != open.mark {
+		return visitor{}, false, err
 	}
-	if !ok {
-		return visitor{}, false
-	}
-	return visitor{User: u, session: open, token: c.Value}, true
+	return visitor{User: u, session: open, token: c.Value}, true, nil
 }
 
 // guard is what every request passes: the host is one of ours, a state-changing
@@ -207,7 +120,11 @@ func (s *Server) ourHost(host string) bool {
 func (s *Server) signedIn(next http.HandlerFunc, roles ...Role) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// Open pages listen for changes all day; that is no activity.
-		v, ok := s.identify(r, r.URL.Path != "/events")
+		v, ok, err := s.identify(r, r.URL.Path != "/events")
+		if err != nil {
+			s.fail(w, r, err)
+			return
+		}
 		if !ok {
 			if r.Method == http.MethodGet && strings.Contains(r.Header.Get("Accept"), "text/html") {
 				http.Redirect(w, r, "/login?next="+url.QueryEscape(r.URL.RequestURI()), http.StatusSeeOther)
@@ -271,7 +188,7 @@ type loginPage struct {
 
 func (s *Server) loginForm(w http.ResponseWriter, r *http.Request) {
 	next := localPath(r.URL.Query().Get("next"))
-	if _, ok := s.identify(r, true); ok {
+	if _, ok, err := s.identify(r, true); err == nil && ok {
 		http.Redirect(w, r, next, http.StatusSeeOther)
 		return
 	}
@@ -292,7 +209,17 @@ func (s *Server) login(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	address := clientAddress(r)
-	if wait := max(s.byAddress.wait(address), s.byName.wait(name)); wait > 0 {
+	unavailable := func(what string, err error) {
+		s.log.Error("review: "+what, "error", err)
+		refuse(http.StatusServiceUnavailable, "login.unavailable")
+	}
+	ofAddress, err := s.byAddress.wait(r.Context(), address)
+	ofName, err2 := s.byName.wait(r.Context(), name)
+	if err := errors.Join(err, err2); err != nil {
+		unavailable("sign-in", err)
+		return
+	}
+	if wait := max(ofAddress, ofName); wait > 0 {
 		seconds := int(math.Ceil(wait.Seconds()))
 		w.Header().Set("Retry-After", strconv.Itoa(seconds))
 		refuse(http.StatusTooManyRequests, "login.wait", seconds)
@@ -300,8 +227,7 @@ func (s *Server) login(w http.ResponseWriter, r *http.Request) {
 	}
 	user, ok, err := s.opt.Users.Find(name)
 	if err != nil {
-		s.log.Error("review: users", "error", err)
-		refuse(http.StatusServiceUnavailable, "login.unavailable")
+		unavailable("users", err)
 		return
 	}
 	hash := stranger
@@ -319,8 +245,11 @@ func (s *Server) login(w http.ResponseWriter, r *http.Request) {
 	matches := hash.matches(password)
 	<-s.hashing
 	if !matches || !ok {
-		s.byAddress.failed(address)
-		s.byName.failed(name)
+		ctx := context.WithoutCancel(r.Context()) // who hangs up has tried all the same
+		if err := errors.Join(s.byAddress.failed(ctx, address), s.byName.failed(ctx, name)); err != nil {
+			unavailable("sign-in", err)
+			return
+		}
 		// What was typed as a name may be a password: only real names are recorded.
 		known := ""
 		if ok {
@@ -331,13 +260,9 @@ func (s *Server) login(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	// Another session of this browser ends with the new one.
-	if c, err := r.Cookie(s.cookieName()); err == nil {
-		s.sessions.close(c.Value)
-	}
-	t, err := s.sessions.open(name, nil)
+	t, err := s.newSession(r, user, false)
 	if err != nil {
-		s.log.Error("review: session", "error", err)
-		refuse(http.StatusServiceUnavailable, "login.unavailable")
+		unavailable("session", err)
 		return
 	}
 	s.setCookie(w, t, 0)
@@ -345,10 +270,30 @@ func (s *Server) login(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, next, http.StatusSeeOther)
 }
 
+// newSession opens a session for a browser; one that it had ends.
+func (s *Server) newSession(r *http.Request, u User, fromProvider bool) (string, error) {
+	if c, err := r.Cookie(s.cookieName()); err == nil {
+		if err := s.sessions.close(r.Context(), c.Value); err != nil {
+			return "", err
+		}
+	}
+	return s.sessions.open(r.Context(), u, fromProvider)
+}
+
+// logout ends the session, or all that the account has, wherever they are.
 func (s *Server) logout(w http.ResponseWriter, r *http.Request) {
-	s.sessions.close(visitorOf(r.Context()).token)
+	v, detail := visitorOf(r.Context()), ""
+	err := s.sessions.close(r.Context(), v.token)
+	if r.PostFormValue("everywhere") != "" {
+		detail = "everywhere"
+		err = s.opt.Store.CloseSessions(r.Context(), v.Name)
+	}
+	s.audit(r, "", "sign-out", detail, err != nil)
+	if err != nil {
+		s.fail(w, r, err)
+		return
+	}
 	s.setCookie(w, "", -1)
-	s.audit(r, "", "sign-out", "", false)
 	http.Redirect(w, r, "/login", http.StatusSeeOther)
 }
 

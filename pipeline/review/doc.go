@@ -2,7 +2,8 @@
 // a web server for the machine's own browser or, with TLS, for the hospital's
 // network.
 //
-//	access.go     who may come in: users, roles, sessions, what every request must show
+//	access.go     who may come in: users, roles, what every request must show
+//	sessions.go   who is signed in, and failed attempts: in the database, for all processes
 //	users.go      the file of users, with argon2id hashes
 //	oidc.go       sign-in at an OpenID provider
 //	index.go      keeps the worklist's rows up to date and tells open pages

@@ -3,6 +3,7 @@ package review
 import (
 	"archive/zip"
 	"bytes"
+	"database/sql"
 	"encoding/csv"
 	"encoding/json"
 	"errors"
@@ -51,7 +52,14 @@ func TestBrokenExport(t *testing.T) {
 	s.add(sample{study: "1.2.1", loop: "1.2.1.1", name: "Doe^Jane", view: "A4C", ef: value(61.23)})
 	s.indexed()
 	b := s.as("viewer")
-	if err := s.store.Close(); err != nil {
+	db, err := sql.Open("sqlite", filepath.Join(s.dir, "node.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.Exec(`ALTER TABLE worklist RENAME TO gone`); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
 		t.Fatal(err)
 	}
 	req, err := http.NewRequest(http.MethodPost, s.http.URL+"/export/values.csv", nil)

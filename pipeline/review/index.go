@@ -315,7 +315,7 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 				return
 			}
 		case <-alive.C:
-			if _, ok := s.identify(r, false); !ok {
+			if _, ok, err := s.identify(r, false); err == nil && !ok { // of a database that is away nobody is signed out
 				send("event: signed-out\ndata: {}\n\n")
 				return
 			}

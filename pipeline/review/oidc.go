@@ -2,8 +2,12 @@ package review
 
 import (
 	"context"
-	"crypto/sha256"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/rand"
 	"crypto/subtle"
+	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -50,32 +54,30 @@ type OIDC struct {
 // callbackPath is where the provider sends browsers back to.
 const callbackPath = "/oidc/callback"
 
-// signInFor is how long a sign-in at the provider may take, maxSignIns how many
-// may be under way.
-const (
-	signInFor  = 10 * time.Minute
-	maxSignIns = 10000
-)
+// signInFor is how long a sign-in at the provider may take.
+const signInFor = 10 * time.Minute
 
 // relying is the page as a relying party.
 type relying struct {
 	OIDC
-	now func() time.Time
+	store *store.Store
+	now   func() time.Time
 
 	mu       sync.Mutex
 	provider *oidc.Provider
-	waiting  map[[sha256.Size]byte]signingIn // by the hash of the state
+	sealing  cipher.AEAD
 }
 
-// signingIn is one sign-in that is under way at the provider.
+// signingIn is one sign-in that is under way at the provider. It is kept by the
+// browser that began it, sealed with a key that all processes share: the answer
+// may come to any of them, and sign-ins that nobody completes cost no memory.
 type signingIn struct {
-	nonce, verifier, next string
-	address               string // of the browser
-	started               time.Time
+	State, Nonce, Verifier, Next string
+	Started                      time.Time
 }
 
-func newRelying(o OIDC, now func() time.Time) *relying {
-	return &relying{OIDC: o, now: now, waiting: map[[sha256.Size]byte]signingIn{}}
+func newRelying(o OIDC, st *store.Store, now func() time.Time) *relying {
+	return &relying{OIDC: o, store: st, now: now}
 }
 
 // discover reads what the provider says of itself, once it can be reached.
@@ -105,56 +107,72 @@ func (p *relying) config(provider *oidc.Provider) (*oauth2.Config, error) {
 	return c, nil
 }
 
-// begin notes a sign-in from an address and returns its state. When there are too
-// many, the oldest of the address that has begun the most is forgotten: who
-// begins many keeps nobody else out.
-func (p *relying) begin(address, next string) (state string, s signingIn) {
+// maxNext bounds an address within the page that a sign-in leads to: it is part
+// of a cookie.
+const maxNext = 1024
+
+// seal is what sign-ins that are under way are sealed with.
+func (p *relying) seal(ctx context.Context) (cipher.AEAD, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	now := p.now()
-	if len(p.waiting) >= maxSignIns {
-		p.makeRoom(now)
+	if p.sealing != nil {
+		return p.sealing, nil
 	}
-	state, s = token(), signingIn{nonce: token(), verifier: oauth2.GenerateVerifier(), next: next, address: address, started: now}
-	p.waiting[sha256.Sum256([]byte(state))] = s
-	return state, s
+	first := make([]byte, 32)
+	_, _ = rand.Read(first) // never fails
+	key, err := p.store.Key(ctx, "sign-in", first)
+	if err != nil {
+		return nil, err
+	}
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		return nil, err
+	}
+	p.sealing, err = cipher.NewGCMWithRandomNonce(block)
+	return p.sealing, err
 }
 
-// makeRoom forgets what has expired, and at least one.
-func (p *relying) makeRoom(now time.Time) {
-	begun := map[string]int{} // by address
-	most := ""
-	for k, w := range p.waiting {
-		if now.Sub(w.started) > signInFor {
-			delete(p.waiting, k)
-			continue
-		}
-		if begun[w.address]++; begun[w.address] > begun[most] {
-			most = w.address
-		}
+// begin starts a sign-in and returns what its browser keeps of it.
+func (p *relying) begin(ctx context.Context, next string) (cookie string, s signingIn, err error) {
+	seal, err := p.seal(ctx)
+	if err != nil {
+		return "", s, err
 	}
-	if len(p.waiting) < maxSignIns {
-		return
+	if len(next) > maxNext {
+		next = "/"
 	}
-	var oldest [sha256.Size]byte
-	var since time.Time
-	for k, w := range p.waiting {
-		if w.address == most && (since.IsZero() || w.started.Before(since)) {
-			oldest, since = k, w.started
-		}
+	s = signingIn{State: token(), Nonce: token(), Verifier: oauth2.GenerateVerifier(), Next: next, Started: p.now().Round(0).UTC()}
+	b, err := json.Marshal(s)
+	if err != nil {
+		return "", s, err
 	}
-	delete(p.waiting, oldest)
+	return base64.RawURLEncoding.EncodeToString(seal.Seal(nil, nil, b, nil)), s, nil
 }
 
-// end takes a sign-in by its state; it can be taken once.
-func (p *relying) end(state string) (signingIn, bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	key := sha256.Sum256([]byte(state))
-	s, ok := p.waiting[key]
-	delete(p.waiting, key)
-	return s, ok && p.now().Sub(s.started) <= signInFor
+// end takes up a sign-in by what its browser kept and the state that came back
+// with the provider's answer. The provider takes its code once.
+func (p *relying) end(ctx context.Context, cookie, state string) (s signingIn, err error) {
+	seal, err := p.seal(ctx)
+	if err != nil {
+		return s, err
+	}
+	b, err := base64.RawURLEncoding.DecodeString(cookie)
+	if err == nil {
+		b, err = seal.Open(nil, nil, b, nil)
+	}
+	if err == nil {
+		err = json.Unmarshal(b, &s)
+	}
+	switch {
+	case err != nil:
+		return signingIn{}, fmt.Errorf("%w: %w", errNoSignIn, err)
+	case subtle.ConstantTimeCompare([]byte(s.State), []byte(state)) != 1 || p.now().Sub(s.Started) > signInFor:
+		return signingIn{}, errNoSignIn
+	}
+	return s, nil
 }
+
+var errNoSignIn = errors.New("no sign-in of this browser is under way")
 
 // stateCookie binds a sign-in to the browser that began it.
 func (s *Server) stateCookie(w http.ResponseWriter, value string, maxAge time.Duration) {
@@ -170,34 +188,40 @@ func (s *Server) oidcLogin(w http.ResponseWriter, r *http.Request) {
 	if err == nil {
 		config, err = s.oidc.config(provider)
 	}
-	var state string
+	var cookie string
 	var begun signingIn
 	if err == nil {
-		state, begun = s.oidc.begin(clientAddress(r), next)
+		cookie, begun, err = s.oidc.begin(r.Context(), next)
 	}
 	if err != nil {
 		s.log.Error("review: OpenID provider", "issuer", s.oidc.Issuer, "error", err)
 		s.refuseLogin(w, r, http.StatusServiceUnavailable, next, "login.unavailable")
 		return
 	}
-	s.stateCookie(w, state, signInFor)
-	http.Redirect(w, r, config.AuthCodeURL(state, oidc.Nonce(begun.nonce), oauth2.S256ChallengeOption(begun.verifier)), http.StatusSeeOther)
+	s.stateCookie(w, cookie, signInFor)
+	http.Redirect(w, r, config.AuthCodeURL(begun.State, oidc.Nonce(begun.Nonce), oauth2.S256ChallengeOption(begun.Verifier)), http.StatusSeeOther)
 }
 
 // oidcCallback takes the provider's answer.
 func (s *Server) oidcCallback(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
-	state := q.Get("state")
-	c, err := r.Cookie(s.cookieName() + "-oidc")
-	begun, ok := s.oidc.end(state)
+	var kept string
+	if c, err := r.Cookie(s.cookieName() + "-oidc"); err == nil {
+		kept = c.Value
+	}
+	begun, err := s.oidc.end(r.Context(), kept, q.Get("state"))
 	s.stateCookie(w, "", -time.Second)
 	refuse := func(status int, problem, why string, err error) {
 		s.log.Warn("review: sign-in at the OpenID provider failed", "why", why, "error", err)
 		s.auditEntry(r.Context(), store.AuditEntry{At: s.now(), Address: clientAddress(r), Action: "sign-in", Detail: "OpenID: " + why, Failed: true})
-		s.refuseLogin(w, r, status, begun.next, problem)
+		s.refuseLogin(w, r, status, localPath(begun.Next), problem)
 	}
-	if err != nil || !ok || subtle.ConstantTimeCompare([]byte(c.Value), []byte(state)) != 1 {
-		refuse(http.StatusForbidden, "login.expired", "no sign-in of this browser is under way", err)
+	if errors.Is(err, errNoSignIn) {
+		refuse(http.StatusForbidden, "login.expired", errNoSignIn.Error(), err)
+		return
+	}
+	if err != nil {
+		refuse(http.StatusServiceUnavailable, "login.unavailable", "the database cannot be read", err)
 		return
 	}
 	if q.Get("error") != "" {
@@ -214,17 +238,14 @@ func (s *Server) oidcCallback(w http.ResponseWriter, r *http.Request) {
 		refuse(http.StatusForbidden, "login.norole", "the account may not come in", err)
 		return
 	}
-	if old, err := r.Cookie(s.cookieName()); err == nil {
-		s.sessions.close(old.Value)
-	}
-	t, err := s.sessions.open(user.Name, &user)
+	t, err := s.newSession(r, user, true)
 	if err != nil {
-		refuse(http.StatusServiceUnavailable, "login.unavailable", "too many sessions", err)
+		refuse(http.StatusServiceUnavailable, "login.unavailable", "no session could be opened", err)
 		return
 	}
 	s.setCookie(w, t, 0)
 	s.auditEntry(r.Context(), store.AuditEntry{At: s.now(), User: user.Name, Address: clientAddress(r), Action: "sign-in", Detail: "OpenID"})
-	http.Redirect(w, r, begun.next, http.StatusSeeOther)
+	http.Redirect(w, r, begun.Next, http.StatusSeeOther)
 }
 
 // claims are what the provider says of the user: those of the ID token, and of
@@ -239,7 +260,7 @@ func (p *relying) claims(ctx context.Context, code string, begun signingIn) (map
 	if err != nil {
 		return nil, err
 	}
-	answer, err := config.Exchange(ctx, code, oauth2.VerifierOption(begun.verifier))
+	answer, err := config.Exchange(ctx, code, oauth2.VerifierOption(begun.Verifier))
 	if err != nil {
 		return nil, err
 	}
@@ -251,7 +272,7 @@ func (p *relying) claims(ctx context.Context, code string, begun signingIn) (map
 	if err != nil {
 		return nil, err
 	}
-	if subtle.ConstantTimeCompare([]byte(id.Nonce), []byte(begun.nonce)) != 1 {
+	if subtle.ConstantTimeCompare([]byte(id.Nonce), []byte(begun.Nonce)) != 1 {
 		return nil, errors.New("the ID token is for another sign-in")
 	}
 	claims := map[string]any{}

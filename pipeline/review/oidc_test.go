@@ -2,6 +2,7 @@ package review
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
 	"slices"
 	"strings"
@@ -11,7 +12,7 @@ import (
 
 func TestUserOfClaims(t *testing.T) {
 	p := newRelying(OIDC{NameClaim: "preferred_username", GroupsClaim: "realm_access.roles", Organisation: "City Hospital",
-		Roles: map[string][]Role{"echo-readers": {Reader}, "staff": {Viewer}, "ops": {Administrator}}}, time.Now)
+		Roles: map[string][]Role{"echo-readers": {Reader}, "staff": {Viewer}, "ops": {Administrator}}}, nil, time.Now)
 	for name, tc := range map[string]struct {
 		claims string
 		want   User // without roles nobody comes in
@@ -46,24 +47,38 @@ func TestUserOfClaims(t *testing.T) {
 	}
 }
 
-// A sign-in at the provider counts once and not for ever, and only in the
-// browser that began it.
+// A sign-in at the provider counts not for ever, and only in the browser that
+// began it, whichever process gets the answer.
 func TestStateOfSignIn(t *testing.T) {
-	now := time.Now()
-	p := newRelying(OIDC{}, func() time.Time { return now })
-	state, begun := p.begin("10.0.0.1", "/study/1")
-	if begun.nonce == "" || begun.nonce == state || begun.verifier == "" {
-		t.Fatal(begun)
+	ctx, now := t.Context(), time.Now()
+	st := newSite(t).store
+	clock := func() time.Time { return now }
+	p, other := newRelying(OIDC{}, st, clock), newRelying(OIDC{}, st, clock)
+	cookie, begun, err := p.begin(ctx, "/study/1")
+	if err != nil || begun.Nonce == "" || begun.Nonce == begun.State || begun.Verifier == "" || strings.Contains(cookie, begun.Verifier) {
+		t.Fatal(begun, err)
 	}
-	if got, ok := p.end(state); !ok || got.next != "/study/1" {
-		t.Errorf("%+v, %v", got, ok)
+	if got, err := other.end(ctx, cookie, begun.State); err != nil || got != begun {
+		t.Errorf("the other process: %+v, %v", got, err)
 	}
-	if _, ok := p.end(state); ok {
-		t.Error("a state counts twice")
+	_, second, err := p.begin(ctx, strings.Repeat("/x", maxNext))
+	if err != nil || second.Next != "/" {
+		t.Errorf("%+v, %v", second, err)
 	}
-	state, _ = p.begin("10.0.0.1", "/")
+	elsewhere := newRelying(OIDC{}, newSite(t).store, clock)
+	for name, end := range map[string]func() (signingIn, error){
+		"the state of another sign-in": func() (signingIn, error) { return p.end(ctx, cookie, second.State) },
+		"no state":                     func() (signingIn, error) { return p.end(ctx, cookie, "") },
+		"no cookie":                    func() (signingIn, error) { return p.end(ctx, "", begun.State) },
+		"a changed cookie":             func() (signingIn, error) { return p.end(ctx, "A"+cookie[1:], begun.State) },
+		"a cookie of another node":     func() (signingIn, error) { return elsewhere.end(ctx, cookie, begun.State) },
+	} {
+		if got, err := end(); !errors.Is(err, errNoSignIn) || got != (signingIn{}) {
+			t.Errorf("%s: %+v, %v", name, got, err)
+		}
+	}
 	now = now.Add(signInFor + time.Second)
-	if _, ok := p.end(state); ok {
+	if _, err := p.end(ctx, cookie, begun.State); !errors.Is(err, errNoSignIn) {
 		t.Error("a state counts for ever")
 	}
 
@@ -75,37 +90,11 @@ func TestStateOfSignIn(t *testing.T) {
 		t.Error("without accounts there is no password to be asked for")
 	}
 	b.want(http.StatusMethodNotAllowed, http.MethodPost, "/login", "name=reader&password=x")
-	state, _ = s.server.oidc.begin("127.0.0.1", "/")
-	b.want(http.StatusForbidden, http.MethodGet, "/oidc/callback?code=c&state="+state, "") // no cookie
-	state, _ = s.server.oidc.begin("127.0.0.1", "/")
-	b.want(http.StatusForbidden, http.MethodGet, "/oidc/callback?code=c&state="+state, "", func(r *http.Request) { r.Header.Set("Cookie", "echonode-oidc=other") })
-}
-
-// Who begins sign-ins without end keeps nobody else out, and costs no memory.
-func TestManySignIns(t *testing.T) {
-	now := time.Now()
-	p := newRelying(OIDC{}, func() time.Time { return now })
-	one, _ := p.begin("10.0.0.1", "/study/1")
-	first, _ := p.begin("10.0.0.2", "/")
-	for range maxSignIns + 50 {
-		now = now.Add(time.Millisecond)
-		p.begin("10.0.0.2", "/")
+	_, begun, err = s.server.oidc.begin(ctx, "/")
+	if err != nil {
+		t.Fatal(err)
 	}
-	last, _ := p.begin("10.0.0.2", "/")
-	late, _ := p.begin("10.0.0.3", "/")
-	if len(p.waiting) > maxSignIns {
-		t.Errorf("%d sign-ins are kept", len(p.waiting))
-	}
-	for state, want := range map[string]bool{one: true, first: false, last: true, late: true} {
-		if _, ok := p.end(state); ok != want {
-			t.Errorf("under way: %v, want %v", ok, want)
-		}
-	}
-	now = now.Add(signInFor + time.Second)
-	for range maxSignIns - len(p.waiting) + 1 {
-		p.begin("10.0.0.2", "/")
-	}
-	if len(p.waiting) > maxSignIns/2 {
-		t.Errorf("%d sign-ins are kept, most of them expired", len(p.waiting))
-	}
+	b.want(http.StatusForbidden, http.MethodGet, "/oidc/callback?code=c&state="+begun.State, "") // no cookie
+	b.want(http.StatusForbidden, http.MethodGet, "/oidc/callback?code=c&state="+begun.State, "",
+		func(r *http.Request) { r.Header.Set("Cookie", "echonode-oidc=other") })
 }

@@ -105,11 +105,11 @@ func New(o Options) (*Server, error) {
 		return nil, errors.New("review: sessions must end")
 	}
 	s := &Server{opt: o, log: o.Log, now: o.now, hosts: map[string]bool{}, hub: newHub(), documents: newDocuments(o.Objects), loops: newOpenLoops(o.Objects, o.Limits)}
-	s.sessions = &sessions{idle: o.Idle, max: o.Longest, now: o.now, by: map[[32]byte]*session{}}
-	s.byAddress = newAttempts(20, 15*time.Second, o.now)
-	s.byName = newAttempts(5, 30*time.Second, o.now)
+	s.sessions = &sessions{Lifetime: store.Lifetime{Idle: o.Idle, Longest: o.Longest}, store: o.Store, now: o.now, log: o.Log}
+	s.byAddress = &attempts{"address", 20, 15 * time.Second, o.Store, o.now}
+	s.byName = &attempts{"name", 5, 30 * time.Second, o.Store, o.now}
 	if o.OIDC != nil {
-		s.oidc = newRelying(*o.OIDC, o.now)
+		s.oidc = newRelying(*o.OIDC, o.Store, o.now)
 	}
 	s.hashing = make(chan struct{}, 1)
 	var err error

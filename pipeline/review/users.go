@@ -13,7 +13,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 	"unicode/utf8"
 
 	"github.com/goccy/go-yaml"
@@ -268,57 +267,6 @@ func (h passwordHash) matches(password string) bool {
 // stranger is checked where there is no such user, so that the answer takes as
 // long.
 var stranger = passwordHash{memory: hashMemory, time: hashTime, threads: hashThreads, salt: make([]byte, 16), hash: make([]byte, hashLength)}
-
-// ---- limits of sign-in ----
-
-// attempts counts failed sign-ins by key and says when the next is allowed: a
-// few at once, then one in a while.
-type attempts struct {
-	burst int
-	every time.Duration
-	now   func() time.Time
-
-	mu   sync.Mutex
-	full map[string]time.Time // when all attempts of the key are available again
-}
-
-const maxAttemptKeys = 10000
-
-func newAttempts(burst int, every time.Duration, now func() time.Time) *attempts {
-	return &attempts{burst: burst, every: every, now: now, full: map[string]time.Time{}}
-}
-
-// wait is how long key has to wait before its next attempt, 0 for not at all.
-func (a *attempts) wait(key string) time.Duration {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	full, ok := a.full[key]
-	if !ok {
-		return 0
-	}
-	return max(full.Sub(a.now())-time.Duration(a.burst-1)*a.every, 0)
-}
-
-// failed counts an attempt against key.
-func (a *attempts) failed(key string) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	now := a.now()
-	if len(a.full) >= maxAttemptKeys {
-		for k, t := range a.full {
-			if t.Before(now) {
-				delete(a.full, k)
-			}
-		}
-	}
-	from := a.full[key]
-	if from.Before(now) {
-		from = now
-	}
-	if len(a.full) < maxAttemptKeys || !a.full[key].IsZero() {
-		a.full[key] = from.Add(a.every)
-	}
-}
 
 // personName turns a DICOM person name into "Family, Given Middle" for people:
 // its first component group that is not empty.

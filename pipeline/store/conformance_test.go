@@ -390,6 +390,7 @@ func TestConformance(t *testing.T) {
 				{"OnlyLoopsBeginARun", checkOnlyLoopsBeginARun},
 				{"SendersTakeTurns", checkSendersTakeTurns},
 				{"Sign", checkSign},
+				{"Sessions", checkSessions},
 				{"WorklistChanges", checkWorklistChanges},
 				{"Search", checkSearch},
 				{"Bytes", checkBytes},

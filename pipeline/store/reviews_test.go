@@ -208,3 +208,74 @@ func BenchmarkWorklist(b *testing.B) {
 		})
 	}
 }
+
+// Sessions are found by the hash of their token, end by account, and those that
+// have ended make room.
+func checkSessions(t *testing.T, s *Store) {
+	ctx, now := context.Background(), time.UnixMilli(1_000_000_000)
+	l := Lifetime{Idle: time.Minute, Longest: time.Hour}
+	open := func(token, account string, at time.Time) error {
+		return s.OpenSession(ctx, token, Session{Account: account, Mark: "m", CSRF: "c", Profile: "{}", Created: at, Seen: at}, l, 2)
+	}
+	if err := open("a", "anna", now); err != nil {
+		t.Fatal(err)
+	}
+	want := Session{Account: "anna", Mark: "m", CSRF: "c", Profile: "{}", Created: now, Seen: now}
+	if got, err := s.Session(ctx, "a"); err != nil || got != want {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if err := open("b", "anna", now.Add(30*time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if err := open("c", "bert", now.Add(31*time.Second)); !errors.Is(err, ErrTooManySessions) {
+		t.Errorf("a third session: %v", err)
+	}
+	// The first has ended meanwhile; the second was touched.
+	for _, at := range []time.Duration{55, 40} { // an older sign of life counts nothing
+		if err := s.TouchSession(ctx, "b", now.Add(at*time.Second)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := open("c", "bert", now.Add(time.Minute)); err != nil {
+		t.Error(err)
+	}
+	if _, err := s.Session(ctx, "a"); !errors.Is(err, ErrNotFound) {
+		t.Errorf("a session that has ended: %v", err)
+	}
+	if got, err := s.Session(ctx, "b"); err != nil || !got.Seen.Equal(now.Add(55*time.Second)) || l.Over(got, now.Add(114*time.Second)) || !l.Over(got, now.Add(115*time.Second)) {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if err := s.CloseSessions(ctx, "anna"); err != nil {
+		t.Fatal(err)
+	}
+	_, gone := s.Session(ctx, "b")
+	if _, err := s.Session(ctx, "c"); err != nil || !errors.Is(gone, ErrNotFound) {
+		t.Errorf("all sessions of one account: %v, %v", gone, err)
+	}
+	if err := s.CloseSession(ctx, "c"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Session(ctx, "c"); !errors.Is(err, ErrNotFound) {
+		t.Errorf("a closed session: %v", err)
+	}
+
+	fail := func(subject string, at time.Duration) time.Duration {
+		t.Helper()
+		if err := s.FailedAttempt(ctx, subject, now.Add(at), time.Minute, 2); err != nil {
+			t.Fatal(err)
+		}
+		free, err := s.Attempts(ctx, subject)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if free.IsZero() {
+			return 0
+		}
+		return free.Sub(now)
+	}
+	for i, got := range []time.Duration{fail("x", 0), fail("x", 0), fail("y", 0), fail("z", 0), fail("z", 61*time.Second), fail("x", 150*time.Second)} {
+		if want := []time.Duration{time.Minute, 2 * time.Minute, time.Minute, 0, 121 * time.Second, 210 * time.Second}[i]; got != want {
+			t.Errorf("attempt %d: available again after %v, want %v", i, got, want)
+		}
+	}
+}

@@ -25,6 +25,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"golang.org/x/sys/unix"
 
 	"github.com/echonode/echonode/conformance/freeport"
 )
@@ -230,6 +231,39 @@ func (s *Server) Pause(t testing.TB) (resume func()) {
 	if err := syscall.Kill(pids[0], syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
+	for _, pid := range s.children(t) {
+		if syscall.Kill(pid, syscall.SIGSTOP) == nil {
+			pids = append(pids, pid)
+		}
+	}
+	resume = sync.OnceFunc(func() {
+		for _, pid := range pids {
+			_ = syscall.Kill(pid, syscall.SIGCONT)
+		}
+	})
+	t.Cleanup(resume)
+	return resume
+}
+
+// Pin lets the server, and each process that it begins from now on, run on some
+// processors only.
+func (s *Server) Pin(t testing.TB, processors ...int) {
+	t.Helper()
+	var set unix.CPUSet
+	for _, p := range processors {
+		set.Set(p)
+	}
+	if err := unix.SchedSetaffinity(s.process.Pid, &set); err != nil {
+		t.Fatal(err)
+	}
+	for _, pid := range s.children(t) {
+		_ = unix.SchedSetaffinity(pid, &set) // it may have ended
+	}
+}
+
+// children are the server's processes beside the first.
+func (s *Server) children(t testing.TB) (pids []int) {
+	t.Helper()
 	stats, err := filepath.Glob("/proc/[0-9]*/stat")
 	if err != nil {
 		t.Fatal(err)
@@ -241,21 +275,15 @@ func (s *Server) Pause(t testing.TB) (resume func()) {
 		}
 		// "PID (NAME) STATE PARENT ...", proc(5); the name may hold anything.
 		var state string
-		var pid, parent int
+		var parent int
 		if _, err := fmt.Sscan(string(b[bytes.LastIndexByte(b, ')')+1:]), &state, &parent); err != nil || parent != s.process.Pid {
 			continue
 		}
-		if pid, err = strconv.Atoi(filepath.Base(filepath.Dir(path))); err == nil && syscall.Kill(pid, syscall.SIGSTOP) == nil {
+		if pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path))); err == nil {
 			pids = append(pids, pid)
 		}
 	}
-	resume = sync.OnceFunc(func() {
-		for _, pid := range pids {
-			_ = syscall.Kill(pid, syscall.SIGCONT)
-		}
-	})
-	t.Cleanup(resume)
-	return resume
+	return pids
 }
 
 func (s *Server) remove() error {

@@ -77,24 +77,61 @@ func BenchmarkPinned(b *testing.B) {
 		b.Skip("one processor")
 	}
 	for _, workers := range []int{1, 2} {
+		b.Run(fmt.Sprintf("network/%d", workers), func(b *testing.B) { network(b, processors[:workers]) })
 		b.Run(fmt.Sprint(workers), func(b *testing.B) {
 			s := start(b, workers, func(i int) (string, []int) { return "provider: cpu, workers: 1", processors[i : i+1] })
-			s.stop() // so that all begin together, with all loops there
+			s.server.Pin(b, processors[:workers]...)
+			s.signal(s.workers, syscall.SIGSTOP) // so that all begin together, with all loops there
 			s.send(2 * loopsEach)
-			s.resume()
+			s.signal(s.receivers, syscall.SIGSTOP)
+			s.signal(s.workers, syscall.SIGCONT)
 			b.ReportMetric(s.rate(), "loops/s")
 		})
 	}
 }
 
+// network runs the network alone in a process on each of the processors at the
+// same time, and reports the frames of all of them in a second.
+func network(b *testing.B, processors []int) {
+	const frames = 600
+	bin := build(b, "github.com/echonode/echonode/conformance/bench/analysis")
+	var all []*exec.Cmd
+	start := time.Now()
+	for _, p := range processors {
+		cmd := exec.Command("taskset", "-c", strconv.Itoa(p), bin, "-infer", strconv.Itoa(frames))
+		if err := cmd.Start(); err != nil {
+			b.Fatal(err)
+		}
+		all = append(all, cmd)
+	}
+	for _, cmd := range all {
+		if err := cmd.Wait(); err != nil {
+			b.Error(err)
+		}
+	}
+	b.ReportMetric(float64(frames*len(all))/time.Since(start).Seconds(), "frames/s")
+}
+
+// build builds a program of this tree.
+func build(b *testing.B, of string) string {
+	b.Helper()
+	bin := filepath.Join(b.TempDir(), "program")
+	if out, err := exec.Command("go", "build", "-o", bin, of).CombinedOutput(); err != nil {
+		b.Fatalf("%v: %s", err, out)
+	}
+	return bin
+}
+
 // site is the processes of one installation.
 type site struct {
-	b       *testing.B
-	dicom   string
-	workers []*exec.Cmd
-	store   *store.Store
-	studies []string
-	total   int
+	b         *testing.B
+	dicom     string
+	server    *postgres.Server
+	receivers []*exec.Cmd
+	workers   []*exec.Cmd
+	store     *store.Store
+	studies   []string
+	total     int
 }
 
 // start builds the program and starts a receiver and workers, each of which is
@@ -102,13 +139,10 @@ type site struct {
 // and waits until all are ready.
 func start(b *testing.B, workers int, of func(i int) (analysis string, processors []int)) *site {
 	b.Helper()
-	bin := filepath.Join(b.TempDir(), "echonode")
-	if out, err := exec.Command("go", "build", "-o", bin, "github.com/echonode/echonode/cmd/echonode").CombinedOutput(); err != nil {
-		b.Fatalf("%v: %s", err, out)
-	}
+	bin := build(b, "github.com/echonode/echonode/cmd/echonode")
 	server := postgres.Start(b)
 	database, shared := server.Create(b), b.TempDir()
-	s := &site{b: b, dicom: freeport.Addr(b)}
+	s := &site{b: b, dicom: freeport.Addr(b), server: server}
 	var ready []string
 	for i := -1; i < workers; i++ {
 		dir, web := b.TempDir(), freeport.Addr(b)
@@ -162,6 +196,8 @@ func (s *site) run(bin, config string, worker bool, processors []int) {
 	}
 	if worker {
 		s.workers = append(s.workers, cmd)
+	} else {
+		s.receivers = append(s.receivers, cmd)
 	}
 	s.b.Cleanup(func() {
 		_ = cmd.Process.Signal(syscall.SIGCONT)
@@ -188,18 +224,15 @@ func (s *site) wait(url string) {
 	s.b.Fatalf("%s is not ready", url)
 }
 
-func (s *site) signal(sig syscall.Signal) {
+// signal stops processes and lets them go on.
+func (s *site) signal(processes []*exec.Cmd, sig syscall.Signal) {
 	s.b.Helper()
-	for _, w := range s.workers {
-		if err := w.Process.Signal(sig); err != nil {
+	for _, p := range processes {
+		if err := p.Process.Signal(sig); err != nil {
 			s.b.Fatal(err)
 		}
 	}
 }
-
-// stop and resume hold the workers.
-func (s *site) stop()   { s.signal(syscall.SIGSTOP) }
-func (s *site) resume() { s.signal(syscall.SIGCONT) }
 
 // perStudy is how many loops a study has.
 const perStudy = 10

@@ -175,9 +175,86 @@ func (tx *Tx) lock(ctx context.Context, studies ...string) error {
 	if !tx.postgres {
 		return nil
 	}
-	_, err := collect(ctx, tx, scanText, `SELECT study_uid FROM studies WHERE study_uid IN (`+listRows+`) ORDER BY study_uid FOR UPDATE`, list(studies))
+	_, err := collect(ctx, tx, scanText, locking, list(studies))
 	return err
 }
+
+const locking = `SELECT study_uid FROM studies WHERE study_uid IN (` + listRows + `) ORDER BY study_uid FOR UPDATE`
+
+// locking is lock as a step.
+func (tx *Tx) locking(studies ...string) step {
+	if !tx.postgres {
+		return step{}
+	}
+	return step{query: locking, args: []any{list(studies)}}
+}
+
+// step is a statement that is run with others. One without a query does nothing.
+type step struct {
+	query   string
+	args    []any
+	rows    *int64 // how many it changed
+	numbers *[]int // what it answers
+}
+
+// run runs statements one after the other, in PostgreSQL by one exchange with the
+// server: while a processor is busy each takes milliseconds, in which others wait
+// for the locks.
+func (tx *Tx) run(ctx context.Context, steps ...step) error {
+	if tx.postgres {
+		return tx.batch(ctx, steps)
+	}
+	for _, st := range steps {
+		if st.query == "" {
+			continue
+		}
+		if st.numbers != nil {
+			found, err := collect(ctx, tx, scanNumber, st.query, st.args...)
+			if err != nil {
+				return err
+			}
+			*st.numbers = found
+			continue
+		}
+		res, err := tx.ExecContext(ctx, st.query, st.args...)
+		if err != nil {
+			return err
+		}
+		if st.rows != nil {
+			if *st.rows, err = res.RowsAffected(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// batch is run in PostgreSQL.
+func (tx *Tx) batch(ctx context.Context, steps []step) error {
+	var b pgx.Batch
+	for _, st := range steps {
+		if st.query == "" {
+			continue
+		}
+		query, args := tx.bind(st.query, st.args)
+		q := b.Queue(query, args...)
+		switch {
+		case st.numbers != nil:
+			q.Query(func(rows pgx.Rows) (err error) {
+				*st.numbers, err = pgx.CollectRows(rows, pgx.RowTo[int])
+				return err
+			})
+		case st.rows != nil:
+			q.Exec(func(tag pgconn.CommandTag) error {
+				*st.rows = tag.RowsAffected()
+				return nil
+			})
+		}
+	}
+	return tx.pgx.SendBatch(ctx, &b).Close()
+}
+
+func scanNumber(r *sql.Rows) (n int, err error) { return n, r.Scan(&n) }
 
 // lockOf is lock for the studies that a query names.
 func (tx *Tx) lockOf(ctx context.Context, query string, args ...any) error {
@@ -220,8 +297,13 @@ func (s *Store) Transact(ctx context.Context, f func(*Tx) error) error {
 	}
 	ctx, cancel := s.db.bounded(ctx)
 	defer cancel()
+	return again(func() error { return s.transactPostgres(ctx, f) })
+}
+
+// again tries what meets others in PostgreSQL and was rolled back.
+func again(f func() error) error {
 	for try := 1; ; try++ {
-		err := s.transactPostgres(ctx, f)
+		err := f()
 		var pg *pgconn.PgError
 		if err == nil || try == transactTries || !errors.As(err, &pg) || pg.Code != deadlock && pg.Code != serialization {
 			return err

@@ -5,7 +5,12 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 )
 
 // LoopState is how far the analysis of an object is.
@@ -61,10 +66,12 @@ type Enqueue func(tx *Tx, study string, revision int) error
 const loopColumns = `SELECT l.sop_uid, i.sop_class, l.study_uid, i.series_uid, l.number, l.state, l.basis, l.result, l.problem, l.attempts, l.deaths, i.path, i.sum, o.sender, l.token
 	FROM loops l JOIN instances i ON i.sop_uid = l.sop_uid JOIN studies o ON o.study_uid = l.study_uid `
 
-func scanLease(r *sql.Rows) (l Lease, err error) {
-	err = r.Scan(&l.SOPInstanceUID, &l.SOPClassUID, &l.StudyInstanceUID, &l.SeriesInstanceUID, &l.Number, &l.State, &l.Basis, &l.Result, &l.Problem, &l.Attempts, &l.Deaths, &l.Path, &l.Sum, &l.Sender, &l.Token)
+func scanLease(r *sql.Rows) (l Lease, err error) { return l, l.scan(r.Scan) }
+
+func (l *Lease) scan(scan func(...any) error) error {
+	err := scan(&l.SOPInstanceUID, &l.SOPClassUID, &l.StudyInstanceUID, &l.SeriesInstanceUID, &l.Number, &l.State, &l.Basis, &l.Result, &l.Problem, &l.Attempts, &l.Deaths, &l.Path, &l.Sum, &l.Sender, &l.Token)
 	l.Sum = untied(l.Sum, l.Path)
-	return l, err
+	return err
 }
 
 // Loops lists the loops of a study, the one received last, corrected ones as
@@ -81,7 +88,7 @@ func (s *Store) Loops(ctx context.Context, study string) ([]Loop, error) {
 // LeaseSuspect leases a loop over which a process has died before, of a study
 // that is received or analysed. ErrNotFound: there is none.
 func (s *Store) LeaseSuspect(ctx context.Context) (Lease, error) {
-	return s.lease(ctx, `SELECT l.sop_uid `+suspects+` ORDER BY l.deaths, s.first_received_at, l.number LIMIT 1`)
+	return s.lease(ctx, `SELECT l.sop_uid `+suspects+` ORDER BY l.deaths, s.first_received_at, l.number LIMIT 1`+theStudy)
 }
 
 const suspects = `FROM loops l JOIN studies s ON s.study_uid = l.study_uid
@@ -110,46 +117,17 @@ func (s *Store) LeaseLoop(ctx context.Context, now time.Time, onArrival bool, at
 			AND EXISTS (SELECT 1 FROM loops w WHERE w.study_uid = s.study_uid AND w.state = 'waiting' AND w.deaths = 0 AND w.not_before <= ?1)
 			AND s.sender NOT IN (SELECT b.sender FROM loops w JOIN studies b ON b.study_uid = w.study_uid WHERE w.state = 'working' AND w.owner = ?3
 				GROUP BY b.sender HAVING count(*) >= ?2)
-			ORDER BY coalesce(f.served, 0), s.state = 'receiving', s.served, s.first_received_at, s.study_uid LIMIT 1)
+			ORDER BY coalesce(f.served, 0), s.state = 'receiving', s.served, s.first_received_at, s.study_uid LIMIT 1`+theStudy+`)
 		ORDER BY l.number LIMIT 1`, now.UnixMilli(), atOnce, s.owner())
 }
 
+// lease leases the loop that a query picks.
 func (s *Store) lease(ctx context.Context, pick string, args ...any) (lease Lease, err error) {
-	err = s.Transact(ctx, func(tx *Tx) error {
-		if err := tx.one(ctx, lockLease); err != nil {
-			return err
-		}
-		var sop string
-		for taken := int64(0); taken == 0; {
-			if err := tx.QueryRowContext(ctx, pick, args...).Scan(&sop); err != nil {
-				return err
-			}
-			if err := tx.lockOf(ctx, `SELECT study_uid FROM loops WHERE sop_uid = ?`, sop); err != nil {
-				return err
-			}
-			// It may have been removed or replaced before it was locked.
-			res, err := tx.ExecContext(ctx, `UPDATE loops SET state = 'working', token = token + 1, owner = ? WHERE sop_uid = ? AND state = 'waiting'`, s.owner(), sop)
-			if err != nil {
-				return err
-			}
-			if taken, err = res.RowsAffected(); err != nil {
-				return err
-			}
-		}
-		found, err := collect(ctx, tx, scanLease, loopColumns+`WHERE l.sop_uid = ?`, sop)
-		if err != nil {
-			return err
-		}
-		lease = found[0]
-		if _, err := tx.ExecContext(ctx, `INSERT INTO senders (sender, served)
-			SELECT sender, 1 + coalesce((SELECT max(served) FROM senders), 0) FROM studies WHERE study_uid = ?
-			ON CONFLICT (sender) DO UPDATE SET served = excluded.served`, lease.StudyInstanceUID); err != nil {
-			return err
-		}
-		_, err = tx.ExecContext(ctx, `UPDATE studies SET served = (SELECT max(served) + 1 FROM studies),
-			state = CASE state WHEN 'queued' THEN 'analysing' ELSE state END WHERE study_uid = ?`, lease.StudyInstanceUID)
-		return err
-	})
+	take := s.leaseSQLite
+	if s.Shared() {
+		take = s.leasePostgres
+	}
+	lease, err = take(ctx, pick, args)
 	if errors.Is(err, sql.ErrNoRows) {
 		return Lease{}, fmt.Errorf("no loop waits: %w", ErrNotFound)
 	}
@@ -157,6 +135,73 @@ func (s *Store) lease(ctx context.Context, pick string, args ...any) (lease Leas
 		return Lease{}, fmt.Errorf("lease loop: %w", err)
 	}
 	return lease, nil
+}
+
+const (
+	nextTurn = `INSERT INTO senders (sender, served)
+		SELECT o.sender, 1 + coalesce((SELECT max(served) FROM senders), 0) FROM studies o `
+	served      = ` ON CONFLICT (sender) DO UPDATE SET served = excluded.served`
+	studyServed = `UPDATE studies SET served = (SELECT max(served) + 1 FROM studies),
+		state = CASE state WHEN 'queued' THEN 'analysing' ELSE state END `
+)
+
+func (s *Store) leaseSQLite(ctx context.Context, pick string, args []any) (lease Lease, err error) {
+	err = s.Transact(ctx, func(tx *Tx) error {
+		var sop string
+		if err := tx.QueryRowContext(ctx, pick, args...).Scan(&sop); err != nil {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, `UPDATE loops SET state = 'working', token = token + 1, owner = ? WHERE sop_uid = ?`, s.owner(), sop); err != nil {
+			return err
+		}
+		found, err := collect(ctx, tx, scanLease, loopColumns+`WHERE l.sop_uid = ?`, sop)
+		if err != nil {
+			return err
+		}
+		lease = found[0]
+		if _, err := tx.ExecContext(ctx, nextTurn+`WHERE o.study_uid = ?`+served, lease.StudyInstanceUID); err != nil {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, studyServed+`WHERE study_uid = ?`, lease.StudyInstanceUID)
+		return err
+	})
+	return lease, err
+}
+
+// theStudy stands in a query that picks a loop where its study, s, is chosen.
+const theStudy = ` /* the study */`
+
+// leasePostgres leases by one exchange with the server, which is a transaction:
+// all processes take turns in it, and a process whose processor is busy with the
+// network takes tens of milliseconds to go on with a transaction. Studies with which
+// others are busy are passed over if there are more. It does not wait
+// for the server's disk. A power cut there may so take a lease back, and no more:
+// the loop waits again, and what its worker says of it is stale unless another has
+// taken it meanwhile, whose result would be the same.
+func (s *Store) leasePostgres(ctx context.Context, pick string, args []any) (l Lease, err error) {
+	ctx, cancel := s.db.bounded(ctx)
+	defer cancel()
+	for lock := ` FOR UPDATE OF s SKIP LOCKED`; ; lock = ` FOR UPDATE OF s` {
+		query, bound := s.db.bind(`WITH l AS (UPDATE loops SET state = 'working', token = token + 1, owner = ?`+strconv.Itoa(len(args)+1)+`
+			WHERE state = 'waiting' AND sop_uid = (`+strings.Replace(pick, theStudy, lock, 1)+`) RETURNING *),
+			turn AS (`+nextTurn+`JOIN l ON l.study_uid = o.study_uid`+served+`),
+			served AS (`+studyServed+`WHERE study_uid = (SELECT study_uid FROM l))
+			`+strings.Replace(loopColumns, "FROM loops l", "FROM l", 1), append(slices.Clone(args), s.owner()))
+		err := again(func() error {
+			var b pgx.Batch
+			b.Queue(`SELECT pg_advisory_xact_lock($1), set_config('synchronous_commit', 'off', true)`, int64(lockLease))
+			b.Queue(query, bound...).QueryRow(func(row pgx.Row) error { return l.scan(row.Scan) })
+			return s.pool.SendBatch(ctx, &b).Close()
+		})
+		if !errors.Is(err, pgx.ErrNoRows) {
+			return l, err
+		}
+		// None waits, or others were busy with all.
+		var sop string
+		if err := s.db.QueryRowContext(ctx, pick, args...).Scan(&sop); err != nil {
+			return l, err
+		}
+	}
 }
 
 // FinishLoop records under which key the result of a loop is kept. problem says
@@ -193,27 +238,29 @@ func (s *Store) ForgetLoop(ctx context.Context, sopUID string) error {
 
 func (s *Store) endLease(ctx context.Context, l Lease, enqueue Enqueue, set string, args ...any) error {
 	err := s.Transact(ctx, func(tx *Tx) error {
-		if err := tx.lock(ctx, l.StudyInstanceUID); err != nil {
-			return err
-		}
-		res, err := tx.ExecContext(ctx, `UPDATE loops SET `+set+` WHERE sop_uid = ? AND token = ? AND state = 'working'`,
-			append(args, l.SOPInstanceUID, l.Token)...)
-		if err != nil {
-			return err
-		}
-		if n, err := res.RowsAffected(); err != nil || n == 0 {
-			return errors.Join(err, ErrStale)
-		}
-		// A study says what its loops are tried again for.
-		if _, err := tx.ExecContext(ctx, `UPDATE studies SET error = why.problem FROM (
+		var ended int64
+		var revision []int
+		steps := []step{
+			tx.locking(l.StudyInstanceUID),
+			{query: `UPDATE loops SET ` + set + ` WHERE sop_uid = ? AND token = ? AND state = 'working'`, args: append(args, l.SOPInstanceUID, l.Token), rows: &ended},
+			// A study says what its loops are tried again for.
+			{query: `UPDATE studies SET error = why.problem FROM (
 				SELECT coalesce((SELECT problem FROM loops WHERE study_uid = ?1 AND state IN ('waiting','failed') AND attempts > 0 ORDER BY number LIMIT 1), '') AS problem) AS why
-			WHERE study_uid = ?1 AND state IN ('receiving','queued','analysing') AND error <> why.problem`, l.StudyInstanceUID); err != nil {
+				WHERE study_uid = ?1 AND state IN ('receiving','queued','analysing') AND error <> why.problem`, args: []any{l.StudyInstanceUID}},
+		}
+		if enqueue != nil {
+			steps = append(steps, step{query: due, args: []any{l.StudyInstanceUID}, numbers: &revision})
+		}
+		if err := tx.run(ctx, steps...); err != nil {
 			return err
 		}
-		if enqueue == nil {
+		if ended == 0 {
+			return ErrStale // which undoes the rest
+		}
+		if len(revision) == 0 {
 			return nil
 		}
-		return s.combineIfDue(ctx, tx, l.StudyInstanceUID, enqueue)
+		return enqueue(tx, l.StudyInstanceUID, revision[0])
 	})
 	if err != nil {
 		return fmt.Errorf("loop %s: %w", l.SOPInstanceUID, err)
@@ -225,8 +272,7 @@ func (s *Store) endLease(ctx context.Context, l Lease, enqueue Enqueue, set stri
 // loops is left to do.
 func (s *Store) combineIfDue(ctx context.Context, tx *Tx, study string, enqueue Enqueue) error {
 	var revision int
-	err := tx.QueryRowContext(ctx, `SELECT revision FROM studies WHERE study_uid = ? AND state IN ('queued','analysing')
-		AND NOT EXISTS (SELECT 1 FROM loops WHERE study_uid = ? AND state IN ('waiting','working'))`, study, study).Scan(&revision)
+	err := tx.QueryRowContext(ctx, due, study).Scan(&revision)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil
 	}
@@ -235,6 +281,10 @@ func (s *Store) combineIfDue(ctx context.Context, tx *Tx, study string, enqueue 
 	}
 	return enqueue(tx, study, revision)
 }
+
+// due is the revision of a study that can be combined.
+const due = `SELECT revision FROM studies WHERE study_uid = ?1 AND state IN ('queued','analysing')
+	AND NOT EXISTS (SELECT 1 FROM loops WHERE study_uid = ?1 AND state IN ('waiting','working'))`
 
 // refresh lets those loops of a study wait again that have failed, and those
 // whose results depend on something else than now; with retry also those that

@@ -6,7 +6,8 @@
 //
 // Every method is one transaction. SQLite runs in WAL mode with
 // synchronous=FULL, PostgreSQL with synchronous_commit: when a method returns,
-// its effect survives a power cut. In PostgreSQL everything that concerns a
+// its effect survives a power cut; but that of a lease in PostgreSQL, which may
+// be lost. There everything that concerns a
 // study locks the study's row first, so that several processes that receive,
 // analyse and deliver one study see each other's work; SQLite has one writer.
 package store

@@ -68,7 +68,10 @@ func (a *Analyzer) chooseRegion(ctx context.Context, l *loop, frames *dicomio.Fr
 			others = append(others, c.String())
 		}
 	}
-	l.Warnings = slices.DeleteFunc(l.Warnings, func(w result.Reason) bool { return w.Code == result.Regions })
+	l.Warnings = slices.DeleteFunc(l.Warnings, func(w result.Reason) bool { return w.Code == result.Regions || w.Code == result.Scale })
+	if text := l.facts.Contradicted(found[chosen].Calibration); text != "" {
+		l.Warnings = append(l.Warnings, result.Reason{Code: result.Scale, Text: text})
+	}
 	l.Warnings = append(l.Warnings, result.Reasonf(result.Regions, "the screen holds %d pictures; the values are from the one at (%d, %d); of the others %s",
 		len(all), l.region.Min.X, l.region.Min.Y, strings.Join(others, "; ")))
 	return nil

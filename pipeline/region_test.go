@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -117,6 +118,27 @@ func TestBestRegion(t *testing.T) {
 	} {
 		if got := bestRegion(tt.found); got != tt.want {
 			t.Errorf("%s: %d, want %d", name, got, tt.want)
+		}
+	}
+}
+
+// Where another region than the first is measured, its own scale is compared with
+// Pixel Spacing.
+func TestContradictionIsOfTheRegionMeasured(t *testing.T) {
+	e := seeing{newBrightness(models.ViewA4C)}
+	for spacing, contradicted := range map[float64]bool{0.8: true, standard("").spacingX: false} {
+		c := standard("1.2.3.1")
+		w := c.width
+		c.width, c.x0, c.x1, c.y1 = 2*w+200, w+200, 2*w+200, c.height
+		beside := besides(1, 0, int64(w+200), int64(c.height), true)
+		c.edit = func(ds *dicomio.DataSet) {
+			beside(ds)
+			ds.SetFloat(tag.PixelSpacing, spacing, spacing)
+		}
+		l := loopOf(t, e, "", c.write(t, t.TempDir()))
+		said := slices.ContainsFunc(l.Warnings, func(r result.Reason) bool { return r.Code == result.Scale })
+		if l.Region.MinX != w+200 || said != contradicted {
+			t.Errorf("Pixel Spacing %g: region %v, contradiction told: %v", spacing, l.Region, said)
 		}
 	}
 }

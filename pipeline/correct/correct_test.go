@@ -437,6 +437,7 @@ func TestWallPointsThatCannotBe(t *testing.T) {
 		"septum and wall crossed":    {at(5, 40, 100, 50, 110), good, Order},
 		"septum's sides changed":     {at(5, 50, 40, 100, 110), good, Order},
 		"wall's sides changed":       {at(5, 40, 50, 110, 100), good, Order},
+		"all from below":             {at(5, 110, 100, 50, 40), good, Order},
 		"a tenth of a pixel apart":   {at(5, 50, 50.1, 50.2, 50.3), good, Implausible},
 		"a septum of 10 cm":          {at(5, 10, 111, 112, 122), good, Implausible},
 		"a septum of 1 mm":           {at(5, 40, 41, 90, 100), good, Implausible},

@@ -41,9 +41,11 @@ type Facts struct {
 	FrameTimes      []float64
 	FrameTimeSource string // keyword of the attribute the times come from
 	TimingWarning   string // why the times deserve doubt, "" when they do not; also among Doubts
-	RWaveTimes      []float64
-	HeartRate       float64 // per minute, 0 when unknown: from R waves, else Heart Rate
-	HeartRateSource string
+
+	pixelSpacing, pixelAspect []float64 // as the object has them, down first
+	RWaveTimes                []float64
+	HeartRate                 float64 // per minute, 0 when unknown: from R waves, else Heart Rate
+	HeartRateSource           string
 
 	StageName, ViewName     string
 	StageNumber, ViewNumber int
@@ -470,29 +472,37 @@ func (e *Facts) calibrate(d *dicomio.DataSet) Calibration {
 // contradict each other: more than rounding, 10 % of length, 30 % of volume.
 const sizesDiffer = 1.1
 
-// checkScale raises a doubt where the region, whose scale counts, is contradicted
-// by Pixel Spacing or Pixel Aspect Ratio.
+// checkScale raises a doubt where the region, whose scale counts, is contradicted.
 func (e *Facts) checkScale(d *dicomio.DataSet) {
-	c := e.Calibration
+	e.pixelSpacing, e.pixelAspect = d.Floats(tag.PixelSpacing), d.Floats(tag.PixelAspectRatio)
+	if text := e.Contradicted(e.Calibration); text != "" {
+		e.doubt(DoubtScale, "%s", text)
+	}
+}
+
+// Contradicted says how Pixel Spacing or Pixel Aspect Ratio contradict the
+// calibration of a region; it is empty where they do not.
+func (e *Facts) Contradicted(c Calibration) string {
 	if c.Source != CalibrationRegion || !c.Trusted {
-		return
+		return ""
 	}
 	differ := func(a, b float64) bool { return max(a/b, b/a) > sizesDiffer }
 	usable := func(s []float64) bool {
 		return len(s) == 2 && s[0] > 0 && s[1] > 0 && !math.IsInf(s[0]*s[1], 0) && s[0]*s[1] > 0
 	}
 	// Row spacing (down) comes first, and so does the vertical size of a pixel.
-	if s := d.Floats(tag.PixelSpacing); usable(s) {
+	if s := e.pixelSpacing; usable(s) {
 		if differ(s[1], c.MMPerPixelX) || differ(s[0], c.MMPerPixelY) {
-			e.doubt(DoubtScale, "the region says %.3g x %.3g mm per pixel, Pixel Spacing %.3g x %.3g: lengths and volumes are by the region", c.MMPerPixelX,
+			return fmt.Sprintf("the region says %.3g x %.3g mm per pixel, Pixel Spacing %.3g x %.3g: lengths and volumes are by the region", c.MMPerPixelX,
 				c.MMPerPixelY, s[1], s[0])
 		}
-		return
+		return ""
 	}
-	if a := d.Floats(tag.PixelAspectRatio); usable(a) && differ(a[1]/a[0], c.AspectX2Y) {
-		e.doubt(DoubtScale, "the region has pixels %.3g times as wide as high, Pixel Aspect Ratio says %.3g: lengths and volumes are by the region",
+	if a := e.pixelAspect; usable(a) && differ(a[1]/a[0], c.AspectX2Y) {
+		return fmt.Sprintf("the region has pixels %.3g times as wide as high, Pixel Aspect Ratio says %.3g: lengths and volumes are by the region",
 			c.AspectX2Y, a[1]/a[0])
 	}
+	return ""
 }
 
 // Steps between frames that a cine can have, in ms: 1,000 frames per second,
@@ -602,7 +612,25 @@ func frameTimeVector(v []float64, n int) ([]float64, string) {
 		}
 		out[i] = out[i-1] + v[i]
 	}
+	if steady(v[:n]) {
+		return nil, "its elements grow steadily, as times do: they are no increments"
+	}
 	return out, ""
+}
+
+// steady reports whether numbers grow by steps of nearly one size: times from the
+// first frame, which no increments do.
+func steady(v []float64) bool {
+	if len(v) < 4 {
+		return false
+	}
+	mean := (v[len(v)-1] - v[1]) / float64(len(v)-2)
+	for i := 2; i < len(v); i++ {
+		if step := v[i] - v[i-1]; !(mean > 0) || math.Abs(step-mean) > 0.25*mean {
+			return false
+		}
+	}
+	return v[1] < 2.5*mean // the second frame's time, from 0 or from one step; else frames that come ever later
 }
 
 // heart reads R waves and heart rate. Two R waves tell the rate; what is

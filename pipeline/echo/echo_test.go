@@ -207,6 +207,11 @@ func TestFrameTimes(t *testing.T) {
 		{"short vector", func(d *dicomio.DataSet) {
 			d.SetTags(tag.FrameIncrementPointer, tag.FrameTimeVector).SetFloat(tag.FrameTimeVector, 0, 20).SetInt(tag.CineRate, 50)
 		}, []float64{0, 20, 40, 60}, "CineRate", "2 increments for 4 frames"},
+		{"vector of times", func(d *dicomio.DataSet) {
+			d.SetTags(tag.FrameIncrementPointer, tag.FrameTimeVector).SetFloat(tag.FrameTimeVector, 0, 20, 40, 60).SetFloat(tag.FrameTime, 20)
+		}, []float64{0, 20, 40, 60}, "FrameTime", "no increments"},
+		{"vector of times alone", func(d *dicomio.DataSet) { d.SetFloat(tag.FrameTimeVector, 20, 40, 61, 80) }, nil, "", "no increments"},
+		{"vector that slows down", func(d *dicomio.DataSet) { d.SetFloat(tag.FrameTimeVector, 0, 20, 22, 24) }, []float64{0, 20, 42, 66}, "FrameTimeVector", ""},
 		{"vector with 0", func(d *dicomio.DataSet) { d.SetFloat(tag.FrameTimeVector, 0, 20, 0, 20) }, nil, "", "increment 3 is 0"},
 		{"cine rate", func(d *dicomio.DataSet) { d.SetInt(tag.CineRate, 50) }, []float64{0, 20, 40, 60}, "CineRate", ""},
 		{"zero frame time", func(d *dicomio.DataSet) { d.SetFloat(tag.FrameTime, 0).SetInt(tag.CineRate, 50) }, []float64{0, 20, 40, 60}, "CineRate", ""},

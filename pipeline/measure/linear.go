@@ -38,14 +38,17 @@ var (
 )
 
 // Walls checks four points of the parasternal long axis, in the frame's pixels:
-// that they follow each other along their line and, where the loop is
+// that they follow each other along their line, the septum nearer to the transducer
+// in the middle of the region's upper edge, and, where the loop is
 // calibrated, that septum, cavity and posterior wall have sizes that can be, at
 // either phase ([quantity.Quantity.Plausible]). The error wraps [ErrOrder] or
 // [ErrImplausible].
-func Walls(l *result.Loop, c lv.Calipers) error { return wallsOf(l, c.Measure(longaxis.Spacing(l))) }
+func Walls(l *result.Loop, c lv.Calipers) error { return wallsOf(l, c, c.Measure(longaxis.Spacing(l))) }
 
-func wallsOf(l *result.Loop, d lv.Linear) error {
-	if d.Disordered {
+func wallsOf(l *result.Loop, c lv.Calipers, d lv.Linear) error {
+	s := longaxis.Spacing(l)
+	transducer := *longaxis.Options(l, lv.AxisOptions{}).ApexSide
+	if d.Disordered || s.Distance(transducer, c.IVSRight) > s.Distance(transducer, c.PWOuter) {
 		return ErrOrder
 	}
 	if !l.Spacing.Trusted {
@@ -107,7 +110,7 @@ func (l *loop) measureLinear() {
 		}
 		if c, ok := longaxis.Calipers(l.frames[i].keypoints, o.Axis.MinConfidence); ok {
 			dims[i] = c.Measure(l.spacing)
-			if err := wallsOf(l.Loop, dims[i]); err != nil {
+			if err := wallsOf(l.Loop, c, dims[i]); err != nil {
 				refused = append(refused, lv.Finding{Gate: result.ImplausibleValue, Severity: lv.Reject, Frame: i, Reason: err.Error()})
 				continue
 			}

@@ -443,15 +443,8 @@ func (p *parser) dataSet(at, end int64, enc encoding.Syntax, parent *DataSet, de
 	}
 	for at < end {
 		if end-at < 8 {
-			// Padding, or a few stray bytes that no frame misses.
-			if lv == topLevel && (last >= tagPixels || p.zeros(at, end)) {
-				break
-			}
 			d.end = at
-			if lv == definedLen {
-				return d, at, fail("read", Tag(0), at, ErrMalformed, "%d stray bytes at the end of an item", end-at)
-			}
-			return d, at, fail("read", Tag(0), at, ErrTruncated, "inside a tag")
+			return d, at, p.rest(at, end, last, lv)
 		}
 		b, err := p.w.At(at, 8)
 		if err != nil {
@@ -614,69 +607,105 @@ func (p *parser) one(at, end int64, enc encoding.Syntax, d *DataSet, depth int) 
 		}
 		return p.sequence(e, voff, end, enc, d, depth, true)
 	}
-	if voff+n > end && p.w.Open && end == p.w.Size {
-		return nil, at, fail("read", t, at, ErrLimit, "%d bytes of value, at most %d are looked at", n, end-voff)
-	}
 	if voff+n > end {
-		kind := ErrTruncated
-		if end < p.w.Size {
-			kind = ErrMalformed
-		}
-		err := fail("read", t, at, kind, "%d bytes of value, %d left", n, end-voff)
-		switch {
-		case kind != ErrTruncated:
-			return nil, at, err
-		case vr == "SQ":
-			s, _, serr := p.sequence(e, voff, end, enc, d, depth, false)
-			if serr != nil {
-				err = serr
-			}
-			if s != nil {
-				s.cut = err
-			}
-			return s, at, err
-		}
-		e.n, e.end, e.cut = end-voff, end, err
-		return e, at, err
+		return p.overlong(e, at, end, n, enc, d, depth)
 	}
 	if vr == "SQ" {
 		return p.sequence(e, voff, voff+n, enc, d, depth, false)
 	}
 	e.n, e.end = n, voff+n
 	if vr == "UN" && n >= 8 && t.Group()%2 == 0 && encoding.DictionaryVR(t, false) == "SQ" {
-		// A public sequence that a sender passed on as UN.
-		saved, slabbed := p.elems, *e
-		inner := *p
-		if s, next, err := inner.sequence(e, voff, voff+n, encoding.Syntax{Implicit: true}, d, depth, false); err == nil && next == voff+n {
-			p.elems, p.inline, p.arena, p.slab, p.w = inner.elems, inner.inline, inner.arena, inner.slab, inner.w
-			return s, next, nil
-		} else if errors.Is(err, ErrLimit) {
+		if s, err := p.unknown(e, d, depth); s != nil {
+			return s, s.end, nil
+		} else if err != nil {
 			return nil, at, err
 		}
-		p.elems, p.w = saved, inner.w
-		*e = slabbed
 	}
-	inline := n <= p.lim.InlineValue && p.inline+n <= p.lim.InlineTotal && t != tagPixels
-	if p.dry != nil && inline && t != tagPixelRep && !p.dry.wants(t, n, depth) {
-		p.inline += n
-		p.dry.other += n
-	} else if inline {
-		e.val = p.keep(int(n))
-		if err := p.w.CopyTo(e.val, voff); err != nil {
-			return nil, at, &Error{Op: "read", Tag: t, Offset: voff, Err: err}
-		}
-		p.inline += n
-	} else if n > 0 {
-		// The last byte must be there even if the size was overstated.
-		var last [1]byte
-		if err := source.ReadFull(p.w.R, last[:], voff+n-1); err != nil {
-			return nil, at, &Error{Op: "read", Tag: t, Offset: voff, Err: err}
-		}
-	}
-	if t == tagPixelRep && n == 2 && e.val != nil {
-		p.signed = enc.Order().Uint16(e.val) == 1
+	if err := p.value(e, depth); err != nil {
+		return nil, at, err
 	}
 	return e, e.end, nil
+}
+
+// unknown reads a value of VR UN as the sequence that the dictionary says it is,
+// which a sender passed on without knowing it; nil when it is none.
+func (p *parser) unknown(e *Element, d *DataSet, depth int) (*Element, error) {
+	saved, as := p.elems, *e
+	inner, end := *p, e.voff+e.n
+	s, next, err := inner.sequence(e, e.voff, end, encoding.Syntax{Implicit: true}, d, depth, false)
+	if err == nil && next == end {
+		p.elems, p.inline, p.arena, p.slab, p.w = inner.elems, inner.inline, inner.arena, inner.slab, inner.w
+		return s, nil
+	}
+	p.elems, p.w = saved, inner.w
+	*e = as
+	if errors.Is(err, ErrLimit) {
+		return nil, err
+	}
+	return nil, nil
+}
+
+// rest judges what is too short for an element: padding, or a few stray bytes that
+// no frame misses, are none.
+func (p *parser) rest(at, end int64, last Tag, lv level) error {
+	switch {
+	case lv == topLevel && (last >= tagPixels || p.zeros(at, end)):
+		return nil
+	case lv == definedLen:
+		return fail("read", Tag(0), at, ErrMalformed, "%d stray bytes at the end of an item", end-at)
+	}
+	return fail("read", Tag(0), at, ErrTruncated, "inside a tag")
+}
+
+// overlong is an element whose value of n bytes passes the end of what is around
+// it: cut where the input ends, malformed elsewhere.
+func (p *parser) overlong(e *Element, at, end, n int64, enc encoding.Syntax, d *DataSet, depth int) (*Element, int64, error) {
+	left := end - e.voff
+	if p.w.Open && end == p.w.Size {
+		return nil, at, fail("read", e.Tag, at, ErrLimit, "%d bytes of value, at most %d are looked at", n, left)
+	}
+	if end < p.w.Size {
+		return nil, at, fail("read", e.Tag, at, ErrMalformed, "%d bytes of value, %d left", n, left)
+	}
+	err := fail("read", e.Tag, at, ErrTruncated, "%d bytes of value, %d left", n, left)
+	if e.VR == "SQ" {
+		s, _, inside := p.sequence(e, e.voff, end, enc, d, depth, false)
+		if inside != nil {
+			err = inside
+		}
+		if s != nil {
+			s.cut = err
+		}
+		return s, at, err
+	}
+	e.n, e.end, e.cut = left, end, err
+	return e, at, err
+}
+
+// value loads the value of an element when it is short, and else only looks
+// whether its last byte is there: the size of the input may be overstated.
+func (p *parser) value(e *Element, depth int) error {
+	inline := e.n <= p.lim.InlineValue && p.inline+e.n <= p.lim.InlineTotal && e.Tag != tagPixels
+	switch {
+	case p.dry != nil && inline && e.Tag != tagPixelRep && !p.dry.wants(e.Tag, e.n, depth):
+		p.inline += e.n
+		p.dry.other += e.n
+	case inline:
+		e.val = p.keep(int(e.n))
+		if err := p.w.CopyTo(e.val, e.voff); err != nil {
+			return &Error{Op: "read", Tag: e.Tag, Offset: e.voff, Err: err}
+		}
+		p.inline += e.n
+	case e.n > 0:
+		var last [1]byte
+		if err := source.ReadFull(p.w.R, last[:], e.voff+e.n-1); err != nil {
+			return &Error{Op: "read", Tag: e.Tag, Offset: e.voff, Err: err}
+		}
+	}
+	if e.Tag == tagPixelRep && e.n == 2 && e.val != nil {
+		p.signed = e.enc.Order().Uint16(e.val) == 1
+	}
+	return nil
 }
 
 // sequence reads items from at to end, or to the sequence delimiter.

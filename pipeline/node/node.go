@@ -231,26 +231,8 @@ func New(ctx context.Context, opt Options, sp spool.Intake, st *store.Store, pro
 		}, arrivals: newArrivals(opt.Idle, opt.Cap), began: time.Now(),
 		objects: st.NewLocks(1), studies: st.NewLocks(2), recovering: st.NewLocks(3), moves: st.NewLocks(4)}
 	n.suspects.Store(true)
-	var destinations []string
-	for _, d := range opt.Destinations {
-		destinations = append(destinations, d.Name)
-	}
 	var err error
-	n.jobs, err = jobs.Open(st, jobs.Options{
-		Destinations: destinations, CombineWorkers: 2, CombineAttempts: opt.Attempts, DeliveryAttempts: opt.Deliveries, Longest: opt.Timeout,
-		CombineWait: backoff, DeliveryWait: n.deliveryWait,
-		NoCombining: !n.does(RoleAnalyse), NoDelivering: !n.does(RoleDeliver),
-		Seat: opt.Seat, Alone: opt.Alone, Roles: opt.Roles, Version: opt.Version, Beat: opt.Heartbeat, Horizon: opt.Horizon,
-	}, jobs.Handlers{
-		Combine: n.combine, Deliver: n.deliverRun, Report: n.reportCommitment,
-		CombineDied: func(ctx context.Context, study string, revision int) error {
-			return st.FailRun(ctx, store.Run{StudyInstanceUID: study, Revision: revision}, errors.New("the process ended every time this study was analysed"), true)
-		},
-		DeliverDied: st.BuryDeliveries,
-		LoopsFreed:  n.loopsFreed,
-		Entered:     func() { n.untold.Store(true) },
-		Rescued:     metrics.rescued,
-	}, log)
+	n.jobs, err = jobs.Open(st, n.jobOptions(), n.jobHandlers(), log)
 	if err != nil {
 		return nil, err
 	}
@@ -259,6 +241,40 @@ func New(ctx context.Context, opt Options, sp spool.Intake, st *store.Store, pro
 		return n, err
 	}
 	return n, errors.Join(n.deleteFiles(ctx), n.recoverAtStart(ctx), n.warnOfOrphans(ctx))
+}
+
+// jobOptions are what the settings of the node mean for its jobs.
+func (n *Node) jobOptions() jobs.Options {
+	opt := n.opt
+	o := jobs.Options{
+		CombineWorkers: 2, CombineAttempts: opt.Attempts, CombineWait: backoff, NoCombining: !n.does(RoleAnalyse),
+		DeliveryAttempts: opt.Deliveries, DeliveryWait: n.deliveryWait, NoDelivering: !n.does(RoleDeliver),
+		Longest: opt.Timeout, Seat: opt.Seat, Alone: opt.Alone, Roles: opt.Roles, Version: opt.Version,
+		Beat: opt.Heartbeat, Horizon: opt.Horizon,
+	}
+	for _, d := range opt.Destinations {
+		o.Destinations = append(o.Destinations, d.Name)
+	}
+	return o
+}
+
+// jobHandlers are what the node does for its jobs, and for those of processes that
+// have died.
+func (n *Node) jobHandlers() jobs.Handlers {
+	return jobs.Handlers{
+		Combine: n.combine, Deliver: n.deliverRun, Report: n.reportCommitment,
+		CombineDied: n.combineDied,
+		DeliverDied: n.store.BuryDeliveries,
+		LoopsFreed:  n.loopsFreed,
+		Entered:     func() { n.untold.Store(true) },
+		Rescued:     n.metrics.rescued,
+	}
+}
+
+// combineDied is told of a study whose analysis no process has survived.
+func (n *Node) combineDied(ctx context.Context, study string, revision int) error {
+	err := errors.New("the process ended every time this study was analysed")
+	return n.store.FailRun(ctx, store.Run{StudyInstanceUID: study, Revision: revision}, err, true)
 }
 
 // loopsFreed is told of the studies whose loops a process that died was looking

@@ -2,6 +2,7 @@
 package jpegls
 
 import (
+	"bytes"
 	"encoding/binary"
 	"math/bits"
 
@@ -128,89 +129,111 @@ func (Codec) Decode(b []byte, in pixel.Info, dst *pixel.Frame, _ int64) error {
 			return fault.New("jpeg-ls", tag.PixelData, -1, fault.ErrUnsupported, "subsampled components")
 		}
 	}
-	bad := func(at int, kind error, why string) error {
-		return fault.New("jpeg-ls", tag.PixelData, int64(at), kind, "%s", why)
-	}
-	var pre lsPreset
-	scans := 0
-	var seen jpeg.Components
-	for at := 2; !seen.All(h); {
-		if at+4 > len(b) {
-			return bad(at, fault.ErrTruncated, "components are missing")
+	s := stream{b: b, head: h}
+	for at := 2; !s.seen.All(h); {
+		if at, err = s.segment(at, dst); err != nil {
+			return err
 		}
-		m := b[at+1]
-		if b[at] != 0xFF || m == 0xFF || m < 0x80 {
-			at++
-			continue
-		}
-		if m == 0xD9 {
-			return bad(at, fault.ErrCodestream, "the end before all components")
-		}
-		n := int(binary.BigEndian.Uint16(b[at+2:]))
-		if n < 2 || at+2+n > len(b) {
-			return bad(at, fault.ErrTruncated, "inside a segment")
-		}
-		seg := b[at+4 : at+2+n]
-		next := at + 2 + n
-		switch m {
-		case 0xF8:
-			if len(seg) < 1 {
-				return bad(at, fault.ErrCodestream, "an empty LSE segment")
-			}
-			if seg[0] != 1 {
-				return bad(at, fault.ErrUnsupported, "mapping tables or large sizes")
-			}
-			if len(seg) < 11 {
-				return bad(at, fault.ErrTruncated, "coding parameters")
-			}
-			v := func(i int) int { return int(binary.BigEndian.Uint16(seg[1+2*i:])) }
-			pre = lsPreset{v(0), v(1), v(2), v(3), v(4)}
-		case 0xDD:
-			for _, c := range seg {
-				if c != 0 {
-					return bad(at, fault.ErrUnsupported, "restart intervals")
-				}
-			}
-		case 0xDA:
-			if scans++; scans > jpeg.MaxScans {
-				return bad(at, fault.ErrCodestream, "too many scans")
-			}
-			if len(seg) < 1 || seg[0] < 1 || seg[0] > 4 || len(seg) < 4+2*int(seg[0]) {
-				return bad(at, fault.ErrCodestream, "a scan header")
-			}
-			k := int(seg[0])
-			var comps []int
-			for i := range k {
-				c := -1
-				for j, id := range h.IDs {
-					if id == seg[1+2*i] {
-						c = j
-					}
-				}
-				if c < 0 || !seen.Add(c) {
-					return bad(at, fault.ErrCodestream, "a component of a scan")
-				}
-				if seg[2+2*i] != 0 {
-					return bad(at, fault.ErrUnsupported, "mapping tables")
-				}
-				comps = append(comps, c)
-			}
-			near, ilv := int(seg[1+2*k]), int(seg[2+2*k])
-			d, err := newLS(h, pre, near, ilv, comps, b[next:], next)
-			if err != nil {
-				return err
-			}
-			if err := d.decode(dst); err != nil {
-				return err
-			}
-			next += d.r.at
-			if d.r.at > 0 && b[next-1] == 0xFF {
-				next-- // the reader stopped inside a marker
-			}
-		}
-		at = next
 	}
 	return nil
+}
+
+// stream is a frame that is being read: its parameters, and the components that
+// its scans have given.
+type stream struct {
+	b      []byte
+	head   jpeg.Header
+	preset lsPreset
+	scans  int
+	seen   jpeg.Components
+}
+
+// bad is an error at a place of the stream.
+func (s *stream) bad(at int, kind error, why string) error {
+	return fault.New("jpeg-ls", tag.PixelData, int64(at), kind, "%s", why)
+}
+
+// segment reads what begins at at, decodes a scan into dst, and returns where to
+// go on.
+func (s *stream) segment(at int, dst *pixel.Frame) (int, error) {
+	if at+4 > len(s.b) {
+		return 0, s.bad(at, fault.ErrTruncated, "components are missing")
+	}
+	m := s.b[at+1]
+	if s.b[at] != 0xFF || m == 0xFF || m < 0x80 {
+		return at + 1, nil
+	}
+	if m == 0xD9 {
+		return 0, s.bad(at, fault.ErrCodestream, "the end before all components")
+	}
+	n := int(binary.BigEndian.Uint16(s.b[at+2:]))
+	if n < 2 || at+2+n > len(s.b) {
+		return 0, s.bad(at, fault.ErrTruncated, "inside a segment")
+	}
+	seg, next := s.b[at+4:at+2+n], at+2+n
+	switch m {
+	case 0xF8:
+		return next, s.parameters(at, seg)
+	case 0xDD:
+		for _, c := range seg {
+			if c != 0 {
+				return 0, s.bad(at, fault.ErrUnsupported, "restart intervals")
+			}
+		}
+	case 0xDA:
+		return s.scan(at, seg, next, dst)
+	}
+	return next, nil
+}
+
+// parameters reads an LSE segment.
+func (s *stream) parameters(at int, seg []byte) error {
+	switch {
+	case len(seg) < 1:
+		return s.bad(at, fault.ErrCodestream, "an empty LSE segment")
+	case seg[0] != 1:
+		return s.bad(at, fault.ErrUnsupported, "mapping tables or large sizes")
+	case len(seg) < 11:
+		return s.bad(at, fault.ErrTruncated, "coding parameters")
+	}
+	v := func(i int) int { return int(binary.BigEndian.Uint16(seg[1+2*i:])) }
+	s.preset = lsPreset{v(0), v(1), v(2), v(3), v(4)}
+	return nil
+}
+
+// scan reads the header of a scan and decodes the data that begin at next.
+func (s *stream) scan(at int, seg []byte, next int, dst *pixel.Frame) (int, error) {
+	if s.scans++; s.scans > jpeg.MaxScans {
+		return 0, s.bad(at, fault.ErrCodestream, "too many scans")
+	}
+	if len(seg) < 1 || seg[0] < 1 || seg[0] > 4 || len(seg) < 4+2*int(seg[0]) {
+		return 0, s.bad(at, fault.ErrCodestream, "a scan header")
+	}
+	k := int(seg[0])
+	var comps []int
+	for i := range k {
+		c := bytes.IndexByte(s.head.IDs, seg[1+2*i])
+		if c < 0 || !s.seen.Add(c) {
+			return 0, s.bad(at, fault.ErrCodestream, "a component of a scan")
+		}
+		if seg[2+2*i] != 0 {
+			return 0, s.bad(at, fault.ErrUnsupported, "mapping tables")
+		}
+		comps = append(comps, c)
+	}
+	near, interleave := int(seg[1+2*k]), int(seg[2+2*k])
+	d, err := newLS(s.head, s.preset, near, interleave, comps, s.b[next:], next)
+	if err != nil {
+		return 0, err
+	}
+	if err := d.decode(dst); err != nil {
+		return 0, err
+	}
+	next += d.r.at
+	if d.r.at > 0 && s.b[next-1] == 0xFF {
+		next-- // the reader stopped inside a marker
+	}
+	return next, nil
 }
 
 // lsContext is the state of one context.

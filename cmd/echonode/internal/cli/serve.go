@@ -55,15 +55,7 @@ an analysis under way is put back and goes on at the next start.`,
 func (p *program) serve(ctx context.Context, c *config.Config) (err error) {
 	log := logger(p.err, c.Log)
 	log.Info("EchoNode starts", "version", p.version, "notice", "UNVERIFIED research output, not a cleared medical device")
-	for _, w := range c.Warnings() {
-		log.Warn("configuration: " + w)
-	}
-	for _, w := range c.Contradictions() {
-		log.Warn("configuration: " + w)
-	}
-	for _, err := range secretProblems(c) {
-		log.Warn("configuration: " + err.Error())
-	}
+	warn(c, log)
 	// What is written is the owner's, and its group's to read, whoever starts
 	// the node.
 	unix.Umask(0o027)
@@ -104,10 +96,6 @@ func (p *program) serve(ctx context.Context, c *config.Config) (err error) {
 	if err != nil {
 		return err
 	}
-	options, err := nodeOptions(c, log)
-	if err != nil {
-		return err
-	}
 	device, err := installationUID(c, true)
 	if err != nil {
 		return err
@@ -116,19 +104,11 @@ func (p *program) serve(ctx context.Context, c *config.Config) (err error) {
 	if err != nil {
 		return err
 	}
-	for i := range options.Destinations {
-		options.Destinations[i].Own = worker.own(options.Destinations[i].Name)
-	}
-	options.Version, options.Roles, options.Alone = p.version, c.Roles, c.Storage.Objects.Kind == config.KindDirectory
-	if options.Seat, err = filepath.Abs(c.Storage.Directory); err != nil {
+	options, err := p.nodeOptions(c, worker, log)
+	if err != nil {
 		return err
 	}
 	options.Limits, options.Objects, options.Scratch, options.Places = analyzer.Limits(), files, scratch, analyzer.Places()
-	for _, check := range options.Checks {
-		for _, problem := range check() {
-			log.Warn(problem.Text)
-		}
-	}
 	n, err := node.New(ctx, options, sp, st, worker, metrics, log)
 	if err != nil {
 		return err
@@ -136,87 +116,118 @@ func (p *program) serve(ctx context.Context, c *config.Config) (err error) {
 	if err := reg.Register(n.Collector()); err != nil {
 		return err
 	}
-	srv, err := dicomServer(c, n, metrics, log)
+	d, err := openDoors(c, n, reg, metrics, log)
 	if err != nil {
 		return err
 	}
-	receives := c.Does(node.RoleReceive)
-	var l, sl, wl net.Listener
-	closing := func(err error) error {
-		for _, open := range []net.Listener{l, sl} {
-			if open != nil {
-				err = errors.Join(err, open.Close())
-			}
-		}
-		return err
-	}
-	dicom := ""
-	if receives {
-		if l, err = net.Listen("tcp", c.DICOM.Listen); err != nil {
-			return fmt.Errorf("dicom.listen: %w", err)
-		}
-		dicom = l.Addr().String()
-	}
-	status := statusServer(statusMux(n, reg), c.HTTP.Hosts)
-	if c.HTTP.Listen != "" {
-		if sl, err = net.Listen("tcp", c.HTTP.Listen); err != nil {
-			return closing(fmt.Errorf("http.listen: %w", err))
-		}
-	}
-	var page *reviewPage
 	if c.Does(node.RoleWeb) {
-		if page, err = openReview(ctx, c, st, files, n, analyzer.Measuring(), p.version, log); err != nil {
-			return closing(err)
+		if d.page, err = openReview(ctx, c, st, files, n, analyzer.Measuring(), p.version, log); err != nil {
+			return errors.Join(err, d.close())
 		}
 	}
-	var web *http.Server
-	if receives {
-		if web, wl, err = dicomwebServer(c, n, log); err != nil {
-			return closing(err)
-		}
-	}
-	log.Info("ready", "roles", c.Roles, "ae_title", c.DICOM.AETitle, "dicom", dicom, "http", c.HTTP.Listen, "destinations", len(c.Destinations),
-		"model", analyzer.Model().Name, "provider", engine.Provider())
+	log.Info("ready", "roles", c.Roles, "ae_title", c.DICOM.AETitle, "dicom", d.address(), "http", c.HTTP.Listen,
+		"destinations", len(c.Destinations), "model", analyzer.Model().Name, "provider", engine.Provider())
+	err = d.serve(ctx, n)
+	log.Info("EchoNode stopped")
+	return err
+}
 
-	// Stop in the reverse order of the data's way: first nothing comes in any
-	// more, then the jobs stop.
+// warn logs what is doubtful about the configuration.
+func warn(c *config.Config, log *slog.Logger) {
+	for _, w := range slices.Concat(c.Warnings(), c.Contradictions()) {
+		log.Warn("configuration: " + w)
+	}
+	for _, err := range secretProblems(c) {
+		log.Warn("configuration: " + err.Error())
+	}
+}
+
+// doors are what a node is reached by: its servers and where they listen, nil for
+// those that it has not.
+type doors struct {
+	dicom              *scp.Server
+	web, status        *http.Server // DICOMweb; status page and metrics
+	dicomAt, webAt, at net.Listener // at: of status
+	page               *reviewPage
+}
+
+// openDoors takes the addresses that the configuration names.
+func openDoors(c *config.Config, n *node.Node, reg *prometheus.Registry, metrics *node.Metrics, log *slog.Logger) (_ *doors, err error) {
+	d := &doors{status: statusServer(statusMux(n, reg), c.HTTP.Hosts)}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, d.close())
+		}
+	}()
+	if d.dicom, err = dicomServer(c, n, metrics, log); err != nil {
+		return nil, err
+	}
+	if c.HTTP.Listen != "" {
+		if d.at, err = net.Listen("tcp", c.HTTP.Listen); err != nil {
+			return nil, fmt.Errorf("http.listen: %w", err)
+		}
+	}
+	if !c.Does(node.RoleReceive) {
+		return d, nil
+	}
+	if d.dicomAt, err = net.Listen("tcp", c.DICOM.Listen); err != nil {
+		return nil, fmt.Errorf("dicom.listen: %w", err)
+	}
+	d.web, d.webAt, err = dicomwebServer(c, n, log)
+	return d, err
+}
+
+// close gives the addresses back of doors that were not served.
+func (d *doors) close() (err error) {
+	for _, l := range []net.Listener{d.dicomAt, d.webAt, d.at} {
+		if l != nil {
+			err = errors.Join(err, l.Close())
+		}
+	}
+	return err
+}
+
+// address is where DICOM is received, "" for nowhere.
+func (d *doors) address() string {
+	if d.dicomAt == nil {
+		return ""
+	}
+	return d.dicomAt.Addr().String()
+}
+
+// serve runs the node behind its doors until ctx ends, and then stops in the
+// reverse order of the data's way: first nothing comes in any more, then the jobs
+// stop.
+func (d *doors) serve(ctx context.Context, n *node.Node) error {
 	group, gctx := errgroup.WithContext(ctx)
 	jobs, stopJobs := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopJobs()
 	group.Go(func() error {
 		defer stopJobs()
-		intake, ictx := errgroup.WithContext(gctx)
-		if l == nil {
-			<-gctx.Done()
-			return nil
-		}
-		intake.Go(func() error { return serve(ictx, srv, l) })
-		if web != nil {
-			intake.Go(func() error { return serveHTTP(ictx, web, wl) })
-		}
-		return intake.Wait()
+		return d.receive(gctx)
 	})
 	group.Go(func() error { return n.Run(jobs) })
-	if sl != nil {
-		group.Go(func() error {
-			if err := status.Serve(sl); !errors.Is(err, http.ErrServerClosed) {
-				return err
-			}
-			return nil
-		})
-		group.Go(func() error {
-			<-gctx.Done()
-			stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
-			defer cancel()
-			return status.Shutdown(stop)
-		})
+	if d.at != nil {
+		group.Go(func() error { return serveHTTP(gctx, d.status, d.at) })
 	}
-	if page != nil {
-		group.Go(func() error { return page.run(gctx) })
+	if d.page != nil {
+		group.Go(func() error { return d.page.run(gctx) })
 	}
-	err = group.Wait()
-	log.Info("EchoNode stopped")
-	return err
+	return group.Wait()
+}
+
+// receive takes objects until ctx ends.
+func (d *doors) receive(ctx context.Context) error {
+	if d.dicomAt == nil {
+		<-ctx.Done()
+		return nil
+	}
+	group, gctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return serve(gctx, d.dicom, d.dicomAt) })
+	if d.web != nil {
+		group.Go(func() error { return serveHTTP(gctx, d.web, d.webAt) })
+	}
+	return group.Wait()
 }
 
 // lockDirectory creates the data directory and makes sure that only this
@@ -328,8 +339,9 @@ func decodedSyntaxes(log *slog.Logger) []string {
 	return out
 }
 
-func nodeOptions(c *config.Config, log *slog.Logger) (node.Options, error) {
+func (p *program) nodeOptions(c *config.Config, worker *processor, log *slog.Logger) (node.Options, error) {
 	o := node.Options{
+		Version: p.version, Roles: c.Roles, Alone: c.Storage.Objects.Kind == config.KindDirectory,
 		Idle:       time.Duration(c.Study.Idle),
 		Cap:        time.Duration(c.Study.Cap),
 		Retention:  time.Duration(c.Storage.Retention),
@@ -344,11 +356,21 @@ func nodeOptions(c *config.Config, log *slog.Logger) (node.Options, error) {
 	if c.Storage.Retention > 0 && c.Storage.RetentionFailed > 0 {
 		o.RetentionFailed = time.Duration(max(c.Storage.Retention, c.Storage.RetentionFailed))
 	}
+	seat, err := filepath.Abs(c.Storage.Directory)
+	if err != nil {
+		return o, err
+	}
+	o.Seat = seat
 	certificates, err := loadCertificates(c)
 	if err != nil {
 		return o, usageError{err}
 	}
 	o.Checks = []func() []node.Problem{func() []node.Problem { return certificates.problems(time.Now()) }}
+	for _, check := range o.Checks {
+		for _, problem := range check() {
+			log.Warn(problem.Text)
+		}
+	}
 	o.CommitPeers = map[string]node.Peer{}
 	for title, address := range c.DICOM.Commitment.ReportTo {
 		o.CommitPeers[title] = node.Peer{Address: address, Dialer: &scp.Dialer{CallingAE: c.DICOM.AETitle, CalledAE: title}}
@@ -362,7 +384,7 @@ func nodeOptions(c *config.Config, log *slog.Logger) (node.Options, error) {
 		warnOfCertificates(log, "destinations."+d.Name+".tls", dialer.TLSConfig)
 		dialer.Timeouts.Connect, dialer.Timeouts.Response = time.Duration(c.Delivery.Timeout), time.Duration(c.Delivery.Timeout)
 		dest := node.Destination{Name: d.Name, Address: d.Address, Dialer: dialer, Kinds: d.Send, Convert: deliver.Conversion(d.Transcode), Rules: d.Rules,
-			Withdraws: d.Withdraw == "note"}
+			Withdraws: d.Withdraw == "note", Own: worker.own(d.Name)}
 		dest.Unasked = d.Ask == config.AskNothing
 		if d.Ask == config.AskCommitment {
 			dest.Commitment = time.Duration(d.AskWait)

@@ -24,6 +24,7 @@ import (
 
 	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/models"
+	"github.com/echonode/echonode/pipeline/correct"
 	"github.com/echonode/echonode/pipeline/objects"
 	"github.com/echonode/echonode/pipeline/output"
 	"github.com/echonode/echonode/pipeline/quantity"
@@ -198,12 +199,17 @@ func (s *Server) exportValues(w http.ResponseWriter, r *http.Request) {
 // labelColumns are the columns of labels.csv, which models/training reads. Points
 // are pixels of the picture named in file, whose pixels are square; mm is their
 // size, empty where it is not known. A contour is x and y of its points in turn.
-var labelColumns = []string{"file", "subject", "view", "phase", "mm", "apex_x", "apex_y", "septal_x", "septal_y", "lateral_x", "lateral_y", "contour"}
+// The parasternal view has the points of its walls instead.
+var labelColumns = []string{"file", "subject", "view", "phase", "mm", "apex_x", "apex_y", "septal_x", "septal_y", "lateral_x", "lateral_y",
+	"ivs_right_x", "ivs_right_y", "ivs_left_x", "ivs_left_y", "pw_inner_x", "pw_inner_y", "pw_outer_x", "pw_outer_y", "contour"}
+
+// labelPoints are the points of labelColumns, in that order.
+var labelPoints = slices.Concat([]string{models.KeypointApex, models.KeypointMitralSeptal, models.KeypointMitralLateral}, correct.WallPoints)
 
 // exportLabels answers with what readers corrected in the studies that the
 // worklist's form selects: the pictures of the analysed region without anything
 // around it, outlines and points. No name, date, number or UID is in it; of a
-// patient there is a keyed hash. A frame whose region is the whole picture is
+// patient there is a keyed hash, of two under one Patient ID two. A frame whose region is the whole picture is
 // left out: what is written in it would go with it.
 func (s *Server) exportLabels(w http.ResponseWriter, r *http.Request) {
 	attachment(w, "application/zip", "echonode-labels.zip")
@@ -211,7 +217,7 @@ func (s *Server) exportLabels(w http.ResponseWriter, r *http.Request) {
 	var table bytes.Buffer
 	lines := csv.NewWriter(&table)
 	_ = lines.Write(labelColumns)
-	e := labels{s: s, zip: z, lines: lines}
+	e := labels{s: s, zip: z, lines: lines, subjects: map[store.Person]string{}}
 	err := s.selected(r, func(uid string) error { return e.study(r.Context(), uid) })
 	lines.Flush()
 	if err == nil {
@@ -234,6 +240,7 @@ type labels struct {
 	s            *Server
 	zip          *zip.Writer
 	lines        *csv.Writer
+	subjects     map[store.Person]string // what persons are called
 	frames, left int
 }
 
@@ -267,14 +274,52 @@ func (e *labels) study(ctx context.Context, uid string) error {
 	return nil
 }
 
-// subject is what a patient is called in exported labels.
-func (s *Server) subject(in store.Instance) string {
-	h := hmac.New(sha256.New, s.opt.LabelsKey)
-	fmt.Fprintf(h, "%q %q", in.Issuer, in.Patient)
-	if in.Patient == "" {
-		fmt.Fprintf(h, " %q", in.StudyInstanceUID)
+// subject is what the patient of an object is called in exported labels, the
+// same in every export. Of several persons under one Patient ID the one whose
+// labels were exported first has the name of the ID, and the others have names of
+// their own.
+func (e *labels) subject(ctx context.Context, in store.Instance) (string, error) {
+	name := func(format string, args ...any) []byte {
+		h := hmac.New(sha256.New, e.s.opt.LabelsKey)
+		fmt.Fprintf(h, format, args...)
+		return h.Sum(nil)
 	}
-	return hex.EncodeToString(h.Sum(nil)[:8])
+	if in.Patient == "" {
+		return hex.EncodeToString(name("%q %q %q", in.Issuer, in.Patient, in.StudyInstanceUID)[:8]), nil
+	}
+	if known, ok := e.subjects[in.Person]; ok {
+		return known, nil
+	}
+	all, err := e.s.opt.Store.PersonsOf(ctx, in.Patient)
+	if err != nil {
+		return "", err
+	}
+	persons := make([]result.Person, len(all))
+	for i, p := range all {
+		persons[i] = result.Person{ID: p.Patient, Issuer: p.Issuer, Family: p.Family, Given: p.Given, Born: p.Born, Sex: p.Sex}
+	}
+	numbers := result.Apart(persons)
+	at := slices.Index(all, in.Person)
+	if at < 0 {
+		return "", fmt.Errorf("the patient of %s was changed meanwhile", in.SOPInstanceUID)
+	}
+	var same []int // persons that are this patient, the first received first
+	for i, n := range numbers {
+		if n == numbers[at] {
+			same = append(same, i)
+		}
+	}
+	first := same[0]
+	owner, err := e.s.opt.Store.Key(ctx, "subject "+hex.EncodeToString(name("%q", in.Patient)), name("%q", persons[first].Digest()))
+	if err != nil {
+		return "", err
+	}
+	subject := name("%q %q %q", all[first].Issuer, in.Patient, persons[first].Digest())
+	if slices.ContainsFunc(same, func(i int) bool { return hmac.Equal(owner, name("%q", persons[i].Digest())) }) {
+		subject = name("%q %q", all[first].Issuer, in.Patient)
+	}
+	e.subjects[in.Person] = hex.EncodeToString(subject[:8])
+	return e.subjects[in.Person], nil
 }
 
 func (e *labels) loop(ctx context.Context, l *result.Loop, in store.Instance) error {
@@ -293,9 +338,13 @@ func (e *labels) loop(ctx context.Context, l *result.Loop, in store.Instance) er
 	if err != nil {
 		return err
 	}
+	subject, err := e.subject(ctx, in)
+	if err != nil {
+		return err
+	}
 	for i := range l.FrameResults {
 		f := &l.FrameResults[i]
-		if f.Network == nil || len(f.Contour) < 3 {
+		if f.Network == nil || l.View != models.ViewPLAX && len(f.Contour) < 3 || l.View == models.ViewPLAX && !hasWalls(f) {
 			continue
 		}
 		if l.Region == nil || image.Rect(l.Region.MinX, l.Region.MinY, l.Region.MaxX, l.Region.MaxY) == image.Rect(0, 0, l.Columns, l.Rows) {
@@ -306,11 +355,18 @@ func (e *labels) loop(ctx context.Context, l *result.Loop, in store.Instance) er
 		if err := frames.RGB(f.Index, &img); err != nil {
 			return err
 		}
-		if err := e.frame(l, f, e.s.subject(in), &img); err != nil {
+		if err := e.frame(l, f, subject, &img); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// hasWalls reports whether a reader has placed the wall points of a frame.
+func hasWalls(f *result.Frame) bool {
+	return !slices.ContainsFunc(correct.WallPoints, func(name string) bool {
+		return !slices.ContainsFunc(f.Keypoints, func(k result.Keypoint) bool { return k.Name == name && k.Confidence == 1 })
+	})
 }
 
 // frame adds the picture and the label of one frame.
@@ -355,7 +411,11 @@ func (e *labels) frame(l *result.Loop, f *result.Frame, subject string, img imag
 		mm = strconv.FormatFloat(y, 'g', 6, 64)
 	}
 	line := []string{name, subject, l.View, phase, mm}
-	for _, point := range []string{models.KeypointApex, models.KeypointMitralSeptal, models.KeypointMitralLateral} {
+	for i, point := range labelPoints {
+		if (i >= len(labelPoints)-len(correct.WallPoints)) != (l.View == models.ViewPLAX) {
+			line = append(line, "", "")
+			continue
+		}
 		px, py := "", ""
 		if k := slices.IndexFunc(f.Keypoints, func(k result.Keypoint) bool { return k.Name == point }); k >= 0 && f.Keypoints[k].Confidence == 1 {
 			px, py = at(f.Keypoints[k].X, f.Keypoints[k].Y)
@@ -364,6 +424,9 @@ func (e *labels) frame(l *result.Loop, f *result.Frame, subject string, img imag
 	}
 	var contour []string
 	for _, p := range f.Contour {
+		if l.View == models.ViewPLAX {
+			break // nobody looked at it
+		}
 		px, py := at(p[0], p[1])
 		contour = append(contour, px, py)
 	}

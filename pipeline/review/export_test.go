@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/echonode/echonode/models"
+	"github.com/echonode/echonode/pipeline/correct"
 	"github.com/echonode/echonode/pipeline/result"
 	"github.com/echonode/echonode/pipeline/store"
 )
@@ -111,6 +112,12 @@ func (s *site) signed(a sample) {
 	})
 	f.Keypoints = []result.Keypoint{{Name: models.KeypointApex, X: 30, Y: 12, Confidence: 1},
 		{Name: models.KeypointMitralSeptal, X: 20, Y: 42, Confidence: 1}, {Name: models.KeypointMitralLateral, X: 40, Y: 42, Confidence: 0.4}}
+	if a.view == models.ViewPLAX {
+		f.Contour, f.Keypoints = nil, nil
+		for i, name := range correct.WallPoints {
+			f.Keypoints = append(f.Keypoints, result.Keypoint{Name: name, X: 30, Y: float64(10 + 9*i), Confidence: 1})
+		}
+	}
 	doc.Studies[0].Review = &result.Review{Verdict: result.Corrected}
 	b, err := doc.Encode()
 	if err != nil {
@@ -139,6 +146,9 @@ func TestLabels(t *testing.T) {
 	s.add(a)
 	s.add(sample{study: "1.2.840.77.2", loop: "1.2.840.77.2.1", name: "Roe^Richard", view: "A4C", ef: value(44)}) // nothing signed
 	s.signed(a)
+	walls := sample{study: "1.2.840.77.3", loop: "1.2.840.77.3.1", name: "Doe^John", view: "PLAX", ef: value(50)}
+	s.add(walls)
+	s.signed(walls)
 	s.indexed()
 	for _, user := range []string{"viewer", "reader"} {
 		s.as(user).want(http.StatusForbidden, http.MethodPost, "/export/labels.zip", "")
@@ -160,12 +170,18 @@ func TestLabels(t *testing.T) {
 		t.Fatal(err)
 	}
 	rows, err := csv.NewReader(bytes.NewReader(table)).ReadAll()
-	if err != nil || len(rows) != 2 || len(z.File) != 2 {
+	if err != nil || len(rows) != 3 || len(z.File) != 3 {
 		t.Fatalf("%v, %d files\n%s", err, len(z.File), table)
 	}
+	if rows[1][2] != "A4C" {
+		rows[1], rows[2] = rows[2], rows[1]
+	}
 	// The region begins at row 8; a point that the reader did not set is not given.
-	if got, want := strings.Join(rows[1][2:], ","), "A4C,ED,1,30,4,20,34,,,20 4 40 4 40 34 20 34"; got != want {
+	if got, want := strings.Join(rows[1][2:], ","), "A4C,ED,1,30,4,20,34,,,,,,,,,,,20 4 40 4 40 34 20 34"; got != want {
 		t.Errorf("label %s, want %s", got, want)
+	}
+	if got, want := strings.Join(rows[2][2:], ","), "PLAX,ED,1,,,,,,,30,2,30,11,30,20,30,29,"; got != want {
+		t.Errorf("label of walls %s, want %s", got, want)
 	}
 	for _, secret := range []string{"Doe", "Jane", "P-1.2", "1.2.840.77", "19600102", "A1.2"} {
 		if strings.Contains(text, secret) || bytes.Contains(table, []byte(secret)) {
@@ -189,10 +205,11 @@ func TestLabels(t *testing.T) {
 import json, sys
 sys.path.insert(0, sys.argv[1])
 from echotrain import corrected, geometry as geo, names
-got = corrected.read(sys.argv[2])
-s = got[0]
+got = sorted(corrected.read(sys.argv[2]), key=lambda s: s.view)
+s, w = got
 print(json.dumps({"n": len(got), "source": s.source, "view": names.VIEWS[s.view], "phase": s.phase, "seg": s.seg, "mm": s.mm,
-  "cavity": int((s.label == geo.LV).sum()), "scale": s.scale, "apex": s.points[0].tolist(), "state": s.state[:3].tolist()}))`,
+  "cavity": int((s.label == geo.LV).sum()), "scale": s.scale, "apex": s.points[0].tolist(), "state": s.state[:3].tolist(),
+  "walls": w.points[3:].tolist(), "wallstate": w.state.tolist(), "wallseg": w.seg, "wallmm": w.mm, "wallview": names.VIEWS[w.view]}))`,
 		"../../models/training", filepath.Dir(root))
 	out, err := read.Output()
 	if err != nil {
@@ -209,15 +226,70 @@ print(json.dumps({"n": len(got), "source": s.source, "view": names.VIEWS[s.view]
 		MM, Scale           float64
 		Apex                [2]float64
 		State               [3]int
+		Walls               [4][2]float64
+		WallState           [7]int
+		WallSeg             int
+		WallMM              float64
+		WallView            string
 	}
 	if err := json.Unmarshal(out, &got); err != nil {
 		t.Fatal(err, string(out))
 	}
 	// 64 x 40 pixels in a square of 320: five times, and 60 pixels from the top. The
 	// cavity is 20 x 30 pixels.
-	if got.N != 1 || got.Source != "corrected" || got.View != "A4C" || got.Phase != "ED" || got.Seg != 2 || got.MM != 1 || got.Scale != 5 ||
+	if got.N != 2 || got.Source != "corrected" || got.View != "A4C" || got.Phase != "ED" || got.Seg != 2 || got.MM != 1 || got.Scale != 5 ||
 		got.Apex != [2]float64{152, 82} || got.Cavity < 20*30*25 || got.Cavity > 22*32*25 || got.State[0] != 1 {
 		t.Errorf("the loader reads %+v", got)
+	}
+	if got.WallView != "PLAX" || got.WallSeg != 0 || got.WallMM != 1 || got.WallState != [7]int{-1, -1, -1, 1, 1, 1, 1} ||
+		got.Walls != [4][2]float64{{152, 72}, {152, 117}, {152, 162}, {152, 207}} {
+		t.Errorf("the loader reads of the walls %+v", got)
+	}
+}
+
+// Two persons under one Patient ID have two names in exported labels, one person
+// in two spellings has one, and names stay what they are when a person was removed.
+func TestSubjects(t *testing.T) {
+	s := newSite(t, func(o *Options) { o.LabelsKey = bytes.Repeat([]byte{7}, 32) })
+	ctx, n := t.Context(), 0
+	add := func(name, born string) store.Instance {
+		n++
+		p := result.PersonOf("0", "", name, born, "")
+		in := store.Instance{SOPInstanceUID: fmt.Sprintf("1.%d.1", n), StudyInstanceUID: fmt.Sprintf("1.%d", n), SeriesInstanceUID: "1", SOPClassUID: "1", TransferSyntaxUID: "1",
+			Path: fmt.Sprint(n), Received: s.now().Add(time.Duration(n) * time.Second), Loop: true,
+			Person: store.Person{Patient: p.ID, Issuer: p.Issuer, Family: p.Family, Given: p.Given, Born: p.Born, Sex: p.Sex}}
+		if _, err := s.store.AddInstance(ctx, in); err != nil {
+			t.Fatal(err)
+		}
+		return in
+	}
+	export := func(all ...store.Instance) (names []string) {
+		e := labels{s: s.server, subjects: map[store.Person]string{}}
+		for _, in := range all {
+			name, err := e.subject(ctx, in)
+			if err != nil {
+				t.Fatal(err)
+			}
+			names = append(names, name)
+		}
+		return names
+	}
+	anna, hans, again := add("Mueller^Anna", "19600102"), add("Mueller^Hans", "19590304"), add("MÜLLER^ANNA", "19600102")
+	got := export(anna, hans, again)
+	if got[0] == got[1] || got[0] != got[2] {
+		t.Errorf("names %q", got)
+	}
+	if later := export(again, hans, anna); later[0] != got[0] || later[1] != got[1] {
+		t.Errorf("names %q, then %q", got, later)
+	}
+	// The one who has the name of the ID goes.
+	for _, in := range []store.Instance{anna, again} {
+		if err := s.store.Delete(ctx, in.StudyInstanceUID); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if later := export(hans); later[0] != got[1] {
+		t.Errorf("names %q, then %q", got, later)
 	}
 }
 

@@ -405,6 +405,16 @@ func (s *Store) Persons(ctx context.Context, study string) ([]Person, error) {
 	}, `SELECT DISTINCT patient, coalesce(issuer, ''), family, coalesce(given, ''), born, coalesce(sex, '') FROM instances WHERE study_uid = ? AND patient IS NOT NULL`, study)
 }
 
+// PersonsOf lists the different persons that objects under a Patient ID, given as
+// a digest, name, in the order in which they were received first.
+func (s *Store) PersonsOf(ctx context.Context, patient string) ([]Person, error) {
+	return collect(ctx, s.read, func(r *sql.Rows) (p Person, err error) {
+		var first int64
+		return p, r.Scan(&p.Patient, &p.Issuer, &p.Family, &p.Given, &p.Born, &p.Sex, &first)
+	}, `SELECT patient, coalesce(issuer, ''), family, coalesce(given, ''), born, coalesce(sex, ''), min(received_at) FROM instances WHERE patient = ?
+		GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY 7, 1, 2, 3, 4, 5, 6`, patient)
+}
+
 // Unread lists the objects of a study whose person was recorded, or corrected,
 // by a program of before: what it wrote of the family name does not begin with
 // form.

@@ -13,7 +13,7 @@ from PIL import Image
 from scipy import ndimage
 from torch import nn
 
-from echotrain import augment, batches, dataset, evaluation as ev, export, geometry as geo, infer, learn, looks, loss, native, net as nets, others, plax, sample, together, trust
+from echotrain import augment, batches, corrected, dataset, evaluation as ev, export, geometry as geo, infer, learn, looks, loss, native, net as nets, others, plax, sample, together, trust
 from echotrain.names import CLASSES, KEYPOINTS, VIEWS
 from echotrain.net import Net
 import mean_weights
@@ -121,6 +121,23 @@ class Corrected(unittest.TestCase):
                 b = batches.make(data, part[0][2], [part[0][3]], 64, np.random.default_rng(1))
                 self.assertGreater(float(b["mask"][0, 0].mean()), 0.02)
                 self.assertEqual(len(dataset.held_out(data, cfg)), 1 + int(data["held"][:3].sum()))
+
+    def test_wall_points_are_learnt_from(self):
+        with tempfile.TemporaryDirectory() as d:
+            d = os.path.join(d, "site")
+            self.export(d, ["s1"])
+            points = "".join(f"{k}_x,{k}_y," for k in KEYPOINTS[sample.PLAX_POINTS])
+            rows = open(os.path.join(d, "labels.csv")).read().replace("contour", points + "contour")
+            with open(os.path.join(d, "labels.csv"), "w") as f:
+                f.write(rows.splitlines()[0] + "\ns1.png,s1,PLAX,ES,0.3,,,,,,,110,40,112,60,118,120,120,138,\n")
+            (s,) = corrected.read(d)
+            self.assertEqual((s.view, s.phase, s.seg, s.mm), (VIEWS.index("PLAX"), "ES", sample.SEG_NONE, 0.3))
+            np.testing.assert_allclose(np.diff(s.points[sample.PLAX_POINTS], axis=0) / s.scale, [[2, 20], [6, 60], [2, 18]], atol=1e-3)
+            self.assertEqual(s.state.tolist(), [-1, -1, -1, 1, 1, 1, 1])
+            data = sample.columns([s])
+            data["filled"] = data["image"]
+            b = batches.make(data, np.array([0]), [{}], 32, np.random.default_rng(1))
+            self.assertGreater(float(b["heat"][0, 3:].max()), 0.5)
 
 
 class Tasks(unittest.TestCase):

@@ -1,0 +1,82 @@
+package review
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/echonode/echonode/pipeline/correct"
+	"github.com/echonode/echonode/pipeline/node"
+)
+
+// nobody signs nothing: what comes this far fails the test.
+type nobody struct{ t *testing.T }
+
+func (n nobody) Sign(context.Context, node.SignRequest) (int, error) {
+	n.t.Error("something was signed")
+	return 0, nil
+}
+
+// Corrections that cannot be are refused with the reason in the reader's
+// language, the loop and the frame, by both of the ways in which a browser sends
+// them; nothing is signed of them.
+func TestRefusedCorrections(t *testing.T) {
+	s := newSite(t, func(o *Options) { o.Signer = nobody{t} })
+	s.add(sample{study: "1.2.1", loop: "1.2.1.1", name: "Doe^Jane", view: "PLAX", ef: value(61.23)})
+	s.indexed()
+	b := s.as("reader")
+	walls := func(y ...float64) string {
+		points := map[string][2]float64{}
+		for i, v := range y {
+			points[correct.WallPoints[i]] = [2]float64{30, v}
+		}
+		j, err := json.Marshal(map[string]any{"frame": 0, "wall_points": points})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(j)
+	}
+	for name, tc := range map[string]struct {
+		frame      string
+		status     int
+		reason, de string
+		place      bool // the loop and the frame are named
+	}{
+		"in their order":      {frame: walls(2, 11, 36, 44), status: http.StatusOK},
+		"crossed":             {frame: walls(2, 36, 11, 44), status: 422, reason: "do not follow each other", de: "folgen nicht aufeinander", place: true},
+		"no cavity":           {frame: walls(2, 11, 12, 20), status: 422, reason: "is of that size", de: "so groß ist kein", place: true},
+		"no septum":           {frame: walls(11, 11, 36, 44), status: 422, reason: "do not follow each other", de: "folgen nicht aufeinander", place: true},
+		"a septum of 4 cm":    {frame: walls(0, 40, 43, 47), status: 422, reason: "is of that size", de: "so groß ist kein", place: true},
+		"three points":        {frame: walls(2, 11, 36), status: 422, reason: "the four wall points belong", de: "vier Wandpunkte", place: true},
+		"outside":             {frame: walls(2, 11, 36, 4400), status: 422, reason: "lies outside the picture", de: "außerhalb des Bildes", place: true},
+		"an outline":          {frame: `{"frame": 0, "contour": [[1,1],[9,1],[9,9]]}`, status: 422, reason: "the four wall points belong", de: "vier Wandpunkte", place: true},
+		"a frame that is not": {frame: strings.Replace(walls(2, 11, 36, 44), `"frame":0`, `"frame":7`, 1), status: 422, reason: "no such frame", de: "kein solches Bild"},
+		"not a number":        {frame: `{"frame": 0, "wall_points": {"ivs_right": [NaN, 1]}}`, status: 422, reason: "cannot be read", de: "nicht lesbar"},
+		"beyond all numbers":  {frame: `{"frame": 0, "wall_points": {"ivs_right": [1e999, 1]}}`, status: 422, reason: "cannot be read", de: "nicht lesbar"},
+		"three coordinates":   {frame: `{"frame": 0, "wall_points": {"ivs_right": ["1", 1]}}`, status: 422, reason: "cannot be read", de: "nicht lesbar"},
+		"an unknown field":    {frame: `{"frame": 0, "points": []}`, status: 422, reason: "cannot be read", de: "nicht lesbar"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			body := fmt.Sprintf(`{"base": 1, "corrections": {"loops": {"1.2.1.1": {"frames": [%s]}}}}`, tc.frame)
+			for _, path := range []string{"/study/1.2.1/recalculate", "/study/1.2.1/sign"} {
+				if tc.status == http.StatusOK && strings.HasSuffix(path, "sign") {
+					continue
+				}
+				for lang, want := range map[string]string{"en": tc.reason, "de": tc.de} {
+					res, text := b.do(http.MethodPost, path, body, func(r *http.Request) {
+						r.Header.Set("Content-Type", "application/json")
+						r.Header.Set("Accept", "*/*")
+						r.Header.Set("Accept-Language", lang)
+					})
+					frame := map[string]string{"en": "Frame 1", "de": "Bild 1"}[lang]
+					if res.StatusCode != tc.status || !strings.Contains(text, want) || tc.place != strings.Contains(text, frame) && tc.status != http.StatusOK {
+						t.Errorf("%s in %s: %s: %s", path, lang, res.Status, text)
+					}
+				}
+			}
+		})
+	}
+}

@@ -473,45 +473,87 @@ func Summarize(doc *result.Document) Summary {
 }
 
 // predecessors are the reports of the latest finished run before this one: the
-// usual one, and those of destinations with a form of their own.
+// usual one, and those of destinations with a form of their own. Where there was
+// none, they are those that were sent before the study was removed.
 func (n *Node) predecessors(ctx context.Context, study string, revision int) (usual *store.Output, own map[string]*store.Output, err error) {
-	made, err := n.store.Outputs(ctx, study)
-	if err != nil {
+	last, err := n.latestReports(ctx, study, func(o store.RunOutput) bool { return o.Revision < revision })
+	if err == nil && len(last) == 0 {
+		last, err = n.formerReports(ctx, study)
+	}
+	if err != nil || len(last) == 0 {
 		return nil, nil, err
-	}
-	made = slices.DeleteFunc(made, func(o store.RunOutput) bool { return o.Kind != result.KindReport || o.Revision >= revision })
-	if len(made) == 0 {
-		return nil, nil, nil
-	}
-	runs, err := n.store.Runs(ctx, study)
-	if err != nil {
-		return nil, nil, err
-	}
-	last := made[0].Revision // the newest
-	var forms map[string][]string
-	if i := slices.IndexFunc(runs, func(r store.Run) bool { return r.Revision == last }); i >= 0 {
-		if forms, err = n.forms(ctx, &runs[i]); err != nil {
-			return nil, nil, err
-		}
 	}
 	own = map[string]*store.Output{}
-	for _, o := range made {
-		if o.Revision != last {
-			break
-		}
-		names := forms[o.SOPInstanceUID]
+	for _, o := range last {
+		names := o.For
 		if len(names) == 0 {
 			names = []string{""}
 		}
 		for _, name := range names {
 			if name == "" && usual == nil {
-				usual = &o.Output
+				usual = &o
 			} else if name != "" && own[name] == nil {
-				own[name] = &o.Output
+				own[name] = &o
 			}
 		}
 	}
 	return usual, own, nil
+}
+
+// formerReports are those that were sent before the study was removed, if they
+// are of the patient that it is of now.
+func (n *Node) formerReports(ctx context.Context, study string) ([]store.Output, error) {
+	sent, err := n.store.SentReports(ctx, study)
+	if err != nil || len(sent) == 0 {
+		return nil, err
+	}
+	now, err := n.persons(ctx, study)
+	if err != nil {
+		return nil, err
+	}
+	var out []store.Output
+	for _, s := range sent {
+		if result.Patients(append(slices.Clone(now), personIs(s.Person))) > 1 {
+			n.log.Warn("a report that was sent before the study was removed is of another patient: it is not named as predecessor",
+				"study", study, "object", s.SOPInstanceUID)
+			continue
+		}
+		out = append(out, s.Output)
+	}
+	return out, nil
+}
+
+// latestReports are those reports of a study of the newest run of which there
+// are any, with For.
+func (n *Node) latestReports(ctx context.Context, study string, which func(store.RunOutput) bool) ([]store.Output, error) {
+	made, err := n.store.Outputs(ctx, study)
+	if err != nil {
+		return nil, err
+	}
+	made = slices.DeleteFunc(made, func(o store.RunOutput) bool { return o.Kind != result.KindReport || !which(o) })
+	if len(made) == 0 {
+		return nil, nil
+	}
+	runs, err := n.store.Runs(ctx, study)
+	if err != nil {
+		return nil, err
+	}
+	newest := made[0].Revision
+	var forms map[string][]string
+	if i := slices.IndexFunc(runs, func(r store.Run) bool { return r.Revision == newest }); i >= 0 {
+		if forms, err = n.forms(ctx, &runs[i]); err != nil {
+			return nil, err
+		}
+	}
+	var out []store.Output
+	for _, o := range made {
+		if o.Revision != newest {
+			break
+		}
+		o.For = forms[o.SOPInstanceUID]
+		out = append(out, o.Output)
+	}
+	return out, nil
 }
 
 // readResult reads the document of a run. What is there and is not what was

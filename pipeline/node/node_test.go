@@ -532,6 +532,53 @@ func TestRetention(t *testing.T) {
 	}
 }
 
+// A study that comes again after its time is reported with what was sent of it
+// before as predecessor, in every form; that of another patient is none.
+func TestPredecessorAfterRetention(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		again func(*dicomio.DataSet) // the second time
+		named bool
+	}{
+		{"the same patient", nil, true},
+		{"another patient", func(ds *dicomio.DataSet) { ds.SetString(tag.PatientID, "P2") }, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir, own := t.TempDir(), destination("importer", listen(t, "PACS", &archive{}))
+			own.Own = true
+			p := inForms{&fakeProcessor{t: t}}
+			n := start(t, dir, p, Options{Destinations: []Destination{destination("pacs", listen(t, "PACS", &archive{})), own}})
+			defer n.stop()
+			finished := func() bool {
+				s, err := n.store.Study(t.Context(), "1.2.3")
+				return err == nil && s.State == store.Done && n.status(t, "1.2.3").Finished()
+			}
+			n.mustSend(t, writeObject(t, dir, "1.2.3", "1.2.3.10", nil))
+			eventually(t, "delivered", finished)
+			if err := n.removeExpired(t.Context(), store.Retention{Done: time.Now().Add(time.Minute)}); err != nil {
+				t.Fatal(err)
+			}
+			n.mustSend(t, writeObject(t, t.TempDir(), "1.2.3", "1.2.3.11", c.again))
+			eventually(t, "delivered again", finished)
+			last := p.requests()[1]
+			if !c.named {
+				if last.Predecessor != nil || len(last.Own) > 0 {
+					t.Errorf("another patient's report is a predecessor: %+v, %+v", last.Predecessor, last.Own)
+				}
+				return
+			}
+			former := last.Predecessor
+			if former == nil || former.SOPInstanceUID != instance.UID("test report", "", "1.2.3", "1") || former.SeriesInstanceUID == "" ||
+				former.SOPClassUID != uid.ComprehensiveSRStorage || former.Path != "" {
+				t.Errorf("predecessor %+v", former)
+			}
+			if importer := last.Own["importer"]; importer == nil || importer.SOPInstanceUID != instance.UID(result.KindReport, "importer", "1") {
+				t.Errorf("predecessors of own form %+v", last.Own)
+			}
+		})
+	}
+}
+
 // receiver takes commitment reports that come on a new association.
 type receiver struct{ got chan *scp.CommitResult }
 

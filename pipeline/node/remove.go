@@ -9,7 +9,9 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/pipeline/objects"
+	"github.com/echonode/echonode/pipeline/result"
 	"github.com/echonode/echonode/pipeline/store"
 )
 
@@ -20,7 +22,7 @@ func (n *Node) removeExpired(ctx context.Context, before store.Retention) error 
 		return err
 	}
 	for _, study := range studies {
-		removed, err := n.remove(ctx, study, func() (bool, error) { return n.store.DeleteExpired(ctx, study, before) })
+		removed, err := n.remove(ctx, study, func(sent []store.SentReport) (bool, error) { return n.store.DeleteExpired(ctx, study, before, sent...) })
 		if err != nil {
 			return err
 		}
@@ -34,7 +36,7 @@ func (n *Node) removeExpired(ctx context.Context, before store.Retention) error 
 // Remove deletes a study, whatever its state: objects, results and what is
 // left to deliver.
 func (n *Node) Remove(ctx context.Context, study string) error {
-	if _, err := n.remove(ctx, study, func() (bool, error) { return true, n.store.Delete(ctx, study) }); err != nil {
+	if _, err := n.remove(ctx, study, func(sent []store.SentReport) (bool, error) { return true, n.store.Delete(ctx, study, sent...) }); err != nil {
 		return err
 	}
 	n.log.Info("study removed by command", "study", study)
@@ -55,20 +57,62 @@ func (n *Node) RemoveObjects(ctx context.Context, study string, objects []string
 	return count, n.deleteFiles(ctx)
 }
 
-// remove deletes the record of a study and its results. The record goes first,
-// and names its files as to be deleted in the same step, so that a crash
+// remove deletes the record of a study and its results, but for which reports
+// destinations have of it. The record goes first, and names its files as to be deleted in the same step, so that a crash
 // leaves files that are deleted later rather than records of missing ones.
-func (n *Node) remove(ctx context.Context, study string, record func() (bool, error)) (bool, error) {
+func (n *Node) remove(ctx context.Context, study string, record func(sent []store.SentReport) (bool, error)) (bool, error) {
 	// A new round of the study must not lose the directory it has just made.
 	unlock, err := n.studies.Lock(ctx, studyFolder(study))
 	if err != nil {
 		return false, err
 	}
 	defer unlock()
-	if removed, err := record(); err != nil || !removed {
+	sent, err := n.sentReports(ctx, study)
+	if err != nil {
+		return false, err
+	}
+	if removed, err := record(sent); err != nil || !removed {
 		return false, err
 	}
 	return true, objects.Clear(context.WithoutCancel(ctx), n.files, n.studyResults(study))
+}
+
+// sentReports are the latest reports of a study that some destination has.
+func (n *Node) sentReports(ctx context.Context, study string) ([]store.SentReport, error) {
+	deliveries, err := n.store.Deliveries(ctx, study)
+	if err != nil {
+		return nil, err
+	}
+	there := map[string]bool{}
+	for _, d := range deliveries {
+		if d.Kind == result.KindReport && (d.State == store.Sent || d.State == store.Warning) {
+			there[d.SOPInstanceUID] = true
+		}
+	}
+	reports, err := n.latestReports(ctx, study, func(o store.RunOutput) bool { return there[o.SOPInstanceUID] })
+	if err != nil {
+		return nil, err
+	}
+	hold := n.files.Hold()
+	defer hold.Release()
+	var sent []store.SentReport
+	for _, o := range reports {
+		path, err := hold.File(ctx, o.Path)
+		var id dicomio.Identity
+		if err == nil {
+			id, err = dicomio.IdentifyFile(ctx, path, dicomio.Options{})
+		}
+		switch {
+		case errors.Is(err, objects.ErrUnavailable) || ctx.Err() != nil:
+			return nil, err
+		case err != nil:
+			n.log.Warn("a report cannot be read: one that follows will not name it", "study", study, "object", o.SOPInstanceUID, "error", err)
+			continue
+		}
+		o.SeriesInstanceUID, o.Path = id.SeriesInstanceUID, ""
+		sent = append(sent, store.SentReport{Output: o, Person: personOf(id)})
+	}
+	return sent, nil
 }
 
 // deleteFiles deletes the files of removed objects. One that was received again

@@ -399,6 +399,7 @@ func TestConformance(t *testing.T) {
 				{"Keys", checkKeys},
 				{"Withdrawn", checkWithdrawn},
 				{"Commitments", checkCommitments},
+				{"SentReports", checkSentReports},
 				{"Recalled", checkRecalled},
 				{"Replace", checkReplace},
 				{"Held", checkHeld},

@@ -95,7 +95,9 @@ type Output struct {
 	SOPInstanceUID string
 	SOPClassUID    string
 	Kind           string
-	Path           string
+	Path           string // "" where the file has gone with its study, see [Store.SentReports]
+	// SeriesInstanceUID is known of those without Path only.
+	SeriesInstanceUID string
 	// For, see result.Output. It is not recorded.
 	For []string
 	// To, where it is set, are the only destinations that get the output,
@@ -876,15 +878,15 @@ func (s *Store) Expired(ctx context.Context, r Retention) ([]string, error) {
 type Removal struct{ Path, SOPInstanceUID string }
 
 // Delete removes a study and everything recorded about it, and notes its files
-// for [Store.Removals].
-func (s *Store) Delete(ctx context.Context, study string) error {
-	return s.Transact(ctx, func(tx *Tx) error { return remove(ctx, tx, study) })
+// for [Store.Removals]. Only sent is kept, for [Store.SentReports].
+func (s *Store) Delete(ctx context.Context, study string, sent ...SentReport) error {
+	return s.Transact(ctx, func(tx *Tx) error { return remove(ctx, tx, study, sent) })
 }
 
 // DeleteExpired is Delete of a study that still is what [Store.Expired] lists;
 // otherwise it does nothing and returns false. An object that arrives between
 // the two keeps its study.
-func (s *Store) DeleteExpired(ctx context.Context, study string, r Retention) (deleted bool, err error) {
+func (s *Store) DeleteExpired(ctx context.Context, study string, r Retention, sent ...SentReport) (deleted bool, err error) {
 	err = s.Transact(ctx, func(tx *Tx) error {
 		var n int
 		deleted = false
@@ -895,13 +897,16 @@ func (s *Store) DeleteExpired(ctx context.Context, study string, r Retention) (d
 			return err
 		}
 		deleted = true
-		return remove(ctx, tx, study)
+		return remove(ctx, tx, study, sent)
 	})
 	return deleted, err
 }
 
-func remove(ctx context.Context, tx *Tx, study string) error {
+func remove(ctx context.Context, tx *Tx, study string, sent []SentReport) error {
 	if err := tx.lock(ctx, study); err != nil {
+		return err
+	}
+	if err := keepSent(ctx, tx, study, sent); err != nil {
 		return err
 	}
 	if _, err := tx.ExecContext(ctx, `INSERT INTO removals (path, sop_uid) SELECT path, sop_uid FROM instances WHERE study_uid = ? ON CONFLICT DO NOTHING`, study); err != nil {

@@ -225,7 +225,7 @@ func (p *processor) write(ctx context.Context, s *result.Study, hold *objects.Ho
 		}
 		if predecessor != nil {
 			var err error
-			if o.Predecessor, err = reference(ctx, hold, predecessor.Path); err != nil {
+			if o.Predecessor, err = reference(ctx, hold, s.StudyInstanceUID, predecessor); err != nil {
 				return nil, fmt.Errorf("predecessor: %w", err)
 			}
 		}
@@ -269,9 +269,12 @@ func sourcesOf(s *result.Study, hold *objects.Hold, limits dicomio.Limits) outpu
 	return f
 }
 
-// reference refers to an object that was made before.
-func reference(ctx context.Context, hold *objects.Hold, name string) (*instance.Ref, error) {
-	path, err := hold.File(ctx, name)
+// reference refers to a report that was made before, and may have been removed.
+func reference(ctx context.Context, hold *objects.Hold, study string, o *store.Output) (*instance.Ref, error) {
+	if o.Path == "" {
+		return &instance.Ref{StudyUID: study, SeriesUID: o.SeriesInstanceUID, SOPClassUID: o.SOPClassUID, SOPInstanceUID: o.SOPInstanceUID}, nil
+	}
+	path, err := hold.File(ctx, o.Path)
 	if err != nil {
 		return nil, err
 	}

@@ -236,7 +236,10 @@ func (g *group) add(q quantity.Quantity, m result.Measurement) {
 	if g.remarks.of == nil {
 		g.remarks = *newGroups()
 	}
-	for _, text := range doubts(m, g.loops) {
+	if !g.w.coded(q, m) {
+		return // whose remarks would be on what the report does not hold
+	}
+	for _, text := range doubts(m, g.loops, g.stage.measurements) {
 		g.remarks.add(text, m.Name)
 	}
 	if text := spread(m); text != "" {
@@ -248,9 +251,6 @@ func (g *group) add(q quantity.Quantity, m result.Measurement) {
 			sex = g.w.s.Subject.Sex
 		}
 		g.remarks.add(fmt.Sprintf("%s (%s)", quantity.EFBand(*m.Value, sex), quantity.ASE2015), valueText(m))
-	}
-	if !g.w.coded(q, m) {
-		return
 	}
 	c := sr.Measurement{Quantity: q.Code, Value: q.Round(*m.Value), Unit: sr.Unit(m.Unit), Method: methods[m.Method], Mode: sr.Mode2D,
 		View: views[m.View], Group: g.stage.name, Stage: g.stage.code}
@@ -318,16 +318,17 @@ func (g *group) finish() []sr.Measurement {
 	if len(g.out) == 0 {
 		return nil
 	}
-	for _, text := range g.remarks.order {
-		g.out[0].Remarks = append(g.out[0].Remarks, strings.Join(distinct(g.remarks.of[text]), ", ")+": "+text)
+	remarks := g.remarks.united()
+	for _, text := range remarks.order {
+		g.out[0].Remarks = append(g.out[0].Remarks, strings.Join(distinct(remarks.of[text]), ", ")+": "+text)
 	}
 	return g.out
 }
 
 // doubts are the remarks on a value and on the loops that it is from.
-func doubts(m result.Measurement, loops map[string]*result.Loop) (out []string) {
+func doubts(m result.Measurement, loops map[string]*result.Loop, stage []result.Measurement) (out []string) {
 	for _, r := range m.Quality.Warnings {
-		out = append(out, r.Text)
+		out = append(out, about(r.Text, m, stage))
 	}
 	for _, src := range m.Sources {
 		if l := loops[src.SOPInstanceUID]; l != nil {
@@ -358,7 +359,7 @@ func inWords(s stage, loops map[string]*result.Loop) string {
 				text += " (" + m.Method + ")"
 			}
 			values = append(values, text)
-			for _, d := range doubts(m, loops) {
+			for _, d := range doubts(m, loops, s.measurements) {
 				remarks.add(d, m.Name)
 			}
 		}
@@ -371,6 +372,7 @@ func inWords(s stage, loops map[string]*result.Loop) string {
 		name = "Stage without a name"
 	}
 	sentences := []string{fmt.Sprintf("%s (in words only, so that no reader takes it for rest): %s", name, strings.Join(values, ", "))}
+	remarks = remarks.united()
 	for _, text := range remarks.order {
 		sentences = append(sentences, strings.Join(distinct(remarks.of[text]), ", ")+": "+text)
 	}
@@ -440,6 +442,35 @@ func (g *groups) add(text, name string) {
 		g.order = append(g.order, text)
 	}
 	g.of[text] = append(g.of[text], name)
+}
+
+// united is the groups with each remark that holds for both apical planes told once.
+func (g *groups) united() *groups {
+	out := newGroups()
+	const four, two = models.ViewA4C + ": ", models.ViewA2C + ": "
+	for _, text := range g.order {
+		key := text
+		for _, plane := range []string{four, two} {
+			if rest, ok := strings.CutPrefix(text, plane); ok && g.of[four+rest] != nil && g.of[two+rest] != nil {
+				key = models.ViewA4C + ", " + two + rest
+			}
+		}
+		for _, name := range g.of[text] {
+			out.add(key, name)
+		}
+	}
+	return out
+}
+
+// about is a remark on a value as a report tells it: where a stage has values of
+// two planes, one on a value of one plane names it as those on the others do, so
+// that what concerns a loop is told once.
+func about(text string, m result.Measurement, stage []result.Measurement) string {
+	planes := slices.ContainsFunc(stage, func(o result.Measurement) bool { return o.Value != nil && o.Method == result.Biplane })
+	if planes && (m.View == models.ViewA4C || m.View == models.ViewA2C) && m.Name != result.HR {
+		return m.View + ": " + text
+	}
+	return text
 }
 
 func distinct(in []string) []string {

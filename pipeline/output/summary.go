@@ -363,7 +363,7 @@ func (w *writer) page(st stage) summary.Page {
 			instance.Local(ds, w.run.Time).Format("2006-01-02 15:04 -0700")),
 		Subject: []string{
 			strings.TrimSpace(sr.ReadableName(ds.String(tag.PatientName)) + "  " + ds.String(tag.PatientID)),
-			strings.TrimSpace(readableDate(ds.String(tag.PatientBirthDate)) + "  " + ds.String(tag.PatientSex)),
+			strings.TrimSpace(readableDate(ds.String(tag.PatientBirthDate)) + "  " + ds.String(tag.PatientSex) + w.age()),
 			strings.TrimSpace("Study " + readableDate(ds.String(tag.StudyDate)) + "  " + ds.String(tag.AccessionNumber)),
 		},
 	}
@@ -373,6 +373,14 @@ func (w *writer) page(st stage) summary.Page {
 	w.values(st, &p)
 	p.Remarks = append(p.Remarks, w.remarks...)
 	return p
+}
+
+// age at the study, in years, to follow the sex; empty where it is not known.
+func (w *writer) age() string {
+	if s := w.s.Subject; s != nil && s.AgeYears != nil {
+		return fmt.Sprintf("  %d years", *s.AgeYears)
+	}
+	return ""
 }
 
 // values fills in headline, rows and remarks.
@@ -398,7 +406,7 @@ func (w *writer) values(st stage, p *summary.Page) {
 			continue
 		}
 		for _, r := range m.Quality.Warnings {
-			remarks.add(r.Text, m.Name)
+			remarks.add(about(r.Text, m, st.measurements), m.Name)
 		}
 		if m.Name == result.EF {
 			p.Headline, p.Doubtful = valueText(m), m.Quality.Grade == result.Poor
@@ -435,6 +443,7 @@ func (w *writer) values(st stage, p *summary.Page) {
 			}
 		}
 	}
+	remarks = remarks.united()
 	for _, text := range remarks.order {
 		p.Remarks = append(p.Remarks, concerned(distinct(remarks.of[text]))+": "+text)
 	}

@@ -68,3 +68,29 @@ func TestConcerned(t *testing.T) {
 		}
 	}
 }
+
+// A remark on one plane is told with those on both, and what holds for both
+// planes once.
+func TestRemarksOfPlanesAreUnited(t *testing.T) {
+	v := 60.0
+	ef := result.Measurement{Name: result.EF, Value: &v, Method: result.Biplane}
+	area := result.Measurement{Name: result.AreaED, Value: &v, Method: result.Planimetry, View: "A4C"}
+	rate := result.Measurement{Name: result.HR, Value: &v, View: "A4C"}
+	stage := []result.Measurement{ef, area, rate}
+	if got := about("cut", area, stage); got != "A4C: cut" {
+		t.Error(got)
+	}
+	for _, got := range []string{about("cut", ef, stage), about("cut", rate, stage), about("cut", area, stage[1:])} {
+		if got != "cut" {
+			t.Error(got)
+		}
+	}
+	g := newGroups()
+	for _, x := range [][2]string{{"A4C: cut", "EF"}, {"far", "EF"}, {"A2C: cut", "EF"}, {"A2C: dark", "EF"}, {"A4C: cut", "LV area ED"}} {
+		g.add(x[0], x[1])
+	}
+	u := g.united()
+	if strings.Join(u.order, "; ") != "A4C, A2C: cut; far; A2C: dark" || strings.Join(distinct(u.of["A4C, A2C: cut"]), ",") != "EF,LV area ED" {
+		t.Errorf("%q", u)
+	}
+}

@@ -660,16 +660,18 @@ func printMeasurements(w io.Writer, ms []result.Measurement) {
 			continue
 		}
 		quality := m.Quality.Grade
-		for i, q := range m.Quality.Warnings {
+		var numbers []int
+		for _, q := range m.Quality.Warnings {
 			n := slices.Index(remarks, q.Text) + 1
 			if n == 0 {
 				remarks = append(remarks, q.Text)
 				n = len(remarks)
 			}
-			if i == 0 {
-				quality += " "
-			}
-			quality += fmt.Sprintf("[%d]", n)
+			numbers = append(numbers, n)
+		}
+		slices.Sort(numbers)
+		if len(numbers) > 0 {
+			quality += fmt.Sprintf(" [%s]", strings.Trim(strings.ReplaceAll(fmt.Sprint(numbers), " ", ","), "[]"))
 		}
 		method := m.Method
 		if m.View != "" {

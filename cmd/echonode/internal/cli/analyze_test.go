@@ -355,7 +355,7 @@ func TestRemarksArePrintedOnce(t *testing.T) {
 	printMeasurements(&b, []result.Measurement{value(result.EF, 60, "narrow", "noisy"), value(result.EDV, 100, "noisy"), value(result.HR, 70),
 		{Name: result.FS, Reason: &result.Reason{Text: "no loop"}}})
 	want := "\nQUANTITY\tSTAGE\tVALUE\tMETHOD\tQUALITY\n" +
-		"EF\t\t60 %\t\tfair [1][2]\nEDV\t\t100.0 mL\t\tfair [2]\nHR\t\t70 /min\t\tgood\nnot measured\t\tFS: no loop\n[1] narrow\n[2] noisy\n"
+		"EF\t\t60 %\t\tfair [1,2]\nEDV\t\t100.0 mL\t\tfair [2]\nHR\t\t70 /min\t\tgood\nnot measured\t\tFS: no loop\n[1] narrow\n[2] noisy\n"
 	if b.String() != want {
 		t.Errorf("%q, want\n%q", b.String(), want)
 	}

@@ -40,8 +40,26 @@
 //	  },
 //	},
 //
-// Orthanc Explorer 2 has buttons in the rows of its list; in Orthanc's
-// configuration:
+// Orthanc Explorer, Orthanc's own page, gets a button on that of a study by
+// Orthanc's Python plugin (in Debian the package orthanc-python), with this as
+// PythonScript in Orthanc's configuration:
+//
+//	import orthanc
+//
+//	orthanc.ExtendOrthancExplorer("""
+//	$('#study').live('pagebeforeshow', function() {
+//	  $.getJSON('../studies/' + $.mobile.pageData.uuid, function(study) {
+//	    if (!$('#echonode').length) {
+//	      $('<a id="echonode" target="_blank" rel="noopener">EchoNode</a>').insertBefore('#study-access').buttonMarkup();
+//	    }
+//	    $('#echonode').attr('href', 'https://NODE/study/' + study.MainDicomTags.StudyInstanceUID);
+//	  });
+//	});
+//	""")
+//
+// Both of these are tried in the tests, with OHIF 3.13.2 and Orthanc 1.10.1.
+// Orthanc Explorer 2, which is not, has buttons in the rows of its list; in
+// Orthanc's configuration, by its documentation:
 //
 //	"OrthancExplorer2": {"UiOptions": {"CustomButtons": {"study": [{"HttpMethod": "GET", "Id": "echonode", "Tooltip": "EchoNode",
 //	  "Icon": "bi bi-heart-pulse", "Url": "https://NODE/study/{StudyInstanceUID}", "Target": "_blank"}]}}}

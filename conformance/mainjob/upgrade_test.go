@@ -1,6 +1,8 @@
 package mainjob
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -14,6 +16,8 @@ import (
 	"time"
 
 	"github.com/echonode/echonode/conformance/postgres"
+	"github.com/echonode/echonode/dicomio"
+	"github.com/echonode/echonode/dicomio/tag"
 	"github.com/echonode/echonode/scp"
 )
 
@@ -40,6 +44,21 @@ var before = sync.OnceValues(func() (program string, err error) {
 	}
 	return program, nil
 })
+
+// bornInJanuary gives an object's patient a birth date that the two versions
+// record in different forms.
+func bornInJanuary(t *testing.T, path string) {
+	t.Helper()
+	f, err := dicomio.Open(path, dicomio.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var changed bytes.Buffer
+	err = dicomio.Write(&changed, f.DataSet.SetString(tag.PatientBirthDate, "19400101"), dicomio.WriteOptions{TransferSyntax: f.TransferSyntax})
+	if err := errors.Join(err, f.Close(), os.WriteFile(path, changed.Bytes(), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+}
 
 // Processes of the version before are replaced one by one while studies come in
 // over both receivers, are analysed and delivered: in the order that the manual
@@ -88,6 +107,7 @@ func TestRollingUpgrade(t *testing.T) {
 		var study string
 		for _, number := range []int{7, 8} {
 			path, _, uid := copyLoop(t, f.dir, number, 1+len(studies))
+			bornInJanuary(t, path)
 			paths, study = append(paths, path), uid
 		}
 		studies = append(studies, study)

@@ -26,6 +26,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/echonode/echonode/pipeline/objects"
@@ -133,13 +134,21 @@ func decode(b []byte) (*result.Loop, error) {
 	return l, nil
 }
 
+// compressors are used again: to make one costs as much as to compress a result.
+var compressors = sync.Pool{New: func() any {
+	z, err := gzip.NewWriterLevel(nil, gzip.BestSpeed)
+	if err != nil {
+		panic(err) // there is no such level
+	}
+	return z
+}}
+
 // Save keeps a result under a key. When it returns, the result survives a crash.
 func (d Dir) Save(ctx context.Context, key string, l *result.Loop) error {
 	var b bytes.Buffer
-	z, err := gzip.NewWriterLevel(&b, gzip.BestSpeed)
-	if err != nil {
-		return err
-	}
+	z := compressors.Get().(*gzip.Writer)
+	defer compressors.Put(z)
+	z.Reset(&b)
 	if err := errors.Join(json.NewEncoder(z).Encode(l), z.Close()); err != nil {
 		return err
 	}

@@ -248,30 +248,21 @@ func addOne(ctx context.Context, tx *Tx, in Instance) (isNew bool, err error) {
 	// A study that is analysed while a late object arrives goes back to
 	// Receiving; the run under way finishes and a later one supersedes it.
 	// A study without any loop has nothing to do.
-	if _, err := tx.ExecContext(ctx, `INSERT INTO studies (study_uid, state, first_received_at, last_received_at, sender)
-		VALUES (?, 'done', ?, ?, ?) ON CONFLICT (study_uid) DO NOTHING`,
-		in.StudyInstanceUID, now, now, in.Sender); err != nil {
+	var added int64
+	if err := tx.run(ctx,
+		step{query: `INSERT INTO studies (study_uid, state, first_received_at, last_received_at, sender)
+			VALUES (?, 'done', ?, ?, ?) ON CONFLICT (study_uid) DO NOTHING`,
+			args: []any{in.StudyInstanceUID, now, now, in.Sender}},
+		tx.locking(in.StudyInstanceUID),
+		step{rows: &added, query: `INSERT INTO instances
+			(sop_uid, study_uid, series_uid, sop_class, transfer_syntax, path, size, calling_ae, received_at, patient, issuer, family, given, born, sex, sum)
+			VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT (sop_uid) DO NOTHING`,
+			args: []any{in.SOPInstanceUID, in.StudyInstanceUID, in.SeriesInstanceUID, in.SOPClassUID, in.TransferSyntaxUID,
+				in.Path, in.Size, in.CallingAE, now, in.Patient, in.Issuer, in.Family, in.Given, in.Born, in.Sex, tied(in.Sum, in.Path)}},
+		step{query: `DELETE FROM removals WHERE path = ?`, args: []any{in.Path}}); err != nil {
 		return false, err
 	}
-	if err := tx.lock(ctx, in.StudyInstanceUID); err != nil {
-		return false, err
-	}
-	res, err := tx.ExecContext(ctx, `INSERT INTO instances
-		(sop_uid, study_uid, series_uid, sop_class, transfer_syntax, path, size, calling_ae, received_at, patient, issuer, family, given, born, sex, sum)
-		VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT (sop_uid) DO NOTHING`,
-		in.SOPInstanceUID, in.StudyInstanceUID, in.SeriesInstanceUID, in.SOPClassUID, in.TransferSyntaxUID,
-		in.Path, in.Size, in.CallingAE, now, in.Patient, in.Issuer, in.Family, in.Given, in.Born, in.Sex, tied(in.Sum, in.Path))
-	if err != nil {
-		return false, err
-	}
-	if _, err := tx.ExecContext(ctx, `DELETE FROM removals WHERE path = ?`, in.Path); err != nil {
-		return false, err
-	}
-	n, err := res.RowsAffected()
-	if err != nil {
-		return false, err
-	}
-	isNew = n == 1
+	isNew = added == 1
 	if !isNew {
 		return isNew, nil
 	}
@@ -279,14 +270,13 @@ func addOne(ctx context.Context, tx *Tx, in Instance) (isNew bool, err error) {
 		_, err = tx.ExecContext(ctx, `UPDATE studies SET last_received_at = ? WHERE study_uid = ?`, now, in.StudyInstanceUID)
 		return isNew, err
 	}
-	if _, err := tx.ExecContext(ctx, `INSERT INTO loops (sop_uid, study_uid, number)
-		SELECT ?1, ?2, 1 + coalesce(max(number), 0) FROM loops WHERE study_uid = ?2`, in.SOPInstanceUID, in.StudyInstanceUID); err != nil {
-		return false, err
-	}
-	_, err = tx.ExecContext(ctx, `UPDATE studies SET
-		first_received_at = CASE state WHEN 'receiving' THEN first_received_at ELSE ? END,
-		last_received_at = ?, state = 'receiving', error = '' WHERE study_uid = ?`,
-		now, now, in.StudyInstanceUID)
+	err = tx.run(ctx,
+		step{query: `INSERT INTO loops (sop_uid, study_uid, number)
+			SELECT ?1, ?2, 1 + coalesce(max(number), 0) FROM loops WHERE study_uid = ?2`, args: []any{in.SOPInstanceUID, in.StudyInstanceUID}},
+		step{query: `UPDATE studies SET
+			first_received_at = CASE state WHEN 'receiving' THEN first_received_at ELSE ? END,
+			last_received_at = ?, state = 'receiving', error = '' WHERE study_uid = ?`,
+			args: []any{now, now, in.StudyInstanceUID}})
 	return isNew, err
 }
 

@@ -17,8 +17,11 @@ def main() -> None:
     ap.add_argument("--checkpoint", required=True)
     ap.add_argument("--out", required=True)
     ap.add_argument("--limits", help="JSON of trust.py for the card")
+    ap.add_argument("--like", help="exported file whose card is taken (name, version, data), instead of the configuration's")
     args = ap.parse_args()
     cfg = tomllib.load(open(args.config, "rb"))
+    if args.like:
+        cfg["export"]["card"] = export.card_of(args.like)
     saved = torch.load(args.checkpoint, map_location="cpu")
     net = Net(**cfg["net"])
     net.load_start(saved["average"])

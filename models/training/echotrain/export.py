@@ -72,6 +72,14 @@ def verify(net: Net, path: str, size: int, novelty: Novelty | None = None, line:
     return [float(np.abs(a.astype(np.float64) - b.numpy().astype(np.float64)).max()) for a, b in zip(got, want)]
 
 
+def card_of(path: str) -> Config:
+    """The card in an exported file."""
+    found = {p.key: p.value for p in onnx.load(path).metadata_props}
+    if "echonode.card" not in found:
+        raise ValueError(f"{path} holds no card")
+    return dict(json.loads(found["echonode.card"]))
+
+
 def sha256(path: str) -> str:
     h = hashlib.sha256()
     with open(path, "rb") as f:

@@ -1,5 +1,6 @@
 """Tables, plots and contact sheets."""
 
+import csv
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ from scipy import ndimage
 from . import evaluation as ev
 from .infer import Result
 from .kinds import Array, Config
-from .names import CLASSES, KEYPOINTS, MIRRORED, VIEWS
+from .names import CLASSES, EXTRAS, KEYPOINTS, MIRRORED, VIEWS
 
 COLOURS = {"lv_cavity": (255, 70, 60), "lv_myocardium": (60, 200, 90), "left_atrium": (90, 130, 255)}
 POINT_COLOURS = [(255, 255, 0), (255, 0, 255), (0, 255, 255), (255, 170, 0), (255, 255, 0), (0, 255, 255), (255, 255, 255)]
@@ -79,6 +80,33 @@ def ejection(frames: list[Config], title: str) -> dict[str, dict[str, list[float
     return {k: {"truth": v[:, 0].tolist(), "got": v[:, 1].tolist()} for k, v in (("EDV mL", ed), ("ESV mL", es), ("EF points", ef))}
 
 
+def volumes(path: str, frames: list[Config]) -> int:
+    """CSV of the patients with both phases for conformance/bench/grade: volumes in mL and EF in per cent by expert and network, Dice,
+    and what the network expected and found unlike. Returns how many patients."""
+    by: dict[tuple[str, str], dict[str, Config]] = {}
+    for f in frames:
+        if "volume" in f:
+            by.setdefault((TITLES[f["source"]], f["subject"]), {})[f["phase"]] = f
+    pairs = [(*k, p["ED"], p["ES"]) for k, p in sorted(by.items()) if "ED" in p and "ES" in p]
+    ef = lambda d, s: 100 * (d - s) / d
+    with open(path, "w", newline="") as out:
+        table = csv.writer(out, lineterminator="\n")
+        table.writerow("view subject edv_expert esv_expert ef_expert edv esv ef dice_ed dice_es expected_ed expected_es novelty_ed novelty_es".split())
+        for view, subject, d, s in pairs:
+            truth, got = [[f[k] for f in (d, s)] for k in ("volume_truth", "volume")]
+            table.writerow([view, subject, *(f"{v:.2f}" for v in (*truth, ef(*truth), *got, ef(*got))), *(f"{f['dice']['lv_cavity']:.4f}" for f in (d, s)),
+                            *(f"{f['extras'][k]:.4f}" if k in f["extras"] else "" for k in EXTRAS for f in (d, s))])
+    return len(pairs)
+
+
+def steadiness(still: dict[str, list[float]]) -> str:
+    """One sentence on the area's standard deviation in per cent over still hearts, by view."""
+    if not still:
+        return ""
+    of = "; ".join(f"{view} {np.mean(v):.2f} % on average, {np.median(v):.2f} % in the median, {np.quantile(v, 0.9):.2f} % for all but a tenth ({len(v)} frames)" for view, v in still.items())
+    return f"Area of the cavity over still hearts (standard deviation over twelve versions of a held-out frame with other speckle, gain and place): {of}."
+
+
 def tables(r: Config) -> str:
     """All tables as Markdown."""
     fr = r["frames"]
@@ -123,6 +151,8 @@ def tables(r: Config) -> str:
                 out.append(_row(view, str(len(sel)), str(sum(l["said"] == view for l in sel)), wrong or "-"))
         rough = {l["file"]: l["roughness"] for l in r["loops"] if "roughness" in l}
         out += ["", "Area-curve roughness (RMS of the second difference over the range): " + ", ".join(f"{k[5:8]} {v:.2f}" for k, v in rough.items()) + "."]
+    if r.get("still"):
+        out += ["", steadiness(r["still"])]
     if r.get("speed"):
         out += ["", "Speed, ONNX Runtime CPU, batch 1: " + ", ".join(f"{k} thread(s) {v:.1f} ms ({1e3 / v:.0f} frames/s)" for k, v in r["speed"].items()) + "."]
     return "\n".join(out) + "\n"

@@ -1,6 +1,9 @@
 """Geometry, augmentation, losses, export and the measures, on small made data."""
 
+import contextlib
 import copy
+import csv
+import io
 import os
 import shutil
 import tempfile
@@ -13,9 +16,10 @@ from PIL import Image
 from scipy import ndimage
 from torch import nn
 
-from echotrain import augment, batches, corrected, dataset, evaluation as ev, export, geometry as geo, infer, learn, looks, loss, native, net as nets, others, plax, sample, together, trust
+from echotrain import augment, batches, corrected, dataset, evaluation as ev, export, geometry as geo, infer, learn, looks, loss, native, net as nets, others, plax, report, sample, together, trust
 from echotrain.names import CLASSES, KEYPOINTS, VIEWS
 from echotrain.net import Net
+import evaluate
 import mean_weights
 import refusals
 import tasks
@@ -540,6 +544,26 @@ class Means(unittest.TestCase):
         got = mean_weights.mean([a, b], [1, 2])
         self.assertEqual(([round(v, 5) for v in got["w"].tolist()], int(got["n"]), got["w"].dtype), ([3.0, 2.0], 5, torch.float32))
 
+    def test_other_designs_and_shares_that_fit_nothing_are_refused(self):
+        one = {"w": torch.ones(2)}
+        for other in ({"w": torch.ones(3)}, {"v": torch.ones(2)}, {"w": torch.ones(2), "v": torch.ones(1)}):
+            with self.assertRaises(ValueError):
+                mean_weights.mean([one, other], [1, 1])
+        with tempfile.TemporaryDirectory() as d, contextlib.redirect_stderr(io.StringIO()):
+            for shares in (["1"], ["0", "0"], ["2", "-1"]):
+                with self.assertRaises(SystemExit):
+                    mean_weights.main(["--out", os.path.join(d, "m.pt"), "a.pt", "b.pt", "--shares", *shares])
+
+    def test_from_file_to_file(self):
+        with tempfile.TemporaryDirectory() as d:
+            a, b, out = (os.path.join(d, *n) for n in (("a.pt",), ("b.pt",), ("new", "m.pt")))
+            for path, v in ((a, 0.0), (b, 3.0)):
+                torch.save({"average": {"w": torch.tensor([v])}, "config": {"of": path}, "step": 9, "novelty": {}}, path)
+            mean_weights.main(["--out", out, a, b, "--shares", "0.33", "0.66"])
+            got = torch.load(out, map_location="cpu")
+            self.assertAlmostEqual(float(got["average"]["w"]), 2.0, 5)
+            self.assertEqual((got["config"], got["step"], "novelty" in got), ({"of": b}, 0, False))  # trust.py fits the novelty anew
+
 
 @unittest.skipUnless(shutil.which("g++"), "no g++")
 class Native(unittest.TestCase):
@@ -606,6 +630,41 @@ class Measures(unittest.TestCase):
         self.assertAlmostEqual(a["mae"], 2 / 3)
 
 
+class Evaluate(unittest.TestCase):
+    def frame(self, source, subject, phase, truth, got, dice, extras):
+        return {"source": source, "subject": subject, "phase": phase, "volume_truth": truth, "volume": got, "dice": {"lv_cavity": dice}, "extras": extras}
+
+    def test_volumes_for_the_grade(self):
+        sure = {"expected_dice": 0.95, "novelty": 1.25}
+        frames = [self.frame("a4c", "p2", "ES", 50.0, 40.0, 0.9, sure), self.frame("a4c", "p2", "ED", 100.0, 100.0, 0.95, sure), self.frame("a4c", "p1", "ED", 90.0, 90.0, 0.9, sure),
+                  self.frame("a2c-2", "p2", "ED", 80.0, 80.0, 0.9, {}), self.frame("a2c-2", "p2", "ES", 20.0, 40.0, 0.9, {}), {**self.frame("a4c", "p3", "ED", 1, 1, 1, {}), "volume": float("nan")}]
+        with tempfile.TemporaryDirectory() as d:
+            path = os.path.join(d, "volumes.csv")
+            self.assertEqual(report.volumes(path, frames), 2)  # one phase alone is no patient
+            with open(path) as f:
+                rows = list(csv.DictReader(f))
+        self.assertEqual([(r["view"], r["subject"], r["ef_expert"], r["ef"], r["dice_es"], r["expected_ed"], r["novelty_es"]) for r in rows],
+                         [("A2C", "p2", "75.00", "50.00", "0.9000", "", ""), ("A4C", "p2", "50.00", "60.00", "0.9000", "0.9500", "1.2500")])
+
+    def test_jitter_is_that_of_the_outline(self):
+        class Wobble:  # an outline of 400 pixels, or of 440 on every other call
+            def __init__(self, by):
+                self.calls, self.by = 0, by
+
+            def frame(self, gray):
+                self.calls += 1
+                mask = np.zeros((1, 60, 60))
+                mask[0, 10:30 + 2 * self.by * (self.calls % 2), 10:30] = 1
+                return infer.Result(mask, np.zeros((7, 2)), np.zeros(7), np.zeros(8), {})
+
+        frames = [("a4c", "p", "ED", np.full((60, 60), 80, np.uint8), None)]
+        rng = np.random.default_rng(0)
+        self.assertEqual(evaluate.jitter(Wobble(0), frames, rng), {"A4C": [0.0]})
+        self.assertAlmostEqual(evaluate.jitter(Wobble(1), frames, rng, 2)["A4C"][0], 100 * 40 / 2 ** 0.5 / 420)
+        a, b = evaluate.still(rng, frames[0][3]), evaluate.still(rng, frames[0][3])
+        self.assertTrue((a != b).any() and abs(a.mean() / b.mean() - 1) < 0.2)
+
+
 class Export(unittest.TestCase):
     def test_contract_and_equality(self):
         torch.manual_seed(0)
@@ -630,6 +689,7 @@ class Export(unittest.TestCase):
             novelty = nets.Novelty.fit(torch.randn(20, 320), torch.arange(20) % 2, directions=4)
             card = export.export(net, path, 64, {"name": "t", "version": "0", "limits": {"novelty": 2}}, novelty)
             self.assertEqual((card["extras"], card["limits"]), (nets.EXTRAS, {"novelty": 2}))
+            self.assertEqual(export.card_of(path), card)
             self.assertLess(max(export.verify(net, path, 64, novelty)[1:]), 1e-3)
             m = infer.Model(path)
             self.assertEqual(set(m.frame(np.full((64, 64), 90, np.uint8)).extras), set(nets.EXTRAS))

@@ -40,15 +40,20 @@ func ColourFraction(img *image.RGBA, r image.Rectangle) float64 {
 	step := pixelStep(r)
 	for y := r.Min.Y; y < r.Max.Y; y += step {
 		row := img.Pix[img.PixOffset(r.Min.X, y):][:4*r.Dx()]
-		for ; len(row) >= 4; row = row[min(4*step, len(row)):] {
-			all++
-			red, green, blue := row[0], row[1], row[2]
-			hi, span := red, uint8(0)
-			if red != green || green != blue {
-				hi = max(red, green, blue)
-				if span = hi - min(red, green, blue); span > saturated {
-					clear++
+		all += (len(row)/4 + step - 1) / step
+		for x := 0; x+4 <= len(row); x += 4 * step {
+			p := row[x : x+4 : x+4]
+			red, green, blue := p[0], p[1], p[2]
+			if red == green && green == blue {
+				if red >= tintLow && red <= tintHigh { // the luma of gray is that gray
+					bright++
 				}
+				continue
+			}
+			hi := max(red, green, blue)
+			span := hi - min(red, green, blue)
+			if span > saturated {
+				clear++
 			}
 			if l := pixel.Luma(red, green, blue); l >= tintLow && l <= tintHigh {
 				bright++
@@ -113,15 +118,25 @@ func offTint(img *image.RGBA, r image.Rectangle) (n int, ok bool) {
 		h[1][cr]++
 	})
 	var tint [256 / lumaBin][2]int
+	var near [2][256]int // of the bins that have a say
+	add := func(k, sign int) {
+		if k < 0 || k >= len(hist) {
+			return
+		}
+		for c := range near {
+			for v, n := range hist[k][c] {
+				near[c][v] += sign * n
+			}
+		}
+	}
+	for k := range lumaReach {
+		add(k, 1)
+	}
 	for i := range tint {
-		near := hist[max(0, i-lumaReach):min(len(hist), i+lumaReach+1)]
+		add(i+lumaReach, 1)
+		add(i-lumaReach-1, -1)
 		for c := range tint[i] {
-			tint[i][c] = median(func(v int) (n int) {
-				for k := range near {
-					n += near[k][c][v]
-				}
-				return n
-			})
+			tint[i][c] = median(&near[c])
 		}
 	}
 	count := func(i int) (n int) {
@@ -154,15 +169,15 @@ func offTint(img *image.RGBA, r image.Rectangle) (n int, ok bool) {
 	return n, true
 }
 
-// median of the bytes of which count says how many there are of each.
-func median(count func(v int) int) int {
+// median of the bytes of which counts says how many there are of each.
+func median(counts *[256]int) int {
 	total := 0
-	for v := range 256 {
-		total += count(v)
+	for _, n := range counts {
+		total += n
 	}
 	sum := 0
-	for v := range 256 {
-		if sum += count(v); 2*sum >= total {
+	for v, n := range counts {
+		if sum += n; 2*sum >= total {
 			return v
 		}
 	}

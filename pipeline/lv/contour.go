@@ -1,6 +1,7 @@
 package lv
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
@@ -123,6 +124,11 @@ func ExtractContour(prob []uint8, w, h int, m Affine, o ContourOptions) (Outline
 	return out, nil
 }
 
+const (
+	highBit  = 0x80
+	highBits = 0x8080808080808080
+)
+
 // run is a row of neighbouring cells, to not included.
 type run struct{ y, from, to int32 }
 
@@ -148,7 +154,11 @@ func components(prob []uint8, w, h int, level uint8) (largest []run, total int) 
 		row, first := prob[y*w:][:w], len(runs)
 		touching := before
 		for x := 0; x < w; x++ {
-			if row[x] < level {
+			// Most cells are empty: eight at a time have no high bit.
+			for level >= highBit && x+8 <= w && binary.NativeEndian.Uint64(row[x:])&highBits == 0 {
+				x += 8
+			}
+			if x == w || row[x] < level {
 				continue
 			}
 			from := x
@@ -188,55 +198,102 @@ func components(prob []uint8, w, h int, level uint8) (largest []run, total int) 
 	return largest, total
 }
 
+// gap is a row of neighbouring empty cells between two that are set, to not
+// included.
+type gap struct {
+	from, to int
+	outside  bool
+}
+
 // fillHoles sets the cells that the outside cannot reach through 4-connected
 // empty cells and returns their number. Only the rectangle x0..x1, y0..y1 (both
-// ends included) holds cells that are set; the cells around it must exist.
+// ends included) holds cells that are set.
 //
-// Reachability spreads by sweeps over the rectangle and its surroundings, down
-// and up in turn until nothing changes: two or three for the shapes of hearts,
-// one more for every turn of a spiral.
+// Empty cells before the first and after the last set cell of a row are outside, so
+// that only the gaps between set cells can be holes; hearts have few. The outside
+// reaches a gap from the row above or below. That spreads by sweeps, down and up in
+// turn until nothing changes: two for the shapes of hearts, one more for every turn
+// of a spiral.
 func fillHoles(inside []bool, w, x0, y0, x1, y1 int) int {
-	outside := make([]bool, len(inside))
-	for i := x0 - 1; i <= x1+1; i++ {
-		outside[(y0-1)*w+i], outside[(y1+1)*w+i] = true, true
+	var gaps []gap
+	h := y1 - y0 + 1
+	ends := make([][2]int, h) // of each row: its first set cell and that after its last; w and 0 for none
+	starts := make([]int, h+1)
+	for j := range h {
+		row := inside[(y0+j)*w:][:x1+1]
+		first, last := w, -1
+		for i := x0; i <= x1; i++ {
+			if !row[i] {
+				continue
+			}
+			if last < 0 {
+				first = i
+			} else if i > last+1 {
+				gaps = append(gaps, gap{from: last + 1, to: i, outside: j == 0 || j == h-1})
+			}
+			last = i
+		}
+		ends[j], starts[j+1] = [2]int{first, last + 1}, len(gaps)
 	}
-	for j := y0; j <= y1; j++ {
-		outside[j*w+x0-1], outside[j*w+x1+1] = true, true
+	if len(gaps) == 0 {
+		return 0
+	}
+	reached := func(g gap, j int) bool { // from row j
+		if g.from < ends[j][0] || g.to > ends[j][1] {
+			return true
+		}
+		for _, o := range gaps[starts[j]:starts[j+1]] {
+			if o.outside && o.from < g.to && g.from < o.to {
+				return true
+			}
+		}
+		return false
 	}
 	for changed := true; changed; {
 		changed = false
-		for j := y0; j <= y1; j++ {
-			for at := j*w + x0; at <= j*w+x1; at++ {
-				if !outside[at] && !inside[at] && (outside[at-1] || outside[at-w]) {
-					outside[at], changed = true, true
+		for j := 1; j < h-1; j++ {
+			for k := starts[j]; k < starts[j+1]; k++ {
+				if !gaps[k].outside && reached(gaps[k], j-1) {
+					gaps[k].outside, changed = true, true
 				}
 			}
 		}
-		for j := y1; j >= y0; j-- {
-			for at := j*w + x1; at >= j*w+x0; at-- {
-				if !outside[at] && !inside[at] && (outside[at+1] || outside[at+w]) {
-					outside[at], changed = true, true
+		for j := h - 2; j > 0; j-- {
+			for k := starts[j]; k < starts[j+1]; k++ {
+				if !gaps[k].outside && reached(gaps[k], j+1) {
+					gaps[k].outside, changed = true, true
 				}
 			}
 		}
 	}
 	filled := 0
-	for j := y0; j <= y1; j++ {
-		for at := j*w + x0; at <= j*w+x1; at++ {
-			if !inside[at] && !outside[at] {
-				inside[at] = true
-				filled++
+	for j := range h {
+		for _, g := range gaps[starts[j]:starts[j+1]] {
+			if g.outside {
+				continue
+			}
+			filled += g.to - g.from
+			for i := g.from; i < g.to; i++ {
+				inside[(y0+j)*w+i] = true
 			}
 		}
 	}
 	return filled
 }
 
+// certainOf is how sure the network is of a cell with each value.
+var certainOf = func() (c [256]float64) {
+	for v := range c {
+		c[v] = math.Abs(float64(v)/127.5 - 1)
+	}
+	return c
+}()
+
 func certainty(prob []uint8, w, x0, y0, x1, y1 int) float64 {
 	var sum float64
 	for j := y0; j <= y1; j++ {
-		for i := x0; i <= x1; i++ {
-			sum += math.Abs(float64(prob[j*w+i])/127.5 - 1)
+		for _, v := range prob[j*w+x0 : j*w+x1+1] {
+			sum += certainOf[v]
 		}
 	}
 	return sum / float64((x1-x0+1)*(y1-y0+1))

@@ -222,11 +222,7 @@ func (p *program) analyze(ctx context.Context, args []string, a analysis) (err e
 	doc.Rejected = rejected
 	switch {
 	case a.json:
-		b, err := json.MarshalIndent(doc, "", " ")
-		if err != nil {
-			return err
-		}
-		if _, err := p.out.Write(append(b, '\n')); err != nil {
+		if err := writeIndented(p.out, doc); err != nil {
 			return err
 		}
 	case grows:

@@ -319,9 +319,13 @@ func TestCloseWaits(t *testing.T) {
 	}
 	frames := noise(e.Card(), 4)
 	var wg sync.WaitGroup
+	var running sync.WaitGroup
+	running.Add(8)
 	for range 8 {
 		wg.Go(func() {
 			var out Output
+			begun := sync.OnceFunc(running.Done)
+			defer begun()
 			for {
 				err := e.Infer(context.Background(), frames, 4, &out)
 				if errors.Is(err, ErrClosed) {
@@ -331,10 +335,11 @@ func TestCloseWaits(t *testing.T) {
 					t.Error(err)
 					return
 				}
+				begun()
 			}
 		})
 	}
-	time.Sleep(20 * time.Millisecond)
+	running.Wait()
 	if err := e.Close(); err != nil {
 		t.Error(err)
 	}

@@ -34,7 +34,7 @@ func TestLoopsAreLookedAtOnArrival(t *testing.T) {
 			if onArrival {
 				eventually(t, "loops looked at", func() bool { return n.status(t, "1.2.3").Progress == "2/2" })
 			} else {
-				time.Sleep(300 * time.Millisecond)
+				n.looksRound(t)
 			}
 			if s := n.status(t, "1.2.3"); s.State != store.Receiving || len(p.requests()) != 0 {
 				t.Errorf("%+v with %d combinations", s, len(p.requests()))
@@ -158,9 +158,9 @@ func TestWhatIsNoLoopBeginsNothing(t *testing.T) {
 	n.mustSend(t, writeObject(t, dir, "1.2.3", "1.2.3.10", nil))
 	eventually(t, "first run", func() bool { return n.status(t, "1.2.3").State == store.Done && len(p.requests()) == 1 })
 	n.mustSend(t, writeObject(t, dir, "1.2.3", "1.2.3.2", sr), writeObject(t, dir, "1.2.3", "1.2.3.3", overlay))
-	time.Sleep(600 * time.Millisecond)
+	n.passes(t, "1.2.4")
 	s := n.status(t, "1.2.3")
-	if s.State != store.Done || s.Revision != 1 || s.Objects != 4 || len(p.requests()) != 1 || !slices.Equal(p.seen(), []string{"1.2.3.10"}) {
+	if s.State != store.Done || s.Revision != 1 || s.Objects != 4 || len(p.requests()) != 2 || !slices.Equal(p.seen(), []string{"1.2.3.10", "1.2.4.1"}) {
 		t.Errorf("%+v, looked at %v, combined %d times", s, p.seen(), len(p.requests()))
 	}
 }
@@ -180,14 +180,16 @@ func TestNodesThatFeedEachOtherRest(t *testing.T) {
 	eventually(t, "both done", func() bool {
 		return a.status(t, "1.2.3").Finished() && b.status(t, "1.2.3").Finished() && toA.count() > 0 && toB.count() > 0
 	})
-	time.Sleep(time.Second) // five times the idle time
+	a.passes(t, "1.2.4")
+	b.passes(t, "1.2.5")
+	eventually(t, "their reports sent", func() bool { return toA.count() >= 2 && toB.count() >= 2 })
 	for name, n := range map[string]*running{"a": a, "b": b} {
 		if s := n.status(t, "1.2.3"); s.Revision != 1 || s.State != store.Done || s.Objects != 2 {
 			t.Errorf("%s: %+v", name, s)
 		}
 	}
-	if toA.count() != 1 || toB.count() != 1 {
-		t.Errorf("%d and %d objects sent, want one report each way", toA.count(), toB.count())
+	if toA.count() != 2 || toB.count() != 2 {
+		t.Errorf("%d and %d objects sent, want two reports each way", toA.count(), toB.count())
 	}
 }
 

@@ -342,6 +342,23 @@ func eventually(t *testing.T, what string, ok func() bool) {
 	t.Fatalf("not within 30 s: %s", what)
 }
 
+// passes sends a loop of another study and waits for its results: what came before
+// it and had anything to begin has begun it.
+func (r *running) passes(t *testing.T, study string) {
+	t.Helper()
+	r.mustSend(t, writeObject(t, t.TempDir(), study, study+".1", nil))
+	eventually(t, study+" has passed", func() bool { return r.status(t, study).Finished() })
+}
+
+// looksRound waits until the loops that may be looked at have been asked for.
+func (r *running) looksRound(t *testing.T) {
+	t.Helper()
+	for range 2 { // the first may have been asked before
+		r.wakeLookers()
+		eventually(t, "asked for loops", func() bool { return len(r.wake) == 0 })
+	}
+}
+
 func TestStudyComesBackAsReport(t *testing.T) {
 	dir, pacs := t.TempDir(), &archive{}
 	p := &fakeProcessor{t: t}
@@ -361,15 +378,15 @@ func TestStudyComesBackAsReport(t *testing.T) {
 	// A PACS that forwards everything returns the report: not analysed.
 	report := filepath.Join(s.Runs[0].Directory, s.Deliveries[0].SOPInstanceUID+".dcm")
 	n.mustSend(t, report)
-	time.Sleep(600 * time.Millisecond)
-	if s := n.status(t, "1.2.3"); s.State != store.Done || s.Objects != 2 || len(p.requests()) != 1 {
+	n.passes(t, "1.2.4")
+	if s := n.status(t, "1.2.3"); s.State != store.Done || s.Objects != 2 || len(p.requests()) != 2 {
 		t.Errorf("after repeats: %+v with %d analyses", s, len(p.requests()))
 	}
 
 	// A late loop leads to a new run that knows its predecessor.
 	n.mustSend(t, writeObject(t, dir, "1.2.3", "1.2.3.12", nil))
-	eventually(t, "second report", func() bool { return pacs.objects() == 2 })
-	req := p.requests()[1]
+	eventually(t, "second report", func() bool { return pacs.objects() == 3 })
+	req := p.requests()[2]
 	if len(req.Loops) != 3 || req.Revision != 2 || req.Predecessor == nil || req.Predecessor.SOPInstanceUID != s.Deliveries[0].SOPInstanceUID {
 		t.Errorf("second run = %+v", req)
 	}
@@ -393,7 +410,7 @@ func TestStudyWaitsForItsAssociation(t *testing.T) {
 	if _, err := c.Store(ctx, o); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(time.Second) // five times the idle time, with the association open
+	n.passes(t, "1.2.4") // the idle time is over, the association is open
 	if s := n.status(t, "1.2.3"); s.State != store.Receiving {
 		t.Fatalf("study is %s while its association is open", s.State)
 	}

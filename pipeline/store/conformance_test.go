@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -316,7 +317,9 @@ func TestLocks(t *testing.T) {
 						return
 					}
 					most.Store(max(most.Load(), inside.Add(1)))
-					time.Sleep(time.Millisecond)
+					for range 100 {
+						runtime.Gosched() // who may come in, does
+					}
 					inside.Add(-1)
 					unlock()
 				})

@@ -130,10 +130,30 @@ func TestAnotherTakesOver(t *testing.T) {
 	}
 	in(t, stores[1], func(tx *store.Tx) error { return all[1].Deliver(tx, 8, "pacs") })
 	eventually(t, "delivered by the other", func() bool { return delivered.Load() == 2 })
-	time.Sleep(100 * time.Millisecond)
+	beat(t, stores[1], all[1])
 	if combined.Load() != 2 {
 		t.Errorf("combined %d times", combined.Load())
 	}
+}
+
+// beat waits until a process has shown three times that it lives, which it does
+// while it works on whatever it finds.
+func beat(t *testing.T, st *store.Store, r *Room) {
+	t.Helper()
+	counted := func() int64 {
+		all, err := st.Processes(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range all {
+			if p.ID == r.self.ID {
+				return p.Beats
+			}
+		}
+		return 0
+	}
+	before := counted()
+	eventually(t, "three heartbeats", func() bool { return counted() >= before+3 })
 }
 
 // A process that was taken for dead while it lives enters again and works on.
@@ -187,7 +207,7 @@ func TestRolesOfRooms(t *testing.T) {
 	in(t, stores[0], func(tx *store.Tx) error {
 		return errors.Join(all[0].Combine(tx, "1.2", 1), all[0].Deliver(tx, 7, "pacs"))
 	})
-	time.Sleep(300 * time.Millisecond)
+	beat(t, stores[0], all[0])
 	if done, _ := b.notes(); len(done) != 0 {
 		t.Errorf("%v was done by nobody's role", done)
 	}

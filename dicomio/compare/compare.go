@@ -29,6 +29,15 @@ var pixelDescription = []tag.Tag{tag.Rows, tag.Columns, tag.NumberOfFrames, tag.
 // is; of long loops some frames stand for all. Video in another transfer syntax
 // is another picture. Every other attribute may differ.
 func Pixels(ctx context.Context, pathA, pathB string, o dicomio.Options) (same bool, err error) {
+	return PixelsBySteps(ctx, pathA, pathB, o, func(ctx context.Context) error { return ctx.Err() })
+}
+
+// PixelsBySteps is Pixels that asks before every step, of a frame or of some
+// megabytes, whether it may go on.
+func PixelsBySteps(ctx context.Context, pathA, pathB string, o dicomio.Options, step func(context.Context) error) (same bool, err error) {
+	if err := step(ctx); err != nil {
+		return false, err
+	}
 	a, err := dicomio.OpenContext(ctx, pathA, o)
 	if err != nil {
 		return false, err
@@ -45,7 +54,7 @@ func Pixels(ctx context.Context, pathA, pathB string, o dicomio.Options) (same b
 		}
 	}
 	if a.TransferSyntax != b.TransferSyntax {
-		return sameFrames(ctx, a, b)
+		return sameFrames(ctx, a, b, step)
 	}
 	for _, t := range pixelDescription {
 		if a.DataSet.String(t) != b.DataSet.String(t) {
@@ -65,19 +74,24 @@ func Pixels(ctx context.Context, pathA, pathB string, o dicomio.Options) (same b
 		if ra.Size() != rb.Size() {
 			return false, nil
 		}
-		if same, err := equalStreams(ctx, ra, rb); err != nil || !same {
+		if same, err := equalStreams(ctx, ra, rb, step); err != nil || !same {
 			return false, err
 		}
 	}
 	return true, nil
 }
 
+// stepBuffers is how many buffers are compared in a step.
+const stepBuffers = 64
+
 // equalStreams compares two streams of one length.
-func equalStreams(ctx context.Context, a, b io.Reader) (bool, error) {
+func equalStreams(ctx context.Context, a, b io.Reader, step func(context.Context) error) (bool, error) {
 	bufA, bufB := make([]byte, 64<<10), make([]byte, 64<<10)
-	for {
-		if err := ctx.Err(); err != nil {
-			return false, err
+	for i := 1; ; i++ {
+		if i%stepBuffers == 0 {
+			if err := step(ctx); err != nil {
+				return false, err
+			}
 		}
 		n, err := io.ReadFull(a, bufA)
 		if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
@@ -107,7 +121,7 @@ const (
 const comparedFrames = 48
 
 // sameFrames compares what two files of different transfer syntaxes show.
-func sameFrames(ctx context.Context, a, b *dicomio.File) (bool, error) {
+func sameFrames(ctx context.Context, a, b *dicomio.File, step func(context.Context) error) (bool, error) {
 	_, hasA := a.DataSet.Get(tag.PixelData)
 	_, hasB := b.DataSet.Get(tag.PixelData)
 	if !hasA && !hasB {
@@ -133,7 +147,7 @@ func sameFrames(ctx context.Context, a, b *dicomio.File) (bool, error) {
 	var fa, fb image.RGBA
 	n := min(ra.Len(), comparedFrames)
 	for i := range n {
-		if err := ctx.Err(); err != nil {
+		if err := step(ctx); err != nil {
 			return false, err
 		}
 		at := i

@@ -16,6 +16,7 @@ import (
 	"github.com/echonode/echonode/pipeline/result"
 	"github.com/echonode/echonode/pipeline/spool"
 	"github.com/echonode/echonode/pipeline/store"
+	"github.com/echonode/echonode/pipeline/turns"
 )
 
 // Patient is who a study is moved to. What is empty, the ID aside, stays as the
@@ -250,11 +251,13 @@ func (n *Node) moveObjects(ctx context.Context, study string, m Move, moved *Mov
 		}
 	}()
 	at := time.Now()
+	steps := turns.Begin(n.working(ctx, moves, turns.Making))
+	defer steps.End()
 	for _, in := range instances {
 		if err := ctx.Err(); err != nil {
 			return 0, err
 		}
-		v, err := n.rewrite(ctx, in, m, at)
+		v, err := n.rewrite(ctx, in, m, at, steps)
 		if err != nil {
 			return 0, fmt.Errorf("object %s: %w", in.SOPInstanceUID, err)
 		}
@@ -392,14 +395,21 @@ func commitVersions(ctx context.Context, versions []*version) ([]store.Instance,
 // patientTags are what a move may change.
 var patientTags = []dicomio.Tag{tag.PatientName, tag.PatientID, tag.IssuerOfPatientID, tag.PatientBirthDate, tag.PatientSex, tag.PatientAge, tag.TypeOfPatientID, tag.IssuerOfPatientIDQualifiersSequence}
 
+// moves is whose turns are taken for what a person has moved.
+const moves = "moves by command"
+
 // rewrite writes an object with another patient; nil: it is that patient's.
-func (n *Node) rewrite(ctx context.Context, in store.Instance, m Move, at time.Time) (v *version, err error) {
+func (n *Node) rewrite(ctx context.Context, in store.Instance, m Move, at time.Time, steps *turns.Steps) (v *version, err error) {
 	hold := n.files.Hold()
 	defer hold.Release()
 	path, err := hold.File(ctx, in.Path)
 	if err != nil {
 		return nil, err
 	}
+	if err := steps.Next(ctx); err != nil {
+		return nil, err
+	}
+	defer steps.End()
 	f, err := dicomio.OpenContext(ctx, path, dicomio.Options{Limits: n.opt.Limits})
 	if err != nil {
 		return nil, err

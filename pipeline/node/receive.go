@@ -90,6 +90,10 @@ func (n *Node) keep(ctx context.Context, req *scp.StoreRequest, r io.Reader) err
 	if err != nil {
 		return errors.Join(err, in.Abort())
 	}
+	ahead, err := n.compareAhead(ctx, in, id, steps)
+	if err != nil {
+		return errors.Join(err, in.Abort())
+	}
 	// An object that gets a name of its own is nobody else's until it is recorded:
 	// nobody waits for its way to the store.
 	var entry spool.Entry
@@ -125,7 +129,7 @@ func (n *Node) keep(ctx context.Context, req *scp.StoreRequest, r io.Reader) err
 	}
 	// The object is durable in the spool; the record must not be lost to an
 	// association that ends at this moment.
-	if err := n.accept(context.WithoutCancel(ctx), id, entry.Duplicate, hold); err != nil {
+	if err := n.accept(context.WithoutCancel(ctx), id, entry.Duplicate, hold, ahead); err != nil {
 		return err
 	}
 	n.health.recording.Store(nil)
@@ -150,6 +154,51 @@ func (n *Node) announced(ctx context.Context, in spool.Arrival, req *scp.StoreRe
 		return id, &scp.StatusError{Status: scp.StatusCannotUnderstand, Comment: "data set cannot be read", Err: err}
 	}
 	return id, nil
+}
+
+// compared is what came out when the picture of an object that arrives was
+// compared with that of the version before.
+type compared struct {
+	with string // path of the version before; "": nothing was compared
+	same bool
+	err  error
+}
+
+// compareAhead compares the picture of an object that has arrived with that of
+// the version before, if it is another one, in turns of its sender's. It is done
+// before the object's lock is taken, for which others would have to wait as long.
+// Should the version before be another one by then, it is compared anew.
+func (n *Node) compareAhead(ctx context.Context, in spool.Arrival, id store.Instance, steps *turns.Steps) (*compared, error) {
+	none := &compared{}
+	old, err := n.store.Instance(ctx, id.SOPInstanceUID)
+	if errors.Is(err, store.ErrNotFound) || err == nil && old.SOPClassUID != id.SOPClassUID {
+		return none, nil
+	}
+	if err != nil {
+		return nil, n.unrecorded(err)
+	}
+	is, err := in.Staged()
+	if err != nil {
+		return nil, err
+	}
+	hold := n.files.Hold()
+	defer hold.Release()
+	was, err := hold.File(ctx, old.Path)
+	if err != nil {
+		return none, nil // what is wrong is seen to later
+	}
+	if err := steps.Next(ctx); err != nil {
+		return nil, err
+	}
+	defer steps.End()
+	if same, err := spool.Same(was, is); err != nil || same {
+		return none, nil
+	}
+	same, err := compare.PixelsBySteps(ctx, was, is, dicomio.Options{Limits: n.opt.Limits}, steps.Next)
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	return &compared{with: old.Path, same: same, err: err}, nil
 }
 
 // inTurns is what an association sends, as fast as its sender's turns come: who
@@ -193,8 +242,8 @@ func (n *Node) working(ctx context.Context, sender string, work turns.Work) cont
 // happened.
 //
 // Where the version before is damaged or gone, the one that comes takes its
-// place: see heal.
-func (n *Node) accept(ctx context.Context, in store.Instance, duplicate bool, hold *objects.Hold) error {
+// place: see heal. ahead is what is known already of the comparison.
+func (n *Node) accept(ctx context.Context, in store.Instance, duplicate bool, hold *objects.Hold, ahead *compared) error {
 	drop := func() error {
 		if duplicate {
 			return nil // the file was here before, and is somebody else's to delete
@@ -247,7 +296,9 @@ func (n *Node) accept(ctx context.Context, in store.Instance, duplicate bool, ho
 	}
 	same, err := false, error(nil)
 	if old.SOPClassUID == in.SOPClassUID {
-		same, err = compare.Pixels(ctx, was, is, dicomio.Options{Limits: n.opt.Limits})
+		if same, err = ahead.same, ahead.err; ahead.with != old.Path {
+			same, err = compare.Pixels(ctx, was, is, dicomio.Options{Limits: n.opt.Limits})
+		}
 	}
 	if err != nil || !same {
 		refused := &scp.StatusError{Status: scp.StatusDuplicateInstance, Comment: "another picture is stored under this UID", Err: err}

@@ -1,12 +1,20 @@
 package node
 
 import (
+	"context"
 	"errors"
 	"io"
+	"os"
+	"path/filepath"
 	"testing"
 	"testing/iotest"
+	"time"
 
+	"github.com/echonode/echonode/dicomio"
+	"github.com/echonode/echonode/dicomio/tag"
+	"github.com/echonode/echonode/pipeline/spool"
 	"github.com/echonode/echonode/pipeline/turns"
+	"github.com/echonode/echonode/scp"
 )
 
 // Who receives has a place on the processor for what it does with what it has
@@ -48,3 +56,69 @@ func TestReceivingInTurns(t *testing.T) {
 type funcReader func(p []byte) (int, error)
 
 func (f funcReader) Read(p []byte) (int, error) { return f(p) }
+
+// An object is compared with its version before in turns of its sender's, before
+// anybody has to wait for it; what came out holds for that version only.
+func TestComparingInTurns(t *testing.T) {
+	dir := t.TempDir()
+	n := start(t, dir, &fakeProcessor{t: t}, Options{Idle: time.Hour, Cap: 2 * time.Hour})
+	n.mustSend(t, writeObject(t, dir, "1.2.3", "1.2.3.10", nil))
+	old, err := n.store.Instance(t.Context(), "1.2.3.10")
+	if err != nil {
+		t.Fatal(err)
+	}
+	again := filepath.Join(dir, "again")
+	if err := os.Mkdir(again, 0o750); err != nil {
+		t.Fatal(err)
+	}
+	renamed := writeObject(t, again, "1.2.3", "1.2.3.10", func(ds *dicomio.DataSet) { ds.SetString(tag.PatientName, "Other^Name") })
+	places := turns.New(turns.NewAccounts(), 1)
+	turn, err := places.Take(t.Context(), "another", turns.Analysing)
+	if err != nil {
+		t.Fatal(err)
+	}
+	waiting, giveUp := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	in := staged{path: renamed}
+	go func() {
+		steps := turns.Begin(turns.With(waiting, places, "192.0.2.1", turns.Receiving))
+		_, err := n.compareAhead(waiting, in, old, steps)
+		done <- err
+	}()
+	giveUp()
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Errorf("it did not wait for its turn: %v", err)
+	}
+	turn.Done()
+	for _, c := range []struct {
+		path string
+		want compared
+	}{{renamed, compared{with: old.Path, same: true}}, {old.Path, compared{}}} {
+		got, err := n.compareAhead(t.Context(), staged{path: c.path}, old, turns.Begin(turns.With(t.Context(), places, "192.0.2.1", turns.Receiving)))
+		if err != nil || *got != c.want {
+			t.Errorf("%+v, want %+v, %v", got, c.want, err)
+		}
+		if places.Idle() != 1 {
+			t.Fatal("the place was not given back")
+		}
+	}
+	hold := n.Node.files.Hold()
+	defer hold.Release()
+	next := old
+	next.Path = renamed
+	var refused *scp.StatusError
+	if err := n.accept(t.Context(), next, true, hold, &compared{with: old.Path}); !errors.As(err, &refused) || refused.Status != scp.StatusDuplicateInstance {
+		t.Errorf("what was compared is not heeded: %v", err)
+	}
+	if err := n.accept(t.Context(), next, true, hold, &compared{with: "another version"}); err != nil {
+		t.Errorf("what was compared with another version is heeded: %v", err)
+	}
+}
+
+// staged is an object that has arrived as a file.
+type staged struct {
+	spool.Arrival
+	path string
+}
+
+func (s staged) Staged() (string, error) { return s.path, nil }

@@ -55,6 +55,15 @@ func BodySurface(s *result.Subject) float64 {
 	return lv.BSADuBois(s.WeightKG, s.HeightCM)
 }
 
+// ChildSurface is the area in m2 by Haycock of a patient who is known to be a
+// child; 0 of others, and where height or weight is unknown.
+func ChildSurface(s *result.Subject) float64 {
+	if s == nil || s.Adult() || s.HeightCM <= 0 || s.WeightKG <= 0 {
+		return 0
+	}
+	return lv.BSAHaycock(s.WeightKG, s.HeightCM)
+}
+
 // further are the values of a stage that follow from those it has.
 func further(s *result.Study, stage []result.Measurement) (out []result.Measurement) {
 	out = fromLoops(s, stage)

@@ -41,6 +41,12 @@ func RWT(pwd, lvidd float64) float64 {
 	return 2 * pwd / lvidd
 }
 
+// BSAHaycock is the body surface area in m2 by the formula that is used for
+// children (Haycock 1978).
+func BSAHaycock(kg, cm float64) float64 {
+	return 0.024265 * math.Pow(kg, 0.5378) * math.Pow(cm, 0.3964)
+}
+
 // BSADuBois is the body surface area in m2 (Du Bois 1916).
 func BSADuBois(kg, cm float64) float64 {
 	return 0.007184 * math.Pow(kg, 0.425) * math.Pow(cm, 0.725)

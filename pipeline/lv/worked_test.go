@@ -268,3 +268,10 @@ func TestBiplaneAreaLength(t *testing.T) {
 		t.Errorf("%g and %g of the same plane twice", one, both)
 	}
 }
+
+// A child of 20 kg and 115 cm: 0.024265 * 20^0.5378 * 115^0.3964 = 0.797 m2.
+func TestHaycock(t *testing.T) {
+	if v := BSAHaycock(20, 115); math.Abs(v-0.797) > 0.0005 {
+		t.Errorf("%.4f m2", v)
+	}
+}

@@ -39,9 +39,11 @@ import (
 	"github.com/echonode/echonode/dicomio/instance"
 	"github.com/echonode/echonode/models"
 	"github.com/echonode/echonode/pipeline/derived"
+	"github.com/echonode/echonode/pipeline/indices"
 	"github.com/echonode/echonode/pipeline/internal/overlay"
 	"github.com/echonode/echonode/pipeline/longaxis"
 	"github.com/echonode/echonode/pipeline/lv"
+	"github.com/echonode/echonode/pipeline/quantity"
 	"github.com/echonode/echonode/pipeline/result"
 	"github.com/echonode/echonode/pipeline/turns"
 	"github.com/echonode/echonode/sr"
@@ -258,7 +260,11 @@ func (w *writer) choosePatient(ctx context.Context) error {
 		w.remarks = append(w.remarks, text+"; what was made of it has that of the last object.")
 	}
 	if s := w.s.Subject; !s.Adult() {
-		w.remarks = append(w.remarks, fmt.Sprintf("The patient was %d years old. The network was made with adults, and so was this template: no value is compared with a normal range.", *s.AgeYears))
+		compared := "no value is compared with a normal range"
+		if bsa := indices.ChildSurface(s); bsa > 0 {
+			compared = fmt.Sprintf("no value is compared with a normal range of adults; z-scores are those of healthy children of a body surface of %.2f m2 by Haycock (%s)", bsa, quantity.PHN2017)
+		}
+		w.remarks = append(w.remarks, fmt.Sprintf("The patient was %d years old. The network was made with adults, and so was this template: %s.", *s.AgeYears, compared))
 	}
 	return nil
 }

@@ -236,6 +236,9 @@ func (g *group) add(q quantity.Quantity, m result.Measurement) {
 	if g.remarks.of == nil {
 		g.remarks = *newGroups()
 	}
+	if z, ok := q.ZScore(*m.Value, indices.ChildSurface(g.w.s.Subject)); ok && g.stage.code.AtRest() {
+		g.remarks.add(fmt.Sprintf("z-score %s (%s)", signed(z), q.Child.Source), valueText(m))
+	}
 	if !g.w.coded(q, m) {
 		return // whose remarks would be on what the report does not hold
 	}

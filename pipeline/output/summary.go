@@ -27,6 +27,7 @@ import (
 	"github.com/echonode/echonode/dicomio/instance"
 	"github.com/echonode/echonode/models"
 	"github.com/echonode/echonode/pipeline/derived"
+	"github.com/echonode/echonode/pipeline/indices"
 	"github.com/echonode/echonode/pipeline/internal/overlay"
 	"github.com/echonode/echonode/pipeline/internal/summary"
 	"github.com/echonode/echonode/pipeline/longaxis"
@@ -383,6 +384,14 @@ func (w *writer) age() string {
 	return ""
 }
 
+// signed is a z-score as people write it.
+func signed(z float64) string {
+	if math.Abs(z) < 0.05 {
+		return "0.0"
+	}
+	return strconv.FormatFloat(z, 'f', 1, 64)
+}
+
 // values fills in headline, rows and remarks.
 func (w *writer) values(st stage, p *summary.Page) {
 	sex, adult := "", w.s.Subject.Adult()
@@ -429,6 +438,12 @@ func (w *writer) values(st stage, p *summary.Page) {
 		if normal, known := q.NormalFor(sex); known && adult && st.code.AtRest() {
 			row.Normal = plain(normal.Lo) + " to " + plain(normal.Hi)
 			row.Outside = !normal.Holds(q.Round(*m.Value))
+		}
+		child := indices.ChildSurface(w.s.Subject)
+		if normal, known := q.NormalForChild(child); known && st.code.AtRest() {
+			z, _ := q.ZScore(*m.Value, child)
+			row.Normal = fmt.Sprintf("%s to %s (z %s)", q.Format(normal.Lo), q.Format(normal.Hi), signed(z))
+			row.Outside = math.Abs(z) > 2
 		}
 		p.Rows = append(p.Rows, row)
 	}

@@ -33,6 +33,8 @@ type Quantity struct {
 	// the outline is wrong, and nothing is reported.
 	Plausible Range
 	Normal    Normal
+	// Child is how the value grows with children, where that is published.
+	Child Growth
 	// Code in the report; 0 for what has none and stays out of it.
 	Code sr.Quantity
 	// Core quantities are answered for in every study, measured or not; the
@@ -68,6 +70,39 @@ type Normal struct {
 // Echocardiogr 2015;28:1-39 (ASE/EACVI).
 const ASE2015 = "ASE/EACVI 2015"
 
+// PHN2017 is the source of the values of children: Lopez L et al., Relationship of
+// echocardiographic z scores adjusted for body surface area to age, sex, race, and
+// ethnicity: the Pediatric Heart Network normal echocardiogram database, Circ
+// Cardiovasc Imaging 2017;10:e006979. Healthy children up to 18 years; the
+// surface by Haycock. Diameter and walls are from the short axis there, the
+// length from the four-chamber view, the volume by area and length (5/6).
+const PHN2017 = "PHN 2017"
+
+// Growth is the distribution of a quantity, divided by a power of the body surface
+// area in m2, in healthy children.
+type Growth struct {
+	Exponent, Mean, SD float64
+	Source             string
+}
+
+// ZScore is by how many standard deviations a value lies above what is usual for a
+// child of a body surface area (Haycock); ok is false where that is not published.
+func (q Quantity) ZScore(v, bsa float64) (z float64, ok bool) {
+	if q.Child.SD == 0 || !(bsa > 0) || math.IsNaN(v) || math.IsInf(v, 0) {
+		return 0, false
+	}
+	return (v/math.Pow(bsa, q.Child.Exponent) - q.Child.Mean) / q.Child.SD, true
+}
+
+// NormalForChild is the range of z-scores of -2 to 2.
+func (q Quantity) NormalForChild(bsa float64) (r Range, ok bool) {
+	if q.Child.SD == 0 || !(bsa > 0) {
+		return Range{}, false
+	}
+	power := math.Pow(bsa, q.Child.Exponent)
+	return Range{(q.Child.Mean - 2*q.Child.SD) * power, (q.Child.Mean + 2*q.Child.SD) * power}, true
+}
+
 func ase(maleLo, maleHi, femaleLo, femaleHi float64) Normal {
 	return Normal{Range{maleLo, maleHi}, Range{femaleLo, femaleHi}, ASE2015}
 }
@@ -85,7 +120,8 @@ var table = []Quantity{
 	{Name: result.EF, Title: "Ejection fraction", Unit: result.UnitPercent, Methods: disks, Decimals: 0,
 		Plausible: Range{0, 90}, Normal: ase(52, 72, 54, 74), Code: sr.EF, Core: true},
 	{Name: result.EDV, Title: "End-diastolic volume", Unit: result.UnitVolume, Phase: "ED", Methods: disks, Calibrated: true, Decimals: 1,
-		Plausible: Range{5, 800}, Normal: ase(62, 150, 46, 106), Code: sr.EDV, Core: true},
+		Plausible: Range{5, 800}, Normal: ase(62, 150, 46, 106), Code: sr.EDV, Core: true,
+		Child: Growth{1.30, 62.02, 11.94, PHN2017}},
 	{Name: result.ESV, Title: "End-systolic volume", Unit: result.UnitVolume, Phase: "ES", Methods: disks, Calibrated: true, Decimals: 1,
 		Plausible: Range{1, 750}, Normal: ase(21, 61, 14, 42), Code: sr.ESV, Core: true},
 	{Name: result.SV, Title: "Stroke volume", Unit: result.UnitVolume, Methods: disks, Calibrated: true, Decimals: 1,
@@ -107,15 +143,19 @@ var table = []Quantity{
 	{Name: result.AreaES, Title: "End-systolic area", Unit: result.UnitArea, Phase: "ES", Methods: planar, Calibrated: true, Decimals: 1,
 		Plausible: Range{1, 140}, Code: sr.LVAreaS, Core: true},
 	{Name: result.LenED, Title: "End-diastolic length", Unit: result.UnitLength, Phase: "ED", Methods: planar, Calibrated: true, Decimals: 1,
-		Plausible: Range{1.5, 15}, Code: sr.LVLengthD, Core: true},
+		Plausible: Range{1.5, 15}, Code: sr.LVLengthD, Core: true,
+		Child: Growth{0.45, 6.31, 0.46, PHN2017}},
 	{Name: result.LenES, Title: "End-systolic length", Unit: result.UnitLength, Phase: "ES", Methods: planar, Calibrated: true, Decimals: 1,
 		Plausible: Range{1.5, 15}, Code: sr.LVLengthS, Core: true},
 	{Name: result.IVSd, Title: "Septal thickness", Unit: result.UnitLength, Phase: "ED", Methods: linear, Calibrated: true, Decimals: 1,
-		Plausible: Range{0.2, 4}, Normal: ase(0.6, 1.0, 0.6, 0.9), Code: sr.IVSd, Core: true},
+		Plausible: Range{0.2, 4}, Normal: ase(0.6, 1.0, 0.6, 0.9), Code: sr.IVSd, Core: true,
+		Child: Growth{0.40, 0.58, 0.09, PHN2017}},
 	{Name: result.LVIDd, Title: "Internal diameter, diastole", Unit: result.UnitLength, Phase: "ED", Methods: linear, Calibrated: true, Decimals: 1,
-		Plausible: Range{1, 12}, Normal: ase(4.2, 5.8, 3.8, 5.2), Code: sr.LVIDd, Core: true},
+		Plausible: Range{1, 12}, Normal: ase(4.2, 5.8, 3.8, 5.2), Code: sr.LVIDd, Core: true,
+		Child: Growth{0.45, 3.89, 0.33, PHN2017}},
 	{Name: result.LVPWd, Title: "Posterior wall thickness", Unit: result.UnitLength, Phase: "ED", Methods: linear, Calibrated: true, Decimals: 1,
-		Plausible: Range{0.2, 4}, Normal: ase(0.6, 1.0, 0.6, 0.9), Code: sr.LVPWd, Core: true},
+		Plausible: Range{0.2, 4}, Normal: ase(0.6, 1.0, 0.6, 0.9), Code: sr.LVPWd, Core: true,
+		Child: Growth{0.40, 0.57, 0.09, PHN2017}},
 	{Name: result.LVIDs, Title: "Internal diameter, systole", Unit: result.UnitLength, Phase: "ES", Methods: linear, Calibrated: true, Decimals: 1,
 		Plausible: Range{0.5, 11}, Normal: ase(2.5, 4.0, 2.2, 3.5), Code: sr.LVIDs, Core: true},
 	{Name: result.FS, Title: "Fractional shortening", Unit: result.UnitPercent, Methods: linear, Decimals: 0,

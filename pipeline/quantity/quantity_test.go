@@ -112,3 +112,31 @@ func TestRounding(t *testing.T) {
 		t.Error("Holds")
 	}
 }
+
+// A child of 0.80 m2: an EDV of 62.02 * 0.80^1.3 = 46.40 mL is usual, one of two
+// standard deviations more 64.27 mL; a diameter of 3.89 * 0.80^0.45 = 3.518 cm.
+func TestZScores(t *testing.T) {
+	edv, _ := Of(result.EDV)
+	lvidd, _ := Of(result.LVIDd)
+	for _, tc := range []struct {
+		q       Quantity
+		v, want float64
+	}{{edv, 46.40, 0}, {edv, 64.27, 2}, {edv, 28.54, -2}, {lvidd, 3.518, 0}, {lvidd, 4.117, 2.005}} {
+		if z, ok := tc.q.ZScore(tc.v, 0.80); !ok || math.Abs(z-tc.want) > 0.01 {
+			t.Errorf("%s of %g: z %.3f, want %g", tc.q.Name, tc.v, z, tc.want)
+		}
+	}
+	if r, ok := edv.NormalForChild(0.80); !ok || math.Abs(r.Lo-28.54) > 0.02 || math.Abs(r.Hi-64.27) > 0.02 {
+		t.Errorf("%+v", r)
+	}
+	esv, _ := Of(result.ESV)
+	if _, ok := esv.ZScore(20, 0.8); ok {
+		t.Error("a z-score of what is not published")
+	}
+	if _, ok := edv.ZScore(20, 0); ok {
+		t.Error("a z-score without a body surface")
+	}
+	if _, ok := edv.ZScore(math.NaN(), 0.8); ok {
+		t.Error("a z-score of no number")
+	}
+}

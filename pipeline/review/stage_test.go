@@ -47,3 +47,31 @@ func TestStagesOfStudy(t *testing.T) {
 		t.Errorf("stages %q, want %q", got, want)
 	}
 }
+
+// Adults are compared with adults, children with children of their size where that
+// is published, and nobody under stress.
+func TestNormalRanges(t *testing.T) {
+	all, _, err := loadWords()
+	if err != nil {
+		t.Fatal(err)
+	}
+	years := func(n int) *int { return &n }
+	child := &result.Subject{AgeYears: years(7), HeightCM: 115, WeightKG: 20}
+	for name, tc := range map[string]struct {
+		quantity, stage string
+		subject         *result.Subject
+		want            string
+	}{
+		"an adult":                {result.EDV, "", &result.Subject{AgeYears: years(40)}, "62.0–150.0"},
+		"of unknown age":          {result.EDV, "Rest", nil, "62.0–150.0"},
+		"under stress":            {result.EDV, "Peak", nil, ""},
+		"a child":                 {result.EDV, "", child, "28.4–64.0"}, // (62.02 -+ 2*11.94) * 0.797^1.3
+		"a child of unknown size": {result.EDV, "", &result.Subject{AgeYears: years(7)}, ""},
+		"not published":           {result.ESV, "", child, ""},
+		"a name of no row":        {"x", "", nil, ""},
+	} {
+		if got := normal(all["en"], result.Measurement{Name: tc.quantity, Stage: tc.stage}, tc.subject, "M"); got != tc.want {
+			t.Errorf("%s: %q, want %q", name, got, tc.want)
+		}
+	}
+}

@@ -18,6 +18,7 @@ import (
 	"github.com/echonode/echonode/pipeline/longaxis"
 	"github.com/echonode/echonode/pipeline/lv"
 	"github.com/echonode/echonode/pipeline/objects"
+	"github.com/echonode/echonode/pipeline/indices"
 	"github.com/echonode/echonode/pipeline/quantity"
 	"github.com/echonode/echonode/pipeline/result"
 	"github.com/echonode/echonode/pipeline/store"
@@ -508,7 +509,7 @@ func (s *Server) stage(words *Words, study *result.Study, stage, sex string) sta
 			continue
 		}
 		row := valueOf(words, m)
-		row.Normal = normal(words, m.Name, sex)
+		row.Normal = normal(words, m, study.Subject, sex)
 		v.Values = append(v.Values, row)
 		switch {
 		case m.Name == result.EF && (v.EF == nil || v.EF.Missing && !row.Missing):
@@ -625,13 +626,17 @@ func decimals(name string) int {
 	return 1
 }
 
-// normal is the normal range of a quantity in patients of a sex, or "".
-func normal(words *Words, name, sex string) string {
-	q, ok := quantity.Of(name)
-	if !ok {
+// normal is the normal range of a value at rest in adults of a sex, or in children
+// of the patient's body surface where that is published; else "".
+func normal(words *Words, m result.Measurement, subject *result.Subject, sex string) string {
+	q, ok := quantity.Of(m.Name)
+	if !ok || !sr.StageOf(m.Stage).AtRest() {
 		return ""
 	}
 	r, ok := q.NormalFor(sex)
+	if !subject.Adult() {
+		r, ok = q.NormalForChild(indices.ChildSurface(subject))
+	}
 	if !ok {
 		return ""
 	}

@@ -371,8 +371,9 @@ func (w *writer) page(st stage) summary.Page {
 	if name := strings.TrimSpace(st.name); name != "" {
 		p.Title += ", " + name
 	}
+	// What concerns the patient comes first: of the rest a page may hold a part.
+	p.Remarks = slices.Clone(w.remarks)
 	w.values(st, &p)
-	p.Remarks = append(p.Remarks, w.remarks...)
 	return p
 }
 

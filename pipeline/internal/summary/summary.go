@@ -237,7 +237,8 @@ func (p Page) curve(c canvas, t theme, x, y, right, bottom float64) {
 				continue
 			}
 			c.line(px(v.TimesMS[i]), y, px(v.TimesMS[i]), bottom, 0.6, ink)
-			c.text(px(v.TimesMS[i])+2, y+7, 7.5, true, ink, name)
+			// At the foot, where no cavity is so small that its curve comes down to.
+			c.text(px(v.TimesMS[i])+2, bottom-2, 7.5, true, ink, name)
 		}
 	}
 	mark(v.ED, "ED", t.ed)

@@ -15,10 +15,10 @@ import (
 
 	"github.com/echonode/echonode/models"
 	"github.com/echonode/echonode/pipeline/correct"
+	"github.com/echonode/echonode/pipeline/indices"
 	"github.com/echonode/echonode/pipeline/longaxis"
 	"github.com/echonode/echonode/pipeline/lv"
 	"github.com/echonode/echonode/pipeline/objects"
-	"github.com/echonode/echonode/pipeline/indices"
 	"github.com/echonode/echonode/pipeline/quantity"
 	"github.com/echonode/echonode/pipeline/result"
 	"github.com/echonode/echonode/pipeline/store"

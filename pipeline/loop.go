@@ -189,6 +189,7 @@ func (a *Analyzer) admit(l *loop, file *dicomio.File) (err error) {
 	l.facts, err = echo.Read(file)
 	l.describe()
 	l.bound(a.opt.MaxFrames)
+	l.Date = recordedOn(file.DataSet)
 	subject := SubjectOf(file.DataSet)
 	l.Subject = &subject
 	if n, ok := file.DataSet.Int(tag.InstanceNumber); ok && n > 0 {

@@ -43,6 +43,12 @@ func (c candidate) String() string {
 // by side, a zoom beside its overview, the same picture with colour), the one
 // that shows a view that is measured, the four-chamber view before others. What
 // the other regions show is told.
+//
+// The second plane of a simultaneous biplane picture is told, and not measured: a
+// loop is what one object gives everywhere, by its SOP Instance UID (what is kept
+// of it, its overlay and segmentation, the sources of a value in the report, what a
+// reader corrects), and has one view, one region and one outline in a frame. Two
+// planes need a key of their own in all of these.
 func (a *Analyzer) chooseRegion(ctx context.Context, l *loop, frames *dicomio.FrameReader, sample []int) error {
 	all := l.facts.TissueRegions()
 	if len(all) < 2 || !l.facts.Tissue.Fits {

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/echonode/echonode/dicomio/tag"
@@ -17,6 +18,19 @@ const (
 	minHeight, maxHeight = 30, 250
 	minWeight, maxWeight = 1, 400
 )
+
+// recordedOn is the date on which an object was recorded, as far as it says; "" when
+// it does not.
+func recordedOn(d *dicomio.DataSet) string {
+	for _, t := range []dicomio.Tag{tag.AcquisitionDateTime, tag.AcquisitionDate, tag.ContentDate, tag.StudyDate} {
+		if s := strings.TrimSpace(d.String(t)); len(s) >= 8 {
+			if _, err := time.Parse("20060102", s[:8]); err == nil {
+				return s[:8]
+			}
+		}
+	}
+	return ""
+}
 
 // SubjectOf reads what an object says of its patient, without the name.
 func SubjectOf(ds *dicomio.DataSet) result.Subject {

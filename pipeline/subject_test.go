@@ -75,3 +75,25 @@ func TestKeptLoopsKeepThePatient(t *testing.T) {
 		}
 	}
 }
+
+func TestRecordedOn(t *testing.T) {
+	for want, set := range map[string]func(*dicomio.DataSet){
+		"20260103": func(d *dicomio.DataSet) {
+			d.SetString(tag.AcquisitionDateTime, "20260103101112.5+0100").SetString(tag.StudyDate, "20260102")
+		},
+		"20260104": func(d *dicomio.DataSet) {
+			d.SetString(tag.AcquisitionDate, "20260104").SetString(tag.ContentDate, "20260105")
+		},
+		"20260105": func(d *dicomio.DataSet) {
+			d.SetString(tag.AcquisitionDate, "00000000").SetString(tag.ContentDate, "20260105")
+		},
+		"20260106": func(d *dicomio.DataSet) { d.SetString(tag.StudyDate, "20260106") },
+		"":         func(d *dicomio.DataSet) { d.SetString(tag.StudyDate, "2026") },
+	} {
+		d := dicomio.NewDataSet()
+		set(d)
+		if got := recordedOn(d); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}

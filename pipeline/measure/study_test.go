@@ -290,3 +290,26 @@ func TestPeakRatesOfHearts(t *testing.T) {
 		}
 	}
 }
+
+// Planes of two examinations under one Study UID are no biplane; those of one that
+// went on past midnight are.
+func TestPlanesOfOneDay(t *testing.T) {
+	for dates, want := range map[[2]string]string{{"20260102", "20240102"}: result.OtherDay, {"20260102", "20260104"}: result.OtherDay,
+		{"20260102", "20260103"}: "", {"20260102", ""}: "", {"", ""}: "", {"20251231", "20260101"}: ""} {
+		four, two := plane("A4C", 1), plane("A2C", 2)
+		four.Date, two.Date = dates[0], dates[1]
+		for _, l := range []*result.Loop{&four, &two} {
+			Loop(l, Options{LV: lv.DefaultOptions()})
+		}
+		s := result.Study{Loops: []result.Loop{four, two}}
+		Study(&s, Options{LV: lv.DefaultOptions()})
+		ef := value(s.Measurements, result.EF)
+		if ef == nil {
+			t.Fatal("no EF")
+		}
+		said := slices.ContainsFunc(ef.Quality.Warnings, func(r result.Reason) bool { return r.Code == result.OtherDay })
+		if biplane := ef.Method == result.Biplane; biplane != (want == "") || said != (want != "") {
+			t.Errorf("%v: %s, told: %v", dates, ef.Method, said)
+		}
+	}
+}

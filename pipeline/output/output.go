@@ -259,6 +259,9 @@ func (w *writer) choosePatient(ctx context.Context) error {
 		}
 		w.remarks = append(w.remarks, text+"; what was made of it has that of the last object.")
 	}
+	if days := recordingDays(w.s); len(days) > 1 {
+		w.remarks = append(w.remarks, "The loops were recorded on different days: "+strings.Join(days, ", ")+".")
+	}
 	if s := w.s.Subject; !s.Adult() {
 		compared := "no value is compared with a normal range"
 		if bsa := indices.ChildSurface(s); bsa > 0 {
@@ -267,6 +270,25 @@ func (w *writer) choosePatient(ctx context.Context) error {
 		w.remarks = append(w.remarks, fmt.Sprintf("The patient was %d years old. The network was made with adults, and so was this template: %s.", *s.AgeYears, compared))
 	}
 	return nil
+}
+
+// recordingDays are the days of a study's measured loops where they lie further
+// apart than a night does.
+func recordingDays(s *result.Study) []string {
+	var dates []string
+	for _, l := range s.Loops {
+		if l.Status == result.Analysed && l.Date != "" && !slices.Contains(dates, l.Date) {
+			dates = append(dates, l.Date)
+		}
+	}
+	slices.Sort(dates)
+	if len(dates) < 2 || result.DaysApart(dates[0], dates[len(dates)-1]) < 2 {
+		return nil
+	}
+	for i, d := range dates {
+		dates[i] = result.DateText(d)
+	}
+	return dates
 }
 
 // correctable are the attributes that people correct after a study has begun.

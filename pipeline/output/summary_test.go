@@ -94,3 +94,26 @@ func TestRemarksOfPlanesAreUnited(t *testing.T) {
 		t.Errorf("%q", u)
 	}
 }
+
+func TestRecordingDays(t *testing.T) {
+	loops := func(dates ...string) *result.Study {
+		s := &result.Study{}
+		for _, d := range dates {
+			s.Loops = append(s.Loops, result.Loop{Status: result.Analysed, Date: d})
+		}
+		return s
+	}
+	if got := strings.Join(recordingDays(loops("20260102", "", "20240102", "20260102")), ", "); got != "2024-01-02, 2026-01-02" {
+		t.Errorf("%q", got)
+	}
+	for _, s := range []*result.Study{loops("20260102", "20260103"), loops("20260102"), loops()} {
+		if got := recordingDays(s); got != nil {
+			t.Errorf("%q", got)
+		}
+	}
+	other := loops("20260102", "20240102")
+	other.Loops[1].Status = result.Refused
+	if got := recordingDays(other); got != nil {
+		t.Errorf("of a loop that is not measured: %q", got)
+	}
+}

@@ -131,6 +131,8 @@ const (
 	// ByReader is the code of a loop or beat that a reader left out, and of what
 	// a reader rejected.
 	ByReader = "reader"
+	// OtherDay is a loop that was recorded on another day than the one beside it.
+	OtherDay = "other-day"
 	// SamePicture is a loop that shows another one's picture, or its mirror image.
 	SamePicture = "same-picture"
 )
@@ -253,6 +255,8 @@ type Loop struct {
 	Reason *Reason `json:"reason,omitempty"`
 
 	Manufacturer string `json:"manufacturer,omitempty"`
+	// Date of the recording as in DICOM (20260102); empty when unknown.
+	Date string `json:"date,omitempty"`
 	// InstanceNumber, StageNumber and ViewNumber of the object; 0 when absent.
 	InstanceNumber int    `json:"instance_number,omitempty"`
 	Stage          string `json:"stage,omitempty"`
@@ -299,6 +303,25 @@ type Loop struct {
 	Reader   *LoopDecision `json:"reader,omitempty"`
 	Warnings []Reason      `json:"warnings,omitempty"`
 	Timing   Timing        `json:"timing"`
+}
+
+// DaysApart is by how many days two dates of recordings differ; 0 where one is
+// unknown. A study that goes on past midnight has two that differ by one.
+func DaysApart(a, b string) int {
+	s, err1 := time.Parse("20060102", a)
+	t, err2 := time.Parse("20060102", b)
+	if err1 != nil || err2 != nil {
+		return 0
+	}
+	return int(math.Abs(s.Sub(t).Hours()) / 24)
+}
+
+// DateText is the date of a recording as people read it.
+func DateText(date string) string {
+	if t, err := time.Parse("20060102", date); err == nil {
+		return t.Format("2006-01-02")
+	}
+	return date
 }
 
 // LoopDecision is what a reader decided about a loop. Contours and points that

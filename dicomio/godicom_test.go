@@ -41,7 +41,7 @@ func TestEveryCutPointOfCine(t *testing.T) {
 		_, strict := Read(bytes.NewReader(b[:n]), int64(n), Options{Strict: true})
 		if err == nil {
 			_, err = f.Frames()
-			if cut := f.Truncated(); cut != nil && cut != err || (cut == nil) != (strict == nil) {
+			if cut := f.Truncated(); cut != nil && !errors.Is(err, cut) || (cut == nil) != (strict == nil) {
 				t.Fatalf("cut at %d of %d: frames %v, truncated %v, strict %v", n, len(b), err, cut, strict)
 			}
 		} else if strict == nil {

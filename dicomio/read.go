@@ -746,7 +746,7 @@ func (p *parser) sequence(e *Element, at, end int64, enc encoding.Syntax, d *Dat
 				kind = ErrTruncated
 			}
 			cut = fail("read", e.Tag, at, kind, "an item of %d bytes, %d left", n, end-at-8)
-			if kind != ErrTruncated {
+			if !errors.Is(kind, ErrTruncated) {
 				return nil, at, cut
 			}
 			stop = end

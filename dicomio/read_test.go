@@ -104,26 +104,26 @@ func TestTruncated(t *testing.T) {
 		if !errors.As(f.Truncated(), &typed) || !errors.Is(typed, ErrTruncated) || typed.Tag != cutTag || typed.Offset != at {
 			t.Fatalf("%s: %v, want %v at %d", name, f.Truncated(), cutTag, at)
 		}
-		if _, err := f.Frames(); err != error(typed) {
+		if _, err := f.Frames(); !errors.Is(err, typed) {
 			t.Errorf("%s: frames: %v", name, err)
 		}
-		if _, err := f.RawFrames(); err != error(typed) {
+		if _, err := f.RawFrames(); !errors.Is(err, typed) {
 			t.Errorf("%s: raw frames: %v", name, err)
 		}
 		var out bytes.Buffer
-		if _, err := f.WriteTo(&out); err != error(typed) || out.Len() > 0 {
+		if _, err := f.WriteTo(&out); !errors.Is(err, typed) || out.Len() > 0 {
 			t.Errorf("%s: WriteTo: %v", name, err)
 		}
 		for _, d := range []*DataSet{f.DataSet, f.DataSet.Clone()} {
-			if err := Write(&out, d, WriteOptions{Bare: true}); err != error(typed) || out.Len() > 0 {
+			if err := Write(&out, d, WriteOptions{Bare: true}); !errors.Is(err, typed) || out.Len() > 0 {
 				t.Errorf("%s: Write: %v", name, err)
 			}
 		}
 		if e, ok := f.DataSet.Get(cutTag); ok {
-			if v, err := e.Bytes(); err != error(typed) || v != nil {
+			if v, err := e.Bytes(); !errors.Is(err, typed) || v != nil {
 				t.Errorf("%s: %d bytes, %v", name, len(v), err)
 			}
-			if n, err := io.Copy(io.Discard, e.Reader()); err != error(typed) || n > 0 {
+			if n, err := io.Copy(io.Discard, e.Reader()); !errors.Is(err, typed) || n > 0 {
 				t.Errorf("%s: %d bytes, %v", name, n, err)
 			}
 			c := NewDataSet().CopyFrom(f.DataSet)

@@ -87,7 +87,7 @@ func (a *association) run() {
 		watcher.AssociationOpened(a.info)
 	}
 	err := a.guarded(a.messages)
-	if err == errReleaseRequested {
+	if errors.Is(err, errReleaseRequested) {
 		err = nil
 	}
 	a.dropReports(err)
@@ -136,7 +136,7 @@ func (a *association) farewell(err error) []byte {
 		return nil
 	case errors.As(err, &timeout), errors.As(err, &crash):
 		return appendAbort(nil, AbortByProvider, AbortNotSpecified)
-	case err == errKicked:
+	case errors.Is(err, errKicked):
 		return appendAbort(nil, AbortByUser, AbortNotSpecified)
 	}
 	return nil
@@ -156,7 +156,7 @@ func (a *association) messages() error {
 		a.idleSince.Store(time.Now().UnixNano())
 		id, cmd, err := a.link.readCommand("idle", a.srv.tmo.Idle)
 		a.idleSince.Store(0)
-		if err == errReleaseReply {
+		if errors.Is(err, errReleaseReply) {
 			err = protocolErrorf(AbortUnexpectedPDU, "A-RELEASE-RP without a request")
 		}
 		if err != nil {

@@ -423,7 +423,7 @@ func (c *Client) response(cmd *command) (*command, error) {
 	for {
 		id, rsp, err := c.link.readCommand("response", time.Until(deadline))
 		switch {
-		case err == errReleaseRequested:
+		case errors.Is(err, errReleaseRequested):
 			c.link.write(appendRelease(nil, pduReleaseRP))
 			return nil, protocolErrorf(AbortUnexpectedPDU, "A-RELEASE-RQ instead of a response")
 		case err != nil:
@@ -527,7 +527,7 @@ func (c *Client) WaitCommitment(ctx context.Context) (*CommitResult, error) {
 		}
 		for len(c.reports) == 0 {
 			id, rq, err := c.link.readCommand("response", first)
-			if err == errReleaseRequested {
+			if errors.Is(err, errReleaseRequested) {
 				c.link.write(appendRelease(nil, pduReleaseRP))
 				return io.EOF
 			}
@@ -595,9 +595,9 @@ func (c *Client) Release(ctx context.Context) error {
 		for {
 			id, rq, err := c.link.readCommand("release", time.Until(deadline))
 			switch {
-			case err == errReleaseReply:
+			case errors.Is(err, errReleaseReply):
 				return nil
-			case err == errReleaseRequested:
+			case errors.Is(err, errReleaseRequested):
 				// Release collision (PS3.8 7.2.2.7): the requestor answers first.
 				if err := c.link.write(appendRelease(nil, pduReleaseRP)); err != nil {
 					return err

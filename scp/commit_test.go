@@ -193,7 +193,7 @@ func TestReportRetried(t *testing.T) {
 		t.Error(err)
 	}
 	s.Close()
-	if err := <-served; err != ErrServerClosed {
+	if err := <-served; !errors.Is(err, ErrServerClosed) {
 		t.Error(err)
 	}
 	start := time.Now()

@@ -3,6 +3,7 @@ package scp
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"net"
 	"reflect"
@@ -40,7 +41,7 @@ func FuzzAssociate(f *testing.F) {
 			t.Fatalf("%d bytes allocated for %d", n, len(b))
 		}
 		if err != nil {
-			if _, ok := err.(*ProtocolError); !ok {
+			if !errors.As(err, new(*ProtocolError)) {
 				t.Fatalf("error %T", err)
 			}
 			return
@@ -93,7 +94,7 @@ func FuzzCommand(f *testing.F) {
 			t.Fatalf("%d bytes allocated for %d", n, len(b))
 		}
 		if err != nil {
-			if _, ok := err.(*ProtocolError); !ok {
+			if !errors.As(err, new(*ProtocolError)) {
 				t.Fatalf("error %T", err)
 			}
 			return
@@ -128,7 +129,7 @@ func FuzzCommitment(f *testing.F) {
 			t.Fatalf("%d bytes allocated for %d", n, len(b))
 		}
 		if err != nil {
-			if _, ok := err.(*StatusError); !ok {
+			if !errors.As(err, new(*StatusError)) {
 				t.Fatalf("error %T", err)
 			}
 			return

@@ -184,7 +184,7 @@ func (l *link) checkRate(elapsed time.Duration, n int) error {
 func (l *link) need(n int) ([]byte, error) {
 	for l.w-l.r < n {
 		if err := l.fill(); err != nil {
-			if err == io.EOF && l.w > l.r {
+			if errors.Is(err, io.EOF) && l.w > l.r {
 				err = io.ErrUnexpectedEOF
 			}
 			return nil, err
@@ -216,7 +216,7 @@ func (l *link) header(phase string, first time.Duration) (typ byte, length uint3
 
 // unexpected turns an EOF inside a unit into io.ErrUnexpectedEOF.
 func unexpected(err error) error {
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF
 	}
 	return err
@@ -349,7 +349,7 @@ func (l *link) readCommand(phase string, first time.Duration) (contextID byte, c
 	for started := false; ; started = true {
 		p, err := l.nextPDV(phase, first)
 		if err != nil {
-			if started && (err == errReleaseRequested || err == errReleaseReply) {
+			if started && (errors.Is(err, errReleaseRequested) || errors.Is(err, errReleaseReply)) {
 				err = protocolErrorf(AbortUnexpectedPDU, "A-RELEASE inside a command set")
 			}
 			return 0, nil, err
@@ -407,7 +407,7 @@ func (d *dataSetReader) advance() error {
 		}
 		p, err := d.l.nextPDV("pdu", d.l.tmo.PDU)
 		switch {
-		case err == errReleaseRequested || err == errReleaseReply:
+		case errors.Is(err, errReleaseRequested) || errors.Is(err, errReleaseReply):
 			d.err = protocolErrorf(AbortUnexpectedPDU, "A-RELEASE inside a data set")
 		case err != nil:
 			d.err = unexpected(err)
@@ -488,7 +488,7 @@ func (d *dataSetReader) WriteTo(w io.Writer) (n int64, err error) {
 	d.l.grow()
 	for {
 		b, err := d.next(bufpool.Large)
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return n, nil
 		}
 		if err != nil {
@@ -514,9 +514,9 @@ func (d *dataSetReader) drain() error {
 	for {
 		_, err := d.next(bufpool.Large)
 		switch {
-		case err == io.EOF:
+		case errors.Is(err, io.EOF):
 			return nil
-		case err == ErrObjectTooLarge:
+		case errors.Is(err, ErrObjectTooLarge):
 			if d.n/2 > d.limit {
 				return protocolErrorf(AbortNotSpecified, "data set of more than twice the limit of %d bytes", d.limit)
 			}

@@ -51,7 +51,7 @@ func (c *Client) answer(cmd *command, request func(id byte, rq *command) error) 
 	for {
 		id, rsp, err := c.link.readCommand("response", c.tmo.Response)
 		switch {
-		case err == errReleaseRequested:
+		case errors.Is(err, errReleaseRequested):
 			c.link.write(appendRelease(nil, pduReleaseRP))
 			return nil, nil, protocolErrorf(AbortUnexpectedPDU, "A-RELEASE-RQ instead of a response")
 		case err != nil:

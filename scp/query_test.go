@@ -56,7 +56,7 @@ func fakeArchive(t *testing.T, serve func(l *link, id byte, cmd *command, data [
 				}
 				for {
 					id, cmd, err := l.readCommand("idle", 10*time.Second)
-					if err == errReleaseRequested {
+					if errors.Is(err, errReleaseRequested) {
 						l.write(appendRelease(nil, pduReleaseRP))
 						return
 					}

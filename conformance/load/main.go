@@ -313,7 +313,7 @@ func (n *node) alive() error {
 	select {
 	case err := <-n.done:
 		n.done <- err
-		return fmt.Errorf("the node has ended: %v", err)
+		return fmt.Errorf("the node has ended: %w", err)
 	default:
 	}
 	client := http.Client{Timeout: 20 * time.Second}

@@ -2,6 +2,7 @@ package mainjob
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -43,7 +44,9 @@ func TestReadersOfOthers(t *testing.T) {
 		if os.Getenv("ECHONODE_PEERS") != "required" && exec.Command("/usr/bin/python3", "-c", "import numpy").Run() != nil {
 			missing(t, "numpy")
 		}
-		t.Fatalf("%v\n%s\n%s", err, b, err.(*exec.ExitError).Stderr)
+		var ended *exec.ExitError
+		errors.As(err, &ended)
+		t.Fatalf("%v\n%s\n%+v", err, b, ended)
 	}
 	var got struct {
 		Reports map[string]struct {

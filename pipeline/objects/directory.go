@@ -202,6 +202,7 @@ func (d *Directory) folder(dir string) error {
 	}
 	if d.shared {
 		if _, err := os.Stat(d.root); err != nil {
+			//nolint:errorlint // a share that is away is not an object that is missing
 			return &fs.PathError{Op: "mkdir", Path: dir, Err: fmt.Errorf("the shared directory %s is not there, is it mounted? %v", d.root, err)}
 		}
 	}

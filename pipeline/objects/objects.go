@@ -280,7 +280,7 @@ func Probe(ctx context.Context, s Store) error {
 		return fmt.Errorf("remove: %w", err)
 	}
 	if _, err := s.Stat(ctx, name); !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("remove: the object is still there (%v)", err)
+		return errors.Join(errors.New("remove: the object is still there"), err)
 	}
 	return nil
 }

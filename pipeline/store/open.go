@@ -70,7 +70,7 @@ func openSQLite(ctx context.Context, path string) (*Store, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("prepare %s: %w", path, err), db.Close())
 	}
-	read, err := openReaders("file:" + path + "?" + q.Encode())
+	read, err := openReaders(ctx, "file:"+path+"?"+q.Encode())
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open %s: %w", path, err), db.Close())
 	}
@@ -79,13 +79,13 @@ func openSQLite(ctx context.Context, path string) (*Store, error) {
 
 // openReaders opens connections that only read, what has been committed: they do
 // not wait for the one that writes.
-func openReaders(dsn string) (*sql.DB, error) {
+func openReaders(ctx context.Context, dsn string) (*sql.DB, error) {
 	db, err := sql.Open("sqlite", dsn+"&_pragma=query_only(1)")
 	if err != nil {
 		return nil, err
 	}
 	db.SetMaxOpenConns(4)
-	if err := db.Ping(); err != nil {
+	if err := db.PingContext(ctx); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
 	return db, nil

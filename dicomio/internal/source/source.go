@@ -77,7 +77,7 @@ func (w *Window) Ends(off int64) bool {
 		return false
 	}
 	_, err := w.At(off, 1)
-	return err == fault.ErrTruncated
+	return errors.Is(err, fault.ErrTruncated)
 }
 
 // CopyTo fills b from off without moving the window over large values.

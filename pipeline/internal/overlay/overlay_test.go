@@ -232,7 +232,7 @@ func TestCurveSVG(t *testing.T) {
 	circles := 0
 	for {
 		tok, err := d.Token()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {

@@ -287,7 +287,7 @@ func (d *demo) start(ctx context.Context, name string, args ...string) (*process
 func (pr *process) exited() error {
 	select {
 	case <-pr.done:
-		return fmt.Errorf("the %s ended: %v; see %s", pr.name, pr.err, pr.log.Name())
+		return fmt.Errorf("the %s ended: %w; see %s", pr.name, pr.err, pr.log.Name())
 	default:
 		return nil
 	}

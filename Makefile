@@ -85,11 +85,13 @@ mutate:
 dead:
 	@$(GO) run $(DEADCODE) -test ./...
 
-# Rounds of faults on the built node: killed and stopped at random instants, archives that refuse, disks that fill up.
+# Rounds of faults on the built node: killed and stopped at random instants, archives that refuse, disks that fill up. As many as there
+# is time for.
 ROUNDS ?= 200
+FAULTS_FOR ?= 24h
 FAULTS ?= TestFaultRounds|TestRoles|TestFullSpool|TestFullDatabase
 faults: setup-test
-	@ECHONODE_ROUNDS=$(ROUNDS) $(GO) test -count 1 -timeout 24h -v -run '$(FAULTS)' ./conformance/mainjob
+	@ECHONODE_ROUNDS=$(ROUNDS) $(GO) test -count 1 -timeout $(FAULTS_FOR) -v -run '$(FAULTS)' ./conformance/mainjob
 
 # Two minutes of the worst objects of every kind, at harmless sizes.
 load: setup-test

@@ -162,11 +162,12 @@ func faultRounds(t *testing.T, rounds int, database *postgres.Server) {
 	}
 	f := &faults{t: t, n: n, database: database, archive: archive, random: random, dir: t.TempDir(), acknowledged: map[string]map[string]bool{}}
 	n.start()
-	for round := range rounds {
+	round := 0
+	for ; round < rounds && !lateFor(t, round); round++ {
 		f.round(round)
 	}
 	t.Logf("%d rounds: %d studies, %d kills, %d stops, %d refusing archives, %d late loops, %d times without the database; %d objects in the archive",
-		rounds, len(f.acknowledged), f.kills, f.stops, f.refusals, f.late, f.outages, len(archive.objects))
+		round, len(f.acknowledged), f.kills, f.stops, f.refusals, f.late, f.outages, len(archive.objects))
 }
 
 type faults struct {

@@ -116,7 +116,8 @@ func rolesRounds(t *testing.T, s3 bool) {
 	outside := *first
 	outside.dicom = balance(t, []string{all[0].dicom, all[1].dicom})
 	f := &faults{t: t, n: &outside, archive: archive, random: rand.New(rand.NewPCG(seed, 0)), dir: t.TempDir(), acknowledged: map[string]map[string]bool{}}
-	for round := range rounds {
+	round := 0
+	for ; round < rounds && !lateFor(t, round); round++ {
 		numbers := []int{7, 8, 9}
 		var paths []string
 		var study string
@@ -167,7 +168,14 @@ func rolesRounds(t *testing.T, s3 bool) {
 			break
 		}
 	}
-	t.Logf("%d kills, %d times without the database, the object store %v; %d objects in the archive", f.kills, f.outages, bucket.counts(), len(archive.objects))
+	t.Logf("%d rounds, %d kills, %d times without the database, the object store %v; %d objects in the archive", round, f.kills, f.outages, bucket.counts(), len(archive.objects))
+}
+
+// lateFor reports whether another round may not end before the test has to: as
+// many are done as there is time for, at least one.
+func lateFor(t *testing.T, done int) bool {
+	end, ok := t.Deadline()
+	return ok && done > 0 && time.Until(end) < 4*time.Minute
 }
 
 // inRoles is a node as several processes, of which the first two receive and the

@@ -204,21 +204,25 @@ func (s *Server) ProcessorTime(t testing.TB) (total time.Duration) {
 		return f[1], ticks(11) + ticks(12), ticks(13) + ticks(14)
 	}
 	main := strconv.Itoa(s.process.Pid)
-	_, own, ended := stat(main)
-	ticks := own + ended
-	all, err := os.ReadDir("/proc")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, e := range all {
-		if _, err := strconv.Atoi(e.Name()); err != nil {
-			continue
+	for {
+		_, own, ended := stat(main)
+		ticks := own + ended
+		all, err := os.ReadDir("/proc")
+		if err != nil {
+			t.Fatal(err)
 		}
-		if parent, own, _ := stat(e.Name()); parent == main {
-			ticks += own
+		for _, e := range all {
+			if _, err := strconv.Atoi(e.Name()); err != nil {
+				continue
+			}
+			if parent, own, _ := stat(e.Name()); parent == main {
+				ticks += own
+			}
+		}
+		if _, _, now := stat(main); now == ended { // none has ended meanwhile
+			return time.Duration(ticks) * 10 * time.Millisecond
 		}
 	}
-	return time.Duration(ticks) * 10 * time.Millisecond
 }
 
 // Pause keeps the server from doing anything, as a machine or disk that hangs

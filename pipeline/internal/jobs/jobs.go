@@ -181,8 +181,9 @@ func Open(st *store.Store, opt Options, h Handlers, log *slog.Logger) (*Room, er
 		// every queue more often than the default costs more than it brings.
 		FetchCooldown: 20 * time.Millisecond,
 		// The jobs of processes that died are freed by their heartbeats.
-		RescueStuckJobsAfter:        max(opt.Longest, 365*24*time.Hour),
-		CompletedJobRetentionPeriod: 24 * time.Hour,
+		RescueStuckJobsAfter: max(opt.Longest, 365*24*time.Hour),
+		// What was done is told by runs and deliveries.
+		CompletedJobRetentionPeriod: time.Hour,
 		DiscardedJobRetentionPeriod: 30 * 24 * time.Hour,
 	})
 	if err != nil {

@@ -7,8 +7,8 @@ import tomllib
 
 import torch
 
-from echotrain import export
-from echotrain.net import Net, Novelty
+from echotrain import export, trust
+from echotrain.net import Net, Novelty, Root
 
 
 def main() -> None:
@@ -18,19 +18,24 @@ def main() -> None:
     ap.add_argument("--out", required=True)
     ap.add_argument("--limits", help="JSON of trust.py for the card")
     ap.add_argument("--like", help="exported file whose card is taken (name, version, data), instead of the configuration's")
+    ap.add_argument("--version", help="instead of the card's")
     args = ap.parse_args()
     cfg = tomllib.load(open(args.config, "rb"))
     if args.like:
         cfg["export"]["card"] = export.card_of(args.like)
+    if args.version:
+        cfg["export"]["card"]["version"] = args.version
     saved = torch.load(args.checkpoint, map_location="cpu")
     net = Net(**cfg["net"])
     net.load_start(saved["average"])
     novelty = Novelty.load(saved["novelty"]) if "novelty" in saved else None
+    if saved.get("root"):
+        net.root = Root.load(saved["root"])
     line = None
     if args.limits:
         chosen = json.load(open(args.limits))
         cfg["export"]["card"]["limits"], line = chosen["limits"], chosen["line"]
-        net.lean(chosen.get("other", 0.0))
+        trust.set_up(net, chosen)
     export.export(net, args.out, cfg["export"]["size"], cfg["export"]["card"], novelty, line)
     print("step", saved["step"], "differences", export.verify(net, args.out, cfg["export"]["size"], novelty, line), "sha256", export.sha256(args.out))
 

@@ -164,7 +164,7 @@ def finish(cfg: Config, data: Data, args: argparse.Namespace, log: Log) -> None:
     if args.limits or os.path.exists(limits):
         chosen = json.load(open(args.limits or limits))
         card["limits"], line = chosen["limits"], chosen["line"]
-        net.lean(chosen.get("other", 0.0))
+        trust.set_up(net, chosen)
     path = os.path.join(args.out, card["name"] + ".onnx")
     card = export.export(net, path, size, card, novelty, line)
     log(f"wrote {path} sha256 {export.sha256(path)} card {json.dumps(card)}")

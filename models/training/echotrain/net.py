@@ -201,6 +201,7 @@ class Net(nn.Module):
         self.heat = nn.Sequential(Separable(widths[3], 5), nn.Conv2d(widths[3], len(KEYPOINTS), 1))
         self.view = nn.Sequential(nn.Linear(c[4], 128), ReLU6(), nn.Dropout(0.2), nn.Linear(128, len(VIEWS)))
         self.quality = nn.Sequential(nn.Linear(c[4] + 2 * widths[3] + 4, 64), nn.ReLU(), nn.Dropout(0.2), nn.Linear(64, 1))
+        self.root: Root | None = None  # of a finished network, see trust.fit_root
         nn.init.constant_(self.mask.bias, -2.0)
         nn.init.constant_(self.heat[1].bias, -4.0)
 
@@ -210,12 +211,16 @@ class Net(nn.Module):
 
     def everything(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
         """What forward returns, and the deep features [N,C] by which the view is told and novelty measured."""
+        return self.details(x)[:5]
+
+    def details(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        """What everything returns, and the encoder's features of stride 16 [N,C,H/16,W/16], see Root."""
         f2, f4, f8, f16, f32 = self.encoder((x - 127.0) * (1 / 128.0))
         deep = f32.mean((2, 3))
         y = self.merge16(self.neck(f32), f16)
         y4 = self.merge4(self.merge8(y, f8), f4)
         mask, heat = self.mask(self.merge2(y4, f2)), self.heat(y4)
-        return mask, heat, self.view(deep), self.quality(evidence(deep, y4, mask, heat)), deep
+        return mask, heat, self.view(deep), self.quality(evidence(deep, y4, mask, heat)), deep, f16
 
     @torch.no_grad()
     def lean(self, other: float) -> None:
@@ -285,6 +290,47 @@ class Novelty(nn.Module):
         return out
 
 
+class Root(nn.Module):
+    """Whether an aortic root opens beside the septal hinge: five chambers, which else look like four. A logistic regression on the
+    encoder's features of stride 16 around the hinge and one cell below it to the right, where the root lies in the A4C of the usual display.
+
+    Features [N,C,h,w] and logits of the heatmaps [N,K,4h,4w] -> logits [N,1].
+    """
+
+    def __init__(self, features: int = 1) -> None:
+        super().__init__()
+        near = torch.zeros(2, 1, 3, 3)
+        near[0], near[1, 0, 0, 0] = 1 / 9, 1.0
+        move = torch.zeros(1, len(VIEWS))
+        move[0, VIEWS.index("A4C")], move[0, VIEWS.index("other")] = -1.0, 1.0
+        self.register_buffer("near", near)
+        self.register_buffer("move", move)
+        self.register_buffer("weight", torch.zeros(2 * features, 1))
+        self.register_buffer("bias", torch.zeros(1))
+
+    def look(self, f16: torch.Tensor, heat: torch.Tensor) -> torch.Tensor:
+        """What is judged, [N,2C]."""
+        hinge = KEYPOINTS.index("mitral_septal")
+        at = F.avg_pool2d(torch.sigmoid(heat[:, hinge:hinge + 1]).square(), 4)
+        at = at / (at.sum((2, 3), keepdim=True) + 1e-6)
+        return (F.conv2d(at, self.near, padding=1).flatten(2) @ f16.flatten(2).transpose(1, 2)).flatten(1)
+
+    def forward(self, f16: torch.Tensor, heat: torch.Tensor) -> torch.Tensor:
+        return self.look(f16, heat) @ self.weight + self.bias
+
+    def views(self, p: torch.Tensor, root: torch.Tensor) -> torch.Tensor:
+        """Probabilities of views [N,V] of which the share sigmoid(root) of A4C went to "other". A mirrored display keeps its own:
+        it is judged when it is turned."""
+        a4c = VIEWS.index("A4C")
+        return p + torch.sigmoid(root) * p[:, a4c:a4c + 1] * self.move
+
+    @classmethod
+    def load(cls, state: dict[str, torch.Tensor]) -> "Root":
+        out = cls(len(state["weight"]) // 2)
+        out.load_state_dict(state)
+        return out
+
+
 def softness(mask: torch.Tensor) -> torch.Tensor:
     """How soft the border of the cavity is: the spread p(1-p) of its probabilities over its area. Logits [N,C,h,w] -> [N]."""
     p = torch.sigmoid(mask[:, 0])
@@ -310,6 +356,9 @@ class Deployed(nn.Module):
         return (1.01 - torch.exp(constant + soft * softness(mask)[:, None] + logit * quality)).clamp(0, 1)
 
     def forward(self, frames: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        mask, heat, view, quality, deep = self.net.everything(frames.float())
-        out = torch.floor(torch.sigmoid(mask) * 255.0 + 0.5).to(torch.uint8), torch.sigmoid(heat), torch.softmax(view, 1)
+        mask, heat, view, quality, deep, f16 = self.net.details(frames.float())
+        views = torch.softmax(view, 1)
+        if self.net.root is not None:
+            views = self.net.root.views(views, self.net.root(f16, heat))
+        out = torch.floor(torch.sigmoid(mask) * 255.0 + 0.5).to(torch.uint8), torch.sigmoid(heat), views
         return out if self.novelty is None else (*out, torch.cat([self.expected(mask, quality), self.novelty(deep)], 1))

@@ -11,22 +11,26 @@ from .evaluation import dice, probability, to_network
 from .kinds import Array, Config, Data, Log, Rng
 from .infer import plain_views
 from .names import VIEWS
-from .net import Net, Novelty, softness
+from .net import Net, Novelty, Root, softness
 from .sample import CACHE
 
 MEASURED = [i for i, v in enumerate(VIEWS) if v not in ("PSAX", "other")]
 SURE = 0.55  # probability of a view that nothing else comes near
 BAD = 0.88  # cavity Dice under which an outline should be flagged
+ROOTS = 20  # frames of each kind from which an aortic root is learnt
+LOST = 0.15  # of its probability that all but one in a hundred A4C lose at most to an aortic root
 SPARE = 0.05  # of the other outlines that may be flagged
 
 
 def passes(net: Net, frames: torch.Tensor, size: int = 16) -> list[torch.Tensor]:
-    """View probabilities, logits of the quality head, softness, deep features and cavity probabilities of float frames [N,1,S,S]."""
+    """View probabilities, logits of the quality head, softness, deep features, cavity probabilities and logits of an aortic root of
+    float frames [N,1,S,S]."""
     out = []
     with torch.no_grad():
         for i in range(0, len(frames), size):
-            mask, _, view, quality, deep = net.everything(frames[i:i + size])
-            out.append((torch.softmax(view, 1), quality[:, 0], softness(mask), deep, probability(mask[:, :1], CACHE)[:, 0].half()))
+            mask, heat, view, quality, deep, f16 = net.details(frames[i:i + size])
+            root = net.root(f16, heat)[:, 0] if net.root is not None else torch.full((len(mask),), -30.0)
+            out.append((torch.softmax(view, 1), quality[:, 0], softness(mask), deep, probability(mask[:, :1], CACHE)[:, 0].half(), root))
     return [torch.cat(v) for v in zip(*out)]
 
 
@@ -51,6 +55,38 @@ def fit(net: Net, data: Data, size: int, limit: int, seed: int = 0) -> Novelty:
     known = torch.isin(views, torch.tensor(MEASURED))
     deep = passes(net, frames[known])[3]
     return Novelty.fit(deep, views[known])
+
+
+def fit_root(net: Net, data: Data, size: int) -> Root | None:
+    """Root of net by the A4C frames that were trained on against the five-chamber look-alikes cut from or drawn into such; None with too few."""
+    source, view = data["source"].astype(str), data["view"]
+    five = (source == "other-five") | (source == "other-cut") & (data["phase"].astype(str) == "five_chambers")
+    four = np.isin(source, ("a4c", "loops")) & (view == VIEWS.index("A4C"))
+    pick = np.flatnonzero(~data["held"] & (five | four))
+    if min(five[pick].sum(), four[pick].sum()) < ROOTS:
+        return None
+    looks = []
+    with torch.no_grad():
+        for i in range(0, len(pick), 16):
+            _, heat, _, _, _, f16 = net.details(to_network(data["image"][pick[i:i + 16]], size))
+            out = Root(f16.shape[1])
+            looks.append(out.look(f16, heat))
+    weight, bias = regression(torch.cat(looks).double().numpy(), five[pick])
+    out.weight.copy_(torch.from_numpy(weight)[:, None])
+    out.bias.fill_(bias)
+    return out
+
+
+def regression(x: Array, yes: Array, ridge: float = 100.0, rounds: int = 12) -> tuple[Array, float]:
+    """Weights and constant of a logistic regression of yes [N] on x [N,F], by Newton's method, held back in units of x's spread."""
+    middle, spread = x.mean(0), x.std(0) + 1e-6
+    a, y = np.c_[(x - middle) / spread, np.ones(len(x))], yes.astype(float)
+    hold = np.diag(np.r_[np.full(x.shape[1], ridge), 1e-6])
+    w = np.zeros(a.shape[1])
+    for _ in range(rounds):
+        p = 1 / (1 + np.exp(-(a @ w).clip(-30, 30)))
+        w -= np.linalg.solve((a * (p * (1 - p))[:, None]).T @ a + hold, a.T @ (p - y) + hold @ w)
+    return w[:-1] / spread, float(w[-1] - (w[:-1] * middle / spread).sum())
 
 
 def fit_line(soft: Array, quality: Array, reached: Array) -> Array:
@@ -95,21 +131,26 @@ def choose_other(view: Array, truth: Array) -> float:
 
 
 def choose_limits(net: Net, novelty: Novelty, data: Data, size: int) -> tuple[Config, Config]:
-    """Limits for the card, the weights of the expected Dice ("line") and what is added to the logit of "other" from the held-out frames with masks, and figures.
+    """Limits for the card, the weights of the expected Dice ("line"), what is added to the logits of "other" and of an aortic root, from the
+    held-out frames with masks; and figures.
 
     novelty: a tenth more than all but one in a hundred of them stay below; expected_dice: flags one in twenty of those whose
     cavity reaches BAD; view: a tenth less than all but one in a hundred of those named rightly have. The figures of the expected Dice are cross-fitted
     by patient.
     """
     index = dataset.held_out(data, {})
-    view, quality, soft, deep, cavity = passes(net, to_network(data["image"][index], size))
+    view, quality, soft, deep, cavity, root = passes(net, to_network(data["image"][index], size))
     quality, soft = quality.double().numpy(), soft.double().numpy()
     reached = np.array([dice(geo.largest(p.float().numpy() > 0.5), data["label"][i] == geo.LV) for p, i in zip(cavity, index)])
     line = fit_line(soft, quality, reached)
     expected = (1.01 - np.exp(line[0] + line[1] * soft + line[2] * quality)).clip(0, 1)
     far, bad = novelty(deep)[:, 0].numpy(), reached < BAD
     other = choose_other(view.numpy(), data["view"][index])
+    four = data["view"][index] == VIEWS.index("A4C")
+    shift = float(np.log(LOST / (1 - LOST)) - np.quantile(root[four].numpy(), 0.99)) if net.root is not None and four.any() else 0.0
     seen = leaning(view.numpy(), other)
+    if net.root is not None:
+        seen = net.root.views(torch.from_numpy(seen), root.double()[:, None] + shift).numpy()
     limit = lambda v: 0.0 if bad.all() else float(np.quantile(v[~bad], SPARE))
     honest = cross_fitted(soft, quality, reached, data["subject"][index])
     flagged = honest < limit(honest)
@@ -121,24 +162,36 @@ def choose_limits(net: Net, novelty: Novelty, data: Data, size: int) -> tuple[Co
                "novelty_quantiles": np.quantile(far, (0.5, 0.9, 0.95, 0.99, 1)).round(3).tolist(),
                "rows": [[str(data["subject"][i]), str(data["phase"][i]), round(float(e), 4), round(float(r), 4), round(float(n), 3)]
                         for i, e, r, n in zip(index, honest, reached, far)]}
-    return {"limits": limits, "line": line.tolist(), "other": other}, figures
+    return {"limits": limits, "line": line.tolist(), "other": other, "root": shift}, figures
 
 
 def add(path: str, data: Data, log: Log, per_source: int = 150) -> tuple[Net, Novelty]:
-    """Fits the novelty of the checkpoint at path, saves it there, and returns network and novelty."""
+    """Fits the novelty and the look for an aortic root of the checkpoint at path, saves them there, and returns network and novelty."""
     saved = torch.load(path, map_location="cpu")
     net = Net(**saved["config"]["net"]).eval()
     net.load_start(saved["average"])
     if "novelty" not in saved:
         log("fitting novelty")
         saved["novelty"] = fit(net, data, saved["config"]["export"]["size"], per_source).state_dict()
+    if "root" not in saved:
+        root = fit_root(net, data, saved["config"]["export"]["size"])
+        log("no five-chamber frames to learn an aortic root from" if root is None else "fitting the look for an aortic root")
+        saved["root"] = None if root is None else root.state_dict()
         torch.save(saved, path + ".tmp")
         os.replace(path + ".tmp", path)
+    net.root = None if saved["root"] is None else Root.load(saved["root"])
     return net, Novelty.load(saved["novelty"])
 
 
+def set_up(net: Net, chosen: Config) -> None:
+    """Gives net what choose_limits has chosen for the logits of "other" and of an aortic root."""
+    net.lean(chosen.get("other", 0.0))
+    if net.root is not None:
+        net.root.bias += chosen.get("root", 0.0)
+
+
 def write_limits(path: str, net: Net, novelty: Novelty, data: Data, size: int, log: Log) -> None:
-    """Writes "limits", "line" and "other" of choose_limits, and "figures", as JSON."""
+    """Writes "limits", "line", "other" and "root" of choose_limits, and "figures", as JSON."""
     chosen, figures = choose_limits(net, novelty, data, size)
     with open(path, "w") as f:
         json.dump({**chosen, "figures": figures}, f, indent=1)

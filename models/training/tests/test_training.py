@@ -445,6 +445,42 @@ class Trust(unittest.TestCase):
         honest = trust.cross_fitted(soft, quality, reached, np.arange(300) // 2)
         self.assertGreater(np.corrcoef(honest, reached)[0, 1], 0.99)
 
+    def test_an_aortic_root_is_told_by_what_lies_below_the_hinge(self):
+        rng = np.random.default_rng(0)
+        f16, heat = torch.rand(80, 5, 8, 8), torch.full((80, len(KEYPOINTS), 32, 32), -9.0)
+        five = np.arange(80) % 2 == 1
+        for i, (r, c) in enumerate(rng.integers(1, 6, (80, 2))):
+            heat[i, KEYPOINTS.index("mitral_septal"), 4 * r:4 * r + 4, 4 * c:4 * c + 4] = 4.0
+            f16[i, 3, r + 1, c + 1] += 2.0 * five[i]
+        root = nets.Root(5)
+        near = root.look(f16, heat)
+        self.assertAlmostEqual(float(near[1, 8]), float(f16[1, 3].amax()), 2)  # the second half: one cell below to the right
+        weight, bias = trust.regression(near[:60].double().numpy(), five[:60], ridge=1.0)
+        root.weight.copy_(torch.from_numpy(weight)[:, None])
+        root.bias.fill_(bias)
+        said = root(f16, heat)[:, 0]
+        np.testing.assert_array_equal((said[60:] > 0).numpy(), five[60:])
+        p = torch.softmax(torch.randn(80, len(VIEWS)), 1)
+        q = nets.Root.load(root.state_dict()).views(p, said[:, None])
+        share = torch.sigmoid(said)
+        a4c, other = VIEWS.index("A4C"), VIEWS.index("other")
+        torch.testing.assert_close(q[:, a4c], p[:, a4c] * (1 - share))
+        torch.testing.assert_close(q[:, other], p[:, other] + p[:, a4c] * share)
+        rest = [i for i in range(len(VIEWS)) if i not in (a4c, other)]
+        torch.testing.assert_close(q[:, rest], p[:, rest])
+
+    def test_a_root_is_learnt_from_enough_frames_only(self):
+        net, data = Net("lite0", widths=(16, 16, 16, 16, 16), blocks=(1, 1, 1, 1, 1)).eval(), small_data()
+        data["held"] = np.zeros(len(data["view"]), bool)
+        self.assertIsNone(trust.fit_root(net, data, 64))
+        many = {k: np.concatenate([v[:1]] * 50) for k, v in data.items()}
+        many["source"] = np.where(np.arange(50) % 2 == 1, "other-five", "a4c")
+        net.root = trust.fit_root(net, many, 64)
+        self.assertEqual(net.root.weight.shape[0], 2 * 112)
+        before = float(net.root.bias)
+        trust.set_up(net, {"other": 0.0, "root": -1.5})
+        self.assertAlmostEqual(float(net.root.bias), before - 1.5, 5)
+
     def test_card_says_what_was_learnt_from(self):
         data = small_data()
         data["held"] = np.array([False, True, False])
@@ -691,6 +727,14 @@ class Export(unittest.TestCase):
             self.assertEqual((card["extras"], card["limits"]), (nets.EXTRAS, {"novelty": 2}))
             self.assertEqual(export.card_of(path), card)
             self.assertLess(max(export.verify(net, path, 64, novelty)[1:]), 1e-3)
+            plain = infer.Model(path).raw(np.full((1, 1, 64, 64), 90, np.uint8))[2][0]
+            net.root = nets.Root(112)
+            net.root.bias.fill_(30.0)
+            export.export(net, path, 64, card, novelty)
+            self.assertLess(max(export.verify(net, path, 64, novelty)[1:]), 1e-3)
+            rooted = infer.Model(path).raw(np.full((1, 1, 64, 64), 90, np.uint8))[2][0]
+            self.assertLess(rooted[VIEWS.index("A4C")], 1e-6)
+            self.assertAlmostEqual(float(rooted[VIEWS.index("other")]), float(plain[VIEWS.index("other")] + plain[VIEWS.index("A4C")]), 5)
             m = infer.Model(path)
             self.assertEqual(set(m.frame(np.full((64, 64), 90, np.uint8)).extras), set(nets.EXTRAS))
             one = m.raw(np.full((1, 1, 64, 64), 90, np.uint8))

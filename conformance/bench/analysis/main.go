@@ -1,7 +1,8 @@
 // Command analysis measures a whole analysis beside inference alone: `echonode
 // analyze` of one or more builds over the same files, and as the yardstick a
-// process that opens the engine and runs the network on as many frames as the
-// analysis looked at, on the same cores. The runs take turns, so that what else
+// process that opens the engine and runs the network on the frames that the
+// analysis looked at, once each, decoded before, one at a time for each processor
+// as the analysis does. The runs take turns, so that what else
 // the machine does falls on all of them. It prints a Markdown table of medians:
 // wall time, processor time, peak memory, and the ratios to the yardstick.
 //
@@ -14,8 +15,11 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
+	"image"
+	"io"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -26,6 +30,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/echonode/echonode/dicomio"
+	"github.com/echonode/echonode/dicomio/pixel"
 	"github.com/echonode/echonode/models"
 	"github.com/echonode/echonode/pipeline/result"
 )
@@ -35,11 +41,12 @@ func main() {
 	build := flag.String("new", "", "build to measure")
 	repeat := flag.Int("repeat", 5, "rounds; medians count")
 	infer := flag.Int("infer", 0, "run the network on this many frames and end (used by the program itself)")
+	inputs := flag.String("inputs", "", "file of the network's inputs, one after the other, for -infer; a pattern without")
 	flag.Parse()
 	var err error
 	switch {
 	case *infer > 0:
-		err = inferOnly(*infer)
+		err = inferOnly(*infer, *inputs)
 	case *build == "" || flag.NArg() != 1:
 		flag.Usage()
 		os.Exit(2)
@@ -54,16 +61,22 @@ func main() {
 
 // inferOnly is the yardstick: every worker runs the network on frame after
 // frame, as fast as it can.
-func inferOnly(frames int) error {
+func inferOnly(frames int, inputs string) error {
 	ctx := context.Background()
 	e, err := models.Open(ctx, models.Config{}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return err
 	}
 	defer func() { _ = e.Close() }() // the process ends here
-	picture := make([]byte, e.Card().FrameSize())
-	for i := range picture {
-		picture[i] = byte(i * 7)
+	size := e.Card().FrameSize()
+	pictures := make([]byte, size)
+	for i := range pictures {
+		pictures[i] = byte(i * 7)
+	}
+	if inputs != "" {
+		if pictures, err = os.ReadFile(inputs); err != nil {
+			return err
+		}
 	}
 	work := make(chan int)
 	errs := make(chan error, 1)
@@ -71,8 +84,9 @@ func inferOnly(frames int) error {
 	for range runtime.GOMAXPROCS(0) {
 		all.Go(func() {
 			var out models.Output
-			for range work {
-				if err := e.Infer(ctx, picture, 1, &out); err != nil {
+			for i := range work {
+				at := i * size % len(pictures)
+				if err := e.Infer(ctx, pictures[at:at+size], 1, &out); err != nil {
 					select {
 					case errs <- err:
 					default:
@@ -136,12 +150,17 @@ func compare(old, build, dir string, repeat int) error {
 			objects++
 		}
 	}
+	inputs, err := writeInputs(&doc)
+	if err != nil {
+		return err
+	}
+	defer os.Remove(inputs)
 	type contestant struct {
 		name string
 		args []string
 		runs []figures
 	}
-	all := []*contestant{{name: "inference alone", args: []string{self, "-infer", strconv.Itoa(frames)}},
+	all := []*contestant{{name: "inference alone", args: []string{self, "-infer", strconv.Itoa(frames), "-inputs", inputs}},
 		{name: "analyze", args: []string{build, "analyze", "--json", "-q", dir}}}
 	if old != "" {
 		all = append(all, &contestant{name: "analyze, old build", args: []string{old, "analyze", "--json", "-q", dir}})
@@ -172,6 +191,68 @@ func compare(old, build, dir string, repeat int) error {
 		least := slices.MinFunc(c.runs, func(a, b figures) int { return int(a.wall - b.wall) }).wall
 		fmt.Printf("| %s | %.2f (%.2f) | %.2f | %.2f | %.2f | %d |\n", c.name, m.wall.Seconds(), least.Seconds(), float64(m.wall)/float64(base.wall),
 			m.cpu.Seconds(), float64(m.cpu)/float64(base.cpu), m.memory/1e6)
+	}
+	return nil
+}
+
+// writeInputs writes what the network saw of the frames that were looked at, in
+// the order of the document.
+func writeInputs(doc *result.Document) (path string, err error) {
+	choices, err := models.Choices(models.Config{Provider: models.CPU})
+	if err != nil {
+		return "", err
+	}
+	out, err := os.CreateTemp("", "inputs")
+	if err != nil {
+		return "", err
+	}
+	defer func() { err = errors.Join(err, out.Close()) }()
+	input := image.NewGray(image.Rect(0, 0, choices[0].Card.Input.Width, choices[0].Card.Input.Height))
+	for _, s := range doc.Studies {
+		for i := range s.Loops {
+			if err := writeLoop(out, &s.Loops[i], input); err != nil {
+				return "", fmt.Errorf("%s: %w", s.Loops[i].File, err)
+			}
+		}
+	}
+	return out.Name(), nil
+}
+
+func writeLoop(out io.Writer, l *result.Loop, input *image.Gray) error {
+	if len(l.FrameResults) == 0 {
+		return nil
+	}
+	file, err := dicomio.Open(l.File, dicomio.Options{})
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	frames, err := file.Frames()
+	if err != nil {
+		return err
+	}
+	x, y := l.PixelSize()
+	box, err := models.NewLetterbox(image.Rect(l.Region.MinX, l.Region.MinY, l.Region.MaxX, l.Region.MaxY), x/y, input.Rect.Dx(), input.Rect.Dy())
+	if err != nil {
+		return err
+	}
+	box.Mirrored = l.Mirrored
+	var gray image.Gray
+	for _, f := range l.FrameResults {
+		if err := frames.Gray(f.Index, &gray); err != nil {
+			return err
+		}
+		canvas, err := box.Canvas(input)
+		if err != nil {
+			return err
+		}
+		pixel.ResampleArea(canvas, &gray, box.Crop)
+		if box.Mirrored {
+			models.Mirror(canvas)
+		}
+		if _, err := out.Write(input.Pix); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -82,7 +82,7 @@ func BenchmarkPinned(b *testing.B) {
 			s := start(b, workers, func(i int) (string, []int) { return "provider: cpu, workers: 1", processors[i : i+1] })
 			s.server.Pin(b, processors[:workers]...)
 			s.signal(s.workers, syscall.SIGSTOP) // so that all begin together, with all loops there
-			s.send(2 * loopsEach)
+			s.send(4 * loopsEach)
 			s.signal(s.receivers, syscall.SIGSTOP)
 			s.signal(s.workers, syscall.SIGCONT)
 			b.ReportMetric(s.rate(), "loops/s")

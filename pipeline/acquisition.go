@@ -14,7 +14,8 @@ import (
 // ("without contrast") do not count.
 var (
 	// The transducer types that are put into the body (PS3.3 C.8.5.6.1.6).
-	insideType = regexp.MustCompile(`^(ENDOCAV|IV_)`)
+	// and what others write there.
+	insideType = regexp.MustCompile(`^(ENDOCAV|IV_|(TRANS[ _-]?)?O?ESOPH|T[EO]E\b)`)
 	// Names of transoesophageal probes: what Philips, GE and Siemens call theirs.
 	insideProbe = regexp.MustCompile(`(?i)\b(x[78]-2t|s[78]-3t|6vt-?d|6tc?-?rs|9t-?rs|v5ms?|z6ms?)\b`)
 	insideWords = regexp.MustCompile(`(?i)\btee\b|\btoe\b|trans-?o?esoph|transösoph`)

@@ -26,6 +26,8 @@ func TestAcquisition(t *testing.T) {
 		{tag.StudyDescription, "Stress echo with contrast", ""}, // some of its loops
 		{tag.ViewName, "Kontrastm. A4C", result.Contrast},
 		{tag.TransducerType, "ENDOCAV_PA", result.Transoesophageal},
+		{tag.TransducerType, "ESOPHAGEAL", result.Transoesophageal},
+		{tag.TransducerType, "TEE", result.Transoesophageal},
 		{tag.TransducerType, "IV_PHASED", result.Transoesophageal},
 		{tag.TransducerType, "SECTOR_PHASED", ""},
 		{tag.TransducerData, "X7-2t", result.Transoesophageal},

@@ -89,5 +89,11 @@ func (l *loop) doubts() []lv.Finding {
 	if l.rhythm.HeartRateSource == lv.RateFromCurve && device > 0 && math.Abs(motion-device) > rateTolerance*device && !l.rateOfRWaves() {
 		warn(result.Rhythm, result.Reasonf("", "the motion shows %.0f beats per minute, the device says %.0f: frame times or rhythm are in doubt", motion, device))
 	}
+	for _, b := range l.rhythm.Beats {
+		if rr := max(b.BeforeMS, b.AfterMS); rr > 0 && 60000/rr > l.o.LV.Beats.MaxRate {
+			warn(result.FrameTimes, result.Reasonf("", "the motion shows %.0f beats per minute, more than a heart has: the frame times are in doubt", 60000/rr))
+			break
+		}
+	}
 	return out
 }

@@ -313,3 +313,25 @@ func TestPlanesOfOneDay(t *testing.T) {
 		}
 	}
 }
+
+// A loop whose frame times are four times too short shows more beats than a heart
+// has: its values say so.
+func TestMoreBeatsThanAHeartHas(t *testing.T) {
+	told := func(rate float64) bool {
+		l := heart.Clip{Beats: heart.Regular(65, 60, 117.81, 2), FPS: 20, Length: 1840, Seed: 3}.Loop()
+		for i := range l.FrameTimes {
+			l.FrameTimes[i] *= 65 / rate
+		}
+		Loop(&l, Options{LV: lv.DefaultOptions()})
+		ef := value(l.Measurements, result.EF)
+		if ef == nil {
+			t.Fatalf("no EF at %.0f beats per minute: %+v", rate, l.Measurements[0].Reason)
+		}
+		return slices.ContainsFunc(ef.Quality.Warnings, func(r result.Reason) bool {
+			return r.Code == result.FrameTimes && strings.Contains(r.Text, "than a heart has")
+		})
+	}
+	if !told(260) || told(65) {
+		t.Errorf("at 260 beats per minute told %v, at 65 %v", told(260), told(65))
+	}
+}

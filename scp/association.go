@@ -51,6 +51,18 @@ func (a *association) stop() {
 	}
 }
 
+// stalled reports whether the peer has sent nothing for some time although it is
+// its turn.
+func (a *association) stalled(now time.Time, since time.Duration) bool {
+	a.stopMu.Lock()
+	defer a.stopMu.Unlock()
+	if a.stopLink == nil {
+		return false
+	}
+	waiting := a.stopLink.waiting.Load()
+	return waiting != 0 && now.Sub(time.Unix(0, waiting)) > since
+}
+
 // run serves the connection from the first byte to the last.
 func (a *association) run() {
 	s := a.srv

@@ -48,6 +48,7 @@ type link struct {
 	wbuf []byte
 
 	received, sent atomic.Int64 // bytes on the wire, inside TLS
+	waiting        atomic.Int64 // UnixNano since when the peer is waited for, else 0
 
 	mu           sync.Mutex // serialises deadlines with kick
 	kicked       bool       // for reading
@@ -138,7 +139,9 @@ func (l *link) receive(p []byte) (n int, err error) {
 	if !l.setReadDeadline(start.Add(l.budget)) {
 		return 0, errKicked
 	}
+	l.waiting.Store(start.UnixNano())
 	n, err = l.conn.Read(p)
+	l.waiting.Store(0)
 	elapsed := time.Since(start)
 	l.budget -= elapsed
 	l.received.Add(int64(n))

@@ -408,8 +408,13 @@ func (s *Server) Associations() int {
 // before Shutdown ends it.
 const shutdownIdle = time.Second
 
+// shutdownStalled is how long a peer may be silent inside a message, or before
+// its association, before Shutdown ends it.
+const shutdownStalled = 3 * time.Second
+
 // Shutdown stops accepting, lets associations go on while they are busy, and
-// aborts those that are silent between messages for a second. When ctx ends
+// aborts those that are silent between messages for a second, or elsewhere for
+// three. When ctx ends
 // first, what is left is cut as by Close and ctx.Err() is returned.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.init()
@@ -432,7 +437,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		case now := <-tick.C:
 			s.mu.Lock()
 			for a := range s.active {
-				if since := a.idleSince.Load(); since != 0 && now.Sub(time.Unix(0, since)) > shutdownIdle {
+				if since := a.idleSince.Load(); since != 0 && now.Sub(time.Unix(0, since)) > shutdownIdle || a.stalled(now, shutdownStalled) {
 					a.stop()
 				}
 			}

@@ -126,6 +126,37 @@ func TestShutdownDeadlineAndClose(t *testing.T) {
 	}
 }
 
+// TestShutdownDoesNotWaitForTheSilent: peers that stopped in the middle of an
+// object, of a command or before their association are not waited for until the
+// time of Shutdown is over.
+func TestShutdownDoesNotWaitForTheSilent(t *testing.T) {
+	half := make(chan struct{})
+	receive := HandlerFunc(func(_ context.Context, _ *StoreRequest, r io.Reader) error {
+		if _, err := io.ReadFull(r, make([]byte, 4)); err == nil {
+			close(half)
+		}
+		_, err := io.Copy(io.Discard, r)
+		return err
+	})
+	s := &Server{AETitle: "ECHONODE", Timeouts: Timeouts{Linger: 50 * time.Millisecond}, Handler: receive}
+	addr, done := serve(t, s)
+	p := dialRaw(t, addr)
+	p.associate(nil)
+	p.send(commandPDU(ctxStore, storeRQ(1, "1.2.3")), dataPDU(ctxStore, 0, []byte("half")))
+	happens(t, "half an object arrives", half)
+	q := dialRaw(t, addr)
+	q.associate(nil)
+	q.send(commandPDU(ctxStore, storeRQ(1, "1.2.4"))[:10])
+	dialRaw(t, addr)
+	until(t, "three connections", func() bool { return s.Associations() == 3 })
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := s.Shutdown(ctx); err != nil {
+		t.Errorf("Shutdown: %v", err)
+	}
+	<-done
+}
+
 // TestNothingLeftBehind runs associations that end in every way and counts
 // goroutines and descriptors.
 func TestNothingLeftBehind(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -64,15 +65,28 @@ func serve(ctx context.Context, srv *scp.Server, l net.Listener) error {
 		return err
 	case <-ctx.Done():
 	}
-	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
-	defer cancel()
-	if err := srv.Shutdown(stop); err != nil {
-		return errors.Join(err, srv.Close())
+	if err := finish(ctx, srv, grace); err != nil {
+		return err
 	}
 	if err := <-failed; err != nil && !errors.Is(err, scp.ErrServerClosed) {
 		return err
 	}
 	return nil
+}
+
+// finish lets a server's peers finish for some time. Those that take longer are
+// cut, which is no failure of the server's.
+func finish(ctx context.Context, srv interface {
+	Shutdown(context.Context) error
+	Close() error
+}, limit time.Duration) error {
+	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
+	defer cancel()
+	err := srv.Shutdown(stop)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = nil
+	}
+	return errors.Join(err, srv.Close())
 }
 
 // archive stores objects as files named by their UID, which scp has checked.

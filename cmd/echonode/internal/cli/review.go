@@ -193,9 +193,7 @@ func (p *reviewPage) run(ctx context.Context) error {
 	})
 	group.Go(func() error {
 		<-gctx.Done()
-		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-		defer cancel()
-		return p.server.Shutdown(stop)
+		return finish(ctx, p.server, 5*time.Second)
 	})
 	return group.Wait()
 }

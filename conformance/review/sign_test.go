@@ -201,11 +201,11 @@ func TestCorrectAndSign(t *testing.T) {
 	}
 	do(t, b, chromedp.SendKeys(`#sign textarea`, "septal wall <b>redrawn</b>"))
 	eval[bool](t, b, `document.querySelector("#sign [data-sign='']").click(), true`) // 5
-	until(t, b, `document.querySelector(".notice.good") !== null`)
+	until(t, b, `document.querySelector(".notice.signed") !== null`)
 	if ef := eval[string](t, b, `document.querySelector("[data-ef]").dataset.ef`); ef != shown {
 		t.Errorf("after signing the study says EF %s, not %s", ef, shown)
 	}
-	if text := eval[string](t, b, `document.querySelector(".notice.good").innerText`); !strings.Contains(text, "corrected by Müller, Dr. Anna, City Hospital") ||
+	if text := eval[string](t, b, `document.querySelector(".notice.signed").textContent`); !strings.Contains(text, "corrected by Müller, Dr. Anna, City Hospital") ||
 		!strings.Contains(text, "septal wall <b>redrawn</b>") || !strings.Contains(text, before) {
 		t.Errorf("the study says %q", text)
 	}
@@ -261,11 +261,11 @@ func TestCorrectAndSign(t *testing.T) {
 
 	// Rejecting withdraws.
 	eval[bool](t, second, `location.reload(), true`)
-	until(t, second, `document.readyState == "complete" && document.querySelector(".notice.good") !== null`)
+	until(t, second, `document.readyState == "complete" && document.querySelector(".notice.signed") !== null`)
 	eval[bool](t, second, `document.querySelector("[data-open-sign]").click(), true`)
 	until(t, second, `document.querySelector("#sign").open`)
 	eval[bool](t, second, `document.querySelector("#sign [data-sign=rejected]").click(), true`)
-	until(t, second, `document.querySelector(".notice.good")?.innerText.includes("rejected by Roe, Richard")`)
+	until(t, second, `document.querySelector(".notice.signed")?.innerText.includes("rejected by Roe, Richard")`)
 	s.settled(1)
 	withdrawn := s.only(map[string]report{first.uid: first, signed.uid: signed})
 	if withdrawn.verification != "VERIFIED" || withdrawn.predecessor != signed.uid || !math.IsNaN(withdrawn.ef) ||

@@ -67,7 +67,7 @@ func TestWallPoints(t *testing.T) {
 
 	do(t, b, chromedp.KeyEvent("\r"), chromedp.WaitVisible(`#sign[open]`))
 	eval[bool](t, b, `document.querySelector("#sign [data-sign='']").click(), true`)
-	until(t, b, `document.querySelector(".notice.good") !== null`)
+	until(t, b, `document.querySelector(".notice.signed") !== null`)
 	s.settled(1)
 	signed := s.only(map[string]report{first.uid: first})
 	if signed.verification != "VERIFIED" || signed.predecessor != first.uid {

@@ -220,11 +220,18 @@ func (s *Server) exportLabels(w http.ResponseWriter, r *http.Request) {
 	e := labels{s: s, zip: z, lines: lines, subjects: map[store.Person]string{}}
 	err := s.selected(r, func(uid string) error { return e.study(r.Context(), uid) })
 	lines.Flush()
-	if err == nil {
+	write := func(name string, content []byte) {
 		var f io.Writer
-		if f, err = z.Create("labels.csv"); err == nil {
-			_, err = f.Write(table.Bytes())
+		if err == nil {
+			f, err = z.Create(name)
 		}
+		if err == nil {
+			_, err = f.Write(content)
+		}
+	}
+	write("labels.csv", table.Bytes())
+	if e.left > 0 {
+		write("left-out.txt", []byte(s.words(r).T("export.left", e.left)+"\n"))
 	}
 	s.audit(r, "", "labels exported", fmt.Sprintf("%d frames, %d left out", e.frames, e.left), err != nil)
 	if err != nil {

@@ -118,7 +118,8 @@ func (s *site) signed(a sample) {
 			f.Keypoints = append(f.Keypoints, result.Keypoint{Name: name, X: 30, Y: float64(10 + 9*i), Confidence: 1})
 		}
 	}
-	doc.Studies[0].Review = &result.Review{Verdict: result.Corrected}
+	doc.Studies[0].Review = &result.Review{Verdict: result.Corrected,
+		Before: []result.Measurement{{Name: result.EF, Value: value(33), Unit: result.UnitPercent, Quality: result.Quality{Grade: result.Good}}}}
 	b, err := doc.Encode()
 	if err != nil {
 		s.t.Fatal(err)

@@ -241,7 +241,10 @@ func (s *Server) sign(w http.ResponseWriter, r *http.Request) {
 	}
 	at := s.now().Truncate(time.Second)
 	after.Review = &result.Review{Verdict: verdict, Time: at, Name: u.Person, Organisation: u.Organisation, Comment: c.Comment}
-	if verdict != result.Accepted {
+	switch was := rec.result.Review; {
+	case was != nil && len(was.Before) > 0:
+		after.Review.Before = was.Before // what the analysis said, however often readers sign
+	case verdict != result.Accepted:
 		after.Review.Before = valuesOf(rec.result)
 	}
 	corrections, err := json.Marshal(c.Corrections)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/echonode/echonode/pipeline/correct"
 	"github.com/echonode/echonode/pipeline/node"
+	"github.com/echonode/echonode/pipeline/result"
 )
 
 // nobody signs nothing: what comes this far fails the test.
@@ -18,6 +19,69 @@ type nobody struct{ t *testing.T }
 func (n nobody) Sign(context.Context, node.SignRequest) (int, error) {
 	n.t.Error("something was signed")
 	return 0, nil
+}
+
+// recorder keeps what is signed.
+type recorder struct{ last node.SignRequest }
+
+func (r *recorder) Sign(_ context.Context, req node.SignRequest) (int, error) {
+	r.last = req
+	return req.Base + 1, nil
+}
+
+// What the analysis said stays beside what readers say, however often they sign.
+func TestFirstValuesAreKept(t *testing.T) {
+	var signed recorder
+	s := newSite(t, func(o *Options) { o.Signer = &signed })
+	for _, corrected := range []bool{false, true} {
+		a := sample{study: fmt.Sprintf("1.2.%v", btoi(corrected)), loop: fmt.Sprintf("1.2.%v.1", btoi(corrected)), name: "Doe^Jane", view: "A4C", ef: value(61.23)}
+		s.add(a)
+		want, base := 61.23, 1
+		if corrected {
+			s.signed(a)
+			want, base = 33, 2
+		}
+		b := s.as("reader")
+		change := map[string]any{"base": base, "corrections": map[string]any{"loops": map[string]any{a.loop: map[string]any{"excluded": true}}}}
+		post := func(path string) string {
+			j, err := json.Marshal(change)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, text := b.want(http.StatusOK, http.MethodPost, "/study/"+a.study+path, string(j), func(r *http.Request) { r.Header.Set("Content-Type", "application/json") })
+			return text
+		}
+		var answer changed
+		if err := json.Unmarshal([]byte(post("/recalculate")), &answer); err != nil {
+			t.Fatal(err)
+		}
+		shown := map[string]string{}
+		for _, st := range answer.Stages {
+			for _, row := range st.Rows {
+				shown[row.Key] = row.After
+			}
+		}
+		change["shown"] = shown
+		post("/sign")
+		review := signed.last.Document.Studies[0].Review
+		if review.Verdict != result.Corrected || len(review.Before) != 1 || *review.Before[0].Value != want {
+			t.Errorf("corrected before %v: %+v", corrected, review)
+		}
+		// Accepted as it is: only what a reader had changed before has anything to be kept.
+		change["corrections"] = map[string]any{"loops": map[string]any{}}
+		if err := json.Unmarshal([]byte(post("/recalculate")), &answer); err != nil {
+			t.Fatal(err)
+		}
+		for _, st := range answer.Stages {
+			for _, row := range st.Rows {
+				shown[row.Key] = row.After
+			}
+		}
+		post("/sign")
+		if review := signed.last.Document.Studies[0].Review; review.Verdict != result.Accepted || len(review.Before) != btoi(corrected) {
+			t.Errorf("accepted, corrected before %v: %+v", corrected, review)
+		}
+	}
 }
 
 // Corrections that cannot be are refused with the reason in the reader's

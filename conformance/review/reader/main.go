@@ -77,7 +77,7 @@ const (
 		})`
 	measured = `[...document.querySelectorAll("[data-pending]")].some((e) => e.offsetParent && e.querySelector(".changes").dataset.seen != e.querySelector(".changes").innerText)`
 	asked    = `document.querySelector("#sign").open && document.querySelector("#sign [data-after$=EF]") !== null`
-	signed   = `document.body.dataset.page == "study" && document.querySelector(".notice.good") !== null && window.before !== true && ` + drawn
+	signed   = `document.body.dataset.page == "study" && document.querySelector(".notice.signed") !== null && window.before !== true && ` + drawn
 )
 
 func run(url, user, password string, repeat int) error {

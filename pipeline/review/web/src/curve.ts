@@ -1,6 +1,6 @@
 import uPlot from "../vendor/uplot/uPlot.js";
 import type { Loop } from "./types";
-import { number, t } from "./page";
+import { number, px, t } from "./page";
 
 /** As many decimals as tell the marks of an axis apart. */
 function decimals(marks: number[]): number {
@@ -19,15 +19,15 @@ export class CurvePlot {
     this.loop = loop;
     const curve = loop.curve;
     const text = "#aab4be", grid = "#2a3138";
-    const axis = { stroke: text, grid: { stroke: grid, width: 1 }, ticks: { stroke: grid, width: 1 }, font: "12px system-ui" };
+    const axis = { stroke: text, grid: { stroke: grid, width: 1 }, ticks: { stroke: grid, width: 1 }, font: `${px(12)}px system-ui` };
     this.plot = new uPlot({
       width: Math.max(root.clientWidth, 50), height: Math.max(root.clientHeight, 50),
       legend: { show: false },
       cursor: { drag: { x: false, y: false }, y: false, points: { show: false } },
       scales: { x: { time: false }, y: { range: (_u, lo, hi) => { const pad = Math.max((hi - lo) * 0.2, 1e-6); return [Math.max(0, lo - pad), hi + pad]; } } },
       axes: [
-        { ...axis, size: 34, values: (_u, v) => v.map((x) => `${number(x, decimals(v))} s`) },
-        { ...axis, size: 52, values: (_u, v) => v.map((x) => number(x, decimals(v))) },
+        { ...axis, size: px(34), space: px(60), values: (_u, v) => v.map((x) => `${number(x, decimals(v))} s`) },
+        { ...axis, size: px(52), values: (_u, v) => v.map((x) => number(x, decimals(v))) },
       ],
       series: [{}, { stroke: "#3ddc84", width: 2, points: { show: true, size: 4, fill: "#3ddc84" } }],
       hooks: { drawClear: [(u) => this.under(u)], draw: [(u) => this.over(u)] },
@@ -90,7 +90,7 @@ export class CurvePlot {
   private over(u: uPlot): void {
     const { ctx } = u, { top, height } = u.bbox, values = this.loop.curve?.values ?? [];
     ctx.save();
-    ctx.font = `600 ${11 * devicePixelRatio}px system-ui`;
+    ctx.font = `600 ${px(11) * devicePixelRatio}px system-ui`;
     ctx.textAlign = "center";
     for (const b of this.loop.beats ?? []) {
       for (const [name, f] of [["ED", b.ed], ["ES", b.es]] as const) {
@@ -101,7 +101,7 @@ export class CurvePlot {
         ctx.beginPath();
         ctx.arc(x, y, 4 * devicePixelRatio, 0, 2 * Math.PI);
         ctx.fill();
-        ctx.fillText(name, x, name === "ED" ? y - 8 * devicePixelRatio : y + 16 * devicePixelRatio);
+        ctx.fillText(name, x, name === "ED" ? y - px(8) * devicePixelRatio : y + px(16) * devicePixelRatio);
       }
     }
     const x = this.x(u, this.frame);

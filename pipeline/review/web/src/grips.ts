@@ -1,4 +1,5 @@
 import { Outline, Walls, type Handle, type Shape } from "./edit";
+import { px } from "./page";
 import type { Found, Point } from "./types";
 import { colours, type Shown, type View } from "./view";
 
@@ -53,7 +54,7 @@ export class Grips {
   /** The handle under the mouse. */
   under(e: MouseEvent): Handle | undefined {
     const box = this.view.root.getBoundingClientRect();
-    let best: Handle | undefined, distance = reach;
+    let best: Handle | undefined, distance = px(reach);
     for (const h of this.shape?.handles ?? []) {
       const [x, y] = this.view.toView(h.at);
       const d = Math.hypot(x - (e.clientX - box.left), y - (e.clientY - box.top));

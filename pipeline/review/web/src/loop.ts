@@ -1,7 +1,7 @@
 import { Cine } from "./cine";
 import { Draft, measuredBeats, showChanges, signing, withShape, type CaliperCorrection, type LoopCorrection } from "./corrections";
 import { CurvePlot } from "./curve";
-import { element, embedded, explain, maybe, number, onKeys, request, say, t } from "./page";
+import { element, embedded, explain, maybe, number, onKeys, px, request, say, t } from "./page";
 import { Grips } from "./grips";
 import type { Found, Loop, Point } from "./types";
 import { colours, View, type Shown } from "./view";
@@ -191,9 +191,9 @@ export async function startLoop(): Promise<void> {
     if (open) caliper(ctx, open, open);
     const p = phase(cine.frame);
     if (p) {
-      ctx.font = "700 20px system-ui";
+      ctx.font = `700 ${px(20)}px system-ui`;
       ctx.fillStyle = colours.caliper;
-      ctx.fillText(p, 12, 28);
+      ctx.fillText(p, px(12), px(28));
     }
   };
 
@@ -203,7 +203,7 @@ export async function startLoop(): Promise<void> {
     view.dot(ctx, b, colours.caliper, 3);
     if (a === b) return;
     const [x, y] = view.toView(b);
-    ctx.font = "600 14px system-ui";
+    ctx.font = `600 ${px(14)}px system-ui`;
     ctx.fillStyle = colours.caliper;
     ctx.strokeStyle = "#000";
     ctx.lineWidth = 3;

@@ -8,6 +8,11 @@ export function t(key: string, ...args: (string | number)[]): string {
   return (texts[key] ?? key).replace(/%[sd]/g, () => String(args[i++] ?? ""));
 }
 
+/** A length for drawings, CSS pixels: as large beside the text as it is where text has its usual size. */
+export function px(n: number): number {
+  return n * parseFloat(getComputedStyle(document.documentElement).fontSize) / 15;
+}
+
 /** A number in the way of the page's language. */
 export function number(v: number, decimals: number): string {
   return v.toLocaleString(document.documentElement.lang, { minimumFractionDigits: decimals, maximumFractionDigits: decimals, useGrouping: false });

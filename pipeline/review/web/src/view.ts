@@ -1,6 +1,6 @@
 import { wallPoints } from "./edit";
 import type { Found, Keypoint, Loop, Point } from "./types";
-import { number } from "./page";
+import { number, px } from "./page";
 
 export interface Shown { contour: boolean; structures: boolean }
 
@@ -146,7 +146,8 @@ export class View {
 
   line(ctx: CanvasRenderingContext2D, points: readonly Point[], colour: string, width: number, closed: boolean, dash: number[] = []): void {
     this.path(ctx, points, closed);
-    ctx.setLineDash(dash);
+    width = px(width);
+    ctx.setLineDash(dash.map(px));
     ctx.lineJoin = "round";
     // A dark rim keeps the line visible on bright walls.
     ctx.strokeStyle = "rgba(0,0,0,.55)";
@@ -161,7 +162,7 @@ export class View {
   dot(ctx: CanvasRenderingContext2D, p: Point, colour: string, radius: number): void {
     const [x, y] = this.toView(p);
     ctx.beginPath();
-    ctx.arc(x, y, radius, 0, 2 * Math.PI);
+    ctx.arc(x, y, px(radius), 0, 2 * Math.PI);
     ctx.fillStyle = colour;
     ctx.strokeStyle = "rgba(0,0,0,.8)";
     ctx.lineWidth = 1;
@@ -203,7 +204,7 @@ export class View {
     if (points.length !== wallPoints.length) return;
     this.line(ctx, points, colour, named ? 2 : 1, false, named ? [] : [3, 3]);
     if (!named) return;
-    ctx.font = "600 13px system-ui";
+    ctx.font = `600 ${px(13)}px system-ui`;
     ctx.lineWidth = 3;
     ctx.strokeStyle = "#000";
     ctx.fillStyle = colour;

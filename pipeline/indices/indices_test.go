@@ -85,6 +85,9 @@ func TestWorkedLoop(t *testing.T) {
 		result.LAVolume: {8 * 4e6 / (3 * math.Pi * math.Hypot(20, 50)) / 1000, 0.5}, // 63 mL
 	} {
 		m := find(ms, name)
+		if m != nil && *m.Value != result.Round(*m.Value, 4) {
+			t.Errorf("%s = %v has more than four decimals", name, *m.Value)
+		}
 		if m == nil {
 			t.Errorf("%s is missing: %+v", name, ms)
 			continue
@@ -213,6 +216,20 @@ func TestGates(t *testing.T) {
 	}
 	if _, listed, _ := has(blind, result.AnnulusSeptal); listed {
 		t.Error("displacement of points that were not found")
+	}
+	// One point at one phase that is uncertain or missing is enough.
+	for name, edit := range map[string]func(es *result.Frame){
+		"uncertain at end-systole": func(es *result.Frame) { es.Keypoints[1].Confidence = 0.49 },
+		"missing at end-systole":   func(es *result.Frame) { es.Keypoints = append(es.Keypoints[:1:1], es.Keypoints[2]) },
+	} {
+		one := loop()
+		edit(&one.FrameResults[10])
+		if _, listed, _ := has(one, result.AnnulusSeptal); listed {
+			t.Errorf("septal displacement with a point that is %s", name)
+		}
+		if v, _, _ := has(one, result.AnnulusLateral); !v {
+			t.Errorf("no lateral displacement with a septal point that is %s", name)
+		}
 	}
 	two := loop()
 	two.View = models.ViewA2C

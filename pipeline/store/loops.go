@@ -5,12 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"slices"
-	"strconv"
-	"strings"
 	"time"
-
-	"github.com/jackc/pgx/v5"
 )
 
 // LoopState is how far the analysis of an object is.
@@ -88,7 +83,7 @@ func (s *Store) Loops(ctx context.Context, study string) ([]Loop, error) {
 // LeaseSuspect leases a loop over which a process has died before, of a study
 // that is received or analysed. ErrNotFound: there is none.
 func (s *Store) LeaseSuspect(ctx context.Context) (Lease, error) {
-	return s.lease(ctx, `SELECT l.sop_uid `+suspects+` ORDER BY l.deaths, s.first_received_at, l.number LIMIT 1`+theStudy)
+	return s.lease(ctx, `SELECT l.sop_uid `+suspects+` ORDER BY l.deaths, s.first_received_at, l.number LIMIT 1`)
 }
 
 const suspects = `FROM loops l JOIN studies s ON s.study_uid = l.study_uid
@@ -117,17 +112,44 @@ func (s *Store) LeaseLoop(ctx context.Context, now time.Time, onArrival bool, at
 			AND EXISTS (SELECT 1 FROM loops w WHERE w.study_uid = s.study_uid AND w.state = 'waiting' AND w.deaths = 0 AND w.not_before <= ?1)
 			AND s.sender NOT IN (SELECT b.sender FROM loops w JOIN studies b ON b.study_uid = w.study_uid WHERE w.state = 'working' AND w.owner = ?3
 				GROUP BY b.sender HAVING count(*) >= ?2)
-			ORDER BY coalesce(f.served, 0), s.state = 'receiving', s.served, s.first_received_at, s.study_uid LIMIT 1`+theStudy+`)
+			ORDER BY coalesce(f.served, 0), s.state = 'receiving', s.served, s.first_received_at, s.study_uid LIMIT 1)
 		ORDER BY l.number LIMIT 1`, now.UnixMilli(), atOnce, s.owner())
 }
 
 // lease leases the loop that a query picks.
 func (s *Store) lease(ctx context.Context, pick string, args ...any) (lease Lease, err error) {
-	take := s.leaseSQLite
-	if s.Shared() {
-		take = s.leasePostgres
-	}
-	lease, err = take(ctx, pick, args)
+	err = s.Transact(ctx, func(tx *Tx) error {
+		if err := tx.one(ctx, lockLease); err != nil {
+			return err
+		}
+		var sop string
+		for taken := int64(0); taken == 0; {
+			if err := tx.QueryRowContext(ctx, pick, args...).Scan(&sop); err != nil {
+				return err
+			}
+			if err := tx.lockOf(ctx, `SELECT study_uid FROM loops WHERE sop_uid = ?`, sop); err != nil {
+				return err
+			}
+			// It may have been removed or replaced before it was locked.
+			res, err := tx.ExecContext(ctx, `UPDATE loops SET state = 'working', token = token + 1, owner = ? WHERE sop_uid = ? AND state = 'waiting'`, s.owner(), sop)
+			if err != nil {
+				return err
+			}
+			if taken, err = res.RowsAffected(); err != nil {
+				return err
+			}
+		}
+		found, err := collect(ctx, tx, scanLease, loopColumns+`WHERE l.sop_uid = ?`, sop)
+		if err != nil {
+			return err
+		}
+		lease = found[0]
+		if _, err := tx.ExecContext(ctx, nextTurn+`WHERE o.study_uid = ?`+served, lease.StudyInstanceUID); err != nil {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, studyServed+`WHERE study_uid = ?`, lease.StudyInstanceUID)
+		return err
+	})
 	if errors.Is(err, sql.ErrNoRows) {
 		return Lease{}, fmt.Errorf("no loop waits: %w", ErrNotFound)
 	}
@@ -144,65 +166,6 @@ const (
 	studyServed = `UPDATE studies SET served = (SELECT max(served) + 1 FROM studies),
 		state = CASE state WHEN 'queued' THEN 'analysing' ELSE state END `
 )
-
-func (s *Store) leaseSQLite(ctx context.Context, pick string, args []any) (lease Lease, err error) {
-	err = s.Transact(ctx, func(tx *Tx) error {
-		var sop string
-		if err := tx.QueryRowContext(ctx, pick, args...).Scan(&sop); err != nil {
-			return err
-		}
-		if _, err := tx.ExecContext(ctx, `UPDATE loops SET state = 'working', token = token + 1, owner = ? WHERE sop_uid = ?`, s.owner(), sop); err != nil {
-			return err
-		}
-		found, err := collect(ctx, tx, scanLease, loopColumns+`WHERE l.sop_uid = ?`, sop)
-		if err != nil {
-			return err
-		}
-		lease = found[0]
-		if _, err := tx.ExecContext(ctx, nextTurn+`WHERE o.study_uid = ?`+served, lease.StudyInstanceUID); err != nil {
-			return err
-		}
-		_, err = tx.ExecContext(ctx, studyServed+`WHERE study_uid = ?`, lease.StudyInstanceUID)
-		return err
-	})
-	return lease, err
-}
-
-// theStudy stands in a query that picks a loop where its study, s, is chosen.
-const theStudy = ` /* the study */`
-
-// leasePostgres leases by one exchange with the server, which is a transaction:
-// all processes take turns in it, and a process whose processor is busy with the
-// network takes tens of milliseconds to go on with a transaction. Studies with which
-// others are busy are passed over if there are more. It does not wait
-// for the server's disk. A power cut there may so take a lease back, and no more:
-// the loop waits again, and what its worker says of it is stale unless another has
-// taken it meanwhile, whose result would be the same.
-func (s *Store) leasePostgres(ctx context.Context, pick string, args []any) (l Lease, err error) {
-	ctx, cancel := s.db.bounded(ctx)
-	defer cancel()
-	for lock := ` FOR UPDATE OF s SKIP LOCKED`; ; lock = ` FOR UPDATE OF s` {
-		query, bound := s.db.bind(`WITH l AS (UPDATE loops SET state = 'working', token = token + 1, owner = ?`+strconv.Itoa(len(args)+1)+`
-			WHERE state = 'waiting' AND sop_uid = (`+strings.Replace(pick, theStudy, lock, 1)+`) RETURNING *),
-			turn AS (`+nextTurn+`JOIN l ON l.study_uid = o.study_uid`+served+`),
-			served AS (`+studyServed+`WHERE study_uid = (SELECT study_uid FROM l))
-			`+strings.Replace(loopColumns, "FROM loops l", "FROM l", 1), append(slices.Clone(args), s.owner()))
-		err := again(func() error {
-			var b pgx.Batch
-			b.Queue(`SELECT pg_advisory_xact_lock($1), set_config('synchronous_commit', 'off', true)`, int64(lockLease))
-			b.Queue(query, bound...).QueryRow(func(row pgx.Row) error { return l.scan(row.Scan) })
-			return s.pool.SendBatch(ctx, &b).Close()
-		})
-		if !errors.Is(err, pgx.ErrNoRows) {
-			return l, err
-		}
-		// None waits, or others were busy with all.
-		var sop string
-		if err := s.db.QueryRowContext(ctx, pick, args...).Scan(&sop); err != nil {
-			return l, err
-		}
-	}
-}
 
 // FinishLoop records under which key the result of a loop is kept. problem says
 // why a repetition may come out better, or is "". When it was the last loop of

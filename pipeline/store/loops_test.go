@@ -8,8 +8,6 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"github.com/echonode/echonode/conformance/postgres"
 )
 
 func lease(t *testing.T, s *Store, onArrival bool) Lease {
@@ -291,47 +289,6 @@ func checkSendersTakeTurns(t *testing.T, s *Store) {
 	}
 	if got != "191919" {
 		t.Errorf("turns %s, want one each", got)
-	}
-}
-
-// A study with which others are busy is passed over while there are more, and
-// waited for when it is the only one.
-func TestLeasePassesOverBusyStudies(t *testing.T) {
-	s := open(t, postgres.Database(t))
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	add(t, s, instance("1", "1.1", 1000))
-	add(t, s, instance("2", "2.1", 2000))
-	next := func() string {
-		l, err := s.LeaseLoop(ctx, time.UnixMilli(1_000_000), true, 100)
-		if err != nil {
-			t.Errorf("lease: %v", err)
-		}
-		return l.SOPInstanceUID
-	}
-	got := make(chan string, 1)
-	if err := s.Transact(ctx, func(tx *Tx) error {
-		if err := tx.lock(ctx, "1"); err != nil {
-			return err
-		}
-		if sop := next(); sop != "2.1" {
-			t.Errorf("%s is leased while study 1 is locked, want 2.1", sop)
-		}
-		go func() { got <- next() }()
-		select {
-		case sop := <-got:
-			t.Errorf("%q is leased although its study is locked", sop)
-		case <-time.After(50 * time.Millisecond): // were it too short, the test would pass all the same
-		}
-		return nil
-	}); err != nil {
-		t.Fatal(err)
-	}
-	if t.Failed() {
-		return
-	}
-	if sop := <-got; sop != "1.1" {
-		t.Errorf("%q is leased when its study is free, want 1.1", sop)
 	}
 }
 

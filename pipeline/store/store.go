@@ -6,7 +6,7 @@
 //
 // Every method is one transaction. SQLite runs in WAL mode with
 // synchronous=FULL, PostgreSQL with synchronous_commit: when a method returns,
-// its effect survives a power cut; only a lease in PostgreSQL may be lost by one. In
+// its effect survives a power cut. In
 // PostgreSQL everything that concerns a study locks the study's row first, so that
 // several processes that receive, analyse and deliver one study see each other's
 // work; SQLite has one writer.

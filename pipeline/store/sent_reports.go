@@ -44,7 +44,8 @@ func keepSent(ctx context.Context, tx *Tx, study string, sent []SentReport) erro
 	}
 	for _, o := range sent {
 		if _, err := tx.ExecContext(ctx, `INSERT INTO sent_reports 
-			(study_uid, sop_uid, sop_class, series_uid, forms, patient, issuer, family, given, born, sex, removed_at) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)`, study, o.SOPInstanceUID, o.SOPClassUID, o.SeriesInstanceUID, list(o.For),
+			(study_uid, sop_uid, sop_class, series_uid, forms, patient, issuer, family, given, born, sex, removed_at) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)`,
+			study, o.SOPInstanceUID, o.SOPClassUID, o.SeriesInstanceUID, list(o.For),
 			o.Patient, o.Issuer, o.Family, o.Given, o.Born, o.Sex, time.Now().UnixMilli()); err != nil {
 			return err
 		}

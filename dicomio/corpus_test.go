@@ -123,7 +123,8 @@ func TestCorpusRewrite(t *testing.T) {
 		if cut != nil {
 			_, ferr := f.Frames()
 			_, werr := f.WriteTo(&got)
-			if !errors.Is(cut, ErrTruncated) || !errors.As(cut, &typed) || !errors.As(strict, &typed) || !errors.Is(ferr, cut) || !errors.Is(werr, cut) || got.Len() > 0 {
+			if !errors.Is(cut, ErrTruncated) || !errors.As(cut, &typed) || !errors.As(strict, &typed) || !errors.Is(ferr, cut) ||
+				!errors.Is(werr, cut) || got.Len() > 0 {
 				t.Errorf("%s: %v, strict %v, frames %v, written %v", r.Path, cut, strict, ferr, werr)
 			}
 			f.Close()

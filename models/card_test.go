@@ -28,13 +28,15 @@ func TestValidatedIn(t *testing.T) {
 }
 
 func TestValidatedViewsAreOfTheCard(t *testing.T) {
-	card := Card{Contract: ContractVersion, Name: "n", Version: "1", Input: CardInput{Width: 32, Height: 32, Channels: 1}, Classes: []string{ClassLVCavity, ClassLeftAtrium}, Keypoints: []string{KeypointApex}, Views: []string{ViewA4C}}
+	card := Card{Contract: ContractVersion, Name: "n", Version: "1", Input: CardInput{Width: 32, Height: 32, Channels: 1},
+		Classes: []string{ClassLVCavity, ClassLeftAtrium}, Keypoints: []string{KeypointApex}, Views: []string{ViewA4C}}
 	card.ValidatedViews = map[string][]string{ClassLeftAtrium: {ViewA4C}, KeypointApex: {ViewA4C}}
 	if p := card.problems(); len(p) != 0 {
 		t.Errorf("%q", p)
 	}
 	card.ValidatedViews = map[string][]string{ClassLeftAtrium: {ViewA2C}, "right_atrium": {ViewA4C}}
-	if p := strings.Join(card.problems(), "; "); p != `the card validates "left_atrium" in "A2C", which is no view of it; the card validates "right_atrium", which is neither a class nor a keypoint of it` {
+	if p := strings.Join(card.problems(), "; "); p != `the card validates "left_atrium" in "A2C", which is no view of it; `+
+		`the card validates "right_atrium", which is neither a class nor a keypoint of it` {
 		t.Error(p)
 	}
 }

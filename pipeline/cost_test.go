@@ -69,7 +69,8 @@ func TestOneObjectDoesNotCostItsStudy(t *testing.T) {
 	}
 	// The caller's end is no fault of the object.
 	ctx, cancel := context.WithCancel(context.Background())
-	if _, err := NewAnalyzer(cancels{newBrightness(models.ViewA4C), cancel}, Options{LV: lv.DefaultOptions()}, slog.New(slog.DiscardHandler)).Analyze(ctx, paths[2:], nil); !errors.Is(err, context.Canceled) {
+	if _, err := NewAnalyzer(cancels{newBrightness(models.ViewA4C), cancel}, Options{LV: lv.DefaultOptions()}, slog.New(slog.DiscardHandler)).
+		Analyze(ctx, paths[2:], nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("Analyze that is cancelled: %v", err)
 	}
 }
@@ -81,8 +82,9 @@ func TestLongCineIsMeasuredInPart(t *testing.T) {
 	cine := standard("1.2.3.2")
 	whole := len(cine.lengthMM)
 	cine.lengthMM, cine.diameterMM = append(cine.lengthMM, cine.lengthMM...), append(cine.diameterMM, cine.diameterMM...)
-	a := NewAnalyzer(newBrightness(models.ViewA4C), Options{Software: result.Software{Name: "EchoNode", Version: "test"}, LV: lv.DefaultOptions(), MaxFrames: whole,
-		MaxPixels: int64(whole) * int64(cine.width) * int64(cine.height)}, slog.New(slog.DiscardHandler))
+	a := NewAnalyzer(newBrightness(models.ViewA4C),
+		Options{Software: result.Software{Name: "EchoNode", Version: "test"}, LV: lv.DefaultOptions(), MaxFrames: whole,
+			MaxPixels: int64(whole) * int64(cine.width) * int64(cine.height)}, slog.New(slog.DiscardHandler))
 	s, err := a.Analyze(context.Background(), []string{cine.write(t, dir)}, nil)
 	if err != nil {
 		t.Fatal(err)

@@ -142,7 +142,8 @@ func (a *Analyzer) decode(ctx context.Context, l *loop, frames *dicomio.FrameRea
 	defer a.contain(l, i, &err)
 	// The object's own time: what others make it wait for does not count.
 	if spent := time.Duration(l.took.decode.Load()); spent > a.opt.Timeout {
-		return failed(result.TimeLimit, "%d of its %d frames took %v to decode, at most %v are spent on one object", l.decoded.Load(), l.Frames, spent.Round(time.Second), a.opt.Timeout)
+		return failed(result.TimeLimit, "%d of its %d frames took %v to decode, at most %v are spent on one object", l.decoded.Load(), l.Frames,
+			spent.Round(time.Second), a.opt.Timeout)
 	}
 	start := time.Now()
 	defer func() { l.took.decode.Add(int64(time.Since(start))); l.decoded.Add(1) }()

@@ -417,7 +417,8 @@ func (l *loop) report(card models.Card) {
 		l.FrameResults = append(l.FrameResults, r)
 	}
 	if lost > 0 {
-		l.Warnings = append(l.Warnings, result.Reasonf(result.NetworkOutput, "%d of %d frames are left out: the network's answer is not finite", lost, len(l.FrameResults)))
+		l.Warnings = append(l.Warnings, result.Reasonf(result.NetworkOutput, "%d of %d frames are left out: the network's answer is not finite",
+			lost, len(l.FrameResults)))
 	}
 }
 

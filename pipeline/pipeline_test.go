@@ -434,7 +434,8 @@ func TestEngineFailureFailsTheRun(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	if _, err := analyzer(newBrightness(models.ViewA4C)).Analyze(ctx, []string{standard("1.2.3.1").write(t, t.TempDir())}, nil); !errors.Is(err, context.Canceled) {
+	if _, err := analyzer(newBrightness(models.ViewA4C)).Analyze(ctx, []string{standard("1.2.3.1").write(t, t.TempDir())},
+		nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("Analyze with a cancelled context = %v", err)
 	}
 }
@@ -506,7 +507,8 @@ func TestBiplaneStudyAndItsOutputs(t *testing.T) {
 	for _, o := range s.Outputs {
 		kinds[o.Kind]++
 	}
-	for kind, n := range map[string]int{result.KindReport: 1, result.KindOverlay: 2, result.KindSegmentation: 2, result.KindAnimation: 2, result.KindCurve: 2, result.KindStill: 4, result.KindReportHTML: 1, result.KindReportText: 1} {
+	for kind, n := range map[string]int{result.KindReport: 1, result.KindOverlay: 2, result.KindSegmentation: 2, result.KindAnimation: 2, result.KindCurve: 2,
+		result.KindStill: 4, result.KindReportHTML: 1, result.KindReportText: 1} {
 		if kinds[kind] != n {
 			t.Errorf("%d outputs of kind %s, want %d", kinds[kind], kind, n)
 		}

@@ -39,7 +39,8 @@ func (e seeing) Infer(ctx context.Context, frames []byte, n int, out *models.Out
 func besides(kind int64, x0, x1, height int64, first bool) func(*dicomio.DataSet) {
 	return func(ds *dicomio.DataSet) {
 		r := dicomio.NewDataSet()
-		for t, v := range map[dicomio.Tag]int64{tag.RegionSpatialFormat: 1, tag.RegionDataType: kind, tag.RegionFlags: 0, tag.RegionLocationMinX0: x0, tag.RegionLocationMinY0: 0,
+		for t, v := range map[dicomio.Tag]int64{tag.RegionSpatialFormat: 1, tag.RegionDataType: kind, tag.RegionFlags: 0, tag.RegionLocationMinX0: x0,
+			tag.RegionLocationMinY0: 0,
 			tag.RegionLocationMaxX1: x1 - 1, tag.RegionLocationMaxY1: height - 1, tag.PhysicalUnitsXDirection: 3, tag.PhysicalUnitsYDirection: 3} {
 			r.SetInt(t, v)
 		}

@@ -33,7 +33,8 @@ func twoViewStudy(t *testing.T) *Study {
 }
 
 func allOutputs() output.Options {
-	return output.Options{Report: true, Codeset: sr.SCT, Overlay: "all", JPEGQuality: 90, Pictures: true, Segmentation: true, Summary: true, PDF: true, Station: "ECHONODE", Revision: 1}
+	return output.Options{Report: true, Codeset: sr.SCT, Overlay: "all", JPEGQuality: 90, Pictures: true, Segmentation: true, Summary: true, PDF: true,
+		Station: "ECHONODE", Revision: 1}
 }
 
 // objectsOnly are all objects without the pictures for people.

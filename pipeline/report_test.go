@@ -480,13 +480,15 @@ func TestUIDsThatAreNone(t *testing.T) {
 			}
 		}
 		doc := parsed(t, made(t, &s.Study, reportOnly(""))["report.dcm"])
-		if len(doc.Evidence) != 1 || doc.Evidence[0].SOPInstanceUID != "1.2.3.1" || !strings.Contains(strings.Join(doc.Comments(), "\n"), "Loop 7 has a UID that DICOM does not allow") {
+		if len(doc.Evidence) != 1 || doc.Evidence[0].SOPInstanceUID != "1.2.3.1" ||
+			!strings.Contains(strings.Join(doc.Comments(), "\n"), "Loop 7 has a UID that DICOM does not allow") {
 			t.Errorf("%s: evidence %v, comments %q", uid, doc.Evidence, doc.Comments())
 		}
 		if len(doc.Measurements()) == 0 {
 			t.Errorf("%s: the values are gone", uid)
 		}
-		list, err := output.Write(context.Background(), &s.Study, output.FilesOf(&s.Study, dicomio.Limits{}), t.TempDir(), output.Options{Overlay: "all", JPEGQuality: 80})
+		list, err := output.Write(context.Background(), &s.Study, output.FilesOf(&s.Study, dicomio.Limits{}), t.TempDir(),
+			output.Options{Overlay: "all", JPEGQuality: 80})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -502,7 +504,8 @@ func TestSeverelyReducedIsTold(t *testing.T) {
 	s := analyse(t, newBrightness(models.ViewA4C), c.write(t, t.TempDir()))
 	for i := range s.Measurements {
 		if m := &s.Measurements[i]; m.Name == result.EF {
-			m.Value, m.Beats, m.Reason = nil, nil, &result.Reason{Code: result.SeverelyReduced, Text: "severely reduced, below what can be measured: EF is under about 10 %"}
+			m.Value, m.Beats, m.Reason = nil, nil,
+				&result.Reason{Code: result.SeverelyReduced, Text: "severely reduced, below what can be measured: EF is under about 10 %"}
 		}
 	}
 	doc := parsed(t, made(t, &s.Study, reportOnly(""))["report.dcm"])

@@ -34,7 +34,8 @@ func recordedOn(d *dicomio.DataSet) string {
 
 // SubjectOf reads what an object says of its patient, without the name.
 func SubjectOf(ds *dicomio.DataSet) result.Subject {
-	person := result.PersonOf(ds.String(tag.PatientID), ds.String(tag.IssuerOfPatientID), ds.String(tag.PatientName), ds.String(tag.PatientBirthDate), ds.String(tag.PatientSex))
+	person := result.PersonOf(ds.String(tag.PatientID), ds.String(tag.IssuerOfPatientID), ds.String(tag.PatientName), ds.String(tag.PatientBirthDate),
+		ds.String(tag.PatientSex))
 	s := result.Subject{Key: patientKey(ds), Person: &person}
 	switch sex := ds.String(tag.PatientSex); sex {
 	case "M", "F", "O":

@@ -168,7 +168,8 @@ func rolesRounds(t *testing.T, s3 bool) {
 			break
 		}
 	}
-	t.Logf("%d rounds, %d kills, %d times without the database, the object store %v; %d objects in the archive", round, f.kills, f.outages, bucket.counts(), len(archive.objects))
+	t.Logf("%d rounds, %d kills, %d times without the database, the object store %v; %d objects in the archive", round, f.kills, f.outages,
+		bucket.counts(), len(archive.objects))
 }
 
 // lateFor reports whether another round may not end before the test has to: as

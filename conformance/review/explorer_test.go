@@ -56,7 +56,8 @@ func TestOrthancExplorer(t *testing.T) {
 		return json.RawMessage(p)
 	}
 	config, err := json.Marshal(map[string]any{"Name": "test", "StorageDirectory": dir, "IndexDirectory": dir, "Plugins": []string{plugin},
-		"PythonScript": filepath.Join(dir, "echonode.py"), "HttpPort": port(web), "DicomPort": port(dicom), "RemoteAccessAllowed": false, "AuthenticationEnabled": false})
+		"PythonScript": filepath.Join(dir, "echonode.py"), "HttpPort": port(web), "DicomPort": port(dicom), "RemoteAccessAllowed": false,
+		"AuthenticationEnabled": false})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -125,7 +126,8 @@ func TestOrthancExplorer(t *testing.T) {
 		eval[bool](t, b, `location.hash = "#plugins", true`) // a page between
 		until(t, b, `window.$?.mobile?.activePage?.attr("id") == "plugins"`)
 		eval[bool](t, b, fmt.Sprintf(`location.hash = "#study?uuid=%s", true`, id))
-		until(t, b, fmt.Sprintf(`[...document.querySelectorAll("#echonode")].some((a) => a.offsetParent && a.innerText.trim() == "EchoNode" && a.href == %q)`, node+"/study/"+uid))
+		until(t, b, fmt.Sprintf(`[...document.querySelectorAll("#echonode")].some((a) => a.offsetParent && a.innerText.trim() == "EchoNode" && a.href == %q)`,
+			node+"/study/"+uid))
 		if n := eval[int](t, b, `document.querySelectorAll("#echonode").length`); n != 1 {
 			t.Errorf("%d buttons", n)
 		}

@@ -36,7 +36,8 @@ func study() *result.Study {
 		c := ellipse(width, 90)
 		a := lv.PolygonArea(longaxis.Points(c), lv.Spacing{X: 1, Y: 1})
 		f := result.Frame{Index: i, Contour: c, Confidence: 0.97, LVAreaPixels: a, LVArea: a / 100}
-		for name, p := range map[string][2]float64{models.KeypointApex: {150, 70}, models.KeypointMitralSeptal: {150 - width/2, 160}, models.KeypointMitralLateral: {150 + width/2, 160}} {
+		for name, p := range map[string][2]float64{models.KeypointApex: {150, 70}, models.KeypointMitralSeptal: {150 - width/2, 160},
+			models.KeypointMitralLateral: {150 + width/2, 160}} {
 			f.Keypoints = append(f.Keypoints, result.Keypoint{Name: name, X: p[0], Y: p[1], Confidence: 0.9})
 		}
 		l.FrameResults = append(l.FrameResults, f)
@@ -91,7 +92,8 @@ func volume(width, length float64) float64 {
 
 // frame is a corrected frame with an outline of a width.
 func frame(i int, width float64) Frame {
-	return Frame{Frame: i, Contour: ellipse(width, 90), Apex: &[2]float64{150, 70}, Septal: &[2]float64{150 - width/2, 160}, Lateral: &[2]float64{150 + width/2, 160}}
+	return Frame{Frame: i, Contour: ellipse(width, 90), Apex: &[2]float64{150, 70}, Septal: &[2]float64{150 - width/2, 160},
+		Lateral: &[2]float64{150 + width/2, 160}}
 }
 
 func TestNothingChangedChangesNothing(t *testing.T) {
@@ -107,7 +109,8 @@ func TestNothingChangedChangesNothing(t *testing.T) {
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
 	}
-	if !(Corrections{}).Empty() || !(Corrections{Loops: map[string]Loop{"1": {}}}).Empty() || (Corrections{Loops: map[string]Loop{"1": {Excluded: true}}}).Empty() {
+	if !(Corrections{}).Empty() || !(Corrections{Loops: map[string]Loop{"1": {}}}).Empty() ||
+		(Corrections{Loops: map[string]Loop{"1": {Excluded: true}}}).Empty() {
 		t.Error("Empty")
 	}
 }
@@ -137,7 +140,8 @@ func TestContour(t *testing.T) {
 		t.Error("the heart rate does not come from the outline")
 	}
 	f := got.Loops[0].FrameAt(25)
-	if f.Network == nil || cmp.Diff(f.Network.Contour, s.Loops[0].FrameResults[25].Contour) != "" || got.Loops[0].Reader == nil || len(got.Loops[0].Reader.NetworkBeats) == 0 {
+	if f.Network == nil || cmp.Diff(f.Network.Contour, s.Loops[0].FrameResults[25].Contour) != "" || got.Loops[0].Reader == nil ||
+		len(got.Loops[0].Reader.NetworkBeats) == 0 {
 		t.Error("what the network said is gone")
 	}
 	if after, _ := json.Marshal(s); string(after) != string(before) {
@@ -255,7 +259,8 @@ func TestMergeAndFitting(t *testing.T) {
 	if v := value(t, got, result.EF); math.Abs(v-100*(1-30.0*30/64/64)) > 1 {
 		t.Errorf("EF %.1f", v)
 	}
-	if out := (Corrections{Loops: map[string]Loop{"a": {Excluded: true}}}).Merge(Corrections{Loops: map[string]Loop{"a": {View: "A4C"}}}); out.Loops["a"].Excluded {
+	if out := (Corrections{Loops: map[string]Loop{"a": {Excluded: true}}}).
+		Merge(Corrections{Loops: map[string]Loop{"a": {View: "A4C"}}}); out.Loops["a"].Excluded {
 		t.Error("a loop that was taken in again is left out")
 	}
 }
@@ -363,7 +368,8 @@ func TestWallPoints(t *testing.T) {
 		return got
 	}
 	got := with(Loop{Beats: []Beat{{ED: 5, ES: 15}}, Frames: []Frame{walls(5, 50), walls(15, 33)}})
-	for name, want := range map[string]float64{result.IVSd: 1, result.LVIDd: 5, result.LVPWd: 1, result.LVIDs: 3.3, result.FS: 34, result.Mass: 182, result.RWT: 0.4} {
+	for name, want := range map[string]float64{result.IVSd: 1, result.LVIDd: 5, result.LVPWd: 1, result.LVIDs: 3.3, result.FS: 34,
+		result.Mass: 182, result.RWT: 0.4} {
 		if v := value(t, got, name); math.Abs(v-want) > 0.005*want {
 			t.Errorf("%s is %g, want %g", name, v, want)
 		}
@@ -377,7 +383,8 @@ func TestWallPoints(t *testing.T) {
 	// A line that bends is the reader's word, with a remark.
 	bent := walls(5, 50)
 	bent.WallPoints[models.KeypointIVSRight] = [2]float64{140, 45}
-	if m := find(t, with(Loop{Beats: []Beat{{ED: 5, ES: 15}}, Frames: []Frame{bent, walls(15, 33)}}), result.LVIDd); m.Value == nil || len(m.Quality.Warnings) == 0 {
+	if m := find(t, with(Loop{Beats: []Beat{{ED: 5, ES: 15}}, Frames: []Frame{bent, walls(15, 33)}}), result.LVIDd); m.Value == nil ||
+		len(m.Quality.Warnings) == 0 {
 		t.Errorf("a bent line: %+v", m)
 	}
 	// One phase alone gives no value, and the reason says so.
@@ -385,7 +392,8 @@ func TestWallPoints(t *testing.T) {
 		t.Errorf("points at end-diastole alone: %+v", m)
 	}
 	// Of two beats the one with points counts.
-	if m := find(t, with(Loop{Beats: []Beat{{ED: 5, ES: 15}, {ED: 25, ES: 35}}, Frames: []Frame{walls(5, 50), walls(15, 33)}}), result.LVIDd); m.Value == nil || len(m.Beats) != 1 {
+	if m := find(t, with(Loop{Beats: []Beat{{ED: 5, ES: 15}, {ED: 25, ES: 35}}, Frames: []Frame{walls(5, 50), walls(15, 33)}}), result.LVIDd); m.Value == nil ||
+		len(m.Beats) != 1 {
 		t.Errorf("two beats, one with points: %+v", m)
 	}
 	three, outside, both := walls(5, 50), walls(5, 50), walls(5, 50)

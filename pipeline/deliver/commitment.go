@@ -62,7 +62,8 @@ func Commitment(ctx, patience context.Context, d *scp.Dialer, addr, transaction 
 
 // CommitmentContext is what is proposed to be able to ask for storage commitment.
 func CommitmentContext() scp.PresentationContext {
-	return scp.PresentationContext{AbstractSyntax: uid.StorageCommitmentPushModel, TransferSyntaxes: []string{uid.ExplicitVRLittleEndian, uid.ImplicitVRLittleEndian}}
+	return scp.PresentationContext{AbstractSyntax: uid.StorageCommitmentPushModel,
+		TransferSyntaxes: []string{uid.ExplicitVRLittleEndian, uid.ImplicitVRLittleEndian}}
 }
 
 // NewTransaction is a Transaction UID that nobody can guess: who knows it may

@@ -18,7 +18,8 @@ import (
 // is empty, and they are sent again, which is no fault, only a second copy
 // where an archive keeps one.
 func Has(ctx context.Context, d *scp.Dialer, addr string, paths []string) (map[string]bool, error) {
-	contexts := []scp.PresentationContext{{AbstractSyntax: uid.StudyRootQueryRetrieveInformationModelFind, TransferSyntaxes: []string{uid.ExplicitVRLittleEndian, uid.ImplicitVRLittleEndian}}}
+	contexts := []scp.PresentationContext{{AbstractSyntax: uid.StudyRootQueryRetrieveInformationModelFind,
+		TransferSyntaxes: []string{uid.ExplicitVRLittleEndian, uid.ImplicitVRLittleEndian}}}
 	c, err := d.Dial(ctx, addr, contexts)
 	if err != nil {
 		return nil, err

@@ -72,7 +72,8 @@ func TestRules(t *testing.T) {
 			t.Errorf("rule %d: %v, want %d: %v", rule, got, c.rule, c.want)
 		}
 	}
-	for _, bad := range []Condition{{Age: "18"}, {Age: "a-b"}, {Age: "20-10"}, {EF: "-"}, {Hours: "7-19"}, {Hours: "25:00-26:00"}, {Hours: "07:00-07:00"}, {Networks: []string{"10.1"}}, {Stress: "maybe"}, {Result: "some"}} {
+	for _, bad := range []Condition{{Age: "18"}, {Age: "a-b"}, {Age: "20-10"}, {EF: "-"}, {Hours: "7-19"}, {Hours: "25:00-26:00"}, {Hours: "07:00-07:00"},
+		{Networks: []string{"10.1"}}, {Stress: "maybe"}, {Result: "some"}} {
 		if bad.Check() == nil {
 			t.Errorf("%+v passes", bad)
 		}

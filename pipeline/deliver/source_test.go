@@ -218,7 +218,8 @@ func TestStowTranscodes(t *testing.T) {
 			t.Fatal(err)
 		}
 		var refused *HTTPError
-		if want := rule != Never; (got == "native") != want || (results[0].Err == nil) != want || !want && (!errors.As(results[0].Err, &refused) || refused.Status != 415) {
+		if want := rule != Never; (got == "native") != want || (results[0].Err == nil) != want ||
+			!want && (!errors.As(results[0].Err, &refused) || refused.Status != 415) {
 			t.Errorf("%s: %q, %+v", rule, got, results[0])
 		}
 	}

@@ -96,7 +96,8 @@ func TestClientCredentials(t *testing.T) {
 	}))
 	defer pacs.Close()
 	source := []Source{{Path: object(t, t.TempDir(), "1.2.3.4", false)}}
-	grants := &Tokens{URL: tokens.URL, ID: "echonode", Secret: secretFile(t, "a secret/with+signs\n"), Scopes: []string{"store"}, Params: map[string]string{"audience": "pacs"}}
+	grants := &Tokens{URL: tokens.URL, ID: "echonode", Secret: secretFile(t, "a secret/with+signs\n"), Scopes: []string{"store"},
+		Params: map[string]string{"audience": "pacs"}}
 	s := &Stow{URL: pacs.URL, Authorize: grants.Authorize, Refused: grants.Refused}
 	send := func(want error) {
 		t.Helper()

@@ -49,7 +49,8 @@ func TestSector(t *testing.T) {
 		t.Errorf("area %.0f, want %.0f", a, want)
 	}
 	lo, hi := lv.Bounds(sector)
-	for _, c := range []struct{ got, want float64 }{{lo.Y, 9}, {hi.Y, 188}, {lo.X, 112 - 180*math.Sin(35*math.Pi/180)}, {hi.X, 112 + 180*math.Sin(35*math.Pi/180)}} {
+	for _, c := range []struct{ got, want float64 }{{lo.Y, 9}, {hi.Y, 188}, {lo.X, 112 - 180*math.Sin(35*math.Pi/180)},
+		{hi.X, 112 + 180*math.Sin(35*math.Pi/180)}} {
 		if math.Abs(c.got-c.want) > 4 {
 			t.Errorf("bound at %.1f, want %.1f", c.got, c.want)
 		}

@@ -141,7 +141,8 @@ func (c *cavity) refuse(name, method, code, text string) {
 // finish makes a measurement with the gates that every quantity has.
 func finish(name, method string, like result.Measurement, v float64, beats []float64, sources []result.Source, calibrated bool, why string) result.Measurement {
 	q, _ := quantity.Of(name)
-	m := result.Measurement{Name: name, Unit: q.Unit, Method: method, View: like.View, Stage: like.Stage, StageNumber: like.StageNumber, Quality: like.Quality, Sources: sources}
+	m := result.Measurement{Name: name, Unit: q.Unit, Method: method, View: like.View, Stage: like.Stage, StageNumber: like.StageNumber,
+		Quality: like.Quality, Sources: sources}
 	refuse := func(r result.Reason) result.Measurement {
 		m.Quality, m.Sources, m.Reason = result.Quality{Grade: result.None}, nil, &r
 		return m
@@ -253,7 +254,8 @@ func (c *cavity) sphericity() {
 // end-diastole and end-systole, along the long axis at end-diastole (image-based
 // MAPSE).
 func (c *cavity) annulus() {
-	for _, side := range []struct{ point, name string }{{models.KeypointMitralSeptal, result.AnnulusSeptal}, {models.KeypointMitralLateral, result.AnnulusLateral}} {
+	for _, side := range []struct{ point, name string }{{models.KeypointMitralSeptal, result.AnnulusSeptal},
+		{models.KeypointMitralLateral, result.AnnulusLateral}} {
 		var beats []float64
 		for _, b := range c.beats {
 			ed, p, ok := c.plane(b.ED)

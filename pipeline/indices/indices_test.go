@@ -53,8 +53,9 @@ func loop() *result.Loop {
 	v := func(x float64) *float64 { return &x }
 	l := &result.Loop{SOPInstanceUID: "1.2.3", View: models.ViewA4C, Status: result.Analysed, Frames: 21, Rows: 300, Columns: 200,
 		Spacing: result.Spacing{X: 1, Y: 1, Trusted: true}, Region: &result.Region{MinX: 0, MinY: 0, MaxX: 200, MaxY: 300},
-		Beats:        []result.Beat{{ED: 0, ES: 10, NextED: 20}},
-		Measurements: []result.Measurement{{Name: result.EF, Value: v(55), Quality: result.Quality{Grade: result.Good}, Sources: []result.Source{{SOPInstanceUID: "1.2.3", Frame: 0, Phase: "ED"}}}}}
+		Beats: []result.Beat{{ED: 0, ES: 10, NextED: 20}},
+		Measurements: []result.Measurement{{Name: result.EF, Value: v(55), Quality: result.Quality{Grade: result.Good},
+			Sources: []result.Source{{SOPInstanceUID: "1.2.3", Frame: 0, Phase: "ED"}}}}}
 	for i := range l.Frames {
 		l.FrameTimes = append(l.FrameTimes, float64(30*i))
 		part := float64(i) / 10 // of systole
@@ -66,7 +67,8 @@ func loop() *result.Loop {
 		l.FrameResults = append(l.FrameResults, result.Frame{Index: i, Contour: house(half, top, base),
 			Structures: map[string]result.Contour{models.ClassLeftAtrium: box(80, base, 120, base+50)},
 			Keypoints: []result.Keypoint{{Name: models.KeypointApex, X: 100, Y: top - 20, Confidence: 0.9},
-				{Name: models.KeypointMitralSeptal, X: 100 - half, Y: base, Confidence: 0.9}, {Name: models.KeypointMitralLateral, X: 100 + half, Y: base, Confidence: 0.9}}})
+				{Name: models.KeypointMitralSeptal, X: 100 - half, Y: base, Confidence: 0.9},
+				{Name: models.KeypointMitralLateral, X: 100 + half, Y: base, Confidence: 0.9}}})
 	}
 	return l
 }
@@ -286,7 +288,8 @@ func TestEndocardialLengthEitherWay(t *testing.T) {
 func TestOfStudy(t *testing.T) {
 	v := func(x float64) *float64 { return &x }
 	value := func(name string, x float64, grade string) result.Measurement {
-		return result.Measurement{Name: name, Value: v(x), Stage: "Rest", Method: result.Biplane, Quality: result.Quality{Grade: grade}, Sources: []result.Source{{SOPInstanceUID: "1.2.3"}}}
+		return result.Measurement{Name: name, Value: v(x), Stage: "Rest", Method: result.Biplane, Quality: result.Quality{Grade: grade},
+			Sources: []result.Source{{SOPInstanceUID: "1.2.3"}}}
 	}
 	l := loop()
 	l.Measurements = append(l.Measurements, OfLoop(l, both)...)
@@ -359,7 +362,8 @@ func TestBiplaneAtrium(t *testing.T) {
 		return nil
 	}
 	m := study(func(*result.Loop, *result.Measurement) {})
-	if m.Method != result.BiplaneAreaLength || math.Abs(*m.Value-75.66) > 0.2 || m.View != "" || m.Stage != "Rest" || len(m.Sources) != 2 || m.Sources[1].SOPInstanceUID != "1.2.4" || m.Quality.Grade != result.Good {
+	if m.Method != result.BiplaneAreaLength || math.Abs(*m.Value-75.66) > 0.2 || m.View != "" || m.Stage != "Rest" || len(m.Sources) != 2 ||
+		m.Sources[1].SOPInstanceUID != "1.2.4" || m.Quality.Grade != result.Good {
 		t.Errorf("%+v of %g", m, *m.Value)
 	}
 	single := func(name string, edit func(two *result.Loop, ef *result.Measurement), remarks int) {

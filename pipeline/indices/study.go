@@ -147,7 +147,8 @@ func biplaneAtrium(s *result.Study, stage, out []result.Measurement) {
 	var planes [2]*cavity
 	for i := range s.Loops {
 		l := &s.Loops[i]
-		if !slices.ContainsFunc(ef.Sources, func(src result.Source) bool { return src.SOPInstanceUID == l.SOPInstanceUID }) || find(l.Measurements, result.LAVolume) == nil {
+		if !slices.ContainsFunc(ef.Sources, func(src result.Source) bool { return src.SOPInstanceUID == l.SOPInstanceUID }) ||
+			find(l.Measurements, result.LAVolume) == nil {
 			continue
 		}
 		switch l.View {

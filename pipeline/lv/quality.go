@@ -608,7 +608,8 @@ func CheckFrameRate(timesMS []float64, rate float64, o QualityOptions) []Finding
 		return finding(GateFrameRate, Warn, "", -1, "%.0f frames per second: end-systole may fall between frames, EF may be too small", fps)
 	}
 	if perBeat := 60 * fps / rate; rate > 0 && perBeat < o.WarnFramesPerBeat {
-		return finding(GateFrameRate, Warn, "", -1, "%.0f frames in a beat at %.0f per minute: end-systole may fall between frames, EF may be too small", perBeat, rate)
+		return finding(GateFrameRate, Warn, "", -1, "%.0f frames in a beat at %.0f per minute: end-systole may fall between frames, EF may be too small",
+			perBeat, rate)
 	}
 	return nil
 }

@@ -133,7 +133,8 @@ func TestMeanPlane(t *testing.T) {
 	}
 	in := []Plane{plane(20, 50), plane(40, 70)}
 	m := MeanPlane(in, []float64{0.5, 0.5})
-	if !approx(m.Axis.LengthMM, 60) || !approx(m.AreaMM2, (1000+2800)/2.0) || !approx(m.CutMM2, 30) || !approx(m.Disks[7].DiameterMM, 30) || math.Abs(m.VolumeML-math.Pi/4*0.9*60) > 0.01 {
+	if !approx(m.Axis.LengthMM, 60) || !approx(m.AreaMM2, (1000+2800)/2.0) || !approx(m.CutMM2, 30) || !approx(m.Disks[7].DiameterMM, 30) ||
+		math.Abs(m.VolumeML-math.Pi/4*0.9*60) > 0.01 {
 		t.Errorf("length %v, area %v, cut %v, disk %v, volume %v", m.Axis.LengthMM, m.AreaMM2, m.CutMM2, m.Disks[7].DiameterMM, m.VolumeML)
 	}
 	if in[0].Disks[3].DiameterMM != 20 || in[1].Disks[3].DiameterMM != 40 || in[0].Axis.LengthMM != 50 {

@@ -114,7 +114,8 @@ func (l *loop) displaced() ([]int, *result.Reason) {
 		}
 	}
 	if len(out) > 1 && float64(len(out)) > displacedShare*float64(len(at)) {
-		r := result.Reasonf(string(lv.GatePlace), "the outline jumps between places in %d of %d frames: the loop shows more than one picture or chamber", len(out), len(at))
+		r := result.Reasonf(string(lv.GatePlace), "the outline jumps between places in %d of %d frames: the loop shows more than one picture or chamber",
+			len(out), len(at))
 		return nil, &r
 	}
 	return out, nil

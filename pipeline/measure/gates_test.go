@@ -299,7 +299,8 @@ func TestLinear(t *testing.T) {
 	}
 	o.WallPoints = true
 	Loop(&l, o)
-	for name, want := range map[string]float64{result.IVSd: 1, result.LVIDd: 5, result.LVPWd: 1, result.LVIDs: 3.3, result.FS: 34, result.Mass: 182, result.RWT: 0.4} {
+	for name, want := range map[string]float64{result.IVSd: 1, result.LVIDd: 5, result.LVPWd: 1, result.LVIDs: 3.3, result.FS: 34,
+		result.Mass: 182, result.RWT: 0.4} {
 		near(t, name, measure(t, l.Measurements, name), want, 0.015*want)
 	}
 	for _, s := range find(t, l.Measurements, result.LVIDs).Sources {

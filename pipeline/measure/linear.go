@@ -141,7 +141,8 @@ func (l *loop) measureLinear() {
 		}
 		d, s := l.meanLinear(dims, b.ED, b), l.meanLinear(dims, b.ES, b)
 		if s.LVIDmm > maxGrowth*d.LVIDmm {
-			r := result.Reasonf(result.ImplausibleValue, "the cavity is larger at end-systole (%.1f cm) than at end-diastole (%.1f cm): are the phases interchanged?", s.LVIDmm/10, d.LVIDmm/10)
+			r := result.Reasonf(result.ImplausibleValue, "the cavity is larger at end-systole (%.1f cm) than at end-diastole (%.1f cm): are the phases interchanged?",
+				s.LVIDmm/10, d.LVIDmm/10)
 			if !l.Spacing.Trusted {
 				r = result.Reasonf(result.ImplausibleValue, "the cavity is larger at end-systole than at end-diastole: are the phases interchanged?")
 			}

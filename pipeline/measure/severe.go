@@ -81,5 +81,6 @@ func (l *loop) doubtfulOutlines() []lv.Finding {
 // hidesMotion reports whether a finding may be the reason why a ventricle seems
 // to move little.
 func hidesMotion(f lv.Finding) bool {
-	return slices.Contains([]lv.Gate{lv.GateAnnulus, lv.GateShape, lv.GateLeak, lv.GateWall, lv.GateBorder, lv.GateFragments, lv.GateAreaJump, lv.GatePlace, lv.GateFrameRate}, f.Gate)
+	return slices.Contains([]lv.Gate{lv.GateAnnulus, lv.GateShape, lv.GateLeak, lv.GateWall, lv.GateBorder, lv.GateFragments, lv.GateAreaJump, lv.GatePlace,
+		lv.GateFrameRate}, f.Gate)
 }

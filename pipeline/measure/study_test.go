@@ -131,14 +131,16 @@ func TestVolumesComeFromOneSet(t *testing.T) {
 
 func TestVolumesThatContradictAreNotSent(t *testing.T) {
 	v := func(x float64) *float64 { return &x }
-	set := volumeSet{measurements: []result.Measurement{{Name: result.EF, Value: v(59.3)}, {Name: result.EDV, Value: v(168.5)}, {Name: result.ESV, Value: v(105.3)}, {Name: result.SV, Value: v(63.2)}}}
+	set := volumeSet{measurements: []result.Measurement{{Name: result.EF, Value: v(59.3)}, {Name: result.EDV, Value: v(168.5)},
+		{Name: result.ESV, Value: v(105.3)}, {Name: result.SV, Value: v(63.2)}}}
 	for _, m := range coherent(set).measurements {
 		if m.Value != nil || m.Reason.Code != result.InternalError {
 			t.Errorf("%s = %v, %v", m.Name, m.Value, m.Reason)
 		}
 	}
 	// 117.81 - 47.12 = 70.69; 100*70.69/117.81 = 60.00.
-	set = volumeSet{measurements: []result.Measurement{{Name: result.EF, Value: v(60.0034)}, {Name: result.EDV, Value: v(117.81)}, {Name: result.ESV, Value: v(47.12)}, {Name: result.SV, Value: v(70.69)}}}
+	set = volumeSet{measurements: []result.Measurement{{Name: result.EF, Value: v(60.0034)}, {Name: result.EDV, Value: v(117.81)},
+		{Name: result.ESV, Value: v(47.12)}, {Name: result.SV, Value: v(70.69)}}}
 	if coherent(set).measurements[0].Value == nil {
 		t.Error("values that agree are not sent")
 	}
@@ -265,7 +267,8 @@ func TestGrade(t *testing.T) {
 // pi/2 times its mean slope. Noise must not make it steeper; where it would, there
 // is no value.
 func TestPeakRatesOfHearts(t *testing.T) {
-	for _, tc := range []struct{ fps, rate, ef, noise float64 }{{34, 60, 60, 0.005}, {50, 60, 60, 0.02}, {50, 100, 45, 0.01}, {80, 150, 75, 0.03}, {50, 60, 25, 0.03}} {
+	for _, tc := range []struct{ fps, rate, ef, noise float64 }{{34, 60, 60, 0.005}, {50, 60, 60, 0.02}, {50, 100, 45, 0.01}, {80, 150, 75, 0.03},
+		{50, 60, 25, 0.03}} {
 		rr := 60000 / tc.rate
 		truth := math.Pi / 2 * tc.ef / 100 / (heart.Systole(rr) - min(80, 0.12*rr)) * 1000
 		var off []float64

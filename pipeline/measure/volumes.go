@@ -95,7 +95,8 @@ func (st *stage) addOthers(set *volumeSet) {
 		}
 		lo, hi := *m.Value, *m.Value
 		for _, l := range st.loops {
-			if l == set.four && m.Method == result.Biplane || l == set.two && m.Method == result.Biplane || len(m.Sources) > 0 && l.SOPInstanceUID == m.Sources[0].SOPInstanceUID {
+			if l == set.four && m.Method == result.Biplane || l == set.two && m.Method == result.Biplane ||
+				len(m.Sources) > 0 && l.SOPInstanceUID == m.Sources[0].SOPInstanceUID {
 				continue
 			}
 			if other := l.measured(m.Name); other != nil {
@@ -211,7 +212,8 @@ func belongTogether(four, two *loop, o Options) ([]lv.Finding, *result.Reason) {
 		}
 	}
 	if days := result.DaysApart(four.Date, two.Date); days > 1 {
-		return nil, notBiplane(result.OtherDay, "the planes were recorded on different days: %s in A4C, %s in A2C", result.DateText(four.Date), result.DateText(two.Date))
+		return nil, notBiplane(result.OtherDay, "the planes were recorded on different days: %s in A4C, %s in A2C", result.DateText(four.Date),
+			result.DateText(two.Date))
 	}
 	if samePicture(four.Loop, two.Loop) {
 		return nil, notBiplane(result.SamePicture, "the two-chamber loop is the four-chamber loop mirrored: one of the views is wrong")
@@ -329,14 +331,16 @@ func biplaneValue(s series, four, two *loop, findings []lv.Finding) result.Measu
 // coherent makes sure of what a reader takes for granted: SV = EDV - ESV and
 // EF = 100 SV/EDV, from one set of loops. Values that break it are not sent.
 func coherent(set volumeSet) volumeSet {
-	ef, edv, esv, sv := value(set.measurements, result.EF), value(set.measurements, result.EDV), value(set.measurements, result.ESV), value(set.measurements, result.SV)
+	ef, edv, esv, sv := value(set.measurements, result.EF), value(set.measurements, result.EDV), value(set.measurements, result.ESV),
+		value(set.measurements, result.SV)
 	if ef == nil || edv == nil || esv == nil || sv == nil {
 		return set
 	}
 	if math.Abs(*edv.Value-*esv.Value-*sv.Value) < 0.01 && math.Abs(100**sv.Value / *edv.Value - *ef.Value) < 0.01 {
 		return set
 	}
-	r := result.Reasonf(result.InternalError, "the volumes contradict each other: EF %.1f %%, EDV %.1f ml, ESV %.1f ml, SV %.1f ml", *ef.Value, *edv.Value, *esv.Value, *sv.Value)
+	r := result.Reasonf(result.InternalError, "the volumes contradict each other: EF %.1f %%, EDV %.1f ml, ESV %.1f ml, SV %.1f ml", *ef.Value,
+		*edv.Value, *esv.Value, *sv.Value)
 	for k := range set.measurements {
 		m := &set.measurements[k]
 		m.Value, m.Beats, m.Sources, m.Others, m.Reason, m.Quality = nil, nil, nil, nil, &r, result.Quality{Grade: result.None}

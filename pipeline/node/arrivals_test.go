@@ -63,7 +63,8 @@ func TestStudyIsComplete(t *testing.T) {
 		expect(t, a, receiving("2.6", c.at.Round(0)), "")
 	})
 	// What the database says of the time of day does not keep a study.
-	for name, off := range map[string]time.Duration{"clock was a day ahead": 24 * time.Hour, "clock was set back": 2 * time.Hour, "clock was a day behind": -24 * time.Hour} {
+	for name, off := range map[string]time.Duration{"clock was a day ahead": 24 * time.Hour, "clock was set back": 2 * time.Hour,
+		"clock was a day behind": -24 * time.Hour} {
 		t.Run(name, func(t *testing.T) {
 			a, c := begin()
 			s := receiving("1", c.at.Round(0).Add(off))

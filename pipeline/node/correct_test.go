@@ -25,7 +25,8 @@ func picture(t *testing.T, study, sop string, grey byte, edit func(*dicomio.Data
 	ds.SetString(tag.StudyInstanceUID, study).SetString(tag.SeriesInstanceUID, study+".1").SetString(tag.Modality, "US")
 	ds.SetString(tag.PatientID, "P1").SetString(tag.PatientName, "Doe^Jane")
 	ds.SetInt(tag.NumberOfFrames, 1).SetInt(tag.Rows, 4).SetInt(tag.Columns, 4).SetInt(tag.SamplesPerPixel, 1)
-	ds.SetString(tag.PhotometricInterpretation, "MONOCHROME2").SetInt(tag.BitsAllocated, 8).SetInt(tag.BitsStored, 8).SetInt(tag.HighBit, 7).SetInt(tag.PixelRepresentation, 0)
+	ds.SetString(tag.PhotometricInterpretation, "MONOCHROME2").SetInt(tag.BitsAllocated, 8).SetInt(tag.BitsStored, 8).SetInt(tag.HighBit, 7).
+		SetInt(tag.PixelRepresentation, 0)
 	if edit != nil {
 		edit(ds)
 	}
@@ -122,7 +123,8 @@ func TestCorrectedObjects(t *testing.T) {
 
 	var status *scp.StatusError
 	for range 2 {
-		if res := n.send(t, picture(t, "1.2.3", "1.2.3.10", 8, named("Roe^Richard")))[0]; !errors.As(res.Err, &status) || status.Status != scp.StatusDuplicateInstance {
+		if res := n.send(t, picture(t, "1.2.3", "1.2.3.10", 8, named("Roe^Richard")))[0]; !errors.As(res.Err, &status) ||
+			status.Status != scp.StatusDuplicateInstance {
 			t.Errorf("another picture: %v, want 0111H", res.Err)
 		}
 	}

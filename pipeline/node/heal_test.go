@@ -67,7 +67,8 @@ func TestSentAgainHeals(t *testing.T) {
 				}}
 				o := Options{Objects: open(), OnArrival: true, Attempts: 1, Idle: time.Hour, Cap: 2 * time.Hour}
 				o.Destinations = []Destination{destination("pacs", listen(t, "PACS", pacs))}
-				sent, other := picture(t, "1.2.3", "1.2.3.10", 7, ofPerson("P1", "Doe^Jane", "", "")), picture(t, "1.2.3", "1.2.3.10", 9, ofPerson("P2", "Roe^Jane", "", ""))
+				sent, other := picture(t, "1.2.3", "1.2.3.10", 7, ofPerson("P1", "Doe^Jane", "", "")),
+					picture(t, "1.2.3", "1.2.3.10", 9, ofPerson("P2", "Roe^Jane", "", ""))
 				again := picture(t, "1.2.3", "1.2.3.10", 7, ofPerson("P1", "Doe^Jane", "", ""))
 				n := start(t, dir, &fakeProcessor{t: t, look: func(ctx context.Context, req LoopRequest) (Seen, error) {
 					<-ctx.Done() // not before it is harmed
@@ -115,7 +116,8 @@ func TestSentAgainHeals(t *testing.T) {
 					t.Errorf("not what was sent: %v, %v", same, err)
 				}
 				n.mustSend(t, again) // a duplicate as ever
-				if later, err := n.store.Instance(t.Context(), "1.2.3.10"); err != nil || later.Path != now.Path || later.Patient != result.PersonOf("P1", "", "", "", "").ID {
+				if later, err := n.store.Instance(t.Context(), "1.2.3.10"); err != nil || later.Path != now.Path ||
+					later.Patient != result.PersonOf("P1", "", "", "", "").ID {
 					t.Errorf("%+v, %v", later, err)
 				}
 			})

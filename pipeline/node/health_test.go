@@ -90,7 +90,8 @@ func TestDeadAndOrphanedDeliveries(t *testing.T) {
 	n.mustSend(t, writeObject(t, dir, "1.2.3", "1.2.3.10", nil), writeObject(t, dir, "1.2.4", "1.2.4.10", nil))
 	eventually(t, "given up", func() bool { return n.status(t, "1.2.3").Finished() && n.status(t, "1.2.4").Finished() })
 	var h Health
-	if w := ask(t, n, http.MethodGet, "/health", &h); w.Code != http.StatusOK || h.Status != HealthDegraded || len(h.Problems) != 1 || h.Problems[0].Code != ProblemDead {
+	if w := ask(t, n, http.MethodGet, "/health", &h); w.Code != http.StatusOK || h.Status != HealthDegraded || len(h.Problems) != 1 ||
+		h.Problems[0].Code != ProblemDead {
 		t.Errorf("health with dead deliveries: %+v", h)
 	}
 	reg := prometheus.NewRegistry()
@@ -160,7 +161,8 @@ func TestJobsFarAheadComeBack(t *testing.T) {
 		return len(s.Deliveries) == 1 && s.Deliveries[0].Attempts > 0
 	})
 	eventually(t, "waiting for a day", func() bool {
-		res, err := n.store.SQLite().Exec(`UPDATE river_job SET state = 'retryable', scheduled_at = datetime('now', '+1 day') WHERE kind = 'deliver' AND state IN ('retryable','scheduled','available')`)
+		res, err := n.store.SQLite().Exec(`UPDATE river_job SET state = 'retryable', scheduled_at = datetime('now', '+1 day')
+			WHERE kind = 'deliver' AND state IN ('retryable','scheduled','available')`)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -213,7 +215,8 @@ func TestStudiesAreListedByPage(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		in := store.Instance{SOPInstanceUID: fmt.Sprint("1.", i), StudyInstanceUID: fmt.Sprint("2.", i), Path: path, Loop: true, Received: time.UnixMilli(int64(1000 + i/2))}
+		in := store.Instance{SOPInstanceUID: fmt.Sprint("1.", i), StudyInstanceUID: fmt.Sprint("2.", i), Path: path, Loop: true,
+			Received: time.UnixMilli(int64(1000 + i/2))}
 		if _, err := n.store.AddInstance(ctx, in); err != nil {
 			t.Fatal(err)
 		}
@@ -263,13 +266,15 @@ func TestStudiesAreListedByPage(t *testing.T) {
 // something to do.
 func TestNobodyAnalyses(t *testing.T) {
 	dir := t.TempDir()
-	n := start(t, dir, &fakeProcessor{t: t}, Options{Roles: []string{RoleReceive}, Idle: time.Hour, Cap: 2 * time.Hour, Destinations: []Destination{destination("pacs", "127.0.0.1:1")}})
+	n := start(t, dir, &fakeProcessor{t: t}, Options{Roles: []string{RoleReceive}, Idle: time.Hour, Cap: 2 * time.Hour,
+		Destinations: []Destination{destination("pacs", "127.0.0.1:1")}})
 	look := func() string { return ask(t, n, http.MethodGet, "/healthz", nil).Body.String() }
 	if got := look(); got != "ok\n" {
 		t.Errorf("with nothing to do: %s", got)
 	}
 	n.mustSend(t, writeObject(t, dir, "1.2.3", "1.2.3.10", nil))
-	if got := look(); !strings.Contains(got, HealthDegraded) || !strings.Contains(got, "nobody: 1 loops and 0 studies wait, and no process with the role analyse lives") {
+	if got := look(); !strings.Contains(got, HealthDegraded) ||
+		!strings.Contains(got, "nobody: 1 loops and 0 studies wait, and no process with the role analyse lives") {
 		t.Errorf("with a loop: %s", got)
 	}
 	run := func(query string, args ...any) {

@@ -35,7 +35,8 @@ func dataSet(study, sop, rest string) string {
 func writeRaw(t *testing.T, dir, sop, syntax, data string) string {
 	t.Helper()
 	var b bytes.Buffer
-	if err := part10.Write(&b, part10.Meta{SOPClassUID: uid.UltrasoundMultiFrameImageStorage, SOPInstanceUID: sop, TransferSyntaxUID: syntax, SourceAETitle: "CART"}); err != nil {
+	if err := part10.Write(&b, part10.Meta{SOPClassUID: uid.UltrasoundMultiFrameImageStorage, SOPInstanceUID: sop, TransferSyntaxUID: syntax,
+		SourceAETitle: "CART"}); err != nil {
 		t.Fatal(err)
 	}
 	b.WriteString(data)

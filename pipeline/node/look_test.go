@@ -413,7 +413,8 @@ func (f *forwarder) Store(ctx context.Context, req *scp.StoreRequest, r io.Reade
 		return err
 	}
 	var file bytes.Buffer
-	if err := part10.Write(&file, part10.Meta{SOPClassUID: req.SOPClassUID, SOPInstanceUID: req.SOPInstanceUID, TransferSyntaxUID: req.TransferSyntaxUID, SourceAETitle: "PACS"}); err != nil {
+	if err := part10.Write(&file, part10.Meta{SOPClassUID: req.SOPClassUID, SOPInstanceUID: req.SOPInstanceUID, TransferSyntaxUID: req.TransferSyntaxUID,
+		SourceAETitle: "PACS"}); err != nil {
 		return err
 	}
 	file.Write(b.Bytes())

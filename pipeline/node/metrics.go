@@ -38,21 +38,34 @@ type Metrics struct {
 // NewMetrics registers the metrics.
 func NewMetrics(reg prometheus.Registerer) (*Metrics, error) {
 	m := &Metrics{
-		associations: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "echonode_associations_total", Help: "Associations by outcome: released, aborted, rejected, refused."}, []string{"outcome"}),
-		open:         prometheus.NewGauge(prometheus.GaugeOpts{Name: "echonode_associations_open", Help: "Associations open now."}),
-		objects:      prometheus.NewCounterVec(prometheus.CounterOpts{Name: "echonode_requests_total", Help: "DIMSE requests answered, by command and status."}, []string{"command", "status"}),
-		bytes:        prometheus.NewCounter(prometheus.CounterOpts{Name: "echonode_received_bytes_total", Help: "Bytes of data sets received."}),
-		storeTime:    prometheus.NewHistogram(prometheus.HistogramOpts{Name: "echonode_store_seconds", Help: "Duration of a C-STORE from its command to its response.", Buckets: prometheus.ExponentialBuckets(0.005, 3, 9)}),
-		loops:        prometheus.NewCounterVec(prometheus.CounterOpts{Name: "echonode_loops_total", Help: "Loops looked at, by outcome: done, failed."}, []string{"outcome"}),
-		loopTime:     prometheus.NewHistogram(prometheus.HistogramOpts{Name: "echonode_loop_seconds", Help: "Duration of the analysis of a loop.", Buckets: prometheus.ExponentialBuckets(0.05, 2.5, 10)}),
-		analyses:     prometheus.NewCounterVec(prometheus.CounterOpts{Name: "echonode_analyses_total", Help: "Runs over studies by outcome: done, failed."}, []string{"outcome"}),
-		analysisTime: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "echonode_analysis_seconds", Help: "Duration of combining a study and making its outputs.", Buckets: prometheus.ExponentialBuckets(0.5, 2.5, 10)}),
-		deliveries:   prometheus.NewCounterVec(prometheus.CounterOpts{Name: "echonode_deliveries_total", Help: "Objects sent to destinations, by class of the answer."}, []string{"destination", "outcome"}),
-		connections:  prometheus.NewCounter(prometheus.CounterOpts{Name: "echonode_connections_refused_total", Help: "Connections closed without an answer: from networks that may not send, or far too many."}),
-		rejected:     prometheus.NewCounterVec(prometheus.CounterOpts{Name: "echonode_associations_rejected_total", Help: "Connections that became no association, by reason."}, []string{"reason"}),
-		refused:      prometheus.NewCounterVec(prometheus.CounterOpts{Name: "echonode_objects_refused_total", Help: "Objects that were not stored, by C-STORE or DICOMweb, by reason."}, []string{"reason"}),
-		notMeasured:  prometheus.NewCounterVec(prometheus.CounterOpts{Name: "echonode_loops_not_measured_total", Help: "Loops of finished runs that were not measured, by the code of the reason."}, []string{"reason"}),
-		rescues:      prometheus.NewCounterVec(prometheus.CounterOpts{Name: "echonode_rescues_total", Help: "Loops and jobs that were taken from a process that died, by what: loop, job."}, []string{"what"}),
+		associations: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "echonode_associations_total",
+			Help: "Associations by outcome: released, aborted, rejected, refused."}, []string{"outcome"}),
+		open: prometheus.NewGauge(prometheus.GaugeOpts{Name: "echonode_associations_open", Help: "Associations open now."}),
+		objects: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "echonode_requests_total", Help: "DIMSE requests answered, by command and status."},
+			[]string{"command", "status"}),
+		bytes: prometheus.NewCounter(prometheus.CounterOpts{Name: "echonode_received_bytes_total", Help: "Bytes of data sets received."}),
+		storeTime: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "echonode_store_seconds",
+			Help: "Duration of a C-STORE from its command to its response.", Buckets: prometheus.ExponentialBuckets(0.005, 3, 9)}),
+		loops: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "echonode_loops_total", Help: "Loops looked at, by outcome: done, failed."},
+			[]string{"outcome"}),
+		loopTime: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "echonode_loop_seconds", Help: "Duration of the analysis of a loop.",
+			Buckets: prometheus.ExponentialBuckets(0.05, 2.5, 10)}),
+		analyses: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "echonode_analyses_total", Help: "Runs over studies by outcome: done, failed."},
+			[]string{"outcome"}),
+		analysisTime: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "echonode_analysis_seconds",
+			Help: "Duration of combining a study and making its outputs.", Buckets: prometheus.ExponentialBuckets(0.5, 2.5, 10)}),
+		deliveries: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "echonode_deliveries_total",
+			Help: "Objects sent to destinations, by class of the answer."}, []string{"destination", "outcome"}),
+		connections: prometheus.NewCounter(prometheus.CounterOpts{Name: "echonode_connections_refused_total",
+			Help: "Connections closed without an answer: from networks that may not send, or far too many."}),
+		rejected: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "echonode_associations_rejected_total",
+			Help: "Connections that became no association, by reason."}, []string{"reason"}),
+		refused: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "echonode_objects_refused_total",
+			Help: "Objects that were not stored, by C-STORE or DICOMweb, by reason."}, []string{"reason"}),
+		notMeasured: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "echonode_loops_not_measured_total",
+			Help: "Loops of finished runs that were not measured, by the code of the reason."}, []string{"reason"}),
+		rescues: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "echonode_rescues_total",
+			Help: "Loops and jobs that were taken from a process that died, by what: loop, job."}, []string{"what"}),
 	}
 	for _, r := range rejectReasons {
 		m.rejected.WithLabelValues(r)
@@ -66,7 +79,8 @@ func NewMetrics(reg prometheus.Registerer) (*Metrics, error) {
 	for _, what := range []string{"loop", "job"} {
 		m.rescues.WithLabelValues(what)
 	}
-	for _, c := range []prometheus.Collector{m.associations, m.open, m.objects, m.bytes, m.storeTime, m.loops, m.loopTime, m.analyses, m.analysisTime, m.deliveries,
+	for _, c := range []prometheus.Collector{m.associations, m.open, m.objects, m.bytes, m.storeTime, m.loops, m.loopTime, m.analyses,
+		m.analysisTime, m.deliveries,
 		m.connections, m.rejected, m.refused, m.notMeasured, m.rescues} {
 		if err := reg.Register(c); err != nil {
 			return nil, err

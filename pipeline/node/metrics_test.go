@@ -51,7 +51,8 @@ func TestRefusalMetrics(t *testing.T) {
 		t.Error("another picture was stored")
 	}
 	d := &scp.Dialer{CallingAE: "CART", CalledAE: "NOBODY"}
-	if _, err := d.Dial(t.Context(), n.addr, []scp.PresentationContext{{AbstractSyntax: uid.Verification, TransferSyntaxes: []string{uid.ImplicitVRLittleEndian}}}); err == nil {
+	if _, err := d.Dial(t.Context(), n.addr,
+		[]scp.PresentationContext{{AbstractSyntax: uid.Verification, TransferSyntaxes: []string{uid.ImplicitVRLittleEndian}}}); err == nil {
 		t.Error("another title was taken")
 	}
 	eventually(t, "done", func() bool { return n.status(t, "1.2.3").State == store.Done })

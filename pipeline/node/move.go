@@ -80,7 +80,8 @@ func (n *Node) MoveStudy(ctx context.Context, study string, m Move) (moved Moved
 		return moved, err
 	}
 	if !m.AllPersons {
-		if err := n.onePerson(ctx, []string{study}, "the study is of %d persons: nothing was moved; correct or remove what is wrong, or order it for all of them (--all-persons)"); err != nil {
+		if err := n.onePerson(ctx, []string{study},
+			"the study is of %d persons: nothing was moved; correct or remove what is wrong, or order it for all of them (--all-persons)"); err != nil {
 			return moved, err
 		}
 	}
@@ -358,7 +359,8 @@ func (n *Node) sentBefore(ctx context.Context, study string, last []result.Perso
 			continue
 		}
 		p, err := personIn(ctx, hold, d.Path)
-		sent[d.SOPInstanceUID] = err != nil || p.ID == "" || slices.ContainsFunc(last, func(q result.Person) bool { return result.Patients([]result.Person{p, q}) == 1 })
+		sent[d.SOPInstanceUID] = err != nil || p.ID == "" ||
+			slices.ContainsFunc(last, func(q result.Person) bool { return result.Patients([]result.Person{p, q}) == 1 })
 	}
 	count := 0
 	for _, counts := range sent {
@@ -393,7 +395,8 @@ func commitVersions(ctx context.Context, versions []*version) ([]store.Instance,
 }
 
 // patientTags are what a move may change.
-var patientTags = []dicomio.Tag{tag.PatientName, tag.PatientID, tag.IssuerOfPatientID, tag.PatientBirthDate, tag.PatientSex, tag.PatientAge, tag.TypeOfPatientID, tag.IssuerOfPatientIDQualifiersSequence}
+var patientTags = []dicomio.Tag{tag.PatientName, tag.PatientID, tag.IssuerOfPatientID, tag.PatientBirthDate, tag.PatientSex, tag.PatientAge,
+	tag.TypeOfPatientID, tag.IssuerOfPatientIDQualifiersSequence}
 
 // moves is whose turns are taken for what a person has moved.
 const moves = "moves by command"

@@ -86,7 +86,8 @@ func TestMoveStudy(t *testing.T) {
 	eventually(t, "the second report", func() bool { return n.status(t, "1.2.3").Finished() && pacs.objects() == 2 && down.objects() == 1 })
 	for i, sop := range []string{"1.2.3.10", "1.2.3.11"} {
 		ds := n.stored(t, sop)
-		if ds.String(tag.PatientID) != "P2" || ds.String(tag.PatientName) != "Søe^Jane" || ds.String(tag.PatientBirthDate) != "19611231" || ds.String(tag.PatientSex) != "F" ||
+		if ds.String(tag.PatientID) != "P2" || ds.String(tag.PatientName) != "Søe^Jane" || ds.String(tag.PatientBirthDate) != "19611231" ||
+			ds.String(tag.PatientSex) != "F" ||
 			ds.Has(tag.PatientAge) || ds.String(tag.IssuerOfPatientID) != "HOSP" || ds.String(tag.SpecificCharacterSet) != "ISO_IR 100" {
 			t.Errorf("%s is of %q %q", sop, ds.String(tag.PatientID), ds.String(tag.PatientName))
 		}
@@ -94,7 +95,8 @@ func TestMoveStudy(t *testing.T) {
 		if was == nil || was.String(tag.ReasonForTheAttributeModification) != "CORRECT" || was.String(tag.ModifyingSystem) == "" {
 			t.Fatalf("%s has no record of what it was", sop)
 		}
-		if former := was.Item(tag.ModifiedAttributesSequence, 0); former.String(tag.PatientName) != "Müller^Änne" || former.String(tag.PatientID) != "P1" || former.String(tag.PatientAge) != "066Y" {
+		if former := was.Item(tag.ModifiedAttributesSequence, 0); former.String(tag.PatientName) != "Müller^Änne" || former.String(tag.PatientID) != "P1" ||
+			former.String(tag.PatientAge) != "066Y" {
 			t.Errorf("%s was of %q", sop, former.String(tag.PatientName))
 		}
 		in, err := n.store.Instance(t.Context(), sop)
@@ -127,7 +129,8 @@ func TestMoveStudy(t *testing.T) {
 		s := n.status(t, "1.2.3")
 		return s.State == store.Failed && strings.Contains(s.Error, "2 patients")
 	})
-	if moved, err := n.MoveStudy(t.Context(), "1.2.3", order); !errors.As(err, new(badRequest)) || moved.Objects != 0 || !strings.Contains(err.Error(), "2 persons") {
+	if moved, err := n.MoveStudy(t.Context(), "1.2.3", order); !errors.As(err, new(badRequest)) || moved.Objects != 0 ||
+		!strings.Contains(err.Error(), "2 persons") {
 		t.Errorf("a study of two persons was moved: %+v, %v", moved, err)
 	}
 	order.AllPersons = true
@@ -265,7 +268,8 @@ func TestMoveKeepsFragments(t *testing.T) {
 	ds := dicomio.NewDataSet().SetString(tag.SOPClassUID, uid.UltrasoundMultiFrameImageStorage).SetString(tag.SOPInstanceUID, "1.2.3.10").
 		SetString(tag.StudyInstanceUID, "1.2.3").SetString(tag.SeriesInstanceUID, "1.2.3.1").SetString(tag.PatientID, "P1").
 		SetInt(tag.NumberOfFrames, 2).SetInt(tag.Rows, 4).SetInt(tag.Columns, 4).SetInt(tag.SamplesPerPixel, 1).
-		SetString(tag.PhotometricInterpretation, "MONOCHROME2").SetInt(tag.BitsAllocated, 8).SetInt(tag.BitsStored, 8).SetInt(tag.HighBit, 7).SetInt(tag.PixelRepresentation, 0)
+		SetString(tag.PhotometricInterpretation, "MONOCHROME2").SetInt(tag.BitsAllocated, 8).SetInt(tag.BitsStored, 8).SetInt(tag.HighBit, 7).
+		SetInt(tag.PixelRepresentation, 0)
 	path := t.TempDir() + "/x.dcm"
 	f, err := os.Create(path)
 	if err != nil {

@@ -399,7 +399,8 @@ func TestStudyWaitsForItsAssociation(t *testing.T) {
 	path := writeObject(t, dir, "1.2.3", "1.2.3.10", nil)
 	ctx := context.Background()
 	d := &scp.Dialer{CallingAE: "CART", CalledAE: "ECHONODE"}
-	c, err := d.Dial(ctx, n.addr, []scp.PresentationContext{{AbstractSyntax: uid.UltrasoundMultiFrameImageStorage, TransferSyntaxes: []string{uid.ExplicitVRLittleEndian}}})
+	c, err := d.Dial(ctx, n.addr,
+		[]scp.PresentationContext{{AbstractSyntax: uid.UltrasoundMultiFrameImageStorage, TransferSyntaxes: []string{uid.ExplicitVRLittleEndian}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -627,7 +628,8 @@ func TestStorageCommitment(t *testing.T) {
 	request := func() *scp.Client {
 		t.Helper()
 		d := &scp.Dialer{CallingAE: "CART", CalledAE: "ECHONODE"}
-		c, err := d.Dial(ctx, addr, []scp.PresentationContext{{AbstractSyntax: uid.StorageCommitmentPushModel, TransferSyntaxes: []string{uid.ImplicitVRLittleEndian}}})
+		c, err := d.Dial(ctx, addr,
+			[]scp.PresentationContext{{AbstractSyntax: uid.StorageCommitmentPushModel, TransferSyntaxes: []string{uid.ImplicitVRLittleEndian}}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -658,7 +660,8 @@ func TestStorageCommitment(t *testing.T) {
 	// A modality that hangs up gets its report on a new association.
 	request().Abort()
 	eventually(t, "the report waits as a job", func() bool { return unfinishedJobs(t, n, jobs.KindReport) == 1 })
-	if _, err := n.store.SQLite().ExecContext(ctx, `UPDATE river_job SET state = 'available', scheduled_at = datetime('now', '-1 minute') WHERE kind = ?`, jobs.KindReport); err != nil {
+	if _, err := n.store.SQLite().ExecContext(ctx, `UPDATE river_job SET state = 'available', scheduled_at = datetime('now', '-1 minute') WHERE kind = ?`,
+		jobs.KindReport); err != nil {
 		t.Fatal(err)
 	}
 	select {
@@ -672,7 +675,8 @@ func TestStorageCommitment(t *testing.T) {
 // unfinishedJobs counts jobs of a kind that have still to run.
 func unfinishedJobs(t *testing.T, n *running, kind string) (count int) {
 	t.Helper()
-	if err := n.store.SQLite().QueryRow(`SELECT count(*) FROM river_job WHERE kind = ? AND state IN ('available','scheduled','retryable','running')`, kind).Scan(&count); err != nil {
+	if err := n.store.SQLite().QueryRow(`SELECT count(*) FROM river_job WHERE kind = ? AND state IN ('available','scheduled','retryable','running')`, kind).
+		Scan(&count); err != nil {
 		t.Fatal(err)
 	}
 	return count

@@ -22,7 +22,8 @@ func bucket(t *testing.T, endpoint string) *objects.Files {
 	t.Helper()
 	t.Setenv("AWS_ACCESS_KEY_ID", s3gateway.AccessKey)
 	t.Setenv("AWS_SECRET_ACCESS_KEY", s3gateway.SecretKey)
-	s, err := objects.NewS3(objects.S3Options{Endpoint: endpoint, Region: "us-east-1", Bucket: s3gateway.Bucket, Prefix: "node/", Timeout: time.Second, Checksums: objects.ChecksumMD5})
+	s, err := objects.NewS3(objects.S3Options{Endpoint: endpoint, Region: "us-east-1", Bucket: s3gateway.Bucket, Prefix: "node/", Timeout: time.Second,
+		Checksums: objects.ChecksumMD5})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -187,7 +188,8 @@ func TestLostObjectCostsItself(t *testing.T) {
 	})
 	eventually(t, "done", func() bool { return n.status(t, "1.2.3").State == store.Done })
 	slices.Sort(p.gaveUp)
-	if len(p.gaveUp) != 2 || !strings.Contains(p.gaveUp[0], "1.2.3.11: the received object is damaged") || !strings.Contains(p.gaveUp[1], "1.2.3.12: the received object is missing") {
+	if len(p.gaveUp) != 2 || !strings.Contains(p.gaveUp[0], "1.2.3.11: the received object is damaged") ||
+		!strings.Contains(p.gaveUp[1], "1.2.3.12: the received object is missing") {
 		t.Errorf("given up: %v", p.gaveUp)
 	}
 }

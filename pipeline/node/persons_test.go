@@ -40,7 +40,8 @@ func TestOnePatientWrittenDifferently(t *testing.T) {
 func TestPersonsOfBefore(t *testing.T) {
 	dir := t.TempDir()
 	n := start(t, dir, byContent(t), Options{})
-	n.mustSend(t, picture(t, "1.2.3", "1.2.3.10", 7, ofPerson("0", "Mueller^Anna", "19400203", "F")), picture(t, "1.2.4", "1.2.4.10", 8, ofPerson("0", "Mueller^Hans", "19800202", "M")))
+	n.mustSend(t, picture(t, "1.2.3", "1.2.3.10", 7, ofPerson("0", "Mueller^Anna", "19400203", "F")),
+		picture(t, "1.2.4", "1.2.4.10", 8, ofPerson("0", "Mueller^Hans", "19800202", "M")))
 	eventually(t, "done", func() bool {
 		return n.status(t, "1.2.3").State == store.Done && n.status(t, "1.2.4").State == store.Done
 	})
@@ -57,7 +58,8 @@ func TestPersonsOfBefore(t *testing.T) {
 	}
 	forget("1.2.3.10")
 	forget("1.2.4.10")
-	if _, err := n.MergePatient(t.Context(), "0", "", Move{To: Patient{ID: "NEW"}, Reason: ReasonCoerce}); !errors.As(err, new(badRequest)) || !strings.Contains(err.Error(), "2 persons") {
+	if _, err := n.MergePatient(t.Context(), "0", "", Move{To: Patient{ID: "NEW"}, Reason: ReasonCoerce}); !errors.As(err, new(badRequest)) ||
+		!strings.Contains(err.Error(), "2 persons") {
 		t.Errorf("two persons are merged: %v", err)
 	}
 	if in, err := n.store.Instance(t.Context(), "1.2.3.10"); err != nil || in.Person != recorded(result.PersonOf("0", "", "Mueller^Anna", "19400203", "F")) {
@@ -71,7 +73,8 @@ func TestPersonsOfBefore(t *testing.T) {
 		return s.State == store.Failed && strings.Contains(s.Error, "2 patients")
 	})
 	forget("1.2.3.10")
-	if _, err := n.MoveStudy(t.Context(), "1.2.3", Move{To: Patient{ID: "NEW"}, Reason: ReasonCorrect}); !errors.As(err, new(badRequest)) || !strings.Contains(err.Error(), "2 persons") {
+	if _, err := n.MoveStudy(t.Context(), "1.2.3", Move{To: Patient{ID: "NEW"}, Reason: ReasonCorrect}); !errors.As(err, new(badRequest)) ||
+		!strings.Contains(err.Error(), "2 persons") {
 		t.Errorf("two persons are moved: %v", err)
 	}
 	forget("1.2.4.10")

@@ -397,7 +397,8 @@ func (n *Node) heal(ctx context.Context, old, in store.Instance, was, is string,
 		if err := n.store.Heal(ctx, in); err != nil {
 			return n.unrecorded(err)
 		}
-	case old.SOPClassUID == in.SOPClassUID && old.StudyInstanceUID == in.StudyInstanceUID && result.Patients([]result.Person{personIs(old.Person), personIs(in.Person)}) == 1:
+	case old.SOPClassUID == in.SOPClassUID && old.StudyInstanceUID == in.StudyInstanceUID &&
+		result.Patients([]result.Person{personIs(old.Person), personIs(in.Person)}) == 1:
 		if err := another(old, in, was, is); err != nil {
 			refused := &scp.StatusError{Status: scp.StatusDuplicateInstance, Comment: "damaged, and not this one: see echonode remove", Err: errors.Join(cause, err)}
 			return errors.Join(refused, drop(), n.store.RecordConflict(ctx, in.SOPInstanceUID, in.CallingAE))
@@ -409,7 +410,8 @@ func (n *Node) heal(ctx context.Context, old, in store.Instance, was, is string,
 		refused := &scp.StatusError{Status: scp.StatusDuplicateInstance, Comment: "another object is recorded under this UID and cannot be read", Err: cause}
 		return errors.Join(refused, drop(), n.store.RecordConflict(ctx, in.SOPInstanceUID, in.CallingAE))
 	}
-	n.log.Warn("a stored object was damaged or gone: the one that was sent again has taken its place", "study", in.StudyInstanceUID, "object", in.SOPInstanceUID, "error", cause)
+	n.log.Warn("a stored object was damaged or gone: the one that was sent again has taken its place",
+		"study", in.StudyInstanceUID, "object", in.SOPInstanceUID, "error", cause)
 	if old.Path != in.Path {
 		if err := n.deleteLocked(ctx, store.Removal{Path: old.Path, SOPInstanceUID: in.SOPInstanceUID}); err != nil {
 			n.log.Warn("the file of a damaged object is left for later", "path", old.Path, "error", err)
@@ -658,7 +660,8 @@ func readIdentity(ctx context.Context, path string) (store.Instance, error) {
 		Person:            personOf(id),
 		Loop:              !uid.NoImage(id.SOPClassUID) && id.Manufacturer != result.Manufacturer,
 	}
-	for _, a := range []struct{ name, uid string }{{"SOP Instance UID", in.SOPInstanceUID}, {"Study Instance UID", in.StudyInstanceUID}, {"Series Instance UID", in.SeriesInstanceUID}} {
+	for _, a := range []struct{ name, uid string }{{"SOP Instance UID", in.SOPInstanceUID}, {"Study Instance UID", in.StudyInstanceUID},
+		{"Series Instance UID", in.SeriesInstanceUID}} {
 		if !uid.Valid(a.uid) {
 			// Not what stands there: it may be anything, and errors are logged.
 			return in, fmt.Errorf("%s is missing or invalid", a.name)

@@ -34,7 +34,8 @@ func TestRulesOfDestinations(t *testing.T) {
 	}
 	n := start(t, dir, &fakeProcessor{t: t}, Options{Destinations: []Destination{
 		with("pacs", pacs, deliver.Rule{When: deliver.Condition{Result: "nothing"}}),
-		with("research", research, deliver.Rule{When: deliver.Condition{From: []string{"NOBODY"}}}, deliver.Rule{When: deliver.Condition{Result: "nothing"}, Send: []string{result.KindReport}}),
+		with("research", research, deliver.Rule{When: deliver.Condition{From: []string{"NOBODY"}}},
+			deliver.Rule{When: deliver.Condition{Result: "nothing"}, Send: []string{result.KindReport}}),
 		with("night", night, deliver.Rule{When: deliver.Condition{Result: "measured"}}),
 	}})
 	n.mustSend(t, writeObject(t, dir, "1.2.3", "1.2.3.10", nil))
@@ -94,7 +95,8 @@ func (p inForms) Process(ctx context.Context, req Request) (*result.Document, er
 		return nil, err
 	}
 	outputs := &doc.Studies[0].Outputs
-	for _, o := range []result.Output{{Kind: result.KindReport, For: []string{"importer", "importer2"}}, {Kind: result.KindOverlay, For: []string{"", "importer", "importer2"}}} {
+	for _, o := range []result.Output{{Kind: result.KindReport, For: []string{"importer", "importer2"}},
+		{Kind: result.KindOverlay, For: []string{"", "importer", "importer2"}}} {
 		o.SOPInstanceUID, o.SOPClassUID = instance.UID(o.Kind, o.For[0], fmt.Sprint(req.Revision)), uid.ComprehensiveSRStorage
 		o.File = writeObject(p.t, req.Dir, req.StudyInstanceUID, o.SOPInstanceUID, func(ds *dicomio.DataSet) { ds.SetString(tag.SOPClassUID, o.SOPClassUID) })
 		*outputs = append(*outputs, o)
@@ -123,7 +125,8 @@ func TestOwnForms(t *testing.T) {
 		}
 	}
 	eventually(t, "delivered", finished(1))
-	if w := ask(t, n, http.MethodGet, "/studies?uid=1.2.3", nil); !strings.Contains(w.Body.String(), `"loops_analysed"`) || strings.Contains(w.Body.String(), "outputs_for") {
+	if w := ask(t, n, http.MethodGet, "/studies?uid=1.2.3", nil); !strings.Contains(w.Body.String(), `"loops_analysed"`) ||
+		strings.Contains(w.Body.String(), "outputs_for") {
 		t.Errorf("the status page says what is the node's own: %s", w.Body) // which it reads to analyse again
 	}
 	holds := func(name string, want ...string) {
@@ -169,7 +172,8 @@ func TestRulesOfNetworks(t *testing.T) {
 		d.Kinds, d.Rules = nil, []deliver.Rule{{When: deliver.Condition{Networks: []string{network}}, Send: []string{result.KindReport}}}
 		return d
 	}
-	n := start(t, t.TempDir(), &fakeProcessor{t: t}, Options{Destinations: []Destination{with("here", here, "127.0.0.0/8"), with("elsewhere", elsewhere, "10.0.0.0/8")}})
+	n := start(t, t.TempDir(), &fakeProcessor{t: t},
+		Options{Destinations: []Destination{with("here", here, "127.0.0.0/8"), with("elsewhere", elsewhere, "10.0.0.0/8")}})
 	n.mustSend(t, writeObject(t, t.TempDir(), "1.2.3", "1.2.3.10", nil))
 	eventually(t, "delivered", func() bool { return n.status(t, "1.2.3").Finished() && here.objects() == 1 })
 	if elsewhere.objects() != 0 {

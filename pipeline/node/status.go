@@ -85,7 +85,8 @@ func StatusPage(ctx context.Context, st *store.Store, q store.Query) (page []Stu
 	for i, s := range studies {
 		uid := s.StudyInstanceUID
 		w := work[uid]
-		status := StudyStatus{StudyInstanceUID: uid, State: s.State, Revision: s.Revision, Received: s.Last, Error: s.Error, Objects: w.Objects, Corrected: w.Corrected, Conflicts: w.Conflicts}
+		status := StudyStatus{StudyInstanceUID: uid, State: s.State, Revision: s.Revision, Received: s.Last, Error: s.Error, Objects: w.Objects,
+			Corrected: w.Corrected, Conflicts: w.Conflicts}
 		if s.State != store.Done && s.State != store.Failed {
 			status.Progress = fmt.Sprintf("%d/%d", w.LoopsDone, w.Loops)
 			if w.Problem != "" && status.Error == "" {

@@ -82,7 +82,8 @@ func TestWordsOfAServiceAreNotLogged(t *testing.T) {
 func TestRefusalsAreLoggedAsRefusals(t *testing.T) {
 	for name, refuse := range map[string]error{"delivered": nil, "refused": &scp.StatusError{Status: scp.StatusOutOfResources}} {
 		dir, log := t.TempDir(), &logged{}
-		n := startLogging(t, dir, &fakeProcessor{t: t}, Options{Deliveries: 1, Destinations: []Destination{destination("pacs", listen(t, "PACS", &archive{refuse: refuse}))}}, log.logger())
+		n := startLogging(t, dir, &fakeProcessor{t: t},
+			Options{Deliveries: 1, Destinations: []Destination{destination("pacs", listen(t, "PACS", &archive{refuse: refuse}))}}, log.logger())
 		n.mustSend(t, writeObject(t, dir, "1.2.3", "1.2.3.10", nil))
 		eventually(t, "answered", func() bool { return n.status(t, "1.2.3").Finished() })
 		n.stop()

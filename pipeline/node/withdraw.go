@@ -112,7 +112,8 @@ func (n *Node) personsNow(ctx context.Context, study string) (func(run int64) []
 
 // withdrawWrong makes notes about what destinations have of earlier runs that is
 // wrong.
-func (n *Node) withdrawWrong(ctx context.Context, run *store.Run, made []store.Output, hold *objects.Hold, wrong func(store.Delivery, result.Person) bool) ([]store.Output, error) {
+func (n *Node) withdrawWrong(ctx context.Context, run *store.Run, made []store.Output, hold *objects.Hold,
+	wrong func(store.Delivery, result.Person) bool) ([]store.Output, error) {
 	w, ok := n.processor.(Withdrawer)
 	if !ok || !slices.ContainsFunc(n.opt.Destinations, func(d Destination) bool { return d.Withdraws }) {
 		return nil, nil
@@ -184,7 +185,8 @@ func (n *Node) withdrawWrong(ctx context.Context, run *store.Run, made []store.O
 			return nil, fmt.Errorf("withdrawal: %w", err)
 		}
 		out = append(out, store.Output{SOPInstanceUID: o.SOPInstanceUID, SOPClassUID: o.SOPClassUID, Kind: result.KindWithdrawal, Path: o.File, To: notes[key].to})
-		n.log.Info("results under a former patient or study are withdrawn", "study", run.StudyInstanceUID, "objects", len(notes[key].files), "destinations", notes[key].to)
+		n.log.Info("results under a former patient or study are withdrawn", "study", run.StudyInstanceUID, "objects", len(notes[key].files),
+			"destinations", notes[key].to)
 	}
 	return out, nil
 }

@@ -54,8 +54,8 @@ func BenchmarkWorkers(b *testing.B) {
 			st := open()
 			for i := range each * workers {
 				study := fmt.Sprintf("1.2.%d", i/each)
-				if _, err := st.AddInstance(b.Context(), store.Instance{SOPInstanceUID: fmt.Sprintf("%s.%d", study, i), StudyInstanceUID: study, SeriesInstanceUID: study + ".0",
-					SOPClassUID: "1.2", Path: fmt.Sprint(i), Sender: "cart", Received: time.Now(), Loop: true}); err != nil {
+				if _, err := st.AddInstance(b.Context(), store.Instance{SOPInstanceUID: fmt.Sprintf("%s.%d", study, i), StudyInstanceUID: study,
+					SeriesInstanceUID: study + ".0", SOPClassUID: "1.2", Path: fmt.Sprint(i), Sender: "cart", Received: time.Now(), Loop: true}); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -73,7 +73,8 @@ func BenchmarkWorkers(b *testing.B) {
 					b.Fatal(err)
 				}
 				n, err := New(ctx, Options{Objects: files, Scratch: dir, Roles: []string{RoleAnalyse}, OnArrival: true, Idle: time.Hour, Cap: 2 * time.Hour,
-					Attempts: 2, Deliveries: 2, Timeout: time.Minute, Seat: fmt.Sprint(i)}, in, open(), standIn{&fakeProcessor{}}, nil, slog.New(slog.NewTextHandler(io.Discard, nil)))
+					Attempts: 2, Deliveries: 2, Timeout: time.Minute, Seat: fmt.Sprint(i)}, in, open(), standIn{&fakeProcessor{}}, nil,
+					slog.New(slog.NewTextHandler(io.Discard, nil)))
 				if err != nil {
 					b.Fatal(err)
 				}

@@ -27,7 +27,8 @@ func s3(t *testing.T, endpoint string, change ...func(*objects.S3Options)) *obje
 	t.Helper()
 	t.Setenv("AWS_ACCESS_KEY_ID", s3gateway.AccessKey)
 	t.Setenv("AWS_SECRET_ACCESS_KEY", s3gateway.SecretKey)
-	opt := objects.S3Options{Endpoint: endpoint, Region: "us-east-1", Bucket: s3gateway.Bucket, Prefix: "node/", Timeout: 20 * time.Second, Checksums: objects.ChecksumMD5}
+	opt := objects.S3Options{Endpoint: endpoint, Region: "us-east-1", Bucket: s3gateway.Bucket, Prefix: "node/", Timeout: 20 * time.Second,
+		Checksums: objects.ChecksumMD5}
 	for _, c := range change {
 		c(&opt)
 	}
@@ -494,7 +495,8 @@ func TestS3Faults(t *testing.T) {
 			for _, err := range s.List(ctx, s.Name("a")) {
 				listErr = err
 			}
-			for op, err := range map[string]error{"put": objects.PutBytes(ctx, s, name, content), "open": openErr, "stat": statErr, "list": listErr, "remove": s.Remove(ctx, name)} {
+			for op, err := range map[string]error{"put": objects.PutBytes(ctx, s, name, content), "open": openErr, "stat": statErr, "list": listErr,
+				"remove": s.Remove(ctx, name)} {
 				if what == "no such bucket" && op == "stat" {
 					continue // a HEAD has no body that would say it
 				}

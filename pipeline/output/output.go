@@ -93,7 +93,8 @@ type Options struct {
 
 // OfLoop are the options that what is drawn of a loop depends on.
 func (o Options) OfLoop() Options {
-	return Options{Overlay: o.Overlay, JPEGQuality: o.JPEGQuality, Class: o.Class, Structures: o.Structures, Segmentation: o.Segmentation, Pictures: o.Pictures, Station: o.Station, DeviceUID: o.DeviceUID}
+	return Options{Overlay: o.Overlay, JPEGQuality: o.JPEGQuality, Class: o.Class, Structures: o.Structures, Segmentation: o.Segmentation, Pictures: o.Pictures,
+		Station: o.Station, DeviceUID: o.DeviceUID}
 }
 
 // ofPage are the options that the summary page of a stage depends on.
@@ -145,7 +146,8 @@ func Write(ctx context.Context, s *result.Study, src Sources, dir string, o Opti
 		return nil, fmt.Errorf("summary: %w", err)
 	}
 	for _, p := range w.pages {
-		if err := w.create(result.Output{Kind: result.KindReportHTML, File: p.name}, func(f io.Writer) error { return p.document.WriteHTML(f, w.figures...) }); err != nil {
+		if err := w.create(result.Output{Kind: result.KindReportHTML, File: p.name},
+			func(f io.Writer) error { return p.document.WriteHTML(f, w.figures...) }); err != nil {
 			return nil, err
 		}
 	}
@@ -213,7 +215,8 @@ func (w *writer) describe() error {
 	if err != nil {
 		return err
 	}
-	w.parts = []string{w.s.StudyInstanceUID, run.Time.Format(time.RFC3339Nano), run.Software.Version, run.Model.Name, run.Model.Version, run.Model.SHA256, string(settings)}
+	w.parts = []string{w.s.StudyInstanceUID, run.Time.Format(time.RFC3339Nano), run.Software.Version, run.Model.Name, run.Model.Version,
+		run.Model.SHA256, string(settings)}
 	return nil
 }
 
@@ -265,9 +268,11 @@ func (w *writer) choosePatient(ctx context.Context) error {
 	if s := w.s.Subject; !s.Adult() {
 		compared := "no value is compared with a normal range"
 		if bsa := indices.ChildSurface(s); bsa > 0 {
-			compared = fmt.Sprintf("no value is compared with a normal range of adults; z-scores are those of healthy children of a body surface of %.2f m2 by Haycock (%s)", bsa, quantity.PHN2017)
+			compared = fmt.Sprintf("no value is compared with a normal range of adults; "+
+				"z-scores are those of healthy children of a body surface of %.2f m2 by Haycock (%s)", bsa, quantity.PHN2017)
 		}
-		w.remarks = append(w.remarks, fmt.Sprintf("The patient was %d years old. The network was made with adults, and so was this template: %s.", *s.AgeYears, compared))
+		w.remarks = append(w.remarks, fmt.Sprintf("The patient was %d years old. The network was made with adults, and so was this template: %s.",
+			*s.AgeYears, compared))
 	}
 	return nil
 }
@@ -580,7 +585,8 @@ func (w *writer) segmentation(l *result.Loop, t trust, source *dicomio.DataSet, 
 	if len(seg.Segments) == 0 {
 		return nil
 	}
-	return w.createObject(result.Output{Kind: result.KindSegmentation, File: name + "-seg.dcm", SOPClassUID: uid.SegmentationStorage, Source: l.SOPInstanceUID}, seg.Write)
+	return w.createObject(result.Output{Kind: result.KindSegmentation, File: name + "-seg.dcm", SOPClassUID: uid.SegmentationStorage, Source: l.SOPInstanceUID},
+		seg.Write)
 }
 
 // curve draws the area over time.

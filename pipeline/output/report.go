@@ -25,7 +25,8 @@ var views = map[string]sr.View{
 }
 
 var methods = map[string]sr.Method{
-	result.Biplane: sr.DisksBiplane, result.SinglePlane: sr.DisksSinglePlane, result.AreaLength: sr.AreaLengthSinglePlane, result.BiplaneAreaLength: sr.AreaLengthBiplane, result.Cube: sr.CubeMethod,
+	result.Biplane: sr.DisksBiplane, result.SinglePlane: sr.DisksSinglePlane, result.AreaLength: sr.AreaLengthSinglePlane,
+	result.BiplaneAreaLength: sr.AreaLengthBiplane, result.Cube: sr.CubeMethod,
 }
 
 // reports writes the structured reports, and what people read of them.
@@ -79,7 +80,8 @@ func (w *writer) report(name string, index int, description string, coded, told 
 		return err
 	}
 	ref := instance.RefOf(ds)
-	if err := w.createObject(result.Output{Kind: result.KindReport, File: name + ".dcm", SOPClassUID: ref.SOPClassUID, SOPInstanceUID: ref.SOPInstanceUID}, dicomWriter(ds, ref)); err != nil {
+	if err := w.createObject(result.Output{Kind: result.KindReport, File: name + ".dcm", SOPClassUID: ref.SOPClassUID, SOPInstanceUID: ref.SOPInstanceUID},
+		dicomWriter(ds, ref)); err != nil {
 		return err
 	}
 	if !w.o.Pictures {

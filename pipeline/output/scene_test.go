@@ -53,7 +53,8 @@ func TestSceneDrawsOnlyWhatIsTrusted(t *testing.T) {
 		if s.Badge != want.badge || k[overlay.Ventricle] != want.ventricle || k[overlay.Doubtful] != want.doubt || k[overlay.Ghost] != want.ghosts {
 			t.Errorf("frame %d: badge %q, outlines %v; want %+v", i, s.Badge, k, want)
 		}
-		if !strings.HasPrefix(s.Title, "A4C  Peak  EF 59 % (good)") || strings.Contains(s.Title, "beat") != (want.beat != "") || !strings.Contains(s.Title, want.beat) || s.Alert != "" {
+		if !strings.HasPrefix(s.Title, "A4C  Peak  EF 59 % (good)") || strings.Contains(s.Title, "beat") != (want.beat != "") ||
+			!strings.Contains(s.Title, want.beat) || s.Alert != "" {
 			t.Errorf("frame %d: title %q, alert %q", i, s.Title, s.Alert)
 		}
 		if k[overlay.Myocardium]+k[overlay.Atrium] != 0 {
@@ -110,7 +111,8 @@ func TestSceneOfASeverelyReducedVentricle(t *testing.T) {
 	w := &writer{}
 	l := apical()
 	l.Beats = nil
-	l.Measurements[0].Value, l.Measurements[0].Reason = nil, &result.Reason{Code: result.SeverelyReduced, Text: "severely reduced, below what can be measured: EF is under about 10 %"}
+	l.Measurements[0].Value, l.Measurements[0].Reason = nil,
+		&result.Reason{Code: result.SeverelyReduced, Text: "severely reduced, below what can be measured: EF is under about 10 %"}
 	s := w.scene(l, trustOf(l), 0)
 	if k := kinds(s); k[overlay.Ventricle] != 1 || s.Alert != "" || !strings.Contains(s.Title, "EF severely reduced") || s.Badge != "" {
 		t.Errorf("outlines %v, title %q, alert %q", k, s.Title, s.Alert)

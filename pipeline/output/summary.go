@@ -80,11 +80,13 @@ func (w *writer) summaries(ctx context.Context) error {
 		return err
 	}
 	if w.o.Pictures {
-		if err := w.create(result.Output{Kind: result.KindPDFFile, File: "summary.pdf"}, func(f io.Writer) error { _, err := f.Write(pdf.Bytes()); return err }); err != nil {
+		if err := w.create(result.Output{Kind: result.KindPDFFile, File: "summary.pdf"},
+			func(f io.Writer) error { _, err := f.Write(pdf.Bytes()); return err }); err != nil {
 			return err
 		}
 	}
-	d := derived.Document{Identity: w.summaryIdentity(result.KindPDF, pdfSeries, "AI LV summary (PDF)", w.patient), Title: "AI left ventricle summary, " + w.standing(), PDF: pdf.Bytes(), Identified: true}
+	d := derived.Document{Identity: w.summaryIdentity(result.KindPDF, pdfSeries, "AI LV summary (PDF)", w.patient),
+		Title: "AI left ventricle summary, " + w.standing(), PDF: pdf.Bytes(), Identified: true}
 	for i := range w.s.Loops {
 		if l := &w.s.Loops[i]; l.Status == result.Analysed {
 			if ref := refOf(w.s, l); writable(ref) {

@@ -17,8 +17,9 @@ import (
 // patient, are not to be used any more, because their images have another patient or study:
 // a key object selection document, see [sr.Rejection].
 func Withdraw(files []string, path string, by result.Software, at time.Time, o Options) (out result.Output, err error) {
-	r := sr.Rejection{Reason: sr.WrongPatient, Time: at, Description: "These results were made under another patient, patient ID or study than their images have now.",
-		Observer: instance.Equipment{Manufacturer: result.Manufacturer, Model: "EchoNode", Version: by.Version, Station: o.Station, UID: o.DeviceUID}}
+	r := sr.Rejection{Reason: sr.WrongPatient, Time: at,
+		Description: "These results were made under another patient, patient ID or study than their images have now.",
+		Observer:    instance.Equipment{Manufacturer: result.Manufacturer, Model: "EchoNode", Version: by.Version, Station: o.Station, UID: o.DeviceUID}}
 	if r.Observer.UID == "" {
 		r.Observer.UID = instance.UID("device", o.Station)
 	}
@@ -44,5 +45,6 @@ func Withdraw(files []string, path string, by result.Software, at time.Time, o O
 	if err := errors.Join(dicomio.Write(f, ds, dicomio.WriteOptions{TransferSyntax: uid.ExplicitVRLittleEndian}), f.Close()); err != nil {
 		return out, err
 	}
-	return result.Output{Kind: result.KindWithdrawal, File: path, SOPClassUID: uid.KeyObjectSelectionDocumentStorage, SOPInstanceUID: ds.String(tag.SOPInstanceUID)}, nil
+	return result.Output{Kind: result.KindWithdrawal, File: path, SOPClassUID: uid.KeyObjectSelectionDocumentStorage,
+		SOPInstanceUID: ds.String(tag.SOPInstanceUID)}, nil
 }

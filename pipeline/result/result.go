@@ -733,7 +733,8 @@ type Timing struct {
 }
 
 // Notice is the text every document carries.
-const Notice = "UNVERIFIED research output of an artificial-intelligence system. Not a cleared medical device; not for diagnosis without review by a qualified reader."
+const Notice = "UNVERIFIED research output of an artificial-intelligence system. " +
+	"Not a cleared medical device; not for diagnosis without review by a qualified reader."
 
 // Encode renders the document as JSON.
 func (d *Document) Encode() ([]byte, error) { return json.Marshal(d) }

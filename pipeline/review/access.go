@@ -76,7 +76,8 @@ func (s *Server) guard(next http.Handler) http.Handler {
 	if len(s.opt.EmbedIn) > 0 {
 		frame = strings.Join(s.opt.EmbedIn, " ")
 	}
-	policy := "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors " + frame
+	policy := "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; " +
+		"form-action 'self'; base-uri 'none'; frame-ancestors " + frame
 	crossOrigin := http.NewCrossOriginProtection()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()

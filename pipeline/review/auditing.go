@@ -126,7 +126,8 @@ func (t *teller) send(ctx context.Context, e store.AuditEntry) error {
 	if err != nil {
 		return err
 	}
-	b, err := dicomaudit.Encode(dicomaudit.Event{At: e.At, User: e.User, Address: e.Address, Action: e.Action, Detail: e.Detail, Study: e.Study, Patient: patient, Failed: e.Failed}, t.opt.Source)
+	b, err := dicomaudit.Encode(dicomaudit.Event{At: e.At, User: e.User, Address: e.Address, Action: e.Action, Detail: e.Detail, Study: e.Study,
+		Patient: patient, Failed: e.Failed}, t.opt.Source)
 	if err != nil {
 		return err
 	}

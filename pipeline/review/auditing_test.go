@@ -37,7 +37,8 @@ type listener struct {
 	messages []string
 }
 
-var rfc5424 = regexp.MustCompile(`^<85>1 \d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?(?:Z|[+-]\d\d:\d\d) [!-~]{1,255} EchoNode [!-~]{1,128} DICOM\+RFC3881 - \x{FEFF}(<AuditMessage>.*</AuditMessage>)$`)
+var rfc5424 = regexp.MustCompile(`^<85>1 \d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?(?:Z|[+-]\d\d:\d\d) ` +
+	`[!-~]{1,255} EchoNode [!-~]{1,128} DICOM\+RFC3881 - \x{FEFF}(<AuditMessage>.*</AuditMessage>)$`)
 
 func collect(t *testing.T, address string) *listener {
 	t.Helper()
@@ -120,7 +121,8 @@ func (c *listener) wait(n int) []string {
 // the next process what this one did not tell.
 func TestAuditMessages(t *testing.T) {
 	first := collect(t, "127.0.0.1:0")
-	o := Syslog{Address: first.l.Addr().String(), Source: "ECHONODE", Position: filepath.Join(t.TempDir(), "position"), TLS: &tls.Config{RootCAs: first.pool, ServerName: "127.0.0.1"}}
+	o := Syslog{Address: first.l.Addr().String(), Source: "ECHONODE", Position: filepath.Join(t.TempDir(), "position"),
+		TLS: &tls.Config{RootCAs: first.pool, ServerName: "127.0.0.1"}}
 	s := newSite(t, func(opt *Options) { opt.Operator = &operator{}; opt.Syslog = &o })
 	run := func() (stop func()) {
 		ctx, cancel := context.WithCancel(context.Background())
@@ -158,7 +160,8 @@ func TestAuditMessages(t *testing.T) {
 	stop = run()
 	defer stop()
 	got = second.wait(2)
-	if !strings.Contains(got[0], `csd-code="110105"`) || !strings.Contains(got[0], `ParticipantObjectID="P-1.2.1"`) || !strings.Contains(got[1], `csd-code="110113"`) || !strings.Contains(got[1], `EventOutcomeIndicator="4"`) {
+	if !strings.Contains(got[0], `csd-code="110105"`) || !strings.Contains(got[0], `ParticipantObjectID="P-1.2.1"`) ||
+		!strings.Contains(got[1], `csd-code="110113"`) || !strings.Contains(got[1], `EventOutcomeIndicator="4"`) {
 		t.Errorf("after the collector came back:\n%s", strings.Join(got, "\n"))
 	}
 	s.server.removed.Range(func(study, _ any) bool {
@@ -173,7 +176,8 @@ func TestAuditMessages(t *testing.T) {
 // teller is one of a site whose collector is told round by round.
 func (s *site) teller(c *listener, position string) *teller {
 	tl := &tls.Config{RootCAs: c.pool, ServerName: "127.0.0.1"}
-	t := &teller{s: s.server, opt: Syslog{Address: c.l.Addr().String(), Source: "ECHONODE", Position: position, TLS: tl}, collector: dicomaudit.Collector{Address: c.l.Addr().String(), TLS: tl}}
+	t := &teller{s: s.server, opt: Syslog{Address: c.l.Addr().String(), Source: "ECHONODE", Position: position, TLS: tl},
+		collector: dicomaudit.Collector{Address: c.l.Addr().String(), TLS: tl}}
 	s.t.Cleanup(func() {
 		if t.conn != nil {
 			_ = t.conn.Close()

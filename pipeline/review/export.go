@@ -101,7 +101,8 @@ func writeValues(out *csv.Writer, uid string, study *result.Study) {
 		} else if m.Reason != nil {
 			reason = m.Reason.Code
 		}
-		_ = out.Write([]string{uid, cell(m.Stage), m.Name, value, m.Unit, m.Method, m.View, strconv.Itoa(len(m.Beats)), m.Quality.Grade, strconv.FormatBool(m.ByReader), verdict, reason})
+		_ = out.Write([]string{uid, cell(m.Stage), m.Name, value, m.Unit, m.Method, m.View, strconv.Itoa(len(m.Beats)), m.Quality.Grade,
+			strconv.FormatBool(m.ByReader), verdict, reason})
 	}
 }
 

@@ -256,8 +256,8 @@ func TestSubjects(t *testing.T) {
 	add := func(name, born string) store.Instance {
 		n++
 		p := result.PersonOf("0", "", name, born, "")
-		in := store.Instance{SOPInstanceUID: fmt.Sprintf("1.%d.1", n), StudyInstanceUID: fmt.Sprintf("1.%d", n), SeriesInstanceUID: "1", SOPClassUID: "1", TransferSyntaxUID: "1",
-			Path: fmt.Sprint(n), Received: s.now().Add(time.Duration(n) * time.Second), Loop: true,
+		in := store.Instance{SOPInstanceUID: fmt.Sprintf("1.%d.1", n), StudyInstanceUID: fmt.Sprintf("1.%d", n), SeriesInstanceUID: "1", SOPClassUID: "1",
+			TransferSyntaxUID: "1", Path: fmt.Sprint(n), Received: s.now().Add(time.Duration(n) * time.Second), Loop: true,
 			Person: store.Person{Patient: p.ID, Issuer: p.Issuer, Family: p.Family, Given: p.Given, Born: p.Born, Sex: p.Sex}}
 		if _, err := s.store.AddInstance(ctx, in); err != nil {
 			t.Fatal(err)

@@ -127,7 +127,8 @@ type cachedFrame struct {
 }
 
 func newOpenLoops(files *objects.Files, l dicomio.Limits) *openLoops {
-	o := &openLoops{objects: files, limits: l, order: list.New(), by: map[string]*list.Element{}, cached: list.New(), frames: map[frameKey]*list.Element{}, canvas: make(chan *image.RGBA, maxMaking)}
+	o := &openLoops{objects: files, limits: l, order: list.New(), by: map[string]*list.Element{}, cached: list.New(), frames: map[frameKey]*list.Element{},
+		canvas: make(chan *image.RGBA, maxMaking)}
 	for range maxMaking {
 		o.canvas <- new(image.RGBA)
 	}

@@ -304,7 +304,8 @@ func (p *relying) claims(ctx context.Context, code string, begun signingIn) (map
 // user makes an account of claims.
 func (p *relying) user(claims map[string]any) (User, error) {
 	text := func(name string) string { v, _ := claimOf(claims, name).(string); return v }
-	u := User{Name: strings.ToLower(strings.TrimSpace(text(p.NameClaim))), Person: personOf(text("family_name"), text("given_name"), text("name")), Organisation: p.Organisation}
+	u := User{Name: strings.ToLower(strings.TrimSpace(text(p.NameClaim))), Person: personOf(text("family_name"), text("given_name"), text("name")),
+		Organisation: p.Organisation}
 	if !userName.MatchString(u.Name) {
 		return u, fmt.Errorf("the claim %s is no name of an account", p.NameClaim)
 	}

@@ -38,7 +38,8 @@ func TestUserOfClaims(t *testing.T) {
 		if (err == nil) != (len(tc.want.Roles) > 0) {
 			t.Errorf("%s: %v", name, err)
 		}
-		if err == nil && (got.Name != tc.want.Name || got.Person != tc.want.Person || !slices.Equal(got.Roles, tc.want.Roles) || got.Organisation != "City Hospital") {
+		if err == nil && (got.Name != tc.want.Name || got.Person != tc.want.Person || !slices.Equal(got.Roles, tc.want.Roles) ||
+			got.Organisation != "City Hospital") {
 			t.Errorf("%s: %+v", name, got)
 		}
 	}

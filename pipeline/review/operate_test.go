@@ -68,7 +68,8 @@ func TestOperations(t *testing.T) {
 	}
 	admin := s.as("admin")
 	_, page := admin.want(http.StatusOK, http.MethodGet, "/operations", "")
-	for _, want := range []string{"2 deliveries to &lt;b&gt;pacs", "1.5 GiB of 8.0 GiB free", "below 1.0 GiB", "Dead, Dora", "Come, In", "/study/1.2.2/do/retry", "/study/1.2.3/do/remove"} {
+	for _, want := range []string{"2 deliveries to &lt;b&gt;pacs", "1.5 GiB of 8.0 GiB free", "below 1.0 GiB", "Dead, Dora", "Come, In", "/study/1.2.2/do/retry",
+		"/study/1.2.3/do/remove"} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page lacks %q", want)
 		}
@@ -119,7 +120,8 @@ func TestOperate(t *testing.T) {
 	if _, text := admin.want(http.StatusInternalServerError, http.MethodPost, "/study/1.2.1/do/reanalyse", ""); strings.Contains(text, "/secret") {
 		t.Error("the inside is shown")
 	}
-	if _, page := admin.want(http.StatusOK, http.MethodGet, "/audit", ""); !strings.Contains(page, "reanalyse") || !strings.Contains(page, "refused for want of a role") {
+	if _, page := admin.want(http.StatusOK, http.MethodGet, "/audit", ""); !strings.Contains(page, "reanalyse") ||
+		!strings.Contains(page, "refused for want of a role") {
 		t.Error("the trail does not show it")
 	}
 }

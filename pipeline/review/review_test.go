@@ -263,7 +263,8 @@ func document(a sample) *result.Document {
 		c := square(20 - 5*float64(i%2))
 		loop.FrameResults = append(loop.FrameResults, result.Frame{Index: i, Contour: c, LVAreaPixels: 400, LVArea: 4, Confidence: 0.9})
 	}
-	m := result.Measurement{Name: result.EF, Unit: result.UnitPercent, Method: result.SinglePlane, View: a.view, Value: a.ef, Quality: result.Quality{Grade: result.Good},
+	m := result.Measurement{Name: result.EF, Unit: result.UnitPercent, Method: result.SinglePlane, View: a.view, Value: a.ef,
+		Quality: result.Quality{Grade: result.Good},
 		Sources: []result.Source{{SOPInstanceUID: a.loop, Frame: 0, Phase: "ED"}, {SOPInstanceUID: a.loop, Frame: 1, Phase: "ES"}}}
 	if a.ef == nil {
 		m.Quality.Grade, m.Reason, m.Sources = result.None, &result.Reason{Code: result.NoBeat, Text: "no beat was found"}, nil
@@ -399,7 +400,8 @@ func TestAnswersTellTheBrowserToBeStrict(t *testing.T) {
 	s := newSite(t, func(o *Options) { o.EmbedIn = []string{"https://pacs.example.org"} })
 	res, page := s.as("viewer").want(http.StatusOK, http.MethodGet, "/", "")
 	policy := res.Header.Get("Content-Security-Policy")
-	for _, want := range []string{"default-src 'none'", "script-src 'self';", "style-src 'self';", "base-uri 'none'", "form-action 'self'", "frame-ancestors https://pacs.example.org"} {
+	for _, want := range []string{"default-src 'none'", "script-src 'self';", "style-src 'self';", "base-uri 'none'", "form-action 'self'",
+		"frame-ancestors https://pacs.example.org"} {
 		if !strings.Contains(policy, want) {
 			t.Errorf("policy %q lacks %q", policy, want)
 		}
@@ -420,7 +422,8 @@ func TestCookie(t *testing.T) {
 		s := newSite(t, func(o *Options) { o.Secure = secure })
 		res, _ := s.browser().want(http.StatusSeeOther, http.MethodPost, "/login", url.Values{"name": {"viewer"}, "password": {password}}.Encode())
 		c := res.Cookies()[0]
-		if !c.HttpOnly || c.SameSite != http.SameSiteLaxMode || c.Path != "/" || c.Domain != "" || c.Secure != secure || strings.HasPrefix(c.Name, "__Host-") != secure {
+		if !c.HttpOnly || c.SameSite != http.SameSiteLaxMode || c.Path != "/" || c.Domain != "" || c.Secure != secure ||
+			strings.HasPrefix(c.Name, "__Host-") != secure {
 			t.Errorf("secure %v: %+v", secure, c)
 		}
 		if got := res.Header.Get("Strict-Transport-Security") != ""; got != secure {
@@ -708,7 +711,8 @@ func TestFrames(t *testing.T) {
 			t.Errorf("range: %s, %q", res.Status, part)
 		}
 	}
-	for _, path := range []string{"/study/1.2.1/loop/1.2.1.1/frame/3", "/study/1.2.1/loop/1.2.1.1/frame/-1", "/study/1.2.1/loop/1.2.1.1/frame/x", "/study/1.2.1/loop/1.2.2.1/frame/0"} {
+	for _, path := range []string{"/study/1.2.1/loop/1.2.1.1/frame/3", "/study/1.2.1/loop/1.2.1.1/frame/-1", "/study/1.2.1/loop/1.2.1.1/frame/x",
+		"/study/1.2.1/loop/1.2.2.1/frame/0"} {
 		b.want(http.StatusNotFound, http.MethodGet, path, "")
 	}
 }
@@ -881,10 +885,12 @@ func files(t *testing.T) *objects.Files {
 // nothing says something else. Without JavaScript a page says what is missing.
 func TestFirstVisit(t *testing.T) {
 	b := newSite(t).as("viewer")
-	if res, page := b.do("GET", "/", ""); res.StatusCode != http.StatusOK || !strings.Contains(page, "There is no study here") || !strings.Contains(page, "<noscript>") {
+	if res, page := b.do("GET", "/", ""); res.StatusCode != http.StatusOK || !strings.Contains(page, "There is no study here") ||
+		!strings.Contains(page, "<noscript>") {
 		t.Errorf("%d: %s", res.StatusCode, page)
 	}
-	for body, want := range map[string]string{`{"order":"ef","ascending":true}`: "There is no study here", `{"search":"x"}`: "No study fits", `{"flag":"late"}`: "No study fits"} {
+	for body, want := range map[string]string{`{"order":"ef","ascending":true}`: "There is no study here", `{"search":"x"}`: "No study fits",
+		`{"flag":"late"}`: "No study fits"} {
 		if _, rows := b.do("POST", "/worklist", body); !strings.Contains(rows, want) {
 			t.Errorf("%s: %s", body, rows)
 		}

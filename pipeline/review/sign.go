@@ -255,7 +255,8 @@ func (s *Server) sign(w http.ResponseWriter, r *http.Request) {
 	doc := *rec.doc
 	doc.Created, doc.Studies = at, []result.Study{*after}
 	revision, err := s.opt.Signer.Sign(context.WithoutCancel(r.Context()), node.SignRequest{Document: &doc, Base: c.Base,
-		Review: store.Review{Verdict: verdict, User: u.Name, Name: u.Person, Organisation: u.Organisation, Comment: c.Comment, Corrections: string(corrections), Signed: at},
+		Review: store.Review{Verdict: verdict, User: u.Name, Name: u.Person, Organisation: u.Organisation, Comment: c.Comment,
+			Corrections: string(corrections), Signed: at},
 		Silent: verdict == result.Rejected && s.opt.SilentRejection})
 	if err != nil {
 		s.audit(r, uid, "sign", verdict, true)
@@ -271,7 +272,8 @@ func valuesOf(s *result.Study) []result.Measurement {
 	var out []result.Measurement
 	for _, m := range s.Measurements {
 		if m.Value != nil && (slices.Contains(compared, m.Name) || slices.Contains(linear, m.Name)) {
-			out = append(out, result.Measurement{Name: m.Name, Value: m.Value, Unit: m.Unit, Method: m.Method, Stage: m.Stage, Quality: result.Quality{Grade: m.Quality.Grade}})
+			out = append(out, result.Measurement{Name: m.Name, Value: m.Value, Unit: m.Unit, Method: m.Method, Stage: m.Stage,
+				Quality: result.Quality{Grade: m.Quality.Grade}})
 		}
 	}
 	return out

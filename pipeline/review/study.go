@@ -597,7 +597,8 @@ func nameOf(words *Words, name string) string {
 }
 
 func valueOf(words *Words, m result.Measurement) valueRow {
-	row := valueRow{Name: nameOf(words, m.Name), Unit: words.Unit(m.Unit), Method: words.Or("method."+m.Method, m.Method), View: m.View, Grade: m.Quality.Grade, ByReader: m.ByReader}
+	row := valueRow{Name: nameOf(words, m.Name), Unit: words.Unit(m.Unit), Method: words.Or("method."+m.Method, m.Method), View: m.View, Grade: m.Quality.Grade,
+		ByReader: m.ByReader}
 	for _, w := range m.Quality.Warnings {
 		row.Warnings = append(row.Warnings, words.Reason(w.Text))
 	}
@@ -735,7 +736,8 @@ func (s *Server) loop(w http.ResponseWriter, r *http.Request) {
 			}
 		}
 	}
-	for _, k := range []string{"␣", "← →", "↑ ↓", "D", "E", "C", "S", "O", "M", "X", "R", "+ −", "PgUp PgDn", "Esc", "wheel", "right", "drag", "handles", "Ctrl Z", "Enter"} {
+	for _, k := range []string{"␣", "← →", "↑ ↓", "D", "E", "C", "S", "O", "M", "X", "R", "+ −", "PgUp PgDn", "Esc", "wheel", "right", "drag",
+		"handles", "Ctrl Z", "Enter"} {
 		p.Keys = append(p.Keys, keyHelp{words.Or("key."+k, k), words.T("help." + k)})
 	}
 	p.May = s.maySign(r, rec)

@@ -194,7 +194,8 @@ func (s *Server) words(r *http.Request) *Words {
 func (s *Server) setLanguage(w http.ResponseWriter, r *http.Request) {
 	lang := r.PathValue("lang")
 	if s.text[lang] != nil {
-		http.SetCookie(w, &http.Cookie{Name: "lang", Value: lang, Path: "/", MaxAge: 365 * 24 * 3600, HttpOnly: true, Secure: s.opt.Secure, SameSite: http.SameSiteLaxMode})
+		http.SetCookie(w, &http.Cookie{Name: "lang", Value: lang, Path: "/", MaxAge: 365 * 24 * 3600, HttpOnly: true, Secure: s.opt.Secure,
+			SameSite: http.SameSiteLaxMode})
 	}
 	http.Redirect(w, r, localPath(r.URL.Query().Get("next")), http.StatusSeeOther)
 }

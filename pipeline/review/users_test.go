@@ -34,7 +34,8 @@ func TestHashPassword(t *testing.T) {
 	if p, err := parseHash(other); err != nil || !p.matches("password") {
 		t.Error(err, other)
 	}
-	for _, bad := range []string{"", "password", "$2b$12$abcdefghijklmnopqrstuv", strings.Replace(h, "argon2id", "argon2i", 1), strings.Replace(h, "v=19", "v=16", 1),
+	for _, bad := range []string{"", "password", "$2b$12$abcdefghijklmnopqrstuv", strings.Replace(h, "argon2id", "argon2i", 1),
+		strings.Replace(h, "v=19", "v=16", 1),
 		strings.Replace(h, "m=7168", "m=99999999", 1), strings.Replace(h, "t=5", "t=0", 1), strings.Replace(h, "p=1", "p=0", 1), h[:len(h)-30], h + "!"} {
 		if _, err := parseHash(bad); err == nil {
 			t.Errorf("accepted %q", bad)
@@ -90,7 +91,8 @@ func TestUsersFile(t *testing.T) {
 	if all, err := users.All(); err != nil || len(all) != 2 {
 		t.Errorf("%d accounts after refused changes, %v", len(all), err)
 	}
-	for name, text := range map[string]string{"syntax": "users: [", "unknown key": "users: []\nmore: 1", "twice": "users:\n- &a {name: a, roles: [viewer], password: '" + hash() + "'}\n- *a\n"} {
+	for name, text := range map[string]string{"syntax": "users: [", "unknown key": "users: []\nmore: 1",
+		"twice": "users:\n- &a {name: a, roles: [viewer], password: '" + hash() + "'}\n- *a\n"} {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}

@@ -67,7 +67,8 @@ func BenchmarkReceive(b *testing.B) {
 		name string
 		pdu  int
 		opt  Options
-	}{{"sync", 128 << 10, Options{MinFree: -1}}, {"nosync", 128 << 10, Options{MinFree: -1, NoSync: true}}, {"nosync/pdu16KiB", 16 << 10, Options{MinFree: -1, NoSync: true}}} {
+	}{{"sync", 128 << 10, Options{MinFree: -1}}, {"nosync", 128 << 10, Options{MinFree: -1, NoSync: true}},
+		{"nosync/pdu16KiB", 16 << 10, Options{MinFree: -1, NoSync: true}}} {
 		b.Run(bc.name, func(b *testing.B) {
 			s, err := Open(b.TempDir(), bc.opt)
 			if err != nil {

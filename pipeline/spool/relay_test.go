@@ -115,7 +115,8 @@ func s3(t *testing.T, endpoint string) objects.Store {
 	t.Helper()
 	t.Setenv("AWS_ACCESS_KEY_ID", s3gateway.AccessKey)
 	t.Setenv("AWS_SECRET_ACCESS_KEY", s3gateway.SecretKey)
-	s, err := objects.NewS3(objects.S3Options{Endpoint: endpoint, Region: "us-east-1", Bucket: s3gateway.Bucket, Timeout: 300 * time.Millisecond, Checksums: objects.ChecksumMD5})
+	s, err := objects.NewS3(objects.S3Options{Endpoint: endpoint, Region: "us-east-1", Bucket: s3gateway.Bucket, Timeout: 300 * time.Millisecond,
+		Checksums: objects.ChecksumMD5})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -131,7 +132,8 @@ func TestRelayRefuses(t *testing.T) {
 	if _, err := send(r, "1.2.3", "before"); err != nil {
 		t.Fatal(err)
 	}
-	for what, fault := range map[string]s3gateway.Fault{"hangs": s3gateway.Hang, "refuses": s3gateway.Refuse(http.StatusForbidden, "AccessDenied"), "is gone": s3gateway.Drop} {
+	for what, fault := range map[string]s3gateway.Fault{"hangs": s3gateway.Hang, "refuses": s3gateway.Refuse(http.StatusForbidden, "AccessDenied"),
+		"is gone": s3gateway.Drop} {
 		t.Run(what, func(t *testing.T) {
 			p.Set(fault)
 			defer p.Set(nil)

@@ -65,7 +65,8 @@ func lockReplaced(ctx context.Context, tx *Tx, instances []Instance) error {
 	for _, study := range slices.Sorted(maps.Keys(studies)) {
 		in := studies[study]
 		now := in.Received.UnixMilli()
-		if _, err := tx.ExecContext(ctx, `INSERT INTO studies (study_uid, state, first_received_at, last_received_at, sender) VALUES (?, 'done', ?, ?, ?) ON CONFLICT (study_uid) DO NOTHING`,
+		if _, err := tx.ExecContext(ctx,
+			`INSERT INTO studies (study_uid, state, first_received_at, last_received_at, sender) VALUES (?, 'done', ?, ?, ?) ON CONFLICT (study_uid) DO NOTHING`,
 			study, now, now, in.Sender); err != nil {
 			return err
 		}
@@ -98,7 +99,8 @@ func replace(ctx context.Context, tx *Tx, in Instance) (former string, err error
 	}{
 		{`UPDATE instances SET study_uid = ?, series_uid = ?, transfer_syntax = ?, path = ?, size = ?, calling_ae = ?, received_at = ?,
 			patient = ?, issuer = ?, family = ?, given = ?, born = ?, sex = ?, sum = ?, corrections = corrections + 1 WHERE sop_uid = ?`,
-			[]any{in.StudyInstanceUID, in.SeriesInstanceUID, in.TransferSyntaxUID, in.Path, in.Size, in.CallingAE, arrived, in.Patient, in.Issuer, in.Family, in.Given, in.Born, in.Sex, tied(in.Sum, in.Path), in.SOPInstanceUID}},
+			[]any{in.StudyInstanceUID, in.SeriesInstanceUID, in.TransferSyntaxUID, in.Path, in.Size, in.CallingAE, arrived, in.Patient, in.Issuer, in.Family, in.Given,
+				in.Born, in.Sex, tied(in.Sum, in.Path), in.SOPInstanceUID}},
 		{`DELETE FROM removals WHERE path = ?`, []any{in.Path}},
 		{`INSERT INTO removals (path, sop_uid) SELECT ?1, ?2 WHERE ?1 <> ?3 ON CONFLICT DO NOTHING`, []any{path, in.SOPInstanceUID, in.Path}},
 		// Whoever works on the former version finds its lease gone.
@@ -169,7 +171,8 @@ func withdraw(ctx context.Context, tx *Tx, study string) (unsent int64, err erro
 	if _, err := tx.ExecContext(ctx, `DELETE FROM runs WHERE study_uid = ? AND finished_at IS NULL AND error = ''`, study); err != nil {
 		return 0, err
 	}
-	if _, err := tx.ExecContext(ctx, `UPDATE deliveries SET state = 'warning', sending = 2, error = ?, updated_at = ? WHERE state IN ('pending','dead') AND sending = 1
+	if _, err := tx.ExecContext(ctx,
+		`UPDATE deliveries SET state = 'warning', sending = 2, error = ?, updated_at = ? WHERE state IN ('pending','dead') AND sending = 1
 		AND run_id IN (SELECT id FROM runs WHERE study_uid = ?)`, underWay, time.Now().UnixMilli(), study); err != nil {
 		return 0, err
 	}

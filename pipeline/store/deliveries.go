@@ -28,14 +28,16 @@ func (s *Store) Waiting(ctx context.Context) ([]Waiting, error) {
 // because the other destination has, or is owed, the same object.
 func (s *Store) Redirect(ctx context.Context, from, to string, enqueue func(tx *Tx, run int64, destination string) error) (moved, dropped int, err error) {
 	err = s.Transact(ctx, func(tx *Tx) error {
-		runs, err := collect(ctx, tx, func(r *sql.Rows) (id int64, err error) { return id, r.Scan(&id) }, `SELECT DISTINCT run_id FROM deliveries WHERE destination = ? AND state IN ('pending','dead')`, from)
+		runs, err := collect(ctx, tx, func(r *sql.Rows) (id int64, err error) { return id, r.Scan(&id) },
+			`SELECT DISTINCT run_id FROM deliveries WHERE destination = ? AND state IN ('pending','dead')`, from)
 		if err != nil {
 			return err
 		}
 		now := time.Now().UnixMilli()
 		// What the one destination may have stays in its account.
 		res, err := tx.ExecContext(ctx, `INSERT INTO deliveries (run_id, sop_uid, destination, state, updated_at)
-			SELECT run_id, sop_uid, CAST(?1 AS TEXT), 'pending', CAST(?2 AS BIGINT) FROM deliveries WHERE destination = ?3 AND state IN ('pending','dead') AND sending = 1
+			SELECT run_id, sop_uid, CAST(?1 AS TEXT), 'pending', CAST(?2 AS BIGINT) FROM deliveries
+			WHERE destination = ?3 AND state IN ('pending','dead') AND sending = 1
 			ON CONFLICT (sop_uid, destination) DO NOTHING`, to, now, from)
 		if err != nil {
 			return err
@@ -86,7 +88,8 @@ const givenUp = "given up while it was being sent: the destination may have it"
 // giveUp lets what a destination was being sent count as sent with a Warning, as
 // withdraw does, and says how much that was.
 func giveUp(ctx context.Context, tx *Tx, destination string) (int64, error) {
-	res, err := tx.ExecContext(ctx, `UPDATE deliveries SET state = 'warning', sending = 2, error = ?, updated_at = ? WHERE destination = ? AND state IN ('pending','dead') AND sending = 1`,
+	res, err := tx.ExecContext(ctx,
+		`UPDATE deliveries SET state = 'warning', sending = 2, error = ?, updated_at = ? WHERE destination = ? AND state IN ('pending','dead') AND sending = 1`,
 		givenUp, time.Now().UnixMilli(), destination)
 	if err != nil {
 		return 0, err

@@ -72,7 +72,8 @@ func checkWithdrawn(t *testing.T, s *Store) {
 				t.Fatal(err)
 			}
 			outputs := []Output{{SOPInstanceUID: c.study + ".8", Kind: "report"}, {SOPInstanceUID: c.study + ".9", Kind: "report"}}
-			if err := s.FinishRun(ctx, run, outputs[:3-revision], []Route{{Destination: "pacs", Kinds: []string{"report"}}}, func(*Tx, int64, string) error { return nil }); err != nil {
+			if err := s.FinishRun(ctx, run, outputs[:3-revision], []Route{{Destination: "pacs", Kinds: []string{"report"}}},
+				func(*Tx, int64, string) error { return nil }); err != nil {
 				t.Fatal(err)
 			}
 			return run
@@ -139,12 +140,14 @@ func checkRecalled(t *testing.T, s *Store) {
 			t.Fatal(err)
 		}
 		noDelivery := func(*Tx, int64, string) error { return nil }
-		if err := s.FinishRun(ctx, run, []Output{{SOPInstanceUID: c.study + ".8", Kind: "report"}}, []Route{{Destination: "pacs", Kinds: []string{"report"}}}, noDelivery); err != nil {
+		if err := s.FinishRun(ctx, run, []Output{{SOPInstanceUID: c.study + ".8", Kind: "report"}}, []Route{{Destination: "pacs", Kinds: []string{"report"}}},
+			noDelivery); err != nil {
 			t.Fatal(err)
 		}
 		if c.sent {
 			status := uint16(0)
-			if err := s.RecordDelivery(ctx, Delivery{Output: Output{SOPInstanceUID: c.study + ".8"}, RunID: run.ID, Destination: "pacs", State: Sent, Status: &status}); err != nil {
+			if err := s.RecordDelivery(ctx, Delivery{Output: Output{SOPInstanceUID: c.study + ".8"}, RunID: run.ID, Destination: "pacs", State: Sent,
+				Status: &status}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -159,7 +162,8 @@ func checkRecalled(t *testing.T, s *Store) {
 			continue
 		}
 		jobs := 0
-		if queued, err := s.Queue(ctx, c.study, time.UnixMilli(9000), "basis", func(*Tx, string, int) error { jobs++; return nil }); err != nil || !queued || jobs != 1 {
+		if queued, err := s.Queue(ctx, c.study, time.UnixMilli(9000), "basis", func(*Tx, string, int) error { jobs++; return nil }); err != nil ||
+			!queued || jobs != 1 {
 			t.Fatal(queued, jobs, err)
 		}
 		if run, err = s.StartRun(ctx, c.study, 2); err != nil {
@@ -196,7 +200,8 @@ func checkDoubtIsKept(t *testing.T, s *Store) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		outputs := []Output{{SOPInstanceUID: study + ".11", Kind: "report"}, {SOPInstanceUID: study + ".12", Kind: "overlay"}, {SOPInstanceUID: study + ".13", Kind: "overlay"}}
+		outputs := []Output{{SOPInstanceUID: study + ".11", Kind: "report"}, {SOPInstanceUID: study + ".12", Kind: "overlay"},
+			{SOPInstanceUID: study + ".13", Kind: "overlay"}}
 		routes := []Route{{Destination: "old", Kinds: []string{"report", "overlay"}}, {Destination: "new", Kinds: []string{"report"}}}
 		if err := s.FinishRun(ctx, run, outputs, routes, noDelivery); err != nil {
 			t.Fatal(err)

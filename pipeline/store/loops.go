@@ -58,13 +58,15 @@ var ErrStale = errors.New("the lease has passed on")
 // it due.
 type Enqueue func(tx *Tx, study string, revision int) error
 
-const loopColumns = `SELECT l.sop_uid, i.sop_class, l.study_uid, i.series_uid, l.number, l.state, l.basis, l.result, l.problem, l.attempts, l.deaths, i.path, i.sum, o.sender, l.token
+const loopColumns = `SELECT l.sop_uid, i.sop_class, l.study_uid, i.series_uid, l.number, l.state, l.basis, l.result, l.problem, l.attempts,
+	l.deaths, i.path, i.sum, o.sender, l.token
 	FROM loops l JOIN instances i ON i.sop_uid = l.sop_uid JOIN studies o ON o.study_uid = l.study_uid `
 
 func scanLease(r *sql.Rows) (l Lease, err error) { return l, l.scan(r.Scan) }
 
 func (l *Lease) scan(scan func(...any) error) error {
-	err := scan(&l.SOPInstanceUID, &l.SOPClassUID, &l.StudyInstanceUID, &l.SeriesInstanceUID, &l.Number, &l.State, &l.Basis, &l.Result, &l.Problem, &l.Attempts, &l.Deaths, &l.Path, &l.Sum, &l.Sender, &l.Token)
+	err := scan(&l.SOPInstanceUID, &l.SOPClassUID, &l.StudyInstanceUID, &l.SeriesInstanceUID, &l.Number, &l.State, &l.Basis, &l.Result, &l.Problem, &l.Attempts,
+		&l.Deaths, &l.Path, &l.Sum, &l.Sender, &l.Token)
 	l.Sum = untied(l.Sum, l.Path)
 	return err
 }
@@ -208,7 +210,8 @@ func (s *Store) endLease(ctx context.Context, l Lease, enqueue Enqueue, set stri
 			{query: `UPDATE loops SET ` + set + ` WHERE sop_uid = ? AND token = ? AND state = 'working'`, args: append(args, l.SOPInstanceUID, l.Token), rows: &ended},
 			// A study says what its loops are tried again for.
 			{query: `UPDATE studies SET error = why.problem FROM (
-				SELECT coalesce((SELECT problem FROM loops WHERE study_uid = ?1 AND state IN ('waiting','failed') AND attempts > 0 ORDER BY number LIMIT 1), '') AS problem) AS why
+				SELECT coalesce((SELECT problem FROM loops WHERE study_uid = ?1 AND state IN ('waiting','failed') AND attempts > 0
+					ORDER BY number LIMIT 1), '') AS problem) AS why
 				WHERE study_uid = ?1 AND state IN ('receiving','queued','analysing') AND error <> why.problem`, args: []any{l.StudyInstanceUID}},
 		}
 		if enqueue != nil {
@@ -260,7 +263,8 @@ func refresh(ctx context.Context, tx *Tx, study, basis string, retry bool) error
 
 // LoopsDone counts the loops of a study, and those that need no more work.
 func (s *Store) LoopsDone(ctx context.Context, study string) (done, total int, err error) {
-	err = s.read.QueryRowContext(ctx, `SELECT count(*) FILTER (WHERE state IN ('done','failed')), count(*) FROM loops WHERE study_uid = ?`, study).Scan(&done, &total)
+	err = s.read.QueryRowContext(ctx, `SELECT count(*) FILTER (WHERE state IN ('done','failed')), count(*) FROM loops WHERE study_uid = ?`, study).
+		Scan(&done, &total)
 	return done, total, err
 }
 

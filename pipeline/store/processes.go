@@ -172,7 +172,8 @@ func (s *Store) Associate(ctx context.Context, sending map[uint64]string) error 
 			return err
 		}
 		for association, study := range sending {
-			if _, err := tx.ExecContext(ctx, `INSERT INTO associations (process, number, study_uid) VALUES (?, ?, ?)`, s.owner(), int64(association), study); err != nil {
+			if _, err := tx.ExecContext(ctx, `INSERT INTO associations (process, number, study_uid) VALUES (?, ?, ?)`, s.owner(),
+				int64(association), study); err != nil {
 				return err
 			}
 		}

@@ -26,7 +26,8 @@ type Review struct {
 // deliveries, all in one transaction. The study must be done and at the revision
 // that the reader looked at, otherwise nothing is recorded and the error wraps
 // [ErrOutdated].
-func (s *Store) Sign(ctx context.Context, r Review, run Run, base int, outputs []Output, routes []Route, enqueue func(tx *Tx, run int64, destination string) error) (Run, error) {
+func (s *Store) Sign(ctx context.Context, r Review, run Run, base int, outputs []Output, routes []Route,
+	enqueue func(tx *Tx, run int64, destination string) error) (Run, error) {
 	err := s.Transact(ctx, func(tx *Tx) error {
 		if err := tx.lock(ctx, run.StudyInstanceUID); err != nil {
 			return err
@@ -40,11 +41,13 @@ func (s *Store) Sign(ctx context.Context, r Review, run Run, base int, outputs [
 			return err
 		}
 		at := r.Signed.UnixMilli()
-		if err := tx.QueryRowContext(ctx, `INSERT INTO runs (study_uid, revision, started_at, finished_at, directory, summary, basis) VALUES (?,?,?,?,?,?,?) RETURNING id`,
+		if err := tx.QueryRowContext(ctx,
+			`INSERT INTO runs (study_uid, revision, started_at, finished_at, directory, summary, basis) VALUES (?,?,?,?,?,?,?) RETURNING id`,
 			run.StudyInstanceUID, run.Revision, run.Started.UnixMilli(), at, run.Directory, run.Summary, run.Basis).Scan(&run.ID); err != nil {
 			return err
 		}
-		if _, err := tx.ExecContext(ctx, `INSERT INTO reviews (run_id, verdict, "user", name, organisation, comment, corrections, signed_at) VALUES (?,?,?,?,?,?,?,?)`,
+		if _, err := tx.ExecContext(ctx,
+			`INSERT INTO reviews (run_id, verdict, "user", name, organisation, comment, corrections, signed_at) VALUES (?,?,?,?,?,?,?,?)`,
 			run.ID, r.Verdict, r.User, r.Name, r.Organisation, r.Comment, r.Corrections, at); err != nil {
 			return err
 		}

@@ -22,7 +22,8 @@ func checkSign(t *testing.T, s *Store) {
 	}
 	report := func(uid string) []Output { return []Output{{SOPInstanceUID: uid, Kind: "report"}} }
 	routes := []Route{{Destination: "pacs", Kinds: []string{"report"}}}
-	r := Review{Verdict: "accepted", User: "reader", Name: "Müller^Anna", Organisation: "City Hospital", Comment: "fine", Corrections: "{}", Signed: time.UnixMilli(5000)}
+	r := Review{Verdict: "accepted", User: "reader", Name: "Müller^Anna", Organisation: "City Hospital", Comment: "fine", Corrections: "{}",
+		Signed: time.UnixMilli(5000)}
 	jobs := 0
 	sign := func(base int, uid string) error {
 		_, err := s.Sign(ctx, r, Run{StudyInstanceUID: "1", Started: time.Now(), Directory: "d", Summary: "{}"}, base, report(uid), routes,
@@ -54,7 +55,8 @@ func checkSign(t *testing.T, s *Store) {
 	}
 	// What cannot be enqueued is not signed.
 	r.Verdict = "rejected"
-	_, err = s.Sign(ctx, r, Run{StudyInstanceUID: "1", Started: time.Now()}, 2, report("11"), routes, func(*Tx, int64, string) error { return errors.New("no queue") })
+	_, err = s.Sign(ctx, r, Run{StudyInstanceUID: "1", Started: time.Now()}, 2, report("11"), routes,
+		func(*Tx, int64, string) error { return errors.New("no queue") })
 	if err == nil || study(t, s, "1").Revision != 2 {
 		t.Errorf("signed without a job: %v", err)
 	}
@@ -119,7 +121,8 @@ func many(t testing.TB, s *Store, n int) {
 	ctx := t.Context()
 	for _, query := range []string{`WITH RECURSIVE n(i) AS (SELECT CAST(1 AS BIGINT) UNION ALL SELECT i+1 FROM n WHERE i < CAST(? AS BIGINT))
 		INSERT INTO studies (study_uid, state, revision, first_received_at, last_received_at) SELECT '1.2.' || i, 'done', 1, i*60000, i*60000 FROM n`,
-		`INSERT INTO worklist (` + listingColumns + `, search) SELECT study_uid, 'Name' || (last_received_at/60000 % 7919) || ', Given', 'P' || last_received_at, '19600101', 'F',
+		`INSERT INTO worklist (` + listingColumns +
+			`, search) SELECT study_uid, 'Name' || (last_received_at/60000 % 7919) || ', Given', 'P' || last_received_at, '19600101', 'F',
 			'A' || last_received_at, '', last_received_at, state, revision, 10, last_received_at/60000 % 80, 'x', 'good', last_received_at/60000 % 64, '',
 			'name' || (last_received_at/60000 % 7919) || ', given' || chr FROM studies, (SELECT CAST(? AS TEXT) AS chr) AS c`} {
 		var arg any = n
@@ -136,7 +139,8 @@ func many(t testing.TB, s *Store, n int) {
 func checkSearch(t *testing.T, s *Store) {
 	many(t, s, 20000)
 	ctx := t.Context()
-	for search, want := range map[string]int{"": 20000, "name77": 36, "NAME77": 36, "me77,": 3, "name77 given": 36, "7": 12400, "77": 2064, "zzz": 0, "name77 zzz": 0,
+	for search, want := range map[string]int{"": 20000, "name77": 36, "NAME77": 36, "me77,": 3, "name77 given": 36, "7": 12400, "77": 2064,
+		"zzz": 0, "name77 zzz": 0,
 		"100%_": 20000, "00_": 0, `"`: 0, `"given"`: 0, "given AND": 0, "%": 20000, `\`: 0} {
 		page, total, err := s.Worklist(ctx, WorklistQuery{Search: search, Limit: 50, Order: ByName})
 		if err != nil || len(page) != min(total, 50) {
@@ -242,7 +246,8 @@ func checkSessions(t *testing.T, s *Store) {
 	if _, err := s.Session(ctx, "a"); !errors.Is(err, ErrNotFound) {
 		t.Errorf("a session that has ended: %v", err)
 	}
-	if got, err := s.Session(ctx, "b"); err != nil || !got.Seen.Equal(now.Add(55*time.Second)) || l.Over(got, now.Add(114*time.Second)) || !l.Over(got, now.Add(115*time.Second)) {
+	if got, err := s.Session(ctx, "b"); err != nil || !got.Seen.Equal(now.Add(55*time.Second)) || l.Over(got, now.Add(114*time.Second)) ||
+		!l.Over(got, now.Add(115*time.Second)) {
 		t.Errorf("%+v, %v", got, err)
 	}
 	if err := s.CloseSessions(ctx, "anna"); err != nil {

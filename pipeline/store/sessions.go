@@ -36,7 +36,8 @@ var ErrTooManySessions = errors.New("too many sessions")
 // that have ended. No more than a number of them are kept.
 func (s *Store) OpenSession(ctx context.Context, token string, v Session, l Lifetime, atMost int) error {
 	err := s.Transact(ctx, func(tx *Tx) error {
-		if _, err := tx.ExecContext(ctx, `DELETE FROM sessions WHERE seen <= ? OR created <= ?`, v.Seen.Add(-l.Idle).UnixMilli(), v.Seen.Add(-l.Longest).UnixMilli()); err != nil {
+		if _, err := tx.ExecContext(ctx, `DELETE FROM sessions WHERE seen <= ? OR created <= ?`, v.Seen.Add(-l.Idle).UnixMilli(),
+			v.Seen.Add(-l.Longest).UnixMilli()); err != nil {
 			return err
 		}
 		var n int

@@ -21,7 +21,8 @@ type NewerError struct {
 }
 
 func (e *NewerError) Error() string {
-	return fmt.Sprintf("written by a newer EchoNode: its %s has version %d, this program knows up to %d; install that version again, or restore a backup from before the upgrade", e.What, e.Database, e.Known)
+	return fmt.Sprintf("written by a newer EchoNode: its %s has version %d, this program knows up to %d; "+
+		"install that version again, or restore a backup from before the upgrade", e.What, e.Database, e.Known)
 }
 
 // refuseNewer returns a *NewerError for a database that is ahead of this program. Migrations only ever go up.

@@ -102,7 +102,8 @@ func TestSnapshotWhileWriting(t *testing.T) {
 	defer s.Close()
 	add := func(i int) {
 		uid := fmt.Sprintf("1.2.%d", i)
-		if _, err := s.AddInstance(t.Context(), Instance{SOPInstanceUID: uid, StudyInstanceUID: "1.1", Path: filepath.Join("/old/spool", uid), Received: time.Now()}); err != nil {
+		if _, err := s.AddInstance(t.Context(), Instance{SOPInstanceUID: uid, StudyInstanceUID: "1.1", Path: filepath.Join("/old/spool", uid),
+			Received: time.Now()}); err != nil {
 			t.Error(err)
 		}
 	}
@@ -141,7 +142,8 @@ func TestRelocate(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i, file := range []string{"/old/spool/a", "/older/spool/b"} {
-		if _, err := s.AddInstance(t.Context(), Instance{SOPInstanceUID: fmt.Sprint("1.2.", i), StudyInstanceUID: "1.1", Path: file, Received: time.Now()}); err != nil {
+		if _, err := s.AddInstance(t.Context(), Instance{SOPInstanceUID: fmt.Sprint("1.2.", i), StudyInstanceUID: "1.1", Path: file,
+			Received: time.Now()}); err != nil {
 			t.Fatal(err)
 		}
 	}

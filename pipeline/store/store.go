@@ -319,7 +319,8 @@ func (s *Store) Study(ctx context.Context, uid string) (Study, error) {
 	return all[0], nil
 }
 
-const instanceColumns = `SELECT sop_uid, study_uid, series_uid, sop_class, transfer_syntax, path, size, calling_ae, received_at, coalesce(patient,''), coalesce(issuer,''), family, coalesce(given,''), born, coalesce(sex,''), corrections, sum FROM instances `
+const instanceColumns = `SELECT sop_uid, study_uid, series_uid, sop_class, transfer_syntax, path, size, calling_ae, received_at,
+	coalesce(patient,''), coalesce(issuer,''), family, coalesce(given,''), born, coalesce(sex,''), corrections, sum FROM instances `
 
 func scanInstance(r *sql.Rows) (in Instance, err error) {
 	var at int64
@@ -394,7 +395,8 @@ type Person struct{ Patient, Issuer, Family, Given, Born, Sex string }
 func (s *Store) Persons(ctx context.Context, study string) ([]Person, error) {
 	return collect(ctx, s.read, func(r *sql.Rows) (p Person, err error) {
 		return p, r.Scan(&p.Patient, &p.Issuer, &p.Family, &p.Given, &p.Born, &p.Sex)
-	}, `SELECT DISTINCT patient, coalesce(issuer, ''), family, coalesce(given, ''), born, coalesce(sex, '') FROM instances WHERE study_uid = ? AND patient IS NOT NULL`, study)
+	}, `SELECT DISTINCT patient, coalesce(issuer, ''), family, coalesce(given, ''), born, coalesce(sex, '') FROM instances
+			WHERE study_uid = ? AND patient IS NOT NULL`, study)
 }
 
 // PersonsOf lists the different persons that objects under a Patient ID, given as
@@ -552,7 +554,8 @@ func (s *Store) FinishRun(ctx context.Context, run Run, outputs []Output, routes
 			return err
 		}
 		res, err := tx.ExecContext(ctx, `UPDATE runs SET finished_at = ?, error = '', directory = ?, summary = ?, basis = ?
-			WHERE id = ? AND study_uid = ? AND revision = ? AND attempt = ?`, now, run.Directory, run.Summary, run.Basis, run.ID, run.StudyInstanceUID, run.Revision, run.Attempt)
+			WHERE id = ? AND study_uid = ? AND revision = ? AND attempt = ?`, now, run.Directory, run.Summary, run.Basis, run.ID, run.StudyInstanceUID,
+			run.Revision, run.Attempt)
 		if err != nil {
 			return err
 		}
@@ -588,7 +591,8 @@ func deliver(ctx context.Context, tx *Tx, run int64, outputs []Output, routes []
 			}
 			if _, err := tx.ExecContext(ctx, `INSERT INTO deliveries (run_id, sop_uid, destination, state, updated_at)
 				VALUES (?,?,?,'pending',?) ON CONFLICT (sop_uid, destination) DO UPDATE SET run_id = excluded.run_id,
-				state = CASE WHEN deliveries.sending = 2 THEN 'pending' ELSE deliveries.state END, sending = CASE WHEN deliveries.sending = 2 THEN 1 ELSE deliveries.sending END`,
+				state = CASE WHEN deliveries.sending = 2 THEN 'pending' ELSE deliveries.state END,
+				sending = CASE WHEN deliveries.sending = 2 THEN 1 ELSE deliveries.sending END`,
 				run, o.SOPInstanceUID, r.Destination, now); err != nil {
 				return err
 			}
@@ -613,7 +617,8 @@ func deliver(ctx context.Context, tx *Tx, run int64, outputs []Output, routes []
 // NoteRun ends a run that makes no results for a reason, and opens deliveries
 // of what it sends all the same: notes that take earlier results back. The study
 // becomes Done or Failed. For ErrOutdated see [Store.FinishRun].
-func (s *Store) NoteRun(ctx context.Context, run Run, state State, reason error, notes []Output, routes []Route, enqueue func(tx *Tx, run int64, destination string) error) error {
+func (s *Store) NoteRun(ctx context.Context, run Run, state State, reason error, notes []Output, routes []Route,
+	enqueue func(tx *Tx, run int64, destination string) error) error {
 	err := s.Transact(ctx, func(tx *Tx) error {
 		if err := tx.lock(ctx, run.StudyInstanceUID); err != nil {
 			return err
@@ -656,7 +661,8 @@ func (s *Store) FailRun(ctx context.Context, run Run, cause error, final bool) e
 		if err := tx.lock(ctx, run.StudyInstanceUID); err != nil {
 			return err
 		}
-		res, err := tx.ExecContext(ctx, `UPDATE runs SET error = ?1 WHERE study_uid = ?2 AND revision = ?3 AND finished_at IS NULL AND CAST(?4 AS BIGINT) IN (0, attempt)`,
+		res, err := tx.ExecContext(ctx,
+			`UPDATE runs SET error = ?1 WHERE study_uid = ?2 AND revision = ?3 AND finished_at IS NULL AND CAST(?4 AS BIGINT) IN (0, attempt)`,
 			cause.Error(), run.StudyInstanceUID, run.Revision, run.Attempt)
 		if err != nil {
 			return err
@@ -750,16 +756,20 @@ func (s *Store) RecordDelivery(ctx context.Context, d Delivery) error {
 		status = int64(*d.Status)
 	}
 	err := s.Transact(ctx, func(tx *Tx) error {
-		if err := tx.lockOf(ctx, `SELECT r.study_uid FROM deliveries d JOIN runs r ON r.id = d.run_id WHERE d.sop_uid = ? AND d.destination = ?`, d.SOPInstanceUID, d.Destination); err != nil {
+		if err := tx.lockOf(ctx, `SELECT r.study_uid FROM deliveries d JOIN runs r ON r.id = d.run_id WHERE d.sop_uid = ? AND d.destination = ?`, d.SOPInstanceUID,
+			d.Destination); err != nil {
 			return err
 		}
 		if d.State == Pending && status != nil {
-			if _, err := tx.ExecContext(ctx, `DELETE FROM deliveries WHERE sop_uid = ? AND destination = ? AND sending = 2`, d.SOPInstanceUID, d.Destination); err != nil {
+			if _, err := tx.ExecContext(ctx, `DELETE FROM deliveries WHERE sop_uid = ? AND destination = ? AND sending = 2`, d.SOPInstanceUID,
+				d.Destination); err != nil {
 				return err
 			}
 		}
-		_, err := tx.ExecContext(ctx, `UPDATE deliveries SET state = ?1, attempts = attempts + 1, sending = CASE WHEN CAST(?2 AS BIGINT) IS NULL THEN sending ELSE 0 END,
-		status = ?2, comment = ?3, error = ?4, updated_at = ?5 WHERE sop_uid = ?6 AND destination = ?7 AND (sending <> 2 OR CAST(?2 AS BIGINT) IS NOT NULL)`, string(d.State), status, d.Comment, d.Error, time.Now().UnixMilli(), d.SOPInstanceUID, d.Destination)
+		_, err := tx.ExecContext(ctx,
+			`UPDATE deliveries SET state = ?1, attempts = attempts + 1, sending = CASE WHEN CAST(?2 AS BIGINT) IS NULL THEN sending ELSE 0 END,
+		status = ?2, comment = ?3, error = ?4, updated_at = ?5 WHERE sop_uid = ?6 AND destination = ?7 AND (sending <> 2 OR CAST(?2 AS BIGINT) IS NOT NULL)`,
+			string(d.State), status, d.Comment, d.Error, time.Now().UnixMilli(), d.SOPInstanceUID, d.Destination)
 		return err
 	})
 	if err != nil {
@@ -883,7 +893,8 @@ func (s *Store) DeleteExpired(ctx context.Context, study string, r Retention, se
 		if err := tx.lock(ctx, study); err != nil {
 			return err
 		}
-		if err := tx.QueryRowContext(ctx, `SELECT count(*) FROM studies WHERE study_uid = ? AND `+expired, append([]any{study}, r.args()...)...).Scan(&n); err != nil || n == 0 {
+		if err := tx.QueryRowContext(ctx, `SELECT count(*) FROM studies WHERE study_uid = ? AND `+expired, append([]any{study}, r.args()...)...).
+			Scan(&n); err != nil || n == 0 {
 			return err
 		}
 		deleted = true
@@ -899,7 +910,8 @@ func remove(ctx context.Context, tx *Tx, study string, sent []SentReport) error 
 	if err := keepSent(ctx, tx, study, sent); err != nil {
 		return err
 	}
-	if _, err := tx.ExecContext(ctx, `INSERT INTO removals (path, sop_uid) SELECT path, sop_uid FROM instances WHERE study_uid = ? ON CONFLICT DO NOTHING`, study); err != nil {
+	if _, err := tx.ExecContext(ctx, `INSERT INTO removals (path, sop_uid) SELECT path, sop_uid FROM instances WHERE study_uid = ? ON CONFLICT DO NOTHING`,
+		study); err != nil {
 		return err
 	}
 	res, err := tx.ExecContext(ctx, `DELETE FROM studies WHERE study_uid = ?`, study)

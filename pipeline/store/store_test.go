@@ -85,7 +85,8 @@ func checkStudyLife(t *testing.T, s *Store) {
 		t.Fatal("a failed enqueue left the study queued")
 	}
 	revision := 0
-	if queued, err := s.Queue(ctx, "1", st.Last, "basis", func(_ *Tx, _ string, r int) error { revision = r; return nil }); err != nil || !queued || revision != 1 {
+	if queued, err := s.Queue(ctx, "1", st.Last, "basis", func(_ *Tx, _ string, r int) error { revision = r; return nil }); err != nil ||
+		!queued || revision != 1 {
 		t.Fatalf("Queue = %v, %v, revision %d", queued, err, revision)
 	}
 
@@ -103,13 +104,15 @@ func checkStudyLife(t *testing.T, s *Store) {
 		t.Errorf("finishing a run that was started again: %v", err)
 	}
 	run = again
-	outputs := []Output{{SOPInstanceUID: "2.25.1", SOPClassUID: "sr", Kind: "report", Path: "r.dcm"}, {SOPInstanceUID: "2.25.2", SOPClassUID: "sc", Kind: "overlay", Path: "o.dcm"},
+	outputs := []Output{{SOPInstanceUID: "2.25.1", SOPClassUID: "sr", Kind: "report", Path: "r.dcm"},
+		{SOPInstanceUID: "2.25.2", SOPClassUID: "sc", Kind: "overlay", Path: "o.dcm"},
 		{SOPInstanceUID: "2.25.3", SOPClassUID: "sc", Kind: "summary", Path: "s.dcm"}}
 	var jobs []string
 	finish := func() {
 		t.Helper()
 		jobs = nil
-		if err := s.FinishRun(ctx, run, outputs, []Route{{Destination: "pacs", Kinds: []string{"report", "overlay", "summary"}}, {Destination: "archive", Kinds: []string{"report"}}}, func(_ *Tx, _ int64, d string) error { jobs = append(jobs, d); return nil }); err != nil {
+		if err := s.FinishRun(ctx, run, outputs, []Route{{Destination: "pacs", Kinds: []string{"report", "overlay", "summary"}},
+			{Destination: "archive", Kinds: []string{"report"}}}, func(_ *Tx, _ int64, d string) error { jobs = append(jobs, d); return nil }); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -110,7 +110,8 @@ func (s *Store) addSearch(ctx context.Context, words []string, add func(conditio
 		}
 		phrase := `"` + strings.ReplaceAll(word, `"`, `""`) + `"`
 		var n int
-		if err := s.read.QueryRowContext(ctx, `SELECT count(*) FROM (SELECT rowid FROM worklist_letters WHERE worklist_letters MATCH ? LIMIT ?)`, phrase, rows).Scan(&n); err != nil {
+		if err := s.read.QueryRowContext(ctx, `SELECT count(*) FROM (SELECT rowid FROM worklist_letters WHERE worklist_letters MATCH ? LIMIT ?)`, phrase, rows).
+			Scan(&n); err != nil {
 			return err
 		}
 		if n < rows {

@@ -159,7 +159,8 @@ func fit(patients []patient) (limit, p float64) {
 
 func table(patients []patient, limit float64) string {
 	good, fair := errorsBy(patients, limit)
-	out := fmt.Sprintf("Expected Dice at least %.3f at both phases: good.\n\n| grade | patients | mean error of EF | median | over 10 points |\n|---|---|---|---|---|\n", limit)
+	out := fmt.Sprintf("Expected Dice at least %.3f at both phases: good.\n\n"+
+		"| grade | patients | mean error of EF | median | over 10 points |\n|---|---|---|---|---|\n", limit)
 	for _, g := range []struct {
 		name string
 		v    []float64

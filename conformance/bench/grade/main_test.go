@@ -27,7 +27,8 @@ func TestTable(t *testing.T) {
 	if err := run(&out, path, "A4C", 0); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"at least 0.917 at both", "| good | 14 | 2.0 | 2.0 | 0 % |", "| fair | 6 | 12.0 | 12.0 | 100 % |", "best limit is 0.917 (p 0.00)"} {
+	for _, want := range []string{"at least 0.917 at both", "| good | 14 | 2.0 | 2.0 | 0 % |", "| fair | 6 | 12.0 | 12.0 | 100 % |",
+		"best limit is 0.917 (p 0.00)"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %q in\n%s", want, &out)
 		}

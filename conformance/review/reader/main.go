@@ -75,9 +75,10 @@ const (
 			for (let i = 0; i < d.length; i += 4) if (d[i + 1] > 60) return true;
 			return false;
 		})`
-	measured = `[...document.querySelectorAll("[data-pending]")].some((e) => e.offsetParent && e.querySelector(".changes").dataset.seen != e.querySelector(".changes").innerText)`
-	asked    = `document.querySelector("#sign").open && document.querySelector("#sign [data-after$=EF]") !== null`
-	signed   = `document.body.dataset.page == "study" && document.querySelector(".notice.signed") !== null && window.before !== true && ` + drawn
+	measured = `[...document.querySelectorAll("[data-pending]")].some((e) => e.offsetParent &&
+	e.querySelector(".changes").dataset.seen != e.querySelector(".changes").innerText)`
+	asked  = `document.querySelector("#sign").open && document.querySelector("#sign [data-after$=EF]") !== null`
+	signed = `document.body.dataset.page == "study" && document.querySelector(".notice.signed") !== null && window.before !== true && ` + drawn
 )
 
 func run(url, user, password string, repeat int) error {
@@ -208,7 +209,8 @@ func (r *reader) drag(phase string) error {
 			const c = document.querySelector("`+still+` canvas.drawing"), d = c.getContext("2d").getImageData(0, 0, c.width, c.height), box = c.getBoundingClientRect();
 			for (let y = Math.floor(c.height * 0.4); y < c.height * 0.8; y++) for (let x = 0; x < c.width; x++) {
 				const i = 4 * (y * c.width + x);
-				if (Math.min(d.data[i], d.data[i+1], d.data[i+2], d.data[i+3]) > 250) return [box.left + x * box.width / c.width + 1, box.top + y * box.height / c.height + 2];
+				if (Math.min(d.data[i], d.data[i+1], d.data[i+2], d.data[i+3]) > 250)
+			return [box.left + x * box.width / c.width + 1, box.top + y * box.height / c.height + 2];
 			}
 			return [];
 		})()`)

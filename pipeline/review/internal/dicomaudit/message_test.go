@@ -32,7 +32,8 @@ const (
 )
 
 var (
-	coded = &element{attributes: map[string]string{"csd-code": tokenPattern, "codeSystemName": tokenPattern, "displayName": "?" + tokenPattern, "originalText": tokenPattern}}
+	coded = &element{attributes: map[string]string{"csd-code": tokenPattern, "codeSystemName": tokenPattern, "displayName": "?" + tokenPattern,
+		"originalText": tokenPattern}}
 
 	schema = &element{children: []child{
 		{"EventIdentification", 1, 1, &element{
@@ -139,19 +140,23 @@ func TestMessagesFollowTheSchema(t *testing.T) {
 
 // What the tables of PS3.15 A.5.3 ask of a user who opens a study.
 func TestStudyOpened(t *testing.T) {
-	b, err := Encode(Event{At: time.Date(2026, 11, 27, 13, 14, 15, 0, time.UTC), User: "mueller", Address: "10.0.0.7", Action: "study opened", Study: "1.2.3", Patient: "P7"}, "ECHONODE")
+	b, err := Encode(Event{At: time.Date(2026, 11, 27, 13, 14, 15, 0, time.UTC), User: "mueller", Address: "10.0.0.7", Action: "study opened", Study: "1.2.3",
+		Patient: "P7"}, "ECHONODE")
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := `<AuditMessage><EventIdentification EventActionCode="R" EventDateTime="2026-11-27T13:14:15.000Z" EventOutcomeIndicator="0">` +
 		`<EventID csd-code="110103" codeSystemName="DCM" originalText="DICOM Instances Accessed"></EventID></EventIdentification>` +
 		`<ActiveParticipant UserID="mueller" UserIsRequestor="true" NetworkAccessPointID="10.0.0.7" NetworkAccessPointTypeCode="2"></ActiveParticipant>` +
-		`<ActiveParticipant UserID="ECHONODE" UserIsRequestor="false"><RoleIDCode csd-code="110150" codeSystemName="DCM" originalText="Application"></RoleIDCode></ActiveParticipant>` +
+		`<ActiveParticipant UserID="ECHONODE" UserIsRequestor="false">` +
+		`<RoleIDCode csd-code="110150" codeSystemName="DCM" originalText="Application"></RoleIDCode></ActiveParticipant>` +
 		`<AuditSourceIdentification AuditSourceID="ECHONODE"><AuditSourceTypeCode csd-code="3"></AuditSourceTypeCode></AuditSourceIdentification>` +
 		`<ParticipantObjectIdentification ParticipantObjectID="1.2.3" ParticipantObjectTypeCode="2" ParticipantObjectTypeCodeRole="3">` +
-		`<ParticipantObjectIDTypeCode csd-code="110180" codeSystemName="DCM" originalText="Study Instance UID"></ParticipantObjectIDTypeCode><ParticipantObjectName>1.2.3</ParticipantObjectName></ParticipantObjectIdentification>` +
+		`<ParticipantObjectIDTypeCode csd-code="110180" codeSystemName="DCM" originalText="Study Instance UID"></ParticipantObjectIDTypeCode>` +
+		`<ParticipantObjectName>1.2.3</ParticipantObjectName></ParticipantObjectIdentification>` +
 		`<ParticipantObjectIdentification ParticipantObjectID="P7" ParticipantObjectTypeCode="1" ParticipantObjectTypeCodeRole="1">` +
-		`<ParticipantObjectIDTypeCode csd-code="2" codeSystemName="RFC-3881" originalText="Patient Number"></ParticipantObjectIDTypeCode><ParticipantObjectName>patient</ParticipantObjectName></ParticipantObjectIdentification></AuditMessage>`
+		`<ParticipantObjectIDTypeCode csd-code="2" codeSystemName="RFC-3881" originalText="Patient Number"></ParticipantObjectIDTypeCode>` +
+		`<ParticipantObjectName>patient</ParticipantObjectName></ParticipantObjectIdentification></AuditMessage>`
 	if string(b) != want {
 		t.Errorf("%s\nwant\n%s", b, want)
 	}

@@ -29,7 +29,8 @@ func (c *Collector) Frame(at time.Time, body []byte) []byte {
 	if host == "" {
 		host, _ = os.Hostname()
 	}
-	head := fmt.Sprintf("<%d>1 %s %s EchoNode %d DICOM+RFC3881 - \xEF\xBB\xBF", priority, at.UTC().Format("2006-01-02T15:04:05.000Z07:00"), headerName(host), os.Getpid())
+	head := fmt.Sprintf("<%d>1 %s %s EchoNode %d DICOM+RFC3881 - \xEF\xBB\xBF", priority, at.UTC().Format("2006-01-02T15:04:05.000Z07:00"),
+		headerName(host), os.Getpid())
 	message := append([]byte(head), body...)
 	return append([]byte(strconv.Itoa(len(message))+" "), message...)
 }

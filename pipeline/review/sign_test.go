@@ -48,7 +48,8 @@ func TestFirstValuesAreKept(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			_, text := b.want(http.StatusOK, http.MethodPost, "/study/"+a.study+path, string(j), func(r *http.Request) { r.Header.Set("Content-Type", "application/json") })
+			_, text := b.want(http.StatusOK, http.MethodPost, "/study/"+a.study+path, string(j),
+				func(r *http.Request) { r.Header.Set("Content-Type", "application/json") })
 			return text
 		}
 		var answer changed

@@ -265,6 +265,17 @@ func (n *Node) Drop(ctx context.Context, destination string) (int, error) {
 	return count, err
 }
 
+// SignOut ends all sessions that an account has at the review page, on every
+// process, and says how many there were.
+func (n *Node) SignOut(ctx context.Context, account, from string) (int, error) {
+	account = strings.ToLower(strings.TrimSpace(account))
+	count, err := n.store.CloseSessions(ctx, account)
+	if err != nil || count == 0 {
+		return 0, err
+	}
+	return count, n.store.Audit(context.WithoutCancel(ctx), store.AuditEntry{At: time.Now(), User: account, Address: from, Action: "sign-out", Detail: "everywhere, by command"})
+}
+
 // healthz answers 200 while the node takes objects and 503 while it refuses
 // them. The body is "ok", or the status and its problems, one a line.
 func (n *Node) healthz(w http.ResponseWriter, r *http.Request) {

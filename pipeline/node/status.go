@@ -148,6 +148,7 @@ func (s StudyStatus) Finished() bool {
 //	POST /objects/verify?after=UID   [Verified]: stored objects, some at a time, are compared with what was received
 //	POST /deliveries/redirect?from=NAME&to=NAME  what is left for one destination goes to another
 //	POST /deliveries/drop?destination=NAME       what is left for a destination is given up
+//	POST /accounts/sign-out?name=NAME            all sessions of an account at the review page end
 func (n *Node) API() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", n.healthz)
@@ -193,6 +194,10 @@ func (n *Node) API() http.Handler {
 	mux.HandleFunc("POST /deliveries/drop", func(w http.ResponseWriter, r *http.Request) {
 		count, err := n.Drop(r.Context(), r.URL.Query().Get("destination"))
 		answer(w, map[string]int{"deliveries": count}, err)
+	})
+	mux.HandleFunc("POST /accounts/sign-out", func(w http.ResponseWriter, r *http.Request) {
+		count, err := n.SignOut(r.Context(), r.URL.Query().Get("name"), r.RemoteAddr)
+		answer(w, map[string]int{"sessions": count}, err)
 	})
 	mux.HandleFunc("POST /studies/move", func(w http.ResponseWriter, r *http.Request) {
 		m, err := moveForm(w, r)

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/echonode/echonode/pipeline/store"
 )
@@ -54,6 +55,9 @@ func (s *Server) identify(r *http.Request, touch bool) (visitor, bool, error) {
 		return visitor{}, false, err
 	}
 	if open.account != nil {
+		if s.oidc == nil || s.oidc.mark != open.mark {
+			return visitor{}, false, nil
+		}
 		return visitor{User: *open.account, session: open, token: c.Value}, true, nil
 	}
 	if s.opt.Users == nil {
@@ -214,13 +218,12 @@ func (s *Server) login(w http.ResponseWriter, r *http.Request) {
 		s.log.Error("review: "+what, "error", err)
 		refuse(http.StatusServiceUnavailable, "login.unavailable")
 	}
-	ofAddress, err := s.byAddress.wait(r.Context(), address)
-	ofName, err2 := s.byName.wait(r.Context(), name)
-	if err := errors.Join(err, err2); err != nil {
+	wait, err := s.attempt(r.Context(), address, name)
+	if err != nil {
 		unavailable("sign-in", err)
 		return
 	}
-	if wait := max(ofAddress, ofName); wait > 0 {
+	if wait > 0 {
 		seconds := int(math.Ceil(wait.Seconds()))
 		w.Header().Set("Retry-After", strconv.Itoa(seconds))
 		refuse(http.StatusTooManyRequests, "login.wait", seconds)
@@ -246,11 +249,6 @@ func (s *Server) login(w http.ResponseWriter, r *http.Request) {
 	matches := hash.matches(password)
 	<-s.hashing
 	if !matches || !ok {
-		ctx := context.WithoutCancel(r.Context()) // who hangs up has tried all the same
-		if err := errors.Join(s.byAddress.failed(ctx, address), s.byName.failed(ctx, name)); err != nil {
-			unavailable("sign-in", err)
-			return
-		}
 		// What was typed as a name may be a password: only real names are recorded.
 		known := ""
 		if ok {
@@ -260,8 +258,12 @@ func (s *Server) login(w http.ResponseWriter, r *http.Request) {
 		refuse(http.StatusForbidden, "login.wrong")
 		return
 	}
+	if err := errors.Join(s.byAddress.giveBack(r.Context(), address), s.byName.giveBack(r.Context(), name)); err != nil {
+		unavailable("sign-in", err)
+		return
+	}
 	// Another session of this browser ends with the new one.
-	t, err := s.newSession(r, user, false)
+	t, err := s.newSession(r, user, nil)
 	if err != nil {
 		unavailable("session", err)
 		return
@@ -271,14 +273,28 @@ func (s *Server) login(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, next, http.StatusSeeOther)
 }
 
+// attempt counts a sign-in that begins, or says how long it has to wait. Who
+// hangs up has tried all the same.
+func (s *Server) attempt(ctx context.Context, address, name string) (time.Duration, error) {
+	wait, err := s.byAddress.take(ctx, address)
+	if err != nil || wait > 0 {
+		return wait, err
+	}
+	wait, err = s.byName.take(ctx, name)
+	if err != nil || wait > 0 {
+		return wait, errors.Join(err, s.byAddress.giveBack(context.WithoutCancel(ctx), address))
+	}
+	return 0, nil
+}
+
 // newSession opens a session for a browser; one that it had ends.
-func (s *Server) newSession(r *http.Request, u User, fromProvider bool) (string, error) {
+func (s *Server) newSession(r *http.Request, u User, from *relying) (string, error) {
 	if c, err := r.Cookie(s.cookieName()); err == nil {
 		if err := s.sessions.close(r.Context(), c.Value); err != nil {
 			return "", err
 		}
 	}
-	return s.sessions.open(r.Context(), u, fromProvider)
+	return s.sessions.open(r.Context(), u, from)
 }
 
 // logout ends the session, or all that the account has, wherever they are.
@@ -287,7 +303,7 @@ func (s *Server) logout(w http.ResponseWriter, r *http.Request) {
 	err := s.sessions.close(r.Context(), v.token)
 	if r.PostFormValue("everywhere") != "" {
 		detail = "everywhere"
-		err = s.opt.Store.CloseSessions(r.Context(), v.Name)
+		_, err = s.opt.Store.CloseSessions(r.Context(), v.Name)
 	}
 	s.audit(r, "", "sign-out", detail, err != nil)
 	if err != nil {

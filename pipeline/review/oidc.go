@@ -51,6 +51,14 @@ type OIDC struct {
 	Client *http.Client
 }
 
+// mark is what a session keeps of the provider: with another provider, other
+// claims that are looked at or other roles of a group it is over.
+func (o OIDC) mark() string {
+	// Only types that can be encoded; the keys of maps are in order.
+	b, _ := json.Marshal([]any{o.Issuer, o.ClientID, o.NameClaim, o.GroupsClaim, o.Roles, o.Organisation})
+	return hashed(string(b))[:16]
+}
+
 // callbackPath is where the provider sends browsers back to.
 const callbackPath = "/oidc/callback"
 
@@ -62,6 +70,7 @@ type relying struct {
 	OIDC
 	store *store.Store
 	now   func() time.Time
+	mark  string // of sessions, see OIDC.mark
 
 	mu       sync.Mutex
 	provider *oidc.Provider
@@ -77,7 +86,7 @@ type signingIn struct {
 }
 
 func newRelying(o OIDC, st *store.Store, now func() time.Time) *relying {
-	return &relying{OIDC: o, store: st, now: now}
+	return &relying{OIDC: o, store: st, now: now, mark: o.mark()}
 }
 
 // discover reads what the provider says of itself, once it can be reached.
@@ -238,7 +247,7 @@ func (s *Server) oidcCallback(w http.ResponseWriter, r *http.Request) {
 		refuse(http.StatusForbidden, "login.norole", "the account may not come in", err)
 		return
 	}
-	t, err := s.newSession(r, user, true)
+	t, err := s.newSession(r, user, s.oidc)
 	if err != nil {
 		refuse(http.StatusServiceUnavailable, "login.unavailable", "no session could be opened", err)
 		return

@@ -107,8 +107,8 @@ func New(o Options) (*Server, error) {
 	s := &Server{opt: o, log: o.Log, now: o.now, hosts: map[string]bool{}, hub: newHub(), documents: newDocuments(o.Objects),
 		loops: newOpenLoops(o.Objects, o.Limits)}
 	s.sessions = &sessions{Lifetime: store.Lifetime{Idle: o.Idle, Longest: o.Longest}, store: o.Store, now: o.now, log: o.Log}
-	s.byAddress = &attempts{"address", 20, 15 * time.Second, o.Store, o.now}
-	s.byName = &attempts{"name", 5, 30 * time.Second, o.Store, o.now}
+	s.byAddress = newAttempts("address", 20, 15*time.Second, o.Store, o.now)
+	s.byName = newAttempts("name", 5, 30*time.Second, o.Store, o.now)
 	if o.OIDC != nil {
 		s.oidc = newRelying(*o.OIDC, o.Store, o.now)
 	}

@@ -17,7 +17,7 @@ import (
 type session struct {
 	user    string
 	account *User  // of an OpenID provider; nil for one of the file
-	mark    string // of the account's password when it signed in
+	mark    string // of what the account's rights came from when it signed in
 	csrf    string
 }
 
@@ -49,12 +49,13 @@ func hashed(secret string) string {
 // password it is over.
 func markOf(u User) string { return hashed(u.Password)[:16] }
 
-// open starts a session and returns its token. Fromprovider says that the account
-// is an OpenID provider's, and not one of the file of users.
-func (s *sessions) open(ctx context.Context, u User, fromProvider bool) (string, error) {
+// open starts a session and returns its token. From is the provider that an
+// account comes from, nil for one of the file of users.
+func (s *sessions) open(ctx context.Context, u User, from *relying) (string, error) {
 	now := s.now()
 	v := store.Session{Account: u.Name, Mark: markOf(u), CSRF: token(), Created: now, Seen: now}
-	if fromProvider {
+	if from != nil {
+		v.Mark = from.mark
 		b, err := json.Marshal(u)
 		if err != nil {
 			return "", err
@@ -102,30 +103,31 @@ func (s *sessions) close(ctx context.Context, t string) error {
 }
 
 // attempts counts failed sign-ins by subject, on all processes together, and
-// says when the next is allowed: a few at once, then one in a while.
+// says when the next is allowed: a few at once, then one in a while. One that is
+// under way counts as failed.
 type attempts struct {
+	store.Attempts
 	kind  string
-	burst int
-	every time.Duration
 	store *store.Store
 	now   func() time.Time
 }
 
 const maxAttemptKeys = 10000
 
+func newAttempts(kind string, burst int, every time.Duration, st *store.Store, now func() time.Time) *attempts {
+	return &attempts{store.Attempts{Burst: burst, Every: every, AtMost: maxAttemptKeys}, kind, st, now}
+}
+
 // subject hides what was typed as a name, which may be a password.
 func (a *attempts) subject(key string) string { return a.kind + " " + hashed(key) }
 
-// wait is how long key has to wait before its next attempt, 0 for not at all.
-func (a *attempts) wait(ctx context.Context, key string) (time.Duration, error) {
-	free, err := a.store.Attempts(ctx, a.subject(key))
-	if err != nil || free.IsZero() {
-		return 0, err
-	}
-	return max(free.Sub(a.now())-time.Duration(a.burst-1)*a.every, 0), nil
+// take counts an attempt of key that begins now. Where there is none left it says
+// how long key has to wait.
+func (a *attempts) take(ctx context.Context, key string) (time.Duration, error) {
+	return a.store.TakeAttempt(ctx, a.subject(key), a.now(), a.Attempts)
 }
 
-// failed counts an attempt against key.
-func (a *attempts) failed(ctx context.Context, key string) error {
-	return a.store.FailedAttempt(ctx, a.subject(key), a.now(), a.every, maxAttemptKeys)
+// giveBack is for an attempt that was right, or was not made.
+func (a *attempts) giveBack(ctx context.Context, key string) error {
+	return a.store.ReturnAttempt(ctx, a.subject(key), a.Attempts)
 }

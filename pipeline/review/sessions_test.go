@@ -5,14 +5,19 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 )
 
 // beside is another process's page on the same database and accounts.
-func (s *site) beside() *site {
+func (s *site) beside(edit ...func(*Options)) *site {
 	s.t.Helper()
-	server, err := New(s.server.opt)
+	o := s.server.opt
+	for _, e := range edit {
+		e(&o)
+	}
+	server, err := New(o)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -89,4 +94,72 @@ func TestNoDatabaseIsNoSignOut(t *testing.T) {
 	}
 	b.want(http.StatusInternalServerError, http.MethodGet, "/", "")
 	s.browser().want(http.StatusServiceUnavailable, http.MethodPost, "/login", url.Values{"name": {"viewer"}, "password": {password}}.Encode())
+}
+
+// Sign-ins at the same time are no more than those one after the other, lock an
+// account for no longer, and cost one that was right nothing.
+func TestAttemptsAtOnce(t *testing.T) {
+	s := newSite(t)
+	try := func(pass string) int {
+		res, _ := s.browser().do(http.MethodPost, "/login", url.Values{"name": {"viewer"}, "password": {pass}}.Encode())
+		return res.StatusCode
+	}
+	for range 6 {
+		if got := try(password); got != http.StatusSeeOther {
+			t.Fatalf("the right password: %d", got)
+		}
+	}
+	var mu sync.Mutex
+	got := map[int]int{}
+	var g sync.WaitGroup
+	for range 30 {
+		g.Go(func() {
+			code := try("wrong")
+			mu.Lock()
+			defer mu.Unlock()
+			got[code]++
+		})
+	}
+	g.Wait()
+	if got[http.StatusForbidden] != 5 || got[http.StatusTooManyRequests] != 25 {
+		t.Errorf("%v", got)
+	}
+	s.pass(30 * time.Second)
+	if got := try(password); got != http.StatusSeeOther {
+		t.Errorf("half a minute later: %d", got)
+	}
+}
+
+// A session of an OpenID provider's account is over when that provider, or what
+// its groups may do, is configured no more, whoever asks.
+func TestSessionsOfProvider(t *testing.T) {
+	provider := func() *OIDC {
+		return &OIDC{Issuer: "http://127.0.0.1:1", ClientID: "x", NameClaim: "name", GroupsClaim: "groups", Roles: map[string][]Role{"ops": {Administrator}, "staff": {Viewer}}, Client: http.DefaultClient}
+	}
+	s := newSite(t, func(o *Options) { o.OIDC = provider() })
+	v, err := s.server.sessions.open(t.Context(), User{Name: "eve", Roles: []Role{Administrator}}, s.server.oidc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := s.browser()
+	b.cookie = s.server.cookieName() + "=" + v
+	b.want(http.StatusOK, http.MethodGet, "/audit", "")
+	b.at(s.beside()).want(http.StatusOK, http.MethodGet, "/audit", "") // the same after a restart
+	for name, change := range map[string]func(*Options){
+		"no provider":   func(o *Options) { o.OIDC = nil },
+		"another":       func(o *Options) { o.OIDC.Issuer = "http://127.0.0.1:2" },
+		"client":        func(o *Options) { o.OIDC.ClientID = "y" },
+		"claim":         func(o *Options) { o.OIDC.GroupsClaim = "roles" },
+		"name":          func(o *Options) { o.OIDC.NameClaim = "email" },
+		"roles":         func(o *Options) { o.OIDC.Roles["ops"] = []Role{Viewer} },
+		"group gone":    func(o *Options) { delete(o.OIDC.Roles, "ops") },
+		"of the file":   func(o *Options) { o.OIDC, o.Users = nil, nil },
+		"organisation":  func(o *Options) { o.OIDC.Organisation = "Other Hospital" },
+		"one more role": func(o *Options) { o.OIDC.Roles["readers"] = []Role{Reader} },
+	} {
+		other := s.beside(func(o *Options) { o.OIDC = provider(); change(o) })
+		if res, _ := b.at(other).do(http.MethodGet, "/audit", ""); res.StatusCode != http.StatusSeeOther {
+			t.Errorf("%s: %d", name, res.StatusCode)
+		}
+	}
 }

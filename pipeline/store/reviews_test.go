@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -250,8 +252,8 @@ func checkSessions(t *testing.T, s *Store) {
 		!l.Over(got, now.Add(115*time.Second)) {
 		t.Errorf("%+v, %v", got, err)
 	}
-	if err := s.CloseSessions(ctx, "anna"); err != nil {
-		t.Fatal(err)
+	if n, err := s.CloseSessions(ctx, "anna"); err != nil || n != 1 {
+		t.Fatal(n, err)
 	}
 	_, gone := s.Session(ctx, "b")
 	if _, err := s.Session(ctx, "c"); err != nil || !errors.Is(gone, ErrNotFound) {
@@ -264,23 +266,55 @@ func checkSessions(t *testing.T, s *Store) {
 		t.Errorf("a closed session: %v", err)
 	}
 
-	fail := func(subject string, at time.Duration) time.Duration {
+	a := Attempts{Burst: 2, Every: time.Minute, AtMost: 2}
+	take := func(subject string, at time.Duration) time.Duration {
 		t.Helper()
-		if err := s.FailedAttempt(ctx, subject, now.Add(at), time.Minute, 2); err != nil {
-			t.Fatal(err)
-		}
-		free, err := s.Attempts(ctx, subject)
+		wait, err := s.TakeAttempt(ctx, subject, now.Add(at), a)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if free.IsZero() {
-			return 0
-		}
-		return free.Sub(now)
+		return wait
 	}
-	for i, got := range []time.Duration{fail("x", 0), fail("x", 0), fail("y", 0), fail("z", 0), fail("z", 61*time.Second), fail("x", 150*time.Second)} {
-		if want := []time.Duration{time.Minute, 2 * time.Minute, time.Minute, 0, 121 * time.Second, 210 * time.Second}[i]; got != want {
-			t.Errorf("attempt %d: available again after %v, want %v", i, got, want)
+	for i, c := range []struct {
+		subject  string
+		at, want time.Duration
+	}{
+		{"x", 0, 0}, {"x", 0, 0}, {"x", 0, time.Minute}, // which costs nothing
+		{"x", 59 * time.Second, time.Second}, {"x", time.Minute, 0}, {"x", time.Minute, time.Minute},
+		{"y", time.Minute, 0}, {"z", time.Minute, 0}, {"z", time.Minute, 0}, {"z", time.Minute, 0}, // no more subjects than two
+		{"z", 3*time.Minute + time.Second, 0}, {"x", 3*time.Minute + time.Second, 0}, // the others are forgotten
+		{"x", -time.Hour, 2 * time.Minute}, // a clock that was set back
+	} {
+		if got := take(c.subject, c.at); got != c.want {
+			t.Errorf("attempt %d: waits %v, want %v", i, got, c.want)
 		}
+	}
+	later := 10 * time.Minute
+	take("x", later)
+	take("x", later)
+	if err := s.ReturnAttempt(ctx, "x", a); err != nil {
+		t.Fatal(err)
+	}
+	if one, none := take("x", later), take("x", later); one != 0 || none != time.Minute {
+		t.Errorf("after one was given back: %v, then %v", one, none)
+	}
+
+	// At the same time there are no more than one after the other.
+	var taken atomic.Int32
+	var g sync.WaitGroup
+	for range 8 {
+		g.Go(func() {
+			wait, err := s.TakeAttempt(ctx, "at once", now.Add(time.Hour), a)
+			if err != nil {
+				t.Error(err)
+			}
+			if err == nil && wait == 0 {
+				taken.Add(1)
+			}
+		})
+	}
+	g.Wait()
+	if n := taken.Load(); n != 2 {
+		t.Errorf("%d attempts at once", n)
 	}
 }

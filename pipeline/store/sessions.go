@@ -13,7 +13,7 @@ import (
 type Session struct {
 	Account string // user name
 	Profile string // JSON, of an account that is not in the file of users
-	Mark    string // changes with the account's password
+	Mark    string // changes with what the account's rights come from
 	CSRF    string
 	Created time.Time
 	Seen    time.Time // last activity, to a part of the time after which it ends
@@ -88,47 +88,70 @@ func (s *Store) CloseSession(ctx context.Context, token string) error {
 	return nil
 }
 
-// CloseSessions ends all sessions of an account.
-func (s *Store) CloseSessions(ctx context.Context, account string) error {
-	if _, err := s.db.ExecContext(ctx, `DELETE FROM sessions WHERE account = ?`, account); err != nil {
-		return fmt.Errorf("close sessions: %w", err)
-	}
-	return nil
-}
-
-// Attempts is when all attempts of a subject to sign in are available again; in
-// the past or zero when they are.
-func (s *Store) Attempts(ctx context.Context, subject string) (time.Time, error) {
-	var at int64
-	err := s.read.QueryRowContext(ctx, `SELECT free_at FROM attempts WHERE subject = ?`, subject).Scan(&at)
-	if errors.Is(err, sql.ErrNoRows) {
-		return time.Time{}, nil
+// CloseSessions ends all sessions of an account, and says how many there were.
+func (s *Store) CloseSessions(ctx context.Context, account string) (int, error) {
+	res, err := s.db.ExecContext(ctx, `DELETE FROM sessions WHERE account = ?`, account)
+	var n int64
+	if err == nil {
+		n, err = res.RowsAffected()
 	}
 	if err != nil {
-		return time.Time{}, fmt.Errorf("attempts: %w", err)
+		return 0, fmt.Errorf("close sessions: %w", err)
 	}
-	return time.UnixMilli(at), nil
+	return int(n), nil
 }
 
-// FailedAttempt counts an attempt of a subject, which is available again after
-// every, and forgets the subjects of which all are. Of no more than a number of
-// subjects attempts are counted.
-func (s *Store) FailedAttempt(ctx context.Context, subject string, now time.Time, every time.Duration, atMost int) error {
-	ms, later := now.UnixMilli(), every.Milliseconds()
-	err := s.Transact(ctx, func(tx *Tx) error {
+// Attempts are how often a subject may try to sign in: Burst times at once, and
+// once more after every Every.
+type Attempts struct {
+	Burst int
+	Every time.Duration
+	// AtMost is of how many subjects attempts are counted.
+	AtMost int
+}
+
+// TakeAttempt takes one of a subject's attempts, before it is known whether it is
+// right: so as many at the same time, by whichever process, are no more than
+// Burst. Where none is left it takes none and says how long until one is.
+// [Store.ReturnAttempt] gives it back.
+func (s *Store) TakeAttempt(ctx context.Context, subject string, now time.Time, a Attempts) (wait time.Duration, err error) {
+	ms, every := now.UnixMilli(), a.Every.Milliseconds()
+	last := ms + int64(a.Burst-1)*every // all are available again by then: one is now
+	err = s.Transact(ctx, func(tx *Tx) error {
+		wait = 0
 		if _, err := tx.ExecContext(ctx, `DELETE FROM attempts WHERE free_at < ?`, ms); err != nil {
 			return err
 		}
 		var n int
-		if err := tx.QueryRowContext(ctx, `SELECT count(*) FROM attempts WHERE subject <> ?`, subject).Scan(&n); err != nil || n >= atMost {
+		if err := tx.QueryRowContext(ctx, `SELECT count(*) FROM attempts WHERE subject <> ?`, subject).Scan(&n); err != nil || n >= a.AtMost {
 			return err
 		}
-		_, err := tx.ExecContext(ctx, `INSERT INTO attempts (subject, free_at) VALUES (?, ?) ON CONFLICT (subject) DO UPDATE SET free_at = attempts.free_at + ?`,
-			subject, ms+later, later)
-		return err
+		res, err := tx.ExecContext(ctx, `INSERT INTO attempts (subject, free_at) VALUES (?, ?)
+			ON CONFLICT (subject) DO UPDATE SET free_at = attempts.free_at + ? WHERE attempts.free_at <= ?`, subject, ms+every, every, last)
+		if err != nil {
+			return err
+		}
+		if taken, err := res.RowsAffected(); err != nil || taken > 0 {
+			return err
+		}
+		var free int64
+		if err := tx.QueryRowContext(ctx, `SELECT free_at FROM attempts WHERE subject = ?`, subject).Scan(&free); err != nil {
+			return err
+		}
+		// A clock that was set back locks nobody out for longer than the burst lasts.
+		wait = min(time.Duration(free-last)*time.Millisecond, time.Duration(a.Burst)*a.Every)
+		return nil
 	})
 	if err != nil {
-		return fmt.Errorf("count attempt: %w", err)
+		return 0, fmt.Errorf("take attempt: %w", err)
+	}
+	return wait, nil
+}
+
+// ReturnAttempt gives an attempt back that was taken.
+func (s *Store) ReturnAttempt(ctx context.Context, subject string, a Attempts) error {
+	if _, err := s.db.ExecContext(ctx, `UPDATE attempts SET free_at = free_at - ? WHERE subject = ?`, a.Every.Milliseconds(), subject); err != nil {
+		return fmt.Errorf("return attempt: %w", err)
 	}
 	return nil
 }

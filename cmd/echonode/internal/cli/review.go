@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"slices"
 	"strings"
@@ -213,7 +214,7 @@ after studies, deliveries and the audit trail; an account may be several.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(p.userAddCommand(), p.userPasswordCommand(), p.userRemoveCommand(), p.userListCommand())
+	cmd.AddCommand(p.userAddCommand(), p.userPasswordCommand(), p.userRemoveCommand(), p.userSignOutCommand(), p.userListCommand())
 	return cmd
 }
 
@@ -330,6 +331,28 @@ func (p *program) userEdit(use, short string, edit func(users []review.User, i i
 		},
 	}
 	f.register(cmd)
+	return cmd
+}
+
+func (p *program) userSignOutCommand() *cobra.Command {
+	var c control
+	cmd := &cobra.Command{
+		Use:   "sign-out NAME",
+		Short: "End all sessions of an account",
+		Long: `Has a running node end all sessions that an account has at the review page,
+wherever they are: also one that came from an OpenID provider, where it was
+closed or changed meanwhile. It may sign in again if it still can.`,
+		Args: exactlyOne,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var answer struct{ Sessions int }
+			if err := c.post(cmd, "/accounts/sign-out", url.Values{"name": args}, &answer); err != nil {
+				return err
+			}
+			fmt.Fprintf(p.out, "%s ended\n", counted(answer.Sessions, "session", "sessions"))
+			return nil
+		},
+	}
+	c.register(cmd)
 	return cmd
 }
 

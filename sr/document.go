@@ -26,6 +26,9 @@ type Document struct {
 	Evidence                                             []instance.Ref
 	Predecessors                                         []instance.Ref
 	Root                                                 *Item
+	// Names are what the reader calls an image, by SOP Instance UID ("loop 3"). They are
+	// not in the object; an image without one is called by its place in Evidence.
+	Names map[string]string
 }
 
 // Parse reads a structured report. Content it does not know stays in the tree.

@@ -60,7 +60,7 @@ func Example() {
 	// Patient ID: 4711
 	// Study:      2026-01-01
 	// Made:       2026-01-01 10:30:00
-	// By:         Example Example 1
+	// By:         Example 1
 	// Model:      example 1
 	//
 	// Automatic analysis without review by a physician. Not for diagnosis.
@@ -73,7 +73,7 @@ func Example() {
 	//   Left ventricular mass: no parasternal long axis loop
 	//
 	// Images
-	//   1 1.2.3.1.1
+	//   image 1  1.2.3.1.1
 	//
 	// Report 2.25.1
 }

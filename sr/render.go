@@ -1,6 +1,7 @@
 package sr
 
 import (
+	"cmp"
 	"encoding/base64"
 	"fmt"
 	"html/template"
@@ -48,7 +49,12 @@ type page struct {
 	Remarks                         []string
 	Subject                         []line
 	Figures                         []figure
+	Maker                           string
+	Images                          []image
 }
+
+// image is an image that the document refers to, with what it is called in it.
+type image struct{ Name, UID string }
 
 // Figure is a picture for [Document.WriteHTML].
 type Figure struct {
@@ -78,9 +84,17 @@ func (d *Document) page() page {
 			p.Remarks = append(p.Remarks, c)
 		}
 	}
-	image := map[string]int{}
+	p.Maker = d.Manufacturer
+	for _, s := range []string{d.Model, d.Version} {
+		if s != "" && s != p.Maker { // the maker may be called as what it makes
+			p.Maker = strings.TrimSpace(p.Maker + " " + s)
+		}
+	}
+	names := map[string]string{}
 	for i, e := range d.Evidence {
-		image[e.SOPInstanceUID] = i + 1
+		name := cmp.Or(d.Names[e.SOPInstanceUID], fmt.Sprintf("image %d", i+1))
+		names[e.SOPInstanceUID] = name
+		p.Images = append(p.Images, image{name, e.SOPInstanceUID})
 	}
 	for _, m := range d.Measurements() {
 		l := line{Name: m.Concept.Meaning, Value: "-", Unit: unitText(m.Unit), Group: m.Group, Preferred: m.Selection != (Code{})}
@@ -98,7 +112,7 @@ func (d *Document) page() page {
 			if l.Source != "" {
 				l.Source += "; "
 			}
-			l.Source += fmt.Sprintf("image %d", image[s.SOPInstanceUID])
+			l.Source += cmp.Or(names[s.SOPInstanceUID], "an image that is not listed")
 			if s.Frame > 0 {
 				l.Source += fmt.Sprintf(" frame %d", s.Frame)
 			}
@@ -186,7 +200,7 @@ func (d *Document) WriteText(w io.Writer) error {
 		{"Born, sex", strings.TrimSpace(readable(d.PatientBirthDate, "") + " " + d.PatientSex)},
 		{"Study", strings.TrimSpace(p.Study + " " + d.StudyDescription)}, {"Accession", d.Accession},
 		{"Made", p.Date},
-		{"By", strings.TrimSpace(fmt.Sprintf("%s %s %s", d.Manufacturer, d.Model, d.Version))},
+		{"By", p.Maker},
 		{"Model", strings.TrimSpace(p.AlgorithmName + " " + p.AlgorithmVersion)},
 	} {
 		if f[1] != "" {
@@ -223,10 +237,10 @@ func (d *Document) WriteText(w io.Writer) error {
 			fmt.Fprintf(&b, "  %s\n", r)
 		}
 	}
-	if len(d.Evidence) > 0 {
+	if len(p.Images) > 0 {
 		fmt.Fprintf(&b, "\nImages\n")
-		for i, e := range d.Evidence {
-			fmt.Fprintf(&b, "  %d %s\n", i+1, e.SOPInstanceUID)
+		for _, i := range p.Images {
+			fmt.Fprintf(&b, "  %-8s %s\n", i.Name, i.UID)
 		}
 	}
 	fmt.Fprintf(&b, "\nReport %s\n", d.SOPInstanceUID)
@@ -290,7 +304,7 @@ td.n{text-align:right;font-variant-numeric:tabular-nums}.about{color:#57606a;fon
 <dt>Patient</dt><dd>{{.Name}} {{with .PatientID}}({{.}}){{end}} {{.PatientSex}}</dd>
 <dt>Study</dt><dd>{{.Study}} {{.StudyDescription}}</dd>
 {{with .Accession}}<dt>Accession</dt><dd>{{.}}</dd>{{end}}
-<dt>Made</dt><dd>{{.Date}} by {{.Manufacturer}} {{.Model}} {{.Version}}</dd>
+<dt>Made</dt><dd>{{.Date}} by {{.Maker}}</dd>
 {{with .AlgorithmName}}<dt>Model</dt><dd>{{.}} {{$.AlgorithmVersion}}</dd>{{end}}
 </dl>
 {{if .Subject}}<h2>Patient characteristics</h2>
@@ -306,7 +320,7 @@ td.n{text-align:right;font-variant-numeric:tabular-nums}.about{color:#57606a;fon
 {{range .Figures}}<figure><img src="{{.URL}}" alt="{{.Title}}"><figcaption class="about">{{.Title}}</figcaption></figure>
 {{end}}{{if .Missing}}<h2>Not measured</h2><table>{{range .Missing}}<tr><td>{{.What}}</td><td>{{.Reason}}</td></tr>{{end}}</table>{{end}}
 {{if .Remarks}}<h2>Remarks</h2><ul>{{range .Remarks}}<li>{{.}}</li>{{end}}</ul>{{end}}
-{{if .Evidence}}<details><summary>Images</summary><ol>{{range .Evidence}}<li><code>{{.SOPInstanceUID}}</code></li>{{end}}</ol></details>{{end}}
+{{if .Images}}<details><summary>Images</summary><ul>{{range .Images}}<li>{{.Name}}: <code>{{.UID}}</code></li>{{end}}</ul></details>{{end}}
 <p class="about">Report <code>{{.SOPInstanceUID}}</code></p>
 </body></html>
 `

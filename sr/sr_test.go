@@ -681,3 +681,25 @@ func TestSpread(t *testing.T) {
 		}
 	}
 }
+
+// A page calls an image as the remarks do where the caller says how, and by its place
+// elsewhere; a maker that is called as its product is named once.
+func TestNamesOfImages(t *testing.T) {
+	doc, err := Parse(build(t, report()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc.Names = map[string]string{doc.Evidence[0].SOPInstanceUID: "loop 7"}
+	var text, html strings.Builder
+	if err := errors.Join(doc.WriteText(&text), doc.WriteHTML(&html)); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"loop 7 frame ", "loop 7: <code>", "image 2: <code>", " by EchoNode 0."} {
+		if !strings.Contains(html.String(), want) {
+			t.Errorf("the page lacks %q", want)
+		}
+	}
+	if strings.Contains(html.String(), "image 1") || !strings.Contains(text.String(), "  loop 7   "+doc.Evidence[0].SOPInstanceUID) {
+		t.Errorf("%s", text.String())
+	}
+}

@@ -262,12 +262,13 @@ func (w *writer) choosePatient(ctx context.Context) error {
 		}
 		w.remarks = append(w.remarks, text+"; what was made of it has that of the last object.")
 	}
+	w.remarks = append(w.remarks, bodyRemarks(w.s)...)
 	if days := recordingDays(w.s); len(days) > 1 {
 		w.remarks = append(w.remarks, "The loops were recorded on different days: "+strings.Join(days, ", ")+".")
 	}
 	if s := w.s.Subject; !s.Adult() {
 		compared := "no value is compared with a normal range"
-		if bsa := indices.ChildSurface(s); bsa > 0 {
+		if bsa := indices.ChildSurface(s); bsa > 0 && slices.ContainsFunc(w.s.Measurements, func(m result.Measurement) bool { return hasZScore(m, bsa) }) {
 			compared = fmt.Sprintf("no value is compared with a normal range of adults; "+
 				"z-scores are those of healthy children of a body surface of %.2f m2 by Haycock (%s)", bsa, quantity.PHN2017)
 		}
@@ -275,6 +276,57 @@ func (w *writer) choosePatient(ctx context.Context) error {
 			*s.AgeYears, compared))
 	}
 	return nil
+}
+
+// hasZScore reports whether a value is one that is compared with healthy children.
+func hasZScore(m result.Measurement, bsa float64) bool {
+	q, ok := quantity.Of(m.Name)
+	if !ok || m.Value == nil {
+		return false
+	}
+	_, known := q.NormalForChild(bsa)
+	return known
+}
+
+// bodyRemarks tell where a study's objects contradict each other in age, height or
+// weight of their one patient, on which normal ranges and indices depend: by more than
+// the year that a birthday makes, a centimetre or a kilogram.
+func bodyRemarks(s *result.Study) (out []string) {
+	if s.Subject == nil {
+		return nil
+	}
+	var ages, heights, weights []float64
+	for _, l := range s.Loops {
+		if l.Subject == nil || l.Subject.Other(s.Subject) {
+			continue
+		}
+		if l.Subject.AgeYears != nil {
+			ages = append(ages, float64(*l.Subject.AgeYears))
+		}
+		if l.Subject.HeightCM > 0 {
+			heights = append(heights, l.Subject.HeightCM)
+		}
+		if l.Subject.WeightKG > 0 {
+			weights = append(weights, l.Subject.WeightKG)
+		}
+	}
+	for _, of := range []struct {
+		name, unit string
+		values     []float64
+	}{{"age", "years", ages}, {"height", "cm", heights}, {"weight", "kg", weights}} {
+		if len(of.values) == 0 || slices.Max(of.values)-slices.Min(of.values) <= 1 {
+			continue
+		}
+		last := of.values[len(of.values)-1] // as result.SubjectOf has it
+		slices.Sort(of.values)
+		var texts []string
+		for _, v := range slices.Compact(of.values) {
+			texts = append(texts, fmt.Sprintf("%g", v))
+		}
+		out = append(out, fmt.Sprintf("The objects of the study differ in the patient's %s (%s %s); %g %s of the last object counts.",
+			of.name, strings.Join(texts, ", "), of.unit, last, of.unit))
+	}
+	return out
 }
 
 // recordingDays are the days of a study's measured loops where they lie further

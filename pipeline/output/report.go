@@ -92,6 +92,7 @@ func (w *writer) report(name string, index int, description string, coded, told 
 	if err != nil {
 		return err
 	}
+	doc.Names = loopNames(w.s.Loops)
 	if err := w.create(result.Output{Kind: result.KindReportText, File: name + ".txt"}, doc.WriteText); err != nil {
 		return err
 	}
@@ -493,6 +494,22 @@ func prefix(stage, text string) string {
 		return text
 	}
 	return stage + ": " + text
+}
+
+// loopNames are what remarks and captions call the loops, for the pages made from
+// a report: by their instance numbers, but those that two have.
+func loopNames(loops []result.Loop) map[string]string {
+	count := map[int]int{}
+	for _, l := range loops {
+		count[l.InstanceNumber]++
+	}
+	names := map[string]string{}
+	for _, l := range loops {
+		if l.InstanceNumber != 0 && count[l.InstanceNumber] == 1 {
+			names[l.SOPInstanceUID] = "loop " + strconv.Itoa(l.InstanceNumber)
+		}
+	}
+	return names
 }
 
 // loopName names a loop for people: its instance number where it has one.

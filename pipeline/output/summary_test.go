@@ -117,3 +117,56 @@ func TestRecordingDays(t *testing.T) {
 		t.Errorf("of a loop that is not measured: %q", got)
 	}
 }
+
+// Objects that contradict each other in what the normal ranges and the indices
+// depend on are told; a birthday within the study, another patient's object and
+// what only one of them says are not.
+func TestBodyRemarks(t *testing.T) {
+	person := func(key string, age int, height, weight float64) result.Loop {
+		return result.Loop{Subject: &result.Subject{Key: key, AgeYears: &age, HeightCM: height, WeightKG: weight}}
+	}
+	study := func(loops ...result.Loop) *result.Study {
+		return &result.Study{Subject: &result.Subject{Key: "a"}, Loops: loops}
+	}
+	for _, tt := range []struct {
+		s    *result.Study
+		want string
+	}{
+		{study(person("a", 45, 180, 80), result.Loop{}, person("a", 12, 180, 80)),
+			"The objects of the study differ in the patient's age (12, 45 years); 12 years of the last object counts."},
+		{study(person("a", 45, 180, 80), person("a", 45, 172.5, 80), person("a", 45, 180, 80)),
+			"The objects of the study differ in the patient's height (172.5, 180 cm); 180 cm of the last object counts."},
+		{study(person("a", 45, 180, 80), person("a", 45, 0, 92)),
+			"The objects of the study differ in the patient's weight (80, 92 kg); 92 kg of the last object counts."},
+		{study(person("a", 45, 180, 80), person("a", 46, 181, 79)), ""},
+		{study(person("a", 45, 180, 80), person("b", 12, 120, 30)), ""},
+		{study(person("a", 45, 180, 80), result.Loop{Subject: &result.Subject{Key: "a"}}), ""},
+		{&result.Study{}, ""},
+	} {
+		if got := strings.Join(bodyRemarks(tt.s), "|"); got != tt.want {
+			t.Errorf("%q\nwant %q", got, tt.want)
+		}
+	}
+}
+
+// Pages call a loop as remarks and captions do; two of one number would be mixed up.
+func TestLoopNames(t *testing.T) {
+	got := loopNames([]result.Loop{{SOPInstanceUID: "1.1", InstanceNumber: 3}, {SOPInstanceUID: "1.2"}, {SOPInstanceUID: "1.3", InstanceNumber: 4},
+		{SOPInstanceUID: "1.4", InstanceNumber: 4}})
+	if len(got) != 1 || got["1.1"] != "loop 3" {
+		t.Errorf("%v", got)
+	}
+}
+
+// z-scores are announced where a value has one: EDV of a child does, a rate does not.
+func TestHasZScore(t *testing.T) {
+	v := 40.0
+	for name, want := range map[string]bool{result.EDV: true, result.HR: false, "unknown": false} {
+		if got := hasZScore(result.Measurement{Name: name, Value: &v}, 0.53); got != want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+	if hasZScore(result.Measurement{Name: result.EDV}, 0.53) {
+		t.Error("a value that was not measured has a z-score")
+	}
+}

@@ -63,6 +63,8 @@ const (
 	stillWidth            = 236.0
 	stillHeight           = 186.0
 	gap                   = 10.0
+	columnWidth           = 420.0 // of the values, at most
+	curveHeight           = 190.0 // where there is room
 	remarkSize            = 8.5
 	remarkLine            = 10.5
 )
@@ -101,16 +103,21 @@ func (p Page) draw(c canvas, t theme) {
 	c.text(margin, y, 10, true, t.warn, fit(c, 10, true, p.Notice, pageWidth-2*margin))
 
 	top := y + 16
-	left := p.stills(c, t, margin, top)
 	bottom := pageHeight - margin - 14
-	p.curve(c, t, margin, top+2*(stillHeight+gap+10)+4, left-gap-margin, bottom)
-	p.column(c, t, left, top, right, bottom)
+	left := margin
+	if len(p.Stills) > 0 || p.Curve != nil {
+		var below float64
+		left, below = p.stills(c, t, margin, top)
+		p.curve(c, t, margin, below, left-gap-margin, min(bottom, below+curveHeight))
+	}
+	p.column(c, t, left, top, min(right, left+columnWidth), bottom)
 	c.text(margin, pageHeight-margin+4, 8, false, t.faint, fit(c, 8, false, p.Made, pageWidth-2*margin))
 }
 
-// stills draws two columns of frames and returns where the text begins.
-func (p Page) stills(c canvas, t theme, x, y float64) float64 {
-	left := x + 2*(stillWidth+gap)
+// stills draws two columns of frames and returns where the text beside and the
+// curve below them begin.
+func (p Page) stills(c canvas, t theme, x, y float64) (left, below float64) {
+	left, below = x+2*(stillWidth+gap)+gap, y
 	for i, s := range p.Stills {
 		if i == 4 {
 			break
@@ -123,8 +130,9 @@ func (p Page) stills(c canvas, t theme, x, y float64) float64 {
 		c.fill(sx, sy, stillWidth, stillHeight, color.RGBA{0, 0, 0, 255})
 		c.picture(sx+(stillWidth-w)/2, sy+(stillHeight-h)/2, w, h, s.Image)
 		c.text(sx, sy+stillHeight+10, 8.5, false, t.text, fit(c, 8.5, false, s.Caption, stillWidth))
+		below = sy + stillHeight + gap + 14
 	}
-	return left + gap
+	return left, below
 }
 
 // column draws headline, values and remarks.
@@ -142,6 +150,12 @@ func (p Page) column(c canvas, t theme, x, y, right, bottom float64) {
 	y += 12
 	value := x + 0.5*(right-x)
 	normal := value + 0.22*(right-x)
+	for _, r := range p.Rows {
+		if r.Normal != "" {
+			c.text(normal, y+2, 8, false, t.faint, "normal")
+			break
+		}
+	}
 	for i, r := range p.Rows {
 		if y > bottom-30 {
 			p.Remarks = append([]string{strconv.Itoa(len(p.Rows)-i) + " more values stand in the report."}, p.Remarks...)

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -118,14 +119,56 @@ func TestPDF(t *testing.T) {
 type lines struct {
 	canvas
 	texts  []string
+	at     map[string][2]float64
 	lowest float64
 }
 
-func (l *lines) text(_, y, _ float64, _ bool, _ color.RGBA, s string) {
+func (l *lines) text(x, y, _ float64, _ bool, _ color.RGBA, s string) {
 	l.texts, l.lowest = append(l.texts, s), max(l.lowest, y)
+	if l.at != nil {
+		l.at[s] = [2]float64{x, y}
+	}
 }
+func (l *lines) fill(_, _, _, _ float64, _ color.RGBA)        {}
+func (l *lines) picture(_, _, _, _ float64, _ image.Image)    {}
 func (l *lines) width(size float64, _ bool, s string) float64 { return 0.5 * size * float64(len(s)) }
 func (l *lines) line(_, _, _, _, _ float64, _ color.RGBA)     {}
+
+// Without pictures the text begins at the left, and above the curve there is no room
+// for pictures that are not there; with ranges it says what they are.
+func TestLayoutWithoutPictures(t *testing.T) {
+	where := func(p Page, what string) (x, y float64) {
+		l := lines{at: map[string][2]float64{}}
+		p.draw(&l, dark)
+		at, ok := l.at[what]
+		if !ok {
+			t.Fatalf("%q is not on the page: %q", what, l.texts)
+		}
+		return at[0], at[1]
+	}
+	curve := &Curve{Title: "Area", Unit: "cm2", TimesMS: []float64{0, 500}, Values: []float64{30, 20}}
+	still := Still{Image: image.NewRGBA(image.Rect(0, 0, 10, 10))}
+	if x, _ := where(Page{Headline: "EF not measured"}, "EF not measured"); x != margin {
+		t.Errorf("the text begins at %.0f", x)
+	}
+	const text = margin + 2*stillWidth + 3*gap
+	if x, _ := where(Page{Headline: "EF 59 %", Curve: curve}, "EF 59 %"); x != text {
+		t.Errorf("beside a curve the text begins at %.0f, want %.0f", x, text)
+	}
+	const top = margin + 12 + 16 + 16
+	for n, want := range map[int]float64{0: top + 8, 2: top + stillHeight + gap + 14 + 8, 4: top + 2*stillHeight + 2*gap + 10 + 14 + 8} {
+		if _, y := where(Page{Curve: curve, Stills: slices.Repeat([]Still{still}, n)}, "Area, cm2"); y != want {
+			t.Errorf("under %d pictures the curve begins at %.0f, want %.0f", n, y, want)
+		}
+	}
+	for normal, want := range map[string]bool{"62 to 150": true, "": false} {
+		var l lines
+		Page{Rows: []Row{{Name: "End-diastolic volume", Value: "89 mL", Normal: normal}}}.draw(&l, dark)
+		if slices.Contains(l.texts, "normal") != want {
+			t.Errorf("%q: %q", normal, l.texts)
+		}
+	}
+}
 
 // A remark that finds no room is counted, never cut without a word; all of them
 // stand there where they just fit.

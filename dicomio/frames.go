@@ -65,9 +65,7 @@ func (f *File) pixelSource() (frames.Source, error) {
 		Limits: frames.Limits{Value: f.limits.Value, Frame: f.limits.Frame, Frames: f.limits.Frames, Video: f.limits.Video, Memory: f.limits.Memory},
 	}
 	_, s.Counted = f.DataSet.Int(tagNumberOfFrames)
-	if len(e.frags)-1 != info.Frames {
-		s.Offsets = f.extendedOffsets(info.Frames)
-	}
+	s.Offsets = f.extendedOffsets
 	return s, nil
 }
 

@@ -383,3 +383,45 @@ func TestBytesBehindThePixels(t *testing.T) {
 		t.Errorf("a million zeros before an element: %v", err)
 	}
 }
+
+// An offset table is read for as many frames as the limits and the items allow,
+// whatever the attributes say: it is no part of the memory budget.
+func TestOffsetTablesOfTooManyFrames(t *testing.T) {
+	const frames = 1 << 20
+	short := func(v int) string { return string([]byte{byte(v), byte(v >> 8)}) }
+	long := func(n int) string { return short(n) + short(n>>16) }
+	us := func(element, v int) string { return "\x28\x00" + short(element) + "US\x02\x00" + short(v) }
+	described := identified + us(0x02, 1) + "\x28\x00\x04\x00CS\x0C\x00MONOCHROME2 " + fmt.Sprintf("\x28\x00\x08\x00IS\x08\x00%-8d", frames) +
+		us(0x10, 8) + us(0x11, 8) + us(0x100, 8) + us(0x101, 8) + us(0x102, 7) + us(0x103, 0)
+	extended := "\xE0\x7F\x01\x00OV\x00\x00" + long(8*frames) + strings.Repeat("\x00", 8*frames)
+	pixels := func(basic string) string {
+		return "\xE0\x7F\x10\x00OB\x00\x00\xFF\xFF\xFF\xFF" + "\xFE\xFF\x00\xE0" + long(len(basic)) + basic +
+			"\xFE\xFF\x00\xE0\x08\x00\x00\x00\xFF\xD8\xFF\xDB\x00\x00\xFF\xD9" + "\xFE\xFF\xDD\xE0\x00\x00\x00\x00"
+	}
+	native := "\xE0\x7F\x10\x00OB\x00\x00\x40\x00\x00\x00" + strings.Repeat("\x00", 64)
+	for _, c := range []struct {
+		name, dataset, syntax string
+		limit                 int
+		want                  error
+	}{
+		{"over the limit", described + extended + pixels(""), uid.JPEGBaseline8Bit, 2000, ErrLimit},
+		{"more than items", described + extended + pixels(""), uid.JPEGBaseline8Bit, 2 * frames, nil}, // one frame was not counted
+		{"basic table of more than items", described + pixels(strings.Repeat("\x00", 4*frames)), uid.JPEGBaseline8Bit, 2 * frames, nil},
+		{"native", described + extended + native, uid.ExplicitVRLittleEndian, 2 * frames, nil},
+	} {
+		f, err := Read(strings.NewReader(c.dataset), int64(len(c.dataset)),
+			Options{TransferSyntax: c.syntax, Limits: Limits{Memory: NewMemory(64 << 20), Frames: c.limit}})
+		if err != nil {
+			t.Fatalf("%s: %v", c.name, err)
+		}
+		for how, open := range map[string]func() (*FrameReader, error){"Frames": f.Frames, "RawFrames": f.RawFrames} {
+			took := allocated(func() { _, err = open() })
+			if !errors.Is(err, c.want) {
+				t.Errorf("%s, %s: error %v, want %v", c.name, how, err, c.want)
+			}
+			if took > 1<<20 {
+				t.Errorf("%s, %s: %d bytes were allocated, and %v", c.name, how, took, err)
+			}
+		}
+	}
+}

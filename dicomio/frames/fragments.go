@@ -43,10 +43,13 @@ func (r *Reader) group() error {
 		r.frames = [][]Span{frags}
 		return r.checkFragments()
 	}
-	if len(r.src.Offsets) == n && r.groupAt(frags, base, r.src.Offsets) {
+	// A table of more frames than there are items cannot hit the start of one for
+	// each, and is not read: its length is what the sender says.
+	tabled := n < len(frags)
+	if tabled && r.src.Offsets != nil && r.groupAt(frags, base, r.src.Offsets(n)) {
 		return r.checkFragments()
 	}
-	if table.N == 4*int64(n) {
+	if tabled && table.N == 4*int64(n) {
 		b := make([]byte, table.N)
 		if err := source.ReadFull(r.src.Bytes, b, table.Off); err != nil {
 			return &fault.Error{Op: "frames", Tag: tag.PixelData, Offset: table.Off, Err: err}

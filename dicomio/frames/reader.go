@@ -58,9 +58,10 @@ type Source struct {
 	Words    bool // they are OW
 
 	// Encapsulated pixel data: the items, the basic offset table first; nil when
-	// they are native. Offsets is the extended offset table, where there is one.
+	// they are native. Offsets reads the extended offset table: nil where there is
+	// none of n frames. It is asked once limits and items allow for so many.
 	Items   []Span
-	Offsets []int64
+	Offsets func(n int) []int64
 
 	Processes *Processes // that decode video
 }

@@ -356,6 +356,149 @@ func TestLocks(t *testing.T) {
 	}
 }
 
+// Who gives up waiting for a lock, and who asks for more than the server has,
+// takes nothing from anybody: what the process holds it goes on holding, on the
+// connection that it has.
+func TestLocksOutliveWaiting(t *testing.T) {
+	database := postgres.Database(t)
+	one, other := open(t, database), open(t, database)
+	mine, theirs := one.NewLocks(1), other.NewLocks(1)
+	held := func(what string) {
+		t.Helper()
+		soon, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		if unlock, err := theirs.Lock(soon, "held"); err == nil {
+			unlock()
+			t.Fatalf("%s: another process has a lock that is held", what)
+		}
+	}
+	unlock, err := mine.Lock(t.Context(), "held")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unlock()
+	rest, err := theirs.Lock(t.Context(), "theirs")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Those who leave do so at any moment, also while the server is asked.
+	var busy, waiting sync.WaitGroup
+	done := make(chan struct{})
+	for i := range 4 {
+		busy.Go(func() {
+			for {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				unlock, err := mine.Lock(t.Context(), fmt.Sprint("busy ", i))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				unlock()
+			}
+		})
+	}
+	others := one.NewLocks(2)
+	for i := range 300 {
+		// One waits for what another process has, others for nobody: they may get it.
+		names := [][]string{{"theirs"}, {fmt.Sprint("free ", i%5), "free"}}[i%2]
+		locks := []*Locks{mine, others}[i%2]
+		waiting.Go(func() {
+			soon, cancel := context.WithTimeout(t.Context(), time.Duration(i)*100*time.Microsecond)
+			defer cancel()
+			unlock, err := locks.Lock(soon, names...)
+			switch {
+			case err == nil && i%2 == 0:
+				t.Error("got what another process has")
+				unlock()
+			case err == nil:
+				unlock()
+			case !errors.Is(err, context.DeadlineExceeded):
+				t.Error(err)
+			}
+		})
+	}
+	waiting.Wait()
+	close(done)
+	busy.Wait()
+	held("others have left")
+	ended, end := context.WithCancel(t.Context())
+	end()
+	if unlock, err := mine.Lock(ended, "whatever"); err == nil {
+		unlock()
+		t.Error("a lock for somebody who has left")
+	}
+	var all []string
+	for i := range 40_000 {
+		all = append(all, fmt.Sprint(i))
+	}
+	if unlock, err := others.Lock(t.Context(), all...); err == nil {
+		unlock()
+		t.Error("the server has locks without end: the test shows nothing")
+	}
+	held("too many were asked for")
+	if one.locks.times != 1 {
+		t.Errorf("%d connections, one was enough", one.locks.times)
+	}
+	// What was taken by those who left, or on the way to too many, is free again.
+	rest()
+	soon, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	for _, names := range [][]string{{"theirs"}, {"free"}, all[:100]} {
+		for _, l := range []*Locks{theirs, other.NewLocks(2)} {
+			unlock, err := l.Lock(soon, names...)
+			if err != nil {
+				t.Fatal(names[0], err)
+			}
+			unlock()
+		}
+	}
+}
+
+// Who leaves does not wait for a server that hangs, and takes no lock away.
+func TestLockOfAServerThatHangs(t *testing.T) {
+	server := postgres.Start(t, "fsync=off")
+	database := postgres.WithPassword(server.Create(t))
+	one, other := open(t, database), open(t, database)
+	locks := one.NewLocks(1)
+	unlock, err := locks.Lock(t.Context(), "held")
+	if err != nil {
+		t.Fatal(err)
+	}
+	resume := server.Pause(t)
+	start := time.Now()
+	for range 3 {
+		soon, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		if _, err := locks.Lock(soon, "more"); !errors.Is(err, context.DeadlineExceeded) {
+			t.Error(err)
+		}
+		cancel()
+	}
+	if waited := time.Since(start); waited > postgresTimeout/2 {
+		t.Errorf("they waited %v", waited)
+	}
+	resume()
+	soon, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	if unlock, err := other.NewLocks(1).Lock(soon, "held"); err == nil {
+		unlock()
+		t.Error("another process has a lock that is held")
+	}
+	unlock()
+	long, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	for _, name := range []string{"held", "more"} {
+		unlock, err := other.NewLocks(1).Lock(long, name)
+		if err != nil {
+			t.Fatal(name, err)
+		}
+		unlock()
+	}
+}
+
 func TestRebind(t *testing.T) {
 	for query, want := range map[string]string{
 		`a = ? AND b = ?`:                   `a = $1 AND b = $2`,

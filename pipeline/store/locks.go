@@ -2,10 +2,10 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -75,12 +75,15 @@ func (l *Locks) Lock(ctx context.Context, names ...string) (unlock func(), err e
 	return func() { release(); local() }, nil
 }
 
-// lockConn is the connection whose locks a process's are.
+// lockConn is the connection whose locks a process's are. Nobody's impatience
+// ends it: the server is asked under a context of its own.
 type lockConn struct {
-	mu    sync.Mutex
+	busy  chan struct{} // full while somebody uses the rest; so who waits for it can leave
 	conn  *pgx.Conn
 	times int64 // of connecting
 }
+
+func newLockConn() lockConn { return lockConn{busy: make(chan struct{}, 1)} }
 
 // advisory takes all locks or none, until the returned function is called.
 func (l *Locks) advisory(ctx context.Context, keys []int32) (func(), error) {
@@ -104,58 +107,102 @@ func (l *Locks) advisory(ctx context.Context, keys []int32) (func(), error) {
 	}
 }
 
+// answered is what the server said, and in which connection.
+type answered struct {
+	got        bool
+	connection int64
+	err        error
+}
+
+// try asks for the locks once. Who leaves meanwhile leaves nothing behind: what
+// is got afterwards is given back.
 func (l *Locks) try(ctx context.Context, keys []int32) (got bool, connection int64, err error) {
+	if ctx.Err() != nil {
+		return false, 0, ctx.Err()
+	}
 	c := &l.store.locks
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	select {
+	case c.busy <- struct{}{}:
+	case <-ctx.Done():
+		return false, 0, ctx.Err()
+	}
+	answer := make(chan answered) // somebody takes it, or has left
+	go func() {
+		a := l.ask(context.WithoutCancel(ctx), keys)
+		<-c.busy
+		select {
+		case answer <- a:
+		case <-ctx.Done():
+			if a.got {
+				l.release(a.connection, keys)
+			}
+		}
+	}()
+	select {
+	case a := <-answer:
+		return a.got, a.connection, a.err
+	case <-ctx.Done():
+		return false, 0, ctx.Err()
+	}
+}
+
+// ask takes all locks or none. All that the process holds goes only with a
+// connection that is broken, or that keeps what it should have given back.
+func (l *Locks) ask(ctx context.Context, keys []int32) answered {
+	c := &l.store.locks
 	ctx, cancel := context.WithTimeout(ctx, postgresTimeout)
 	defer cancel()
 	if c.conn == nil {
-		if c.conn, err = pgx.ConnectConfig(ctx, l.store.pool.Config().ConnConfig); err != nil {
-			c.conn = nil
-			return false, 0, err
+		conn, err := pgx.ConnectConfig(ctx, l.store.pool.Config().ConnConfig)
+		if err != nil {
+			return answered{err: err}
 		}
+		c.conn = conn
 		c.times++
 	}
-	defer func() {
-		if err != nil {
-			c.close()
-		}
-	}()
-	for i, key := range keys {
-		var ok bool
-		if err := c.conn.QueryRow(ctx, `SELECT pg_try_advisory_lock($1, $2)`, l.space, key).Scan(&ok); err != nil {
-			return false, 0, err
-		}
-		if !ok {
-			return false, 0, l.unlock(ctx, c, keys[:i])
-		}
+	var taken int
+	if err := c.conn.QueryRow(ctx, takeLocks, l.space, keys).Scan(&taken); err != nil {
+		return answered{err: errors.Join(err, l.unlock(ctx, c, keys))}
 	}
-	return true, c.times, nil
+	if taken < len(keys) {
+		return answered{err: l.unlock(ctx, c, keys[:taken])}
+	}
+	return answered{got: true, connection: c.times}
 }
 
+// takeLocks takes locks in their order, up to the first that somebody else has,
+// so that of two who want the same ones one gets them. What it has taken is not
+// given back where it fails.
+const takeLocks = `WITH RECURSIVE taking(i, got) AS (
+		SELECT 0, true
+		UNION ALL
+		SELECT i + 1, pg_try_advisory_lock($1::int, ($2::int[])[i + 1]) FROM taking WHERE got AND i < cardinality($2::int[]))
+	SELECT count(*) FILTER (WHERE got) - 1 FROM taking`
+
+// unlock gives locks back, those of keys that are held, or the connection is
+// closed, if it isn't already.
 func (l *Locks) unlock(ctx context.Context, c *lockConn, keys []int32) error {
-	for _, key := range keys {
-		if _, err := c.conn.Exec(ctx, `SELECT pg_advisory_unlock($1, $2)`, l.space, key); err != nil {
-			return err
-		}
+	var err error
+	if !c.conn.IsClosed() && len(keys) > 0 {
+		_, err = c.conn.Exec(ctx, `SELECT pg_advisory_unlock($1::int, key) FROM unnest($2::int[]) AS key`, l.space, keys)
 	}
-	return nil
+	if err != nil || c.conn.IsClosed() {
+		c.close()
+	}
+	return err
 }
 
 // release gives locks back, unless their connection is gone, and they with it.
 func (l *Locks) release(connection int64, keys []int32) {
 	c := &l.store.locks
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	c.busy <- struct{}{}
+	defer func() { <-c.busy }()
 	if c.conn == nil || c.times != connection {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), postgresTimeout)
 	defer cancel()
-	if err := l.unlock(ctx, c, keys); err != nil {
-		c.close() // which gives them back
-	}
+	_ = l.unlock(ctx, c, keys) // what cannot be given back ends with the connection
 }
 
 func (c *lockConn) close() {

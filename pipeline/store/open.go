@@ -140,7 +140,7 @@ func OpenPostgreSQL(ctx context.Context, database, password string) (*Store, err
 	}
 	db := stdlib.OpenDBFromPool(pool)
 	one := handle{on: db, postgres: true, limit: postgresTimeout}
-	s := &Store{sql: db, pool: pool, db: one, read: one}
+	s := &Store{sql: db, pool: pool, db: one, read: one, locks: newLockConn()}
 	if err := migratePostgreSQL(ctx, s); err != nil {
 		return nil, errors.Join(fmt.Errorf("database at %s: %w", where(config), err), s.Close())
 	}
@@ -203,8 +203,10 @@ func (s *Store) Close() error {
 		err = s.readers.Close()
 	}
 	err = errors.Join(err, s.sql.Close())
-	s.locks.mu.Lock()
-	defer s.locks.mu.Unlock()
+	if s.locks.busy != nil {
+		s.locks.busy <- struct{}{}
+		defer func() { <-s.locks.busy }()
+	}
 	if s.locks.conn != nil {
 		s.locks.close()
 	}

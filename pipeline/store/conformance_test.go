@@ -254,7 +254,7 @@ func checkHeld(t *testing.T, s *Store) {
 		t.Errorf("a living process lost %d loops of %v, %v", n, studies, err)
 	}
 	// Another takes the place.
-	if err := s.Enter(ctx, Process{ID: "second", Seat: "there"}); err != nil {
+	if err := s.Enter(ctx, Process{ID: "second", Seat: "there", Started: time.UnixMilli(5)}); err != nil {
 		t.Fatal(err)
 	}
 	if s.Shared() {
@@ -282,6 +282,9 @@ func checkHeld(t *testing.T, s *Store) {
 	}
 	if elsewhere, err := s.Elsewhere(ctx); err != nil || len(elsewhere) != 0 {
 		t.Error(elsewhere, err)
+	}
+	if all, err := s.Processes(ctx); err != nil || len(all) != 1 || !all[0].Started.Equal(time.UnixMilli(5)) {
+		t.Error(all, err)
 	}
 	if err := s.Leave(ctx); err != nil {
 		t.Fatal(err)

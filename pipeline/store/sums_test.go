@@ -1,6 +1,7 @@
 package store
 
 import (
+	"slices"
 	"testing"
 	"time"
 )
@@ -35,6 +36,11 @@ func checkSums(t *testing.T, s *Store) {
 		t.Fatal(err)
 	}
 	want("1.1", in.Sum)
+	// The file that was damaged is to be deleted, the one that took its place is not.
+	if gone, err := s.Removals(ctx); err != nil || !slices.Contains(gone, Removal{"other.dcm", "1.1"}) ||
+		slices.Contains(gone, Removal{"third.dcm", "1.1"}) {
+		t.Errorf("to be deleted: %v, %v", gone, err)
+	}
 	if _, err := s.db.ExecContext(ctx, `UPDATE instances SET path = 'fourth.dcm' WHERE sop_uid = '1.1'`); err != nil {
 		t.Fatal(err)
 	}

@@ -398,10 +398,7 @@ func (c *cavity) beatSlopes(b result.Beat) (ejection, filling float64, why *resu
 		r := result.Reasonf(code, format, args...)
 		return 0, 0, &r
 	}
-	last := b.NextED
-	if last < 0 {
-		last = b.ES
-	}
+	last := max(b.NextED, b.ES)
 	if last >= c.Frames || b.ES <= b.ED || b.Partial {
 		return refuse(result.NoBeat, "the clip does not show a whole contraction")
 	}
@@ -432,7 +429,7 @@ func (c *cavity) beatSlopes(b result.Beat) (ejection, filling float64, why *resu
 		return refuse(string(lv.GatePrecision), "the outlines vary too much from frame to frame for the rate of a moment")
 	}
 	ejection = -fall.PerMS * 1000 / vs[0]
-	if b.NextED >= 0 && rise.PerMS > 0 && rise.certain(noise, fillingSlope*mean) {
+	if rise.PerMS > 0 && rise.certain(noise, fillingSlope*mean) {
 		filling = rise.PerMS * 1000 / vs[0]
 	}
 	return ejection, filling, nil

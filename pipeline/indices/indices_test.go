@@ -390,3 +390,121 @@ func TestBiplaneAtrium(t *testing.T) {
 		t.Errorf("lengths 4 mm apart: %+v", m)
 	}
 }
+
+// twice is the loop with its beat again after the first: ED at 20, ES at 30, the next
+// ED at 40.
+func twice() *result.Loop {
+	l := loop()
+	for i := 1; i <= 20; i++ {
+		f := l.FrameResults[i]
+		f.Index = 20 + i
+		l.FrameResults, l.FrameTimes = append(l.FrameResults, f), append(l.FrameTimes, 600+30*float64(i))
+	}
+	l.Frames = len(l.FrameResults)
+	l.Beats = []result.Beat{{ED: 20, ES: 30, NextED: 40}}
+	return l
+}
+
+// Peak rates do not depend on where in the clip a beat lies; beats that cannot be
+// give none, whatever a result says.
+func TestPeakRatesOfBeats(t *testing.T) {
+	rate := func(l *result.Loop, name string) (value float64, code string) {
+		for _, m := range OfLoop(l, both) {
+			switch {
+			case m.Name == name && m.Value != nil:
+				value = *m.Value
+			case m.Name == name:
+				code = m.Reason.Code
+			}
+		}
+		return value, code
+	}
+	for _, name := range []string{result.PeakEjection, result.PeakFilling} {
+		first, _ := rate(loop(), name)
+		if second, code := rate(twice(), name); second != first || first == 0 {
+			t.Errorf("%s: %.3f in the first beat, %.3f in the second (%s)", name, first, second, code)
+		}
+	}
+	slow := twice() // 60 ms a frame in the second beat, 30 in the first
+	for i := 21; i <= 40; i++ {
+		slow.FrameTimes[i] = 600 + 60*float64(i-20)
+	}
+	if v, code := rate(slow, result.PeakEjection); v != 0 || code != "frame-rate" {
+		t.Errorf("17 frames a second in the second beat: %.3f, %s", v, code)
+	}
+	for name, b := range map[string]result.Beat{
+		"the next ED is the frame after the last": {ED: 20, ES: 30, NextED: 41},
+		"ES after the last frame":                 {ED: 20, ES: 41, NextED: -1},
+		"ES before ED":                            {ED: 30, ES: 20, NextED: 40},
+		"ES at ED":                                {ED: 20, ES: 20, NextED: 40},
+		"ES at ED, nothing after it":              {ED: 20, ES: 20, NextED: -1},
+	} {
+		l := twice()
+		l.Beats = []result.Beat{b}
+		if v, code := rate(l, result.PeakEjection); v != 0 || code != result.NoBeat {
+			t.Errorf("%s: %.3f, %q", name, v, code)
+		}
+	}
+	want, _ := rate(loop(), result.PeakEjection)
+	for _, next := range []int{-1, 0, 10} { // a next ED that is none
+		l := loop()
+		l.Beats[0].NextED = next
+		if v, _ := rate(l, result.PeakEjection); v != want {
+			t.Errorf("next ED %d: ejection %.3f, want %.3f", next, v, want)
+		}
+		if v, code := rate(l, result.PeakFilling); v != 0 || code != "" {
+			t.Errorf("next ED %d: filling %.3f, %s", next, v, code)
+		}
+	}
+}
+
+// The displacement takes points of a confidence of 0.5 and needs both phases.
+func TestAnnulusPhases(t *testing.T) {
+	septal := func(edit func(l *result.Loop)) bool {
+		l := loop()
+		edit(l)
+		return find(OfLoop(l, both), result.AnnulusSeptal) != nil
+	}
+	sure := func(frame int, c float64) func(l *result.Loop) {
+		return func(l *result.Loop) { l.FrameResults[frame].Keypoints[1].Confidence = c }
+	}
+	for name, tc := range map[string]struct {
+		edit func(l *result.Loop)
+		want bool
+	}{
+		"0.5 at end-diastole":        {sure(0, 0.5), true},
+		"0.49 at end-diastole":       {sure(0, 0.49), false},
+		"0.5 at end-systole":         {sure(10, 0.5), true},
+		"no outline at end-diastole": {func(l *result.Loop) { l.FrameResults[0].Contour = nil }, false},
+		"no frame at end-systole":    {func(l *result.Loop) { l.Beats[0].ES = 99 }, false},
+		"neither":                    {func(l *result.Loop) { l.Beats[0] = result.Beat{ED: 98, ES: 99, NextED: -1} }, false},
+	} {
+		if got := septal(tc.edit); got != tc.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
+// The volume falls from 83.7 to 38.6 mL in 300 ms, 0.150 a ms, and steepest within
+// the first three frames (mean 78.2 mL, standard error 1/sqrt(2*30^2) = 0.0236): a
+// noise n of the areas is allowed while 1.96 * 1.8 n * 78.2 * 0.0236 <= 0.2 * 1.7 * 0.150,
+// so up to 0.78 %. A filling whose last frames are 18.5 ms apart is steepest there
+// (error 0.0382) and allowed while 1.96 * 1.8 n * 78.1 * 0.0382 <= 0.2 * 2.5 * 0.150:
+// up to 0.71 %.
+func TestNoiseOfPeakRates(t *testing.T) {
+	for _, tt := range []struct {
+		noise             float64
+		short             bool
+		ejection, filling bool
+	}{{0.0078, false, true, true}, {0.0079, false, false, false}, {0.0071, true, true, true}, {0.0073, true, true, false}} {
+		l := loop()
+		l.Curve = &result.Curve{Noise: tt.noise}
+		if tt.short {
+			l.FrameTimes[19], l.FrameTimes[20] = 558.5, 577
+		}
+		ms := OfLoop(l, both)
+		if e, f := find(ms, result.PeakEjection) != nil, find(ms, result.PeakFilling) != nil; e != tt.ejection || f != tt.filling {
+			t.Errorf("noise %.2f %%, short steps %v: ejection %v, filling %v", 100*tt.noise, tt.short, e, f)
+		}
+	}
+}

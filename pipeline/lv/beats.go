@@ -257,7 +257,6 @@ func FindBeats(area, timesMS []float64, o BeatOptions) (Rhythm, error) {
 		byPeaks := f.fromPeaks(peaks, r.HeartRate)
 		if doubt := f.doubtPeaks(peaks, byPeaks, append(slices.Clone(byCurve), clipStart...)); doubt != "" {
 			r.Notes = append(r.Notes, doubt)
-			peaks = nil
 			r.HeartRate, r.HeartRateSource = 0, ""
 			if rate := o.HeartRateBPM; rate >= o.MinRate && rate <= o.MaxRate && !o.RateOfRWaves {
 				r.HeartRate, r.HeartRateSource = rate, RateFromDevice
@@ -480,7 +479,7 @@ func (f *finder) fallsAtStart(b Beat) bool {
 	for i := b.ED; i < b.ES; i++ {
 		fastest = max(fastest, slope(i))
 	}
-	return fastest > 0 && slope(b.ED) > startSlope*fastest
+	return slope(b.ED) > startSlope*fastest
 }
 
 // systolicClip takes a beat that lacks only the rise after ES for the beat of
@@ -606,7 +605,7 @@ func (f *finder) fromPeaks(peaks []float64, rate float64) []Beat {
 			period = f.t[next] - f.t[ed]
 		} else if rate > 0 {
 			period = 60000 / rate
-			for end > ed+1 && f.t[end-1] > f.t[ed]+period {
+			for f.t[end-1] > f.t[ed]+period {
 				end--
 			}
 			if f.t[ed]+period < last {

@@ -1,11 +1,6 @@
 import { element, explain, maybe, post, Refused, say, t } from "./page";
 import type { Shape } from "./edit";
-import type { Caliper, Loop, Point } from "./types";
-
-export interface FrameCorrection { frame: number; contour?: Point[]; apex?: Point; septal?: Point; lateral?: Point; wall_points?: Record<string, Point> }
-export type CaliperCorrection = Caliper;
-export interface LoopCorrection { excluded?: boolean; view?: string; beats?: { ed: number; es: number }[]; frames?: FrameCorrection[]; calipers?: CaliperCorrection[] }
-export interface Corrections { loops: Record<string, LoopCorrection> }
+import type { Corrections, Loop, LoopCorrection } from "./types";
 
 interface ValueChange { key: string; name: string; unit: string; before: string; after: string; reason?: string; grade: string }
 interface Changed { stages: { stage: string; rows: ValueChange[] }[]; loop?: Loop; values?: string }

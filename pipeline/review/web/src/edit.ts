@@ -1,5 +1,4 @@
-import type { FrameCorrection } from "./corrections";
-import type { Found, Keypoint, Point } from "./types";
+import type { Found, FrameCorrection, Keypoint, Point } from "./types";
 
 /**
  * Points that may be dragged: landmarks, and places on the walls between them, at an arc length of the outline; of the

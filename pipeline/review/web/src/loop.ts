@@ -1,9 +1,9 @@
 import { Cine } from "./cine";
-import { Draft, measuredBeats, showChanges, signing, withShape, type CaliperCorrection, type LoopCorrection } from "./corrections";
+import { Draft, measuredBeats, showChanges, signing, withShape } from "./corrections";
 import { CurvePlot } from "./curve";
 import { element, embedded, explain, maybe, number, onKeys, px, request, say, t } from "./page";
 import { Grips } from "./grips";
-import type { Found, Loop, Point } from "./types";
+import type { CaliperCorrection, Found, Loop, LoopCorrection, Point } from "./types";
 import { colours, View, type Shown } from "./view";
 
 const speeds = [0.1, 0.25, 0.5, 1, 2];

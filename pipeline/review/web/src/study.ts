@@ -1,10 +1,10 @@
 import { Cine } from "./cine";
-import { Draft, measuredBeats, showChanges, signing, withShape, type Corrections } from "./corrections";
+import { Draft, measuredBeats, showChanges, signing, withShape } from "./corrections";
 import { CurvePlot } from "./curve";
 import { Grips } from "./grips";
 import { element, embedded, explain, maybe, onChanges, onKeys, say, t } from "./page";
 import { Quad } from "./quad";
-import type { Found, Loop, Study } from "./types";
+import type { Corrections, Found, Loop, Study } from "./types";
 import { View } from "./view";
 
 /** A still of a panel: a view that shows one frame until it plays. */

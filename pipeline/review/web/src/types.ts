@@ -1,7 +1,5 @@
 // What the server sends: see loopData in ../../study.go.
 
-import type { Corrections } from "./corrections";
-
 export type Point = [number, number];
 
 export interface Beat { ed: number; es: number; next_ed: number; rejected?: Reason }
@@ -44,3 +42,9 @@ export interface Loop {
 }
 
 export interface Study { study: string; base: number; may: boolean; loops: Loop[]; earlier?: Corrections }
+
+/** What a reader has changed, as the server takes it. */
+export interface FrameCorrection { frame: number; contour?: Point[]; apex?: Point; septal?: Point; lateral?: Point; wall_points?: Record<string, Point> }
+export type CaliperCorrection = Caliper;
+export interface LoopCorrection { excluded?: boolean; view?: string; beats?: { ed: number; es: number }[]; frames?: FrameCorrection[]; calipers?: CaliperCorrection[] }
+export interface Corrections { loops: Record<string, LoopCorrection> }

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"image"
 	"io"
+	"os"
 	"slices"
 	"strings"
 
@@ -29,57 +30,93 @@ var pixelDescription = []tag.Tag{tag.Rows, tag.Columns, tag.NumberOfFrames, tag.
 // is; of long loops some frames stand for all. Video in another transfer syntax
 // is another picture. Every other attribute may differ.
 func Pixels(ctx context.Context, pathA, pathB string, o dicomio.Options) (same bool, err error) {
-	return PixelsBySteps(ctx, pathA, pathB, o, func(ctx context.Context) error { return ctx.Err() })
+	return PixelsBySteps(ctx, pathA, pathB, o, ended)
 }
 
-// PixelsBySteps is Pixels that asks before every step, of a frame or of some
-// megabytes, whether it may go on.
-func PixelsBySteps(ctx context.Context, pathA, pathB string, o dicomio.Options, step func(context.Context) error) (same bool, err error) {
+// PixelsBySteps is Pixels that asks before every step, of some megabytes or of
+// what has to be decoded, whether it may go on. While it asks it holds nothing of
+// Limits.Memory, so that nobody who goes on meanwhile waits for that.
+func PixelsBySteps(ctx context.Context, pathA, pathB string, o dicomio.Options, step func(context.Context) error) (bool, error) {
 	if err := step(ctx); err != nil {
 		return false, err
 	}
-	a, err := dicomio.OpenContext(ctx, pathA, o)
-	if err != nil {
+	var files [2]*os.File
+	for i, path := range []string{pathA, pathB} {
+		f, err := os.Open(path)
+		if err != nil {
+			return false, err
+		}
+		defer f.Close()
+		files[i] = f
+	}
+	same, rest, err := described(ctx, files, o)
+	if err != nil || !same {
 		return false, err
 	}
-	defer func() { err = errors.Join(err, a.Close()) }()
-	b, err := dicomio.OpenContext(ctx, pathB, o)
-	if err != nil {
-		return false, err
-	}
-	defer func() { err = errors.Join(err, b.Close()) }()
-	for _, f := range []*dicomio.File{a, b} {
-		if err := f.Truncated(); err != nil {
+	for _, r := range rest {
+		if same, err := equalStreams(ctx, r[0], r[1], step); err != nil || !same {
 			return false, err
 		}
 	}
+	return true, nil
+}
+
+// described is whether two files may hold the same picture, as far as that takes
+// their indexes. They do if the rest is equal too, which is read without.
+func described(ctx context.Context, files [2]*os.File, o dicomio.Options) (same bool, rest [][2]*io.SectionReader, err error) {
+	var read [2]*dicomio.File
+	for i, file := range files {
+		st, err := file.Stat()
+		if err != nil {
+			return false, nil, err
+		}
+		f, err := dicomio.ReadContext(ctx, file, st.Size(), o)
+		if err != nil {
+			return false, nil, err
+		}
+		defer f.Close()
+		if err := f.Truncated(); err != nil {
+			return false, nil, err
+		}
+		read[i] = f
+	}
+	a, b := read[0], read[1]
 	if a.TransferSyntax != b.TransferSyntax {
-		return sameFrames(ctx, a, b, step)
+		same, err = sameFrames(ctx, a, b)
+		return same, nil, err
 	}
 	for _, t := range pixelDescription {
 		if a.DataSet.String(t) != b.DataSet.String(t) {
-			return false, nil
+			return false, nil, nil
 		}
 	}
 	for _, t := range []tag.Tag{tag.FloatPixelData, tag.DoubleFloatPixelData, tag.PixelData} {
 		ea, inA := a.DataSet.Get(t)
 		eb, inB := b.DataSet.Get(t)
 		if inA != inB {
-			return false, nil
+			return false, nil, nil
 		}
 		if !inA {
 			continue
 		}
 		ra, rb := ea.Stored(), eb.Stored()
 		if ra.Size() != rb.Size() {
-			return false, nil
+			return false, nil, nil
 		}
-		if same, err := equalStreams(ctx, ra, rb, step); err != nil || !same {
-			return false, err
+		if !a.Syntax.Deflated {
+			rest = append(rest, [2]*io.SectionReader{ra, rb})
+			continue
+		}
+		// What was inflated is gone with the file.
+		if same, err := equalStreams(ctx, ra, rb, ended); err != nil || !same {
+			return false, nil, err
 		}
 	}
-	return true, nil
+	return true, rest, nil
 }
+
+// ended lets everything go on until the context ends.
+func ended(ctx context.Context) error { return ctx.Err() }
 
 // stepBuffers is how many buffers are compared in a step.
 const stepBuffers = 64
@@ -121,7 +158,7 @@ const (
 const comparedFrames = 48
 
 // sameFrames compares what two files of different transfer syntaxes show.
-func sameFrames(ctx context.Context, a, b *dicomio.File, step func(context.Context) error) (bool, error) {
+func sameFrames(ctx context.Context, a, b *dicomio.File) (bool, error) {
 	_, hasA := a.DataSet.Get(tag.PixelData)
 	_, hasB := b.DataSet.Get(tag.PixelData)
 	if !hasA && !hasB {
@@ -147,7 +184,7 @@ func sameFrames(ctx context.Context, a, b *dicomio.File, step func(context.Conte
 	var fa, fb image.RGBA
 	n := min(ra.Len(), comparedFrames)
 	for i := range n {
-		if err := step(ctx); err != nil {
+		if err := ctx.Err(); err != nil {
 			return false, err
 		}
 		at := i

@@ -179,3 +179,51 @@ func TestSame(t *testing.T) {
 		t.Errorf("%v, %v, %d bytes held", same, err, memory.InUse())
 	}
 }
+
+// While a comparison waits for its next step it holds nothing of the memory that
+// others may be waiting for to end theirs.
+func TestStepsHoldNoMemory(t *testing.T) {
+	dir := t.TempDir()
+	const rows, columns = 3000, 6000
+	frame := bytes.Repeat([]byte{7}, rows*columns)
+	file := func(name, syntax string) string {
+		var b bytes.Buffer
+		d := base(1, 1, "MONOCHROME2").SetInt(tag.Rows, rows).SetInt(tag.Columns, columns).SetString(tag.PatientName, name)
+		if err := dicomio.Write(&b, d, dicomio.WriteOptions{TransferSyntax: syntax, Pixels: dicomio.FrameBytes([][]byte{frame})}); err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, b.Bytes(), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	plain, named := file("A", uid.ExplicitVRLittleEndian), file("B", uid.ExplicitVRLittleEndian)
+	for name, c := range map[string]struct {
+		other string
+		least int // steps
+	}{"one syntax": {named, 4}, "another syntax": {file("C", uid.ImplicitVRLittleEndian), 1}} {
+		memory := dicomio.NewMemory(1 << 30)
+		steps, most := 0, int64(0)
+		same, err := PixelsBySteps(t.Context(), plain, c.other, dicomio.Options{Limits: dicomio.Limits{Memory: memory}}, func(context.Context) error {
+			steps, most = steps+1, max(most, memory.InUse())
+			return nil
+		})
+		if err != nil || !same || steps < c.least {
+			t.Errorf("%s: %v after %d steps, %v", name, same, steps, err)
+		}
+		if most > 0 || memory.InUse() > 0 || memory.Peak() == 0 {
+			t.Errorf("%s: %d bytes were held between steps, %d after, %d at most", name, most, memory.InUse(), memory.Peak())
+		}
+	}
+	gone := errors.New("gone")
+	steps := 0
+	if same, err := PixelsBySteps(t.Context(), plain, named, dicomio.Options{}, func(context.Context) error {
+		if steps++; steps > 2 {
+			return gone
+		}
+		return nil
+	}); same || !errors.Is(err, gone) || steps != 3 {
+		t.Errorf("after a step that was not had: %v, %v, %d steps", same, err, steps)
+	}
+}

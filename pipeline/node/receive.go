@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/echonode/echonode/dicomio"
@@ -159,9 +160,16 @@ func (n *Node) announced(ctx context.Context, in spool.Arrival, req *scp.StoreRe
 // compared is what came out when the picture of an object that arrives was
 // compared with that of the version before.
 type compared struct {
-	with string // path of the version before; "": nothing was compared
+	with *store.Instance // the version before; nil: nothing was compared
 	same bool
 	err  error
+}
+
+// holds reports whether it is about that version. Its path alone does not say: in
+// a directory it is that of every version of an object, one after the other.
+func (c *compared) holds(old store.Instance) bool {
+	return c.with != nil && c.with.Path == old.Path && c.with.Sum == old.Sum && c.with.Size == old.Size && c.with.Corrections == old.Corrections &&
+		c.with.Received.Equal(old.Received)
 }
 
 // compareAhead compares the picture of an object that has arrived with that of
@@ -198,7 +206,7 @@ func (n *Node) compareAhead(ctx context.Context, in spool.Arrival, id store.Inst
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
-	return &compared{with: old.Path, same: same, err: err}, nil
+	return &compared{with: &old, same: same, err: err}, nil
 }
 
 // inTurns is what an association sends, as fast as its sender's turns come: who
@@ -292,13 +300,20 @@ func (n *Node) accept(ctx context.Context, in store.Instance, duplicate bool, ho
 				return n.heal(ctx, old, in, was, is, drop, fmt.Errorf("%w: %d bytes are stored of %d", objects.ErrDamaged, e.Size, info.Size()))
 			}
 		}
+		if err != nil {
+			err = n.unread(err)
+		}
 		return errors.Join(err, drop())
 	}
 	same, err := false, error(nil)
 	if old.SOPClassUID == in.SOPClassUID {
-		if same, err = ahead.same, ahead.err; ahead.with != old.Path {
+		if same, err = ahead.same, ahead.err; !ahead.holds(old) {
 			same, err = compare.Pixels(ctx, was, is, dicomio.Options{Limits: n.opt.Limits})
 		}
+	}
+	if passes(err) {
+		later := &scp.StatusError{Status: scp.StatusOutOfResources, Comment: "cannot be compared with the one stored at this moment", Err: err}
+		return errors.Join(later, drop())
 	}
 	if err != nil || !same {
 		refused := &scp.StatusError{Status: scp.StatusDuplicateInstance, Comment: "another picture is stored under this UID", Err: err}
@@ -326,6 +341,22 @@ func (n *Node) accept(ctx context.Context, in store.Instance, duplicate bool, ho
 		n.log.Warn("the file of a corrected object is left for later", "path", old.Path, "error", err)
 	}
 	return nil
+}
+
+// ofContents are the errors of a comparison that the objects themselves are the
+// reason for: they stay as long as the objects do.
+var ofContents = []error{dicomio.ErrNotDICOM, dicomio.ErrTruncated, dicomio.ErrMalformed, dicomio.ErrLimit, dicomio.ErrUnsupported, dicomio.ErrNoPixels,
+	dicomio.ErrFrames, dicomio.ErrMismatch, dicomio.ErrCodestream, dicomio.ErrValue, dicomio.ErrCharset}
+
+// passes reports whether two objects could not be compared for a reason that is
+// none of theirs, as memory that others hold or a disk that cannot be read at this
+// moment: what is sent again later may then be compared.
+func passes(err error) bool {
+	var unreadable *fs.PathError
+	if err == nil || errors.Is(err, dicomio.ErrBusy) || errors.As(err, &unreadable) {
+		return err != nil
+	}
+	return !slices.ContainsFunc(ofContents, func(kind error) bool { return errors.Is(err, kind) })
 }
 
 // broken is why a file cannot be what was recorded under a name: it is gone, cut
@@ -399,7 +430,10 @@ func (n *Node) heal(ctx context.Context, old, in store.Instance, was, is string,
 		}
 	case old.SOPClassUID == in.SOPClassUID && old.StudyInstanceUID == in.StudyInstanceUID &&
 		result.Patients([]result.Person{personIs(old.Person), personIs(in.Person)}) == 1:
-		if err := another(old, in, was, is); err != nil {
+		var unreadable *fs.PathError
+		if err := another(old, in, was, is); errors.As(err, &unreadable) {
+			return errors.Join(n.unread(err), drop())
+		} else if err != nil {
 			refused := &scp.StatusError{Status: scp.StatusDuplicateInstance, Comment: "damaged, and not this one: see echonode remove", Err: errors.Join(cause, err)}
 			return errors.Join(refused, drop(), n.store.RecordConflict(ctx, in.SOPInstanceUID, in.CallingAE))
 		}

@@ -91,12 +91,12 @@ func TestComparingInTurns(t *testing.T) {
 	}
 	turn.Done()
 	for _, c := range []struct {
-		path string
-		want compared
-	}{{renamed, compared{with: old.Path, same: true}}, {old.Path, compared{}}} {
+		path     string
+		compared bool
+	}{{renamed, true}, {old.Path, false}} {
 		got, err := n.compareAhead(t.Context(), staged{path: c.path}, old, turns.Begin(turns.With(t.Context(), places, "192.0.2.1", turns.Receiving)))
-		if err != nil || *got != c.want {
-			t.Errorf("%+v, want %+v, %v", got, c.want, err)
+		if err != nil || got.same != c.compared || got.holds(old) != c.compared || got.err != nil {
+			t.Errorf("%s: %+v, %v", c.path, got, err)
 		}
 		if places.Idle() != 1 {
 			t.Fatal("the place was not given back")
@@ -107,10 +107,12 @@ func TestComparingInTurns(t *testing.T) {
 	next := old
 	next.Path = renamed
 	var refused *scp.StatusError
-	if err := n.accept(t.Context(), next, true, hold, &compared{with: old.Path}); !errors.As(err, &refused) || refused.Status != scp.StatusDuplicateInstance {
+	if err := n.accept(t.Context(), next, true, hold, &compared{with: &old}); !errors.As(err, &refused) || refused.Status != scp.StatusDuplicateInstance {
 		t.Errorf("what was compared is not heeded: %v", err)
 	}
-	if err := n.accept(t.Context(), next, true, hold, &compared{with: "another version"}); err != nil {
+	other := old
+	other.Path = "another version"
+	if err := n.accept(t.Context(), next, true, hold, &compared{with: &other}); err != nil {
 		t.Errorf("what was compared with another version is heeded: %v", err)
 	}
 }

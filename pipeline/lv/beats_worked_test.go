@@ -50,11 +50,18 @@ func TestFallsAtStart(t *testing.T) {
 		{"the fall after ES is none of this systole: 4 of 4", 32, 2, []float64{36, 34, 32, 20, 10}, true},
 		{"over 59 ms 4 of 8, over 88.5 it would be 10 of 10", 29.5, 5, []float64{36, 33, 32, 26, 24, 23}, false},
 		{"over 60 ms 4 of 8, over 80 it would be 10 of 10", 20, 7, []float64{36, 35, 33, 32, 26, 25, 24, 23}, false},
+		{"over 64 ms 7 of 9, from frame to frame 1 of 6", 32, 6, []float64{36, 35, 29, 26, 25, 24, 23}, true},
 		{"it never falls", 32, 3, []float64{30, 30, 30, 30}, false},
 	} {
 		if got := curveOf(tt.step, tt.a...).fallsAtStart(Beat{ED: 0, ES: tt.es}); got != tt.want {
 			t.Errorf("%s: %v", tt.name, got)
 		}
+	}
+	// 6 in 64 ms are as steep as it gets where the 9 after take 100.
+	f := curveOf(64, 36, 30, 24, 15, 15)
+	f.t = []float64{0, 64, 128, 228, 292}
+	if !f.fallsAtStart(Beat{ED: 0, ES: 4}) {
+		t.Error("falls over longer steps are judged by their time")
 	}
 	// It is the slope at ED that counts, wherever that is.
 	if curveOf(32, 50, 40, 30, 30, 30, 26, 20).fallsAtStart(Beat{ED: 2, ES: 6}) {

@@ -256,17 +256,20 @@ func TestRemarksOfBeatsLeftOutDoNotCount(t *testing.T) {
 }
 
 // Where the network says how far its outline agrees with a reader's, this
-// counts instead of the outline's certainty.
+// counts instead of the outline's certainty; without a limit for it, it does not.
 func TestExpectedAgreement(t *testing.T) {
 	for _, tt := range []struct {
-		dice, certainty float64
-		grade           string
-	}{{0.93, 0.80, result.Good}, {0.85, 0.95, result.Fair}, {0, 0.80, result.Fair}, {0, 0.95, result.Good}} {
+		dice, certainty, limit float64
+		grade                  string
+	}{
+		{0.93, 0.80, 0.89, result.Good}, {0.85, 0.95, 0.89, result.Fair}, {0, 0.80, 0.89, result.Fair}, {0, 0.95, 0.89, result.Good},
+		{0.93, 0.80, 0, result.Fair}, {0.85, 0.95, 0, result.Good},
+	} {
 		c := sound()
 		c.Edit = always(func(f *result.Frame) { f.ExpectedDice, f.Confidence = tt.dice, tt.certainty })
 		l := c.Loop()
 		o := options()
-		o.MinExpectedDice = 0.89
+		o.MinExpectedDice = tt.limit
 		Loop(&l, o)
 		if m := find(t, l.Measurements, result.EF); m.Quality.Grade != tt.grade {
 			t.Errorf("expected Dice %.2f, certainty %.2f: %s (%v)", tt.dice, tt.certainty, m.Quality.Grade, m.Quality.Warnings)

@@ -154,6 +154,9 @@ func (n *Node) combineRun(ctx context.Context, run store.Run) error {
 		return err
 	}
 	if !same {
+		if err := n.forgetHarmed(ctx, req); err != nil {
+			return err
+		}
 		outputs, err = n.make(ctx, &run, req)
 		if errors.Is(err, kept.ErrNotKept) {
 			return n.forgetDamaged(ctx, req)
@@ -293,6 +296,7 @@ func (n *Node) request(ctx context.Context, study string, revision int, hold *ob
 			left++
 		default:
 			req.Loops = append(req.Loops, n.loopRequest(l, hold))
+			req.problems = append(req.problems, l.Problem)
 			req.Keys = append(req.Keys, l.Result)
 		}
 	}
@@ -311,6 +315,29 @@ func (n *Node) request(ctx context.Context, study string, revision int, hold *ob
 	}
 	req.Predecessor, req.Own, err = n.predecessors(ctx, study, revision)
 	return req, err
+}
+
+// forgetHarmed lets those loops be analysed again, that is given up with the reason,
+// whose object is not what was received any more: nothing may be drawn of it, and
+// nobody's results be filed under what its header says now. Where that was found
+// before, what is made does without it.
+func (n *Node) forgetHarmed(ctx context.Context, req Request) error {
+	harmed := 0
+	for i, l := range req.Loops {
+		if _, err := l.Objects.File(ctx, l.Path); !errors.Is(err, objects.ErrDamaged) || ofObject(req.problems[i]) {
+			continue
+		}
+		n.log.Error("a stored object is damaged", "study", l.StudyInstanceUID, "object", l.SOPInstanceUID)
+		harmed++
+		if err := n.store.ForgetLoop(ctx, l.SOPInstanceUID); err != nil {
+			return err
+		}
+	}
+	if err := ctx.Err(); err != nil || harmed == 0 {
+		return err
+	}
+	n.wakeLookers()
+	return fmt.Errorf("damaged objects: %w", errLoopsLeft)
 }
 
 // forgetDamaged lets those loops be analysed again whose kept result cannot be

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,7 +10,9 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -486,6 +489,106 @@ func TestVerify(t *testing.T) {
 			if v := all(); v.Objects != 6 || len(v.Damaged) != 0 {
 				t.Errorf("sent again: %+v", v)
 			}
+		})
+	}
+}
+
+// combining is a processor that says, while it makes the outputs of a run, what the
+// files of the run's loops are.
+type combining struct {
+	*fakeProcessor
+	mu   sync.Mutex
+	runs []map[string]error
+}
+
+func (c *combining) Process(ctx context.Context, req Request) (*result.Document, error) {
+	files := map[string]error{}
+	for _, l := range req.Loops {
+		_, files[l.SOPInstanceUID] = l.Objects.File(ctx, l.Path)
+	}
+	c.mu.Lock()
+	c.runs = append(c.runs, files)
+	c.mu.Unlock()
+	return c.fakeProcessor.Process(ctx, req)
+}
+
+// What a run makes is filed under what a stored object's header says. An object
+// that is another than was received, by one bit of the Patient ID or because two
+// files have changed places, is not used for it: it is given up with the reason,
+// and as good as new when it is sent again.
+func TestRunUsesNoHarmedObject(t *testing.T) {
+	shared := t.TempDir()
+	for kind, open := range map[string]func() *objects.Files{
+		"directory": func() *objects.Files { return nil },
+		"shared":    func() *objects.Files { return copies(t, objects.NewShared(shared)) },
+	} {
+		t.Run(kind, func(t *testing.T) {
+			p := &combining{fakeProcessor: &fakeProcessor{t: t, look: func(ctx context.Context, req LoopRequest) (Seen, error) {
+				key, err := keyOf(ctx, req, "basis")
+				return Seen{Key: key}, err
+			}}}
+			n := start(t, t.TempDir(), p, Options{Objects: open(), OnArrival: true, Attempts: 1})
+			at := func(sop string) string {
+				t.Helper()
+				in, err := n.store.Instance(t.Context(), sop)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if kind == "shared" {
+					return filepath.Join(shared, in.Path)
+				}
+				return in.Path
+			}
+			done := func(study string, revision int) {
+				t.Helper()
+				eventually(t, fmt.Sprintf("run %d of %s", revision, study), func() bool {
+					s := n.status(t, study)
+					return s.Revision >= revision && s.State == store.Done
+				})
+			}
+			jane, mary := ofPerson("P1", "Doe^Jane", "", ""), ofPerson("P2", "Roe^Mary", "", "")
+			flipped := picture(t, "1.2.3", "1.2.3.11", 2, jane)
+			n.mustSend(t, picture(t, "1.2.3", "1.2.3.10", 1, jane), flipped, picture(t, "1.2.3", "1.2.3.12", 3, jane))
+			n.mustSend(t, picture(t, "1.2.4", "1.2.4.10", 4, mary))
+			done("1.2.3", 1)
+			done("1.2.4", 1)
+			// Doe's second object gets another Patient ID, the third changes places with Roe's.
+			b, err := os.ReadFile(at("1.2.3.11"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			changed := bytes.Replace(b, []byte("P1"), []byte("P0"), 1)
+			if err := os.WriteFile(at("1.2.3.11"), changed, 0o600); err != nil || bytes.Equal(b, changed) {
+				t.Fatal("nothing changed", err)
+			}
+			aside := at("1.2.4.10") + ".aside"
+			if err := errors.Join(os.Rename(at("1.2.4.10"), aside), os.Rename(at("1.2.3.12"), at("1.2.4.10")), os.Rename(aside, at("1.2.3.12"))); err != nil {
+				t.Fatal(err)
+			}
+			// One that comes late makes a run necessary.
+			n.mustSend(t, picture(t, "1.2.3", "1.2.3.13", 5, jane))
+			done("1.2.3", 2)
+			p.mu.Lock()
+			last := p.runs[len(p.runs)-1]
+			p.mu.Unlock()
+			for sop, want := range map[string]bool{"1.2.3.10": true, "1.2.3.11": false, "1.2.3.12": false, "1.2.3.13": true} {
+				if err, there := last[sop]; !there || (err == nil) != want || !want && !errors.Is(err, objects.ErrDamaged) {
+					t.Errorf("%s: %v, %v", sop, there, err)
+				}
+			}
+			p.fakeProcessor.mu.Lock()
+			gaveUp := slices.Sorted(slices.Values(p.gaveUp))
+			p.fakeProcessor.mu.Unlock()
+			if want := []string{"1.2.3.11: " + objectDamaged, "1.2.3.12: " + objectDamaged}; !slices.Equal(gaveUp, want) {
+				t.Errorf("given up: %q", gaveUp)
+			}
+			n.mustSend(t, flipped)
+			eventually(t, "healed", func() bool {
+				p.mu.Lock()
+				defer p.mu.Unlock()
+				err, there := p.runs[len(p.runs)-1]["1.2.3.11"]
+				return there && err == nil
+			})
 		})
 	}
 }

@@ -221,7 +221,8 @@ func (n *Node) see(ctx context.Context, req LoopRequest, lease store.Lease) (see
 			seen, err = n.giveUp(ctx, req, fmt.Sprintf("the analysis panicked: %v", r))
 		}
 	}()
-	if err = n.unharmed(bounded, req); err == nil {
+	// No value comes from bytes that a disk has changed.
+	if _, err = req.Objects.File(bounded, req.Path); err == nil {
 		seen, err = n.processor.Look(n.working(bounded, req.Sender, turns.Analysing), req)
 	}
 	if err != nil && ctx.Err() == nil && errors.Is(bounded.Err(), context.DeadlineExceeded) {
@@ -269,23 +270,23 @@ func objectGone(ctx context.Context, req LoopRequest) error {
 	if _, err := os.Stat(filepath.Dir(path)); err != nil {
 		return nil
 	}
-	if _, err = os.Stat(path); err != nil {
-		return err
-	}
-	return intact(req.Path, path, req.Sum)
+	_, err = os.Stat(path)
+	return err
 }
 
-// unharmed compares an object with what was received, so that no value comes from
-// bytes that a disk has changed. What is fetched has been compared.
-func (n *Node) unharmed(ctx context.Context, req LoopRequest) error {
-	if !n.files.Local() {
-		return nil
+// Expect has a hold compare an object with what was received before its header or
+// its pixels are used for anything that is measured, made or shown.
+func Expect(hold *objects.Hold, in store.Instance) {
+	hold.Expect(in.Path, func(path string) error { return unharmed(in.Path, path, in.Sum) })
+}
+
+// unharmed compares a file with the sum of what was received, which costs less than
+// the digest in its name; with that where there is no sum.
+func unharmed(name, path, sum string) error {
+	if sum == "" {
+		return intact(name, path, sum)
 	}
-	path, err := req.Objects.File(ctx, req.Path)
-	if err != nil {
-		return err
-	}
-	return spool.Intact(path, req.Sum)
+	return spool.Intact(path, sum)
 }
 
 // giveUp keeps as the result of a loop why it has none.
@@ -295,6 +296,7 @@ func (n *Node) giveUp(ctx context.Context, req LoopRequest, why string) (Seen, e
 }
 
 func (n *Node) loopRequest(l store.Loop, hold *objects.Hold) LoopRequest {
+	hold.Expect(l.Path, func(path string) error { return unharmed(l.Path, path, l.Sum) })
 	return LoopRequest{StudyInstanceUID: l.StudyInstanceUID, SeriesInstanceUID: l.SeriesInstanceUID, SOPInstanceUID: l.SOPInstanceUID, SOPClassUID: l.SOPClassUID,
 		Number: l.Number, Sender: l.Sender, Path: l.Path, Sum: l.Sum, Kept: n.keptDir(l.StudyInstanceUID), Objects: hold}
 }

@@ -101,6 +101,7 @@ type Request struct {
 	StudyInstanceUID string
 	Loops            []LoopRequest
 	Keys             []string // of the loops' results
+	problems         []string // of the loops, see Seen
 	Dir              string
 	Revision         int
 	// Objects gives files of objects, also of what was drawn.

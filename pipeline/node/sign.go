@@ -89,6 +89,7 @@ func (n *Node) Sign(ctx context.Context, req SignRequest) (revision int, err err
 	files := make(map[string]string, len(instances))
 	for _, in := range instances {
 		files[in.SOPInstanceUID] = in.Path
+		Expect(hold, in)
 	}
 	if err := reissuer.Reissue(ctx, ReissueRequest{Document: req.Document, Files: files, Dir: w.dir, Objects: hold, Revision: run.Revision,
 		Predecessor: predecessor, Own: own, Silent: req.Silent}); err != nil {

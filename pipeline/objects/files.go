@@ -73,6 +73,60 @@ type Hold struct {
 	files *Files
 	mu    sync.Mutex
 	held  []*fileCopy
+	known map[string]*expected
+}
+
+// expected is what is known of an object, and whether it is so.
+type expected struct {
+	intact func(path string) error
+	mu     sync.Mutex
+	told   bool
+	err    error
+}
+
+// Expect has File ask, before it gives the file of an object for the first time,
+// whether it is what it should be; an error wrapping ErrDamaged says that it isn't,
+// and is File's from then on. What is copied from elsewhere is compared when it is
+// fetched, and not asked for.
+func (h *Hold) Expect(name string, intact func(path string) error) {
+	if _, ok := h.files.Store.(filed); !ok {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.known == nil {
+		h.known = map[string]*expected{}
+	}
+	if h.known[name] == nil {
+		h.known[name] = &expected{intact: intact}
+	}
+}
+
+// met reports what is wrong with a file of which something is expected. Errors
+// that pass are not remembered.
+func (h *Hold) met(ctx context.Context, name, path string) error {
+	h.mu.Lock()
+	e := h.known[name]
+	h.mu.Unlock()
+	if e == nil {
+		return nil
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.told {
+		return e.err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	err := e.intact(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // whoever opens it finds out
+	}
+	if err == nil || errors.Is(err, ErrDamaged) {
+		e.told, e.err = true, err
+	}
+	return err
 }
 
 // Hold begins a piece of work, which ends with Release.
@@ -93,7 +147,8 @@ func (h *Hold) Release() {
 }
 
 // File is a file with the bytes of an object, until Release. It must not be
-// changed. An error wrapping fs.ErrNotExist: there is no such object.
+// changed. An error wrapping fs.ErrNotExist: there is no such object; one wrapping
+// ErrDamaged: it is not what it was, see Expect.
 func (h *Hold) File(ctx context.Context, name string) (string, error) {
 	f := h.files
 	if s, ok := f.Store.(filed); ok {
@@ -101,7 +156,10 @@ func (h *Hold) File(ctx context.Context, name string) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		return path, f.appears(ctx, name, path)
+		if err := f.appears(ctx, name, path); err != nil {
+			return path, err
+		}
+		return path, h.met(ctx, name, path)
 	}
 	for {
 		if path, ok := h.take(name); ok {

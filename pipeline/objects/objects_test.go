@@ -575,3 +575,39 @@ func TestS3Options(t *testing.T) {
 		}
 	}
 }
+
+// What is expected of an object is asked for once in a piece of work; what passes
+// is asked for again, and a file that is gone is for whoever opens it.
+func TestExpect(t *testing.T) {
+	dir := t.TempDir()
+	f, err := objects.NewFiles(objects.NewDirectory(dir), "", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	passing := errors.New("the disk is busy")
+	for name, tc := range map[string]struct {
+		says  error
+		want  error
+		asked int // by three requests
+	}{
+		"whole":   {nil, nil, 1},
+		"damaged": {fmt.Errorf("other bytes: %w", objects.ErrDamaged), objects.ErrDamaged, 1},
+		"passing": {passing, passing, 3},
+		"gone":    {fs.ErrNotExist, nil, 3},
+	} {
+		hold, asked := f.Hold(), 0
+		path := filepath.Join(dir, name)
+		for range 2 { // the second changes nothing
+			hold.Expect(path, func(string) error { asked++; return tc.says })
+		}
+		for range 3 {
+			if _, err := hold.File(t.Context(), path); !errors.Is(err, tc.want) {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		if _, err := hold.File(t.Context(), path+"2"); err != nil || asked != tc.asked {
+			t.Errorf("%s: another object: %v; asked %d times", name, err, asked)
+		}
+		hold.Release()
+	}
+}

@@ -25,6 +25,7 @@ import (
 	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/models"
 	"github.com/echonode/echonode/pipeline/correct"
+	"github.com/echonode/echonode/pipeline/node"
 	"github.com/echonode/echonode/pipeline/objects"
 	"github.com/echonode/echonode/pipeline/output"
 	"github.com/echonode/echonode/pipeline/quantity"
@@ -49,6 +50,9 @@ func (s *Server) summary(w http.ResponseWriter, r *http.Request) {
 	defer hold.Release()
 	var pdf bytes.Buffer
 	if err == nil {
+		for _, in := range rec.instances {
+			node.Expect(hold, in)
+		}
 		err = output.PDF(r.Context(), rec.result, output.Files{Paths: rec.files, Find: hold.File, Limits: s.opt.Limits}, output.Options{}, &pdf)
 	}
 	if errors.Is(err, output.ErrNoSource) {
@@ -333,6 +337,7 @@ func (e *labels) subject(ctx context.Context, in store.Instance) (string, error)
 func (e *labels) loop(ctx context.Context, l *result.Loop, in store.Instance) error {
 	hold := e.s.opt.Objects.Hold()
 	defer hold.Release()
+	node.Expect(hold, in)
 	path, err := hold.File(ctx, in.Path)
 	if err != nil {
 		return err

@@ -326,3 +326,49 @@ func TestDamagedResultIsNotShown(t *testing.T) {
 		t.Errorf("%v, %v", doc, err)
 	}
 }
+
+// Nothing is shown or exported of an object that is not what was received: not its
+// frames, no summary under what its header says, no labels.
+func TestDamagedObjectIsNotShown(t *testing.T) {
+	s := newSite(t, func(o *Options) { o.LabelsKey = bytes.Repeat([]byte{7}, 32) })
+	a := sample{study: "1.2.1", loop: "1.2.1.1", name: "Doe^Jane", view: "A4C", ef: value(61.23)}
+	s.add(a)
+	s.signed(a)
+	s.indexed()
+	pictures := func() (n int) {
+		_, text := s.as("admin").want(http.StatusOK, http.MethodPost, "/export/labels.zip", "")
+		z, err := zip.NewReader(strings.NewReader(text), int64(len(text)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range z.File {
+			if strings.HasSuffix(f.Name, ".png") {
+				n++
+			}
+		}
+		return n
+	}
+	if n := pictures(); n != 1 {
+		t.Errorf("%d pictures of a whole object", n)
+	}
+	file := filepath.Join(s.dir, "1.2.1.1.dcm")
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := bytes.Replace(b, []byte("P-1.2.1"), []byte("P-1.2.0"), 1)
+	if err := os.WriteFile(file, other, 0o600); err != nil || bytes.Equal(b, other) {
+		t.Fatal("nothing changed", err)
+	}
+	v := s.as("viewer")
+	v.want(http.StatusUnprocessableEntity, http.MethodGet, "/study/1.2.1/loop/1.2.1.1/frame/0", "")
+	v.want(http.StatusNotFound, http.MethodGet, "/study/1.2.1/summary.pdf", "")
+	if n := pictures(); n != 0 {
+		t.Errorf("%d pictures of a damaged object", n)
+	}
+	if err := os.WriteFile(file, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	v.want(http.StatusOK, http.MethodGet, "/study/1.2.1/loop/1.2.1.1/frame/0", "")
+	v.want(http.StatusOK, http.MethodGet, "/study/1.2.1/summary.pdf", "")
+}

@@ -20,6 +20,7 @@ import (
 	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/dicomio/tag"
 	"github.com/echonode/echonode/dicomio/uid"
+	"github.com/echonode/echonode/pipeline/node"
 	"github.com/echonode/echonode/pipeline/objects"
 	"github.com/echonode/echonode/pipeline/store"
 )
@@ -50,7 +51,7 @@ func (s *Server) frame(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, err)
 		return
 	}
-	b, err := s.loops.frame(r.Context(), in.Path, number)
+	b, err := s.loops.frame(r.Context(), in, number)
 	switch {
 	case errors.Is(err, errNoFrame):
 		http.NotFound(w, r)
@@ -104,7 +105,7 @@ type openLoops struct {
 // openLoop is an object that frames are read from. It is closed when nobody
 // uses it any more and it has left the list.
 type openLoop struct {
-	path   string // name of the object
+	in     store.Instance
 	hold   *objects.Hold
 	once   sync.Once
 	file   *dicomio.File
@@ -136,13 +137,13 @@ func newOpenLoops(files *objects.Files, l dicomio.Limits) *openLoops {
 }
 
 // frame returns an encoded frame. The caller must not change it.
-func (o *openLoops) frame(ctx context.Context, path string, number int) ([]byte, error) {
-	key := frameKey{path, number}
+func (o *openLoops) frame(ctx context.Context, in store.Instance, number int) ([]byte, error) {
+	key := frameKey{in.Path, number}
 	if b := o.kept(key); b != nil {
 		return b, nil
 	}
 	o.mu.Lock()
-	l := o.acquire(path)
+	l := o.acquire(in)
 	o.mu.Unlock()
 	defer o.release(l)
 	l.once.Do(func() { l.open(o.objects, o.limits) })
@@ -162,7 +163,7 @@ func (o *openLoops) frame(ctx context.Context, path string, number int) ([]byte,
 	}
 	// Several who ask for a frame at once have it made once, and few are made at
 	// a time: decoded, a frame is many times as large as what is kept of it.
-	made, err, _ := o.making.Do(fmt.Sprintf("%s %d", path, number), func() (any, error) {
+	made, err, _ := o.making.Do(fmt.Sprintf("%s %d", in.Path, number), func() (any, error) {
 		canvas := <-o.canvas
 		defer func() { o.canvas <- canvas }()
 		if b := o.kept(key); b != nil {
@@ -193,15 +194,15 @@ func (o *openLoops) kept(key frameKey) []byte {
 }
 
 // acquire is called with the lock held.
-func (o *openLoops) acquire(path string) *openLoop {
-	if e, ok := o.by[path]; ok {
+func (o *openLoops) acquire(in store.Instance) *openLoop {
+	if e, ok := o.by[in.Path]; ok {
 		o.order.MoveToFront(e)
 		l := e.Value.(*openLoop)
 		l.users++
 		return l
 	}
-	l := &openLoop{path: path, users: 1}
-	o.by[path] = o.order.PushFront(l)
+	l := &openLoop{in: in, users: 1}
+	o.by[in.Path] = o.order.PushFront(l)
 	for o.order.Len() > maxOpenLoops {
 		o.drop(o.order.Back())
 	}
@@ -211,7 +212,7 @@ func (o *openLoops) acquire(path string) *openLoop {
 // drop is called with the lock held.
 func (o *openLoops) drop(e *list.Element) {
 	l := o.order.Remove(e).(*openLoop)
-	delete(o.by, l.path)
+	delete(o.by, l.in.Path)
 	l.dropped = true
 	if l.users == 0 {
 		l.close()
@@ -226,7 +227,7 @@ func (o *openLoops) release(l *openLoop) {
 	case l.dropped && l.users == 0:
 		l.close()
 	case l.err != nil && !l.dropped:
-		o.drop(o.by[l.path]) // the next request tries again
+		o.drop(o.by[l.in.Path]) // the next request tries again
 	}
 }
 
@@ -264,9 +265,10 @@ func (l *openLoop) close() {
 
 func (l *openLoop) open(files *objects.Files, limits dicomio.Limits) {
 	l.hold = files.Hold()
+	node.Expect(l.hold, l.in)
 	path := ""
 	// Others wait for it too: it does not end with one request.
-	if path, l.err = l.hold.File(context.Background(), l.path); l.err != nil {
+	if path, l.err = l.hold.File(context.Background(), l.in.Path); l.err != nil {
 		return
 	}
 	l.file, l.err = dicomio.Open(path, dicomio.Options{Limits: limits})

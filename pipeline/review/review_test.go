@@ -29,6 +29,7 @@ import (
 	"github.com/echonode/echonode/pipeline/lv"
 	"github.com/echonode/echonode/pipeline/objects"
 	"github.com/echonode/echonode/pipeline/result"
+	"github.com/echonode/echonode/pipeline/spool"
 	"github.com/echonode/echonode/pipeline/store"
 )
 
@@ -195,8 +196,12 @@ func (s *site) add(a sample) {
 	ctx := s.t.Context()
 	path := filepath.Join(s.dir, a.loop+".dcm")
 	writeLoop(s.t, path, a)
+	sum, err := spool.Sum(path)
+	if err != nil {
+		s.t.Fatal(err)
+	}
 	if _, err := s.store.AddInstance(ctx, store.Instance{SOPInstanceUID: a.loop, StudyInstanceUID: a.study, SeriesInstanceUID: a.study + ".1",
-		SOPClassUID: uid.UltrasoundMultiFrameImageStorage, TransferSyntaxUID: uid.ExplicitVRLittleEndian, Path: path, Received: s.now(), Loop: true}); err != nil {
+		SOPClassUID: uid.UltrasoundMultiFrameImageStorage, TransferSyntaxUID: uid.ExplicitVRLittleEndian, Path: path, Sum: sum, Received: s.now(), Loop: true}); err != nil {
 		s.t.Fatal(err)
 	}
 	if a.state == store.Receiving {
@@ -721,11 +726,11 @@ func TestFrames(t *testing.T) {
 // closed when the last is done; many at once see no closed file.
 func TestOpenLoopsUnderLoad(t *testing.T) {
 	dir := t.TempDir()
-	var paths []string
+	var paths []store.Instance
 	for i := range maxOpenLoops + 10 {
 		path := filepath.Join(dir, fmt.Sprintf("%d.dcm", i))
 		writeLoop(t, path, sample{study: "1.2", loop: fmt.Sprintf("1.2.%d", i)})
-		paths = append(paths, path)
+		paths = append(paths, store.Instance{Path: path})
 	}
 	o := newOpenLoops(files(t), dicomio.Limits{})
 	var wg sync.WaitGroup
@@ -743,7 +748,7 @@ func TestOpenLoopsUnderLoad(t *testing.T) {
 		t.Errorf("%d objects open, %d bytes kept", o.order.Len(), o.bytes)
 	}
 	o.close()
-	if _, err := o.frame(context.Background(), filepath.Join(dir, "none.dcm"), 0); err == nil {
+	if _, err := o.frame(context.Background(), store.Instance{Path: filepath.Join(dir, "none.dcm")}, 0); err == nil {
 		t.Error("a frame of no file")
 	}
 	if o.order.Len() != 0 {

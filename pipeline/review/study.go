@@ -35,6 +35,7 @@ type record struct {
 	doc        *result.Document  // of it; shared: not to be changed
 	result     *result.Study     // in it
 	files      map[string]string // paths by SOP Instance UID
+	instances  []store.Instance
 }
 
 func (s *Server) record(ctx context.Context, uid string) (*record, error) {
@@ -54,11 +55,10 @@ func (s *Server) record(ctx context.Context, uid string) (*record, error) {
 	if err != nil {
 		return nil, err
 	}
-	instances, err := st.Instances(ctx, uid)
-	if err != nil {
+	if rec.instances, err = st.Instances(ctx, uid); err != nil {
 		return nil, err
 	}
-	for _, in := range instances {
+	for _, in := range rec.instances {
 		rec.files[in.SOPInstanceUID] = in.Path
 	}
 	if rec.runs, err = st.Runs(ctx, uid); err != nil {

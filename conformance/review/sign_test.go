@@ -205,7 +205,8 @@ func TestCorrectAndSign(t *testing.T) {
 	if ef := eval[string](t, b, `document.querySelector("[data-ef]").dataset.ef`); ef != shown {
 		t.Errorf("after signing the study says EF %s, not %s", ef, shown)
 	}
-	if text := eval[string](t, b, `document.querySelector(".notice.signed").textContent`); !strings.Contains(text, "corrected by Müller, Dr. Anna, City Hospital") ||
+	text := eval[string](t, b, `document.querySelector(".notice.signed").textContent`)
+	if !strings.Contains(text, "corrected by Müller, Dr. Anna, City Hospital") ||
 		!strings.Contains(text, "septal wall <b>redrawn</b>") || !strings.Contains(text, before) {
 		t.Errorf("the study says %q", text)
 	}

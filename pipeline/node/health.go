@@ -273,7 +273,8 @@ func (n *Node) SignOut(ctx context.Context, account, from string) (int, error) {
 	if err != nil || count == 0 {
 		return 0, err
 	}
-	return count, n.store.Audit(context.WithoutCancel(ctx), store.AuditEntry{At: time.Now(), User: account, Address: from, Action: "sign-out", Detail: "everywhere, by command"})
+	return count, n.store.Audit(context.WithoutCancel(ctx), store.AuditEntry{At: time.Now(), User: account, Address: from, Action: "sign-out",
+		Detail: "everywhere, by command"})
 }
 
 // healthz answers 200 while the node takes objects and 503 while it refuses

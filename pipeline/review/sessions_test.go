@@ -134,7 +134,8 @@ func TestAttemptsAtOnce(t *testing.T) {
 // its groups may do, is configured no more, whoever asks.
 func TestSessionsOfProvider(t *testing.T) {
 	provider := func() *OIDC {
-		return &OIDC{Issuer: "http://127.0.0.1:1", ClientID: "x", NameClaim: "name", GroupsClaim: "groups", Roles: map[string][]Role{"ops": {Administrator}, "staff": {Viewer}}, Client: http.DefaultClient}
+		return &OIDC{Issuer: "http://127.0.0.1:1", ClientID: "x", NameClaim: "name", GroupsClaim: "groups",
+			Roles: map[string][]Role{"ops": {Administrator}, "staff": {Viewer}}, Client: http.DefaultClient}
 	}
 	s := newSite(t, func(o *Options) { o.OIDC = provider() })
 	v, err := s.server.sessions.open(t.Context(), User{Name: "eve", Roles: []Role{Administrator}}, s.server.oidc)

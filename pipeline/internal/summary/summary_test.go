@@ -117,7 +117,6 @@ func TestPDF(t *testing.T) {
 
 // lines is a canvas that keeps what is written on it.
 type lines struct {
-	canvas
 	texts  []string
 	at     map[string][2]float64
 	lowest float64

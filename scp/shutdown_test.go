@@ -138,7 +138,9 @@ func TestShutdownDoesNotWaitForTheSilent(t *testing.T) {
 		_, err := io.Copy(io.Discard, r)
 		return err
 	})
-	s := &Server{AETitle: "ECHONODE", Timeouts: Timeouts{Linger: 50 * time.Millisecond}, Handler: receive}
+	// Nothing but Shutdown ends them in time.
+	long := Timeouts{ARTIM: time.Hour, Idle: time.Hour, PDU: time.Hour, Rate: time.Hour, Write: time.Hour, Linger: 50 * time.Millisecond}
+	s := &Server{AETitle: "ECHONODE", Timeouts: long, Handler: receive}
 	addr, done := serve(t, s)
 	p := dialRaw(t, addr)
 	p.associate(nil)

@@ -31,7 +31,8 @@ func (n *Node) persons(ctx context.Context, study string) ([]result.Person, erro
 
 // readPersons reads in the objects themselves of whom they are where a program
 // of before has recorded it in another form. Of an object that is gone or damaged
-// its ID is all that is known.
+// its ID is all that is known. Where that stood for the name and birth date of
+// somebody without one, other objects say which.
 func (n *Node) readPersons(ctx context.Context, study string) error {
 	left, err := n.store.Unread(ctx, study, result.Form)
 	if err != nil || len(left) == 0 {
@@ -39,17 +40,32 @@ func (n *Node) readPersons(ctx context.Context, study string) error {
 	}
 	hold := n.files.Hold()
 	defer hold.Release()
-	for _, in := range left {
+	var lost []int
+	named := map[string]store.Person{} // persons without an ID, by what stood for it before
+	for i, in := range left {
 		id, gone, err := n.identityOf(ctx, hold, in.Path)
 		if err != nil {
 			return err
 		}
-		if gone == nil {
-			in.Person = personOf(id)
-		} else {
+		if gone != nil {
 			n.log.Warn("whose an object is cannot be read again", "object", in.SOPInstanceUID, "error", gone)
-			in.Person = recorded(personIs(in.Person).IDOnly())
+			lost = append(lost, i)
+			continue
 		}
+		left[i].Person = personOf(id)
+		if _, known := named[in.Patient]; !known && personIs(left[i].Person).WithoutID() {
+			named[in.Patient] = left[i].Person
+		}
+	}
+	for _, i := range lost {
+		in := &left[i]
+		p, known := named[in.Patient]
+		if !known {
+			p = recorded(personIs(in.Person).IDOnly())
+		}
+		in.Person = p
+	}
+	for _, in := range left {
 		if err := n.store.SetPerson(ctx, in); err != nil {
 			return err
 		}

@@ -156,6 +156,42 @@ func TestPersonsOfBeforePartlyGone(t *testing.T) {
 	}
 }
 
+// One object of a study of before without Patient IDs that is gone is of the same
+// patient as those that have had the same name and birth date, whatever a program
+// of before put for the ID; it is healed when it is sent again.
+func TestPersonsOfBeforeWithoutID(t *testing.T) {
+	for name, former := range map[string]string{"one patient": "what stood for both", "two patients": "what stood for another"} {
+		t.Run(name, func(t *testing.T) {
+			n := start(t, t.TempDir(), byContent(t), Options{Idle: time.Hour, Cap: 2 * time.Hour})
+			jane := ofPerson("", "Doe^Jane", "19400101", "F")
+			first := picture(t, "1.2.3", "1.2.3.10", 7, jane)
+			n.mustSend(t, first, picture(t, "1.2.3", "1.2.3.11", 8, jane))
+			for sop, id := range map[string]string{"1.2.3.10": former, "1.2.3.11": "what stood for both"} {
+				in, err := n.store.Instance(t.Context(), sop)
+				if err == nil {
+					in.Person = store.Person{Patient: id, Family: "of before"}
+					err = n.store.SetPerson(t.Context(), in)
+				}
+				if err == nil && sop == "1.2.3.10" {
+					err = os.Remove(in.Path)
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			got, err := n.persons(t.Context(), "1.2.3")
+			want := 1
+			if former != "what stood for both" {
+				want = 2
+			}
+			if err != nil || result.Patients(got) != want {
+				t.Errorf("%d patients: %+v, %v", result.Patients(got), got, err)
+			}
+			n.mustSend(t, first)
+		})
+	}
+}
+
 // A study that is corrected object by object from one person to another with the
 // same ID is held on the way, and what was sent of the first is taken back.
 func TestCorrectionToAnotherPerson(t *testing.T) {

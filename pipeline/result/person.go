@@ -53,6 +53,10 @@ func (p Person) standIn() string {
 	return personDigest(strings.TrimSpace(strings.TrimPrefix(p.Family, Form)) + "^" + p.Given + "^" + p.Born)
 }
 
+// WithoutID reports whether the person's ID stands for a Patient ID that is not
+// given.
+func (p Person) WithoutID() bool { return p.ID != "" && p.Current() && p.ID == p.standIn() }
+
 // IDOnly is the person of an object of which nothing else is known.
 func (p Person) IDOnly() Person { return Person{ID: p.ID, Issuer: p.Issuer, Family: Form} }
 
@@ -219,7 +223,7 @@ func parse(p Person) person {
 	if !p.Current() {
 		return out
 	}
-	out.noID = p.ID != "" && p.ID == p.standIn()
+	out.noID = p.WithoutID()
 	for s, w := range unspell(p.Family) {
 		out.name[s] = fullName{family: w}
 	}

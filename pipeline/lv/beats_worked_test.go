@@ -152,6 +152,8 @@ func TestLevelsOff(t *testing.T) {
 		{"of two frames within them the one before counts", []float64{0, 100, 140, 183, 241}, []float64{40, 38, 24, 23, 20}, false},
 		{"200 ms", []float64{0, 50, 100, 141, 200}, []float64{40, 38, 30, 21, 20}, false},
 		{"201 ms", []float64{0, 50, 100, 141, 201}, []float64{40, 38, 30, 21, 20}, true},
+		{"40 ms", []float64{0, 20, 40}, []float64{40, 22, 20}, false},
+		{"150 ms, late in the clip", []float64{0, 300, 350, 391, 450}, []float64{21, 40, 30, 21, 20}, false},
 		{"201 ms, late in the clip", []float64{0, 300, 400, 442, 501}, []float64{21, 40, 30, 21, 20}, true},
 	} {
 		ed := slices.Index(tt.a, slices.Max(tt.a))
@@ -187,6 +189,17 @@ func TestLastBeatAtAnRWave(t *testing.T) {
 	a := []float64{35, 35, 30, 25, 20, 26, 32, 33, 35, 34, 30, 25, 19, 25}
 	if got := curveOf(100, a...).fromPeaks([]float64{0}, 75); len(got) != 1 || got[0].ES != 4 {
 		t.Errorf("%+v", got)
+	}
+}
+
+// Between R waves 500 ms apart ES lies within 0.7 of that, 350 ms after ED, wherever
+// in the clip the beat is.
+func TestBeatBetweenRWaves(t *testing.T) {
+	a := slices.Repeat([]float64{39}, 20)
+	a = append(a, 40, 38, 36, 34, 32, 30, 28, 26, 25, 24, 40, 39, 39)
+	got := curveOf(50, a...).fromPeaks([]float64{1000, 1500}, 0)
+	if len(got) != 1 || got[0].ED != 20 || got[0].ES != 27 || got[0].NextED != 30 {
+		t.Errorf("%+v, want ED 20, ES 27, the next ED 30", got)
 	}
 }
 

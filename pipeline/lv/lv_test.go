@@ -261,6 +261,12 @@ func TestExtractContourEdgeAndMap(t *testing.T) {
 	near(t, "right", hi.X, 100+11*3+1.5, 0.02)
 	near(t, "top", lo.Y, 50-1, 0.02)
 	near(t, "bottom", hi.Y, 50+7*2+1, 0.02)
+	// Through a mirroring map it runs clockwise as well.
+	m.Sx, m.Ox = -3, 200
+	if out, err = ExtractContour(p, 12, 8, m, ContourOptions{Level: 128, MinCells: 1, MaxPoints: 200}); err != nil {
+		t.Fatal(err)
+	}
+	near(t, "area of the mirrored outline", signedArea(out.Points), 36*16, 3)
 }
 
 func TestExtractContourErrors(t *testing.T) {

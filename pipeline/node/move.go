@@ -65,8 +65,6 @@ type Moved struct {
 // its report supersedes the one before; what was made under the former patient
 // and has not been sent is not sent any more.
 func (n *Node) MoveStudy(ctx context.Context, study string, m Move) (moved Moved, err error) {
-	n.moving.Lock()
-	defer n.moving.Unlock()
 	defer func() {
 		detail := fmt.Sprintf("%s, %d objects", m.Reason, moved.Objects)
 		if err != nil {
@@ -78,6 +76,14 @@ func (n *Node) MoveStudy(ctx context.Context, study string, m Move) (moved Moved
 	}()
 	if err := m.check(); err != nil {
 		return moved, err
+	}
+	// The one before takes as long as it takes, but nobody has this done for whom it
+	// came to nothing meanwhile.
+	select {
+	case n.moving <- struct{}{}:
+		defer func() { <-n.moving }()
+	case <-ctx.Done():
+		return moved, context.Cause(ctx)
 	}
 	if !m.AllPersons {
 		if err := n.onePerson(ctx, []string{study},

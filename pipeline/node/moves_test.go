@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -9,6 +10,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/echonode/echonode/dicomio/tag"
 	"github.com/echonode/echonode/pipeline/store"
@@ -86,5 +88,41 @@ func TestAnswerOfConflict(t *testing.T) {
 	answer(w, nil, errors.Join(conflict("study 1.2 goes on changing"), nil))
 	if w.Code != http.StatusConflict {
 		t.Errorf("%d", w.Code)
+	}
+}
+
+// Who orders a move while another one is under way waits no longer than somebody
+// wants it: it is not done afterwards, and the audit trail says so.
+func TestMoveWaitsNoLongerThanItsOrder(t *testing.T) {
+	n := start(t, t.TempDir(), byContent(t), Options{})
+	n.mustSend(t, picture(t, "1.2.3", "1.2.3.10", 7, nil))
+	n.moving <- struct{}{} // another
+	gone := errors.New("the client has gone")
+	ctx, leave := context.WithCancelCause(t.Context())
+	order := Move{To: Patient{ID: "P2"}, Reason: ReasonCorrect, By: "anna"}
+	done := make(chan error, 1)
+	go func() {
+		_, err := n.MoveStudy(ctx, "1.2.3", order)
+		done <- err
+	}()
+	leave(gone)
+	select {
+	case err := <-done:
+		if !errors.Is(err, gone) {
+			t.Errorf("error %v", err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatal("a move waits for another without its context")
+	}
+	if got := n.stored(t, "1.2.3.10").String(tag.PatientID); got != "P1" {
+		t.Errorf("it was moved to %s all the same", got)
+	}
+	audit, err := n.store.AuditTrail(t.Context(), "1.2.3", 10)
+	if err != nil || len(audit) != 1 || !audit[0].Failed || audit[0].User != "anna" {
+		t.Errorf("audit trail: %+v, %v", audit, err)
+	}
+	<-n.moving
+	if moved, err := n.MoveStudy(t.Context(), "1.2.3", order); err != nil || moved.Objects != 1 {
+		t.Errorf("the next one: %+v, %v", moved, err)
 	}
 }

@@ -210,11 +210,11 @@ type Node struct {
 	began    time.Time // with a monotonic reading
 	health   healthCache
 
-	moving     sync.Mutex   // one move at a time
-	objects    *store.Locks // by SOP Instance UID: receiving and deleting its file
-	studies    *store.Locks // by Study Instance UID: making and deleting its results
-	recovering *store.Locks // of who looks through a shared store
-	moves      *store.Locks // by Study Instance UID: moves that have files on their way
+	moving     chan struct{} // has room for one move at a time
+	objects    *store.Locks  // by SOP Instance UID: receiving and deleting its file
+	studies    *store.Locks  // by Study Instance UID: making and deleting its results
+	recovering *store.Locks  // of who looks through a shared store
+	moves      *store.Locks  // by Study Instance UID: moves that have files on their way
 
 	complaints complaints
 
@@ -230,7 +230,7 @@ func New(ctx context.Context, opt Options, sp spool.Intake, st *store.Store, pro
 		wake: make(chan struct{}, 1), has: func(ctx context.Context, d Destination, paths []string) (map[string]bool, error) {
 			return d.has(ctx, paths)
 		}, arrivals: newArrivals(opt.Idle, opt.Cap), began: time.Now(),
-		objects: st.NewLocks(1), studies: st.NewLocks(2), recovering: st.NewLocks(3), moves: st.NewLocks(4)}
+		objects: st.NewLocks(1), studies: st.NewLocks(2), recovering: st.NewLocks(3), moves: st.NewLocks(4), moving: make(chan struct{}, 1)}
 	n.suspects.Store(true)
 	var err error
 	n.jobs, err = jobs.Open(st, n.jobOptions(), n.jobHandlers(), log)

@@ -276,3 +276,16 @@ func TestHaycock(t *testing.T) {
 		t.Errorf("%.4f m2", v)
 	}
 }
+
+// Two neighbours on one side and one on the other let one expect a value: between the
+// nearest two 16, along the two on the left 14, as on the right 20. One on each side do not.
+func TestInsideExpected(t *testing.T) {
+	got := insideExpected([]float64{10, 12, 99, 20}, []float64{0, 10, 20, 30}, 2, 110)
+	slices.Sort(got)
+	if !slices.Equal(got, []float64{14, 16, 20}) {
+		t.Errorf("%v, want 14, 16 and 20", got)
+	}
+	if got := insideExpected([]float64{12, 99, 20}, []float64{0, 10, 20}, 1, 110); got != nil {
+		t.Errorf("%v of one on each side", got)
+	}
+}

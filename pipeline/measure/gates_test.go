@@ -98,7 +98,10 @@ func TestGates(t *testing.T) {
 				noHinges(f)
 			}
 		}, nil, "", true},
-		"sector cuts the lateral wall":            {always(cut), cutSector, lv.GateBorder, false},
+		"sector cuts the lateral wall": {always(cut), cutSector, lv.GateBorder, false},
+		"picture ends at the lateral wall": {always(cut), func(l *result.Loop) {
+			l.Sector, l.Region = nil, &result.Region{MaxX: heart.Columns/2 + 26, MaxY: l.Rows}
+		}, lv.GateBorder, false},
 		"sector narrowed, 3 mm of the wall left":  {nil, narrowed(3), lv.GateBorder, false},
 		"sector narrowed, 11 mm of the wall left": {nil, narrowed(11), lv.GateBorder, true},
 		"sector narrowed beyond the wall":         {nil, narrowed(18), "", true},

@@ -201,7 +201,8 @@ func (s *site) add(a sample) {
 		s.t.Fatal(err)
 	}
 	if _, err := s.store.AddInstance(ctx, store.Instance{SOPInstanceUID: a.loop, StudyInstanceUID: a.study, SeriesInstanceUID: a.study + ".1",
-		SOPClassUID: uid.UltrasoundMultiFrameImageStorage, TransferSyntaxUID: uid.ExplicitVRLittleEndian, Path: path, Sum: sum, Received: s.now(), Loop: true}); err != nil {
+		SOPClassUID: uid.UltrasoundMultiFrameImageStorage, TransferSyntaxUID: uid.ExplicitVRLittleEndian, Path: path, Sum: sum, Received: s.now(),
+		Loop: true}); err != nil {
 		s.t.Fatal(err)
 	}
 	if a.state == store.Receiving {

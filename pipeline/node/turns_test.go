@@ -1,7 +1,6 @@
 package node
 
 import (
-	"context"
 	"errors"
 	"io"
 	"os"
@@ -77,19 +76,42 @@ func TestComparingInTurns(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	waiting, giveUp := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	in := staged{path: renamed}
+	// While another has the only place it waits, and again before each of its
+	// steps: as soon as it has had a place, that other is served before it.
+	done := make(chan *compared, 1)
 	go func() {
-		steps := turns.Begin(turns.With(waiting, places, "192.0.2.1", turns.Receiving))
-		_, err := n.compareAhead(waiting, in, old, steps)
-		done <- err
+		got, err := n.compareAhead(t.Context(), staged{path: renamed}, old, turns.Begin(turns.With(t.Context(), places, "192.0.2.1", turns.Receiving)))
+		if err != nil {
+			t.Error(err)
+		}
+		done <- got
 	}()
-	giveUp()
-	if err := <-done; !errors.Is(err, context.Canceled) {
-		t.Errorf("it did not wait for its turn: %v", err)
+	waits := func(others int) {
+		t.Helper()
+		eventually(t, "it waits for its turn", func() bool {
+			if len(done) > 0 {
+				t.Fatal("it did not wait for its turn")
+			}
+			return places.Waiting() == 1+others
+		})
 	}
+	waits(0)
+	next := make(chan turns.Turn, 1)
+	go func() {
+		turn, err := places.Take(t.Context(), "another", turns.Analysing)
+		if err != nil {
+			t.Error(err)
+		}
+		next <- turn
+	}()
+	waits(1)
 	turn.Done()
+	turn = <-next
+	waits(0)
+	turn.Done()
+	if got := <-done; got == nil || !got.same || !got.holds(old) {
+		t.Errorf("%+v", got)
+	}
 	for _, c := range []struct {
 		path     string
 		compared bool
@@ -104,15 +126,15 @@ func TestComparingInTurns(t *testing.T) {
 	}
 	hold := n.Node.files.Hold()
 	defer hold.Release()
-	next := old
-	next.Path = renamed
+	changed := old
+	changed.Path = renamed
 	var refused *scp.StatusError
-	if err := n.accept(t.Context(), next, true, hold, &compared{with: &old}); !errors.As(err, &refused) || refused.Status != scp.StatusDuplicateInstance {
+	if err := n.accept(t.Context(), changed, true, hold, &compared{with: &old}); !errors.As(err, &refused) || refused.Status != scp.StatusDuplicateInstance {
 		t.Errorf("what was compared is not heeded: %v", err)
 	}
 	other := old
 	other.Path = "another version"
-	if err := n.accept(t.Context(), next, true, hold, &compared{with: &other}); err != nil {
+	if err := n.accept(t.Context(), changed, true, hold, &compared{with: &other}); err != nil {
 		t.Errorf("what was compared with another version is heeded: %v", err)
 	}
 }

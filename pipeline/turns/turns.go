@@ -112,6 +112,16 @@ func (p *Places) Idle() int {
 	return p.size - p.taken
 }
 
+// Waiting is how many want a place and have none.
+func (p *Places) Waiting() (n int) {
+	p.accounts.mu.Lock()
+	defer p.accounts.mu.Unlock()
+	for _, queue := range p.queues {
+		n += len(queue)
+	}
+	return n
+}
+
 // Take waits for a place. The caller gives it back with [Turn.Done] or
 // [Turn.Leave] soon.
 func (p *Places) Take(ctx context.Context, party string, work Work) (Turn, error) {

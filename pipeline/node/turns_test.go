@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"errors"
 	"io"
 	"os"
@@ -59,6 +60,8 @@ func (f funcReader) Read(p []byte) (int, error) { return f(p) }
 // An object is compared with its version before in turns of its sender's, before
 // anybody has to wait for it; what came out holds for that version only.
 func TestComparingInTurns(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
 	dir := t.TempDir()
 	n := start(t, dir, &fakeProcessor{t: t}, Options{Idle: time.Hour, Cap: 2 * time.Hour})
 	n.mustSend(t, writeObject(t, dir, "1.2.3", "1.2.3.10", nil))
@@ -72,7 +75,7 @@ func TestComparingInTurns(t *testing.T) {
 	}
 	renamed := writeObject(t, again, "1.2.3", "1.2.3.10", func(ds *dicomio.DataSet) { ds.SetString(tag.PatientName, "Other^Name") })
 	places := turns.New(turns.NewAccounts(), 1)
-	turn, err := places.Take(t.Context(), "another", turns.Analysing)
+	turn, err := places.Take(ctx, "another", turns.Analysing)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,7 +83,7 @@ func TestComparingInTurns(t *testing.T) {
 	// steps: as soon as it has had a place, that other is served before it.
 	done := make(chan *compared, 1)
 	go func() {
-		got, err := n.compareAhead(t.Context(), staged{path: renamed}, old, turns.Begin(turns.With(t.Context(), places, "192.0.2.1", turns.Receiving)))
+		got, err := n.compareAhead(ctx, staged{path: renamed}, old, turns.Begin(turns.With(ctx, places, "192.0.2.1", turns.Receiving)))
 		if err != nil {
 			t.Error(err)
 		}
@@ -98,15 +101,17 @@ func TestComparingInTurns(t *testing.T) {
 	waits(0)
 	next := make(chan turns.Turn, 1)
 	go func() {
-		turn, err := places.Take(t.Context(), "another", turns.Analysing)
+		turn, err := places.Take(ctx, "another", turns.Analysing)
 		if err != nil {
-			t.Error(err)
+			t.Errorf("the other has no turn between: %v", err)
 		}
 		next <- turn
 	}()
 	waits(1)
 	turn.Done()
-	turn = <-next
+	if turn = <-next; t.Failed() {
+		return
+	}
 	waits(0)
 	turn.Done()
 	if got := <-done; got == nil || !got.same || !got.holds(old) {
@@ -116,7 +121,7 @@ func TestComparingInTurns(t *testing.T) {
 		path     string
 		compared bool
 	}{{renamed, true}, {old.Path, false}} {
-		got, err := n.compareAhead(t.Context(), staged{path: c.path}, old, turns.Begin(turns.With(t.Context(), places, "192.0.2.1", turns.Receiving)))
+		got, err := n.compareAhead(ctx, staged{path: c.path}, old, turns.Begin(turns.With(ctx, places, "192.0.2.1", turns.Receiving)))
 		if err != nil || got.same != c.compared || got.holds(old) != c.compared || got.err != nil {
 			t.Errorf("%s: %+v, %v", c.path, got, err)
 		}
@@ -129,12 +134,12 @@ func TestComparingInTurns(t *testing.T) {
 	changed := old
 	changed.Path = renamed
 	var refused *scp.StatusError
-	if err := n.accept(t.Context(), changed, true, hold, &compared{with: &old}); !errors.As(err, &refused) || refused.Status != scp.StatusDuplicateInstance {
+	if err := n.accept(ctx, changed, true, hold, &compared{with: &old}); !errors.As(err, &refused) || refused.Status != scp.StatusDuplicateInstance {
 		t.Errorf("what was compared is not heeded: %v", err)
 	}
 	other := old
 	other.Path = "another version"
-	if err := n.accept(t.Context(), changed, true, hold, &compared{with: &other}); err != nil {
+	if err := n.accept(ctx, changed, true, hold, &compared{with: &other}); err != nil {
 		t.Errorf("what was compared with another version is heeded: %v", err)
 	}
 }

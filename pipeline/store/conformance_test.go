@@ -540,6 +540,7 @@ func TestConformance(t *testing.T) {
 				{"SendersTakeTurns", checkSendersTakeTurns},
 				{"Sign", checkSign},
 				{"Sessions", checkSessions},
+				{"Superseded", checkSuperseded},
 				{"WorklistChanges", checkWorklistChanges},
 				{"Search", checkSearch},
 				{"Bytes", checkBytes},

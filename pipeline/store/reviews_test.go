@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -67,6 +68,74 @@ func checkSign(t *testing.T, s *Store) {
 	}
 	if got, err := s.Reviews(ctx, "1"); err != nil || len(got) != 0 {
 		t.Errorf("reviews of a removed study: %v, %v", got, err)
+	}
+}
+
+// What was given up is not sent again after what takes its place, nor counted:
+// whether it was given up before or afterwards. Drawings stand until an analysis
+// makes others.
+func checkSuperseded(t *testing.T, s *Store) {
+	ctx := context.Background()
+	add(t, s, instance("1", "1.1", 1000))
+	if _, err := s.Queue(ctx, "1", study(t, s, "1").Last, "", noJob); err != nil {
+		t.Fatal(err)
+	}
+	routes := []Route{{Destination: "pacs", Kinds: []string{"report", "overlay"}}}
+	none := func(*Tx, int64, string) error { return nil }
+	made := func(report string) []Output {
+		return []Output{{SOPInstanceUID: report, Kind: "report"}, {SOPInstanceUID: "overlay" + report, Kind: "overlay"}, {SOPInstanceUID: "same", Kind: "overlay"}}
+	}
+	analyse := func(revision int) Run {
+		t.Helper()
+		run, err := s.StartRun(ctx, "1", revision)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.FinishRun(ctx, run, made(fmt.Sprint(revision)), routes, none); err != nil {
+			t.Fatal(err)
+		}
+		return run
+	}
+	bury := func(run Run) {
+		t.Helper()
+		if err := s.BuryDeliveries(ctx, run.ID, "pacs"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	left := func(when, want string) {
+		t.Helper()
+		all, err := s.Deliveries(ctx, "1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, d := range all {
+			got = append(got, d.SOPInstanceUID+" "+string(d.State))
+		}
+		slices.Sort(got)
+		if strings.Join(got, ", ") != want {
+			t.Errorf("%s: %q, want %q", when, got, want)
+		}
+	}
+	first := analyse(1)
+	bury(first)
+	left("given up", "1 dead, overlay1 dead, same dead")
+	signed, err := s.Sign(ctx, Review{Verdict: "accepted", Corrections: "{}", Signed: time.Now()}, Run{StudyInstanceUID: "1", Started: time.Now()}, 1,
+		[]Output{{SOPInstanceUID: "2", Kind: "report"}}, routes, none)
+	if err != nil {
+		t.Fatal(err)
+	}
+	left("signed", "2 pending, overlay1 dead, same dead")
+	if err := s.Requeue(ctx, "1", "", noJob); err != nil {
+		t.Fatal(err)
+	}
+	third := analyse(3)
+	left("analysed again", "2 pending, 3 pending, overlay3 pending, same dead")
+	bury(signed)
+	bury(third)
+	left("the signed one given up afterwards", "3 dead, overlay3 dead, same dead")
+	if n, err := s.ReviveDeliveries(ctx, "1", none); err != nil || n != 3 {
+		t.Errorf("%d sent again, %v", n, err)
 	}
 }
 

@@ -544,7 +544,8 @@ func (r Route) gets(o Output) bool {
 // every destination that gets its kind and calls enqueue for each destination
 // that something is left to send to, all in one transaction. It may be
 // repeated for the same run: outputs have deterministic UIDs and what was
-// sent stays sent. An error wrapping ErrOutdated says that the run's objects were
+// sent stays sent. What earlier runs made, this one did not and could not be sent
+// so far is not sent any more. An error wrapping ErrOutdated says that the run's objects were
 // corrected meanwhile, or that the run was started again, because its process was
 // taken for dead: nothing is recorded of it.
 func (s *Store) FinishRun(ctx context.Context, run Run, outputs []Output, routes []Route, enqueue func(tx *Tx, run int64, destination string) error) error {
@@ -566,7 +567,10 @@ func (s *Store) FinishRun(ctx context.Context, run Run, outputs []Output, routes
 			WHERE study_uid = ? AND revision = ? AND state IN ('queued','analysing')`, run.StudyInstanceUID, run.Revision); err != nil {
 			return err
 		}
-		return deliver(ctx, tx, run.ID, outputs, routes, enqueue)
+		if err := deliver(ctx, tx, run.ID, outputs, routes, enqueue); err != nil {
+			return err
+		}
+		return supersede(ctx, tx, run.StudyInstanceUID)
 	})
 	if err != nil {
 		return fmt.Errorf("finish run: %w", err)
@@ -612,6 +616,26 @@ func deliver(ctx context.Context, tx *Tx, run int64, outputs []Output, routes []
 		}
 	}
 	return nil
+}
+
+// overtaken is said of deliveries that a newer run came before.
+const overtaken = "superseded while it was being sent: the destination may have it"
+
+// supersede forgets what could not be sent so far of what a later run of the
+// study has taken the place of, so that nothing outdated goes out after that. A
+// reader's run makes no drawings of loops that he left as they were. What is being
+// sent counts as sent with a Warning until an answer comes, as in withdraw.
+func supersede(ctx context.Context, tx *Tx, study string) error {
+	const outdated = ` AND (state = 'dead' OR state = 'pending' AND attempts > 0) AND sop_uid IN (
+		SELECT o.sop_uid FROM outputs o JOIN runs r ON r.id = o.run_id WHERE r.study_uid = ? AND o.kind <> 'withdrawal' AND EXISTS (
+			SELECT 1 FROM runs n WHERE n.study_uid = r.study_uid AND n.revision > r.revision AND n.finished_at IS NOT NULL
+			AND (o.kind IN ('report','summary','pdf') OR NOT EXISTS (SELECT 1 FROM reviews v WHERE v.run_id = n.id))))`
+	if _, err := tx.ExecContext(ctx, `UPDATE deliveries SET state = 'warning', sending = 2, error = ?, updated_at = ? WHERE sending = 1`+outdated,
+		overtaken, time.Now().UnixMilli(), study); err != nil {
+		return err
+	}
+	_, err := tx.ExecContext(ctx, `DELETE FROM deliveries WHERE sending <> 1`+outdated, study)
+	return err
 }
 
 // NoteRun ends a run that makes no results for a reason, and opens deliveries
@@ -784,9 +808,19 @@ func (s *Store) BuryDeliveries(ctx context.Context, run int64, destination strin
 		if err := tx.lockOf(ctx, `SELECT study_uid FROM runs WHERE id = ?`, run); err != nil {
 			return err
 		}
-		_, err := tx.ExecContext(ctx, `UPDATE deliveries SET state = 'dead', updated_at = ?
-			WHERE run_id = ? AND destination = ? AND state = 'pending'`, time.Now().UnixMilli(), run, destination)
-		return err
+		if _, err := tx.ExecContext(ctx, `UPDATE deliveries SET state = 'dead', updated_at = ?
+			WHERE run_id = ? AND destination = ? AND state = 'pending'`, time.Now().UnixMilli(), run, destination); err != nil {
+			return err
+		}
+		var study string
+		err := tx.QueryRowContext(ctx, `SELECT study_uid FROM runs WHERE id = ?`, run).Scan(&study)
+		if errors.Is(err, sql.ErrNoRows) {
+			return nil // removed meanwhile
+		}
+		if err != nil {
+			return err
+		}
+		return supersede(ctx, tx, study)
 	})
 }
 
@@ -797,6 +831,9 @@ func (s *Store) ReviveDeliveries(ctx context.Context, study string, enqueue func
 	err := s.Transact(ctx, func(tx *Tx) error {
 		n = 0
 		if err := tx.lock(ctx, study); err != nil {
+			return err
+		}
+		if err := supersede(ctx, tx, study); err != nil { // given up by an earlier version
 			return err
 		}
 		rows, err := tx.QueryContext(ctx, `SELECT DISTINCT d.run_id, d.destination FROM deliveries d JOIN runs r ON r.id = d.run_id

@@ -67,26 +67,45 @@ func (c Confirmed) CommitReported(ctx context.Context, a *scp.AssociationInfo, r
 }
 
 // committed records what a destination says that it has of what was sent to it
-// and is in doubt. What it neither has nor lacks stays in doubt.
+// and is in doubt. What it neither has nor lacks stays in doubt, and so does what it
+// says both of, or has under another SOP class.
 func (n *Node) committed(ctx context.Context, asked store.Commitment, report *scp.CommitResult) error {
-	doubtful, err := n.store.Doubtful(ctx, asked.RunID, asked.Destination)
+	pending, err := n.store.PendingDeliveries(ctx, asked.RunID, asked.Destination)
 	if err != nil {
 		return err
 	}
-	inDoubt := make(map[string]bool, len(doubtful))
-	for _, uid := range doubtful {
-		inDoubt[uid] = true
+	doubtful, err := n.inDoubt(ctx, Destination{Name: asked.Destination}, asked.RunID, pending)
+	if err != nil {
+		return err
+	}
+	class := make(map[string]string, len(doubtful)) // of what is in doubt
+	for _, d := range doubtful {
+		class[d.SOPInstanceUID] = d.SOPClassUID
+	}
+	inDoubt := func(uid string) bool { return class[uid] != "" }
+	committed, failed := map[string]bool{}, map[string]bool{}
+	for _, r := range report.Committed {
+		committed[r.SOPInstanceUID] = true
+	}
+	for _, f := range report.Failed {
+		failed[f.SOPInstanceUID] = true
 	}
 	var has, lacks []string
+	log := n.log.With("destination", asked.Destination, "run", asked.RunID)
 	for _, r := range report.Committed {
-		if inDoubt[r.SOPInstanceUID] {
+		switch {
+		case !inDoubt(r.SOPInstanceUID):
+		case failed[r.SOPInstanceUID]:
+			log.Warn("the destination says that it commits to an object and that it does not", "object", r.SOPInstanceUID)
+		case r.SOPClassUID != class[r.SOPInstanceUID]:
+			log.Warn("the destination commits to an object of another SOP class", "object", r.SOPInstanceUID, "class", r.SOPClassUID)
+		default:
 			has = append(has, r.SOPInstanceUID)
 		}
 	}
-	log := n.log.With("destination", asked.Destination, "run", asked.RunID)
 	for _, f := range report.Failed {
 		switch {
-		case !inDoubt[f.SOPInstanceUID]:
+		case !inDoubt(f.SOPInstanceUID) || committed[f.SOPInstanceUID]:
 		case f.Reason == scp.FailureNoSuchInstance:
 			lacks = append(lacks, f.SOPInstanceUID)
 		default:

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/echonode/echonode/dicomio/uid"
 	"github.com/echonode/echonode/pipeline/store"
 	"github.com/echonode/echonode/scp"
 )
@@ -82,6 +83,18 @@ func TestCommitmentBeforeASecondSend(t *testing.T) {
 		{"on another association", elsewhere(true), 0, 1},
 		{"the archive lacks it", here(func(r *scp.CommitRequest) *scp.CommitResult { return none(r, scp.FailureNoSuchInstance) }), 0, 2},
 		{"the archive does not say", here(func(r *scp.CommitRequest) *scp.CommitResult { return none(r, scp.FailureResourceLimitation) }), 1, 2},
+		{"the archive says both", here(func(r *scp.CommitRequest) *scp.CommitResult {
+			both := none(r, scp.FailureNoSuchInstance)
+			both.Committed = r.References
+			return both
+		}), 1, 2},
+		{"of another SOP class", here(func(r *scp.CommitRequest) *scp.CommitResult {
+			other := &scp.CommitResult{TransactionUID: r.TransactionUID}
+			for _, ref := range r.References {
+				other.Committed = append(other.Committed, scp.Reference{SOPClassUID: uid.SecondaryCaptureImageStorage, SOPInstanceUID: ref.SOPInstanceUID})
+			}
+			return other
+		}), 1, 2},
 		{"refused", func(*scp.CommitRequest) (*scp.CommitAnswer, error) {
 			return nil, &scp.StatusError{Status: scp.StatusProcessingFailure}
 		}, 1, 2},

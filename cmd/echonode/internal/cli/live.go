@@ -73,6 +73,7 @@ func (p *program) checkLive(ctx context.Context, c *config.Config) error {
 	l.objects(ctx)
 	l.engine(ctx)
 	l.listeners(ctx)
+	l.accounts()
 	l.certificates(time.Now())
 	l.destinations(ctx)
 	w := tabwriter.NewWriter(p.out, 0, 4, 2, ' ', 0)
@@ -284,6 +285,22 @@ func (l *liveCheck) listeners(ctx context.Context) {
 	listen("http.listen", l.c.HTTP.Listen)
 	listen("dicomweb.listen", l.c.DICOMweb.Listen)
 	listen("review.listen", l.c.Review.Listen)
+}
+
+// accounts reads the file without which the review page does not begin.
+func (l *liveCheck) accounts() {
+	if l.c.Review.Listen == "" {
+		return
+	}
+	users, err := reviewUsers(l.c)
+	switch {
+	case err != nil:
+		l.add(broken, "review.users", "%v", err)
+	case users == nil:
+		l.add(good, "review.users", "none: all sign in at review.oidc.issuer")
+	default:
+		l.add(good, "review.users", "%s", l.c.UsersFile())
+	}
 }
 
 // soon is how long before its end a certificate is warned of.

@@ -40,6 +40,19 @@ type reviewPage struct {
 	listener net.Listener
 }
 
+// reviewUsers are the accounts of the review page; nil where all sign in at the
+// provider.
+func reviewUsers(c *config.Config) (*review.Users, error) {
+	users, err := review.OpenUsers(c.UsersFile())
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && c.Review.OIDC.Issuer != "" && c.Review.Users == "":
+		return nil, nil
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("%w; make an account with `echonode user add NAME`", err)
+	}
+	return users, err
+}
+
 // openReview prepares the review page; nil when it is off.
 func openReview(ctx context.Context, c *config.Config, st *store.Store, files *objects.Files, n *node.Node, measuring measure.Options, version string,
 	log *slog.Logger) (*reviewPage, error) {
@@ -47,13 +60,8 @@ func openReview(ctx context.Context, c *config.Config, st *store.Store, files *o
 	if r.Listen == "" {
 		return nil, nil
 	}
-	users, err := review.OpenUsers(c.UsersFile())
-	switch {
-	case errors.Is(err, fs.ErrNotExist) && r.OIDC.Issuer != "" && r.Users == "":
-		users = nil // all sign in at the provider
-	case errors.Is(err, fs.ErrNotExist):
-		return nil, usageError{fmt.Errorf("review.users: %w; make an account with `echonode user add NAME`", err)}
-	case err != nil:
+	users, err := reviewUsers(c)
+	if err != nil {
 		return nil, usageError{fmt.Errorf("review.users: %w", err)}
 	}
 	provider, err := openIDProvider(r.OIDC)

@@ -112,9 +112,13 @@ func (e *Element) effectiveVR() string {
 	return e.VR
 }
 
+// maxNumbers is the longest value that is read as numbers: what is longer are
+// samples, of which Bytes and Reader give what is asked for.
+const maxNumbers = 1 << 20
+
 // ints reads an integer VR, nil for other VRs.
 func (e *Element) ints(vr string) []int64 {
-	if e.n > 1<<20 {
+	if e.n > maxNumbers {
 		return nil
 	}
 	b, err := e.Bytes()
@@ -126,6 +130,9 @@ func (e *Element) ints(vr string) []int64 {
 
 // floats reads a floating-point VR, nil for other VRs.
 func (e *Element) floats(vr string) []float64 {
+	if e.n > maxNumbers {
+		return nil
+	}
 	b, err := e.Bytes()
 	if err != nil {
 		return nil
@@ -226,6 +233,9 @@ func printable(b []byte) bool {
 
 // tags reads an AT value.
 func (e *Element) tags() []Tag {
+	if e.n > maxNumbers {
+		return nil
+	}
 	b, err := e.Bytes()
 	if err != nil {
 		return nil

@@ -425,3 +425,31 @@ func TestOffsetTablesOfTooManyFrames(t *testing.T) {
 		}
 	}
 }
+
+// A value is read as numbers only as far as there may be numbers in it, whatever
+// length its sender gives it: numbers are no part of the memory budget.
+func TestLongNumbers(t *testing.T) {
+	const n = 8 << 20
+	long := string([]byte{0, 0, n >> 16 & 0xFF, 0})
+	zeros := strings.Repeat("\x00", n)
+	for name, element := range map[string]string{
+		"FD": "\x18\x00\x2C\x60" + long + zeros, // Physical Delta X
+		"FL": "\x18\x00\x04\x94" + long + zeros,
+		"AT": "\x28\x00\x09\x00" + long + zeros, // Frame Increment Pointer
+		"US": "\x28\x00\x10\x00" + long + zeros,
+	} {
+		f, err := Read(strings.NewReader(element), int64(len(element)), Options{TransferSyntax: uid.ImplicitVRLittleEndian})
+		if err != nil {
+			t.Fatal(err)
+		}
+		e := slices.Collect(f.DataSet.Elements())[0]
+		took := allocated(func() {
+			_, _ = f.DataSet.Int(e.Tag)
+			_ = f.DataSet.Floats(e.Tag)
+			_ = f.DataSet.Strings(e.Tag)
+		})
+		if e.VR != name || took > 1<<20 {
+			t.Errorf("%s, %s: %d bytes were allocated", name, e.VR, took)
+		}
+	}
+}

@@ -144,6 +144,9 @@ test-web:
 test-go:
 	@echo 'test: go test -race ./...'
 	@ECHONODE_PEERS=required ECHONODE_PYTHON=$(CURDIR)/.build/peers/bin/python $(GO) test -race -timeout 30m ./...
+	@commit=$$(sed -n 's/^const versionBefore = "\(.*\)"$$/\1/p' conformance/mainjob/upgrade_test.go); \
+		git cat-file -e "$$commit^{commit}" 2>/dev/null || \
+		echo "test: NOT TESTED: the rolling upgrade: this clone is shallow or has no git, and lacks the version before ($$commit)"
 
 # go test fuzzes one target of one package at a time.
 fuzz-short: setup

@@ -453,3 +453,13 @@ func TestLongNumbers(t *testing.T) {
 		}
 	}
 }
+
+// A palette's table is bounded before it is read: what could have no more
+// than 65,536 entries takes no memory that nobody has counted.
+func TestLongPalette(t *testing.T) {
+	const n = 8 << 20
+	ds := NewDataSet().SetIntVR(tag.New(0x0028, 0x1101), "US", 256, 0, 16).SetBytes(tag.New(0x0028, 0x1201), "OW", make([]byte, n))
+	if _, err := readPalette(ds, PixelInfo{}); !errors.Is(err, ErrLimit) {
+		t.Errorf("a table of %d bytes: %v", n, err)
+	}
+}

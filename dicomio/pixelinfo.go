@@ -101,14 +101,14 @@ func readPalette(ds *DataSet, in PixelInfo) (*pixel.Palette, error) {
 		}
 		lt := tag.New(0x0028, 0x1201+c)
 		var lut []uint16
-		if b, err := ds.Bytes(lt); err != nil {
+		if b, err := paletteTable(ds, lt); err != nil {
 			return nil, err
 		} else if len(b) > 0 {
 			le, _ := ds.Get(lt)
 			lut = pixel.PaletteEntries(b, n, bits, le.enc.Order())
 		} else {
 			lt = tag.New(0x0028, 0x1221+c)
-			b, err := ds.Bytes(lt)
+			b, err := paletteTable(ds, lt)
 			if err != nil {
 				return nil, err
 			}
@@ -142,6 +142,17 @@ func readPalette(ds *DataSet, in PixelInfo) (*pixel.Palette, error) {
 		}
 	}
 	return p, nil
+}
+
+// maxPalette is the longest lookup table that is read, in bytes: 65,536
+// entries of two bytes (PS3.3, C.7.6.3.1.6) and as many again, for segments.
+const maxPalette = 4 * 65536
+
+func paletteTable(ds *DataSet, t Tag) ([]byte, error) {
+	if e, ok := ds.Get(t); ok && e.n > maxPalette {
+		return nil, fail("palette", t, -1, ErrLimit, "%d bytes, limit %d", e.n, maxPalette)
+	}
+	return ds.Bytes(t)
 }
 
 // readWindow reads rescale and window, from the functional groups if need be.

@@ -119,7 +119,7 @@ check:
 	@echo 'test: actionlint'
 	@$(GO) run $(ACTIONLINT) -shellcheck= -pyflakes= .github/workflows/*.yml
 	@echo 'test: golangci-lint'
-	@$(GO) run $(GOLANGCI) run ./...
+	@$(GO) run $(GOLANGCI) run --allow-parallel-runners ./...
 
 # Small modules of their own under conformance: peers whose dependencies stay out of the shipped module.
 test-modules:

@@ -32,8 +32,8 @@ test_packages=(dcmtk orthanc orthanc-dicomweb orthanc-python dicom3tools xfsprog
 command -v npm >/dev/null || test_packages+=(npm)
 
 # mmdebstrap: roots that packages are tried in and the image is made of; qemu: the arm64 program, tried here; prometheus:
-# promtool; systemd-container: the service under systemd.
-release_packages=(gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static mmdebstrap systemd systemd-container prometheus dcmtk)
+# promtool; systemd-container: the service under systemd; procps: pgrep.
+release_packages=(gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static mmdebstrap systemd systemd-container procps prometheus dcmtk)
 
 installed() {
 	[[ $(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null) == installed ]]

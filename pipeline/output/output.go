@@ -452,7 +452,7 @@ func (w *writer) create(o result.Output, write func(io.Writer) error) error {
 // createObject writes one object, whose UID is known once it is written.
 func (w *writer) createObject(o result.Output, write func(io.Writer) (uid string, err error)) error {
 	o.File = filepath.Join(w.dir, o.File)
-	f, err := os.Create(o.File)
+	f, err := os.OpenFile(o.File, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o640)
 	if err != nil {
 		return err
 	}

@@ -44,5 +44,5 @@ func installationUID(c *config.Config, create bool) (string, error) {
 		return instance.UID("device", name), nil
 	}
 	uid := instance.UID("device", rand.Text())
-	return uid, os.WriteFile(path, []byte(uid+"\n"), 0o644)
+	return uid, os.WriteFile(path, []byte(uid+"\n"), 0o640)
 }

@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/echonode/echonode/cmd/echonode/internal/config"
 )
 
@@ -15,10 +17,15 @@ func TestInstallationUID(t *testing.T) {
 		c.Storage.Directory = dir
 		return c
 	}
+	old := unix.Umask(0) // the file's mode does not depend on it
+	defer unix.Umask(old)
 	a, b := at(t.TempDir()), at(t.TempDir())
 	first, err := installationUID(a, true)
 	if err != nil || !uidForm.MatchString(first) {
 		t.Fatalf("%q, %v", first, err)
+	}
+	if info, err := os.Stat(filepath.Join(a.Storage.Directory, installationFile)); err != nil || info.Mode().Perm() != 0o640 {
+		t.Errorf("the file is %v, %v", info, err)
 	}
 	if again, err := installationUID(a, false); err != nil || again != first {
 		t.Errorf("at the next start %q, %v; was %q", again, err, first)

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"text/tabwriter"
@@ -49,8 +50,9 @@ named by its Study Instance UID.
 
 Videos (AVI, MP4 and others that ffmpeg reads) and pictures (PNG, JPEG) are
 analysed too, each as a study of its own. What they do not say themselves is
-given: --spacing for the size of a pixel, without which there are ratios and no
-volumes, and --fps where the frame rate of the file is not that of the heart.
+given: --spacing for the size of a pixel as it is shown, without which there are
+ratios and no volumes, and --fps where the times of the file are not those of the
+heart.
 With --fps, pictures of a folder that are numbered one after the other under one
 name (f0001.png, f0002.png, ...) are the frames of one loop.
 
@@ -88,6 +90,7 @@ func (p *program) analyze(ctx context.Context, args []string, a analysis) (err e
 	if media.spacing, err = parseSpacing(a.spacing); err != nil {
 		return usageError{err}
 	}
+	media.square = a.spacing != "" && !strings.Contains(a.spacing, ",")
 	if a.fps < 0 || math.IsNaN(a.fps) || math.IsInf(a.fps, 0) {
 		return usageError{fmt.Errorf("--fps %g", a.fps)}
 	}
@@ -581,7 +584,11 @@ func printDocument(out io.Writer, doc *result.Document) error {
 			if l.Status != result.Analysed {
 				what = l.Status + ": " + l.Reason.Text
 			}
-			fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%s\n", filepath.Base(l.File), view, l.Frames, l.Stage, what)
+			frames := strconv.Itoa(l.Frames)
+			if l.ObjectFrames > l.Frames {
+				frames += fmt.Sprintf(" of %d", l.ObjectFrames)
+			}
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", filepath.Base(l.File), view, frames, l.Stage, what)
 		}
 		printMeasurements(w, s.Measurements)
 		for _, o := range s.Outputs {

@@ -47,6 +47,7 @@ func isMedia(path string) bool { return isVideo(path) || isStill(path) }
 type mediaSettings struct {
 	fps     float64    // 0: as the file says
 	spacing [2]float64 // mm per pixel, across and down; 0 for no calibration
+	square  bool       // spacing was given as one number for both
 	frames  int        // of a longer video only so many are read
 }
 
@@ -106,6 +107,11 @@ func toDICOM(ctx context.Context, path, dir string, o mediaSettings) (made, erro
 	v.frames = min(all, o.frames)
 	describeMedia(ds, v.size, v.frames, o)
 	timeMedia(ds, v.fps)
+	if v.times = v.times[:min(len(v.times), v.frames)]; v.uneven() {
+		if err := v.timeVector(ds); err != nil {
+			return made{}, err
+		}
+	}
 	return made{out, all}, v.decode(ctx, path, func(pixels *dicomio.Pixels) error { return writeMedia(out, ds, pixels) })
 }
 
@@ -227,16 +233,17 @@ func readStill(path string) ([]byte, image.Point, error) {
 
 // video is what a file says of its first picture track.
 type video struct {
-	size   image.Point
+	size   image.Point // as ffmpeg hands the frames out, turned as a player shows them
 	frames int
 	fps    float64
+	times  []float64 // of the frames, in s, rising; nil where --fps counts or the file has none
 }
 
 // probe asks ffprobe, counting the frames: containers often say none.
 func probe(ctx context.Context, path string, o mediaSettings) (video, error) {
 	var v video
 	b, err := exec.CommandContext(ctx, "ffprobe", "-v", "error", "-select_streams", "v:0", "-count_packets", "-show_entries",
-		"stream=width,height,avg_frame_rate,r_frame_rate,nb_read_packets", "-of", "json", "--", path).Output()
+		"stream=width,height,avg_frame_rate,r_frame_rate,nb_read_packets,sample_aspect_ratio:stream_side_data=rotation:packet=pts_time", "-of", "json", "--", path).Output()
 	if err != nil {
 		var exit *exec.ExitError
 		if errors.As(err, &exit) {
@@ -247,9 +254,14 @@ func probe(ctx context.Context, path string, o mediaSettings) (video, error) {
 	var answer struct {
 		Streams []struct {
 			Width, Height   int
-			Average         string `json:"avg_frame_rate"`
-			Base            string `json:"r_frame_rate"`
-			NumberOfPackets string `json:"nb_read_packets"`
+			Average         string                       `json:"avg_frame_rate"`
+			Base            string                       `json:"r_frame_rate"`
+			NumberOfPackets string                       `json:"nb_read_packets"`
+			Aspect          string                       `json:"sample_aspect_ratio"`
+			SideData        []struct{ Rotation float64 } `json:"side_data_list"`
+		}
+		Packets []struct {
+			Time string `json:"pts_time"`
 		}
 	}
 	if err := json.Unmarshal(b, &answer); err != nil || len(answer.Streams) == 0 {
@@ -257,6 +269,12 @@ func probe(ctx context.Context, path string, o mediaSettings) (video, error) {
 	}
 	s := answer.Streams[0]
 	v.size = image.Pt(s.Width, s.Height)
+	aspect := pixelAspect(s.Aspect)
+	for _, d := range s.SideData {
+		if math.Abs(math.Abs(math.Remainder(d.Rotation, 180))-90) < 1 { // ffmpeg turns the frames by it
+			v.size, aspect = image.Pt(s.Height, s.Width), 1/aspect
+		}
+	}
 	v.frames, err = strconv.Atoi(s.NumberOfPackets)
 	v.fps = o.fps
 	for _, r := range []string{s.Average, s.Base} {
@@ -271,8 +289,66 @@ func probe(ctx context.Context, path string, o mediaSettings) (video, error) {
 		return v, errors.New("a video without frames")
 	case !(v.fps > 0) || v.fps > 1000:
 		return v, errors.New("the video does not say its frame rate: give --fps")
+	case o.square && max(aspect, 1/aspect) > 1.01:
+		return v, fmt.Errorf("the pixels of the video are not square (width to height %.4g): give --spacing across,down", aspect)
 	}
+	if o.fps > 0 {
+		return v, nil
+	}
+	for _, p := range answer.Packets { // in the order of decoding
+		t, err := strconv.ParseFloat(p.Time, 64)
+		if err != nil || math.IsInf(t, 0) || math.IsNaN(t) {
+			v.times = nil
+			return v, nil
+		}
+		v.times = append(v.times, t)
+	}
+	slices.Sort(v.times)
 	return v, nil
+}
+
+// pixelAspect reads the width of a pixel by its height, "4:3"; 1 where it is
+// not said.
+func pixelAspect(s string) float64 {
+	if r := ratio(strings.Replace(s, ":", "/", 1)); r > 0 {
+		return r
+	}
+	return 1
+}
+
+// uneven reports whether frames follow each other otherwise than the frame rate
+// says, by more than the rounding of times to milliseconds.
+func (v video) uneven() bool {
+	for i := 1; i < len(v.times); i++ {
+		if math.Abs(v.times[i]-v.times[i-1]-1/v.fps) > 0.0021 {
+			return true
+		}
+	}
+	return false
+}
+
+// timeVector gives the object the times of its frames in the place of a rate: the
+// increments in ms, the first 0 (PS3.3 C.7.6.5.1.2).
+func (v video) timeVector(ds *dicomio.DataSet) error {
+	steps, length := make([]string, len(v.times)), 0
+	for i := range v.times {
+		step := 0.0
+		if i > 0 {
+			step = 1000 * (v.times[i] - v.times[i-1])
+			if !(step > 0) {
+				return errors.New("two frames of the video have one time: give --fps")
+			}
+		}
+		steps[i] = strconv.FormatFloat(step, 'g', 8, 64)
+		length += len(steps[i]) + 1
+	}
+	if length > math.MaxUint16-1 { // an element of that kind holds no more
+		return errors.New("a variable frame rate of too many frames: give --fps")
+	}
+	ds.Delete(tag.FrameTime)
+	ds.SetTags(tag.FrameIncrementPointer, tag.FrameTimeVector)
+	ds.SetString(tag.FrameTimeVector, steps...)
+	return nil
 }
 
 func ratio(s string) float64 {

@@ -213,3 +213,108 @@ func TestNumberedPicturesAreACine(t *testing.T) {
 		t.Errorf("%d frames of %d, want the first 2 of 3", n, origin[cut[0]].frames)
 	}
 }
+
+// videoOf has ffmpeg write a video of 64 x 48 pixels and 20 frames, the left half
+// black, the right one white.
+func videoOf(t *testing.T, name string, args ...string) string {
+	t.Helper()
+	tool, err := exec.LookPath("ffmpeg")
+	if err != nil {
+		t.Skip("ffmpeg is not installed")
+	}
+	path := filepath.Join(t.TempDir(), name)
+	run := append([]string{"-v", "error", "-f", "lavfi", "-i", "color=black:size=64x48:rate=20:duration=1,drawbox=x=32:w=32:h=48:color=white:t=fill"}, args...)
+	if out, err := exec.Command(tool, append(run, path)...).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return path
+}
+
+func factsOf(t *testing.T, m made) (echo.Facts, *dicomio.File) {
+	t.Helper()
+	f, err := dicomio.Open(m.path, dicomio.Options{Strict: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = f.Close() })
+	facts, err := echo.Read(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return facts, f
+}
+
+// A telephone stores how it was held: the picture is the one that a player shows.
+func TestTurnedVideo(t *testing.T) {
+	upright := videoOf(t, "a.mp4", "-c:v", "mpeg4", "-q:v", "2", "-vf", "setsar=2")
+	turned := filepath.Join(t.TempDir(), "b.mp4")
+	if out, err := exec.Command("ffmpeg", "-v", "error", "-i", upright, "-c", "copy", "-metadata:s:v:0", "rotate=90", turned).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	m, err := toDICOM(context.Background(), turned, t.TempDir(), mediaSettings{frames: 100, spacing: [2]float64{0.5, 0.25}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	facts, f := factsOf(t, m)
+	if facts.Columns != 48 || facts.Rows != 64 || facts.Frames != 20 {
+		t.Fatalf("%d frames of %d x %d, want 48 x 64", facts.Frames, facts.Columns, facts.Rows)
+	}
+	frames, err := f.Frames()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var img image.RGBA
+	if err := frames.RGB(19, &img); err != nil {
+		t.Fatal(err)
+	}
+	for _, x := range []int{4, 44} { // what was left and right is above and below
+		if a, b := img.RGBAAt(x, 8).G, img.RGBAAt(x, 56).G; (a > 128) == (b > 128) {
+			t.Errorf("column %d is %d above and %d below", x, a, b)
+		}
+	}
+	// A pixel twice as wide as high is twice as high as wide after the turn.
+	for path, want := range map[string]string{upright: "height 2)", turned: "height 0.5)"} {
+		_, err := toDICOM(context.Background(), path, t.TempDir(), mediaSettings{frames: 100, spacing: [2]float64{0.5, 0.5}, square: true})
+		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "--spacing across,down") {
+			t.Errorf("one size for pixels that are not square: %v, want %q", err, want)
+		}
+	}
+}
+
+// Frames that do not follow each other evenly keep the times that the file has.
+func TestVariableFrameRate(t *testing.T) {
+	// 10 frames of 50 ms, a gap of 1.5 s, then one each 200 ms.
+	path := videoOf(t, "vfr.mkv", "-vf", "setpts='round(if(lt(N,10),N*0.05,1.95+(N-10)*0.2)/TB)'", "-vsync", "passthrough", "-c:v", "mpeg4")
+	for _, tc := range []struct {
+		o      mediaSettings
+		last   float64 // ms
+		source string
+	}{{mediaSettings{frames: 100}, 3750, "FrameTimeVector"}, {mediaSettings{frames: 12}, 2150, "FrameTimeVector"},
+		{mediaSettings{frames: 100, fps: 25}, 760, "FrameTime"}} {
+		m, err := toDICOM(context.Background(), path, t.TempDir(), tc.o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		facts, _ := factsOf(t, m)
+		if n := len(facts.FrameTimes); n != facts.Frames || math.Abs(facts.FrameTimes[n-1]-tc.last) > 2 || facts.FrameTimeSource != tc.source {
+			t.Errorf("%+v: %s, %v", tc.o, facts.FrameTimeSource, facts.FrameTimes)
+		}
+	}
+	v := video{frames: 3, fps: 20, times: []float64{0, 0.05, 0.05}}
+	if err := v.timeVector(dicomio.NewDataSet()); err == nil || !strings.Contains(err.Error(), "--fps") {
+		t.Errorf("two frames at one time: %v", err)
+	}
+}
+
+// The table says of a loop that was cut how many frames it has.
+func TestTableSaysCut(t *testing.T) {
+	l := result.Loop{File: "long.mp4", Frames: 2000, Status: result.Analysed}
+	l.CutFrom(2257)
+	var out strings.Builder
+	if err := printDocument(&out, &result.Document{Studies: []result.Study{{Loops: []result.Loop{l}}}}); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(out.String(), "2000 of 2257") {
+		t.Error(out.String())
+	}
+}

@@ -387,7 +387,7 @@ func (p *program) nodeOptions(c *config.Config, worker *processor, log *slog.Log
 			Withdraws: d.Withdraw == "note", Own: worker.own(d.Name)}
 		dest.Unasked = d.Ask == config.AskNothing
 		if d.Ask == config.AskCommitment {
-			dest.Commitment = time.Duration(d.AskWait)
+			dest.Commitment = time.Duration(*d.AskWait)
 		}
 		if d.URL != "" {
 			dest.Stow = stowTo(d, dialer.TLSConfig, time.Duration(c.Delivery.Timeout))

@@ -238,7 +238,7 @@ type Destination struct {
 	Outputs        *OwnOutputs    `yaml:"outputs"`
 	Withdraw       string         `yaml:"withdraw"`
 	Ask            string         `yaml:"ask"`
-	AskWait        Duration       `yaml:"ask_wait"`
+	AskWait        *Duration      `yaml:"ask_wait"`
 	TLS            ClientTLS      `yaml:"tls"`
 }
 
@@ -388,8 +388,10 @@ func Load(path string) (*Config, error) {
 	return c, nil
 }
 
-// Parse reads a configuration over the defaults and checks it.
+// Parse reads a configuration over the defaults and checks it. The byte order mark
+// that some editors put before UTF-8 is no part of it.
 func Parse(b []byte) (*Config, error) {
+	b = bytes.TrimPrefix(b, []byte("\ufeff"))
 	c := new(Config)
 	if err := yaml.UnmarshalWithOptions(Default, c, yaml.Strict()); err != nil {
 		return nil, fmt.Errorf("embedded defaults: %w", err)
@@ -416,8 +418,9 @@ func Parse(b []byte) (*Config, error) {
 		if d.Ask == "" {
 			d.Ask = AskQuery
 		}
-		if d.AskWait == 0 {
-			d.AskWait = Duration(2 * time.Minute)
+		if d.AskWait == nil {
+			d.AskWait = new(Duration)
+			*d.AskWait = Duration(2 * time.Minute)
 		}
 	}
 	if err := c.check(); err != nil {
@@ -598,7 +601,7 @@ func (c *Config) check() error {
 		}
 		oneOf(key+".withdraw", d.Withdraw, "none", "note")
 		oneOf(key+".ask", d.Ask, AskNothing, AskQuery, AskCommitment)
-		positive(key+".ask_wait", d.AskWait)
+		positive(key+".ask_wait", *d.AskWait)
 		if d.Ask == AskCommitment && d.URL != "" {
 			bad(key+".ask", "storage commitment is not to be had over DICOMweb: %s or %s", AskQuery, AskNothing)
 		}

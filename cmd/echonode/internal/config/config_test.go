@@ -33,6 +33,17 @@ func TestParseOverridesOnlyWhatIsNamed(t *testing.T) {
 	}
 }
 
+// Some editors begin UTF-8 with a byte order mark.
+func TestByteOrderMark(t *testing.T) {
+	c, err := Parse([]byte("\ufeffdicom:\n  ae_title: X\n"))
+	if err != nil || c.DICOM.AETitle != "X" {
+		t.Errorf("%v, %v", c, err)
+	}
+	if _, err := Parse([]byte("\ufeff")); err != nil {
+		t.Errorf("a mark alone: %v", err)
+	}
+}
+
 func TestParseRefuses(t *testing.T) {
 	for name, tc := range map[string]struct{ in, want string }{
 		"unknown key with its line": {"study:\n  idle: 5s\n  idel: 6s\n", "[3:3]"},
@@ -46,6 +57,7 @@ func TestParseRefuses(t *testing.T) {
 		"words of a database":       {"storage:\n  database: 'host=db user=me password=secret dbname=echonode'\n", "storage.database"},
 		"another URL":               {"storage:\n  database: 'postgress://me:secret@db/echonode'\n", "storage.database"},
 		"password of a file":        {"storage:\n  database_password_file: p\n", "storage.database_password_file"},
+		"no wait for commitment":    {"destinations:\n  - {name: a, address: 'h:104', ae_title: A, ask_wait: 0s}\n", "ask_wait"},
 		"role":                      {"roles: [receive, dance]\n", "roles"},
 		"role twice":                {"roles: [receive, receive, analyse, deliver]\n", "twice"},
 		"no role":                   {"roles: []\n", "roles"},

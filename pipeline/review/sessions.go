@@ -81,7 +81,10 @@ func (s *sessions) get(ctx context.Context, t string, touch bool) (session, bool
 	}
 	now := s.now()
 	if s.Over(v, now) {
-		return session{}, false, s.store.CloseSession(ctx, hashed(t))
+		if err := s.store.CloseSession(ctx, hashed(t)); err != nil {
+			s.log.Error("review: session", "error", err) // it is over all the same
+		}
+		return session{}, false, nil
 	}
 	if touch && now.Sub(v.Seen) >= s.Idle/touches {
 		if err := s.store.TouchSession(ctx, hashed(t), now); err != nil {

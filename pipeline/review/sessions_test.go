@@ -164,3 +164,15 @@ func TestSessionsOfProvider(t *testing.T) {
 		}
 	}
 }
+
+// A session that has ended leads to the sign-in, also while the database takes
+// nothing.
+func TestEndedSessionInFullDatabase(t *testing.T) {
+	s := newSite(t)
+	b := s.as("viewer")
+	if _, err := s.store.SQLite().ExecContext(t.Context(), `CREATE TRIGGER full BEFORE DELETE ON sessions BEGIN SELECT RAISE(FAIL, 'full'); END`); err != nil {
+		t.Fatal(err)
+	}
+	s.pass(31 * time.Minute)
+	b.want(http.StatusSeeOther, http.MethodGet, "/", "")
+}

@@ -24,11 +24,12 @@ type Identity struct {
 	PatientName, PatientBirthDate       string // UTF-8
 	PatientSex                          string
 	Modality, Manufacturer              string
+	ImageType                           []string
 }
 
 // identityTags are what Identify looks for, ascending.
 var identityTags = []Tag{
-	tagCharset, tag.Tag(0x00080016), tag.Tag(0x00080018), tag.Tag(0x00080060), tag.Tag(0x00080070),
+	tagCharset, tag.ImageType, tag.Tag(0x00080016), tag.Tag(0x00080018), tag.Tag(0x00080060), tag.Tag(0x00080070),
 	tag.Tag(0x00100010), tag.Tag(0x00100020), tag.Tag(0x00100021), tag.Tag(0x00100030), tag.Tag(0x00100040),
 	tag.Tag(0x0020000D), tag.Tag(0x0020000E),
 }
@@ -81,6 +82,7 @@ func Identify(ctx context.Context, r io.ReaderAt, size int64, o Options) (Identi
 		PatientName: text(0x10, 0x10), PatientID: text(0x10, 0x20), IssuerOfPatientID: text(0x10, 0x21),
 		PatientBirthDate: text(0x10, 0x30), PatientSex: text(0x10, 0x40),
 		StudyInstanceUID: text(0x20, 0x0D), SeriesInstanceUID: text(0x20, 0x0E), TransferSyntax: f.TransferSyntax,
+		ImageType: ds.Strings(tag.ImageType),
 	}, nil
 }
 

@@ -201,6 +201,9 @@ func (a *Analyzer) admit(l *loop, file *dicomio.File) (err error) {
 	if err := file.Truncated(); err != nil {
 		return failed(result.Truncated, "the object ends early: %v", err)
 	}
+	if class := l.facts.SOPClassUID; echo.Derived(class, file.DataSet.Strings(tag.ImageType)) && echo.NamesSource(file.DataSet) {
+		return refused(result.Derived, "derived from another image and no picture of an examination: it is not measured")
+	}
 	if r := refuseByTags(l.facts); r != nil {
 		return &verdict{result.Refused, *r}
 	}

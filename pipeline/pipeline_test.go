@@ -375,9 +375,16 @@ func TestReasons(t *testing.T) {
 		"colour image type": {set(func(ds *dicomio.DataSet) { ds.SetString(tag.ImageType, "ORIGINAL", "PRIMARY", "", "0011") }), models.ViewA4C, result.Refused, result.ColourDoppler},
 		"graphics only":     {set(func(ds *dicomio.DataSet) { region(ds).SetInt(tag.RegionSpatialFormat, 5) }), models.ViewA4C, result.Refused, result.NotTwoD},
 		"short axis":        {standard("1.2.3.1"), models.ViewPSAX, result.Refused, result.ViewNotMeasured},
-		"truncated pixels":  {with(func(c *cine) { c.cutPixels = true }), models.ViewA4C, result.Failed, result.Truncated},
-		"no pixel data":     {with(func(c *cine) { c.noPixels = true }), models.ViewA4C, result.Refused, result.NoPixels},
-		"four-chamber":      {standard("1.2.3.1"), models.ViewA4C, result.Analysed, ""},
+		"derived": {with(func(c *cine) {
+			c.edit = func(ds *dicomio.DataSet) {
+				ds.SetString(tag.SOPClassUID, uid.MultiFrameTrueColorSecondaryCaptureImageStorage)
+				ds.SetString(tag.ImageType, "DERIVED", "SECONDARY")
+				ds.SetString(tag.DerivationDescription, "Contours by another program")
+			}
+		}), models.ViewA4C, result.Refused, result.Derived},
+		"truncated pixels": {with(func(c *cine) { c.cutPixels = true }), models.ViewA4C, result.Failed, result.Truncated},
+		"no pixel data":    {with(func(c *cine) { c.noPixels = true }), models.ViewA4C, result.Refused, result.NoPixels},
+		"four-chamber":     {standard("1.2.3.1"), models.ViewA4C, result.Analysed, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := analyse(t, newBrightness(tc.view), tc.c.write(t, t.TempDir()))

@@ -165,6 +165,60 @@ func TestWhatIsNoLoopBeginsNothing(t *testing.T) {
 	}
 }
 
+// Another program's drawing that names what it was made from begins nothing. One
+// that names nothing may be a scanner's loop that was converted: it is measured,
+// but begins no run of its own once the study was reported.
+func TestDerivedObjectsBeginNothing(t *testing.T) {
+	dir, p := t.TempDir(), &fakeProcessor{t: t}
+	n := start(t, dir, p, Options{OnArrival: true})
+	captured := func(ds *dicomio.DataSet) {
+		ds.SetString(tag.Manufacturer, "Another")
+		ds.SetString(tag.SOPClassUID, uid.MultiFrameTrueColorSecondaryCaptureImageStorage)
+		ds.SetString(tag.ImageType, "DERIVED", "SECONDARY")
+	}
+	drawn := func(ds *dicomio.DataSet) {
+		captured(ds)
+		ds.SetString(tag.DerivationDescription, "Contours")
+	}
+	reported := func(revision, combined int) {
+		t.Helper()
+		eventually(t, "reported", func() bool {
+			s := n.status(t, "1.2.3")
+			return s.State == store.Done && s.Revision == revision && len(p.requests()) == combined
+		})
+	}
+	n.mustSend(t, writeObject(t, dir, "1.2.3", "1.2.3.1", drawn), writeObject(t, dir, "1.2.3", "1.2.3.10", captured))
+	reported(1, 1)
+	n.mustSend(t, writeObject(t, dir, "1.2.3", "1.2.3.2", drawn), writeObject(t, dir, "1.2.3", "1.2.3.11", captured))
+	n.passes(t, "1.2.4")
+	s := n.status(t, "1.2.3")
+	if s.State != store.Done || s.Revision != 1 || s.Objects != 4 || len(s.Remarks) != 2 || !slices.Equal(p.seen(), []string{"1.2.3.10", "1.2.4.1"}) {
+		t.Errorf("%+v, looked at %v", s, p.seen())
+	}
+	if left, err := n.store.LoopsLeft(t.Context()); err != nil || left != 0 {
+		t.Errorf("%d loops are left (%v), want none: nothing is to be done", left, err)
+	}
+	n.mustSend(t, writeObject(t, dir, "1.2.3", "1.2.3.12", nil))
+	reported(2, 3)
+	if got := p.seen(); len(got) != 4 || !slices.Contains(got, "1.2.3.11") || !slices.Contains(got, "1.2.3.12") {
+		t.Errorf("with a late loop: looked at %v", got)
+	}
+	if s := n.status(t, "1.2.3"); len(s.Remarks) != 1 {
+		t.Errorf("remarks: %q", s.Remarks)
+	}
+	n.mustSend(t, writeObject(t, dir, "1.2.3", "1.2.3.13", captured))
+	if s := n.status(t, "1.2.3"); s.Revision != 2 || s.State != store.Done {
+		t.Errorf("%+v", s)
+	}
+	if err := n.Reanalyse(t.Context(), "1.2.3"); err != nil {
+		t.Fatal(err)
+	}
+	reported(3, 4)
+	if got := p.seen(); !slices.Contains(got, "1.2.3.13") {
+		t.Errorf("a new run: looked at %v", got)
+	}
+}
+
 // Two nodes that send each other everything come to rest.
 func TestNodesThatFeedEachOtherRest(t *testing.T) {
 	dirA, dirB := t.TempDir(), t.TempDir()

@@ -16,6 +16,7 @@ import (
 	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/dicomio/compare"
 	"github.com/echonode/echonode/dicomio/uid"
+	"github.com/echonode/echonode/pipeline/echo"
 	"github.com/echonode/echonode/pipeline/objects"
 	"github.com/echonode/echonode/pipeline/result"
 	"github.com/echonode/echonode/pipeline/spool"
@@ -694,6 +695,14 @@ func readIdentity(ctx context.Context, path string) (store.Instance, error) {
 		Person:            personOf(id),
 		Loop:              !uid.NoImage(id.SOPClassUID) && id.Manufacturer != result.Manufacturer,
 	}
+	if in.Loop && echo.Derived(id.SOPClassUID, id.ImageType) {
+		named, err := namesSource(ctx, path, id.TransferSyntax)
+		if ctx.Err() != nil {
+			return in, err
+		}
+		// What cannot be told now is told when the loop is analysed.
+		in.Loop, in.Copy = err != nil || !named, true
+	}
 	for _, a := range []struct{ name, uid string }{{"SOP Instance UID", in.SOPInstanceUID}, {"Study Instance UID", in.StudyInstanceUID},
 		{"Series Instance UID", in.SeriesInstanceUID}} {
 		if !uid.Valid(a.uid) {
@@ -702,6 +711,20 @@ func readIdentity(ctx context.Context, path string) (store.Instance, error) {
 		}
 	}
 	return in, nil
+}
+
+// namesSource is echo.NamesSource of a file. What is deflated is not inflated
+// for it.
+func namesSource(ctx context.Context, path, syntax string) (bool, error) {
+	if t, _ := uid.LookupSyntax(syntax); t.Deflated {
+		return false, nil
+	}
+	f, err := dicomio.OpenContext(ctx, path, dicomio.Options{})
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	return echo.NamesSource(f.DataSet), nil
 }
 
 // personOf is who an object is of: the state of the node names no patients.

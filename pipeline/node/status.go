@@ -25,6 +25,7 @@ type StudyStatus struct {
 	Objects          int              `json:"objects"`
 	Corrected        int              `json:"objects_corrected,omitempty"`   // sent again with other attributes
 	Conflicts        int              `json:"objects_conflicting,omitempty"` // under whose UID another picture was refused
+	Remarks          []string         `json:"remarks,omitempty"`             // why objects are in no run
 	Error            string           `json:"error,omitempty"`
 	Progress         string           `json:"progress,omitempty"` // "3/24" loops looked at, until done or failed
 	Runs             []RunStatus      `json:"runs,omitempty"`
@@ -87,6 +88,13 @@ func StatusPage(ctx context.Context, st *store.Store, q store.Query) (page []Stu
 		w := work[uid]
 		status := StudyStatus{StudyInstanceUID: uid, State: s.State, Revision: s.Revision, Received: s.Last, Error: s.Error, Objects: w.Objects,
 			Corrected: w.Corrected, Conflicts: w.Conflicts}
+		if w.Derived > 0 {
+			status.Remarks = append(status.Remarks, fmt.Sprintf("%d secondary captures that were derived from other images begin no run and are not measured", w.Derived))
+		}
+		if left := w.Loops - w.LoopsDone; left > 0 && s.State == store.Done {
+			status.Remarks = append(status.Remarks,
+				fmt.Sprintf("%d derived secondary captures that name no source came after the report: the next run takes them along", left))
+		}
 		if s.State != store.Done && s.State != store.Failed {
 			status.Progress = fmt.Sprintf("%d/%d", w.LoopsDone, w.Loops)
 			if w.Problem != "" && status.Error == "" {

@@ -82,6 +82,7 @@ const (
 	NoPixels         = "no-pixels"
 	NotTwoD          = "not-2d"
 	Volume           = "volume"
+	Derived          = "derived"
 	ColourDoppler    = "colour-doppler"
 	SpectralDoppler  = "spectral-doppler"
 	MMode            = "m-mode"

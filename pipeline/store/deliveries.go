@@ -146,9 +146,11 @@ func (s *Store) StateCounts(ctx context.Context) (map[State]int, error) {
 	return counts, err
 }
 
-// LoopsLeft counts the loops that are still to be analysed.
+// LoopsLeft counts the loops that are still to be analysed, without those that
+// wait for another run of their study to begin.
 func (s *Store) LoopsLeft(ctx context.Context) (n int, err error) {
-	err = s.read.QueryRowContext(ctx, `SELECT count(*) FROM loops WHERE state IN ('waiting','working')`).Scan(&n)
+	err = s.read.QueryRowContext(ctx, `SELECT count(*) FROM loops l JOIN studies s ON s.study_uid = l.study_uid
+		WHERE l.state IN ('waiting','working') AND s.state IN ('receiving','queued','analysing')`).Scan(&n)
 	return n, err
 }
 

@@ -79,6 +79,9 @@ type Instance struct {
 	// Loop says that the object is one to analyse. Others are kept, and neither
 	// begin a run nor are part of one.
 	Loop bool
+	// Copy is a loop that begins no run once its study was reported, though it is
+	// part of the next one.
+	Copy bool
 }
 
 // Study is the state of one study.
@@ -266,13 +269,25 @@ func addOne(ctx context.Context, tx *Tx, in Instance) (isNew bool, err error) {
 	if !isNew {
 		return isNew, nil
 	}
-	if !in.Loop {
+	loop := step{query: `INSERT INTO loops (sop_uid, study_uid, number)
+			SELECT ?1, ?2, 1 + coalesce(max(number), 0) FROM loops WHERE study_uid = ?2`, args: []any{in.SOPInstanceUID, in.StudyInstanceUID}}
+	begins := in.Loop
+	if in.Copy && in.Loop {
+		if err := tx.QueryRowContext(ctx, `SELECT NOT EXISTS (SELECT 1 FROM studies s JOIN runs r ON r.study_uid = s.study_uid
+			WHERE s.study_uid = ? AND s.state IN ('done','failed') AND r.finished_at IS NOT NULL)`, in.StudyInstanceUID).Scan(&begins); err != nil {
+			return false, err
+		}
+	}
+	if in.Loop && !begins {
+		if err := tx.run(ctx, loop); err != nil {
+			return false, err
+		}
+	}
+	if !begins {
 		_, err = tx.ExecContext(ctx, `UPDATE studies SET last_received_at = ? WHERE study_uid = ?`, now, in.StudyInstanceUID)
 		return isNew, err
 	}
-	err = tx.run(ctx,
-		step{query: `INSERT INTO loops (sop_uid, study_uid, number)
-			SELECT ?1, ?2, 1 + coalesce(max(number), 0) FROM loops WHERE study_uid = ?2`, args: []any{in.SOPInstanceUID, in.StudyInstanceUID}},
+	err = tx.run(ctx, loop,
 		step{query: `UPDATE studies SET
 			first_received_at = CASE state WHEN 'receiving' THEN first_received_at ELSE ? END,
 			last_received_at = ?, state = 'receiving', error = '' WHERE study_uid = ?`,

@@ -1,0 +1,80 @@
+package echo
+
+import (
+	"testing"
+
+	"github.com/echonode/echonode/dicomio"
+	"github.com/echonode/echonode/dicomio/tag"
+	"github.com/echonode/echonode/dicomio/uid"
+)
+
+func TestDerived(t *testing.T) {
+	const multi, us = uid.MultiFrameTrueColorSecondaryCaptureImageStorage, uid.UltrasoundMultiFrameImageStorage
+	for _, c := range []struct {
+		class string
+		kind  []string
+		want  bool
+	}{
+		{multi, []string{"DERIVED", "SECONDARY"}, true},
+		{uid.SecondaryCaptureImageStorage, []string{"DERIVED", "SECONDARY", "", "0001"}, true},
+		{multi, []string{"ORIGINAL", "SECONDARY"}, false},
+		{multi, []string{"DERIVED", "PRIMARY"}, false},
+		{multi, []string{"DERIVED"}, false},
+		{multi, nil, false},
+		{us, []string{"DERIVED", "SECONDARY"}, false},
+	} {
+		if got := Derived(c.class, c.kind); got != c.want {
+			t.Errorf("%s %q: %v", c.class, c.kind, got)
+		}
+	}
+}
+
+func TestNamesSource(t *testing.T) {
+	item := func(seq tag.Tag, edit func(*dicomio.DataSet)) func(*dicomio.DataSet) {
+		return func(ds *dicomio.DataSet) {
+			it := dicomio.NewDataSet()
+			edit(it)
+			ds.SetItems(seq, it)
+		}
+	}
+	code := func(value string) func(*dicomio.DataSet) {
+		return func(ds *dicomio.DataSet) {
+			ds.SetString(tag.CodeValue, value)
+			ds.SetString(tag.CodingSchemeDesignator, "DCM")
+		}
+	}
+	image := func(purpose string) func(*dicomio.DataSet) {
+		return func(ds *dicomio.DataSet) {
+			ds.SetString(tag.ReferencedSOPInstanceUID, "1.2.3")
+			if purpose != "" {
+				item(tag.PurposeOfReferenceCodeSequence, code(purpose))(ds)
+			}
+		}
+	}
+	text := func(s string) func(*dicomio.DataSet) {
+		return func(ds *dicomio.DataSet) { ds.SetString(tag.DerivationDescription, s) }
+	}
+	for name, c := range map[string]struct {
+		edit func(*dicomio.DataSet)
+		want bool
+	}{
+		"nothing":               {func(*dicomio.DataSet) {}, false},
+		"source":                {item(tag.SourceImageSequence, image("")), true},
+		"source, processed":     {item(tag.SourceImageSequence, image("121322")), true},
+		"source, compressed":    {item(tag.SourceImageSequence, image("121320")), false},
+		"source without a UID":  {item(tag.SourceImageSequence, func(*dicomio.DataSet) {}), false},
+		"referenced image":      {item(tag.ReferencedImageSequence, image("")), true},
+		"segmentation":          {item(tag.DerivationCodeSequence, code("113076")), true},
+		"lossy compression":     {item(tag.DerivationCodeSequence, code("113040")), false},
+		"description":           {text("Contours"), true},
+		"description of a copy": {text("Lossy compression with JPEG baseline"), false},
+		"processing equipment":  {item(tag.ContributingEquipmentSequence, item(tag.PurposeOfReferenceCodeSequence, code("109102"))), true},
+		"acquisition equipment": {item(tag.ContributingEquipmentSequence, item(tag.PurposeOfReferenceCodeSequence, code("109101"))), false},
+	} {
+		ds := dicomio.NewDataSet()
+		c.edit(ds)
+		if got := NamesSource(ds); got != c.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}

@@ -305,8 +305,11 @@ func (p *parser) readMeta(f *File, o Options) (int64, error) {
 	} else if t, _ := uid.LookupSyntax(o.TransferSyntax); t.Deflated && p.w.Size > 0 {
 		return 0, nil // deflated, a data set may be shorter than a header
 	} else if head, err := p.w.At(0, 8); err != nil {
-		if p.w.Size == 0 || !errors.Is(err, ErrTruncated) {
+		if p.w.Size == 0 {
 			return 0, fail("read", Tag(0), 0, ErrNotDICOM, "%d bytes", p.w.Size)
+		}
+		if !errors.Is(err, ErrTruncated) {
+			return 0, &Error{Op: "read", Err: err} // it cannot be read: what it is nobody knows
 		}
 		return 0, fail("read", Tag(0), 0, ErrTruncated, "%d bytes", p.w.Size)
 	} else if bytes.Equal(head[:4], []byte("DICM")) {

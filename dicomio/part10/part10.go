@@ -84,19 +84,32 @@ func Behind(f io.ReadSeeker) (m Meta, size int64, err error) {
 // longestUID bounds the values that are kept.
 const longestUID = 4096
 
+// ended says what it means that a stream gives no more: that it has ended, or
+// that it cannot be read at this moment.
+func ended(err error) error {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return ErrNotPart10
+	}
+	return fmt.Errorf("file meta information: %w", err)
+}
+
 // Read reads preamble and file meta information from a stream, leaves r at the
 // beginning of the data set and returns how many bytes it has read. Elements are
 // trusted more than the group length, which some writers get wrong. Streams
 // that are not Part 10, or whose meta information lacks a UID, are
-// ErrNotPart10. The buffer of r holds at least 132 bytes.
+// ErrNotPart10; other errors are r's. The buffer of r holds at least 132 bytes.
 func Read(r *bufio.Reader) (m Meta, n int64, err error) {
-	if b, err := r.Peek(PreambleSize); err != nil || !HasPreamble(b) {
+	b, err := r.Peek(PreambleSize)
+	if err != nil {
+		return m, 0, ended(err)
+	}
+	if !HasPreamble(b) {
 		return m, 0, ErrNotPart10
 	}
 	discard := func(k int64) error {
 		n += k
 		if _, err := io.CopyN(io.Discard, r, k); err != nil {
-			return ErrNotPart10
+			return ended(err)
 		}
 		return nil
 	}
@@ -105,7 +118,10 @@ func Read(r *bufio.Reader) (m Meta, n int64, err error) {
 	}
 	var explicit encoding.Syntax
 	for k := 0; n < MaxSize && k < MaxElements; k++ {
-		b, _ := r.Peek(encoding.Longest)
+		b, err := r.Peek(encoding.Longest)
+		if err != nil && !errors.Is(err, io.EOF) {
+			return m, n, ended(err)
+		}
 		if len(b) < 8 || explicit.Tag(b).Group() != 0x0002 {
 			break
 		}
@@ -138,7 +154,7 @@ func Read(r *bufio.Reader) (m Meta, n int64, err error) {
 		}
 		v := make([]byte, h.Length)
 		if _, err := io.ReadFull(r, v); err != nil {
-			return m, n, ErrNotPart10
+			return m, n, ended(err)
 		}
 		n += int64(h.Length)
 		*to = uid.Trim(v)

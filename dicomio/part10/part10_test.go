@@ -4,7 +4,10 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
+	"io"
+	"syscall"
 	"testing"
+	"testing/iotest"
 
 	"github.com/echonode/echonode/conformance/golden"
 	"github.com/echonode/echonode/dicomio/uid"
@@ -47,6 +50,21 @@ func TestRefuses(t *testing.T) {
 		if m, _, err := Read(bufio.NewReader(bytes.NewReader(b))); !errors.Is(err, ErrNotPart10) {
 			t.Errorf("%s: %+v, %v", name, m, err)
 		}
+	}
+}
+
+// A stream that cannot be read is not one that is no Part 10 file, wherever in
+// the meta information that happens.
+func TestReadErrors(t *testing.T) {
+	whole := append(Meta{"1.2.3", "1.2.50", uid.ExplicitVRLittleEndian, "CART1"}.Append(nil), golden.Bytes(t, `0800 0500 "CS" 0400 "UTF8"`)...)
+	for n := range whole {
+		r := io.MultiReader(bytes.NewReader(whole[:n]), iotest.ErrReader(syscall.EIO))
+		if m, _, err := Read(bufio.NewReader(iotest.OneByteReader(r))); errors.Is(err, ErrNotPart10) || err != nil && !errors.Is(err, syscall.EIO) {
+			t.Fatalf("after %d bytes: %+v, %v", n, m, err)
+		}
+	}
+	if _, _, err := Read(bufio.NewReader(iotest.ErrReader(syscall.EIO))); !errors.Is(err, syscall.EIO) {
+		t.Error(err)
 	}
 }
 

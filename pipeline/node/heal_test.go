@@ -21,6 +21,7 @@ import (
 	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/dicomio/compare"
 	"github.com/echonode/echonode/dicomio/tag"
+	"github.com/echonode/echonode/dicomio/uid"
 	"github.com/echonode/echonode/pipeline/objects"
 	"github.com/echonode/echonode/pipeline/result"
 	"github.com/echonode/echonode/pipeline/store"
@@ -590,5 +591,171 @@ func TestRunUsesNoHarmedObject(t *testing.T) {
 				return there && err == nil
 			})
 		})
+	}
+}
+
+// selfLink makes a file unreadable for everybody, root too: a link to itself.
+func selfLink(path string) error {
+	return errors.Join(os.Remove(path), os.Symlink(path, path))
+}
+
+// unreadableHead makes the first bytes of a file an input/output error.
+func unreadableHead(path string) error {
+	return errors.Join(os.Remove(path), os.Symlink("/proc/self/mem", path))
+}
+
+// What cannot be read keeps nothing from the objects behind it, is told apart
+// from damage, and heals when the same is sent again; another version waits, as
+// nobody knows of what it is a correction.
+func TestUnreadable(t *testing.T) {
+	for name, harm := range map[string]func(string) error{"file": selfLink, "head": unreadableHead} {
+		t.Run(name, func(t *testing.T) {
+			n := start(t, t.TempDir(), &fakeProcessor{t: t}, Options{Idle: time.Hour, Cap: 2 * time.Hour})
+			sent := picture(t, "1.2.3", "1.2.3.11", 8, ofPerson("P1", "Doe^Jane", "", ""))
+			n.mustSend(t, picture(t, "1.2.3", "1.2.3.10", 7, nil), sent, picture(t, "1.2.3", "1.2.3.12", 9, nil))
+			path := func(sop string) string {
+				t.Helper()
+				in, err := n.store.Instance(t.Context(), sop)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return in.Path
+			}
+			was := path("1.2.3.11")
+			if err := errors.Join(harm(was), os.Remove(path("1.2.3.12"))); err != nil {
+				t.Fatal(err)
+			}
+			v, err := n.Verify(t.Context(), "")
+			want := []Damaged{{"1.2.3", "1.2.3.11", "unreadable"}, {"1.2.3", "1.2.3.12", "missing"}}
+			if err != nil || v.Objects != 3 || v.Next != "" || !slices.Equal(v.Damaged, want) {
+				t.Errorf("%+v, %v", v, err)
+			}
+			if m, err := n.MoveStudy(t.Context(), "1.2.3", Move{To: Patient{ID: "P2"}, Reason: ReasonCorrect, AllPersons: true}); err == nil || m.Objects != 0 {
+				t.Errorf("moved: %+v, %v", m, err)
+			}
+			var refused *scp.StatusError
+			corrected := picture(t, "1.2.3", "1.2.3.11", 8, ofPerson("P1", "Roe^Jane", "", ""))
+			if r := n.send(t, corrected)[0]; !errors.As(r.Err, &refused) || refused.Status != scp.StatusOutOfResources {
+				t.Errorf("a correction: %+v", r)
+			}
+			n.mustSend(t, sent)
+			if v, err := n.Verify(t.Context(), "1.2.3.10"); err != nil || v.Objects != 2 || !slices.Equal(v.Damaged, want[1:]) {
+				t.Errorf("sent again: %+v, %v", v, err)
+			}
+			if now := path("1.2.3.11"); now == was {
+				t.Error("it is where it cannot be read")
+			}
+			if _, err := os.Lstat(was); !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("what cannot be read is left: %v", err)
+			}
+			n.mustSend(t, corrected)
+		})
+	}
+}
+
+// A bit of the head that is not what was received is damage as one of the data
+// set is: told, not analysed, not moved, and healed.
+func TestDamagedHead(t *testing.T) {
+	for what, value := range map[string]string{"transfer syntax": uid.ExplicitVRLittleEndian + "\x00", "object": "1.2.3.10"} {
+		t.Run(what, func(t *testing.T) {
+			dir := t.TempDir()
+			wait := &fakeProcessor{t: t, look: func(ctx context.Context, _ LoopRequest) (Seen, error) { <-ctx.Done(); return Seen{}, ctx.Err() }}
+			n := start(t, dir, wait, Options{OnArrival: true, Idle: time.Hour, Cap: 2 * time.Hour})
+			sent := picture(t, "1.2.3", "1.2.3.10", 7, nil)
+			n.mustSend(t, sent)
+			in, err := n.store.Instance(t.Context(), "1.2.3.10")
+			if err != nil {
+				t.Fatal(err)
+			}
+			n.stop()
+			b, err := os.ReadFile(in.Path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			at := bytes.Index(b, []byte(value))
+			b[at+len(value)-2] ^= 3 // 1 and 2
+			if err := os.WriteFile(in.Path, b, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			looked := make(chan struct{}, 100)
+			p := &fakeProcessor{t: t, look: func(ctx context.Context, req LoopRequest) (Seen, error) {
+				looked <- struct{}{}
+				key, err := keyOf(ctx, req, "basis")
+				return Seen{Key: key}, err
+			}}
+			n = start(t, dir, p, Options{OnArrival: true, Attempts: 1, Idle: time.Hour, Cap: 2 * time.Hour})
+			v, err := n.Verify(t.Context(), "")
+			if err != nil || len(v.Damaged) != 1 || v.Damaged[0].Reason != "damaged" {
+				t.Errorf("%+v, %v", v, err)
+			}
+			loop := func() store.Loop {
+				t.Helper()
+				loops, err := n.store.Loops(t.Context(), "1.2.3")
+				if err != nil || len(loops) != 1 {
+					t.Fatal(loops, err)
+				}
+				return loops[0]
+			}
+			eventually(t, "given up", func() bool { return loop().State == store.LoopDone })
+			if !ofObject(loop().Problem) || len(looked) != 0 {
+				t.Errorf("looked at %d times, problem %q", len(looked), loop().Problem)
+			}
+			n.mustSend(t, sent)
+			eventually(t, "analysed", func() bool { return loop().State == store.LoopDone && loop().Problem == "" })
+			if v, err := n.Verify(t.Context(), ""); err != nil || len(v.Damaged) != 0 {
+				t.Errorf("sent again: %+v, %v", v, err)
+			}
+		})
+	}
+}
+
+// What is damaged is not moved: written anew it would pass for what was received.
+func TestDamagedIsNotMoved(t *testing.T) {
+	shared := t.TempDir()
+	for kind, files := range map[string]*objects.Files{"directory": nil, "shared": copies(t, objects.NewShared(shared))} {
+		for harmed, harm := range map[string]func(string) error{
+			"bit": func(path string) error {
+				b, err := os.ReadFile(path)
+				if err == nil {
+					b[len(b)-1] ^= 1
+					err = os.WriteFile(path, b, 0o600)
+				}
+				return err
+			},
+			"cut":  func(path string) error { return os.Truncate(path, 600) },
+			"gone": os.Remove,
+		} {
+			t.Run(kind+" "+harmed, func(t *testing.T) {
+				n := start(t, t.TempDir(), byContent(t), Options{Objects: files, Idle: time.Hour, Cap: 2 * time.Hour})
+				sent := picture(t, "1.2.3", "1.2.3.10", 7, ofPerson("P1", "Doe^Jane", "", ""))
+				n.mustSend(t, sent, picture(t, "1.2.3", "1.2.3.11", 8, ofPerson("P1", "Doe^Jane", "", "")))
+				in, err := n.store.Instance(t.Context(), "1.2.3.10")
+				if err != nil {
+					t.Fatal(err)
+				}
+				path := in.Path
+				if kind == "shared" {
+					path = filepath.Join(shared, path)
+				}
+				if err := harm(path); err != nil {
+					t.Fatal(err)
+				}
+				order := Move{To: Patient{ID: "P2"}, Reason: ReasonCorrect}
+				m, err := n.MoveStudy(t.Context(), "1.2.3", order)
+				if !errors.As(err, new(conflict)) || !strings.Contains(err.Error(), "1.2.3.10") || m.Objects != 0 {
+					t.Errorf("%+v, %v", m, err)
+				}
+				if v, err := n.Verify(t.Context(), ""); err != nil || len(v.Damaged) != 1 {
+					t.Errorf("%+v, %v", v, err)
+				}
+				n.mustSend(t, sent)
+				if m, err := n.MoveStudy(t.Context(), "1.2.3", order); err != nil || m.Objects != 2 {
+					t.Errorf("when it is whole: %+v, %v", m, err)
+				}
+				if v, err := n.Verify(t.Context(), ""); err != nil || v.Objects != 2 || len(v.Damaged) != 0 {
+					t.Errorf("after the move: %+v, %v", v, err)
+				}
+			})
+		}
 	}
 }

@@ -17,7 +17,6 @@ import (
 
 	"github.com/echonode/echonode/pipeline/kept"
 	"github.com/echonode/echonode/pipeline/objects"
-	"github.com/echonode/echonode/pipeline/spool"
 	"github.com/echonode/echonode/pipeline/store"
 	"github.com/echonode/echonode/pipeline/turns"
 )
@@ -277,16 +276,16 @@ func objectGone(ctx context.Context, req LoopRequest) error {
 // Expect has a hold compare an object with what was received before its header or
 // its pixels are used for anything that is measured, made or shown.
 func Expect(hold *objects.Hold, in store.Instance) {
-	hold.Expect(in.Path, func(path string) error { return unharmed(in.Path, path, in.Sum) })
+	hold.Expect(in.Path, func(path string) error { return unharmed(path, in) })
 }
 
-// unharmed compares a file with the sum of what was received, which costs less than
+// unharmed compares a file with what was received: with the sum of what was received, which costs less than
 // the digest in its name; with that where there is no sum.
-func unharmed(name, path, sum string) error {
-	if sum == "" {
-		return intact(name, path, sum)
+func unharmed(path string, in store.Instance) error {
+	if in.Sum == "" {
+		return intact(path, in)
 	}
-	return spool.Intact(path, sum)
+	return received(path, in)
 }
 
 // giveUp keeps as the result of a loop why it has none.
@@ -296,7 +295,7 @@ func (n *Node) giveUp(ctx context.Context, req LoopRequest, why string) (Seen, e
 }
 
 func (n *Node) loopRequest(l store.Loop, hold *objects.Hold) LoopRequest {
-	hold.Expect(l.Path, func(path string) error { return unharmed(l.Path, path, l.Sum) })
+	Expect(hold, store.Instance{SOPInstanceUID: l.SOPInstanceUID, SOPClassUID: l.SOPClassUID, TransferSyntaxUID: l.TransferSyntax, Path: l.Path, Sum: l.Sum})
 	return LoopRequest{StudyInstanceUID: l.StudyInstanceUID, SeriesInstanceUID: l.SeriesInstanceUID, SOPInstanceUID: l.SOPInstanceUID, SOPClassUID: l.SOPClassUID,
 		Number: l.Number, Sender: l.Sender, Path: l.Path, Sum: l.Sum, Kept: n.keptDir(l.StudyInstanceUID), Objects: hold}
 }

@@ -220,8 +220,11 @@ func (n *Node) known(ctx context.Context, p Patient) (Patient, error) {
 	hold := n.files.Hold()
 	defer hold.Release()
 	path, err := hold.File(ctx, newest.Path)
+	if err == nil {
+		err = n.broken(ctx, path, newest)
+	}
 	if err != nil {
-		return p, err
+		return p, fmt.Errorf("object %s, which names the patient: %w", newest.SOPInstanceUID, err)
 	}
 	f, err := dicomio.OpenContext(ctx, path, dicomio.Options{Limits: n.opt.Limits})
 	if err != nil {
@@ -412,6 +415,9 @@ func (n *Node) rewrite(ctx context.Context, in store.Instance, m Move, at time.T
 	hold := n.files.Hold()
 	defer hold.Release()
 	path, err := hold.File(ctx, in.Path)
+	if lost(err) {
+		return nil, notWhole(err)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -419,6 +425,13 @@ func (n *Node) rewrite(ctx context.Context, in store.Instance, m Move, at time.T
 		return nil, err
 	}
 	defer steps.End()
+	// What is written anew gets a sum of its own: damage would not be noticed any more.
+	if err := n.broken(ctx, path, in); err != nil {
+		if errors.Is(err, errUnreadable) {
+			return nil, err
+		}
+		return nil, notWhole(err)
+	}
 	f, err := dicomio.OpenContext(ctx, path, dicomio.Options{Limits: n.opt.Limits})
 	if err != nil {
 		return nil, err
@@ -470,4 +483,9 @@ func (n *Node) rewrite(ctx context.Context, in store.Instance, m Move, at time.T
 		return nil, errors.Join(err, v.in.Abort())
 	}
 	return v, nil
+}
+
+// notWhole refuses a move of what is not what was received.
+func notWhole(err error) error {
+	return conflict(fmt.Sprintf("it is damaged or missing where it is stored: send it again or remove it, then move the study (%v)", err))
 }

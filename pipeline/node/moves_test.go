@@ -49,7 +49,7 @@ func TestMoveInPart(t *testing.T) {
 		t.Fatal(err)
 	}
 	w = post("/studies/move", url.Values{"uid": studies[1:2], "to_id": {"P2"}, "reason": {ReasonCorrect}})
-	if w.Code != http.StatusInternalServerError {
+	if w.Code != http.StatusConflict {
 		t.Errorf("a damaged study alone: %d %s", w.Code, w.Body)
 	}
 	for _, order := range []struct {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/dicomio/compare"
+	"github.com/echonode/echonode/dicomio/part10"
 	"github.com/echonode/echonode/dicomio/uid"
 	"github.com/echonode/echonode/pipeline/echo"
 	"github.com/echonode/echonode/pipeline/objects"
@@ -283,11 +284,18 @@ func (n *Node) accept(ctx context.Context, in store.Instance, duplicate bool, ho
 	if err2 == nil && lost(err1) {
 		return n.heal(ctx, old, in, "", is, drop, err1)
 	}
+	if err2 == nil && err1 != nil && ctx.Err() == nil && sameBytes(old, in) {
+		return n.heal(ctx, old, in, "", is, drop, err1)
+	}
 	if err := errors.Join(err1, err2); err != nil {
 		return errors.Join(n.unread(err), drop())
 	}
-	if broken := n.broken(ctx, was, old); broken != nil {
+	switch broken := n.broken(ctx, was, old); {
+	case broken == nil:
+	case !errors.Is(broken, errUnreadable), sameBytes(old, in):
 		return n.heal(ctx, old, in, was, is, drop, broken)
+	default: // whether it is a correction of it can be told when it is read
+		return errors.Join(n.unread(broken), drop())
 	}
 	if same, err := spool.Same(was, is); err != nil || same {
 		if err == nil && !n.files.Local() {
@@ -360,38 +368,36 @@ func passes(err error) bool {
 	return !slices.ContainsFunc(ofContents, func(kind error) bool { return errors.Is(err, kind) })
 }
 
+// errUnreadable says that a stored object cannot be read: for ever, a bad sector,
+// or at this moment.
+var errUnreadable = errors.New("a stored object cannot be read")
+
 // broken is why a file cannot be what was recorded under a name: it is gone, cut
-// off, has other bytes than its name says or says to be another object. nil:
-// nothing of that can be seen, or it cannot be read at this moment.
+// off, has other bytes than its name says or says to be another object. An error
+// wrapping errUnreadable: nobody knows. nil: nothing of that can be seen.
 func (n *Node) broken(ctx context.Context, path string, old store.Instance) error {
-	if err := intact(old.Path, path, old.Sum); lost(err) {
+	if err := intact(path, old); lost(err) {
 		return err
-	}
-	if _, err := os.Stat(path); err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-		return nil
+	} else if err != nil {
+		return fmt.Errorf("%w: %w", errUnreadable, err)
 	}
 	id, err := dicomio.IdentifyFile(ctx, path, dicomio.Options{})
-	var unreadable *fs.PathError
 	switch {
-	case ctx.Err() != nil || errors.As(err, &unreadable):
+	case ctx.Err() != nil:
 		return nil
+	case errors.As(err, new(*fs.PathError)):
+		return fmt.Errorf("%w: %w", errUnreadable, err)
 	case err != nil:
 		return err
 	case id.SOPInstanceUID != old.SOPInstanceUID:
 		return errors.New("it says to be another object")
-	case id.TransferSyntax != old.TransferSyntaxUID:
-		return errors.New("it names another transfer syntax")
 	}
-	o, err := scp.FileObject(path)
+	size, err := dataSetSize(path)
 	if err != nil {
-		return nil
+		return fmt.Errorf("%w: %w", errUnreadable, err)
 	}
-	defer o.Close()
-	if old.Size > 0 && o.Size != old.Size {
-		return fmt.Errorf("its data set has %d bytes, %d were received", o.Size, old.Size)
+	if old.Size > 0 && size != old.Size {
+		return fmt.Errorf("its data set has %d bytes, %d were received", size, old.Size)
 	}
 	return nil
 }
@@ -399,11 +405,17 @@ func (n *Node) broken(ctx context.Context, path string, old store.Instance) erro
 // intact compares a file with what is known of the bytes of the object: a digest
 // in its name, or the sum of what was received. Of objects that a program of
 // before has recorded in a directory nothing is.
-func intact(name, path, sum string) error {
-	if objects.HasDigest(name) {
-		return objects.Verify(name, path)
+func intact(path string, in store.Instance) error {
+	if objects.HasDigest(in.Path) {
+		return objects.Verify(in.Path, path)
 	}
-	return spool.Intact(path, sum)
+	return received(path, in)
+}
+
+// received compares a file with what is recorded of what was received: what it
+// is, and the sum.
+func received(path string, in store.Instance) error {
+	return spool.Intact(path, part10.Meta{SOPClassUID: in.SOPClassUID, SOPInstanceUID: in.SOPInstanceUID, TransferSyntaxUID: in.TransferSyntaxUID}, in.Sum)
 }
 
 // sameBytes reports whether two versions of an object are known to be one: by

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/echonode/echonode/pipeline/objects"
-	"github.com/echonode/echonode/pipeline/spool"
 	"github.com/echonode/echonode/pipeline/store"
 )
 
@@ -26,7 +25,8 @@ type Verified struct {
 	Next string `json:"next,omitempty"`
 }
 
-// Damaged is a stored object that is not what was received.
+// Damaged is a stored object that is not what was received: "damaged", "missing",
+// or "unreadable", so that nobody knows.
 type Damaged struct {
 	StudyInstanceUID string `json:"study_instance_uid"`
 	SOPInstanceUID   string `json:"sop_instance_uid"`
@@ -43,8 +43,9 @@ const (
 // Verify compares stored objects with what was received, some at a time, in order
 // of their UIDs. It changes nothing that is stored; what is damaged is healed
 // when it is sent again: by a process that has a whole copy of what is damaged in
-// a store elsewhere, when it has forgotten that. The error is one that passes:
-// the store or the database is away.
+// a store elsewhere, when it has forgotten that. One that cannot be read keeps
+// nothing from the others. The error is one that passes: the store or the
+// database is away.
 func (n *Node) Verify(ctx context.Context, after string) (Verified, error) {
 	v := Verified{Damaged: []Damaged{}}
 	some, err := n.store.InstancesAfter(ctx, after, verifyPage)
@@ -57,7 +58,13 @@ func (n *Node) Verify(ctx context.Context, after string) (Verified, error) {
 			return v, nil
 		}
 		known, err := n.verify(ctx, in)
-		if lost(err) {
+		if errors.Is(err, objects.ErrUnavailable) && ctx.Err() == nil && objects.Probe(ctx, n.files.Store) == nil {
+			// The store is there: it may be this object alone.
+			if known, err = n.verify(ctx, in); errors.Is(err, objects.ErrUnavailable) && objects.Probe(ctx, n.files.Store) == nil {
+				err = fmt.Errorf("%w: %s", errUnreadable, err.Error())
+			}
+		}
+		if err != nil && ctx.Err() == nil && !errors.Is(err, objects.ErrUnavailable) {
 			// It may have been removed or corrected meanwhile.
 			now, serr := n.store.Instance(ctx, in.SOPInstanceUID)
 			switch {
@@ -66,6 +73,7 @@ func (n *Node) Verify(ctx context.Context, after string) (Verified, error) {
 			case serr != nil:
 				return v, serr
 			default:
+				n.log.Warn("a stored object is not what was received", "study", in.StudyInstanceUID, "object", in.SOPInstanceUID, "error", err)
 				n.files.DropCopy(in.Path) // which may be whole: what is sent again is compared with what is stored
 				v.Damaged = append(v.Damaged, Damaged{in.StudyInstanceUID, in.SOPInstanceUID, reasonOf(err)})
 				err = nil
@@ -89,10 +97,13 @@ func (n *Node) Verify(ctx context.Context, after string) (Verified, error) {
 
 // reasonOf says what is wrong with an object, without the names of files.
 func reasonOf(err error) string {
-	if errors.Is(err, fs.ErrNotExist) {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return "missing"
+	case errors.Is(err, objects.ErrDamaged):
+		return "damaged"
 	}
-	return "damaged"
+	return "unreadable"
 }
 
 // verify reads an object where it is stored, not a copy of it. known: there was
@@ -107,16 +118,13 @@ func (n *Node) verify(ctx context.Context, in store.Instance) (known bool, err e
 	if err != nil {
 		return false, err
 	}
-	if in.Sum != "" {
-		return true, spool.Intact(path, in.Sum)
+	if err := received(path, in); err != nil || in.Sum != "" {
+		return true, err
 	}
 	size, err := dataSetSize(path)
-	var unreadable *fs.PathError
 	switch {
-	case errors.As(err, &unreadable):
-		return false, err
 	case err != nil:
-		return false, fmt.Errorf("%w: %w", objects.ErrDamaged, err)
+		return false, err
 	case in.Size > 0 && size != in.Size:
 		return false, fmt.Errorf("%w: %d bytes, %d were received", objects.ErrDamaged, size, in.Size)
 	}

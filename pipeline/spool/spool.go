@@ -628,19 +628,20 @@ func (in *Incoming) contentDigest(e *Entry) (string, error) {
 }
 
 // compare reports whether path exists (taken) and holds the same data set as
-// the part file.
+// the part file. One that cannot be read holds another, as far as one can tell:
+// the object gets a name beside it, and whoever records it decides.
 func (in *Incoming) compare(path string, e *Entry) (same, taken bool, err error) {
 	old, err := openObject(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return false, false, nil
 	case errors.As(err, new(*fs.PathError)):
-		return false, false, full(err)
+		return false, true, in.unreadable(path, full(err))
 	case err != nil: // it is damaged
 		return false, true, nil
 	}
 	defer old.Close()
-	if old.size != e.Size || old.TransferSyntaxUID != in.meta.TransferSyntaxUID {
+	if old.size != e.Size || !old.says(in.meta) {
 		return false, true, nil
 	}
 	part, err := openObject(in.part)
@@ -649,7 +650,18 @@ func (in *Incoming) compare(path string, e *Entry) (same, taken bool, err error)
 	}
 	defer part.Close()
 	same, err = equal(old, part)
-	return same, true, err
+	return same, true, in.unreadable(path, full(err))
+}
+
+// unreadable is nil for an error that is the file's at path: not that of the
+// part, nor that this machine has no room or descriptors.
+func (in *Incoming) unreadable(path string, err error) error {
+	var of *fs.PathError
+	if errors.As(err, &of) && of.Path == path && !errors.Is(err, ErrDiskFull) && !errors.Is(err, ErrDescriptors) {
+		in.s.log.Warn("a file cannot be read", "path", path, "error", of.Err)
+		return nil
+	}
+	return err
 }
 
 // equal compares two streams of one length.
@@ -673,8 +685,14 @@ func equal(a, b io.Reader) (bool, error) {
 	}
 }
 
+// says reports whether the head of a file names an object, its SOP class and its
+// transfer syntax.
+func (o *object) says(m part10.Meta) bool {
+	return o.SOPClassUID == m.SOPClassUID && o.SOPInstanceUID == m.SOPInstanceUID && o.TransferSyntaxUID == m.TransferSyntaxUID
+}
+
 // Same reports whether two files hold the same data set in the same transfer
-// syntax.
+// syntax, and their heads say so.
 func Same(pathA, pathB string) (same bool, err error) {
 	a, err := openObject(pathA)
 	if err != nil {
@@ -686,7 +704,7 @@ func Same(pathA, pathB string) (same bool, err error) {
 		return false, full(err)
 	}
 	defer b.Close()
-	if a.size != b.size || a.TransferSyntaxUID != b.TransferSyntaxUID {
+	if a.size != b.size || !a.says(b.Meta) {
 		return false, nil
 	}
 	return equal(a, b)

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"strings"
 
+	"github.com/echonode/echonode/dicomio/part10"
 	"github.com/echonode/echonode/pipeline/objects"
 )
 
@@ -24,6 +25,11 @@ func Sum(path string) (string, error) {
 		return "", full(err)
 	}
 	defer o.Close()
+	return o.sum()
+}
+
+// sum reads the data set.
+func (o *object) sum() (string, error) {
 	h := crc32.New(castagnoli)
 	if _, err := io.Copy(h, o); err != nil {
 		return "", err
@@ -64,22 +70,35 @@ func multiply(a, b uint32) (product uint32) {
 	return product
 }
 
-// Intact compares the data set in a file with the sum that it had when it was
-// received; any will do for "". An error wrapping objects.ErrDamaged: it is
-// another, or no data set.
-func Intact(path, sum string) error {
+// Intact compares a file with what was received: what its head says it is, and
+// the sum that its data set had; any will do for "". An error wrapping
+// objects.ErrDamaged: it is another, or no DICOM file. Other errors are those of
+// reading, after which nothing is known.
+func Intact(path string, was part10.Meta, sum string) error {
+	damaged := func(why string) error { return fmt.Errorf("%s: %w: %s", path, objects.ErrDamaged, why) }
+	o, err := openObject(path)
+	if errors.As(err, new(*fs.PathError)) {
+		return full(err)
+	}
+	if err != nil {
+		return damaged(err.Error())
+	}
+	defer o.Close()
+	is := [...]string{o.SOPClassUID, o.SOPInstanceUID, o.TransferSyntaxUID}
+	for i, uid := range [...]string{was.SOPClassUID, was.SOPInstanceUID, was.TransferSyntaxUID} {
+		if is[i] != uid && uid != "" {
+			return damaged(fmt.Sprintf("its head says %q, %q was received", is[i], uid))
+		}
+	}
 	if !strings.HasPrefix(sum, sumPrefix) {
 		return nil
 	}
-	now, err := Sum(path)
-	var unreadable *fs.PathError
-	switch {
-	case errors.As(err, &unreadable):
+	now, err := o.sum()
+	if err != nil {
 		return err
-	case err != nil:
-		return fmt.Errorf("%w: %w", objects.ErrDamaged, err)
-	case now != sum:
-		return fmt.Errorf("%s: %w: other bytes were received", path, objects.ErrDamaged)
+	}
+	if now != sum {
+		return damaged("other bytes were received")
 	}
 	return nil
 }

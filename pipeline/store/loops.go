@@ -32,6 +32,7 @@ type Loop struct {
 	Attempts, Deaths int
 	Path             string // of the object
 	Sum              string // of the object, see Instance
+	TransferSyntax   string // of the object, its UID
 	Sender           string // of the study
 }
 
@@ -59,14 +60,14 @@ var ErrStale = errors.New("the lease has passed on")
 type Enqueue func(tx *Tx, study string, revision int) error
 
 const loopColumns = `SELECT l.sop_uid, i.sop_class, l.study_uid, i.series_uid, l.number, l.state, l.basis, l.result, l.problem, l.attempts,
-	l.deaths, i.path, i.sum, o.sender, l.token
+	l.deaths, i.path, i.sum, i.transfer_syntax, o.sender, l.token
 	FROM loops l JOIN instances i ON i.sop_uid = l.sop_uid JOIN studies o ON o.study_uid = l.study_uid `
 
 func scanLease(r *sql.Rows) (l Lease, err error) { return l, l.scan(r.Scan) }
 
 func (l *Lease) scan(scan func(...any) error) error {
 	err := scan(&l.SOPInstanceUID, &l.SOPClassUID, &l.StudyInstanceUID, &l.SeriesInstanceUID, &l.Number, &l.State, &l.Basis, &l.Result, &l.Problem, &l.Attempts,
-		&l.Deaths, &l.Path, &l.Sum, &l.Sender, &l.Token)
+		&l.Deaths, &l.Path, &l.Sum, &l.TransferSyntax, &l.Sender, &l.Token)
 	l.Sum = untied(l.Sum, l.Path)
 	return err
 }

@@ -20,11 +20,12 @@ func (p *program) verifyCommand() *cobra.Command {
 		Short: "Compare all stored objects with what was received",
 		Long: `Has a running node read every object that it has received where it is stored and
 compare it with the checksum of what was received, and lists those that are
-damaged or missing. Nothing is changed: an object that is sent again takes the
+damaged, missing or unreadable. Nothing is changed: an object that is sent again takes the
 place of its damaged version (in an S3 store an hour later, where another process
 still has a whole copy), "echonode remove STUDY SOP" takes it away. Of objects
-that a version before 0.5.0 has received into a directory only the length is
-known. The exit code is 3 if something is damaged or missing.`,
+that a version before 0.5.0 has received into a directory only the length, SOP
+class and transfer syntax are known. The exit code is 3 if something is damaged,
+missing or unreadable.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			base, err := c.base()
 			if err != nil {
@@ -65,13 +66,13 @@ func (p *program) verify(cmd *cobra.Command, base string) error {
 		}
 		after = v.Next
 	}
-	fmt.Fprintf(p.out, "%s, %s: %d damaged or missing", counted(all.Objects, "object", "objects"), humanize.IBytes(uint64(all.Bytes)), damaged)
+	fmt.Fprintf(p.out, "%s, %s: %d damaged, missing or unreadable", counted(all.Objects, "object", "objects"), humanize.IBytes(uint64(all.Bytes)), damaged)
 	if all.Unknown > 0 {
 		fmt.Fprintf(p.out, "; of %d only the length is known", all.Unknown)
 	}
 	fmt.Fprintln(p.out)
 	if damaged > 0 {
-		return partError{fmt.Errorf("%s damaged or missing", counted(damaged, "object is", "objects are"))}
+		return partError{fmt.Errorf("%s damaged, missing or unreadable", counted(damaged, "object is", "objects are"))}
 	}
 	return nil
 }

@@ -25,8 +25,8 @@ type Review struct {
 // Sign records a reader's review as a run of its own: its outputs and their
 // deliveries, all in one transaction. The study must be done and at the revision
 // that the reader looked at, otherwise nothing is recorded and the error wraps
-// [ErrOutdated]. Reports and summaries before it that could not be sent so far are
-// not sent any more.
+// [ErrOutdated]. Reports and summaries before it that were given up are not sent any
+// more.
 func (s *Store) Sign(ctx context.Context, r Review, run Run, base int, outputs []Output, routes []Route,
 	enqueue func(tx *Tx, run int64, destination string) error) (Run, error) {
 	err := s.Transact(ctx, func(tx *Tx) error {

@@ -559,8 +559,8 @@ func (r Route) gets(o Output) bool {
 // every destination that gets its kind and calls enqueue for each destination
 // that something is left to send to, all in one transaction. It may be
 // repeated for the same run: outputs have deterministic UIDs and what was
-// sent stays sent. What earlier runs made, this one did not and could not be sent
-// so far is not sent any more. An error wrapping ErrOutdated says that the run's objects were
+// sent stays sent. What earlier runs made, this one did not and was given up is
+// not sent any more. An error wrapping ErrOutdated says that the run's objects were
 // corrected meanwhile, or that the run was started again, because its process was
 // taken for dead: nothing is recorded of it.
 func (s *Store) FinishRun(ctx context.Context, run Run, outputs []Output, routes []Route, enqueue func(tx *Tx, run int64, destination string) error) error {
@@ -636,12 +636,13 @@ func deliver(ctx context.Context, tx *Tx, run int64, outputs []Output, routes []
 // overtaken is said of deliveries that a newer run came before.
 const overtaken = "superseded while it was being sent: the destination may have it"
 
-// supersede forgets what could not be sent so far of what a later run of the
-// study has taken the place of, so that nothing outdated goes out after that. A
-// reader's run makes no drawings of loops that he left as they were. What is being
-// sent counts as sent with a Warning until an answer comes, as in withdraw.
+// supersede forgets what was given up of what a later run of the study has taken
+// the place of, so that nothing outdated goes out after that when all is sent
+// again. What is still tried goes out: the later report names it as predecessor. A
+// reader's run makes no drawings of loops that he left as they were. What an
+// archive may have, because its answer was lost, counts as sent with a Warning.
 func supersede(ctx context.Context, tx *Tx, study string) error {
-	const outdated = ` AND (state = 'dead' OR state = 'pending' AND attempts > 0) AND sop_uid IN (
+	const outdated = ` AND state = 'dead' AND sop_uid IN (
 		SELECT o.sop_uid FROM outputs o JOIN runs r ON r.id = o.run_id WHERE r.study_uid = ? AND o.kind <> 'withdrawal' AND EXISTS (
 			SELECT 1 FROM runs n WHERE n.study_uid = r.study_uid AND n.revision > r.revision AND n.finished_at IS NOT NULL
 			AND (o.kind IN ('report','summary','pdf') OR NOT EXISTS (SELECT 1 FROM reviews v WHERE v.run_id = n.id))))`

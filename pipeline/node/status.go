@@ -89,7 +89,8 @@ func StatusPage(ctx context.Context, st *store.Store, q store.Query) (page []Stu
 		status := StudyStatus{StudyInstanceUID: uid, State: s.State, Revision: s.Revision, Received: s.Last, Error: s.Error, Objects: w.Objects,
 			Corrected: w.Corrected, Conflicts: w.Conflicts}
 		if w.Derived > 0 {
-			status.Remarks = append(status.Remarks, fmt.Sprintf("%d secondary captures that were derived from other images begin no run and are not measured", w.Derived))
+			status.Remarks = append(status.Remarks,
+				fmt.Sprintf("%d secondary captures that were derived from other images begin no run and are not measured", w.Derived))
 		}
 		if left := w.Loops - w.LoopsDone; left > 0 && s.State == store.Done {
 			status.Remarks = append(status.Remarks,

@@ -243,7 +243,8 @@ type video struct {
 func probe(ctx context.Context, path string, o mediaSettings) (video, error) {
 	var v video
 	b, err := exec.CommandContext(ctx, "ffprobe", "-v", "error", "-select_streams", "v:0", "-count_packets", "-show_entries",
-		"stream=width,height,avg_frame_rate,r_frame_rate,nb_read_packets,sample_aspect_ratio:stream_side_data=rotation:packet=pts_time", "-of", "json", "--", path).Output()
+		"stream=width,height,avg_frame_rate,r_frame_rate,nb_read_packets,sample_aspect_ratio:stream_side_data=rotation:packet=pts_time",
+		"-of", "json", "--", path).Output()
 	if err != nil {
 		var exit *exec.ExitError
 		if errors.As(err, &exit) {

@@ -230,8 +230,15 @@ func TestCorrectAndSign(t *testing.T) {
 
 	// The second reader's page is from before: he is told, and nothing happens.
 	// A click, since keys go to the page in front.
-	eval[bool](t, second, `document.querySelector("[data-open-sign]").click(), true`)
-	until(t, second, `document.querySelector("#message").innerText.includes("has changed since you opened it")`)
+	// A page behind another was once seen to leave the first click without an answer.
+	until(t, second, `(() => {
+		const told = document.querySelector("#message").innerText.includes("has changed since you opened it");
+		if (!told && !(Date.now() - window.clickedAt < 5000)) {
+			window.clickedAt = Date.now();
+			document.querySelector("[data-open-sign]").click();
+		}
+		return told;
+	})()`)
 	if eval[bool](t, second, `document.querySelector("#sign").open`) {
 		t.Error("the second reader may sign an old page")
 	}

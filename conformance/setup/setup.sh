@@ -25,9 +25,9 @@ root=$(cd "$here/../.." && pwd)
 run_packages=(ca-certificates gcc libc6-dev pkg-config libjpeg-dev libopenjp2-7-dev ffmpeg)
 # dcmtk, orthanc: peers; dicom3tools: dciodvfy; xfsprogs: the power cuts; pydicom with numpy: an independent reader; scipy
 # and pil: the tests of models/training that need no PyTorch; chromium: the tests of the review page and of OHIF; postgresql:
-# the node's other database; npm fetches OHIF.
+# the node's other database; poppler-utils: pdftotext reads the summary page; npm fetches OHIF.
 test_packages=(dcmtk orthanc orthanc-dicomweb orthanc-python dicom3tools xfsprogs python3 python3-pydicom python3-numpy
-	python3-scipy python3-pil chromium postgresql)
+	python3-scipy python3-pil chromium postgresql poppler-utils)
 # Node.js from elsewhere brings npm of its own and excludes Debian's.
 command -v npm >/dev/null || test_packages+=(npm)
 

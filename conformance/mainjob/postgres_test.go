@@ -106,7 +106,11 @@ func TestDatabaseGoesAway(t *testing.T) {
 		})
 	}
 	// It says so once, whatever of it asks how often in vain; a question that was
-	// under way at the end may still be told of.
+	// under way at the end may still be told of. That the database is back shows
+	// at the next heartbeat, which the work above does not wait for.
+	eventually(t, "the node says that the database is back", func() bool {
+		return strings.Contains(n.log.String(), "the database answers again")
+	})
 	said := n.log.String()
 	if going, back, asked := strings.Count(said, "the database does not answer"), strings.Count(said, "the database answers again"),
 		strings.Count(said, "Error fetching jobs"); going != 1 || back != 1 || asked > 3 {

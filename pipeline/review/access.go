@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/subtle"
 	"errors"
+	"fmt"
 	"math"
 	"net"
 	"net/http"
@@ -218,52 +219,30 @@ func (s *Server) login(w http.ResponseWriter, r *http.Request) {
 		s.log.Error("review: "+what, "error", err)
 		refuse(http.StatusServiceUnavailable, "login.unavailable")
 	}
-	wait, err := s.attempt(r.Context(), address, name)
-	if err != nil {
+	in, err := s.signIn(r.Context(), address, name, password)
+	switch {
+	case errors.Is(err, context.Canceled):
+		return
+	case err != nil:
 		unavailable("sign-in", err)
 		return
-	}
-	if wait > 0 {
-		seconds := int(math.Ceil(wait.Seconds()))
+	case in.wait > 0:
+		seconds := int(math.Ceil(in.wait.Seconds()))
 		w.Header().Set("Retry-After", strconv.Itoa(seconds))
 		refuse(http.StatusTooManyRequests, "login.wait", seconds)
 		return
-	}
-	user, ok, err := s.opt.Users.Find(name)
-	if err != nil {
-		unavailable("users", err)
-		return
-	}
-	hash := stranger
-	if ok {
-		if hash, err = parseHash(user.Password); err != nil {
-			hash, ok = stranger, false
-		}
-	}
-	// A hash takes tens of megabytes: one at a time.
-	select {
-	case s.hashing <- struct{}{}:
-	case <-r.Context().Done():
-		return
-	}
-	matches := hash.matches(password)
-	<-s.hashing
-	if !matches || !ok {
+	case !in.matches:
 		// What was typed as a name may be a password: only real names are recorded.
 		known := ""
-		if ok {
+		if in.known {
 			known = name
 		}
-		s.auditEntry(r.Context(), store.AuditEntry{At: s.now(), User: known, Address: address, Action: "sign-in", Failed: true})
+		s.auditEntry(context.WithoutCancel(r.Context()), store.AuditEntry{At: s.now(), User: known, Address: address, Action: "sign-in", Failed: true})
 		refuse(http.StatusForbidden, "login.wrong")
 		return
 	}
-	if err := errors.Join(s.byAddress.giveBack(r.Context(), address), s.byName.giveBack(r.Context(), name)); err != nil {
-		unavailable("sign-in", err)
-		return
-	}
 	// Another session of this browser ends with the new one.
-	t, err := s.newSession(r, user, nil)
+	t, err := s.newSession(r, in.user, nil)
 	if err != nil {
 		unavailable("session", err)
 		return
@@ -271,6 +250,43 @@ func (s *Server) login(w http.ResponseWriter, r *http.Request) {
 	s.setCookie(w, t, 0)
 	s.auditEntry(r.Context(), store.AuditEntry{At: s.now(), User: name, Address: address, Action: "sign-in"})
 	http.Redirect(w, r, next, http.StatusSeeOther)
+}
+
+// signedIn is what came of a name and a password.
+type signedIn struct {
+	user    User
+	known   bool          // there is an account of that name
+	matches bool          // and the password is its own
+	wait    time.Duration // nothing was tried: so long until the next attempt
+}
+
+// signIn tries a name and a password, one at a time: a hash takes tens of
+// megabytes, and readers who come at the same moment from one address do not
+// count as each other's failures.
+func (s *Server) signIn(ctx context.Context, address, name, password string) (in signedIn, err error) {
+	select {
+	case s.signing <- struct{}{}:
+		defer func() { <-s.signing }()
+	case <-ctx.Done():
+		return in, ctx.Err()
+	}
+	if in.wait, err = s.attempt(ctx, address, name); err != nil || in.wait > 0 {
+		return in, err
+	}
+	if in.user, in.known, err = s.opt.Users.Find(name); err != nil {
+		return in, fmt.Errorf("users: %w", err)
+	}
+	hash := stranger
+	if in.known {
+		if hash, err = parseHash(in.user.Password); err != nil {
+			hash, in.known = stranger, false
+		}
+	}
+	if matches := hash.matches(password); !matches || !in.known {
+		return in, nil
+	}
+	in.matches = true
+	return in, errors.Join(s.byAddress.giveBack(ctx, address), s.byName.giveBack(ctx, name))
 }
 
 // attempt counts a sign-in that begins, or says how long it has to wait. Who

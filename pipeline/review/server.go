@@ -83,7 +83,7 @@ type Server struct {
 	sessions  *sessions
 	byAddress *attempts
 	byName    *attempts
-	hashing   chan struct{}
+	signing   chan struct{}
 	oidc      *relying
 	text      map[string]*Words
 	matcher   language.Matcher
@@ -112,7 +112,7 @@ func New(o Options) (*Server, error) {
 	if o.OIDC != nil {
 		s.oidc = newRelying(*o.OIDC, o.Store, o.now)
 	}
-	s.hashing = make(chan struct{}, 1)
+	s.signing = make(chan struct{}, 1)
 	var err error
 	if s.text, s.matcher, err = loadWords(); err != nil {
 		return nil, fmt.Errorf("review: %w", err)

@@ -4,7 +4,6 @@ import (
 	"compress/flate"
 	"context"
 	"io"
-	"os"
 	"strings"
 	"unsafe"
 
@@ -88,18 +87,11 @@ func Identify(ctx context.Context, r io.ReaderAt, size int64, o Options) (Identi
 
 // IdentifyFile is Identify for a file.
 func IdentifyFile(ctx context.Context, path string, o Options) (Identity, error) {
-	f, err := os.Open(path)
+	f, st, err := openRegular(path)
 	if err != nil {
 		return Identity{}, err
 	}
 	defer f.Close()
-	st, err := f.Stat()
-	if err != nil {
-		return Identity{}, err
-	}
-	if !st.Mode().IsRegular() {
-		return Identity{}, fail("open", Tag(0), -1, ErrNotDICOM, "%s is not a regular file", path)
-	}
 	return Identify(ctx, f, st.Size(), o)
 }
 

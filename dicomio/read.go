@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"strings"
 
@@ -49,16 +50,8 @@ func Open(path string, o Options) (*File, error) { return OpenContext(context.Ba
 // the file until it is closed: reading, waiting for memory, decoding frames and
 // the processes that decode video.
 func OpenContext(ctx context.Context, path string, o Options) (*File, error) {
-	f, err := os.Open(path)
+	f, st, err := openRegular(path)
 	if err != nil {
-		return nil, err
-	}
-	st, err := f.Stat()
-	if err == nil && !st.Mode().IsRegular() {
-		err = fail("open", Tag(0), -1, ErrNotDICOM, "%s is not a regular file", path)
-	}
-	if err != nil {
-		f.Close()
 		return nil, err
 	}
 	d, err := ReadContext(ctx, f, st.Size(), o)
@@ -68,6 +61,15 @@ func OpenContext(ctx context.Context, path string, o Options) (*File, error) {
 	}
 	d.closer = f
 	return d, nil
+}
+
+// openRegular opens a file. What cannot be one is no DICOM file.
+func openRegular(path string) (*os.File, fs.FileInfo, error) {
+	f, st, err := part10.Open(path)
+	if errors.Is(err, part10.ErrNotRegular) {
+		err = fail("open", Tag(0), -1, ErrNotDICOM, "%s is not a regular file", path)
+	}
+	return f, st, err
 }
 
 // Close ends the processes that decode the file, closes what Open opened and

@@ -29,6 +29,9 @@ const (
 	StatusOutOfResources      uint16 = 0xA700
 	StatusDataSetMismatch     uint16 = 0xA900
 	StatusCannotUnderstand    uint16 = 0xC000
+	// StatusSyntaxUnsupported is a failure reason of DICOMweb (PS3.18 10.5.3), where
+	// no transfer syntax is negotiated.
+	StatusSyntaxUnsupported uint16 = 0xC122
 )
 
 // StatusClass sorts a status into the classes of PS3.7 annex C.

@@ -2,7 +2,6 @@ package scp
 
 import (
 	"fmt"
-	"os"
 
 	"github.com/echonode/echonode/dicomio/part10"
 )
@@ -12,7 +11,7 @@ import (
 // positioned behind it. Close the object. Files that are not Part 10, or whose
 // meta information lacks a UID, are part10.ErrNotPart10.
 func FileObject(path string) (Object, error) {
-	f, err := os.Open(path)
+	f, _, err := part10.Open(path)
 	if err != nil {
 		return Object{}, err
 	}

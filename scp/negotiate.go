@@ -300,10 +300,7 @@ func (s *Server) admit(req *AssociateRequest) error {
 // or more work.
 func (s *Server) judgeContext(c contextItem) contextItem {
 	out := contextItem{ID: c.ID, TransferSyntaxes: []string{uid.ImplicitVRLittleEndian}}
-	taken, ok := s.accepted[c.AbstractSyntax]
-	if !ok && uid.StorageClass(c.AbstractSyntax) {
-		taken, ok = s.others, len(s.others) > 0
-	}
+	taken, ok := s.taken(c.AbstractSyntax)
 	if !ok {
 		out.Result = contextAbstractSyntaxUnsupported
 		return out

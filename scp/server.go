@@ -200,6 +200,29 @@ func (s *Server) init() {
 	})
 }
 
+// Takes tells whether objects of a storage class are taken in a transfer syntax, by
+// the rule of the negotiation: nil, or a *StatusError that says which of the two is
+// not. It is for objects that come by another way.
+func (s *Server) Takes(class, syntax string) error {
+	s.init()
+	taken, ok := s.taken(class)
+	switch {
+	case !ok || !uid.StorageClass(class):
+		return &StatusError{Status: StatusSOPClassUnsupported, Comment: "SOP class is not accepted"}
+	case !taken[syntax]:
+		return &StatusError{Status: StatusSyntaxUnsupported, Comment: "transfer syntax is not accepted"}
+	}
+	return nil
+}
+
+// taken are the transfer syntaxes in which an abstract syntax is accepted.
+func (s *Server) taken(abstract string) (syntaxes map[string]bool, ok bool) {
+	if syntaxes, ok = s.accepted[abstract]; !ok && uid.StorageClass(abstract) {
+		return s.others, len(s.others) > 0
+	}
+	return syntaxes, ok
+}
+
 func (s *Server) acceptedContexts() map[string]map[string]bool {
 	contexts := s.Contexts
 	if contexts == nil {

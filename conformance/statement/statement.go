@@ -198,7 +198,7 @@ func Write(out io.Writer, defaults Defaults) error {
 	w.p("| Authentication | basic, or a bearer token from a file; TLS | basic or bearer token; TLS, needed beyond loopback |")
 	w.p("| Answer | application/dicom+json | application/dicom+json: 200 all stored, 202 some, 409 none, 503 no resources, 400, 401, 415 |")
 	w.p("| Transfer syntaxes | as made; decompressed after 415 (`destinations.transcode`) | those that the meta group names |\n")
-	w.p("Failure Reason (0008,1197) is the status that C-STORE would have; 0122H for a SOP class that `dicom.sop_classes` leaves out.\n")
+	w.p("Failure Reason (0008,1197) is the status that C-STORE would have; 0122H for a SOP class that `dicom.sop_classes` leaves out, C122H for a transfer syntax that would not be negotiated for it.\n")
 	w.p("### 4.5 Network interfaces, configuration\n")
 	w.p("TCP/IP, version 4 and 6. Titles, addresses, limits: the commented configuration (`echonode check-config --print-default`).\n")
 

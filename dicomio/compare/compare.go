@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"github.com/echonode/echonode/dicomio"
+	"github.com/echonode/echonode/dicomio/part10"
 	"github.com/echonode/echonode/dicomio/tag"
 )
 
@@ -42,7 +43,7 @@ func PixelsBySteps(ctx context.Context, pathA, pathB string, o dicomio.Options, 
 	}
 	var files [2]*os.File
 	for i, path := range []string{pathA, pathB} {
-		f, err := os.Open(path)
+		f, _, err := part10.Open(path)
 		if err != nil {
 			return false, err
 		}

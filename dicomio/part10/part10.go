@@ -8,6 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
+	"syscall"
 
 	"github.com/echonode/echonode/dicomio/encoding"
 	"github.com/echonode/echonode/dicomio/tag"
@@ -16,6 +19,27 @@ import (
 
 // ErrNotPart10 is returned for what has no usable file meta information.
 var ErrNotPart10 = errors.New("not a DICOM Part 10 file")
+
+// ErrNotRegular is wrapped in the error for a directory, pipe, socket or device.
+var ErrNotRegular = errors.New("not a regular file")
+
+// Open opens a regular file for reading. Nobody waits for what has the name of one
+// and is a pipe without a writer.
+func Open(path string) (*os.File, fs.FileInfo, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // which regular files do not heed
+	if err != nil {
+		return nil, nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = &fs.PathError{Op: "open", Path: path, Err: ErrNotRegular}
+	}
+	if err != nil {
+		f.Close()
+		return nil, nil, err
+	}
+	return f, info, nil
+}
 
 // Bounds of file meta information, which has about a dozen short elements and
 // may carry private ones.

@@ -39,9 +39,10 @@ type Server struct {
 	Called string
 	// Accounts may store; none is nobody.
 	Accounts Accounts
-	// Accepts tells which SOP classes are stored; others fail with 0122H. nil
-	// is every storage class.
-	Accepts func(sopClass string) bool
+	// Takes tells which SOP classes are stored in which transfer syntaxes, as
+	// [scp.Server.Takes] does: what is not fails with the status of its error,
+	// without being read. nil is every storage class in every syntax.
+	Takes func(sopClass, transferSyntax string) error
 	// MaxObject bounds a part; 0 is 4 GiB. MaxParts bounds the parts of a
 	// request; 0 is 10,000.
 	MaxObject int64
@@ -270,13 +271,14 @@ func (s *Server) part(ctx context.Context, a *scp.AssociationInfo, part *multipa
 		result.fail(h, scp.StatusCannotUnderstand)
 		return
 	}
-	accepts := s.Accepts
-	if accepts == nil {
-		accepts = uid.StorageClass
+	takes := s.Takes
+	if takes == nil {
+		takes = anyStorage
 	}
-	if !accepts(h.SOPClassUID) {
-		s.log().Warn("DICOMweb: SOP class is not accepted", "object", h.SOPInstanceUID, "class", h.SOPClassUID)
-		result.fail(h, scp.StatusSOPClassUnsupported)
+	if err := takes(h.SOPClassUID, h.TransferSyntaxUID); err != nil {
+		s.log().Warn("DICOMweb: not accepted", "object", h.SOPInstanceUID, "class", h.SOPClassUID, "syntax", h.TransferSyntaxUID, "error", err)
+		code, _ := scp.StatusOf(err)
+		result.fail(h, code)
 		return
 	}
 	body := &limited{r: br, left: maxObject}
@@ -292,6 +294,13 @@ func (s *Server) part(ctx context.Context, a *scp.AssociationInfo, part *multipa
 	}
 	s.log().Warn("DICOMweb: storing failed", "object", h.SOPInstanceUID, "status", fmt.Sprintf("%04XH", code), "error", err)
 	result.fail(h, code)
+}
+
+func anyStorage(sopClass, _ string) error {
+	if !uid.StorageClass(sopClass) {
+		return &scp.StatusError{Status: scp.StatusSOPClassUnsupported, Comment: "SOP class is not accepted"}
+	}
+	return nil
 }
 
 // limited ends with an error after so many bytes.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"mime/multipart"
 	"net/http"
@@ -264,19 +265,47 @@ func TestReadAccounts(t *testing.T) {
 	}
 }
 
-// A class that is not accepted by C-STORE is not by this way either.
-func TestClassesAreHeldAgainstTheRule(t *testing.T) {
+// What is not accepted by C-STORE is not by this way either, and nothing of it is
+// read: neither another class, nor a transfer syntax that is not negotiated for it.
+func TestTakesWhatIsNegotiated(t *testing.T) {
+	const vendors = "1.3.12.2.1107.5.9.1"
 	k := newKeeper()
-	srv := httptest.NewServer(&Server{Handler: k, Accounts: accounts(t), Accepts: func(c string) bool { return c != usClass }})
+	rule := &scp.Server{Handler: k, Contexts: []scp.PresentationContext{{AbstractSyntax: usClass, TransferSyntaxes: []string{uid.ExplicitVRLittleEndian}}},
+		Others: []string{uid.JPEGXL}}
+	srv := httptest.NewServer(&Server{Handler: k, Accounts: accounts(t), Takes: rule.Takes})
 	defer srv.Close()
 	secret := filepath.Join(t.TempDir(), "secret")
 	if err := os.WriteFile(secret, []byte("a long secret"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	c := &deliver.Stow{URL: srv.URL, Authorize: deliver.Bearer(secret)}
-	results, err := c.SendAll(context.Background(), []deliver.Source{file(t, object("1.2.3", []byte("data")))}, nil)
-	var status *scp.StatusError
-	if err != nil || !errors.As(results[0].Err, &status) || status.Status != scp.StatusSOPClassUnsupported || len(k.got) != 0 {
-		t.Errorf("%+v, %v, %d stored", results, err, len(k.got))
+	for i, o := range []struct {
+		class, syntax string
+		want          uint16
+	}{
+		{usClass, uid.ExplicitVRLittleEndian, 0},
+		{usClass, uid.JPEGXL, 0xC122},
+		{vendors, uid.JPEGXL, 0},
+		{vendors, uid.ExplicitVRLittleEndian, 0xC122},
+		{uid.Verification, uid.ExplicitVRLittleEndian, 0x0122},
+	} {
+		var b bytes.Buffer
+		m := part10.Meta{SOPClassUID: o.class, SOPInstanceUID: fmt.Sprint("1.2.3.", i), TransferSyntaxUID: o.syntax}
+		if err := part10.Write(&b, m); err != nil {
+			t.Fatal(err)
+		}
+		results, err := c.SendAll(context.Background(), []deliver.Source{file(t, append(b.Bytes(), "data"...))}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var status *scp.StatusError
+		_, stored := k.got[m.SOPInstanceUID]
+		if stored != (o.want == 0) || (results[0].Err == nil) != stored || !stored && (!errors.As(results[0].Err, &status) || status.Status != o.want) {
+			t.Errorf("%s in %s: %+v, stored: %v", o.class, o.syntax, results[0], stored)
+		}
+	}
+	// Without other classes there is no rule for them.
+	if err := (&scp.Server{Handler: k}).Takes(vendors, uid.ExplicitVRLittleEndian); err == nil {
+		t.Error("a class beyond those that are known is taken")
 	}
 }

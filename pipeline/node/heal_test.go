@@ -459,7 +459,7 @@ func TestVerify(t *testing.T) {
 			}
 			all := func() (v Verified) {
 				t.Helper()
-				v, err := n.Verify(t.Context(), "")
+				v, err := n.Verify(t.Context(), "", false)
 				if err != nil || v.Next != "" {
 					t.Fatalf("%+v, %v", v, err)
 				}
@@ -473,22 +473,87 @@ func TestVerify(t *testing.T) {
 				b[len(b)-1] ^= 1
 				err = os.WriteFile(at("1.2.3.11"), b, 0o600)
 			}
-			if err := errors.Join(err, os.Remove(at("1.2.3.13")), os.Truncate(at("1.2.3.14"), 200)); err != nil {
+			if err := errors.Join(err, os.Remove(at("1.2.3.13")), os.Truncate(at("1.2.3.14"), 200), os.Remove(at("1.2.3.15")),
+				syscall.Mkfifo(at("1.2.3.15"), 0o600)); err != nil { // nobody will ever write to it
 				t.Fatal(err)
 			}
 			var got []string
 			for _, d := range all().Damaged {
 				got = append(got, d.Reason+" "+d.StudyInstanceUID+" "+d.SOPInstanceUID)
 			}
-			if want := "damaged 1.2.3 1.2.3.11, missing 1.2.3 1.2.3.13, damaged 1.2.3 1.2.3.14"; strings.Join(got, ", ") != want {
+			if want := "damaged 1.2.3 1.2.3.11, missing 1.2.3 1.2.3.13, damaged 1.2.3 1.2.3.14, missing 1.2.3 1.2.3.15"; strings.Join(got, ", ") != want {
 				t.Errorf("%q, want %q", got, want)
 			}
-			if v, err := n.Verify(t.Context(), "1.2.3.13"); err != nil || v.Objects != 2 || len(v.Damaged) != 1 {
+			if v, err := n.Verify(t.Context(), "1.2.3.13", false); err != nil || v.Objects != 2 || len(v.Damaged) != 2 {
 				t.Errorf("behind the missing one: %+v, %v", v, err)
 			}
 			n.mustSend(t, sent...)
 			if v := all(); v.Objects != 6 || len(v.Damaged) != 0 {
 				t.Errorf("sent again: %+v", v)
+			}
+		})
+	}
+}
+
+// Objects that a program of before has stored without a checksum get one: when the
+// same comes again, or when somebody asks for it. Then it is noticed that they
+// change.
+func TestSumsAreLearnt(t *testing.T) {
+	for name, learn := range map[string]func(t *testing.T, n *running, sent []string){
+		"sent again": func(t *testing.T, n *running, sent []string) { n.mustSend(t, sent...) },
+		"recorded": func(t *testing.T, n *running, _ []string) {
+			v, err := n.Verify(t.Context(), "", true)
+			if err != nil || v.Objects != 3 || v.Unknown != 2 || v.Recorded != 2 {
+				t.Errorf("%+v, %v", v, err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := start(t, t.TempDir(), &fakeProcessor{t: t}, Options{Idle: time.Hour, Cap: 2 * time.Hour})
+			var sent []string
+			for i := range 3 {
+				sent = append(sent, picture(t, "1.2.3", fmt.Sprint("1.2.3.1", i), byte(i), nil))
+			}
+			n.mustSend(t, sent...)
+			instances := func() []store.Instance {
+				t.Helper()
+				all, err := n.store.Instances(t.Context(), "1.2.3")
+				if err != nil || len(all) != 3 {
+					t.Fatalf("%+v, %v", all, err)
+				}
+				return all
+			}
+			want := map[string]string{}
+			for i, in := range instances() {
+				want[in.SOPInstanceUID] = in.Sum
+				if i < 2 {
+					in.Sum = ""
+					if _, err := n.store.Replace(t.Context(), in); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			v, err := n.Verify(t.Context(), "", false)
+			if err != nil || v.Objects != 3 || v.Unknown != 2 || v.Recorded != 0 {
+				t.Fatalf("before: %+v, %v", v, err)
+			}
+			learn(t, n, sent)
+			for _, in := range instances() {
+				if in.Sum == "" || in.Sum != want[in.SOPInstanceUID] {
+					t.Errorf("%s: sum %q, want %q", in.SOPInstanceUID, in.Sum, want[in.SOPInstanceUID])
+				}
+			}
+			in := instances()[0]
+			b, err := os.ReadFile(in.Path)
+			if err == nil {
+				b[len(b)-1] ^= 1
+				err = os.WriteFile(in.Path, b, 0o600)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if v, err = n.Verify(t.Context(), "", true); err != nil || v.Unknown != 0 || len(v.Damaged) != 1 {
+				t.Errorf("after: %+v, %v", v, err)
 			}
 		})
 	}
@@ -625,7 +690,7 @@ func TestUnreadable(t *testing.T) {
 			if err := errors.Join(harm(was), os.Remove(path("1.2.3.12"))); err != nil {
 				t.Fatal(err)
 			}
-			v, err := n.Verify(t.Context(), "")
+			v, err := n.Verify(t.Context(), "", false)
 			want := []Damaged{{"1.2.3", "1.2.3.11", "unreadable"}, {"1.2.3", "1.2.3.12", "missing"}}
 			if err != nil || v.Objects != 3 || v.Next != "" || !slices.Equal(v.Damaged, want) {
 				t.Errorf("%+v, %v", v, err)
@@ -639,7 +704,7 @@ func TestUnreadable(t *testing.T) {
 				t.Errorf("a correction: %+v", r)
 			}
 			n.mustSend(t, sent)
-			if v, err := n.Verify(t.Context(), "1.2.3.10"); err != nil || v.Objects != 2 || !slices.Equal(v.Damaged, want[1:]) {
+			if v, err := n.Verify(t.Context(), "1.2.3.10", false); err != nil || v.Objects != 2 || !slices.Equal(v.Damaged, want[1:]) {
 				t.Errorf("sent again: %+v, %v", v, err)
 			}
 			if now := path("1.2.3.11"); now == was {
@@ -684,7 +749,7 @@ func TestDamagedHead(t *testing.T) {
 				return Seen{Key: key}, err
 			}}
 			n = start(t, dir, p, Options{OnArrival: true, Attempts: 1, Idle: time.Hour, Cap: 2 * time.Hour})
-			v, err := n.Verify(t.Context(), "")
+			v, err := n.Verify(t.Context(), "", false)
 			if err != nil || len(v.Damaged) != 1 || v.Damaged[0].Reason != "damaged" {
 				t.Errorf("%+v, %v", v, err)
 			}
@@ -702,7 +767,7 @@ func TestDamagedHead(t *testing.T) {
 			}
 			n.mustSend(t, sent)
 			eventually(t, "analysed", func() bool { return loop().State == store.LoopDone && loop().Problem == "" })
-			if v, err := n.Verify(t.Context(), ""); err != nil || len(v.Damaged) != 0 {
+			if v, err := n.Verify(t.Context(), "", false); err != nil || len(v.Damaged) != 0 {
 				t.Errorf("sent again: %+v, %v", v, err)
 			}
 		})
@@ -745,14 +810,14 @@ func TestDamagedIsNotMoved(t *testing.T) {
 				if !errors.As(err, new(conflict)) || !strings.Contains(err.Error(), "1.2.3.10") || m.Objects != 0 {
 					t.Errorf("%+v, %v", m, err)
 				}
-				if v, err := n.Verify(t.Context(), ""); err != nil || len(v.Damaged) != 1 {
+				if v, err := n.Verify(t.Context(), "", false); err != nil || len(v.Damaged) != 1 {
 					t.Errorf("%+v, %v", v, err)
 				}
 				n.mustSend(t, sent)
 				if m, err := n.MoveStudy(t.Context(), "1.2.3", order); err != nil || m.Objects != 2 {
 					t.Errorf("when it is whole: %+v, %v", m, err)
 				}
-				if v, err := n.Verify(t.Context(), ""); err != nil || v.Objects != 2 || len(v.Damaged) != 0 {
+				if v, err := n.Verify(t.Context(), "", false); err != nil || v.Objects != 2 || len(v.Damaged) != 0 {
 					t.Errorf("after the move: %+v, %v", v, err)
 				}
 			})

@@ -273,8 +273,12 @@ func (n *Node) accept(ctx context.Context, in store.Instance, duplicate bool, ho
 			return nil
 		}
 		// Another process may have recorded another version at this moment.
-		if old, err = n.store.Instance(ctx, in.SOPInstanceUID); err != nil || old.Path == in.Path {
+		if old, err = n.store.Instance(ctx, in.SOPInstanceUID); err != nil {
 			return n.unrecorded(err)
+		}
+		if old.Path == in.Path {
+			n.learnSum(ctx, old, in)
+			return nil
 		}
 	case err != nil:
 		return n.unrecorded(err)
@@ -350,6 +354,18 @@ func (n *Node) accept(ctx context.Context, in store.Instance, duplicate bool, ho
 		n.log.Warn("the file of a corrected object is left for later", "path", old.Path, "error", err)
 	}
 	return nil
+}
+
+// learnSum records the checksum of an object that a program of before has stored
+// without one: what is stored was compared, byte by byte, with the one that was
+// sent again. The object is there whether or not that can be recorded.
+func (n *Node) learnSum(ctx context.Context, old, in store.Instance) {
+	if old.Sum != "" || in.Sum == "" {
+		return
+	}
+	if _, err := n.store.SetSum(ctx, in); err != nil {
+		n.log.Warn("the checksum of an object that was sent again is not recorded", "object", in.SOPInstanceUID, "error", err)
+	}
 }
 
 // ofContents are the errors of a comparison that the objects themselves are the

@@ -155,6 +155,7 @@ func (s StudyStatus) Finished() bool {
 //	POST /patients/merge             so do all studies of a patient; a form: id, issuer, and as above
 //	       both answer [Moves], with 207 where it was done in part
 //	POST /objects/verify?after=UID   [Verified]: stored objects, some at a time, are compared with what was received
+//	       &record=true              those of which nothing is known get the checksum that they have now
 //	POST /deliveries/redirect?from=NAME&to=NAME  what is left for one destination goes to another
 //	POST /deliveries/drop?destination=NAME       what is left for a destination is given up
 //	POST /accounts/sign-out?name=NAME            all sessions of an account at the review page end

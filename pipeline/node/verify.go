@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/echonode/echonode/pipeline/objects"
+	"github.com/echonode/echonode/pipeline/spool"
 	"github.com/echonode/echonode/pipeline/store"
 )
 
@@ -19,8 +20,10 @@ type Verified struct {
 	// Unknown are those of which nothing was recorded that could be compared: in a
 	// directory, by a version before 0.5.0. That they are there and have their
 	// length was looked at.
-	Unknown int       `json:"unknown"`
-	Damaged []Damaged `json:"damaged"`
+	Unknown int `json:"unknown"`
+	// Recorded are those of Unknown whose checksum was recorded, see [Node.Verify].
+	Recorded int       `json:"recorded,omitempty"`
+	Damaged  []Damaged `json:"damaged"`
 	// Next is what to go on after; empty at the end.
 	Next string `json:"next,omitempty"`
 }
@@ -46,7 +49,11 @@ const (
 // a store elsewhere, when it has forgotten that. One that cannot be read keeps
 // nothing from the others. The error is one that passes: the store or the
 // database is away.
-func (n *Node) Verify(ctx context.Context, after string) (Verified, error) {
+//
+// With record, the checksum is recorded that objects of which nothing is known have
+// now: what changes from then on is noticed. It does not prove that they are what
+// was received; only sending them again does.
+func (n *Node) Verify(ctx context.Context, after string, record bool) (Verified, error) {
 	v := Verified{Damaged: []Damaged{}}
 	some, err := n.store.InstancesAfter(ctx, after, verifyPage)
 	if err != nil {
@@ -64,7 +71,8 @@ func (n *Node) Verify(ctx context.Context, after string) (Verified, error) {
 				err = fmt.Errorf("%w: %s", errUnreadable, err.Error())
 			}
 		}
-		if err != nil && ctx.Err() == nil && !errors.Is(err, objects.ErrUnavailable) {
+		sound := err == nil
+		if !sound && ctx.Err() == nil && !errors.Is(err, objects.ErrUnavailable) {
 			// It may have been removed or corrected meanwhile.
 			now, serr := n.store.Instance(ctx, in.SOPInstanceUID)
 			switch {
@@ -84,8 +92,17 @@ func (n *Node) Verify(ctx context.Context, after string) (Verified, error) {
 		}
 		v.Objects++
 		v.Bytes += in.Size
-		if !known {
+		if !known && sound {
 			v.Unknown++
+			if record {
+				recorded, err := n.recordSum(ctx, in)
+				if err != nil {
+					return v, fmt.Errorf("object %s: %w", in.SOPInstanceUID, err)
+				}
+				if recorded {
+					v.Recorded++
+				}
+			}
 		}
 		v.Next = in.SOPInstanceUID
 	}
@@ -131,7 +148,30 @@ func (n *Node) verify(ctx context.Context, in store.Instance) (known bool, err e
 	return false, nil
 }
 
+// recordSum records the checksum that an object has now, if it is still the one
+// that was looked at.
+func (n *Node) recordSum(ctx context.Context, in store.Instance) (bool, error) {
+	unlock, err := n.objects.Lock(ctx, in.SOPInstanceUID)
+	if err != nil {
+		return false, err
+	}
+	defer unlock()
+	hold := n.files.Hold()
+	defer hold.Release()
+	path, err := hold.File(ctx, in.Path)
+	if err == nil {
+		in.Sum, err = spool.Sum(path)
+	}
+	switch {
+	case errors.Is(err, objects.ErrUnavailable) || ctx.Err() != nil:
+		return false, err
+	case err != nil:
+		return false, nil // it was there a moment ago: the next time says what is wrong
+	}
+	return n.store.SetSum(ctx, in)
+}
+
 func (n *Node) serveVerify(w http.ResponseWriter, r *http.Request) {
-	v, err := n.Verify(r.Context(), r.URL.Query().Get("after"))
+	v, err := n.Verify(r.Context(), r.URL.Query().Get("after"), r.URL.Query().Get("record") == "true")
 	answer(w, v, err)
 }

@@ -64,6 +64,27 @@ func (d *Directory) path(name string) (string, error) {
 	return name, nil
 }
 
+// errNoFile is of what has an object's name and cannot be one.
+var errNoFile = fmt.Errorf("no regular file: %w", fs.ErrNotExist)
+
+// isRegular is nil for what can be an object. Everything else is as if nothing
+// were there: who reads a pipe, a socket or a device may wait for ever.
+func isRegular(path string, info fs.FileInfo) error {
+	if info.Mode().IsRegular() {
+		return nil
+	}
+	return &fs.PathError{Op: "open", Path: path, Err: errNoFile}
+}
+
+// regular is isRegular of the file at a path; an error may also be that of looking.
+func regular(path string) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	return isRegular(path, info)
+}
+
 func below(root, name string) bool {
 	rel, err := filepath.Rel(root, name)
 	return err == nil && filepath.IsLocal(rel) && rel != "."
@@ -239,6 +260,9 @@ func (d *Directory) Open(_ context.Context, name string, offset, length int64) (
 	if err != nil {
 		return nil, err
 	}
+	if err := regular(path); err != nil {
+		return nil, d.wrap(err)
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, d.wrap(err)
@@ -269,8 +293,8 @@ func (d *Directory) Stat(_ context.Context, name string) (Entry, error) {
 		return Entry{}, err
 	}
 	info, err := os.Stat(path)
-	if err == nil && info.IsDir() {
-		err = &fs.PathError{Op: "stat", Path: path, Err: fs.ErrNotExist}
+	if err == nil {
+		err = isRegular(path, info)
 	}
 	if err != nil {
 		return Entry{}, d.wrap(err)

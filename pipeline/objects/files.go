@@ -159,6 +159,9 @@ func (h *Hold) File(ctx context.Context, name string) (string, error) {
 		if err := f.appears(ctx, name, path); err != nil {
 			return path, err
 		}
+		if err := regular(path); errors.Is(err, errNoFile) {
+			return path, err // for others, whoever opens it finds out
+		}
 		return path, h.met(ctx, name, path)
 	}
 	for {

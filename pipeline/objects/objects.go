@@ -123,6 +123,9 @@ func Verify(name, file string) error {
 	if want == nil {
 		return nil
 	}
+	if err := regular(file); err != nil {
+		return err
+	}
 	f, err := os.Open(file)
 	if err != nil {
 		return err

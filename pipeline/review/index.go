@@ -13,6 +13,7 @@ import (
 	"github.com/echonode/echonode/dicomio/tag"
 
 	"github.com/echonode/echonode/dicomio"
+	"github.com/echonode/echonode/pipeline/node"
 	"github.com/echonode/echonode/pipeline/quantity"
 	"github.com/echonode/echonode/pipeline/result"
 	"github.com/echonode/echonode/pipeline/store"
@@ -90,16 +91,17 @@ func (s *Server) listing(ctx context.Context, uid string) (*store.Listing, error
 		return nil, err
 	}
 	// Whom the study is of says the loop received last, as in everything that is made of the study.
-	paths := make([]string, 0, len(loops)+len(instances))
+	isLoop := map[string]bool{}
+	naming := make([]store.Instance, 0, len(loops)+len(instances))
 	for _, loop := range slices.Backward(loops) {
-		paths = append(paths, loop.Path)
+		isLoop[loop.SOPInstanceUID] = true
+		if i := slices.IndexFunc(instances, func(in store.Instance) bool { return in.SOPInstanceUID == loop.SOPInstanceUID }); i >= 0 {
+			naming = append(naming, instances[i])
+		}
 	}
-	for _, in := range instances {
-		paths = append(paths, in.Path)
-	}
-	for _, path := range paths {
-		if s.patient(ctx, path, l) == nil {
-			break // the first that can be read
+	for _, in := range append(naming, instances...) {
+		if s.patient(ctx, in, l) == nil {
+			break // the first that is what was received
 		}
 	}
 	if study.State == store.Failed {
@@ -111,10 +113,6 @@ func (s *Server) listing(ctx context.Context, uid string) (*store.Listing, error
 	i := slices.IndexFunc(runs, func(r store.Run) bool { return !r.Finished.IsZero() && r.Error == "" })
 	if i < 0 {
 		return l, nil
-	}
-	isLoop := map[string]bool{}
-	for _, loop := range loops {
-		isLoop[loop.SOPInstanceUID] = true
 	}
 	first := runs[len(runs)-1].Started
 	// Another version of an object that was there is no late one.
@@ -174,10 +172,12 @@ func lowestNormalEF(sex string) float64 {
 }
 
 // patient reads who the study is of, and when it was, from one of its objects.
-func (s *Server) patient(ctx context.Context, name string, l *store.Listing) error {
+// One that a disk has changed says nothing.
+func (s *Server) patient(ctx context.Context, in store.Instance, l *store.Listing) error {
 	hold := s.opt.Objects.Hold()
 	defer hold.Release()
-	path, err := hold.File(ctx, name)
+	node.Expect(hold, in)
+	path, err := hold.File(ctx, in.Path)
 	if err != nil {
 		return err
 	}

@@ -595,7 +595,7 @@ type object struct {
 
 // openObject opens an object, which may be damaged.
 func openObject(path string) (*object, error) {
-	f, err := os.Open(path)
+	f, _, err := part10.Open(path)
 	if err != nil {
 		return nil, err
 	}

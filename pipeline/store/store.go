@@ -442,6 +442,21 @@ func (s *Store) SetPerson(ctx context.Context, in Instance) error {
 	return nil
 }
 
+// SetSum records the checksum of an object that has none, unless its bytes are in
+// another file by now, and says whether it did.
+func (s *Store) SetSum(ctx context.Context, in Instance) (set bool, err error) {
+	res, err := s.db.ExecContext(ctx, `UPDATE instances SET sum = ?1 WHERE sop_uid = ?2 AND path = ?3 AND sum NOT LIKE ?4`,
+		tied(in.Sum, in.Path), in.SOPInstanceUID, in.Path, "%"+pathSign(in.Path))
+	var n int64
+	if err == nil {
+		n, err = res.RowsAffected()
+	}
+	if err != nil {
+		return false, fmt.Errorf("record a checksum: %w", err)
+	}
+	return n > 0, nil
+}
+
 // Sender is the address that the first object of a study came from, "" where
 // that is not known.
 func (s *Store) Sender(ctx context.Context, study string) (string, error) {

@@ -8,11 +8,9 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"slices"
 	"time"
 
 	"github.com/echonode/echonode/cmd/echonode/internal/config"
-	"github.com/echonode/echonode/dicomio/uid"
 	"github.com/echonode/echonode/pipeline/deliver"
 	"github.com/echonode/echonode/pipeline/dicomweb"
 	"github.com/echonode/echonode/scp"
@@ -46,8 +44,8 @@ func stowTo(d config.Destination, t *tls.Config, timeout time.Duration) *deliver
 }
 
 // dicomwebServer is the listener and the server of dicomweb.listen, nil without
-// one.
-func dicomwebServer(c *config.Config, h scp.Handler, log *slog.Logger) (*http.Server, net.Listener, error) {
+// one. What is taken is by the rule of the other way in.
+func dicomwebServer(c *config.Config, h scp.Handler, dimse *scp.Server, log *slog.Logger) (*http.Server, net.Listener, error) {
 	w := c.DICOMweb
 	if w.Listen == "" {
 		return nil, nil, nil
@@ -57,7 +55,7 @@ func dicomwebServer(c *config.Config, h scp.Handler, log *slog.Logger) (*http.Se
 		return nil, nil, usageError{fmt.Errorf("dicomweb.accounts: %w", err)}
 	}
 	srv := &http.Server{
-		Handler: &dicomweb.Server{Handler: h, Called: c.DICOM.AETitle, Accepts: acceptedClasses(c.DICOM), Accounts: accounts,
+		Handler: &dicomweb.Server{Handler: h, Called: c.DICOM.AETitle, Takes: dimse.Takes, Accounts: accounts,
 			MaxObject: int64(c.DICOM.MaxObject), Idle: time.Duration(c.DICOM.IdleTimeout), Log: log},
 		ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 32 << 10,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
@@ -79,15 +77,6 @@ func dicomwebServer(c *config.Config, h scp.Handler, log *slog.Logger) (*http.Se
 		l = tls.NewListener(l, t)
 	}
 	return srv, l, nil
-}
-
-// acceptedClasses is dicom.sop_classes as a rule.
-func acceptedClasses(c config.DICOM) func(sopClass string) bool {
-	if c.SOPClasses == "any" {
-		return uid.StorageClass
-	}
-	known := append(scp.DefaultStorageClasses(), c.ExtraSOPClasses...)
-	return func(sopClass string) bool { return slices.Contains(known, sopClass) }
 }
 
 // serveHTTP serves until ctx ends, and then lets requests finish.

@@ -623,6 +623,7 @@ func (c *Config) check() error {
 		listen("review.listen", c.Review.Listen)
 	}
 	c.Review.check(bad)
+	c.limits(bad)
 	oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	oneOf("log.format", c.Log.Format, "text", "json")
 	return errors.Join(errs...)

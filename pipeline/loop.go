@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"image"
@@ -189,7 +190,8 @@ func (a *Analyzer) admit(l *loop, file *dicomio.File) (err error) {
 	l.facts, err = echo.Read(file)
 	l.describe()
 	l.bound(a.opt.MaxFrames)
-	l.Date = recordedOn(file.DataSet)
+	l.Dates = recordedOn(file.DataSet)
+	l.Date = cmp.Or(l.Dates.Acquisition, l.Dates.Content, l.Dates.Study)
 	subject := SubjectOf(file.DataSet)
 	l.Subject = &subject
 	if n, ok := file.DataSet.Int(tag.InstanceNumber); ok && n > 0 {

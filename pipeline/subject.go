@@ -1,8 +1,10 @@
 package pipeline
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -19,17 +21,19 @@ const (
 	minWeight, maxWeight = 1, 400
 )
 
-// recordedOn is the date on which an object was recorded, as far as it says; "" when
-// it does not.
-func recordedOn(d *dicomio.DataSet) string {
-	for _, t := range []dicomio.Tag{tag.AcquisitionDateTime, tag.AcquisitionDate, tag.ContentDate, tag.StudyDate} {
-		if s := strings.TrimSpace(d.String(t)); len(s) >= 8 {
-			if _, err := time.Parse("20060102", s[:8]); err == nil {
-				return s[:8]
+// recordedOn are the dates that an object has; what is none counts as absent.
+func recordedOn(d *dicomio.DataSet) result.Dates {
+	date := func(tags ...dicomio.Tag) string {
+		for _, t := range tags {
+			if s := strings.TrimSpace(d.String(t)); len(s) >= 8 {
+				if _, err := time.Parse("20060102", s[:8]); err == nil {
+					return s[:8]
+				}
 			}
 		}
+		return ""
 	}
-	return ""
+	return result.Dates{Acquisition: date(tag.AcquisitionDateTime, tag.AcquisitionDate), Content: date(tag.ContentDate), Study: date(tag.StudyDate)}
 }
 
 // SubjectOf reads what an object says of its patient, without the name.
@@ -41,13 +45,27 @@ func SubjectOf(ds *dicomio.DataSet) result.Subject {
 	case "M", "F", "O":
 		s.Sex = sex
 	}
-	if m, ok := ds.Float(tag.PatientSize); ok && 100*m >= minHeight && 100*m <= maxHeight {
-		s.HeightCM = result.Round(100*m, 1)
+	doubt := func(format string, v float64) {
+		s.Doubts = append(s.Doubts, result.Reasonf(result.BodySize, format, v, "nothing is indexed by the body surface"))
 	}
-	if kg, ok := ds.Float(tag.PatientWeight); ok && kg >= minWeight && kg <= maxWeight {
-		s.WeightKG = result.Round(kg, 1)
+	if m, ok := ds.Float(tag.PatientSize); ok && m > 0 {
+		if 100*m >= minHeight && 100*m <= maxHeight {
+			s.HeightCM = result.Round(100*m, 1)
+		} else {
+			doubt("Patient's Size of %g m is no person's: %s", m)
+		}
 	}
-	s.AgeYears = age(ds)
+	if kg, ok := ds.Float(tag.PatientWeight); ok && kg > 0 {
+		if kg >= minWeight && kg <= maxWeight {
+			s.WeightKG = result.Round(kg, 1)
+		} else {
+			doubt("Patient's Weight of %g kg is no person's: %s", kg)
+		}
+	}
+	years, contradiction := age(ds)
+	if s.AgeYears = years; contradiction != nil {
+		s.Doubts = append(s.Doubts, *contradiction)
+	}
 	return s
 }
 
@@ -58,29 +76,43 @@ func patientKey(ds *dicomio.DataSet) string {
 	return hex.EncodeToString(sum[:6])
 }
 
-// age in completed years on the day of the study: Patient's Age where it is
-// given, else from the dates; nil when neither says it.
-func age(ds *dicomio.DataSet) *int {
-	years := func(n int) *int {
-		if n < 0 || n > 130 {
-			return nil
-		}
-		return &n
+// age in completed years on the day of the study: Patient's Age where it is given,
+// else from the dates; nil when neither says it, or when the one says a child and
+// the other an adult. The reason says that they contradict each other by more than
+// the year of a birthday.
+func age(ds *dicomio.DataSet) (*int, *result.Reason) {
+	stated, byDates := statedAge(ds.String(tag.PatientAge)), ageByDates(ds)
+	if stated == nil || byDates == nil || max(*stated-*byDates, *byDates-*stated) <= 1 {
+		return cmp.Or(stated, byDates), nil
 	}
-	if s := ds.String(tag.PatientAge); len(s) == 4 {
-		if n, err := strconv.Atoi(s[:3]); err == nil {
-			switch s[3] {
-			case 'Y':
-				return years(n)
-			case 'M':
-				return years(n / 12)
-			case 'W':
-				return years(n / 52)
-			case 'D':
-				return years(n / 365)
-			}
-		}
+	if (*stated < result.AdultAge) == (*byDates < result.AdultAge) {
+		return stated, contradicting(*stated, *byDates, "the former counts")
 	}
+	return nil, contradicting(*stated, *byDates, "no value is compared with a normal range")
+}
+
+func contradicting(stated, byDates int, follows string) *result.Reason {
+	r := result.Reasonf(result.PatientAge, "Patient's Age of %d years contradicts the birth date, by which it is %d: %s", stated, byDates, follows)
+	return &r
+}
+
+var ageString = regexp.MustCompile(`^([0-9]{1,3})([YMWD])$`)
+
+// statedAge reads Patient's Age (0010,1010), also without its leading zeros.
+func statedAge(s string) *int {
+	m := ageString.FindStringSubmatch(strings.TrimSpace(s))
+	if m == nil {
+		return nil
+	}
+	n, err := strconv.Atoi(m[1])
+	if err != nil {
+		return nil
+	}
+	return years(n / map[string]int{"Y": 1, "M": 12, "W": 52, "D": 365}[m[2]])
+}
+
+// ageByDates is the age from the birth date to the day of the study.
+func ageByDates(ds *dicomio.DataSet) *int {
 	born, err1 := time.Parse("20060102", ds.String(tag.PatientBirthDate))
 	on, err2 := time.Parse("20060102", ds.String(tag.StudyDate))
 	if err1 != nil || err2 != nil {
@@ -91,4 +123,12 @@ func age(ds *dicomio.DataSet) *int {
 		n--
 	}
 	return years(n)
+}
+
+// years is an age that a person can have; nil for another.
+func years(n int) *int {
+	if n < 0 || n > 130 {
+		return nil
+	}
+	return &n
 }

@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"cmp"
 	"testing"
 
 	"github.com/echonode/echonode/dicomio/tag"
@@ -48,13 +49,33 @@ func TestSubjectOf(t *testing.T) {
 	if a.Key == b.Key || a.Key == "" {
 		t.Errorf("keys %q and %q", a.Key, b.Key)
 	}
-	late := 50
-	s := result.SubjectOf([]result.Loop{
-		{Subject: &result.Subject{Key: "k", Sex: "M", WeightKG: 70}}, {},
-		{Subject: &result.Subject{Key: "k", HeightCM: 170, WeightKG: 72, AgeYears: &late}},
-	})
-	if s == nil || s.Sex != "M" || s.WeightKG != 72 || s.HeightCM != 170 || *s.AgeYears != 50 {
-		t.Errorf("combined: %+v", s)
+	for name, tc := range map[string]struct {
+		ds   *dicomio.DataSet
+		age  int // -1 for unknown
+		want string
+	}{
+		"size in cm":            {ds(tag.PatientSize, "180"), -1, "Patient's Size of 180 m is no person's: nothing is indexed by the body surface"},
+		"weight in g":           {ds(tag.PatientWeight, "80000"), -1, "Patient's Weight of 80000 kg is no person's: nothing is indexed by the body surface"},
+		"not weighed":           {ds(tag.PatientWeight, "0", tag.PatientSize, "0"), -1, ""},
+		"age without zeros":     {ds(tag.PatientAge, "7Y"), 7, ""},
+		"a year apart":          {ds(tag.PatientAge, "017Y", tag.PatientBirthDate, "20080101", tag.StudyDate, "20260102"), 17, ""},
+		"child or adult":        {ds(tag.PatientAge, "006Y", tag.PatientBirthDate, "19500101", tag.StudyDate, "20260102"), -1, "Patient's Age of 6 years contradicts the birth date, by which it is 76: no value is compared with a normal range"},
+		"adult or child":        {ds(tag.PatientAge, "075Y", tag.PatientBirthDate, "20200101", tag.StudyDate, "20260102"), -1, "Patient's Age of 75 years contradicts the birth date, by which it is 6: no value is compared with a normal range"},
+		"a birth date made up":  {ds(tag.PatientAge, "045Y", tag.PatientBirthDate, "19000101", tag.StudyDate, "20260102"), 45, "Patient's Age of 45 years contradicts the birth date, by which it is 126: the former counts"},
+		"two years as a child":  {ds(tag.PatientAge, "004Y", tag.PatientBirthDate, "20200101", tag.StudyDate, "20260102"), 4, "Patient's Age of 4 years contradicts the birth date, by which it is 6: the former counts"},
+		"no age but birth date": {ds(tag.PatientBirthDate, "20200101", tag.StudyDate, "20260102"), 6, ""},
+	} {
+		s := SubjectOf(tc.ds)
+		got, years := "", -1
+		for _, d := range s.Doubts {
+			got += d.Text
+		}
+		if s.AgeYears != nil {
+			years = *s.AgeYears
+		}
+		if got != tc.want || years != tc.age {
+			t.Errorf("%s: age %d, %q", name, years, got)
+		}
 	}
 }
 
@@ -92,7 +113,7 @@ func TestRecordedOn(t *testing.T) {
 	} {
 		d := dicomio.NewDataSet()
 		set(d)
-		if got := recordedOn(d); got != want {
+		if got := recordedOn(d); cmp.Or(got.Acquisition, got.Content, got.Study) != want {
 			t.Errorf("%q, want %q", got, want)
 		}
 	}

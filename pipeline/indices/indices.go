@@ -133,10 +133,9 @@ func (c *cavity) add(name, method string, beats []float64, sources []result.Sour
 
 // refuse lists a value with the reason why it is not given.
 func (c *cavity) refuse(name, method, code, text string) {
-	q, _ := quantity.Of(name)
-	r := result.Reason{Code: code, Text: text}
-	c.out = append(c.out, result.Measurement{Name: name, Unit: q.Unit, Method: method, View: c.View, Stage: c.like.Stage, StageNumber: c.like.StageNumber,
-		Quality: result.Quality{Grade: result.None}, Reason: &r})
+	like := c.like
+	like.Method, like.View = method, c.View
+	c.out = append(c.out, refused(name, like, result.Reason{Code: code, Text: text}))
 }
 
 // finish makes a measurement with the gates that every quantity has.
@@ -144,10 +143,7 @@ func finish(name, method string, like result.Measurement, v float64, beats []flo
 	q, _ := quantity.Of(name)
 	m := result.Measurement{Name: name, Unit: q.Unit, Method: method, View: like.View, Stage: like.Stage, StageNumber: like.StageNumber,
 		Quality: like.Quality, Sources: sources}
-	refuse := func(r result.Reason) result.Measurement {
-		m.Quality, m.Sources, m.Reason = result.Quality{Grade: result.None}, nil, &r
-		return m
-	}
+	refuse := func(r result.Reason) result.Measurement { return refused(name, m, r) }
 	switch {
 	case q.Calibrated && !calibrated:
 		return refuse(result.Reasonf(result.NoCalibration, "no trustworthy calibration: %s", why))
@@ -160,6 +156,14 @@ func finish(name, method string, like result.Measurement, v float64, beats []flo
 		m.Beats = append(m.Beats, result.Round(b, 4))
 	}
 	return m
+}
+
+// refused is a quantity that is not given, beside a value of its kind, with the
+// reason.
+func refused(name string, like result.Measurement, r result.Reason) result.Measurement {
+	q, _ := quantity.Of(name)
+	return result.Measurement{Name: name, Unit: q.Unit, Method: like.Method, View: like.View, Stage: like.Stage, StageNumber: like.StageNumber,
+		Quality: result.Quality{Grade: result.None}, Reason: &r}
 }
 
 func (c *cavity) source(frame int, phase string) result.Source {
@@ -371,38 +375,55 @@ func (c *cavity) slopes() {
 		return
 	}
 	var ejection, filling []float64
-	var why result.Reason
+	var whyEjection, whyFilling result.Reason
 	for _, b := range c.beats {
-		fall, rise, r := c.beatSlopes(b)
-		if r != nil {
-			why = *r
-			continue
+		fall, rise := c.beatSlopes(b)
+		if fall.why == nil {
+			ejection = append(ejection, fall.rate)
+		} else {
+			whyEjection = *fall.why
 		}
-		ejection = append(ejection, fall)
-		if rise > 0 {
-			filling = append(filling, rise)
+		if rise.why == nil {
+			filling = append(filling, rise.rate)
+		} else {
+			whyFilling = *rise.why
 		}
 	}
-	if len(ejection) == 0 {
-		c.refuse(result.PeakEjection, result.VolumeCurve, why.Code, why.Text)
-		return
+	list := func(name string, rates []float64, why result.Reason) {
+		if len(rates) == 0 {
+			c.refuse(name, result.VolumeCurve, why.Code, why.Text)
+			return
+		}
+		c.add(name, result.VolumeCurve, rates, c.both())
 	}
-	c.add(result.PeakEjection, result.VolumeCurve, ejection, c.both())
-	c.add(result.PeakFilling, result.VolumeCurve, filling, c.both())
+	list(result.PeakEjection, ejection, whyEjection)
+	list(result.PeakFilling, filling, whyFilling)
 }
 
-// beatSlopes are the peak rates of a beat; the filling rate is 0 where the clip
-// does not show it or the noise hides it. The reason says why there is none.
-func (c *cavity) beatSlopes(b result.Beat) (ejection, filling float64, why *result.Reason) {
-	refuse := func(code, format string, args ...any) (float64, float64, *result.Reason) {
+// peak is a rate in end-diastolic volumes a second, or why there is none.
+type peak struct {
+	rate float64
+	why  *result.Reason
+}
+
+// beatSlopes are the peak rates of a beat.
+func (c *cavity) beatSlopes(b result.Beat) (ejection, filling peak) {
+	no := func(code, format string, args ...any) peak {
 		r := result.Reasonf(code, format, args...)
-		return 0, 0, &r
+		return peak{why: &r}
+	}
+	neither := func(code, format string, args ...any) (peak, peak) {
+		p := no(code, format, args...)
+		return p, p
 	}
 	last := max(b.NextED, b.ES)
 	if last >= c.Frames || b.ES <= b.ED || b.Partial {
-		return refuse(result.NoBeat, "the clip does not show a whole contraction")
+		return neither(result.NoBeat, "the clip does not show a whole contraction")
 	}
 	step := (c.FrameTimes[last] - c.FrameTimes[b.ED]) / float64(last-b.ED)
+	if !(step > 0) {
+		return neither(result.NoFrameTimes, "the object does not say when its frames were taken")
+	}
 	var ts, vs []float64
 	systolic := 0
 	for i := b.ED; i <= last; i++ {
@@ -413,9 +434,10 @@ func (c *cavity) beatSlopes(b result.Beat) (ejection, filling float64, why *resu
 			}
 		}
 	}
-	if step > maxStep || systolic < minSystolic || !(vs[0] > 0) {
-		return refuse(string(lv.GateFrameRate), "%.0f frames per second, %d of them in systole: too few for the rate of a moment", 1000/step, systolic)
+	if step > maxStep || systolic < minSystolic {
+		return neither(string(lv.GateFrameRate), "%.0f frames per second, %d of them in systole: too few for the rate of a moment", 1000/step, systolic)
 	}
+	const noisy = "the outlines vary too much from frame to frame for the rate of a moment"
 	systole := c.FrameTimes[b.ES] - c.FrameTimes[b.ED]
 	noise := 0.0
 	if c.Curve != nil {
@@ -425,14 +447,16 @@ func (c *cavity) beatSlopes(b result.Beat) (ejection, filling float64, why *resu
 	// that would let pass what came out too steep.
 	mean := (vs[0] - vs[systolic-1]) / systole
 	fall, rise := PeakSlopes(ts, vs, c.FrameTimes[b.ES], ejectionPart*systole/2, fillingPart*systole/2)
-	if !fall.certain(noise, ejectionSlope*mean) {
-		return refuse(string(lv.GatePrecision), "the outlines vary too much from frame to frame for the rate of a moment")
+	if ejection = (peak{rate: -fall.PerMS * 1000 / vs[0]}); !(vs[0] > 0) || !fall.certain(noise, ejectionSlope*mean) {
+		ejection = no(string(lv.GatePrecision), noisy)
 	}
-	ejection = -fall.PerMS * 1000 / vs[0]
-	if rise.PerMS > 0 && rise.certain(noise, fillingSlope*mean) {
-		filling = rise.PerMS * 1000 / vs[0]
+	switch filling = (peak{rate: rise.PerMS * 1000 / vs[0]}); {
+	case b.NextED <= b.ES:
+		filling = no(result.NoBeat, "the clip ends before the next end-diastole")
+	case !(vs[0] > 0) || !(rise.PerMS > 0) || !rise.certain(noise, fillingSlope*mean):
+		filling = no(string(lv.GatePrecision), noisy)
 	}
-	return ejection, filling, nil
+	return ejection, filling
 }
 
 // Slope of a curve by regression.

@@ -172,7 +172,7 @@ func TestPeakRates(t *testing.T) {
 		"frames left out":     {func(l *result.Loop) { l.Curve = &result.Curve{Removed: []int{1, 3, 5, 7}} }, "frame-rate"},
 	} {
 		e, f := rates(tc.edit)
-		if e == nil || e.Value != nil || e.Reason.Code != tc.code || f != nil && f.Value != nil {
+		if e == nil || e.Value != nil || e.Reason.Code != tc.code || f == nil || f.Value != nil || f.Reason.Code != tc.code {
 			t.Errorf("%s: %+v, %+v", name, e, f)
 		}
 	}
@@ -180,7 +180,7 @@ func TestPeakRates(t *testing.T) {
 		t.Error("noise of 0.4 % hides the rates")
 	}
 	// A clip that ends at end-systole shows the ejection alone.
-	if e, f := rates(func(l *result.Loop) { l.Beats[0].NextED = -1 }); e.Value == nil || f != nil {
+	if e, f := rates(func(l *result.Loop) { l.Beats[0].NextED = -1 }); e.Value == nil || f == nil || f.Value != nil || f.Reason.Code != result.NoBeat {
 		t.Errorf("%+v, %+v", e, f)
 	}
 }
@@ -452,7 +452,7 @@ func TestPeakRatesOfBeats(t *testing.T) {
 		if v, _ := rate(l, result.PeakEjection); v != want {
 			t.Errorf("next ED %d: ejection %.3f, want %.3f", next, v, want)
 		}
-		if v, code := rate(l, result.PeakFilling); v != 0 || code != "" {
+		if v, code := rate(l, result.PeakFilling); v != 0 || code != result.NoBeat {
 			t.Errorf("next ED %d: filling %.3f, %s", next, v, code)
 		}
 	}
@@ -496,13 +496,21 @@ func TestNoiseOfPeakRates(t *testing.T) {
 		noise             float64
 		short             bool
 		ejection, filling bool
-	}{{0.0078, false, true, true}, {0.0079, false, false, false}, {0.0071, true, true, true}, {0.0073, true, true, false}} {
+	}{{0.0078, false, true, true}, {0.0079, false, false, true}, {0.0071, true, true, true}, {0.0073, true, true, false}} {
 		l := loop()
 		l.Curve = &result.Curve{Noise: tt.noise}
 		if tt.short {
 			l.FrameTimes[19], l.FrameTimes[20] = 558.5, 577
 		}
 		ms := OfLoop(l, both)
+		for _, m := range ms {
+			if m.Value == nil && m.Reason.Code != "precision" {
+				t.Errorf("%s: %+v", m.Name, m.Reason)
+			}
+		}
+		if len(ms) != len(OfLoop(loop(), both)) {
+			t.Errorf("noise %.2f %%: a rate that is missing without a reason", 100*tt.noise)
+		}
 		if e, f := find(ms, result.PeakEjection) != nil, find(ms, result.PeakFilling) != nil; e != tt.ejection || f != tt.filling {
 			t.Errorf("noise %.2f %%, short steps %v: ejection %v, filling %v", 100*tt.noise, tt.short, e, f)
 		}

@@ -55,13 +55,20 @@ func BodySurface(s *result.Subject) float64 {
 	return lv.BSADuBois(s.WeightKG, s.HeightCM)
 }
 
+// LeastChildSurface in m2 of children who are compared with healthy ones. Own
+// choice: healthy newborns have 0.18.
+const LeastChildSurface = 0.15
+
 // ChildSurface is the area in m2 by Haycock of a patient who is known to be a
-// child; 0 of others, and where height or weight is unknown.
+// child; 0 of others, of premature infants, and where height or weight is unknown.
 func ChildSurface(s *result.Subject) float64 {
-	if s == nil || s.Adult() || s.HeightCM <= 0 || s.WeightKG <= 0 {
+	if !s.Child() || s.HeightCM <= 0 || s.WeightKG <= 0 {
 		return 0
 	}
-	return lv.BSAHaycock(s.WeightKG, s.HeightCM)
+	if bsa := lv.BSAHaycock(s.WeightKG, s.HeightCM); bsa >= LeastChildSurface {
+		return bsa
+	}
+	return 0
 }
 
 // further are the values of a stage that follow from those it has.
@@ -85,15 +92,21 @@ func further(s *result.Study, stage []result.Measurement) (out []result.Measurem
 		base.Quality = worse(sv.Quality, hr.Quality)
 		add(result.CO, &base, lv.CardiacOutput(*sv.Value, *hr.Value), nil)
 	}
-	bsa := BodySurface(s.Subject)
-	if bsa <= 0 {
+	bsa, doubt := BodySurface(s.Subject), s.Subject.SizeDoubt()
+	if bsa <= 0 && doubt == nil {
 		return out
 	}
 	for _, x := range []struct{ index, of string }{
 		{result.EDVIndex, result.EDV}, {result.ESVIndex, result.ESV}, {result.SVIndex, result.SV}, {result.CI, result.CO},
 		{result.LAVolumeIndex, result.LAVolume}, {result.MassIndex, result.Mass},
 	} {
-		if base := from(x.of); base != nil {
+		switch base := from(x.of); {
+		case base == nil:
+		case bsa <= 0:
+			if find(stage, x.index) == nil {
+				out = append(out, refused(x.index, *base, *doubt))
+			}
+		default:
 			beats := make([]float64, 0, len(base.Beats))
 			for _, b := range base.Beats {
 				beats = append(beats, b/bsa)

@@ -43,6 +43,11 @@ type BeatOptions struct {
 	// with SmoothingMS, to the noise from frame to frame. Own choice: pure noise
 	// at 30 frames per second reaches 2.5.
 	MinSignalToNoise float64
+	// GapSteps and GapMS say when frames follow each other so late that what lay
+	// between is not known: after more than GapSteps times the usual step and more
+	// than GapMS. Own choice: an end-systole fits into 120 ms. No beat may come
+	// within GapMarginMS of a gap with its ED or ES, or have one between them.
+	GapSteps, GapMS, GapMarginMS float64
 	// TurnFraction is the part of the curve's range by which it must turn back
 	// for an extreme to count; it must exceed the dip of diastasis and the
 	// atrial kick. EchoNet-Dynamic uses a prominence of half the range; own
@@ -76,6 +81,7 @@ func DefaultBeatOptions() BeatOptions {
 		MinFrames: 8, MinFrameRate: 10, MaxMissing: 0.4,
 		SmoothingMS: 40, SmoothingPart: 0.05, OutlierFraction: 0.10, OutlierGapMS: 110,
 		MinAreaChange: 0.05, MinSignalToNoise: 4.5,
+		GapSteps: 2.5, GapMS: 120, GapMarginMS: 60,
 		TurnFraction: 0.35, RecoveryFraction: 0.25, StartFraction: 0.75, ClipSystoleFraction: 0.75,
 		RWindowBeforeMS: 50, RWindowAfterMS: 80,
 		MinSystoleMS: 100, MaxSystoleMS: 600, MaxSystoleFraction: 0.7,
@@ -250,11 +256,16 @@ func FindBeats(area, timesMS []float64, o BeatOptions) (Rhythm, error) {
 		return r, noBeat(CurveNoisy, "by %.0f %% of the area, while all motion is %.0f %%", 100*r.Noise, 100*r.Range)
 	}
 
-	f := finder{o: o, t: timesMS, a: r.Smoothed, missing: values, lo: lo, hi: hi}
+	f := finder{o: o, t: timesMS, a: r.Smoothed, missing: values, lo: lo, hi: hi, gaps: gapsOf(timesMS, o)}
+	if note := f.gapNote(); note != "" {
+		r.Notes = append(r.Notes, note)
+	}
 	byCurve, clipStart, clipped := f.fromExtremes(r.HeartRate)
+	found := len(byCurve) + len(clipStart) + len(clipped)
+	byCurve, clipStart, clipped = f.without(byCurve), f.without(clipStart), f.without(clipped)
 	r.Beats = byCurve
 	if len(peaks) > 0 {
-		byPeaks := f.fromPeaks(peaks, r.HeartRate)
+		byPeaks := f.without(f.fromPeaks(peaks, r.HeartRate))
 		if doubt := f.doubtPeaks(peaks, byPeaks, append(slices.Clone(byCurve), clipStart...)); doubt != "" {
 			r.Notes = append(r.Notes, doubt)
 			r.HeartRate, r.HeartRateSource = 0, ""
@@ -272,7 +283,7 @@ func FindBeats(area, timesMS []float64, o BeatOptions) (Rhythm, error) {
 		r.Beats = clipped
 	}
 	if len(r.Beats) == 0 {
-		r.Beats = f.fillings()
+		r.Beats = f.without(f.fillings())
 	}
 	f.intervals(r.Beats, peaks)
 	if r.HeartRateSource != RateFromRWaves {
@@ -280,7 +291,10 @@ func FindBeats(area, timesMS []float64, o BeatOptions) (Rhythm, error) {
 			r.HeartRate, r.HeartRateSource = bpm, RateFromCurve
 		}
 	}
-	if len(r.Beats) == 0 {
+	switch {
+	case len(r.Beats) == 0 && found > 0:
+		return r, noBeat(NoCompleteSystole, "%s", "what it shows lies across a gap in the frame times")
+	case len(r.Beats) == 0:
 		return r, noBeat(NoCompleteSystole, "%s", f.whyNone())
 	}
 	return r, nil
@@ -291,6 +305,56 @@ type finder struct {
 	t, a    []float64
 	missing []float64 // NaN where a frame has no value of its own
 	lo, hi  float64
+	gaps    []pause
+}
+
+// pause is a time in ms, from a frame to the next, of which nothing is known.
+type pause struct{ from, to float64 }
+
+func gapsOf(t []float64, o BeatOptions) (out []pause) {
+	steps := make([]float64, 0, len(t))
+	for i := 1; i < len(t); i++ {
+		steps = append(steps, t[i]-t[i-1])
+	}
+	limit := max(o.GapSteps*median(steps), o.GapMS)
+	for i := 1; i < len(t); i++ {
+		if t[i]-t[i-1] > limit {
+			out = append(out, pause{t[i-1], t[i]})
+		}
+	}
+	return out
+}
+
+// gapNote tells a reader of gaps; "" without any.
+func (f *finder) gapNote() string {
+	longest := 0.0
+	for _, g := range f.gaps {
+		longest = max(longest, g.to-g.from)
+	}
+	switch len(f.gaps) {
+	case 0:
+		return ""
+	case 1:
+		return fmt.Sprintf("the frame times have a gap of %.0f ms: beats and intervals across it are not used", longest)
+	}
+	return fmt.Sprintf("the frame times have %d gaps, the longest of %.0f ms: beats and intervals across them are not used", len(f.gaps), longest)
+}
+
+// across reports whether a gap lies between two times, or within margin of them.
+func (f *finder) across(a, b, margin float64) bool {
+	return slices.ContainsFunc(f.gaps, func(g pause) bool { return g.to > min(a, b)-margin && g.from < max(a, b)+margin })
+}
+
+// without leaves out the beats of which a gap hides a part, and the ends of those
+// that a gap parts from the next.
+func (f *finder) without(beats []Beat) []Beat {
+	beats = slices.DeleteFunc(beats, func(b Beat) bool { return f.across(f.t[b.ED], f.t[b.ES], f.o.GapMarginMS) })
+	for i := range beats {
+		if b := &beats[i]; b.NextED >= 0 && f.across(f.t[b.ES], f.t[b.NextED], 0) {
+			b.NextED = -1
+		}
+	}
+	return beats
 }
 
 // intervals gives every beat the times to its neighbours: between R waves where
@@ -316,10 +380,12 @@ func (f *finder) intervals(beats []Beat, peaks []float64) {
 		if k < 0 || b.EDFrom != AtRWave && at[k] < f.t[b.ED] {
 			continue
 		}
-		if k > 0 {
+		// R waves are known across a gap, contractions are not.
+		known := func(from, to float64) bool { return b.EDFrom == AtRWave || !f.across(from, to, 0) }
+		if k > 0 && known(at[k-1], at[k]) {
 			b.BeforeMS = at[k] - at[k-1]
 		}
-		if k+1 < len(at) {
+		if k+1 < len(at) && known(at[k], at[k+1]) {
 			b.AfterMS = at[k+1] - at[k]
 		}
 	}

@@ -25,7 +25,7 @@ import (
 //
 // Objects of two patients are never combined: their study has no values.
 func Study(r *result.Study, o Options) {
-	r.Subject = result.SubjectOf(r.Loops)
+	r.Subject = subjectOf(r.Loops)
 	s := &study{Study: r, o: o}
 	for i := range r.Loops {
 		s.loops = append(s.loops, reopen(&r.Loops[i], o))

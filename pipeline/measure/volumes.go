@@ -211,9 +211,9 @@ func belongTogether(four, two *loop, o Options) ([]lv.Finding, *result.Reason) {
 			return nil, notBiplane(result.NoCalibration, "the %s loop is not calibrated", l.View)
 		}
 	}
-	if days := result.DaysApart(four.Date, two.Date); days > 1 {
-		return nil, notBiplane(result.OtherDay, "the planes were recorded on different days: %s in A4C, %s in A2C", result.DateText(four.Date),
-			result.DateText(two.Date))
+	if days := result.Days(four.Loop, two.Loop); result.DaysApart(days[0], days[1]) > 1 {
+		return nil, notBiplane(result.OtherDay, "the planes were recorded on different days: %s in A4C, %s in A2C", result.DateText(days[0]),
+			result.DateText(days[1]))
 	}
 	if samePicture(four.Loop, two.Loop) {
 		return nil, notBiplane(result.SamePicture, "the two-chamber loop is the four-chamber loop mirrored: one of the views is wrong")

@@ -266,7 +266,7 @@ func (w *writer) choosePatient(ctx context.Context) error {
 	if days := recordingDays(w.s); len(days) > 1 {
 		w.remarks = append(w.remarks, "The loops were recorded on different days: "+strings.Join(days, ", ")+".")
 	}
-	if s := w.s.Subject; !s.Adult() {
+	if s := w.s.Subject; s.Child() {
 		compared := "no value is compared with a normal range"
 		if bsa := indices.ChildSurface(s); bsa > 0 && slices.ContainsFunc(w.s.Measurements, func(m result.Measurement) bool { return hasZScore(m, bsa) }) {
 			compared = fmt.Sprintf("no value is compared with a normal range of adults; "+
@@ -284,47 +284,19 @@ func hasZScore(m result.Measurement, bsa float64) bool {
 	if !ok || m.Value == nil {
 		return false
 	}
-	_, known := q.NormalForChild(bsa)
+	_, known := q.NormalForChild(m.View, bsa)
 	return known
 }
 
-// bodyRemarks tell where a study's objects contradict each other in age, height or
-// weight of their one patient, on which normal ranges and indices depend: by more than
-// the year that a birthday makes, a centimetre or a kilogram.
+// bodyRemarks are the doubts about age and size of the patient as sentences.
 func bodyRemarks(s *result.Study) (out []string) {
 	if s.Subject == nil {
 		return nil
 	}
-	var ages, heights, weights []float64
-	for _, l := range s.Loops {
-		if l.Subject == nil || l.Subject.Other(s.Subject) {
-			continue
+	for _, d := range s.Subject.Doubts {
+		if d.Text != "" {
+			out = append(out, strings.ToUpper(d.Text[:1])+d.Text[1:]+".")
 		}
-		if l.Subject.AgeYears != nil {
-			ages = append(ages, float64(*l.Subject.AgeYears))
-		}
-		if l.Subject.HeightCM > 0 {
-			heights = append(heights, l.Subject.HeightCM)
-		}
-		if l.Subject.WeightKG > 0 {
-			weights = append(weights, l.Subject.WeightKG)
-		}
-	}
-	for _, of := range []struct {
-		name, unit string
-		values     []float64
-	}{{"age", "years", ages}, {"height", "cm", heights}, {"weight", "kg", weights}} {
-		if len(of.values) == 0 || slices.Max(of.values)-slices.Min(of.values) <= 1 {
-			continue
-		}
-		last := of.values[len(of.values)-1] // as result.SubjectOf has it
-		slices.Sort(of.values)
-		var texts []string
-		for _, v := range slices.Compact(of.values) {
-			texts = append(texts, fmt.Sprintf("%g", v))
-		}
-		out = append(out, fmt.Sprintf("The objects of the study differ in the patient's %s (%s %s); %g %s of the last object counts.",
-			of.name, strings.Join(texts, ", "), of.unit, last, of.unit))
 	}
 	return out
 }
@@ -332,13 +304,15 @@ func bodyRemarks(s *result.Study) (out []string) {
 // recordingDays are the days of a study's measured loops where they lie further
 // apart than a night does.
 func recordingDays(s *result.Study) []string {
-	var dates []string
-	for _, l := range s.Loops {
-		if l.Status == result.Analysed && l.Date != "" && !slices.Contains(dates, l.Date) {
-			dates = append(dates, l.Date)
+	var measured []*result.Loop
+	for i := range s.Loops {
+		if s.Loops[i].Status == result.Analysed && s.Loops[i].Date != "" {
+			measured = append(measured, &s.Loops[i])
 		}
 	}
+	dates := result.Days(measured...)
 	slices.Sort(dates)
+	dates = slices.Compact(dates)
 	if len(dates) < 2 || result.DaysApart(dates[0], dates[len(dates)-1]) < 2 {
 		return nil
 	}

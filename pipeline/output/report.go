@@ -239,11 +239,15 @@ func (g *group) add(q quantity.Quantity, m result.Measurement) {
 	if g.remarks.of == nil {
 		g.remarks = *newGroups()
 	}
-	if z, ok := q.ZScore(*m.Value, indices.ChildSurface(g.w.s.Subject)); ok && g.stage.code.AtRest() {
-		g.remarks.add(fmt.Sprintf("z-score %s (%s)", signed(z), q.Child.Source), valueText(m))
-	}
 	if !g.w.coded(q, m) {
 		return // whose remarks would be on what the report does not hold
+	}
+	if z, ok := q.ZScore(*m.Value, m.View, indices.ChildSurface(g.w.s.Subject)); ok && g.stage.code.AtRest() {
+		source := q.Child.Source
+		if q.Child.Otherwise != "" {
+			source += ", measured there " + q.Child.Otherwise
+		}
+		g.remarks.add(fmt.Sprintf("z-score %s (%s)", signed(z), source), valueText(m))
 	}
 	for _, text := range doubts(m, g.loops, g.stage.measurements) {
 		g.remarks.add(text, m.Name)

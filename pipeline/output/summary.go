@@ -387,12 +387,12 @@ func (w *writer) age() string {
 	return ""
 }
 
-// signed is a z-score as people write it.
+// signed is a z-score as people write it: +1.4, -2.0, 0.0.
 func signed(z float64) string {
 	if math.Abs(z) < 0.05 {
 		return "0.0"
 	}
-	return strconv.FormatFloat(z, 'f', 1, 64)
+	return fmt.Sprintf("%+.1f", z)
 }
 
 // values fills in headline, rows and remarks.
@@ -401,7 +401,7 @@ func (w *writer) values(st stage, p *summary.Page) {
 	if w.s.Subject != nil {
 		sex = w.s.Subject.Sex
 	}
-	remarks, missing := newGroups(), newGroups()
+	remarks, missing, otherwise := newGroups(), newGroups(), newGroups()
 	for _, m := range st.measurements {
 		q, ok := quantity.Of(m.Name)
 		if !ok || q.OnRequest && !w.o.Strain {
@@ -443,8 +443,9 @@ func (w *writer) values(st stage, p *summary.Page) {
 			row.Outside = !normal.Holds(q.Round(*m.Value))
 		}
 		child := indices.ChildSurface(w.s.Subject)
-		if normal, known := q.NormalForChild(child); known && st.code.AtRest() {
-			z, _ := q.ZScore(*m.Value, child)
+		if normal, known := q.NormalForChild(m.View, child); known && st.code.AtRest() {
+			z, _ := q.ZScore(*m.Value, m.View, child)
+			otherwise.add(q.Child.Otherwise, m.Name)
 			row.Normal = fmt.Sprintf("%s to %s (z %s)", q.Format(normal.Lo), q.Format(normal.Hi), signed(z))
 			row.Outside = math.Abs(z) > 2
 		}
@@ -459,6 +460,11 @@ func (w *writer) values(st stage, p *summary.Page) {
 			if m.Name == result.EF && m.Reason != nil {
 				p.Under = m.Reason.Text
 			}
+		}
+	}
+	for _, text := range otherwise.order {
+		if text != "" {
+			p.Remarks = append(p.Remarks, fmt.Sprintf("%s: the healthy children (%s) were measured %s", strings.Join(otherwise.of[text], ", "), quantity.PHN2017, text))
 		}
 	}
 	remarks = remarks.united()

@@ -118,33 +118,22 @@ func TestRecordingDays(t *testing.T) {
 	}
 }
 
-// Objects that contradict each other in what the normal ranges and the indices
-// depend on are told; a birthday within the study, another patient's object and
-// what only one of them says are not.
+// Doubts about the patient are sentences of the report.
 func TestBodyRemarks(t *testing.T) {
-	person := func(key string, age int, height, weight float64) result.Loop {
-		return result.Loop{Subject: &result.Subject{Key: key, AgeYears: &age, HeightCM: height, WeightKG: weight}}
+	s := &result.Study{Subject: &result.Subject{Doubts: []result.Reason{{Code: result.BodySize, Text: "the objects differ"}, {}, {Text: "Patient's Size"}}}}
+	if got := strings.Join(bodyRemarks(s), "|"); got != "The objects differ.|Patient's Size." {
+		t.Errorf("%q", got)
 	}
-	study := func(loops ...result.Loop) *result.Study {
-		return &result.Study{Subject: &result.Subject{Key: "a"}, Loops: loops}
+	if got := bodyRemarks(&result.Study{}); got != nil {
+		t.Errorf("%q", got)
 	}
-	for _, tt := range []struct {
-		s    *result.Study
-		want string
-	}{
-		{study(person("a", 45, 180, 80), result.Loop{}, person("a", 12, 180, 80)),
-			"The objects of the study differ in the patient's age (12, 45 years); 12 years of the last object counts."},
-		{study(person("a", 45, 180, 80), person("a", 45, 172.5, 80), person("a", 45, 180, 80)),
-			"The objects of the study differ in the patient's height (172.5, 180 cm); 180 cm of the last object counts."},
-		{study(person("a", 45, 180, 80), person("a", 45, 0, 92)),
-			"The objects of the study differ in the patient's weight (80, 92 kg); 92 kg of the last object counts."},
-		{study(person("a", 45, 180, 80), person("a", 46, 181, 79)), ""},
-		{study(person("a", 45, 180, 80), person("b", 12, 120, 30)), ""},
-		{study(person("a", 45, 180, 80), result.Loop{Subject: &result.Subject{Key: "a"}}), ""},
-		{&result.Study{}, ""},
-	} {
-		if got := strings.Join(bodyRemarks(tt.s), "|"); got != tt.want {
-			t.Errorf("%q\nwant %q", got, tt.want)
+}
+
+// A z-score is written with its sign.
+func TestSigned(t *testing.T) {
+	for z, want := range map[float64]string{1.4: "+1.4", -2: "-2.0", 0.04: "0.0", -0.04: "0.0", 2.0: "+2.0"} {
+		if got := signed(z); got != want {
+			t.Errorf("%g: %q", z, got)
 		}
 	}
 }

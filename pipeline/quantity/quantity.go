@@ -83,20 +83,26 @@ const PHN2017 = "PHN 2017"
 type Growth struct {
 	Exponent, Mean, SD float64
 	Source             string
+	// View from which alone the published values are; "" for any.
+	View string
+	// Otherwise is how the children were measured where that is not as here.
+	Otherwise string
 }
 
-// ZScore is by how many standard deviations a value lies above what is usual for a
-// child of a body surface area (Haycock); ok is false where that is not published.
-func (q Quantity) ZScore(v, bsa float64) (z float64, ok bool) {
-	if q.Child.SD == 0 || !(bsa > 0) || math.IsNaN(v) || math.IsInf(v, 0) {
+// ZScore is by how many standard deviations, to a tenth as it is told, a value of a
+// view lies above what is usual for a child of a body surface area (Haycock); ok
+// is false where that is not published.
+func (q Quantity) ZScore(v float64, view string, bsa float64) (z float64, ok bool) {
+	if _, ok := q.NormalForChild(view, bsa); !ok || math.IsNaN(v) || math.IsInf(v, 0) {
 		return 0, false
 	}
-	return (v/math.Pow(bsa, q.Child.Exponent) - q.Child.Mean) / q.Child.SD, true
+	z = (v/math.Pow(bsa, q.Child.Exponent) - q.Child.Mean) / q.Child.SD
+	return math.Round(10*z) / 10, true
 }
 
 // NormalForChild is the range of z-scores of -2 to 2.
-func (q Quantity) NormalForChild(bsa float64) (r Range, ok bool) {
-	if q.Child.SD == 0 || !(bsa > 0) {
+func (q Quantity) NormalForChild(view string, bsa float64) (r Range, ok bool) {
+	if q.Child.SD == 0 || !(bsa > 0) || q.Child.View != "" && q.Child.View != view {
 		return Range{}, false
 	}
 	power := math.Pow(bsa, q.Child.Exponent)
@@ -121,7 +127,7 @@ var table = []Quantity{
 		Plausible: Range{0, 90}, Normal: ase(52, 72, 54, 74), Code: sr.EF, Core: true},
 	{Name: result.EDV, Title: "End-diastolic volume", Unit: result.UnitVolume, Phase: "ED", Methods: disks, Calibrated: true, Decimals: 1,
 		Plausible: Range{5, 800}, Normal: ase(62, 150, 46, 106), Code: sr.EDV, Core: true,
-		Child: Growth{1.30, 62.02, 11.94, PHN2017}},
+		Child: Growth{Exponent: 1.30, Mean: 62.02, SD: 11.94, Source: PHN2017, Otherwise: "by area and length, 5/6"}},
 	{Name: result.ESV, Title: "End-systolic volume", Unit: result.UnitVolume, Phase: "ES", Methods: disks, Calibrated: true, Decimals: 1,
 		Plausible: Range{1, 750}, Normal: ase(21, 61, 14, 42), Code: sr.ESV, Core: true},
 	{Name: result.SV, Title: "Stroke volume", Unit: result.UnitVolume, Methods: disks, Calibrated: true, Decimals: 1,
@@ -146,18 +152,18 @@ var table = []Quantity{
 		Plausible: Range{1, 140}, Code: sr.LVAreaS, Core: true},
 	{Name: result.LenED, Title: "End-diastolic length", Unit: result.UnitLength, Phase: "ED", Methods: planar, Calibrated: true, Decimals: 1,
 		Plausible: Range{1.5, 15}, Code: sr.LVLengthD, Core: true,
-		Child: Growth{0.45, 6.31, 0.46, PHN2017}},
+		Child: Growth{Exponent: 0.45, Mean: 6.31, SD: 0.46, Source: PHN2017, View: "A4C"}},
 	{Name: result.LenES, Title: "End-systolic length", Unit: result.UnitLength, Phase: "ES", Methods: planar, Calibrated: true, Decimals: 1,
 		Plausible: Range{1.5, 15}, Code: sr.LVLengthS, Core: true},
 	{Name: result.IVSd, Title: "Septal thickness", Unit: result.UnitLength, Phase: "ED", Methods: linear, Calibrated: true, Decimals: 1,
 		Plausible: Range{0.2, 4}, Normal: ase(0.6, 1.0, 0.6, 0.9), Code: sr.IVSd, Core: true,
-		Child: Growth{0.40, 0.58, 0.09, PHN2017}},
+		Child: Growth{Exponent: 0.40, Mean: 0.58, SD: 0.09, Source: PHN2017, Otherwise: "in the short axis"}},
 	{Name: result.LVIDd, Title: "Internal diameter, diastole", Unit: result.UnitLength, Phase: "ED", Methods: linear, Calibrated: true, Decimals: 1,
 		Plausible: Range{1, 12}, Normal: ase(4.2, 5.8, 3.8, 5.2), Code: sr.LVIDd, Core: true,
-		Child: Growth{0.45, 3.89, 0.33, PHN2017}},
+		Child: Growth{Exponent: 0.45, Mean: 3.89, SD: 0.33, Source: PHN2017, Otherwise: "in the short axis"}},
 	{Name: result.LVPWd, Title: "Posterior wall thickness", Unit: result.UnitLength, Phase: "ED", Methods: linear, Calibrated: true, Decimals: 1,
 		Plausible: Range{0.2, 4}, Normal: ase(0.6, 1.0, 0.6, 0.9), Code: sr.LVPWd, Core: true,
-		Child: Growth{0.40, 0.57, 0.09, PHN2017}},
+		Child: Growth{Exponent: 0.40, Mean: 0.57, SD: 0.09, Source: PHN2017, Otherwise: "in the short axis"}},
 	{Name: result.LVIDs, Title: "Internal diameter, systole", Unit: result.UnitLength, Phase: "ES", Methods: linear, Calibrated: true, Decimals: 1,
 		Plausible: Range{0.5, 11}, Normal: ase(2.5, 4.0, 2.2, 3.5), Code: sr.LVIDs, Core: true},
 	{Name: result.FS, Title: "Fractional shortening", Unit: result.UnitPercent, Methods: linear, Decimals: 0,

@@ -121,22 +121,29 @@ func TestZScores(t *testing.T) {
 	for _, tc := range []struct {
 		q       Quantity
 		v, want float64
-	}{{edv, 46.40, 0}, {edv, 64.27, 2}, {edv, 28.54, -2}, {lvidd, 3.518, 0}, {lvidd, 4.117, 2.005}} {
-		if z, ok := tc.q.ZScore(tc.v, 0.80); !ok || math.Abs(z-tc.want) > 0.01 {
+	}{{edv, 46.40, 0}, {edv, 64.27, 2}, {edv, 28.54, -2}, {lvidd, 3.518, 0}, {lvidd, 4.117, 2}, {lvidd, 4.15, 2.1}} {
+		if z, ok := tc.q.ZScore(tc.v, "", 0.80); !ok || math.Abs(z-tc.want) > 1e-9 {
 			t.Errorf("%s of %g: z %.3f, want %g", tc.q.Name, tc.v, z, tc.want)
 		}
 	}
-	if r, ok := edv.NormalForChild(0.80); !ok || math.Abs(r.Lo-28.54) > 0.02 || math.Abs(r.Hi-64.27) > 0.02 {
+	if r, ok := edv.NormalForChild("A2C", 0.80); !ok || math.Abs(r.Lo-28.54) > 0.02 || math.Abs(r.Hi-64.27) > 0.02 {
 		t.Errorf("%+v", r)
 	}
 	esv, _ := Of(result.ESV)
-	if _, ok := esv.ZScore(20, 0.8); ok {
+	if _, ok := esv.ZScore(20, "", 0.8); ok {
 		t.Error("a z-score of what is not published")
 	}
-	if _, ok := edv.ZScore(20, 0); ok {
+	if _, ok := edv.ZScore(20, "", 0); ok {
 		t.Error("a z-score without a body surface")
 	}
-	if _, ok := edv.ZScore(math.NaN(), 0.8); ok {
+	if _, ok := edv.ZScore(math.NaN(), "", 0.8); ok {
 		t.Error("a z-score of no number")
+	}
+	length, _ := Of(result.LenED) // published of the four-chamber view
+	if _, ok := length.ZScore(6.31, "A2C", 1); ok {
+		t.Error("a z-score of another view's length")
+	}
+	if z, ok := length.ZScore(6.77, "A4C", 1); !ok || z != 1 {
+		t.Errorf("z %g of a length one deviation above the mean", z)
 	}
 }

@@ -136,6 +136,10 @@ const (
 	OtherDay = "other-day"
 	// SamePicture is a loop that shows another one's picture, or its mirror image.
 	SamePicture = "same-picture"
+	// BodySize and PatientAge are remarks on what objects say of their patient: a
+	// height or weight that no person has, an age that another one contradicts.
+	BodySize   = "body-size"
+	PatientAge = "patient-age"
 )
 
 // Study is everything found in one study. It holds all that outputs are made
@@ -178,39 +182,38 @@ type Subject struct {
 	AgeYears *int    `json:"age_years,omitempty"`
 	HeightCM float64 `json:"height_cm,omitempty"` // 0 when unknown
 	WeightKG float64 `json:"weight_kg,omitempty"` // 0 when unknown
+	// Doubts are sentences on age and size that cannot be believed, with what
+	// follows from that: what is not believed is unknown above.
+	Doubts []Reason `json:"doubts,omitempty"`
 }
 
-// Adult reports whether the patient is known not to be a child: of unknown age
-// people count as adults.
-func (s *Subject) Adult() bool { return s == nil || s.AgeYears == nil || *s.AgeYears >= 18 }
+// AdultAge is the age in years from which on people are compared with adults.
+const AdultAge = 18
 
-// SubjectOf combines what the loops of a study say of the patient: the last that says a thing
-// counts, as the one that was corrected.
-func SubjectOf(loops []Loop) *Subject {
-	var s *Subject
-	for i := range loops {
-		o := loops[i].Subject
-		if o == nil {
-			continue
-		}
-		if s == nil {
-			s = &Subject{}
-		}
-		s.Key, s.Person = o.Key, o.Person
-		if o.Sex != "" {
-			s.Sex = o.Sex
-		}
-		if o.AgeYears != nil {
-			s.AgeYears = o.AgeYears
-		}
-		if o.HeightCM > 0 {
-			s.HeightCM = o.HeightCM
-		}
-		if o.WeightKG > 0 {
-			s.WeightKG = o.WeightKG
-		}
+// Child reports whether the patient is known to be a child.
+func (s *Subject) Child() bool { return s != nil && s.AgeYears != nil && *s.AgeYears < AdultAge }
+
+// Adult reports whether the patient counts as an adult: of unknown age people do,
+// unless what says their age contradicts itself.
+func (s *Subject) Adult() bool {
+	return s == nil || !s.Child() && (s.AgeYears != nil || s.doubt(PatientAge) == nil)
+}
+
+// SizeDoubt is why height or weight of the patient are not known although objects
+// have them; nil where both are, or nothing says them.
+func (s *Subject) SizeDoubt() *Reason {
+	if s == nil || s.HeightCM > 0 && s.WeightKG > 0 {
+		return nil
 	}
-	return s
+	return s.doubt(BodySize)
+}
+
+func (s *Subject) doubt(code string) *Reason {
+	i := slices.IndexFunc(s.Doubts, func(r Reason) bool { return r.Code == code })
+	if i < 0 {
+		return nil
+	}
+	return &s.Doubts[i]
 }
 
 // Other reports whether two subjects are known to be two patients.
@@ -258,6 +261,8 @@ type Loop struct {
 	Manufacturer string `json:"manufacturer,omitempty"`
 	// Date of the recording as in DICOM (20260102); empty when unknown.
 	Date string `json:"date,omitempty"`
+	// Dates are all that the object says of its day; see [Days].
+	Dates Dates `json:"dates,omitzero"`
 	// InstanceNumber, StageNumber and ViewNumber of the object; 0 when absent.
 	InstanceNumber int    `json:"instance_number,omitempty"`
 	Stage          string `json:"stage,omitempty"`
@@ -304,6 +309,40 @@ type Loop struct {
 	Reader   *LoopDecision `json:"reader,omitempty"`
 	Warnings []Reason      `json:"warnings,omitempty"`
 	Timing   Timing        `json:"timing"`
+}
+
+// Dates of an object as in DICOM, each empty when unknown: of its acquisition, of
+// its content, which recoding and anonymising set anew, and of its study.
+type Dates struct {
+	Acquisition string `json:"acquisition,omitempty"`
+	Content     string `json:"content,omitempty"`
+	Study       string `json:"study,omitempty"`
+}
+
+// Days are the dates of loops by the first attribute that all of them have, so that
+// the day on which one was recorded is not compared with that on which another was
+// written; "" for loops that say none at all. Without such an attribute all are "".
+func Days(loops ...*Loop) []string {
+	out := make([]string, len(loops))
+	attributes := []func(*Loop) string{
+		func(l *Loop) string { return l.Dates.Acquisition },
+		func(l *Loop) string { return l.Dates.Content },
+		func(l *Loop) string { return l.Dates.Study },
+	}
+	if slices.ContainsFunc(loops, func(l *Loop) bool { return l.Dates == (Dates{}) && l.Date != "" }) { // a result from before
+		attributes = []func(*Loop) string{func(l *Loop) string { return l.Date }}
+	}
+	for _, of := range attributes {
+		whole := true
+		for i, l := range loops {
+			out[i] = of(l)
+			whole = whole && (out[i] != "" || l.Date == "")
+		}
+		if whole {
+			return out
+		}
+	}
+	return make([]string, len(loops))
 }
 
 // DaysApart is by how many days two dates of recordings differ; 0 where one is

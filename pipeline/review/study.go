@@ -167,6 +167,7 @@ type studyPage struct {
 	Again      bool // may be analysed again
 	Review     *reviewView
 	Quad       []quadRow   // all stages side by side; nil for one stage
+	Doubts     []string    // about the patient's age and size
 	Earlier    *reviewView // a reader's corrections that something new came after
 	Data       studyData   // for the client
 }
@@ -409,6 +410,11 @@ func (s *Server) studyPage(r *http.Request, rec *record) (p studyPage, err error
 	if rec.result == nil {
 		return p, nil
 	}
+	if subject := rec.result.Subject; subject != nil {
+		for _, d := range subject.Doubts {
+			p.Doubts = append(p.Doubts, words.Reason(d.Text))
+		}
+	}
 	p.Model = rec.doc.Model.Name + " " + rec.doc.Model.Version
 	p.May = s.maySign(r, rec)
 	p.Data.Base, p.Data.May = rec.run.Revision, p.May
@@ -636,7 +642,7 @@ func normal(words *Words, m result.Measurement, subject *result.Subject, sex str
 	}
 	r, ok := q.NormalFor(sex)
 	if !subject.Adult() {
-		r, ok = q.NormalForChild(indices.ChildSurface(subject))
+		r, ok = q.NormalForChild(m.View, indices.ChildSurface(subject))
 	}
 	if !ok {
 		return ""

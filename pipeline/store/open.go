@@ -20,7 +20,6 @@ import (
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
 	"github.com/riverqueue/river/riverdriver/riversqlite"
 	"github.com/riverqueue/river/rivermigrate"
-	_ "modernc.org/sqlite" // database/sql driver "sqlite"
 )
 
 //go:embed sqlite/*.sql postgresql/*.sql
@@ -51,7 +50,7 @@ func openSQLite(ctx context.Context, path string) (*Store, error) {
 		q.Add("_pragma", p)
 	}
 	q.Set("_txlock", "immediate")
-	db, err := sql.Open("sqlite", "file:"+path+"?"+q.Encode())
+	db, err := openKeeping("file:" + path + "?" + q.Encode())
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", path, err)
 	}
@@ -80,7 +79,7 @@ func openSQLite(ctx context.Context, path string) (*Store, error) {
 // openReaders opens connections that only read, what has been committed: they do
 // not wait for the one that writes.
 func openReaders(ctx context.Context, dsn string) (*sql.DB, error) {
-	db, err := sql.Open("sqlite", dsn+"&_pragma=query_only(1)")
+	db, err := openKeeping(dsn + "&_pragma=query_only(1)")
 	if err != nil {
 		return nil, err
 	}

@@ -241,6 +241,9 @@ func New(ctx context.Context, opt Options, sp spool.Intake, st *store.Store, pro
 	if err := n.jobs.Recover(ctx); err != nil {
 		return n, err
 	}
+	if err := n.relocate(ctx); err != nil {
+		return n, err
+	}
 	return n, errors.Join(n.deleteFiles(ctx), n.recoverAtStart(ctx), n.warnOfOrphans(ctx))
 }
 

@@ -684,6 +684,14 @@ func (n *Node) recoverSpool(ctx context.Context) error {
 				return nil // another process has recorded it meanwhile
 			}
 			// Another version of it that was not recorded, so not acknowledged.
+			// Without the one that was, this may be all that there is.
+			if _, err := n.files.Stat(ctx, known.Path); lost(err) || errors.Is(err, objects.ErrName) {
+				n.log.Warn("the file of an object is not where it was; another one of it in the spool is left alone",
+					"object", in.SOPInstanceUID, "path", name, "recorded", known.Path)
+				return nil
+			} else if err != nil {
+				return err
+			}
 			return n.spool.Discard(ctx, name)
 		} else if !errors.Is(err, store.ErrNotFound) {
 			return err

@@ -554,6 +554,7 @@ func TestConformance(t *testing.T) {
 				{"Replace", checkReplace},
 				{"Held", checkHeld},
 				{"Sums", checkSums},
+				{"Relocate", checkRelocate},
 			} {
 				t.Run(c.name, func(t *testing.T) { c.check(t, open(t, d.open(t))) })
 			}

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/pressly/goose/v3"
 )
@@ -78,8 +79,20 @@ func openFile(path, mode string) (*sql.DB, error) {
 // fileColumns are the columns that hold paths of files and folders, by table: those named path or directory. Files whose
 // removal is due need not be there.
 func fileColumns(ctx context.Context, db *sql.DB) (map[string][]string, error) {
-	rows, err := db.QueryContext(ctx, `SELECT m.name, c.name FROM sqlite_master m, pragma_table_info(m.name) c
-		WHERE m.type = 'table' AND c.name IN ('path', 'directory') ORDER BY m.name, c.name`)
+	return columnsOf(db.QueryContext(ctx, `SELECT m.name, c.name FROM sqlite_master m, pragma_table_info(m.name) c
+		WHERE m.type = 'table' AND c.name IN ('path', 'directory') ORDER BY m.name, c.name`))
+}
+
+// fileColumns is the same of an open database of either kind.
+func (s *Store) fileColumns(ctx context.Context) (map[string][]string, error) {
+	if s.pool == nil {
+		return fileColumns(ctx, s.sql)
+	}
+	return columnsOf(s.sql.QueryContext(ctx, `SELECT table_name, column_name FROM information_schema.columns
+		WHERE table_schema = current_schema() AND column_name IN ('path', 'directory') ORDER BY table_name, column_name`))
+}
+
+func columnsOf(rows *sql.Rows, err error) (map[string][]string, error) {
 	if err != nil {
 		return nil, err
 	}
@@ -136,23 +149,89 @@ func Relocate(ctx context.Context, path, from, to string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
-	if from == to {
+	return s.Relocate(ctx, from, to)
+}
+
+// Relocate lets everything that is named below the folder from be named below the folder to. What was recorded of a file
+// stays of it.
+func (s *Store) Relocate(ctx context.Context, from, to string) error {
+	if from, to = filepath.Clean(from), filepath.Clean(to); from == to {
 		return nil
 	}
-	columns, err := fileColumns(ctx, s.sql)
+	columns, err := s.fileColumns(ctx)
 	if err != nil {
 		return err
 	}
-	from, to = strings.TrimSuffix(from, "/")+"/", strings.TrimSuffix(to, "/")+"/"
+	from, to = filepath.ToSlash(strings.TrimSuffix(from, "/")+"/"), filepath.ToSlash(strings.TrimSuffix(to, "/")+"/")
 	return s.Transact(ctx, func(tx *Tx) error {
+		if err := retie(ctx, tx, from, to); err != nil {
+			return fmt.Errorf("relocate checksums: %w", err)
+		}
 		for table, names := range columns {
 			for _, name := range names {
-				if _, err := tx.ExecContext(ctx, fmt.Sprintf(`UPDATE %q SET %q = ?1 || substr(%q, length(?2) + 1) WHERE substr(%q, 1, length(?2)) = ?2`,
-					table, name, name, name), filepath.ToSlash(to), filepath.ToSlash(from)); err != nil {
+				if _, err := tx.ExecContext(ctx, fmt.Sprintf(`UPDATE %q SET %q = ? || substr(%q, ?) WHERE substr(%q, 1, ?) = ?`,
+					table, name, name, name), to, utf8.RuneCountInString(from)+1, utf8.RuneCountInString(from), from); err != nil {
 					return fmt.Errorf("relocate %s.%s: %w", table, name, err)
 				}
 			}
 		}
 		return nil
 	})
+}
+
+// retie ties the checksums of objects below from to the names that they are to have below to.
+func retie(ctx context.Context, tx *Tx, from, to string) error {
+	type summed struct{ uid, path, sum string }
+	rows, err := tx.QueryContext(ctx, `SELECT sop_uid, path, sum FROM instances WHERE sum <> '' AND substr(path, 1, ?) = ?`,
+		utf8.RuneCountInString(from), from)
+	if err != nil {
+		return err
+	}
+	var all []summed
+	for rows.Next() {
+		var i summed
+		if err := rows.Scan(&i.uid, &i.path, &i.sum); err != nil {
+			return errors.Join(err, rows.Close())
+		}
+		all = append(all, i)
+	}
+	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+		return err
+	}
+	for _, i := range all {
+		sum := untied(i.sum, i.path)
+		if sum == "" {
+			continue
+		}
+		if _, err := tx.ExecContext(ctx, `UPDATE instances SET sum = ? WHERE sop_uid = ?`, tied(sum, to+strings.TrimPrefix(i.path, from)), i.uid); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// NamedElsewhere lists the files and folders that the database names and that are below none of the folders, each once.
+func (s *Store) NamedElsewhere(ctx context.Context, folders ...string) (names []string, err error) {
+	columns, err := s.fileColumns(ctx)
+	if err != nil {
+		return nil, err
+	}
+	delete(columns, "removals")
+	for table, of := range columns {
+		for _, column := range of {
+			query, args := fmt.Sprintf(`SELECT DISTINCT %q FROM %q WHERE %q <> ''`, column, table, column), []any(nil)
+			for _, f := range folders {
+				f = filepath.ToSlash(strings.TrimSuffix(f, "/") + "/")
+				query += fmt.Sprintf(` AND substr(%q, 1, ?) <> ?`, column)
+				args = append(args, utf8.RuneCountInString(f), f)
+			}
+			found, err := collect(ctx, s.read, func(r *sql.Rows) (name string, err error) { return name, r.Scan(&name) }, query, args...)
+			if err != nil {
+				return nil, fmt.Errorf("files named by %s.%s: %w", table, column, err)
+			}
+			names = append(names, found...)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names), nil
 }

@@ -158,3 +158,32 @@ func TestRelocate(t *testing.T) {
 		t.Errorf("%q, %v; want %q", files, err, want)
 	}
 }
+
+func checkRelocate(t *testing.T, s *Store) {
+	for i, file := range []string{"/ältere/spool/a", "/older/spool/b", "/new/place/spool/c"} {
+		if _, err := s.AddInstance(t.Context(), Instance{SOPInstanceUID: fmt.Sprint("1.2.", i), StudyInstanceUID: "1.1", Path: file,
+			Sum: "crc32c:0000000a", Received: time.Now()}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	elsewhere := func(want ...string) {
+		t.Helper()
+		if got, err := s.NamedElsewhere(t.Context(), "/new/place/spool", "/new/place/results"); err != nil || !slices.Equal(got, want) {
+			t.Errorf("elsewhere: %q, %v; want %q", got, err, want)
+		}
+	}
+	elsewhere("/older/spool/b", "/ältere/spool/a")
+	if err := s.Relocate(t.Context(), "/ältere/spool", "/new/place/spool"); err != nil {
+		t.Fatal(err)
+	}
+	elsewhere("/older/spool/b")
+	paths, err := s.Paths(t.Context())
+	if err != nil || len(paths) != 3 || !paths["/new/place/spool/a"] || !paths["/new/place/spool/c"] {
+		t.Errorf("%v, %v", paths, err)
+	}
+	for i := range 3 {
+		if in, err := s.Instance(t.Context(), fmt.Sprint("1.2.", i)); err != nil || in.Sum != "crc32c:0000000a" {
+			t.Errorf("%s has the checksum %q, %v", in.Path, in.Sum, err)
+		}
+	}
+}

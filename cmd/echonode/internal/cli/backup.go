@@ -31,6 +31,8 @@ const (
 	databaseName  = "node.db"
 	backupFormat  = 1
 	snapshotTries = 5
+	// restoringName is in a data directory that a restore has begun and not ended.
+	restoringName = "restoring"
 )
 
 // manifest says what a backup holds.
@@ -124,6 +126,11 @@ func (p *program) backup(ctx context.Context, c *config.Config, to string) (err 
 	if uid := os.Geteuid(); uid != 0 && uid != who.uid {
 		return fmt.Errorf("%s belongs to user %d: run as that user or as root", database, who.uid)
 	}
+	if inside, err := within(to, from); err != nil {
+		return err
+	} else if inside {
+		return usageError{fmt.Errorf("%s is in the data directory %s, which it would copy into itself; name a folder elsewhere", to, from)}
+	}
 	if err := os.Mkdir(to, 0o750); err != nil {
 		return err
 	}
@@ -196,10 +203,39 @@ func (p *program) backup(ctx context.Context, c *config.Config, to string) (err 
 	return nil
 }
 
+// within reports whether the folder dir, which is to be made, would be below or be root, whatever links lead there.
+func within(dir, root string) (bool, error) {
+	at, err := filepath.Abs(dir)
+	if err != nil {
+		return false, err
+	}
+	top, err := os.Stat(root)
+	if err != nil {
+		return false, err
+	}
+	if at, err = filepath.EvalSymlinks(filepath.Dir(at)); err != nil {
+		return false, err
+	}
+	for {
+		info, err := os.Stat(at)
+		if err != nil {
+			return false, err
+		}
+		if os.SameFile(info, top) {
+			return true, nil
+		}
+		up := filepath.Dir(at)
+		if up == at {
+			return false, nil
+		}
+		at = up
+	}
+}
+
 // skipped are files of a running process, which nothing refers to, and what a node makes again.
 func skipped(rel string) bool {
 	top, _, _ := strings.Cut(rel, "/")
-	return strings.HasPrefix(rel, databaseName) || slices.Contains([]string{"tensorrt", "lock", "scratch", "cache", "arriving"}, top) ||
+	return strings.HasPrefix(rel, databaseName) || slices.Contains([]string{"tensorrt", "lock", "scratch", "cache", "arriving", restoringName}, top) ||
 		strings.HasSuffix(rel, "/.lock") ||
 		strings.HasPrefix(rel, "spool/incoming/") || strings.HasSuffix(rel, ".part") || rel == manifestName
 }
@@ -321,7 +357,10 @@ func (p *program) restore(ctx context.Context, c *config.Config, from string) (e
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name() != "lost+found" && e.Name() != "lock" }) {
+	if err := wholeDirectory(to); err != nil {
+		return err
+	}
+	if slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return !emptyWith(e) }) {
 		return fmt.Errorf("%s is not empty; move what is in it away first", to)
 	}
 	unlock, err := lockDirectory(to)
@@ -336,46 +375,110 @@ func (p *program) restore(ctx context.Context, c *config.Config, from string) (e
 	if err := who.give(filepath.Join(to, "lock")); err != nil {
 		return err
 	}
-	// The database comes last, under a name that no node opens, so that an interrupted restore is never taken for data.
-	folder, name := filepath.Split(c.Database())
 	if _, err := os.Stat(c.Database()); !errors.Is(err, fs.ErrNotExist) {
 		return errors.Join(fmt.Errorf("%s is there already; move it away first", c.Database()), err)
 	}
-	pending := name + ".restore"
-	for _, f := range m.Files {
-		if err := ctx.Err(); err != nil {
+	// No node takes for data what an interrupted restore leaves, and one that fails leaves nothing.
+	marker := filepath.Join(to, restoringName)
+	if err := errors.Join(os.WriteFile(marker, nil, 0o640), syncFileSystem(to)); err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, empty(to))
+		}
+	}()
+	missing, err := putBack(ctx, c, m, from, who)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(os.Remove(marker), syncFileSystem(to)); err != nil {
+		return err
+	}
+	fmt.Fprintf(p.out, "%s: %d files restored, as of %s\n", to, len(m.Files), m.Created.Format(time.DateTime))
+	if len(missing) > 0 {
+		fmt.Fprintf(p.err, "warning: %d files that the database names are not in the backup, the first is %s\n", len(missing), missing[0])
+	}
+	return nil
+}
+
+// emptyWith reports whether a directory counts as empty although it has e.
+func emptyWith(e fs.DirEntry) bool { return e.Name() == "lost+found" || e.Name() == "lock" }
+
+// empty removes what is in a directory, the marker of the restore last.
+func empty(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if emptyWith(e) || e.Name() == restoringName {
+			continue
+		}
+		if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
 			return err
 		}
+	}
+	return os.Remove(filepath.Join(dir, restoringName))
+}
+
+// wholeDirectory refuses a data directory whose restore did not end.
+func wholeDirectory(dir string) error {
+	_, err := os.Lstat(filepath.Join(dir, restoringName))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return fmt.Errorf("storage.directory: %w", err)
+	}
+	return usageError{fmt.Errorf("storage.directory %s holds part of a backup, whose restore did not end; empty it and restore again", dir)}
+}
+
+// putBack copies a backup, the database last and under a name that no node opens. It lists files that the database names
+// and the backup lacks.
+func putBack(ctx context.Context, c *config.Config, m manifest, from string, who owner) (missing []string, err error) {
+	to := c.Storage.Directory
+	folder, name := filepath.Split(c.Database())
+	pending := name + ".restore"
+	path := filepath.Join(folder, pending)
+	defer func() {
+		if err != nil {
+			for _, suffix := range []string{"", "-wal", "-shm"} {
+				if e := os.Remove(path + suffix); !errors.Is(e, fs.ErrNotExist) {
+					err = errors.Join(err, e)
+				}
+			}
+		}
+	}()
+	for _, f := range m.Files {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
 		if !filepath.IsLocal(f.Path) {
-			return fmt.Errorf("the manifest names %q, outside the backup", f.Path)
+			return nil, fmt.Errorf("the manifest names %q, outside the backup", f.Path)
 		}
 		below, target := to, f.Path
 		if target == databaseName {
 			below, target = folder, pending
 		}
 		if err := restoreFile(filepath.Join(from, f.Path), below, target, f, who); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	path := filepath.Join(folder, pending)
-	if err := store.Relocate(ctx, path, m.Directory, c.Storage.Directory); err != nil {
-		return errors.Join(err, os.Remove(path))
+	if err := store.Relocate(ctx, path, m.Directory, to); err != nil {
+		return nil, err
 	}
-	if missing, err := notThere(ctx, path, to, to); err != nil {
-		return err
-	} else if len(missing) > 0 {
-		fmt.Fprintf(p.err, "warning: %d files that the database names are not in the backup, the first is %s\n", len(missing), missing[0])
+	if c.Storage.Objects.Kind == config.KindDirectory {
+		if missing, err = notThere(ctx, path, to, to); err != nil {
+			return nil, err
+		}
 	}
 	for _, suffix := range []string{"-wal", "-shm"} { // of Relocate; empty, or gone
 		if err := os.Remove(path + suffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
+			return nil, err
 		}
 	}
-	if err := errors.Join(syncFileSystem(to), os.Rename(path, c.Database()), syncFileSystem(folder)); err != nil {
-		return err
-	}
-	fmt.Fprintf(p.out, "%s: %d files restored, as of %s\n", to, len(m.Files), m.Created.Format(time.DateTime))
-	return nil
+	return missing, errors.Join(syncFileSystem(to), os.Rename(path, c.Database()), syncFileSystem(folder))
 }
 
 // restoreFile copies one file of a backup below dir, checks it, and gives it and new folders to the owner of dir.

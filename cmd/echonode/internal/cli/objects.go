@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/echonode/echonode/cmd/echonode/internal/config"
+	"github.com/echonode/echonode/pipeline/node"
 	"github.com/echonode/echonode/pipeline/objects"
 	"github.com/echonode/echonode/pipeline/spool"
 )
@@ -46,7 +47,7 @@ func openFiles(c *config.Config) (*objects.Files, error) {
 func openIntake(c *config.Config, files *objects.Files, log *slog.Logger) (in spool.Intake, closeIntake func() error, err error) {
 	opt := spool.Options{MinFree: int64(c.Storage.MinFree), Logger: log}
 	if c.Storage.Objects.Kind == config.KindDirectory {
-		s, err := spool.Open(filepath.Join(c.Storage.Directory, "spool"), opt)
+		s, err := spool.Open(filepath.Join(c.Storage.Directory, node.SpoolFolder), opt)
 		if err != nil {
 			return nil, nil, err
 		}

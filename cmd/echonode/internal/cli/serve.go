@@ -64,6 +64,9 @@ func (p *program) serve(ctx context.Context, c *config.Config) (err error) {
 		return err
 	}
 	defer unlock()
+	if err := wholeDirectory(c.Storage.Directory); err != nil {
+		return err
+	}
 	scratch := filepath.Join(c.Storage.Directory, "scratch")
 	if err := os.MkdirAll(scratch, 0o750); err != nil {
 		return fmt.Errorf("storage.directory: %w", err)
@@ -110,6 +113,10 @@ func (p *program) serve(ctx context.Context, c *config.Config) (err error) {
 	}
 	options.Limits, options.Objects, options.Scratch, options.Places = analyzer.Limits(), files, scratch, analyzer.Places()
 	n, err := node.New(ctx, options, sp, st, worker, metrics, log)
+	var moved *node.MovedError
+	if errors.As(err, &moved) {
+		return usageError{err}
+	}
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,99 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+)
+
+// SpoolFolder holds received objects in a directory of this machine.
+const SpoolFolder = "spool"
+
+// MovedError says that files which the database names are not below the data
+// directory but where they were before it got another name.
+type MovedError struct {
+	Directory string // now
+	Before    string // where the files are
+	Files     int
+}
+
+func (e *MovedError) Error() string {
+	return fmt.Sprintf("storage.directory is %s, but %d files that the database names are below %s and not there; "+
+		"move the whole of %s while the node is stopped, or name it as before", e.Directory, e.Files, e.Before, e.Before)
+}
+
+// relocate lets the database name files where they are now, of a data directory
+// that was moved or is named in another way than before. It changes nothing and
+// is a *MovedError if some of them were left where they were.
+func (n *Node) relocate(ctx context.Context) error {
+	if _, own := n.files.InPlace(""); !own {
+		return nil
+	}
+	root := n.files.Name()
+	names, err := n.store.NamedElsewhere(ctx, filepath.Join(root, SpoolFolder), filepath.Join(root, resultsFolder))
+	if err != nil {
+		return err
+	}
+	type former struct{ here, there int }
+	before := map[string]*former{}
+	strange := 0
+	for _, name := range names {
+		dir, folder, rest := split(name)
+		if folder == "" {
+			strange++
+			continue
+		}
+		f := before[dir]
+		if f == nil {
+			f = &former{}
+			before[dir] = f
+		}
+		_, err := os.Lstat(filepath.Join(root, folder, filepath.FromSlash(rest)))
+		if err == nil {
+			f.here++
+			continue
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		if _, err := os.Lstat(name); err == nil {
+			f.there++
+		}
+	}
+	for dir, f := range before {
+		if f.there > 0 {
+			return &MovedError{root, dir, f.there}
+		}
+		if f.here == 0 {
+			strange++ // what was there is gone; the one who looks for it says so
+			continue
+		}
+		for _, folder := range []string{SpoolFolder, resultsFolder} {
+			if err := n.store.Relocate(ctx, path.Join(dir, folder), filepath.Join(root, folder)); err != nil {
+				return err
+			}
+		}
+		n.log.Info("the data directory has another name than before", "directory", root, "before", dir, "files", f.here)
+	}
+	if strange > 0 {
+		n.log.Warn("the database names files outside of the data directory, which are not there", "directory", root)
+	}
+	return nil
+}
+
+// split takes the name of a file apart into data directory, folder of it and the
+// rest; folder is empty for what is in neither.
+func split(name string) (dir, folder, rest string) {
+	parts := strings.Split(filepath.ToSlash(name), "/")
+	for i := len(parts) - 2; i >= 0; i-- {
+		if parts[i] == SpoolFolder || parts[i] == resultsFolder {
+			return strings.Join(parts[:i], "/"), parts[i], strings.Join(parts[i+1:], "/")
+		}
+	}
+	return "", "", ""
+}

@@ -1,0 +1,141 @@
+package node
+
+import (
+	"errors"
+	"log/slog"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/echonode/echonode/pipeline/objects"
+	"github.com/echonode/echonode/pipeline/store"
+)
+
+// A data directory may be moved, and named in another way: whatever was received
+// and made stays, and nothing is made again.
+func TestDataDirectoryMoved(t *testing.T) {
+	base := t.TempDir()
+	t.Chdir(base)
+	was := filepath.Join(base, "data")
+	if err := os.Mkdir(was, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	step := func(dir string) {
+		t.Helper()
+		p := &fakeProcessor{t: t}
+		n := start(t, dir, p, Options{})
+		defer n.stop()
+		names, err := n.store.NamedElsewhere(t.Context(), filepath.Join(dir, SpoolFolder), filepath.Join(dir, resultsFolder))
+		if err != nil || len(names) > 0 {
+			t.Errorf("%s: named elsewhere: %q, %v", dir, names, err)
+		}
+		v, err := n.Verify(t.Context(), "", false)
+		if err != nil || v.Objects != 2 || len(v.Damaged) > 0 {
+			t.Errorf("%s: %d objects, %v, %v", dir, v.Objects, v.Damaged, err)
+		}
+		if s := n.status(t, "1.2.3"); s.State != store.Done {
+			t.Errorf("%s: the study is %s", dir, s.State)
+		}
+	}
+	n := start(t, was, &fakeProcessor{t: t}, Options{})
+	n.mustSend(t, writeObject(t, t.TempDir(), "1.2.3", "1.2.3.10", nil))
+	n.mustSend(t, writeObject(t, t.TempDir(), "1.2.3", "1.2.3.11", nil))
+	eventually(t, "done", func() bool { return n.status(t, "1.2.3").State == store.Done })
+	n.stop()
+	received := spooled(t, was)
+	if len(received) != 2 {
+		t.Fatalf("%d files received", len(received))
+	}
+
+	step("data") // the same folder in other words
+	step(was)
+	if err := os.Symlink(was, filepath.Join(base, "link")); err != nil {
+		t.Fatal(err)
+	}
+	step(filepath.Join(base, "link"))
+	deeper := filepath.Join(base, "larger", "results", "data") // a disk may be called so
+	if err := errors.Join(os.MkdirAll(filepath.Dir(deeper), 0o700), os.Rename(was, deeper)); err != nil {
+		t.Fatal(err)
+	}
+	step(deeper)
+	if err := os.Rename(deeper, filepath.Join(base, "larger", "data")); err != nil {
+		t.Fatal(err)
+	}
+	step(filepath.Join(base, "larger", "data"))
+	if got := spooled(t, filepath.Join(base, "larger", "data")); !slices.Equal(got, received) {
+		t.Errorf("left of %q: %q", received, got)
+	}
+}
+
+// Half a move is refused, and nothing is touched.
+func TestDataDirectoryHalfMoved(t *testing.T) {
+	base := t.TempDir()
+	was, is := filepath.Join(base, "was"), filepath.Join(base, "is")
+	if err := errors.Join(os.Mkdir(was, 0o700), os.Mkdir(is, 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	n := start(t, was, &fakeProcessor{t: t}, Options{})
+	n.mustSend(t, writeObject(t, t.TempDir(), "1.2.3", "1.2.3.10", nil))
+	eventually(t, "done", func() bool { return n.status(t, "1.2.3").State == store.Done })
+	n.stop()
+	if err := errors.Join(os.Rename(filepath.Join(was, "node.db"), filepath.Join(is, "node.db"))); err != nil {
+		t.Fatal(err)
+	}
+	st, err := store.Open(t.Context(), filepath.Join(is, "node.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := st.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	before, err := st.Paths(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = New(t.Context(), Options{Objects: copies(t, objects.NewDirectory(is)), Attempts: 1, Deliveries: 1}, nil, st, &fakeProcessor{t: t}, nil, slog.New(slog.DiscardHandler))
+	var moved *MovedError
+	if !errors.As(err, &moved) || moved.Before != was || moved.Files < 2 {
+		t.Errorf("opened with %v", err)
+	}
+	after, err := st.Paths(t.Context())
+	if err != nil || len(after) != 1 || !maps.Equal(before, after) || len(spooled(t, was)) != 1 {
+		t.Errorf("the database names %v, %v; the spool has %q", after, err, spooled(t, was))
+	}
+}
+
+// What is in the spool beside an object whose own file is gone may be all there
+// is of it, and stays.
+func TestOtherVersionOfWhatIsGone(t *testing.T) {
+	dir := t.TempDir()
+	n := start(t, dir, &fakeProcessor{t: t}, Options{})
+	n.mustSend(t, writeObject(t, t.TempDir(), "1.2.3", "1.2.3.10", nil))
+	eventually(t, "done", func() bool { return n.status(t, "1.2.3").State == store.Done })
+	n.stop()
+	file := filepath.Join(dir, spooled(t, dir)[0])
+	if err := os.Rename(file, filepath.Join(filepath.Dir(file), "1.2.3.10.other.dcm")); err != nil {
+		t.Fatal(err)
+	}
+	start(t, dir, &fakeProcessor{t: t}, Options{}).stop()
+	if got := spooled(t, dir); len(got) != 1 {
+		t.Errorf("left: %q", got)
+	}
+}
+
+// spooled lists what was received, below the directory dir.
+func spooled(t *testing.T, dir string) []string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, SpoolFolder, "*", "*.dcm"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, f := range files {
+		if files[i], err = filepath.Rel(dir, f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return files
+}

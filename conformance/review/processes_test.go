@@ -19,7 +19,8 @@ import (
 )
 
 // Two processes serve the page on one database: who signs in at one of them is
-// signed in at both, and is signed out at both, also after one was restarted.
+// signed in at both, and is signed out at both, also after one was restarted. They
+// need no ONNX Runtime.
 func TestTwoProcesses(t *testing.T) {
 	server := postgres.Start(t)
 	dir := t.TempDir()
@@ -35,6 +36,7 @@ func TestTwoProcesses(t *testing.T) {
 http: {listen: ""}
 storage: {directory: "%s", database: "%s", objects: {kind: shared, shared: "%s"}}
 outputs: {device_uid: "2.25.1"}
+analysis: {onnxruntime: /nowhere}
 review: {listen: "%s", users: "%s"}
 `, filepath.Join(dir, fmt.Sprint(i)), database, filepath.Join(dir, "objects"), pages[i], users)
 		if err := os.WriteFile(configs[i], []byte(text), 0o600); err != nil {

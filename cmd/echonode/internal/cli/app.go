@@ -19,6 +19,7 @@ import (
 	"github.com/echonode/echonode/models"
 	"github.com/echonode/echonode/pipeline"
 	"github.com/echonode/echonode/pipeline/lv"
+	"github.com/echonode/echonode/pipeline/node"
 	"github.com/echonode/echonode/pipeline/result"
 	"github.com/echonode/echonode/scp"
 )
@@ -64,6 +65,23 @@ func (p *program) openAnalyzer(ctx context.Context, c *config.Config, scratch st
 	if err != nil {
 		return nil, nil, err
 	}
+	return p.analyzerOn(engine, c, scratch, log), engine, nil
+}
+
+// openServing is openAnalyzer for the roles of a process: one that leaves the
+// analysis to others knows the network, on which results depend, and runs none.
+func (p *program) openServing(ctx context.Context, c *config.Config, scratch string, log *slog.Logger) (*pipeline.Analyzer, models.Engine, error) {
+	if c.Does(node.RoleAnalyse) {
+		return p.openAnalyzer(ctx, c, scratch, log)
+	}
+	engine, err := models.Describe(engineConfig(c))
+	if err != nil {
+		return nil, nil, err
+	}
+	return p.analyzerOn(engine, c, scratch, log), engine, nil
+}
+
+func (p *program) analyzerOn(engine models.Engine, c *config.Config, scratch string, log *slog.Logger) *pipeline.Analyzer {
 	options := pipeline.Options{
 		Software:  result.Software{Name: "EchoNode", Version: p.version},
 		Workers:   c.Analysis.Workers,
@@ -75,7 +93,7 @@ func (p *program) openAnalyzer(ctx context.Context, c *config.Config, scratch st
 		LV:        lv.DefaultOptions(),
 	}
 	limitRuntime(int64(c.Memory.Budget))
-	return pipeline.NewAnalyzer(engine, options, log), engine, nil
+	return pipeline.NewAnalyzer(engine, options, log)
 }
 
 // runtimeBase is what the program's own heap takes beside the budget for what

@@ -29,6 +29,7 @@ import (
 	"github.com/echonode/echonode/dicomio/uid"
 	"github.com/echonode/echonode/models"
 	"github.com/echonode/echonode/pipeline/deliver"
+	"github.com/echonode/echonode/pipeline/node"
 	"github.com/echonode/echonode/pipeline/objects"
 	"github.com/echonode/echonode/pipeline/result"
 	"github.com/echonode/echonode/pipeline/store"
@@ -131,6 +132,9 @@ func (l *liveCheck) database(ctx context.Context) {
 }
 
 func (l *liveCheck) engine(ctx context.Context) {
+	if !l.c.Does(node.RoleAnalyse) {
+		return // it runs no network
+	}
 	if l.c.Analysis.Provider != models.Remote {
 		path, build, err := models.Library(l.c.Analysis.ONNXRuntime)
 		if err != nil {

@@ -71,7 +71,7 @@ func (p *program) serve(ctx context.Context, c *config.Config) (err error) {
 	if err := os.MkdirAll(scratch, 0o750); err != nil {
 		return fmt.Errorf("storage.directory: %w", err)
 	}
-	analyzer, engine, err := p.openAnalyzer(ctx, c, scratch, log)
+	analyzer, engine, err := p.openServing(ctx, c, scratch, log)
 	if err != nil {
 		return err
 	}

@@ -203,7 +203,11 @@ func (a *Analyzer) admit(l *loop, file *dicomio.File) (err error) {
 	if err := file.Truncated(); err != nil {
 		return failed(result.Truncated, "the object ends early: %v", err)
 	}
-	if class := l.facts.SOPClassUID; echo.Derived(class, file.DataSet.Strings(tag.ImageType)) && echo.NamesSource(file.DataSet) {
+	kind := file.DataSet.Strings(tag.ImageType)
+	if echo.FromOthers(kind) {
+		l.Sources = echo.Sources(file.DataSet)
+	}
+	if echo.Derived(l.facts.SOPClassUID, kind) && echo.NamesSource(file.DataSet) {
 		return refused(result.Derived, "derived from another image and no picture of an examination: it is not measured")
 	}
 	if r := refuseByTags(l.facts); r != nil {

@@ -76,6 +76,7 @@ func (a *Analyzer) Begin(ctx context.Context, paths []string, progress Progress)
 			}
 			s.Loops = append(s.Loops, l.Loop)
 		}
+		setDerivedAside(s.Loops)
 		measure.Study(&s.Study, a.measuring())
 		return s, nil
 	}
@@ -100,6 +101,7 @@ func (a *Analyzer) Loops() int { return a.flow.loops() }
 // Combine makes a study of loops that were analysed before.
 func (a *Analyzer) Combine(studyInstanceUID string, loops []result.Loop) *Study {
 	s := &Study{Study: result.Study{StudyInstanceUID: studyInstanceUID, Run: a.run(), Loops: loops}}
+	setDerivedAside(s.Loops)
 	measure.Study(&s.Study, a.measuring())
 	return s
 }

@@ -25,6 +25,12 @@ func Derived(class string, imageType []string) bool {
 		strings.TrimSpace(imageType[0]) == "DERIVED" && strings.TrimSpace(imageType[1]) == "SECONDARY"
 }
 
+// FromOthers reports whether an Image Type says of any image that its pixels were
+// derived from others. Modalities say so of loops that they compress: see [Sources].
+func FromOthers(imageType []string) bool {
+	return len(imageType) > 0 && strings.TrimSpace(imageType[0]) == "DERIVED"
+}
+
 // Codes of PS3.16, of Coding Scheme Designator DCM.
 const (
 	lossyCompression = "113040" // CID 7203
@@ -41,15 +47,8 @@ var compression = regexp.MustCompile(`(?i)compress`)
 // Sequence (C.12.1). That it was compressed does not count, nor which scanner or
 // archive it came by.
 func NamesSource(ds *dicomio.DataSet) bool {
-	code := func(item *dicomio.DataSet, seq tag.Tag, code string) bool {
-		return slices.ContainsFunc(item.Items(seq), func(c *dicomio.DataSet) bool {
-			return strings.TrimSpace(c.String(tag.CodeValue)) == code && strings.TrimSpace(c.String(tag.CodingSchemeDesignator)) == "DCM"
-		})
-	}
-	for _, item := range append(ds.Items(tag.SourceImageSequence), ds.Items(tag.ReferencedImageSequence)...) {
-		if item.String(tag.ReferencedSOPInstanceUID) != "" && !code(item, tag.PurposeOfReferenceCodeSequence, predecessor) {
-			return true
-		}
+	if len(Sources(ds)) > 0 || len(images(ds, tag.ReferencedImageSequence)) > 0 {
+		return true
 	}
 	for _, item := range ds.Items(tag.DerivationCodeSequence) {
 		if c := strings.TrimSpace(item.String(tag.CodeValue)); c != "" && c != lossyCompression {
@@ -59,7 +58,33 @@ func NamesSource(ds *dicomio.DataSet) bool {
 	if d := strings.TrimSpace(ds.String(tag.DerivationDescription)); d != "" && !compression.MatchString(d) {
 		return true
 	}
-	return slices.ContainsFunc(ds.Items(tag.ContributingEquipmentSequence), func(item *dicomio.DataSet) bool {
-		return code(item, tag.PurposeOfReferenceCodeSequence, processing)
+	return Processed(ds)
+}
+
+// Sources are the SOP Instance UIDs of the images from which an object says that it
+// was derived: by its Source Image Sequence (PS3.3 C.7.6.1), but for what it is a
+// compressed copy of.
+func Sources(ds *dicomio.DataSet) []string { return images(ds, tag.SourceImageSequence) }
+
+// Processed reports whether an object names processing equipment among what
+// contributed to it.
+func Processed(ds *dicomio.DataSet) bool {
+	return slices.ContainsFunc(ds.Items(tag.ContributingEquipmentSequence), func(item *dicomio.DataSet) bool { return purpose(item, processing) })
+}
+
+// images are those that a sequence refers to.
+func images(ds *dicomio.DataSet, sequence tag.Tag) (uids []string) {
+	for _, item := range ds.Items(sequence) {
+		if uid := strings.TrimSpace(item.String(tag.ReferencedSOPInstanceUID)); uid != "" && !purpose(item, predecessor) {
+			uids = append(uids, uid)
+		}
+	}
+	return uids
+}
+
+// purpose reports whether an item's Purpose of Reference is a code of DCM.
+func purpose(item *dicomio.DataSet, code string) bool {
+	return slices.ContainsFunc(item.Items(tag.PurposeOfReferenceCodeSequence), func(c *dicomio.DataSet) bool {
+		return strings.TrimSpace(c.String(tag.CodeValue)) == code && strings.TrimSpace(c.String(tag.CodingSchemeDesignator)) == "DCM"
 	})
 }

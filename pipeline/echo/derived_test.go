@@ -78,3 +78,19 @@ func TestNamesSource(t *testing.T) {
 		}
 	}
 }
+
+// What an object was derived from, but for what it is a compressed copy of.
+func TestSources(t *testing.T) {
+	ds := dicomio.NewDataSet()
+	code := dicomio.NewDataSet().SetString(tag.CodeValue, "121320").SetString(tag.CodingSchemeDesignator, "DCM")
+	copied := dicomio.NewDataSet().SetString(tag.ReferencedSOPInstanceUID, "1.2.1")
+	copied.SetItems(tag.PurposeOfReferenceCodeSequence, code)
+	ds.SetItems(tag.SourceImageSequence, copied, dicomio.NewDataSet().SetString(tag.ReferencedSOPInstanceUID, "1.2.2"), dicomio.NewDataSet())
+	ds.SetItems(tag.ReferencedImageSequence, dicomio.NewDataSet().SetString(tag.ReferencedSOPInstanceUID, "1.2.3"))
+	if got := Sources(ds); len(got) != 1 || got[0] != "1.2.2" || Processed(ds) {
+		t.Errorf("%q, processed: %v", got, Processed(ds))
+	}
+	if !FromOthers([]string{"DERIVED ", "PRIMARY"}) || FromOthers([]string{"ORIGINAL", "DERIVED"}) || FromOthers(nil) {
+		t.Error("which images are derived")
+	}
+}

@@ -219,6 +219,58 @@ func TestDerivedObjectsBeginNothing(t *testing.T) {
 	}
 }
 
+// An ultrasound image that another program derived from a loop of the study, or from
+// an output of ours, begins nothing. One whose source is not there, or that names
+// processing equipment, is measured, but begins no run once the study was reported;
+// a modality's own compressed loop is one like others.
+func TestDerivedUltrasoundBeginsNothing(t *testing.T) {
+	dir, p := t.TempDir(), &fakeProcessor{t: t}
+	got := &archive{}
+	n := start(t, dir, p, Options{OnArrival: true, Destinations: []Destination{destination("pacs", listen(t, "PACS", got))}})
+	lossy := func(ds *dicomio.DataSet) { ds.SetString(tag.ImageType, "DERIVED", "PRIMARY") }
+	from := func(source string) func(*dicomio.DataSet) {
+		return func(ds *dicomio.DataSet) {
+			lossy(ds)
+			ds.SetItems(tag.SourceImageSequence, dicomio.NewDataSet().SetString(tag.ReferencedSOPInstanceUID, source))
+		}
+	}
+	processed := func(ds *dicomio.DataSet) {
+		lossy(ds)
+		code := dicomio.NewDataSet().SetString(tag.CodeValue, "109102").SetString(tag.CodingSchemeDesignator, "DCM")
+		equipment := dicomio.NewDataSet()
+		equipment.SetItems(tag.PurposeOfReferenceCodeSequence, code)
+		ds.SetItems(tag.ContributingEquipmentSequence, equipment)
+	}
+	reported := func(revision, combined int) {
+		t.Helper()
+		eventually(t, "reported", func() bool {
+			s := n.status(t, "1.2.3")
+			return s.State == store.Done && s.Finished() && s.Revision == revision && len(p.requests()) == combined
+		})
+	}
+	n.mustSend(t, writeObject(t, dir, "1.2.3", "1.2.3.10", nil), writeObject(t, dir, "1.2.3", "1.2.3.1", from("1.2.3.10")),
+		writeObject(t, dir, "1.2.3", "1.2.3.2", from("1.2.3.1")))
+	reported(1, 1)
+	outputs, err := n.store.Outputs(t.Context(), "1.2.3")
+	if err != nil || len(outputs) == 0 {
+		t.Fatal(outputs, err)
+	}
+	n.mustSend(t, writeObject(t, dir, "1.2.3", "1.2.3.3", from("1.2.3.10")), writeObject(t, dir, "1.2.3", "1.2.3.4", from(outputs[0].SOPInstanceUID)),
+		writeObject(t, dir, "1.2.3", "1.2.3.11", from("1.2.9.9")), writeObject(t, dir, "1.2.3", "1.2.3.12", processed))
+	n.passes(t, "1.2.4")
+	s := n.status(t, "1.2.3")
+	if s.State != store.Done || s.Revision != 1 || s.Objects != 7 || len(s.Remarks) != 2 || !slices.Equal(p.seen(), []string{"1.2.3.10", "1.2.4.1"}) {
+		t.Errorf("%+v, looked at %v", s, p.seen())
+	}
+	n.mustSend(t, writeObject(t, dir, "1.2.3", "1.2.3.13", lossy))
+	reported(2, 3)
+	seen := p.seen()
+	slices.Sort(seen)
+	if want := []string{"1.2.3.10", "1.2.3.11", "1.2.3.12", "1.2.3.13", "1.2.4.1"}; !slices.Equal(seen, want) {
+		t.Errorf("looked at %v, want %v", seen, want)
+	}
+}
+
 // Two nodes that send each other everything come to rest.
 func TestNodesThatFeedEachOtherRest(t *testing.T) {
 	dirA, dirB := t.TempDir(), t.TempDir()

@@ -156,7 +156,31 @@ func (n *Node) announced(ctx context.Context, in spool.Arrival, req *scp.StoreRe
 	if err != nil {
 		return id, &scp.StatusError{Status: scp.StatusCannotUnderstand, Comment: "data set cannot be read", Err: err}
 	}
-	return id, nil
+	return id, n.unrecorded(n.judgeDerived(ctx, &id))
+}
+
+// judgeDerived takes an image for no loop that was derived from another image of
+// its study, or from an output of this node: what another program has drawn into a
+// loop begins no run and is not measured beside it. Of an image whose source comes
+// after it, the run that measures both says so.
+func (n *Node) judgeDerived(ctx context.Context, in *store.Instance) error {
+	for _, source := range in.Sources {
+		if source == in.SOPInstanceUID {
+			continue
+		}
+		own, err := n.store.IsOutput(ctx, source)
+		if err != nil {
+			return err
+		}
+		from, err := n.store.Instance(ctx, source)
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return err
+		}
+		if own || err == nil && from.StudyInstanceUID == in.StudyInstanceUID {
+			in.Loop = false
+		}
+	}
+	return nil
 }
 
 // compared is what came out when the picture of an object that arrives was
@@ -657,6 +681,11 @@ func (n *Node) recoverSpool(ctx context.Context) error {
 		if err == nil {
 			in.Sum, err = spool.Sum(path)
 		}
+		if err == nil {
+			if err := n.judgeDerived(ctx, &in); err != nil {
+				return err
+			}
+		}
 		if err != nil {
 			n.log.Warn("unreadable object in the spool is left alone", "path", name, "error", err)
 			return nil
@@ -731,13 +760,17 @@ func readIdentity(ctx context.Context, path string) (store.Instance, error) {
 		Person:            personOf(id),
 		Loop:              !uid.NoImage(id.SOPClassUID) && id.Manufacturer != result.Manufacturer,
 	}
-	if in.Loop && echo.Derived(id.SOPClassUID, id.ImageType) {
-		named, err := namesSource(ctx, path, id.TransferSyntax)
+	if in.Loop && echo.FromOthers(id.ImageType) {
+		from, err := derivationOf(ctx, path, id.TransferSyntax)
 		if ctx.Err() != nil {
 			return in, err
 		}
 		// What cannot be told now is told when the loop is analysed.
-		in.Loop, in.Copy = err != nil || !named, true
+		if echo.Derived(id.SOPClassUID, id.ImageType) {
+			in.Loop, in.Copy = err != nil || !from.named, true
+		} else {
+			in.Sources, in.Copy = from.sources, from.processed || len(from.sources) > 0
+		}
 	}
 	for _, a := range []struct{ name, uid string }{{"SOP Instance UID", in.SOPInstanceUID}, {"Study Instance UID", in.StudyInstanceUID},
 		{"Series Instance UID", in.SeriesInstanceUID}} {
@@ -749,18 +782,24 @@ func readIdentity(ctx context.Context, path string) (store.Instance, error) {
 	return in, nil
 }
 
-// namesSource is echo.NamesSource of a file. What is deflated is not inflated
-// for it.
-func namesSource(ctx context.Context, path, syntax string) (bool, error) {
+// derivation is what an object says of what it was derived from: see package echo.
+type derivation struct {
+	named, processed bool
+	sources          []string
+}
+
+// derivationOf reads what a file says of that. What is deflated is not inflated for
+// it.
+func derivationOf(ctx context.Context, path, syntax string) (derivation, error) {
 	if t, _ := uid.LookupSyntax(syntax); t.Deflated {
-		return false, nil
+		return derivation{}, nil
 	}
 	f, err := dicomio.OpenContext(ctx, path, dicomio.Options{})
 	if err != nil {
-		return false, err
+		return derivation{}, err
 	}
 	defer f.Close()
-	return echo.NamesSource(f.DataSet), nil
+	return derivation{named: echo.NamesSource(f.DataSet), processed: echo.Processed(f.DataSet), sources: echo.Sources(f.DataSet)}, nil
 }
 
 // personOf is who an object is of: the state of the node names no patients.

@@ -90,11 +90,11 @@ func StatusPage(ctx context.Context, st *store.Store, q store.Query) (page []Stu
 			Corrected: w.Corrected, Conflicts: w.Conflicts}
 		if w.Derived > 0 {
 			status.Remarks = append(status.Remarks,
-				fmt.Sprintf("%d secondary captures that were derived from other images begin no run and are not measured", w.Derived))
+				fmt.Sprintf("%d images that were derived from others begin no run and are not measured", w.Derived))
 		}
 		if left := w.Loops - w.LoopsDone; left > 0 && s.State == store.Done {
 			status.Remarks = append(status.Remarks,
-				fmt.Sprintf("%d derived secondary captures that name no source came after the report: the next run takes them along", left))
+				fmt.Sprintf("%d derived images that may be of another program came after the report: the next run takes them along", left))
 		}
 		if s.State != store.Done && s.State != store.Failed {
 			status.Progress = fmt.Sprintf("%d/%d", w.LoopsDone, w.Loops)

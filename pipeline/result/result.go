@@ -263,6 +263,9 @@ type Loop struct {
 	Date string `json:"date,omitempty"`
 	// Dates are all that the object says of its day; see [Days].
 	Dates Dates `json:"dates,omitzero"`
+	// Sources are the SOP Instance UIDs of the images from which the object says that
+	// it was derived.
+	Sources []string `json:"sources,omitempty"`
 	// InstanceNumber, StageNumber and ViewNumber of the object; 0 when absent.
 	InstanceNumber int    `json:"instance_number,omitempty"`
 	Stage          string `json:"stage,omitempty"`

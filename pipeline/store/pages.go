@@ -56,7 +56,7 @@ type Work struct {
 	Objects, Loops, LoopsDone int
 	Corrected                 int    // objects whose attributes were replaced
 	Conflicts                 int    // objects under whose UID another picture was refused
-	Derived                   int    // secondary captures that are no loops
+	Derived                   int    // secondary captures and ultrasound images that are no loops
 	Problem                   string // of a loop that waits for another attempt
 }
 
@@ -70,7 +70,8 @@ func (s *Store) WorkOf(ctx context.Context, studies []string) (map[string]Work, 
 		return w, r.Scan(&w.uid, &w.work.Objects, &w.work.Loops, &w.work.LoopsDone, &w.work.Problem, &w.work.Corrected, &w.work.Conflicts, &w.work.Derived)
 	}, `SELECT i.study_uid, count(*), count(l.sop_uid), count(*) FILTER (WHERE l.state IN ('done','failed')),
 			coalesce(max(l.problem) FILTER (WHERE l.state = 'waiting'), ''), count(*) FILTER (WHERE i.corrections > 0), count(c.sop_uid),
-			count(*) FILTER (WHERE l.sop_uid IS NULL AND (i.sop_class = '1.2.840.10008.5.1.4.1.1.7' OR i.sop_class LIKE '1.2.840.10008.5.1.4.1.1.7.%'))
+			count(*) FILTER (WHERE l.sop_uid IS NULL AND (i.sop_class = '1.2.840.10008.5.1.4.1.1.7' OR i.sop_class LIKE '1.2.840.10008.5.1.4.1.1.7.%'
+				OR i.sop_class IN ('1.2.840.10008.5.1.4.1.1.3', '1.2.840.10008.5.1.4.1.1.3.1', '1.2.840.10008.5.1.4.1.1.6', '1.2.840.10008.5.1.4.1.1.6.1')))
 		FROM instances i LEFT JOIN loops l ON l.sop_uid = i.sop_uid LEFT JOIN conflicts c ON c.sop_uid = i.sop_uid
 		WHERE i.study_uid IN (`+listRows+`) GROUP BY i.study_uid`, list(studies))
 	out := make(map[string]Work, len(rows))

@@ -82,6 +82,9 @@ type Instance struct {
 	// Copy is a loop that begins no run once its study was reported, though it is
 	// part of the next one.
 	Copy bool
+	// Sources are the images from which the object says that it was derived, if it
+	// is no secondary capture. They are not recorded.
+	Sources []string
 }
 
 // Study is the state of one study.

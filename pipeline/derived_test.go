@@ -1,0 +1,52 @@
+package pipeline
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/echonode/echonode/pipeline/result"
+)
+
+// A loop whose sources are loops of the study is set aside, in whichever order they
+// stand, and so is what is derived from it; of a ring nothing is.
+func TestDerivedLoopsAreSetAside(t *testing.T) {
+	for name, c := range map[string]struct {
+		loops []string // UID, "<" and its sources, by commas
+		aside string
+	}{
+		"none":               {[]string{"1", "2"}, ""},
+		"source elsewhere":   {[]string{"1<9", "2"}, ""},
+		"source before":      {[]string{"1", "2<1"}, "2"},
+		"source after":       {[]string{"2<1", "1"}, "2"},
+		"one of two sources": {[]string{"1", "2<9,1"}, "2"},
+		"chain":              {[]string{"3<2", "2<1", "1"}, "3 2"},
+		"chain from outside": {[]string{"3<2", "2<9"}, "3"},
+		"itself":             {[]string{"1<1", "2"}, ""},
+		"ring":               {[]string{"1<2", "2<1"}, ""},
+		"ring with a root":   {[]string{"1<2,3", "2<1", "3"}, "1 2"},
+	} {
+		var loops []result.Loop
+		for _, text := range c.loops {
+			uid, from, _ := strings.Cut(text, "<")
+			l := result.Loop{SOPInstanceUID: uid, Status: result.Analysed, Measurements: make([]result.Measurement, 1), FrameResults: make([]result.Frame, 1)}
+			if from != "" {
+				l.Sources = strings.Split(from, ",")
+			}
+			loops = append(loops, l)
+		}
+		setDerivedAside(loops)
+		var aside []string
+		for _, l := range loops {
+			if l.Status == result.Analysed {
+				continue
+			}
+			aside = append(aside, l.SOPInstanceUID)
+			if l.Status != result.Refused || l.Reason == nil || l.Reason.Code != result.Derived || l.Measurements != nil || l.FrameResults != nil {
+				t.Errorf("%s: %+v", name, l)
+			}
+		}
+		if got := strings.Join(aside, " "); got != c.aside {
+			t.Errorf("%s: %q are set aside, want %q", name, got, c.aside)
+		}
+	}
+}

@@ -47,7 +47,7 @@ func TestScriptInName(t *testing.T) {
 		switch page {
 		case "worklist":
 			eval[bool](t, b, `document.querySelector("#rows tbody a").click(), true`)
-			until(t, b, `document.body.dataset.page == "study"`)
+			until(t, b, atStudy)
 		case "study":
 			eval[bool](t, b, `document.querySelector(".loopcard a").click(), true`)
 			until(t, b, `document.body.dataset.page == "loop"`)

@@ -62,6 +62,9 @@ func until(t *testing.T, b *browser.Browser, expression string) {
 	}
 }
 
+// atStudy says that the page of a study is there, and its script has run.
+const atStudy = `document.body.dataset.page == "study" && document.readyState == "complete"`
+
 // measuredStudy is the first study of the worklist that has an ejection
 // fraction.
 const measuredStudy = `document.querySelector("#rows .ef").closest("tr").querySelector("a")`
@@ -99,7 +102,7 @@ func TestLook(t *testing.T) {
 		t.Fatal("no study has an ejection fraction")
 	}
 	eval[bool](t, b, measuredStudy+`.click(), true`)
-	until(t, b, `document.body.dataset.page == "study"`)
+	until(t, b, atStudy)
 	if got := eval[string](t, b, `document.querySelector("[data-ef]").dataset.ef`); got != want {
 		t.Errorf("the page says EF %s, the node measured %s", got, want)
 	}
@@ -146,7 +149,7 @@ func TestLook(t *testing.T) {
 	contrast(t, b, "loop")
 	// The loop says whose it is, and goes back.
 	do(t, b, chromedp.KeyEvent("\x1b"))
-	until(t, b, `document.body.dataset.page == "study"`)
+	until(t, b, atStudy)
 	quiet(t, b)
 	s.links(eval[string](t, b, `location.href`), pacs)
 

@@ -39,7 +39,7 @@ func TestWallPoints(t *testing.T) {
 	b := s.open("reader")
 	do(t, b, chromedp.EmulateViewport(1280, 720))
 	eval[bool](t, b, `document.querySelector("#rows tr[data-study] a").click(), true`)
-	until(t, b, `document.body.dataset.page == "study"`)
+	until(t, b, atStudy)
 	eval[bool](t, b, `document.querySelector(".loopcard a").click(), true`)
 	until(t, b, `document.querySelector("#screen[data-ready]") !== null`)
 	after := func(name string) string { return `document.querySelector("#correct [data-after$=` + name + `]")` }

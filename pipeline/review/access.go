@@ -5,6 +5,7 @@ import (
 	"crypto/subtle"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"net"
 	"net/http"
@@ -134,6 +135,11 @@ func (s *Server) signedIn(next http.HandlerFunc, roles ...Role) http.Handler {
 		if !ok {
 			if r.Method == http.MethodGet && strings.Contains(r.Header.Get("Accept"), "text/html") {
 				http.Redirect(w, r, "/login?next="+url.QueryEscape(r.URL.RequestURI()), http.StatusSeeOther)
+				return
+			}
+			if strings.Contains(r.Header.Get("Accept"), "text/event-stream") { // of a status browsers tell the page nothing
+				w.Header().Set("Content-Type", "text/event-stream")
+				_, _ = io.WriteString(w, signedOut)
 				return
 			}
 			http.Error(w, "not signed in", http.StatusUnauthorized)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -273,8 +274,13 @@ func (h *hub) crowded() bool {
 	return len(h.open) >= maxListeners
 }
 
+// signedOut is the event that leads an open page to the sign-in.
+const signedOut = "event: signed-out\ndata: {}\n\n"
+
 // events is the stream of server-sent events: "studies" with the UIDs that
-// changed, an empty list for all, and "signed-out" at the session's end.
+// changed, an empty list for all, and "signed-out" at the session's end. A page
+// that names its study and the revision that it shows is told at once where
+// another is shown by now.
 func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 	if s.hub.crowded() {
 		http.Error(w, "too many open pages", http.StatusServiceUnavailable)
@@ -298,8 +304,15 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 		}
 		return rc.Flush() == nil
 	}
+	changed := func(studies ...string) bool {
+		b, err := json.Marshal(studies)
+		return err == nil && send("event: studies\ndata: %s\n\n", b)
+	}
 	if !send(": listening\n\n") {
 		return
+	}
+	if uid := r.FormValue("study"); uid != "" && s.showsOther(r.Context(), uid, r.FormValue("revision")) {
+		changed(uid)
 	}
 	alive := time.NewTicker(20 * time.Second)
 	defer alive.Stop()
@@ -310,13 +323,12 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 		case <-s.hub.done:
 			return
 		case studies := <-changes:
-			b, err := json.Marshal(studies)
-			if err != nil || !send("event: studies\ndata: %s\n\n", b) {
+			if !changed(studies...) {
 				return
 			}
 		case <-alive.C:
 			if _, ok, err := s.identify(r, false); err == nil && !ok { // of a database that is away nobody is signed out
-				send("event: signed-out\ndata: {}\n\n")
+				send(signedOut)
 				return
 			}
 			if !send(": alive\n\n") {
@@ -324,4 +336,18 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 			}
 		}
 	}
+}
+
+// showsOther reports whether the page of a study would show another revision
+// than this one.
+func (s *Server) showsOther(ctx context.Context, uid, revision string) bool {
+	runs, err := s.opt.Store.Runs(ctx, uid)
+	if err != nil {
+		return false // it listens, and hears of what comes
+	}
+	now := 0
+	if run := runShown(runs); run != nil {
+		now = run.Revision
+	}
+	return strconv.Itoa(now) != revision
 }

@@ -839,52 +839,6 @@ func FuzzPlainJPEG(f *testing.F) {
 	f.Fuzz(func(_ *testing.T, b []byte) { plainJPEG(b) })
 }
 
-// Open pages hear of changes; one that does not listen is told to look at
-// everything.
-func TestEvents(t *testing.T) {
-	s := newSite(t)
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() { done <- s.server.Run(ctx) }()
-	b := s.as("viewer")
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.http.URL+"/events", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	req.Header.Set("Cookie", b.cookie)
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer res.Body.Close()
-	s.add(sample{study: "1.2.1", loop: "1.2.1.1", name: "Doe", state: store.Receiving})
-	var heard strings.Builder
-	buf := make([]byte, 1024)
-	for !strings.Contains(heard.String(), `data: ["1.2.1"]`) {
-		n, err := res.Body.Read(buf)
-		if err != nil {
-			t.Fatal(err, heard.String())
-		}
-		heard.Write(buf[:n])
-	}
-	c, leave := s.server.hub.subscribe()
-	for i := range cap(c) + 5 {
-		s.server.hub.publish([]string{fmt.Sprint(i)})
-	}
-	all := false
-	for range len(c) {
-		all = all || len(<-c) == 0
-	}
-	leave()
-	if !all {
-		t.Error("a slow page was not told to look at everything")
-	}
-	cancel()
-	if err := <-done; err != nil {
-		t.Fatal(err)
-	}
-}
-
 func TestAuditTrail(t *testing.T) {
 	s := newSite(t)
 	s.add(sample{study: "1.2.1", loop: "1.2.1.1", name: "Doe", view: "A4C", ef: value(60)})

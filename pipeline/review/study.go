@@ -67,11 +67,9 @@ func (s *Server) record(ctx context.Context, uid string) (*record, error) {
 	if rec.deliveries, err = st.Deliveries(ctx, uid); err != nil {
 		return nil, err
 	}
-	i := slices.IndexFunc(rec.runs, func(r store.Run) bool { return !r.Finished.IsZero() && r.Error == "" && r.Directory != "" })
-	if i < 0 {
+	if rec.run = runShown(rec.runs); rec.run == nil {
 		return rec, nil
 	}
-	rec.run = &rec.runs[i]
 	if rec.doc, err = s.documents.get(ctx, *rec.run); err != nil {
 		return nil, err
 	}
@@ -81,6 +79,16 @@ func (s *Server) record(ctx context.Context, uid string) (*record, error) {
 		}
 	}
 	return rec, nil
+}
+
+// runShown is the run of a study, of which the newest come first, whose result is
+// shown; nil where none has one.
+func runShown(runs []store.Run) *store.Run {
+	i := slices.IndexFunc(runs, func(r store.Run) bool { return !r.Finished.IsZero() && r.Error == "" && r.Directory != "" })
+	if i < 0 {
+		return nil
+	}
+	return &runs[i]
 }
 
 func (rec *record) loop(sop string) *result.Loop {

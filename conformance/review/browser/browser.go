@@ -49,7 +49,15 @@ func Open(ctx context.Context, options ...chromedp.ExecAllocatorOption) (*Browse
 	}
 	allocator, cancelAllocator := chromedp.NewExecAllocator(ctx, append(all, options...)...)
 	tab, cancelTab := chromedp.NewContext(allocator)
-	b := &Browser{ctx: tab, cancel: []context.CancelFunc{cancelTab, cancelAllocator}}
+	return watched(tab, cancelTab, cancelAllocator), nil
+}
+
+// Tab opens a further tab of the browser, in front of the others.
+func (b *Browser) Tab() *Browser { return watched(chromedp.NewContext(b.ctx)) }
+
+// watched is a tab whose complaints are kept.
+func watched(tab context.Context, cancel ...context.CancelFunc) *Browser {
+	b := &Browser{ctx: tab, cancel: cancel}
 	messages := chromedp.Console(tab)
 	// What the page complains about: errors of scripts and blocked content.
 	go func() {
@@ -64,7 +72,7 @@ func Open(ctx context.Context, options ...chromedp.ExecAllocatorOption) (*Browse
 			}
 		}
 	}()
-	return b, nil
+	return b
 }
 
 // Problems are the errors that pages reported since the last call.

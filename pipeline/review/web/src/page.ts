@@ -75,6 +75,12 @@ export function say(message: string, error = false): void {
   toastTimer = window.setTimeout(() => { e.hidden = true; }, error ? 12000 : 4000);
 }
 
+/** A message that nobody asked for: it takes the place of no answer that says what went wrong. */
+export function mention(message: string): void {
+  const e = element("#message", HTMLElement);
+  if (e.hidden || !e.classList.contains("error")) say(message);
+}
+
 export function explain(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
@@ -101,15 +107,43 @@ export function onKeys(actions: (key: string, event: KeyboardEvent) => boolean):
   });
 }
 
-/** Listens for studies that change; an empty list is everything. */
-export function onChanges(changed: (studies: string[]) => void): void {
-  const source = new EventSource("/events");
-  let lost = false;
-  source.addEventListener("studies", (e) => changed(JSON.parse((e as MessageEvent<string>).data) as string[]));
-  source.addEventListener("signed-out", () => { source.close(); signIn(); });
-  source.addEventListener("error", () => { lost = true; });
-  source.addEventListener("open", () => { if (lost) { lost = false; changed([]); } });
-  addEventListener("pagehide", () => source.close());
+/** How long a page waits until it listens again to a server that refused it, ms. */
+const listenAgain = 10_000;
+
+/**
+ * Listens for studies that change; an empty list is everything. Of the study that a page shows it also hears what came of it before
+ * it listened. Only while the page can be seen: where the server speaks HTTP/1.1, a browser has six connections to it for all its
+ * pages together, and pages behind others would keep them from those in front.
+ */
+export function onChanges(changed: (studies: string[]) => void, shown?: { study: string; revision: number }): void {
+  const path = "/events" + (shown ? `?study=${encodeURIComponent(shown.study)}&revision=${shown.revision}` : "");
+  let source: EventSource | undefined;
+  let missed = false; // something may have happened while nobody listened
+  let again = 0;
+  const stop = (): void => {
+    clearTimeout(again);
+    source?.close();
+    source = undefined;
+    missed = true;
+  };
+  const listen = (): void => {
+    if (source || document.hidden) return;
+    clearTimeout(again);
+    const s = source = new EventSource(path);
+    s.addEventListener("studies", (e) => changed(JSON.parse((e as MessageEvent<string>).data) as string[]));
+    s.addEventListener("signed-out", () => { stop(); signIn(); });
+    s.addEventListener("open", () => { if (missed) { missed = false; changed([]); } });
+    s.addEventListener("error", () => {
+      missed = true;
+      if (s.readyState !== EventSource.CLOSED) return; // the browser tries again by itself
+      stop();
+      again = window.setTimeout(listen, listenAgain);
+    });
+  };
+  document.addEventListener("visibilitychange", () => { if (document.hidden) stop(); else listen(); });
+  addEventListener("pagehide", stop);
+  addEventListener("pageshow", listen);
+  listen();
 }
 
 /** A message that the page before left for this one. */

@@ -2,7 +2,7 @@ import { Cine } from "./cine";
 import { Draft, measuredBeats, showChanges, signing, withShape } from "./corrections";
 import { CurvePlot } from "./curve";
 import { Grips } from "./grips";
-import { element, embedded, explain, maybe, onChanges, onKeys, say, t } from "./page";
+import { element, embedded, explain, maybe, mention, onChanges, onKeys, say, t } from "./page";
 import { Quad } from "./quad";
 import type { Corrections, Found, Loop, Study } from "./types";
 import { View } from "./view";
@@ -227,7 +227,7 @@ export function startStudy(): void {
     told = true;
     const bar = element("#changed", HTMLElement);
     bar.hidden = false;
-    say(t("js.changed"));
-  });
+    mention(t("js.changed"));
+  }, { study: data.study, revision: data.base });
   addEventListener("pagehide", () => { for (const p of panels) p.cine.close(); quad?.close(); });
 }

@@ -19,6 +19,9 @@ ACTIONLINT  := github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 PACKAGING   := cmd/echonode/packaging
 
+# The race detector watches our code and the libraries' Go; SQLite, translated from C by a program, is ten times slower under it.
+RACE        := -race -gcflags=modernc.org/sqlite/lib=-race=false -gcflags=modernc.org/libc=-race=false
+
 # cgo links the image codecs and the ONNX Runtime binding; an environment that turned it off would fail obscurely.
 export CGO_ENABLED = 1
 
@@ -143,17 +146,22 @@ test-web:
 
 test-go:
 	@echo 'test: go test -race ./...'
-	@ECHONODE_PEERS=required ECHONODE_PYTHON=$(CURDIR)/.build/peers/bin/python $(GO) test -race -timeout 30m ./...
+	@ECHONODE_PEERS=required ECHONODE_PYTHON=$(CURDIR)/.build/peers/bin/python $(GO) test $(RACE) -timeout 30m ./...
 	@commit=$$(sed -n 's/^const versionBefore = "\(.*\)"$$/\1/p' conformance/mainjob/upgrade_test.go); \
 		git cat-file -e "$$commit^{commit}" 2>/dev/null || \
 		echo "test: NOT TESTED: the rolling upgrade: this clone is shallow or has no git, and lacks the version before ($$commit)"
 
-# go test fuzzes one target of one package at a time.
+# One target at a time; a package's targets are built once, as go test would build each of them.
 fuzz-short: setup
-	@for package in $$($(GO) list ./...); do \
-		for target in $$($(GO) test -list '^Fuzz' "$$package" | grep '^Fuzz'); do \
+	@set -e; cache=$$($(GO) env GOCACHE)/fuzz; binary=$$(mktemp); trap 'rm -f "$$binary"' EXIT; \
+	$(GO) list -f '{{.ImportPath}} {{.Dir}}' ./... | while read -r package dir; do \
+		targets=$$(cat "$$dir"/*_test.go 2>/dev/null | sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p'); \
+		[ -n "$$targets" ] || continue; \
+		$(GO) test -c -fuzz . -o "$$binary" "$$package"; \
+		for target in $$targets; do \
 			echo "fuzz: $$package $$target"; \
-			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 100x "$$package" || exit 1; \
+			(cd "$$dir" && "$$binary" -test.run '^$$' -test.fuzz "^$$target\$$" -test.fuzztime $(FUZZTIME) -test.fuzzminimizetime 100x \
+				-test.fuzzcachedir "$$cache/$$package"); \
 		done; \
 	done
 

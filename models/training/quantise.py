@@ -18,7 +18,7 @@ from onnx import helper
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from echotrain import dataset, export, geometry as geo
+from echotrain import dataset, doubling, export, geometry as geo
 from echotrain.kinds import Array
 
 
@@ -64,11 +64,12 @@ def main() -> None:
     card["name"] += "-int8"
     card["version"] = args.version or card["version"]
     m = onnx.load(args.out)
+    doubled = doubling.by_copies(m)
     del m.metadata_props[:]
     helper.set_model_props(m, {"echonode.card": json.dumps(card)})
     m.producer_name, m.producer_version = source.producer_name, card["version"]
     onnx.save(m, args.out)
-    print(args.out, os.path.getsize(args.out), export.sha256(args.out), f"{len(keep)} nodes in floating point")
+    print(args.out, os.path.getsize(args.out), export.sha256(args.out), f"{len(keep)} nodes in floating point, {doubled} upsamplings by copies")
 
 
 if __name__ == "__main__":

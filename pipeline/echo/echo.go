@@ -273,6 +273,11 @@ func (e *Facts) regions(d *dicomio.DataSet) {
 			e.HasColour = e.HasColour || bits&0x0130 != 0
 		}
 	}
+	for _, r := range e.Regions {
+		if r.SpatialFormat == 1 && (r.DataType == 1 || r.DataType == 2) && e.tiny(r) {
+			e.doubt(DoubtRegions, "the 2D region at %v is too small for a picture: it is left out", r.Rect)
+		}
+	}
 	e.Tissue = e.tissue(image.Rectangle{})
 	e.Calibration = e.calibrate(d)
 	e.checkScale(d)
@@ -314,7 +319,7 @@ func (e *Facts) TissueRegions() []TissueRegion {
 	}
 	add(e.Tissue)
 	for i := range e.Regions {
-		if r := &e.Regions[i]; r.SpatialFormat == 1 && r.DataType == e.Tissue.DataType && r.Fits {
+		if r := &e.Regions[i]; r.SpatialFormat == 1 && r.DataType == e.Tissue.DataType && r.Fits && !e.tiny(*r) {
 			add(r)
 		}
 	}
@@ -360,7 +365,7 @@ func (e *Facts) tissue(field image.Rectangle) *Region {
 		var best *Region
 		for i := range e.Regions {
 			r := &e.Regions[i]
-			if !want(*r) || !field.Empty() && 2*area(r.Rect.Intersect(field)) < area(field) {
+			if !want(*r) || e.tiny(*r) || !field.Empty() && 2*area(r.Rect.Intersect(field)) < area(field) {
 				continue
 			}
 			if best == nil || r.Fits && !best.Fits || r.Fits == best.Fits && area(r.Rect) > area(best.Rect) {
@@ -372,6 +377,15 @@ func (e *Facts) tissue(field image.Rectangle) *Region {
 		}
 	}
 	return nil
+}
+
+// leastPicture is the part of the screen that a picture takes at least. Own choice:
+// of six pictures on a screen each has a tenth.
+const leastPicture = 0.02
+
+// tiny reports whether a region is too small for a picture.
+func (e *Facts) tiny(r Region) bool {
+	return r.Fits && float64(area(r.Rect)) < leastPicture*float64(e.Rows)*float64(e.Columns)
 }
 
 // CalibrationFor is the calibration for a contour within field, in source
@@ -541,6 +555,8 @@ func (e *Facts) timing(d *dicomio.DataSet) {
 		s := source{name: tag.Keyword(t)}
 		if v, ok := d.Float(t); ok && v > 0 {
 			s.step = usable(s.name, f(v))
+		} else if text := strings.TrimSpace(d.String(t)); !ok && text != "" {
+			warnings = append(warnings, fmt.Sprintf("%s is no number (%q)", s.name, text))
 		}
 		return s
 	}

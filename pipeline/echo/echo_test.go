@@ -230,7 +230,9 @@ func TestFrameTimes(t *testing.T) {
 		}, []float64{0, 20, 40, 60}, "FrameTimeVector", "FrameTime 40"},
 		{"sources differ", func(d *dicomio.DataSet) { d.SetFloat(tag.FrameTime, 20).SetInt(tag.CineRate, 25) }, []float64{0, 20, 40, 60}, "FrameTime", "CineRate 40"},
 		{"nothing", func(d *dicomio.DataSet) {}, nil, "", ""},
-		{"garbage", func(d *dicomio.DataSet) { d.SetBytes(tag.FrameTime, "DS", []byte("fast")) }, nil, "", ""},
+		{"garbage", func(d *dicomio.DataSet) { d.SetBytes(tag.FrameTime, "DS", []byte("fast")) }, nil, "", `FrameTime is no number ("fast")`},
+		{"decimal comma", func(d *dicomio.DataSet) { d.SetBytes(tag.FrameTime, "DS", []byte("33,33")).SetInt(tag.CineRate, 50) },
+			[]float64{0, 20, 40, 60}, "CineRate", `FrameTime is no number ("33,33")`},
 	}
 	for _, c := range cases {
 		e := echoOf(t, 4, c.edit)
@@ -502,5 +504,27 @@ func TestColourFractionOfTintedLoops(t *testing.T) {
 		if err := f.Close(); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// A region of a few pixels is no picture: the whole screen is, without units.
+func TestTinyRegion(t *testing.T) {
+	region := func(x1, y1 int64, units int64) *dicomio.DataSet {
+		r := dicomio.NewDataSet()
+		r.SetInt(tag.RegionSpatialFormat, 1).SetInt(tag.RegionDataType, 1).SetInt(tag.RegionFlags, 0)
+		r.SetInt(tag.RegionLocationMinX0, 0).SetInt(tag.RegionLocationMinY0, 0).SetInt(tag.RegionLocationMaxX1, x1).SetInt(tag.RegionLocationMaxY1, y1)
+		r.SetInt(tag.PhysicalUnitsXDirection, units).SetInt(tag.PhysicalUnitsYDirection, units).SetFloat(tag.PhysicalDeltaX, 0.05).SetFloat(tag.PhysicalDeltaY, 0.05)
+		return r
+	}
+	e := echoOf(t, 4, func(d *dicomio.DataSet) {
+		w, _ := d.Int(tag.Columns)
+		h, _ := d.Int(tag.Rows)
+		d.SetItems(tag.SequenceOfUltrasoundRegions, region(w/8, h/8, 3), region(w-1, h-1, 0))
+	})
+	if e.Tissue == nil || e.Tissue.Rect.Dx() != e.Columns || e.Calibration.Trusted || len(e.TissueRegions()) != 1 {
+		t.Errorf("%+v, %+v", e.Tissue, e.Calibration)
+	}
+	if !strings.Contains(doubts(e, DoubtRegions), "too small for a picture") {
+		t.Errorf("%+v", e.Doubts)
 	}
 }

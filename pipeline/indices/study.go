@@ -82,6 +82,11 @@ func further(s *result.Study, stage []result.Measurement) (out []result.Measurem
 			return
 		}
 		m := finish(name, base.Method, *base, v, beats, base.Sources, true, "")
+		if q, _ := quantity.Of(name); m.Value != nil && s.Subject.Adult() {
+			if r := q.Unusual(v); r != nil {
+				m.Quality = worse(m.Quality, result.Quality{Grade: result.Fair, Warnings: []result.Reason{*r}})
+			}
+		}
 		out = append(out, m)
 		all = append(all, m)
 	}

@@ -226,7 +226,7 @@ func FindBeats(area, timesMS []float64, o BeatOptions) (Rhythm, error) {
 	if err := checkTimes(timesMS, n); err != nil {
 		return r, err
 	}
-	if fps := 1000 * float64(n-1) / (timesMS[n-1] - timesMS[0]); fps < o.MinFrameRate {
+	if fps := FrameRate(timesMS); fps < o.MinFrameRate {
 		return r, noBeat(FrameRateTooLow, "%.1f frames per second, %.0f needed", fps, o.MinFrameRate)
 	}
 	values := slices.Clone(area)
@@ -312,17 +312,26 @@ type finder struct {
 type pause struct{ from, to float64 }
 
 func gapsOf(t []float64, o BeatOptions) (out []pause) {
-	steps := make([]float64, 0, len(t))
-	for i := 1; i < len(t); i++ {
-		steps = append(steps, t[i]-t[i-1])
-	}
-	limit := max(o.GapSteps*median(steps), o.GapMS)
+	limit := max(o.GapSteps*1000/FrameRate(t), o.GapMS)
 	for i := 1; i < len(t); i++ {
 		if t[i]-t[i-1] > limit {
 			out = append(out, pause{t[i-1], t[i]})
 		}
 	}
 	return out
+}
+
+// FrameRate is the usual number of frames per second at frame times in ms, whatever
+// gaps they have; 0 for less than two frames.
+func FrameRate(timesMS []float64) float64 {
+	steps := make([]float64, 0, len(timesMS))
+	for i := 1; i < len(timesMS); i++ {
+		steps = append(steps, timesMS[i]-timesMS[i-1])
+	}
+	if len(steps) == 0 || !(median(steps) > 0) {
+		return 0
+	}
+	return 1000 / median(steps)
 }
 
 // gapNote tells a reader of gaps; "" without any.
@@ -609,6 +618,9 @@ func (f *finder) doubtPeaks(peaks []float64, byPeaks, byCurve []Beat) string {
 	if meanChange(byPeaks) < 0.75*meanChange(byCurve) {
 		return "the stored R waves do not fit the motion and were not used"
 	}
+	if with, without := f.followed(peaks); without > 0 && without >= with {
+		return fmt.Sprintf("%d of %d stored R waves belong to no contraction: they were not used", without, with+without)
+	}
 	var eds []float64
 	for _, b := range byCurve {
 		if b.EDFrom != AtClipStart {
@@ -646,6 +658,34 @@ func (f *finder) doubtPeaks(peaks []float64, byPeaks, byCurve []Beat) string {
 		return fmt.Sprintf("%d of %d stored R waves belong to no contraction: they were not used", extra, within)
 	}
 	return ""
+}
+
+// followed counts the R peaks with, and those without, a contraction of their own,
+// among those after which the clip shows the usual time to the next.
+func (f *finder) followed(peaks []float64) (with, without int) {
+	var rr []float64
+	for i := 1; i < len(peaks); i++ {
+		rr = append(rr, peaks[i]-peaks[i-1])
+	}
+	if len(rr) == 0 {
+		return 0, 0
+	}
+	first, last, period := f.t[0], f.t[len(f.t)-1], median(rr)
+	moments := f.contractions()
+	for i, p := range peaks {
+		next := p + period
+		if i+1 < len(peaks) {
+			next = peaks[i+1]
+		}
+		switch {
+		case p < first || next > last || f.across(p, next, 0):
+		case slices.ContainsFunc(moments, func(m float64) bool { return m > p && m <= next }):
+			with++
+		default:
+			without++
+		}
+	}
+	return with, without
 }
 
 // fromPeaks finds beats whose ED is the largest area near an R peak.

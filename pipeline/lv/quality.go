@@ -599,11 +599,10 @@ func CheckClipped(beats []Beat) []Finding {
 // CheckFrameRate warns of a frame rate that is low, or low for the heart rate:
 // end-systole may then fall between two frames. rate is 0 when unknown.
 func CheckFrameRate(timesMS []float64, rate float64, o QualityOptions) []Finding {
-	n := len(timesMS)
-	if n < 2 || timesMS[n-1] <= timesMS[0] {
+	fps := FrameRate(timesMS)
+	if fps == 0 {
 		return nil
 	}
-	fps := 1000 * float64(n-1) / (timesMS[n-1] - timesMS[0])
 	if fps < o.WarnFrameRate {
 		return finding(GateFrameRate, Warn, "", -1, "%.0f frames per second: end-systole may fall between frames, EF may be too small", fps)
 	}

@@ -57,7 +57,9 @@ func (l *loop) measureApical() {
 	if l.trusts() {
 		findings = remarks(findings)
 	}
-	l.report(l.apicalSeries(), findings)
+	values := l.apicalSeries()
+	findings = append(findings, l.checkSizes(values)...)
+	l.report(values, findings)
 	l.addHeartRate(findings)
 }
 

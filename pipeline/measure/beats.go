@@ -22,6 +22,11 @@ func (l *loop) findBeats(curve []float64, o lv.Options, quantities []series) boo
 		return none(result.Reasonf(result.SingleFrame, "a single frame has no heart beat"))
 	}
 	if len(l.FrameTimes) != len(l.frames) {
+		for _, w := range l.Warnings {
+			if w.Code == result.FrameTimes {
+				return none(result.Reasonf(result.NoFrameTimes, "the object does not say when its frames were taken: %s", w.Text))
+			}
+		}
 		return none(result.Reasonf(result.NoFrameTimes, "the object does not say when its frames were taken"))
 	}
 	options := o.Beats
@@ -70,6 +75,10 @@ func (l *loop) rateOfRWaves() bool {
 // Own choice: the rates of the motion and of the device may differ by so much.
 const rateTolerance = 0.15
 
+// Own choice: a beat, as far as the clip shows it, may be so many times as long as
+// the stored heart rate says.
+const longBeat = 1.6
+
 // doubts are findings about time and rhythm: contradicting frame times, R waves
 // and heart rates that do not fit the motion.
 func (l *loop) doubts() []lv.Finding {
@@ -88,6 +97,19 @@ func (l *loop) doubts() []lv.Finding {
 	motion, device := l.rhythm.HeartRate, l.HeartRate
 	if l.rhythm.HeartRateSource == lv.RateFromCurve && device > 0 && math.Abs(motion-device) > rateTolerance*device && !l.rateOfRWaves() {
 		warn(result.Rhythm, result.Reasonf("", "the motion shows %.0f beats per minute, the device says %.0f: frame times or rhythm are in doubt", motion, device))
+	}
+	if rate := l.rhythm.HeartRate; l.rhythm.HeartRateSource == lv.RateFromDevice || l.rhythm.HeartRateSource == lv.RateFromRWaves {
+		for _, b := range l.rhythm.Beats {
+			last := l.FrameTimes[len(l.FrameTimes)-1]
+			if b.NextED >= 0 {
+				last = l.FrameTimes[b.NextED]
+			}
+			systole, whole := l.FrameTimes[b.ES]-l.FrameTimes[b.ED], last-l.FrameTimes[b.ED]
+			if period := 60000 / rate; !b.Crossed && (systole > l.o.LV.Beats.MaxSystoleFraction*period || whole > longBeat*period) {
+				warn(result.Rhythm, result.Reasonf("", "the motion is slower than %.0f beats per minute: heart rate, frame times or rhythm are in doubt", rate))
+				break
+			}
+		}
 	}
 	for _, b := range l.rhythm.Beats {
 		if rr := max(b.BeforeMS, b.AfterMS); rr > 0 && 60000/rr > l.o.LV.Beats.MaxRate {

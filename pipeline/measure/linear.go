@@ -169,6 +169,7 @@ func (l *loop) measureLinear() {
 		findings = remarks(findings)
 	}
 	findings = append(findings, drawn...)
+	findings = append(findings, l.checkSizes(names)...)
 	if len(l.beats) == 0 {
 		findings = append(refused, findings...) // why there is no beat
 	}

@@ -258,11 +258,20 @@ func (st *stage) best(view string) *loop {
 // ranked are the loops of a view, the best first.
 func (st *stage) ranked(view string) []*loop {
 	var loops []*loop
-	longest := 0.0
+	var lengths []float64
 	for _, l := range st.loops {
 		if l.View == view {
 			loops = append(loops, l)
-			longest = max(longest, l.lengthED())
+			if length := l.lengthED(); length > 0 {
+				lengths = append(lengths, length)
+			}
+		}
+	}
+	// One that is much longer than most is no better plane: its scale is wrong.
+	longest, typical := 0.0, lv.Median(lengths)
+	for _, length := range lengths {
+		if (1-mostForeshortened)*length <= typical {
+			longest = max(longest, length)
 		}
 	}
 	slices.SortStableFunc(loops, func(a, b *loop) int { return cmp.Compare(b.score(longest), a.score(longest)) })
@@ -308,7 +317,7 @@ func (l *loop) score(longest float64) float64 {
 		score += 12 + 3*float64(min(whole, 3))
 	}
 	if length := l.lengthED(); length > 0 {
-		score -= 100 * (1 - length/longest)
+		score -= 100 * math.Abs(1-length/longest)
 	} else if longest > 0 {
 		score -= 20 // not calibrated, beside one that is
 	}

@@ -24,7 +24,26 @@ func (s series) concerns(f lv.Finding) bool {
 	if f.Gate == lv.GatePrecision {
 		return s.name == result.EF || s.name == result.SV || s.name == result.FAC
 	}
+	if f.Gate == result.UnusualSize {
+		return s.needsCalibration
+	}
 	return s.phase == "" || f.Phase == "" || f.Phase == s.phase
+}
+
+// checkSizes remarks on sizes that no adult has: whatever is in centimetres is then
+// in doubt. Children, who have all of them, are compared with children elsewhere.
+func (l *loop) checkSizes(all []series) []lv.Finding {
+	if !l.Spacing.Trusted || !l.Subject.Adult() {
+		return nil
+	}
+	for _, s := range all {
+		if q, ok := quantity.Of(s.name); ok && s.needsCalibration && len(s.values) > 0 {
+			if r := q.Unusual(s.value); r != nil {
+				return []lv.Finding{{Gate: result.UnusualSize, Severity: lv.Warn, Frame: -1, Reason: r.Text}}
+			}
+		}
+	}
+	return nil
 }
 
 // report turns series into measurements: the value over the chosen beats, or
@@ -72,17 +91,17 @@ func (l *loop) measurement(s series, findings []lv.Finding) result.Measurement {
 }
 
 // impossible is why a value cannot be reported whatever was found of its frames:
-// it is not finite, or it is of lines and outside the range of its quantity.
-// The gates of volumes have looked at theirs.
+// it is not finite, or outside the range of its quantity. The gates of EF and FAC
+// have looked at theirs.
 func impossible(s series) *result.Reason {
 	q, known := quantity.Of(s.name)
-	linear := s.method == result.Linear || s.method == result.Cube
+	sized := s.needsCalibration || s.method == result.Linear
 	finite := !math.IsNaN(s.value) && !math.IsInf(s.value, 0) && !slices.ContainsFunc(s.values, func(v float64) bool { return math.IsNaN(v) || math.IsInf(v, 0) })
 	switch {
 	case !finite:
 		r := result.Reasonf(result.ImplausibleValue, "%s cannot be computed from what was measured", q.Title)
 		return &r
-	case known && linear && !q.Plausible.Holds(s.value):
+	case known && sized && !q.Plausible.Holds(s.value):
 		r := result.Reasonf(result.ImplausibleValue, "%s of %s %s cannot be", q.Title, q.Format(s.value), q.UnitText())
 		return &r
 	}

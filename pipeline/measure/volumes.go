@@ -108,7 +108,50 @@ func (st *stage) addOthers(set *volumeSet) {
 			m.Quality = grade(append(slices.Clone(m.Quality.Warnings),
 				result.Reasonf(result.LoopsDisagree, "other loops of the stage give an EF of %.0f to %.0f %%", slices.Min(m.Others), slices.Max(m.Others))))
 		}
+		if r := st.otherSize(set, *m); r != nil && m.Name != result.EF {
+			m.Quality = grade(append(slices.Clone(m.Quality.Warnings), *r))
+		}
 	}
+}
+
+// otherSize looks among the loops of a value's views for one in which the ventricle
+// has another size than foreshortening explains, which takes of the length and
+// leaves the width: the scale of one of the two is wrong, or it shows another heart.
+func (st *stage) otherSize(set *volumeSet, m result.Measurement) *result.Reason {
+	for _, chosen := range []*loop{set.four, set.two} {
+		if chosen == nil || m.Method != result.Biplane && m.View != chosen.View {
+			continue
+		}
+		own := chosen.measured(result.EDV)
+		for _, l := range st.loops {
+			other := l.measured(result.EDV)
+			if l == chosen || l.View != chosen.View || own == nil || other == nil {
+				continue
+			}
+			volumes := math.Abs(*own.Value-*other.Value) / max(*own.Value, *other.Value)
+			widths := math.Abs(chosen.widthED()-l.widthED()) / max(chosen.widthED(), l.widthED())
+			lengths := math.Abs(chosen.lengthED()-l.lengthED()) / max(chosen.lengthED(), l.lengthED())
+			if volumes > warnEDVs && (widths > otherWidths || lengths > mostForeshortened) {
+				r := result.Reasonf(result.LoopsDisagree, "another %s loop gives an EDV of %.0f ml, this one %.0f ml: the scale of one of them may be wrong",
+					l.View, *other.Value, *own.Value)
+				return &r
+			}
+		}
+	}
+	return nil
+}
+
+// Own choice: how much the mean widths of two loops of one view may differ, and by
+// what part of the length a plane may miss the apex.
+const otherWidths, mostForeshortened = 0.12, 0.25
+
+// widthED is the mean width at end-diastole in mm over the beats.
+func (l *loop) widthED() float64 {
+	var v []float64
+	for _, b := range l.beats {
+		v = append(v, b.ed.AreaMM2/b.ed.Axis.LengthMM)
+	}
+	return lv.Summarize(v).Mean
 }
 
 // Own choice: the largest difference in points between the EF of a stage and

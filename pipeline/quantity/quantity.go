@@ -6,6 +6,7 @@
 package quantity
 
 import (
+	"fmt"
 	"math"
 	"slices"
 	"strconv"
@@ -32,7 +33,11 @@ type Quantity struct {
 	// Plausible is where a number may lie at all: outside it the calibration or
 	// the outline is wrong, and nothing is reported.
 	Plausible Range
-	Normal    Normal
+	// Usual is where the values of adults lie, ill ones too: outside it the size of
+	// a pixel, or whatever else it is made of, is in doubt, and the value is
+	// remarked on. Own choice.
+	Usual  Range
+	Normal Normal
 	// Child is how the value grows with children, where that is published.
 	Child Growth
 	// Code in the report; 0 for what has none and stays out of it.
@@ -126,14 +131,14 @@ var table = []Quantity{
 	{Name: result.EF, Title: "Ejection fraction", Unit: result.UnitPercent, Methods: disks, Decimals: 0,
 		Plausible: Range{0, 90}, Normal: ase(52, 72, 54, 74), Code: sr.EF, Core: true},
 	{Name: result.EDV, Title: "End-diastolic volume", Unit: result.UnitVolume, Phase: "ED", Methods: disks, Calibrated: true, Decimals: 1,
-		Plausible: Range{5, 800}, Normal: ase(62, 150, 46, 106), Code: sr.EDV, Core: true,
+		Plausible: Range{5, 800}, Usual: Range{30, 450}, Normal: ase(62, 150, 46, 106), Code: sr.EDV, Core: true,
 		Child: Growth{Exponent: 1.30, Mean: 62.02, SD: 11.94, Source: PHN2017, Otherwise: "by area and length, 5/6"}},
 	{Name: result.ESV, Title: "End-systolic volume", Unit: result.UnitVolume, Phase: "ES", Methods: disks, Calibrated: true, Decimals: 1,
 		Plausible: Range{1, 750}, Normal: ase(21, 61, 14, 42), Code: sr.ESV, Core: true},
 	{Name: result.SV, Title: "Stroke volume", Unit: result.UnitVolume, Methods: disks, Calibrated: true, Decimals: 1,
-		Plausible: Range{1, 300}, Code: sr.StrokeVolume, Core: true},
+		Plausible: Range{1, 300}, Usual: Range{10, 250}, Code: sr.StrokeVolume, Core: true},
 	{Name: result.CO, Title: "Cardiac output", Unit: result.UnitFlow, Methods: disks, Calibrated: true, Decimals: 1,
-		Plausible: Range{0.2, 30}, Code: sr.CardiacOutput},
+		Plausible: Range{0.2, 30}, Usual: Range{1, 20}, Code: sr.CardiacOutput},
 	{Name: result.EDVIndex, Title: "End-diastolic volume index", Unit: result.UnitVolumeIndex, Phase: "ED", Methods: disks, Calibrated: true,
 		Indexed: true, Decimals: 0,
 		Plausible: Range{3, 500}, Normal: ase(34, 74, 29, 61), Code: sr.EDVIndex},
@@ -151,7 +156,7 @@ var table = []Quantity{
 	{Name: result.AreaES, Title: "End-systolic area", Unit: result.UnitArea, Phase: "ES", Methods: planar, Calibrated: true, Decimals: 1,
 		Plausible: Range{1, 140}, Code: sr.LVAreaS, Core: true},
 	{Name: result.LenED, Title: "End-diastolic length", Unit: result.UnitLength, Phase: "ED", Methods: planar, Calibrated: true, Decimals: 1,
-		Plausible: Range{1.5, 15}, Code: sr.LVLengthD, Core: true,
+		Plausible: Range{1.5, 15}, Usual: Range{5, 12.5}, Code: sr.LVLengthD, Core: true,
 		Child: Growth{Exponent: 0.45, Mean: 6.31, SD: 0.46, Source: PHN2017, View: "A4C"}},
 	{Name: result.LenES, Title: "End-systolic length", Unit: result.UnitLength, Phase: "ES", Methods: planar, Calibrated: true, Decimals: 1,
 		Plausible: Range{1.5, 15}, Code: sr.LVLengthS, Core: true},
@@ -159,7 +164,7 @@ var table = []Quantity{
 		Plausible: Range{0.2, 4}, Normal: ase(0.6, 1.0, 0.6, 0.9), Code: sr.IVSd, Core: true,
 		Child: Growth{Exponent: 0.40, Mean: 0.58, SD: 0.09, Source: PHN2017, Otherwise: "in the short axis"}},
 	{Name: result.LVIDd, Title: "Internal diameter, diastole", Unit: result.UnitLength, Phase: "ED", Methods: linear, Calibrated: true, Decimals: 1,
-		Plausible: Range{1, 12}, Normal: ase(4.2, 5.8, 3.8, 5.2), Code: sr.LVIDd, Core: true,
+		Plausible: Range{1, 12}, Usual: Range{2.5, 9}, Normal: ase(4.2, 5.8, 3.8, 5.2), Code: sr.LVIDd, Core: true,
 		Child: Growth{Exponent: 0.45, Mean: 3.89, SD: 0.33, Source: PHN2017, Otherwise: "in the short axis"}},
 	{Name: result.LVPWd, Title: "Posterior wall thickness", Unit: result.UnitLength, Phase: "ED", Methods: linear, Calibrated: true, Decimals: 1,
 		Plausible: Range{0.2, 4}, Normal: ase(0.6, 1.0, 0.6, 0.9), Code: sr.LVPWd, Core: true,
@@ -218,6 +223,18 @@ func Of(name string) (Quantity, bool) {
 		return Quantity{}, false
 	}
 	return *q, true
+}
+
+// Unusual says that a value is none that adults have; nil for one that they have.
+func (q Quantity) Unusual(v float64) *result.Reason {
+	if q.Usual.Holds(v) {
+		return nil
+	}
+	r := result.Reasonf(result.UnusualSize, "%s of %s %s is unusual for an adult: is the size of a pixel right?", q.Title, q.Format(v), q.UnitText())
+	if q.Name == result.CO {
+		r.Text = fmt.Sprintf("%s of %s %s is unusual for an adult: are volume and heart rate right?", q.Title, q.Format(v), q.UnitText())
+	}
+	return &r
 }
 
 // Round rounds a value to the decimals of its quantity.

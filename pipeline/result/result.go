@@ -136,6 +136,8 @@ const (
 	OtherDay = "other-day"
 	// SamePicture is a loop that shows another one's picture, or its mirror image.
 	SamePicture = "same-picture"
+	// UnusualSize is a value that adults do not have.
+	UnusualSize = "unusual-size"
 	// BodySize and PatientAge are remarks on what objects say of their patient: a
 	// height or weight that no person has, an age that another one contradicts.
 	BodySize   = "body-size"

@@ -1,0 +1,122 @@
+package measure
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/echonode/echonode/pipeline/measure/heart"
+	"github.com/echonode/echonode/pipeline/result"
+)
+
+// A loop whose scale is k times too large, seen with the same heart.
+func scaled(k float64, seed uint64) result.Loop {
+	l := heart.Clip{Beats: heart.Regular(60, 60, 117.81, 4), FPS: 40, Start: 300, Seed: seed}.Loop()
+	l.Spacing.X, l.Spacing.Y = k*l.Spacing.X, k*l.Spacing.Y
+	Loop(&l, options())
+	return l
+}
+
+func warned(m *result.Measurement, code, text string) bool {
+	return m != nil && slices.ContainsFunc(m.Quality.Warnings, func(w result.Reason) bool { return w.Code == code && strings.Contains(w.Text, text) })
+}
+
+// Two loops of a view whose scales contradict each other: neither's volumes are
+// good. Of three the one that differs is not chosen, and it is told. A foreshortened
+// loop is as wide as the other and contradicts nothing.
+func TestScalesOfLoops(t *testing.T) {
+	study := func(loops ...result.Loop) []result.Measurement {
+		s := &result.Study{Loops: loops}
+		Study(s, options())
+		return s.Measurements
+	}
+	for _, k := range []float64{0.75, 1.3, 1.6} {
+		ms := study(scaled(1, 1), scaled(k, 2))
+		for _, name := range []string{result.EDV, result.ESV, result.SV} {
+			if m := value(ms, name); !warned(m, result.LoopsDisagree, "another A4C loop gives an EDV") || m.Quality.Grade != result.Poor {
+				t.Errorf("%g: %s %+v", k, name, m)
+			}
+		}
+		if m := value(ms, result.EF); m == nil || m.Quality.Grade != result.Good {
+			t.Errorf("%g: EF %+v, which no scale changes", k, m)
+		}
+	}
+	ms := study(scaled(1, 1), scaled(1.6, 2), scaled(1, 3))
+	if m := value(ms, result.EDV); m == nil || *m.Value > 125 || !warned(m, result.LoopsDisagree, "another A4C loop gives an EDV of 4") {
+		t.Errorf("of three: %+v", m)
+	}
+	short := heart.Clip{Beats: heart.Regular(60, 60, 117.81, 4), FPS: 40, Start: 300, Seed: 4, Foreshortened: 0.2}.Loop()
+	Loop(&short, options())
+	if m := value(study(scaled(1, 1), short), result.EDV); m == nil || m.Quality.Grade != result.Good {
+		t.Errorf("beside a foreshortened loop: %+v", m)
+	}
+}
+
+// Sizes that no adult has are remarked on, with all that has a length in it; a
+// child may have them.
+func TestUnusualSizes(t *testing.T) {
+	for _, tc := range []struct {
+		scale float64
+		text  string // "" for none
+		ratio bool
+	}{{1, "", false}, {0.5, "End-diastolic volume of 14.7 mL is unusual", false}, {1.6, "End-diastolic volume of 4", false}, {0.7, "", false}} {
+		l := scaled(tc.scale, 1)
+		for _, name := range []string{result.EDV, result.ESV, result.SV, result.LenED, result.AreaES} {
+			if m := value(l.Measurements, name); m != nil && warned(m, result.UnusualSize, tc.text) != (tc.text != "") {
+				t.Errorf("%g: %s %+v", tc.scale, name, m)
+			}
+		}
+		for _, name := range []string{result.EF, result.FAC} {
+			if m := value(l.Measurements, name); m == nil || warned(m, result.UnusualSize, "") {
+				t.Errorf("%g: %s %+v", tc.scale, name, m)
+			}
+		}
+	}
+	child := scaled(0.5, 1)
+	years := 4
+	child.Subject = &result.Subject{AgeYears: &years}
+	Loop(&child, options())
+	if m := value(child.Measurements, result.EDV); m == nil || len(m.Quality.Warnings) > 0 {
+		t.Errorf("of a child: %+v", m)
+	}
+	// A stroke volume of 306 mL is none.
+	if l := scaled(1.63, 1); value(l.Measurements, result.SV) != nil {
+		t.Errorf("%+v", value(l.Measurements, result.SV))
+	}
+}
+
+// R waves of which every second has no contraction, as where T waves were counted,
+// give neither beats nor rate.
+func TestRWavesAtTwiceTheRate(t *testing.T) {
+	for name, tc := range map[string]struct {
+		length float64
+		rate   float64 // 0 for none
+	}{"two beats": {2200, 60}, "three beats": {3300, 60}, "a beat and a half": {1500, 0}} {
+		l := heart.Clip{Beats: heart.Regular(60, 60, 117.81, 5), FPS: 40, Start: 950, Length: tc.length, Seed: 1, RWaves: true, RDouble: true}.Loop()
+		l.HeartRate = 120
+		Loop(&l, options())
+		hr, ef := value(l.Measurements, result.HR), value(l.Measurements, result.EF)
+		if tc.rate == 0 && hr != nil && !warned(hr, result.Rhythm, "") || tc.rate > 0 && (hr == nil || *hr.Value < 57 || *hr.Value > 63 || !warned(hr, result.Rhythm, "belong to no contraction")) {
+			t.Errorf("%s: HR %+v", name, hr)
+		}
+		if ef == nil || *ef.Value < 58 || *ef.Value > 62 {
+			t.Errorf("%s: EF %+v", name, ef)
+		}
+	}
+}
+
+// A stored heart rate that is too fast for the one contraction of a short clip is
+// remarked on; the right one is not.
+func TestRateOfAShortClip(t *testing.T) {
+	for _, tc := range []struct {
+		stored float64
+		doubt  bool
+	}{{70, false}, {140, true}} {
+		l := heart.Clip{Beats: heart.Regular(70, 60, 117.81, 3), FPS: 30, Start: 0, Length: 733, Seed: 1}.Loop()
+		l.HeartRate = tc.stored
+		Loop(&l, options())
+		if hr := value(l.Measurements, result.HR); hr == nil || *hr.Value != tc.stored || warned(hr, result.Rhythm, "the motion is slower") != tc.doubt {
+			t.Errorf("%g: %+v", tc.stored, hr)
+		}
+	}
+}

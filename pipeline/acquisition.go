@@ -12,6 +12,8 @@ import (
 // How a picture was made is told by few attributes, and by the words that people
 // and machines write into others. Words that are also said of what was not done
 // ("without contrast") do not count.
+const notDone = `(no|non|none|not|without|w/o|ohne|kein\w*|sans|senza|sin|zonder|declined)` // of what was not given or done
+
 var (
 	// The transducer types that are put into the body (PS3.3 C.8.5.6.1.6).
 	// and what others write there.
@@ -19,10 +21,12 @@ var (
 	// Names of transoesophageal probes: what Philips, GE and Siemens call theirs.
 	insideProbe = regexp.MustCompile(`(?i)\b(x[78]-2t|s[78]-3t|6vt-?d|6tc?-?rs|9t-?rs|v5ms?|z6ms?)\b`)
 	insideWords = regexp.MustCompile(`(?i)\btee\b|\btoe\b|trans-?o?esoph|transösoph`)
-	onChest     = regexp.MustCompile(`(?i)\btte\b|trans-?thora|\bno[nt]? +(tee|toe)\b`)
-	agentWords  = regexp.MustCompile(`(?i)\blvo\b|\bcontrast\b|kontrast|definity|optison|sonovue|lumason|luminity`)
-	noAgent     = regexp.MustCompile(`(?i)\b(no|non|not|without|w/o|ohne|pre)[ -]*(contrast|kontrast)|contrast[ :]*(no\b|none|off)`)
-	agentNone   = regexp.MustCompile(`(?i)^(|no|none|n|n/a|not used)$`)
+	onChest     = regexp.MustCompile(`(?i)\btte\b|trans-?thora|(^|\W)` + notDone + `\W+(\w+\W+)?(tee|toe|trans-?o?esoph|transösoph)|` +
+		`\b(before|prior to|vor|avant|antes)\W+(\w+\W+)?(tee|toe|trans-?o?esoph)|\b(tee|toe)\b.*(declin|refus|cancel|abgelehnt|not done|kontraind|contraind)`)
+	human      = regexp.MustCompile(`(?i)^(homo\b|humans?$|person$|mensch$)`)
+	agentWords = regexp.MustCompile(`(?i)\blvo\b|\bcontrast\b|kontrast|definity|optison|sonovue|lumason|luminity`)
+	noAgent    = regexp.MustCompile(`(?i)(^|\W)(` + notDone + `|pre)[ -]*(contrast|kontrast|lvo)|(contrast|kontrast\w*|\blvo)[ :]*(no\b|none|off|aus\b|nein)`)
+	agentNone  = regexp.MustCompile(`(?i)^(0|-*|n|n/?a|not used|false|nein|nil|` + notDone + `([ -]*(contrast|kontrast|agent|bolus)\w*)?)$`)
 )
 
 // refuseByAcquisition says why a picture was not made as those that the network
@@ -39,6 +43,9 @@ func refuseByAcquisition(ds *dicomio.DataSet) *result.Reason {
 	refuse := func(code, format string, args ...any) *result.Reason {
 		r := result.Reasonf(code, format, args...)
 		return &r
+	}
+	if s := strings.TrimSpace(ds.String(tag.PatientSpeciesDescription)); s != "" && !human.MatchString(s) {
+		return refuse(result.NotHuman, "the object is of an animal (%s): the network knows human hearts only", s)
 	}
 	if t := strings.ToUpper(strings.TrimSpace(ds.String(tag.TransducerType))); insideType.MatchString(t) {
 		return refuse(result.Transoesophageal, "the transducer was inside the body (type %s): the views are others", t)

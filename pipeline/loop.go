@@ -175,6 +175,9 @@ func (a *Analyzer) inspect(ctx context.Context, l *loop) error {
 	if err := a.decideView(ctx, l, frames, sample); err != nil {
 		return err
 	}
+	if r := calledOtherwise(file.DataSet, l.View); r != nil {
+		l.Warnings = append(l.Warnings, *r)
+	}
 	rest := make([]int, 0, l.Frames)
 	for i := range l.frames {
 		if !l.frames[i].done {

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -515,6 +516,41 @@ func TestSeverelyReducedIsTold(t *testing.T) {
 	for _, m := range doc.NotMeasured() {
 		if strings.Contains(m.What, "EF") {
 			t.Errorf("listed as not measured: %+v", m)
+		}
+	}
+}
+
+// Two stages of one name and different numbers, as protocols that repeat a stage
+// have them, are two stages everywhere: in the report, coded or in words, and each
+// with a page of its own.
+func TestTwoStagesOfOneName(t *testing.T) {
+	dir := t.TempDir()
+	var files []string
+	for i := range 2 {
+		c := standard("1.2.3." + strconv.Itoa(i+1))
+		c.stage = "REST"
+		c.edit = func(ds *dicomio.DataSet) { ds.SetInt(tag.StageNumber, int64(i+1)) }
+		files = append(files, c.write(t, dir))
+	}
+	s := analyse(t, newBrightness(models.ViewA4C), files...)
+	for i := range s.Loops {
+		if got, want := s.StageOf(&s.Loops[i]), fmt.Sprintf("REST (%d)", i+1); got != want {
+			t.Errorf("loop %d is told under %q, want %q", i+1, got, want)
+		}
+	}
+	for _, stages := range []string{output.StagesRest, output.StagesSeparate, output.StagesAll} {
+		o := reportOnly("")
+		o.Stages, o.Summary = stages, true
+		names := made(t, &s.Study, o)
+		var text strings.Builder
+		if err := parsed(t, names["report.dcm"]).WriteText(&text); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(text.String(), "REST (1)") || stages != output.StagesSeparate && !strings.Contains(text.String(), "REST (2)") {
+			t.Errorf("%s:\n%s", stages, text.String())
+		}
+		if names["summary.dcm"] == nil || names["summary-stage-2.dcm"] == nil {
+			t.Errorf("%s: %d objects", stages, len(names))
 		}
 	}
 }

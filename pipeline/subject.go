@@ -82,6 +82,10 @@ func patientKey(ds *dicomio.DataSet) string {
 // the year of a birthday.
 func age(ds *dicomio.DataSet) (*int, *result.Reason) {
 	stated, byDates := statedAge(ds.String(tag.PatientAge)), ageByDates(ds)
+	if born, on := ds.String(tag.PatientBirthDate), ds.String(tag.StudyDate); stated == nil && len(born) == 8 && len(on) == 8 && born > on {
+		r := result.Reasonf(result.PatientAge, "the birth date lies after the study: %s", "no value is compared with a normal range")
+		return nil, &r
+	}
 	if stated == nil || byDates == nil || max(*stated-*byDates, *byDates-*stated) <= 1 {
 		return cmp.Or(stated, byDates), nil
 	}

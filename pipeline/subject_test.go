@@ -63,6 +63,7 @@ func TestSubjectOf(t *testing.T) {
 		"adult or child":        {ds(tag.PatientAge, "075Y", tag.PatientBirthDate, "20200101", tag.StudyDate, "20260102"), -1, "Patient's Age of 75 years contradicts the birth date, by which it is 6: no value is compared with a normal range"},
 		"a birth date made up":  {ds(tag.PatientAge, "045Y", tag.PatientBirthDate, "19000101", tag.StudyDate, "20260102"), 45, "Patient's Age of 45 years contradicts the birth date, by which it is 126: the former counts"},
 		"two years as a child":  {ds(tag.PatientAge, "004Y", tag.PatientBirthDate, "20200101", tag.StudyDate, "20260102"), 4, "Patient's Age of 4 years contradicts the birth date, by which it is 6: the former counts"},
+		"born after the study":  {ds(tag.PatientBirthDate, "20301231", tag.StudyDate, "20260102"), -1, "the birth date lies after the study: no value is compared with a normal range"},
 		"no age but birth date": {ds(tag.PatientBirthDate, "20200101", tag.StudyDate, "20260102"), 6, ""},
 	} {
 		s := SubjectOf(tc.ds)

@@ -3,9 +3,12 @@ package pipeline
 import (
 	"context"
 	"math"
+	"regexp"
 	"slices"
+	"strings"
 
 	"github.com/echonode/echonode/dicomio"
+	"github.com/echonode/echonode/dicomio/tag"
 	"github.com/echonode/echonode/models"
 	"github.com/echonode/echonode/pipeline/result"
 )
@@ -99,6 +102,43 @@ func (a *Analyzer) decideView(ctx context.Context, l *loop, frames *dicomio.Fram
 	}
 	if l.Mirrored {
 		l.Warnings = append(l.Warnings, result.Reasonf(result.MirroredDisplay, "the display is mirrored: the picture was turned for the network"))
+	}
+	return nil
+}
+
+// Words by which machines and people name views. What is none of the measured views
+// is sought first: "RV focused A4C" and "subcostal 4CH" are no four-chamber views
+// of the left ventricle.
+var viewWords = []struct {
+	view  string // "" for one that is not measured
+	words *regexp.Regexp
+}{
+	{"", regexp.MustCompile(`(?i)psax|short axis|\bsax\b|sub ?-?(cost|xiph)|supra ?st|\brv\b|right vent|\brvot|\b(a|ap)? ?5 ?-?ch?\b|five.?ch|\bivc\b|\bssn\b`)},
+	{models.ViewPLAX, regexp.MustCompile(`(?i)\bplax|parasternal long|\bpsl\b`)},
+	{models.ViewA3C, regexp.MustCompile(`(?i)\ba ?3 ?c\b|\bap(ical)? ?3|\b3 ?-?ch|three.?ch|aplax|apical long`)},
+	{models.ViewA2C, regexp.MustCompile(`(?i)\ba ?2 ?c\b|\bap(ical)? ?2|\b2 ?-?ch|two.?ch`)},
+	{models.ViewA4C, regexp.MustCompile(`(?i)\ba ?4 ?c\b|\bap(ical)? ?4|\b4 ?-?ch|four.?ch`)},
+}
+
+// calledOtherwise says that an object calls its view otherwise than the network
+// does, by View Name or the meaning of View Code Sequence; nil where it calls it so,
+// or nothing that is known.
+func calledOtherwise(ds *dicomio.DataSet, view string) *result.Reason {
+	names := []string{ds.String(tag.ViewName)}
+	for _, item := range ds.Items(tag.ViewCodeSequence) {
+		names = append(names, item.String(tag.CodeMeaning))
+	}
+	for _, name := range names {
+		for _, w := range viewWords {
+			if !w.words.MatchString(name) {
+				continue
+			}
+			if w.view == view {
+				break
+			}
+			r := result.Reasonf(result.ViewName, "the object calls the view %q, the network takes it for %s", strings.TrimSpace(name), view)
+			return &r
+		}
 	}
 	return nil
 }

@@ -452,15 +452,21 @@ func CompareStages(a, b Stage) int {
 	return cmp.Compare(place(a), place(b))
 }
 
+// agents are drugs that are given to stress the heart, by the beginnings of their
+// names.
+const agents = `dobut|adenos|atropin|dip[iy]r|regaden|ergono|isopr|nitrogly`
+
 // Words by which machines and people name the stages. They are free text, so
 // that more than one may match: the order of stageOf decides.
 var (
 	immediate = regexp.MustCompile(`\bim[a-z]*[ ._-]*post|\bipost`)
-	after     = regexp.MustCompile(`recov|post|erhol`)
+	ahead     = regexp.MustCompile(`\b(pre|vor|before|avant|antes|prima)[ ._-]*(\w+ )?(ex|stress|dose|dob|belast|effort|ejerc|eserc|sforzo|esfuerzo|inspann|` + agents + `)`)
+	after     = regexp.MustCompile(`recov|post|erhol|\bnach[ ._-]*(\w+ )?belast|\bafter|\baprès|\bdopo|despu[eé]s`)
 	before    = regexp.MustCompile(`\bpre[ ._-]*(peak|max)`)
-	top       = regexp.MustCompile(`peak|\bmax`)
-	rest      = regexp.MustCompile(`\brest(ing)?\b|\bbase|\bpre[ ._-]*(ex|stress|dose|dob)|\bruhe|\brepos|\bripos|\breposo`)
-	load      = regexp.MustCompile(`stress|exercise|\bex\b|dose|dobut|\blow|\bmid|interm|stage|watt|\d ?w\b|mcg|\bug\b|belast`)
+	top       = regexp.MustCompile(`peak|\bmax|\bpic\b|\bpico\b|\bpicco\b|\bpiek|\bspitze`)
+	rest      = regexp.MustCompile(`\brest(ing)?\b|\bbase|\bbasal|\bruhe|\brepos|\bripos|\breposo`)
+	load      = regexp.MustCompile(`stress|exercise|\bex\b|dose|\blow|\bmid|interm|stage|watt|\d ?w\b|mcg|\bug\b|belast|effort|ejercicio|` +
+		`esercizio|sforzo|esfuerzo|inspann|pacing|\bpaced|hand ?grip|valsalva|leg[ -]?rais|\btilt|` + agents)
 )
 
 // StageOf recognises the Stage Name (0008,2120) of an ultrasound protocol; the
@@ -471,6 +477,8 @@ func StageOf(name string) Stage {
 	switch {
 	case immediate.MatchString(n):
 		return PeakStress
+	case ahead.MatchString(n):
+		return Resting
 	case after.MatchString(n):
 		return Recovery
 	case before.MatchString(n):

@@ -601,6 +601,12 @@ func TestStageOf(t *testing.T) {
 		"Rest Stage": Resting, "Baseline (Stage 1)": Resting, "Rest ": Resting, "Pre-Exercise": Resting, "Stress": Stress, "POST EX": Recovery,
 		"Prepeak": Stress, "Low-dose dobutamine": Stress, "50 W": Stress, "Protocol rest": Resting, "Restricted": 0,
 		"Post Exercise": Recovery, "RECOVERY": Recovery, "Stage 2": Stress, "Exercise": Stress, "": 0, "A4C": 0,
+		"Adenosine": Stress, "Atropine": Stress, "Dipyridamol 0.84 mg/kg": Stress, "Effort": Stress, "Pic": PeakStress, "Handgrip": Stress,
+		"Valsalva": Stress, "Pacing 120": Stress, "Regadenoson": Stress, "Ergonovine": Stress, "Isoproterenol": Stress, "Leg raising": Stress,
+		"Tilt 60": Stress, "Sforzo": Stress, "Esfuerzo": Stress, "Inspanning": Stress, "Pico": PeakStress, "Picco": PeakStress, "Piek": PeakStress,
+		"vor Belastung": Resting, "Nachbelastung": Recovery, "nach Belastung": Recovery, "unter Belastung": Stress, "Belastung 50 W": Stress,
+		"before stress": Resting, "avant effort": Resting, "Pre dobutamine": Resting, "Ruhe": Resting, "Basal": Resting, "Before the stress": Resting,
+		"REST (2)": Resting, "Stress (3)": Stress, "Vorhof": 0, "Picture": 0,
 	} {
 		if got := StageOf(name); got != want {
 			t.Errorf("%q is %v, want %v", name, got, want)

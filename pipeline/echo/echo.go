@@ -195,6 +195,9 @@ func (e *Facts) volume(d *dicomio.DataSet) string {
 	if it := d.Strings(tag.ImageType); len(it) >= 3 && it[2] == "VOLUME" || d.String(tag.VolumetricProperties) == "VOLUME" {
 		return "the object says that it is a volume"
 	}
+	if modes, ok := imageModes(d); ok && modes&0x40 != 0 {
+		return "the object says that it is a rendered volume"
+	}
 	for _, g := range []*dicomio.DataSet{d.Item(tag.SharedFunctionalGroupsSequence, 0), d.Item(tag.PerFrameFunctionalGroupsSequence, 0)} {
 		if g != nil && g.Has(tag.PlanePositionVolumeSequence) {
 			return "its frames have positions in a volume"
@@ -265,13 +268,10 @@ func (e *Facts) regions(d *dicomio.DataSet) {
 	if v, ok := d.Int(tag.UltrasoundColorDataPresent); ok && v == 1 {
 		e.ColourFlag = true
 	}
-	// Image Type value 4 of ultrasound is a bit field of modes (PS3.3 C.8.5.6.1.1).
-	if it := d.Strings(tag.ImageType); len(it) >= 4 {
-		if bits, err := strconv.ParseUint(it[3], 16, 16); err == nil && len(it[3]) == 4 {
-			e.HasMMode = e.HasMMode || bits&0x22 != 0
-			e.HasSpectral = e.HasSpectral || bits&0x0C != 0
-			e.HasColour = e.HasColour || bits&0x0130 != 0
-		}
+	if modes, ok := imageModes(d); ok {
+		e.HasMMode = e.HasMMode || modes&0x22 != 0
+		e.HasSpectral = e.HasSpectral || modes&0x0C != 0
+		e.HasColour = e.HasColour || modes&0x0130 != 0
 	}
 	for _, r := range e.Regions {
 		if r.SpatialFormat == 1 && (r.DataType == 1 || r.DataType == 2) && e.tiny(r) {
@@ -290,6 +290,17 @@ func (e *Facts) regions(d *dicomio.DataSet) {
 		}
 		e.doubt(DoubtRegions, "the picture has %d 2D regions %s; the values are from the one at %v", len(all), scale, all[0].Rect)
 	}
+}
+
+// imageModes is value 4 of Image Type of ultrasound, a bit field of modes (PS3.3
+// C.8.5.6.1.1).
+func imageModes(d *dicomio.DataSet) (bits uint64, ok bool) {
+	it := d.Strings(tag.ImageType)
+	if len(it) < 4 || len(it[3]) != 4 {
+		return 0, false
+	}
+	bits, err := strconv.ParseUint(it[3], 16, 16)
+	return bits, err == nil
 }
 
 // TissueRegion is a 2D region with what a pixel in it measures.

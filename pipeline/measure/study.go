@@ -157,7 +157,7 @@ func stagesOf(loops []*loop) []*stage {
 		name   string
 	}
 	keyOf := func(l *loop) key {
-		return key{max(l.StageNumber, 0), strings.Join(strings.Fields(strings.ToLower(l.Stage)), " ")}
+		return key{max(l.StageNumber, 0), result.StageKey(l.Stage)}
 	}
 	full := map[key]bool{}
 	for _, l := range loops {
@@ -198,6 +198,16 @@ func stagesOf(loops []*loop) []*stage {
 	for _, st := range stages {
 		if st.name == "" && st.number > 0 {
 			st.name = fmt.Sprintf("Stage %d", st.number)
+		}
+	}
+	// Two of one name are told apart by their numbers: everything goes by the name.
+	count := map[string]int{}
+	for _, st := range stages {
+		count[result.StageKey(st.name)]++
+	}
+	for _, st := range stages {
+		if st.number > 0 && count[result.StageKey(st.name)] > 1 {
+			st.name = fmt.Sprintf("%s (%d)", st.name, st.number)
 		}
 	}
 	slices.SortStableFunc(stages, func(a, b *stage) int {

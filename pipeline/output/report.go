@@ -120,6 +120,9 @@ func (w *writer) document(index int, description string, coded, told []stage) (*
 	missing := newGroups()
 	for i, st := range coded {
 		g := group{w: w, stage: st, loops: loops, preferred: i == 0 && len(coded) > 1}
+		if text := st.unknown(); text != "" {
+			r.Comments = append(r.Comments, text)
+		}
 		for _, m := range st.measurements {
 			q, ok := quantity.Of(m.Name)
 			switch {

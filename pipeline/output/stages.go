@@ -2,8 +2,8 @@ package output
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/echonode/echonode/pipeline/result"
 	"github.com/echonode/echonode/sr"
@@ -30,6 +30,15 @@ type stage struct {
 	measurements []result.Measurement
 }
 
+// unknown says that nobody knows what the stage's name means; "" where it is known,
+// or there is none.
+func (st stage) unknown() string {
+	if st.code != 0 || st.name == "" {
+		return ""
+	}
+	return fmt.Sprintf("The stage is called %q, which is no known name: its values are taken for those at rest.", st.name)
+}
+
 // stagesOf sorts a study's values by stage: rest first, then what has no known
 // name, stress, peak and recovery, and within them by number.
 func stagesOf(s *result.Study) []stage {
@@ -38,7 +47,7 @@ func stagesOf(s *result.Study) []stage {
 		i := slices.IndexFunc(out, func(st stage) bool { return st.name == m.Stage })
 		if i < 0 {
 			i = len(out)
-			out = append(out, stage{name: m.Stage, number: stageNumber(s, m.Stage), code: sr.StageOf(m.Stage)})
+			out = append(out, stage{name: m.Stage, number: m.StageNumber, code: sr.StageOf(m.Stage)})
 		}
 		out[i].measurements = append(out[i].measurements, m)
 	}
@@ -46,13 +55,4 @@ func stagesOf(s *result.Study) []stage {
 		return cmp.Or(sr.CompareStages(a.code, b.code), cmp.Compare(a.number, b.number))
 	})
 	return out
-}
-
-func stageNumber(s *result.Study, name string) int {
-	for i := range s.Loops {
-		if l := &s.Loops[i]; strings.TrimSpace(l.Stage) == strings.TrimSpace(name) && l.StageNumber > 0 {
-			return l.StageNumber
-		}
-	}
-	return 0
 }

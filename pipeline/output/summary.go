@@ -135,7 +135,7 @@ func (w *writer) runOf(st stage) result.Run {
 	}
 	for i := range w.s.Loops {
 		l := &w.s.Loops[i]
-		if l.Run != nil && strings.TrimSpace(l.Stage) == strings.TrimSpace(st.name) && (!known || l.Run.Time.After(run.Time)) {
+		if l.Run != nil && w.s.StageOf(l) == st.name && (!known || l.Run.Time.After(run.Time)) {
 			run, known = *l.Run, true
 		}
 	}
@@ -375,6 +375,9 @@ func (w *writer) page(st stage) summary.Page {
 	}
 	// What concerns the patient comes first: of the rest a page may hold a part.
 	p.Remarks = slices.Clone(w.remarks)
+	if text := st.unknown(); text != "" {
+		p.Remarks = append(p.Remarks, text)
+	}
 	w.values(st, &p)
 	return p
 }

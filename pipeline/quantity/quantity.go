@@ -243,8 +243,11 @@ func (q Quantity) Round(v float64) float64 {
 	return math.Round(v*p) / p
 }
 
-// Format writes a value with the decimals of its quantity, without the unit.
-func (q Quantity) Format(v float64) string { return strconv.FormatFloat(v, 'f', q.Decimals, 64) }
+// Format writes a value with the decimals of its quantity, without the unit: the
+// number that Round gives, as the report codes it.
+func (q Quantity) Format(v float64) string {
+	return strconv.FormatFloat(q.Round(v), 'f', q.Decimals, 64)
+}
 
 // UnitText is the unit as people write it; empty for a ratio.
 func (q Quantity) UnitText() string { return UnitText(q.Unit) }

@@ -92,6 +92,7 @@ const (
 	MirroredDisplay  = "mirrored-display"
 	Contrast         = "contrast-agent"
 	Transoesophageal = "transoesophageal"
+	NotHuman         = "not-human"
 	DecodeFailed     = "decode-failed"
 	Unreadable       = "unreadable"
 	Truncated        = "truncated"
@@ -136,6 +137,8 @@ const (
 	OtherDay = "other-day"
 	// SamePicture is a loop that shows another one's picture, or its mirror image.
 	SamePicture = "same-picture"
+	// ViewName is a loop whose object calls its view otherwise than the network.
+	ViewName = "view-name"
 	// UnusualSize is a value that adults do not have.
 	UnusualSize = "unusual-size"
 	// BodySize and PatientAge are remarks on what objects say of their patient: a
@@ -216,6 +219,28 @@ func (s *Subject) doubt(code string) *Reason {
 		return nil
 	}
 	return &s.Doubts[i]
+}
+
+// StageKey is a stage's name as names are compared: without case and spaces at the
+// ends.
+func StageKey(name string) string { return strings.Join(strings.Fields(strings.ToLower(name)), " ") }
+
+// StageOf is the name under which the study's values tell the stage of a loop: two
+// stages of one name have their numbers behind it, one without a name has its
+// number alone, and a loop that lacks the name or the number may have joined one.
+func (s *Study) StageOf(l *Loop) string {
+	own := StageKey(l.Stage)
+	fits := func(m Measurement) bool {
+		name := StageKey(m.Stage)
+		if l.StageNumber > 0 && m.StageNumber == l.StageNumber {
+			return own == "" || name == own || name == fmt.Sprintf("%s (%d)", own, l.StageNumber)
+		}
+		return own != "" && name == own || own == "" && name == "" && l.StageNumber <= 0
+	}
+	if i := slices.IndexFunc(s.Measurements, fits); i >= 0 {
+		return s.Measurements[i].Stage
+	}
+	return l.Stage
 }
 
 // Other reports whether two subjects are known to be two patients.

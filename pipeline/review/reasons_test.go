@@ -100,6 +100,7 @@ func TestReasonsAreComplete(t *testing.T) {
 		"clip start": true, "area curve": true, // where an end-diastole is from: the results' own words
 		"normal geometry": true, "concentric remodelling": true, "eccentric hypertrophy": true, "concentric hypertrophy": true,
 		"Stage %d":              true, // a stage without a name
+		"%s (%d)":               true, // one of two stages of one name
 		"loop %s, frame %d: %s": true, // an error of a correction, for the browser's own words
 		"%d %s":                 true, // how many loops have a reason, by its code
 	}

@@ -545,7 +545,7 @@ func panels(study *result.Study, stage string, sources []result.Source) []panelV
 		var chosen *result.Loop
 		for i := range study.Loops {
 			l := &study.Loops[i]
-			if l.Status != result.Analysed || l.View != view || l.Stage != stage {
+			if l.Status != result.Analysed || l.View != view || study.StageOf(l) != stage {
 				continue
 			}
 			from := slices.ContainsFunc(sources, func(s result.Source) bool { return s.SOPInstanceUID == l.SOPInstanceUID })

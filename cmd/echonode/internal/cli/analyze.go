@@ -51,7 +51,7 @@ named by its Study Instance UID.
 Videos (AVI, MP4 and others that ffmpeg reads) and pictures (PNG, JPEG) are
 analysed too, each as a study of its own. What they do not say themselves is
 given: --spacing for the size of a pixel as it is shown, without which there are
-ratios and no volumes, and --fps where the times of the file are not those of the
+ratios and no volumes (by pixels as wide as the file says, else square), and --fps where the times of the file are not those of the
 heart.
 With --fps, pictures of a folder that are numbered one after the other under one
 name (f0001.png, f0002.png, ...) are the frames of one loop.
@@ -99,7 +99,12 @@ func (p *program) analyze(ctx context.Context, args []string, a analysis) (err e
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(scratch)) }()
-	files, origin, unreadable := convert(ctx, files, scratch, media)
+	files, origin, unreadable, same := convert(ctx, files, scratch, media)
+	if !a.quiet {
+		for _, line := range same {
+			fmt.Fprintln(p.err, line)
+		}
+	}
 	c.Log.Level = "warn"
 	log := logger(p.err, c.Log)
 	// The files are looked at while the network is loaded, which takes one core.
@@ -211,10 +216,10 @@ func (p *program) analyze(ctx context.Context, args []string, a analysis) (err e
 				faults = append(faults, fmt.Errorf("study %s: %w", key.study, err))
 			}
 		}
+		origin.name(&study.Study)
 		if err := errors.Join(table.add(&study.Study), lines.add(&study.Study)); err != nil {
 			return err
 		}
-		origin.name(&study.Study)
 		t.count(&study.Study)
 		// What grows is not kept in memory too: there may be thousands.
 		if !grows || a.json {
@@ -289,17 +294,19 @@ func (o origins) name(s *result.Study) {
 }
 
 // convert makes objects of the videos and pictures among the files. origin
-// names the file behind each of them.
-func convert(ctx context.Context, files []string, dir string, o mediaSettings) (out []string, origin origins, unreadable []result.RejectedFile) {
+// names the file behind each of them, same says which have one content.
+func convert(ctx context.Context, files []string, dir string, o mediaSettings) (out []string, origin origins, unreadable []result.RejectedFile, same []string) {
 	origin = origins{}
 	take := func(path string, m made, err error) {
 		if err != nil {
 			unreadable = append(unreadable, result.RejectedFile{File: path, Reason: result.Reasonf(result.Unreadable, "%v", err)})
 			return
 		}
-		if _, again := origin[m.path]; !again { // equal content is analysed once
-			out = append(out, m.path)
+		if first, again := origin[m.path]; again { // equal content is analysed once
+			same = append(same, fmt.Sprintf("%s has the same content as %s, which is analysed", path, first.path))
+			return
 		}
+		out = append(out, m.path)
 		origin[m.path] = made{path, m.frames}
 	}
 	if o.fps > 0 {
@@ -318,7 +325,7 @@ func convert(ctx context.Context, files []string, dir string, o mediaSettings) (
 		m, err := toDICOM(ctx, path, dir, o)
 		take(path, m, err)
 	}
-	return out, origin, unreadable
+	return out, origin, unreadable, same
 }
 
 // tally counts what became of the inputs.
@@ -349,14 +356,24 @@ func groupByStudy(paths []string) (order []studyKey, byStudy map[studyKey][]stri
 	byStudy, instances = map[studyKey][]string{}, map[string]string{}
 	files, subjects := map[string][]string{}, map[string][]result.Subject{}
 	var studies []string
+	first := map[string]string{} // the file of each SOP Instance UID
 	for _, path := range paths {
 		f, err := dicomio.Open(path, dicomio.Options{})
 		if err != nil {
 			rejected = append(rejected, result.RejectedFile{File: path, Reason: result.Reasonf(result.Unreadable, "%v", err)})
 			continue
 		}
-		study := f.DataSet.String(tag.StudyInstanceUID)
-		instances[path] = f.DataSet.String(tag.SOPInstanceUID)
+		study, sop := f.DataSet.String(tag.StudyInstanceUID), f.DataSet.String(tag.SOPInstanceUID)
+		if other, twice := first[sop]; twice && sop != "" {
+			_ = f.Close() // read only
+			if !sameContent(path, other) {
+				rejected = append(rejected, result.RejectedFile{File: path,
+					Reason: result.Reasonf(result.Unreadable, "another object has its SOP Instance UID, and comes first: %s", other)})
+			}
+			continue
+		}
+		first[sop] = path
+		instances[path] = sop
 		if files[study] == nil {
 			studies = append(studies, study)
 		}
@@ -375,6 +392,13 @@ func groupByStudy(paths []string) (order []studyKey, byStudy map[studyKey][]stri
 		}
 	}
 	return order, byStudy, instances, rejected
+}
+
+// sameContent reports whether two files hold the same bytes.
+func sameContent(a, b string) bool {
+	x, err1 := digest(a)
+	y, err2 := digest(b)
+	return err1 == nil && err2 == nil && x == y
 }
 
 // patientKeys gives each object of a study the key of its patient: that of its
@@ -436,7 +460,7 @@ func writeStudy(ctx context.Context, study *pipeline.Study, out string, o output
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(dir, resultFile), append(b, '\n'), 0o644)
+	return os.WriteFile(filepath.Join(dir, resultFile), append(b, '\n'), 0o640)
 }
 
 // claim finds or chooses the folder of a study and empties it. The same UID with

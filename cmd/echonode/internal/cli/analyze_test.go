@@ -360,3 +360,23 @@ func TestRemarksArePrintedOnce(t *testing.T) {
 		t.Errorf("%q, want\n%q", b.String(), want)
 	}
 }
+
+// Two objects under one SOP Instance UID are not two loops: the first counts, the
+// other is named. The same file twice is one.
+func TestTwoObjectsOfOneUID(t *testing.T) {
+	a := still(t, t.TempDir(), "1.2.3.4", "1.2.3", "A")
+	b, err := os.ReadFile(a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, other := filepath.Join(t.TempDir(), "again.dcm"), filepath.Join(t.TempDir(), "other.dcm")
+	changed := bytes.Clone(b)
+	changed[len(changed)-1]++ // a pixel
+	if err := errors.Join(os.WriteFile(again, b, 0o644), os.WriteFile(other, changed, 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	_, byStudy, instances, rejected := groupByStudy([]string{a, again, other})
+	if len(byStudy) != 1 || len(instances) != 1 || len(rejected) != 1 || rejected[0].File != other || !strings.Contains(rejected[0].Reason.Text, a) {
+		t.Errorf("%v, %v, %v", byStudy, instances, rejected)
+	}
+}

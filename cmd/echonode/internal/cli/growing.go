@@ -209,7 +209,7 @@ func openTable(path string, m result.Model) (*growing, error) {
 
 // open opens the file, lets scan find what is whole, and cuts the rest off.
 func (g *growing) open(scan func(*bufio.Reader) (int64, error)) error {
-	f, err := os.OpenFile(g.path, os.O_RDWR|os.O_CREATE, 0o644)
+	f, err := os.OpenFile(g.path, os.O_RDWR|os.O_CREATE, 0o640)
 	if err != nil {
 		return err
 	}

@@ -106,6 +106,9 @@ func toDICOM(ctx context.Context, path, dir string, o mediaSettings) (made, erro
 	all := v.frames
 	v.frames = min(all, o.frames)
 	describeMedia(ds, v.size, v.frames, o)
+	if o.spacing[0] <= 0 && math.Abs(v.aspect-1) > 0.001 {
+		ds.SetString(tag.PixelAspectRatio, "1000", strconv.Itoa(int(math.Round(1000*v.aspect)))) // down, across
+	}
 	timeMedia(ds, v.fps)
 	if v.times = v.times[:min(len(v.times), v.frames)]; v.uneven() {
 		if err := v.timeVector(ds); err != nil {
@@ -236,6 +239,7 @@ type video struct {
 	size   image.Point // as ffmpeg hands the frames out, turned as a player shows them
 	frames int
 	fps    float64
+	aspect float64   // width of a pixel by its height
 	times  []float64 // of the frames, in s, rising; nil where --fps counts or the file has none
 }
 
@@ -276,6 +280,7 @@ func probe(ctx context.Context, path string, o mediaSettings) (video, error) {
 			v.size, aspect = image.Pt(s.Height, s.Width), 1/aspect
 		}
 	}
+	v.aspect = aspect
 	v.frames, err = strconv.Atoi(s.NumberOfPackets)
 	v.fps = o.fps
 	for _, r := range []string{s.Average, s.Base} {

@@ -126,7 +126,7 @@ func TestVideoBecomesAnObject(t *testing.T) {
 			}
 			_ = f.Close() // read only
 		}
-		cut, origin, unreadable := convert(context.Background(), []string{path}, t.TempDir(), mediaSettings{frames: 15})
+		cut, origin, unreadable, _ := convert(context.Background(), []string{path}, t.TempDir(), mediaSettings{frames: 15})
 		if len(cut) != 1 || len(unreadable) != 0 {
 			t.Fatalf("a long video: %v, %v", cut, unreadable)
 		}
@@ -169,7 +169,7 @@ func TestNumberedPicturesAreACine(t *testing.T) {
 	files := []string{filepath.Join(dir, "f10.png"), filepath.Join(dir, "f11.png"), filepath.Join(dir, "f9.png"), filepath.Join(dir, "g0001.png"),
 		filepath.Join(dir, "other.png")}
 	o := mediaSettings{fps: 25, spacing: [2]float64{0.5, 0.5}, frames: 2000}
-	out, origin, unreadable := convert(context.Background(), files, scratch, o)
+	out, origin, unreadable, _ := convert(context.Background(), files, scratch, o)
 	if len(unreadable) > 0 || len(out) != 2 { // the two stills are of equal content
 		t.Fatalf("%v, %v", out, unreadable)
 	}
@@ -189,7 +189,7 @@ func TestNumberedPicturesAreACine(t *testing.T) {
 		filepath.Base(cines[0].paths[2]) != "f11.png" {
 		t.Errorf("%+v, %v", cines, rest)
 	}
-	if out, _, _ := convert(context.Background(), files, t.TempDir(), mediaSettings{frames: 2000}); len(out) != 1 {
+	if out, _, _, _ := convert(context.Background(), files, t.TempDir(), mediaSettings{frames: 2000}); len(out) != 1 {
 		t.Errorf("without --fps %d objects, want one still of the one content", len(out))
 	}
 	for _, broken := range []struct {
@@ -197,13 +197,13 @@ func TestNumberedPicturesAreACine(t *testing.T) {
 		w          int
 	}{{"f13.png", "number 12", 40}, {"f12.png", "another size", 44}} {
 		picture(t, filepath.Join(dir, broken.name), broken.w, 30)
-		_, _, unreadable := convert(context.Background(), append(files[:3:3], filepath.Join(dir, broken.name)), t.TempDir(), o)
+		_, _, unreadable, _ := convert(context.Background(), append(files[:3:3], filepath.Join(dir, broken.name)), t.TempDir(), o)
 		if len(unreadable) != 1 || !strings.Contains(unreadable[0].Reason.Text, broken.want) {
 			t.Errorf("%s: %v", broken.name, unreadable)
 		}
 	}
 	o.frames = 2
-	cut, origin, _ := convert(context.Background(), files, t.TempDir(), o)
+	cut, origin, _, _ := convert(context.Background(), files, t.TempDir(), o)
 	short, err := dicomio.Open(cut[0], dicomio.Options{Strict: true})
 	if err != nil {
 		t.Fatal(err)
@@ -271,6 +271,21 @@ func TestTurnedVideo(t *testing.T) {
 		if a, b := img.RGBAAt(x, 8).G, img.RGBAAt(x, 56).G; (a > 128) == (b > 128) {
 			t.Errorf("column %d is %d above and %d below", x, a, b)
 		}
+	}
+	copied := filepath.Join(t.TempDir(), "copy.mp4")
+	if b, err := os.ReadFile(upright); err != nil || os.WriteFile(copied, b, 0o644) != nil {
+		t.Fatal(err)
+	}
+	if out, _, _, same := convert(context.Background(), []string{upright, copied}, t.TempDir(), mediaSettings{frames: 100}); len(out) != 1 || len(same) != 1 ||
+		!strings.HasPrefix(same[0], copied) {
+		t.Errorf("one content twice: %q, %q", out, same)
+	}
+	// Without a size the ratios are by the shape that the file says.
+	if m, err = toDICOM(context.Background(), upright, t.TempDir(), mediaSettings{frames: 100}); err != nil {
+		t.Fatal(err)
+	}
+	if facts, _ := factsOf(t, m); facts.Calibration.Trusted || facts.Calibration.AspectX2Y != 2 {
+		t.Errorf("%+v", facts.Calibration)
 	}
 	// A pixel twice as wide as high is twice as high as wide after the turn.
 	for path, want := range map[string]string{upright: "height 2)", turned: "height 0.5)"} {

@@ -1,0 +1,42 @@
+package pipeline
+
+import (
+	"testing"
+
+	"github.com/echonode/echonode/dicomio"
+	"github.com/echonode/echonode/dicomio/tag"
+	"github.com/echonode/echonode/models"
+	"github.com/echonode/echonode/pipeline/result"
+)
+
+// What the sonographer called the view is compared with what the network says.
+func TestCalledOtherwise(t *testing.T) {
+	for name, views := range map[string]string{ // the views that it may be taken for
+		"A4C": "A4C", "Apical 4": "A4C", "AP4": "A4C", "4CH": "A4C", "Four Chamber": "A4C", "A2C": "A2C", "AP2": "A2C", "2 CH": "A2C", "PLAX": "PLAX",
+		"APLAX": "A3C", "Apical long axis": "A3C", "3CH": "A3C", "SUBCOSTAL 4CH": "", "PSAX MID": "", "RV FOCUSED": "", "RV focused A4C": "", "5CH": "", "A5C": "",
+		"LV focused": "any", "": "any", "Apex": "any", "View 4": "any",
+	} {
+		ds := dicomio.NewDataSet()
+		ds.SetString(tag.ViewName, name)
+		for _, view := range []string{models.ViewA4C, models.ViewA2C, models.ViewA3C, models.ViewPLAX} {
+			if got, want := calledOtherwise(ds, view) == nil, views == "any" || views == view; got != want {
+				t.Errorf("%q taken for %s: agrees %v", name, view, got)
+			}
+		}
+	}
+	code := dicomio.NewDataSet()
+	code.SetString(tag.CodeMeaning, "Apical two chamber")
+	ds := dicomio.NewDataSet()
+	ds.SetItems(tag.ViewCodeSequence, code)
+	if r := calledOtherwise(ds, models.ViewA4C); r == nil || r.Text != `the object calls the view "Apical two chamber", the network takes it for A4C` {
+		t.Errorf("%v", r)
+	}
+	c := standard("1.2.3.1")
+	c.edit = func(ds *dicomio.DataSet) { ds.SetString(tag.ViewName, "RV FOCUSED") }
+	l := loopOf(t, newBrightness(models.ViewA4C), "", c.write(t, t.TempDir()))
+	for _, m := range l.Measurements {
+		if m.Name == result.EF && (m.Value == nil || m.Quality.Grade != result.Fair) {
+			t.Errorf("%+v", m)
+		}
+	}
+}

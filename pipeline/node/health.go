@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/echonode/echonode/pipeline/objects"
+	"github.com/echonode/echonode/pipeline/spool"
 	"github.com/echonode/echonode/pipeline/store"
 )
 
@@ -43,6 +44,7 @@ const (
 	ProblemDatabase = "database"       // it cannot be written: objects are refused
 	ProblemObjects  = "object-store"   // it cannot be reached or refuses: objects are refused, work waits
 	ProblemSpace    = "disk-space"     // below the watermark: objects are refused
+	ProblemDisk     = "disk"           // the spool cannot be written: objects are refused
 	ProblemDead     = "dead"           // deliveries were given up
 	ProblemNoDest   = "no-destination" // deliveries wait for a destination that is not configured
 	ProblemFailed   = "failed-studies"
@@ -95,6 +97,14 @@ func (n *Node) Health(ctx context.Context) Health {
 	return n.health.last
 }
 
+// problemOfDisk tells a disk that cannot be written from one that is full.
+func problemOfDisk(err error) string {
+	if errors.Is(err, spool.ErrDisk) {
+		return ProblemDisk
+	}
+	return ProblemSpace
+}
+
 func (n *Node) examine(ctx context.Context) Health {
 	h := Health{Status: HealthOK, Roles: n.opt.Roles, Problems: []Problem{}}
 	add := func(status, code, format string, args ...any) {
@@ -124,10 +134,10 @@ func (n *Node) examine(ctx context.Context) Health {
 		add(refusing, ProblemObjects, "%v", trouble)
 	}
 	if err := n.spool.Refuses(); err != nil && n.does(RoleReceive) && !errors.Is(err, objects.ErrUnavailable) {
-		add(HealthRefusing, ProblemSpace, "%v", err)
+		add(HealthRefusing, problemOfDisk(err), "%v", err)
 	}
 	if f := n.health.full.Load(); f != nil && time.Since(f.at) < faultFor {
-		add(HealthRefusing, ProblemSpace, "an object found no room: %v", f.err)
+		add(HealthRefusing, problemOfDisk(f.err), "an object found no room: %v", f.err)
 	}
 	waiting, err := n.store.Waiting(ctx)
 	if err != nil {

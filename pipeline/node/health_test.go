@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -304,4 +306,40 @@ func TestNobodyAnalyses(t *testing.T) {
 	if got := look(); got != "ok\n" {
 		t.Errorf("with all roles: %s", got)
 	}
+}
+
+// A spool that cannot be written, for whatever reason, refuses what it would
+// take another time, and says so before it is asked.
+func TestSpoolCannotBeWritten(t *testing.T) {
+	dir := t.TempDir()
+	n := start(t, dir, &fakeProcessor{t: t}, Options{})
+	healthy := func(want string, codes ...string) {
+		t.Helper()
+		h := n.examine(t.Context())
+		if h.Status != want || len(h.Problems) != len(codes) {
+			t.Errorf("%s, want %s: %v", h.Status, want, h.Problems)
+		}
+		for i, code := range codes {
+			if len(h.Problems) == len(codes) && h.Problems[i].Code != code {
+				t.Errorf("problem %v, want %s", h.Problems[i], code)
+			}
+		}
+	}
+	healthy(HealthOK)
+	at, away := filepath.Join(dir, SpoolFolder), filepath.Join(dir, "away")
+	if err := os.Rename(at, away); err != nil {
+		t.Fatal(err)
+	}
+	healthy(HealthRefusing, ProblemDisk)
+	path := writeObject(t, t.TempDir(), "1.2.3", "1.2.3.10", nil)
+	var status *scp.StatusError
+	if err := n.send(t, path)[0].Err; !errors.As(err, &status) || status.Status != scp.StatusOutOfResources {
+		t.Errorf("refused with %v", err)
+	}
+	healthy(HealthRefusing, ProblemDisk, ProblemDisk)
+	if err := os.Rename(away, at); err != nil {
+		t.Fatal(err)
+	}
+	n.mustSend(t, path)
+	healthy(HealthOK)
 }

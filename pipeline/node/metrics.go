@@ -186,7 +186,7 @@ func refuseReason(err error) string {
 	switch {
 	case err == nil:
 		return ""
-	case errors.Is(err, spool.ErrWatermark), errors.Is(err, spool.ErrDiskFull):
+	case errors.Is(err, spool.ErrWatermark), errors.Is(err, spool.ErrDiskFull), errors.Is(err, spool.ErrDisk):
 		return "disk"
 	case errors.Is(err, errDatabase):
 		return "database"

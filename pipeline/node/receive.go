@@ -34,7 +34,7 @@ func (n *Node) Store(ctx context.Context, req *scp.StoreRequest, r io.Reader) er
 	switch {
 	case err == nil:
 		n.health.full.Store(nil)
-	case errors.Is(err, spool.ErrDiskFull):
+	case errors.Is(err, spool.ErrDiskFull), errors.Is(err, spool.ErrDisk):
 		n.health.full.Store(&fault{err, time.Now()})
 	}
 	return err
@@ -49,6 +49,7 @@ var refusals = []struct {
 	{spool.ErrUID, scp.StatusInvalidInstance, "SOP Instance UID is not a UID"},
 	{spool.ErrWatermark, scp.StatusOutOfResources, "disk space below the watermark"},
 	{spool.ErrDiskFull, scp.StatusOutOfResources, "disk full"},
+	{spool.ErrDisk, scp.StatusOutOfResources, "disk cannot be written"},
 	{spool.ErrDescriptors, scp.StatusOutOfResources, "out of file descriptors"},
 	{spool.ErrObjectStore, scp.StatusOutOfResources, "object store not available"},
 }

@@ -52,14 +52,17 @@ import (
 	"sync/atomic"
 	"syscall"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/echonode/echonode/dicomio/part10"
 	"github.com/echonode/echonode/dicomio/uid"
 	"github.com/echonode/echonode/scp/bufpool"
 )
 
-// Errors of the spool. The first four pass: the same object can be taken later.
+// Errors of the spool. The first five pass: the same object can be taken later.
 var (
 	ErrDiskFull    = errors.New("spool: disk full")
+	ErrDisk        = errors.New("spool: the disk cannot be written")
 	ErrWatermark   = errors.New("spool: free space below the watermark")
 	ErrDescriptors = errors.New("spool: out of file descriptors")
 	ErrObjectStore = errors.New("spool: object store not available")
@@ -71,7 +74,7 @@ var (
 // Passes reports whether an object that the spool has refused can be taken
 // later: the disk, the descriptors or the object store were the reason.
 func Passes(err error) bool {
-	return errors.Is(err, ErrDiskFull) || errors.Is(err, ErrWatermark) || errors.Is(err, ErrDescriptors) || errors.Is(err, ErrObjectStore)
+	return errors.Is(err, ErrDiskFull) || errors.Is(err, ErrDisk) || errors.Is(err, ErrWatermark) || errors.Is(err, ErrDescriptors) || errors.Is(err, ErrObjectStore)
 }
 
 // Options adjust a Spool. The zero value is for production.
@@ -345,7 +348,7 @@ func (s *Spool) Create(m part10.Meta) (*Incoming, error) {
 	part := filepath.Join(s.dir, incomingDir, fmt.Sprintf("%016x%s", s.seq.Add(1), partSuffix))
 	f, err := os.OpenFile(part, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o640)
 	if err != nil {
-		return nil, full(err)
+		return nil, unwritten(err)
 	}
 	in := &Incoming{s: s, meta: m, path: path, part: part, f: f, nextCheck: checkEvery}
 	if s.opt.Digest {
@@ -366,6 +369,10 @@ func (s *Spool) Create(m part10.Meta) (*Incoming, error) {
 func (s *Spool) Refuses() error {
 	if s.closed.Load() {
 		return ErrClosed
+	}
+	incoming := filepath.Join(s.dir, incomingDir)
+	if err := unix.Access(incoming, unix.W_OK|unix.X_OK); err != nil {
+		return unwritten(&fs.PathError{Op: "write", Path: incoming, Err: err})
 	}
 	return s.checkSpace(s.minFree)
 }
@@ -396,6 +403,19 @@ func full(err error) error {
 		return fmt.Errorf("%w: %w", ErrDiskFull, err)
 	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
 		return fmt.Errorf("%w: %w", ErrDescriptors, err)
+	}
+	return err
+}
+
+// unwritten is full of an error of writing: whatever else the file system says,
+// a folder that belongs to another, one that is gone, a disk that turned
+// read-only, is no fault of the object.
+func unwritten(err error) error {
+	if err = full(err); err == nil || Passes(err) {
+		return err
+	}
+	if errors.As(err, new(*fs.PathError)) || errors.As(err, new(*os.LinkError)) || errors.As(err, new(*os.SyscallError)) {
+		return fmt.Errorf("%w: %w", ErrDisk, err)
 	}
 	return err
 }
@@ -445,7 +465,7 @@ func (in *Incoming) add(n int) {
 		err = in.s.checkSpace(in.s.minFree / 2)
 	}
 	if err != nil {
-		in.err = full(err)
+		in.err = unwritten(err)
 	}
 }
 
@@ -467,7 +487,7 @@ func (in *Incoming) flush() error {
 func (in *Incoming) Staged() (path string, err error) {
 	if in.err == nil {
 		if err := in.flush(); err != nil {
-			in.err = full(err)
+			in.err = unwritten(err)
 		}
 		in.release()
 	}
@@ -479,7 +499,7 @@ func (in *Incoming) Staged() (path string, err error) {
 func (in *Incoming) Commit() (Entry, error) {
 	e, err := in.commit()
 	if err != nil {
-		return Entry{}, errors.Join(full(err), in.Abort())
+		return Entry{}, errors.Join(unwritten(err), in.Abort())
 	}
 	return e, nil
 }

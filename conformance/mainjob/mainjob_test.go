@@ -617,10 +617,18 @@ func TestKilledNodeGoesOn(t *testing.T) {
 	})
 }
 
-// SIGTERM ends the node in order, with exit code 0.
+// SIGTERM ends the node in order, with exit code 0; the end of the session that
+// began it does not.
 func TestGracefulStop(t *testing.T) {
 	n := newNode(t, freeport.Addr(t))
 	n.start()
+	if err := n.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the node says that it has heard", func() bool { return strings.Contains(n.log.String(), "SIGHUP changes nothing") })
+	if n.health() != http.StatusOK {
+		t.Error("not well after SIGHUP")
+	}
 	if err := n.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}

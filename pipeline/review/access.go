@@ -9,6 +9,7 @@ import (
 	"math"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
@@ -103,7 +104,7 @@ func (s *Server) guard(next http.Handler) http.Handler {
 			return
 		}
 		if err := crossOrigin.Check(r); err != nil {
-			s.log.Debug("review: cross-origin request refused", "address", clientAddress(r))
+			s.log.Debug("review: cross-origin request refused", "address", s.clientAddress(r))
 			http.Error(w, "this request comes from another site", http.StatusForbidden)
 			return
 		}
@@ -169,10 +170,35 @@ func (s *Server) signedIn(next http.HandlerFunc, roles ...Role) http.Handler {
 
 const maxBody = 8 << 20
 
-func clientAddress(r *http.Request) string {
+// clientAddress is where a request comes from: behind a proxy the address that it
+// has added last (X-Forwarded-For, or RFC 7239 Forwarded), since what stands
+// before that is the client's to say.
+func (s *Server) clientAddress(r *http.Request) string {
 	host, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {
-		return r.RemoteAddr
+		host = r.RemoteAddr
+	}
+	if !s.opt.Proxied {
+		return host
+	}
+	last := ""
+	if all := r.Header.Values("X-Forwarded-For"); len(all) > 0 {
+		last = all[len(all)-1]
+		last = last[strings.LastIndexByte(last, ',')+1:]
+	} else if all := r.Header.Values("Forwarded"); len(all) > 0 {
+		hop := all[len(all)-1]
+		for pair := range strings.SplitSeq(hop[strings.LastIndexByte(hop, ',')+1:], ";") {
+			if name, value, ok := strings.Cut(strings.TrimSpace(pair), "="); ok && strings.EqualFold(name, "for") {
+				last = strings.Trim(value, `"`)
+			}
+		}
+	}
+	last = strings.TrimSpace(last)
+	if at, err := netip.ParseAddrPort(last); err == nil {
+		return at.Addr().String()
+	}
+	if at, err := netip.ParseAddr(strings.Trim(last, "[]")); err == nil {
+		return at.String()
 	}
 	return host
 }
@@ -180,7 +206,7 @@ func clientAddress(r *http.Request) string {
 // audit writes an entry of the trail. What cannot be recorded is logged; it
 // does not keep a reader from a patient.
 func (s *Server) audit(r *http.Request, study, action, detail string, failed bool) {
-	e := store.AuditEntry{At: s.now(), User: visitorOf(r.Context()).Name, Address: clientAddress(r), Action: action, Study: study, Detail: detail, Failed: failed}
+	e := store.AuditEntry{At: s.now(), User: visitorOf(r.Context()).Name, Address: s.clientAddress(r), Action: action, Study: study, Detail: detail, Failed: failed}
 	s.auditEntry(r.Context(), e)
 }
 
@@ -220,7 +246,7 @@ func (s *Server) login(w http.ResponseWriter, r *http.Request) {
 		refuse(http.StatusForbidden, "login.wrong")
 		return
 	}
-	address := clientAddress(r)
+	address := s.clientAddress(r)
 	unavailable := func(what string, err error) {
 		s.log.Error("review: "+what, "error", err)
 		refuse(http.StatusServiceUnavailable, "login.unavailable")
@@ -292,19 +318,25 @@ func (s *Server) signIn(ctx context.Context, address, name, password string) (in
 		return in, nil
 	}
 	in.matches = true
-	return in, errors.Join(s.byAddress.giveBack(ctx, address), s.byName.giveBack(ctx, name))
+	return in, errors.Join(s.byAddress.giveBack(ctx, address), s.byName.giveBack(ctx, name+" "+address), s.byAccount.giveBack(ctx, name))
 }
 
 // attempt counts a sign-in that begins, or says how long it has to wait. Who
 // hangs up has tried all the same.
 func (s *Server) attempt(ctx context.Context, address, name string) (time.Duration, error) {
-	wait, err := s.byAddress.take(ctx, address)
-	if err != nil || wait > 0 {
-		return wait, err
-	}
-	wait, err = s.byName.take(ctx, name)
-	if err != nil || wait > 0 {
-		return wait, errors.Join(err, s.byAddress.giveBack(context.WithoutCancel(ctx), address))
+	taken := []func() error{}
+	for _, a := range []struct {
+		of  *attempts
+		key string
+	}{{s.byAddress, address}, {s.byName, name + " " + address}, {s.byAccount, name}} {
+		wait, err := a.of.take(ctx, a.key)
+		if err != nil || wait > 0 {
+			for _, back := range taken {
+				err = errors.Join(err, back())
+			}
+			return wait, err
+		}
+		taken = append(taken, func() error { return a.of.giveBack(context.WithoutCancel(ctx), a.key) })
 	}
 	return 0, nil
 }

@@ -61,7 +61,7 @@ func TestEvents(t *testing.T) {
 	if heard := next(); heard != `studies ["1.2.1"]` {
 		t.Error(heard)
 	}
-	c, leave := s.server.hub.subscribe()
+	c, leave := s.server.hub.subscribe("viewer")
 	for i := range cap(c) + 5 {
 		s.server.hub.publish([]string{fmt.Sprint(i)})
 	}

@@ -223,11 +223,11 @@ func dicomTime(date, clock string) (time.Time, bool) {
 // enough is told to look at everything again.
 type hub struct {
 	mu   sync.Mutex
-	open map[chan []string]bool
+	open map[chan []string]string
 	done chan struct{}
 }
 
-func newHub() *hub { return &hub{open: map[chan []string]bool{}, done: make(chan struct{})} }
+func newHub() *hub { return &hub{open: map[chan []string]string{}, done: make(chan struct{})} }
 
 func (h *hub) close() { close(h.done) }
 
@@ -253,11 +253,22 @@ func (h *hub) publish(studies []string) {
 	}
 }
 
-func (h *hub) subscribe() (c chan []string, cancel func()) {
-	c = make(chan []string, 16)
+// subscribe opens a stream for a user; c is nil where there are too many, of his
+// or in all.
+func (h *hub) subscribe(user string) (c chan []string, cancel func()) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.open[c] = true
+	his := 0
+	for _, u := range h.open {
+		if u == user {
+			his++
+		}
+	}
+	if len(h.open) >= maxListeners || his >= maxListenersEach {
+		return nil, func() {}
+	}
+	c = make(chan []string, 16)
+	h.open[c] = user
 	return c, func() {
 		h.mu.Lock()
 		defer h.mu.Unlock()
@@ -265,14 +276,11 @@ func (h *hub) subscribe() (c chan []string, cancel func()) {
 	}
 }
 
-// maxListeners is how many pages may listen at once.
-const maxListeners = 500
-
-func (h *hub) crowded() bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return len(h.open) >= maxListeners
-}
+// How many pages may listen at once, and those of one user.
+const (
+	maxListeners     = 500
+	maxListenersEach = 50
+)
 
 // signedOut is the event that leads an open page to the sign-in.
 const signedOut = "event: signed-out\ndata: {}\n\n"
@@ -282,12 +290,12 @@ const signedOut = "event: signed-out\ndata: {}\n\n"
 // that names its study and the revision that it shows is told at once where
 // another is shown by now.
 func (s *Server) events(w http.ResponseWriter, r *http.Request) {
-	if s.hub.crowded() {
+	changes, cancel := s.hub.subscribe(visitorOf(r.Context()).Name)
+	defer cancel()
+	if changes == nil {
 		http.Error(w, "too many open pages", http.StatusServiceUnavailable)
 		return
 	}
-	changes, cancel := s.hub.subscribe()
-	defer cancel()
 	rc := http.NewResponseController(w)
 	// The server's deadline for reading a request would end the stream.
 	if err := rc.SetReadDeadline(time.Time{}); err != nil && !errors.Is(err, http.ErrNotSupported) {

@@ -48,6 +48,9 @@ type Options struct {
 	EmbedIn []string
 	// Secure says that browsers reach the server by HTTPS.
 	Secure bool
+	// Proxied says that a proxy stands before the server, which says whom it asks
+	// for.
+	Proxied bool
 	// Idle and Longest end a session: after so long without a request, and
 	// after so long at all.
 	Idle, Longest time.Duration
@@ -82,7 +85,8 @@ type Server struct {
 	hosts     map[string]bool
 	sessions  *sessions
 	byAddress *attempts
-	byName    *attempts
+	byName    *attempts // and address
+	byAccount *attempts
 	signing   chan struct{}
 	oidc      *relying
 	text      map[string]*Words
@@ -108,7 +112,10 @@ func New(o Options) (*Server, error) {
 		loops: newOpenLoops(o.Objects, o.Limits)}
 	s.sessions = &sessions{Lifetime: store.Lifetime{Idle: o.Idle, Longest: o.Longest}, store: o.Store, now: o.now, log: o.Log}
 	s.byAddress = newAttempts("address", 20, 15*time.Second, o.Store, o.now)
+	// One address does not lock an account for the others: they share no more than
+	// what it cannot use up.
 	s.byName = newAttempts("name", 5, 30*time.Second, o.Store, o.now)
+	s.byAccount = newAttempts("account", 60, 5*time.Second, o.Store, o.now)
 	if o.OIDC != nil {
 		s.oidc = newRelying(*o.OIDC, o.Store, o.now)
 	}

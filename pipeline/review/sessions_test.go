@@ -1,10 +1,12 @@
 package review
 
 import (
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -178,4 +180,85 @@ func TestEndedSessionInFullDatabase(t *testing.T) {
 	}
 	s.pass(31 * time.Minute)
 	b.want(http.StatusSeeOther, http.MethodGet, "/", "")
+}
+
+// Behind a proxy failed sign-ins are those of the browsers' addresses, which the
+// proxy adds last; who locks himself out of an account locks nobody else out.
+func TestBehindProxy(t *testing.T) {
+	s := newSite(t, func(o *Options) { o.Proxied = true })
+	try := func(name, pass string, header ...string) int {
+		res, _ := s.browser().do(http.MethodPost, "/login", url.Values{"name": {name}, "password": {pass}}.Encode(), func(r *http.Request) {
+			for _, h := range header {
+				name, value, _ := strings.Cut(h, ": ")
+				r.Header.Add(name, value)
+			}
+		})
+		return res.StatusCode
+	}
+	for i := range 6 {
+		want := http.StatusForbidden
+		if i == 5 {
+			want = http.StatusTooManyRequests
+		}
+		if got := try("viewer", "wrong", fmt.Sprintf("X-Forwarded-For: 10.9.9.%d, 192.0.2.7", i)); got != want {
+			t.Errorf("attempt %d: %d, want %d", i, got, want)
+		}
+	}
+	for _, other := range []string{"X-Forwarded-For: 192.0.2.7, 192.0.2.8", `Forwarded: for=192.0.2.7, for="[2001:db8::1]:4711";proto=https`, "X-Forwarded-For: unknown"} {
+		if got := try("viewer", password, other); got != http.StatusSeeOther {
+			t.Errorf("%s: %d", other, got)
+		}
+	}
+	for i := range 30 {
+		try(fmt.Sprint("nobody", i), "wrong", "X-Forwarded-For: 192.0.2.7")
+	}
+	if got := try("reader", password, "X-Forwarded-For: 192.0.2.7"); got != http.StatusTooManyRequests {
+		t.Errorf("after many names: %d", got)
+	}
+	if got := try("reader", password, "X-Forwarded-For: 192.0.2.7", "X-Forwarded-For: 192.0.2.9"); got != http.StatusSeeOther {
+		t.Errorf("another browser: %d", got)
+	}
+	trail, err := s.store.AuditTrail(t.Context(), "", 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	of := map[string]int{}
+	for _, e := range trail {
+		of[e.Address]++
+	}
+	if of["192.0.2.8"] != 1 || of["2001:db8::1"] != 1 || of["192.0.2.9"] != 1 || of["127.0.0.1"] != 1 || of["192.0.2.7"] < 5 {
+		t.Errorf("audited: %v", of)
+	}
+}
+
+// Without a proxy nobody says himself where he comes from.
+func TestForwardedByNobody(t *testing.T) {
+	s := newSite(t)
+	code := 0
+	for i := range 21 {
+		res, _ := s.browser().do(http.MethodPost, "/login", url.Values{"name": {fmt.Sprint("nobody", i)}, "password": {"wrong"}}.Encode(),
+			func(r *http.Request) { r.Header.Set("X-Forwarded-For", fmt.Sprint("192.0.2.", i)) })
+		code = res.StatusCode
+	}
+	if code != http.StatusTooManyRequests {
+		t.Errorf("the last one: %d", code)
+	}
+}
+
+// One user does not take the streams of all.
+func TestStreamsOfOneUser(t *testing.T) {
+	h := newHub()
+	for range maxListenersEach {
+		if c, _ := h.subscribe("viewer"); c == nil {
+			t.Fatal("refused too early")
+		}
+	}
+	if c, _ := h.subscribe("viewer"); c != nil {
+		t.Error("one too many")
+	}
+	c, leave := h.subscribe("reader")
+	if c == nil {
+		t.Error("another user is refused")
+	}
+	leave()
 }

@@ -80,8 +80,8 @@ func openReview(ctx context.Context, c *config.Config, st *store.Store, files *o
 	}
 	pages, err := review.New(review.Options{
 		Store: st, Objects: files, Users: users, OIDC: provider, Listen: r.Listen, Hosts: r.Hosts, EmbedIn: r.EmbedIn,
-		Secure: r.TLS.Certificate != "" || r.BehindProxy,
-		Idle:   time.Duration(r.SessionIdle), Longest: time.Duration(r.SessionMax), Version: version, Log: log,
+		Secure: r.TLS.Certificate != "" || r.BehindProxy, Proxied: r.BehindProxy,
+		Idle: time.Duration(r.SessionIdle), Longest: time.Duration(r.SessionMax), Version: version, Log: log,
 		Signer: n, Operator: n, Measure: measuring, SilentRejection: r.Reject == "nothing", LabelsKey: labels, Syslog: collector,
 	})
 	if err != nil {

@@ -10,9 +10,11 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"reflect"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -78,6 +80,7 @@ func (p *program) serve(ctx context.Context, c *config.Config) (err error) {
 	defer func() { err = errors.Join(err, engine.Close()) }()
 	ctx, stop := rearm(ctx)
 	defer stop()
+	defer outlive(log)()
 	st, err := openStore(ctx, c)
 	if err != nil {
 		return err
@@ -235,6 +238,25 @@ func (d *doors) receive(ctx context.Context) error {
 		group.Go(func() error { return serveHTTP(gctx, d.web, d.webAt) })
 	}
 	return group.Wait()
+}
+
+// outlive keeps the process alive when the terminal or the session that began it
+// goes away, and when nobody reads its log any more: a service is stopped by
+// SIGTERM.
+func outlive(log *slog.Logger) (stop func()) {
+	signal.Ignore(syscall.SIGPIPE)
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	go func() {
+		for range hangups {
+			log.Info("SIGHUP changes nothing: the configuration and its certificates are read at a start")
+		}
+	}()
+	return func() {
+		signal.Stop(hangups)
+		close(hangups)
+		signal.Reset(syscall.SIGPIPE)
+	}
 }
 
 // lockDirectory creates the data directory and makes sure that only this

@@ -195,8 +195,7 @@ type compared struct {
 // holds reports whether it is about that version. Its path alone does not say: in
 // a directory it is that of every version of an object, one after the other.
 func (c *compared) holds(old store.Instance) bool {
-	return c.with != nil && c.with.Path == old.Path && c.with.Sum == old.Sum && c.with.Size == old.Size && c.with.Corrections == old.Corrections &&
-		c.with.Received.Equal(old.Received)
+	return c.with != nil && c.with.Version() == old.Version()
 }
 
 // compareAhead compares the picture of an object that has arrived with that of

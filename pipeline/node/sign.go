@@ -36,8 +36,8 @@ type ReissueRequest struct {
 type SignRequest struct {
 	// Document holds the study as signed, with its Review.
 	Document *result.Document
-	// Base is the revision that the reader looked at.
-	Base   int
+	// Base is the run whose result the reader looked at.
+	Base   store.Run
 	Review store.Review
 	Silent bool
 }
@@ -60,10 +60,10 @@ func (n *Node) Sign(ctx context.Context, req SignRequest) (revision int, err err
 	if err != nil {
 		return 0, err
 	}
-	if now.State != store.Done || now.Revision != req.Base {
+	if now.State != store.Done || now.Revision != req.Base.Revision {
 		return 0, fmt.Errorf("study %s: %w", study, store.ErrOutdated)
 	}
-	run := store.Run{StudyInstanceUID: study, Revision: req.Base + 1, Started: req.Review.Signed, Basis: "signed " + rand.Text()}
+	run := store.Run{StudyInstanceUID: study, Revision: req.Base.Revision + 1, Started: req.Review.Signed, Basis: "signed " + rand.Text()}
 	// A directory of its own, so that two readers who sign at once do not write
 	// into each other's; the one who comes second removes his.
 	w, err := n.workplace(ctx, &run, fmt.Sprintf("%d-signed-%s", run.Revision, rand.Text()[:8]))

@@ -442,6 +442,16 @@ func (f *Files) InPlace(name string) (path string, ok bool) {
 	return name, true
 }
 
+// Place is the file that an object is in, where objects are files of this machine.
+func (f *Files) Place(name string) (path string, ok bool) {
+	s, ok := f.Store.(filed)
+	if !ok {
+		return "", false
+	}
+	path, err := s.file(name)
+	return path, err == nil
+}
+
 // Local reports whether objects are files of this machine, without copies.
 func (f *Files) Local() bool { _, ok := f.Store.(filed); return ok }
 

@@ -4,15 +4,16 @@ import (
 	"bytes"
 	"container/list"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"image"
+	"io/fs"
 	"net/http"
+	"os"
 	"slices"
 	"strconv"
 	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/sync/singleflight"
@@ -35,11 +36,16 @@ const (
 	maxFrameCache = 12 << 20
 	// maxMaking is how many frames are decoded and encoded at once.
 	maxMaking = 2
+	// maxUnused is how long an object is kept open, and frames and results of
+	// studies in memory, that nobody asks for: they may have been removed.
+	maxUnused = 5 * time.Minute
 )
 
 // frame serves one frame, counted from 0, as JPEG: the stored bytes where a
-// browser shows them right, else decoded and encoded again. Frames never
-// change, so browsers keep them for the length of a reading.
+// browser shows them right, else decoded and encoded again. A page asks for the
+// version of the object that it is of, and gets no other one: under the same UIDs
+// another patient's object may have come. Browsers keep frames, and ask each time
+// whether they are still what is there.
 func (s *Server) frame(w http.ResponseWriter, r *http.Request) {
 	number, err := strconv.Atoi(r.PathValue("frame"))
 	if err != nil || number < 0 {
@@ -51,7 +57,20 @@ func (s *Server) frame(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, err)
 		return
 	}
-	b, err := s.loops.frame(r.Context(), in, number)
+	if v := r.URL.Query().Get("v"); v != "" && v != in.Version() {
+		s.gone(w, r)
+		return
+	}
+	file := s.loops.file(in)
+	h := w.Header()
+	h.Set("Cache-Control", "private, no-cache")
+	tag := etag(in, file, number)
+	if r.Header.Get("If-None-Match") == tag {
+		h.Set("ETag", tag)
+		w.WriteHeader(http.StatusNotModified)
+		return
+	}
+	b, err := s.loops.frame(r.Context(), in, file, number)
 	switch {
 	case errors.Is(err, errNoFrame):
 		http.NotFound(w, r)
@@ -64,12 +83,23 @@ func (s *Server) frame(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "the frame cannot be decoded", http.StatusUnprocessableEntity)
 		return
 	}
-	sum := sha256.Sum256(b)
-	h := w.Header()
 	h.Set("Content-Type", "image/jpeg")
-	h.Set("Cache-Control", "private, max-age=3600, immutable")
-	h.Set("ETag", `"`+hex.EncodeToString(sum[:12])+`"`)
+	h.Set("ETag", tag)
 	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(b))
+}
+
+// etag names a frame as it is answered: of a version of an object, and of the file
+// that it is in, which is another one once a damaged one was healed.
+func etag(in store.Instance, file fs.FileInfo, number int) string {
+	var at int64
+	var inode uint64
+	if file != nil {
+		at = file.ModTime().UnixNano()
+		if st, ok := file.Sys().(*syscall.Stat_t); ok {
+			inode = st.Ino
+		}
+	}
+	return fmt.Sprintf(`"%s-%x-%x-%d"`, in.Version(), at, inode, number)
 }
 
 // instance finds an object of a study.
@@ -86,15 +116,16 @@ func (s *Server) instance(ctx context.Context, study, sop string) (store.Instanc
 
 var errNoFrame = errors.New("no such frame")
 
-// openLoops keeps recently used objects open and recently made frames encoded.
+// openLoops keeps recently used objects open and recently made frames encoded, by
+// the version of their object and the file that it was in.
 type openLoops struct {
 	objects *objects.Files
 	limits  dicomio.Limits
 
 	mu     sync.Mutex
-	order  *list.List // of *openLoop, most recently used first
-	by     map[string]*list.Element
-	cached *list.List // of *cachedFrame
+	order  *list.List               // of *openLoop, most recently used first
+	by     map[string]*list.Element // by the version
+	cached *list.List               // of *cachedFrame
 	frames map[frameKey]*list.Element
 	bytes  int
 
@@ -106,6 +137,7 @@ type openLoops struct {
 // uses it any more and it has left the list.
 type openLoop struct {
 	in     store.Instance
+	is     fs.FileInfo // see openLoops.file
 	hold   *objects.Hold
 	once   sync.Once
 	file   *dicomio.File
@@ -114,17 +146,20 @@ type openLoop struct {
 	err    error
 
 	users   int
+	used    time.Time
 	dropped bool
 }
 
 type frameKey struct {
-	path  string
-	frame int
+	version string
+	frame   int
 }
 
 type cachedFrame struct {
-	key frameKey
-	b   []byte
+	key  frameKey
+	is   fs.FileInfo
+	b    []byte
+	used time.Time
 }
 
 func newOpenLoops(files *objects.Files, l dicomio.Limits) *openLoops {
@@ -136,14 +171,35 @@ func newOpenLoops(files *objects.Files, l dicomio.Limits) *openLoops {
 	return o
 }
 
-// frame returns an encoded frame. The caller must not change it.
-func (o *openLoops) frame(ctx context.Context, in store.Instance, number int) ([]byte, error) {
-	key := frameKey{in.Path, number}
-	if b := o.kept(key); b != nil {
+// file is the file that an object is in now, nil where objects are no files of this
+// machine: there they are never changed under their name.
+func (o *openLoops) file(in store.Instance) fs.FileInfo {
+	path, ok := o.objects.Place(in.Path)
+	if !ok {
+		return nil
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil // whoever opens it finds out
+	}
+	return info
+}
+
+func sameFile(a, b fs.FileInfo) bool {
+	if a == nil || b == nil {
+		return a == nil && b == nil
+	}
+	return os.SameFile(a, b) && a.Size() == b.Size() && a.ModTime().Equal(b.ModTime())
+}
+
+// frame returns an encoded frame of an object in a file. The caller must not change it.
+func (o *openLoops) frame(ctx context.Context, in store.Instance, file fs.FileInfo, number int) ([]byte, error) {
+	key := frameKey{in.Version(), number}
+	if b := o.kept(key, file); b != nil {
 		return b, nil
 	}
 	o.mu.Lock()
-	l := o.acquire(in)
+	l := o.acquire(in, file)
 	o.mu.Unlock()
 	defer o.release(l)
 	l.once.Do(func() { l.open(o.objects, o.limits) })
@@ -163,15 +219,15 @@ func (o *openLoops) frame(ctx context.Context, in store.Instance, number int) ([
 	}
 	// Several who ask for a frame at once have it made once, and few are made at
 	// a time: decoded, a frame is many times as large as what is kept of it.
-	made, err, _ := o.making.Do(fmt.Sprintf("%s %d", in.Path, number), func() (any, error) {
+	made, err, _ := o.making.Do(fmt.Sprintf("%p %d", l, number), func() (any, error) {
 		canvas := <-o.canvas
 		defer func() { o.canvas <- canvas }()
-		if b := o.kept(key); b != nil {
+		if b := o.kept(key, l.is); b != nil {
 			return b, nil
 		}
 		b, err := l.encode(number, canvas)
 		if err == nil {
-			o.keep(key, b)
+			o.keep(key, l.is, b)
 		}
 		return b, err
 	})
@@ -182,27 +238,45 @@ func (o *openLoops) frame(ctx context.Context, in store.Instance, number int) ([
 }
 
 // kept is a frame that is encoded already, or nil.
-func (o *openLoops) kept(key frameKey) []byte {
+func (o *openLoops) kept(key frameKey, file fs.FileInfo) []byte {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	e, ok := o.frames[key]
 	if !ok {
 		return nil
 	}
+	f := e.Value.(*cachedFrame)
+	if !sameFile(f.is, file) {
+		o.lose(e)
+		return nil
+	}
+	f.used = time.Now()
 	o.cached.MoveToFront(e)
-	return e.Value.(*cachedFrame).b
+	return f.b
+}
+
+// lose is called with the lock held.
+func (o *openLoops) lose(e *list.Element) {
+	f := o.cached.Remove(e).(*cachedFrame)
+	delete(o.frames, f.key)
+	o.bytes -= len(f.b)
 }
 
 // acquire is called with the lock held.
-func (o *openLoops) acquire(in store.Instance) *openLoop {
-	if e, ok := o.by[in.Path]; ok {
-		o.order.MoveToFront(e)
+func (o *openLoops) acquire(in store.Instance, file fs.FileInfo) *openLoop {
+	version := in.Version()
+	if e, ok := o.by[version]; ok {
 		l := e.Value.(*openLoop)
-		l.users++
-		return l
+		if sameFile(l.is, file) {
+			o.order.MoveToFront(e)
+			l.users++
+			l.used = time.Now()
+			return l
+		}
+		o.drop(e)
 	}
-	l := &openLoop{in: in, users: 1}
-	o.by[in.Path] = o.order.PushFront(l)
+	l := &openLoop{in: in, is: file, users: 1, used: time.Now()}
+	o.by[version] = o.order.PushFront(l)
 	for o.order.Len() > maxOpenLoops {
 		o.drop(o.order.Back())
 	}
@@ -212,7 +286,7 @@ func (o *openLoops) acquire(in store.Instance) *openLoop {
 // drop is called with the lock held.
 func (o *openLoops) drop(e *list.Element) {
 	l := o.order.Remove(e).(*openLoop)
-	delete(o.by, l.in.Path)
+	delete(o.by, l.in.Version())
 	l.dropped = true
 	if l.users == 0 {
 		l.close()
@@ -227,22 +301,36 @@ func (o *openLoops) release(l *openLoop) {
 	case l.dropped && l.users == 0:
 		l.close()
 	case l.err != nil && !l.dropped:
-		o.drop(o.by[l.in.Path]) // the next request tries again
+		o.drop(o.by[l.in.Version()]) // the next request tries again
 	}
 }
 
-func (o *openLoops) keep(key frameKey, b []byte) {
+func (o *openLoops) keep(key frameKey, file fs.FileInfo, b []byte) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if _, ok := o.frames[key]; ok || len(b) > maxFrameCache/8 {
+	if len(b) > maxFrameCache/8 {
 		return
 	}
-	o.frames[key] = o.cached.PushFront(&cachedFrame{key, b})
+	if e, ok := o.frames[key]; ok {
+		o.lose(e)
+	}
+	o.frames[key] = o.cached.PushFront(&cachedFrame{key, file, b, time.Now()})
 	o.bytes += len(b)
 	for o.bytes > maxFrameCache {
-		f := o.cached.Remove(o.cached.Back()).(*cachedFrame)
-		delete(o.frames, f.key)
-		o.bytes -= len(f.b)
+		o.lose(o.cached.Back())
+	}
+}
+
+// forget closes the objects, and lets go of the frames, that nobody has asked for
+// for so long.
+func (o *openLoops) forget(unused time.Duration) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for e := o.order.Back(); e != nil && time.Since(e.Value.(*openLoop).used) >= unused; e = o.order.Back() {
+		o.drop(e)
+	}
+	for e := o.cached.Back(); e != nil && time.Since(e.Value.(*cachedFrame).used) >= unused; e = o.cached.Back() {
+		o.lose(e)
 	}
 }
 

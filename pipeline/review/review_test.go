@@ -190,6 +190,7 @@ type sample struct {
 	ef                *float64
 	view              string
 	state             store.State
+	level             byte // added to the picture's
 }
 
 func (s *site) add(a sample) {
@@ -257,6 +258,16 @@ func (s *site) run(a sample, deliver func(outputs []store.Output) []store.Route)
 	return run
 }
 
+// last is the latest run of a study.
+func (s *site) last(study string) store.Run {
+	s.t.Helper()
+	runs, err := s.store.Runs(s.t.Context(), study)
+	if err != nil || len(runs) == 0 {
+		s.t.Fatal(runs, err)
+	}
+	return runs[0]
+}
+
 func document(a sample) *result.Document {
 	square := func(side float64) result.Contour {
 		return result.NewContour(4, func(i int) (float64, float64) {
@@ -298,7 +309,7 @@ func writeLoop(t *testing.T, path string, a sample) {
 	pixels := make([]byte, 0, w*h*n)
 	for f := range n {
 		for range w * h {
-			pixels = append(pixels, byte(60*(f+1)))
+			pixels = append(pixels, byte(60*(f+1))+a.level)
 		}
 	}
 	ds := dicomio.NewDataSet()
@@ -771,7 +782,7 @@ func TestOpenLoopsUnderLoad(t *testing.T) {
 	for g := range 8 {
 		wg.Go(func() {
 			for i := range 120 {
-				if _, err := o.frame(context.Background(), paths[(i*7+g*5)%len(paths)], i%3); err != nil {
+				if _, err := o.frame(context.Background(), paths[(i*7+g*5)%len(paths)], o.file(paths[(i*7+g*5)%len(paths)]), i%3); err != nil {
 					t.Error(err)
 				}
 			}
@@ -782,7 +793,7 @@ func TestOpenLoopsUnderLoad(t *testing.T) {
 		t.Errorf("%d objects open, %d bytes kept", o.order.Len(), o.bytes)
 	}
 	o.close()
-	if _, err := o.frame(context.Background(), store.Instance{Path: filepath.Join(dir, "none.dcm")}, 0); err == nil {
+	if _, err := o.frame(context.Background(), store.Instance{Path: filepath.Join(dir, "none.dcm")}, nil, 0); err == nil {
 		t.Error("a frame of no file")
 	}
 	if o.order.Len() != 0 {

@@ -73,7 +73,8 @@ type Options struct {
 	Version string
 	Log     *slog.Logger
 
-	now func() time.Time // tests
+	now    func() time.Time // tests
+	unused time.Duration    // see maxUnused; tests
 }
 
 // Server is the review page. It is an http.Handler; Run keeps its worklist up
@@ -104,6 +105,9 @@ type Server struct {
 func New(o Options) (*Server, error) {
 	if o.now == nil {
 		o.now = time.Now
+	}
+	if o.unused == 0 {
+		o.unused = maxUnused
 	}
 	if o.Idle <= 0 || o.Longest <= 0 {
 		return nil, errors.New("review: sessions must end")
@@ -192,6 +196,7 @@ func (s *Server) Run(ctx context.Context) error {
 	s.auditEntry(ctx, store.AuditEntry{At: s.now(), Action: "application start"})
 	group, gctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return s.index(gctx) })
+	group.Go(func() error { return s.tidy(gctx) })
 	if s.opt.Syslog != nil {
 		group.Go(func() error {
 			s.tell(gctx, *s.opt.Syslog)
@@ -199,6 +204,22 @@ func (s *Server) Run(ctx context.Context) error {
 		})
 	}
 	return group.Wait()
+}
+
+// tidy lets go of what nobody looks at any more, until ctx ends.
+func (s *Server) tidy(ctx context.Context) error {
+	tick := time.NewTicker(s.opt.unused / 4)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+
+			s.loops.forget(s.opt.unused)
+			s.documents.forget(s.opt.unused)
+		}
+	}
 }
 
 // page is what every page shows around its content.

@@ -27,6 +27,7 @@ type Signer interface {
 // revision.
 type change struct {
 	Base        int                 `json:"base"`
+	Run         string              `json:"run"` // see store.Run.Version
 	Corrections correct.Corrections `json:"corrections"`
 	// Loop is the loop that the page shows, if it shows one.
 	Loop string `json:"loop,omitempty"`
@@ -90,7 +91,7 @@ func (s *Server) change(r *http.Request) (change, *record, *result.Study, error)
 	}
 	// The page that was opened before somebody else signed, or a late loop came,
 	// shows what is no longer so.
-	if rec.study.State != store.Done || rec.run.Revision != c.Base || rec.study.Revision != c.Base {
+	if rec.study.State != store.Done || rec.run.Revision != c.Base || rec.study.Revision != c.Base || rec.run.Version() != c.Run {
 		return c, nil, nil, store.ErrOutdated
 	}
 	after, err := correct.Apply(rec.result, c.Corrections, s.opt.Measure)
@@ -134,7 +135,7 @@ func (s *Server) recalculate(w http.ResponseWriter, r *http.Request) {
 	if c.Loop != "" {
 		for i := range after.Loops {
 			if l := &after.Loops[i]; l.SOPInstanceUID == c.Loop {
-				d := loopOf(words, l, nil)
+				d := rec.loopData(words, l, nil)
 				out.Loop = &d
 				var rows []valueRow
 				for _, m := range l.Measurements {
@@ -254,7 +255,7 @@ func (s *Server) sign(w http.ResponseWriter, r *http.Request) {
 	}
 	doc := *rec.doc
 	doc.Created, doc.Studies = at, []result.Study{*after}
-	revision, err := s.opt.Signer.Sign(context.WithoutCancel(r.Context()), node.SignRequest{Document: &doc, Base: c.Base,
+	revision, err := s.opt.Signer.Sign(context.WithoutCancel(r.Context()), node.SignRequest{Document: &doc, Base: *rec.run,
 		Review: store.Review{Verdict: verdict, User: u.Name, Name: u.Person, Organisation: u.Organisation, Comment: c.Comment,
 			Corrections: string(corrections), Signed: at},
 		Silent: verdict == result.Rejected && s.opt.SilentRejection})

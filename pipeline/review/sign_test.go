@@ -26,7 +26,7 @@ type recorder struct{ last node.SignRequest }
 
 func (r *recorder) Sign(_ context.Context, req node.SignRequest) (int, error) {
 	r.last = req
-	return req.Base + 1, nil
+	return req.Base.Revision + 1, nil
 }
 
 // What the analysis said stays beside what readers say, however often they sign.
@@ -42,7 +42,7 @@ func TestFirstValuesAreKept(t *testing.T) {
 			want, base = 33, 2
 		}
 		b := s.as("reader")
-		change := map[string]any{"base": base, "corrections": map[string]any{"loops": map[string]any{a.loop: map[string]any{"excluded": true}}}}
+		change := map[string]any{"base": base, "run": s.last(a.study).Version(), "corrections": map[string]any{"loops": map[string]any{a.loop: map[string]any{"excluded": true}}}}
 		post := func(path string) string {
 			j, err := json.Marshal(change)
 			if err != nil {
@@ -125,7 +125,7 @@ func TestRefusedCorrections(t *testing.T) {
 		"an unknown field":    {frame: `{"frame": 0, "points": []}`, status: 422, reason: "cannot be read", de: "nicht lesbar"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			body := fmt.Sprintf(`{"base": 1, "corrections": {"loops": {"1.2.1.1": {"frames": [%s]}}}}`, tc.frame)
+			body := fmt.Sprintf(`{"base": 1, "run": "`+s.last("1.2.1").Version()+`", "corrections": {"loops": {"1.2.1.1": {"frames": [%s]}}}}`, tc.frame)
 			for _, path := range []string{"/study/1.2.1/recalculate", "/study/1.2.1/sign"} {
 				if tc.status == http.StatusOK && strings.HasSuffix(path, "sign") {
 					continue

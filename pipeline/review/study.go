@@ -35,12 +35,13 @@ type record struct {
 	doc        *result.Document  // of it; shared: not to be changed
 	result     *result.Study     // in it
 	files      map[string]string // paths by SOP Instance UID
+	versions   map[string]string // of the objects, likewise
 	instances  []store.Instance
 }
 
 func (s *Server) record(ctx context.Context, uid string) (*record, error) {
 	st := s.opt.Store
-	rec := &record{files: map[string]string{}}
+	rec := &record{files: map[string]string{}, versions: map[string]string{}}
 	var err error
 	if rec.study, err = st.Study(ctx, uid); err != nil {
 		return nil, err
@@ -59,7 +60,7 @@ func (s *Server) record(ctx context.Context, uid string) (*record, error) {
 		return nil, err
 	}
 	for _, in := range rec.instances {
-		rec.files[in.SOPInstanceUID] = in.Path
+		rec.files[in.SOPInstanceUID], rec.versions[in.SOPInstanceUID] = in.Path, in.Version()
 	}
 	if rec.runs, err = st.Runs(ctx, uid); err != nil {
 		return nil, err
@@ -103,31 +104,39 @@ func (rec *record) loop(sop string) *result.Loop {
 	return nil
 }
 
-// documents keeps the results that were read last. A finished run's result
-// does not change.
+// documents keeps the results that were read last, by the versions of their
+// runs. A finished run's result does not change.
 type documents struct {
 	objects *objects.Files
 
 	mu    sync.Mutex
-	order []int64
-	by    map[int64]*result.Document
-	size  map[int64]int64
+	order []string // versions of runs, the one that was asked for last at the end
+	by    map[string]*keptDocument
+	size  int64
+}
+
+type keptDocument struct {
+	*result.Document
+	size int64
+	used time.Time
 }
 
 // maxDocuments bounds the JSON whose contents are kept.
 const maxDocuments = 16 << 20
 
 func newDocuments(files *objects.Files) *documents {
-	return &documents{objects: files, by: map[int64]*result.Document{}, size: map[int64]int64{}}
+	return &documents{objects: files, by: map[string]*keptDocument{}}
 }
 
 func (d *documents) get(ctx context.Context, run store.Run) (*result.Document, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if doc, ok := d.by[run.ID]; ok {
-		i := slices.Index(d.order, run.ID)
-		d.order = append(slices.Delete(d.order, i, i+1), run.ID)
-		return doc, nil
+	version := run.Version()
+	if doc, ok := d.by[version]; ok {
+		i := slices.Index(d.order, version)
+		d.order = append(slices.Delete(d.order, i, i+1), version)
+		doc.used = time.Now()
+		return doc.Document, nil
 	}
 	path := run.Directory + "/result.json"
 	b, err := objects.ReadAll(ctx, d.objects, path, 1<<30)
@@ -141,21 +150,29 @@ func (d *documents) get(ctx context.Context, run store.Run) (*result.Document, e
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	d.by[run.ID], d.size[run.ID] = doc, int64(len(b))
-	d.order = append(d.order, run.ID)
-	for total := d.total(); len(d.order) > 1 && total > maxDocuments; total = d.total() {
-		delete(d.by, d.order[0])
-		delete(d.size, d.order[0])
-		d.order = d.order[1:]
+	d.by[version] = &keptDocument{doc, int64(len(b)), time.Now()}
+	d.order = append(d.order, version)
+	d.size += int64(len(b))
+	for len(d.order) > 1 && d.size > maxDocuments {
+		d.dropFirst()
 	}
 	return doc, nil
 }
 
-func (d *documents) total() (n int64) {
-	for _, s := range d.size {
-		n += s
+// forget lets go of what nobody has asked for for so long.
+func (d *documents) forget(unused time.Duration) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for len(d.order) > 0 && time.Since(d.by[d.order[0]].used) >= unused {
+		d.dropFirst()
 	}
-	return n
+}
+
+// dropFirst is called with the lock held.
+func (d *documents) dropFirst() {
+	d.size -= d.by[d.order[0]].size
+	delete(d.by, d.order[0])
+	d.order = d.order[1:]
 }
 
 // ---- the page of a study ----
@@ -312,6 +329,7 @@ func quad(stages []stageView) []quadRow {
 
 type loopRow struct {
 	SOP, Number, View, Stage, Status, Reason string
+	Version                                  string // of the object
 	Frames                                   int
 	Middle                                   int // frame to show
 	HasPixels                                bool
@@ -327,18 +345,39 @@ type deliveryRow struct {
 
 // studyData is what the client draws from.
 type studyData struct {
-	Study string     `json:"study"`
-	Base  int        `json:"base"`
+	Study string `json:"study"`
+	basis
 	May   bool       `json:"may"`
 	Loops []loopData `json:"loops"`
 	// Earlier are corrections that can be made again.
 	Earlier *correct.Corrections `json:"earlier,omitempty"`
 }
 
+// basis says of which result a page is.
+type basis struct {
+	Base int    `json:"base"` // revision
+	Run  string `json:"run"`  // see store.Run.Version
+	// Since names the first result of the study. Another study that came under its
+	// UIDs after a removal has another one: no draft of the one is of the other.
+	Since string `json:"since"`
+}
+
+func (rec *record) basis() basis {
+	finished := func(r store.Run) bool { return !r.Finished.IsZero() && r.Error == "" }
+	first := rec.run
+	for i := range rec.runs {
+		if finished(rec.runs[i]) {
+			first = &rec.runs[i]
+		}
+	}
+	return basis{rec.run.Revision, rec.run.Version(), first.Version()}
+}
+
 // loopData is a loop for the client. Coordinates are source pixels as in
 // package result.
 type loopData struct {
 	Loop    string          `json:"loop"`
+	Version string          `json:"version"` // of the object, see store.Instance.Version
 	View    string          `json:"view"`
 	Stage   string          `json:"stage,omitempty"`
 	Frames  int             `json:"frames"`
@@ -425,7 +464,7 @@ func (s *Server) studyPage(r *http.Request, rec *record) (p studyPage, err error
 	}
 	p.Model = rec.doc.Model.Name + " " + rec.doc.Model.Version
 	p.May = s.maySign(r, rec)
-	p.Data.Base, p.Data.May = rec.run.Revision, p.May
+	p.Data.basis, p.Data.May = rec.basis(), p.May
 	if rec.result.Review != nil {
 		p.Review = reviewOf(words, rec.result.Review)
 	}
@@ -442,14 +481,14 @@ func (s *Server) studyPage(r *http.Request, rec *record) (p studyPage, err error
 			used[panel.Loop] = true
 			l := rec.loop(panel.Loop)
 			panel.Index = len(p.Data.Loops)
-			p.Data.Loops = append(p.Data.Loops, loopOf(words, l, []int{panel.ED, panel.ES}))
+			p.Data.Loops = append(p.Data.Loops, rec.loopData(words, l, []int{panel.ED, panel.ES}))
 		}
 		p.Stages = append(p.Stages, v)
 	}
 	p.Quad = quad(p.Stages)
 	for i := range rec.result.Loops {
 		l := &rec.result.Loops[i]
-		row := loopRow{SOP: l.SOPInstanceUID, Number: loopName(l, i), View: l.View, Stage: l.Stage, Status: l.Status, Frames: l.Frames,
+		row := loopRow{SOP: l.SOPInstanceUID, Version: rec.versions[l.SOPInstanceUID], Number: loopName(l, i), View: l.View, Stage: l.Stage, Status: l.Status, Frames: l.Frames,
 			Middle: l.Frames / 2, HasPixels: l.Frames > 0 && rec.files[l.SOPInstanceUID] != "", Used: used[l.SOPInstanceUID]}
 		if l.Reason != nil {
 			row.Reason = words.Reason(l.Reason.Text)
@@ -702,12 +741,12 @@ type loopPage struct {
 
 // loopPageData is what the client needs to know at once.
 type loopPageData struct {
-	Study string   `json:"study"`
-	Loop  string   `json:"loop"`
-	Prev  string   `json:"prev"`
-	Next  string   `json:"next"`
-	Base  int      `json:"base"` // revision shown
-	May   bool     `json:"may"`  // correct and sign
+	Study string `json:"study"`
+	Loop  string `json:"loop"`
+	Prev  string `json:"prev"`
+	Next  string `json:"next"`
+	basis
+	May   bool     `json:"may"` // correct and sign
 	Views []string `json:"views"`
 }
 
@@ -755,7 +794,7 @@ func (s *Server) loop(w http.ResponseWriter, r *http.Request) {
 		p.Keys = append(p.Keys, keyHelp{words.Or("key."+k, k), words.T("help." + k)})
 	}
 	p.May = s.maySign(r, rec)
-	p.Data = loopPageData{Study: p.Study, Loop: p.Loop, Prev: p.Prev, Next: p.Next, Base: rec.run.Revision, May: p.May, Views: correct.Views}
+	p.Data = loopPageData{Study: p.Study, Loop: p.Loop, Prev: p.Prev, Next: p.Next, basis: rec.basis(), May: p.May, Views: correct.Views}
 	if rec.result.Review != nil {
 		p.Review = reviewOf(words, rec.result.Review)
 	}
@@ -777,12 +816,28 @@ func (s *Server) loopOfRequest(r *http.Request) (*record, *result.Loop, error) {
 
 // loopData answers with everything that was found in a loop, as JSON.
 func (s *Server) loopData(w http.ResponseWriter, r *http.Request) {
-	_, l, err := s.loopOfRequest(r)
+	rec, l, err := s.loopOfRequest(r)
 	if err != nil {
 		s.fail(w, r, err)
 		return
 	}
-	answerJSON(w, loopOf(s.words(r), l, nil))
+	if run := r.URL.Query().Get("run"); run != "" && run != rec.run.Version() {
+		s.gone(w, r)
+		return
+	}
+	answerJSON(w, rec.loopData(s.words(r), l, nil))
+}
+
+// gone answers a page that is of another version than the one that is there now,
+// as after a removal, when another study came under the same UIDs.
+func (s *Server) gone(w http.ResponseWriter, r *http.Request) {
+	http.Error(w, s.words(r).T("error.outdated"), http.StatusGone)
+}
+
+func (rec *record) loopData(words *Words, l *result.Loop, only []int) loopData {
+	d := loopOf(words, l, only)
+	d.Version = rec.versions[l.SOPInstanceUID]
+	return d
 }
 
 func answerJSON(w http.ResponseWriter, v any) {

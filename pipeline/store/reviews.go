@@ -23,20 +23,22 @@ type Review struct {
 }
 
 // Sign records a reader's review as a run of its own: its outputs and their
-// deliveries, all in one transaction. The study must be done and at the revision
-// that the reader looked at, otherwise nothing is recorded and the error wraps
+// deliveries, all in one transaction. The study must be done and its last run base,
+// which the reader looked at, otherwise nothing is recorded and the error wraps
 // [ErrOutdated]. Reports and summaries before it that were given up are not sent any
 // more.
-func (s *Store) Sign(ctx context.Context, r Review, run Run, base int, outputs []Output, routes []Route,
+func (s *Store) Sign(ctx context.Context, r Review, run, base Run, outputs []Output, routes []Route,
 	enqueue func(tx *Tx, run int64, destination string) error) (Run, error) {
 	err := s.Transact(ctx, func(tx *Tx) error {
 		if err := tx.lock(ctx, run.StudyInstanceUID); err != nil {
 			return err
 		}
-		err := tx.QueryRowContext(ctx, `UPDATE studies SET revision = revision + 1 WHERE study_uid = ? AND state = 'done' AND revision = ? RETURNING revision`,
-			run.StudyInstanceUID, base).Scan(&run.Revision)
+		// Another study that came under its UIDs after a removal has the same revisions.
+		err := tx.QueryRowContext(ctx, `UPDATE studies SET revision = revision + 1 WHERE study_uid = ? AND state = 'done' AND revision = ?
+			AND EXISTS (SELECT 1 FROM runs r WHERE r.id = ? AND r.study_uid = studies.study_uid AND r.revision = studies.revision AND r.finished_at = ?)
+			RETURNING revision`, run.StudyInstanceUID, base.Revision, base.ID, base.Finished.UnixMilli()).Scan(&run.Revision)
 		if errors.Is(err, sql.ErrNoRows) {
-			return fmt.Errorf("study %s is not at revision %d any more: %w", run.StudyInstanceUID, base, ErrOutdated)
+			return fmt.Errorf("study %s is not at revision %d any more: %w", run.StudyInstanceUID, base.Revision, ErrOutdated)
 		}
 		if err != nil {
 			return err

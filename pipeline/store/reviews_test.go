@@ -12,6 +12,15 @@ import (
 	"time"
 )
 
+func lastRun(t *testing.T, s *Store, study string) Run {
+	t.Helper()
+	runs, err := s.Runs(t.Context(), study)
+	if err != nil || len(runs) == 0 {
+		t.Fatal(runs, err)
+	}
+	return runs[0]
+}
+
 // A review is recorded once, on the revision that was looked at, or not at all.
 func checkSign(t *testing.T, s *Store) {
 	ctx := context.Background()
@@ -28,21 +37,27 @@ func checkSign(t *testing.T, s *Store) {
 	r := Review{Verdict: "accepted", User: "reader", Name: "Müller^Anna", Organisation: "City Hospital", Comment: "fine", Corrections: "{}",
 		Signed: time.UnixMilli(5000)}
 	jobs := 0
-	sign := func(base int, uid string) error {
+	sign := func(base Run, uid string) error {
 		_, err := s.Sign(ctx, r, Run{StudyInstanceUID: "1", Started: time.Now(), Directory: "d", Summary: "{}"}, base, report(uid), routes,
 			func(*Tx, int64, string) error { jobs++; return nil })
 		return err
 	}
-	if err := sign(1, "9"); !errors.Is(err, ErrOutdated) {
+	if err := sign(run, "9"); !errors.Is(err, ErrOutdated) {
 		t.Errorf("signing a study that is being analysed: %v", err)
 	}
 	if err := s.FinishRun(ctx, run, report("8"), routes, func(*Tx, int64, string) error { return nil }); err != nil {
 		t.Fatal(err)
 	}
-	if err := sign(1, "9"); err != nil {
+	run = lastRun(t, s, "1")
+	for _, other := range []Run{{ID: run.ID + 1, Revision: 1, Finished: run.Finished}, {ID: run.ID, Revision: 1, Finished: run.Finished.Add(-time.Minute)}} {
+		if err := sign(other, "9"); !errors.Is(err, ErrOutdated) {
+			t.Errorf("signing what another study under the UID was at the same revision: %v", err)
+		}
+	}
+	if err := sign(run, "9"); err != nil {
 		t.Fatal(err)
 	}
-	if err := sign(1, "10"); !errors.Is(err, ErrOutdated) {
+	if err := sign(run, "10"); !errors.Is(err, ErrOutdated) {
 		t.Errorf("a second reader with the old page: %v", err)
 	}
 	if st := study(t, s, "1"); st.Revision != 2 || st.State != Done {
@@ -58,7 +73,7 @@ func checkSign(t *testing.T, s *Store) {
 	}
 	// What cannot be enqueued is not signed.
 	r.Verdict = "rejected"
-	_, err = s.Sign(ctx, r, Run{StudyInstanceUID: "1", Started: time.Now()}, 2, report("11"), routes,
+	_, err = s.Sign(ctx, r, Run{StudyInstanceUID: "1", Started: time.Now()}, lastRun(t, s, "1"), report("11"), routes,
 		func(*Tx, int64, string) error { return errors.New("no queue") })
 	if err == nil || study(t, s, "1").Revision != 2 {
 		t.Errorf("signed without a job: %v", err)
@@ -120,7 +135,7 @@ func checkSuperseded(t *testing.T, s *Store) {
 	first := analyse(1)
 	bury(first)
 	left("given up", "1 dead, overlay1 dead, same dead")
-	signed, err := s.Sign(ctx, Review{Verdict: "accepted", Corrections: "{}", Signed: time.Now()}, Run{StudyInstanceUID: "1", Started: time.Now()}, 1,
+	signed, err := s.Sign(ctx, Review{Verdict: "accepted", Corrections: "{}", Signed: time.Now()}, Run{StudyInstanceUID: "1", Started: time.Now()}, lastRun(t, s, "1"),
 		[]Output{{SOPInstanceUID: "2", Kind: "report"}}, routes, none)
 	if err != nil {
 		t.Fatal(err)

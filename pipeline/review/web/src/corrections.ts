@@ -1,6 +1,6 @@
 import { element, explain, maybe, post, Refused, say, t } from "./page";
 import type { Shape } from "./edit";
-import type { Corrections, Loop, LoopCorrection } from "./types";
+import type { Basis, Corrections, Loop, LoopCorrection } from "./types";
 
 interface ValueChange { key: string; name: string; unit: string; before: string; after: string; reason?: string; grade: string }
 interface Changed { stages: { stage: string; rows: ValueChange[] }[]; loop?: Loop; values?: string }
@@ -30,20 +30,25 @@ export class Draft {
   private generation = 0;
   onchange: () => void = () => undefined;
 
-  constructor(readonly study: string, readonly base: number) {
+  constructor(private readonly of: Basis) {
     try {
       const kept = sessionStorage.getItem(this.key);
       if (kept) [this.current, this.history] = JSON.parse(kept) as [Corrections, string[]];
     } catch { /* another version's draft */ }
   }
 
-  private get key(): string { return `corrections ${this.study} ${this.base}`; }
+  get study(): string { return this.of.study; }
+
+  /** What this tab keeps of the study. Another one that came under its UIDs after a removal has another name. */
+  private get prefix(): string { return `corrections ${this.of.study} ${this.of.since} `; }
+
+  private get key(): string { return `${this.prefix}${this.of.base}`; }
 
   /** What this tab kept of the study as it was before something new came. */
   get leftover(): Corrections | undefined {
     for (let i = 0; i < sessionStorage.length; i++) {
       const key = sessionStorage.key(i) ?? "";
-      if (!key.startsWith(`corrections ${this.study} `) || key === this.key) continue;
+      if (!key.startsWith(this.prefix) || key === this.key) continue;
       try {
         const [kept] = JSON.parse(sessionStorage.getItem(key) ?? "") as [Corrections, string[]];
         if (Object.keys(kept.loops).length) return kept;
@@ -55,7 +60,7 @@ export class Draft {
   /** Forgets what was kept of earlier revisions. */
   forgetLeftover(): void {
     const keys = Array.from({ length: sessionStorage.length }, (_, i) => sessionStorage.key(i) ?? "");
-    for (const k of keys) if (k.startsWith(`corrections ${this.study} `) && k !== this.key) sessionStorage.removeItem(k);
+    for (const k of keys) if (k.startsWith(this.prefix) && k !== this.key) sessionStorage.removeItem(k);
   }
 
   /** Takes all loops' corrections at once; undo takes them back. */
@@ -103,7 +108,7 @@ export class Draft {
   /** Asks the server what the values become. */
   async recalculate(loop?: string): Promise<Changed | undefined> {
     const mine = ++this.generation;
-    const response = await post(`/study/${this.study}/recalculate`, { base: this.base, corrections: this.current, ...(loop ? { loop } : {}) });
+    const response = await post(`/study/${this.study}/recalculate`, { base: this.of.base, run: this.of.run, corrections: this.current, ...(loop ? { loop } : {}) });
     const changed = await response.json() as Changed;
     if (mine !== this.generation) return undefined; // a later one is on its way
     this.changed = changed;
@@ -113,7 +118,7 @@ export class Draft {
   async sign(verdict: string, comment: string): Promise<void> {
     const shown: Record<string, string> = {};
     for (const s of this.changed?.stages ?? []) for (const r of s.rows) shown[r.key] = r.after;
-    await post(`/study/${this.study}/sign`, { base: this.base, corrections: this.current, verdict, comment, shown });
+    await post(`/study/${this.study}/sign`, { base: this.of.base, run: this.of.run, corrections: this.current, verdict, comment, shown });
     this.discard();
   }
 }

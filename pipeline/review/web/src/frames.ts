@@ -1,3 +1,4 @@
+import { say } from "./page";
 import type { Loop } from "./types";
 
 /** Decoded pictures that are kept for one loop, bytes. */
@@ -74,7 +75,9 @@ export class Frames {
   }
 
   private async fetch(i: number): Promise<ImageBitmap | undefined> {
-    const response = await fetch(`/study/${this.study}/loop/${this.loop.loop}/frame/${i}`, { credentials: "same-origin" });
+    const response = await fetch(`/study/${this.study}/loop/${this.loop.loop}/frame/${i}?v=${this.loop.version}`, { credentials: "same-origin" });
+    // Under the same UIDs is another object than this page is of.
+    if (response.status === 410 && !this.closed) say((await response.text()).trim(), true);
     if (!response.ok) return undefined;
     const blob = await response.blob();
     this.bytes += blob.size;

@@ -3,17 +3,17 @@ import { Draft, measuredBeats, showChanges, signing, withShape } from "./correct
 import { CurvePlot } from "./curve";
 import { element, embedded, explain, maybe, number, onKeys, px, request, say, t } from "./page";
 import { Grips } from "./grips";
-import type { CaliperCorrection, Found, Loop, LoopCorrection, Point } from "./types";
+import type { Basis, CaliperCorrection, Found, Loop, LoopCorrection, Point } from "./types";
 import { colours, View, type Shown } from "./view";
 
 const speeds = [0.1, 0.25, 0.5, 1, 2];
 
 /** One loop: the player with everything that was found. */
 export async function startLoop(): Promise<void> {
-  const at = embedded<{ study: string; loop: string; prev: string; next: string; base: number; may: boolean; views: string[] }>("data");
+  const at = embedded<Basis & { loop: string; prev: string; next: string; may: boolean; views: string[] }>("data");
   let loop: Loop;
   try {
-    loop = await (await request(`/study/${at.study}/loop/${at.loop}/data`)).json() as Loop;
+    loop = await (await request(`/study/${at.study}/loop/${at.loop}/data?run=${at.run}`)).json() as Loop;
   } catch (e) {
     say(explain(e), true);
     return;
@@ -70,7 +70,7 @@ export async function startLoop(): Promise<void> {
 
   // ---- correcting ----
 
-  const draft = at.may ? new Draft(at.study, at.base) : undefined;
+  const draft = at.may ? new Draft(at) : undefined;
   const openSign = draft ? signing(draft) : undefined;
   const panel = maybe("#correct", HTMLElement);
   const viewChoice = maybe("#view", HTMLSelectElement);

@@ -77,7 +77,7 @@ export class Quad {
   /** The study's page has the outlines of ED and ES; this gets all. */
   private async outlines(c: Cell): Promise<void> {
     try {
-      const loop = await (await request(`/study/${this.data.study}/loop/${c.loop.loop}/data`)).json() as Loop;
+      const loop = await (await request(`/study/${this.data.study}/loop/${c.loop.loop}/data?run=${this.data.run}`)).json() as Loop;
       c.found = new Map((loop.found ?? []).map((f) => [f.frame, f]));
     } catch { /* the pictures play without */ }
   }

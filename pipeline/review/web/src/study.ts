@@ -18,7 +18,7 @@ function foundOf(loop: Loop): Map<number, Found> { return new Map((loop.found ??
 export function startStudy(): void {
   const data = embedded<Study>("data");
   const panels: Panel[] = [];
-  const draft = data.may ? new Draft(data.study, data.base) : undefined;
+  const draft = data.may ? new Draft(data) : undefined;
 
   for (const root of document.querySelectorAll<HTMLElement>("[data-panel]")) {
     const loop = data.loops[Number(root.dataset["panel"])];

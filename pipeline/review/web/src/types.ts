@@ -22,6 +22,8 @@ export interface Curve { kind: "volume" | "area" | "pixels"; unit: string; value
 
 export interface Loop {
   loop: string;
+  /** Of the object: its frames are asked for by it. */
+  version: string;
   view: string;
   stage?: string;
   frames: number;
@@ -41,7 +43,10 @@ export interface Loop {
   decided?: { calipers?: Caliper[] };
 }
 
-export interface Study { study: string; base: number; may: boolean; loops: Loop[]; earlier?: Corrections }
+/** Of which result a page is. */
+export interface Basis { study: string; base: number; run: string; since: string }
+
+export interface Study extends Basis { may: boolean; loops: Loop[]; earlier?: Corrections }
 
 /** What a reader has changed, as the server takes it. */
 export interface FrameCorrection { frame: number; contour?: Point[]; apex?: Point; septal?: Point; lateral?: Point; wall_points?: Record<string, Point> }

@@ -44,7 +44,7 @@ const (
 	NoPoints    Kind = "nopoints"    // not the four wall points of the parasternal view, or those of another view
 	Order       Kind = "order"       // wall points that do not follow each other along their line
 	Implausible Kind = "implausible" // wall points so far apart or so close as no wall or cavity is
-	TooMany     Kind = "toomany"     // more calipers than are kept
+	TooMany     Kind = "toomany"     // more calipers than are kept, or a frame twice
 )
 
 func (p *Problem) Error() string {
@@ -273,6 +273,9 @@ func apply(l *result.Loop, c Loop) error {
 	if l.Status != result.Analysed {
 		return problem(NotAnalysed)
 	}
+	if len(c.Beats) > l.Frames {
+		return problem(NoBeat)
+	}
 	if c.Beats != nil {
 		l.Reader.Beats = []result.Beat{}
 		for i, b := range c.Beats {
@@ -286,7 +289,12 @@ func apply(l *result.Loop, c Loop) error {
 			l.Reader.Beats = append(l.Reader.Beats, result.Beat{ED: b.ED, ES: b.ES, NextED: next})
 		}
 	}
+	seen := make(map[int]bool, min(len(c.Frames), l.Frames))
 	for _, f := range c.Frames {
+		if seen[f.Frame] {
+			return &Problem{Kind: TooMany, Loop: l.SOPInstanceUID, Frame: f.Frame}
+		}
+		seen[f.Frame] = true
 		if err := applyFrame(l, f); err != nil {
 			return err
 		}

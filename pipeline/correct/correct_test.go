@@ -488,3 +488,21 @@ func TestWallPointsThatCannotBe(t *testing.T) {
 		}
 	}
 }
+
+// Corrections cost no more than the frames that there are.
+func TestAsManyAsFrames(t *testing.T) {
+	s := study()
+	for _, c := range []struct {
+		loop Loop
+		want Kind
+	}{
+		{Loop{Beats: slices.Repeat([]Beat{{ED: 5, ES: 15}}, s.Loops[0].Frames+1)}, NoBeat},
+		{Loop{Frames: []Frame{frame(25, 64), frame(35, 36), frame(25, 60)}}, TooMany},
+	} {
+		_, err := Apply(s, Corrections{Loops: map[string]Loop{"1.2.3": c.loop}}, options())
+		var p *Problem
+		if !errors.As(err, &p) || p.Kind != c.want {
+			t.Errorf("%v, want %s", err, c.want)
+		}
+	}
+}

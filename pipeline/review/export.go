@@ -172,6 +172,10 @@ func (s *Server) latest(ctx context.Context, uid string, take func(store.Run) bo
 // exportValues answers with the values of all studies that the worklist's form
 // selects. A study whose result is gone has no lines.
 func (s *Server) exportValues(w http.ResponseWriter, r *http.Request) {
+	if err := selection(r).check(); err != nil {
+		s.fail(w, r, err)
+		return
+	}
 	attachment(w, "text/csv; charset=utf-8", "echonode-values.csv")
 	out := csv.NewWriter(w)
 	_ = out.Write(valueColumns)
@@ -217,6 +221,10 @@ var labelPoints = slices.Concat([]string{models.KeypointApex, models.KeypointMit
 // patient there is a keyed hash, of two under one Patient ID two. A frame whose region is the whole picture is
 // left out: what is written in it would go with it.
 func (s *Server) exportLabels(w http.ResponseWriter, r *http.Request) {
+	if err := selection(r).check(); err != nil {
+		s.fail(w, r, err)
+		return
+	}
 	attachment(w, "application/zip", "echonode-labels.zip")
 	z := zip.NewWriter(w)
 	var table bytes.Buffer

@@ -900,3 +900,20 @@ func TestFirstVisit(t *testing.T) {
 		}
 	}
 }
+
+// A search costs no more than one that a person types.
+func TestLongSearches(t *testing.T) {
+	s := newSite(t)
+	b := s.as("admin")
+	for _, search := range []string{strings.Repeat("a", 201), strings.Repeat("a ", 17), strings.Repeat("ä", 1<<20)} {
+		body, err := json.Marshal(map[string]string{"search": search})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if res, _ := b.do(http.MethodPost, "/worklist", string(body)); res.StatusCode != http.StatusUnprocessableEntity && res.StatusCode != http.StatusBadRequest {
+			t.Errorf("a search of %d bytes: %s", len(search), res.Status)
+		}
+		b.want(http.StatusUnprocessableEntity, http.MethodPost, "/export/values.csv", url.Values{"search": {search}}.Encode())
+	}
+	b.want(http.StatusOK, http.MethodPost, "/worklist", `{"search": "`+strings.Repeat("ä", 200)+`"}`)
+}

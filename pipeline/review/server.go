@@ -297,6 +297,8 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	switch {
 	case errors.Is(err, store.ErrNotFound), errors.Is(err, fs.ErrNotExist):
 		status, key = http.StatusNotFound, "error.notfound"
+	case errors.Is(err, errSearch):
+		status, key = http.StatusUnprocessableEntity, "error.search"
 	case errors.Is(err, context.Canceled):
 		return // nobody is waiting
 	default:

@@ -2,11 +2,13 @@ package review
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/echonode/echonode/pipeline/store"
 )
@@ -65,6 +67,24 @@ type worklistRequest struct {
 	Offset     int    `json:"offset"`
 }
 
+// What people search for: the page takes no more characters.
+const (
+	maxSearch      = 200
+	maxSearchWords = 16
+	maxSearchBody  = 16 << 10
+)
+
+// errSearch says that a search is none that a page sends.
+var errSearch = errors.New("not a search")
+
+// check refuses what costs more than a search.
+func (q worklistRequest) check() error {
+	if utf8.RuneCountInString(q.Search) > maxSearch || len(strings.Fields(q.Search)) > maxSearchWords {
+		return errSearch
+	}
+	return nil
+}
+
 func (q worklistRequest) store() store.WorklistQuery {
 	out := store.WorklistQuery{Search: q.Search, Order: store.Order(q.Order), Descending: !q.Ascending, Limit: pageSize,
 		Offset: max(q.Offset, 0), Unreviewed: q.Unreviewed}
@@ -96,6 +116,9 @@ func day(s string) (time.Time, bool) {
 
 func (s *Server) worklistOf(r *http.Request, q worklistRequest) (worklistPage, error) {
 	p := worklistPage{page: s.page(r, "worklist.title"), Query: q, States: states, Flags: flagNames, Prev: -1, Next: -1}
+	if err := q.check(); err != nil {
+		return p, err
+	}
 	p.page.Name, p.Dates = "worklist", []string{"from", "to"}
 	p.Labels = len(s.opt.LabelsKey) > 0 && visitorOf(r.Context()).May(Administrator)
 	query := q.store()
@@ -142,7 +165,7 @@ func (s *Server) worklist(w http.ResponseWriter, r *http.Request) {
 // worklistRows answers a search with the table alone.
 func (s *Server) worklistRows(w http.ResponseWriter, r *http.Request) {
 	var q worklistRequest
-	if err := json.NewDecoder(r.Body).Decode(&q); err != nil {
+	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxSearchBody)).Decode(&q); err != nil {
 		http.Error(w, "not a search", http.StatusBadRequest)
 		return
 	}

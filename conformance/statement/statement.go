@@ -72,7 +72,18 @@ type Defaults struct {
 // Write writes the statement as Markdown.
 func Write(out io.Writer, defaults Defaults) error {
 	w := &writer{w: out}
-	limits, timeouts := scp.DefaultLimits(), scp.DefaultTimeouts()
+	w.overview()
+	w.policies(defaults)
+	w.acceptance()
+	w.initiation()
+	w.dicomweb()
+	w.closing()
+	w.annexes()
+	return w.err
+}
+
+// overview writes title and chapters 1 to 3.
+func (w *writer) overview() {
 	w.p("# DICOM conformance statement of EchoNode\n")
 	w.p("Made from the program's own tables by `go test ./conformance/statement -update`; do not edit. Structure: PS3.2.\n")
 	w.p("EchoNode is research software and no medical device. Whatever it makes is marked UNVERIFIED, and its reports PRELIMINARY, until a reader has signed.\n")
@@ -98,7 +109,11 @@ func Write(out io.Writer, defaults Defaults) error {
 	w.p("One application entity, ECHONODE (title: `dicom.ae_title`). Objects come in by C-STORE; when a study is complete (its association")
 	w.p("is closed and nothing has come for `study.idle`, or after `study.cap`) it is analysed and the results go to every destination by")
 	w.p("C-STORE, each with a queue of its own. `echonode fetch` is a program that is run by hand; it queries and retrieves.\n")
+}
 
+// policies writes 4.1.
+func (w *writer) policies(defaults Defaults) {
+	limits, timeouts := scp.DefaultLimits(), scp.DefaultTimeouts()
 	w.p("## 4 AE specification\n")
 	w.p("### 4.1 Association policies\n")
 	w.p("| | |\n|---|---|")
@@ -123,7 +138,10 @@ func Write(out io.Writer, defaults Defaults) error {
 		w.p("| %s | %s |", t.what, t.d)
 	}
 	w.p("\nA peer has to deliver at least %d bytes per second inside a message, averaged over %s.\n", limits.MinRate, timeouts.Rate)
+}
 
+// acceptance writes 4.2, what the node does as SCP.
+func (w *writer) acceptance() {
 	w.p("### 4.2 Association acceptance\n")
 	w.p("#### 4.2.1 Rejection\n")
 	w.p("| Reason | Result, source, reason |\n|---|---|")
@@ -159,7 +177,10 @@ func Write(out io.Writer, defaults Defaults) error {
 	w.p("%s, Explicit and Implicit VR Little Endian. The result is sent on the same association, or later to the address configured for the",
 		uid.StorageCommitmentPushModel)
 	w.p("AE title.\n")
+}
 
+// initiation writes 4.3, what it does as SCU.
+func (w *writer) initiation() {
 	w.p("### 4.3 Association initiation\n")
 	w.p("#### 4.3.1 Storage\n")
 	w.p("For every object one context with its own transfer syntax and, where it is uncompressed or can be decompressed, one each with")
@@ -189,7 +210,10 @@ func Write(out io.Writer, defaults Defaults) error {
 		"Study Description, Number of Study Related Instances |")
 	w.p("| SERIES | Study Instance UID, Modality | Series Instance UID |\n| IMAGE | Study and Series Instance UID | SOP Instance UID, SOP Class UID |\n")
 	w.p("C-GET and C-MOVE name a series, or up to 100 objects of one.\n")
+}
 
+// dicomweb writes 4.4.
+func (w *writer) dicomweb() {
 	w.p("### 4.4 DICOMweb\n")
 	w.p("Store transaction of the studies service (PS3.18 10.5), multipart/related of application/dicom; other media types are refused (415).\n")
 	w.p("| | as user agent | as origin server |\n|---|---|---|")
@@ -199,6 +223,10 @@ func Write(out io.Writer, defaults Defaults) error {
 	w.p("| Answer | application/dicom+json | application/dicom+json: 200 all stored, 202 some, 409 none, 503 no resources, 400, 401, 415 |")
 	w.p("| Transfer syntaxes | as made; decompressed after 415 (`destinations.transcode`) | those that the meta group names |\n")
 	w.p("Failure Reason (0008,1197) is the status that C-STORE would have; 0122H for a SOP class that `dicom.sop_classes` leaves out, C122H for a transfer syntax that would not be negotiated for it.\n")
+}
+
+// closing writes 4.5 and chapters 5 to 7.
+func (w *writer) closing() {
 	w.p("### 4.5 Network interfaces, configuration\n")
 	w.p("TCP/IP, version 4 and 6. Titles, addresses, limits: the commented configuration (`echonode check-config --print-default`).\n")
 
@@ -211,7 +239,10 @@ func Write(out io.Writer, defaults Defaults) error {
 	w.p("TLS 1.2 and 1.3 after BCP 195 (PS3.15 B.9, B.12) on either side, with client certificates whose common name or DNS name is the AE")
 	w.p("title; TLS 1.0 and the retired suites only by configuration (`dicom.tls.legacy`). Called and calling AE titles and source networks can")
 	w.p("be restricted. No patient data in logs at the default level.\n")
+}
 
+// annexes writes chapter 8: what is made, and by which codes.
+func (w *writer) annexes() {
 	w.p("## 8 Annexes\n")
 	w.p("### 8.1 Objects made\n")
 	w.p("| Kind | SOP class | UID | Transfer syntax | Made with |\n|---|---|---|---|---|")
@@ -230,5 +261,4 @@ func Write(out io.Writer, defaults Defaults) error {
 		w.p("| %s | %s | %s, %s, %q | %s, %s |", q.Title, q.Unit, a.Value, a.Scheme, a.Meaning, b.Value, b.Scheme)
 	}
 	w.p("\nA report that would not be valid after the template is not sent: it is checked before.")
-	return w.err
 }

@@ -2,30 +2,18 @@ package cli
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"math"
 	"os"
-	"path/filepath"
-	"slices"
-	"strconv"
 	"strings"
 	"sync"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/echonode/echonode/dicomio/tag"
-
-	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/pipeline"
 	"github.com/echonode/echonode/pipeline/output"
-	"github.com/echonode/echonode/pipeline/quantity"
 	"github.com/echonode/echonode/pipeline/result"
 )
 
@@ -79,6 +67,10 @@ func (p *program) analyze(ctx context.Context, args []string, a analysis) (err e
 	if err != nil {
 		return err
 	}
+	media, err := a.media(c.Analysis.MaxFrames)
+	if err != nil {
+		return usageError{err}
+	}
 	files, err := findFiles(args, func(path string) bool {
 		// What claims to be DICOM and is not readable is listed, not hidden.
 		return isMedia(path) || isDICOM(path) || claimsDICOM(path)
@@ -86,168 +78,234 @@ func (p *program) analyze(ctx context.Context, args []string, a analysis) (err e
 	if err != nil {
 		return err
 	}
-	media := mediaSettings{fps: a.fps, frames: c.Analysis.MaxFrames}
-	if media.spacing, err = parseSpacing(a.spacing); err != nil {
-		return usageError{err}
-	}
-	media.square = a.spacing != "" && !strings.Contains(a.spacing, ",")
-	if a.fps < 0 || math.IsNaN(a.fps) || math.IsInf(a.fps, 0) {
-		return usageError{fmt.Errorf("--fps %g", a.fps)}
-	}
 	scratch, err := os.MkdirTemp("", "echonode-media-")
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(scratch)) }()
-	files, origin, unreadable, same := convert(ctx, files, scratch, media)
+	w := &analysisRun{p: p, analysis: a}
+	var same []string
+	files, w.origin, w.rejected, same = convert(ctx, files, scratch, media)
 	if !a.quiet {
 		for _, line := range same {
 			fmt.Fprintln(p.err, line)
 		}
 	}
 	c.Log.Level = "warn"
-	log := logger(p.err, c.Log)
 	// The files are looked at while the network is loaded, which takes one core.
-	var order []studyKey
-	var byStudy map[studyKey][]string
-	var instances map[string]string
-	var rejected []result.RejectedFile
+	var unreadable []result.RejectedFile
 	var grouping sync.WaitGroup
-	grouping.Go(func() { order, byStudy, instances, rejected = groupByStudy(files) })
-	analyzer, engine, err := p.openAnalyzer(ctx, c, "", log)
+	grouping.Go(func() { w.order, w.byStudy, w.instances, unreadable = groupByStudy(files) })
+	analyzer, engine, err := p.openAnalyzer(ctx, c, "", logger(p.err, c.Log))
 	grouping.Wait()
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, engine.Close()) }()
+	w.analyzer, w.rejected = analyzer, append(unreadable, w.rejected...)
+	w.tally = tally{failed: len(w.rejected), files: len(w.instances) + len(w.rejected)}
 	ctx, stop := rearm(ctx)
 	defer stop()
 
-	outputs := outputOptions(c, c.Outputs)
-	if outputs.DeviceUID, err = installationUID(c, false); err != nil {
+	w.outputs = outputOptions(c, c.Outputs)
+	if w.outputs.DeviceUID, err = installationUID(c, false); err != nil {
 		return err
 	}
-	var table, lines *growing
-	if a.csv != "" {
-		if table, err = openTable(a.csv, analyzer.Model()); err != nil {
+	if err := w.openFiles(); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, w.table.close(), w.lines.close()) }()
+	w.choose()
+	if err := w.studies(ctx); err != nil {
+		return err
+	}
+	if err := w.print(); err != nil {
+		return err
+	}
+	return w.problems()
+}
+
+// media are the settings of videos and pictures.
+func (a analysis) media(frames int) (mediaSettings, error) {
+	if a.fps < 0 || math.IsNaN(a.fps) || math.IsInf(a.fps, 0) {
+		return mediaSettings{}, fmt.Errorf("--fps %g", a.fps)
+	}
+	spacing, err := parseSpacing(a.spacing)
+	return mediaSettings{fps: a.fps, spacing: spacing, square: a.spacing != "" && !strings.Contains(a.spacing, ","), frames: frames}, err
+}
+
+// analysisRun is one run of the analyze command.
+type analysisRun struct {
+	p *program
+	analysis
+	analyzer *pipeline.Analyzer
+	outputs  output.Options
+
+	origin    origins
+	order     []studyKey
+	byStudy   map[studyKey][]string // the objects' files
+	instances map[string]string     // their SOP Instance UIDs
+	todo      []studyKey            // of order, those that are not in the files that grow
+
+	table, lines *growing // nil where none was asked for
+
+	tally    tally
+	rejected []result.RejectedFile
+	done     []*pipeline.Study
+	faults   []error // none of which ended the run
+}
+
+// grows reports whether results go to files that grow.
+func (w *analysisRun) grows() bool { return w.table != nil || w.lines != nil }
+
+// openFiles opens the files that grow. They are closed also after an error.
+func (w *analysisRun) openFiles() (err error) {
+	if w.csv != "" {
+		if w.table, err = openTable(w.csv, w.analyzer.Model()); err != nil {
 			return err
 		}
-		defer func() { err = errors.Join(err, table.close()) }()
 	}
-	if a.jsonl != "" {
-		if lines, err = openLines(a.jsonl, analyzer.Model()); err != nil {
-			return err
+	if w.jsonl != "" {
+		if w.lines, err = openLines(w.jsonl, w.analyzer.Model()); err != nil {
+			return errors.Join(err, w.table.close())
 		}
-		defer func() { err = errors.Join(err, lines.close()) }()
 	}
-	grows := table != nil || lines != nil
-	rejected = append(rejected, unreadable...)
+	return nil
+}
+
+// choose passes over the studies that the files that grow have already, and names
+// what has come to them since.
+func (w *analysisRun) choose() {
 	objects := map[studyKey][]string{}
-	for key, paths := range byStudy {
+	for key, paths := range w.byStudy {
 		for _, path := range paths {
-			objects[key] = append(objects[key], instances[path])
+			objects[key] = append(objects[key], w.instances[path])
 		}
 	}
-	table.match(objects)
-	lines.match(objects)
-	var todo []studyKey
-	var inputs, late []string
-	for _, key := range order {
-		if !grows || !table.hasStudy(key) || !lines.hasStudy(key) {
-			todo = append(todo, key)
-			inputs = append(inputs, byStudy[key]...)
+	w.table.match(objects)
+	w.lines.match(objects)
+	var late []string
+	for _, key := range w.order {
+		if !w.grows() || !w.table.hasStudy(key) || !w.lines.hasStudy(key) {
+			w.todo = append(w.todo, key)
 			continue
 		}
-		for _, path := range byStudy[key] {
-			if sop := instances[path]; !table.hasLoop(key, sop) || !lines.hasLoop(key, sop) {
-				late = append(late, origin.of(path))
+		for _, path := range w.byStudy[key] {
+			if sop := w.instances[path]; !w.table.hasLoop(key, sop) || !w.lines.hasLoop(key, sop) {
+				late = append(late, w.origin.of(path))
 			}
 		}
 	}
-	if n := len(order) - len(todo); n > 0 && !a.quiet {
-		fmt.Fprintf(p.err, "%d of %d studies are in the files already\n", n, len(order))
+	if n := len(w.order) - len(w.todo); n > 0 && !w.quiet {
+		fmt.Fprintf(w.p.err, "%d of %d studies are in the files already\n", n, len(w.order))
 	}
-	t := tally{failed: len(rejected), files: len(instances) + len(rejected)}
-	var studies []*pipeline.Study
-	var faults []error
 	if len(late) > 0 {
-		faults = append(faults,
+		w.faults = append(w.faults,
 			fmt.Errorf("%d files came later than the results of their studies, which stand without them (first %s): name another file for these studies",
 				len(late), late[0]))
-		if !a.quiet {
-			fmt.Fprintf(p.err, "came later: %s\n", strings.Join(late, ", "))
+		if !w.quiet {
+			fmt.Fprintf(w.p.err, "came later: %s\n", strings.Join(late, ", "))
 		}
 	}
-	left := newClock(inputs)
-	var telling sync.Mutex // of two studies
-	begun := analyzeInTurn(ctx, analyzer, len(todo), func(i int) ([]string, pipeline.Progress) {
-		return byStudy[todo[i]], func(done, total int, l *result.Loop) {
-			telling.Lock()
-			defer telling.Unlock()
-			left.done += size(l.File)
-			if !a.quiet {
-				shown := *l
-				shown.File = origin.of(l.File)
-				fmt.Fprintf(p.err, "study %d/%d loop %d/%d  %s%s\n", i+1, len(todo), done, total, loopLine(&shown), left.left(time.Now()))
-			}
-		}
-	})
+}
+
+// studies analyses what is to be done and writes each result where it goes.
+func (w *analysisRun) studies(ctx context.Context) error {
+	ctx, stop := context.WithCancel(ctx)
+	begun := analyzeInTurn(ctx, w.analyzer, len(w.todo), w.inTurn())
 	defer func() { // whatever ends this: what is under analysis uses the engine
 		stop()
 		for wait := range begun {
 			_, _ = wait() // it has no result any more
 		}
 	}()
-	for _, key := range todo {
+	for _, key := range w.todo {
 		study, err := (<-begun)()
 		if err != nil {
 			return err
 		}
-		if study.Subject != nil {
-			study.Subject.Key = key.patient
+		if err := w.take(ctx, key, study); err != nil {
+			return err
 		}
-		origin.cut(&study.Study)
-		if a.out != "" {
-			// A study that cannot be written does not take the others with it.
-			if err := writeStudy(ctx, study, a.out, outputs, analyzer.Limits(), origin); err != nil {
-				if ctx.Err() != nil {
-					return err
-				}
-				faults = append(faults, fmt.Errorf("study %s: %w", key.study, err))
+	}
+	return nil
+}
+
+// inTurn gives the files of each study in its turn, with what tells of its
+// progress.
+func (w *analysisRun) inTurn() func(i int) ([]string, pipeline.Progress) {
+	var inputs []string
+	for _, key := range w.todo {
+		inputs = append(inputs, w.byStudy[key]...)
+	}
+	left := newClock(inputs)
+	var telling sync.Mutex // of two studies
+	return func(i int) ([]string, pipeline.Progress) {
+		return w.byStudy[w.todo[i]], func(done, total int, l *result.Loop) {
+			telling.Lock()
+			defer telling.Unlock()
+			left.done += size(l.File)
+			if !w.quiet {
+				shown := *l
+				shown.File = w.origin.of(l.File)
+				fmt.Fprintf(w.p.err, "study %d/%d loop %d/%d  %s%s\n", i+1, len(w.todo), done, total, loopLine(&shown), left.left(time.Now()))
 			}
 		}
-		origin.name(&study.Study)
-		if err := errors.Join(table.add(&study.Study), lines.add(&study.Study)); err != nil {
-			return err
-		}
-		t.count(&study.Study)
-		// What grows is not kept in memory too: there may be thousands.
-		if !grows || a.json {
-			studies = append(studies, study)
+	}
+}
+
+// take writes an analysed study where it goes. One that cannot be written to its
+// folder does not take the others with it.
+func (w *analysisRun) take(ctx context.Context, key studyKey, study *pipeline.Study) error {
+	if study.Subject != nil {
+		study.Subject.Key = key.patient
+	}
+	w.origin.cut(&study.Study)
+	if w.out != "" {
+		if err := writeStudy(ctx, study, w.out, w.outputs, w.analyzer.Limits(), w.origin); err != nil {
+			if ctx.Err() != nil {
+				return err
+			}
+			w.faults = append(w.faults, fmt.Errorf("study %s: %w", key.study, err))
 		}
 	}
-	doc := analyzer.Document(studies...)
-	doc.Rejected = rejected
-	switch {
-	case a.json:
-		if err := writeIndented(p.out, doc); err != nil {
-			return err
-		}
-	case grows:
-		fmt.Fprintf(p.out, "%d studies analysed, %d loops measured or refused, %d inputs not readable\n", len(todo), t.analysed+t.refused, t.failed)
-	default:
-		if err := printDocument(p.out, doc); err != nil {
-			return err
-		}
+	w.origin.name(&study.Study)
+	if err := errors.Join(w.table.add(&study.Study), w.lines.add(&study.Study)); err != nil {
+		return err
 	}
+	w.tally.count(&study.Study)
+	// What grows is not kept in memory too: there may be thousands.
+	if !w.grows() || w.json {
+		w.done = append(w.done, study)
+	}
+	return nil
+}
+
+// print prints what was asked for.
+func (w *analysisRun) print() error {
+	if w.grows() && !w.json {
+		_, err := fmt.Fprintf(w.p.out, "%d studies analysed, %d loops measured or refused, %d inputs not readable\n",
+			len(w.todo), w.tally.analysed+w.tally.refused, w.tally.failed)
+		return err
+	}
+	doc := w.analyzer.Document(w.done...)
+	doc.Rejected = w.rejected
+	if w.json {
+		return writeIndented(w.p.out, doc)
+	}
+	return printDocument(w.p.out, doc)
+}
+
+// problems is what the run ends with, although it ended.
+func (w *analysisRun) problems() error {
 	switch {
-	case t.failed > 0 && t.failed == t.files:
+	case w.tally.failed > 0 && w.tally.failed == w.tally.files:
 		return errors.New("no input could be read")
-	case t.failed > 0:
-		faults = append(faults, fmt.Errorf("%d of %d inputs could not be read", t.failed, t.files))
+	case w.tally.failed > 0:
+		w.faults = append(w.faults, fmt.Errorf("%d of %d inputs could not be read", w.tally.failed, w.tally.files))
 	}
-	if len(faults) > 0 {
-		return partError{errors.Join(faults...)}
+	if len(w.faults) > 0 {
+		return partError{errors.Join(w.faults...)}
 	}
 	return nil
 }
@@ -265,451 +323,4 @@ func analyzeInTurn(ctx context.Context, a *pipeline.Analyzer, n int, study func(
 		}
 	}()
 	return begun
-}
-
-// origins are the files behind objects that were made of them, with their frames.
-type origins map[string]made
-
-func (o origins) of(path string) string {
-	if from := o[path].path; from != "" {
-		return from
-	}
-	return path
-}
-
-// cut says of the loops whose files have more frames than were read.
-func (o origins) cut(s *result.Study) {
-	for i := range s.Loops {
-		if l := &s.Loops[i]; o[l.File].frames > l.Frames && l.Frames > 0 {
-			l.CutFrom(o[l.File].frames)
-		}
-	}
-}
-
-// name puts the files in the place of the objects.
-func (o origins) name(s *result.Study) {
-	for i := range s.Loops {
-		s.Loops[i].File = o.of(s.Loops[i].File)
-	}
-}
-
-// convert makes objects of the videos and pictures among the files. origin
-// names the file behind each of them, same says which have one content.
-func convert(ctx context.Context, files []string, dir string, o mediaSettings) (out []string, origin origins, unreadable []result.RejectedFile, same []string) {
-	origin = origins{}
-	take := func(path string, m made, err error) {
-		if err != nil {
-			unreadable = append(unreadable, result.RejectedFile{File: path, Reason: result.Reasonf(result.Unreadable, "%v", err)})
-			return
-		}
-		if first, again := origin[m.path]; again { // equal content is analysed once
-			same = append(same, fmt.Sprintf("%s has the same content as %s, which is analysed", path, first.path))
-			return
-		}
-		out = append(out, m.path)
-		origin[m.path] = made{path, m.frames}
-	}
-	if o.fps > 0 {
-		var cines []sequence
-		cines, files = sequences(files)
-		for _, s := range cines {
-			m, err := s.toDICOM(dir, o)
-			take(s.name, m, err)
-		}
-	}
-	for _, path := range files {
-		if !isMedia(path) {
-			out = append(out, path)
-			continue
-		}
-		m, err := toDICOM(ctx, path, dir, o)
-		take(path, m, err)
-	}
-	return out, origin, unreadable, same
-}
-
-// tally counts what became of the inputs.
-type tally struct{ files, analysed, refused, failed int }
-
-func (t *tally) count(s *result.Study) {
-	for _, l := range s.Loops {
-		switch l.Status {
-		case result.Failed:
-			t.failed++
-		case result.Analysed:
-			t.analysed++
-		default:
-			t.refused++
-		}
-	}
-}
-
-// studyKey tells studies apart. Two patients under one Study Instance UID, as
-// happens where anonymisation went wrong or a machine was not told of the next
-// patient, are two studies.
-type studyKey struct{ study, patient string }
-
-// groupByStudy sorts files by study and patient in order of appearance. Files
-// that are not DICOM are returned with the reason, the others' SOP Instance UIDs
-// by path.
-func groupByStudy(paths []string) (order []studyKey, byStudy map[studyKey][]string, instances map[string]string, rejected []result.RejectedFile) {
-	byStudy, instances = map[studyKey][]string{}, map[string]string{}
-	files, subjects := map[string][]string{}, map[string][]result.Subject{}
-	var studies []string
-	first := map[string]string{} // the file of each SOP Instance UID
-	for _, path := range paths {
-		f, err := dicomio.Open(path, dicomio.Options{})
-		if err != nil {
-			rejected = append(rejected, result.RejectedFile{File: path, Reason: result.Reasonf(result.Unreadable, "%v", err)})
-			continue
-		}
-		study, sop := f.DataSet.String(tag.StudyInstanceUID), f.DataSet.String(tag.SOPInstanceUID)
-		if other, twice := first[sop]; twice && sop != "" {
-			_ = f.Close() // read only
-			if !sameContent(path, other) {
-				rejected = append(rejected, result.RejectedFile{File: path,
-					Reason: result.Reasonf(result.Unreadable, "another object has its SOP Instance UID, and comes first: %s", other)})
-			}
-			continue
-		}
-		first[sop] = path
-		instances[path] = sop
-		if files[study] == nil {
-			studies = append(studies, study)
-		}
-		files[study] = append(files[study], path)
-		subjects[study] = append(subjects[study], pipeline.SubjectOf(f.DataSet))
-		_ = f.Close() // read only
-	}
-	for _, study := range studies {
-		keys := patientKeys(subjects[study])
-		for i, path := range files[study] {
-			key := studyKey{study, keys[i]}
-			if byStudy[key] == nil {
-				order = append(order, key)
-			}
-			byStudy[key] = append(byStudy[key], path)
-		}
-	}
-	return order, byStudy, instances, rejected
-}
-
-// sameContent reports whether two files hold the same bytes.
-func sameContent(a, b string) bool {
-	x, err1 := digest(a)
-	y, err2 := digest(b)
-	return err1 == nil && err2 == nil && x == y
-}
-
-// patientKeys gives each object of a study the key of its patient: that of its
-// Patient ID, with the digest of the person behind it for each of several who
-// share one.
-func patientKeys(subjects []result.Subject) []string {
-	persons := make([]result.Person, len(subjects))
-	for i, s := range subjects {
-		persons[i] = *s.Person
-	}
-	numbers := result.Apart(persons)
-	// One patient's objects may have two keys: the issuer is not always given.
-	first, of := map[int]string{}, map[int]string{}
-	for i, k := range numbers {
-		if d := persons[i].Digest(); first[k] == "" || d < first[k] {
-			first[k] = d
-		}
-		if key := subjects[i].Key; of[k] == "" || key < of[k] {
-			of[k] = key
-		}
-	}
-	sharers := map[string]int{}
-	for _, key := range of {
-		sharers[key]++
-	}
-	keys := make([]string, len(subjects))
-	for i, k := range numbers {
-		if keys[i] = of[k]; sharers[of[k]] > 1 {
-			keys[i] += "-" + first[k]
-		}
-	}
-	return keys
-}
-
-// resultFile in the folder of a study says whose it is and what was written.
-const resultFile = "result.json"
-
-// errOtherStudy says that a folder is not the study's own.
-var errOtherStudy = errors.New("the folder holds something else")
-
-// writeStudy makes the outputs of a study in a folder of its own below out,
-// beside its result. Outputs of an earlier run of the same study are replaced;
-// a folder that holds anything else is refused.
-func writeStudy(ctx context.Context, study *pipeline.Study, out string, o output.Options, limits dicomio.Limits, origin origins) (err error) {
-	dir, err := claim(out, &study.Study)
-	if err != nil {
-		return err
-	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err
-	}
-	o.Pictures = true
-	study.Outputs, err = output.Write(ctx, &study.Study, output.FilesOf(&study.Study, limits), dir, o)
-	if err != nil {
-		return err
-	}
-	origin.name(&study.Study)
-	b, err := json.MarshalIndent(&study.Study, "", " ")
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(filepath.Join(dir, resultFile), append(b, '\n'), 0o640)
-}
-
-// claim finds or chooses the folder of a study and empties it. The same UID with
-// another patient gets a folder of its own.
-func claim(out string, s *result.Study) (string, error) {
-	dir := filepath.Join(out, folderName(s.StudyInstanceUID))
-	err := reuse(dir, s)
-	if s.Subject == nil || !errors.Is(err, errOtherPatient) {
-		return dir, err
-	}
-	id, _, _ := strings.Cut(s.Subject.Key, "-")
-	earlier, err := filepath.Glob(filepath.Join(out, folderName(s.StudyInstanceUID)+"-"+id+"*"))
-	if err != nil {
-		return dir, err
-	}
-	dir += "-" + s.Subject.Key
-	own := []string{dir}
-	if s.Subject.Person != nil {
-		own = append(own, dir+"-"+s.Subject.Person.Digest())
-	}
-	for _, dir := range append(earlier, own...) {
-		if err = reuse(dir, s); !errors.Is(err, errOtherPatient) {
-			return dir, err
-		}
-	}
-	return dir, err
-}
-
-// folderName makes a folder of a Study Instance UID. What is no UID comes from
-// a file and becomes no path.
-func folderName(uid string) string {
-	if len(uid) > 0 && len(uid) <= 64 && strings.Trim(uid, "0123456789.") == "" && strings.Trim(uid, ".") != "" {
-		return uid
-	}
-	sum := sha256.Sum256([]byte(uid))
-	return "study-" + hex.EncodeToString(sum[:8])
-}
-
-var errOtherPatient = fmt.Errorf("the study's folder belongs to another patient: %w", errOtherStudy)
-
-// reuse empties a folder of what an earlier run of the same study wrote there.
-func reuse(dir string, s *result.Study) error {
-	entries, err := os.ReadDir(dir)
-	if errors.Is(err, os.ErrNotExist) || err == nil && len(entries) == 0 {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	b, err := os.ReadFile(filepath.Join(dir, resultFile))
-	if err != nil {
-		return fmt.Errorf("%s: %w, and no %s of an earlier run", dir, errOtherStudy, resultFile)
-	}
-	var old result.Study
-	if err := json.Unmarshal(b, &old); err != nil {
-		return fmt.Errorf("%s: %w: %w", filepath.Join(dir, resultFile), errOtherStudy, err)
-	}
-	switch {
-	case old.StudyInstanceUID != s.StudyInstanceUID:
-		return fmt.Errorf("%s: %w: study %s", dir, errOtherStudy, old.StudyInstanceUID)
-	case !sameSubject(&old, s):
-		return fmt.Errorf("%s: %w", dir, errOtherPatient)
-	}
-	for _, o := range old.Outputs {
-		// Only names in this very folder: the list is a file like any other.
-		if err := os.Remove(filepath.Join(dir, filepath.Base(o.File))); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return err
-		}
-	}
-	return os.Remove(filepath.Join(dir, resultFile))
-}
-
-// sameSubject reports whether an earlier result of a study is of its patient.
-// Where the keys differ, as they do since others share the Patient ID, or a
-// program of before wrote it, the same objects say so.
-func sameSubject(old, s *result.Study) bool {
-	a, b := old.Subject, s.Subject
-	if a == nil || b == nil {
-		return true
-	}
-	if !result.SameKey(a.Key, b.Key) || a.Other(b) {
-		return false
-	}
-	if a.Key == b.Key && (a.Person == nil || a.Person.Current()) {
-		return true
-	}
-	loops := loopsOf(old)
-	return slices.ContainsFunc(s.Loops, func(l result.Loop) bool { return loops[l.SOPInstanceUID] })
-}
-
-// loopLine says in one line what became of a loop.
-func loopLine(l *result.Loop) string {
-	head := fmt.Sprintf("%s  %d frames", filepath.Base(l.File), l.Frames)
-	if l.View != "" {
-		head += fmt.Sprintf("  %s %.0f %%", l.View, 100*l.ViewProbability)
-	}
-	if l.Status != result.Analysed {
-		return head + "  " + l.Status + ": " + l.Reason.Text
-	}
-	return head + "  " + values(l.Measurements)
-}
-
-// values sums up what was measured, or why the first thing was not.
-func values(ms []result.Measurement) string {
-	var parts []string
-	for _, m := range ms {
-		if q, ok := quantity.Of(m.Name); m.Value == nil || ok && !q.Core {
-			continue
-		}
-		parts = append(parts, m.Name+" "+shown(m))
-	}
-	for _, m := range ms {
-		if q, ok := quantity.Of(m.Name); m.Value == nil && (q.Core || !ok) {
-			parts = append(parts, fmt.Sprintf("%s not measured: %s", m.Name, m.Reason.Text))
-			break
-		}
-	}
-	return strings.Join(parts, ", ")
-}
-
-// shown is a value with its unit, in the decimals of its quantity.
-func shown(m result.Measurement) string {
-	q, ok := quantity.Of(m.Name)
-	if !ok {
-		return strings.TrimSpace(fmt.Sprintf("%.3g %s", *m.Value, quantity.UnitText(m.Unit)))
-	}
-	return strings.TrimSpace(q.Format(*m.Value) + " " + q.UnitText())
-}
-
-func printDocument(out io.Writer, doc *result.Document) error {
-	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
-	for _, s := range doc.Studies {
-		fmt.Fprintf(w, "study %s\n", s.StudyInstanceUID)
-		for _, line := range headlines(s.Measurements) {
-			fmt.Fprintln(w, line)
-		}
-		fmt.Fprintln(w)
-		fmt.Fprintln(w, "FILE\tVIEW\tFRAMES\tSTAGE\tRESULT")
-		for _, l := range s.Loops {
-			view := l.View
-			if view == "" {
-				view = "-"
-			}
-			what := values(l.Measurements)
-			if l.Status != result.Analysed {
-				what = l.Status + ": " + l.Reason.Text
-			}
-			frames := strconv.Itoa(l.Frames)
-			if l.ObjectFrames > l.Frames {
-				frames += fmt.Sprintf(" of %d", l.ObjectFrames)
-			}
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", filepath.Base(l.File), view, frames, l.Stage, what)
-		}
-		printMeasurements(w, s.Measurements)
-		for _, o := range s.Outputs {
-			fmt.Fprintf(w, "%s\t%s\n", o.Kind, o.File)
-		}
-		fmt.Fprintln(w)
-	}
-	for _, r := range doc.Rejected {
-		fmt.Fprintf(w, "%s\tnot readable: %s\n", r.File, r.Reason.Text)
-	}
-	fmt.Fprintf(w, "model %s %s on %s. %s\n", doc.Model.Name, doc.Model.Version, doc.Model.Provider, doc.Notice)
-	return w.Flush()
-}
-
-// headlines say of each stage what a reader looks for first: "Rest: EF 59 %
-// (good), EDV 118 mL, ESV 48 mL; biplane method of disks, 3 beats".
-func headlines(ms []result.Measurement) (lines []string) {
-	for _, m := range ms {
-		if m.Name != result.EF {
-			continue
-		}
-		stage := ""
-		if m.Stage != "" {
-			stage = strings.TrimSpace(m.Stage) + ": "
-		}
-		if m.Value == nil {
-			what := "EF not measured: "
-			if m.Reason.Code == result.SeverelyReduced {
-				what = "EF "
-			}
-			lines = append(lines, stage+what+m.Reason.Text)
-			continue
-		}
-		line := fmt.Sprintf("%sEF %s (%s)", stage, shown(m), m.Quality.Grade)
-		for _, o := range ms {
-			if o.Stage == m.Stage && o.StageNumber == m.StageNumber && o.Value != nil && (o.Name == result.EDV || o.Name == result.ESV) {
-				line += ", " + o.Name + " " + shown(o)
-			}
-		}
-		method := m.Method
-		if m.View != "" {
-			method += ", " + m.View
-		}
-		line += "; " + method
-		switch n := len(m.Beats); n {
-		case 0:
-		case 1:
-			line += ", 1 beat"
-		default:
-			line += fmt.Sprintf(", %d beats", n)
-		}
-		lines = append(lines, line)
-	}
-	return lines
-}
-
-// printMeasurements lists what was measured, then what was not, together by
-// reason, then once each remark that the values have the numbers of.
-func printMeasurements(w io.Writer, ms []result.Measurement) {
-	type missing struct{ stage, reason string }
-	var order []missing
-	names := map[missing][]string{}
-	var remarks []string
-	fmt.Fprintln(w, "\nQUANTITY\tSTAGE\tVALUE\tMETHOD\tQUALITY")
-	for _, m := range ms {
-		if m.Value == nil {
-			key := missing{m.Stage, m.Reason.Text}
-			if names[key] == nil {
-				order = append(order, key)
-			}
-			names[key] = append(names[key], m.Name)
-			continue
-		}
-		quality := m.Quality.Grade
-		var numbers []int
-		for _, q := range m.Quality.Warnings {
-			n := slices.Index(remarks, q.Text) + 1
-			if n == 0 {
-				remarks = append(remarks, q.Text)
-				n = len(remarks)
-			}
-			numbers = append(numbers, n)
-		}
-		slices.Sort(numbers)
-		if len(numbers) > 0 {
-			quality += fmt.Sprintf(" [%s]", strings.Trim(strings.ReplaceAll(fmt.Sprint(numbers), " ", ","), "[]"))
-		}
-		method := m.Method
-		if m.View != "" {
-			method += ", " + m.View
-		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", m.Name, m.Stage, shown(m), method, quality)
-	}
-	for _, key := range order {
-		fmt.Fprintf(w, "not measured\t%s\t%s: %s\n", key.stage, strings.Join(names[key], ", "), key.reason)
-	}
-	for i, r := range remarks {
-		fmt.Fprintf(w, "[%d] %s\n", i+1, r)
-	}
 }

@@ -296,38 +296,3 @@ func cell(s string) string {
 	}
 	return s
 }
-
-// clock estimates how long the rest takes, by the size of the files.
-type clock struct {
-	start       time.Time
-	total, done int64
-}
-
-func newClock(files []string) *clock {
-	c := &clock{start: time.Now()}
-	for _, f := range files {
-		c.total += size(f)
-	}
-	return c
-}
-
-func size(path string) int64 {
-	info, err := os.Stat(path)
-	if err != nil {
-		return 0
-	}
-	return info.Size()
-}
-
-// left says about how long it still takes, or nothing while that is not known.
-func (c *clock) left(now time.Time) string {
-	if c.done <= 0 || c.done >= c.total {
-		return ""
-	}
-	took := now.Sub(c.start)
-	rest := time.Duration(float64(took) * float64(c.total-c.done) / float64(c.done))
-	if took < 3*time.Second || rest < 5*time.Second {
-		return ""
-	}
-	return "  about " + rest.Round(time.Second).String() + " left"
-}

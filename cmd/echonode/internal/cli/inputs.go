@@ -1,0 +1,184 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/echonode/echonode/dicomio"
+	"github.com/echonode/echonode/dicomio/tag"
+	"github.com/echonode/echonode/pipeline"
+	"github.com/echonode/echonode/pipeline/result"
+)
+
+// origins are the files behind objects that were made of them, with their frames.
+type origins map[string]made
+
+func (o origins) of(path string) string {
+	if from := o[path].path; from != "" {
+		return from
+	}
+	return path
+}
+
+// cut says of the loops whose files have more frames than were read.
+func (o origins) cut(s *result.Study) {
+	for i := range s.Loops {
+		if l := &s.Loops[i]; o[l.File].frames > l.Frames && l.Frames > 0 {
+			l.CutFrom(o[l.File].frames)
+		}
+	}
+}
+
+// name puts the files in the place of the objects.
+func (o origins) name(s *result.Study) {
+	for i := range s.Loops {
+		s.Loops[i].File = o.of(s.Loops[i].File)
+	}
+}
+
+// convert makes objects of the videos and pictures among the files. origin
+// names the file behind each of them, same says which have one content.
+func convert(ctx context.Context, files []string, dir string, o mediaSettings) (out []string, origin origins, unreadable []result.RejectedFile, same []string) {
+	origin = origins{}
+	take := func(path string, m made, err error) {
+		if err != nil {
+			unreadable = append(unreadable, result.RejectedFile{File: path, Reason: result.Reasonf(result.Unreadable, "%v", err)})
+			return
+		}
+		if first, again := origin[m.path]; again { // equal content is analysed once
+			same = append(same, fmt.Sprintf("%s has the same content as %s, which is analysed", path, first.path))
+			return
+		}
+		out = append(out, m.path)
+		origin[m.path] = made{path, m.frames}
+	}
+	if o.fps > 0 {
+		var cines []sequence
+		cines, files = sequences(files)
+		for _, s := range cines {
+			m, err := s.toDICOM(dir, o)
+			take(s.name, m, err)
+		}
+	}
+	for _, path := range files {
+		if !isMedia(path) {
+			out = append(out, path)
+			continue
+		}
+		m, err := toDICOM(ctx, path, dir, o)
+		take(path, m, err)
+	}
+	return out, origin, unreadable, same
+}
+
+// tally counts what became of the inputs.
+type tally struct{ files, analysed, refused, failed int }
+
+func (t *tally) count(s *result.Study) {
+	for _, l := range s.Loops {
+		switch l.Status {
+		case result.Failed:
+			t.failed++
+		case result.Analysed:
+			t.analysed++
+		default:
+			t.refused++
+		}
+	}
+}
+
+// studyKey tells studies apart. Two patients under one Study Instance UID, as
+// happens where anonymisation went wrong or a machine was not told of the next
+// patient, are two studies.
+type studyKey struct{ study, patient string }
+
+// groupByStudy sorts files by study and patient in order of appearance. Files
+// that are not DICOM are returned with the reason, the others' SOP Instance UIDs
+// by path.
+func groupByStudy(paths []string) (order []studyKey, byStudy map[studyKey][]string, instances map[string]string, rejected []result.RejectedFile) {
+	byStudy, instances = map[studyKey][]string{}, map[string]string{}
+	files, subjects := map[string][]string{}, map[string][]result.Subject{}
+	var studies []string
+	first := map[string]string{} // the file of each SOP Instance UID
+	for _, path := range paths {
+		f, err := dicomio.Open(path, dicomio.Options{})
+		if err != nil {
+			rejected = append(rejected, result.RejectedFile{File: path, Reason: result.Reasonf(result.Unreadable, "%v", err)})
+			continue
+		}
+		study, sop := f.DataSet.String(tag.StudyInstanceUID), f.DataSet.String(tag.SOPInstanceUID)
+		if other, twice := first[sop]; twice && sop != "" {
+			_ = f.Close() // read only
+			if !sameContent(path, other) {
+				rejected = append(rejected, result.RejectedFile{File: path,
+					Reason: result.Reasonf(result.Unreadable, "another object has its SOP Instance UID, and comes first: %s", other)})
+			}
+			continue
+		}
+		first[sop] = path
+		instances[path] = sop
+		if files[study] == nil {
+			studies = append(studies, study)
+		}
+		files[study] = append(files[study], path)
+		subjects[study] = append(subjects[study], pipeline.SubjectOf(f.DataSet))
+		_ = f.Close() // read only
+	}
+	for _, study := range studies {
+		keys := patientKeys(subjects[study])
+		for i, path := range files[study] {
+			key := studyKey{study, keys[i]}
+			if byStudy[key] == nil {
+				order = append(order, key)
+			}
+			byStudy[key] = append(byStudy[key], path)
+		}
+	}
+	return order, byStudy, instances, rejected
+}
+
+// sameContent reports whether two files hold the same bytes.
+func sameContent(a, b string) bool {
+	x, err1 := digest(a)
+	y, err2 := digest(b)
+	return err1 == nil && err2 == nil && x == y
+}
+
+// patientKeys gives each object of a study the key of its patient: that of its
+// Patient ID, with the digest of the person behind it for each of several who
+// share one.
+func patientKeys(subjects []result.Subject) []string {
+	persons := make([]result.Person, len(subjects))
+	for i, s := range subjects {
+		persons[i] = *s.Person
+	}
+	numbers := result.Apart(persons)
+	// One patient's objects may have two keys: the issuer is not always given.
+	first, of := map[int]string{}, map[int]string{}
+	for i, k := range numbers {
+		if d := persons[i].Digest(); first[k] == "" || d < first[k] {
+			first[k] = d
+		}
+		if key := subjects[i].Key; of[k] == "" || key < of[k] {
+			of[k] = key
+		}
+	}
+	sharers := map[string]int{}
+	for _, key := range of {
+		sharers[key]++
+	}
+	keys := make([]string, len(subjects))
+	for i, k := range numbers {
+		if keys[i] = of[k]; sharers[of[k]] > 1 {
+			keys[i] += "-" + first[k]
+		}
+	}
+	return keys
+}
+
+// resultFile in the folder of a study says whose it is and what was written.
+const resultFile = "result.json"
+
+// errOtherStudy says that a folder is not the study's own.
+var errOtherStudy = errors.New("the folder holds something else")

@@ -1,0 +1,131 @@
+package cli
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/echonode/echonode/dicomio"
+	"github.com/echonode/echonode/pipeline"
+	"github.com/echonode/echonode/pipeline/output"
+	"github.com/echonode/echonode/pipeline/result"
+)
+
+// writeStudy makes the outputs of a study in a folder of its own below out,
+// beside its result. Outputs of an earlier run of the same study are replaced;
+// a folder that holds anything else is refused.
+func writeStudy(ctx context.Context, study *pipeline.Study, out string, o output.Options, limits dicomio.Limits, origin origins) (err error) {
+	dir, err := claim(out, &study.Study)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	o.Pictures = true
+	study.Outputs, err = output.Write(ctx, &study.Study, output.FilesOf(&study.Study, limits), dir, o)
+	if err != nil {
+		return err
+	}
+	origin.name(&study.Study)
+	b, err := json.MarshalIndent(&study.Study, "", " ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, resultFile), append(b, '\n'), 0o640)
+}
+
+// claim finds or chooses the folder of a study and empties it. The same UID with
+// another patient gets a folder of its own.
+func claim(out string, s *result.Study) (string, error) {
+	dir := filepath.Join(out, folderName(s.StudyInstanceUID))
+	err := reuse(dir, s)
+	if s.Subject == nil || !errors.Is(err, errOtherPatient) {
+		return dir, err
+	}
+	id, _, _ := strings.Cut(s.Subject.Key, "-")
+	earlier, err := filepath.Glob(filepath.Join(out, folderName(s.StudyInstanceUID)+"-"+id+"*"))
+	if err != nil {
+		return dir, err
+	}
+	dir += "-" + s.Subject.Key
+	own := []string{dir}
+	if s.Subject.Person != nil {
+		own = append(own, dir+"-"+s.Subject.Person.Digest())
+	}
+	for _, dir := range append(earlier, own...) {
+		if err = reuse(dir, s); !errors.Is(err, errOtherPatient) {
+			return dir, err
+		}
+	}
+	return dir, err
+}
+
+// folderName makes a folder of a Study Instance UID. What is no UID comes from
+// a file and becomes no path.
+func folderName(uid string) string {
+	if len(uid) > 0 && len(uid) <= 64 && strings.Trim(uid, "0123456789.") == "" && strings.Trim(uid, ".") != "" {
+		return uid
+	}
+	sum := sha256.Sum256([]byte(uid))
+	return "study-" + hex.EncodeToString(sum[:8])
+}
+
+var errOtherPatient = fmt.Errorf("the study's folder belongs to another patient: %w", errOtherStudy)
+
+// reuse empties a folder of what an earlier run of the same study wrote there.
+func reuse(dir string, s *result.Study) error {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, os.ErrNotExist) || err == nil && len(entries) == 0 {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	b, err := os.ReadFile(filepath.Join(dir, resultFile))
+	if err != nil {
+		return fmt.Errorf("%s: %w, and no %s of an earlier run", dir, errOtherStudy, resultFile)
+	}
+	var old result.Study
+	if err := json.Unmarshal(b, &old); err != nil {
+		return fmt.Errorf("%s: %w: %w", filepath.Join(dir, resultFile), errOtherStudy, err)
+	}
+	switch {
+	case old.StudyInstanceUID != s.StudyInstanceUID:
+		return fmt.Errorf("%s: %w: study %s", dir, errOtherStudy, old.StudyInstanceUID)
+	case !sameSubject(&old, s):
+		return fmt.Errorf("%s: %w", dir, errOtherPatient)
+	}
+	for _, o := range old.Outputs {
+		// Only names in this very folder: the list is a file like any other.
+		if err := os.Remove(filepath.Join(dir, filepath.Base(o.File))); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+	}
+	return os.Remove(filepath.Join(dir, resultFile))
+}
+
+// sameSubject reports whether an earlier result of a study is of its patient.
+// Where the keys differ, as they do since others share the Patient ID, or a
+// program of before wrote it, the same objects say so.
+func sameSubject(old, s *result.Study) bool {
+	a, b := old.Subject, s.Subject
+	if a == nil || b == nil {
+		return true
+	}
+	if !result.SameKey(a.Key, b.Key) || a.Other(b) {
+		return false
+	}
+	if a.Key == b.Key && (a.Person == nil || a.Person.Current()) {
+		return true
+	}
+	loops := loopsOf(old)
+	return slices.ContainsFunc(s.Loops, func(l result.Loop) bool { return loops[l.SOPInstanceUID] })
+}

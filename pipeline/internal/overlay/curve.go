@@ -27,6 +27,8 @@ type Curve struct {
 const (
 	curveWidth, curveHeight               = 720, 300
 	plotLeft, plotRight, plotTop, plotBot = 62, 700, 40, 250
+
+	maxTicks = 16 // of an axis; niceStep gives fewer
 )
 
 // WriteSVG draws the curve with its ED and ES marks as an SVG picture that
@@ -59,12 +61,20 @@ func (c Curve) WriteSVG(out io.Writer) error {
 		curveWidth, curveHeight, curveWidth, curveHeight)
 	fmt.Fprintf(w, `<rect width="100%%" height="100%%" fill="#fff"/>`+"\n")
 	fmt.Fprintf(w, `<text x="%d" y="22" font-size="14">%s</text>`+"\n", plotLeft, html.EscapeString(c.Title))
-	for v := lo; v <= hi+step/2; v += step {
+	for k := range maxTicks {
+		v := lo + float64(k)*step
+		if !(v <= hi+step/2) {
+			break
+		}
 		fmt.Fprintf(w, `<line x1="%d" x2="%d" y1="%.1f" y2="%.1f" stroke="#ddd"/><text x="%d" y="%.1f" text-anchor="end">%.4g</text>`+"\n",
 			plotLeft, plotRight, y(v), y(v), plotLeft-6, y(v)+4, v)
 	}
 	ts := niceStep((t1 - t0) / 6)
-	for t := math.Ceil(t0/ts) * ts; t <= t1+ts/1000; t += ts {
+	for k := range maxTicks {
+		t := (math.Ceil(t0/ts) + float64(k)) * ts
+		if !(t <= t1+ts/1000) {
+			break
+		}
 		fmt.Fprintf(w, `<line x1="%.1f" x2="%.1f" y1="%d" y2="%d" stroke="#999"/><text x="%.1f" y="%d" text-anchor="middle">%.3g</text>`+"\n",
 			x(t), x(t), plotBot, plotBot+5, x(t), plotBot+18, t/1000)
 	}

@@ -209,7 +209,7 @@ func (r *Renderer) dashed(img *image.RGBA, pts []lv.Point, width float64, c colo
 		return
 	}
 	step := 5 * r.stroke
-	along := 0.0
+	drawn, left := true, step // whether this piece is drawn, and how much of it is left
 	var dash []lv.Point
 	flush := func() {
 		r.polyline(img, dash, false, width, c, opacity)
@@ -221,18 +221,21 @@ func (r *Renderer) dashed(img *image.RGBA, pts []lv.Point, width float64, c colo
 			continue
 		}
 		l := math.Hypot(b.X-a.X, b.Y-a.Y)
+		p := func(t float64) lv.Point { return lv.Point{X: a.X + (b.X-a.X)*t/l, Y: a.Y + (b.Y-a.Y)*t/l} }
+		// Every round ends a piece or the side, however lengths are rounded.
 		for at := 0.0; at < l; {
-			end := min(l, at+step-math.Mod(along, step))
-			if int(along/step)%2 == 0 {
-				p := func(t float64) lv.Point { return lv.Point{X: a.X + (b.X-a.X)*t/l, Y: a.Y + (b.Y-a.Y)*t/l} }
+			end := at + left
+			ends := end <= l
+			if !ends {
+				end = l
+			}
+			if drawn {
 				dash = append(dash, p(at), p(end))
-			} else if len(dash) > 0 {
+			}
+			if left -= end - at; ends {
 				flush()
+				drawn, left = !drawn, step
 			}
-			if end == at { // no progress by rounding
-				break
-			}
-			along += end - at
 			at = end
 		}
 	}
@@ -273,6 +276,9 @@ func (r *Renderer) wrap(s string, width int) []string {
 // dashes draws a dashed line.
 func (r *Renderer) dashes(img *image.RGBA, a, b lv.Point) {
 	l := math.Hypot(b.X-a.X, b.Y-a.Y)
+	if !finite(a.X, a.Y, b.X, b.Y) || l > float64(2*(r.width+r.height)) {
+		return
+	}
 	step := 4 * r.stroke
 	for t := 0.0; t < l; t += 2 * step {
 		end := min(t+step, l)

@@ -10,6 +10,7 @@ import (
 	"image/png"
 	"io"
 	"math"
+	"math/rand/v2"
 	"strings"
 	"testing"
 
@@ -99,6 +100,25 @@ func TestRenderEverythingAnywhere(t *testing.T) {
 			t.Error(err)
 		}
 	}
+}
+
+// Dashes end, wherever rounding leaves the end of one beside the end of a side.
+func TestDashesEnd(t *testing.T) {
+	r, err := NewRenderer(200, 150, "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	img := image.NewRGBA(image.Rect(0, 0, 200, 150))
+	random := rand.New(rand.NewPCG(1, 2))
+	for range 300 {
+		var pts []lv.Point
+		for range 40 {
+			pts = append(pts, lv.Point{X: random.Float64() * 200, Y: random.Float64() * 150})
+		}
+		r.dashed(img, pts, 1, colourDoubtful, 1)
+	}
+	// Sides of as many pieces, and parts of pieces, as can be.
+	r.dashed(img, []lv.Point{{X: 0}, {X: 5 * r.stroke}, {X: 15 * r.stroke}, {X: 15 * r.stroke}, {X: 7.5 * r.stroke}}, 1, colourDoubtful, 1)
 }
 
 func TestRenderRefuses(t *testing.T) {

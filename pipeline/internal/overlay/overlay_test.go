@@ -104,16 +104,16 @@ func TestRenderEverythingAnywhere(t *testing.T) {
 
 // Dashes end, wherever rounding leaves the end of one beside the end of a side.
 func TestDashesEnd(t *testing.T) {
-	r, err := NewRenderer(200, 150, "test")
+	r, err := NewRenderer(768, 576, "test")
 	if err != nil {
 		t.Fatal(err)
 	}
-	img := image.NewRGBA(image.Rect(0, 0, 200, 150))
+	img := image.NewRGBA(image.Rect(0, 0, 768, 576))
 	random := rand.New(rand.NewPCG(1, 2))
-	for range 300 {
+	for range 100 {
 		var pts []lv.Point
 		for range 40 {
-			pts = append(pts, lv.Point{X: random.Float64() * 200, Y: random.Float64() * 150})
+			pts = append(pts, lv.Point{X: 100 + random.Float64()*20, Y: 100 + random.Float64()*20})
 		}
 		r.dashed(img, pts, 1, colourDoubtful, 1)
 	}

@@ -60,6 +60,7 @@ type StoreRequest struct {
 	SOPClassUID       string // equals the abstract syntax of the presentation context
 	SOPInstanceUID    string // syntactically valid (ValidUID), otherwise as the peer sent it
 	TransferSyntaxUID string
+	StudyInstanceUID  string // the only study that is meant, "" for any: DICOMweb alone names one
 	MoveOriginatorAE  string
 	MoveOriginatorID  uint16
 }

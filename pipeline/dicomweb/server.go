@@ -1,6 +1,7 @@
 // Package dicomweb takes objects over DICOMweb: the store transaction of the
 // studies service (PS3.18 10.5, "STOW-RS"), POST of a multipart/related body of
-// application/dicom to /studies. What comes goes the same way as what comes by
+// application/dicom to /studies, or to /studies/{study} for objects of that study
+// alone. What comes goes the same way as what comes by
 // C-STORE.
 package dicomweb
 
@@ -20,6 +21,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"regexp"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -99,7 +101,9 @@ func ReadAccounts(path string) (Accounts, error) {
 // which is the secret alone.
 func (a Accounts) Who(r *http.Request) (string, bool) {
 	name, secret, basic := r.BasicAuth()
-	token, bearer := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	bearer := strings.EqualFold(scheme, "Bearer")
+	token = strings.TrimLeft(token, " ")
 	if !basic && !bearer {
 		return "", false
 	}
@@ -123,19 +127,35 @@ func (a Accounts) Who(r *http.Request) (string, bool) {
 // ServeHTTP implements http.Handler.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	who, ok := s.Accounts.Who(r)
+	study, ofStudies := target(r.URL.Path)
 	switch {
 	case !ok:
 		w.Header().Set("WWW-Authenticate", `Basic realm="EchoNode", charset="UTF-8"`)
 		refuse(w, r, "an account is needed", http.StatusUnauthorized)
-	case r.URL.Path != "/studies" && r.URL.Path != "/dicom-web/studies":
-		refuse(w, r, "only POST to /studies is served", http.StatusNotFound)
+	case !ofStudies:
+		refuse(w, r, "only POST to /studies and /studies/{study} is served", http.StatusNotFound)
 	case r.Method != http.MethodPost:
 		w.Header().Set("Allow", http.MethodPost)
 		refuse(w, r, "only POST is served", http.StatusMethodNotAllowed)
 	default:
-		s.post(w, r, who)
+		s.post(w, r, who, study)
 	}
 }
+
+// target is the study that a path names, "" for any: /studies or /studies/{study}
+// (PS3.18 table 10.5.1-1).
+func target(path string) (study string, ok bool) {
+	rest, ok := strings.CutPrefix(strings.TrimPrefix(path, "/dicom-web"), "/studies")
+	if rest == "" || !ok {
+		return "", ok
+	}
+	study, ok = strings.CutPrefix(rest, "/")
+	return study, ok && uid.Valid(study)
+}
+
+// unquoted is a media type in the value of a parameter without the quotes that it
+// needs there.
+var unquoted = regexp.MustCompile(`(?i)(;\s*type\s*=\s*)([^";\s]+/[^";\s]+)`)
 
 // How much of a refused body is read, and for how long.
 const (
@@ -156,7 +176,7 @@ func refuse(w http.ResponseWriter, r *http.Request, text string, code int) {
 	http.Error(w, text, code)
 }
 
-func (s *Server) post(w http.ResponseWriter, r *http.Request, who string) {
+func (s *Server) post(w http.ResponseWriter, r *http.Request, who, study string) {
 	limit := int64(s.MaxRequests)
 	if limit <= 0 {
 		limit = 16
@@ -168,7 +188,7 @@ func (s *Server) post(w http.ResponseWriter, r *http.Request, who string) {
 		return
 	}
 	defer s.requests.Add(-1)
-	kind, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	kind, params, err := mime.ParseMediaType(unquoted.ReplaceAllString(r.Header.Get("Content-Type"), `$1"$2"`))
 	if err != nil || kind != "multipart/related" || params["boundary"] == "" || params["type"] != "" && params["type"] != "application/dicom" {
 		refuse(w, r, `Content-Type must be multipart/related; type="application/dicom"`, http.StatusUnsupportedMediaType)
 		return
@@ -206,7 +226,7 @@ func (s *Server) post(w http.ResponseWriter, r *http.Request, who string) {
 			s.partial(w, &result, http.StatusBadRequest, "the body is no whole multipart body")
 			return
 		}
-		s.part(r.Context(), a, part, &result)
+		s.part(r.Context(), a, study, part, &result)
 		if err := part.Close(); err != nil {
 			s.log().Warn("DICOMweb: request ended early", "from", a.CallingAE, "stored", len(result.stored), "error", err)
 			s.partial(w, &result, http.StatusBadRequest, "the body is no whole multipart body")
@@ -255,7 +275,7 @@ func (s *Server) log() *slog.Logger {
 }
 
 // part stores one object.
-func (s *Server) part(ctx context.Context, a *scp.AssociationInfo, part *multipart.Part, result *outcome) {
+func (s *Server) part(ctx context.Context, a *scp.AssociationInfo, study string, part *multipart.Part, result *outcome) {
 	maxObject := s.MaxObject
 	if maxObject <= 0 {
 		maxObject = 4 << 30
@@ -283,7 +303,7 @@ func (s *Server) part(ctx context.Context, a *scp.AssociationInfo, part *multipa
 	}
 	body := &limited{r: br, left: maxObject}
 	err = s.Handler.Store(ctx, &scp.StoreRequest{Association: a, SOPClassUID: h.SOPClassUID, SOPInstanceUID: h.SOPInstanceUID,
-		TransferSyntaxUID: h.TransferSyntaxUID}, body)
+		TransferSyntaxUID: h.TransferSyntaxUID, StudyInstanceUID: study}, body)
 	if body.over {
 		err = scp.ErrObjectTooLarge
 	}

@@ -31,6 +31,7 @@ type keeper struct {
 	got            map[string][]byte
 	from           map[string]string
 	refuse         map[string]error
+	studies        map[string]int // named by requests
 	opened, closed int
 }
 
@@ -39,6 +40,9 @@ func (k *keeper) Store(_ context.Context, req *scp.StoreRequest, r io.Reader) er
 	if err != nil {
 		return err
 	}
+	k.mu.Lock()
+	k.studies[req.StudyInstanceUID]++
+	k.mu.Unlock()
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if err := k.refuse[req.SOPInstanceUID]; err != nil {
@@ -52,7 +56,7 @@ func (k *keeper) AssociationOpened(*scp.AssociationInfo)        { k.opened++ }
 func (k *keeper) AssociationClosed(*scp.AssociationInfo, error) { k.closed++ }
 
 func newKeeper() *keeper {
-	return &keeper{got: map[string][]byte{}, from: map[string]string{}, refuse: map[string]error{}}
+	return &keeper{studies: map[string]int{}, got: map[string][]byte{}, from: map[string]string{}, refuse: map[string]error{}}
 }
 
 // accounts are those of a file with one account.
@@ -188,6 +192,11 @@ func TestRequests(t *testing.T) {
 	}{
 		"two objects":   {"POST", "/studies", kind, two, 200, 2, 0},
 		"other root":    {"POST", "/dicom-web/studies", kind, two, 200, 2, 0},
+		"of a study":    {"POST", "/dicom-web/studies/1.2.9", kind, two, 200, 2, 0},
+		"no quotes":     {"POST", "/studies", strings.ReplaceAll(kind, `"`, ""), two, 200, 2, 0},
+		"other type":    {"POST", "/studies", strings.Replace(kind, "/dicom", "/json", 1), two, 415, 0, 0},
+		"no UID":        {"POST", "/studies/1.2.x", kind, two, 404, 0, 0},
+		"no study":      {"POST", "/studies/", kind, two, 404, 0, 0},
 		"one is none":   {"POST", "/studies", mixedKind, mixed, 202, 1, 1},
 		"none is one":   {"POST", "/studies", badKind, bad, 409, 0, 1},
 		"nothing":       {"POST", "/studies", emptyKind, empty, 400, 0, 0},
@@ -215,6 +224,18 @@ func TestRequests(t *testing.T) {
 	}
 	if k.opened != k.closed {
 		t.Errorf("%d requests began, %d ended", k.opened, k.closed)
+	}
+	if k.studies["1.2.9"] != 2 || k.studies[""] == 0 {
+		t.Errorf("the handler was told of the studies %v", k.studies)
+	}
+	for _, authorization := range []string{"bearer a long secret", "BEARER  a long secret", "Basic VklWSUQ5NTphIGxvbmcgc2VjcmV0"} {
+		r := httptest.NewRequest("POST", "/studies", bytes.NewReader(two))
+		r.Header.Set("Content-Type", kind)
+		r.Header.Set("Authorization", authorization)
+		w := httptest.NewRecorder()
+		if s.ServeHTTP(w, r); w.Code != 200 {
+			t.Errorf("%s: %d", authorization, w.Code)
+		}
 	}
 	post := func(kind, encoding string, body []byte) *httptest.ResponseRecorder {
 		r := httptest.NewRequest("POST", "/studies", bytes.NewReader(body))

@@ -155,7 +155,15 @@ func (n *Node) announced(ctx context.Context, in spool.Arrival, req *scp.StoreRe
 	defer steps.End()
 	id, err := identify(ctx, path, req)
 	if err != nil {
-		return id, &scp.StatusError{Status: scp.StatusCannotUnderstand, Comment: "data set cannot be read", Err: err}
+		refused := &scp.StatusError{Status: scp.StatusCannotUnderstand, Comment: "data set cannot be read", Err: err}
+		var mismatch mismatchError
+		switch {
+		case errors.As(err, &mismatch):
+			refused.Status, refused.Comment = scp.StatusDataSetMismatch, string(mismatch)
+		case errors.Is(err, dicomio.ErrTruncated):
+			refused.Comment = "data set ends early"
+		}
+		return id, refused
 	}
 	return id, n.unrecorded(n.judgeDerived(ctx, &id))
 }
@@ -627,17 +635,25 @@ func identify(ctx context.Context, path string, req *scp.StoreRequest) (store.In
 	}
 	// Meta information at the start of the data set would be taken for ours.
 	if in.TransferSyntaxUID != req.TransferSyntaxUID {
-		return in, errors.New("the data set names another transfer syntax than it came in")
+		return in, mismatchError("data set names another transfer syntax than it came in")
 	}
 	if in.SOPInstanceUID != req.SOPInstanceUID {
-		return in, errors.New("the data set is another object than the request announced")
+		return in, mismatchError("data set is another object than announced")
 	}
 	if in.SOPClassUID != req.SOPClassUID {
-		return in, errors.New("the data set is of another SOP class than the request announced")
+		return in, mismatchError("data set is of another SOP class than announced")
+	}
+	if req.StudyInstanceUID != "" && in.StudyInstanceUID != req.StudyInstanceUID {
+		return in, mismatchError("data set is of another study than the request names")
 	}
 	in.CallingAE, in.Sender = req.Association.CallingAE, host(req.Association.RemoteAddr)
 	return in, nil
 }
+
+// mismatchError is why a data set is not what was announced (PS3.4 B.2.3, A9xx).
+type mismatchError string
+
+func (e mismatchError) Error() string { return string(e) }
 
 // host is the machine of an address.
 func host(a net.Addr) string {

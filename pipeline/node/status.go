@@ -9,7 +9,9 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/echonode/echonode/pipeline/store"
 	"github.com/echonode/echonode/scp"
@@ -239,7 +241,22 @@ func (n *Node) API() http.Handler {
 		answer(w, map[string]string{"state": string(store.Queued)}, err)
 	})
 	// The page a browser shows must not be able to act here from elsewhere.
-	return http.NewCrossOriginProtection().Handler(mux)
+	return http.NewCrossOriginProtection().Handler(onlyText(mux))
+}
+
+// onlyText refuses what no database takes as text.
+func onlyText(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		for _, values := range r.URL.Query() {
+			for _, v := range values {
+				if !utf8.ValidString(v) || strings.ContainsRune(v, 0) {
+					http.Error(w, "a parameter is no text", http.StatusBadRequest)
+					return
+				}
+			}
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // moveForm reads an order from a form, which stays out of addresses and thus out

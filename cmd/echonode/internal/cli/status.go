@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strconv"
@@ -40,7 +42,19 @@ func (c *control) base() (string, error) {
 	if cfg.HTTP.Listen == "" {
 		return "", usageError{errors.New("http.listen is off in the configuration: nothing to ask")}
 	}
-	return "http://" + cfg.HTTP.Listen, nil
+	return "http://" + reachable(cfg.HTTP.Listen), nil
+}
+
+// reachable is an address to ask at for one that is listened on: every interface
+// includes the loopback.
+func reachable(listen string) string {
+	host, port, err := net.SplitHostPort(listen)
+	if ip, perr := netip.ParseAddr(host); err != nil || host != "" && (perr != nil || !ip.IsUnspecified()) {
+		return listen
+	} else if ip.Is6() && host != "" {
+		return net.JoinHostPort("::1", port)
+	}
+	return net.JoinHostPort("127.0.0.1", port)
 }
 
 // call asks a running node and decodes its answer.

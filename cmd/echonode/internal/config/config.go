@@ -18,6 +18,7 @@ import (
 	"github.com/dustin/go-humanize"
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/parser"
 
 	"github.com/echonode/echonode/dicomio/encoding"
 	"github.com/echonode/echonode/dicomio/uid"
@@ -343,12 +344,18 @@ type Log struct {
 // Size is a number of bytes, written 512MiB or 20GiB.
 type Size uint64
 
+// maxSize is the largest size that any setting takes.
+const maxSize = 4 << 60
+
 // UnmarshalYAML implements yaml.NodeUnmarshaler.
 func (s *Size) UnmarshalYAML(node ast.Node) error {
 	text := node.GetToken().Value
 	n, err := humanize.ParseBytes(text)
 	if err != nil {
 		return at(node, "%q is not a size such as 512MiB or 20GiB", text)
+	}
+	if n > maxSize {
+		return at(node, "%q is more than can be meant: at most %s", text, humanize.IBytes(maxSize))
 	}
 	*s = Size(n)
 	return nil
@@ -396,7 +403,17 @@ func Parse(b []byte) (*Config, error) {
 	if err := yaml.UnmarshalWithOptions(Default, c, yaml.Strict()); err != nil {
 		return nil, fmt.Errorf("embedded defaults: %w", err)
 	}
-	if len(bytes.TrimSpace(b)) > 0 {
+	file, err := parser.ParseBytes(b, 0)
+	if err != nil {
+		return nil, err
+	}
+	documents := slices.DeleteFunc(file.Docs, func(d *ast.DocumentNode) bool {
+		return d.Body == nil || d.Body.Type() == ast.NullType || d.Body.Type() == ast.CommentType
+	})
+	if len(documents) > 1 {
+		return nil, at(documents[1].Body, "a second document (after ---): the configuration is one")
+	}
+	if len(documents) > 0 {
 		if err := yaml.UnmarshalWithOptions(b, c, yaml.Strict()); err != nil {
 			return nil, err
 		}

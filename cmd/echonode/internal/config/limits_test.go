@@ -42,7 +42,18 @@ func TestLimits(t *testing.T) {
 			t.Errorf("%s: %v", text, err)
 		}
 	}
+	for text, want := range map[string]string{
+		"storage: {min_free: 9EiB}":                                    "more than can be meant",
+		"memory: {budget: 18446744073709551615}":                       "more than can be meant",
+		"study: {idle: 5s}\n---\nstudy: {idle: 6s}\n":                  "[3:",
+		"# a comment\n---\nstudy: {idle: 5s}\n---\nlog: {level: info}": "second document",
+	} {
+		if _, err := Parse([]byte(text)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
 	for _, text := range []string{
+		"# everything is a comment\n#study:\n#  idle: 5s\n", "---\n# nothing\n", "---\nstudy: {idle: 5s}\n", "study: {idle: 5s}\n---\n", "\n",
 		"analysis: {workers: 1024}", "dicom: {max_associations: 4096}", "storage: {retention: 0s, retention_failed: 0s}", "analysis: {retry_for: 0s}",
 		"dicom: {max_object: 64KiB}", "study: {idle: 168h, cap: 720h}", "memory: {budget: 64MiB}",
 	} {

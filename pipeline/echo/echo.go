@@ -480,8 +480,11 @@ func (e *Facts) calibrate(d *dicomio.DataSet) Calibration {
 		// Row spacing (down) comes first.
 		c = Calibration{MMPerPixelX: s[1], MMPerPixelY: s[0], Source: CalibrationPixelSpacing, AspectX2Y: s[1] / s[0]}
 		c.Trusted = min(s[0], s[1]) >= minMMPerPixel && max(s[0], s[1]) <= maxMMPerPixel && c.AspectX2Y <= maxAspect && c.AspectX2Y >= 1/maxAspect
-		if !c.Trusted {
+		switch {
+		case !c.Trusted:
 			c.Reason = fmt.Sprintf("%.4g x %.4g mm per pixel is not plausible", s[1], s[0])
+		case s[0] == 1 && s[1] == 1:
+			c.Trusted, c.Reason = false, "Pixel Spacing of exactly 1 x 1 mm is what programs write that know none"
 		}
 		return c
 	}

@@ -528,3 +528,19 @@ func TestTinyRegion(t *testing.T) {
 		t.Errorf("%+v", e.Doubts)
 	}
 }
+
+// Pixel Spacing of exactly one millimetre is what converters write for none.
+func TestSpacingOfOne(t *testing.T) {
+	for _, tc := range []struct {
+		x, y    float64
+		trusted bool
+	}{{1, 1, false}, {0.9, 0.9, true}, {1, 0.9, true}} {
+		e := echoOf(t, 4, func(d *dicomio.DataSet) {
+			d.Delete(tag.SequenceOfUltrasoundRegions)
+			d.SetFloat(tag.PixelSpacing, tc.y, tc.x)
+		})
+		if c := e.Calibration; c.Trusted != tc.trusted || c.Source != CalibrationPixelSpacing || (c.Reason == "") != tc.trusted {
+			t.Errorf("%g x %g mm: %+v", tc.x, tc.y, c)
+		}
+	}
+}

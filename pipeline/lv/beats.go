@@ -618,7 +618,8 @@ func (f *finder) doubtPeaks(peaks []float64, byPeaks, byCurve []Beat) string {
 	if meanChange(byPeaks) < 0.75*meanChange(byCurve) {
 		return "the stored R waves do not fit the motion and were not used"
 	}
-	if with, without := f.followed(peaks); without > 0 && without >= with {
+	// A third without, and more: T waves were counted, or the beats do not move it.
+	if with, without := f.followed(peaks); 3*without >= with+without && without > 0 {
 		return fmt.Sprintf("%d of %d stored R waves belong to no contraction: they were not used", without, with+without)
 	}
 	var eds []float64

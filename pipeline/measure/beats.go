@@ -77,7 +77,7 @@ const rateTolerance = 0.15
 
 // Own choice: a beat, as far as the clip shows it, may be so many times as long as
 // the stored heart rate says.
-const longBeat = 1.6
+const longBeat = 1.5
 
 // doubts are findings about time and rhythm: contradicting frame times, R waves
 // and heart rates that do not fit the motion.
@@ -98,7 +98,7 @@ func (l *loop) doubts() []lv.Finding {
 	if l.rhythm.HeartRateSource == lv.RateFromCurve && device > 0 && math.Abs(motion-device) > rateTolerance*device && !l.rateOfRWaves() {
 		warn(result.Rhythm, result.Reasonf("", "the motion shows %.0f beats per minute, the device says %.0f: frame times or rhythm are in doubt", motion, device))
 	}
-	if rate := l.rhythm.HeartRate; l.rhythm.HeartRateSource == lv.RateFromDevice || l.rhythm.HeartRateSource == lv.RateFromRWaves {
+	if rate := l.rhythm.HeartRate; l.rhythm.HeartRateSource == lv.RateFromDevice {
 		for _, b := range l.rhythm.Beats {
 			last := l.FrameTimes[len(l.FrameTimes)-1]
 			if b.NextED >= 0 {

@@ -264,7 +264,7 @@ func TestTooLowForANumber(t *testing.T) {
 		{12, 2.9, false}, {12, 3.1, true}, {12.8, 3.5, true}, {19, 4.7, false}, {19, 4.8, true},
 		{21, 6, false}, {8, 1.9, false}, {6, 1.1, true}, {21, 16.5, true},
 	} {
-		if got := tooLow(c.ef, c.precision, o); got != c.want {
+		if got := tooLow(c.ef, c.precision, c.precision, o); got != c.want {
 			t.Errorf("EF %v within %v: %v", c.ef, c.precision, got)
 		}
 	}

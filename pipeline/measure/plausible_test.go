@@ -91,7 +91,7 @@ func TestRWavesAtTwiceTheRate(t *testing.T) {
 	for name, tc := range map[string]struct {
 		length float64
 		rate   float64 // 0 for none
-	}{"two beats": {2200, 60}, "three beats": {3300, 60}, "a beat and a half": {1500, 0}} {
+	}{"two beats": {2200, 60}, "three beats": {3300, 60}, "to the fifth R wave": {2550, 60}, "a beat and a half": {1500, 0}} {
 		l := heart.Clip{Beats: heart.Regular(60, 60, 117.81, 5), FPS: 40, Start: 950, Length: tc.length, Seed: 1, RWaves: true, RDouble: true}.Loop()
 		l.HeartRate = 120
 		Loop(&l, options())

@@ -89,7 +89,7 @@ func TestNoiseDoesNotRaiseEF(t *testing.T) {
 			}
 		}
 		slices.Sort(size)
-		if n := len(off); n < 50 || math.Abs(lv.Summarize(off).Mean) > 1 || size[n*95/100] > 5.5 {
+		if n := len(off); n < 45 || math.Abs(lv.Summarize(off).Mean) > 1 || size[n*95/100] > 5.5 {
 			t.Errorf("EF %.0f at %.0f %% noise: bias %+.2f, 95 %% within %.1f (n %d)", tt.ef, 100*tt.noise, lv.Summarize(off).Mean, size[n*95/100], n)
 		}
 	}

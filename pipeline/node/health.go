@@ -255,6 +255,9 @@ func (n *Node) Redirect(ctx context.Context, from, to string) (moved, dropped in
 		return 0, 0, badRequest("from and to are the same destination")
 	}
 	moved, dropped, err = n.store.Redirect(ctx, from, to, n.jobs.Deliver)
+	if err == nil && moved+dropped == 0 && !n.configured(from) {
+		return 0, 0, noDestination(from)
+	}
 	if err == nil {
 		n.log.Info("deliveries redirected by command", "from", from, "to", to, "deliveries", moved, "dropped", dropped)
 	}
@@ -266,9 +269,17 @@ type badRequest string
 
 func (e badRequest) Error() string { return string(e) }
 
-// Drop gives up what is left to deliver to a destination.
+// noDestination says of a name that it stands for nothing.
+func noDestination(name string) error {
+	return fmt.Errorf("no destination %q is configured, and nothing is left to deliver to one: %w", name, store.ErrNotFound)
+}
+
+// Drop gives up what is left to deliver to a destination, whether configured or not.
 func (n *Node) Drop(ctx context.Context, destination string) (int, error) {
 	count, err := n.store.DropDeliveries(ctx, destination)
+	if err == nil && count == 0 && !n.configured(destination) {
+		return 0, noDestination(destination)
+	}
 	if err == nil {
 		n.log.Info("deliveries dropped by command", "destination", destination, "deliveries", count)
 	}
@@ -280,6 +291,12 @@ func (n *Node) Drop(ctx context.Context, destination string) (int, error) {
 func (n *Node) SignOut(ctx context.Context, account, from string) (int, error) {
 	account = strings.ToLower(strings.TrimSpace(account))
 	count, err := n.store.CloseSessions(ctx, account)
+	if err == nil && count == 0 && n.opt.Account != nil {
+		var there bool
+		if there, err = n.opt.Account(account); err == nil && !there {
+			err = fmt.Errorf("there is no account %q, and nobody is signed in under that name: %w", account, store.ErrNotFound)
+		}
+	}
 	if err != nil || count == 0 {
 		return 0, err
 	}

@@ -150,6 +150,11 @@ echonode_studies{state="receiving"} 0
 	if count, err := n.Drop(context.Background(), "new"); err != nil || count != 0 {
 		t.Errorf("Drop of what was delivered: %d, %v", count, err)
 	}
+	for _, path := range []string{"/deliveries/drop?destination=nwe", "/deliveries/redirect?from=odl&to=new"} {
+		if w := ask(t, n, http.MethodPost, path, nil); w.Code != http.StatusNotFound || !strings.Contains(w.Body.String(), "no destination") {
+			t.Errorf("%s: %d %s", path, w.Code, w.Body)
+		}
+	}
 }
 
 // A job that the clock has sent a day ahead comes back.

@@ -186,6 +186,9 @@ type Options struct {
 	// on a new association, by AE title. A peer that is not listed gets its
 	// report on its own association only.
 	CommitPeers map[string]Peer
+	// Account reports whether the review page has an account of that name; nil
+	// where there is no page.
+	Account func(name string) (bool, error)
 }
 
 // Node ties spool, store, analysis and delivery together. It implements

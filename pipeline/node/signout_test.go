@@ -10,7 +10,7 @@ import (
 
 // Who looks after the node ends the sessions of one account, and of nobody else.
 func TestSignOut(t *testing.T) {
-	n := start(t, t.TempDir(), &fakeProcessor{t: t}, Options{})
+	n := start(t, t.TempDir(), &fakeProcessor{t: t}, Options{Account: func(name string) (bool, error) { return name == "eve", nil }})
 	now := time.Now()
 	life := store.Lifetime{Idle: time.Hour, Longest: time.Hour}
 	for token, account := range map[string]string{"a": "eve", "b": "eve", "c": "anna"} {
@@ -23,6 +23,9 @@ func TestSignOut(t *testing.T) {
 		if w := ask(t, n, http.MethodPost, "/accounts/sign-out?name=Eve", &answer); w.Code != http.StatusOK || answer.Sessions != want {
 			t.Errorf("%d, %d sessions ended, want %d", w.Code, answer.Sessions, want)
 		}
+	}
+	if w := ask(t, n, http.MethodPost, "/accounts/sign-out?name=Evee", nil); w.Code != http.StatusNotFound {
+		t.Errorf("an account that is not: %d", w.Code)
 	}
 	if _, err := n.store.Session(t.Context(), "c"); err != nil {
 		t.Errorf("the other account's session: %v", err)

@@ -86,11 +86,11 @@ func TestEventsOfAStudy(t *testing.T) {
 	s.add(sample{study: "1.2.1", loop: "1.2.1.1", name: "Doe", view: "A4C", ef: value(60)})
 	b := s.as("viewer")
 	for query, want := range map[string]string{
-		"?study=1.2.1&revision=1": `studies ["later"]`,
-		"?study=1.2.1&revision=0": `studies ["1.2.1"]`,
-		"?study=1.2.7&revision=1": `studies ["1.2.7"]`, // it was removed
-		"?study=1.2.7&revision=0": `studies ["later"]`,
-		"":                        `studies ["later"]`,
+		"?study=1.2.1&run=" + s.last("1.2.1").Version(): `studies ["later"]`,
+		"?study=1.2.1&run=":                             `studies ["1.2.1"]`,
+		"?study=1.2.7&run=" + s.last("1.2.1").Version(): `studies ["1.2.7"]`, // it was removed
+		"?study=1.2.7&run=":                             `studies ["later"]`,
+		"":                                              `studies ["later"]`,
 	} {
 		next := b.listen(query)
 		s.server.hub.publish([]string{"later"})

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
-	"strconv"
 	"sync"
 	"time"
 
@@ -287,7 +286,7 @@ const signedOut = "event: signed-out\ndata: {}\n\n"
 
 // events is the stream of server-sent events: "studies" with the UIDs that
 // changed, an empty list for all, and "signed-out" at the session's end. A page
-// that names its study and the revision that it shows is told at once where
+// that names its study and the run that it shows is told at once where
 // another is shown by now.
 func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 	changes, cancel := s.hub.subscribe(visitorOf(r.Context()).Name)
@@ -319,7 +318,7 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 	if !send(": listening\n\n") {
 		return
 	}
-	if uid := r.FormValue("study"); uid != "" && s.showsOther(r.Context(), uid, r.FormValue("revision")) {
+	if uid := r.FormValue("study"); uid != "" && s.showsOther(r.Context(), uid, r.FormValue("run")) {
 		changed(uid)
 	}
 	alive := time.NewTicker(20 * time.Second)
@@ -346,16 +345,16 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// showsOther reports whether the page of a study would show another revision
+// showsOther reports whether the page of a study would show another run
 // than this one.
-func (s *Server) showsOther(ctx context.Context, uid, revision string) bool {
+func (s *Server) showsOther(ctx context.Context, uid, version string) bool {
 	runs, err := s.opt.Store.Runs(ctx, uid)
 	if err != nil {
 		return false // it listens, and hears of what comes
 	}
-	now := 0
+	now := ""
 	if run := runShown(runs); run != nil {
-		now = run.Revision
+		now = run.Version()
 	}
-	return strconv.Itoa(now) != revision
+	return now != version
 }

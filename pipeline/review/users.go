@@ -8,11 +8,15 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/user"
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
+	"syscall"
+	"time"
 	"unicode/utf8"
 
 	"github.com/goccy/go-yaml"
@@ -163,8 +167,42 @@ func readUsers(path string) ([]User, error) {
 }
 
 // EditUsers changes the file of accounts, which is made if it is missing, in
-// one step: others see the old file or the new one.
+// one step: others see the old file or the new one, and of two who change it at
+// once the second changes what the first has made. The file keeps its owner and
+// mode; a new one, and folders that are made for it, get the owner of the folder
+// that was there, so that root does not take it away from the node. Who could
+// not leave it to its owner may not change it.
 func EditUsers(path string, edit func([]User) ([]User, error)) error {
+	// A link stays one.
+	if to, err := filepath.EvalSymlinks(path); err == nil {
+		path = to
+	}
+	dir := filepath.Dir(path)
+	if err := makeFolder(dir); err != nil {
+		return err
+	}
+	unlock, err := lockFolder(dir)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	at, mode := dir, fs.FileMode(0o600)
+	switch info, err := os.Stat(path); {
+	case err == nil:
+		at, mode = path, info.Mode().Perm()
+	case !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
+	who, err := ownerOf(at)
+	if err != nil {
+		return err
+	}
+	if err := who.mayEdit(os.Geteuid(), path); err != nil {
+		return err
+	}
+	if at == dir && who.uid == 0 && who.gid != 0 {
+		mode = 0o640 // a folder of the configuration, whose group is the node's
+	}
 	users, err := readUsers(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -181,19 +219,102 @@ func EditUsers(path string, edit func([]User) ([]User, error)) error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
-		return err
-	}
-	f, err := os.CreateTemp(filepath.Dir(path), ".users-*") // 0600
+	f, err := os.CreateTemp(dir, ".users-*") // 0600
 	if err != nil {
 		return err
 	}
 	defer os.Remove(f.Name())
 	_, err = f.WriteString("# Accounts of the review page; change them with `echonode user`.\n" + string(b))
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+	// The owner first: giving a file away may take rights of it away.
+	if err := errors.Join(err, who.give(f.Name()), f.Chmod(mode), f.Sync(), f.Close()); err != nil {
 		return err
 	}
 	return os.Rename(f.Name(), path)
+}
+
+// owner is whom a file belongs to.
+type owner struct{ uid, gid int }
+
+func ownerOf(path string) (owner, error) {
+	var st syscall.Stat_t
+	if err := syscall.Stat(path, &st); err != nil {
+		return owner{}, &fs.PathError{Op: "stat", Path: path, Err: err}
+	}
+	return owner{int(st.Uid), int(st.Gid)}, nil
+}
+
+// mayEdit is why a user may not change the file: a new one would be that user's,
+// and the owner's no more.
+func (o owner) mayEdit(euid int, path string) error {
+	if euid == 0 || euid == o.uid {
+		return nil
+	}
+	name := strconv.Itoa(o.uid)
+	if u, err := user.LookupId(name); err == nil {
+		name = u.Username
+	}
+	return fmt.Errorf("%s belongs to user %s: run this as that user or as root", path, name)
+}
+
+// give lets the owner have what is there now, where it is somebody else's.
+func (o owner) give(path string) error {
+	is, err := ownerOf(path)
+	if err != nil || is == o {
+		return err
+	}
+	return os.Lchown(path, o.uid, o.gid)
+}
+
+// makeFolder makes a folder and those above it, each the owner's of the one that
+// it is in.
+func makeFolder(dir string) error {
+	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	above := filepath.Dir(dir)
+	if above == dir {
+		return nil // there is none above it
+	}
+	if err := makeFolder(above); err != nil {
+		return err
+	}
+	who, err := ownerOf(above)
+	if err != nil {
+		return err
+	}
+	if err := who.mayEdit(os.Geteuid(), above); err != nil {
+		return err
+	}
+	if err := os.Mkdir(dir, 0o750); errors.Is(err, fs.ErrExist) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	return who.give(dir)
+}
+
+// lockWait is how long a change waits for another one to end.
+const lockWait = 20 * time.Second
+
+// lockFolder keeps others from changing the file of accounts in a folder.
+func lockFolder(dir string) (unlock func(), err error) {
+	f, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	for end := time.Now().Add(lockWait); ; time.Sleep(20 * time.Millisecond) {
+		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if err == nil {
+			return func() { _ = f.Close() }, nil // which gives the lock back
+		}
+		if errors.Is(err, syscall.EINTR) || errors.Is(err, syscall.EWOULDBLOCK) && time.Now().Before(end) {
+			continue
+		}
+		if errors.Is(err, syscall.EWOULDBLOCK) {
+			err = errors.New("somebody else is changing the accounts")
+		}
+		return nil, errors.Join(fmt.Errorf("lock %s: %w", dir, err), f.Close())
+	}
 }
 
 // ---- passwords ----

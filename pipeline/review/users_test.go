@@ -2,10 +2,15 @@ package review
 
 import (
 	"encoding/base64"
+	"errors"
+	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"golang.org/x/crypto/argon2"
 )
@@ -99,5 +104,101 @@ func TestUsersFile(t *testing.T) {
 		if _, err := OpenUsers(path); err == nil {
 			t.Errorf("%s: accepted", name)
 		}
+	}
+}
+
+// Root changes accounts without taking them away from the node's user, and makes
+// the file and its folders that user's.
+func TestUsersStayTheirOwners(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("gives files to others, which takes root")
+	}
+	dir := t.TempDir()
+	node := owner{65534, 65533}
+	if err := os.Chown(dir, node.uid, node.gid); err != nil {
+		t.Fatal(err)
+	}
+	add := func(path string) {
+		t.Helper()
+		err := EditUsers(path, func(all []User) ([]User, error) {
+			return append(all, User{Name: fmt.Sprintf("user%d", len(all)), Roles: []Role{Viewer}, Password: hash()}), nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	is := func(path string, who owner, mode fs.FileMode) {
+		t.Helper()
+		got, err := ownerOf(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		info, err := os.Stat(path)
+		if err != nil || got != who || info.Mode().Perm() != mode {
+			t.Errorf("%s: %+v %v, want %+v %v", path, got, info.Mode(), who, mode)
+		}
+	}
+	path := filepath.Join(dir, "a", "b", "users.yaml")
+	add(path)
+	is(path, node, 0o600)
+	is(filepath.Dir(path), node, 0o750)
+	is(filepath.Join(dir, "a"), node, 0o750)
+	// As an administrator may have set it up: root's, the node's group may read.
+	if err := errors.Join(os.Chown(path, 0, node.gid), os.Chmod(path, 0o640)); err != nil {
+		t.Fatal(err)
+	}
+	conf := filepath.Join(dir, "conf", "users.yaml")
+	if err := errors.Join(os.Mkdir(filepath.Dir(conf), 0o750), os.Chown(filepath.Dir(conf), 0, node.gid)); err != nil {
+		t.Fatal(err)
+	}
+	add(conf)
+	is(conf, owner{0, node.gid}, 0o640)
+	link := filepath.Join(dir, "link.yaml")
+	if err := os.Symlink(path, link); err != nil {
+		t.Fatal(err)
+	}
+	add(link)
+	is(path, owner{0, node.gid}, 0o640)
+	if to, err := os.Readlink(link); err != nil || to != path {
+		t.Errorf("the link is %q, %v", to, err)
+	}
+	if all, err := readUsers(path); err != nil || len(all) != 2 {
+		t.Errorf("%d accounts, %v", len(all), err)
+	}
+	left, err := os.ReadDir(filepath.Dir(path))
+	if err != nil || len(left) != 1 {
+		t.Errorf("%v are left, %v", left, err)
+	}
+}
+
+// Who is neither root nor the owner is told whose it is.
+func TestUsersOfOthers(t *testing.T) {
+	for euid, may := range map[int]bool{0: true, 65534: true, 65533: false} {
+		err := owner{65534, 65534}.mayEdit(euid, "users.yaml")
+		if may != (err == nil) || err != nil && !strings.Contains(err.Error(), "run this as that user or as root") {
+			t.Errorf("user %d: %v", euid, err)
+		}
+	}
+}
+
+// Of changes that are made at once none is lost.
+func TestUsersAtOnce(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "new", "users.yaml")
+	var all sync.WaitGroup
+	const n = 8
+	for i := range n {
+		all.Go(func() {
+			err := EditUsers(path, func(all []User) ([]User, error) {
+				time.Sleep(10 * time.Millisecond)
+				return append(all, User{Name: fmt.Sprintf("user%d", i), Roles: []Role{Viewer}, Password: hash()}), nil
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	if users, err := readUsers(path); err != nil || len(users) != n {
+		t.Errorf("%d of %d accounts, %v", len(users), n, err)
 	}
 }

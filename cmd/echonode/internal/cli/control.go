@@ -65,7 +65,8 @@ func (p *program) dropCommand() *cobra.Command {
 		Use:   "drop DESTINATION",
 		Short: "Give up what a destination is still owed",
 		Long: `Forgets what is left to deliver to a destination, configured or not. Results stay
-in storage.directory until their study is removed.`,
+in storage.directory until their study is removed. A name that is no destination
+and that nothing is owed to fails.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var answer struct{ Deliveries int }

@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -251,7 +252,8 @@ func (l *liveCheck) owners(dir string, info fs.FileInfo) {
 	if !ok {
 		return
 	}
-	for _, name := range []string{"lock", "node.db", "spool", "results"} {
+	own := []string{"lock", "node.db", "node.db-wal", "node.db-shm", node.SpoolFolder, "results", "scratch", "arriving", "cache", "tensorrt"}
+	for _, name := range own {
 		path := filepath.Join(dir, name)
 		st, err := os.Stat(path)
 		if err != nil {
@@ -259,6 +261,101 @@ func (l *liveCheck) owners(dir string, info fs.FileInfo) {
 		}
 		if s, ok := st.Sys().(*syscall.Stat_t); ok && s.Uid != owner.Uid {
 			l.add(broken, "storage", "%s belongs to user %d, its folder to user %d: the node can't use both", path, s.Uid, owner.Uid)
+		}
+	}
+	who := accountOf(int(owner.Uid), int(owner.Gid))
+	reads := func(key, path string) {
+		if at := who.stopsAt(path); at != "" {
+			l.add(broken, key, "%s can't be read by user %s, whom %s belongs to: see owner and mode of %s", path, who.name, dir, at)
+		}
+	}
+	reads("storage", filepath.Join(dir, installationFile))
+	if l.c.Review.Listen != "" {
+		reads("review.users", l.c.UsersFile())
+		reads("review", l.c.LabelsKeyFile())
+		reads("review", l.c.SyslogPositionFile())
+	}
+	filesOf(reflect.ValueOf(*l.c), "", reads)
+}
+
+// filesOf calls each with the files that a configuration names.
+func filesOf(v reflect.Value, key string, each func(key, path string)) {
+	switch v.Kind() {
+	case reflect.Struct:
+		for i := range v.NumField() {
+			name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("yaml"), ",")
+			below := strings.Trim(key+"."+name, ".")
+			if path := v.Field(i); path.Kind() != reflect.String {
+				filesOf(path, below, each)
+			} else if path.String() != "" && (strings.HasSuffix(name, "_file") || slices.Contains(fileKeys, name)) {
+				each(below, path.String())
+			}
+		}
+	case reflect.Slice:
+		for i := range v.Len() {
+			filesOf(v.Index(i), fmt.Sprintf("%s[%d]", key, i), each)
+		}
+	}
+}
+
+// fileKeys are the keys, beside those that end so, whose values are files to be read.
+var fileKeys = []string{"certificate", "key", "ca", "client_ca", "model", "onnxruntime", "accounts"}
+
+// account is a user of the system with all groups.
+type account struct {
+	name string
+	uid  int
+	gids []int
+}
+
+func accountOf(uid, gid int) account {
+	a := account{strconv.Itoa(uid), uid, []int{gid}}
+	if u, err := user.LookupId(a.name); err == nil {
+		a.name = u.Username
+		groups, _ := u.GroupIds() // as far as they are known
+		for _, g := range groups {
+			if n, err := strconv.Atoi(g); err == nil {
+				a.gids = append(a.gids, n)
+			}
+		}
+	}
+	return a
+}
+
+// stopsAt is the file, or the folder on the way to it, whose owner and mode keep the account from reading it; "" where nothing
+// does, or it can't be told, as where there is no such file or its folder has an access list.
+func (a account) stopsAt(path string) string {
+	path, err := filepath.EvalSymlinks(path)
+	if err == nil {
+		path, err = filepath.Abs(path)
+	}
+	if err != nil || a.uid == 0 {
+		return ""
+	}
+	for at, bit := path, fs.FileMode(4); ; at, bit = filepath.Dir(at), 1 {
+		info, err := os.Stat(at)
+		if err != nil {
+			return ""
+		}
+		st, ok := info.Sys().(*syscall.Stat_t)
+		if !ok {
+			return ""
+		}
+		mode := info.Mode().Perm()
+		switch {
+		case int(st.Uid) == a.uid:
+			mode >>= 6
+		case slices.Contains(a.gids, int(st.Gid)):
+			mode >>= 3
+		}
+		if mode&bit == 0 {
+			if n, err := unix.Getxattr(at, "system.posix_acl_access", nil); err == nil && n > 0 {
+				return ""
+			}
+			return at
+		}
+		if at == filepath.Dir(at) {
+			return ""
 		}
 	}
 }

@@ -215,7 +215,8 @@ func (p *program) userCommand() *cobra.Command {
 		Short: "Accounts of the review page",
 		Long: `Makes, changes, lists and removes accounts of the review page. They are in
 review.users of the configuration, with argon2id hashes of the passwords; a
-running node sees a change at once.
+running node sees a change at once. Root, and the owner of the file, may change
+them; it stays its owner's.
 
 A viewer may look, a reader may also correct and sign, an administrator looks
 after studies, deliveries and the audit trail; an account may be several.`,
@@ -299,26 +300,31 @@ func exactlyOne(cmd *cobra.Command, args []string) error {
 }
 
 func (p *program) userPasswordCommand() *cobra.Command {
-	return p.userEdit("password NAME", "Set another password", func(users []review.User, i int) ([]review.User, error) {
+	var hash string
+	ask := func() error {
 		password, err := p.readPassword()
 		if err != nil {
-			return nil, err
+			return err
 		}
-		if users[i].Password, err = review.HashPassword(password); err != nil {
-			return nil, usageError{err}
+		if hash, err = review.HashPassword(password); err != nil {
+			return usageError{err}
 		}
-		return users, nil
+		return nil
+	}
+	return p.userEdit("password NAME", "Set another password", ask, func(users []review.User, i int) []review.User {
+		users[i].Password = hash
+		return users
 	})
 }
 
 func (p *program) userRemoveCommand() *cobra.Command {
-	return p.userEdit("remove NAME", "Remove an account", func(users []review.User, i int) ([]review.User, error) {
-		return slices.Delete(users, i, i+1), nil
+	return p.userEdit("remove NAME", "Remove an account", nil, func(users []review.User, i int) []review.User {
+		return slices.Delete(users, i, i+1)
 	})
 }
 
-// userEdit is a command that changes one account.
-func (p *program) userEdit(use, short string, edit func(users []review.User, i int) ([]review.User, error)) *cobra.Command {
+// userEdit is a command that changes one account, after what is to be asked for it.
+func (p *program) userEdit(use, short string, ask func() error, edit func(users []review.User, i int) []review.User) *cobra.Command {
 	var f usersFlags
 	cmd := &cobra.Command{
 		Use:   use,
@@ -329,12 +335,36 @@ func (p *program) userEdit(use, short string, edit func(users []review.User, i i
 			if err != nil {
 				return err
 			}
-			return review.EditUsers(path, func(users []review.User) ([]review.User, error) {
-				i := slices.IndexFunc(users, func(u review.User) bool { return u.Name == args[0] })
+			name := strings.ToLower(args[0])
+			find := func(users []review.User) (int, error) {
+				i := slices.IndexFunc(users, func(u review.User) bool { return u.Name == name })
 				if i < 0 {
-					return nil, usageError{fmt.Errorf("there is no user %s", args[0])}
+					return i, usageError{fmt.Errorf("there is no user %s", name)}
 				}
-				return edit(users, i)
+				return i, nil
+			}
+			if ask != nil { // not while the file is locked
+				var known []review.User
+				users, err := review.OpenUsers(path)
+				if err == nil {
+					known, err = users.All()
+				}
+				if err != nil && !errors.Is(err, fs.ErrNotExist) {
+					return err
+				}
+				if _, err := find(known); err != nil {
+					return err
+				}
+				if err := ask(); err != nil {
+					return err
+				}
+			}
+			return review.EditUsers(path, func(users []review.User) ([]review.User, error) {
+				i, err := find(users)
+				if err != nil {
+					return nil, err
+				}
+				return edit(users, i), nil
 			})
 		},
 	}
@@ -349,7 +379,9 @@ func (p *program) userSignOutCommand() *cobra.Command {
 		Short: "End all sessions of an account",
 		Long: `Has a running node end all sessions that an account has at the review page,
 wherever they are: also one that came from an OpenID provider, where it was
-closed or changed meanwhile. It may sign in again if it still can.`,
+closed or changed meanwhile. It may sign in again if it still can. Of a name
+that is no account of the file, and that nobody is signed in under, it says so
+and fails.`,
 		Args: exactlyOne,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var answer struct{ Sessions int }

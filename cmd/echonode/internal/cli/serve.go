@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -31,6 +32,7 @@ import (
 	"github.com/echonode/echonode/pipeline/derived"
 	"github.com/echonode/echonode/pipeline/node"
 	"github.com/echonode/echonode/pipeline/output"
+	"github.com/echonode/echonode/pipeline/review"
 	"github.com/echonode/echonode/scp"
 	"github.com/echonode/echonode/sr"
 )
@@ -381,6 +383,19 @@ func (p *program) nodeOptions(c *config.Config, worker *processor, log *slog.Log
 		RetryFirst: time.Duration(c.Delivery.RetryFirst),
 		RetryMax:   time.Duration(c.Delivery.RetryMax),
 		Deliveries: c.Delivery.Attempts,
+	}
+	if users := c.UsersFile(); c.Review.Listen != "" {
+		o.Account = func(name string) (bool, error) {
+			all, err := review.OpenUsers(users)
+			if errors.Is(err, fs.ErrNotExist) {
+				return false, nil // all sign in at the provider
+			}
+			if err != nil {
+				return false, err
+			}
+			_, ok, err := all.Find(name)
+			return ok, err
+		}
 	}
 	if c.Storage.Retention > 0 && c.Storage.RetentionFailed > 0 {
 		o.RetentionFailed = time.Duration(max(c.Storage.Retention, c.Storage.RetentionFailed))

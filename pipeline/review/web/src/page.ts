@@ -115,8 +115,8 @@ const listenAgain = 10_000;
  * it listened. Only while the page can be seen: where the server speaks HTTP/1.1, a browser has six connections to it for all its
  * pages together, and pages behind others would keep them from those in front.
  */
-export function onChanges(changed: (studies: string[]) => void, shown?: { study: string; revision: number }): void {
-  const path = "/events" + (shown ? `?study=${encodeURIComponent(shown.study)}&revision=${shown.revision}` : "");
+export function onChanges(changed: (studies: string[]) => void, shown?: { study: string; run: string }): void {
+  const path = "/events" + (shown ? `?study=${encodeURIComponent(shown.study)}&run=${shown.run}` : "");
   let source: EventSource | undefined;
   let missed = false; // something may have happened while nobody listened
   let again = 0;

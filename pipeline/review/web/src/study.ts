@@ -228,6 +228,6 @@ export function startStudy(): void {
     const bar = element("#changed", HTMLElement);
     bar.hidden = false;
     mention(t("js.changed"));
-  }, { study: data.study, revision: data.base });
+  }, { study: data.study, run: data.run });
   addEventListener("pagehide", () => { for (const p of panels) p.cine.close(); quad?.close(); });
 }

@@ -6,35 +6,24 @@ Prints the error per frame, and of those whose spread lets them be measured, and
 """
 
 import argparse
-import csv
 import json
 import os
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # see train.py
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import nn
 
-from echotrain import batches, dataset, learn, plax
+from echotrain import batches, dataset, learn, plax, sources
 from echotrain.kinds import Array, Config, Data, Part
-from echotrain.names import KEYPOINTS
 from echotrain.net import Net
 
 Frame = tuple[str, Array, Array]  # name, gray, the four expert points
 Row = dict[str, Any]
-
-
-def expert_frames(root: str) -> Iterator[Frame]:
-    """Yields name, gray and the four expert points of the frames below root."""
-    folder = os.path.join(root, "echo-labelled", "plax-restored")
-    for row in csv.DictReader(open(os.path.join(folder, "points.csv"))):
-        gray = np.asarray(Image.open(os.path.join(folder, row["file"])).convert("L"))
-        yield row["file"][:-4], gray, np.array([[float(row[f"{k}_{c}"]) for c in "xy"] for k in KEYPOINTS[3:]])
 
 
 def heat_of(net: nn.Module) -> plax.Heat:
@@ -93,7 +82,7 @@ def main() -> None:
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     data = dataset.prepare(cfg, None, None, args.cache, print)
-    frames, size = list(expert_frames(args.data)), cfg["export"]["size"]
+    frames, size = list(sources.plax_frames(os.path.join(args.data, "echo-labelled"))), cfg["export"]["size"]
     start = torch.load(args.start, map_location="cpu")["average"]
     net = Net(**cfg["net"])
     net.load_start(start)

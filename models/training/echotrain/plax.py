@@ -6,7 +6,7 @@ LVID over them tells whether the points can be believed.
 """
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -36,12 +36,12 @@ def lvid(points: Array, aspect: float = 1.0) -> float:
     return float(np.hypot(*((points[1] - points[2]) * (1.0, aspect))))
 
 
-def squares(points: Array, crop: Crop, aspect: float = 1.0) -> Iterator[Crop]:
+def squares(points: Array, crop: Crop, aspect: float = 1.0, factors: Sequence[float] = FACTORS, shifts: Sequence[tuple[float, float]] = SHIFTS) -> Iterator[Crop]:
     """The looks around points, squares in physical size, within crop."""
     stretch = np.array([1.0, aspect])
     middle, length = points.mean(0) * stretch, lvid(points, aspect)
-    for factor in FACTORS:
-        for shift in SHIFTS:
+    for factor in factors:
+        for shift in shifts:
             side = factor * length
             at = middle + np.array(shift) * side
             lo, hi = np.floor((at - side / 2) / stretch).astype(int), np.ceil((at + side / 2) / stretch).astype(int)
@@ -61,6 +61,13 @@ def look(heat: Heat, gray: Array, size: int, crops: list[Crop], aspect: float) -
     return np.array(points), np.array(confidence)
 
 
+def median_of(points: Array, confidence: Array, aspect: float) -> Found:
+    """What several looks say together: points [n,4,2], confidence [n,4]."""
+    middle = np.median(points, 0)
+    lengths = np.array([lvid(p, aspect) for p in points])
+    return Found(middle, confidence.mean(0), float(lengths.std() / max(lvid(middle, aspect), 1e-6)))
+
+
 def find(heat: Heat, gray: Array, size: int, crop: Crop | None = None, aspect: float = 1.0, rounds: int = ROUNDS) -> Found:
     """The points of one frame uint8 [h,w] by a first look at crop and rounds of closer ones."""
     crop = crop or (0, 0, gray.shape[1], gray.shape[0])
@@ -70,8 +77,5 @@ def find(heat: Heat, gray: Array, size: int, crop: Crop | None = None, aspect: f
         crops = list(squares(found.points, crop, aspect))
         if not crops:
             return Found(found.points, found.confidence, float("inf"))
-        points, sure = look(heat, gray, size, crops, aspect)
-        middle = np.median(points, 0)
-        lengths = np.array([lvid(p, aspect) for p in points])
-        found = Found(middle, sure.mean(0), float(lengths.std() / max(lvid(middle, aspect), 1e-6)))
+        found = median_of(*look(heat, gray, size, crops, aspect), aspect)
     return found

@@ -81,17 +81,19 @@ def read_a2c_views(root: str) -> list[Sample]:
     return out
 
 
-def read_plax_points(root: str) -> list[Sample]:
-    """<root>/plax-restored: frames with the four expert points of points.csv."""
-    out: list[Sample] = []
+def plax_frames(root: str) -> Iterator[tuple[str, Array, Array]]:
+    """<root>/plax-restored: name, gray and the four expert points [4,2] of the frames of points.csv."""
     path = os.path.join(root, "plax-restored", "points.csv")
     if not os.path.exists(path):
-        return out
+        return
     for row in csv.DictReader(open(path)):
-        img = np.asarray(Image.open(os.path.join(root, "plax-restored", row["file"])).convert("L"))
-        pts = np.array([[float(row[f"{k}_{c}"]) for c in "xy"] for k in KEYPOINTS[PLAX_POINTS]])
-        out.append(points_sample(img, (0, 0, img.shape[1], img.shape[0]), pts, row["file"][:-4], "plax-restored"))
-    return out
+        gray = np.asarray(Image.open(os.path.join(root, "plax-restored", row["file"])).convert("L"))
+        yield row["file"][:-4], gray, np.array([[float(row[f"{k}_{c}"]) for c in "xy"] for k in KEYPOINTS[PLAX_POINTS]])
+
+
+def read_plax_points(root: str) -> list[Sample]:
+    """plax_frames as Samples."""
+    return [points_sample(g, (0, 0, g.shape[1], g.shape[0]), pts, name, "plax-restored") for name, g, pts in plax_frames(root)]
 
 
 def dicom_frames(path: str) -> tuple[list[Array], Crop, float]:
@@ -151,13 +153,18 @@ def read_cine(path: str) -> tuple[list[Array], Crop, float]:
     return dicom_frames(path)
 
 
-def read_loop_points(folder: str) -> list[Sample]:
-    """loop_points.csv: PLAX points on example loops, set by a developer and tracked; not expert labels."""
-    out, cines = [], {}
+def loop_points(folder: str) -> Iterator[tuple[str, Array, Crop, Array, float]]:
+    """loop_points.csv: file, gray, crop, PLAX points [4,2] and aspect of frames of example loops. The points were set by a developer
+    and tracked; they are not expert labels."""
+    cines: dict[str, tuple[list[Array], Crop, float]] = {}
     for row in csv.DictReader(l for l in open(os.path.join(HERE, "loop_points.csv")) if not l.startswith("#")):
         if row["file"] not in cines:
             cines[row["file"]] = dicom_frames(os.path.join(folder, row["file"]))
         frames, crop, aspect = cines[row["file"]]
         pts = np.array([[float(row[f"{k}_{c}"]) for c in "xy"] for k in KEYPOINTS[PLAX_POINTS]])
-        out.append(points_sample(frames[int(row["frame"])], crop, pts, row["file"], "loop-points", aspect))
-    return out
+        yield row["file"], frames[int(row["frame"])], crop, pts, aspect
+
+
+def read_loop_points(folder: str) -> list[Sample]:
+    """loop_points as Samples."""
+    return [points_sample(gray, crop, pts, name, "loop-points", aspect) for name, gray, crop, pts, aspect in loop_points(folder)]

@@ -16,7 +16,8 @@ from PIL import Image
 from scipy import ndimage
 from torch import nn
 
-from echotrain import augment, batches, corrected, dataset, evaluation as ev, export, geometry as geo, infer, learn, looks, loss, native, net as nets, others, plax, report, sample, together, trust
+from echotrain import (augment, batches, closer, corrected, dataset, evaluation as ev, export, geometry as geo, infer, learn, looks, loss, mmode, native, net as nets,
+                       others, plax, report, sample, together, trust)
 from echotrain.names import CLASSES, KEYPOINTS, VIEWS
 from echotrain.net import Net
 import evaluate
@@ -558,6 +559,93 @@ class Plax(unittest.TestCase):
         np.testing.assert_allclose(found.points, points, atol=1.5)
         self.assertLess(found.spread, 0.03)
         self.assertGreater(plax.find(self.heat(levels, True), gray, 224).spread, plax.MAX_SPREAD)
+
+
+    def test_looks_through_the_network_for_close_ups(self):
+        levels, gray = (60, 120, 180, 240), np.zeros((480, 640), np.uint8)
+        points = np.array([[300, 200], [300, 220], [300, 262], [300, 282.0]])
+        for level, (x, y) in zip(levels, points.astype(int)):
+            gray[y - 7:y + 8, x - 7:x + 8] = level
+        first = (points - points.mean(0)) * 1.15 + points.mean(0) + (4, -3)
+        found = closer.find(self.heat(levels, False), gray, first)
+        np.testing.assert_allclose(found.points, points, atol=1.5)
+        self.assertLess(found.spread, 0.03)
+        self.assertEqual(closer.find(self.heat(levels, False), gray, first, (0, 0, 20, 20)).spread, float("inf"))  # nothing to look at
+
+    def test_its_heatmaps_are_those_of_the_network_it_comes_from(self):
+        whole = Net(widths=(16, 16, 16, 16, 16), blocks=(1, 1, 1, 1, 1)).eval()
+        points = closer.Points(copy.deepcopy(whole))
+        x = torch.rand(2, 1, 96, 96) * 255
+        with torch.no_grad():
+            torch.testing.assert_close(points.eval()(x), whole(x)[1][:, 3:])
+        points.train()
+        points(x).sum().backward()
+        kept = {n for n, p in points.named_parameters() if p.grad is None}
+        self.assertIn("encoder._blocks.4._project_conv.weight", kept)
+        self.assertNotIn("encoder._blocks.5._project_conv.weight", kept)
+        self.assertFalse(points.encoder._blocks[4]._bn2.training)
+
+    def test_a_frame_is_kept_closely_at_its_own_resolution(self):
+        gray = np.tile(np.arange(200, dtype=np.uint8), (150, 1))
+        s = closer.near(gray, (0, 0, 200, 150), np.array([[100, 60], [100, 70], [100, 90], [100, 100.0]]), "x", "loop-points")
+        self.assertEqual(s.scale, sample.CACHE / 100)  # five LVID of 20 pixels
+        at = s.points[closer.POINTS]
+        np.testing.assert_allclose(at[2] - at[1], (0, 20 * s.scale), atol=1e-4)
+        x, y = np.rint(at[1]).astype(int)
+        self.assertAlmostEqual(int(s.image[y, x]), 100, delta=1)
+
+    def test_damage_is_filled_from_beside_it(self):
+        rng = np.random.default_rng(4)
+        gray = np.tile(np.arange(192, dtype=np.uint8)[:, None], (1, 192))
+        shares = []
+        for _ in range(20):
+            out = closer.damaged(rng, gray)
+            changed = out != gray
+            shares.append(changed.mean())
+            self.assertTrue((out[:15] == gray[:15]).mean() > 0.9)
+            self.assertLess(changed.mean(), 0.6)
+        self.assertGreater(np.median(shares), 0.003)
+
+    def test_batches_of_close_ups(self):
+        data = small_data()
+        index = np.flatnonzero(data["source"] == "plax-restored")
+        b = next(closer.feed(data, [("plax", 3, index, {"lvid": [0.24, 0.5]})], 1))
+        self.assertEqual((tuple(b["frames"].shape), tuple(b["heat"].shape), tuple(b["heat_known"].shape)), ((3, 1, 192, 192), (3, 4, 48, 48), (3, 4)))
+        self.assertTrue((b["heat"].flatten(2).max(2).values > 0.8).all())
+        peaks = np.array([[infer.decode_point(h)[:2] for h in maps] for maps in b["heat"].numpy()])
+        self.assertTrue((0.2 < np.hypot(*(peaks[:, 1] - peaks[:, 2]).T) / 192).all() and (np.hypot(*(peaks[:, 1] - peaks[:, 2]).T) / 192 < 0.56).all())
+
+
+class MMode(unittest.TestCase):
+    def test_path_takes_the_cheap_way_that_does_not_jump(self):
+        cost = np.ones((5, 9))
+        cost[range(5), (2, 3, 8, 5, 6)] = 0  # at the third frame the cheap place is out of reach
+        self.assertEqual(mmode.path(cost, 0.05, 2).tolist(), [2, 3, 4, 5, 6])
+
+    def test_borders_of_a_cine_are_followed(self):
+        rng = np.random.default_rng(2)
+        y, frames, points, true = np.arange(240)[:, None], [], [], []
+        for t in range(48):
+            half = 40 + 12 * np.cos(2 * np.pi * t / 24)
+            at = np.array([120 - half - 16, 120 - half, 120 + half, 120 + half + 18])
+            gray = np.select([y < at[0], y < at[1], y < at[2], y < at[3]], [20, 110, 25, 100], 220) + rng.normal(0, 12, (240, 160))
+            frames.append(ndimage.gaussian_filter(np.clip(gray, 0, 255), 1).astype(np.uint8))
+            noisy = np.stack([np.full(4, 80.0), at], 1) + rng.normal(0, 3, (4, 2))
+            if t % 10 == 7:
+                noisy[2, 1] -= 40  # a wrong answer now and then
+            points.append(noisy)
+            true.append(2 * half)
+        got = mmode.trace(frames, np.array(points))
+        self.assertEqual(got.borders.shape, (48, 4))
+        self.assertLess(np.abs(got.lvid / true - 1).mean(), 0.04)
+        looks_alone = mmode.unsteadiness(np.array([plax.lvid(p) for p in points]))
+        self.assertLess(mmode.unsteadiness(got.lvid), 0.3 * looks_alone)
+
+    def test_unsteadiness_is_that_of_the_noise_not_of_the_motion(self):
+        t = np.arange(4000)
+        motion = 100 + 10 * np.sin(2 * np.pi * t / 40)
+        self.assertLess(mmode.unsteadiness(motion), 0.1)
+        self.assertAlmostEqual(mmode.unsteadiness(motion + np.random.default_rng(0).normal(0, 2, 4000)), 2.0, delta=0.1)
 
 
 class Start(unittest.TestCase):

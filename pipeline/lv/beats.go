@@ -264,6 +264,11 @@ func FindBeats(area, timesMS []float64, o BeatOptions) (Rhythm, error) {
 	found := len(byCurve) + len(clipStart) + len(clipped)
 	byCurve, clipStart, clipped = f.without(byCurve), f.without(clipStart), f.without(clipped)
 	r.Beats = byCurve
+	if own, with := f.followed(peaks); len(own) < len(peaks) && 2*(len(peaks)-len(own)) < with {
+		r.Notes = append(r.Notes, fmt.Sprintf("%d of %d stored R waves belong to no contraction: they were left out", len(peaks)-len(own), len(peaks)))
+		peaks = own
+		r.HeartRate, r.HeartRateSource = rateFromPeaks(peaks)
+	}
 	if len(peaks) > 0 {
 		byPeaks := f.without(f.fromPeaks(peaks, r.HeartRate))
 		if doubt := f.doubtPeaks(peaks, byPeaks, append(slices.Clone(byCurve), clipStart...)); doubt != "" {
@@ -619,7 +624,8 @@ func (f *finder) doubtPeaks(peaks []float64, byPeaks, byCurve []Beat) string {
 		return "the stored R waves do not fit the motion and were not used"
 	}
 	// A third without, and more: T waves were counted, or the beats do not move it.
-	if with, without := f.followed(peaks); 3*without >= with+without && without > 0 {
+	own, with := f.followed(peaks)
+	if without := len(peaks) - len(own); 3*without >= with+without && without > 0 {
 		return fmt.Sprintf("%d of %d stored R waves belong to no contraction: they were not used", without, with+without)
 	}
 	var eds []float64
@@ -661,15 +667,15 @@ func (f *finder) doubtPeaks(peaks []float64, byPeaks, byCurve []Beat) string {
 	return ""
 }
 
-// followed counts the R peaks with, and those without, a contraction of their own,
-// among those after which the clip shows the usual time to the next.
-func (f *finder) followed(peaks []float64) (with, without int) {
+// followed are the R peaks but those that no contraction follows before the next,
+// and how many of them the clip shows to have one.
+func (f *finder) followed(peaks []float64) (own []float64, with int) {
 	var rr []float64
 	for i := 1; i < len(peaks); i++ {
 		rr = append(rr, peaks[i]-peaks[i-1])
 	}
 	if len(rr) == 0 {
-		return 0, 0
+		return peaks, 0
 	}
 	first, last, period := f.t[0], f.t[len(f.t)-1], median(rr)
 	moments := f.contractions()
@@ -683,10 +689,11 @@ func (f *finder) followed(peaks []float64) (with, without int) {
 		case slices.ContainsFunc(moments, func(m float64) bool { return m > p && m <= next }):
 			with++
 		default:
-			without++
+			continue
 		}
+		own = append(own, p)
 	}
-	return with, without
+	return own, with
 }
 
 // fromPeaks finds beats whose ED is the largest area near an R peak.

@@ -64,7 +64,8 @@ func ClassifyBeats(before []float64, after float64) (kinds []Kind, irregular boo
 
 // OddBeats finds beats whose EF is far from the others' without a reason in the
 // rhythm: more than limit points, and more than three times the usual
-// deviation, from the median of at least three. They are fewer than half.
+// deviation, from the median of at least three. They are a third at most: where
+// more are, as in pulsus alternans, none stands for the others.
 func OddBeats(efs []float64, limit float64) []int {
 	if len(efs) < 3 {
 		return nil
@@ -81,7 +82,7 @@ func OddBeats(efs []float64, limit float64) []int {
 			odd = append(odd, i)
 		}
 	}
-	if 2*len(odd) >= len(efs) {
+	if 3*len(odd) > len(efs) {
 		return nil
 	}
 	return odd

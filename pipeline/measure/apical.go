@@ -2,6 +2,7 @@ package measure
 
 import (
 	"cmp"
+	"fmt"
 	"math"
 	"slices"
 
@@ -507,6 +508,14 @@ func (l *loop) chooseBeats() []lv.Finding {
 	if !irregular {
 		efs := l.efs()
 		odd := lv.OddBeats(efs, l.o.LV.Quality.WarnEFSpread)
+		if len(odd) > 0 {
+			var left []float64
+			for _, i := range odd {
+				left = append(left, efs[i])
+			}
+			out = append(out, lv.Finding{Gate: lv.GateBeatSpread, Severity: lv.Warn, Frame: -1, Reason: fmt.Sprintf(
+				"%d of %d beats are left out, in which EF was %.0f to %.0f %%", len(odd), len(efs), slices.Min(left), slices.Max(left))})
+		}
 		l.keepBeats(func(i int, b beat) *result.Reason {
 			if slices.Contains(odd, i) {
 				r := result.Reasonf(string(lv.GateBeatSpread), "EF of %.0f %% in this beat is far from the others': left out of the mean", b.ef)

@@ -120,3 +120,50 @@ func TestRateOfAShortClip(t *testing.T) {
 		}
 	}
 }
+
+// Beats that alternate between two EF: none stands for the others. One of many
+// that is far off is left out, and that is said.
+func TestAlternatingBeats(t *testing.T) {
+	film := func(efs ...float64) *result.Measurement {
+		beats := heart.Regular(70, 30, 117.81, len(efs))
+		for i, ef := range efs {
+			beats[i].EF = ef
+		}
+		l := heart.Clip{Beats: beats, FPS: 40, Start: 600, Seed: 1}.Loop()
+		Loop(&l, options())
+		return value(l.Measurements, result.EF)
+	}
+	if ef := film(30, 30, 55, 30, 55, 30); ef == nil || len(ef.Beats) < 5 || *ef.Value < 36 || !warned(ef, "beat-spread", "EF differs between") {
+		t.Errorf("%+v", ef)
+	}
+	if ef := film(30, 30, 55, 30, 30, 30); ef == nil || len(ef.Beats) != 4 || *ef.Value > 32 || !warned(ef, "beat-spread", "1 of 5 beats are left out, in which EF was 5") {
+		t.Errorf("%+v", ef)
+	}
+}
+
+// One R wave too many is left out, and the rate is that of the others.
+func TestOneRWaveTooMany(t *testing.T) {
+	l := heart.Clip{Beats: heart.Regular(70, 60, 117.81, 5), FPS: 40, Start: 0, Length: 3400, Seed: 1, RWaves: true}.Loop()
+	l.RWaves = slices.Insert(l.RWaves, 2, (l.RWaves[1]+l.RWaves[2])/2)
+	Loop(&l, options())
+	hr, ef := value(l.Measurements, result.HR), value(l.Measurements, result.EF)
+	if hr == nil || *hr.Value < 68 || *hr.Value > 72 || !warned(hr, result.Rhythm, "1 of 5 stored R waves belong to no contraction") || ef == nil || len(ef.Beats) < 3 {
+		t.Errorf("%v R waves: %+v, %+v", l.RWaves, hr, ef)
+	}
+}
+
+// Loops of one stage at rates of rest and of stress are told.
+func TestRatesOfLoops(t *testing.T) {
+	at := func(rate, ef float64, seed uint64) result.Loop {
+		l := heart.Clip{Beats: heart.Regular(rate, ef, 117.81, 6), FPS: 50, Start: 200, Seed: seed}.Loop()
+		Loop(&l, options())
+		return l
+	}
+	for other, want := range map[float64]bool{60: false, 70: false, 140: true} {
+		s := &result.Study{Loops: []result.Loop{at(60, 50, 1), at(other, 55, 2)}}
+		Study(s, options())
+		if ef := value(s.Measurements, result.EF); warned(ef, "beats", "rest and stress may be mixed") != want {
+			t.Errorf("beside %g a minute: %+v", other, ef)
+		}
+	}
+}

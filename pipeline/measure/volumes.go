@@ -108,10 +108,36 @@ func (st *stage) addOthers(set *volumeSet) {
 			m.Quality = grade(append(slices.Clone(m.Quality.Warnings),
 				result.Reasonf(result.LoopsDisagree, "other loops of the stage give an EF of %.0f to %.0f %%", slices.Min(m.Others), slices.Max(m.Others))))
 		}
+		if r := st.otherRate(set); r != nil {
+			m.Quality = grade(append(slices.Clone(m.Quality.Warnings), *r))
+		}
 		if r := st.otherSize(set, *m); r != nil && m.Name != result.EF {
 			m.Quality = grade(append(slices.Clone(m.Quality.Warnings), *r))
 		}
 	}
+}
+
+// otherRate looks for a loop of the stage whose heart beat so much slower or faster
+// that it may have been in another state, as where a machine names no stages.
+func (st *stage) otherRate(set *volumeSet) *result.Reason {
+	for _, chosen := range []*loop{set.four, set.two} {
+		if chosen == nil {
+			continue
+		}
+		own := chosen.measured(result.HR)
+		for _, l := range st.loops {
+			other, ef := l.measured(result.HR), l.measured(result.EF)
+			if l == chosen || l.View != chosen.View || own == nil || other == nil || ef == nil {
+				continue
+			}
+			if math.Abs(*own.Value-*other.Value) > rejectRates*max(*own.Value, *other.Value) {
+				r := result.Reasonf(string(lv.GateBeats), "another %s loop was recorded at %.0f beats per minute (EF %.0f %%), this one at %.0f: rest and stress may be mixed",
+					l.View, *other.Value, *ef.Value, *own.Value)
+				return &r
+			}
+		}
+	}
+	return nil
 }
 
 // otherSize looks among the loops of a value's views for one in which the ventricle

@@ -27,7 +27,7 @@ func still(t *testing.T, dir, sop, study, patient string) string {
 	t.Helper()
 	ds := dicomio.NewDataSet()
 	for at, v := range map[dicomio.Tag]string{
-		tag.SOPClassUID: uid.UltrasoundImageStorage, tag.SOPInstanceUID: sop, tag.StudyInstanceUID: study, tag.SeriesInstanceUID: study + ".1",
+		tag.SOPClassUID: uid.UltrasoundImageStorage, tag.SOPInstanceUID: sop, tag.StudyInstanceUID: study, tag.SeriesInstanceUID: strings.TrimPrefix(study+".1", "."),
 		tag.PatientID: patient, tag.PatientName: patient, tag.Modality: "US", tag.PhotometricInterpretation: "MONOCHROME2",
 	} {
 		ds.SetString(at, v)
@@ -378,5 +378,19 @@ func TestTwoObjectsOfOneUID(t *testing.T) {
 	_, byStudy, instances, rejected := groupByStudy([]string{a, again, other})
 	if len(byStudy) != 1 || len(instances) != 1 || len(rejected) != 1 || rejected[0].File != other || !strings.Contains(rejected[0].Reason.Text, a) {
 		t.Errorf("%v, %v, %v", byStudy, instances, rejected)
+	}
+}
+
+// Files that say neither their study nor their patient are not one study.
+func TestFilesWithoutStudyAndPatient(t *testing.T) {
+	a := still(t, t.TempDir(), "1.2.3.4", "", "")
+	b := still(t, t.TempDir(), "1.2.3.5", "", "")
+	c := still(t, t.TempDir(), "1.2.3.6", "", "P1")
+	if _, byStudy, _, rejected := groupByStudy([]string{a}); len(byStudy) != 1 || len(rejected) != 0 {
+		t.Errorf("one: %v, %v", byStudy, rejected)
+	}
+	_, byStudy, _, rejected := groupByStudy([]string{a, b, c})
+	if len(byStudy) != 2 || len(rejected) != 1 || rejected[0].File != b {
+		t.Errorf("three: %v, %v", byStudy, rejected)
 	}
 }

@@ -101,6 +101,7 @@ func groupByStudy(paths []string) (order []studyKey, byStudy map[studyKey][]stri
 	files, subjects := map[string][]string{}, map[string][]result.Subject{}
 	var studies []string
 	first := map[string]string{} // the file of each SOP Instance UID
+	var nameless []string        // files that say neither study nor patient
 	for _, path := range paths {
 		f, err := dicomio.Open(path, dicomio.Options{})
 		if err != nil {
@@ -115,6 +116,14 @@ func groupByStudy(paths []string) (order []studyKey, byStudy map[studyKey][]stri
 					Reason: result.Reasonf(result.Unreadable, "another object has its SOP Instance UID, and comes first: %s", other)})
 			}
 			continue
+		}
+		if study == "" && f.DataSet.String(tag.PatientID) == "" {
+			if nameless = append(nameless, path); len(nameless) > 1 {
+				_ = f.Close() // read only
+				rejected = append(rejected, result.RejectedFile{File: path,
+					Reason: result.Reasonf(result.Unreadable, "it has neither Study Instance UID nor Patient ID, as %s: analyse it alone", nameless[0])})
+				continue
+			}
 		}
 		first[sop] = path
 		instances[path] = sop

@@ -269,12 +269,13 @@ func (e *labels) study(ctx context.Context, uid string) error {
 	if err != nil || len(reviews) == 0 {
 		return err
 	}
-	study, err := e.s.latest(ctx, uid, func(r store.Run) bool { return reviews[r.Revision].Verdict == result.Corrected })
-	if err != nil || study == nil {
-		return err
-	}
+	// The objects first: of those that another study under the UIDs brings meanwhile, none is what was recorded.
 	instances, err := e.s.opt.Store.Instances(ctx, uid)
 	if err != nil {
+		return err
+	}
+	study, err := e.s.latest(ctx, uid, func(r store.Run) bool { return reviews[r.Revision].Verdict == result.Corrected })
+	if err != nil || study == nil {
 		return err
 	}
 	for i := range study.Loops {

@@ -101,6 +101,7 @@ func (s *Server) listing(ctx context.Context, uid string) (*store.Listing, error
 	}
 	for _, in := range append(naming, instances...) {
 		if s.patient(ctx, in, l) == nil {
+			l.NamedBy = &in
 			break // the first that is what was received
 		}
 	}

@@ -555,6 +555,7 @@ func TestConformance(t *testing.T) {
 				{"Held", checkHeld},
 				{"Sums", checkSums},
 				{"Relocate", checkRelocate},
+				{"AnotherStudyUnderTheUIDs", checkAnotherStudyUnderTheUIDs},
 			} {
 				t.Run(c.name, func(t *testing.T) { c.check(t, open(t, d.open(t))) })
 			}

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"time"
 )
 
@@ -133,8 +134,10 @@ func (s *Store) lease(ctx context.Context, pick string, args ...any) (lease Leas
 			if err := tx.lockOf(ctx, `SELECT study_uid FROM loops WHERE sop_uid = ?`, sop); err != nil {
 				return err
 			}
-			// It may have been removed or replaced before it was locked.
-			res, err := tx.ExecContext(ctx, `UPDATE loops SET state = 'working', token = token + 1, owner = ? WHERE sop_uid = ? AND state = 'waiting'`, s.owner(), sop)
+			// It may have been removed or replaced before it was locked. No token comes twice, also where another object
+			// came under the UID after a removal.
+			res, err := tx.ExecContext(ctx, `UPDATE loops SET state = 'working', token = ?, owner = ? WHERE sop_uid = ? AND state = 'waiting'`,
+				rand.Int64N(1<<62), s.owner(), sop)
 			if err != nil {
 				return err
 			}

@@ -579,8 +579,9 @@ func (r Route) gets(o Output) bool {
 // repeated for the same run: outputs have deterministic UIDs and what was
 // sent stays sent. What earlier runs made, this one did not and was given up is
 // not sent any more. An error wrapping ErrOutdated says that the run's objects were
-// corrected meanwhile, or that the run was started again, because its process was
-// taken for dead: nothing is recorded of it.
+// corrected meanwhile, that the run was started again, because its process was
+// taken for dead, or that it is of another study, which came under the UID after a
+// removal: nothing is recorded of it.
 func (s *Store) FinishRun(ctx context.Context, run Run, outputs []Output, routes []Route, enqueue func(tx *Tx, run int64, destination string) error) error {
 	err := s.Transact(ctx, func(tx *Tx) error {
 		now := time.Now().UnixMilli()
@@ -588,8 +589,8 @@ func (s *Store) FinishRun(ctx context.Context, run Run, outputs []Output, routes
 			return err
 		}
 		res, err := tx.ExecContext(ctx, `UPDATE runs SET finished_at = ?, error = '', directory = ?, summary = ?, basis = ?
-			WHERE id = ? AND study_uid = ? AND revision = ? AND attempt = ?`, now, run.Directory, run.Summary, run.Basis, run.ID, run.StudyInstanceUID,
-			run.Revision, run.Attempt)
+			WHERE id = ? AND study_uid = ? AND revision = ? AND attempt = ? AND started_at = ?`, now, run.Directory, run.Summary, run.Basis, run.ID,
+			run.StudyInstanceUID, run.Revision, run.Attempt, run.Started.UnixMilli())
 		if err != nil {
 			return err
 		}
@@ -681,8 +682,8 @@ func (s *Store) NoteRun(ctx context.Context, run Run, state State, reason error,
 		if err := tx.lock(ctx, run.StudyInstanceUID); err != nil {
 			return err
 		}
-		res, err := tx.ExecContext(ctx, `UPDATE runs SET error = ? WHERE id = ? AND study_uid = ? AND revision = ? AND attempt = ?`,
-			reason.Error(), run.ID, run.StudyInstanceUID, run.Revision, run.Attempt)
+		res, err := tx.ExecContext(ctx, `UPDATE runs SET error = ? WHERE id = ? AND study_uid = ? AND revision = ? AND attempt = ? AND started_at = ?`,
+			reason.Error(), run.ID, run.StudyInstanceUID, run.Revision, run.Attempt, run.Started.UnixMilli())
 		if err != nil {
 			return err
 		}
@@ -720,18 +721,22 @@ func (s *Store) FailRun(ctx context.Context, run Run, cause error, final bool) e
 			return err
 		}
 		res, err := tx.ExecContext(ctx,
-			`UPDATE runs SET error = ?1 WHERE study_uid = ?2 AND revision = ?3 AND finished_at IS NULL AND CAST(?4 AS BIGINT) IN (0, attempt)`,
-			cause.Error(), run.StudyInstanceUID, run.Revision, run.Attempt)
+			`UPDATE runs SET error = ?1 WHERE study_uid = ?2 AND revision = ?3 AND finished_at IS NULL
+				AND (CAST(?4 AS BIGINT) = 0 OR attempt = ?4 AND started_at = ?5)`,
+			cause.Error(), run.StudyInstanceUID, run.Revision, run.Attempt, run.Started.UnixMilli())
 		if err != nil {
 			return err
 		}
 		if n, err := res.RowsAffected(); err != nil {
 			return err
 		} else if n == 0 {
+			if run.Attempt > 0 {
+				return nil // another attempt's, or of a study that was removed
+			}
 			var there bool
 			if err := tx.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM runs WHERE study_uid = ? AND revision = ?)`,
 				run.StudyInstanceUID, run.Revision).Scan(&there); err != nil || there {
-				return err // another attempt's
+				return err
 			}
 		}
 		_, err = tx.ExecContext(ctx, `UPDATE studies SET state = ?, error = ?

@@ -40,6 +40,9 @@ type Listing struct {
 	EFGrade          string
 	Flags            Flags
 	Verdict          string // of the latest review of this revision, or ""
+
+	// NamedBy is the object that patient and time were read from. It is not recorded.
+	NamedBy *Instance
 }
 
 // WorklistQuery selects, orders and pages listings.
@@ -210,7 +213,9 @@ func (s *Store) Changes(ctx context.Context, limit int) ([]Change, error) {
 }
 
 // List writes the listing of a changed study; nil for one that was removed. A
-// change that happened meanwhile stays listed among the changes.
+// change that happened meanwhile stays listed among the changes. Nothing is
+// written that was read from an object that is another one by now, as after a
+// removal, when somebody else's came under its UIDs: the study stays to be listed.
 func (s *Store) List(ctx context.Context, c Change, l *Listing) error {
 	err := s.Transact(ctx, func(tx *Tx) error {
 		if err := tx.lock(ctx, c.StudyInstanceUID); err != nil {
@@ -220,6 +225,12 @@ func (s *Store) List(ctx context.Context, c Change, l *Listing) error {
 		var there int
 		if err := tx.QueryRowContext(ctx, `SELECT count(*) FROM studies WHERE study_uid = ?`, c.StudyInstanceUID).Scan(&there); err != nil {
 			return err
+		}
+		if l != nil && l.NamedBy != nil && there > 0 {
+			now, err := collect(ctx, tx, scanInstance, instanceColumns+`WHERE sop_uid = ?`, l.NamedBy.SOPInstanceUID)
+			if err != nil || len(now) == 0 || now[0].Version() != l.NamedBy.Version() {
+				return err
+			}
 		}
 		if l != nil && there > 0 {
 			var ef any

@@ -148,10 +148,13 @@ var Roles = []string{RoleReceive, RoleAnalyse, RoleDeliver, RoleWeb}
 type Options struct {
 	// Objects is where results are kept, and where received objects are read
 	// from; Scratch is a folder of this machine, best on the same file system.
-	Objects   *objects.Files
-	Scratch   string
-	Idle, Cap time.Duration // see Study in the configuration
-	Retention time.Duration // 0: keep for ever
+	Objects *objects.Files
+	Scratch string
+	// StoreIdentity tells the database from others, where Objects are in a store
+	// that others may reach; none: whatever is there is taken.
+	StoreIdentity []byte
+	Idle, Cap     time.Duration // see Study in the configuration
+	Retention     time.Duration // 0: keep for ever
 	// RetentionFailed is for studies that failed and those with deliveries that
 	// were given up. 0: keep for ever.
 	RetentionFailed time.Duration
@@ -235,6 +238,9 @@ func New(ctx context.Context, opt Options, sp spool.Intake, st *store.Store, pro
 		}, arrivals: newArrivals(opt.Idle, opt.Cap), began: time.Now(),
 		objects: st.NewLocks(1), studies: st.NewLocks(2), recovering: st.NewLocks(3), moves: st.NewLocks(4), moving: make(chan struct{}, 1)}
 	n.suspects.Store(true)
+	if err := n.belong(ctx); err != nil {
+		return n, err
+	}
 	var err error
 	n.jobs, err = jobs.Open(st, n.jobOptions(), n.jobHandlers(), log)
 	if err != nil {

@@ -9,6 +9,8 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+
+	"github.com/echonode/echonode/pipeline/spool"
 )
 
 // SpoolFolder holds received objects in a directory of this machine.
@@ -27,6 +29,44 @@ func (e *MovedError) Error() string {
 		"move the whole of %s while the node is stopped, or name it as before", e.Directory, e.Files, e.Before, e.Before)
 }
 
+// KindError says that the database names files of another kind of object store
+// than the configured one.
+type KindError struct {
+	Files   int
+	Example string
+}
+
+func (e *KindError) Error() string {
+	return fmt.Sprintf("storage.objects.kind cannot be changed while studies are kept: the database names %d files of another kind of store, "+
+		"for example %q; set it as it was, or let all studies be removed first", e.Files, e.Example)
+}
+
+// belong makes sure that a store which others may reach is the one of the
+// database.
+func (n *Node) belong(ctx context.Context) error {
+	if _, own := n.files.InPlace(""); own {
+		return nil
+	}
+	other, err := n.store.NamedElsewhere(ctx, n.files.Name(spool.Received), n.files.Name(resultsFolder))
+	if err != nil {
+		return err
+	}
+	if len(other) > 0 {
+		return &KindError{len(other), other[0]}
+	}
+	if len(n.opt.StoreIdentity) == 0 {
+		return nil
+	}
+	return n.files.Belong(ctx, n.opt.StoreIdentity, func(ctx context.Context) ([]string, error) {
+		some, err := n.store.InstancesAfter(ctx, "", 50)
+		names := make([]string, len(some))
+		for i, in := range some {
+			names[i] = in.Path
+		}
+		return names, err
+	})
+}
+
 // relocate lets the database name files where they are now, of a data directory
 // that was moved or is named in another way than before. It changes nothing and
 // is a *MovedError if some of them were left where they were.
@@ -42,7 +82,12 @@ func (n *Node) relocate(ctx context.Context) error {
 	type former struct{ here, there int }
 	before := map[string]*former{}
 	strange := 0
+	var foreign []string
 	for _, name := range names {
+		if strings.HasPrefix(name, spool.Received+"/") {
+			foreign = append(foreign, name)
+			continue
+		}
 		dir, folder, rest := split(name)
 		if folder == "" {
 			strange++
@@ -64,6 +109,9 @@ func (n *Node) relocate(ctx context.Context) error {
 		if _, err := os.Lstat(name); err == nil {
 			f.there++
 		}
+	}
+	if len(foreign) > 0 {
+		return &KindError{len(foreign), foreign[0]}
 	}
 	for dir, f := range before {
 		if f.there > 0 {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/echonode/echonode/pipeline/objects"
 	"github.com/echonode/echonode/pipeline/store"
+	"github.com/echonode/echonode/scp"
 )
 
 // A data directory may be moved, and named in another way: whatever was received
@@ -122,6 +123,124 @@ func TestOtherVersionOfWhatIsGone(t *testing.T) {
 	start(t, dir, &fakeProcessor{t: t}, Options{}).stop()
 	if got := spooled(t, dir); len(got) != 1 {
 		t.Errorf("left: %q", got)
+	}
+}
+
+// A store that others may reach belongs to one database; where its share is not
+// mounted nothing is written, and nothing is taken for lost.
+func TestStoreOfAnother(t *testing.T) {
+	mount := filepath.Join(t.TempDir(), "mount")
+	share := mount + "-away"
+	if err := os.Mkdir(mount, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	options := func(id string) Options {
+		return Options{Objects: copies(t, objects.NewShared(mount)), StoreIdentity: []byte(id), Attempts: 1, Deliveries: 1}
+	}
+	refused := func(dir string, o Options, want error) {
+		t.Helper()
+		st, err := store.Open(t.Context(), filepath.Join(dir, "node.db"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = New(t.Context(), o, nil, st, &fakeProcessor{t: t}, nil, slog.New(slog.DiscardHandler))
+		if !errors.Is(err, want) {
+			t.Errorf("opened with %v, want %v", err, want)
+		}
+		if err := st.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	made := func() (n int) {
+		for _, err := range objects.Walk(t.Context(), objects.NewShared(mount), "results") {
+			if err != nil {
+				t.Fatal(err)
+			}
+			n++
+		}
+		return n
+	}
+	n := start(t, dir, &fakeProcessor{t: t}, options("one"))
+	n.mustSend(t, writeObject(t, t.TempDir(), "1.2.3", "1.2.3.10", nil))
+	eventually(t, "done", func() bool { return n.status(t, "1.2.3").State == store.Done })
+	before := made()
+
+	// The share goes away and leaves its mount point.
+	swap := func(from, to string) {
+		t.Helper()
+		if err := os.Rename(from, to); err != nil {
+			t.Fatal(err)
+		}
+	}
+	swap(mount, share)
+	if err := os.Mkdir(mount, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	path := writeObject(t, t.TempDir(), "1.2.4", "1.2.4.10", nil)
+	var status *scp.StatusError
+	if err := n.send(t, path)[0].Err; !errors.As(err, &status) || status.Status != scp.StatusOutOfResources {
+		t.Errorf("without the share: %v", err)
+	}
+	if e, err := os.ReadDir(mount); err != nil || len(e) > 0 {
+		t.Errorf("below the mount point: %v, %v", e, err)
+	}
+	if err := os.Remove(mount); err != nil {
+		t.Fatal(err)
+	}
+	swap(share, mount)
+	eventually(t, "the share is there again", func() bool { return n.Node.files.Trouble() == nil })
+	n.mustSend(t, path)
+	n.stop()
+
+	refused(t.TempDir(), options("two"), objects.ErrAnother)
+	if after := made(); before == 0 || after < before {
+		t.Errorf("%d files of results, %d before", after, before)
+	}
+	swap(mount, share)
+	if err := os.Mkdir(mount, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	refused(dir, options("one"), objects.ErrNotThere)
+	if err := os.Remove(mount); err != nil {
+		t.Fatal(err)
+	}
+	swap(share, mount)
+	// Of a store from before there were markers.
+	if err := os.Remove(filepath.Join(mount, objects.MarkerName)); err != nil {
+		t.Fatal(err)
+	}
+	n = start(t, dir, &fakeProcessor{t: t}, options("one"))
+	v, err := n.Verify(t.Context(), "", false)
+	if err != nil || v.Objects != 2 || len(v.Damaged) > 0 {
+		t.Errorf("%d objects, %v, %v", v.Objects, v.Damaged, err)
+	}
+	n.stop()
+	refused(t.TempDir(), options("two"), objects.ErrAnother)
+}
+
+// The kind of the object store is not changed while studies are kept.
+func TestKindOfStoreChanged(t *testing.T) {
+	dir, shared := t.TempDir(), t.TempDir()
+	other := t.TempDir()
+	for dir, o := range map[string]Options{dir: {}, other: {Objects: copies(t, objects.NewShared(shared))}} {
+		n := start(t, dir, &fakeProcessor{t: t}, o)
+		n.mustSend(t, writeObject(t, t.TempDir(), "1.2.3", "1.2.3.10", nil))
+		eventually(t, "done", func() bool { return n.status(t, "1.2.3").State == store.Done })
+		n.stop()
+	}
+	for dir, s := range map[string]objects.Store{dir: objects.NewShared(shared), other: objects.NewDirectory(other)} {
+		st, err := store.Open(t.Context(), filepath.Join(dir, "node.db"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = New(t.Context(), Options{Objects: copies(t, s), Attempts: 1, Deliveries: 1}, nil, st, &fakeProcessor{t: t}, nil, slog.New(slog.DiscardHandler))
+		if !errors.As(err, new(*KindError)) {
+			t.Errorf("opened with %v", err)
+		}
+		if err := st.Close(); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -23,6 +24,7 @@ import (
 type Directory struct {
 	root   string
 	shared bool
+	pinned atomic.Pointer[rootID] // of a shared one, once it is known to be the right one
 }
 
 // unfinished begins the names of files that are being written.
@@ -48,6 +50,9 @@ func (d *Directory) Name(parts ...string) string {
 func (d *Directory) path(name string) (string, error) {
 	if d.shared {
 		if err := checkParts(name); err != nil {
+			return "", err
+		}
+		if err := d.there(); err != nil {
 			return "", err
 		}
 		return filepath.Join(d.root, filepath.FromSlash(name)), nil
@@ -223,8 +228,7 @@ func (d *Directory) folder(dir string) error {
 	}
 	if d.shared {
 		if _, err := os.Stat(d.root); err != nil {
-			//nolint:errorlint // a share that is away is not an object that is missing
-			return &fs.PathError{Op: "mkdir", Path: dir, Err: fmt.Errorf("the shared directory %s is not there, is it mounted? %v", d.root, err)}
+			return errNotMounted(d.root, err)
 		}
 	}
 	var made []string

@@ -34,6 +34,8 @@ type Files struct {
 	trouble error // why the store was not available the last time
 	probing bool
 
+	belongs func(context.Context) error // see Belong; nil: whatever is there is it
+
 	ctx context.Context // of what is tried in the background
 	end context.CancelFunc
 }
@@ -410,7 +412,16 @@ func (f *Files) probe() {
 			return
 		}
 		ctx, cancel := context.WithTimeout(f.ctx, time.Minute)
-		err := Probe(ctx, f.Store)
+		f.mu.Lock()
+		belongs := f.belongs
+		f.mu.Unlock()
+		var err error
+		if belongs != nil {
+			err = belongs(ctx)
+		}
+		if err == nil {
+			err = Probe(ctx, f.Store)
+		}
 		cancel()
 		if f.ctx.Err() != nil {
 			return

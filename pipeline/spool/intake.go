@@ -85,8 +85,8 @@ type Relay struct {
 	local *Spool
 }
 
-// received is the folder of received objects in a store.
-const received = "received"
+// Received is the folder of received objects in a store.
+const Received = "received"
 
 // settled is how old an object must be before it counts as left behind by a
 // process that died before it recorded it.
@@ -155,7 +155,7 @@ func (a *relayed) Commit(ctx context.Context) (Entry, error) {
 	if err != nil {
 		return Entry{}, err
 	}
-	name, err := a.r.files.NameOf(e.Path, received, hex.EncodeToString([]byte{shardOf(uid)}), uid+"."+strings.ToLower(rand.Text()[:12])+fileSuffix)
+	name, err := a.r.files.NameOf(e.Path, Received, hex.EncodeToString([]byte{shardOf(uid)}), uid+"."+strings.ToLower(rand.Text()[:12])+fileSuffix)
 	if err == nil {
 		err = a.r.files.Adopt(ctx, name, e.Path)
 	}
@@ -174,7 +174,7 @@ func (r *Relay) Discard(ctx context.Context, name string) error { return r.files
 
 // Each implements [Intake].
 func (r *Relay) Each(ctx context.Context, visit func(name string) error) error {
-	for e, err := range objects.Walk(ctx, r.files, r.files.Name(received)) {
+	for e, err := range objects.Walk(ctx, r.files, r.files.Name(Received)) {
 		if err != nil {
 			return err
 		}

@@ -243,7 +243,12 @@ func (l *liveCheck) objects(ctx context.Context) {
 		l.add(broken, "objects", "%s: %v", where, err)
 		return
 	}
-	l.add(good, "objects", "%s: an object was put, read, listed and removed", where)
+	whose := "no database's yet"
+	if b, err := objects.ReadAll(ctx, s, s.Name(objects.MarkerName), 4<<10); err == nil {
+		number, _, _ := strings.Cut(string(b), "\n")
+		whose = fmt.Sprintf("that of the database with number %.64q", number)
+	}
+	l.add(good, "objects", "%s: an object was put, read, listed and removed; it is %s", where, whose)
 }
 
 // owners finds files that the owner of the data directory does not own, as a run by root leaves them.

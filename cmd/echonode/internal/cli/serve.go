@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -31,6 +32,7 @@ import (
 	"github.com/echonode/echonode/pipeline/deliver"
 	"github.com/echonode/echonode/pipeline/derived"
 	"github.com/echonode/echonode/pipeline/node"
+	"github.com/echonode/echonode/pipeline/objects"
 	"github.com/echonode/echonode/pipeline/output"
 	"github.com/echonode/echonode/pipeline/review"
 	"github.com/echonode/echonode/scp"
@@ -117,9 +119,11 @@ func (p *program) serve(ctx context.Context, c *config.Config) (err error) {
 		return err
 	}
 	options.Limits, options.Objects, options.Scratch, options.Places = analyzer.Limits(), files, scratch, analyzer.Places()
+	if options.StoreIdentity, err = st.Key(ctx, "store", []byte(rand.Text())); err != nil {
+		return err
+	}
 	n, err := node.New(ctx, options, sp, st, worker, metrics, log)
-	var moved *node.MovedError
-	if errors.As(err, &moved) {
+	if errors.As(err, new(*node.MovedError)) || errors.As(err, new(*node.KindError)) || errors.Is(err, objects.ErrAnother) {
 		return usageError{err}
 	}
 	if err != nil {

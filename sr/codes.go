@@ -459,13 +459,14 @@ const agents = `dobut|adenos|atropin|dip[iy]r|regaden|ergono|isopr|nitrogly`
 // Words by which machines and people name the stages. They are free text, so
 // that more than one may match: the order of stageOf decides.
 var (
-	immediate = regexp.MustCompile(`\bim[a-z]*[ ._-]*post|\bipost`)
-	ahead     = regexp.MustCompile(`\b(pre|vor|before|avant|antes|prima)[ ._-]*(\w+ )?(ex|stress|dose|dob|belast|effort|ejerc|eserc|sforzo|esfuerzo|inspann|` + agents + `)`)
-	after     = regexp.MustCompile(`recov|post|erhol|\bnach[ ._-]*(\w+ )?belast|\bafter|\baprès|\bdopo|despu[eé]s`)
-	before    = regexp.MustCompile(`\bpre[ ._-]*(peak|max)`)
-	top       = regexp.MustCompile(`peak|\bmax|\bpic\b|\bpico\b|\bpicco\b|\bpiek|\bspitze`)
-	rest      = regexp.MustCompile(`\brest(ing)?\b|\bbase|\bbasal|\bruhe|\brepos|\bripos|\breposo`)
-	load      = regexp.MustCompile(`stress|exercise|\bex\b|dose|\blow|\bmid|interm|stage|watt|\d ?w\b|mcg|\bug\b|belast|effort|ejercicio|` +
+	immediate  = regexp.MustCompile(`\bim[a-z]*[ ._-]*post|\bipost`)
+	ahead      = regexp.MustCompile(`\b(pre|vor|before|avant|antes|prima)[ ._-]*(\w+ )?(ex|stress|dose|dob|belast|effort|ejerc|eserc|sforzo|esfuerzo|inspann|` + agents + `)`)
+	after      = regexp.MustCompile(`recov|post|erhol|\bnach[ ._-]*(\w+ )?belast|\bafter|\baprès|\bdopo|despu[eé]s`)
+	before     = regexp.MustCompile(`\bpre[ ._-]*(peak|max)`)
+	top        = regexp.MustCompile(`peak|\bmax|\bpic\b|\bpico\b|\bpicco\b|\bpiek|\bspitze`)
+	firstStage = regexp.MustCompile(`^stage ?0*1$`)
+	rest       = regexp.MustCompile(`\brest(ing)?\b|\bbase|\bbasal|\bruhe|\brepos|\bripos|\breposo`)
+	load       = regexp.MustCompile(`stress|exercise|\bex\b|dose|\blow|\bmid|interm|stage|watt|\d ?w\b|mcg|\bug\b|belast|effort|ejercicio|` +
 		`esercizio|sforzo|esfuerzo|inspann|pacing|\bpaced|hand ?grip|valsalva|leg[ -]?rais|\btilt|` + agents)
 )
 
@@ -487,6 +488,8 @@ func StageOf(name string) Stage {
 		return PeakStress
 	case rest.MatchString(n):
 		return Resting
+	case firstStage.MatchString(n):
+		return 0 // which is at rest, as a rule, and where every examination is a protocol
 	case load.MatchString(n):
 		return Stress
 	}

@@ -606,7 +606,7 @@ func TestStageOf(t *testing.T) {
 		"Tilt 60": Stress, "Sforzo": Stress, "Esfuerzo": Stress, "Inspanning": Stress, "Pico": PeakStress, "Picco": PeakStress, "Piek": PeakStress,
 		"vor Belastung": Resting, "Nachbelastung": Recovery, "nach Belastung": Recovery, "unter Belastung": Stress, "Belastung 50 W": Stress,
 		"before stress": Resting, "avant effort": Resting, "Pre dobutamine": Resting, "Ruhe": Resting, "Basal": Resting, "Before the stress": Resting,
-		"REST (2)": Resting, "Stress (3)": Stress, "Vorhof": 0, "Picture": 0,
+		"Stage 1": 0, "STAGE 01": 0, "Stage 12": Stress, "REST (2)": Resting, "Stress (3)": Stress, "Vorhof": 0, "Picture": 0,
 	} {
 		if got := StageOf(name); got != want {
 			t.Errorf("%q is %v, want %v", name, got, want)

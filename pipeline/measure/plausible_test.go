@@ -80,8 +80,27 @@ func TestUnusualSizes(t *testing.T) {
 		t.Errorf("of a child: %+v", m)
 	}
 	// A stroke volume of 306 mL is none.
-	if l := scaled(1.63, 1); value(l.Measurements, result.SV) != nil {
-		t.Errorf("%+v", value(l.Measurements, result.SV))
+	// Nor are the volumes that it is made of.
+	l := scaled(1.63, 1)
+	for _, name := range []string{result.SV, result.EDV, result.ESV, result.AreaED} {
+		if m := value(l.Measurements, name); m != nil {
+			t.Errorf("%+v", m)
+		}
+	}
+	if value(l.Measurements, result.EF) == nil {
+		t.Error("the ratio needs no scale")
+	}
+	newborn, boy := scaled(1, 1), scaled(1, 1)
+	for _, tc := range []struct {
+		l     *result.Loop
+		years int
+		want  bool
+	}{{&newborn, 0, true}, {&boy, 4, false}} {
+		tc.l.Subject = &result.Subject{AgeYears: &tc.years}
+		Loop(tc.l, options())
+		if m := value(tc.l.Measurements, result.EDV); m == nil || warned(m, result.UnusualSize, "unusual for a child of 0 years") != tc.want {
+			t.Errorf("at %d years: %+v", tc.years, m)
+		}
 	}
 }
 

@@ -196,7 +196,8 @@ func stagesOf(loops []*loop) []*stage {
 		st.loops = append(st.loops, l)
 	}
 	for _, st := range stages {
-		if st.name == "" && st.number > 0 {
+		// A number alone says nothing where there is no other stage.
+		if st.name == "" && st.number > 0 && len(stages) > 1 {
 			st.name = fmt.Sprintf("Stage %d", st.number)
 		}
 	}

@@ -30,17 +30,38 @@ func (s series) concerns(f lv.Finding) bool {
 	return s.phase == "" || f.Phase == "" || f.Phase == s.phase
 }
 
-// checkSizes remarks on sizes that no adult has: whatever is in centimetres is then
-// in doubt. Children, who have all of them, are compared with children elsewhere.
+// Own choice: the end-diastolic volume in mL of a child of completed years n that is
+// more than this is remarked on; healthy newborns have 10, children of ten 90.
+const childEDV, childEDVPerYear = 60, 20
+
+// checkSizes looks for sizes that cannot be, which take with them whatever is in
+// centimetres, and remarks on those that no adult, or no child of the age, has.
 func (l *loop) checkSizes(all []series) []lv.Finding {
-	if !l.Spacing.Trusted || !l.Subject.Adult() {
+	if !l.Spacing.Trusted {
 		return nil
 	}
+	about := func(s lv.Severity, r *result.Reason) []lv.Finding {
+		return []lv.Finding{{Gate: result.UnusualSize, Severity: s, Frame: -1, Reason: r.Text}}
+	}
 	for _, s := range all {
-		if q, ok := quantity.Of(s.name); ok && s.needsCalibration && len(s.values) > 0 {
-			if r := q.Unusual(s.value); r != nil {
-				return []lv.Finding{{Gate: result.UnusualSize, Severity: lv.Warn, Frame: -1, Reason: r.Text}}
+		if s.name == result.SV && len(s.values) > 0 {
+			if r := impossible(s); r != nil {
+				return about(lv.Reject, r)
 			}
+		}
+	}
+	for _, s := range all {
+		q, ok := quantity.Of(s.name)
+		if !ok || !s.needsCalibration || len(s.values) == 0 {
+			continue
+		}
+		if r := q.Unusual(s.value); r != nil && l.Subject.Adult() {
+			return about(lv.Warn, r)
+		}
+		if s.name == result.EDV && l.Subject.Child() && s.value > childEDV+childEDVPerYear*float64(*l.Subject.AgeYears) {
+			r := result.Reasonf(result.UnusualSize, "%s of %s %s is unusual for a child of %d years: is the size of a pixel right?", q.Title, q.Format(s.value),
+				q.UnitText(), *l.Subject.AgeYears)
+			return about(lv.Warn, &r)
 		}
 	}
 	return nil

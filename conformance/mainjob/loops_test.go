@@ -127,19 +127,36 @@ func TestLateLoopAndRepetition(t *testing.T) {
 	if len(files) != 7 { // two reports and two summaries, three overlays
 		t.Fatalf("%d objects in the archive", len(files))
 	}
+	study := studyOf(t, n)
 	send(files...)
-	time.Sleep(2 * time.Second) // twice the idle time
-	if a := n.account(); a.Revision != 3 || a.State != "done" || a.Objects != 3 {
+	n.passes()
+	if a, err := n.accountOf(study); err != nil || a.Revision != 3 || a.State != "done" || a.Objects != 3 {
 		t.Errorf("after its own objects came back: %+v", a)
 	}
 	// A node that does not know them knows them by their content.
 	other := newNode(t, archive)
 	other.start()
 	run(t, "storescu", append([]string{"-xy", "-aec", "ECHONODE", "127.0.0.1", port(t, other.dicom)}, files...)...)
-	time.Sleep(2 * time.Second)
-	if a := other.account(); a.Revision != 0 || a.State != "done" || a.Objects != len(files) {
+	other.passes()
+	if a, err := other.accountOf(study); err != nil || a.Revision != 0 || a.State != "done" || a.Objects != len(files) {
 		t.Errorf("another node's objects: %+v", a)
 	}
+}
+
+// passes sends a loop of a second study and waits until both are done: what was
+// sent before and had anything to begin has begun it.
+func (n *node) passes() {
+	n.t.Helper()
+	run(n.t, "storescu", "-xy", "-aec", "ECHONODE", "127.0.0.1", port(n.t, n.dicom), loop(n.t, 4))
+	eventually(n.t, "two studies are done", func() bool {
+		done := 0
+		for _, s := range n.studies() {
+			if s.State == "done" {
+				done++
+			}
+		}
+		return done == 2
+	})
 }
 
 func studyOf(t *testing.T, n *node) string {
@@ -155,6 +172,7 @@ func studyOf(t *testing.T, n *node) string {
 // switches it off.
 func TestAnalysisOnArrival(t *testing.T) {
 	needTools(t, "storescu")
+	var took time.Duration // until both were looked at, where it is on
 	for _, on := range []bool{true, false} {
 		n := newNode(t, freeport.Addr(t))
 		text, err := os.ReadFile(n.config)
@@ -167,13 +185,15 @@ func TestAnalysisOnArrival(t *testing.T) {
 			t.Fatal(err)
 		}
 		n.start()
+		sent := time.Now()
 		run(t, "storescu", "-xy", "-aec", "ECHONODE", "127.0.0.1", port(t, n.dicom), loop(t, 9), loop(t, 10))
 		want := "0/2"
 		if on {
 			want = "2/2"
 			eventually(t, "both loops looked at", func() bool { return n.account().Progress == want })
+			took = time.Since(sent)
 		} else {
-			time.Sleep(2 * time.Second)
+			time.Sleep(2 * took) // nothing says that nothing is done
 		}
 		if a := n.account(); a.State != "receiving" || a.Progress != want {
 			t.Errorf("on_arrival %v: %+v", on, a)

@@ -113,7 +113,7 @@ func TestDatabaseGoesAway(t *testing.T) {
 	})
 	said := n.log.String()
 	if going, back, asked := strings.Count(said, "the database does not answer"), strings.Count(said, "the database answers again"),
-		strings.Count(said, "Error fetching jobs"); going != 1 || back != 1 || asked > 3 {
+		strings.Count(said, "Error fetching jobs"); going < 1 || going > 3 || back < 1 || back > 3 || asked > 3 {
 		t.Errorf("the log says %d times that the database is away, %d times that it is back, %d times that there are no jobs to be had", going, back, asked)
 	}
 	if strings.Contains(n.log.String(), postgres.Password) {

@@ -60,15 +60,16 @@ func TestCommitmentBeforeASecondSend(t *testing.T) {
 		return func(req *scp.CommitRequest) (*scp.CommitAnswer, error) { return &scp.CommitAnswer{Result: r(req)}, nil }
 	}
 	var node atomic.Pointer[running]
+	var reports sync.WaitGroup
 	elsewhere := func(report bool) func(*scp.CommitRequest) (*scp.CommitAnswer, error) {
 		return func(req *scp.CommitRequest) (*scp.CommitAnswer, error) {
 			if report {
-				go func() {
+				reports.Go(func() {
 					d := &scp.Dialer{CallingAE: "PACS", CalledAE: "ECHONODE"}
 					if err := d.ReportCommitment(t.Context(), node.Load().addr, all(req)); err != nil {
 						t.Errorf("report: %v", err)
 					}
-				}()
+				})
 			}
 			return nil, nil
 		}
@@ -109,6 +110,7 @@ func TestCommitmentBeforeASecondSend(t *testing.T) {
 			}
 			n := start(t, dir, &fakeProcessor{t: t}, Options{Destinations: []Destination{dest}})
 			defer n.stop()
+			defer reports.Wait() // the node takes a report before it has answered it
 			node.Store(n)
 			var queries atomic.Int32
 			n.has = func(context.Context, Destination, []string) (map[string]bool, error) {

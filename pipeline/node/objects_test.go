@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -109,7 +110,13 @@ func TestObjectStoreGone(t *testing.T) {
 	if h := n.Health(context.Background()); h.Status != HealthRefusing || len(h.Problems) == 0 || h.Problems[0].Code != ProblemObjects {
 		t.Errorf("%+v", h)
 	}
-	time.Sleep(time.Second)
+	// What is at work meets the store several times, and waits.
+	var asked atomic.Int32
+	proxy.Set(func(w http.ResponseWriter, r *http.Request) bool {
+		asked.Add(1)
+		return s3gateway.Refuse(http.StatusServiceUnavailable, "SlowDown")(w, r)
+	})
+	eventually(t, "the store asked again", func() bool { return asked.Load() >= 5 })
 	if s := n.status(t, "1.2.3"); s.State == store.Failed {
 		t.Errorf("%+v", s)
 	}

@@ -172,7 +172,7 @@ def run(learners: dict[str, Learner], feed: Iterator[Batch], log: Log, *, ranks:
         done = progress >= 1.0
         if first.step % t.get("log_every", 50) == 0 or done:
             used = time.time() - began
-            left = clock(used / progress - used) if progress > 0 else "?"
+            left = clock(max(used / progress - used, 0.0)) if progress > 0 else "?"
             for name, l in learners.items():
                 who = f" {name}" if len(learners) > 1 else ""
                 log(f"step {first.step}{who} {l.means(n)}; {100 * progress:.1f} %, {clock(used)} used, {left} left")

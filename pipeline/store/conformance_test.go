@@ -35,6 +35,9 @@ func open(t testing.TB, database string) *Store {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
+		if s.readers != nil {
+			noScans(t, s)
+		}
 		if err := s.Close(); err != nil {
 			t.Error(err)
 		}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -151,6 +153,116 @@ func TestKeptStatementsAreBounded(t *testing.T) {
 	for _, fd := range open {
 		if to, _ := os.Readlink("/proc/self/fd/" + fd.Name()); strings.HasPrefix(to, path) {
 			t.Errorf("%s is still open", to)
+		}
+	}
+}
+
+// grown are the steps of a plan that go through all rows of something, which may
+// be a table with a row for every study, object or output that the node has.
+var grown = regexp.MustCompile(`^SCAN (studies|instances|loops|runs|outputs|deliveries|reviews|worklist|worklist_changes|audit|sent_reports|river_job|conflicts|[a-z])\b`)
+
+// few are the indexes that hold only what is under way or dead.
+var few = regexp.MustCompile(`USING (COVERING )?INDEX (loops_working|loops_left|loops_deaths|deliveries_dead)\b`)
+
+// whole are what statements begin with, or hold, that go through all rows of such
+// a table and are not run for a loop or a study.
+var whole = []string{
+	// When the schema changes or the process starts.
+	`UPDATE worklist SET n = rowid`, `INSERT INTO worklist_letters (rowid, search) SELECT n, search FROM worklist`, `INSERT INTO worklist_changes (study_uid) SELECT`,
+	`INSERT INTO loops (sop_uid, study_uid, number) SELECT`, `SELECT path FROM instances UNION`, `FROM sqlite_master`,
+	// When somebody asks: counts for metrics, pages of the worklist, move and merge, the check of a backup and its restoring, dropping a destination.
+	`SELECT state, count(*) FROM studies GROUP BY state`, `SELECT count(*) FROM worklist`, ` LIMIT ? OFFSET ?`, `FROM worklist_changes LIMIT ?`,
+	`FROM instances WHERE patient = ?1`, `substr("path", 1`, `substr("directory", 1`, `substr(path, 1, ?) = ?`,
+	`DELETE FROM deliveries WHERE destination = ?`,
+	// Tests' own.
+	`WITH RECURSIVE n(i)`, `INSERT INTO worklist (study_uid, patient_name`,
+}
+
+// scans are those steps of a statement's plan that go through all rows of a table
+// that grows.
+func scans(ctx context.Context, db *sql.Conn, query string) (found []string, err error) {
+	rows, err := db.QueryContext(ctx, `EXPLAIN QUERY PLAN `+query, make([]any, strings.Count(query, "?"))...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var id, parent, unused int
+		var detail string
+		if err := rows.Scan(&id, &parent, &unused, &detail); err != nil {
+			return nil, err
+		}
+		if grown.MatchString(detail) && !few.MatchString(detail) {
+			found = append(found, detail)
+		}
+	}
+	return found, rows.Err()
+}
+
+// noScans fails for every statement that a store in SQLite has run lately and that
+// goes through all rows of a table that grows, but for whole: what a loop or a
+// study costs must not depend on how many there have been.
+func noScans(t testing.TB, s *Store) {
+	t.Helper()
+	ctx := context.Background() // the test's has ended
+	for _, db := range []*sql.DB{s.sql, s.readers} {
+		conn, err := db.Conn(ctx)
+		if err != nil {
+			return // the test has closed the store
+		}
+		var queries []string
+		err = conn.Raw(func(c any) error {
+			for query := range c.(*keepingConn).kept {
+				if strings.HasPrefix(query, "SELECT") || strings.HasPrefix(query, "UPDATE") || strings.HasPrefix(query, "INSERT") || strings.HasPrefix(query, "DELETE") {
+					queries = append(queries, query)
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			t.Error(err)
+		}
+		for _, query := range queries {
+			words := strings.Join(strings.Fields(query), " ")
+			if slices.ContainsFunc(whole, func(w string) bool { return strings.Contains(words, w) }) {
+				continue
+			}
+			if found, err := scans(ctx, conn, query); err != nil {
+				t.Logf("no plan of %s: %v", query, err) // of a table that a test has removed
+			} else if len(found) > 0 {
+				t.Errorf("%s\ngoes through a table that grows: %q", query, found)
+			}
+		}
+		if err := conn.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// What noScans goes by tells a statement that has no index from one that has.
+func TestScans(t *testing.T) {
+	s := open(t, databases[0].open(t))
+	conn, err := s.sql.Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	for query, want := range map[string]bool{
+		`SELECT path FROM instances WHERE series_uid = ?`:                                        true,
+		`SELECT path FROM instances WHERE study_uid = ?`:                                         false,
+		`UPDATE loops SET state = 'waiting' WHERE owner = ?`:                                     true,
+		`UPDATE loops SET state = 'waiting' WHERE state = 'working' AND owner = ?`:               false,
+		`SELECT count(*) FROM studies s WHERE s.error <> ? AND s.state = 'done'`:                 false,
+		`SELECT count(*) FROM studies s WHERE s.error <> ?`:                                      true,
+		`DELETE FROM deliveries WHERE destination = ? AND attempts > 3`:                          true,
+		`DELETE FROM deliveries WHERE run_id = ? AND destination = ?`:                            false,
+		`SELECT 1 FROM processes WHERE host = ? AND EXISTS (SELECT 1 FROM senders WHERE served)`: false,
+		`SELECT id FROM river_job WHERE kind = ?`:                                                false,
+		`SELECT id FROM river_job WHERE max_attempts = ?`:                                        true,
+	} {
+		found, err := scans(t.Context(), conn, query)
+		if err != nil || (len(found) > 0) != want {
+			t.Errorf("%s: %q %v, want a scan %v", query, found, err, want)
 		}
 	}
 }

@@ -161,12 +161,12 @@ func (n *Node) deliver(ctx context.Context, dest Destination, run int64) error {
 			n.log.Info("not sent: the study was corrected meanwhile", "destination", dest.Name, "kind", d.Kind, "object", d.SOPInstanceUID)
 			return
 		}
-		d.State, d.Status, d.Comment, d.Error = store.Pending, nil, r.Result.Comment, ""
+		d.State, d.Status, d.Comment, d.Error = store.Pending, nil, shortened(r.Result.Comment), ""
 		outcome := "error"
 		var refused *scp.StatusError
 		var whole *deliver.HTTPError
 		if errors.As(r.Err, &whole) {
-			d.Comment = whole.Text
+			d.Comment = shortened(whole.Text)
 		}
 		switch {
 		case r.Err == nil:
@@ -195,6 +195,16 @@ func (n *Node) deliver(ctx context.Context, dest Destination, run int64) error {
 		}
 	})
 	return errors.Join(append(problems, err)...)
+}
+
+// shortened is what is kept of a peer's words, of which an Error Comment (LO) may
+// have 64 characters.
+func shortened(words string) string {
+	const most = 200
+	if r := []rune(words); len(r) > most {
+		return string(r[:most]) + "…"
+	}
+	return words
 }
 
 // has asks a destination which objects of some files it has.

@@ -32,11 +32,10 @@ import (
 // is sent again, on every kind of store; what was given up for want of it is
 // analysed. Another person's object under its UID does not take its place.
 func TestSentAgainHeals(t *testing.T) {
-	shared, far := t.TempDir(), t.TempDir()
-	kinds := map[string]func() *objects.Files{
-		"directory": func() *objects.Files { return nil },
-		"shared":    func() *objects.Files { return copies(t, objects.NewShared(shared)) },
-		"remote":    func() *objects.Files { return copies(t, remote{objects.NewDirectory(far)}) },
+	kinds := map[string]func(dir string) *objects.Files{
+		"directory": func(string) *objects.Files { return nil },
+		"shared":    func(dir string) *objects.Files { return copies(t, objects.NewShared(dir)) },
+		"remote":    func(dir string) *objects.Files { return copies(t, remote{objects.NewDirectory(dir)}) },
 	}
 	ways := map[string]func(path string) error{
 		"gone":  os.Remove,
@@ -54,7 +53,7 @@ func TestSentAgainHeals(t *testing.T) {
 	for kind, open := range kinds {
 		for way, harm := range ways {
 			t.Run(kind+"/"+way, func(t *testing.T) {
-				dir, pacs := t.TempDir(), &archive{}
+				dir, shared, pacs := t.TempDir(), t.TempDir(), &archive{}
 				p := &fakeProcessor{t: t, look: func(ctx context.Context, req LoopRequest) (Seen, error) {
 					path, err := req.Objects.File(ctx, req.Path)
 					if err == nil {
@@ -69,7 +68,7 @@ func TestSentAgainHeals(t *testing.T) {
 					key, err := keyOf(ctx, req, "basis")
 					return Seen{Key: key}, err
 				}}
-				o := Options{Objects: open(), OnArrival: true, Attempts: 1, Idle: time.Hour, Cap: 2 * time.Hour}
+				o := Options{Objects: open(shared), OnArrival: true, Attempts: 1, Idle: time.Hour, Cap: 2 * time.Hour}
 				o.Destinations = []Destination{destination("pacs", listen(t, "PACS", pacs))}
 				sent, other := picture(t, "1.2.3", "1.2.3.10", 7, ofPerson("P1", "Doe^Jane", "", "")),
 					picture(t, "1.2.3", "1.2.3.10", 9, ofPerson("P2", "Roe^Jane", "", ""))
@@ -91,7 +90,7 @@ func TestSentAgainHeals(t *testing.T) {
 				if err := harm(file); err != nil {
 					t.Fatal(err)
 				}
-				o.Objects = open()
+				o.Objects = open(shared)
 				n = start(t, dir, p, o)
 				eventually(t, "given up", func() bool {
 					loops, err := n.store.Loops(t.Context(), "1.2.3")
@@ -777,8 +776,7 @@ func TestDamagedHead(t *testing.T) {
 
 // What is damaged is not moved: written anew it would pass for what was received.
 func TestDamagedIsNotMoved(t *testing.T) {
-	shared := t.TempDir()
-	for kind, files := range map[string]*objects.Files{"directory": nil, "shared": copies(t, objects.NewShared(shared))} {
+	for _, kind := range []string{"directory", "shared"} {
 		for harmed, harm := range map[string]func(string) error{
 			"bit": func(path string) error {
 				b, err := os.ReadFile(path)
@@ -792,6 +790,11 @@ func TestDamagedIsNotMoved(t *testing.T) {
 			"gone": os.Remove,
 		} {
 			t.Run(kind+" "+harmed, func(t *testing.T) {
+				shared := t.TempDir()
+				var files *objects.Files
+				if kind == "shared" {
+					files = copies(t, objects.NewShared(shared))
+				}
 				n := start(t, t.TempDir(), byContent(t), Options{Objects: files, Idle: time.Hour, Cap: 2 * time.Hour})
 				sent := picture(t, "1.2.3", "1.2.3.10", 7, ofPerson("P1", "Doe^Jane", "", ""))
 				n.mustSend(t, sent, picture(t, "1.2.3", "1.2.3.11", 8, ofPerson("P1", "Doe^Jane", "", "")))

@@ -137,7 +137,7 @@ func (n *Node) examine(ctx context.Context) Health {
 		add(HealthRefusing, problemOfDisk(err), "%v", err)
 	}
 	if f := n.health.full.Load(); f != nil && time.Since(f.at) < faultFor {
-		add(HealthRefusing, problemOfDisk(f.err), "an object found no room: %v", f.err)
+		add(HealthRefusing, problemOfDisk(f.err), "an object could not be kept: %v", f.err)
 	}
 	waiting, err := n.store.Waiting(ctx)
 	if err != nil {

@@ -35,6 +35,7 @@ import (
 	"github.com/echonode/echonode/pipeline/objects"
 	"github.com/echonode/echonode/pipeline/output"
 	"github.com/echonode/echonode/pipeline/review"
+	"github.com/echonode/echonode/pipeline/store"
 	"github.com/echonode/echonode/scp"
 	"github.com/echonode/echonode/sr"
 )
@@ -85,6 +86,11 @@ func (p *program) serve(ctx context.Context, c *config.Config) (err error) {
 	ctx, stop := rearm(ctx)
 	defer stop()
 	defer outlive(log)()
+	unlockDatabase, err := lockDatabase(c)
+	if err != nil {
+		return err
+	}
+	defer unlockDatabase()
 	st, err := openStore(ctx, c)
 	if err != nil {
 		return err
@@ -277,6 +283,22 @@ func lockDirectory(dir string) (unlock func(), err error) {
 	}
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		return nil, errors.Join(fmt.Errorf("storage.directory %s is in use by another node: %w", dir, err), f.Close())
+	}
+	return func() { _ = f.Close() }, nil
+}
+
+// lockDatabase makes sure that only this process uses a database of SQLite, which
+// another configuration may name too.
+func lockDatabase(c *config.Config) (unlock func(), err error) {
+	if store.IsPostgreSQL(c.Database()) {
+		return func() {}, nil
+	}
+	f, err := os.OpenFile(c.Database()+".lock", os.O_CREATE|os.O_RDWR, 0o640)
+	if err != nil {
+		return nil, fmt.Errorf("storage.database: %w", err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		return nil, errors.Join(usageError{fmt.Errorf("storage.database %s is in use by another node: %w", c.Database(), err)}, f.Close())
 	}
 	return func() { _ = f.Close() }, nil
 }

@@ -77,7 +77,7 @@ const rateTolerance = 0.15
 
 // Own choice: a beat, as far as the clip shows it, may be so many times as long as
 // the stored heart rate says.
-const longBeat = 1.5
+const longBeat = 1.3
 
 // doubts are findings about time and rhythm: contradicting frame times, R waves
 // and heart rates that do not fit the motion.

@@ -3,6 +3,7 @@ package measure
 import (
 	"errors"
 	"math"
+	"slices"
 
 	"github.com/echonode/echonode/pipeline/lv"
 	"github.com/echonode/echonode/pipeline/result"
@@ -76,8 +77,9 @@ func (l *loop) rateOfRWaves() bool {
 const rateTolerance = 0.15
 
 // Own choice: a beat, as far as the clip shows it, may be so many times as long as
-// the stored heart rate says.
-const longBeat = 1.3
+// the stored heart rate says. The next contraction is seen by a fall of the curve of
+// so large a part of this one.
+const longBeat, nextFall = 1.3, 0.15
 
 // doubts are findings about time and rhythm: contradicting frame times, R waves
 // and heart rates that do not fit the motion.
@@ -101,8 +103,8 @@ func (l *loop) doubts() []lv.Finding {
 	if rate := l.rhythm.HeartRate; l.rhythm.HeartRateSource == lv.RateFromDevice {
 		for _, b := range l.rhythm.Beats {
 			last := l.FrameTimes[len(l.FrameTimes)-1]
-			if b.NextED >= 0 {
-				last = l.FrameTimes[b.NextED]
+			if c := l.rhythm.Smoothed; b.NextED >= 0 && (len(c) == 0 || c[b.NextED]-slices.Min(c[b.NextED:]) > nextFall*(c[b.ED]-c[b.ES])) {
+				last = l.FrameTimes[b.NextED] // the next contraction begins there
 			}
 			systole, whole := l.FrameTimes[b.ES]-l.FrameTimes[b.ED], last-l.FrameTimes[b.ED]
 			if period := 60000 / rate; !b.Crossed && (systole > l.o.LV.Beats.MaxSystoleFraction*period || whole > longBeat*period) {

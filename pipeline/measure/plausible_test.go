@@ -130,7 +130,7 @@ func TestRateOfAShortClip(t *testing.T) {
 	for _, tc := range []struct {
 		stored float64
 		doubt  bool
-	}{{70, false}, {140, true}} {
+	}{{70, false}, {80, false}, {140, true}, {130, true}} {
 		l := heart.Clip{Beats: heart.Regular(70, 60, 117.81, 3), FPS: 30, Start: 0, Length: 733, Seed: 1}.Loop()
 		l.HeartRate = tc.stored
 		Loop(&l, options())

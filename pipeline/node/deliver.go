@@ -38,7 +38,7 @@ func (n *Node) deliverRun(ctx context.Context, job jobs.Job, run int64, destinat
 		return jobs.Cancel(fmt.Errorf("destination %q is not configured", destination))
 	}
 	dest := n.opt.Destinations[i]
-	err := n.deliver(ctx, dest, run)
+	err := n.deliverInOrder(ctx, dest, run)
 	if err == nil {
 		return nil
 	}
@@ -61,6 +61,40 @@ func (n *Node) deliverRun(ctx context.Context, job jobs.Job, run int64, destinat
 	}
 	log.Error("delivery given up: restart it with `echonode retry`", "error", err)
 	return errors.Join(err, n.store.BuryDeliveries(context.WithoutCancel(ctx), run, dest.Name))
+}
+
+// deliverInOrder sends what earlier runs of a run's study still have to send before
+// what the run has: who takes the last report that came for the right one gets the
+// newest last. Where an earlier one does not get through the run waits with it,
+// unless the destination has refused it for good: then it gives way.
+func (n *Node) deliverInOrder(ctx context.Context, dest Destination, run int64) error {
+	older, err := n.store.OlderPending(ctx, run, dest.Name)
+	if err != nil {
+		return err
+	}
+	for _, before := range older {
+		if err := n.deliver(ctx, dest, before); err != nil {
+			left, perr := n.store.PendingDeliveries(context.WithoutCancel(ctx), before, dest.Name)
+			if perr != nil || slices.ContainsFunc(left, func(d store.Delivery) bool { return !refusedForGood(d) }) {
+				return errors.Join(err, perr)
+			}
+		}
+	}
+	if err := n.deliver(ctx, dest, run); err != nil {
+		return err
+	}
+	for _, before := range older {
+		if err := n.store.Overtaken(context.WithoutCancel(ctx), before, dest.Name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// refusedForGood reports whether a destination's last word on an object is a failure
+// that does not pass with time, as a lack of resources (A7xxH) does.
+func refusedForGood(d store.Delivery) bool {
+	return d.Status != nil && scp.ClassOf(*d.Status) == scp.ClassFailure && *d.Status&0xFF00 != 0xA700
 }
 
 // storeWait is how long work waits for an object store that is not available.

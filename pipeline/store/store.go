@@ -661,16 +661,56 @@ const overtaken = "superseded while it was being sent: the destination may have 
 // reader's run makes no drawings of loops that he left as they were. What an
 // archive may have, because its answer was lost, counts as sent with a Warning.
 func supersede(ctx context.Context, tx *Tx, study string) error {
-	const outdated = ` AND state = 'dead' AND sop_uid IN (
-		SELECT o.sop_uid FROM outputs o JOIN runs r ON r.id = o.run_id WHERE r.study_uid = ? AND o.kind <> 'withdrawal' AND EXISTS (
-			SELECT 1 FROM runs n WHERE n.study_uid = r.study_uid AND n.revision > r.revision AND n.finished_at IS NOT NULL
-			AND (o.kind IN ('report','summary','pdf') OR NOT EXISTS (SELECT 1 FROM reviews v WHERE v.run_id = n.id))))`
+	const outdated = ` AND state = 'dead'` + replaced
 	if _, err := tx.ExecContext(ctx, `UPDATE deliveries SET state = 'warning', sending = 2, error = ?, updated_at = ? WHERE sending = 1`+outdated,
 		overtaken, time.Now().UnixMilli(), study); err != nil {
 		return err
 	}
 	_, err := tx.ExecContext(ctx, `DELETE FROM deliveries WHERE sending <> 1`+outdated, study)
 	return err
+}
+
+// replaced is what a later run of a study has taken the place of.
+const replaced = ` AND sop_uid IN (
+	SELECT o.sop_uid FROM outputs o JOIN runs r ON r.id = o.run_id WHERE r.study_uid = ? AND o.kind <> 'withdrawal' AND EXISTS (
+		SELECT 1 FROM runs n WHERE n.study_uid = r.study_uid AND n.revision > r.revision AND n.finished_at IS NOT NULL
+		AND (o.kind IN ('report','summary','pdf') OR NOT EXISTS (SELECT 1 FROM reviews v WHERE v.run_id = n.id))))`
+
+// OlderPending lists the runs of a run's study before it that still have something
+// to send to a destination, the oldest first.
+func (s *Store) OlderPending(ctx context.Context, run int64, destination string) ([]int64, error) {
+	return collect(ctx, s.read, func(r *sql.Rows) (id int64, err error) {
+		var revision int
+		return id, r.Scan(&id, &revision)
+	}, `SELECT DISTINCT o.id, o.revision FROM runs o JOIN runs n ON n.study_uid = o.study_uid AND o.revision < n.revision
+			JOIN deliveries d ON d.run_id = o.id WHERE n.id = ? AND d.destination = ? AND d.state = 'pending' ORDER BY o.revision`, run, destination)
+}
+
+// Overtaken gives up what a destination has refused of a run, as far as what a later
+// run has sent there takes its place: it would go out after that.
+func (s *Store) Overtaken(ctx context.Context, run int64, destination string) error {
+	err := s.Transact(ctx, func(tx *Tx) error {
+		if err := tx.lockOf(ctx, `SELECT study_uid FROM runs WHERE id = ?`, run); err != nil {
+			return err
+		}
+		var study string
+		err := tx.QueryRowContext(ctx, `SELECT study_uid FROM runs WHERE id = ?`, run).Scan(&study)
+		if errors.Is(err, sql.ErrNoRows) {
+			return nil // removed meanwhile
+		}
+		if err != nil {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, `UPDATE deliveries SET state = 'dead', updated_at = ? WHERE run_id = ? AND destination = ? AND state = 'pending'
+			AND sending = 0 AND status IS NOT NULL`+replaced, time.Now().UnixMilli(), run, destination, study); err != nil {
+			return err
+		}
+		return supersede(ctx, tx, study)
+	})
+	if err != nil {
+		return fmt.Errorf("deliveries that were overtaken: %w", err)
+	}
+	return nil
 }
 
 // NoteRun ends a run that makes no results for a reason, and opens deliveries

@@ -1,0 +1,110 @@
+package node
+
+import (
+	"context"
+	"io"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/echonode/echonode/dicomio/uid"
+	"github.com/echonode/echonode/pipeline/store"
+	"github.com/echonode/echonode/scp"
+)
+
+// ordered is an archive that notes in which order reports come, and refuses some.
+type ordered struct {
+	mu     sync.Mutex
+	got    []string
+	refuse func(sop string) error
+}
+
+func (o *ordered) Store(_ context.Context, req *scp.StoreRequest, r io.Reader) error {
+	if _, err := io.Copy(io.Discard, r); err != nil {
+		return err
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.refuse != nil {
+		if err := o.refuse(req.SOPInstanceUID); err != nil {
+			return err
+		}
+	}
+	if req.SOPClassUID == uid.ComprehensiveSRStorage {
+		o.got = append(o.got, req.SOPInstanceUID)
+	}
+	return nil
+}
+
+func (o *ordered) reports() []string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return slices.Clone(o.got)
+}
+
+// The report of a newer run does not go out before that of an older one that is
+// still tried; one that the destination has refused for good gives way, and does
+// not come after it.
+func TestReportsGoOutInOrder(t *testing.T) {
+	for name, c := range map[string]struct {
+		status uint16
+		order  []int // of the revisions' reports
+	}{
+		"out of resources": {0xA700, []int{1, 2}},
+		"refused for good": {0x0122, []int{2}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			pacs := &ordered{refuse: func(string) error { return &scp.StatusError{Status: c.status} }}
+			p := &fakeProcessor{t: t}
+			n := start(t, dir, p, Options{OnArrival: true, Deliveries: 1000, Destinations: []Destination{destination("pacs", listen(t, "PACS", pacs))}})
+			n.mustSend(t, writeObject(t, dir, "1.2.3", "1.2.3.10", nil))
+			report := map[int]string{}
+			made := func(revision int) {
+				t.Helper()
+				eventually(t, "analysed", func() bool {
+					outputs, err := n.store.Outputs(t.Context(), "1.2.3")
+					for _, o := range outputs {
+						report[o.Revision] = o.SOPInstanceUID
+					}
+					return err == nil && report[revision] != "" && n.status(t, "1.2.3").State == store.Done
+				})
+			}
+			made(1)
+			first := report[1]
+			if c.status != 0xA700 {
+				pacs.mu.Lock()
+				pacs.refuse = func(sop string) error {
+					if sop == first {
+						return &scp.StatusError{Status: c.status}
+					}
+					return nil
+				}
+				pacs.mu.Unlock()
+			}
+			n.mustSend(t, writeObject(t, dir, "1.2.3", "1.2.3.11", nil))
+			made(2)
+			if c.status == 0xA700 {
+				pacs.mu.Lock()
+				pacs.refuse = nil
+				pacs.mu.Unlock()
+			}
+			eventually(t, "delivered", func() bool { return n.status(t, "1.2.3").Finished() && len(pacs.reports()) >= len(c.order) })
+			pacs.mu.Lock()
+			pacs.refuse = nil // from now on it would take everything
+			pacs.mu.Unlock()
+			if _, err := n.Retry(t.Context(), "1.2.3"); err != nil {
+				t.Fatal(err)
+			}
+			n.passes(t, "1.2.4")
+			eventually(t, "the other one's", func() bool { return len(pacs.reports()) > len(c.order) })
+			var want []string
+			for _, revision := range c.order {
+				want = append(want, report[revision])
+			}
+			if got := pacs.reports(); !slices.Equal(got[:len(want)], want) || len(got) != len(want)+1 {
+				t.Errorf("reports came as %v, want %v and another study's", got, want)
+			}
+		})
+	}
+}

@@ -206,6 +206,19 @@ func TestStoreOfAnother(t *testing.T) {
 		t.Fatal(err)
 	}
 	swap(share, mount)
+	// A store that is away at the start is asked before anything is done with it.
+	swap(mount, share)
+	o := options("two")
+	n = start(t, t.TempDir(), &fakeProcessor{t: t}, o)
+	swap(share, mount)
+	eventually(t, "the node knows whose it is", func() bool { return errors.Is(n.Node.files.Trouble(), objects.ErrAnother) })
+	if err := n.recoverOnce(t.Context()); !errors.Is(err, objects.ErrUnavailable) {
+		t.Errorf("looked through another's store: %v", err)
+	}
+	n.stop()
+	if after := made(); after < before {
+		t.Errorf("%d files of results, %d before", after, before)
+	}
 	// Of a store from before there were markers.
 	if err := os.Remove(filepath.Join(mount, objects.MarkerName)); err != nil {
 		t.Fatal(err)

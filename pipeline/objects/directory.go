@@ -25,6 +25,7 @@ type Directory struct {
 	root   string
 	shared bool
 	pinned atomic.Pointer[rootID] // of a shared one, once it is known to be the right one
+	gate
 }
 
 // unfinished begins the names of files that are being written.

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+	"sync/atomic"
 	"syscall"
 )
 
@@ -30,7 +31,13 @@ var ErrNotThere = errors.New("the object store holds nothing of what the databas
 //
 // The error wraps [ErrAnother], [ErrNotThere], or is that of asking.
 func (f *Files) Belong(ctx context.Context, id []byte, named func(context.Context) ([]string, error)) error {
-	belongs := func(ctx context.Context) error { return belong(ctx, f.Store, id, named) }
+	belongs := func(ctx context.Context) error {
+		err := belong(ctx, f.Store, id, named)
+		if g, ok := f.Store.(gated); ok {
+			g.bar(err)
+		}
+		return err
+	}
 	f.mu.Lock()
 	f.belongs = belongs
 	f.mu.Unlock()
@@ -42,14 +49,42 @@ func (f *Files) Belong(ctx context.Context, id []byte, named func(context.Contex
 	return err
 }
 
+// gated is a store that is asked whose it is before it is used.
+type gated interface {
+	bar(why error) // nil: it may be used
+	ungated() Store
+}
+
+// gate is shut with a reason; one that nobody has shut is open.
+type gate struct{ why atomic.Pointer[error] }
+
+func (g *gate) bar(why error) {
+	if why != nil && !errors.Is(why, ErrUnavailable) {
+		why = fmt.Errorf("%w: %w", ErrUnavailable, why)
+	}
+	g.why.Store(&why)
+}
+
+func (g *gate) pass() error {
+	if why := g.why.Load(); why != nil {
+		return *why
+	}
+	return nil
+}
+
+func (d *Directory) ungated() Store { return &Directory{root: d.root, shared: d.shared} }
+func (s *S3) ungated() Store        { return &S3{client: s.client, opt: s.opt, single: s.single} }
+
 func belong(ctx context.Context, s Store, id []byte, named func(context.Context) ([]string, error)) error {
 	d, shared := s.(*Directory)
 	shared = shared && d.shared
 	if shared {
-		s = NewShared(d.root) // whichever is there now
 		if _, err := os.Stat(d.root); err != nil {
 			return errNotMounted(d.root, err)
 		}
+	}
+	if g, ok := s.(gated); ok {
+		s = g.ungated()
 	}
 	name := s.Name(MarkerName)
 	got, err := marker(ctx, s, name)
@@ -114,6 +149,9 @@ func (d *Directory) pin() error {
 
 // there fails where the folder at the root is another than the pinned one.
 func (d *Directory) there() error {
+	if err := d.pass(); err != nil {
+		return err
+	}
 	want := d.pinned.Load()
 	if want == nil {
 		return nil

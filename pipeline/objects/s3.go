@@ -59,6 +59,7 @@ type S3 struct {
 	client minio.Core
 	opt    S3Options
 	single int64 // singlePut
+	gate
 }
 
 const (
@@ -142,6 +143,9 @@ func (s *S3) Name(parts ...string) string { return path.Join(parts...) }
 // key is what the store knows an object by.
 func (s *S3) key(name string) (string, error) {
 	if err := checkParts(name); err != nil {
+		return "", err
+	}
+	if err := s.pass(); err != nil {
 		return "", err
 	}
 	return s.opt.Prefix + name, nil

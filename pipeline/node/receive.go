@@ -725,8 +725,8 @@ func (n *Node) recoverSpool(ctx context.Context) error {
 		}
 		defer unlock()
 		if known, err := n.store.Instance(ctx, in.SOPInstanceUID); err == nil {
-			if known.Path == name {
-				return nil // another process has recorded it meanwhile
+			if known.Path == name || n.sameFile(known.Path, name) {
+				return nil // another process has recorded it meanwhile, or it has two names
 			}
 			// Another version of it that was not recorded, so not acknowledged.
 			// Without the one that was, this may be all that there is.

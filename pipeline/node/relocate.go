@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path"
 	"path/filepath"
 	"strings"
 
@@ -122,7 +121,12 @@ func (n *Node) relocate(ctx context.Context) error {
 			continue
 		}
 		for _, folder := range []string{SpoolFolder, resultsFolder} {
-			if err := n.store.Relocate(ctx, path.Join(dir, folder), filepath.Join(root, folder)); err != nil {
+			// As it is written there.
+			from := folder
+			if dir != "" {
+				from = dir + "/" + folder
+			}
+			if err := n.store.Relocate(ctx, from, filepath.Join(root, folder)); err != nil {
 				return err
 			}
 		}
@@ -132,6 +136,16 @@ func (n *Node) relocate(ctx context.Context) error {
 		n.log.Warn("the database names files outside of the data directory, which are not there", "directory", root)
 	}
 	return nil
+}
+
+// sameFile reports whether two names are of one file of this machine.
+func (n *Node) sameFile(a, b string) bool {
+	if _, own := n.files.InPlace(""); !own {
+		return false
+	}
+	one, err1 := os.Stat(a)
+	other, err2 := os.Stat(b)
+	return err1 == nil && err2 == nil && os.SameFile(one, other)
 }
 
 // split takes the name of a file apart into data directory, folder of it and the

@@ -51,6 +51,18 @@ func TestDataDirectoryMoved(t *testing.T) {
 	}
 
 	step("data") // the same folder in other words
+	t.Chdir(was)
+	step(".")
+	t.Chdir(base)
+	// As a restore into "./" once named them, and with a second name for one file.
+	st, err := store.Open(t.Context(), filepath.Join(was, "node.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(st.Relocate(t.Context(), ".", "/nowhere/."), st.Relocate(t.Context(), "/nowhere", "././/data"), st.Close()); err != nil {
+		t.Fatal(err)
+	}
+	step("data")
 	step(was)
 	if err := os.Symlink(was, filepath.Join(base, "link")); err != nil {
 		t.Fatal(err)

@@ -155,28 +155,54 @@ func Relocate(ctx context.Context, path, from, to string) (err error) {
 // Relocate lets everything that is named below the folder from be named below the folder to. What was recorded of a file
 // stays of it.
 func (s *Store) Relocate(ctx context.Context, from, to string) error {
-	if from, to = filepath.Clean(from), filepath.Clean(to); from == to {
-		return nil
-	}
 	columns, err := s.fileColumns(ctx)
 	if err != nil {
 		return err
 	}
-	from, to = filepath.ToSlash(strings.TrimSuffix(from, "/")+"/"), filepath.ToSlash(strings.TrimSuffix(to, "/")+"/")
+	target := prefixOf(to)
 	return s.Transact(ctx, func(tx *Tx) error {
-		if err := retie(ctx, tx, from, to); err != nil {
-			return fmt.Errorf("relocate checksums: %w", err)
-		}
-		for table, names := range columns {
-			for _, name := range names {
-				if _, err := tx.ExecContext(ctx, fmt.Sprintf(`UPDATE %q SET %q = ? || substr(%q, ?) WHERE substr(%q, 1, ?) = ?`,
-					table, name, name, name), to, utf8.RuneCountInString(from)+1, utf8.RuneCountInString(from), from); err != nil {
-					return fmt.Errorf("relocate %s.%s: %w", table, name, err)
-				}
+		// Names are clean, or as somebody wrote the folder.
+		for _, prefix := range []string{filepath.ToSlash(strings.TrimSuffix(from, "/") + "/"), prefixOf(from)} {
+			if prefix == target {
+				continue
+			}
+			if err := rename(ctx, tx, columns, prefix, target); err != nil {
+				return err
 			}
 		}
 		return nil
 	})
+}
+
+// prefixOf begins the names of files below a folder.
+func prefixOf(dir string) string {
+	switch dir = filepath.ToSlash(filepath.Clean(dir)); dir {
+	case ".":
+		return ""
+	case "/":
+		return dir
+	}
+	return dir + "/"
+}
+
+// rename puts to in place of from at the beginning of names. An empty from begins relative names.
+func rename(ctx context.Context, tx *Tx, columns map[string][]string, from, to string) error {
+	if err := retie(ctx, tx, from, to); err != nil {
+		return fmt.Errorf("relocate checksums: %w", err)
+	}
+	for table, names := range columns {
+		for _, name := range names {
+			relative := ""
+			if from == "" {
+				relative = fmt.Sprintf(` AND %q <> '' AND substr(%q, 1, 1) <> '/'`, name, name)
+			}
+			if _, err := tx.ExecContext(ctx, fmt.Sprintf(`UPDATE %q SET %q = ? || substr(%q, ?) WHERE substr(%q, 1, ?) = ?`, table, name, name, name)+relative,
+				to, utf8.RuneCountInString(from)+1, utf8.RuneCountInString(from), from); err != nil {
+				return fmt.Errorf("relocate %s.%s: %w", table, name, err)
+			}
+		}
+	}
+	return nil
 }
 
 // retie ties the checksums of objects below from to the names that they are to have below to.
@@ -199,6 +225,9 @@ func retie(ctx context.Context, tx *Tx, from, to string) error {
 		return err
 	}
 	for _, i := range all {
+		if from == "" && strings.HasPrefix(i.path, "/") {
+			continue
+		}
 		sum := untied(i.sum, i.path)
 		if sum == "" {
 			continue

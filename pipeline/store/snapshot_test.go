@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -180,6 +181,14 @@ func checkRelocate(t *testing.T, s *Store) {
 	paths, err := s.Paths(t.Context())
 	if err != nil || len(paths) != 3 || !paths["/new/place/spool/a"] || !paths["/new/place/spool/c"] {
 		t.Errorf("%v, %v", paths, err)
+	}
+	for _, d := range []string{".", "./x/", "/new/place"} {
+		if err := errors.Join(s.Relocate(t.Context(), "/new/place", d), s.Relocate(t.Context(), d, "/new/place")); err != nil {
+			t.Fatal(err)
+		}
+		if again, err := s.Paths(t.Context()); err != nil || !maps.Equal(paths, again) {
+			t.Errorf("there and back by %s: %v, %v", d, again, err)
+		}
 	}
 	for i := range 3 {
 		if in, err := s.Instance(t.Context(), fmt.Sprint("1.2.", i)); err != nil || in.Sum != "crc32c:0000000a" {

@@ -438,7 +438,7 @@ func wholeDirectory(dir string) error {
 // and the backup lacks.
 func putBack(ctx context.Context, c *config.Config, m manifest, from string, who owner) (missing []string, err error) {
 	to := c.Storage.Directory
-	folder, name := filepath.Split(c.Database())
+	folder, name := filepath.Dir(c.Database()), filepath.Base(c.Database())
 	pending := name + ".restore"
 	path := filepath.Join(folder, pending)
 	defer func() {

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -102,7 +103,7 @@ func TestKeptStatements(t *testing.T) {
 	if err := rows.Scan(&second); err != nil || second != 2 {
 		t.Error(second, err)
 	}
-	if err := rows.Close(); err != nil {
+	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
 		t.Error(err)
 	}
 	if err := tx.Commit(); err != nil {
@@ -159,7 +160,8 @@ func TestKeptStatementsAreBounded(t *testing.T) {
 
 // grown are the steps of a plan that go through all rows of something, which may
 // be a table with a row for every study, object or output that the node has.
-var grown = regexp.MustCompile(`^SCAN (studies|instances|loops|runs|outputs|deliveries|reviews|worklist|worklist_changes|audit|sent_reports|river_job|conflicts|[a-z])\b`)
+var grown = regexp.MustCompile(`^SCAN (studies|instances|loops|runs|outputs|deliveries|reviews|worklist|worklist_changes|audit|sent_reports|` +
+	`river_job|conflicts|[a-z])\b`)
 
 // few are the indexes that hold only what is under way or dead.
 var few = regexp.MustCompile(`USING (COVERING )?INDEX (loops_working|loops_left|loops_deaths|deliveries_dead)\b`)
@@ -168,7 +170,8 @@ var few = regexp.MustCompile(`USING (COVERING )?INDEX (loops_working|loops_left|
 // a table and are not run for a loop or a study.
 var whole = []string{
 	// When the schema changes or the process starts.
-	`UPDATE worklist SET n = rowid`, `INSERT INTO worklist_letters (rowid, search) SELECT n, search FROM worklist`, `INSERT INTO worklist_changes (study_uid) SELECT`,
+	`UPDATE worklist SET n = rowid`, `INSERT INTO worklist_letters (rowid, search) SELECT n, search FROM worklist`,
+	`INSERT INTO worklist_changes (study_uid) SELECT`,
 	`INSERT INTO loops (sop_uid, study_uid, number) SELECT`, `SELECT path FROM instances UNION`, `FROM sqlite_master`,
 	// When somebody asks: counts for metrics, pages of the worklist, move and merge, the check of a backup and its restoring, dropping a destination.
 	`SELECT state, count(*) FROM studies GROUP BY state`, `SELECT count(*) FROM worklist`, ` LIMIT ? OFFSET ?`, `FROM worklist_changes LIMIT ?`,

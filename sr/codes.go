@@ -459,10 +459,11 @@ const agents = `dobut|adenos|atropin|dip[iy]r|regaden|ergono|isopr|nitrogly`
 // Words by which machines and people name the stages. They are free text, so
 // that more than one may match: the order of stageOf decides.
 var (
-	immediate  = regexp.MustCompile(`\bim[a-z]*[ ._-]*post|\bipost`)
-	ahead      = regexp.MustCompile(`\b(pre|vor|before|avant|antes|prima)[ ._-]*(\w+ )?(ex|stress|dose|dob|belast|effort|ejerc|eserc|sforzo|esfuerzo|inspann|` + agents + `)`)
+	immediate = regexp.MustCompile(`\bim[a-z]*[ ._-]*post|\bipost`)
+	ahead     = regexp.MustCompile(`\b(pre[ ._-]*|(vor|before|avant|antes|prima)[ ._-]+)((the|der|dem|de|del|di|la|le|el|lo) |l')?(ex|stress|dose|dob|belast|effort|ejerc|eserc|` +
+		`sforzo|esfuerzo|inspann|` + agents + `)`)
 	after      = regexp.MustCompile(`recov|post|erhol|\bnach[ ._-]*(\w+ )?belast|\bafter|\baprès|\bdopo|despu[eé]s`)
-	before     = regexp.MustCompile(`\bpre[ ._-]*(peak|max)`)
+	before     = regexp.MustCompile(`\bpre[ ._-]*(peak|max)|\b(vor|before|avant|antes|prima)[ ._-]+(\w+ )?(peak|max|pi[ck]\b|picco\b|spitze)`)
 	top        = regexp.MustCompile(`peak|\bmax|\bpic\b|\bpico\b|\bpicco\b|\bpiek|\bspitze`)
 	firstStage = regexp.MustCompile(`^stage ?0*1$`)
 	rest       = regexp.MustCompile(`\brest(ing)?\b|\bbase|\bbasal|\bruhe|\brepos|\bripos|\breposo`)
@@ -478,12 +479,12 @@ func StageOf(name string) Stage {
 	switch {
 	case immediate.MatchString(n):
 		return PeakStress
-	case ahead.MatchString(n):
+	case before.MatchString(n):
+		return Stress
+	case ahead.MatchString(n) && !top.MatchString(n):
 		return Resting
 	case after.MatchString(n):
 		return Recovery
-	case before.MatchString(n):
-		return Stress
 	case top.MatchString(n):
 		return PeakStress
 	case rest.MatchString(n):

@@ -606,6 +606,8 @@ func TestStageOf(t *testing.T) {
 		"Tilt 60": Stress, "Sforzo": Stress, "Esfuerzo": Stress, "Inspanning": Stress, "Pico": PeakStress, "Picco": PeakStress, "Piek": PeakStress,
 		"vor Belastung": Resting, "Nachbelastung": Recovery, "nach Belastung": Recovery, "unter Belastung": Stress, "Belastung 50 W": Stress,
 		"before stress": Resting, "avant effort": Resting, "Pre dobutamine": Resting, "Ruhe": Resting, "Basal": Resting, "Before the stress": Resting,
+		"Pre-peak exercise": Stress, "pre peak stress": Stress, "Prepeak stress": Stress, "Pre-max dose": Stress, "Pre Peak Dobutamine": Stress,
+		"before peak stress": Stress, "Vorletzte Belastungsstufe": Stress, "Maximum before stress stop": PeakStress, "Vorbelastung": Stress,
 		"Stage 1": 0, "STAGE 01": 0, "Stage 12": Stress, "REST (2)": Resting, "Stress (3)": Stress, "Vorhof": 0, "Picture": 0,
 	} {
 		if got := StageOf(name); got != want {

@@ -128,7 +128,21 @@ func (c *cavity) add(name, method string, beats []float64, sources []result.Sour
 	if len(beats) == 0 {
 		return
 	}
-	c.out = append(c.out, finish(name, method, c.like, lv.Summarize(beats).Mean, beats, sources, c.Spacing.Trusted, c.Spacing.Reason))
+	trusted, why := c.Spacing.Trusted, c.Spacing.Reason
+	if r := SizeRefused(c.Loop); r != nil {
+		trusted, why = false, r.Text
+	}
+	c.out = append(c.out, finish(name, method, c.like, lv.Summarize(beats).Mean, beats, sources, trusted, why))
+}
+
+// SizeRefused is why nothing of a calibrated loop is given in centimetres: with its
+// scale something has a size that cannot be. It is nil where that is not so.
+func SizeRefused(l *result.Loop) *result.Reason {
+	i := slices.IndexFunc(l.Measurements, func(m result.Measurement) bool { return m.Reason != nil && m.Reason.Code == result.UnusualSize })
+	if i < 0 {
+		return nil
+	}
+	return l.Measurements[i].Reason
 }
 
 // refuse lists a value with the reason why it is not given.

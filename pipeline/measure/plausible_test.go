@@ -186,3 +186,36 @@ func TestRatesOfLoops(t *testing.T) {
 		}
 	}
 }
+
+// What a plane cannot give with its scale the biplane method does not give either,
+// nor do the values beside it; a remark on the planes is one on their volumes.
+func TestBiplaneOfUnusualSizes(t *testing.T) {
+	plane := func(view string, k float64, seed uint64) result.Loop {
+		l := heart.Clip{Beats: heart.Regular(60, 60, 117.81, 4), FPS: 40, Start: 300, Seed: seed, View: view}.Loop()
+		l.Spacing.X, l.Spacing.Y = k*l.Spacing.X, k*l.Spacing.Y
+		Loop(&l, options())
+		return l
+	}
+	for _, tc := range []struct {
+		scale   float64
+		volumes bool
+		text    string
+	}{{1, true, ""}, {1.58, true, "is unusual"}, {1.63, false, ""}} {
+		s := &result.Study{Loops: []result.Loop{plane("A4C", tc.scale, 1), plane("A2C", tc.scale, 2)}}
+		Study(s, options())
+		for _, name := range []string{result.EDV, result.ESV, result.SV, result.CO} {
+			m := value(s.Measurements, name)
+			if (m != nil) != tc.volumes || m != nil && warned(m, result.UnusualSize, tc.text) != (tc.text != "") {
+				t.Errorf("%g: %s %+v", tc.scale, name, m)
+			}
+		}
+		if ef := value(s.Measurements, result.EF); ef == nil || (ef.Method == result.Biplane) != tc.volumes {
+			t.Errorf("%g: %+v", tc.scale, ef)
+		}
+		for _, name := range []string{result.LenED, result.AnnulusSeptal} {
+			if m := value(s.Measurements, name); (m != nil) != tc.volumes {
+				t.Errorf("%g: %s %+v", tc.scale, name, m)
+			}
+		}
+	}
+}

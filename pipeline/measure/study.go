@@ -196,8 +196,8 @@ func stagesOf(loops []*loop) []*stage {
 		st.loops = append(st.loops, l)
 	}
 	for _, st := range stages {
-		// A number alone says nothing where there is no other stage.
-		if st.name == "" && st.number > 0 && len(stages) > 1 {
+		// The first of a protocol says nothing where there is no other stage.
+		if st.name == "" && st.number > 0 && (len(stages) > 1 || st.number > 1) {
 			st.name = fmt.Sprintf("Stage %d", st.number)
 		}
 	}
@@ -292,7 +292,7 @@ func (st *stage) ranked(view string) []*loop {
 // lengthED is the mean length of the long axis at end-diastole in mm over the
 // beats, 0 where it is not known in mm.
 func (l *loop) lengthED() float64 {
-	if !l.Spacing.Trusted || len(l.beats) == 0 {
+	if !l.Spacing.Trusted || len(l.beats) == 0 || l.sizeRefused() != nil {
 		return 0
 	}
 	sum := 0.0
@@ -301,6 +301,10 @@ func (l *loop) lengthED() float64 {
 	}
 	return sum / float64(len(l.beats))
 }
+
+// sizeRefused is why nothing of the loop is given in centimetres although it is
+// calibrated; nil where it is.
+func (l *loop) sizeRefused() *result.Reason { return indices.SizeRefused(l.Loop) }
 
 // score ranks loops of one view. Own choice: a loop with a value before one
 // without; then a whole beat counts as much as 15 % of the length of the axis,

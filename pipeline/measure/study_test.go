@@ -178,7 +178,8 @@ func TestStages(t *testing.T) {
 		want  string
 	}{
 		"numbers without names": {[]result.Loop{at(plane("A4C", 1, ef(59)), 1, ""), at(plane("A4C", 2, ef(79)), 2, "")}, "1 Stage 1 59 single-plane, 2 Stage 2 79 single-plane"},
-		"one number":            {[]result.Loop{at(plane("A4C", 1), 4, ""), at(plane("A2C", 2), 4, "")}, "4  60 biplane"},
+		"the first alone":       {[]result.Loop{at(plane("A4C", 1), 1, ""), at(plane("A2C", 2), 1, "")}, "1  60 biplane"},
+		"another alone":         {[]result.Loop{at(plane("A4C", 1), 4, ""), at(plane("A2C", 2), 4, "")}, "4 Stage 4 60 biplane"},
 		"case and spaces":       {[]result.Loop{at(plane("A4C", 1), 0, "REST"), at(plane("A2C", 2), 0, "Rest ")}, "0 REST 60 biplane"},
 		"number on one of them": {[]result.Loop{at(plane("A4C", 1), 1, "Rest"), at(plane("A2C", 2), 0, "rest")}, "1 Rest 60 biplane"},
 		"same name, two stages": {[]result.Loop{at(plane("A4C", 1, ef(50)), 3, "Post"), at(plane("A4C", 2, ef(70)), 4, "Post")}, "3 Post (3) 50 single-plane, 4 Post (4) 70 single-plane"},

@@ -247,6 +247,11 @@ func biplane(four, two *loop, o Options) ([]result.Measurement, *result.Reason) 
 	if f := lv.CheckEF(all[0].value, o.LV.Quality); lv.Rejected(f) {
 		return nil, notBiplane(result.ImplausibleValue, "%s", f[0].Reason)
 	}
+	sizes := four.checkSizes(all)
+	if lv.Rejected(sizes) {
+		return nil, notBiplane(result.UnusualSize, "%s", sizes[0].Reason)
+	}
+	findings = append(findings, sizes...)
 	var out []result.Measurement
 	for _, s := range all {
 		out = append(out, biplaneValue(s, four, two, findings))
@@ -278,6 +283,9 @@ func belongTogether(four, two *loop, o Options) ([]lv.Finding, *result.Reason) {
 			return nil, notBiplane(result.NoBeat, "the %s loop gives no volumes (%s)", l.View, l.why())
 		case !l.Spacing.Trusted:
 			return nil, notBiplane(result.NoCalibration, "the %s loop is not calibrated", l.View)
+		}
+		if r := l.sizeRefused(); r != nil {
+			return nil, notBiplane(result.UnusualSize, "the %s loop gives no volumes (%s)", l.View, r.Text)
 		}
 	}
 	if days := result.Days(four.Loop, two.Loop); result.DaysApart(days[0], days[1]) > 1 {

@@ -1,7 +1,10 @@
 package cli
 
 import (
+	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 
@@ -101,7 +104,7 @@ func groupByStudy(paths []string) (order []studyKey, byStudy map[studyKey][]stri
 	files, subjects := map[string][]string{}, map[string][]result.Subject{}
 	var studies []string
 	first := map[string]string{} // the file of each SOP Instance UID
-	var nameless []string        // files that say neither study nor patient
+	own := map[string]string{}   // what tells files apart that say neither study nor patient
 	for _, path := range paths {
 		f, err := dicomio.Open(path, dicomio.Options{})
 		if err != nil {
@@ -118,12 +121,9 @@ func groupByStudy(paths []string) (order []studyKey, byStudy map[studyKey][]stri
 			continue
 		}
 		if study == "" && f.DataSet.String(tag.PatientID) == "" {
-			if nameless = append(nameless, path); len(nameless) > 1 {
-				_ = f.Close() // read only
-				rejected = append(rejected, result.RejectedFile{File: path,
-					Reason: result.Reasonf(result.Unreadable, "it has neither Study Instance UID nor Patient ID, as %s: analyse it alone", nameless[0])})
-				continue
-			}
+			// Nothing says that it belongs to another file: a study of its own.
+			sum := sha256.Sum256([]byte(cmp.Or(sop, path)))
+			own[path] = "-" + hex.EncodeToString(sum[:6])
 		}
 		first[sop] = path
 		instances[path] = sop
@@ -137,7 +137,7 @@ func groupByStudy(paths []string) (order []studyKey, byStudy map[studyKey][]stri
 	for _, study := range studies {
 		keys := patientKeys(subjects[study])
 		for i, path := range files[study] {
-			key := studyKey{study, keys[i]}
+			key := studyKey{study, keys[i] + own[path]}
 			if byStudy[key] == nil {
 				order = append(order, key)
 			}

@@ -169,7 +169,8 @@ func (w *writer) acceptance() {
 	w.p("left out of the analysis. Level 2 (full) storage: all elements are kept as they came. Coercion: none.\n")
 	w.p("| Status | meaning |\n|---|---|")
 	w.p("| 0000H | durable on disk and on record |\n| A700H | disk full, object over the limit, database or object store not available |")
-	w.p("| A900H | data set is of another SOP class, instance or transfer syntax than announced, or of another study than a DICOMweb request names |\n| C000H | data set cannot be read |")
+	w.p("| A900H | data set is of another SOP class, instance or transfer syntax than announced, or of another study than a DICOMweb request names |\n" +
+		"| C000H | data set cannot be read |")
 	w.p("| 0111H | another object, of other pixels, under the same SOP Instance UID |")
 	w.p("| 0117H | SOP Instance UID is not a UID |\n| 0122H | SOP class is not that of the context |\n")
 	w.p("UIDs with leading zeros in a component are taken and written as they came.\n")
@@ -222,7 +223,8 @@ func (w *writer) dicomweb() {
 	w.p("| Authentication | basic, or a bearer token from a file; TLS | basic or bearer token; TLS, needed beyond loopback |")
 	w.p("| Answer | application/dicom+json | application/dicom+json: 200 all stored, 202 some, 409 none, 503 no resources, 400, 401, 415 |")
 	w.p("| Transfer syntaxes | as made; decompressed after 415 (`destinations.transcode`) | those that the meta group names |\n")
-	w.p("Failure Reason (0008,1197) is the status that C-STORE would have; 0122H for a SOP class that `dicom.sop_classes` leaves out, C122H for a transfer syntax that would not be negotiated for it.\n")
+	w.p("Failure Reason (0008,1197) is the status that C-STORE would have; 0122H for a SOP class that `dicom.sop_classes` leaves out, " +
+		"C122H for a transfer syntax that would not be negotiated for it.\n")
 }
 
 // closing writes 4.5 and chapters 5 to 7.

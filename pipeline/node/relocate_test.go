@@ -109,7 +109,8 @@ func TestDataDirectoryHalfMoved(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = New(t.Context(), Options{Objects: copies(t, objects.NewDirectory(is)), Attempts: 1, Deliveries: 1}, nil, st, &fakeProcessor{t: t}, nil, slog.New(slog.DiscardHandler))
+	o := Options{Objects: copies(t, objects.NewDirectory(is)), Attempts: 1, Deliveries: 1}
+	_, err = New(t.Context(), o, nil, st, &fakeProcessor{t: t}, nil, slog.New(slog.DiscardHandler))
 	var moved *MovedError
 	if !errors.As(err, &moved) || moved.Before != was || moved.Files < 2 {
 		t.Errorf("opened with %v", err)

@@ -171,7 +171,7 @@ func identify(path string) (rootID, error) {
 	if err := syscall.Stat(path, &st); err != nil {
 		return rootID{}, err
 	}
-	return rootID{uint64(st.Dev), st.Ino}, nil
+	return rootID{uint64(st.Dev), st.Ino}, nil //nolint:unconvert // another type elsewhere
 }
 
 // errNotMounted is of a share that is away, which is not an object that is missing.

@@ -206,7 +206,8 @@ func (s *Server) clientAddress(r *http.Request) string {
 // audit writes an entry of the trail. What cannot be recorded is logged; it
 // does not keep a reader from a patient.
 func (s *Server) audit(r *http.Request, study, action, detail string, failed bool) {
-	e := store.AuditEntry{At: s.now(), User: visitorOf(r.Context()).Name, Address: s.clientAddress(r), Action: action, Study: study, Detail: detail, Failed: failed}
+	e := store.AuditEntry{At: s.now(), User: visitorOf(r.Context()).Name, Address: s.clientAddress(r), Action: action, Study: study,
+		Detail: detail, Failed: failed}
 	s.auditEntry(r.Context(), e)
 }
 

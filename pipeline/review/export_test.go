@@ -132,7 +132,8 @@ func (s *site) signed(a sample) {
 		s.t.Fatal(err)
 	}
 	run := store.Run{StudyInstanceUID: a.study, Started: s.now(), Finished: s.now(), Directory: dir, Summary: "{}", Basis: "signed"}
-	_, err = s.store.Sign(s.t.Context(), store.Review{Verdict: result.Corrected, User: "reader", Corrections: "{}", Signed: time.Now()}, run, s.last(a.study), nil, nil,
+	signed := store.Review{Verdict: result.Corrected, User: "reader", Corrections: "{}", Signed: time.Now()}
+	_, err = s.store.Sign(s.t.Context(), signed, run, s.last(a.study), nil, nil,
 		func(*store.Tx, int64, string) error { return nil })
 	if err != nil {
 		s.t.Fatal(err)

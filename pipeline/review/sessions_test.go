@@ -204,7 +204,8 @@ func TestBehindProxy(t *testing.T) {
 			t.Errorf("attempt %d: %d, want %d", i, got, want)
 		}
 	}
-	for _, other := range []string{"X-Forwarded-For: 192.0.2.7, 192.0.2.8", `Forwarded: for=192.0.2.7, for="[2001:db8::1]:4711";proto=https`, "X-Forwarded-For: unknown"} {
+	for _, other := range []string{"X-Forwarded-For: 192.0.2.7, 192.0.2.8", `Forwarded: for=192.0.2.7, for="[2001:db8::1]:4711";proto=https`,
+		"X-Forwarded-For: unknown"} {
 		if got := try("viewer", password, other); got != http.StatusSeeOther {
 			t.Errorf("%s: %d", other, got)
 		}

@@ -42,7 +42,8 @@ func TestFirstValuesAreKept(t *testing.T) {
 			want, base = 33, 2
 		}
 		b := s.as("reader")
-		change := map[string]any{"base": base, "run": s.last(a.study).Version(), "corrections": map[string]any{"loops": map[string]any{a.loop: map[string]any{"excluded": true}}}}
+		change := map[string]any{"base": base, "run": s.last(a.study).Version(),
+			"corrections": map[string]any{"loops": map[string]any{a.loop: map[string]any{"excluded": true}}}}
 		post := func(path string) string {
 			j, err := json.Marshal(change)
 			if err != nil {

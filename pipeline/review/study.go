@@ -330,7 +330,8 @@ func (s *Server) studyPage(r *http.Request, rec *record) (p studyPage, err error
 	p.Quad = quad(p.Stages)
 	for i := range rec.result.Loops {
 		l := &rec.result.Loops[i]
-		row := loopRow{SOP: l.SOPInstanceUID, Version: rec.versions[l.SOPInstanceUID], Number: loopName(l, i), View: l.View, Stage: l.Stage, Status: l.Status, Frames: l.Frames,
+		row := loopRow{SOP: l.SOPInstanceUID, Version: rec.versions[l.SOPInstanceUID], Number: loopName(l, i), View: l.View, Stage: l.Stage,
+			Status: l.Status, Frames: l.Frames,
 			Middle: l.Frames / 2, HasPixels: l.Frames > 0 && rec.files[l.SOPInstanceUID] != "", Used: used[l.SOPInstanceUID]}
 		if l.Reason != nil {
 			row.Reason = words.Reason(l.Reason.Text)

@@ -47,6 +47,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -74,7 +75,7 @@ var (
 // Passes reports whether an object that the spool has refused can be taken
 // later: the disk, the descriptors or the object store were the reason.
 func Passes(err error) bool {
-	return errors.Is(err, ErrDiskFull) || errors.Is(err, ErrDisk) || errors.Is(err, ErrWatermark) || errors.Is(err, ErrDescriptors) || errors.Is(err, ErrObjectStore)
+	return slices.ContainsFunc([]error{ErrDiskFull, ErrDisk, ErrWatermark, ErrDescriptors, ErrObjectStore}, func(e error) bool { return errors.Is(err, e) })
 }
 
 // Options adjust a Spool. The zero value is for production.

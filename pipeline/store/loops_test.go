@@ -211,7 +211,8 @@ func checkLeaseIsAFence(t *testing.T, s *Store) {
 	// Another patient's object under the same UID, which is being looked at, is not what was looked at before.
 	add(t, s, instance("2", "2.1", 5000))
 	other := lease(t, s, true)
-	for _, err := range []error{s.FinishLoop(ctx, gone, "b", "k", "", noJob), s.FailLoop(ctx, gone, errors.New("x"), time.Time{}, noJob), s.ReleaseLoop(ctx, gone)} {
+	for _, err := range []error{s.FinishLoop(ctx, gone, "b", "k", "", noJob), s.FailLoop(ctx, gone, errors.New("x"), time.Time{}, noJob),
+		s.ReleaseLoop(ctx, gone)} {
 		if !errors.Is(err, ErrStale) {
 			t.Errorf("the lease of a removed object wrote to the one that came after it: %v", err)
 		}

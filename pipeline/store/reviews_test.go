@@ -135,7 +135,8 @@ func checkSuperseded(t *testing.T, s *Store) {
 	first := analyse(1)
 	bury(first)
 	left("given up", "1 dead, overlay1 dead, same dead")
-	signed, err := s.Sign(ctx, Review{Verdict: "accepted", Corrections: "{}", Signed: time.Now()}, Run{StudyInstanceUID: "1", Started: time.Now()}, lastRun(t, s, "1"),
+	review := Review{Verdict: "accepted", Corrections: "{}", Signed: time.Now()}
+	signed, err := s.Sign(ctx, review, Run{StudyInstanceUID: "1", Started: time.Now()}, lastRun(t, s, "1"),
 		[]Output{{SOPInstanceUID: "2", Kind: "report"}}, routes, none)
 	if err != nil {
 		t.Fatal(err)

@@ -66,7 +66,8 @@ func TestLiveOwners(t *testing.T) {
 	dir := filepath.Join(top, "data")
 	put := func(path string, uid, gid int, mode os.FileMode) string {
 		t.Helper()
-		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte("x"), mode), os.Chown(path, uid, gid), os.Chmod(path, mode)); err != nil {
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte("x"), mode),
+			os.Chown(path, uid, gid), os.Chmod(path, mode)); err != nil {
 			t.Fatal(err)
 		}
 		return path

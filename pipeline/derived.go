@@ -2,46 +2,56 @@ package pipeline
 
 import "github.com/echonode/echonode/pipeline/result"
 
-// setDerivedAside refuses the loops of a study that were derived from others of it:
-// what another program has drawn into a loop, or cut from it, is not measured beside
-// it. Of loops that are derived from each other alone, all stay.
+// setDerivedAside refuses the loops of a study that were derived from others of it
+// that are measured, over however many steps: what another program has drawn into a
+// loop, or cut from it, is not measured beside it. Of loops that are derived from
+// each other alone, all stay, and so does what was derived from a loop that could
+// not be measured.
 func setDerivedAside(loops []result.Loop) {
-	by := make(map[string]*result.Loop, len(loops))
+	const (
+		open  = iota // not known yet
+		stays        // is measured
+		aside        // something that is measured stands for it
+		lost         // is not measured, nor anything that it was made from
+	)
+	by := make(map[string]int, len(loops))
 	for i := range loops {
-		by[loops[i].SOPInstanceUID] = &loops[i]
+		by[loops[i].SOPInstanceUID] = i
 	}
-	// rooted reports whether the sources of a loop lead to one of the study that
-	// has none in it.
-	var rooted func(l *result.Loop, way map[string]bool) bool
-	rooted = func(l *result.Loop, way map[string]bool) bool {
-		way[l.SOPInstanceUID] = true
-		root := true
-		for _, uid := range l.Sources {
-			from := by[uid]
-			if from == nil {
+	state := make([]int, len(loops))
+	judge := func(i int) int {
+		next := lost
+		if loops[i].Status == result.Analysed {
+			next = stays
+		}
+		for _, uid := range loops[i].Sources {
+			from, here := by[uid]
+			if !here || from == i {
 				continue
 			}
-			root = false
-			if !way[uid] && rooted(from, way) {
-				return true
+			switch state[from] {
+			case stays, aside:
+				return aside
+			case open:
+				next = open
 			}
 		}
-		return root
+		return next
 	}
-	var aside []*result.Loop
+	for changed := true; changed; {
+		changed = false
+		for i := range loops {
+			if state[i] == open {
+				state[i] = judge(i)
+				changed = changed || state[i] != open
+			}
+		}
+	}
 	for i := range loops {
 		l := &loops[i]
-		if l.Status != result.Analysed {
+		if state[i] != aside || l.Status != result.Analysed {
 			continue
 		}
-		for _, uid := range l.Sources {
-			if from := by[uid]; from != nil && from != l && rooted(from, map[string]bool{l.SOPInstanceUID: true}) {
-				aside = append(aside, l)
-				break
-			}
-		}
-	}
-	for _, l := range aside {
 		reason := result.Reasonf(result.Derived, "derived from another loop of the study: it is not measured beside it")
 		l.Status, l.Reason = result.Refused, &reason
 		l.FrameResults, l.Curve, l.Beats, l.Measurements, l.Warnings = nil, nil, nil, nil, nil

@@ -8,10 +8,11 @@ import (
 )
 
 // A loop whose sources are loops of the study is set aside, in whichever order they
-// stand, and so is what is derived from it; of a ring nothing is.
+// stand, and so is what is derived from it; of a ring nothing is, nor what nothing
+// measured stands for.
 func TestDerivedLoopsAreSetAside(t *testing.T) {
 	for name, c := range map[string]struct {
-		loops []string // UID, "<" and its sources, by commas
+		loops []string // UID, "!" where it failed, "<" and its sources, by commas
 		aside string
 	}{
 		"none":               {[]string{"1", "2"}, ""},
@@ -24,20 +25,28 @@ func TestDerivedLoopsAreSetAside(t *testing.T) {
 		"itself":             {[]string{"1<1", "2"}, ""},
 		"ring":               {[]string{"1<2", "2<1"}, ""},
 		"ring with a root":   {[]string{"1<2,3", "2<1", "3"}, "1 2"},
+		"source fails":       {[]string{"1!", "2<1"}, ""},
+		"chain, root fails":  {[]string{"3<2", "2<1", "1!"}, "3"},
+		"step fails":         {[]string{"3<2", "2!<1", "1"}, "3"},
+		"all but one fail":   {[]string{"3<2", "2!<1", "1!"}, ""},
 	} {
 		var loops []result.Loop
 		for _, text := range c.loops {
 			uid, from, _ := strings.Cut(text, "<")
+			uid, fails := strings.CutSuffix(uid, "!")
 			l := result.Loop{SOPInstanceUID: uid, Status: result.Analysed, Measurements: make([]result.Measurement, 1), FrameResults: make([]result.Frame, 1)}
 			if from != "" {
 				l.Sources = strings.Split(from, ",")
+			}
+			if fails {
+				l.Status = result.Failed
 			}
 			loops = append(loops, l)
 		}
 		setDerivedAside(loops)
 		var aside []string
 		for _, l := range loops {
-			if l.Status == result.Analysed {
+			if l.Status == result.Analysed || l.Status == result.Failed {
 				continue
 			}
 			aside = append(aside, l.SOPInstanceUID)

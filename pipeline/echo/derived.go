@@ -63,8 +63,11 @@ func NamesSource(ds *dicomio.DataSet) bool {
 
 // Sources are the SOP Instance UIDs of the images from which an object says that it
 // was derived: by its Source Image Sequence (PS3.3 C.7.6.1), but for what it is a
-// compressed copy of.
+// compressed copy of: each once, and no more than some dozens.
 func Sources(ds *dicomio.DataSet) []string { return images(ds, tag.SourceImageSequence) }
+
+// maxSources bounds what an object may name.
+const maxSources = 64
 
 // Processed reports whether an object names processing equipment among what
 // contributed to it.
@@ -75,7 +78,10 @@ func Processed(ds *dicomio.DataSet) bool {
 // images are those that a sequence refers to.
 func images(ds *dicomio.DataSet, sequence tag.Tag) (uids []string) {
 	for _, item := range ds.Items(sequence) {
-		if uid := strings.TrimSpace(item.String(tag.ReferencedSOPInstanceUID)); uid != "" && !purpose(item, predecessor) {
+		if len(uids) == maxSources {
+			break
+		}
+		if uid := strings.TrimSpace(item.String(tag.ReferencedSOPInstanceUID)); uid != "" && !slices.Contains(uids, uid) && !purpose(item, predecessor) {
 			uids = append(uids, uid)
 		}
 	}

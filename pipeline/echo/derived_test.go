@@ -1,6 +1,7 @@
 package echo
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/echonode/echonode/dicomio"
@@ -89,6 +90,14 @@ func TestSources(t *testing.T) {
 	ds.SetItems(tag.ReferencedImageSequence, dicomio.NewDataSet().SetString(tag.ReferencedSOPInstanceUID, "1.2.3"))
 	if got := Sources(ds); len(got) != 1 || got[0] != "1.2.2" || Processed(ds) {
 		t.Errorf("%q, processed: %v", got, Processed(ds))
+	}
+	many := make([]*dicomio.DataSet, 300)
+	for i := range many {
+		many[i] = dicomio.NewDataSet().SetString(tag.ReferencedSOPInstanceUID, fmt.Sprint("1.2.", i/2))
+	}
+	ds.SetItems(tag.SourceImageSequence, many...)
+	if got := Sources(ds); len(got) != 64 || got[0] != "1.2.0" || got[63] != "1.2.63" {
+		t.Errorf("of 150 sources, named twice: %q", got)
 	}
 	if !FromOthers([]string{"DERIVED ", "PRIMARY"}) || FromOthers([]string{"ORIGINAL", "DERIVED"}) || FromOthers(nil) {
 		t.Error("which images are derived")

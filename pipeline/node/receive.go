@@ -168,25 +168,19 @@ func (n *Node) announced(ctx context.Context, in spool.Arrival, req *scp.StoreRe
 	return id, n.unrecorded(n.judgeDerived(ctx, &id))
 }
 
-// judgeDerived takes an image for no loop that was derived from another image of
-// its study, or from an output of this node: what another program has drawn into a
-// loop begins no run and is not measured beside it. Of an image whose source comes
-// after it, the run that measures both says so.
+// judgeDerived takes an image for no loop that was derived from an output of this
+// node. One that was derived from something else begins no run once its study was
+// reported, and the run that it is part of says whether it is measured: not beside
+// its source.
 func (n *Node) judgeDerived(ctx context.Context, in *store.Instance) error {
 	for _, source := range in.Sources {
-		if source == in.SOPInstanceUID {
-			continue
-		}
 		own, err := n.store.IsOutput(ctx, source)
 		if err != nil {
 			return err
 		}
-		from, err := n.store.Instance(ctx, source)
-		if err != nil && !errors.Is(err, store.ErrNotFound) {
-			return err
-		}
-		if own || err == nil && from.StudyInstanceUID == in.StudyInstanceUID {
+		if own {
 			in.Loop = false
+			return nil
 		}
 	}
 	return nil

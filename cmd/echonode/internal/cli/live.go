@@ -257,7 +257,7 @@ func (l *liveCheck) owners(dir string, info fs.FileInfo) {
 	if !ok {
 		return
 	}
-	own := []string{"lock", "node.db", "node.db-wal", "node.db-shm", node.SpoolFolder, "results", "scratch", "arriving", "cache", "tensorrt"}
+	own := []string{"lock", "node.db", "node.db.lock", "node.db-wal", "node.db-shm", node.SpoolFolder, "results", "scratch", "arriving", "cache", "tensorrt"}
 	for _, name := range own {
 		path := filepath.Join(dir, name)
 		st, err := os.Stat(path)

@@ -293,7 +293,14 @@ func lockDatabase(c *config.Config) (unlock func(), err error) {
 	if store.IsPostgreSQL(c.Database()) {
 		return func() {}, nil
 	}
-	f, err := os.OpenFile(c.Database()+".lock", os.O_CREATE|os.O_RDWR, 0o640)
+	path := c.Database()
+	// One lock, by whichever name the file or its folder goes.
+	if is, err := filepath.EvalSymlinks(path); err == nil {
+		path = is
+	} else if dir, err := filepath.EvalSymlinks(filepath.Dir(path)); err == nil {
+		path = filepath.Join(dir, filepath.Base(path))
+	}
+	f, err := os.OpenFile(path+".lock", os.O_CREATE|os.O_RDWR, 0o640)
 	if err != nil {
 		return nil, fmt.Errorf("storage.database: %w", err)
 	}

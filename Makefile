@@ -50,7 +50,8 @@ help:
 	@echo 'make licences    licences of everything the program is made of; fails for one that is not allowed'
 	@echo 'make vuln        govulncheck, where its database can be reached'
 	@echo 'make findings    what outside software does, shown again by the scripts in findings/'
-	@echo 'make mutate      changes PKG ($(PKG)) in one place at a time and tells what no test of TESTS notices; N mutants ($(N))'
+	@echo 'make mutate      changes PKG ($(PKG)) in one place at a time and tells what no test of TESTS notices; N mutants ($(N));'
+	@echo '                 FILES=a.go,b.go for these alone, RUN=TestA for the tests that match'
 	@echo 'make dead        functions that neither the programs nor their tests call'
 	@echo 'make clean       remove what make made'
 
@@ -83,7 +84,7 @@ demo: build
 PKG ?= ./pipeline/lv
 N   ?= 100
 mutate:
-	@$(GO) run ./conformance/mutate -n $(N) $(if $(TESTS),-tests $(TESTS)) $(PKG)
+	@$(GO) run ./conformance/mutate -n $(N) $(if $(TESTS),-tests $(TESTS)) $(if $(FILES),-file $(FILES)) $(if $(RUN),-run '$(RUN)') $(PKG)
 
 dead:
 	@$(GO) run $(DEADCODE) -test ./...

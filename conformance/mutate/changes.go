@@ -8,6 +8,7 @@ import (
 	"go/token"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -21,8 +22,9 @@ var swaps = map[token.Token][]token.Token{
 	token.MUL: {token.QUO}, token.QUO: {token.MUL},
 }
 
-// mutantsOf are the changes of the packages' files, in their order.
-func mutantsOf(ctx context.Context, packages []string, part string) ([]mutant, error) {
+// mutantsOf are the changes of the packages' files whose name holds one of some
+// parts, in their order; of all files when there are no parts.
+func mutantsOf(ctx context.Context, packages, parts []string) ([]mutant, error) {
 	args := append([]string{"list", "-f", `{{$d := .Dir}}{{range .GoFiles}}{{$d}}/{{.}}{{"\n"}}{{end}}`}, packages...)
 	out, err := exec.CommandContext(ctx, "go", args...).Output()
 	if err != nil {
@@ -30,7 +32,7 @@ func mutantsOf(ctx context.Context, packages []string, part string) ([]mutant, e
 	}
 	var all []mutant
 	for _, file := range strings.Fields(string(out)) {
-		if !strings.Contains(filepath.Base(file), part) {
+		if len(parts) > 0 && !slices.ContainsFunc(parts, func(p string) bool { return strings.Contains(filepath.Base(file), p) }) {
 			continue
 		}
 		m, err := mutantsIn(file, nil)

@@ -3,7 +3,11 @@
 // statement left out) and runs the tests. A change that no test fails for, a
 // mutant that lives, is a line that nothing holds in place.
 //
-//	go run ./conformance/mutate [-tests PKG,PKG] [-n MUTANTS] [-seed N] [-file PART] PACKAGE...
+//	go run ./conformance/mutate [-tests PKG,PKG] [-run REGEXP] [-file PART,PART] [-n MUTANTS] [-seed N] PACKAGE...
+//
+// A package with a long suite is asked file by file, with -file and with the
+// tests that concern these files as -run. What lives then may still be noticed
+// by the others.
 //
 // The tree is not touched: the changed file is given to the go command as an
 // overlay. Mutants that do not compile do not count. Of more than -n mutants a
@@ -26,36 +30,53 @@ import (
 )
 
 func main() {
+	var q question
 	tests := flag.String("tests", "", "packages whose tests must notice, comma separated; PACKAGE itself when empty")
-	n := flag.Int("n", 100, "most mutants; 0 for all")
-	seed := flag.Uint64("seed", 1, "of the sample")
-	part := flag.String("file", "", "only files whose name holds this")
-	limit := flag.Duration("timeout", 2*time.Minute, "for the tests of one mutant; one that runs longer is noticed")
+	flag.StringVar(&q.run, "run", "", "only tests that match, as of go test; all when empty")
+	files := flag.String("file", "", "only files whose name holds one of these, comma separated; all when empty")
+	flag.IntVar(&q.n, "n", 100, "most mutants; 0 for all")
+	flag.Uint64Var(&q.seed, "seed", 1, "of the sample")
+	flag.DurationVar(&q.limit, "timeout", 2*time.Minute, "for the tests of one mutant; one that runs longer is noticed")
 	flag.Parse()
 	if flag.NArg() == 0 {
 		flag.Usage()
 		os.Exit(2)
 	}
-	if _, err := run(context.Background(), flag.Args(), strings.FieldsFunc(*tests, func(r rune) bool { return r == ',' }), *part, *n, *seed, *limit); err != nil {
+	q.packages, q.tests, q.files = flag.Args(), list(*tests), list(*files)
+	if _, err := q.ask(context.Background()); err != nil {
 		fmt.Fprintln(os.Stderr, "mutate:", err)
 		os.Exit(1)
 	}
 }
 
-// run tries the mutants of some packages and returns how many live.
-func run(ctx context.Context, packages, tests []string, part string, n int, seed uint64, limit time.Duration) (int, error) {
-	if len(tests) == 0 {
-		tests = packages
+// list are the parts of a comma separated list.
+func list(s string) []string { return strings.FieldsFunc(s, func(r rune) bool { return r == ',' }) }
+
+// question is what is changed and who must notice.
+type question struct {
+	packages []string
+	files    []string // parts of names; none: all files
+	tests    []string // packages; none: those that are changed
+	run      string   // regular expression; "": all tests
+	n        int      // most mutants; 0: all
+	seed     uint64
+	limit    time.Duration // of the tests of one mutant
+}
+
+// ask tries the mutants and returns how many live.
+func (q question) ask(ctx context.Context) (int, error) {
+	if len(q.tests) == 0 {
+		q.tests = q.packages
 	}
-	mutants, err := mutantsOf(ctx, packages, part)
+	mutants, err := mutantsOf(ctx, q.packages, q.files)
 	if err != nil {
 		return 0, err
 	}
 	all := len(mutants)
-	if n > 0 && all > n {
-		rng := rand.New(rand.NewPCG(seed, 1))
+	if q.n > 0 && all > q.n {
+		rng := rand.New(rand.NewPCG(q.seed, 1))
 		rng.Shuffle(all, func(i, j int) { mutants[i], mutants[j] = mutants[j], mutants[i] })
-		mutants = mutants[:n]
+		mutants = mutants[:q.n]
 		slices.SortFunc(mutants, func(a, b mutant) int { return strings.Compare(a.String(), b.String()) })
 	}
 	dir, err := os.MkdirTemp("", "mutate")
@@ -63,8 +84,10 @@ func run(ctx context.Context, packages, tests []string, part string, n int, seed
 		return 0, err
 	}
 	defer os.RemoveAll(dir)
-	if out, err := goTest(ctx, "", tests, limit); err != nil {
+	if out, err := q.goTest(ctx, ""); err != nil {
 		return 0, fmt.Errorf("the tests fail without a change: %w\n%s", err, out)
+	} else if strings.Contains(string(out), "[no tests to run]") || strings.Contains(string(out), "[no test files]") {
+		return 0, fmt.Errorf("a package has no test that could notice:\n%s", out)
 	}
 	killed, alive, invalid := 0, 0, 0
 	for i, m := range mutants {
@@ -72,7 +95,7 @@ func run(ctx context.Context, packages, tests []string, part string, n int, seed
 		if err != nil {
 			return 0, err
 		}
-		out, err := goTest(ctx, overlay, tests, limit)
+		out, err := q.goTest(ctx, overlay)
 		switch {
 		case err == nil:
 			alive++
@@ -88,18 +111,21 @@ func run(ctx context.Context, packages, tests []string, part string, n int, seed
 	if killed+alive == 0 {
 		return 0, errors.New("no mutant compiles")
 	}
-	fmt.Printf("%s: %d of %d mutants noticed, %.0f %% (%d tried of %d, %d do not compile)\n", strings.Join(packages, " "),
+	fmt.Printf("%s: %d of %d mutants noticed, %.0f %% (%d tried of %d, %d do not compile)\n", strings.Join(append(slices.Clone(q.packages), q.files...), " "),
 		killed, killed+alive, 100*float64(killed)/float64(killed+alive), len(mutants), all, invalid)
 	return alive, nil
 }
 
-// goTest runs tests under an overlay; "" for none. A test that hangs is ended.
-func goTest(ctx context.Context, overlay string, packages []string, limit time.Duration) ([]byte, error) {
-	args := []string{"test", "-count=1", "-failfast", "-short", "-timeout", limit.String()}
+// goTest runs the tests under an overlay; "" for none. A test that hangs is ended.
+func (q question) goTest(ctx context.Context, overlay string) ([]byte, error) {
+	args := []string{"test", "-count=1", "-failfast", "-short", "-vet=off", "-timeout", q.limit.String()}
+	if q.run != "" {
+		args = append(args, "-run", q.run)
+	}
 	if overlay != "" {
 		args = append(args, "-overlay", overlay)
 	}
-	cmd := exec.CommandContext(ctx, "go", append(args, packages...)...)
+	cmd := exec.CommandContext(ctx, "go", append(args, q.tests...)...)
 	return cmd.CombinedOutput()
 }
 

@@ -67,11 +67,47 @@ func TestRun(t *testing.T) {
 	}
 	t.Chdir(dir)
 	// ">=" says the same as ">"; "<=" does not.
-	alive, err := run(context.Background(), []string{"."}, nil, "", 0, 1, time.Minute)
+	q := question{packages: []string{"."}, seed: 1, limit: time.Minute}
+	alive, err := q.ask(context.Background())
 	if err != nil || alive != 1 {
 		t.Errorf("%d mutants live, %v; want 1", alive, err)
 	}
 	if b, err := os.ReadFile("p.go"); err != nil || string(b) != files["p.go"] {
 		t.Errorf("the file was changed: %v", err)
+	}
+}
+
+// Files and tests can be chosen; a choice that leaves no test is no answer.
+func TestChoice(t *testing.T) {
+	dir := t.TempDir()
+	files := map[string]string{
+		"go.mod": "module p\n\ngo 1.24\n",
+		"a.go":   "package p\n\nfunc Add(a, b int) int { return a + b }\n",
+		"b.go":   "package p\n\nfunc Mul(a, b int) int { return a * b }\n",
+		"p_test.go": "package p\n\nimport \"testing\"\n\nfunc TestAdd(t *testing.T) {\n\tif Add(1, 2) != 3 {\n\t\tt.Fatal()\n\t}\n}\n" +
+			"\nfunc TestMul(t *testing.T) {\n\tif Mul(2, 3) != 6 {\n\t\tt.Fatal()\n\t}\n}\n",
+	}
+	for name, content := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Chdir(dir)
+	for _, tt := range []struct {
+		files []string
+		run   string
+		alive int // -1: an error
+	}{
+		{[]string{"a.go"}, "TestAdd", 0},
+		{[]string{"a.go"}, "TestMul", 1},
+		{[]string{"a.go", "b.go"}, "TestMul", 1},
+		{[]string{"a.go"}, "TestNone", -1},
+		{[]string{"c.go"}, "TestAdd", -1},
+	} {
+		q := question{packages: []string{"."}, files: tt.files, run: tt.run, limit: time.Minute}
+		alive, err := q.ask(context.Background())
+		if want := max(tt.alive, 0); alive != want || (err != nil) != (tt.alive < 0) {
+			t.Errorf("%v by %s: %d live, %v; want %d", tt.files, tt.run, alive, err, tt.alive)
+		}
 	}
 }

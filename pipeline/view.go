@@ -129,13 +129,17 @@ func calledOtherwise(ds *dicomio.DataSet, view string) *result.Reason {
 		names = append(names, item.String(tag.CodeMeaning))
 	}
 	for _, name := range names {
+		agrees, otherwise := false, false
 		for _, w := range viewWords {
-			if !w.words.MatchString(name) {
-				continue
+			switch {
+			case !w.words.MatchString(name):
+			case w.view == view: // also of a picture that shows two planes
+				agrees = true
+			default:
+				otherwise = true
 			}
-			if w.view == view {
-				break
-			}
+		}
+		if otherwise && (!agrees || viewWords[0].words.MatchString(name)) {
 			r := result.Reasonf(result.ViewName, "the object calls the view %q, the network takes it for %s", strings.TrimSpace(name), view)
 			return &r
 		}

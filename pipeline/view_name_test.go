@@ -1,6 +1,8 @@
 package pipeline
 
 import (
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/echonode/echonode/dicomio"
@@ -14,12 +16,12 @@ func TestCalledOtherwise(t *testing.T) {
 	for name, views := range map[string]string{ // the views that it may be taken for
 		"A4C": "A4C", "Apical 4": "A4C", "AP4": "A4C", "4CH": "A4C", "Four Chamber": "A4C", "A2C": "A2C", "AP2": "A2C", "2 CH": "A2C", "PLAX": "PLAX",
 		"APLAX": "A3C", "Apical long axis": "A3C", "3CH": "A3C", "SUBCOSTAL 4CH": "", "PSAX MID": "", "RV FOCUSED": "", "RV focused A4C": "", "5CH": "", "A5C": "",
-		"LV focused": "any", "": "any", "Apex": "any", "View 4": "any",
+		"A4C/A2C": "A4C A2C", "AP4 & AP2": "A4C A2C", "LV focused": "any", "": "any", "Apex": "any", "View 4": "any",
 	} {
 		ds := dicomio.NewDataSet()
 		ds.SetString(tag.ViewName, name)
 		for _, view := range []string{models.ViewA4C, models.ViewA2C, models.ViewA3C, models.ViewPLAX} {
-			if got, want := calledOtherwise(ds, view) == nil, views == "any" || views == view; got != want {
+			if got, want := calledOtherwise(ds, view) == nil, views == "any" || slices.Contains(strings.Fields(views), view); got != want {
 				t.Errorf("%q taken for %s: agrees %v", name, view, got)
 			}
 		}

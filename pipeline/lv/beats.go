@@ -264,9 +264,9 @@ func FindBeats(area, timesMS []float64, o BeatOptions) (Rhythm, error) {
 	found := len(byCurve) + len(clipStart) + len(clipped)
 	byCurve, clipStart, clipped = f.without(byCurve), f.without(clipStart), f.without(clipped)
 	r.Beats = byCurve
-	if own, with := f.followed(peaks); len(own) < len(peaks) && 2*(len(peaks)-len(own)) < with {
-		r.Notes = append(r.Notes, fmt.Sprintf("%d of %d stored R waves belong to no contraction: they were left out", len(peaks)-len(own), len(peaks)))
-		peaks = own
+	if less := f.withoutExtra(peaks); len(less) < len(peaks) {
+		r.Notes = append(r.Notes, fmt.Sprintf("%d of %d stored R waves belong to no contraction: they were left out", len(peaks)-len(less), len(peaks)))
+		peaks = less
 		r.HeartRate, r.HeartRateSource = rateFromPeaks(peaks)
 	}
 	if len(peaks) > 0 {
@@ -665,6 +665,25 @@ func (f *finder) doubtPeaks(peaks []float64, byPeaks, byCurve []Beat) string {
 		return fmt.Sprintf("%d of %d stored R waves belong to no contraction: they were not used", extra, within)
 	}
 	return ""
+}
+
+// withoutExtra leaves out R peaks that no contraction follows and that lie between two
+// others a usual beat apart, as T waves do that were counted. A premature beat that
+// hardly contracts lies between two that are two beats apart, and stays.
+func (f *finder) withoutExtra(peaks []float64) []float64 {
+	own, with := f.followed(peaks)
+	if len(own) == len(peaks) || 2*(len(peaks)-len(own)) >= with {
+		return peaks
+	}
+	rate, _ := rateFromPeaks(own)
+	var out []float64
+	for i, p := range peaks {
+		extra := i > 0 && i+1 < len(peaks) && !slices.Contains(own, p) && peaks[i+1]-peaks[i-1] < 1.5*60000/rate
+		if !extra {
+			out = append(out, p)
+		}
+	}
+	return out
 }
 
 // followed are the R peaks but those that no contraction follows before the next,

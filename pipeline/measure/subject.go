@@ -33,6 +33,7 @@ const surfacesDiffer = 0.10
 func subjectOf(loops []result.Loop) *result.Subject {
 	var s *result.Subject
 	var ages, heights, weights []float64
+	var ageless []result.Reason // why an object has no age
 	for i := range loops {
 		o := loops[i].Subject
 		if o == nil {
@@ -58,6 +59,9 @@ func subjectOf(loops []result.Loop) *result.Subject {
 			weights = append(weights, o.WeightKG)
 		}
 		for _, d := range o.Doubts {
+			if d.Code == result.PatientAge && o.AgeYears == nil {
+				ageless = append(ageless, d)
+			}
 			if !slices.Contains(s.Doubts, d) {
 				s.Doubts = append(s.Doubts, d)
 			}
@@ -68,6 +72,9 @@ func subjectOf(loops []result.Loop) *result.Subject {
 	}
 	if s.HeightCM > 0 && s.WeightKG > 0 { // what another object had wrong
 		s.Doubts = slices.DeleteFunc(s.Doubts, func(r result.Reason) bool { return r.Code == result.BodySize })
+	}
+	if s.AgeYears != nil { // the same of its age
+		s.Doubts = slices.DeleteFunc(s.Doubts, func(r result.Reason) bool { return slices.Contains(ageless, r) })
 	}
 	oneAge(s, ages)
 	oneSize(s, heights, weights)

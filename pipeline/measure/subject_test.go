@@ -18,6 +18,7 @@ func TestSubjectOf(t *testing.T) {
 		return result.Loop{Subject: s}
 	}
 	wrong := result.Reason{Code: result.BodySize, Text: "Patient's Size of 110 m is no person's"}
+	noAge := result.Reason{Code: result.PatientAge, Text: "the birth date lies after the study"}
 	const nothing = ": nothing is indexed by the body surface"
 	for name, tc := range map[string]struct {
 		loops          []result.Loop
@@ -41,6 +42,7 @@ func TestSubjectOf(t *testing.T) {
 		"newborn":           {[]result.Loop{person(0, 50, 3.4)}, 0, 50, 3.4, ""},
 		"cm, then right":    {[]result.Loop{person(6, 0, 19, wrong), person(6, 110, 19)}, 6, 110, 19, ""},
 		"cm in all":         {[]result.Loop{person(6, 0, 19, wrong), person(6, 0, 19, wrong)}, 6, 0, 19, wrong.Text},
+		"an age, none":      {[]result.Loop{person(-1, 180, 80, noAge), person(40, 180, 80)}, 40, 180, 80, ""},
 		"two adults":        {[]result.Loop{person(45, 180, 80), person(60, 180, 80)}, 60, 180, 80, "the objects differ in the patient's age (45, 60 years): 60 years of the last object count"},
 		"a child, an adult": {[]result.Loop{person(45, 180, 80), person(12, 180, 80)}, -1, 180, 80, "the objects differ in the patient's age (12, 45 years): no value is compared with a normal range"},
 	} {

@@ -4,10 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math"
+	"net/http"
 	"slices"
 	"time"
 
+	"github.com/echonode/echonode/dicomio"
+	"github.com/echonode/echonode/dicomio/part10"
 	"github.com/echonode/echonode/pipeline/deliver"
 	"github.com/echonode/echonode/pipeline/internal/jobs"
 	"github.com/echonode/echonode/pipeline/objects"
@@ -49,6 +53,11 @@ func (n *Node) deliverRun(ctx context.Context, job jobs.Job, run int64, destinat
 	if errors.As(err, &wait) {
 		return jobs.Later(wait.pause)
 	}
+	var order *behind
+	if errors.As(err, &order) {
+		n.log.Info("delivery waits for the report of an earlier run", "destination", dest.Name, "run", run, "error", order.error)
+		return jobs.Later(order.pause)
+	}
 	if errors.Is(err, objects.ErrUnavailable) {
 		// That is not the destination's fault, and counts as no attempt.
 		n.log.Warn("delivery waits for the object store", "destination", dest.Name, "run", run, "error", err)
@@ -63,38 +72,59 @@ func (n *Node) deliverRun(ctx context.Context, job jobs.Job, run int64, destinat
 	return errors.Join(err, n.store.BuryDeliveries(context.WithoutCancel(ctx), run, dest.Name))
 }
 
-// deliverInOrder sends what earlier runs of a run's study still have to send before
-// what the run has: who takes the last report that came for the right one gets the
-// newest last. Where an earlier one does not get through the run waits with it,
-// unless the destination has refused it for good: then it gives way.
+// deliverInOrder sends a report that earlier runs of a run's study still have to send
+// before what the run has: who takes the last report that came for the right one gets
+// the newest last. While an earlier one may get through soon the run waits with it,
+// which is a *behind. One that will not, whatever the reason, gives way, and is not
+// sent any more when the run is.
 func (n *Node) deliverInOrder(ctx context.Context, dest Destination, run int64) error {
-	older, err := n.store.OlderPending(ctx, run, dest.Name)
+	older, err := n.store.OlderReports(ctx, run, dest.Name)
 	if err != nil {
 		return err
 	}
 	for _, before := range older {
-		if err := n.deliver(ctx, dest, before); err != nil {
-			left, perr := n.store.PendingDeliveries(context.WithoutCancel(ctx), before, dest.Name)
-			if perr != nil || slices.ContainsFunc(left, func(d store.Delivery) bool { return !refusedForGood(d) }) {
-				return errors.Join(err, perr)
-			}
+		failed, err := n.attempt(ctx, dest, before.RunID)
+		if err != nil && len(failed) == 0 {
+			return err // nothing was sent to anybody
+		}
+		if reason := failed[before.SOPInstanceUID]; reason != nil && !ofItself(reason) && before.Attempts < n.opt.Deliveries {
+			return &behind{err, n.deliveryWait(before.Attempts + 1)}
 		}
 	}
-	if err := n.deliver(ctx, dest, run); err != nil {
+	if _, err := n.attempt(ctx, dest, run); err != nil {
 		return err
 	}
 	for _, before := range older {
-		if err := n.store.Overtaken(context.WithoutCancel(ctx), before, dest.Name); err != nil {
+		if err := n.store.Overtaken(context.WithoutCancel(ctx), before); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// refusedForGood reports whether a destination's last word on an object is a failure
-// that does not pass with time, as a lack of resources (A7xxH) does.
-func refusedForGood(d store.Delivery) bool {
-	return d.Status != nil && scp.ClassOf(*d.Status) == scp.ClassFailure && *d.Status&0xFF00 != 0xA700
+// behind says that a run waits for an earlier one.
+type behind struct {
+	error
+	pause time.Duration
+}
+
+func (b *behind) Unwrap() error { return b.error }
+
+// ofItself reports whether an object could not be delivered for a reason of its own
+// that does not pass soon: it cannot be read, or the destination does not take such
+// objects or this one.
+func ofItself(err error) bool {
+	var status *scp.StatusError
+	var whole *deliver.HTTPError
+	switch {
+	case errors.As(err, &status):
+		return status.Status&0xFF00 != 0xA700 // out of resources
+	case errors.As(err, &whole):
+		return whole.Status/100 == 4 && !slices.Contains([]int{http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound,
+			http.StatusRequestTimeout, http.StatusTooManyRequests}, whole.Status)
+	}
+	return errors.As(err, new(*scp.ContextError)) || errors.As(err, new(*fs.PathError)) || errors.As(err, new(*dicomio.Error)) ||
+		errors.Is(err, objects.ErrDamaged) || errors.Is(err, part10.ErrNotPart10)
 }
 
 // storeWait is how long work waits for an object store that is not available.
@@ -164,24 +194,26 @@ func (n *Node) settle(ctx context.Context, dest Destination, run int64, pending 
 	return left, nil
 }
 
-func (n *Node) deliver(ctx context.Context, dest Destination, run int64) error {
+// attempt sends what is pending of a run. failed says why objects were not delivered,
+// by their UIDs; an error without any is that nothing could be tried.
+func (n *Node) attempt(ctx context.Context, dest Destination, run int64) (failed map[string]error, err error) {
 	pending, err := n.store.PendingDeliveries(ctx, run, dest.Name)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	hold := n.files.Hold()
 	defer hold.Release()
 	files := make(map[string]string, len(pending)) // by name
 	for _, d := range pending {
 		if files[d.Path], err = hold.File(ctx, d.Path); errors.Is(err, objects.ErrUnavailable) || ctx.Err() != nil {
-			return err
+			return nil, err
 		} else if err != nil {
 			// It is tried nevertheless, so that the delivery says what is wrong.
 			files[d.Path] = d.Path
 		}
 	}
 	if pending, err = n.settle(ctx, dest, run, pending, files); err != nil || len(pending) == 0 {
-		return err
+		return nil, err
 	}
 	sources := make([]deliver.Source, len(pending))
 	for i, d := range pending {
@@ -189,6 +221,7 @@ func (n *Node) deliver(ctx context.Context, dest Destination, run int64) error {
 			Before: func() error { return n.store.Sending(ctx, d) }}
 	}
 	var problems []error
+	failed = map[string]error{}
 	err = dest.send(ctx, sources, func(i int, r scp.SendResult) {
 		d := pending[i]
 		if errors.Is(r.Err, store.ErrOutdated) {
@@ -213,6 +246,7 @@ func (n *Node) deliver(ctx context.Context, dest Destination, run int64) error {
 			fallthrough
 		default:
 			d.Error = r.Err.Error()
+			failed[d.SOPInstanceUID] = r.Err
 			problems = append(problems, fmt.Errorf("%s %s: %w", d.Kind, d.SOPInstanceUID, r.Err))
 		}
 		n.metrics.delivered(dest.Name, outcome)
@@ -228,7 +262,7 @@ func (n *Node) deliver(ctx context.Context, dest Destination, run int64) error {
 			n.log.Info(what, "destination", dest.Name, "syntax", r.Sent, "kind", d.Kind, "object", d.SOPInstanceUID, "status", fmt.Sprintf("%04XH", *d.Status))
 		}
 	})
-	return errors.Join(append(problems, err)...)
+	return failed, errors.Join(append(problems, err)...)
 }
 
 // shortened is what is kept of a peer's words, of which an Error Comment (LO) may

@@ -202,7 +202,7 @@ func refuseReason(err error) string {
 			return "other_picture"
 		case scp.StatusInvalidInstance:
 			return "uid"
-		case scp.StatusCannotUnderstand:
+		case scp.StatusCannotUnderstand, scp.StatusDataSetMismatch:
 			return "unreadable"
 		}
 	}

@@ -2,12 +2,19 @@ package node
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
+	"io/fs"
+	"net"
+	"os"
 	"slices"
 	"sync"
 	"testing"
 
+	"github.com/echonode/echonode/dicomio/part10"
 	"github.com/echonode/echonode/dicomio/uid"
+	"github.com/echonode/echonode/pipeline/deliver"
 	"github.com/echonode/echonode/pipeline/store"
 	"github.com/echonode/echonode/scp"
 )
@@ -42,9 +49,9 @@ func (o *ordered) reports() []string {
 	return slices.Clone(o.got)
 }
 
-// The report of a newer run does not go out before that of an older one that is
-// still tried; one that the destination has refused for good gives way, and does
-// not come after it.
+// The report of a newer run does not go out before that of an older one that may get
+// through soon; one that the destination has refused for good, or that cannot be read,
+// gives way, and does not come after it.
 func TestReportsGoOutInOrder(t *testing.T) {
 	for name, c := range map[string]struct {
 		status uint16
@@ -52,6 +59,7 @@ func TestReportsGoOutInOrder(t *testing.T) {
 	}{
 		"out of resources": {0xA700, []int{1, 2}},
 		"refused for good": {0x0122, []int{2}},
+		"file is gone":     {0xA700, []int{2}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -72,6 +80,12 @@ func TestReportsGoOutInOrder(t *testing.T) {
 			}
 			made(1)
 			first := report[1]
+			if name == "file is gone" {
+				outputs, err := n.store.Outputs(t.Context(), "1.2.3")
+				if err != nil || os.Remove(outputs[0].Path) != nil {
+					t.Fatal(outputs, err)
+				}
+			}
 			if c.status != 0xA700 {
 				pacs.mu.Lock()
 				pacs.refuse = func(sop string) error {
@@ -106,5 +120,33 @@ func TestReportsGoOutInOrder(t *testing.T) {
 				t.Errorf("reports came as %v, want %v and another study's", got, want)
 			}
 		})
+	}
+}
+
+// What holds a newer report back is what may pass soon, and nothing that is the older
+// object's own.
+func TestWhatGivesWay(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		want bool
+	}{
+		{&scp.StatusError{Status: 0x0122}, true},
+		{&scp.StatusError{Status: 0xC000}, true},
+		{&scp.StatusError{Status: 0xA700}, false},
+		{&scp.ContextError{}, true},
+		{&fs.PathError{Op: "open", Path: "report.dcm", Err: fs.ErrNotExist}, true},
+		{part10.ErrNotPart10, true},
+		{&deliver.HTTPError{Status: 413}, true},
+		{&deliver.HTTPError{Status: 409}, true},
+		{&deliver.HTTPError{Status: 429}, false},
+		{&deliver.HTTPError{Status: 401}, false},
+		{&deliver.HTTPError{Status: 503}, false},
+		{&net.OpError{Op: "dial", Err: errors.New("refused")}, false},
+		{&scp.AbortError{}, false},
+		{io.ErrUnexpectedEOF, false},
+	} {
+		if got := ofItself(fmt.Errorf("sent: %w", c.err)); got != c.want {
+			t.Errorf("%v: gives way: %v", c.err, got)
+		}
 	}
 }

@@ -676,25 +676,23 @@ const replaced = ` AND sop_uid IN (
 		SELECT 1 FROM runs n WHERE n.study_uid = r.study_uid AND n.revision > r.revision AND n.finished_at IS NOT NULL
 		AND (o.kind IN ('report','summary','pdf') OR NOT EXISTS (SELECT 1 FROM reviews v WHERE v.run_id = n.id))))`
 
-// OlderPending lists the runs of a run's study before it that still have something
-// to send to a destination, the oldest first.
-func (s *Store) OlderPending(ctx context.Context, run int64, destination string) ([]int64, error) {
-	return collect(ctx, s.read, func(r *sql.Rows) (id int64, err error) {
-		var revision int
-		return id, r.Scan(&id, &revision)
-	}, `SELECT DISTINCT o.id, o.revision FROM runs o JOIN runs n ON n.study_uid = o.study_uid AND o.revision < n.revision
-			JOIN deliveries d ON d.run_id = o.id WHERE n.id = ? AND d.destination = ? AND d.state = 'pending' ORDER BY o.revision`, run, destination)
+// OlderReports lists the reports of runs of a run's study before it that are still
+// pending at a destination, the oldest first.
+func (s *Store) OlderReports(ctx context.Context, run int64, destination string) ([]Delivery, error) {
+	return collect(ctx, s.read, scanDelivery, deliveryColumns+`JOIN runs r ON r.id = d.run_id JOIN runs n ON n.study_uid = r.study_uid
+		WHERE n.id = ? AND r.revision < n.revision AND d.destination = ? AND d.state = 'pending' AND o.kind = 'report' ORDER BY r.revision, o.sop_uid`,
+		run, destination)
 }
 
-// Overtaken gives up what a destination has refused of a run, as far as what a later
-// run has sent there takes its place: it would go out after that.
-func (s *Store) Overtaken(ctx context.Context, run int64, destination string) error {
+// Overtaken gives up a delivery of which a later run has sent what takes its place:
+// it would go out after that.
+func (s *Store) Overtaken(ctx context.Context, d Delivery) error {
 	err := s.Transact(ctx, func(tx *Tx) error {
-		if err := tx.lockOf(ctx, `SELECT study_uid FROM runs WHERE id = ?`, run); err != nil {
+		if err := tx.lockOf(ctx, `SELECT study_uid FROM runs WHERE id = ?`, d.RunID); err != nil {
 			return err
 		}
 		var study string
-		err := tx.QueryRowContext(ctx, `SELECT study_uid FROM runs WHERE id = ?`, run).Scan(&study)
+		err := tx.QueryRowContext(ctx, `SELECT study_uid FROM runs WHERE id = ?`, d.RunID).Scan(&study)
 		if errors.Is(err, sql.ErrNoRows) {
 			return nil // removed meanwhile
 		}
@@ -702,13 +700,13 @@ func (s *Store) Overtaken(ctx context.Context, run int64, destination string) er
 			return err
 		}
 		if _, err := tx.ExecContext(ctx, `UPDATE deliveries SET state = 'dead', updated_at = ? WHERE run_id = ? AND destination = ? AND state = 'pending'
-			AND sending = 0 AND status IS NOT NULL`+replaced, time.Now().UnixMilli(), run, destination, study); err != nil {
+			AND deliveries.sop_uid = ?`+replaced, time.Now().UnixMilli(), d.RunID, d.Destination, d.SOPInstanceUID, study); err != nil {
 			return err
 		}
 		return supersede(ctx, tx, study)
 	})
 	if err != nil {
-		return fmt.Errorf("deliveries that were overtaken: %w", err)
+		return fmt.Errorf("a delivery that was overtaken: %w", err)
 	}
 	return nil
 }

@@ -251,7 +251,7 @@ func TestCorrectAndSign(t *testing.T) {
 	// Nor can his browser do so without asking.
 	status := evalAsync[int](t, second,
 		`(async () => (await fetch(location.pathname + "/sign", {method: "POST", headers: {"X-CSRF-Token": document.querySelector("meta[name=csrf]").content},
-		body: JSON.stringify({base: 1, corrections: {loops: {}}})})).status)()`)
+		body: JSON.stringify({base: 1, run: JSON.parse(document.querySelector("#data").textContent).run, corrections: {loops: {}}})})).status)()`)
 	if status != http.StatusConflict {
 		t.Errorf("signing an old revision: %d", status)
 	}
@@ -270,7 +270,7 @@ func TestCorrectAndSign(t *testing.T) {
 	}
 	status = evalAsync[int](t, viewer,
 		`(async () => (await fetch(location.pathname + "/sign", {method: "POST", headers: {"X-CSRF-Token": document.querySelector("meta[name=csrf]").content},
-		body: JSON.stringify({base: 2, corrections: {loops: {}}})})).status)()`)
+		body: JSON.stringify({base: 2, run: JSON.parse(document.querySelector("#data").textContent).run, corrections: {loops: {}}})})).status)()`)
 	if status != http.StatusForbidden {
 		t.Errorf("a viewer signs: %d", status)
 	}
@@ -354,11 +354,12 @@ func TestKilledWhileSigning(t *testing.T) {
 		do(t, b, chromedp.Navigate(s.page+"/study/"+uid))
 		eval[bool](t, b,
 			fmt.Sprintf(`fetch(location.pathname + "/recalculate", {method: "POST", headers: {"X-CSRF-Token": document.querySelector("meta[name=csrf]").content},
-			body: JSON.stringify({base: %d, corrections: {loops: {}}})}).then((r) => r.json()).then((c) => {
+			body: JSON.stringify({base: %d, run: JSON.parse(document.querySelector("#data").textContent).run, corrections: {loops: {}}})})
+			.then((r) => r.json()).then((c) => {
 				const shown = {}; for (const s of c.stages) for (const r of s.rows) shown[r.key] = r.after;
 				window.asked = true;
 				return fetch(location.pathname + "/sign", {method: "POST", headers: {"X-CSRF-Token": document.querySelector("meta[name=csrf]").content},
-				body: JSON.stringify({base: %d, corrections: {loops: {}}, shown})}); }), true`, before, before))
+				body: JSON.stringify({base: %d, run: JSON.parse(document.querySelector("#data").textContent).run, corrections: {loops: {}}, shown})}); }), true`, before, before))
 		until(t, b, `window.asked === true`)
 		time.Sleep(time.Duration(5*round*round+rand.IntN(5)) * time.Millisecond)
 		s.kill()

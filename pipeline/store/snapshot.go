@@ -159,18 +159,22 @@ func (s *Store) Relocate(ctx context.Context, from, to string) error {
 	if err != nil {
 		return err
 	}
-	target := prefixOf(to)
+	// Names are clean, or as somebody wrote the folder. What has its new name is not looked at again: the new folder may be
+	// in the old one.
+	clean, written, target := prefixOf(from), filepath.ToSlash(strings.TrimSuffix(from, "/")+"/"), prefixOf(to)
 	return s.Transact(ctx, func(tx *Tx) error {
-		// Names are clean, or as somebody wrote the folder.
-		for _, prefix := range []string{filepath.ToSlash(strings.TrimSuffix(from, "/") + "/"), prefixOf(from)} {
-			if prefix == target {
-				continue
+		if clean == target {
+			if written == clean {
+				return nil
 			}
-			if err := rename(ctx, tx, columns, prefix, target); err != nil {
+			return rename(ctx, tx, columns, written, target)
+		}
+		if written != clean {
+			if err := rename(ctx, tx, columns, written, clean); err != nil {
 				return err
 			}
 		}
-		return nil
+		return rename(ctx, tx, columns, clean, target)
 	})
 }
 

@@ -182,7 +182,7 @@ func checkRelocate(t *testing.T, s *Store) {
 	if err != nil || len(paths) != 3 || !paths["/new/place/spool/a"] || !paths["/new/place/spool/c"] {
 		t.Errorf("%v, %v", paths, err)
 	}
-	for _, d := range []string{".", "./x/", "/new/place"} {
+	for _, d := range []string{".", "./x/", "/new/place", "/new/place/deeper", "/new"} {
 		if err := errors.Join(s.Relocate(t.Context(), "/new/place", d), s.Relocate(t.Context(), d, "/new/place")); err != nil {
 			t.Fatal(err)
 		}

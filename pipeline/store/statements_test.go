@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // keepingDB opens a database of one connection with a table of the numbers from
@@ -207,7 +208,11 @@ func scans(ctx context.Context, db *sql.Conn, query string) (found []string, err
 // study costs must not depend on how many there have been.
 func noScans(t testing.TB, s *Store) {
 	t.Helper()
-	ctx := context.Background() // the test's has ended
+	if t.Failed() {
+		return // it may have left a connection in use
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second) // the test's has ended
+	defer cancel()
 	for _, db := range []*sql.DB{s.sql, s.readers} {
 		conn, err := db.Conn(ctx)
 		if err != nil {

@@ -118,7 +118,7 @@ const listenAgain = 10_000;
 export function onChanges(changed: (studies: string[]) => void, shown?: { study: string; run: string }): void {
   const path = "/events" + (shown ? `?study=${encodeURIComponent(shown.study)}&run=${shown.run}` : "");
   let source: EventSource | undefined;
-  let missed = false; // something may have happened while nobody listened
+  let missed = document.hidden; // something may have happened while nobody listened
   let again = 0;
   const stop = (): void => {
     clearTimeout(again);

@@ -24,7 +24,7 @@ import (
 type Directory struct {
 	root   string
 	shared bool
-	pinned atomic.Pointer[rootID] // of a shared one, once it is known to be the right one
+	pinned atomic.Pointer[pin] // of a shared one, once it is known to be the right one
 	gate
 }
 

@@ -104,7 +104,7 @@ func belong(ctx context.Context, s Store, id []byte, named func(context.Context)
 		return fmt.Errorf("%w: its %s says %.64q, this database has the number %x", ErrAnother, MarkerName, got, id)
 	}
 	if shared {
-		return d.pin()
+		return d.pin(got)
 	}
 	return nil
 }
@@ -136,18 +136,25 @@ func anyThere(ctx context.Context, s Store, named func(context.Context) ([]strin
 // rootID identifies a folder while it is mounted.
 type rootID struct{ device, inode uint64 }
 
+// pin is the folder that is the store, and the identity in its marker.
+type pin struct {
+	rootID
+	database string
+}
+
 // pin keeps to the folder that is at the root now: what is there later, a mount
 // point without its share, is not the store.
-func (d *Directory) pin() error {
+func (d *Directory) pin(database string) error {
 	id, err := identify(d.root)
 	if err != nil {
 		return errNotMounted(d.root, err)
 	}
-	d.pinned.Store(&id)
+	d.pinned.Store(&pin{id, database})
 	return nil
 }
 
-// there fails where the folder at the root is another than the pinned one.
+// there fails where the folder at the root is another than the pinned one. A share
+// that was mounted again may have another number: its marker says that it is the one.
 func (d *Directory) there() error {
 	if err := d.pass(); err != nil {
 		return err
@@ -157,7 +164,11 @@ func (d *Directory) there() error {
 		return nil
 	}
 	got, err := identify(d.root)
-	if err == nil && got != *want {
+	if err == nil && got != want.rootID {
+		if now, merr := marker(context.Background(), d.ungated(), d.Name(MarkerName)); merr == nil && now == want.database {
+			d.pinned.Store(&pin{got, now})
+			return nil
+		}
 		err = errors.New("another folder is in its place")
 	}
 	if err != nil {

@@ -2,6 +2,8 @@ package node
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"testing"
 	"time"
 
@@ -75,6 +77,103 @@ func TestStudyIsComplete(t *testing.T) {
 			}
 		})
 	}
+	t.Run("to the very end of a wait", func(t *testing.T) {
+		a, c := begin()
+		s := receiving("1", c.at.Round(0))
+		a.received("1", 7)
+		a.ended(7)
+		c.pass(time.Minute - 1)
+		expect(t, a, s, "")
+		c.pass(1)
+		expect(t, a, s, "idle")
+		a.received("1", 8)
+		c.pass(59*time.Minute - 1)
+		expect(t, a, s, "")
+		c.pass(1)
+		expect(t, a, s, "cap")
+	})
+	t.Run("a study from before the start waits the idle time once more", func(t *testing.T) {
+		a, c := begin()
+		s := receiving("1", c.at.Round(0).Add(-time.Hour))
+		a.received("1", 7)
+		c.pass(time.Minute - 1)
+		expect(t, a, s, "")
+		c.pass(1)
+		expect(t, a, s, "cap")
+	})
+	t.Run("two associations", func(t *testing.T) {
+		a, c := begin()
+		s := receiving("1", c.at.Round(0))
+		for i, step := range []struct {
+			study       string
+			association uint64
+			first       bool
+		}{{"1", 7, true}, {"1", 7, false}, {"1", 8, true}, {"2", 7, true}, {"1", 7, true}} {
+			if got := a.received(step.study, step.association); got != step.first {
+				t.Errorf("object %d is the first of its association: %v", i, got)
+			}
+		}
+		if got := a.associations(); !maps.Equal(got, map[uint64]string{7: "1", 8: "1"}) {
+			t.Errorf("associations send for %v", got)
+		}
+		a.ended(7)
+		a.ended(7) // over is over
+		a.ended(9) // sent nothing
+		c.pass(time.Minute)
+		expect(t, a, s, "") // the other is open
+		a.ended(8)
+		expect(t, a, s, "")
+		c.pass(time.Minute)
+		expect(t, a, s, "idle")
+	})
+	t.Run("what other processes receive", func(t *testing.T) {
+		a, c := begin()
+		touched := c.at.Round(0)
+		s := receiving("1", touched)
+		look := func(after time.Duration, senders int, last time.Time, want string) {
+			t.Helper()
+			c.pass(after)
+			a.elsewhere("1", senders, last)
+			expect(t, a, s, want)
+		}
+		look(0, 0, touched, "")
+		look(40*time.Second, 1, touched, "") // an association there
+		look(59*time.Second, 0, touched, "")
+		look(time.Second, 0, touched, "idle")
+		look(0, 0, touched.Add(time.Second), "") // an object came there
+		look(59*time.Second, 0, touched.Add(time.Second), "")
+		look(time.Second, 0, touched.Add(time.Second), "idle")
+	})
+	t.Run("queued with an open association", func(t *testing.T) {
+		a, c := begin()
+		a.received("1", 7)
+		c.pass(time.Hour)
+		s := receiving("1", c.at.Round(0))
+		expect(t, a, s, "cap")
+		a.queued("1")
+		s.First = c.at.Round(0)
+		expect(t, a, s, "") // a new round
+		c.pass(time.Hour)
+		expect(t, a, s, "cap")
+	})
+	t.Run("forgotten is what is neither received nor sent for", func(t *testing.T) {
+		a, c := begin()
+		for i, uid := range []string{"listed", "over", "sent"} {
+			a.received(uid, uint64(i))
+		}
+		a.ended(0)
+		a.ended(1)
+		c.pass(time.Minute)
+		a.received("new", 9)
+		a.ended(9)
+		for _, want := range []string{"[listed new over sent]", "[listed new sent]"} { // at the idle time, and after it
+			a.forget([]store.Study{receiving("listed", c.at)})
+			if got := fmt.Sprint(slices.Sorted(maps.Keys(a.studies))); got != want {
+				t.Errorf("known are %s, want %s", got, want)
+			}
+			c.pass(1)
+		}
+	})
 	t.Run("nothing is left of what is over", func(t *testing.T) {
 		a, c := begin()
 		for i := range 100 {

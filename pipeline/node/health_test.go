@@ -201,7 +201,12 @@ func TestClockWatch(t *testing.T) {
 		{50 * time.Hour, 3 * time.Hour, true, false},          // set ahead
 		{51 * time.Hour, 4 * time.Hour, false, false},
 		{75 * time.Hour, 28 * time.Hour, false, true},
-		{20 * time.Hour, 29 * time.Hour, true, false}, // set back
+		{20 * time.Hour, 29 * time.Hour, true, false},                     // set back
+		{20*time.Hour + 10*time.Minute - 1, 29 * time.Hour, false, false}, // as much as may be drift
+		{44*time.Hour + 10*time.Minute - 1, 53 * time.Hour, false, false},
+		{44*time.Hour + 10*time.Minute, 53*time.Hour + 1, false, true}, // more than a day later
+		{44*time.Hour + 20*time.Minute, 53*time.Hour + 1, true, false}, // the least that is a jump
+		{44*time.Hour + 10*time.Minute, 53*time.Hour + 1, true, false},
 	} {
 		if got := c.jumped(day.Add(step.day), step.own); got != step.jumped {
 			t.Errorf("step %d: jumped %v", i, got)

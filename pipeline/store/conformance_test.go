@@ -543,6 +543,7 @@ func TestConformance(t *testing.T) {
 				{"SendersTakeTurns", checkSendersTakeTurns},
 				{"Sign", checkSign},
 				{"Sessions", checkSessions},
+				{"OldSessions", checkOldSessions},
 				{"Superseded", checkSuperseded},
 				{"WorklistChanges", checkWorklistChanges},
 				{"Search", checkSearch},

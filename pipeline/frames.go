@@ -14,7 +14,7 @@ import (
 	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/dicomio/pixel"
 	"github.com/echonode/echonode/models"
-	"github.com/echonode/echonode/pipeline/evidence"
+	"github.com/echonode/echonode/pipeline/internal/evidence"
 	"github.com/echonode/echonode/pipeline/longaxis"
 	"github.com/echonode/echonode/pipeline/lv"
 	"github.com/echonode/echonode/pipeline/measure"

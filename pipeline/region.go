@@ -12,7 +12,7 @@ import (
 	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/models"
 	"github.com/echonode/echonode/pipeline/echo"
-	"github.com/echonode/echonode/pipeline/evidence"
+	"github.com/echonode/echonode/pipeline/internal/evidence"
 	"github.com/echonode/echonode/pipeline/result"
 )
 

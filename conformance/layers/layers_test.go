@@ -47,7 +47,7 @@ var own = []struct {
 	{"sr/...", []string{"sr/...", "dicomio/..."}},
 	// Measuring knows results and mathematics; what was received, how and from whom it does not know.
 	{"pipeline/measure/heart", []string{"dicomio/uid", "pipeline/result"}},
-	{"pipeline/measure/...", []string{"pipeline/measure/...", "pipeline/longaxis", "pipeline/lv", "pipeline/result", "pipeline/quantity", "pipeline/indices", "pipeline/evidence", "models"}},
+	{"pipeline/measure/...", []string{"pipeline/measure/...", "pipeline/longaxis", "pipeline/lv", "pipeline/result", "pipeline/quantity", "pipeline/indices", "models"}},
 	{"pipeline/longaxis", []string{"pipeline/lv", "pipeline/result", "models"}},
 	{"pipeline/indices", []string{"pipeline/longaxis", "pipeline/lv", "pipeline/result", "pipeline/quantity", "models"}},
 	{"pipeline/quantity", []string{"pipeline/result", "sr/..."}},

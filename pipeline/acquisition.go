@@ -21,12 +21,14 @@ var (
 	// Names of transoesophageal probes: what Philips, GE and Siemens call theirs.
 	insideProbe = regexp.MustCompile(`(?i)\b(x[78]-2t|s[78]-3t|6vt-?d|6tc?-?rs|9t-?rs|v5ms?|z6ms?)\b`)
 	insideWords = regexp.MustCompile(`(?i)\btee\b|\btoe\b|trans-?o?esoph|transösoph`)
-	onChest     = regexp.MustCompile(`(?i)\btte\b|trans-?thora|(^|\W)` + notDone + `\W+((a|an|the|planned|needed|need|indication|further)\W+(for\W+)?)?(tee|toe|trans-?o?esoph|transösoph)|` +
+	onChest     = regexp.MustCompile(`(?i)\btte\b|trans-?thora|(^|\W)` + notDone + `\W+((a|an|the|planned|needed|need|indication|further)\W+(for\W+)?)?` +
+		`(tee|toe|trans-?o?esoph|transösoph)|` +
 		`\b(before|prior to|vor|avant|antes)\W+(\w+\W+)?(tee|toe|trans-?o?esoph)|\b(tee|toe)\b.*(declin|refus|cancel|abgelehnt|not done|kontraind|contraind)`)
 	human      = regexp.MustCompile(`(?i)^(homo\b|hum|uman|person|mensch|unknown|unbekannt|n/?a$|none$|-+$)`)
 	agentWords = regexp.MustCompile(`(?i)\blvo\b|\bcontrast\b|kontrast|definity|optison|sonovue|lumason|luminity`)
 	noAgent    = regexp.MustCompile(`(?i)(^|\W)(` + notDone + `|pre)[ -]*(contrast|kontrast|lvo)|(contrast|kontrast\w*|\blvo)[ :]*(no|none|off|aus|nein)\s*(;|$)`)
-	agentNone  = regexp.MustCompile(`(?i)^(0( ?ml)?|-*|n|n/?a|not used|false|nein|nil|` + notDone + `([ -]*(contrast|kontrast|agent|bolus)\w*)?( (used|given|verwendet|gegeben))?)$`)
+	agentNone  = regexp.MustCompile(`(?i)^(0( ?ml)?|-*|n|n/?a|not used|false|nein|nil|` + notDone +
+		`([ -]*(contrast|kontrast|agent|bolus)\w*)?( (used|given|verwendet|gegeben))?)$`)
 )
 
 // refuseByAcquisition says why a picture was not made as those that the network

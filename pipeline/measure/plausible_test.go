@@ -115,7 +115,8 @@ func TestRWavesAtTwiceTheRate(t *testing.T) {
 		l.HeartRate = 120
 		Loop(&l, options())
 		hr, ef := value(l.Measurements, result.HR), value(l.Measurements, result.EF)
-		if tc.rate == 0 && hr != nil && !warned(hr, result.Rhythm, "") || tc.rate > 0 && (hr == nil || *hr.Value < 57 || *hr.Value > 63 || !warned(hr, result.Rhythm, "belong to no contraction")) {
+		if tc.rate == 0 && hr != nil && !warned(hr, result.Rhythm, "") ||
+			tc.rate > 0 && (hr == nil || *hr.Value < 57 || *hr.Value > 63 || !warned(hr, result.Rhythm, "belong to no contraction")) {
 			t.Errorf("%s: HR %+v", name, hr)
 		}
 		if ef == nil || *ef.Value < 58 || *ef.Value > 62 {
@@ -155,7 +156,8 @@ func TestAlternatingBeats(t *testing.T) {
 	if ef := film(30, 30, 55, 30, 55, 30); ef == nil || len(ef.Beats) < 5 || *ef.Value < 36 || !warned(ef, "beat-spread", "EF differs between") {
 		t.Errorf("%+v", ef)
 	}
-	if ef := film(30, 30, 55, 30, 30, 30); ef == nil || len(ef.Beats) != 4 || *ef.Value > 32 || !warned(ef, "beat-spread", "1 of 5 beats are left out, in which EF was 5") {
+	if ef := film(30, 30, 55, 30, 30, 30); ef == nil || len(ef.Beats) != 4 || *ef.Value > 32 ||
+		!warned(ef, "beat-spread", "1 of 5 beats are left out, in which EF was 5") {
 		t.Errorf("%+v", ef)
 	}
 }
@@ -166,7 +168,8 @@ func TestOneRWaveTooMany(t *testing.T) {
 	l.RWaves = slices.Insert(l.RWaves, 2, (l.RWaves[1]+l.RWaves[2])/2)
 	Loop(&l, options())
 	hr, ef := value(l.Measurements, result.HR), value(l.Measurements, result.EF)
-	if hr == nil || *hr.Value < 68 || *hr.Value > 72 || !warned(hr, result.Rhythm, "1 of 5 stored R waves belong to no contraction") || ef == nil || len(ef.Beats) < 3 {
+	if hr == nil || *hr.Value < 68 || *hr.Value > 72 || !warned(hr, result.Rhythm, "1 of 5 stored R waves belong to no contraction") ||
+		ef == nil || len(ef.Beats) < 3 {
 		t.Errorf("%v R waves: %+v, %+v", l.RWaves, hr, ef)
 	}
 }

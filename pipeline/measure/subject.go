@@ -129,7 +129,8 @@ func oneSize(s *result.Subject, heights, weights []float64) {
 	small := s.AgeYears != nil && *s.AgeYears < smallYears
 	switch {
 	case index < leastMassIndex || index > mostMassIndex || small && index > mostOfSmall:
-		refuse(result.Reasonf(result.BodySize, "a weight of %g kg does not belong to a height of %g cm (body mass index %.0f): %s", s.WeightKG, s.HeightCM, index, nothing))
+		refuse(result.Reasonf(result.BodySize, "a weight of %g kg does not belong to a height of %g cm (body mass index %.0f): %s", s.WeightKG, s.HeightCM,
+			index, nothing))
 	case s.Child() && s.HeightCM > tallAtBirth+tallPerYear*float64(*s.AgeYears):
 		refuse(result.Reasonf(result.BodySize, "a height of %g cm is not that of a child of %d years: %s", s.HeightCM, *s.AgeYears, nothing))
 	case s.Child() && lv.BSAHaycock(s.WeightKG, s.HeightCM) < indices.LeastChildSurface:

@@ -131,7 +131,8 @@ func (st *stage) otherRate(set *volumeSet) *result.Reason {
 				continue
 			}
 			if math.Abs(*own.Value-*other.Value) > rejectRates*max(*own.Value, *other.Value) {
-				r := result.Reasonf(string(lv.GateBeats), "another %s loop was recorded at %.0f beats per minute (EF %.0f %%), this one at %.0f: rest and stress may be mixed",
+				r := result.Reasonf(string(lv.GateBeats),
+					"another %s loop was recorded at %.0f beats per minute (EF %.0f %%), this one at %.0f: rest and stress may be mixed",
 					l.View, *other.Value, *ef.Value, *own.Value)
 				return &r
 			}

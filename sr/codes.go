@@ -460,7 +460,8 @@ const agents = `dobut|adenos|atropin|dip[iy]r|regaden|ergono|isopr|nitrogly`
 // that more than one may match: the order of stageOf decides.
 var (
 	immediate = regexp.MustCompile(`\bim[a-z]*[ ._-]*post|\bipost`)
-	ahead     = regexp.MustCompile(`\b(pre[ ._-]*|(vor|before|avant|antes|prima)[ ._-]+)((the|der|dem|de|del|di|la|le|el|lo) |l')?(ex|stress|dose|dob|belast|effort|ejerc|eserc|` +
+	ahead     = regexp.MustCompile(`\b(pre[ ._-]*|(vor|before|avant|antes|prima)[ ._-]+)((the|der|dem|de|del|di|la|le|el|lo) |l')?` +
+		`(ex|stress|dose|dob|belast|effort|ejerc|eserc|` +
 		`sforzo|esfuerzo|inspann|` + agents + `)`)
 	after      = regexp.MustCompile(`recov|post|erhol|\bnach[ ._-]*(\w+ )?belast|\bafter|\baprès|\bdopo|despu[eé]s`)
 	before     = regexp.MustCompile(`\bpre[ ._-]*(peak|max)|\b(vor|before|avant|antes|prima)[ ._-]+(\w+ )?(peak|max|pi[ck]\b|picco\b|spitze)`)

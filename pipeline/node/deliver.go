@@ -15,6 +15,7 @@ import (
 	"github.com/echonode/echonode/pipeline/deliver"
 	"github.com/echonode/echonode/pipeline/internal/jobs"
 	"github.com/echonode/echonode/pipeline/objects"
+	"github.com/echonode/echonode/pipeline/result"
 	"github.com/echonode/echonode/pipeline/store"
 	"github.com/echonode/echonode/scp"
 )
@@ -91,15 +92,20 @@ func (n *Node) deliverInOrder(ctx context.Context, dest Destination, run int64) 
 			return &behind{err, n.deliveryWait(before.Attempts + 1)}
 		}
 	}
-	if _, err := n.attempt(ctx, dest, run); err != nil {
+	_, err = n.attempt(ctx, dest, run)
+	if len(older) == 0 {
 		return err
 	}
-	for _, before := range older {
-		if err := n.store.Overtaken(context.WithoutCancel(ctx), before); err != nil {
-			return err
-		}
+	// The report counts, whatever else is left.
+	ctx = context.WithoutCancel(ctx)
+	left, perr := n.store.PendingDeliveries(ctx, run, dest.Name)
+	if perr != nil || slices.ContainsFunc(left, func(d store.Delivery) bool { return d.Kind == result.KindReport }) {
+		return errors.Join(err, perr)
 	}
-	return nil
+	for _, before := range older {
+		err = errors.Join(err, n.store.Overtaken(ctx, before))
+	}
+	return err
 }
 
 // behind says that a run waits for an earlier one.

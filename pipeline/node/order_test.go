@@ -15,6 +15,7 @@ import (
 	"github.com/echonode/echonode/dicomio/part10"
 	"github.com/echonode/echonode/dicomio/uid"
 	"github.com/echonode/echonode/pipeline/deliver"
+	"github.com/echonode/echonode/pipeline/result"
 	"github.com/echonode/echonode/pipeline/store"
 	"github.com/echonode/echonode/scp"
 )
@@ -120,6 +121,42 @@ func TestReportsGoOutInOrder(t *testing.T) {
 				t.Errorf("reports came as %v, want %v and another study's", got, want)
 			}
 		})
+	}
+}
+
+// The newer report takes the older one's place as soon as it was taken, whatever else
+// of its run the destination refuses.
+func TestNewerReportCountsAlone(t *testing.T) {
+	dir := t.TempDir()
+	pacs := &ordered{refuse: func(string) error { return &scp.StatusError{Status: 0x0122} }}
+	d := destination("pacs", listen(t, "PACS", pacs))
+	d.Kinds = []string{result.KindReport, result.KindOverlay}
+	n := start(t, dir, inForms{&fakeProcessor{t: t}}, Options{OnArrival: true, Deliveries: 1000, Destinations: []Destination{d}})
+	of := func(kind string) (uids []string) {
+		for _, d := range n.status(t, "1.2.3").Deliveries {
+			if d.Kind == kind {
+				uids = append(uids, d.SOPInstanceUID)
+			}
+		}
+		return uids
+	}
+	n.mustSend(t, writeObject(t, dir, "1.2.3", "1.2.3.10", nil))
+	eventually(t, "a report", func() bool { return len(of(result.KindReport)) == 1 })
+	older := of(result.KindReport)[0]
+	n.mustSend(t, writeObject(t, dir, "1.2.3", "1.2.3.11", nil))
+	eventually(t, "another report", func() bool { return len(of(result.KindReport)) == 2 })
+	pacs.mu.Lock()
+	newer := slices.DeleteFunc(of(result.KindReport), func(sop string) bool { return sop == older })[0]
+	pacs.refuse = func(sop string) error {
+		if sop == newer {
+			return nil
+		}
+		return &scp.StatusError{Status: 0x0122}
+	}
+	pacs.mu.Unlock()
+	eventually(t, "the newer one is taken alone", func() bool { return slices.Equal(of(result.KindReport), []string{newer}) })
+	if !slices.Equal(pacs.reports(), []string{newer}) || len(of(result.KindOverlay)) == 0 || n.status(t, "1.2.3").Finished() {
+		t.Errorf("%v came; %+v", pacs.reports(), n.status(t, "1.2.3").Deliveries)
 	}
 }
 

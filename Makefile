@@ -155,7 +155,7 @@ test-go:
 # One target at a time; a package's targets are built once, as go test would build each of them.
 fuzz-short: setup
 	@set -e; cache=$$($(GO) env GOCACHE)/fuzz; binary=$$(mktemp); trap 'rm -f "$$binary"' EXIT; \
-	$(GO) list -f '{{.ImportPath}} {{.Dir}}' ./... | while read -r package dir; do \
+	packages=$$($(GO) list -f '{{.ImportPath}} {{.Dir}}' ./...); echo "$$packages" | while read -r package dir; do \
 		targets=$$(cat "$$dir"/*_test.go 2>/dev/null | sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p'); \
 		[ -n "$$targets" ] || continue; \
 		$(GO) test -c -fuzz . -o "$$binary" "$$package"; \

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 
 	"github.com/echonode/echonode/pipeline/spool"
@@ -66,6 +67,9 @@ func (n *Node) belong(ctx context.Context) error {
 	})
 }
 
+// inStore are names of received objects in a store that others may reach.
+var inStore = regexp.MustCompile(`^` + spool.Received + `/[0-9a-f]{2}/[^/]*$`)
+
 // relocate lets the database name files where they are now, of a data directory
 // that was moved or is named in another way than before. It changes nothing and
 // is a *MovedError if some of them were left where they were.
@@ -83,7 +87,7 @@ func (n *Node) relocate(ctx context.Context) error {
 	strange := 0
 	var foreign []string
 	for _, name := range names {
-		if strings.HasPrefix(name, spool.Received+"/") {
+		if inStore.MatchString(name) {
 			foreign = append(foreign, name)
 			continue
 		}
@@ -116,6 +120,8 @@ func (n *Node) relocate(ctx context.Context) error {
 		if f.there > 0 {
 			return &MovedError{root, dir, f.there}
 		}
+	}
+	for dir, f := range before {
 		if f.here == 0 {
 			strange++ // what was there is gone; the one who looks for it says so
 			continue

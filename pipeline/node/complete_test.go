@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/echonode/echonode/conformance/postgres"
 	"github.com/echonode/echonode/pipeline/store"
 )
 
@@ -34,6 +35,70 @@ func TestComplaintsAreFew(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A study that an association of another process sends for is not complete: it
+// waits the idle time after that process has said that the association is over.
+func TestOthersAreHeard(t *testing.T) {
+	server := postgres.Start(t)
+	database := postgres.WithPassword(server.Create(t))
+	ctx := t.Context()
+	c := &clock{time.Now()}
+	process := func(id string) *Node {
+		st, err := store.Open(ctx, database)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := st.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+		if err := st.Enter(ctx, store.Process{ID: id, Seat: id, Started: c.at}); err != nil {
+			t.Fatal(err)
+		}
+		n := &Node{store: st, arrivals: newArrivals(time.Minute, time.Hour)}
+		n.arrivals.now = c.now
+		return n
+	}
+	receiver, other := process("receiver"), process("other")
+	s := receiving("1.2", c.at.Round(0))
+	expect := func(want string) {
+		t.Helper()
+		if err := other.hearOthers(ctx, []store.Study{s}); err != nil {
+			t.Fatal(err)
+		}
+		if got := other.arrivals.complete(s); got != want {
+			t.Errorf("complete because of %q, want %q", got, want)
+		}
+	}
+	receiver.arrivals.received("1.2", 7)
+	if err := receiver.tellOthers(ctx); err != nil {
+		t.Fatal(err)
+	}
+	expect("")
+	c.pass(2 * time.Minute)
+	expect("")
+	receiver.arrivals.ended(7)
+	c.pass(2 * time.Minute)
+	expect("") // it has not said so yet
+	receiver.untold.Store(true)
+	if err := receiver.hearOthers(ctx, nil); err != nil || receiver.untold.Load() {
+		t.Fatal("the end was not told", err)
+	}
+	c.pass(time.Minute - 1)
+	expect("")
+	c.pass(1)
+	expect("idle")
+
+	// What could not be told is told at the next look.
+	if err := receiver.store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	receiver.untold.Store(true)
+	if err := receiver.hearOthers(ctx, nil); err == nil || !receiver.untold.Load() {
+		t.Errorf("told without a database: %v", err)
+	}
 }
 
 // Studies are kept for ever unless a time is set, for those that are done and

@@ -556,6 +556,7 @@ func TestConformance(t *testing.T) {
 				{"SentReports", checkSentReports},
 				{"Recalled", checkRecalled},
 				{"Replace", checkReplace},
+				{"Heal", checkHeal},
 				{"Held", checkHeld},
 				{"Sums", checkSums},
 				{"Relocate", checkRelocate},

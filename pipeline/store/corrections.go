@@ -191,18 +191,13 @@ func (s *Store) StudiesOf(ctx context.Context, patient, issuer string) ([]string
 		`SELECT DISTINCT study_uid FROM instances WHERE patient = ?1 AND (?2 = '' OR coalesce(issuer, '') IN ('', ?2)) ORDER BY study_uid`, patient, issuer)
 }
 
-// touch takes studies back to Receiving, or those without loops to Done.
-func touch(ctx context.Context, tx *Tx, now int64, studies ...string) error {
-	slices.Sort(studies)
-	for _, uid := range slices.Compact(studies) {
-		if _, err := tx.ExecContext(ctx, `UPDATE studies SET
-			first_received_at = CASE state WHEN 'receiving' THEN first_received_at ELSE ?1 END, last_received_at = ?1, error = '',
-			state = CASE WHEN EXISTS (SELECT 1 FROM loops l WHERE l.study_uid = studies.study_uid) THEN 'receiving' ELSE 'done' END
-			WHERE study_uid = ?2`, now, uid); err != nil {
-			return err
-		}
-	}
-	return nil
+// touch takes a study back to Receiving, or one without loops to Done.
+func touch(ctx context.Context, tx *Tx, now int64, study string) error {
+	_, err := tx.ExecContext(ctx, `UPDATE studies SET
+		first_received_at = CASE state WHEN 'receiving' THEN first_received_at ELSE ?1 END, last_received_at = ?1, error = '',
+		state = CASE WHEN EXISTS (SELECT 1 FROM loops l WHERE l.study_uid = studies.study_uid) THEN 'receiving' ELSE 'done' END
+		WHERE study_uid = ?2`, now, study)
+	return err
 }
 
 // recall takes a study without loops to Receiving when results of it have been

@@ -12,7 +12,12 @@ import (
 // How a picture was made is told by few attributes, and by the words that people
 // and machines write into others. Words that are also said of what was not done
 // ("without contrast") do not count.
-const notDone = `(no|non|none|not|without|w/o|ohne|kein\w*|sans|senza|sin|zonder|declined)` // of what was not given or done
+const (
+	// notDone is of what was not given or done.
+	notDone = `(no|non|none|not|without|w/o|ohne|kein\w*|nicht|sans|aucun\w*|senza|nessun\w*|sin|ningun\w*|zonder|geen|declined)`
+	// agentNames are what contrast agents are called.
+	agentNames = `contrast|kontrast|definity|optison|sonovue|lumason|luminity`
+)
 
 var (
 	// The transducer types that are put into the body (PS3.3 C.8.5.6.1.6).
@@ -21,14 +26,17 @@ var (
 	// Names of transoesophageal probes: what Philips, GE and Siemens call theirs.
 	insideProbe = regexp.MustCompile(`(?i)\b(x[78]-2t|s[78]-3t|6vt-?d|6tc?-?rs|9t-?rs|v5ms?|z6ms?)\b`)
 	insideWords = regexp.MustCompile(`(?i)\btee\b|\btoe\b|trans-?o?esoph|transösoph`)
-	onChest     = regexp.MustCompile(`(?i)\btte\b|trans-?thora|(^|\W)` + notDone + `\W+((a|an|the|planned|needed|need|indication|further)\W+(for\W+)?)?` +
+	onChest     = regexp.MustCompile(`(?i)\btte\b|trans-?thora|(^|\W)(never( had)?|` + notDone + `)\W+` +
+		`((a|an|any|the|planned|needed|need|indication|further|prior|previous|earlier|known|recent)\W+(for\W+)?)?` +
 		`(tee|toe|trans-?o?esoph|transösoph)|` +
 		`\b(before|prior to|vor|avant|antes)\W+(\w+\W+)?(tee|toe|trans-?o?esoph)|\b(tee|toe)\b.*(declin|refus|cancel|abgelehnt|not done|kontraind|contraind)`)
-	human      = regexp.MustCompile(`(?i)^(homo\b|hum|uman|person|mensch|unknown|unbekannt|n/?a$|none$|-+$)`)
-	agentWords = regexp.MustCompile(`(?i)\blvo\b|\bcontrast\b|kontrast|definity|optison|sonovue|lumason|luminity`)
-	noAgent    = regexp.MustCompile(`(?i)(^|\W)(` + notDone + `|pre)[ -]*(contrast|kontrast|lvo)|(contrast|kontrast\w*|\blvo)[ :]*(no|none|off|aus|nein)\s*(;|$)`)
-	agentNone  = regexp.MustCompile(`(?i)^(0( ?ml)?|-*|n|n/?a|not used|false|nein|nil|` + notDone +
-		`([ -]*(contrast|kontrast|agent|bolus)\w*)?( (used|given|verwendet|gegeben))?)$`)
+	human = regexp.MustCompile(`(?i)^(homo\b|homme|h\. ?sap|hum(an|ain|ano|$)|uman|person|mensch|patient|(fe)?male$|` +
+		`unknown|unbekannt|undef|not? ?spec|unspec|n/?a$|none$|null$|[-?. ]+$)`)
+	agentWords = regexp.MustCompile(`(?i)\blvo\b|\blv ?opac|\b(` + agentNames + `)\b|kontrast`)
+	noAgent    = regexp.MustCompile(`(?i)(^|\W)(` + notDone + `|pre)[ -]*(lvo|` + agentNames + `)|` +
+		`(` + agentNames + `|\blvo)\w*[ :]*((no|off|aus|nein)\s*(;|$)|(none|not (used|given)|nicht gegeben)\b)`)
+	agentNone = regexp.MustCompile(`(?i)^[(\[]*(0( ?ml)?|-*|n|n\.?/?a\.?|off|unknown|unbekannt|false|nein|nil|` + notDone +
+		`([ -]*(contrast|kontrast|agent|bolus|km\b)\w*)*( ?(used|given|needed|verwendet|gegeben))?)[)\]]*\.?$`)
 )
 
 // refuseByAcquisition says why a picture was not made as those that the network

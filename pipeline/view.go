@@ -113,12 +113,15 @@ var viewWords = []struct {
 	view  string // "" for one that is not measured
 	words *regexp.Regexp
 }{
-	{"", regexp.MustCompile(`(?i)psax|short axis|\bsax\b|sub ?-?(cost|xiph)|supra ?st|\brv\b|right vent|\brvot|\b(a|ap)? ?5 ?-?ch?\b|five.?ch|\bivc\b|\bssn\b`)},
+	{"", regexp.MustCompile(`(?i)psax|short axis|\bsax\b|sub ?-?(cost|xiph)|\bsc? ?4 ?-?ch?\b|\brv ?4|supra ?st|\brv\b|right vent|\brvot|\b(a|ap)? ?5 ?-?ch?\b|five.?ch|\bivc\b|\bssn\b`)},
 	{models.ViewPLAX, regexp.MustCompile(`(?i)\bplax|parasternal long|\bpsl\b`)},
-	{models.ViewA3C, regexp.MustCompile(`(?i)\ba ?3 ?c\b|\bap(ical)? ?3|\b3 ?-?ch|three.?ch|aplax|apical long`)},
-	{models.ViewA2C, regexp.MustCompile(`(?i)\ba ?2 ?c\b|\bap(ical)? ?2|\b2 ?-?ch|two.?ch`)},
-	{models.ViewA4C, regexp.MustCompile(`(?i)\ba ?4 ?c\b|\bap(ical)? ?4|\b4 ?-?ch|four.?ch`)},
+	{models.ViewA3C, regexp.MustCompile(`(?i)\ba?p? ?3 ?-?ch?\b|\bap(ical)? ?3\b|\b3 ?-?ch|three.?ch|aplax|apical long`)},
+	{models.ViewA2C, regexp.MustCompile(`(?i)\ba?p? ?2 ?-?ch?\b|\bap(ical)? ?2\b|\b2 ?-?ch|two.?ch`)},
+	{models.ViewA4C, regexp.MustCompile(`(?i)\ba?p? ?4 ?-?ch?\b|\bap(ical)? ?4\b|\b4 ?-?ch|four.?ch`)},
 }
+
+// bothVentricles are what every four-chamber view shows.
+var bothVentricles = regexp.MustCompile(`(?i)\b[lr]v ?(&|/|\+|,|and|und) ?[lr]v\b`)
 
 // calledOtherwise says that an object calls its view otherwise than the network
 // does, by View Name or the meaning of View Code Sequence; nil where it calls it so,
@@ -130,6 +133,7 @@ func calledOtherwise(ds *dicomio.DataSet, view string) *result.Reason {
 	}
 	for _, name := range names {
 		agrees, otherwise := false, false
+		name := bothVentricles.ReplaceAllString(name, "")
 		for _, w := range viewWords {
 			switch {
 			case !w.words.MatchString(name):

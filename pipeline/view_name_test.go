@@ -16,7 +16,8 @@ func TestCalledOtherwise(t *testing.T) {
 	for name, views := range map[string]string{ // the views that it may be taken for
 		"A4C": "A4C", "Apical 4": "A4C", "AP4": "A4C", "4CH": "A4C", "Four Chamber": "A4C", "A2C": "A2C", "AP2": "A2C", "2 CH": "A2C", "PLAX": "PLAX",
 		"APLAX": "A3C", "Apical long axis": "A3C", "3CH": "A3C", "SUBCOSTAL 4CH": "", "PSAX MID": "", "RV FOCUSED": "", "RV focused A4C": "", "5CH": "", "A5C": "",
-		"A4C/A2C": "A4C A2C", "AP4 & AP2": "A4C A2C", "LV focused": "any", "": "any", "Apex": "any", "View 4": "any",
+		"A4C/A2C": "A4C A2C", "AP4 & AP2": "A4C A2C", "Apical 2D": "any", "AP 3D": "any", "A4C LV & RV": "A4C",
+		"A4C RV/LV": "A4C", "A4CH": "A4C", "4C": "A4C", "2C": "A2C", "SC4C": "", "SC 4CH": "", "RV4C": "", "LV focused": "any", "": "any", "Apex": "any", "View 4": "any",
 	} {
 		ds := dicomio.NewDataSet()
 		ds.SetString(tag.ViewName, name)

@@ -460,16 +460,18 @@ const agents = `dobut|adenos|atropin|dip[iy]r|regaden|ergono|isopr|nitrogly`
 // that more than one may match: the order of stageOf decides.
 var (
 	immediate = regexp.MustCompile(`\bim[a-z]*[ ._-]*post|\bipost`)
-	ahead     = regexp.MustCompile(`\b(pre[ ._-]*|(vor|before|avant|antes|prima)[ ._-]+)((the|der|dem|de|del|di|la|le|el|lo) |l')?` +
+	ahead     = regexp.MustCompile(`\b(pre[ ._-]*|(vor|before|avant|antes|prima)[ ._-]+)((the|der|dem|de|del|dello|della|di|la|le|el|lo) |(dell)?['’]|l['’])?` +
 		`(ex|stress|dose|dob|belast|effort|ejerc|eserc|` +
 		`sforzo|esfuerzo|inspann|` + agents + `)`)
-	after      = regexp.MustCompile(`recov|post|erhol|\bnach[ ._-]*(\w+ )?belast|\bafter|\baprès|\bdopo|despu[eé]s`)
+	after = regexp.MustCompile(`recov|\bpost[ ._-]*(\d|$)|\bpost[ ._-]*(\w+ )?(ex|stress|peak|max|load|dose|dob|belast|effort|ejerc|eserc|sforzo|` +
+		`esfuerzo|inspann|treadmill|bike|` + agents + `)|erhol|\bnach[ ._-]*(\w+ )?belast|\bafter|\bapr[eè]s|\bdopo|despu[eé]s`)
 	before     = regexp.MustCompile(`\bpre[ ._-]*(peak|max)|\b(vor|before|avant|antes|prima)[ ._-]+(\w+ )?(peak|max|pi[ck]\b|picco\b|spitze)`)
 	top        = regexp.MustCompile(`peak|\bmax|\bpic\b|\bpico\b|\bpicco\b|\bpiek|\bspitze`)
 	firstStage = regexp.MustCompile(`^stage ?0*1$`)
-	rest       = regexp.MustCompile(`\brest(ing)?\b|\bbase|\bbasal|\bruhe|\brepos|\bripos|\breposo`)
-	load       = regexp.MustCompile(`stress|exercise|\bex\b|dose|\blow|\bmid|interm|stage|watt|\d ?w\b|mcg|\bug\b|belast|effort|ejercicio|` +
-		`esercizio|sforzo|esfuerzo|inspann|pacing|\bpaced|hand ?grip|valsalva|leg[ -]?rais|\btilt|` + agents)
+	rest       = regexp.MustCompile(`\brest(ing)?\b|\bbase|\bbasal|\bruhe|\brepos|\bripos|\breposo|\bpac(ing|ed|er) off`)
+	load       = regexp.MustCompile(`stress|exercise|\bex\b|dose|\blow|\bmid|interm|stage|watt|\d ?w\b|mcg|\bug\b|[µμ]g|\bgamma\b|\bdobu|\bdse\b|belast|effort|ejercicio|` +
+		`esercizio|sforzo|esfuerzo|inspann|pacing|\bpaced|hand ?grip|valsalva|leg[ -]?rais|\bplr\b|\btilt|ergomet|treadmill|\bbike\b|squat|` +
+		`\bntg\b|milrin|(\b(stufe|palier|etapa|fase|niveau|level|step|phase|stadio)|[eé]tape) ?0*([2-9]|1\d)\b|` + agents)
 )
 
 // StageOf recognises the Stage Name (0008,2120) of an ultrasound protocol; the

@@ -608,6 +608,10 @@ func TestStageOf(t *testing.T) {
 		"before stress": Resting, "avant effort": Resting, "Pre dobutamine": Resting, "Ruhe": Resting, "Basal": Resting, "Before the stress": Resting,
 		"Pre-peak exercise": Stress, "pre peak stress": Stress, "Prepeak stress": Stress, "Pre-max dose": Stress, "Pre Peak Dobutamine": Stress,
 		"before peak stress": Stress, "Vorletzte Belastungsstufe": Stress, "Maximum before stress stop": PeakStress, "Vorbelastung": Stress,
+		"10 µg/kg/min": Stress, "Dobu 20": Stress, "DSE 20": Stress, "20 gamma": Stress, "Stufe 2": Stress, "Palier 2": Stress, "Étape 2": Stress,
+		"Fase 2": Stress, "Level 2": Stress, "Phase 1": 0, "Ergometrie": Stress, "Treadmill": Stress, "Supine bike": Stress, "PLR": Stress,
+		"Prima dello sforzo": Resting, "prima dell'esercizio": Resting, "apres effort": Recovery, "pacing off": Resting, "Post-op": 0, "Post TAVI": 0,
+		"post MI": 0, "Post 3 min": Recovery, "Post": Recovery, "5 min post": Recovery, "PostEx": Recovery, "Post peak": Recovery,
 		"Stage 1": 0, "STAGE 01": 0, "Stage 12": Stress, "REST (2)": Resting, "Stress (3)": Stress, "Vorhof": 0, "Picture": 0,
 	} {
 		if got := StageOf(name); got != want {

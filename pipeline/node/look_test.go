@@ -261,7 +261,8 @@ func TestDerivedUltrasoundBeginsNothing(t *testing.T) {
 	s := n.status(t, "1.2.3")
 	seen := p.seen()
 	slices.Sort(seen)
-	if s.State != store.Done || s.Revision != 1 || s.Objects != 7 || len(s.Remarks) != 2 || !slices.Equal(seen, []string{"1.2.3.1", "1.2.3.10", "1.2.3.2", "1.2.4.1"}) {
+	if s.State != store.Done || s.Revision != 1 || s.Objects != 7 || len(s.Remarks) != 2 ||
+		!slices.Equal(seen, []string{"1.2.3.1", "1.2.3.10", "1.2.3.2", "1.2.4.1"}) {
 		t.Errorf("%+v, looked at %v", s, seen)
 	}
 	n.mustSend(t, writeObject(t, dir, "1.2.3", "1.2.3.13", lossy))

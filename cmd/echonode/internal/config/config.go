@@ -453,197 +453,222 @@ var (
 // minMemory is the least budget with which ordinary loops can be analysed.
 const minMemory = 64 << 20
 
-// check returns every problem found, not only the first.
-func (c *Config) check() error {
-	var errs []error
-	bad := func(key, format string, args ...any) {
-		errs = append(errs, fmt.Errorf("%s: %s", key, fmt.Sprintf(format, args...)))
-	}
-	oneOf := func(key, v string, allowed ...string) {
-		if !slices.Contains(allowed, v) {
-			bad(key, "%q is not one of %s", v, strings.Join(allowed, ", "))
-		}
-	}
-	positive := func(key string, d Duration) {
-		if d <= 0 {
-			bad(key, "must be greater than zero")
-		}
-	}
-	aeTitle := func(key, v string) {
-		if v != strings.TrimSpace(v) || !encoding.ValidAETitle(v) {
-			bad(key, "%q is not an AE title: 1 to 16 printable ASCII characters without backslash", v)
-		}
-	}
-	listen := func(key, v string) {
-		if err := checkAddress(v, true); err != nil {
-			bad(key, "%v", err)
-		}
-	}
-	address := func(key, v string) {
-		if err := checkAddress(v, false); err != nil {
-			bad(key, "%v", err)
-		}
-	}
-	pair := func(key, cert, k string) {
-		if (cert == "") != (k == "") {
-			bad(key, "certificate and key belong together")
-		}
-	}
+// problems are what is wrong with a configuration: all of it, not only the first.
+type problems struct{ errs []error }
 
-	aeTitle("dicom.ae_title", c.DICOM.AETitle)
-	listen("dicom.listen", c.DICOM.Listen)
-	for _, t := range c.DICOM.CallingAETitles {
-		aeTitle("dicom.calling_ae_titles", t)
+func (p *problems) bad(key, format string, args ...any) {
+	p.errs = append(p.errs, fmt.Errorf("%s: %s", key, fmt.Sprintf(format, args...)))
+}
+
+func (p *problems) oneOf(key, v string, allowed ...string) {
+	if !slices.Contains(allowed, v) {
+		p.bad(key, "%q is not one of %s", v, strings.Join(allowed, ", "))
 	}
-	if _, err := c.DICOM.Prefixes(); err != nil {
-		bad("dicom.sources", "%v", err)
+}
+
+func (p *problems) positive(key string, d Duration) {
+	if d <= 0 {
+		p.bad(key, "must be greater than zero")
 	}
-	oneOf("dicom.sop_classes", c.DICOM.SOPClasses, "any", "known")
-	for _, u := range c.DICOM.ExtraSOPClasses {
-		if !uid.Valid(u) {
-			bad("dicom.extra_sop_classes", "%q is not a UID", u)
-		}
+}
+
+func (p *problems) aeTitle(key, v string) {
+	if v != strings.TrimSpace(v) || !encoding.ValidAETitle(v) {
+		p.bad(key, "%q is not an AE title: 1 to 16 printable ASCII characters without backslash", v)
 	}
-	if c.DICOM.MaxAssociations < 1 || c.DICOM.MaxAssociationsPerPeer < 1 || c.DICOM.MaxAssociationsPerNetwork < 1 {
-		bad("dicom.max_associations", "must be at least 1, also per peer and per network")
+}
+
+func (p *problems) listen(key, v string) {
+	if err := checkAddress(v, true); err != nil {
+		p.bad(key, "%v", err)
 	}
-	if c.DICOM.MaxObject == 0 {
-		bad("dicom.max_object", "must be greater than zero")
+}
+
+func (p *problems) address(key, v string) {
+	if err := checkAddress(v, false); err != nil {
+		p.bad(key, "%v", err)
 	}
-	positive("dicom.idle_timeout", c.DICOM.IdleTimeout)
-	pair("dicom.tls", c.DICOM.TLS.Certificate, c.DICOM.TLS.Key)
-	if c.DICOM.TLS.ClientCA != "" && c.DICOM.TLS.Certificate == "" {
-		bad("dicom.tls.client_ca", "needs certificate and key")
+}
+
+func (p *problems) pair(key, cert, k string) {
+	if (cert == "") != (k == "") {
+		p.bad(key, "certificate and key belong together")
 	}
-	for title, a := range c.DICOM.Commitment.ReportTo {
-		aeTitle("dicom.commitment.report_to", title)
-		address("dicom.commitment.report_to", a)
-	}
+}
+
+// check returns every problem found.
+func (c *Config) check() error {
+	p := &problems{}
+	c.checkDICOM(p)
 	if c.Memory.Budget < minMemory {
-		bad("memory.budget", "must be at least %s, what a few frames and their codecs need", humanize.IBytes(minMemory))
+		p.bad("memory.budget", "must be at least %s, what a few frames and their codecs need", humanize.IBytes(minMemory))
 	}
-	pair("dicomweb.tls", c.DICOMweb.TLS.Certificate, c.DICOMweb.TLS.Key)
-	if w := c.DICOMweb; w.Listen != "" {
-		listen("dicomweb.listen", w.Listen)
-		if w.Accounts == "" {
-			bad("dicomweb.accounts", "names the file of those who may store")
-		}
-		if w.TLS.Certificate == "" && !loopback(w.Listen) {
-			bad("dicomweb.tls", "is needed where other machines reach dicomweb.listen: secrets would go in the clear")
-		}
-	}
-	c.Storage.check(bad)
+	c.checkDICOMweb(p)
+	c.Storage.check(p.bad)
 	if c.Storage.Directory == "" {
-		bad("storage.directory", "must be set")
+		p.bad("storage.directory", "must be set")
 	}
-	c.Storage.Objects.check(bad)
-	c.checkRoles(bad)
+	c.Storage.Objects.check(p.bad)
+	c.checkRoles(p.bad)
 	if c.Storage.Retention < 0 || c.Storage.RetentionFailed < 0 {
-		bad("storage.retention", "must not be negative, nor retention_failed")
+		p.bad("storage.retention", "must not be negative, nor retention_failed")
 	}
-	positive("study.idle", c.Study.Idle)
+	p.positive("study.idle", c.Study.Idle)
 	if c.Study.Cap < c.Study.Idle {
-		bad("study.cap", "must not be shorter than study.idle")
+		p.bad("study.cap", "must not be shorter than study.idle")
 	}
-	oneOf("analysis.mirrored", c.Analysis.Mirrored, "measure", "refuse")
-	oneOf("analysis.provider", c.Analysis.Provider, "auto", "cpu", "cuda", "tensorrt", "remote")
-	if (c.Analysis.Provider == "remote") != (c.Analysis.Remote != "") {
-		bad("analysis.remote", "must be set exactly when analysis.provider is remote")
-	}
-	if c.Analysis.Device < 0 || c.Analysis.Workers < 0 {
-		bad("analysis", "device and workers must not be negative")
-	}
-	if c.Analysis.MaxFrames < 1 || c.Analysis.Attempts < 1 {
-		bad("analysis", "max_frames and attempts must be at least 1")
-	}
-	if c.Analysis.MaxPixels < 1 {
-		bad("analysis.max_pixels", "must be at least 1")
-	}
-	positive("analysis.start_limit", c.Analysis.StartLimit)
-	positive("analysis.object_timeout", c.Analysis.ObjectTime)
-	positive("analysis.timeout", c.Analysis.Timeout)
-	if c.Analysis.RetryFor < 0 {
-		bad("analysis.retry_for", "must not be negative")
-	}
-	c.Outputs.check("outputs", bad, oneOf)
+	c.checkAnalysis(p)
+	c.Outputs.check("outputs", p.bad, p.oneOf)
 	names := map[string]bool{}
 	for i, d := range c.Destinations {
 		key := fmt.Sprintf("destinations[%d]", i)
-		if !destinationName.MatchString(d.Name) {
-			bad(key+".name", "%q: use 1 to 32 of a-z, 0-9, - and _", d.Name)
-		}
 		if names[d.Name] {
-			bad(key+".name", "%q is used twice", d.Name)
+			p.bad(key+".name", "%q is used twice", d.Name)
 		}
 		names[d.Name] = true
-		if d.URL == "" {
-			address(key+".address", d.Address)
-			aeTitle(key+".ae_title", d.AETitle)
-		} else {
-			if err := deliver.CheckURL(d.URL); err != nil {
-				bad(key+".url", "%v", err)
-			} else if d.Auth.set() && deliver.InTheClear(d.URL) {
-				bad(key+".url", "https is needed, the credentials of auth would go in the clear")
-			}
-			if d.Address != "" || d.AETitle != "" {
-				bad(key+".url", "a DICOMweb destination has no address and ae_title")
-			}
-		}
-		if d.Auth.set() && d.URL == "" {
-			bad(key+".auth", "belongs to a destination with url")
-		}
-		if err := d.Auth.check(); err != nil {
-			bad(key+".auth", "%v", err)
-		}
-		if d.CallingAETitle != "" {
-			aeTitle(key+".calling_ae_title", d.CallingAETitle)
-		}
-		for _, s := range d.Send {
-			oneOf(key+".send", s, "report", "overlay", "segmentation", "summary", "pdf")
-		}
-		for j, r := range d.Rules {
-			key := fmt.Sprintf("%s.rules[%d]", key, j)
-			if err := r.When.Check(); err != nil {
-				bad(key+".when", "%v", err)
-			}
-			for _, s := range r.Send {
-				oneOf(key+".send", s, "report", "overlay", "segmentation", "summary", "pdf")
-			}
-			for _, title := range r.When.From {
-				aeTitle(key+".when.from", title)
-			}
-		}
-		if d.Outputs != nil {
-			c.OutputsOf(d).check(key+".outputs", bad, oneOf)
-		}
-		oneOf(key+".withdraw", d.Withdraw, "none", "note")
-		oneOf(key+".ask", d.Ask, AskNothing, AskQuery, AskCommitment)
-		positive(key+".ask_wait", *d.AskWait)
-		if d.Ask == AskCommitment && d.URL != "" {
-			bad(key+".ask", "storage commitment is not to be had over DICOMweb: %s or %s", AskQuery, AskNothing)
-		}
-		oneOf(key+".transcode", d.Transcode, "auto", "never", "uncompressed")
-		pair(key+".tls", d.TLS.Certificate, d.TLS.Key)
+		c.checkDestination(p, key, d)
 	}
-	positive("delivery.retry_first", c.Delivery.RetryFirst)
+	p.positive("delivery.retry_first", c.Delivery.RetryFirst)
 	if c.Delivery.RetryMax < c.Delivery.RetryFirst {
-		bad("delivery.retry_max", "must not be shorter than delivery.retry_first")
+		p.bad("delivery.retry_max", "must not be shorter than delivery.retry_first")
 	}
 	if c.Delivery.Attempts < 1 {
-		bad("delivery.attempts", "must be at least 1")
+		p.bad("delivery.attempts", "must be at least 1")
 	}
-	positive("delivery.timeout", c.Delivery.Timeout)
+	p.positive("delivery.timeout", c.Delivery.Timeout)
 	if c.HTTP.Listen != "" {
-		listen("http.listen", c.HTTP.Listen)
+		p.listen("http.listen", c.HTTP.Listen)
 	}
 	if c.Review.Listen != "" {
-		listen("review.listen", c.Review.Listen)
+		p.listen("review.listen", c.Review.Listen)
 	}
-	c.Review.check(bad)
-	c.limits(bad)
-	oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
-	oneOf("log.format", c.Log.Format, "text", "json")
-	return errors.Join(errs...)
+	c.Review.check(p.bad)
+	c.limits(p.bad)
+	p.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
+	p.oneOf("log.format", c.Log.Format, "text", "json")
+	return errors.Join(p.errs...)
+}
+
+func (c *Config) checkDICOM(p *problems) {
+	p.aeTitle("dicom.ae_title", c.DICOM.AETitle)
+	p.listen("dicom.listen", c.DICOM.Listen)
+	for _, t := range c.DICOM.CallingAETitles {
+		p.aeTitle("dicom.calling_ae_titles", t)
+	}
+	if _, err := c.DICOM.Prefixes(); err != nil {
+		p.bad("dicom.sources", "%v", err)
+	}
+	p.oneOf("dicom.sop_classes", c.DICOM.SOPClasses, "any", "known")
+	for _, u := range c.DICOM.ExtraSOPClasses {
+		if !uid.Valid(u) {
+			p.bad("dicom.extra_sop_classes", "%q is not a UID", u)
+		}
+	}
+	if c.DICOM.MaxAssociations < 1 || c.DICOM.MaxAssociationsPerPeer < 1 || c.DICOM.MaxAssociationsPerNetwork < 1 {
+		p.bad("dicom.max_associations", "must be at least 1, also per peer and per network")
+	}
+	if c.DICOM.MaxObject == 0 {
+		p.bad("dicom.max_object", "must be greater than zero")
+	}
+	p.positive("dicom.idle_timeout", c.DICOM.IdleTimeout)
+	p.pair("dicom.tls", c.DICOM.TLS.Certificate, c.DICOM.TLS.Key)
+	if c.DICOM.TLS.ClientCA != "" && c.DICOM.TLS.Certificate == "" {
+		p.bad("dicom.tls.client_ca", "needs certificate and key")
+	}
+	for title, a := range c.DICOM.Commitment.ReportTo {
+		p.aeTitle("dicom.commitment.report_to", title)
+		p.address("dicom.commitment.report_to", a)
+	}
+}
+
+func (c *Config) checkDICOMweb(p *problems) {
+	p.pair("dicomweb.tls", c.DICOMweb.TLS.Certificate, c.DICOMweb.TLS.Key)
+	if w := c.DICOMweb; w.Listen != "" {
+		p.listen("dicomweb.listen", w.Listen)
+		if w.Accounts == "" {
+			p.bad("dicomweb.accounts", "names the file of those who may store")
+		}
+		if w.TLS.Certificate == "" && !loopback(w.Listen) {
+			p.bad("dicomweb.tls", "is needed where other machines reach dicomweb.listen: secrets would go in the clear")
+		}
+	}
+}
+
+func (c *Config) checkAnalysis(p *problems) {
+	p.oneOf("analysis.mirrored", c.Analysis.Mirrored, "measure", "refuse")
+	p.oneOf("analysis.provider", c.Analysis.Provider, "auto", "cpu", "cuda", "tensorrt", "remote")
+	if (c.Analysis.Provider == "remote") != (c.Analysis.Remote != "") {
+		p.bad("analysis.remote", "must be set exactly when analysis.provider is remote")
+	}
+	if c.Analysis.Device < 0 || c.Analysis.Workers < 0 {
+		p.bad("analysis", "device and workers must not be negative")
+	}
+	if c.Analysis.MaxFrames < 1 || c.Analysis.Attempts < 1 {
+		p.bad("analysis", "max_frames and attempts must be at least 1")
+	}
+	if c.Analysis.MaxPixels < 1 {
+		p.bad("analysis.max_pixels", "must be at least 1")
+	}
+	p.positive("analysis.start_limit", c.Analysis.StartLimit)
+	p.positive("analysis.object_timeout", c.Analysis.ObjectTime)
+	p.positive("analysis.timeout", c.Analysis.Timeout)
+	if c.Analysis.RetryFor < 0 {
+		p.bad("analysis.retry_for", "must not be negative")
+	}
+}
+
+func (c *Config) checkDestination(p *problems, key string, d Destination) {
+	if !destinationName.MatchString(d.Name) {
+		p.bad(key+".name", "%q: use 1 to 32 of a-z, 0-9, - and _", d.Name)
+	}
+	if d.URL == "" {
+		p.address(key+".address", d.Address)
+		p.aeTitle(key+".ae_title", d.AETitle)
+	} else {
+		if err := deliver.CheckURL(d.URL); err != nil {
+			p.bad(key+".url", "%v", err)
+		} else if d.Auth.set() && deliver.InTheClear(d.URL) {
+			p.bad(key+".url", "https is needed, the credentials of auth would go in the clear")
+		}
+		if d.Address != "" || d.AETitle != "" {
+			p.bad(key+".url", "a DICOMweb destination has no address and ae_title")
+		}
+	}
+	if d.Auth.set() && d.URL == "" {
+		p.bad(key+".auth", "belongs to a destination with url")
+	}
+	if err := d.Auth.check(); err != nil {
+		p.bad(key+".auth", "%v", err)
+	}
+	if d.CallingAETitle != "" {
+		p.aeTitle(key+".calling_ae_title", d.CallingAETitle)
+	}
+	for _, s := range d.Send {
+		p.oneOf(key+".send", s, "report", "overlay", "segmentation", "summary", "pdf")
+	}
+	for j, r := range d.Rules {
+		key := fmt.Sprintf("%s.rules[%d]", key, j)
+		if err := r.When.Check(); err != nil {
+			p.bad(key+".when", "%v", err)
+		}
+		for _, s := range r.Send {
+			p.oneOf(key+".send", s, "report", "overlay", "segmentation", "summary", "pdf")
+		}
+		for _, title := range r.When.From {
+			p.aeTitle(key+".when.from", title)
+		}
+	}
+	if d.Outputs != nil {
+		c.OutputsOf(d).check(key+".outputs", p.bad, p.oneOf)
+	}
+	p.oneOf(key+".withdraw", d.Withdraw, "none", "note")
+	p.oneOf(key+".ask", d.Ask, AskNothing, AskQuery, AskCommitment)
+	p.positive(key+".ask_wait", *d.AskWait)
+	if d.Ask == AskCommitment && d.URL != "" {
+		p.bad(key+".ask", "storage commitment is not to be had over DICOMweb: %s or %s", AskQuery, AskNothing)
+	}
+	p.oneOf(key+".transcode", d.Transcode, "auto", "never", "uncompressed")
+	p.pair(key+".tls", d.TLS.Certificate, d.TLS.Key)
 }
 
 // Warnings names settings that work and are probably not meant.

@@ -37,7 +37,8 @@ type Document struct {
 	// Notice reminds every consumer what these numbers are.
 	Notice  string  `json:"notice"`
 	Studies []Study `json:"studies"`
-	// Rejected lists inputs that could not be read as DICOM at all.
+	// Rejected lists inputs that could not be read as DICOM at all, and objects
+	// that share the SOP Instance UID of another one of their study.
 	Rejected []RejectedFile `json:"rejected,omitempty"`
 }
 
@@ -55,7 +56,7 @@ type Model struct {
 	Provider string `json:"provider"`
 }
 
-// RejectedFile is an input that is not readable DICOM.
+// RejectedFile is an input that was not analysed.
 type RejectedFile struct {
 	File   string `json:"file"`
 	Reason Reason `json:"reason"`
@@ -96,6 +97,7 @@ const (
 	DecodeFailed     = "decode-failed"
 	Unreadable       = "unreadable"
 	Truncated        = "truncated"
+	SameUID          = "same-uid"
 	SingleFrame      = "single-frame"
 	NoFrameTimes     = "no-frame-times"
 	NoContour        = "no-contour"

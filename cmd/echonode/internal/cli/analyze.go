@@ -284,7 +284,7 @@ func (w *analysisRun) take(ctx context.Context, key studyKey, study *pipeline.St
 // print prints what was asked for.
 func (w *analysisRun) print() error {
 	if w.grows() && !w.json {
-		_, err := fmt.Fprintf(w.p.out, "%d studies analysed, %d loops measured or refused, %d inputs not readable\n",
+		_, err := fmt.Fprintf(w.p.out, "%d studies analysed, %d loops measured or refused, %d inputs not readable or not analysed\n",
 			len(w.todo), w.tally.analysed+w.tally.refused, w.tally.failed)
 		return err
 	}
@@ -302,7 +302,7 @@ func (w *analysisRun) problems() error {
 	case w.tally.failed > 0 && w.tally.failed == w.tally.files:
 		return errors.New("no input could be read")
 	case w.tally.failed > 0:
-		w.faults = append(w.faults, fmt.Errorf("%d of %d inputs could not be read", w.tally.failed, w.tally.files))
+		w.faults = append(w.faults, fmt.Errorf("%d of %d inputs could not be read or analysed", w.tally.failed, w.tally.files))
 	}
 	if len(w.faults) > 0 {
 		return partError{errors.Join(w.faults...)}

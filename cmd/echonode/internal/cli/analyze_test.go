@@ -325,7 +325,7 @@ func TestAnalyzeGoesOn(t *testing.T) {
 			if err := os.WriteFile(broken, []byte("no DICOM"), 0o644); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := run(); !errors.As(err, &part) || !strings.Contains(err.Error(), "1 of 2 inputs could not be read") {
+			if _, err := run(); !errors.As(err, &part) || !strings.Contains(err.Error(), "1 of 2 inputs could not be read or analysed") {
 				t.Errorf("with a broken file: %v", err)
 			}
 			if err := os.Remove(broken); err != nil {
@@ -376,7 +376,13 @@ func TestTwoObjectsOfOneUID(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, byStudy, instances, rejected := groupByStudy([]string{a, again, other})
-	if len(byStudy) != 1 || len(instances) != 1 || len(rejected) != 1 || rejected[0].File != other || !strings.Contains(rejected[0].Reason.Text, a) {
+	if len(byStudy) != 1 || len(instances) != 1 || len(rejected) != 1 || rejected[0].File != other || !strings.Contains(rejected[0].Reason.Text, a) ||
+		rejected[0].Reason.Code != result.SameUID {
+		t.Errorf("%v, %v, %v", byStudy, instances, rejected)
+	}
+	// Another study's object, or another patient's, is not the same.
+	files := []string{a, still(t, t.TempDir(), "1.2.3.4", "1.2.4", "A"), still(t, t.TempDir(), "1.2.3.4", "1.2.3", "B")}
+	if _, byStudy, instances, rejected = groupByStudy(files); len(byStudy) != 3 || len(instances) != 3 || len(rejected) != 0 {
 		t.Errorf("%v, %v, %v", byStudy, instances, rejected)
 	}
 }

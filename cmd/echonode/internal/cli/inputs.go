@@ -97,14 +97,13 @@ func (t *tally) count(s *result.Study) {
 type studyKey struct{ study, patient string }
 
 // groupByStudy sorts files by study and patient in order of appearance. Files
-// that are not DICOM are returned with the reason, the others' SOP Instance UIDs
-// by path.
+// that are not DICOM, and objects that share the SOP Instance UID of another one of
+// their study, are returned with the reason, the others' SOP Instance UIDs by path.
 func groupByStudy(paths []string) (order []studyKey, byStudy map[studyKey][]string, instances map[string]string, rejected []result.RejectedFile) {
 	byStudy, instances = map[studyKey][]string{}, map[string]string{}
 	files, subjects := map[string][]string{}, map[string][]result.Subject{}
 	var studies []string
-	first := map[string]string{} // the file of each SOP Instance UID
-	own := map[string]string{}   // what tells files apart that say neither study nor patient
+	own := map[string]string{} // what tells files apart that say neither study nor patient
 	for _, path := range paths {
 		f, err := dicomio.Open(path, dicomio.Options{})
 		if err != nil {
@@ -112,20 +111,11 @@ func groupByStudy(paths []string) (order []studyKey, byStudy map[studyKey][]stri
 			continue
 		}
 		study, sop := f.DataSet.String(tag.StudyInstanceUID), f.DataSet.String(tag.SOPInstanceUID)
-		if other, twice := first[sop]; twice && sop != "" {
-			_ = f.Close() // read only
-			if !sameContent(path, other) {
-				rejected = append(rejected, result.RejectedFile{File: path,
-					Reason: result.Reasonf(result.Unreadable, "another object has its SOP Instance UID, and comes first: %s", other)})
-			}
-			continue
-		}
 		if study == "" && f.DataSet.String(tag.PatientID) == "" {
 			// Nothing says that it belongs to another file: a study of its own.
 			sum := sha256.Sum256([]byte(cmp.Or(sop, path)))
 			own[path] = "-" + hex.EncodeToString(sum[:6])
 		}
-		first[sop] = path
 		instances[path] = sop
 		if files[study] == nil {
 			studies = append(studies, study)
@@ -136,8 +126,18 @@ func groupByStudy(paths []string) (order []studyKey, byStudy map[studyKey][]stri
 	}
 	for _, study := range studies {
 		keys := patientKeys(subjects[study])
+		first := map[[2]string]string{} // the file of each patient's SOP Instance UID
 		for i, path := range files[study] {
-			key := studyKey{study, keys[i] + own[path]}
+			key, sop := studyKey{study, keys[i] + own[path]}, instances[path]
+			if other, twice := first[[2]string{key.patient, sop}]; twice && sop != "" {
+				delete(instances, path)
+				if !sameContent(path, other) {
+					rejected = append(rejected, result.RejectedFile{File: path,
+						Reason: result.Reasonf(result.SameUID, "another object of the study has its SOP Instance UID, and comes first: %s", other)})
+				}
+				continue
+			}
+			first[[2]string{key.patient, sop}] = path
 			if byStudy[key] == nil {
 				order = append(order, key)
 			}

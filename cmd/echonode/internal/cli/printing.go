@@ -85,7 +85,11 @@ func printDocument(out io.Writer, doc *result.Document) error {
 		fmt.Fprintln(w)
 	}
 	for _, r := range doc.Rejected {
-		fmt.Fprintf(w, "%s\tnot readable: %s\n", r.File, r.Reason.Text)
+		what := "not readable"
+		if r.Reason.Code == result.SameUID {
+			what = "not analysed"
+		}
+		fmt.Fprintf(w, "%s\t%s: %s\n", r.File, what, r.Reason.Text)
 	}
 	fmt.Fprintf(w, "model %s %s on %s. %s\n", doc.Model.Name, doc.Model.Version, doc.Model.Provider, doc.Notice)
 	return w.Flush()

@@ -113,7 +113,8 @@ var viewWords = []struct {
 	view  string // "" for one that is not measured
 	words *regexp.Regexp
 }{
-	{"", regexp.MustCompile(`(?i)psax|short axis|\bsax\b|sub ?-?(cost|xiph)|\bsc? ?4 ?-?ch?\b|\brv ?4|supra ?st|\brv\b|right vent|\brvot|\b(a|ap)? ?5 ?-?ch?\b|five.?ch|\bivc\b|\bssn\b`)},
+	{"", regexp.MustCompile(`(?i)psax|short axis|\bsax\b|` +
+		`sub ?-?(cost|xiph)|\bsc? ?4 ?-?ch?\b|\brv ?4|supra ?st|\brv\b|right vent|\brvot|\b(a|ap)? ?5 ?-?ch?\b|five.?ch|\bivc\b|\bssn\b`)},
 	{models.ViewPLAX, regexp.MustCompile(`(?i)\bplax|parasternal long|\bpsl\b`)},
 	{models.ViewA3C, regexp.MustCompile(`(?i)\ba?p? ?3 ?-?ch?\b|\bap(ical)? ?3\b|\b3 ?-?ch|three.?ch|aplax|apical long`)},
 	{models.ViewA2C, regexp.MustCompile(`(?i)\ba?p? ?2 ?-?ch?\b|\bap(ical)? ?2\b|\b2 ?-?ch|two.?ch`)},

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/echonode/echonode/dicomio/part10"
 	"github.com/echonode/echonode/dicomio/tag"
@@ -115,6 +118,10 @@ func (m Move) check() error {
 		return badRequest("the Patient ID to move to is missing")
 	case strings.Contains(m.To.ID+m.To.Issuer+m.To.Name, `\`):
 		return badRequest("a patient has one ID and one name: no backslash")
+	case strings.ContainsFunc(m.To.ID+m.To.Issuer+m.To.Name, unicode.IsControl):
+		return badRequest("a patient's ID and name hold no control characters")
+	case !isName(m.To.Name):
+		return badRequest("the name is none of DICOM: up to three groups (letters, ideographs, phonetic) with =, each of up to five parts with ^ and 64 characters")
 	case m.Reason != ReasonCorrect && m.Reason != ReasonCoerce:
 		return badRequest("the reason is neither " + ReasonCorrect + " nor " + ReasonCoerce)
 	case !slices.Contains([]string{"", "M", "F", "O"}, m.To.Sex):
@@ -129,6 +136,14 @@ func (m Move) check() error {
 		return badRequest("the birth date is no date YYYYMMDD")
 	}
 	return nil
+}
+
+// isName reports whether a text can be a Person Name (PS3.5 6.2).
+func isName(name string) bool {
+	groups := strings.Split(name, "=")
+	return len(groups) <= 3 && !slices.ContainsFunc(groups, func(g string) bool {
+		return strings.Count(g, "^") > 4 || utf8.RuneCountInString(g) > 64
+	})
 }
 
 // maxLooks bounds how often a study is looked at for objects to move.
@@ -479,7 +494,13 @@ func (n *Node) rewrite(ctx context.Context, in store.Instance, m Move, at time.T
 	if err != nil {
 		return nil, err
 	}
-	if err := dicomio.Write(v.in, ds, dicomio.WriteOptions{TransferSyntax: f.TransferSyntax, Bare: true}); err != nil {
+	err = dicomio.Write(v.in, ds, dicomio.WriteOptions{TransferSyntax: f.TransferSyntax, Bare: true})
+	if errors.Is(err, dicomio.ErrCharset) {
+		of := cmp.Or(strings.Join(ds.Strings(tag.SpecificCharacterSet), `\`), "its default, ASCII")
+		err = conflict(fmt.Sprintf("the character set of the object (%.64q) has not all letters of the patient's ID and name: "+
+			"write them with letters that it has, or correct the study where it comes from and send it again", of))
+	}
+	if err != nil {
 		return nil, errors.Join(err, v.in.Abort())
 	}
 	return v, nil

@@ -199,11 +199,31 @@ func TestMoveIsWhole(t *testing.T) {
 		"no date":    {To: Patient{ID: "P2", BirthDate: "20260230"}, Reason: ReasonCorrect},
 		"a sex":      {To: Patient{ID: "P2", Sex: "X"}, Reason: ReasonCorrect},
 		"a control":  {To: Patient{ID: "P2", Name: "A\x01B"}, Reason: ReasonCorrect},
+		"an escape":  {To: Patient{ID: "N1\x1b[0m"}, Reason: ReasonCorrect},
+		"six parts":  {To: Patient{ID: "P2", Name: "a^b^c^d^e^f"}, Reason: ReasonCorrect},
+		"four names": {To: Patient{ID: "P2", Name: "a=b=c=d"}, Reason: ReasonCorrect},
 		"two values": {To: Patient{ID: "P2\\P3"}, Reason: ReasonCorrect},
 	} {
 		if _, err := n.MoveStudy(t.Context(), "1.2.3", bad); !errors.As(err, new(badRequest)) {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// A name that the objects' character set cannot express is refused with what to do,
+// and nothing is moved.
+func TestMoveBeyondTheCharacterSet(t *testing.T) {
+	dir := t.TempDir()
+	n := start(t, dir, &fakeProcessor{t: t}, Options{Idle: time.Hour, Cap: 2 * time.Hour})
+	n.mustSend(t, writeObject(t, dir, "1.2.3", "1.2.3.10", func(ds *dicomio.DataSet) { ds.SetString(tag.SpecificCharacterSet, "ISO_IR 100") }))
+	move := func(name string) (Moved, error) {
+		return n.MoveStudy(t.Context(), "1.2.3", Move{To: Patient{ID: "P9", Name: name}, Reason: ReasonCorrect})
+	}
+	if m, err := move("Ünal^Ayşe=王^小東"); !errors.As(err, new(conflict)) || !strings.Contains(err.Error(), "ISO_IR 100") || m.Objects != 0 {
+		t.Errorf("%+v, %v", m, err)
+	}
+	if m, err := move("Ünal^Ayse"); err != nil || m.Objects != 1 {
+		t.Errorf("%+v, %v", m, err)
 	}
 }
 

@@ -70,15 +70,9 @@ func run() error {
 	keep := flag.String("dir", "", "work in this folder and keep it")
 	binary := flag.String("binary", "", "run this build of the node (default: of this tree)")
 	flag.Parse()
-	sizes := harmless
-	if *sizesFile != "" {
-		b, err := os.ReadFile(*sizesFile)
-		if err != nil {
-			return err
-		}
-		if err := json.Unmarshal(b, &sizes); err != nil {
-			return err
-		}
+	sizes, err := sizesOf(*sizesFile)
+	if err != nil {
+		return err
 	}
 	loops, err := goodLoops(*good)
 	if err != nil {
@@ -175,6 +169,20 @@ func run() error {
 		problems = append(problems, err)
 	}
 	return errors.Join(problems...)
+}
+
+// sizesOf are the sizes that a file names; harmless ones for those that it does
+// not, and without a file.
+func sizesOf(file string) (Sizes, error) {
+	sizes := harmless
+	if file == "" {
+		return sizes, nil
+	}
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return sizes, err
+	}
+	return sizes, json.Unmarshal(b, &sizes)
 }
 
 // counter counts answers.

@@ -324,14 +324,10 @@ func (n *Node) moveObjects(ctx context.Context, study string, m Move, moved *Mov
 	}
 	defer unlock()
 	// What has been corrected or removed meanwhile is looked at again.
-	for _, v := range versions {
-		now, err := n.store.Instance(ctx, v.former.SOPInstanceUID)
-		if errors.Is(err, store.ErrNotFound) || err == nil && now.Path != v.former.Path {
-			return len(versions), nil
-		}
-		if err != nil {
-			return 0, err
-		}
+	if changed, err := n.anyChanged(ctx, versions); err != nil {
+		return 0, err
+	} else if changed {
+		return len(versions), nil
 	}
 	if own {
 		if records, err = commitVersions(ctx, versions); err != nil {
@@ -341,12 +337,10 @@ func (n *Node) moveObjects(ctx context.Context, study string, m Move, moved *Mov
 	// A file that was long on its way may have been taken for one that nobody will
 	// record, if the lock that says that it is on its way was lost meanwhile: what
 	// is recorded must be there.
-	for _, r := range records {
-		if _, err := n.files.Stat(ctx, r.Path); errors.Is(err, fs.ErrNotExist) {
-			return len(versions), nil
-		} else if err != nil {
-			return 0, err
-		}
+	if gone, err := n.anyGone(ctx, records); err != nil {
+		return 0, err
+	} else if gone {
+		return len(versions), nil
 	}
 	recorded = true // after an error nobody knows; the next start deletes files that are not
 	unsent, err := n.store.Replace(context.WithoutCancel(ctx), records...)
@@ -369,6 +363,33 @@ func (n *Node) moveObjects(ctx context.Context, study string, m Move, moved *Mov
 		n.wakeLookers()
 	}
 	return len(records), nil
+}
+
+// anyChanged reports whether the object that some version was made of has been
+// corrected or removed since.
+func (n *Node) anyChanged(ctx context.Context, versions []*version) (bool, error) {
+	for _, v := range versions {
+		now, err := n.store.Instance(ctx, v.former.SOPInstanceUID)
+		if errors.Is(err, store.ErrNotFound) || err == nil && now.Path != v.former.Path {
+			return true, nil
+		}
+		if err != nil {
+			return false, err
+		}
+	}
+	return false, nil
+}
+
+// anyGone reports whether the file of some record is not there.
+func (n *Node) anyGone(ctx context.Context, records []store.Instance) (bool, error) {
+	for _, r := range records {
+		if _, err := n.files.Stat(ctx, r.Path); errors.Is(err, fs.ErrNotExist) {
+			return true, nil
+		} else if err != nil {
+			return false, err
+		}
+	}
+	return false, nil
 }
 
 // sentBefore counts the results of a study that some destination has under the

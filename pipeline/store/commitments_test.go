@@ -29,7 +29,7 @@ func checkCommitments(t *testing.T, s *Store) {
 	}
 	for _, uid := range []string{"2.1", "2.2", "2.3"} { // 2.4 was never sent
 		for _, d := range []string{"pacs", "other"} {
-			if err := s.Sending(ctx, Delivery{Output: Output{SOPInstanceUID: uid}, RunID: run.ID, Destination: d}); err != nil {
+			if err := s.Sending(ctx, Delivery{Output: Output{SOPInstanceUID: uid}, RunID: run.ID, Begun: mark(run), Destination: d}); err != nil {
 				t.Fatal(err)
 			}
 		}

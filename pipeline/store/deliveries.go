@@ -163,14 +163,14 @@ func (s *Store) Doubtful(ctx context.Context, run int64, destination string) ([]
 }
 
 // Sending notes that one object is being sent from now on. ErrOutdated: it is
-// not to be sent any more, since its study was corrected meanwhile.
+// not to be sent any more, since its study was corrected or removed meanwhile.
 func (s *Store) Sending(ctx context.Context, d Delivery) error {
 	err := s.Transact(ctx, func(tx *Tx) error {
 		if err := tx.lockOf(ctx, `SELECT study_uid FROM runs WHERE id = ?`, d.RunID); err != nil {
 			return err
 		}
-		res, err := tx.ExecContext(ctx, `UPDATE deliveries SET sending = 1 WHERE run_id = ? AND sop_uid = ? AND destination = ? AND state = 'pending'`,
-			d.RunID, d.SOPInstanceUID, d.Destination)
+		res, err := tx.ExecContext(ctx, `UPDATE deliveries SET sending = 1 WHERE run_id = ? AND sop_uid = ? AND destination = ? AND state = 'pending'`+sameStudy,
+			append([]any{d.RunID, d.SOPInstanceUID, d.Destination}, d.ofRun()...)...)
 		if err != nil {
 			return err
 		}

@@ -146,7 +146,7 @@ func checkRecalled(t *testing.T, s *Store) {
 		}
 		if c.sent {
 			status := uint16(0)
-			if err := s.RecordDelivery(ctx, Delivery{Output: Output{SOPInstanceUID: c.study + ".8"}, RunID: run.ID, Destination: "pacs", State: Sent,
+			if err := s.RecordDelivery(ctx, Delivery{Output: Output{SOPInstanceUID: c.study + ".8"}, RunID: run.ID, Begun: mark(run), Destination: "pacs", State: Sent,
 				Status: &status}); err != nil {
 				t.Fatal(err)
 			}
@@ -207,7 +207,7 @@ func checkDoubtIsKept(t *testing.T, s *Store) {
 			t.Fatal(err)
 		}
 		for _, uid := range []string{".11", ".12"} {
-			if err := s.Sending(ctx, Delivery{Output: Output{SOPInstanceUID: study + uid}, RunID: run.ID, Destination: "old"}); err != nil {
+			if err := s.Sending(ctx, Delivery{Output: Output{SOPInstanceUID: study + uid}, RunID: run.ID, Begun: mark(run), Destination: "old"}); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -129,6 +129,7 @@ type Run struct {
 type Delivery struct {
 	Output
 	RunID       int64
+	Begun       RunMark // of the run
 	Destination string
 	State       DeliveryState
 	Attempts    int
@@ -136,6 +137,12 @@ type Delivery struct {
 	Comment     string
 	Error       string
 	Updated     time.Time
+}
+
+// RunMark tells a run from one that has its number after a removal.
+type RunMark struct {
+	Started time.Time
+	Attempt int
 }
 
 // Store is the database. It is safe for concurrent use.
@@ -819,25 +826,25 @@ func (s *Store) Outputs(ctx context.Context, study string) ([]RunOutput, error) 
 		WHERE r.study_uid = ? ORDER BY r.revision DESC, o.kind DESC, o.sop_uid`, study)
 }
 
-const deliveryColumns = `SELECT o.sop_uid, o.sop_class, o.kind, o.path, d.run_id, d.destination, d.state, d.attempts, d.status, d.comment, d.error, d.updated_at
-	FROM deliveries d JOIN outputs o ON o.sop_uid = d.sop_uid `
+const deliveryColumns = `SELECT o.sop_uid, o.sop_class, o.kind, o.path, d.run_id, d.destination, d.state, d.attempts, d.status, d.comment, d.error, d.updated_at,
+	r.started_at, r.attempt FROM deliveries d JOIN outputs o ON o.sop_uid = d.sop_uid JOIN runs r ON r.id = d.run_id `
 
 func scanDelivery(r *sql.Rows) (d Delivery, err error) {
 	var status sql.NullInt64
-	var at int64
+	var at, started int64
 	err = r.Scan(&d.SOPInstanceUID, &d.SOPClassUID, &d.Kind, &d.Path, &d.RunID, &d.Destination, &d.State,
-		&d.Attempts, &status, &d.Comment, &d.Error, &at)
+		&d.Attempts, &status, &d.Comment, &d.Error, &at, &started, &d.Begun.Attempt)
 	if status.Valid {
 		v := uint16(status.Int64)
 		d.Status = &v
 	}
-	d.Updated = time.UnixMilli(at)
+	d.Updated, d.Begun.Started = time.UnixMilli(at), time.UnixMilli(started)
 	return d, err
 }
 
 // Deliveries lists the deliveries of a study, newest run first.
 func (s *Store) Deliveries(ctx context.Context, study string) ([]Delivery, error) {
-	return collect(ctx, s.read, scanDelivery, deliveryColumns+`JOIN runs r ON r.id = d.run_id
+	return collect(ctx, s.read, scanDelivery, deliveryColumns+`
 		WHERE r.study_uid = ? ORDER BY r.revision DESC, d.destination, o.kind DESC, o.sop_uid`, study)
 }
 
@@ -848,9 +855,17 @@ func (s *Store) PendingDeliveries(ctx context.Context, run int64, destination st
 		WHERE d.run_id = ? AND d.destination = ? AND d.state = 'pending' ORDER BY o.kind <> 'report', o.kind DESC, o.sop_uid`, run, destination)
 }
 
+// sameStudy is for a delivery that was read before: its study was not removed
+// since, for another one that came under its UIDs and makes outputs under the same.
+// Its arguments are those of ofRun.
+const sameStudy = ` AND EXISTS (SELECT 1 FROM runs r JOIN runs now ON now.study_uid = r.study_uid
+	WHERE now.id = deliveries.run_id AND r.id = ? AND (r.started_at = ? OR r.attempt > ?))`
+
+func (d Delivery) ofRun() []any { return []any{d.RunID, d.Begun.Started.UnixMilli(), d.Begun.Attempt} }
+
 // RecordDelivery stores the outcome of one attempt. Of a delivery that was
 // withdrawn meanwhile an answer is recorded: it was taken, or the destination
-// refused it and has nothing.
+// refused it and has nothing. Of one whose study was removed meanwhile nothing is.
 func (s *Store) RecordDelivery(ctx context.Context, d Delivery) error {
 	var status any
 	if d.Status != nil {
@@ -862,15 +877,16 @@ func (s *Store) RecordDelivery(ctx context.Context, d Delivery) error {
 			return err
 		}
 		if d.State == Pending && status != nil {
-			if _, err := tx.ExecContext(ctx, `DELETE FROM deliveries WHERE sop_uid = ? AND destination = ? AND sending = 2`, d.SOPInstanceUID,
-				d.Destination); err != nil {
+			if _, err := tx.ExecContext(ctx, `DELETE FROM deliveries WHERE sop_uid = ? AND destination = ? AND sending = 2`+sameStudy,
+				append([]any{d.SOPInstanceUID, d.Destination}, d.ofRun()...)...); err != nil {
 				return err
 			}
 		}
 		_, err := tx.ExecContext(ctx,
-			`UPDATE deliveries SET state = ?1, attempts = attempts + 1, sending = CASE WHEN CAST(?2 AS BIGINT) IS NULL THEN sending ELSE 0 END,
-		status = ?2, comment = ?3, error = ?4, updated_at = ?5 WHERE sop_uid = ?6 AND destination = ?7 AND (sending <> 2 OR CAST(?2 AS BIGINT) IS NOT NULL)`,
-			string(d.State), status, d.Comment, d.Error, time.Now().UnixMilli(), d.SOPInstanceUID, d.Destination)
+			`UPDATE deliveries SET state = ?, attempts = attempts + 1, sending = CASE WHEN CAST(? AS BIGINT) IS NULL THEN sending ELSE 0 END,
+			status = ?, comment = ?, error = ?, updated_at = ?
+			WHERE sop_uid = ? AND destination = ? AND (sending <> 2 OR CAST(? AS BIGINT) IS NOT NULL)`+sameStudy,
+			append([]any{string(d.State), status, status, d.Comment, d.Error, time.Now().UnixMilli(), d.SOPInstanceUID, d.Destination, status}, d.ofRun()...)...)
 		return err
 	})
 	if err != nil {

@@ -292,7 +292,7 @@ func checkExpired(t *testing.T, s *Store) {
 	if ids, err := s.Expired(ctx, later); err != nil || len(ids) != 1 {
 		t.Fatalf("expired = %v, %v: want the study that was given up long ago", ids, err)
 	}
-	if err := s.RecordDelivery(ctx, Delivery{Output: out[0], Destination: "pacs", State: Sent}); err != nil {
+	if err := s.RecordDelivery(ctx, Delivery{Output: out[0], RunID: run.ID, Begun: mark(run), Destination: "pacs", State: Sent}); err != nil {
 		t.Fatal(err)
 	}
 	if ids, err := s.Expired(ctx, Retention{Done: later.Done}); err != nil || len(ids) != 1 {

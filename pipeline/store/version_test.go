@@ -80,4 +80,55 @@ func checkAnotherStudyUnderTheUIDs(t *testing.T, s *Store) {
 	if err := s.FinishRun(ctx, now, nil, nil, none); err != nil {
 		t.Error(err)
 	}
+	// So of what is being sent. Its outputs have the same UIDs too.
+	send := func(run Run) Delivery {
+		t.Helper()
+		if err := s.FinishRun(ctx, run, []Output{{SOPInstanceUID: "1.8", Kind: "report"}}, []Route{{Destination: "pacs", Kinds: []string{"report"}}},
+			none); err != nil {
+			t.Fatal(err)
+		}
+		pending, err := s.PendingDeliveries(ctx, run.ID, "pacs")
+		if err != nil || len(pending) != 1 {
+			t.Fatal(pending, err)
+		}
+		return pending[0]
+	}
+	before := send(now)
+	if err := s.Sending(ctx, before); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Delete(ctx, "1"); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(2 * time.Millisecond)
+	_, third := begin(3000)
+	after := send(third)
+	before.RunID = third.ID // as in SQLite
+	if err := s.Sending(ctx, before); !errors.Is(err, ErrOutdated) {
+		t.Errorf("an output of the study before is sent: %v", err)
+	}
+	status := uint16(0)
+	before.State, before.Status = Sent, &status
+	for _, id := range []int64{third.ID, third.ID + 1} {
+		before.RunID = id
+		if err := s.RecordDelivery(ctx, before); err != nil {
+			t.Fatal(err)
+		}
+		if left, err := s.PendingDeliveries(ctx, third.ID, "pacs"); err != nil || len(left) != 1 || left[0].Attempts != 0 {
+			t.Fatalf("the answer to an output of the study before counts for that of this one: %+v, %v", left, err)
+		}
+	}
+	// One whose run is begun again by another process, as this one is slow, is the same.
+	if _, err := s.StartRun(ctx, "1", 1); err != nil {
+		t.Fatal(err)
+	}
+	after.State, after.Status = Sent, &status
+	if err := s.RecordDelivery(ctx, after); err != nil {
+		t.Fatal(err)
+	}
+	if left, err := s.PendingDeliveries(ctx, third.ID, "pacs"); err != nil || len(left) != 0 {
+		t.Errorf("the answer is not recorded: %+v, %v", left, err)
+	}
 }
+
+func mark(r Run) RunMark { return RunMark{r.Started, r.Attempt} }

@@ -23,7 +23,7 @@ func (n *Node) sweep(ctx context.Context) {
 		case <-tick.C:
 		}
 		if err := n.queueComplete(ctx); err != nil && ctx.Err() == nil {
-			n.complaints.log(n.log, "looking for complete studies", err)
+			n.complaints.Log(n.log, "looking for complete studies", err)
 		}
 		if time.Since(cleaned) > time.Minute {
 			cleaned = time.Now()
@@ -32,9 +32,9 @@ func (n *Node) sweep(ctx context.Context) {
 	}
 }
 
-// complaints keeps what goes wrong again and again, as while the database does
-// not answer, from filling the log.
-type complaints struct {
+// Complaints keeps what goes wrong again and again, as while the database does
+// not answer, from filling the log. The zero value is ready.
+type Complaints struct {
 	mu   sync.Mutex
 	said map[string]time.Time
 }
@@ -42,7 +42,9 @@ type complaints struct {
 // complainEvery is how often the same is said.
 const complainEvery = time.Minute
 
-func (c *complaints) log(log *slog.Logger, what string, err error) {
+// Log says what goes wrong, unless it has said so within the last minute. With are
+// further attributes.
+func (c *Complaints) Log(log *slog.Logger, what string, err error, with ...any) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.said == nil {
@@ -52,7 +54,7 @@ func (c *complaints) log(log *slog.Logger, what string, err error) {
 		return
 	}
 	c.said[what] = time.Now()
-	log.Error(what, "error", err)
+	log.Error(what, append(with, "error", err)...)
 }
 
 // tidy does what has to be done now and then.

@@ -79,7 +79,7 @@ func (n *Node) lookAtSuspects(ctx context.Context) {
 		}
 		if err != nil {
 			if ctx.Err() == nil {
-				n.complaints.log(n.log, "looking for loops that were interrupted", err)
+				n.complaints.Log(n.log, "looking for loops that were interrupted", err)
 				n.suspects.Store(true)
 				select { // the database is away
 				case <-time.After(time.Second):
@@ -116,7 +116,7 @@ func (n *Node) nextLoop(ctx context.Context) (store.Lease, error) {
 			return lease, ctx.Err()
 		}
 		if !errors.Is(err, store.ErrNotFound) {
-			n.complaints.log(n.log, "looking for loops to analyse", err)
+			n.complaints.Log(n.log, "looking for loops to analyse", err)
 		}
 		select {
 		case <-n.wake:

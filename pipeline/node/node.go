@@ -222,7 +222,7 @@ type Node struct {
 	recovering *store.Locks  // of who looks through a shared store
 	moves      *store.Locks  // by Study Instance UID: moves that have files on their way
 
-	complaints complaints
+	complaints Complaints
 
 	suspects atomic.Bool // there may be loops over which a process has died
 	telling  sync.Mutex  // other processes what associations send for

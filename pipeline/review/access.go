@@ -154,13 +154,13 @@ func (s *Server) signedIn(next http.HandlerFunc, roles ...Role) http.Handler {
 				sent = r.PostFormValue("csrf")
 			}
 			if subtle.ConstantTimeCompare([]byte(sent), []byte(v.session.csrf)) != 1 {
-				s.audit(r, "", "request without the page's token refused", r.Method+" "+r.URL.Path, true)
+				s.auditRefusal(r.Context(), s.entryOf(r, "", "request without the page's token refused", r.Method+" "+r.URL.Path, true))
 				http.Error(w, "this request does not come from the page", http.StatusForbidden)
 				return
 			}
 		}
 		if len(roles) > 0 && !v.May(roles...) {
-			s.audit(r, r.PathValue("study"), "refused for want of a role", r.Method+" "+r.URL.Path, true)
+			s.auditRefusal(r.Context(), s.entryOf(r, r.PathValue("study"), "refused for want of a role", r.Method+" "+r.URL.Path, true))
 			http.Error(w, s.words(r).T("error.role"), http.StatusForbidden)
 			return
 		}
@@ -201,20 +201,6 @@ func (s *Server) clientAddress(r *http.Request) string {
 		return at.String()
 	}
 	return host
-}
-
-// audit writes an entry of the trail. What cannot be recorded is logged; it
-// does not keep a reader from a patient.
-func (s *Server) audit(r *http.Request, study, action, detail string, failed bool) {
-	e := store.AuditEntry{At: s.now(), User: visitorOf(r.Context()).Name, Address: s.clientAddress(r), Action: action, Study: study,
-		Detail: detail, Failed: failed}
-	s.auditEntry(r.Context(), e)
-}
-
-func (s *Server) auditEntry(ctx context.Context, e store.AuditEntry) {
-	if err := s.opt.Store.Audit(context.WithoutCancel(ctx), e); err != nil {
-		s.log.Error("review: audit entry not recorded", "user", e.User, "action", e.Action, "study", e.Study, "error", err)
-	}
 }
 
 type loginPage struct {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -122,7 +123,7 @@ func (t *teller) round(ctx context.Context, until time.Time) error {
 }
 
 func (t *teller) send(ctx context.Context, e store.AuditEntry) error {
-	patient, err := t.s.patientOf(ctx, e.Study)
+	patient, err := t.s.patientOf(ctx, e)
 	if err != nil {
 		return err
 	}
@@ -142,8 +143,8 @@ func (t *teller) send(ctx context.Context, e store.AuditEntry) error {
 		t.conn = nil
 		return err
 	}
-	if e.Action == "remove" && !e.Failed {
-		t.s.removed.Delete(e.Study)
+	if e.Action == "remove" {
+		t.s.removed.told(e.Study, e.At)
 	}
 	return nil
 }
@@ -194,17 +195,25 @@ func (t *teller) save() error {
 	return os.Rename(tmp, t.opt.Position)
 }
 
-// patientOf is the Patient ID of a study, "" where it is not known any more.
-func (s *Server) patientOf(ctx context.Context, study string) (string, error) {
-	if study == "" {
+// patientOf is the Patient ID of the study of an entry, "" where it is not known
+// any more: of what is there now, only where some of it was there then.
+func (s *Server) patientOf(ctx context.Context, e store.AuditEntry) (string, error) {
+	if e.Study == "" {
 		return "", nil
 	}
-	if id, ok := s.removed.Load(study); ok {
-		return id.(string), nil
+	if id, ok := s.removed.patient(e.Study, e.At); ok {
+		return id, nil
 	}
-	l, err := s.opt.Store.Listing(ctx, study)
+	l, err := s.opt.Store.Listing(ctx, e.Study)
 	if errors.Is(err, store.ErrNotFound) {
 		return "", nil
 	}
-	return l.PatientID, err
+	if err != nil {
+		return "", err
+	}
+	instances, err := s.opt.Store.Instances(ctx, e.Study)
+	if err != nil || !slices.ContainsFunc(instances, func(in store.Instance) bool { return !in.Received.After(e.At) }) {
+		return "", err
+	}
+	return l.PatientID, nil
 }

@@ -27,30 +27,36 @@ func (s *Server) index(ctx context.Context) error {
 	tick := time.NewTicker(indexEvery)
 	defer tick.Stop()
 	for {
-		for {
-			changes, err := s.opt.Store.Changes(ctx, 200)
-			if err != nil && ctx.Err() == nil {
-				s.log.Error("review: looking for changed studies", "error", err)
-			}
-			var listed []string
-			for _, c := range changes {
-				if err := s.list(ctx, c); err != nil {
-					if ctx.Err() == nil {
-						s.log.Error("review: listing a study", "study", c.StudyInstanceUID, "error", err)
-					}
-					continue
-				}
-				listed = append(listed, c.StudyInstanceUID)
-			}
-			s.hub.publish(listed)
-			if len(listed) == 0 {
-				break
-			}
-		}
+		s.indexChanges(ctx)
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
+		}
+	}
+}
+
+// indexChanges lists what has changed until now. What goes wrong is said once in
+// a while: it is tried twice a second.
+func (s *Server) indexChanges(ctx context.Context) {
+	for {
+		changes, err := s.opt.Store.Changes(ctx, 200)
+		if err != nil && ctx.Err() == nil {
+			s.complaints.Log(s.log, "review: looking for changed studies", err)
+		}
+		var listed []string
+		for _, c := range changes {
+			if err := s.list(ctx, c); err != nil {
+				if ctx.Err() == nil {
+					s.complaints.Log(s.log, "review: listing a study", err, "study", c.StudyInstanceUID)
+				}
+				continue
+			}
+			listed = append(listed, c.StudyInstanceUID)
+		}
+		s.hub.publish(listed)
+		if len(listed) == 0 {
+			return
 		}
 	}
 }
@@ -130,7 +136,7 @@ func (s *Server) listing(ctx context.Context, uid string) (*store.Listing, error
 		l.Verdict = reviews[study.Revision].Verdict
 	}
 	if err := summarize(runs[i], l); err != nil {
-		s.log.Error("review: listing a study", "study", uid, "error", err)
+		s.complaints.Log(s.log, "review: listing a study", err, "study", uid)
 	}
 	return l, nil
 }

@@ -222,7 +222,7 @@ func (s *Server) oidcCallback(w http.ResponseWriter, r *http.Request) {
 	s.stateCookie(w, "", -time.Second)
 	refuse := func(status int, problem, why string, err error) {
 		s.log.Warn("review: sign-in at the OpenID provider failed", "why", why, "error", err)
-		s.auditEntry(r.Context(), store.AuditEntry{At: s.now(), Address: s.clientAddress(r), Action: "sign-in", Detail: "OpenID: " + why, Failed: true})
+		s.auditRefusal(r.Context(), store.AuditEntry{At: s.now(), Address: s.clientAddress(r), Action: "sign-in", Detail: "OpenID: " + why, Failed: true})
 		s.refuseLogin(w, r, status, localPath(begun.Next), problem)
 	}
 	if errors.Is(err, errNoSignIn) {

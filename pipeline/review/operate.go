@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/echonode/echonode/pipeline/node"
 	"github.com/echonode/echonode/pipeline/store"
@@ -45,11 +46,11 @@ func (s *Server) operate(w http.ResponseWriter, r *http.Request) {
 		}
 		if s.opt.Syslog != nil {
 			if l, err := s.opt.Store.Listing(r.Context(), uid); err == nil {
-				s.removed.Store(uid, l.PatientID)
+				s.removed.begin(uid, l.PatientID)
 			}
 		}
 		if err = s.opt.Operator.Remove(r.Context(), uid); err != nil && !errors.Is(err, store.ErrNotFound) {
-			s.removed.Delete(uid) // it is still there
+			s.removed.end(uid, time.Time{}) // it is still there
 		}
 		if next != "/operations" {
 			next = "/"
@@ -58,7 +59,11 @@ func (s *Server) operate(w http.ResponseWriter, r *http.Request) {
 		http.NotFound(w, r)
 		return
 	}
-	s.audit(r, uid, action, "", err != nil)
+	e := s.entryOf(r, uid, action, "", err != nil)
+	if action == "remove" && (err == nil || errors.Is(err, store.ErrNotFound)) {
+		s.removed.end(uid, e.At)
+	}
+	s.auditEntry(r.Context(), e)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 		http.Error(w, s.words(r).T("error.state"), http.StatusConflict)
@@ -212,6 +217,7 @@ func (s *Server) trail(w http.ResponseWriter, r *http.Request) {
 	s.audit(r, "", "audit trail", "", false)
 	p := auditPage{page: s.page(r, "audit.title")}
 	for _, e := range entries {
+		e.Study, e.Detail = short(e.Study), short(e.Detail) // earlier versions kept all
 		p.Entries = append(p.Entries, auditRow{e, p.Words.Seconds(e.At.Local())})
 	}
 	s.render(w, r, http.StatusOK, "audit.html", p)

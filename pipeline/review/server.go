@@ -12,7 +12,6 @@ import (
 	"net"
 	"net/http"
 	"strings"
-	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -20,6 +19,7 @@ import (
 
 	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/pipeline/measure"
+	"github.com/echonode/echonode/pipeline/node"
 	"github.com/echonode/echonode/pipeline/objects"
 	"github.com/echonode/echonode/pipeline/store"
 )
@@ -95,10 +95,14 @@ type Server struct {
 	templates map[string]*template.Template
 	handler   http.Handler
 	hub       *hub
-	removed   sync.Map // Patient IDs of studies that were removed, until that is told to the collector of audit messages
+	removed   removals
+	late      *late
+	refusals  refusals
 	documents *documents
 	loops     *openLoops
 	assets    map[string]string // name → address with the content's hash
+
+	complaints node.Complaints
 }
 
 // New prepares a server.
@@ -114,7 +118,8 @@ func New(o Options) (*Server, error) {
 	}
 	s := &Server{opt: o, log: o.Log, now: o.now, hosts: map[string]bool{}, hub: newHub(), documents: newDocuments(o.Objects),
 		loops: newOpenLoops(o.Objects, o.Limits)}
-	s.sessions = &sessions{Lifetime: store.Lifetime{Idle: o.Idle, Longest: o.Longest}, store: o.Store, now: o.now, log: o.Log}
+	s.late, s.refusals.of, s.removed.of = newLate(), map[refusal]*refused{}, map[string][]removal{}
+	s.sessions = &sessions{Lifetime: store.Lifetime{Idle: o.Idle, Longest: o.Longest}, store: o.Store, late: s.late, now: o.now, log: o.Log}
 	s.byAddress = newAttempts("address", 20, 15*time.Second, o.Store, o.now)
 	// One address does not lock an account for the others: they share no more than
 	// what it cannot use up.
@@ -197,13 +202,16 @@ func (s *Server) Run(ctx context.Context) error {
 	group, gctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return s.index(gctx) })
 	group.Go(func() error { return s.tidy(gctx) })
+	group.Go(func() error { return s.countRefusals(gctx) })
 	if s.opt.Syslog != nil {
 		group.Go(func() error {
 			s.tell(gctx, *s.opt.Syslog)
 			return nil
 		})
 	}
-	return group.Wait()
+	err := group.Wait()
+	s.late.end(3 * time.Second)
+	return err
 }
 
 // tidy lets go of what nobody looks at any more, until ctx ends.

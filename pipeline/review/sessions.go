@@ -27,6 +27,7 @@ type session struct {
 type sessions struct {
 	store.Lifetime
 	store *store.Store
+	late  *late
 	now   func() time.Time
 	log   *slog.Logger
 }
@@ -81,15 +82,11 @@ func (s *sessions) get(ctx context.Context, t string, touch bool) (session, bool
 	}
 	now := s.now()
 	if s.Over(v, now) {
-		if err := s.store.CloseSession(ctx, hashed(t)); err != nil {
-			s.log.Error("review: session", "error", err) // it is over all the same
-		}
+		s.later(ctx, func(ctx context.Context) error { return s.store.CloseSession(ctx, hashed(t)) }) // it is over all the same
 		return session{}, false, nil
 	}
 	if touch && now.Sub(v.Seen) >= s.Idle/touches {
-		if err := s.store.TouchSession(ctx, hashed(t), now); err != nil {
-			s.log.Error("review: session", "error", err) // it goes on until it would have ended
-		}
+		s.later(ctx, func(ctx context.Context) error { return s.store.TouchSession(ctx, hashed(t), now) }) // else it goes on until it would have ended
 	}
 	out := session{user: v.Account, mark: v.Mark, csrf: v.CSRF}
 	if v.Profile != "" {
@@ -99,6 +96,12 @@ func (s *sessions) get(ctx context.Context, t string, touch bool) (session, bool
 		}
 	}
 	return out, true, nil
+}
+
+// later writes what no page waits for long.
+func (s *sessions) later(ctx context.Context, write func(context.Context) error) {
+	ctx = context.WithoutCancel(ctx)
+	s.late.do(func() error { return write(ctx) }, func(err error) { s.log.Error("review: session", "error", err) })
 }
 
 func (s *sessions) close(ctx context.Context, t string) error {

@@ -80,21 +80,24 @@ func (c *command) sopInstance() string {
 }
 
 // parseCommand decodes a command set: Implicit VR Little Endian, group 0000
-// only, flat (PS3.7 6.3.1). Elements it has no use for are skipped; lengths
+// only, flat (PS3.7 6.3.1). Elements it has no use for are skipped, in responses
+// also those of other groups, with which archives say more about a failure; lengths
 // are checked against what is there. Violations are *ProtocolError.
 func parseCommand(b []byte) (*command, error) {
 	c := &command{DataSetType: noDataSet}
 	var haveField, haveType bool
+	var foreign tag.Tag
 	n := 0
 	for e, err := range commandSyntax.Elements(b) {
 		if err != nil {
 			return nil, protocolErrorf(AbortInvalidParam, "command set: %v", err)
 		}
-		if e.Tag.Group() != 0 {
-			return nil, protocolErrorf(AbortInvalidParam, "element %v in a command set", e.Tag)
-		}
 		if n++; n > maxCommandElements {
 			return nil, protocolErrorf(AbortInvalidParam, "command set of more than %d elements", maxCommandElements)
+		}
+		if e.Tag.Group() != 0 {
+			foreign = e.Tag
+			continue
 		}
 		v := e.Value
 		us := func() (uint16, bool) {
@@ -148,6 +151,9 @@ func parseCommand(b []byte) (*command, error) {
 	}
 	if !haveField || !haveType {
 		return nil, protocolErrorf(AbortInvalidParam, "command set without Command Field or Command Data Set Type")
+	}
+	if foreign != 0 && !c.isResponse() {
+		return nil, protocolErrorf(AbortInvalidParam, "element %v in the command set of a request", foreign)
 	}
 	if !c.isResponse() && !c.HasMessageID && c.Field != cmdCancelRQ {
 		return nil, protocolErrorf(AbortInvalidParam, "request without Message ID")

@@ -357,3 +357,16 @@ func TestCapturedEchoscu(t *testing.T) {
 		t.Errorf("decoded %+v", p)
 	}
 }
+
+// An archive says more about a failed C-GET in elements of other groups, against
+// PS3.7 6.3.1. In a request they are refused.
+func TestForeignElementsOfAResponse(t *testing.T) {
+	for field, whole := range map[string]bool{"1080": true, "1000": false} {
+		b := golden.Bytes(t, "0000 0001 02000000 "+field+" 0000 1001 02000000 0100 0000 2001 02000000 0100 0000 0008 02000000 0101 "+
+			"0000 0009 02000000 02a7 0800 0000 04000000 10000000 0800 5800 00000000")
+		c, err := parseCommand(b)
+		if (err == nil) != whole || whole && (c.Status != 0xA702 || c.RespondedTo != 1 || c.hasDataSet()) {
+			t.Errorf("%s: %+v, %v", field, c, err)
+		}
+	}
+}

@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"mime"
 	"mime/multipart"
@@ -23,6 +24,7 @@ import (
 	"os"
 	"regexp"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -41,6 +43,12 @@ type Server struct {
 	Called string
 	// Accounts may store; none is nobody.
 	Accounts Accounts
+	// Current takes the place of Accounts where it is set: it is asked with every
+	// request. While it fails, nothing is stored, and senders are told to try again.
+	Current func() (Accounts, error)
+	// Refused is told of every request with a secret that is no account's; nil is
+	// nobody.
+	Refused func()
 	// Takes tells which SOP classes are stored in which transfer syntaxes, as
 	// [scp.Server.Takes] does: what is not fails with the status of its error,
 	// without being read. nil is every storage class in every syntax.
@@ -54,6 +62,8 @@ type Server struct {
 	// Idle is how long a sender may be silent inside a request; 0 is 60 s.
 	Idle time.Duration
 	Log  *slog.Logger
+
+	complaints complaints
 
 	requests atomic.Int64
 	lastID   atomic.Uint64
@@ -97,6 +107,65 @@ func ReadAccounts(path string) (Accounts, error) {
 	return out, nil
 }
 
+// File is a file of accounts that is read again when it has changed.
+type File struct {
+	path string
+
+	mu       sync.Mutex
+	seen     fs.FileInfo
+	accounts Accounts
+	err      error
+}
+
+// OpenAccounts reads a file as [ReadAccounts] does.
+func OpenAccounts(path string) (*File, error) {
+	f := &File{path: path}
+	_, err := f.Current()
+	return f, err
+}
+
+// Current is what the file holds now.
+func (f *File) Current() (Accounts, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	info, err := os.Stat(f.path)
+	if err != nil {
+		return nil, err
+	}
+	if f.seen == nil || !os.SameFile(f.seen, info) || !f.seen.ModTime().Equal(info.ModTime()) || f.seen.Size() != info.Size() || f.seen.Mode() != info.Mode() {
+		f.accounts, f.err = ReadAccounts(f.path)
+		f.seen = info
+	}
+	return f.accounts, f.err
+}
+
+// complaints keeps what happens again and again from filling the log.
+type complaints struct {
+	mu   sync.Mutex
+	last map[string]time.Time
+	kept map[string]int
+}
+
+// complainEvery is how often the same is said.
+const complainEvery = time.Minute
+
+// due reports whether something may be said again, and how often it happened since
+// it was said.
+func (c *complaints) due(what string, now time.Time) (more int, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.last == nil {
+		c.last, c.kept = map[string]time.Time{}, map[string]int{}
+	}
+	if at, said := c.last[what]; said && now.Sub(at) < complainEvery {
+		c.kept[what]++
+		return 0, false
+	}
+	more = c.kept[what]
+	c.last[what], c.kept[what] = now, 0
+	return more, true
+}
+
 // Who tells whose request it is: by basic authentication, or by a bearer token,
 // which is the secret alone.
 func (a Accounts) Who(r *http.Request) (string, bool) {
@@ -126,7 +195,22 @@ func (a Accounts) Who(r *http.Request) (string, bool) {
 
 // ServeHTTP implements http.Handler.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	who, ok := s.Accounts.Who(r)
+	accounts := s.Accounts
+	if s.Current != nil {
+		var err error
+		if accounts, err = s.Current(); err != nil {
+			if more, due := s.complaints.due("accounts", time.Now()); due {
+				s.log().Error("DICOMweb: the accounts cannot be read: nothing is stored", "more_before", more, "error", err)
+			}
+			w.Header().Set("Retry-After", "60")
+			refuse(w, r, "the accounts cannot be read", http.StatusServiceUnavailable)
+			return
+		}
+	}
+	who, ok := accounts.Who(r)
+	if !ok && r.Header.Get("Authorization") != "" { // clients may ask first without
+		s.refusedSecret(r)
+	}
 	study, ofStudies := target(r.URL.Path)
 	switch {
 	case !ok:
@@ -139,6 +223,16 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refuse(w, r, "only POST is served", http.StatusMethodNotAllowed)
 	default:
 		s.post(w, r, who, study)
+	}
+}
+
+// refusedSecret says that somebody came with a secret that is no account's.
+func (s *Server) refusedSecret(r *http.Request) {
+	if s.Refused != nil {
+		s.Refused()
+	}
+	if more, due := s.complaints.due("secret", time.Now()); due {
+		s.log().Warn("DICOMweb: a request with a secret that is no account's is refused", "address", r.RemoteAddr, "more_before", more)
 	}
 }
 

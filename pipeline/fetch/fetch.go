@@ -18,6 +18,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/echonode/echonode/dicomio/part10"
@@ -80,6 +81,9 @@ type Fetcher struct {
 	Progress func(Progress)
 
 	done map[string]bool
+
+	mu     sync.Mutex
+	unkept error // why the first object could not be kept that was not
 }
 
 // Progress is how far a series is.
@@ -160,7 +164,7 @@ func (f *Fetcher) Studies(ctx context.Context, q Query) ([]Study, error) {
 	err := f.find(ctx, keys, func(d *dicomio.DataSet) error {
 		n, _ := d.Int(tag.NumberOfStudyRelatedInstances)
 		s := Study{d.String(tag.StudyInstanceUID), d.String(tag.StudyDate), d.Strings(tag.ModalitiesInStudy), d.String(tag.StudyDescription), int(max(0, n))}
-		if !uid.Valid(s.StudyInstanceUID) {
+		if !uid.Valid(s.StudyInstanceUID) || !q.names(d) {
 			return nil // no answer to what was asked
 		}
 		// Archives may ignore Modalities in Study, an optional key.
@@ -174,6 +178,17 @@ func (f *Fetcher) Studies(ctx context.Context, q Query) ([]Study, error) {
 	})
 	slices.SortStableFunc(out, func(a, b Study) int { return cmp.Compare(a.Date, b.Date) })
 	return slices.CompactFunc(out, func(a, b Study) bool { return a.StudyInstanceUID == b.StudyInstanceUID }), err
+}
+
+// names reports whether a match is of the patient and the accession number that
+// were asked for, which archives take for patterns where they hold * or ?.
+func (q Query) names(d *dicomio.DataSet) bool {
+	is := func(t dicomio.Tag, want string) bool {
+		got := d.String(t)
+		// An archive that does not say it has compared it, unless with a pattern.
+		return want == "" || got == strings.TrimSpace(want) || got == "" && !strings.ContainsAny(want, `*?\`)
+	}
+	return is(tag.PatientID, q.PatientID) && is(tag.AccessionNumber, q.AccessionNumber)
 }
 
 // Series asks for the series of a study, and for the objects of each.
@@ -329,6 +344,9 @@ func (f *Fetcher) move(ctx context.Context, s Series, missing []Instance, r *Res
 		r.Fetched += got
 		r.Failed += int(sub.Failed)
 		f.progress(Progress{Series: s, Have: have, Total: len(s.Instances)})
+		if unkept := f.notKept(); unkept != nil && (err != nil || sub.Failed > 0) {
+			err = errors.Join(err, unkept)
+		}
 		if err == nil && sub.Failed > 0 {
 			err = fmt.Errorf("%d objects were not sent", sub.Failed)
 		}
@@ -353,6 +371,9 @@ func (f *Fetcher) get(ctx context.Context, s Series, missing []Instance, r *Resu
 			left, _, err = f.getOnce(ctx, s, left, f.contexts(left, ts), r)
 		}
 		r.Failed += len(left)
+		if unkept := f.notKept(); unkept != nil && (err != nil || len(left) > 0) {
+			return errors.Join(unkept, err)
+		}
 		if err != nil {
 			return err
 		}
@@ -390,9 +411,9 @@ func (f *Fetcher) getOnce(ctx context.Context, s Series, group []Instance, conte
 		return slices.DeleteFunc(slices.Clone(group), func(in Instance) bool { return !wanted[in.SOPInstanceUID] })
 	}
 	h := scp.HandlerFunc(func(ctx context.Context, req *scp.StoreRequest, body io.Reader) error {
-		n, err := f.keep(ctx, s.StudyInstanceUID, req, body)
+		n, err := f.keepOrSay(ctx, s.StudyInstanceUID, req, body)
 		if err != nil {
-			return &scp.StatusError{Status: scp.StatusOutOfResources, Comment: "cannot be kept", Err: err}
+			return err
 		}
 		if wanted[req.SOPInstanceUID] {
 			delete(wanted, req.SOPInstanceUID)
@@ -495,6 +516,30 @@ func (f *Fetcher) path(study, object string) string {
 	return filepath.Join(f.Dir, study, object+".dcm")
 }
 
+// keepOrSay is keep for a handler: the archive is told that it failed, and whoever
+// fetches is told why, see notKept.
+func (f *Fetcher) keepOrSay(ctx context.Context, study string, req *scp.StoreRequest, body io.Reader) (int64, error) {
+	n, err := f.keep(ctx, study, req, body)
+	if err == nil {
+		return n, nil
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.unkept == nil {
+		f.unkept = fmt.Errorf("object %s cannot be kept: %w", req.SOPInstanceUID, err)
+	}
+	return n, &scp.StatusError{Status: scp.StatusOutOfResources, Comment: "cannot be kept", Err: err}
+}
+
+// notKept is why an object could not be kept since it was asked last.
+func (f *Fetcher) notKept() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	err := f.unkept
+	f.unkept = nil
+	return err
+}
+
 // keep writes an object: whole under its name or not at all. UIDs were checked,
 // so they can be names.
 func (f *Fetcher) keep(ctx context.Context, study string, req *scp.StoreRequest, body io.Reader) (int64, error) {
@@ -531,9 +576,9 @@ func (f *Fetcher) Store(ctx context.Context, req *scp.StoreRequest, body io.Read
 	if err != nil {
 		return &scp.StatusError{Status: scp.StatusCannotUnderstand, Comment: "no Study Instance UID", Err: err}
 	}
-	n, err := f.keep(ctx, study, req, io.MultiReader(bytes.NewReader(head), b))
+	n, err := f.keepOrSay(ctx, study, req, io.MultiReader(bytes.NewReader(head), b))
 	if err != nil {
-		return &scp.StatusError{Status: scp.StatusOutOfResources, Comment: "cannot be kept", Err: err}
+		return err
 	}
 	f.progress(Progress{Series: Series{StudyInstanceUID: study}, Bytes: n})
 	return nil

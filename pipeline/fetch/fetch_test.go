@@ -5,10 +5,15 @@ import (
 	"context"
 	"errors"
 	"io"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/echonode/echonode/dicomio"
+	"github.com/echonode/echonode/dicomio/tag"
 	"github.com/echonode/echonode/scp"
 )
 
@@ -71,5 +76,50 @@ func TestQueryNeedsAKey(t *testing.T) {
 	f := &Fetcher{}
 	if _, err := f.Studies(context.Background(), Query{Modality: "US"}); err == nil {
 		t.Error("a query for everything")
+	}
+}
+
+// A patient's ID is one ID, also where the archive takes it for a pattern.
+func TestWhoseStudies(t *testing.T) {
+	for _, c := range []struct {
+		q                  Query
+		patient, accession string
+		want               bool
+	}{
+		{Query{PatientID: "*"}, "PID001", "", false},
+		{Query{PatientID: "*"}, "", "", false},
+		{Query{PatientID: "PID0?1"}, "PID001", "", false},
+		{Query{PatientID: "PID0?1"}, "PID0?1", "", true},
+		{Query{PatientID: " PID001"}, "PID001", "", true},
+		{Query{PatientID: "PID001"}, "", "", true},
+		{Query{PatientID: `A\B`}, "B", "", false},
+		{Query{AccessionNumber: "A*"}, "PID001", "A1", false},
+		{Query{AccessionNumber: "A1"}, "PID001", "A1", true},
+		{Query{Date: "20260101-"}, "PID001", "A1", true},
+	} {
+		d := dicomio.NewDataSet().SetString(tag.PatientID, c.patient).SetString(tag.AccessionNumber, c.accession)
+		if got := c.q.names(d); got != c.want {
+			t.Errorf("%+v, a match of patient %q, accession number %q: %v", c.q, c.patient, c.accession, got)
+		}
+	}
+}
+
+// Why nothing could be kept is told to who fetches, not to the archive alone.
+func TestWhyNothingIsKept(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f := &Fetcher{Dir: file}
+	req := &scp.StoreRequest{Association: &scp.AssociationInfo{}, SOPInstanceUID: "1.2.3"}
+	_, err := f.keepOrSay(t.Context(), "1.2", req, strings.NewReader(""))
+	if status, _ := scp.StatusOf(err); status != scp.StatusOutOfResources {
+		t.Errorf("the archive is told %v", err)
+	}
+	if err := f.notKept(); err == nil || !strings.Contains(err.Error(), "object 1.2.3 cannot be kept") || !strings.Contains(err.Error(), file) {
+		t.Errorf("%v", err)
+	}
+	if err := f.notKept(); err != nil {
+		t.Errorf("said again of another series: %v", err)
 	}
 }

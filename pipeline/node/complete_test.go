@@ -19,7 +19,7 @@ func TestComplaintsAreFew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var said bytes.Buffer
 		log := slog.New(slog.NewTextHandler(&said, nil))
-		var c complaints
+		var c Complaints
 		for _, step := range []struct {
 			after time.Duration
 			what  string
@@ -29,7 +29,7 @@ func TestComplaintsAreFew(t *testing.T) {
 			{59 * time.Second, "database", 3}, {0, "loops", 4},
 		} {
 			time.Sleep(step.after) // of the bubble's clock
-			c.log(log, step.what, errors.New("away"))
+			c.Log(log, step.what, errors.New("away"))
 			if got := strings.Count(said.String(), "\n"); got != step.lines {
 				t.Errorf("%q: %d lines, want %d", step.what, got, step.lines)
 			}

@@ -59,7 +59,7 @@ func NewMetrics(reg prometheus.Registerer) (*Metrics, error) {
 		connections: prometheus.NewCounter(prometheus.CounterOpts{Name: "echonode_connections_refused_total",
 			Help: "Connections closed without an answer: from networks that may not send, or far too many."}),
 		rejected: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "echonode_associations_rejected_total",
-			Help: "Connections that became no association, by reason."}, []string{"reason"}),
+			Help: "Connections that became no association, by reason; secret: requests by DICOMweb with a secret that is no account's."}, []string{"reason"}),
 		refused: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "echonode_objects_refused_total",
 			Help: "Objects that were not stored, by C-STORE or DICOMweb, by reason."}, []string{"reason"}),
 		notMeasured: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "echonode_loops_not_measured_total",
@@ -127,6 +127,13 @@ func (m *Metrics) Observer() scp.Observer {
 	}
 }
 
+// SecretRefused counts a request by DICOMweb with a secret that is no account's.
+func (m *Metrics) SecretRefused() {
+	if m != nil && m.rejected != nil {
+		m.rejected.WithLabelValues("secret").Inc()
+	}
+}
+
 func (m *Metrics) looked(outcome string, took time.Duration) {
 	if m == nil || m.loops == nil {
 		return
@@ -151,7 +158,7 @@ func (m *Metrics) delivered(destination, outcome string) {
 }
 
 // rejectReasons are the reasons of associations that did not come about.
-var rejectReasons = []string{"tls", "timeout", "protocol", "calling_ae_title", "called_ae_title", "congestion", "other"}
+var rejectReasons = []string{"tls", "timeout", "protocol", "calling_ae_title", "called_ae_title", "congestion", "secret", "other"}
 
 // rejectReason names why there is no association.
 func rejectReason(r scp.RejectedAssociation) string {

@@ -886,7 +886,8 @@ func (s *Store) RecordDelivery(ctx context.Context, d Delivery) error {
 			`UPDATE deliveries SET state = ?, attempts = attempts + 1, sending = CASE WHEN CAST(? AS BIGINT) IS NULL THEN sending ELSE 0 END,
 			status = ?, comment = ?, error = ?, updated_at = ?
 			WHERE sop_uid = ? AND destination = ? AND (sending <> 2 OR CAST(? AS BIGINT) IS NOT NULL)`+sameStudy,
-			append([]any{string(d.State), status, status, d.Comment, d.Error, time.Now().UnixMilli(), d.SOPInstanceUID, d.Destination, status}, d.ofRun()...)...)
+			append([]any{string(d.State), status, status, d.Comment, d.Error, time.Now().UnixMilli(), d.SOPInstanceUID, d.Destination, status},
+				d.ofRun()...)...)
 		return err
 	})
 	if err != nil {

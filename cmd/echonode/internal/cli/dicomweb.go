@@ -13,6 +13,7 @@ import (
 	"github.com/echonode/echonode/cmd/echonode/internal/config"
 	"github.com/echonode/echonode/pipeline/deliver"
 	"github.com/echonode/echonode/pipeline/dicomweb"
+	"github.com/echonode/echonode/pipeline/node"
 	"github.com/echonode/echonode/scp"
 )
 
@@ -45,17 +46,17 @@ func stowTo(d config.Destination, t *tls.Config, timeout time.Duration) *deliver
 
 // dicomwebServer is the listener and the server of dicomweb.listen, nil without
 // one. What is taken is by the rule of the other way in.
-func dicomwebServer(c *config.Config, h scp.Handler, dimse *scp.Server, log *slog.Logger) (*http.Server, net.Listener, error) {
+func dicomwebServer(c *config.Config, h scp.Handler, dimse *scp.Server, metrics *node.Metrics, log *slog.Logger) (*http.Server, net.Listener, error) {
 	w := c.DICOMweb
 	if w.Listen == "" {
 		return nil, nil, nil
 	}
-	accounts, err := dicomweb.ReadAccounts(w.Accounts)
+	accounts, err := dicomweb.OpenAccounts(w.Accounts)
 	if err != nil {
 		return nil, nil, usageError{fmt.Errorf("dicomweb.accounts: %w", err)}
 	}
 	srv := &http.Server{
-		Handler: &dicomweb.Server{Handler: h, Called: c.DICOM.AETitle, Takes: dimse.Takes, Accounts: accounts,
+		Handler: &dicomweb.Server{Handler: h, Called: c.DICOM.AETitle, Takes: dimse.Takes, Current: accounts.Current, Refused: metrics.SecretRefused,
 			MaxObject: int64(c.DICOM.MaxObject), Idle: time.Duration(c.DICOM.IdleTimeout), Log: log},
 		ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 32 << 10,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),

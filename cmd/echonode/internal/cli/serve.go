@@ -195,7 +195,7 @@ func openDoors(c *config.Config, n *node.Node, reg *prometheus.Registry, metrics
 	if d.dicomAt, err = net.Listen("tcp", c.DICOM.Listen); err != nil {
 		return nil, fmt.Errorf("dicom.listen: %w", err)
 	}
-	d.web, d.webAt, err = dicomwebServer(c, n, d.dicom, log)
+	d.web, d.webAt, err = dicomwebServer(c, n, d.dicom, metrics, log)
 	return d, err
 }
 

@@ -686,7 +686,7 @@ const replaced = ` AND sop_uid IN (
 // OlderReports lists the reports of runs of a run's study before it that are still
 // pending at a destination, the oldest first.
 func (s *Store) OlderReports(ctx context.Context, run int64, destination string) ([]Delivery, error) {
-	return collect(ctx, s.read, scanDelivery, deliveryColumns+`JOIN runs r ON r.id = d.run_id JOIN runs n ON n.study_uid = r.study_uid
+	return collect(ctx, s.read, scanDelivery, deliveryColumns+`JOIN runs n ON n.study_uid = r.study_uid
 		WHERE n.id = ? AND r.revision < n.revision AND d.destination = ? AND d.state = 'pending' AND o.kind = 'report' ORDER BY r.revision, o.sop_uid`,
 		run, destination)
 }
@@ -826,8 +826,8 @@ func (s *Store) Outputs(ctx context.Context, study string) ([]RunOutput, error) 
 		WHERE r.study_uid = ? ORDER BY r.revision DESC, o.kind DESC, o.sop_uid`, study)
 }
 
-const deliveryColumns = `SELECT o.sop_uid, o.sop_class, o.kind, o.path, d.run_id, d.destination, d.state, d.attempts, d.status, d.comment, d.error, d.updated_at,
-	r.started_at, r.attempt FROM deliveries d JOIN outputs o ON o.sop_uid = d.sop_uid JOIN runs r ON r.id = d.run_id `
+const deliveryColumns = `SELECT o.sop_uid, o.sop_class, o.kind, o.path, d.run_id, d.destination, d.state, d.attempts, d.status, d.comment, d.error,
+	d.updated_at, r.started_at, r.attempt FROM deliveries d JOIN outputs o ON o.sop_uid = d.sop_uid JOIN runs r ON r.id = d.run_id `
 
 func scanDelivery(r *sql.Rows) (d Delivery, err error) {
 	var status sql.NullInt64

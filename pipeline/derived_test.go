@@ -1,9 +1,13 @@
 package pipeline
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/echonode/echonode/dicomio"
+	"github.com/echonode/echonode/dicomio/tag"
+	"github.com/echonode/echonode/models"
 	"github.com/echonode/echonode/pipeline/result"
 )
 
@@ -56,6 +60,31 @@ func TestDerivedLoopsAreSetAside(t *testing.T) {
 		}
 		if got := strings.Join(aside, " "); got != c.aside {
 			t.Errorf("%s: %q are set aside, want %q", name, got, c.aside)
+		}
+	}
+}
+
+// What is measured although another program derived it says so at every value.
+func TestDerivedLoopIsRemarkedOn(t *testing.T) {
+	for _, kind := range []string{"DERIVED", "ORIGINAL"} {
+		c := standard("1.2.3.1")
+		c.edit = func(ds *dicomio.DataSet) {
+			ds.SetString(tag.ImageType, kind, "PRIMARY")
+			ds.SetItems(tag.SourceImageSequence, dicomio.NewDataSet().SetString(tag.ReferencedSOPInstanceUID, "1.2.3.9"))
+		}
+		s := analyse(t, newBrightness(models.ViewA4C), c.write(t, t.TempDir()))
+		values := 0
+		for _, m := range s.Measurements {
+			if m.Value == nil {
+				continue
+			}
+			said := slices.ContainsFunc(m.Quality.Warnings, func(r result.Reason) bool { return r.Code == result.Derived })
+			if values++; said != (kind == "DERIVED") {
+				t.Errorf("%s: %s has the remark: %v", kind, m.Name, said)
+			}
+		}
+		if values == 0 {
+			t.Errorf("%s: nothing measured: %+v", kind, s.Loops[0].Reason)
 		}
 	}
 }

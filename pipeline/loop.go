@@ -175,6 +175,10 @@ func (a *Analyzer) inspect(ctx context.Context, l *loop) error {
 	if err := a.decideView(ctx, l, frames, sample); err != nil {
 		return err
 	}
+	if echo.Reworked(file.DataSet, file.DataSet.Strings(tag.ImageType)) {
+		l.Warnings = append(l.Warnings, result.Reasonf(result.Derived,
+			"derived from another image: what a program has drawn into it or cut from it is measured too"))
+	}
 	if r := calledOtherwise(file.DataSet, l.View); r != nil {
 		l.Warnings = append(l.Warnings, *r)
 	}

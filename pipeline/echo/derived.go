@@ -61,6 +61,26 @@ func NamesSource(ds *dicomio.DataSet) bool {
 	return Processed(ds)
 }
 
+// Reworked reports whether an object, of an Image Type, says that a program made it
+// or names what it was derived from, and not that it is only compressed: what made it may have drawn into the
+// picture or cut it.
+func Reworked(ds *dicomio.DataSet, imageType []string) bool {
+	return FromOthers(imageType) && (Processed(ds) || len(Sources(ds)) > 0 && !compressed(ds))
+}
+
+// compressed reports whether all that is told of a derivation is a compression.
+func compressed(ds *dicomio.DataSet) bool {
+	told := false
+	for _, item := range ds.Items(tag.DerivationCodeSequence) {
+		if c := strings.TrimSpace(item.String(tag.CodeValue)); c != lossyCompression {
+			return false
+		}
+		told = true
+	}
+	d := strings.TrimSpace(ds.String(tag.DerivationDescription))
+	return (told || d != "") && (d == "" || compression.MatchString(d))
+}
+
 // Sources are the SOP Instance UIDs of the images from which an object says that it
 // was derived: by its Source Image Sequence (PS3.3 C.7.6.1), but for what it is a
 // compressed copy of: each once, and no more than some dozens.

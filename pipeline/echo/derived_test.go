@@ -55,6 +55,33 @@ func TestNamesSource(t *testing.T) {
 	text := func(s string) func(*dicomio.DataSet) {
 		return func(ds *dicomio.DataSet) { ds.SetString(tag.DerivationDescription, s) }
 	}
+	both := func(edits ...func(*dicomio.DataSet)) func(*dicomio.DataSet) {
+		return func(ds *dicomio.DataSet) {
+			for _, edit := range edits {
+				edit(ds)
+			}
+		}
+	}
+	source := item(tag.SourceImageSequence, image(""))
+	for name, c := range map[string]struct {
+		edit func(*dicomio.DataSet)
+		want bool
+	}{
+		"source":                       {source, true},
+		"source, code of compression":  {both(source, item(tag.DerivationCodeSequence, code("113040"))), false},
+		"source, text of compression":  {both(source, text("JPEG lossy compression")), false},
+		"source, compressed, outlined": {both(source, text("Contours"), item(tag.DerivationCodeSequence, code("113040"))), true},
+		"nothing":                      {func(*dicomio.DataSet) {}, false},
+	} {
+		ds := dicomio.NewDataSet()
+		c.edit(ds)
+		if got := Reworked(ds, []string{"DERIVED", "PRIMARY"}); got != c.want {
+			t.Errorf("reworked, %s: %v", name, got)
+		}
+		if Reworked(ds, []string{"ORIGINAL", "PRIMARY"}) {
+			t.Errorf("reworked, %s: an original", name)
+		}
+	}
 	for name, c := range map[string]struct {
 		edit func(*dicomio.DataSet)
 		want bool

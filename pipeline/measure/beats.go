@@ -92,7 +92,7 @@ func (l *loop) doubts() []lv.Finding {
 		switch w.Code {
 		case result.FrameTimes:
 			warn(result.FrameTimes, result.Reasonf("", "the frame times are in doubt: %s", w.Text))
-		case result.Rhythm, result.HeartRateDoubt, result.FrameCount, result.Regions, result.Scale, result.ViewName:
+		case result.Rhythm, result.HeartRateDoubt, result.FrameCount, result.Regions, result.Scale, result.ViewName, result.Derived:
 			warn(lv.Gate(w.Code), w)
 		}
 	}

@@ -121,7 +121,8 @@ func TestGates(t *testing.T) {
 		"scales that contradict": {nil, func(l *result.Loop) {
 			l.Warnings = []result.Reason{{Code: result.Scale, Text: "another Pixel Spacing"}}
 		}, result.Scale, true},
-		"several regions": {nil, func(l *result.Loop) { l.Warnings = []result.Reason{{Code: result.Regions, Text: "two regions"}} }, result.Regions, true},
+		"derived by a program": {nil, func(l *result.Loop) { l.Warnings = []result.Reason{{Code: result.Derived, Text: "derived"}} }, result.Derived, true},
+		"several regions":      {nil, func(l *result.Loop) { l.Warnings = []result.Reason{{Code: result.Regions, Text: "two regions"}} }, result.Regions, true},
 		"one frame whose outline elsewhere": {func(i int, _ float64, f *result.Frame) {
 			if i == 60 {
 				move(150)(f)

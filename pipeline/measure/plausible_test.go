@@ -37,8 +37,15 @@ func TestScalesOfLoops(t *testing.T) {
 				t.Errorf("%g: %s %+v", k, name, m)
 			}
 		}
-		if m := value(ms, result.EF); m == nil || m.Quality.Grade != result.Good {
-			t.Errorf("%g: EF %+v, which no scale changes", k, m)
+		for _, name := range []string{result.LenED, result.LenES, result.AreaED, result.AreaES} {
+			if m := value(ms, name); !warned(m, result.LoopsDisagree, "another A4C loop gives an EDV") || m.Quality.Grade != result.Poor {
+				t.Errorf("%g: %s %+v", k, name, m)
+			}
+		}
+		for _, name := range []string{result.EF, result.FAC, result.HR} {
+			if m := value(ms, name); m == nil || m.Quality.Grade != result.Good {
+				t.Errorf("%g: %s %+v, which no scale changes", k, name, m)
+			}
 		}
 	}
 	ms := study(scaled(1, 1), scaled(1.6, 2), scaled(1, 3))

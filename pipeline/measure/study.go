@@ -237,7 +237,7 @@ func (st *stage) combine(o Options) []result.Measurement {
 				continue
 			}
 			if old, ok := chosen[m.Name]; !ok || old.Value == nil && m.Value != nil {
-				chosen[m.Name] = m
+				chosen[m.Name] = st.scaled(&set, m)
 			}
 		}
 	}
@@ -254,6 +254,18 @@ func (st *stage) combine(o Options) []result.Measurement {
 		out = append(out, m)
 	}
 	return out
+}
+
+// scaled is a loop's value; where it is in centimetres and another loop of the view
+// contradicts the scale, with the remark that the volumes have.
+func (st *stage) scaled(set *volumeSet, m result.Measurement) result.Measurement {
+	if q, ok := quantity.Of(m.Name); m.Value == nil || !ok || !q.Calibrated {
+		return m
+	}
+	if r := st.otherSize(set, m); r != nil && !slices.Contains(m.Quality.Warnings, *r) {
+		m.Quality = grade(append(slices.Clone(m.Quality.Warnings), *r))
+	}
+	return m
 }
 
 // best is the loop of a view that is chosen: measured ones first; among them

@@ -270,6 +270,29 @@ func TestKindOfStoreChanged(t *testing.T) {
 	}
 }
 
+// Two names are of one file when both are there and lead to it; in a store
+// elsewhere names are not those of files.
+func TestSameFile(t *testing.T) {
+	dir := t.TempDir()
+	name := func(base string) string { return filepath.Join(dir, base) }
+	if err := errors.Join(os.WriteFile(name("a"), nil, 0o600), os.WriteFile(name("b"), nil, 0o600), os.Link(name("a"), name("link"))); err != nil {
+		t.Fatal(err)
+	}
+	here, elsewhere := &Node{files: copies(t, objects.NewDirectory(dir))}, &Node{files: copies(t, objects.NewShared(dir))}
+	for _, tt := range []struct {
+		n    *Node
+		a, b string
+		want bool
+	}{
+		{here, "a", "a", true}, {here, "a", "link", true}, {here, "link", "a", true}, {here, "a", "b", false},
+		{here, "a", "none", false}, {here, "none", "a", false}, {here, "none", "none", false}, {elsewhere, "a", "link", false},
+	} {
+		if got := tt.n.sameFile(name(tt.a), name(tt.b)); got != tt.want {
+			t.Errorf("%s and %s are one file: %v, want %v", tt.a, tt.b, got, tt.want)
+		}
+	}
+}
+
 // spooled lists what was received, below the directory dir.
 func spooled(t *testing.T, dir string) []string {
 	t.Helper()

@@ -149,6 +149,7 @@ type analysisRun struct {
 
 	table, lines *growing // nil where none was asked for
 
+	folders  folders
 	tally    tally
 	rejected []result.RejectedFile
 	done     []*pipeline.Study
@@ -262,7 +263,7 @@ func (w *analysisRun) take(ctx context.Context, key studyKey, study *pipeline.St
 	}
 	w.origin.cut(&study.Study)
 	if w.out != "" {
-		if err := writeStudy(ctx, study, w.out, w.outputs, w.analyzer.Limits(), w.origin); err != nil {
+		if err := w.folders.writeStudy(ctx, study, w.out, w.outputs, w.analyzer.Limits(), w.origin); err != nil {
 			if ctx.Err() != nil {
 				return err
 			}

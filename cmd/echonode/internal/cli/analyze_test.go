@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
@@ -59,7 +60,8 @@ func TestOutputFoldersAreKeptApart(t *testing.T) {
 	}
 	claim := func(s *pipeline.Study, outputs ...string) error {
 		dir := filepath.Join(out, folderName(s.StudyInstanceUID))
-		if err := reuse(dir, &s.Study); err != nil {
+		var run folders
+		if err := run.reuse(dir, &s.Study); err != nil {
 			return err
 		}
 		if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -274,9 +276,13 @@ func TestFolderIsFoundAgain(t *testing.T) {
 		t.Run(what, func(t *testing.T) {
 			out := t.TempDir()
 			var got []string
-			for _, x := range append(c.was, c.is...) {
+			var run folders
+			for i, x := range append(c.was, c.is...) {
+				if i == len(c.was) {
+					run = folders{}
+				}
 				s := &result.Study{StudyInstanceUID: "1.2", Subject: &result.Subject{Key: x.key, Person: x.person}, Loops: []result.Loop{{SOPInstanceUID: x.loops}}}
-				dir, err := claim(out, s)
+				dir, err := run.claim(out, s)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -290,6 +296,52 @@ func TestFolderIsFoundAgain(t *testing.T) {
 				t.Errorf("%s, want %s", got, c.want)
 			}
 		})
+	}
+}
+
+// However many studies share the name of a folder, a run reads each result of
+// before no more than once, and none of its own.
+func TestFoldersAreReadOnce(t *testing.T) {
+	out := t.TempDir()
+	study := func(i int) *result.Study {
+		p := result.PersonOf("", "", "", "", "")
+		return &result.Study{Subject: &result.Subject{Key: fmt.Sprintf("k-%d", i), Person: &p}}
+	}
+	claim := func(run *folders, i int) string {
+		t.Helper()
+		dir, err := run.claim(out, study(i))
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := json.Marshal(study(i))
+		if err := errors.Join(err, os.MkdirAll(dir, 0o755), os.WriteFile(filepath.Join(dir, resultFile), b, 0o644)); err != nil {
+			t.Fatal(err)
+		}
+		return dir
+	}
+	spoil := func(dirs ...string) { // whoever reads it again fails
+		for _, dir := range dirs {
+			if err := os.WriteFile(filepath.Join(dir, resultFile), []byte("spoilt"), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	var first, second, third folders
+	var dirs []string
+	for i := range 4 {
+		dirs = append(dirs, claim(&first, i))
+	}
+	if again := claim(&second, 2); again != dirs[2] {
+		t.Errorf("%s, then %s", dirs[2], again)
+	}
+	claim(&third, 10)
+	spoil(dirs...)
+	for i := 11; i < 14; i++ {
+		spoil(claim(&third, i))
+	}
+	slices.Sort(dirs)
+	if len(slices.Compact(dirs)) != 4 {
+		t.Errorf("folders %v", dirs)
 	}
 }
 

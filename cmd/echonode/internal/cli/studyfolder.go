@@ -21,8 +21,8 @@ import (
 // writeStudy makes the outputs of a study in a folder of its own below out,
 // beside its result. Outputs of an earlier run of the same study are replaced;
 // a folder that holds anything else is refused.
-func writeStudy(ctx context.Context, study *pipeline.Study, out string, o output.Options, limits dicomio.Limits, origin origins) (err error) {
-	dir, err := claim(out, &study.Study)
+func (f *folders) writeStudy(ctx context.Context, study *pipeline.Study, out string, o output.Options, limits dicomio.Limits, origin origins) (err error) {
+	dir, err := f.claim(out, &study.Study)
 	if err != nil {
 		return err
 	}
@@ -42,11 +42,19 @@ func writeStudy(ctx context.Context, study *pipeline.Study, out string, o output
 	return os.WriteFile(filepath.Join(dir, resultFile), append(b, '\n'), 0o640)
 }
 
+// folders are those that a run has looked at, so that it reads none twice however
+// many studies share a name, as those without a UID do: what they hold of an earlier
+// run, nil for nothing. Those that it took for a study are no other's.
+type folders struct {
+	earlier map[string]*result.Study
+	taken   map[string]bool
+}
+
 // claim finds or chooses the folder of a study and empties it. The same UID with
 // another patient gets a folder of its own.
-func claim(out string, s *result.Study) (string, error) {
+func (f *folders) claim(out string, s *result.Study) (string, error) {
 	dir := filepath.Join(out, folderName(s.StudyInstanceUID))
-	err := reuse(dir, s)
+	err := f.reuse(dir, s)
 	if s.Subject == nil || !errors.Is(err, errOtherPatient) {
 		return dir, err
 	}
@@ -61,7 +69,7 @@ func claim(out string, s *result.Study) (string, error) {
 		own = append(own, dir+"-"+s.Subject.Person.Digest())
 	}
 	for _, dir := range append(earlier, own...) {
-		if err = reuse(dir, s); !errors.Is(err, errOtherPatient) {
+		if err = f.reuse(dir, s); !errors.Is(err, errOtherPatient) {
 			return dir, err
 		}
 	}
@@ -81,26 +89,62 @@ func folderName(uid string) string {
 var errOtherPatient = fmt.Errorf("the study's folder belongs to another patient: %w", errOtherStudy)
 
 // reuse empties a folder of what an earlier run of the same study wrote there.
-func reuse(dir string, s *result.Study) error {
+func (f *folders) reuse(dir string, s *result.Study) error {
+	if f.taken[dir] && s.Subject != nil {
+		return fmt.Errorf("%s: %w", dir, errOtherPatient)
+	}
+	if f.taken == nil {
+		f.earlier, f.taken = map[string]*result.Study{}, map[string]bool{}
+	}
+	old, known := f.earlier[dir]
+	if !known {
+		var err error
+		if old, err = resultIn(dir); err != nil {
+			return err
+		}
+		f.earlier[dir] = old
+	}
+	if old != nil {
+		if err := discard(dir, old, s); err != nil {
+			return err
+		}
+	}
+	delete(f.earlier, dir)
+	f.taken[dir] = true
+	return nil
+}
+
+// resultIn is what an earlier run wrote to a folder, without values and frames; nil
+// where it is empty or not there.
+func resultIn(dir string) (*result.Study, error) {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, os.ErrNotExist) || err == nil && len(entries) == 0 {
-		return nil
+		return nil, nil
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
 	b, err := os.ReadFile(filepath.Join(dir, resultFile))
 	if err != nil {
-		return fmt.Errorf("%s: %w, and no %s of an earlier run", dir, errOtherStudy, resultFile)
+		return nil, fmt.Errorf("%s: %w, and no %s of an earlier run", dir, errOtherStudy, resultFile)
 	}
 	var old result.Study
 	if err := json.Unmarshal(b, &old); err != nil {
-		return fmt.Errorf("%s: %w: %w", filepath.Join(dir, resultFile), errOtherStudy, err)
+		return nil, fmt.Errorf("%s: %w: %w", filepath.Join(dir, resultFile), errOtherStudy, err)
 	}
+	old.Measurements = nil
+	for i, l := range old.Loops {
+		old.Loops[i] = result.Loop{SOPInstanceUID: l.SOPInstanceUID}
+	}
+	return &old, nil
+}
+
+// discard removes from a folder what an earlier run of the same study wrote there.
+func discard(dir string, old, s *result.Study) error {
 	switch {
 	case old.StudyInstanceUID != s.StudyInstanceUID:
 		return fmt.Errorf("%s: %w: study %s", dir, errOtherStudy, old.StudyInstanceUID)
-	case !sameSubject(&old, s):
+	case !sameSubject(old, s):
 		return fmt.Errorf("%s: %w", dir, errOtherPatient)
 	}
 	for _, o := range old.Outputs {

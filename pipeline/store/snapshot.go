@@ -152,6 +152,23 @@ func Relocate(ctx context.Context, path, from, to string) (err error) {
 	return s.Relocate(ctx, from, to)
 }
 
+// Renumber lets a database file that was copied be another one than that it was copied from, for stores that belong to one
+// database: a trial of a backup does not take what the running node has.
+func Renumber(ctx context.Context, path string) (err error) {
+	s, err := Open(ctx, path)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	return s.Transact(ctx, func(tx *Tx) error {
+		_, err := tx.ExecContext(ctx, `DELETE FROM keys WHERE name = ?`, StoreKey)
+		return err
+	})
+}
+
+// StoreKey names the key that tells a database from others, see [Store.Key].
+const StoreKey = "store"
+
 // Relocate lets everything that is named below the folder from be named below the folder to. What was recorded of a file
 // stays of it.
 func (s *Store) Relocate(ctx context.Context, from, to string) error {

@@ -469,9 +469,12 @@ func putBack(ctx context.Context, c *config.Config, m manifest, from string, who
 		return nil, err
 	}
 	if c.Storage.Objects.Kind == config.KindDirectory {
-		if missing, err = notThere(ctx, path, to, to); err != nil {
-			return nil, err
-		}
+		missing, err = notThere(ctx, path, to, to)
+	} else {
+		err = store.Renumber(ctx, path)
+	}
+	if err != nil {
+		return nil, err
 	}
 	for _, suffix := range []string{"-wal", "-shm"} { // of Relocate; empty, or gone
 		if err := os.Remove(path + suffix); err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -125,7 +125,7 @@ func (p *program) serve(ctx context.Context, c *config.Config) (err error) {
 		return err
 	}
 	options.Limits, options.Objects, options.Scratch, options.Places = analyzer.Limits(), files, scratch, analyzer.Places()
-	if options.StoreIdentity, err = st.Key(ctx, "store", []byte(rand.Text())); err != nil {
+	if options.StoreIdentity, err = st.Key(ctx, store.StoreKey, []byte(rand.Text())); err != nil {
 		return err
 	}
 	n, err := node.New(ctx, options, sp, st, worker, metrics, log)

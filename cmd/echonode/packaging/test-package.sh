@@ -58,6 +58,7 @@ if [[ ! -f $base ]]; then
 	mmdebstrap --quiet --mode=root --format=tar --variant=apt --include=systemd,systemd-sysv,dbus bookworm "$base.part"
 	mv "$base.part" "$base"
 fi
+mountpoint -q /sys/fs/cgroup || die "no control groups are mounted at /sys/fs/cgroup, without which systemd-nspawn boots nothing"
 mkdir "$machine"
 tar -C "$machine" -xpf "$base"
 cp "$scratch/now.deb" "$scratch/later.deb" "$machine/root/"

@@ -51,6 +51,7 @@ func (n *Node) looking(ctx context.Context) {
 		working.Go(func() {
 			defer func() { <-places }()
 			n.lookAt(ctx, lease)
+			n.wakeLookers() // its sender may have another looked at now
 		})
 	}
 }
@@ -120,7 +121,7 @@ func (n *Node) nextLoop(ctx context.Context) (store.Lease, error) {
 		}
 		select {
 		case <-n.wake:
-		case <-time.After(time.Second): // for those that wait for another attempt
+		case <-time.After(n.opt.LookAgain): // for those that wait for another attempt
 			if n.store.Shared() {
 				n.suspects.Store(true) // another process may have found some
 			}

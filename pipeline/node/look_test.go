@@ -456,6 +456,29 @@ func TestNoSuspectsNoWait(t *testing.T) {
 	eventually(t, "the second beside it", func() bool { return n.status(t, "1.2.3").Progress == "1/2" })
 }
 
+// A sender who has as many loops in work as he may have has the next one looked
+// at as soon as one of them is done, whatever else happens or does not.
+func TestNextLoopFollowsAtOnce(t *testing.T) {
+	dir := t.TempDir()
+	gate := make(chan struct{})
+	p := &fakeProcessor{t: t, width: 1, look: func(ctx context.Context, req LoopRequest) (Seen, error) {
+		select {
+		case <-gate:
+			return Seen{}, nil
+		case <-ctx.Done():
+			return Seen{}, ctx.Err()
+		}
+	}}
+	n := start(t, dir, p, Options{OnArrival: true, Idle: time.Hour, Cap: 2 * time.Hour, LookAgain: time.Hour})
+	for i := range 3 {
+		n.mustSend(t, writeObject(t, dir, "1.2.3", fmt.Sprintf("1.2.3.%d", 10+i), nil))
+	}
+	eventually(t, "the first is in work", func() bool { return len(p.seen()) == 1 })
+	n.looksRound(t) // and finds that the others have to wait
+	close(gate)
+	eventually(t, "all", func() bool { return n.status(t, "1.2.3").Progress == "3/3" })
+}
+
 // An engine that fails fails every loop: there is no report about that.
 func TestFailingEngineFailsTheStudy(t *testing.T) {
 	dir := t.TempDir()

@@ -36,6 +36,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -162,6 +163,7 @@ type Options struct {
 	Attempts        int           // of an analysis
 	RetryFor        time.Duration // how long an analysis is tried again after an error that may pass, beyond its attempts
 	Timeout         time.Duration // of the analysis of one loop, and of the making of one study's outputs
+	LookAgain       time.Duration // how often loops are looked for where nothing says that there are any; 0: every second
 	Destinations    []Destination
 	RetryFirst      time.Duration
 	RetryMax        time.Duration
@@ -232,6 +234,7 @@ type Node struct {
 // New prepares a node. Jobs left running by a process that died are made
 // available again.
 func New(ctx context.Context, opt Options, sp spool.Intake, st *store.Store, processor Processor, metrics *Metrics, log *slog.Logger) (*Node, error) {
+	opt.LookAgain = cmp.Or(opt.LookAgain, time.Second)
 	n := &Node{opt: opt, log: log, spool: sp, files: opt.Objects, store: st, processor: processor, metrics: metrics,
 		wake: make(chan struct{}, 1), has: func(ctx context.Context, d Destination, paths []string) (map[string]bool, error) {
 			return d.has(ctx, paths)

@@ -334,6 +334,33 @@ func TestPatientCharacteristics(t *testing.T) {
 		!strings.Contains(text.String(), ": z-score +6.") || strings.Contains(text.String(), "ASE/EACVI") {
 		t.Errorf("report of a child:\n%s", text.String())
 	}
+	// The files for people do not have the template's title, which is that of adults;
+	// numbers have their decimals, units are written as on the summary page.
+	for name, title := range map[string]string{"045Y": "Adult Echocardiography Procedure Report\n", "007Y": "Echocardiography Procedure Report, child of 7 years\n"} {
+		s, o, dir := with("1.2.3.3", "O", name, "1.5", "50"), reportOnly(""), t.TempDir()
+		o.Pictures = true
+		v := 27.0
+		for i := range s.Measurements {
+			if s.Measurements[i].Name == result.AreaED {
+				s.Measurements[i].Value = &v
+			}
+		}
+		if _, err := output.Write(context.Background(), &s.Study, output.FilesOf(&s.Study, dicomio.Limits{}), dir, o); err != nil {
+			t.Fatal(err)
+		}
+		b, err := os.ReadFile(filepath.Join(dir, "report.txt"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range []string{"27.0 cm2", " mL ", "Other sex"} {
+			if !strings.Contains(string(b), want) {
+				t.Errorf("%s: no %q:\n%s", name, want, b)
+			}
+		}
+		if !strings.HasPrefix(string(b), title) || strings.Contains(string(b), " ml ") {
+			t.Errorf("%s:\n%s", name, b)
+		}
+	}
 }
 
 // Dates and times say in which zone they stand: that of the source where it

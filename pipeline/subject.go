@@ -12,6 +12,7 @@ import (
 	"github.com/echonode/echonode/dicomio/tag"
 
 	"github.com/echonode/echonode/dicomio"
+	"github.com/echonode/echonode/dicomio/instance"
 	"github.com/echonode/echonode/pipeline/result"
 )
 
@@ -26,8 +27,8 @@ func recordedOn(d *dicomio.DataSet) result.Dates {
 	date := func(tags ...dicomio.Tag) string {
 		for _, t := range tags {
 			if s := strings.TrimSpace(d.String(t)); len(s) >= 8 {
-				if _, err := time.Parse("20060102", s[:8]); err == nil {
-					return s[:8]
+				if day := cmp.Or(instance.Date(s[:8]), instance.Date(s[:min(len(s), 10)])); day != "" {
+					return day
 				}
 			}
 		}
@@ -41,10 +42,7 @@ func SubjectOf(ds *dicomio.DataSet) result.Subject {
 	person := result.PersonOf(ds.String(tag.PatientID), ds.String(tag.IssuerOfPatientID), ds.String(tag.PatientName), ds.String(tag.PatientBirthDate),
 		ds.String(tag.PatientSex))
 	s := result.Subject{Key: patientKey(ds), Person: &person}
-	switch sex := ds.String(tag.PatientSex); sex {
-	case "M", "F", "O":
-		s.Sex = sex
-	}
+	s.Sex = instance.Sex(ds.String(tag.PatientSex))
 	doubt := func(format string, v float64) {
 		s.Doubts = append(s.Doubts, result.Reasonf(result.BodySize, format, v, "nothing is indexed by the body surface"))
 	}
@@ -82,7 +80,7 @@ func patientKey(ds *dicomio.DataSet) string {
 // the year of a birthday.
 func age(ds *dicomio.DataSet) (*int, *result.Reason) {
 	stated, byDates := statedAge(ds.String(tag.PatientAge)), ageByDates(ds)
-	if born, on := ds.String(tag.PatientBirthDate), ds.String(tag.StudyDate); stated == nil && len(born) == 8 && len(on) == 8 && born > on {
+	if born, on := instance.Date(ds.String(tag.PatientBirthDate)), instance.Date(ds.String(tag.StudyDate)); stated == nil && on != "" && born > on {
 		r := result.Reasonf(result.PatientAge, "the birth date lies after the study: %s", "no value is compared with a normal range")
 		return nil, &r
 	}
@@ -117,8 +115,8 @@ func statedAge(s string) *int {
 
 // ageByDates is the age from the birth date to the day of the study.
 func ageByDates(ds *dicomio.DataSet) *int {
-	born, err1 := time.Parse("20060102", ds.String(tag.PatientBirthDate))
-	on, err2 := time.Parse("20060102", ds.String(tag.StudyDate))
+	born, err1 := time.Parse("20060102", instance.Date(ds.String(tag.PatientBirthDate)))
+	on, err2 := time.Parse("20060102", instance.Date(ds.String(tag.StudyDate)))
 	if err1 != nil || err2 != nil {
 		return nil
 	}

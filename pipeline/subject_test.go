@@ -20,6 +20,8 @@ func TestSubjectOf(t *testing.T) {
 		}
 		return d
 	}
+	old := ds(tag.PatientSex, "FEMALE")
+	old.SetBytes(tag.PatientBirthDate, "DA", []byte("1980.06.15")).SetBytes(tag.StudyDate, "DA", []byte("2024-06-15"))
 	for name, tc := range map[string]struct {
 		ds             *dicomio.DataSet
 		sex            string
@@ -29,6 +31,8 @@ func TestSubjectOf(t *testing.T) {
 		"all":               {ds(tag.PatientSex, "F", tag.PatientSize, "1.8", tag.PatientWeight, "80", tag.PatientAge, "045Y"), "F", 180, 80, 45},
 		"nothing":           {ds(), "", 0, 0, -1},
 		"centimetres":       {ds(tag.PatientSize, "180"), "", 0, 0, -1},
+		"in words":          {old, "F", 0, 0, 44},
+		"other":             {ds(tag.PatientSex, "O"), "O", 0, 0, -1},
 		"months":            {ds(tag.PatientAge, "030M"), "", 0, 0, 2},
 		"dates":             {ds(tag.PatientBirthDate, "19800615", tag.StudyDate, "20240614"), "", 0, 0, 43},
 		"birthday":          {ds(tag.PatientBirthDate, "19800615", tag.StudyDate, "20240615"), "", 0, 0, 44},

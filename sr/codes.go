@@ -108,7 +108,7 @@ func structure() []term {
 }
 
 // sexes of CID 7455.
-var sexes = map[string]term{"M": dcm("M", "Male"), "F": dcm("F", "Female"), "O": dcm("U", "Unknown sex"), "": dcm("U", "Unknown sex")}
+var sexes = map[string]term{"M": dcm("M", "Male"), "F": dcm("F", "Female"), "O": dcm("121102", "Other sex"), "": dcm("U", "Unknown sex")}
 
 // Unit is a unit of measurement of the report, a UCUM code.
 type Unit string
@@ -146,6 +146,27 @@ func (u Unit) Code() Code {
 		meaning = "year"
 	}
 	return Code{string(u), "UCUM", meaning}
+}
+
+// Text is the unit as people write it; empty for a ratio.
+func (u Unit) Text() string {
+	switch u {
+	case BPM:
+		return "/min"
+	case Ratio:
+		return ""
+	case ML:
+		return "mL"
+	case MLPerM2:
+		return "mL/m2"
+	case LPerMin:
+		return "L/min"
+	case LPerMinM2:
+		return "L/min/m2"
+	case Year:
+		return "years"
+	}
+	return string(u)
 }
 
 // decimals is the number of decimals that a value in this unit is written with:

@@ -26,6 +26,8 @@ type Document struct {
 	Evidence                                             []instance.Ref
 	Predecessors                                         []instance.Ref
 	Root                                                 *Item
+	// Title heads what is written of the document; empty for that of the template.
+	Title string
 	// Names are what the reader calls an image, by SOP Instance UID ("loop 3"). They are
 	// not in the object; an image without one is called by its place in Evidence.
 	Names map[string]string
@@ -80,6 +82,7 @@ type Reading struct {
 	Concept  Code
 	Value    float64
 	HasValue bool
+	Number   string // the value as it is written
 	Unit     Code
 
 	Site, Method, Mode, View          Code
@@ -148,6 +151,7 @@ func (d *Document) Measurements() []Reading {
 func reading(it *Item, path []int) Reading {
 	r := Reading{Concept: it.Concept, Unit: it.Unit, Path: path}
 	r.Value, r.HasValue = it.Value()
+	r.Number = strings.TrimSpace(it.Number)
 	for _, c := range it.Children {
 		for _, f := range []struct {
 			concept term

@@ -127,6 +127,20 @@ func formatNumber(v float64, u Unit) (string, error) {
 	return s, nil
 }
 
+// withDecimals appends the zeros that a number lacks to so many decimals: 27 cm2
+// that were measured to a tenth are 27.0.
+func withDecimals(number string, n int) string {
+	_, decimals, point := strings.Cut(number, ".")
+	missing := n - len(decimals)
+	if missing <= 0 || len(number)+missing+1 > 16 {
+		return number
+	}
+	if !point {
+		number += "."
+	}
+	return number + strings.Repeat("0", missing)
+}
+
 // encode writes the item and its children into ds.
 func (it *Item) encode(ds *dicomio.DataSet) {
 	ds.SetString(tag.ValueType, string(it.Type))

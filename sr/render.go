@@ -72,7 +72,7 @@ type figure struct {
 
 func (d *Document) page() page {
 	p := page{
-		Document: d, Title: d.Root.Concept.Meaning, Missing: d.NotMeasured(), Name: ReadableName(d.PatientName),
+		Document: d, Title: cmp.Or(d.Title, d.Root.Concept.Meaning), Missing: d.NotMeasured(), Name: ReadableName(d.PatientName),
 		Status: strings.TrimSpace(strings.Join([]string{d.Preliminary, d.Completion, d.Verification}, " ")),
 		Date:   readable(d.ContentDate, d.ContentTime), Study: readable(d.StudyDate, ""),
 	}
@@ -99,7 +99,7 @@ func (d *Document) page() page {
 	for _, m := range d.Measurements() {
 		l := line{Name: m.Concept.Meaning, Value: "-", Unit: unitText(m.Unit), Group: m.Group, Preferred: m.Selection != (Code{})}
 		if m.HasValue {
-			l.Value = fmt.Sprint(m.Value)
+			l.Value = m.Number
 		}
 		var about []string
 		for _, c := range []Code{m.Stage, m.Method, m.View, m.Mode, m.CyclePoint, m.Derivation, m.Selection} {
@@ -149,9 +149,10 @@ func (d *Document) page() page {
 	return p
 }
 
+// unitText is a unit as people write it; of another scheme, as it says itself.
 func unitText(c Code) string {
-	if c.Value == string(Ratio) {
-		return ""
+	if c.Scheme == "UCUM" && Unit(c.Value).Code() == c {
+		return Unit(c.Value).Text()
 	}
 	return c.Meaning
 }
@@ -222,7 +223,7 @@ func (d *Document) WriteText(w io.Writer) error {
 		fmt.Fprintf(&b, "  [%s]\n", g.Title())
 		writeLines(&b, g.Lines)
 		for _, r := range g.Remarks {
-			fmt.Fprintf(&b, "  ! %s\n", r)
+			fmt.Fprintf(&b, "  - %s\n", r)
 		}
 	}
 	if len(p.Missing) > 0 {

@@ -95,6 +95,9 @@ type Measurement struct {
 	Quantity Quantity
 	Value    float64
 	Unit     Unit
+	// Decimals are those that the number is written with at least, zeros too, as
+	// far as its unit has so many.
+	Decimals int
 	// The modifiers are left out when zero.
 	Method     Method
 	Mode       Mode
@@ -477,6 +480,7 @@ func (b *builder) measurement(m Measurement) (*Item, error) {
 	if err != nil {
 		return nil, err
 	}
+	num.Number = withDecimals(num.Number, min(m.Decimals, m.Unit.decimals()))
 	if v, _ := num.Value(); !q.admits(v) {
 		return nil, fmt.Errorf("value %g", m.Value)
 	}

@@ -247,8 +247,12 @@ func TestReadBack(t *testing.T) {
 			if math.Abs(g.Value-m.Value) > 0.051 || !g.HasValue {
 				t.Errorf("%s: %v, want %v", m.Quantity, g.Value, m.Value)
 			}
+			number, err := formatNumber(m.Value, m.Unit)
+			if err != nil {
+				t.Fatal(err)
+			}
 			want := Reading{
-				Concept: m.Quantity.Code(cs), Value: g.Value, HasValue: true, Unit: m.Unit.Code(), Site: leftVentricle.code(cs),
+				Concept: m.Quantity.Code(cs), Value: g.Value, HasValue: true, Number: number, Unit: m.Unit.Code(), Site: leftVentricle.code(cs),
 				Method: methods[m.Method].code(cs), Mode: modes[m.Mode].code(cs), View: views[m.View].code(cs),
 				CyclePoint: cyclePoints[m.CyclePoint].code(cs), Derivation: derivations[m.Derivation].code(cs),
 				Selection: selections[m.Selection].code(cs), Group: m.Group, Stage: stages[m.Stage].code(cs), Sources: g.Sources, Path: g.Path,
@@ -628,6 +632,15 @@ func TestFormatNumber(t *testing.T) {
 	}{{117.848, ML, "117.8"}, {8.7146, CM, "8.71"}, {60.04, Percent, "60"}, {1.9964, M2, "2"}, {71.6, BPM, "72"}, {0.02, ML, "0"}} {
 		if got, err := formatNumber(tt.v, tt.u); err != nil || got != tt.want {
 			t.Errorf("%v: %q, %v; want %q", tt.v, got, err, tt.want)
+		}
+	}
+	for _, tt := range []struct {
+		s    string
+		n    int
+		want string
+	}{{"27", 1, "27.0"}, {"27.1", 1, "27.1"}, {"8.7", 2, "8.70"}, {"27", 0, "27"}, {"-17", 1, "-17.0"}, {"123456789012345", 1, "123456789012345"}} {
+		if got := withDecimals(tt.s, tt.n); got != tt.want {
+			t.Errorf("%s with %d decimals is %q, want %q", tt.s, tt.n, got, tt.want)
 		}
 	}
 	for _, v := range []float64{math.NaN(), math.Inf(-1), 1e20} {

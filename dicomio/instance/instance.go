@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"math/big"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/echonode/echonode/dicomio"
@@ -207,17 +208,15 @@ func (e Equipment) set(ds *dicomio.DataSet) {
 // clean empties values that are not valid for their attribute.
 func clean(ds *dicomio.DataSet) {
 	for _, t := range []dicomio.Tag{tag.PatientBirthDate, tag.StudyDate} {
-		if s := ds.String(t); s != "" {
-			if _, err := time.Parse("20060102", s); err != nil {
-				ds.SetEmpty(t)
-			}
+		if s := ds.String(t); s != Date(s) {
+			set(ds, t, Date(s))
 		}
 	}
 	if s := ds.String(tag.StudyTime); s != "" && !validTime(s) {
 		ds.SetEmpty(tag.StudyTime)
 	}
-	if !slices.Contains([]string{"", "M", "F", "O"}, ds.String(tag.PatientSex)) {
-		ds.SetEmpty(tag.PatientSex)
+	if s := ds.String(tag.PatientSex); s != Sex(s) {
+		set(ds, tag.PatientSex, Sex(s))
 	}
 	if s := ds.String(tag.PatientAge); !validAge(s) {
 		ds.Delete(tag.PatientAge)
@@ -227,6 +226,41 @@ func clean(ds *dicomio.DataSet) {
 			ds.Delete(t)
 		}
 	}
+}
+
+// set sets a value, or empties the attribute.
+func set(ds *dicomio.DataSet, t dicomio.Tag, s string) {
+	if s == "" {
+		ds.SetEmpty(t)
+	} else {
+		ds.SetString(t, s)
+	}
+}
+
+// Date is a date as DICOM writes it, also of one with the separators of ACR-NEMA
+// (1950.01.02) and of people (1950-01-02); "" for what is none.
+func Date(s string) string {
+	s = strings.TrimSpace(s)
+	for _, layout := range []string{"20060102", "2006.01.02", "2006-01-02", "2006/01/02"} {
+		if t, err := time.Parse(layout, s); err == nil {
+			return t.Format("20060102")
+		}
+	}
+	return ""
+}
+
+// Sex is Patient's Sex as DICOM writes it, also of one that is spelt out in
+// English; "" for what is none of them.
+func Sex(s string) string {
+	switch strings.ToUpper(strings.TrimSpace(s)) {
+	case "M", "MALE", "MAN":
+		return "M"
+	case "F", "FEMALE", "WOMAN":
+		return "F"
+	case "O", "OTHER":
+		return "O"
+	}
+	return ""
 }
 
 func validTime(s string) bool {

@@ -85,9 +85,9 @@ func TestNewCleans(t *testing.T) {
 		gone    bool
 	}{
 		{tag.PatientBirthDate, "DA", "19601345", false},
-		{tag.StudyDate, "DA", "2024.01.10", false},
+		{tag.StudyDate, "DA", "2024.13.10", false},
 		{tag.StudyTime, "TM", "10:15:00", false},
-		{tag.PatientSex, "CS", "MALE", false},
+		{tag.PatientSex, "CS", "MALE?", false},
 		{tag.PatientAge, "AS", "64", true},
 		{tag.PatientSize, "DS", "0", true},
 	} {
@@ -99,6 +99,17 @@ func TestNewCleans(t *testing.T) {
 		}
 		if got := ds.String(tt.t); got != "" || ds.Has(tt.t) == tt.gone {
 			t.Errorf("%s: %q gives %q, present %v", tag.Keyword(tt.t), tt.bad, got, ds.Has(tt.t))
+		}
+	}
+	for _, tt := range []struct {
+		t             dicomio.Tag
+		vr, old, want string
+	}{{tag.PatientBirthDate, "DA", "1950.01.02", "19500102"}, {tag.StudyDate, "DA", "2024-01-10", "20240110"}, {tag.PatientSex, "CS", "FEMALE", "F"},
+		{tag.PatientSex, "CS", "Male", "M"}, {tag.PatientSex, "CS", "f", "F"}, {tag.PatientSex, "CS", "O", "O"}} {
+		h := header()
+		h.Source.SetBytes(tt.t, tt.vr, []byte(tt.old))
+		if ds, err := New(h); err != nil || ds.String(tt.t) != tt.want {
+			t.Errorf("%s: %q gives %q, %v", tag.Keyword(tt.t), tt.old, ds.String(tt.t), err)
 		}
 	}
 	for _, good := range []string{"10", "1015", "101500", "101500.25"} {

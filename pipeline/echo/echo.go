@@ -80,6 +80,7 @@ const (
 	DoubtFrameCount = "frame-count" // the pixel data hold another number of frames than announced
 	DoubtRegions    = "regions"     // more than one 2D region
 	DoubtScale      = "scale"       // the region and the object's own attributes give pixels other sizes or shapes
+	DoubtNotUsed    = "not-used"    // an attribute holds what cannot be, and nothing is taken from it
 )
 
 func (e *Facts) doubt(code, format string, args ...any) {
@@ -390,13 +391,21 @@ func (e *Facts) tissue(field image.Rectangle) *Region {
 	return nil
 }
 
-// leastPicture is the part of the screen that a picture takes at least. Own choice:
-// of six pictures on a screen each has a tenth.
-const leastPicture = 0.02
+// leastPicture is the part of the screen that a picture takes at least, and
+// leastBeside that of the largest 2D region. Own choice: of six pictures on a
+// screen each has a tenth, and an overview beside its zoom is no smaller.
+const leastPicture, leastBeside = 0.02, 0.10
 
 // tiny reports whether a region is too small for a picture.
 func (e *Facts) tiny(r Region) bool {
-	return r.Fits && float64(area(r.Rect)) < leastPicture*float64(e.Rows)*float64(e.Columns)
+	largest := int64(0)
+	for _, o := range e.Regions {
+		if o.SpatialFormat == 1 && (o.DataType == 1 || o.DataType == 2) && o.Fits {
+			largest = max(largest, area(o.Rect))
+		}
+	}
+	own := float64(area(r.Rect))
+	return r.Fits && (own < leastPicture*float64(e.Rows)*float64(e.Columns) || own < leastBeside*float64(largest))
 }
 
 // CalibrationFor is the calibration for a contour within field, in source
@@ -667,9 +676,14 @@ func steady(v []float64) bool {
 // outside 20 to 300 per minute is not believed.
 func (e *Facts) heart(d *dicomio.DataSet) {
 	plausible := func(bpm float64) bool { return bpm >= 20 && bpm <= 300 }
+	// Devices write 0 where they have no rate.
+	if v, ok := d.Float(tag.HeartRate); ok && v != 0 && !plausible(v) {
+		e.doubt(DoubtNotUsed, "Heart Rate of %g per minute is none that a heart has: it is not used", v)
+	}
 	for i, v := range d.Floats(tag.RWaveTimeVector) {
 		if i >= 10000 || math.IsNaN(v) || math.IsInf(v, 0) || len(e.RWaveTimes) > 0 && v <= e.RWaveTimes[len(e.RWaveTimes)-1] {
 			e.RWaveTimes = nil
+			e.doubt(DoubtNotUsed, "R Wave Time Vector is no list of times that rise: it is not used")
 			break
 		}
 		e.RWaveTimes = append(e.RWaveTimes, v)

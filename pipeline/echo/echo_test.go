@@ -271,6 +271,12 @@ func TestHeartCycle(t *testing.T) {
 	if e.HeartRate != 0 || e.RWaveTimes != nil {
 		t.Errorf("nonsense: %v, %v", e.HeartRate, e.RWaveTimes)
 	}
+	if d := doubts(e, DoubtNotUsed); !strings.Contains(d, "Heart Rate of 600") || !strings.Contains(d, "R Wave Time Vector") {
+		t.Errorf("nonsense is not named: %q", d)
+	}
+	if e = echoOf(t, 4, func(d *dicomio.DataSet) { d.SetInt(tag.HeartRate, 0) }); e.HeartRate != 0 || len(e.Doubts) > 0 {
+		t.Errorf("a rate of 0 is none: %v, %v", e.HeartRate, e.Doubts)
+	}
 }
 
 func TestModes(t *testing.T) {
@@ -516,16 +522,18 @@ func TestTinyRegion(t *testing.T) {
 		r.SetInt(tag.PhysicalUnitsXDirection, units).SetInt(tag.PhysicalUnitsYDirection, units).SetFloat(tag.PhysicalDeltaX, 0.05).SetFloat(tag.PhysicalDeltaY, 0.05)
 		return r
 	}
-	e := echoOf(t, 4, func(d *dicomio.DataSet) {
-		w, _ := d.Int(tag.Columns)
-		h, _ := d.Int(tag.Rows)
-		d.SetItems(tag.SequenceOfUltrasoundRegions, region(w/8, h/8, 3), region(w-1, h-1, 0))
-	})
-	if e.Tissue == nil || e.Tissue.Rect.Dx() != e.Columns || e.Calibration.Trusted || len(e.TissueRegions()) != 1 {
-		t.Errorf("%+v, %+v", e.Tissue, e.Calibration)
-	}
-	if !strings.Contains(doubts(e, DoubtRegions), "too small for a picture") {
-		t.Errorf("%+v", e.Doubts)
+	for part, tiny := range map[int64]bool{8: true, 4: true, 2: false} {
+		e := echoOf(t, 4, func(d *dicomio.DataSet) {
+			w, _ := d.Int(tag.Columns)
+			h, _ := d.Int(tag.Rows)
+			d.SetItems(tag.SequenceOfUltrasoundRegions, region(w/part, h/part, 3), region(w-1, h-1, 0))
+		})
+		if e.Tissue == nil || (e.Tissue.Rect.Dx() == e.Columns) != tiny || e.Calibration.Trusted == tiny || len(e.TissueRegions()) != 1 {
+			t.Errorf("1/%d: %+v, %+v", part, e.Tissue, e.Calibration)
+		}
+		if strings.Contains(doubts(e, DoubtRegions), "too small for a picture") != tiny {
+			t.Errorf("1/%d: %+v", part, e.Doubts)
+		}
 	}
 }
 

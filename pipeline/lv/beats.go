@@ -626,7 +626,7 @@ func (f *finder) doubtPeaks(peaks []float64, byPeaks, byCurve []Beat) string {
 	// A third without, and more: T waves were counted, or the beats do not move it.
 	own, with := f.followed(peaks)
 	if without := len(peaks) - len(own); 3*without >= with+without && without > 0 {
-		return fmt.Sprintf("%d of %d stored R waves belong to no contraction: they were not used", without, with+without)
+		return unfollowed(without, with+without, len(peaks))
 	}
 	var eds []float64
 	for _, b := range byCurve {
@@ -662,9 +662,15 @@ func (f *finder) doubtPeaks(peaks []float64, byPeaks, byCurve []Beat) string {
 	case 2*matched <= len(eds):
 		return "the stored R waves do not fit the motion and were not used"
 	case 3*extra > within && extra > 1:
-		return fmt.Sprintf("%d of %d stored R waves belong to no contraction: they were not used", extra, within)
+		return unfollowed(extra, within, len(peaks))
 	}
 	return ""
+}
+
+// unfollowed says how many of the R waves that the clip shows whole have no
+// contraction.
+func unfollowed(without, shown, stored int) string {
+	return fmt.Sprintf("%d of %d stored R waves belong to no contraction, as far as the clip shows (%d): none was used", without, stored, shown)
 }
 
 // withoutExtra leaves out R peaks that no contraction follows and that lie between two

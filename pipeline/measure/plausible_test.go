@@ -1,6 +1,7 @@
 package measure
 
 import (
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -193,6 +194,19 @@ func TestRatesOfLoops(t *testing.T) {
 		Study(s, options())
 		if ef := value(s.Measurements, result.EF); warned(ef, "beats", "rest and stress may be mixed") != want {
 			t.Errorf("beside %g a minute: %+v", other, ef)
+		}
+	}
+	// At rest the slower one counts, whichever has more beats and comes first.
+	for stage, want := range map[string]float64{"": 55, "Rest": 55, "Peak": 100} {
+		fast := at(100, 65, 1)
+		slow := heart.Clip{Beats: heart.Regular(55, 50, 117.81, 3), FPS: 50, Start: 200, Length: 1500, Seed: 2}.Loop()
+		Loop(&slow, options())
+		fast.Stage, slow.Stage = stage, stage
+		s := &result.Study{Loops: []result.Loop{fast, slow}}
+		Study(s, options())
+		hr, ef := value(s.Measurements, result.HR), value(s.Measurements, result.EF)
+		if hr == nil || math.Abs(*hr.Value-want) > 3 || ef == nil || len(ef.Others) != 1 {
+			t.Errorf("stage %q: %+v, %+v", stage, hr, ef)
 		}
 	}
 }

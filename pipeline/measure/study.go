@@ -269,7 +269,8 @@ func (st *stage) scaled(set *volumeSet, m result.Measurement) result.Measurement
 }
 
 // best is the loop of a view that is chosen: measured ones first; among them
-// those with whole beats, the longest axis and the fewest remarks.
+// those with whole beats, the longest axis and the fewest remarks, at rest those of
+// a slow heart.
 func (st *stage) best(view string) *loop {
 	ranked := st.ranked(view)
 	if len(ranked) == 0 {
@@ -297,8 +298,31 @@ func (st *stage) ranked(view string) []*loop {
 			longest = max(longest, length)
 		}
 	}
-	slices.SortStableFunc(loops, func(a, b *loop) int { return cmp.Compare(b.score(longest), a.score(longest)) })
+	slowest := st.slowest(loops)
+	score := func(l *loop) float64 {
+		s := l.score(longest)
+		if rate := l.measured(result.HR); rate != nil && slowest > 0 && *rate.Value-slowest > rejectRates**rate.Value {
+			s -= 200 // more than all but a value
+		}
+		return s
+	}
+	slices.SortStableFunc(loops, func(a, b *loop) int { return cmp.Compare(score(b), score(a)) })
 	return loops
+}
+
+// slowest is the lowest heart rate among loops with an EF of a stage at rest: one
+// whose heart beats much faster may show exercise, where a machine names no stages.
+// 0 where that does not count.
+func (st *stage) slowest(loops []*loop) (least float64) {
+	if !quantity.AtRest(st.name) {
+		return 0
+	}
+	for _, l := range loops {
+		if rate := l.measured(result.HR); rate != nil && l.measured(result.EF) != nil && (least == 0 || *rate.Value < least) {
+			least = *rate.Value
+		}
+	}
+	return least
 }
 
 // lengthED is the mean length of the long axis at end-diastole in mm over the

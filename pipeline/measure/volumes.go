@@ -159,7 +159,7 @@ func (st *stage) otherSize(set *volumeSet, m result.Measurement) *result.Reason 
 			widths := math.Abs(chosen.widthED()-l.widthED()) / max(chosen.widthED(), l.widthED())
 			lengths := math.Abs(chosen.lengthED()-l.lengthED()) / max(chosen.lengthED(), l.lengthED())
 			if volumes > warnEDVs && (widths > otherWidths || lengths > mostForeshortened) {
-				r := result.Reasonf(result.LoopsDisagree, "another %s loop gives an EDV of %.0f ml, this one %.0f ml: the scale of one of them may be wrong",
+				r := result.Reasonf(result.LoopsDisagree, "another %s loop gives an EDV of %.0f mL, this one %.0f mL: the scale of one of them may be wrong",
 					l.View, *other.Value, *own.Value)
 				return &r
 			}
@@ -326,7 +326,7 @@ func belongTogether(four, two *loop, o Options) ([]lv.Finding, *result.Reason) {
 	ef4, ef2 := lv.Summarize(four.efs()).Mean, lv.Summarize(two.efs()).Mean
 	add(grading(math.Abs(ef4-ef2), warnEFs, rejectEFs), lv.GateBeatSpread, "the planes disagree: EF is %.0f %% in A4C and %.0f %% in A2C", ef4, ef2)
 	v4, v2 := four.meanEDV(), two.meanEDV()
-	add(grading(math.Abs(v4-v2)/max(v4, v2), warnEDVs, rejectEDVs), lv.GateVolumes, "the planes disagree: EDV is %.0f ml in A4C and %.0f ml in A2C", v4, v2)
+	add(grading(math.Abs(v4-v2)/max(v4, v2), warnEDVs, rejectEDVs), lv.GateVolumes, "the planes disagree: EDV is %.0f mL in A4C and %.0f mL in A2C", v4, v2)
 	for _, f := range findings {
 		if f.Severity == lv.Reject {
 			return nil, notBiplane(result.ViewsDisagree, "%s", f.Reason)
@@ -417,7 +417,7 @@ func coherent(set volumeSet) volumeSet {
 	if math.Abs(*edv.Value-*esv.Value-*sv.Value) < 0.01 && math.Abs(100**sv.Value / *edv.Value - *ef.Value) < 0.01 {
 		return set
 	}
-	r := result.Reasonf(result.InternalError, "the volumes contradict each other: EF %.1f %%, EDV %.1f ml, ESV %.1f ml, SV %.1f ml", *ef.Value,
+	r := result.Reasonf(result.InternalError, "the volumes contradict each other: EF %.1f %%, EDV %.1f mL, ESV %.1f mL, SV %.1f mL", *ef.Value,
 		*edv.Value, *esv.Value, *sv.Value)
 	for k := range set.measurements {
 		m := &set.measurements[k]

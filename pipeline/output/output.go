@@ -194,6 +194,9 @@ func draw(ctx context.Context, s *result.Study, i int, src Sources, dir string, 
 
 // identify collects what the outputs of the study have in common.
 func (w *writer) identify(ctx context.Context) error {
+	if w.s.StudyInstanceUID == "" {
+		return ErrNoStudy
+	}
 	if err := w.describe(); err != nil {
 		return err
 	}
@@ -220,6 +223,9 @@ func (w *writer) describe() error {
 	return nil
 }
 
+// ErrNoStudy says that nothing can be made that would belong to the study.
+var ErrNoStudy = errors.New("the objects have no Study Instance UID (0020,000D): no object can be made that belongs to them")
+
 // ErrNoSource says that no object of the study can be read any more.
 var ErrNoSource = errors.New("no object of the study can be read")
 
@@ -241,12 +247,15 @@ func (w *writer) choosePatient(ctx context.Context) error {
 			if values[t] == nil {
 				values[t] = newGroups()
 			}
-			values[t].add(f.DataSet.String(t), "")
+			values[t].add(spelt(t, f.DataSet.String(t)), "")
 		}
 		if w.patientFile != nil {
 			_ = w.patientFile.Close() // read only
 		}
 		w.patientFile, w.patient, w.patientUID = f, f.DataSet, l.SOPInstanceUID
+	}
+	if w.patientFile == nil && !slices.ContainsFunc(w.s.Loops, func(l result.Loop) bool { return l.SOPInstanceUID != "" }) {
+		return fmt.Errorf("%w: none has a SOP Instance UID (0008,0018)", ErrNoSource)
 	}
 	if w.patientFile == nil {
 		return ErrNoSource
@@ -324,6 +333,17 @@ func recordingDays(s *result.Study) []string {
 
 // correctable are the attributes that people correct after a study has begun.
 var correctable = []dicomio.Tag{tag.PatientName, tag.PatientBirthDate, tag.PatientSex, tag.AccessionNumber, tag.StudyID}
+
+// spelt is a value of a correctable attribute as the outputs have it.
+func spelt(t dicomio.Tag, s string) string {
+	switch t {
+	case tag.PatientBirthDate:
+		return instance.Date(s)
+	case tag.PatientSex:
+		return instance.Sex(s)
+	}
+	return s
+}
 
 func correctableName(t dicomio.Tag) string {
 	return map[dicomio.Tag]string{tag.PatientName: "the patient's name", tag.PatientBirthDate: "the birth date", tag.PatientSex: "the sex",

@@ -93,6 +93,9 @@ func (w *writer) report(name string, index int, description string, coded, told 
 		return err
 	}
 	doc.Names = loopNames(w.s.Loops)
+	if p := w.s.Subject; p.Child() { // the template's title says that it is of an adult
+		doc.Title = fmt.Sprintf("Echocardiography Procedure Report, child of %d years", *p.AgeYears)
+	}
 	if err := w.create(result.Output{Kind: result.KindReportText, File: name + ".txt"}, doc.WriteText); err != nil {
 		return err
 	}
@@ -252,12 +255,6 @@ func (g *group) add(q quantity.Quantity, m result.Measurement) {
 		}
 		g.remarks.add(fmt.Sprintf("z-score %s (%s)", signed(z), source), valueText(m))
 	}
-	for _, text := range doubts(m, g.loops, g.stage.measurements) {
-		g.remarks.add(text, m.Name)
-	}
-	if text := spread(m); text != "" {
-		g.remarks.add(text, m.Name)
-	}
 	if m.Name == result.EF && g.w.s.Subject.Adult() && g.stage.code.AtRest() {
 		sex := ""
 		if g.w.s.Subject != nil {
@@ -265,7 +262,13 @@ func (g *group) add(q quantity.Quantity, m result.Measurement) {
 		}
 		g.remarks.add(fmt.Sprintf("%s (%s)", quantity.EFBand(*m.Value, sex), quantity.ASE2015), valueText(m))
 	}
-	c := sr.Measurement{Quantity: q.Code, Value: q.Round(*m.Value), Unit: sr.Unit(m.Unit), Method: methods[m.Method], Mode: sr.Mode2D,
+	if text := spread(m); text != "" {
+		g.remarks.add(text, m.Name)
+	}
+	for _, text := range doubts(m, g.loops, g.stage.measurements) {
+		g.remarks.add(text, m.Name)
+	}
+	c := sr.Measurement{Quantity: q.Code, Value: q.Round(*m.Value), Unit: sr.Unit(m.Unit), Decimals: q.Decimals, Method: methods[m.Method], Mode: sr.Mode2D,
 		View: views[m.View], Group: g.stage.name, Stage: g.stage.code}
 	if m.Name == result.HR {
 		c.Mode, c.View = 0, 0

@@ -366,8 +366,8 @@ func (w *writer) page(st stage) summary.Page {
 			instance.Local(ds, w.run.Time).Format("2006-01-02 15:04 -0700")),
 		Subject: []string{
 			strings.TrimSpace(sr.ReadableName(ds.String(tag.PatientName)) + "  " + ds.String(tag.PatientID)),
-			strings.TrimSpace(readableDate(ds.String(tag.PatientBirthDate)) + "  " + ds.String(tag.PatientSex) + w.age()),
-			strings.TrimSpace("Study " + readableDate(ds.String(tag.StudyDate)) + "  " + ds.String(tag.AccessionNumber)),
+			strings.TrimSpace(readableDate(instance.Date(ds.String(tag.PatientBirthDate))) + "  " + instance.Sex(ds.String(tag.PatientSex)) + w.age()),
+			strings.TrimSpace("Study " + readableDate(instance.Date(ds.String(tag.StudyDate))) + "  " + ds.String(tag.AccessionNumber)),
 		},
 	}
 	if name := strings.TrimSpace(st.name); name != "" {

@@ -254,23 +254,10 @@ func (q Quantity) UnitText() string { return UnitText(q.Unit) }
 
 // UnitText is a UCUM unit as people write it; empty for a ratio.
 func UnitText(unit string) string {
-	switch unit {
-	case result.UnitRate:
-		return "/min"
-	case result.UnitRatio:
-		return ""
-	case result.UnitPerSecond:
+	if unit == result.UnitPerSecond {
 		return "EDV/s"
-	case result.UnitVolume:
-		return "mL"
-	case result.UnitVolumeIndex:
-		return "mL/m2"
-	case result.UnitFlow:
-		return "L/min"
-	case result.UnitFlowIndex:
-		return "L/min/m2"
 	}
-	return unit
+	return sr.Unit(unit).Text()
 }
 
 // Sexes of normal ranges, as in Patient's Sex (0010,0040).
@@ -333,6 +320,9 @@ func EFBand(ef float64, sex string) string {
 	}
 	return BandAbove
 }
+
+// AtRest reports whether the values of a stage count as those at rest, by its name.
+func AtRest(stage string) bool { return sr.StageOf(stage).AtRest() }
 
 // RestingEF is the ejection fraction of a study at rest: of the stage that is
 // named so or, where none is, of the first one that has a value and whose name

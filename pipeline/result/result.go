@@ -124,6 +124,9 @@ const (
 	Regions        = "regions"
 	// Scale is the code of remarks on sizes of a pixel that contradict each other.
 	Scale = "scale"
+	// NotUsed is the code of remarks on attributes that hold what cannot be, from
+	// which nothing was taken.
+	NotUsed = "not-used"
 	// SeverelyReduced is an EF too small to be measured: an answer, not a fault.
 	SeverelyReduced = "severely-reduced"
 	// TwoPatients is a study that holds objects of more than one patient.

@@ -223,7 +223,7 @@ func (p Page) curve(c canvas, t theme, x, y, right, bottom float64) {
 	py := func(a float64) float64 { return bottom - a/(1.1*hi)*(bottom-y) }
 	c.line(x, bottom, right, bottom, 0.5, t.faint)
 	c.line(x, y, x, bottom, 0.5, t.faint)
-	for _, a := range []float64{0, hi / 2, hi} {
+	for _, a := range ticks(1.1 * hi) {
 		s := strconv.FormatFloat(a, 'g', 3, 64)
 		c.text(x-4-c.width(7.5, false, s), py(a)+3, 7.5, false, t.faint, s)
 	}
@@ -257,6 +257,21 @@ func (p Page) curve(c canvas, t theme, x, y, right, bottom float64) {
 	}
 	mark(v.ED, "ED", t.ed)
 	mark(v.ES, "ES", t.es)
+}
+
+// ticks are the marks of an axis from 0 to hi: three to five round numbers.
+func ticks(hi float64) (out []float64) {
+	step := math.Pow(10, math.Floor(math.Log10(hi)))
+	switch times := hi / step; {
+	case times < 2:
+		step /= 2
+	case times >= 5:
+		step *= 2
+	}
+	for a := 0.0; a <= hi; a += step {
+		out = append(out, a)
+	}
+	return out
 }
 
 // fit cuts text to a width.

@@ -2,6 +2,7 @@ package summary
 
 import (
 	"bytes"
+	"fmt"
 	"image"
 	"image/color"
 	"image/png"
@@ -201,5 +202,13 @@ func TestRemarksThatDoNotFit(t *testing.T) {
 	p.column(&l, dark, 0, 0, 300, 200)
 	if got := l.texts[len(l.texts)-1]; got != "and 1 more remark: see the report" {
 		t.Errorf("a remark of half a book ends with %q", got)
+	}
+}
+
+func TestTicks(t *testing.T) {
+	for hi, want := range map[float64]string{30.6: "[0 10 20 30]", 27.5: "[0 10 20]", 12: "[0 5 10]", 9.9: "[0 2 4 6 8]", 1.5: "[0 0.5 1 1.5]", 430: "[0 100 200 300 400]"} {
+		if got := fmt.Sprint(ticks(hi)); got != want {
+			t.Errorf("up to %g: %s, want %s", hi, got, want)
+		}
 	}
 }

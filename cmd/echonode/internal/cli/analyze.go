@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -36,8 +37,8 @@ Instance UID. Prints a table, or with --json one document (schema
 the report as text and HTML, animations and stills into a folder for each study,
 named by its Study Instance UID.
 
-Videos (AVI, MP4 and others that ffmpeg reads) and pictures (PNG, JPEG) are
-analysed too, each as a study of its own. What they do not say themselves is
+Videos (AVI, MP4, MOV, MKV, WebM, WMV, GIF and others that ffmpeg reads) and
+pictures (PNG, JPEG, BMP, TIFF) are analysed too, each as a study of its own. What they do not say themselves is
 given: --spacing for the size of a pixel as it is shown, without which there are
 ratios and no volumes (by pixels as wide as the file says, else square), and --fps where the times of the file are not those of the
 heart.
@@ -71,9 +72,11 @@ func (p *program) analyze(ctx context.Context, args []string, a analysis) (err e
 	if err != nil {
 		return usageError{err}
 	}
+	earlier := outputsOf{}
 	files, err := findFiles(args, func(path string) bool {
+		// The directory of a disc is no object, and what an earlier run made no input.
 		// What claims to be DICOM and is not readable is listed, not hidden.
-		return isMedia(path) || isDICOM(path) || claimsDICOM(path)
+		return !strings.EqualFold(filepath.Base(path), "DICOMDIR") && !earlier.made(path) && (isMedia(path) || isDICOM(path) || claimsDICOM(path))
 	})
 	if err != nil {
 		return err
@@ -86,22 +89,25 @@ func (p *program) analyze(ctx context.Context, args []string, a analysis) (err e
 	w := &analysisRun{p: p, analysis: a}
 	var same []string
 	files, w.origin, w.rejected, same = convert(ctx, files, scratch, media)
-	if !a.quiet {
-		for _, line := range same {
-			fmt.Fprintln(p.err, line)
-		}
-	}
 	c.Log.Level = "warn"
 	// The files are looked at while the network is loaded, which takes one core.
 	var unreadable []result.RejectedFile
 	var grouping sync.WaitGroup
-	grouping.Go(func() { w.order, w.byStudy, w.instances, unreadable = groupByStudy(files) })
+	grouping.Go(func() {
+		g := groupByStudy(files)
+		w.order, w.byStudy, w.instances, unreadable, same = g.order, g.byStudy, g.instances, g.rejected, append(same, g.same...)
+	})
 	analyzer, engine, err := p.openAnalyzer(ctx, c, "", logger(p.err, c.Log))
 	grouping.Wait()
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, engine.Close()) }()
+	if !a.quiet {
+		for _, line := range same {
+			fmt.Fprintln(p.err, line)
+		}
+	}
 	w.analyzer, w.rejected = analyzer, append(unreadable, w.rejected...)
 	w.tally = tally{failed: len(w.rejected), files: len(w.instances) + len(w.rejected)}
 	ctx, stop := rearm(ctx)
@@ -267,7 +273,7 @@ func (w *analysisRun) take(ctx context.Context, key studyKey, study *pipeline.St
 			if ctx.Err() != nil {
 				return err
 			}
-			w.faults = append(w.faults, fmt.Errorf("study %s: %w", key.study, err))
+			w.faults = append(w.faults, fmt.Errorf("study %s: %w", w.called(key), err))
 		}
 	}
 	w.origin.name(&study.Study)
@@ -280,6 +286,14 @@ func (w *analysisRun) take(ctx context.Context, key studyKey, study *pipeline.St
 		w.done = append(w.done, study)
 	}
 	return nil
+}
+
+// called is what people know a study by: its UID, else its first file.
+func (w *analysisRun) called(key studyKey) string {
+	if key.study == "" {
+		return "of " + w.origin.of(w.byStudy[key][0])
+	}
+	return key.study
 }
 
 // print prints what was asked for.

@@ -116,6 +116,28 @@ func TestOutputFoldersAreKeptApart(t *testing.T) {
 	}
 }
 
+// What an earlier run made is told from what lies beside it.
+func TestOutputsOfEarlierRuns(t *testing.T) {
+	dir := t.TempDir()
+	s := &result.Study{StudyInstanceUID: "1.2.3", Outputs: []result.Output{{File: "/elsewhere/loop-01-a4c-ed.png"}, {File: "summary.png"}}}
+	b, err := json.Marshal(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, resultFile), b, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	earlier := outputsOf{}
+	for name, want := range map[string]bool{"loop-01-a4c-ed.png": true, "summary.png": true, "mine.png": false, resultFile: false} {
+		if got := earlier.made(filepath.Join(dir, name)); got != want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+	if earlier.made(filepath.Join(t.TempDir(), "summary.png")) || earlier.made("summary.png") {
+		t.Error("a file of another folder")
+	}
+}
+
 func TestGroupByStudyKeepsPatientsApart(t *testing.T) {
 	dir := t.TempDir()
 	files := []string{still(t, dir, "1.2.3.1", "1.2.3", "A"), still(t, dir, "1.2.3.2", "1.2.3", "B"), still(t, dir, "1.2.3.3", "1.2.3", "A")}
@@ -123,7 +145,8 @@ func TestGroupByStudyKeepsPatientsApart(t *testing.T) {
 	if err := os.WriteFile(broken, []byte("no DICOM"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	order, byStudy, _, rejected := groupByStudy(append(files, broken))
+	g := groupByStudy(append(files, broken))
+	order, byStudy, rejected := g.order, g.byStudy, g.rejected
 	if len(order) != 2 || len(byStudy[order[0]]) != 2 || len(byStudy[order[1]]) != 1 {
 		t.Errorf("%d studies: %v", len(order), byStudy)
 	}
@@ -156,7 +179,8 @@ func TestGroupByStudyKeepsPersonsApart(t *testing.T) {
 	files := []string{file("1.1", "Mueller^Anna", "19400203"), file("1.2", "Mueller^Hans", "19800202"), file("1.3", "MUELLER^ANNA^MARIA", "19400203"),
 		file("1.4", "Mueller", "")}
 	keys := func(files []string) map[string]string {
-		_, byStudy, instances, _ := groupByStudy(files)
+		g := groupByStudy(files)
+		byStudy, instances := g.byStudy, g.instances
 		of := map[string]string{}
 		for key, paths := range byStudy {
 			for _, p := range paths {
@@ -427,15 +451,18 @@ func TestTwoObjectsOfOneUID(t *testing.T) {
 	if err := errors.Join(os.WriteFile(again, b, 0o644), os.WriteFile(other, changed, 0o644)); err != nil {
 		t.Fatal(err)
 	}
-	_, byStudy, instances, rejected := groupByStudy([]string{a, again, other})
-	if len(byStudy) != 1 || len(instances) != 1 || len(rejected) != 1 || rejected[0].File != other || !strings.Contains(rejected[0].Reason.Text, a) ||
-		rejected[0].Reason.Code != result.SameUID {
-		t.Errorf("%v, %v, %v", byStudy, instances, rejected)
+	g := groupByStudy([]string{a, again, other})
+	if len(g.byStudy) != 1 || len(g.instances) != 1 || len(g.rejected) != 1 || g.rejected[0].File != other ||
+		!strings.Contains(g.rejected[0].Reason.Text, a) || g.rejected[0].Reason.Code != result.SameUID {
+		t.Errorf("%+v", g)
+	}
+	if len(g.same) != 1 || !strings.Contains(g.same[0], again) || !strings.Contains(g.same[0], a) {
+		t.Errorf("the copy is not told: %q", g.same)
 	}
 	// Another study's object, or another patient's, is not the same.
 	files := []string{a, still(t, t.TempDir(), "1.2.3.4", "1.2.4", "A"), still(t, t.TempDir(), "1.2.3.4", "1.2.3", "B")}
-	if _, byStudy, instances, rejected = groupByStudy(files); len(byStudy) != 3 || len(instances) != 3 || len(rejected) != 0 {
-		t.Errorf("%v, %v, %v", byStudy, instances, rejected)
+	if g = groupByStudy(files); len(g.byStudy) != 3 || len(g.instances) != 3 || len(g.rejected) != 0 || len(g.same) != 0 {
+		t.Errorf("%+v", g)
 	}
 }
 
@@ -444,12 +471,12 @@ func TestFilesWithoutStudyAndPatient(t *testing.T) {
 	a := still(t, t.TempDir(), "1.2.3.4", "", "")
 	b := still(t, t.TempDir(), "1.2.3.5", "", "")
 	c := still(t, t.TempDir(), "1.2.3.6", "", "P1")
-	_, byStudy, _, rejected := groupByStudy([]string{a, b, c})
-	if len(byStudy) != 3 || len(rejected) != 0 {
-		t.Errorf("%v, %v", byStudy, rejected)
+	g := groupByStudy([]string{a, b, c})
+	if len(g.byStudy) != 3 || len(g.rejected) != 0 {
+		t.Errorf("%+v", g)
 	}
-	again, _, _, _ := groupByStudy([]string{c, b})
-	if n := slices.IndexFunc(again, func(k studyKey) bool { return len(byStudy[k]) == 1 && byStudy[k][0] == b }); n < 0 {
-		t.Errorf("the same file has another key: %v, %v", again, byStudy)
+	again := groupByStudy([]string{c, b}).order
+	if n := slices.IndexFunc(again, func(k studyKey) bool { return len(g.byStudy[k]) == 1 && g.byStudy[k][0] == b }); n < 0 {
+		t.Errorf("the same file has another key: %v, %v", again, g.byStudy)
 	}
 }

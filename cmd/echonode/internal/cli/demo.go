@@ -114,21 +114,21 @@ func (d *demo) run(ctx context.Context) (err error) {
 	}
 	d.say("node listens on %s, results go to %s", d.nodeAddr, d.destination())
 
-	keys, byStudy, _, rejected := groupByStudy(files)
-	for _, r := range rejected {
+	g := groupByStudy(files)
+	for _, r := range g.rejected {
 		d.say("%s: %s", r.File, r.Reason.Text)
 	}
 	start := time.Now()
 	var order []string
-	for i, key := range keys {
+	for i, key := range g.order {
 		if !slices.Contains(order, key.study) {
 			order = append(order, key.study)
 		}
 		dialer := &scp.Dialer{CallingAE: "DEMOCART", CalledAE: "ECHONODE"}
-		if err := d.p.send(ctx, dialer, d.nodeAddr, byStudy[key], deliver.Never, true); err != nil {
+		if err := d.p.send(ctx, dialer, d.nodeAddr, g.byStudy[key], deliver.Never, true); err != nil {
 			return fmt.Errorf("sending study %d: %w", i+1, err)
 		}
-		d.say("sent study %d of %d: %d objects", i+1, len(keys), len(byStudy[key]))
+		d.say("sent study %d of %d: %d objects", i+1, len(g.order), len(g.byStudy[key]))
 	}
 	studies, err := d.waitFinished(ctx, order, processes)
 	if err != nil {

@@ -50,7 +50,7 @@ func convert(ctx context.Context, files []string, dir string, o mediaSettings) (
 			return
 		}
 		if first, again := origin[m.path]; again { // equal content is analysed once
-			same = append(same, fmt.Sprintf("%s has the same content as %s, which is analysed", path, first.path))
+			same = append(same, sameText(path, first.path))
 			return
 		}
 		out = append(out, m.path)
@@ -96,18 +96,27 @@ func (t *tally) count(s *result.Study) {
 // patient, are two studies.
 type studyKey struct{ study, patient string }
 
-// groupByStudy sorts files by study and patient in order of appearance. Files
-// that are not DICOM, and objects that share the SOP Instance UID of another one of
-// their study, are returned with the reason, the others' SOP Instance UIDs by path.
-func groupByStudy(paths []string) (order []studyKey, byStudy map[studyKey][]string, instances map[string]string, rejected []result.RejectedFile) {
-	byStudy, instances = map[studyKey][]string{}, map[string]string{}
+// grouped are files by study and patient.
+type grouped struct {
+	order     []studyKey // in order of appearance
+	byStudy   map[studyKey][]string
+	instances map[string]string // SOP Instance UIDs by path
+	// rejected are files that are not DICOM, and objects that share the SOP Instance
+	// UID of another one of their study.
+	rejected []result.RejectedFile
+	same     []string // which files are copies of another one
+}
+
+// groupByStudy sorts files by study and patient.
+func groupByStudy(paths []string) grouped {
+	g := grouped{byStudy: map[studyKey][]string{}, instances: map[string]string{}}
 	files, subjects := map[string][]string{}, map[string][]result.Subject{}
 	var studies []string
 	own := map[string]string{} // what tells files apart that say neither study nor patient
 	for _, path := range paths {
 		f, err := dicomio.Open(path, dicomio.Options{})
 		if err != nil {
-			rejected = append(rejected, result.RejectedFile{File: path, Reason: result.Reasonf(result.Unreadable, "%v", err)})
+			g.rejected = append(g.rejected, result.RejectedFile{File: path, Reason: result.Reasonf(result.Unreadable, "%v", err)})
 			continue
 		}
 		study, sop := f.DataSet.String(tag.StudyInstanceUID), f.DataSet.String(tag.SOPInstanceUID)
@@ -116,7 +125,7 @@ func groupByStudy(paths []string) (order []studyKey, byStudy map[studyKey][]stri
 			sum := sha256.Sum256([]byte(cmp.Or(sop, path)))
 			own[path] = "-" + hex.EncodeToString(sum[:6])
 		}
-		instances[path] = sop
+		g.instances[path] = sop
 		if files[study] == nil {
 			studies = append(studies, study)
 		}
@@ -128,23 +137,30 @@ func groupByStudy(paths []string) (order []studyKey, byStudy map[studyKey][]stri
 		keys := patientKeys(subjects[study])
 		first := map[[2]string]string{} // the file of each patient's SOP Instance UID
 		for i, path := range files[study] {
-			key, sop := studyKey{study, keys[i] + own[path]}, instances[path]
+			key, sop := studyKey{study, keys[i] + own[path]}, g.instances[path]
 			if other, twice := first[[2]string{key.patient, sop}]; twice && sop != "" {
-				delete(instances, path)
-				if !sameContent(path, other) {
-					rejected = append(rejected, result.RejectedFile{File: path,
+				delete(g.instances, path)
+				if sameContent(path, other) {
+					g.same = append(g.same, sameText(path, other))
+				} else {
+					g.rejected = append(g.rejected, result.RejectedFile{File: path,
 						Reason: result.Reasonf(result.SameUID, "another object of the study has its SOP Instance UID, and comes first: %s", other)})
 				}
 				continue
 			}
 			first[[2]string{key.patient, sop}] = path
-			if byStudy[key] == nil {
-				order = append(order, key)
+			if g.byStudy[key] == nil {
+				g.order = append(g.order, key)
 			}
-			byStudy[key] = append(byStudy[key], path)
+			g.byStudy[key] = append(g.byStudy[key], path)
 		}
 	}
-	return order, byStudy, instances, rejected
+	return g
+}
+
+// sameText says that a file is the copy of another one.
+func sameText(path, other string) string {
+	return fmt.Sprintf("%s has the same content as %s, which is analysed", path, other)
 }
 
 // sameContent reports whether two files hold the same bytes.

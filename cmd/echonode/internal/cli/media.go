@@ -10,8 +10,6 @@ import (
 	"fmt"
 	"image"
 	"image/draw"
-	_ "image/jpeg" // stills
-	_ "image/png"  // stills
 	"io"
 	"math"
 	"os"
@@ -20,6 +18,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/disintegration/imaging"
 
 	"github.com/echonode/echonode/dicomio/tag"
 	"github.com/echonode/echonode/dicomio/uid"
@@ -31,8 +31,8 @@ import (
 // Kinds of files that are no DICOM and can be analysed all the same, as data
 // sets for research have them.
 var (
-	videoFiles = []string{".avi", ".mp4", ".mov", ".m4v", ".mkv", ".mpg", ".mpeg"}
-	stillFiles = []string{".png", ".jpg", ".jpeg"}
+	videoFiles = []string{".avi", ".mp4", ".mov", ".m4v", ".mkv", ".mpg", ".mpeg", ".webm", ".wmv", ".ogv", ".flv", ".3gp", ".gif"}
+	stillFiles = []string{".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"}
 )
 
 func isVideo(path string) bool {
@@ -220,7 +220,8 @@ func readStill(path string) ([]byte, image.Point, error) {
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
 		return nil, image.Point{}, err
 	}
-	img, _, err := image.Decode(f)
+	// Cameras and scanners store a picture as it lay, and say how it is to be turned.
+	img, err := imaging.Decode(f, imaging.AutoOrientation(true))
 	if err != nil {
 		return nil, image.Point{}, err
 	}

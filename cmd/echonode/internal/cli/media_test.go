@@ -1,9 +1,11 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"image"
 	"image/color"
+	"image/jpeg"
 	"image/png"
 	"math"
 	"os"
@@ -11,6 +13,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/disintegration/imaging"
 
 	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/dicomio/tag"
@@ -89,18 +93,60 @@ func TestStillBecomesAnObject(t *testing.T) {
 	}
 }
 
+// A picture that is stored as it lay is turned as its EXIF orientation says.
+func TestTurnedPicture(t *testing.T) {
+	img := image.NewGray(image.Rect(0, 0, 48, 32))
+	for y := range 32 {
+		for x := range 24 {
+			img.SetGray(x, y, color.Gray{255}) // the left half is white
+		}
+	}
+	var b bytes.Buffer
+	if err := jpeg.Encode(&b, img, &jpeg.Options{Quality: 100}); err != nil {
+		t.Fatal(err)
+	}
+	// APP1 with one entry of a TIFF directory: Orientation (0112H), SHORT, 6: to be turned a quarter clockwise.
+	exif := append([]byte("Exif\x00\x00MM\x00*\x00\x00\x00\x08\x00\x01"), 0x01, 0x12, 0, 3, 0, 0, 0, 1, 0, 6, 0, 0, 0, 0, 0, 0)
+	whole := append([]byte{0xFF, 0xD8, 0xFF, 0xE1, 0, byte(len(exif) + 2)}, exif...)
+	path := filepath.Join(t.TempDir(), "turned.jpg")
+	if err := os.WriteFile(path, append(whole, b.Bytes()[2:]...), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	pix, size, err := readStill(path)
+	if err != nil || size != image.Pt(32, 48) {
+		t.Fatalf("%v, %v", size, err)
+	}
+	if top, bottom := pix[3*(5*32+16)], pix[3*(40*32+16)]; top < 200 || bottom > 50 {
+		t.Errorf("above %d, below %d", top, bottom)
+	}
+}
+
+// Kinds of pictures that people bring.
+func TestKindsOfPictures(t *testing.T) {
+	dir := t.TempDir()
+	img := image.NewRGBA(image.Rect(0, 0, 20, 16))
+	img.Set(3, 2, color.RGBA{255, 0, 0, 255})
+	for _, name := range []string{"a.png", "a.bmp", "a.tif", "a.TIFF"} {
+		path := filepath.Join(dir, name)
+		if err := imaging.Save(img, path); err != nil {
+			t.Fatal(err)
+		}
+		pix, size, err := readStill(path)
+		if !isStill(path) || err != nil || size != image.Pt(20, 16) || pix[3*(2*20+3)] != 255 || pix[0] != 0 {
+			t.Errorf("%s: %v, %v", name, size, err)
+		}
+	}
+}
+
 func TestVideoBecomesAnObject(t *testing.T) {
 	tool, err := exec.LookPath("ffmpeg")
 	if err != nil {
 		t.Skip("ffmpeg is not installed")
 	}
 	dir := t.TempDir()
-	for _, name := range []string{"loop.avi", "loop.mp4"} {
+	for _, name := range []string{"loop.avi", "loop.mp4", "loop.wmv", "loop.gif"} {
 		path := filepath.Join(dir, name)
-		codec := []string{"-c:v", "mjpeg"}
-		if strings.HasSuffix(name, "mp4") {
-			codec = []string{"-c:v", "mpeg4"}
-		}
+		codec := []string{"-c:v", map[string]string{".avi": "mjpeg", ".mp4": "mpeg4", ".wmv": "wmv2", ".gif": "gif"}[filepath.Ext(name)]}
 		args := append([]string{"-v", "error", "-f", "lavfi", "-i", "testsrc=size=64x48:rate=25:duration=0.8"}, append(codec, path)...)
 		if out, err := exec.Command(tool, args...).CombinedOutput(); err != nil {
 			t.Fatalf("%v\n%s", err, out)

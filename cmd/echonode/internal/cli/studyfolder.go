@@ -139,6 +139,25 @@ func resultIn(dir string) (*result.Study, error) {
 	return &old, nil
 }
 
+// outputsOf are the names of what earlier runs made, by folder.
+type outputsOf map[string]map[string]bool
+
+// made reports whether an earlier run made a file: the result beside it lists it.
+func (o outputsOf) made(path string) bool {
+	dir, name := filepath.Split(path)
+	names, known := o[dir]
+	if !known {
+		names = map[string]bool{}
+		if old, err := resultIn(filepath.Clean(dir)); err == nil && old != nil {
+			for _, made := range old.Outputs {
+				names[filepath.Base(made.File)] = true
+			}
+		}
+		o[dir] = names
+	}
+	return names[name]
+}
+
 // discard removes from a folder what an earlier run of the same study wrote there.
 func discard(dir string, old, s *result.Study) error {
 	switch {

@@ -162,6 +162,7 @@ func faultRounds(t *testing.T, rounds int, database *postgres.Server) {
 	}
 	f := &faults{t: t, n: n, database: database, archive: archive, random: random, dir: t.TempDir(), acknowledged: map[string]map[string]bool{}}
 	n.start()
+	f.keep = attend(t, []*node{n})
 	round := 0
 	for ; round < rounds && !lateFor(t, round); round++ {
 		f.round(round)
@@ -178,6 +179,8 @@ type faults struct {
 	database *postgres.Server
 	random   *rand.Rand
 	dir      string
+	// keep has the node's process for itself: see attend
+	keep func(func())
 
 	mu           sync.Mutex
 	acknowledged map[string]map[string]bool // study → objects
@@ -213,7 +216,8 @@ func (f *faults) send(study string, paths []string) {
 	}
 }
 
-// restart ends the node, as a power cut or as the service manager does.
+// restart ends the node, as a power cut or as the service manager does, and starts
+// it again.
 func (f *faults) restart() {
 	if f.random.IntN(4) == 0 {
 		f.stops++
@@ -286,9 +290,9 @@ func (f *faults) round(round int) {
 			if err := f.database.Run(); err != nil {
 				t.Fatal(err)
 			}
-			continue // the node lives through it
+			continue // the node lives through it, and waits for it when it starts
 		}
-		f.restart()
+		f.keep(f.restart)
 	}
 	sending.Wait()
 	f.archive.setOut(false)

@@ -1,6 +1,7 @@
 package mainjob
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"net"
@@ -130,6 +131,30 @@ func pendingOf(a account) (n int) {
 	return n
 }
 
+// A node that starts before its database, as when all machines of a hospital come
+// up again at once, waits for it.
+func TestStartsBeforeDatabase(t *testing.T) {
+	database := postgres.Start(t)
+	n := newNode(t, "127.0.0.1:1")
+	n.on(database)
+	database.Stop()
+	n.log = new(logged)
+	t.Cleanup(n.kill)
+	if err := n.again(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the node says that it waits", func() bool {
+		return strings.Contains(n.log.String(), "waiting for it")
+	})
+	if err := database.Run(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the node answers", func() bool { return n.health() == n.healthy })
+	if said := n.log.String(); strings.Count(said, "waiting for it") != 1 || strings.Contains(said, postgres.Password) {
+		t.Errorf("log:\n%s", said)
+	}
+}
+
 // What is said of a database that is not there does not hold its password, and
 // backup says what to do instead.
 func TestCommandsOnPostgreSQL(t *testing.T) {
@@ -141,6 +166,14 @@ func TestCommandsOnPostgreSQL(t *testing.T) {
 	}
 	if out, code := echonode(t, "backup", "-c", n.config, t.TempDir()+"/b"); code == 0 || !strings.Contains(out, "pg_dump") {
 		t.Errorf("backup: exit %d\n%s", code, out)
+	}
+	text, err := os.ReadFile(n.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text = bytes.Replace(text, []byte("storage: {"), []byte("storage: {database_wait: 0s, "), 1)
+	if err := os.WriteFile(n.config, text, 0o600); err != nil {
+		t.Fatal(err)
 	}
 	database.Stop()
 	for _, args := range [][]string{{"serve", "-c", n.config}, {"check-config", "--live", "-c", n.config}} {

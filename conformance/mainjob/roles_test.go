@@ -200,9 +200,9 @@ func inRoles(first *node, settings string) (all []*node) {
 	return all
 }
 
-// attend is what a service manager does: a process that has ended, as one does
-// that finds no database when it starts, is started again. What is given to keep
-// has the processes for itself.
+// attend is what a service manager does: a process that has ended with status 1,
+// as one does that loses its database while it starts, is started again. What is
+// given to keep has the processes for itself.
 func attend(t *testing.T, all []*node) (keep func(func())) {
 	var mu sync.Mutex
 	all = slices.Clone(all)
@@ -214,6 +214,9 @@ func attend(t *testing.T, all []*node) (keep func(func())) {
 		for _, n := range all {
 			if stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", n.cmd.Process.Pid)); err == nil && strings.Contains(string(stat), ") Z ") {
 				_ = n.cmd.Wait() // why it ended is in its log
+				if code := n.cmd.ProcessState.ExitCode(); code != 1 {
+					t.Errorf("a process of the node ended by itself: %s", n.cmd.ProcessState)
+				}
 				if err := n.again(); err != nil {
 					return err
 				}

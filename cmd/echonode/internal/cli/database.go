@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/echonode/echonode/cmd/echonode/internal/config"
 	"github.com/echonode/echonode/pipeline/store"
@@ -40,6 +42,28 @@ func openStore(ctx context.Context, c *config.Config) (*store.Store, error) {
 		return nil, usageError{err} // starting it again would not help
 	}
 	return st, err
+}
+
+// awaitStore is openStore for a node that starts: where machines come up in any
+// order it waits for a server that is not there yet.
+func awaitStore(ctx context.Context, c *config.Config, log *slog.Logger) (*store.Store, error) {
+	end := time.Now().Add(time.Duration(c.Storage.DatabaseWait))
+	said := false
+	for {
+		st, err := openStore(ctx, c)
+		if err == nil || !store.Away(err) || !time.Now().Before(end) {
+			return st, err
+		}
+		if !said {
+			said = true
+			log.Warn("the database does not answer: waiting for it", "at_most", time.Duration(c.Storage.DatabaseWait), "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(time.Second):
+		}
+	}
 }
 
 // elsewhere is why backup and restore leave a database alone.

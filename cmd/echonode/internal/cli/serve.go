@@ -91,7 +91,7 @@ func (p *program) serve(ctx context.Context, c *config.Config) (err error) {
 		return err
 	}
 	defer unlockDatabase()
-	st, err := openStore(ctx, c)
+	st, err := awaitStore(ctx, c, log)
 	if err != nil {
 		return err
 	}

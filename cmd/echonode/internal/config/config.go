@@ -89,6 +89,7 @@ type Storage struct {
 	// Database is "sqlite", a path, or a URL of PostgreSQL: see Config.Database.
 	Database             string   `yaml:"database"`
 	DatabasePasswordFile string   `yaml:"database_password_file"`
+	DatabaseWait         Duration `yaml:"database_wait"`
 	MinFree              Size     `yaml:"min_free"`
 	Retention            Duration `yaml:"retention"`
 	// RetentionFailed is for studies that failed or could not be delivered.
@@ -512,6 +513,9 @@ func (c *Config) check() error {
 	c.checkRoles(p.bad)
 	if c.Storage.Retention < 0 || c.Storage.RetentionFailed < 0 {
 		p.bad("storage.retention", "must not be negative, nor retention_failed")
+	}
+	if c.Storage.DatabaseWait < 0 {
+		p.bad("storage.database_wait", "must not be negative")
 	}
 	p.positive("study.idle", c.Study.Idle)
 	if c.Study.Cap < c.Study.Idle {

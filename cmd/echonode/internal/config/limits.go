@@ -54,6 +54,7 @@ func (c *Config) limits(bad func(key, format string, args ...any)) {
 		least, most time.Duration
 	}{
 		{"dicom.idle_timeout", c.DICOM.IdleTimeout, time.Second, day},
+		{"storage.database_wait", c.Storage.DatabaseWait, time.Second, day},
 		{"storage.retention", c.Storage.Retention, time.Second, 100 * year},
 		{"storage.retention_failed", c.Storage.RetentionFailed, time.Second, 100 * year},
 		{"storage.objects.s3.timeout", c.Storage.Objects.S3.Timeout, time.Second, day},

@@ -16,6 +16,7 @@ func TestLimits(t *testing.T) {
 		"dicom: {max_object: 2TiB}":                   "dicom.max_object",
 		"dicom: {idle_timeout: 60ns}":                 "dicom.idle_timeout",
 		"memory: {budget: 320TiB}":                    "memory.budget",
+		"storage: {database_wait: 60ns}":              "storage.database_wait",
 		"storage: {retention: 2000000h}":              "storage.retention",
 		"storage: {retention_failed: 1ms}":            "storage.retention_failed",
 		"storage: {objects: {s3: {timeout: 30us}}}":   "storage.objects.s3.timeout",

@@ -2,6 +2,7 @@ package review
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -89,6 +90,8 @@ func TestLook(t *testing.T) {
 	do(t, b, chromedp.KeyEvent("\x1b"), chromedp.Evaluate[chromedp.Void](`document.querySelector("#filter [type=reset]").click()`))
 	until(t, b, `document.querySelectorAll("#rows tbody tr[data-study]").length == 3`)
 
+	filters(t, b)
+
 	// What the page says is what the node measured.
 	var want string
 	for _, st := range s.studies() {
@@ -166,4 +169,59 @@ func TestLook(t *testing.T) {
 		contrast(t, admin, page)
 	}
 	quiet(t, admin)
+}
+
+// filters clicks every filter of a worklist of three studies: what is left is what
+// shows that state, that mark, or that day.
+func filters(t *testing.T, b *browser.Browser) {
+	t.Helper()
+	const rows = `document.querySelectorAll("#rows tbody tr[data-study]").length`
+	reset := func() {
+		t.Helper()
+		do(t, b, chromedp.Evaluate[chromedp.Void](`document.querySelector("#filter [type=reset]").click()`))
+		until(t, b, `!history.state.state && !history.state.flag && !history.state.from && !history.state.to && !history.state.unreviewed && `+rows+` == 3`)
+	}
+	choose := func(name, value string, left int) {
+		t.Helper()
+		do(t, b, chromedp.Evaluate[chromedp.Void](fmt.Sprintf(
+			`((s) => { s.value = %q; s.dispatchEvent(new Event("input", {bubbles: true})); })(document.querySelector("#filter [name=%s]"))`,
+			value, name)))
+		until(t, b, fmt.Sprintf(`history.state.%s == %q && %s == %d`, name, value, rows, left)) // the state of the rows shown
+		reset()
+	}
+	for _, name := range []string{"state", "flag"} {
+		options := fmt.Sprintf(`[...document.querySelectorAll("#filter [name=%s] option")].map((o) => o.value).filter((v) => v)`, name)
+		for _, value := range eval[[]string](t, b, options) {
+			shows := fmt.Sprintf(`document.querySelectorAll("#rows tbody .mark.%s").length`, value)
+			if name == "state" {
+				shows = fmt.Sprintf(`((word) => [...document.querySelectorAll("#rows tbody td:nth-child(5)")].filter((td) => td.textContent == word).length)(
+					document.querySelector("#filter [name=state] option[value=%s]").textContent)`, value)
+			}
+			choose(name, value, eval[int](t, b, shows))
+		}
+	}
+	choose("from", "2999-01-01", 0)
+	choose("to", "1.1.1900", 0)
+	choose("from", "1900-01-01", 3)
+	do(t, b, chromedp.Click(`#filter [name=unreviewed]`))
+	until(t, b, `history.state.unreviewed && `+rows+` == 3`) // nobody has signed yet
+	reset()
+	names := func() []string {
+		return eval[[]string](t, b, `[...document.querySelectorAll("#rows tbody tr[data-study] a")].map((a) => a.textContent)`)
+	}
+	const order, way = `document.querySelector("[data-order=name]").click()`, `document.querySelector("[data-order=name]").dataset.on`
+	before := "undefined"
+	for range 2 {
+		do(t, b, chromedp.Evaluate[chromedp.Void](order))
+		until(t, b, fmt.Sprintf(`String(%s) != %q`, way, before))
+		before = eval[string](t, b, way)
+		got := names()
+		want := slices.Sorted(slices.Values(got))
+		if before == "down" {
+			slices.Reverse(want)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("by name, %s: %q", before, got)
+		}
+	}
 }

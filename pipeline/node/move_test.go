@@ -116,7 +116,7 @@ func TestMoveStudy(t *testing.T) {
 	if _, err := n.MoveStudy(t.Context(), "9.9", order); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("an unknown study: %v", err)
 	}
-	trail, err := n.store.AuditTrail(t.Context(), "1.2.3", 10)
+	trail, err := n.store.AuditTrail(t.Context(), "1.2.3", 0, 10)
 	if err != nil || len(trail) != 2 || trail[1].User != "root" || trail[1].Failed || trail[1].Detail != "CORRECT, 2 objects" {
 		t.Errorf("audit %+v, %v", trail, err)
 	}
@@ -189,7 +189,7 @@ func TestMoveIsWhole(t *testing.T) {
 	if got := n.stored(t, "1.2.3.10").String(tag.PatientID); got != "P1" || n.status(t, "1.2.3").State != store.Done || n.files(t) != 2 {
 		t.Errorf("half of it was moved: %s, %d files", got, n.files(t))
 	}
-	if trail, err := n.store.AuditTrail(t.Context(), "1.2.3", 1); err != nil || len(trail) != 1 || !trail[0].Failed {
+	if trail, err := n.store.AuditTrail(t.Context(), "1.2.3", 0, 1); err != nil || len(trail) != 1 || !trail[0].Failed {
 		t.Errorf("audit %+v, %v", trail, err)
 	}
 	for name, bad := range map[string]Move{

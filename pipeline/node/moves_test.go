@@ -117,7 +117,7 @@ func TestMoveWaitsNoLongerThanItsOrder(t *testing.T) {
 	if got := n.stored(t, "1.2.3.10").String(tag.PatientID); got != "P1" {
 		t.Errorf("it was moved to %s all the same", got)
 	}
-	audit, err := n.store.AuditTrail(t.Context(), "1.2.3", 10)
+	audit, err := n.store.AuditTrail(t.Context(), "1.2.3", 0, 10)
 	if err != nil || len(audit) != 1 || !audit[0].Failed || audit[0].User != "anna" {
 		t.Errorf("audit trail: %+v, %v", audit, err)
 	}

@@ -30,7 +30,7 @@ func TestSignOut(t *testing.T) {
 	if _, err := n.store.Session(t.Context(), "c"); err != nil {
 		t.Errorf("the other account's session: %v", err)
 	}
-	trail, err := n.store.AuditTrail(t.Context(), "", 10)
+	trail, err := n.store.AuditTrail(t.Context(), "", 0, 10)
 	if err != nil || len(trail) != 1 || trail[0].User != "eve" || trail[0].Action != "sign-out" {
 		t.Errorf("audit trail: %+v, %v", trail, err)
 	}

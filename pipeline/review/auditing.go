@@ -157,7 +157,7 @@ func (t *teller) load(ctx context.Context) error {
 	if err != nil && !first {
 		return err
 	}
-	newest, err := t.s.opt.Store.AuditTrail(ctx, "", 1)
+	newest, err := t.s.opt.Store.AuditTrail(ctx, "", 0, 1)
 	if err != nil {
 		return err
 	}

@@ -1,14 +1,17 @@
 package review
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
+	"github.com/echonode/echonode/dicomio/uid"
 	"github.com/echonode/echonode/pipeline/node"
 	"github.com/echonode/echonode/pipeline/store"
 )
@@ -200,6 +203,9 @@ func (s *Server) operation(ctx context.Context, words *Words, l store.Listing) (
 type auditPage struct {
 	page
 	Entries []auditRow
+	Study   string // whose entries alone, "" for all
+	Newest  string // address of the newest, "" when they are shown
+	Older   string // address of those before, "" without any
 }
 
 type auditRow struct {
@@ -207,18 +213,47 @@ type auditRow struct {
 	Time string
 }
 
-// trail shows the last entries of the audit trail.
+// auditEntries is how many entries the page of the audit trail shows at once.
+const auditEntries = 500
+
+// trail shows the audit trail, newest entries first: of one study (?study=UID),
+// or what was before an entry (?before=ID).
 func (s *Server) trail(w http.ResponseWriter, r *http.Request) {
-	entries, err := s.opt.Store.AuditTrail(r.Context(), "", 500)
+	study := r.URL.Query().Get("study")
+	before, err := strconv.ParseInt(cmp.Or(r.URL.Query().Get("before"), "0"), 10, 64)
+	if err != nil || before < 0 || study != "" && !uid.Valid(study) {
+		http.Error(w, "not a page of the audit trail", http.StatusBadRequest)
+		return
+	}
+	entries, err := s.opt.Store.AuditTrail(r.Context(), study, before, auditEntries+1)
 	if err != nil {
 		s.fail(w, r, err)
 		return
 	}
-	s.audit(r, "", "audit trail", "", false)
-	p := auditPage{page: s.page(r, "audit.title")}
+	s.audit(r, study, "audit trail", "", false)
+	p := auditPage{page: s.page(r, "audit.title"), Study: study}
+	if before > 0 {
+		p.Newest = trailAddress(study, 0)
+	}
+	if len(entries) > auditEntries {
+		entries = entries[:auditEntries]
+		p.Older = trailAddress(study, entries[auditEntries-1].ID)
+	}
 	for _, e := range entries {
 		e.Study, e.Detail = short(e.Study), short(e.Detail) // earlier versions kept all
 		p.Entries = append(p.Entries, auditRow{e, p.Words.Seconds(e.At.Local())})
 	}
 	s.render(w, r, http.StatusOK, "audit.html", p)
+}
+
+// trailAddress is where the trail of a study, or of all, is shown.
+func trailAddress(study string, before int64) string {
+	q := url.Values{}
+	if study != "" {
+		q.Set("study", study)
+	}
+	if before > 0 {
+		q.Set("before", strconv.FormatInt(before, 10))
+	}
+	return (&url.URL{Path: "/audit", RawQuery: q.Encode()}).String()
 }

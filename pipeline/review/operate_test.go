@@ -4,7 +4,11 @@ import (
 	"context"
 	"encoding/csv"
 	"errors"
+	"fmt"
+	"html"
 	"net/http"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -123,6 +127,47 @@ func TestOperate(t *testing.T) {
 	if _, page := admin.want(http.StatusOK, http.MethodGet, "/audit", ""); !strings.Contains(page, "reanalyse") ||
 		!strings.Contains(page, "refused for want of a role") {
 		t.Error("the trail does not show it")
+	}
+}
+
+// The whole trail can be read, page by page, and that of one study.
+func TestTrailPages(t *testing.T) {
+	s := newSite(t, func(opt *Options) { opt.Operator = &operator{} })
+	for i := range 2*auditEntries + 100 {
+		e := store.AuditEntry{At: s.now(), User: "u", Action: "study opened", Study: "1.2.1", Detail: fmt.Sprintf("entry-%04d.", i)}
+		if i%10 == 0 {
+			e.Study = "1.2.2"
+		}
+		if err := s.store.Audit(t.Context(), e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	admin := s.as("admin")
+	next := regexp.MustCompile(`<a href="([^"]*)">Older</a>`)
+	read := func(at string) (entries []string, pages int) {
+		for at != "" {
+			_, page := admin.want(http.StatusOK, http.MethodGet, at, "")
+			entries, pages = append(entries, regexp.MustCompile(`entry-\d+\.`).FindAllString(page, -1)...), pages+1
+			if newest := strings.Contains(page, ">Newest</a>"); newest != (pages > 1) {
+				t.Errorf("page %d leads to the newest: %t", pages, newest)
+			}
+			at = ""
+			if m := next.FindStringSubmatch(page); m != nil {
+				at = html.UnescapeString(m[1])
+			}
+		}
+		return entries, pages
+	}
+	all, pages := read("/audit")
+	slices.Reverse(all)
+	if len(all) != 2*auditEntries+100 || pages != 3 || all[0] != "entry-0000." || all[len(all)-1] != "entry-1099." || !slices.IsSorted(all) {
+		t.Errorf("%d entries on %d pages", len(all), pages)
+	}
+	if one, pages := read("/audit?study=1.2.2"); len(one) != 110 || pages != 1 || one[0] != "entry-1090." {
+		t.Errorf("of one study: %d entries on %d pages", len(one), pages)
+	}
+	for _, bad := range []string{"?before=x", "?before=-1", "?study=<b>", "?study=1..2"} {
+		admin.want(http.StatusBadRequest, http.MethodGet, "/audit"+bad, "")
 	}
 }
 

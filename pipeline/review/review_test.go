@@ -859,7 +859,7 @@ func TestAuditTrail(t *testing.T) {
 	b.want(http.StatusOK, http.MethodGet, "/study/1.2.1", "")
 	b.want(http.StatusOK, http.MethodGet, "/study/1.2.1/loop/1.2.1.1", "")
 	b.want(http.StatusSeeOther, http.MethodPost, "/logout", "")
-	trail, err := s.store.AuditTrail(t.Context(), "", 100)
+	trail, err := s.store.AuditTrail(t.Context(), "", 0, 100)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -219,7 +219,7 @@ func TestBehindProxy(t *testing.T) {
 	if got := try("reader", password, "X-Forwarded-For: 192.0.2.7", "X-Forwarded-For: 192.0.2.9"); got != http.StatusSeeOther {
 		t.Errorf("another browser: %d", got)
 	}
-	trail, err := s.store.AuditTrail(t.Context(), "", 100)
+	trail, err := s.store.AuditTrail(t.Context(), "", 0, 100)
 	if err != nil {
 		t.Fatal(err)
 	}

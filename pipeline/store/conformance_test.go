@@ -221,7 +221,7 @@ func checkReplace(t *testing.T, s *Store) {
 	if err := s.Audit(ctx, AuditEntry{At: time.UnixMilli(5), User: "u", Action: "a", Study: "1", Failed: true}); err != nil {
 		t.Fatal(err)
 	}
-	if trail, err := s.AuditTrail(ctx, "1", 10); err != nil || len(trail) != 1 || !trail[0].Failed || trail[0].User != "u" {
+	if trail, err := s.AuditTrail(ctx, "1", 0, 10); err != nil || len(trail) != 1 || !trail[0].Failed || trail[0].User != "u" {
 		t.Errorf("%v, %v", trail, err)
 	}
 }

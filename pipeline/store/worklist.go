@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"math"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -283,11 +284,14 @@ func (s *Store) Audit(ctx context.Context, e AuditEntry) error {
 }
 
 // AuditTrail lists entries of a study, or of everything when study is empty,
-// newest first.
-func (s *Store) AuditTrail(ctx context.Context, study string, limit int) ([]AuditEntry, error) {
-	query, args := auditColumns, []any{}
+// newest first: those before an entry, or all when before is 0.
+func (s *Store) AuditTrail(ctx context.Context, study string, before int64, limit int) ([]AuditEntry, error) {
+	if before == 0 {
+		before = math.MaxInt64
+	}
+	query, args := auditColumns+` WHERE id < ?`, []any{before}
 	if study != "" {
-		query += ` WHERE study_uid = ?`
+		query += ` AND study_uid = ?`
 		args = append(args, study)
 	}
 	return collect(ctx, s.read, scanAudit, query+` ORDER BY id DESC LIMIT ?`, append(args, limit)...)

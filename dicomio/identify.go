@@ -28,14 +28,14 @@ type Identity struct {
 
 // identityTags are what Identify looks for, ascending.
 var identityTags = []Tag{
-	tagCharset, tag.ImageType, tag.Tag(0x00080016), tag.Tag(0x00080018), tag.Tag(0x00080060), tag.Tag(0x00080070),
-	tag.Tag(0x00100010), tag.Tag(0x00100020), tag.Tag(0x00100021), tag.Tag(0x00100030), tag.Tag(0x00100040),
-	tag.Tag(0x0020000D), tag.Tag(0x0020000E),
+	tagCharset, tag.ImageType, tag.SOPClassUID, tag.SOPInstanceUID, tag.Modality, tag.Manufacturer,
+	tag.PatientName, tag.PatientID, tag.IssuerOfPatientID, tag.PatientBirthDate, tag.PatientSex,
+	tag.StudyInstanceUID, tag.SeriesInstanceUID,
 }
 
 // identityUIDs must have been seen before the end of a data set may be left
 // unread.
-var identityUIDs = []Tag{tag.Tag(0x00080016), tag.Tag(0x00080018), tag.Tag(0x0020000D), tag.Tag(0x0020000E)}
+var identityUIDs = []Tag{tag.SOPClassUID, tag.SOPInstanceUID, tag.StudyInstanceUID, tag.SeriesInstanceUID}
 
 // identityReach is how far into an inflated data set its identity is looked
 // for. Everything before it in the order of tags is short.

@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/echonode/echonode/dicomio/tag"
@@ -233,21 +234,24 @@ func TestFrameMemory(t *testing.T) {
 		t.Fatal(err)
 	}
 	pool := f.limits.Memory.Frames()
-	all, err := pool.Take(context.Background(), pool.Size(), 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan error, 1)
-	go func() { var img image.Gray; done <- r.Gray(0, &img) }()
-	select {
-	case err := <-done:
-		t.Fatalf("a frame was decoded without memory: %v", err)
-	case <-time.After(50 * time.Millisecond):
-	}
-	all.Drop()
-	if err := <-done; err != nil {
-		t.Error(err)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		all, err := pool.Take(t.Context(), pool.Size(), 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		done := make(chan error, 1)
+		go func() { var img image.Gray; done <- r.Gray(0, &img) }()
+		synctest.Wait()
+		select {
+		case err := <-done:
+			t.Fatalf("a frame was decoded without memory: %v", err)
+		default:
+		}
+		all.Drop()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
 	if pool.InUse() != 0 {
 		t.Errorf("%d bytes are still held", pool.InUse())
 	}

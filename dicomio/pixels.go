@@ -108,6 +108,31 @@ func (c *encoder) pixelData(ds *DataSet) error {
 		}
 		return c.nativePixels(p, info)
 	}
+	kind, err := c.offsetTable(p)
+	if err != nil {
+		return err
+	}
+	if kind == OffsetsExtended {
+		if err := c.extendedOffsets(p); err != nil {
+			return err
+		}
+	}
+	if err := c.header(tagPixels, "OB", encoding.Undefined); err != nil {
+		return err
+	}
+	if err := c.basicOffsets(p, kind); err != nil {
+		return err
+	}
+	for i := range p.frames {
+		if err := c.fragment(p, i); err != nil {
+			return err
+		}
+	}
+	return c.item(tagSeqEnd, 0)
+}
+
+// offsetTable is the table that frames get, and whether it can be written.
+func (c *encoder) offsetTable(p *Pixels) (OffsetTable, error) {
 	total, known := int64(0), true
 	for i := 0; i < p.frames && known; i++ {
 		n := p.length(i)
@@ -126,61 +151,57 @@ func (c *encoder) pixelData(ds *DataSet) error {
 		}
 	}
 	if kind != OffsetsNone && !known {
-		return fail("write", tagPixels, -1, ErrValue, "an offset table needs the lengths of the frames")
+		return kind, fail("write", tagPixels, -1, ErrValue, "an offset table needs the lengths of the frames")
 	}
 	if kind == OffsetsBasic && total > math.MaxUint32 {
-		return fail("write", tagPixels, -1, ErrLimit, "%d bytes of frames for a basic offset table", total)
+		return kind, fail("write", tagPixels, -1, ErrLimit, "%d bytes of frames for a basic offset table", total)
 	}
-	if kind == OffsetsExtended {
-		if err := c.extendedOffsets(p); err != nil {
-			return err
-		}
+	return kind, nil
+}
+
+// basicOffsets writes the item of the basic offset table, an empty one where the
+// frames have another table or none.
+func (c *encoder) basicOffsets(p *Pixels, kind OffsetTable) error {
+	if kind != OffsetsBasic {
+		return c.item(tagItem, 0)
 	}
-	if err := c.header(tagPixels, "OB", encoding.Undefined); err != nil {
+	if err := c.item(tagItem, 4*int64(p.frames)); err != nil {
 		return err
 	}
-	table := int64(0)
-	if kind == OffsetsBasic {
-		table = 4 * int64(p.frames)
+	off := int64(0)
+	for i := range p.frames {
+		if err := c.long(off); err != nil {
+			return err
+		}
+		n := p.length(i)
+		off += 8 + n + n%2
 	}
-	if err := c.item(tagItem, table); err != nil {
+	return nil
+}
+
+// fragment writes a frame as one fragment, of even length.
+func (c *encoder) fragment(p *Pixels, i int) error {
+	b, err := p.frame(i)
+	if err != nil {
+		return fmt.Errorf("dicomio: write frame %d: %w", i, err)
+	}
+	if n := p.length(i); len(b) == 0 || n >= 0 && n != int64(len(b)) {
+		return fail("write", tagPixels, -1, ErrFrames, "frame %d has %d bytes", i, len(b))
+	}
+	n := int64(len(b))
+	if n >= encoding.Undefined-1 {
+		return fail("write", tagPixels, -1, ErrLimit, "a fragment of %d bytes", n)
+	}
+	if err := c.item(tagItem, n+n%2); err != nil {
 		return err
 	}
-	if kind == OffsetsBasic {
-		off := int64(0)
-		for i := 0; i < p.frames; i++ {
-			if err := c.long(off); err != nil {
-				return err
-			}
-			n := p.length(i)
-			off += 8 + n + n%2
-		}
+	if _, err := c.w.Write(b); err != nil {
+		return err
 	}
-	for i := 0; i < p.frames; i++ {
-		b, err := p.frame(i)
-		if err != nil {
-			return fmt.Errorf("dicomio: write frame %d: %w", i, err)
-		}
-		if n := p.length(i); len(b) == 0 || n >= 0 && n != int64(len(b)) {
-			return fail("write", tagPixels, -1, ErrFrames, "frame %d has %d bytes", i, len(b))
-		}
-		n := int64(len(b))
-		if n >= encoding.Undefined-1 {
-			return fail("write", tagPixels, -1, ErrLimit, "a fragment of %d bytes", n)
-		}
-		if err := c.item(tagItem, n+n%2); err != nil {
-			return err
-		}
-		if _, err := c.w.Write(b); err != nil {
-			return err
-		}
-		if n%2 == 1 {
-			if err := c.w.WriteByte(0); err != nil {
-				return err
-			}
-		}
+	if n%2 == 1 {
+		return c.w.WriteByte(0)
 	}
-	return c.item(tagSeqEnd, 0)
+	return nil
 }
 
 // extendedOffsets writes (7FE0,0001) and (7FE0,0002), PS3.3 C.7.6.3.1.8.

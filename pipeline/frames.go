@@ -15,11 +15,11 @@ import (
 	"github.com/echonode/echonode/dicomio/pixel"
 	"github.com/echonode/echonode/models"
 	"github.com/echonode/echonode/pipeline/internal/evidence"
-	"github.com/echonode/echonode/pipeline/longaxis"
+	"github.com/echonode/echonode/pipeline/internal/longaxis"
+	"github.com/echonode/echonode/pipeline/internal/turns"
 	"github.com/echonode/echonode/pipeline/lv"
 	"github.com/echonode/echonode/pipeline/measure"
 	"github.com/echonode/echonode/pipeline/result"
-	"github.com/echonode/echonode/pipeline/turns"
 )
 
 // flow is what the loops of an Analyzer, of all studies together, may hold at

@@ -17,10 +17,10 @@ import (
 	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/models"
 	"github.com/echonode/echonode/pipeline/internal/evidence"
+	"github.com/echonode/echonode/pipeline/internal/turns"
 	"github.com/echonode/echonode/pipeline/lv"
 	"github.com/echonode/echonode/pipeline/measure"
 	"github.com/echonode/echonode/pipeline/result"
-	"github.com/echonode/echonode/pipeline/turns"
 )
 
 // Options are the settings of an Analyzer. Zero values are replaced by the

@@ -41,18 +41,18 @@ var own = []struct {
 	{"pipeline/lv", nil},
 	{"pipeline/result", nil},
 	{"pipeline/store", nil},
-	{"pipeline/turns", nil},
+	{"pipeline/internal/turns", nil},
 	{"pipeline/objects", nil},
 	{"pipeline/echo", []string{"dicomio/..."}},
 	{"sr/...", []string{"sr/...", "dicomio/..."}},
 	// Measuring knows results and mathematics; what was received, how and from whom it does not know.
 	{"pipeline/measure/heart", []string{"dicomio/uid", "pipeline/result"}},
-	{"pipeline/measure/...", []string{"pipeline/measure/...", "pipeline/longaxis", "pipeline/lv", "pipeline/result", "pipeline/quantity", "pipeline/indices", "models"}},
-	{"pipeline/longaxis", []string{"pipeline/lv", "pipeline/result", "models"}},
-	{"pipeline/indices", []string{"pipeline/longaxis", "pipeline/lv", "pipeline/result", "pipeline/quantity", "models"}},
+	{"pipeline/measure/...", []string{"pipeline/measure/...", "pipeline/internal/longaxis", "pipeline/lv", "pipeline/result", "pipeline/quantity", "pipeline/indices", "models"}},
+	{"pipeline/internal/longaxis", []string{"pipeline/lv", "pipeline/result", "models"}},
+	{"pipeline/indices", []string{"pipeline/internal/longaxis", "pipeline/lv", "pipeline/result", "pipeline/quantity", "models"}},
 	{"pipeline/quantity", []string{"pipeline/result", "sr/..."}},
 	// Outputs are a pure function of a result and its sources.
-	{"pipeline/output", []string{"pipeline/derived", "pipeline/indices", "pipeline/internal/overlay", "pipeline/internal/summary", "pipeline/longaxis", "pipeline/lv", "pipeline/quantity", "pipeline/result", "pipeline/turns", "dicomio/...", "models", "sr/..."}},
+	{"pipeline/output", []string{"pipeline/derived", "pipeline/indices", "pipeline/internal/overlay", "pipeline/internal/summary", "pipeline/internal/longaxis", "pipeline/lv", "pipeline/quantity", "pipeline/result", "pipeline/internal/turns", "dicomio/...", "models", "sr/..."}},
 	// The network of the site ends here: only these speak DIMSE.
 	{"pipeline/spool", []string{"scp/bufpool", "dicomio/part10", "dicomio/uid", "pipeline/objects"}},
 	{"pipeline/fetch", []string{"scp/...", "dicomio/..."}},

@@ -13,7 +13,7 @@ import (
 	"slices"
 
 	"github.com/echonode/echonode/models"
-	"github.com/echonode/echonode/pipeline/longaxis"
+	"github.com/echonode/echonode/pipeline/internal/longaxis"
 	"github.com/echonode/echonode/pipeline/lv"
 	"github.com/echonode/echonode/pipeline/quantity"
 	"github.com/echonode/echonode/pipeline/result"

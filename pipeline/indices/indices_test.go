@@ -5,7 +5,7 @@ import (
 	"testing"
 
 	"github.com/echonode/echonode/models"
-	"github.com/echonode/echonode/pipeline/longaxis"
+	"github.com/echonode/echonode/pipeline/internal/longaxis"
 	"github.com/echonode/echonode/pipeline/lv"
 	"github.com/echonode/echonode/pipeline/result"
 )

@@ -7,7 +7,7 @@ import (
 	"slices"
 
 	"github.com/echonode/echonode/models"
-	"github.com/echonode/echonode/pipeline/longaxis"
+	"github.com/echonode/echonode/pipeline/internal/longaxis"
 	"github.com/echonode/echonode/pipeline/lv"
 	"github.com/echonode/echonode/pipeline/result"
 )
@@ -26,24 +26,19 @@ type beat struct {
 
 // measureApical measures a loop of an apical view: every frame's outline, the
 // beats in the curve of their areas, both phases of every beat, and the means
-// over the beats that stand for the rhythm.
-func (l *loop) measureApical() {
-	o := l.o.LV
+// over the beats that stand for the rhythm. A reason says why nothing is measured.
+func (l *loop) measureApical() *result.Reason {
 	areas := l.measureFrames()
-	strays, r := l.displaced()
-	if r != nil {
-		for _, s := range l.apicalNames() {
-			l.Measurements = append(l.Measurements, l.missing(s, *r))
-		}
-		l.addHeartRate(l.doubts())
-		return
+	strays, reason := l.displaced()
+	if reason != nil {
+		return reason
 	}
 	for _, i := range strays {
 		areas[i] = math.NaN()
 	}
 	l.drop(strays)
-	if !l.findBeats(areas, o, l.apicalNames()) {
-		return
+	if reason := l.findBeats(areas); reason != nil {
+		return reason
 	}
 	l.drop(l.rhythm.Removed)
 	if len(strays) > 0 {
@@ -62,6 +57,7 @@ func (l *loop) measureApical() {
 	findings = append(findings, l.checkSizes(values)...)
 	l.report(values, findings)
 	l.addHeartRate(findings)
+	return nil
 }
 
 // measureFrames measures the outline of every frame and returns the areas in
@@ -117,9 +113,8 @@ func (l *loop) displaced() ([]int, *result.Reason) {
 		}
 	}
 	if len(out) > 1 && float64(len(out)) > displacedShare*float64(len(at)) {
-		r := result.Reasonf(string(lv.GatePlace), "the outline jumps between places in %d of %d frames: the loop shows more than one picture or chamber",
+		return nil, because(string(lv.GatePlace), "the outline jumps between places in %d of %d frames: the loop shows more than one picture or chamber",
 			len(out), len(at))
-		return nil, &r
 	}
 	return out, nil
 }

@@ -9,28 +9,13 @@ import (
 	"github.com/echonode/echonode/pipeline/result"
 )
 
-// findBeats looks for heart beats in a curve and records them; without any it
-// lists every quantity as not measured, with the reason.
-func (l *loop) findBeats(curve []float64, o lv.Options, quantities []series) bool {
-	none := func(r result.Reason) bool {
-		for _, s := range quantities {
-			l.Measurements = append(l.Measurements, l.missing(s, r))
-		}
-		l.addHeartRate(l.doubts())
-		return false
+// findBeats looks for heart beats in a curve, one value per frame, and records
+// them; without any it says why.
+func (l *loop) findBeats(curve []float64) *result.Reason {
+	if reason := l.untimed(); reason != nil {
+		return reason
 	}
-	if len(l.frames) == 1 {
-		return none(result.Reasonf(result.SingleFrame, "a single frame has no heart beat"))
-	}
-	if len(l.FrameTimes) != len(l.frames) {
-		for _, w := range l.Warnings {
-			if w.Code == result.FrameTimes {
-				return none(result.Reasonf(result.NoFrameTimes, "the object does not say when its frames were taken: %s", w.Text))
-			}
-		}
-		return none(result.Reasonf(result.NoFrameTimes, "the object does not say when its frames were taken"))
-	}
-	options := o.Beats
+	options := l.o.LV.Beats
 	options.RWaveMS, options.HeartRateBPM, options.RateOfRWaves = l.RWaves, l.HeartRate, l.rateOfRWaves()
 	rhythm, err := lv.FindBeats(curve, l.FrameTimes, options)
 	if beats, ok := l.readersBeats(); ok {
@@ -45,23 +30,42 @@ func (l *loop) findBeats(curve []float64, o lv.Options, quantities []series) boo
 	for _, n := range rhythm.Notes {
 		l.Warnings = append(l.Warnings, result.Reason{Code: result.Rhythm, Text: n})
 	}
-	var noBeat *lv.NoBeatError
-	if errors.As(err, &noBeat) {
-		if noBeat.Reason == lv.CurveFlat || noBeat.Reason == lv.CurveNoisy {
-			if r := l.severelyReduced(); r != nil {
-				return none(*r)
-			}
-		}
-		return none(result.Reason{Code: result.NoBeat, Text: noBeat.Error()})
-	}
 	if err != nil {
-		return none(result.Reasonf(result.NoBeat, "%v", err))
+		return l.noBeat(err)
 	}
 	for _, b := range rhythm.Beats {
 		l.Beats = append(l.Beats, result.Beat{ED: b.ED, ES: b.ES, NextED: b.NextED,
 			BeforeMS: result.Round(b.BeforeMS, 3), AfterMS: result.Round(b.AfterMS, 3), Partial: b.Clipped || b.Crossed || b.Late})
 	}
-	return true
+	return nil
+}
+
+// untimed is why no beats can be looked for in a loop, whatever it shows.
+func (l *loop) untimed() *result.Reason {
+	if len(l.frames) == 1 {
+		return because(result.SingleFrame, "a single frame has no heart beat")
+	}
+	if len(l.FrameTimes) == len(l.frames) {
+		return nil
+	}
+	for _, w := range l.Warnings {
+		if w.Code == result.FrameTimes {
+			return because(result.NoFrameTimes, "the object does not say when its frames were taken: %s", w.Text)
+		}
+	}
+	return because(result.NoFrameTimes, "the object does not say when its frames were taken")
+}
+
+// noBeat is the reason for an error of [lv.FindBeats]: a ventricle that hardly
+// moves is told as such.
+func (l *loop) noBeat(err error) *result.Reason {
+	var none *lv.NoBeatError
+	if errors.As(err, &none) && (none.Reason == lv.CurveFlat || none.Reason == lv.CurveNoisy) {
+		if r := l.severelyReduced(); r != nil {
+			return r
+		}
+	}
+	return because(result.NoBeat, "%v", err)
 }
 
 // rateOfRWaves reports whether the loop's heart rate is that of its R waves.

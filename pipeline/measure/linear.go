@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"math"
 
-	"github.com/echonode/echonode/pipeline/longaxis"
+	"github.com/echonode/echonode/pipeline/internal/longaxis"
 	"github.com/echonode/echonode/pipeline/lv"
 	"github.com/echonode/echonode/pipeline/quantity"
 	"github.com/echonode/echonode/pipeline/result"
@@ -80,101 +80,123 @@ const maxGrowth = 1.1
 // with volumes, several frames around each phase count, and what is derived
 // follows from the mean dimensions over the beats. Where a reader placed the
 // points of a beat, and the network's have not been shown to be good enough, the
-// reader's alone are measured.
-func (l *loop) measureLinear() {
-	o := l.o.LV
-	names := linearNames()
-	none := func(r result.Reason) {
-		for _, s := range names {
-			l.Measurements = append(l.Measurements, l.missing(s, r))
-		}
-		l.addHeartRate(l.doubts())
-	}
+// reader's alone are measured. A reason says why nothing is measured.
+func (l *loop) measureLinear() *result.Reason {
 	some, byReader := l.placed()
 	if !l.o.WallPoints && some && !byReader {
-		none(result.Reasonf(result.NoBeat, "the wall points were not placed at both end-diastole and end-systole of a beat"))
-		return
+		return because(result.NoBeat, "the wall points were not placed at both end-diastole and end-systole of a beat")
 	}
 	if !l.o.WallPoints && !byReader {
-		none(result.Reasonf(result.NotValidated, "the model's parasternal points have not been shown to be accurate enough to measure with"))
-		return
+		return because(result.NotValidated, "the model's parasternal points have not been shown to be accurate enough to measure with")
 	}
-	dims := make([]lv.Linear, len(l.frames))
-	curve := make([]float64, len(l.frames))
-	seen := 0
-	var drawn, refused []lv.Finding
-	for i := range l.frames {
-		curve[i] = math.NaN()
-		if !l.o.WallPoints && !l.byReader(i) {
-			continue
-		}
-		if c, ok := longaxis.Calipers(l.frames[i].keypoints, o.Axis.MinConfidence); ok {
-			dims[i] = c.Measure(l.spacing)
-			if err := wallsOf(l.Loop, c, dims[i]); err != nil {
-				refused = append(refused, lv.Finding{Gate: result.ImplausibleValue, Severity: lv.Reject, Frame: i, Reason: err.Error()})
-				continue
-			}
-			findings := lv.CheckCalipers(dims[i], i, o.Quality)
-			if l.byReader(i) {
-				findings = remarks(findings)
-				drawn = append(drawn, findings...)
-			}
-			if !lv.Rejected(findings) {
-				curve[i], l.frames[i].used = dims[i].LVIDmm, true
-				seen++
-			}
-		}
+	w := l.measureWalls()
+	if n := len(w.curve); !byReader && n > 1 && float64(w.seen) < (1-l.o.LV.Beats.MaxMissing)*float64(n) {
+		return because(result.LowConfidence, "the four wall points were found with enough confidence in %d of %d frames only", w.seen, n)
 	}
-	if !byReader && len(curve) > 1 && float64(seen) < (1-o.Beats.MaxMissing)*float64(len(curve)) {
-		none(result.Reasonf(result.LowConfidence, "the four wall points were found with enough confidence in %d of %d frames only", seen, len(curve)))
-		return
-	}
-	if !l.findBeats(curve, o, names) {
-		return
+	if reason := l.findBeats(w.curve); reason != nil {
+		return reason
 	}
 	l.drop(l.rhythm.Removed)
-	var ds, ss []lv.Linear
-	for i, b := range l.rhythm.Beats {
-		if !l.frames[b.ED].used || !l.frames[b.ES].used {
-			l.Beats[i].Rejected = &result.Reason{Code: result.LowConfidence, Text: "no trusted points at end-diastole or end-systole"}
-			continue
-		}
-		d, s := l.meanLinear(dims, b.ED, b), l.meanLinear(dims, b.ES, b)
-		if s.LVIDmm > maxGrowth*d.LVIDmm {
-			r := result.Reasonf(result.ImplausibleValue, "the cavity is larger at end-systole (%.1f cm) than at end-diastole (%.1f cm): are the phases interchanged?",
-				s.LVIDmm/10, d.LVIDmm/10)
-			if !l.Spacing.Trusted {
-				r = result.Reasonf(result.ImplausibleValue, "the cavity is larger at end-systole than at end-diastole: are the phases interchanged?")
-			}
-			l.Beats[i].Rejected = &r
-			refused = append(refused, lv.Finding{Gate: lv.Gate(r.Code), Severity: lv.Reject, Frame: b.ES, Reason: r.Text})
-			continue
-		}
-		ds, ss = append(ds, d), append(ss, s)
-		l.beats = append(l.beats, beat{Beat: b, index: i})
-		for k, v := range linearValues(d, s) {
-			names[k].values = append(names[k].values, v)
-		}
-	}
-	if len(l.beats) > 0 {
-		for k, v := range linearValues(mean(ds), mean(ss)) {
-			names[k].value = v
-		}
-	}
-	findings := lv.CheckView(l.ViewProbability, o.Quality)
-	findings = append(findings, lv.CheckFrameRate(l.FrameTimes, l.rhythm.HeartRate, o.Quality)...)
+	values := l.linearSeries(&w)
+	findings := lv.CheckView(l.ViewProbability, l.o.LV.Quality)
+	findings = append(findings, lv.CheckFrameRate(l.FrameTimes, l.rhythm.HeartRate, l.o.LV.Quality)...)
 	findings = append(findings, lv.CheckClipped(l.rhythm.Beats)...)
 	findings = append(findings, l.doubts()...)
 	if l.trusts() {
 		findings = remarks(findings)
 	}
-	findings = append(findings, drawn...)
-	findings = append(findings, l.checkSizes(names)...)
+	findings = append(findings, w.drawn...)
+	findings = append(findings, l.checkSizes(values)...)
 	if len(l.beats) == 0 {
-		findings = append(refused, findings...) // why there is no beat
+		findings = append(w.refused, findings...) // why there is no beat
 	}
-	l.report(names, findings)
+	l.report(values, findings)
 	l.addHeartRate(findings)
+	return nil
+}
+
+// walls is what the wall points of the frames of a loop give.
+type walls struct {
+	dims  []lv.Linear // of every frame that counts
+	curve []float64   // the cavity in mm; NaN in a frame that does not count
+	seen  int         // frames that count
+	// drawn is what is remarked on of points that a reader placed, refused why
+	// frames and beats do not count.
+	drawn, refused []lv.Finding
+}
+
+// measureWalls measures the wall points of every frame. Where the network's have
+// not been shown to be good enough only those that a reader placed count.
+func (l *loop) measureWalls() walls {
+	w := walls{dims: make([]lv.Linear, len(l.frames)), curve: make([]float64, len(l.frames))}
+	for i := range l.frames {
+		w.curve[i] = math.NaN()
+		if !l.o.WallPoints && !l.byReader(i) {
+			continue
+		}
+		c, ok := longaxis.Calipers(l.frames[i].keypoints, l.o.LV.Axis.MinConfidence)
+		if !ok {
+			continue
+		}
+		w.dims[i] = c.Measure(l.spacing)
+		if err := wallsOf(l.Loop, c, w.dims[i]); err != nil {
+			w.refused = append(w.refused, lv.Finding{Gate: result.ImplausibleValue, Severity: lv.Reject, Frame: i, Reason: err.Error()})
+			continue
+		}
+		findings := lv.CheckCalipers(w.dims[i], i, l.o.LV.Quality)
+		if l.byReader(i) {
+			findings = remarks(findings)
+			w.drawn = append(w.drawn, findings...)
+		}
+		if !lv.Rejected(findings) {
+			w.curve[i], l.frames[i].used = w.dims[i].LVIDmm, true
+			w.seen++
+		}
+	}
+	return w
+}
+
+// linearSeries measures both phases of every beat, and returns the quantities
+// with their values of each beat, and of the mean dimensions over the beats.
+func (l *loop) linearSeries(w *walls) []series {
+	all := linearNames()
+	var ds, ss []lv.Linear
+	for i, b := range l.rhythm.Beats {
+		if !l.frames[b.ED].used || !l.frames[b.ES].used {
+			l.Beats[i].Rejected = because(result.LowConfidence, "no trusted points at end-diastole or end-systole")
+			continue
+		}
+		d, s := l.meanLinear(w.dims, b.ED, b), l.meanLinear(w.dims, b.ES, b)
+		if r := l.grown(d, s); r != nil {
+			l.Beats[i].Rejected = r
+			w.refused = append(w.refused, lv.Finding{Gate: lv.Gate(r.Code), Severity: lv.Reject, Frame: b.ES, Reason: r.Text})
+			continue
+		}
+		ds, ss = append(ds, d), append(ss, s)
+		l.beats = append(l.beats, beat{Beat: b, index: i})
+		for k, v := range linearValues(d, s) {
+			all[k].values = append(all[k].values, v)
+		}
+	}
+	if len(l.beats) > 0 {
+		for k, v := range linearValues(mean(ds), mean(ss)) {
+			all[k].value = v
+		}
+	}
+	return all
+}
+
+// grown is why a beat whose cavity is larger at end-systole, s, than at
+// end-diastole, d, does not count.
+func (l *loop) grown(d, s lv.Linear) *result.Reason {
+	if s.LVIDmm <= maxGrowth*d.LVIDmm {
+		return nil
+	}
+	if !l.Spacing.Trusted {
+		return because(result.ImplausibleValue, "the cavity is larger at end-systole than at end-diastole: are the phases interchanged?")
+	}
+	return because(result.ImplausibleValue, "the cavity is larger at end-systole (%.1f cm) than at end-diastole (%.1f cm): are the phases interchanged?",
+		s.LVIDmm/10, d.LVIDmm/10)
 }
 
 // meanLinear averages the dimensions of the frames around a frame.

@@ -38,10 +38,15 @@ func Loop(r *result.Loop, o Options) {
 	r.Curve, r.Beats, r.Measurements = nil, nil, nil
 	r.Warnings = slices.DeleteFunc(r.Warnings, func(w result.Reason) bool { return w.Code == result.Rhythm })
 	l := open(r, o)
+	names, step := l.apicalNames(), l.measureApical
 	if l.View == models.ViewPLAX {
-		l.measureLinear()
-	} else {
-		l.measureApical()
+		names, step = linearNames(), l.measureLinear
+	}
+	if reason := step(); reason != nil {
+		for _, s := range names {
+			l.Measurements = append(l.Measurements, l.missing(s, *reason))
+		}
+		l.addHeartRate(l.doubts())
 	}
 	r.Measurements = append(r.Measurements, indices.OfLoop(r, o.Indices)...)
 }

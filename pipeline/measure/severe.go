@@ -51,8 +51,7 @@ func (l *loop) severelyReduced() *result.Reason {
 }
 
 func severe(most float64) *result.Reason {
-	r := result.Reasonf(result.SeverelyReduced, "severely reduced, below what can be measured: EF is under about %.0f %%", math.Ceil(max(most, 5)/5)*5)
-	return &r
+	return because(result.SeverelyReduced, "severely reduced, below what can be measured: EF is under about %.0f %%", math.Ceil(max(most, 5)/5)*5)
 }
 
 // doubtfulOutlines are findings on the outlines of the whole loop that forbid to

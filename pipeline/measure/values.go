@@ -120,11 +120,9 @@ func impossible(s series) *result.Reason {
 	finite := !math.IsNaN(s.value) && !math.IsInf(s.value, 0) && !slices.ContainsFunc(s.values, func(v float64) bool { return math.IsNaN(v) || math.IsInf(v, 0) })
 	switch {
 	case !finite:
-		r := result.Reasonf(result.ImplausibleValue, "%s cannot be computed from what was measured", q.Title)
-		return &r
+		return because(result.ImplausibleValue, "%s cannot be computed from what was measured", q.Title)
 	case known && sized && !q.Plausible.Holds(s.value):
-		r := result.Reasonf(result.ImplausibleValue, "%s of %s %s cannot be", q.Title, q.Format(s.value), q.UnitText())
-		return &r
+		return because(result.ImplausibleValue, "%s of %s %s cannot be", q.Title, q.Format(s.value), q.UnitText())
 	}
 	return nil
 }
@@ -138,6 +136,12 @@ func (l *loop) sources(b lv.Beat, p lv.Phase) (out []result.Source) {
 		out = append(out, result.Source{SOPInstanceUID: l.SOPInstanceUID, Frame: b.ES, Phase: string(lv.ES)})
 	}
 	return out
+}
+
+// because is a reason where there may be none.
+func because(code, format string, args ...any) *result.Reason {
+	r := result.Reasonf(code, format, args...)
+	return &r
 }
 
 func reason(f lv.Finding) result.Reason { return result.Reason{Code: string(f.Gate), Text: f.Reason} }

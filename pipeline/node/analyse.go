@@ -13,11 +13,11 @@ import (
 
 	"github.com/echonode/echonode/pipeline/deliver"
 	"github.com/echonode/echonode/pipeline/internal/jobs"
+	"github.com/echonode/echonode/pipeline/internal/turns"
 	"github.com/echonode/echonode/pipeline/kept"
 	"github.com/echonode/echonode/pipeline/objects"
 	"github.com/echonode/echonode/pipeline/result"
 	"github.com/echonode/echonode/pipeline/store"
-	"github.com/echonode/echonode/pipeline/turns"
 )
 
 // Reanalyse starts a new run of a study that is done or failed. Loops are

@@ -16,6 +16,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/echonode/echonode/dicomio"
@@ -293,20 +294,17 @@ func TestSuspectsWait(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := &Node{store: st, log: slog.New(slog.DiscardHandler)}
-	done := make(chan struct{})
-	ctx, cancel := context.WithCancel(t.Context())
-	go func() { defer close(done); n.lookAtSuspects(ctx) }()
-	select {
-	case <-done:
-		t.Error("it asks again at once")
-	case <-time.After(200 * time.Millisecond):
-	}
-	cancel()
-	<-done
-	if !n.suspects.Load() {
-		t.Error("the interrupted loops are forgotten")
-	}
+	synctest.Test(t, func(t *testing.T) {
+		n := &Node{store: st, log: slog.New(slog.DiscardHandler)}
+		began := time.Now()
+		n.lookAtSuspects(t.Context())
+		if pause := time.Since(began); pause != time.Second { // of the bubble's clock
+			t.Errorf("it asks again after %v", pause)
+		}
+		if !n.suspects.Load() {
+			t.Error("the interrupted loops are forgotten")
+		}
+	})
 }
 
 // Results are swept of studies that are not recorded, as they are at that

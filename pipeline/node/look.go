@@ -15,10 +15,10 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/echonode/echonode/pipeline/internal/turns"
 	"github.com/echonode/echonode/pipeline/kept"
 	"github.com/echonode/echonode/pipeline/objects"
 	"github.com/echonode/echonode/pipeline/store"
-	"github.com/echonode/echonode/pipeline/turns"
 )
 
 // looking analyses loops, one after the other and as many at a time as the

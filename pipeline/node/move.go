@@ -16,10 +16,10 @@ import (
 	"github.com/echonode/echonode/dicomio/tag"
 
 	"github.com/echonode/echonode/dicomio"
+	"github.com/echonode/echonode/pipeline/internal/turns"
 	"github.com/echonode/echonode/pipeline/result"
 	"github.com/echonode/echonode/pipeline/spool"
 	"github.com/echonode/echonode/pipeline/store"
-	"github.com/echonode/echonode/pipeline/turns"
 )
 
 // Patient is who a study is moved to. What is empty, the ID aside, stays as the
@@ -257,55 +257,24 @@ func (n *Node) known(ctx context.Context, p Patient) (Patient, error) {
 // is one step.
 func (n *Node) moveObjects(ctx context.Context, study string, m Move, moved *Moved, from *[]result.Person) (found int, err error) {
 	moved.Study = study
-	if err := n.readPersons(ctx, study); err != nil {
+	versions, err := n.rewriteStudy(ctx, study, m)
+	defer func() { err = errors.Join(err, abort(versions)) }()
+	if err != nil || len(versions) == 0 {
 		return 0, err
-	}
-	instances, err := n.store.Instances(ctx, study)
-	if err != nil {
-		return 0, err
-	}
-	if len(instances) == 0 {
-		return 0, fmt.Errorf("study %s: %w", study, store.ErrNotFound)
-	}
-	var versions []*version
-	defer func() {
-		for _, v := range versions {
-			if v.in != nil {
-				err = errors.Join(err, v.in.Abort())
-			}
-		}
-	}()
-	at := time.Now()
-	steps := turns.Begin(n.working(ctx, moves, turns.Making))
-	defer steps.End()
-	for _, in := range instances {
-		if err := ctx.Err(); err != nil {
-			return 0, err
-		}
-		v, err := n.rewrite(ctx, in, m, at, steps)
-		if err != nil {
-			return 0, fmt.Errorf("object %s: %w", in.SOPInstanceUID, err)
-		}
-		if v != nil {
-			versions = append(versions, v)
-		}
-	}
-	if len(versions) == 0 {
-		return 0, nil
 	}
 	// An object that gets a name of its own can go to the store before anybody has
 	// to wait for it.
-	_, own := n.files.InPlace("")
+	_, inPlace := n.files.InPlace("")
 	var records []store.Instance
 	recorded := false
 	defer func() {
 		for _, r := range records {
-			if !own && !recorded {
+			if !inPlace && !recorded {
 				err = errors.Join(err, n.spool.Discard(context.WithoutCancel(ctx), r.Path))
 			}
 		}
 	}()
-	if !own {
+	if !inPlace {
 		if records, err = commitVersions(ctx, versions); err != nil {
 			return 0, err
 		}
@@ -329,7 +298,7 @@ func (n *Node) moveObjects(ctx context.Context, study string, m Move, moved *Mov
 	} else if changed {
 		return len(versions), nil
 	}
-	if own {
+	if inPlace {
 		if records, err = commitVersions(ctx, versions); err != nil {
 			return 0, err
 		}
@@ -343,12 +312,64 @@ func (n *Node) moveObjects(ctx context.Context, study string, m Move, moved *Mov
 		return len(versions), nil
 	}
 	recorded = true // after an error nobody knows; the next start deletes files that are not
-	unsent, err := n.store.Replace(context.WithoutCancel(ctx), records...)
-	if err != nil {
+	if err := n.recordMoved(ctx, study, versions, records, moved, *from); err != nil {
 		return 0, err
 	}
+	return len(records), nil
+}
+
+// rewriteStudy writes the objects of a study with another patient, those that are
+// not that patient's yet. After an error the versions so far are the caller's to
+// abort.
+func (n *Node) rewriteStudy(ctx context.Context, study string, m Move) (versions []*version, err error) {
+	if err := n.readPersons(ctx, study); err != nil {
+		return nil, err
+	}
+	instances, err := n.store.Instances(ctx, study)
+	if err != nil {
+		return nil, err
+	}
+	if len(instances) == 0 {
+		return nil, fmt.Errorf("study %s: %w", study, store.ErrNotFound)
+	}
+	at := time.Now()
+	steps := turns.Begin(n.working(ctx, moves, turns.Making))
+	defer steps.End()
+	for _, in := range instances {
+		if err := ctx.Err(); err != nil {
+			return versions, err
+		}
+		v, err := n.rewrite(ctx, in, m, at, steps)
+		if err != nil {
+			return versions, fmt.Errorf("object %s: %w", in.SOPInstanceUID, err)
+		}
+		if v != nil {
+			versions = append(versions, v)
+		}
+	}
+	return versions, nil
+}
+
+// abort deletes the new files that were not given their names.
+func abort(versions []*version) (err error) {
+	for _, v := range versions {
+		if v.in != nil {
+			err = errors.Join(err, v.in.Abort())
+		}
+	}
+	return err
+}
+
+// recordMoved records the new versions in the place of the former ones, counts
+// what that concerns, and deletes the former files. The caller holds the objects'
+// locks; from are the persons that they were of.
+func (n *Node) recordMoved(ctx context.Context, study string, versions []*version, records []store.Instance, moved *Moved, from []result.Person) error {
+	unsent, err := n.store.Replace(context.WithoutCancel(ctx), records...)
+	if err != nil {
+		return err
+	}
 	// With what is being sent now.
-	if moved.Sent, err = n.sentBefore(context.WithoutCancel(ctx), study, *from); err != nil {
+	if moved.Sent, err = n.sentBefore(context.WithoutCancel(ctx), study, from); err != nil {
 		n.log.Warn("what was sent before a move is not counted", "study", study, "error", err)
 	}
 	moved.Objects += len(records)
@@ -362,7 +383,7 @@ func (n *Node) moveObjects(ctx context.Context, study string, m Move, moved *Mov
 	if n.opt.OnArrival {
 		n.wakeLookers()
 	}
-	return len(records), nil
+	return nil
 }
 
 // anyChanged reports whether the object that some version was made of has been
@@ -477,35 +498,8 @@ func (n *Node) rewrite(ctx context.Context, in store.Instance, m Move, at time.T
 		return nil, err
 	}
 	ds := f.DataSet
-	former := dicomio.NewDataSet()
-	former.CopyFrom(ds, slices.DeleteFunc(slices.Clone(patientTags), func(t dicomio.Tag) bool { return !ds.Has(t) })...)
-	changed := false
-	set := func(t dicomio.Tag, v string) bool {
-		if v == "" || ds.String(t) == v {
-			return false
-		}
-		changed = true
-		ds.SetString(t, v)
-		return true
-	}
-	identified := set(tag.PatientID, m.To.ID)
-	if set(tag.IssuerOfPatientID, m.To.Issuer) || identified {
-		ds.Delete(tag.TypeOfPatientID, tag.IssuerOfPatientIDQualifiersSequence)
-	}
-	set(tag.PatientName, m.To.Name)
-	if set(tag.PatientBirthDate, m.To.BirthDate) {
-		ds.Delete(tag.PatientAge) // follows from the dates
-	}
-	set(tag.PatientSex, m.To.Sex)
-	if !changed {
-		return nil, ds.Err()
-	}
-	modification := dicomio.NewDataSet().SetItems(tag.ModifiedAttributesSequence, former).
-		SetString(tag.AttributeModificationDateTime, at.Format("20060102150405.000000-0700")).
-		SetString(tag.ModifyingSystem, result.Manufacturer).SetEmpty(tag.SourceOfPreviousValues).
-		SetString(tag.ReasonForTheAttributeModification, m.Reason)
-	ds.AddItem(tag.OriginalAttributesSequence, modification)
-	if err := ds.Err(); err != nil {
+	changed := putPatient(ds, m, at)
+	if err := ds.Err(); err != nil || !changed {
 		return nil, err
 	}
 	v = &version{former: in, person: recorded(result.PersonOf(ds.String(tag.PatientID), ds.String(tag.IssuerOfPatientID), ds.String(tag.PatientName),
@@ -525,6 +519,39 @@ func (n *Node) rewrite(ctx context.Context, in store.Instance, m Move, at time.T
 		return nil, errors.Join(err, v.in.Abort())
 	}
 	return v, nil
+}
+
+// putPatient gives a data set the patient of an order, and keeps what it had in
+// Original Attributes Sequence (PS3.3 C.12.1); false: it had that patient. What
+// does not go in is the data set's error.
+func putPatient(ds *dicomio.DataSet, m Move, at time.Time) (changed bool) {
+	former := dicomio.NewDataSet()
+	former.CopyFrom(ds, slices.DeleteFunc(slices.Clone(patientTags), func(t dicomio.Tag) bool { return !ds.Has(t) })...)
+	set := func(t dicomio.Tag, v string) bool {
+		if v == "" || ds.String(t) == v {
+			return false
+		}
+		changed = true
+		ds.SetString(t, v)
+		return true
+	}
+	identified := set(tag.PatientID, m.To.ID)
+	if set(tag.IssuerOfPatientID, m.To.Issuer) || identified {
+		ds.Delete(tag.TypeOfPatientID, tag.IssuerOfPatientIDQualifiersSequence)
+	}
+	set(tag.PatientName, m.To.Name)
+	if set(tag.PatientBirthDate, m.To.BirthDate) {
+		ds.Delete(tag.PatientAge) // follows from the dates
+	}
+	set(tag.PatientSex, m.To.Sex)
+	if changed {
+		modification := dicomio.NewDataSet().SetItems(tag.ModifiedAttributesSequence, former).
+			SetString(tag.AttributeModificationDateTime, at.Format("20060102150405.000000-0700")).
+			SetString(tag.ModifyingSystem, result.Manufacturer).SetEmpty(tag.SourceOfPreviousValues).
+			SetString(tag.ReasonForTheAttributeModification, m.Reason)
+		ds.AddItem(tag.OriginalAttributesSequence, modification)
+	}
+	return changed
 }
 
 // notWhole refuses a move of what is not what was received.

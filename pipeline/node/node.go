@@ -48,12 +48,12 @@ import (
 	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/pipeline/deliver"
 	"github.com/echonode/echonode/pipeline/internal/jobs"
+	"github.com/echonode/echonode/pipeline/internal/turns"
 	"github.com/echonode/echonode/pipeline/kept"
 	"github.com/echonode/echonode/pipeline/objects"
 	"github.com/echonode/echonode/pipeline/result"
 	"github.com/echonode/echonode/pipeline/spool"
 	"github.com/echonode/echonode/pipeline/store"
-	"github.com/echonode/echonode/pipeline/turns"
 	"github.com/echonode/echonode/scp"
 )
 

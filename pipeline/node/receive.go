@@ -18,11 +18,11 @@ import (
 	"github.com/echonode/echonode/dicomio/part10"
 	"github.com/echonode/echonode/dicomio/uid"
 	"github.com/echonode/echonode/pipeline/echo"
+	"github.com/echonode/echonode/pipeline/internal/turns"
 	"github.com/echonode/echonode/pipeline/objects"
 	"github.com/echonode/echonode/pipeline/result"
 	"github.com/echonode/echonode/pipeline/spool"
 	"github.com/echonode/echonode/pipeline/store"
-	"github.com/echonode/echonode/pipeline/turns"
 	"github.com/echonode/echonode/scp"
 )
 
@@ -264,6 +264,13 @@ func (n *Node) working(ctx context.Context, sender string, work turns.Work) cont
 	return turns.With(ctx, n.opt.Places, sender, work)
 }
 
+// again is an object that arrives under a UID that is recorded.
+type again struct {
+	old, in store.Instance
+	was, is string       // their files, empty where there is none
+	drop    func() error // deletes the file that arrived, unless it was here before
+}
+
 // accept makes an object of the spool the node's. An object that is recorded
 // already under another file is another version of it. The caller holds the
 // object's lock.
@@ -272,112 +279,154 @@ func (n *Node) working(ctx context.Context, sender string, work turns.Work) cont
 // study it was moved to, what an archive adds when it forwards. It takes the
 // place of the version before, and its study is analysed again. It may come in
 // another transfer syntax; what says the same in another one changes nothing.
-// Another picture
-// is refused, because it cannot be told which of the two is meant by what
-// refers to the UID; the first stays, and the study's state says that it
+// Another picture is refused, because it cannot be told which of the two is meant
+// by what refers to the UID; the first stays, and the study's state says that it
 // happened.
 //
 // Where the version before is damaged or gone, the one that comes takes its
 // place: see heal. ahead is what is known already of the comparison.
 func (n *Node) accept(ctx context.Context, in store.Instance, duplicate bool, hold *objects.Hold, ahead *compared) error {
-	drop := func() error {
+	a := &again{in: in, drop: func() error {
 		if duplicate {
-			return nil // the file was here before, and is somebody else's to delete
+			return nil // somebody else's to delete
 		}
 		return n.spool.Discard(ctx, in.Path)
+	}}
+	if done, err := n.recordFirst(ctx, a, duplicate); done || err != nil {
+		return err
 	}
-	old, err := n.store.Instance(ctx, in.SOPInstanceUID)
-	switch {
-	case err == nil && old.Path == in.Path && !duplicate:
-		return n.heal(ctx, old, in, "", "", drop, fs.ErrNotExist) // nothing was there under its name
-	case errors.Is(err, store.ErrNotFound) || err == nil && old.Path == in.Path:
-		isNew, err := n.store.AddInstance(ctx, in)
-		if err != nil {
-			return n.unrecorded(err)
+	if done, err := n.healDamaged(ctx, a, hold); done || err != nil {
+		return err
+	}
+	if done, err := n.sentAgain(ctx, a); done || err != nil {
+		return err
+	}
+	if err := n.samePicture(ctx, a, ahead); err != nil {
+		return err
+	}
+	if a.old.TransferSyntaxUID != in.TransferSyntaxUID && a.old.StudyInstanceUID == in.StudyInstanceUID {
+		// What says the same in another transfer syntax changes nothing.
+		if same, err := compare.Attributes(ctx, a.was, a.is, dicomio.Options{Limits: n.opt.Limits}); err == nil && same {
+			return a.drop()
 		}
-		if isNew {
-			return nil
+	}
+	return n.takePlace(ctx, a)
+}
+
+// recordFirst records an object of which no other file is recorded; done is false
+// where one is, a.old.
+func (n *Node) recordFirst(ctx context.Context, a *again, duplicate bool) (done bool, err error) {
+	a.old, err = n.store.Instance(ctx, a.in.SOPInstanceUID)
+	if err == nil && a.old.Path == a.in.Path && !duplicate {
+		return true, n.heal(ctx, a, fs.ErrNotExist) // nothing was there under its name
+	}
+	if err == nil && a.old.Path != a.in.Path {
+		return false, nil
+	}
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return false, n.unrecorded(err)
+	}
+	if isNew, err := n.store.AddInstance(ctx, a.in); err != nil || isNew {
+		return isNew, n.unrecorded(err)
+	}
+	// Another process may have recorded another version at this moment.
+	if a.old, err = n.store.Instance(ctx, a.in.SOPInstanceUID); err != nil {
+		return false, n.unrecorded(err)
+	}
+	if a.old.Path != a.in.Path {
+		return false, nil
+	}
+	n.learnSum(ctx, a.old, a.in)
+	return true, nil
+}
+
+// healDamaged finds the files of both versions, and heals the one before where it
+// is damaged or gone.
+func (n *Node) healDamaged(ctx context.Context, a *again, hold *objects.Hold) (done bool, err error) {
+	was, lacks := hold.File(ctx, a.old.Path)
+	is, err := hold.File(ctx, a.in.Path)
+	if err != nil {
+		return false, errors.Join(n.unread(errors.Join(lacks, err)), a.drop())
+	}
+	a.is = is
+	if lost(lacks) || lacks != nil && ctx.Err() == nil && sameBytes(a.old, a.in) {
+		return true, n.heal(ctx, a, lacks)
+	}
+	if lacks != nil {
+		return false, errors.Join(n.unread(lacks), a.drop())
+	}
+	a.was = was
+	broken := n.broken(ctx, was, a.old)
+	if broken == nil {
+		return false, nil
+	}
+	if errors.Is(broken, errUnreadable) && !sameBytes(a.old, a.in) {
+		// Whether it is a correction of it can be told when it is read.
+		return false, errors.Join(n.unread(broken), a.drop())
+	}
+	return true, n.heal(ctx, a, broken)
+}
+
+// sentAgain is the case of an object that comes once more as it is stored: nothing
+// changes, unless the store has not what it should.
+func (n *Node) sentAgain(ctx context.Context, a *again) (done bool, err error) {
+	same, err := spool.Same(a.was, a.is)
+	if err != nil {
+		return false, errors.Join(n.unread(err), a.drop())
+	}
+	if !same {
+		return false, nil
+	}
+	if !n.files.Local() {
+		// The copy on this machine is whole. What other machines find may not be.
+		if problem, err := n.store.Problem(ctx, a.in.SOPInstanceUID); err == nil && ofObject(problem) {
+			return true, n.heal(ctx, a, errors.New(problem))
 		}
-		// Another process may have recorded another version at this moment.
-		if old, err = n.store.Instance(ctx, in.SOPInstanceUID); err != nil {
-			return n.unrecorded(err)
+		if e, err := n.files.Stat(ctx, a.old.Path); lost(err) {
+			return true, n.heal(ctx, a, err)
+		} else if info, serr := os.Stat(a.was); err == nil && serr == nil && e.Size != info.Size() {
+			return true, n.heal(ctx, a, fmt.Errorf("%w: %d bytes are stored of %d", objects.ErrDamaged, e.Size, info.Size()))
 		}
-		if old.Path == in.Path {
-			n.learnSum(ctx, old, in)
-			return nil
-		}
-	case err != nil:
-		return n.unrecorded(err)
 	}
-	was, err1 := hold.File(ctx, old.Path)
-	is, err2 := hold.File(ctx, in.Path)
-	if err2 == nil && lost(err1) {
-		return n.heal(ctx, old, in, "", is, drop, err1)
-	}
-	if err2 == nil && err1 != nil && ctx.Err() == nil && sameBytes(old, in) {
-		return n.heal(ctx, old, in, "", is, drop, err1)
-	}
-	if err := errors.Join(err1, err2); err != nil {
-		return errors.Join(n.unread(err), drop())
-	}
-	switch broken := n.broken(ctx, was, old); {
-	case broken == nil:
-	case !errors.Is(broken, errUnreadable), sameBytes(old, in):
-		return n.heal(ctx, old, in, was, is, drop, broken)
-	default: // whether it is a correction of it can be told when it is read
-		return errors.Join(n.unread(broken), drop())
-	}
-	if same, err := spool.Same(was, is); err != nil || same {
-		if err == nil && !n.files.Local() {
-			// The copy on this machine is whole. What other machines find may not be.
-			if problem, err := n.store.Problem(ctx, in.SOPInstanceUID); err == nil && ofObject(problem) {
-				return n.heal(ctx, old, in, was, is, drop, errors.New(problem))
-			}
-			if e, err := n.files.Stat(ctx, old.Path); lost(err) {
-				return n.heal(ctx, old, in, was, is, drop, err)
-			} else if info, serr := os.Stat(was); err == nil && serr == nil && e.Size != info.Size() {
-				return n.heal(ctx, old, in, was, is, drop, fmt.Errorf("%w: %d bytes are stored of %d", objects.ErrDamaged, e.Size, info.Size()))
-			}
-		}
-		if err != nil {
-			err = n.unread(err)
-		}
-		return errors.Join(err, drop())
-	}
+	return true, a.drop()
+}
+
+// samePicture refuses an object whose picture is not that of the version before.
+func (n *Node) samePicture(ctx context.Context, a *again, ahead *compared) error {
 	same, err := false, error(nil)
-	if old.SOPClassUID == in.SOPClassUID {
-		if same, err = ahead.same, ahead.err; !ahead.holds(old) {
-			same, err = compare.Pixels(ctx, was, is, dicomio.Options{Limits: n.opt.Limits})
+	if a.old.SOPClassUID == a.in.SOPClassUID {
+		if same, err = ahead.same, ahead.err; !ahead.holds(a.old) {
+			same, err = compare.Pixels(ctx, a.was, a.is, dicomio.Options{Limits: n.opt.Limits})
 		}
 	}
 	if passes(err) {
 		later := &scp.StatusError{Status: scp.StatusOutOfResources, Comment: "cannot be compared with the one stored at this moment", Err: err}
-		return errors.Join(later, drop())
+		return errors.Join(later, a.drop())
 	}
 	if err != nil || !same {
 		refused := &scp.StatusError{Status: scp.StatusDuplicateInstance, Comment: "another picture is stored under this UID", Err: err}
-		return errors.Join(refused, drop(), n.store.RecordConflict(ctx, in.SOPInstanceUID, in.CallingAE))
+		return errors.Join(refused, a.drop(), n.store.RecordConflict(ctx, a.in.SOPInstanceUID, a.in.CallingAE))
 	}
-	if old.TransferSyntaxUID != in.TransferSyntaxUID && old.StudyInstanceUID == in.StudyInstanceUID {
-		// What says the same in another transfer syntax changes nothing.
-		if same, err := compare.Attributes(ctx, was, is, dicomio.Options{Limits: n.opt.Limits}); err == nil && same {
-			return drop()
-		}
-	}
-	if err := n.arrived(ctx, in); err != nil {
+	return nil
+}
+
+// takePlace records a correction in the place of the version before.
+func (n *Node) takePlace(ctx context.Context, a *again) error {
+	if err := n.arrived(ctx, a.in); err != nil {
 		return err
 	}
-	unsent, err := n.store.Replace(ctx, in)
+	unsent, err := n.store.Replace(ctx, a.in)
 	if err != nil {
 		return n.unrecorded(err)
 	}
+	in := a.in
 	n.log.Info("object corrected", "study", in.StudyInstanceUID, "object", in.SOPInstanceUID, "deliveries_withdrawn", unsent)
-	if old.StudyInstanceUID != in.StudyInstanceUID {
-		n.log.Info("object moved", "from", old.StudyInstanceUID, "to", in.StudyInstanceUID, "object", in.SOPInstanceUID)
+	if a.old.StudyInstanceUID != in.StudyInstanceUID {
+		n.log.Info("object moved", "from", a.old.StudyInstanceUID, "to", in.StudyInstanceUID, "object", in.SOPInstanceUID)
 	}
 	// What is left of the version before is deleted later if it cannot be now.
-	if err := n.deleteLocked(ctx, store.Removal{Path: old.Path, SOPInstanceUID: in.SOPInstanceUID}); err != nil {
-		n.log.Warn("the file of a corrected object is left for later", "path", old.Path, "error", err)
+	if err := n.deleteLocked(ctx, store.Removal{Path: a.old.Path, SOPInstanceUID: in.SOPInstanceUID}); err != nil {
+		n.log.Warn("the file of a corrected object is left for later", "path", a.old.Path, "error", err)
 	}
 	return nil
 }
@@ -471,10 +520,11 @@ func sameBytes(a, b store.Instance) bool {
 // that is damaged or gone. With the same bytes, see sameBytes, nothing else
 // changes, but that what was given up for want of the object is analysed. With
 // others it counts as a correction, as far as it is of the same patient and
-// study and nothing that is recorded or left of the damaged one, the file was,
+// study and nothing that is recorded or left of the damaged one, the file a.was,
 // contradicts that it is the same object: of another nobody can tell whether it
 // is the same picture, and it is refused.
-func (n *Node) heal(ctx context.Context, old, in store.Instance, was, is string, drop func() error, cause error) error {
+func (n *Node) heal(ctx context.Context, a *again, cause error) error {
+	old, in := a.old, a.in
 	if err := n.arrived(ctx, in); err != nil {
 		return err
 	}
@@ -486,18 +536,18 @@ func (n *Node) heal(ctx context.Context, old, in store.Instance, was, is string,
 	case old.SOPClassUID == in.SOPClassUID && old.StudyInstanceUID == in.StudyInstanceUID &&
 		result.Patients([]result.Person{personIs(old.Person), personIs(in.Person)}) == 1:
 		var unreadable *fs.PathError
-		if err := another(old, in, was, is); errors.As(err, &unreadable) {
-			return errors.Join(n.unread(err), drop())
+		if err := another(old, in, a.was, a.is); errors.As(err, &unreadable) {
+			return errors.Join(n.unread(err), a.drop())
 		} else if err != nil {
 			refused := &scp.StatusError{Status: scp.StatusDuplicateInstance, Comment: "damaged, and not this one: see echonode remove", Err: errors.Join(cause, err)}
-			return errors.Join(refused, drop(), n.store.RecordConflict(ctx, in.SOPInstanceUID, in.CallingAE))
+			return errors.Join(refused, a.drop(), n.store.RecordConflict(ctx, in.SOPInstanceUID, in.CallingAE))
 		}
 		if _, err := n.store.Replace(ctx, in); err != nil {
 			return n.unrecorded(err)
 		}
 	default:
 		refused := &scp.StatusError{Status: scp.StatusDuplicateInstance, Comment: "another object is recorded under this UID and cannot be read", Err: cause}
-		return errors.Join(refused, drop(), n.store.RecordConflict(ctx, in.SOPInstanceUID, in.CallingAE))
+		return errors.Join(refused, a.drop(), n.store.RecordConflict(ctx, in.SOPInstanceUID, in.CallingAE))
 	}
 	n.log.Warn("a stored object was damaged or gone: the one that was sent again has taken its place",
 		"study", in.StudyInstanceUID, "object", in.SOPInstanceUID, "error", cause)
@@ -672,75 +722,86 @@ func (n *Node) recoverSpool(ctx context.Context) error {
 		if known[name] {
 			return nil
 		}
-		hold := n.files.Hold()
-		defer hold.Release()
-		path, err := hold.File(ctx, name)
-		if lost(err) || errors.Is(err, objects.ErrName) {
-			// The others are looked at all the same.
-			n.log.Warn("damaged or missing object in the spool is left alone", "path", name, "error", err)
-			return nil
-		}
-		if err != nil {
+		in, err := n.readSpooled(ctx, name)
+		if in == nil || err != nil {
 			return err
 		}
-		in, err := readIdentity(ctx, path)
-		in.Path = name
-		if err == nil {
-			in.Size, err = dataSetSize(path)
-		}
-		if err == nil {
-			in.Sum, err = spool.Sum(path)
-		}
-		if err == nil {
-			if err := n.judgeDerived(ctx, &in); err != nil {
-				return err
-			}
-		}
-		if err != nil {
-			n.log.Warn("unreadable object in the spool is left alone", "path", name, "error", err)
-			return nil
-		}
-		// What a move has on its way may take as long as it takes.
-		soon, cancel := context.WithTimeout(ctx, 100*time.Millisecond)
-		rest, err := n.moves.Lock(soon, in.StudyInstanceUID)
-		cancel()
-		if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		defer rest()
-		// Who records another version, or moves it, does so under this lock, and
-		// looks whether its file is still there.
-		unlock, err := n.objects.Lock(ctx, in.SOPInstanceUID)
-		if err != nil {
-			return err
-		}
-		defer unlock()
-		if known, err := n.store.Instance(ctx, in.SOPInstanceUID); err == nil {
-			if known.Path == name || n.sameFile(known.Path, name) {
-				return nil // another process has recorded it meanwhile, or it has two names
-			}
-			// Another version of it that was not recorded, so not acknowledged.
-			// Without the one that was, this may be all that there is.
-			if _, err := n.files.Stat(ctx, known.Path); lost(err) || errors.Is(err, objects.ErrName) {
-				n.log.Warn("the file of an object is not where it was; another one of it in the spool is left alone",
-					"object", in.SOPInstanceUID, "path", name, "recorded", known.Path)
-				return nil
-			} else if err != nil {
-				return err
-			}
-			return n.spool.Discard(ctx, name)
-		} else if !errors.Is(err, store.ErrNotFound) {
-			return err
-		}
+		return n.recordSpooled(ctx, *in)
+	})
+}
+
+// readSpooled reads what a file of the spool is; nil: nothing that can be recorded,
+// and it is left alone, so that the others are looked at all the same.
+func (n *Node) readSpooled(ctx context.Context, name string) (*store.Instance, error) {
+	hold := n.files.Hold()
+	defer hold.Release()
+	path, err := hold.File(ctx, name)
+	if lost(err) || errors.Is(err, objects.ErrName) {
+		n.log.Warn("damaged or missing object in the spool is left alone", "path", name, "error", err)
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	in, err := readIdentity(ctx, path)
+	in.Path = name
+	if err == nil {
+		in.Size, err = dataSetSize(path)
+	}
+	if err == nil {
+		in.Sum, err = spool.Sum(path)
+	}
+	if err != nil {
+		n.log.Warn("unreadable object in the spool is left alone", "path", name, "error", err)
+		return nil, nil
+	}
+	return &in, n.judgeDerived(ctx, &in)
+}
+
+// recordSpooled records an object of the spool, unless another version of it is
+// recorded: then this one was not acknowledged, and its file goes.
+func (n *Node) recordSpooled(ctx context.Context, in store.Instance) error {
+	// What a move has on its way may take as long as it takes.
+	soon, cancel := context.WithTimeout(ctx, 100*time.Millisecond)
+	rest, err := n.moves.Lock(soon, in.StudyInstanceUID)
+	cancel()
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer rest()
+	// Who records another version, or moves it, does so under this lock, and
+	// looks whether its file is still there.
+	unlock, err := n.objects.Lock(ctx, in.SOPInstanceUID)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	known, err := n.store.Instance(ctx, in.SOPInstanceUID)
+	if errors.Is(err, store.ErrNotFound) {
 		if _, err := n.store.AddInstance(ctx, in); err != nil {
 			return err
 		}
 		n.log.Info("object recovered from the spool", "object", in.SOPInstanceUID)
 		return nil
-	})
+	}
+	if err != nil {
+		return err
+	}
+	if known.Path == in.Path || n.sameFile(known.Path, in.Path) {
+		return nil // another process has recorded it meanwhile, or it has two names
+	}
+	// Without the one that was acknowledged this may be all that there is.
+	if _, err := n.files.Stat(ctx, known.Path); lost(err) || errors.Is(err, objects.ErrName) {
+		n.log.Warn("the file of an object is not where it was; another one of it in the spool is left alone",
+			"object", in.SOPInstanceUID, "path", in.Path, "recorded", known.Path)
+		return nil
+	} else if err != nil {
+		return err
+	}
+	return n.spool.Discard(ctx, in.Path)
 }
 
 // dataSetSize is the length of the data set in a file.

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/echonode/echonode/pipeline/spool"
@@ -82,39 +83,12 @@ func (n *Node) relocate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	type former struct{ here, there int }
-	before := map[string]*former{}
-	strange := 0
-	var foreign []string
-	for _, name := range names {
-		if inStore.MatchString(name) {
-			foreign = append(foreign, name)
-			continue
-		}
-		dir, folder, rest := split(name)
-		if folder == "" {
-			strange++
-			continue
-		}
-		f := before[dir]
-		if f == nil {
-			f = &former{}
-			before[dir] = f
-		}
-		_, err := os.Lstat(filepath.Join(root, folder, filepath.FromSlash(rest)))
-		if err == nil {
-			f.here++
-			continue
-		}
-		if !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-		if _, err := os.Lstat(name); err == nil {
-			f.there++
-		}
-	}
-	if len(foreign) > 0 {
+	if foreign := slices.DeleteFunc(slices.Clone(names), func(name string) bool { return !inStore.MatchString(name) }); len(foreign) > 0 {
 		return &KindError{len(foreign), foreign[0]}
+	}
+	before, strange, err := formerly(root, names)
+	if err != nil {
+		return err
 	}
 	for dir, f := range before {
 		if f.there > 0 {
@@ -142,6 +116,43 @@ func (n *Node) relocate(ctx context.Context) error {
 		n.log.Warn("the database names files outside of the data directory, which are not there", "directory", root)
 	}
 	return nil
+}
+
+// former is what is left of the files that the database names in a data directory
+// of before.
+type former struct {
+	here  int // now in the data directory
+	there int // still where they were
+}
+
+// formerly sorts names of files by the data directory they are in, and counts
+// those that are in none.
+func formerly(root string, names []string) (before map[string]*former, strange int, err error) {
+	before = map[string]*former{}
+	for _, name := range names {
+		dir, folder, rest := split(name)
+		if folder == "" {
+			strange++
+			continue
+		}
+		f := before[dir]
+		if f == nil {
+			f = &former{}
+			before[dir] = f
+		}
+		_, err := os.Lstat(filepath.Join(root, folder, filepath.FromSlash(rest)))
+		if err == nil {
+			f.here++
+			continue
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			return nil, 0, err
+		}
+		if _, err := os.Lstat(name); err == nil {
+			f.there++
+		}
+	}
+	return before, strange, nil
 }
 
 // sameFile reports whether two names are of one file of this machine.

@@ -87,43 +87,49 @@ func StatusPage(ctx context.Context, st *store.Store, q store.Query) (page []Stu
 	page = make([]StudyStatus, len(studies))
 	for i, s := range studies {
 		uid := s.StudyInstanceUID
-		w := work[uid]
-		status := StudyStatus{StudyInstanceUID: uid, State: s.State, Revision: s.Revision, Received: s.Last, Error: s.Error, Objects: w.Objects,
-			Corrected: w.Corrected, Conflicts: w.Conflicts}
-		if w.Derived > 0 {
-			status.Remarks = append(status.Remarks,
-				fmt.Sprintf("%d images that were derived from others begin no run and are not measured", w.Derived))
+		if page[i], err = statusOf(s, work[uid], runs[uid], deliveries[uid]); err != nil {
+			return nil, "", err
 		}
-		if left := w.Loops - w.LoopsDone; left > 0 && s.State == store.Done {
-			status.Remarks = append(status.Remarks,
-				fmt.Sprintf("%d derived images that may be of another program came after the report: the next run takes them along", left))
-		}
-		if s.State != store.Done && s.State != store.Failed {
-			status.Progress = fmt.Sprintf("%d/%d", w.LoopsDone, w.Loops)
-			if w.Problem != "" && status.Error == "" {
-				status.Error = "will be tried again: " + w.Problem
-			}
-		}
-		for _, r := range runs[uid] {
-			rs := RunStatus{Revision: r.Revision, Started: r.Started, Error: r.Error, Directory: r.Directory}
-			if !r.Finished.IsZero() {
-				rs.Seconds = r.Finished.Sub(r.Started).Seconds()
-			}
-			if r.Summary != "" {
-				if err := json.Unmarshal([]byte(r.Summary), &rs.Summary); err != nil {
-					return nil, "", err
-				}
-				rs.Summary.For = nil // the node's own
-			}
-			status.Runs = append(status.Runs, rs)
-		}
-		for _, d := range deliveries[uid] {
-			status.Deliveries = append(status.Deliveries, DeliveryStatus{Destination: d.Destination, Kind: d.Kind, SOPInstanceUID: d.SOPInstanceUID,
-				State: d.State, Attempts: d.Attempts, Status: d.Status, Comment: d.Comment, Error: d.Error, Updated: d.Updated})
-		}
-		page[i] = status
 	}
 	return page, next, nil
+}
+
+// statusOf puts together what is recorded of a study.
+func statusOf(s store.Study, w store.Work, runs []store.Run, deliveries []store.Delivery) (StudyStatus, error) {
+	status := StudyStatus{StudyInstanceUID: s.StudyInstanceUID, State: s.State, Revision: s.Revision, Received: s.Last, Error: s.Error, Objects: w.Objects,
+		Corrected: w.Corrected, Conflicts: w.Conflicts}
+	if w.Derived > 0 {
+		status.Remarks = append(status.Remarks,
+			fmt.Sprintf("%d images that were derived from others begin no run and are not measured", w.Derived))
+	}
+	if left := w.Loops - w.LoopsDone; left > 0 && s.State == store.Done {
+		status.Remarks = append(status.Remarks,
+			fmt.Sprintf("%d derived images that may be of another program came after the report: the next run takes them along", left))
+	}
+	if s.State != store.Done && s.State != store.Failed {
+		status.Progress = fmt.Sprintf("%d/%d", w.LoopsDone, w.Loops)
+		if w.Problem != "" && status.Error == "" {
+			status.Error = "will be tried again: " + w.Problem
+		}
+	}
+	for _, r := range runs {
+		rs := RunStatus{Revision: r.Revision, Started: r.Started, Error: r.Error, Directory: r.Directory}
+		if !r.Finished.IsZero() {
+			rs.Seconds = r.Finished.Sub(r.Started).Seconds()
+		}
+		if r.Summary != "" {
+			if err := json.Unmarshal([]byte(r.Summary), &rs.Summary); err != nil {
+				return status, err
+			}
+			rs.Summary.For = nil // the node's own
+		}
+		status.Runs = append(status.Runs, rs)
+	}
+	for _, d := range deliveries {
+		status.Deliveries = append(status.Deliveries, DeliveryStatus{Destination: d.Destination, Kind: d.Kind, SOPInstanceUID: d.SOPInstanceUID,
+			State: d.State, Attempts: d.Attempts, Status: d.Status, Comment: d.Comment, Error: d.Error, Updated: d.Updated})
+	}
+	return status, nil
 }
 
 // Finished reports whether nothing more will happen to the study by itself:
@@ -165,30 +171,7 @@ func (n *Node) API() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", n.healthz)
 	mux.HandleFunc("GET /health", func(w http.ResponseWriter, r *http.Request) { answer(w, n.Health(r.Context()), nil) })
-	mux.HandleFunc("GET /studies", func(w http.ResponseWriter, r *http.Request) {
-		v := r.URL.Query()
-		q := store.Query{UID: v.Get("uid"), After: v.Get("after"), Limit: defaultPage}
-		for _, s := range v["state"] {
-			if !slices.Contains(states, store.State(s)) {
-				http.Error(w, fmt.Sprintf("%q is no state of a study: they are %v", s, states), http.StatusBadRequest)
-				return
-			}
-			q.States = append(q.States, store.State(s))
-		}
-		if l := v.Get("limit"); l != "" {
-			limit, err := strconv.Atoi(l)
-			if err != nil || limit < 1 {
-				http.Error(w, "limit is not a number of studies", http.StatusBadRequest)
-				return
-			}
-			q.Limit = limit
-		}
-		studies, next, err := StatusPage(r.Context(), n.store, q)
-		if next != "" {
-			w.Header().Set(nextPage, next)
-		}
-		answer(w, studies, err)
-	})
+	mux.HandleFunc("GET /studies", n.serveStudies)
 	mux.HandleFunc("POST /studies/remove", func(w http.ResponseWriter, r *http.Request) {
 		v := r.URL.Query()
 		if objects := v["object"]; len(objects) > 0 {
@@ -242,6 +225,32 @@ func (n *Node) API() http.Handler {
 	})
 	// The page a browser shows must not be able to act here from elsewhere.
 	return http.NewCrossOriginProtection().Handler(onlyText(mux))
+}
+
+// serveStudies answers with a page of studies.
+func (n *Node) serveStudies(w http.ResponseWriter, r *http.Request) {
+	v := r.URL.Query()
+	q := store.Query{UID: v.Get("uid"), After: v.Get("after"), Limit: defaultPage}
+	for _, s := range v["state"] {
+		if !slices.Contains(states, store.State(s)) {
+			http.Error(w, fmt.Sprintf("%q is no state of a study: they are %v", s, states), http.StatusBadRequest)
+			return
+		}
+		q.States = append(q.States, store.State(s))
+	}
+	if l := v.Get("limit"); l != "" {
+		limit, err := strconv.Atoi(l)
+		if err != nil || limit < 1 {
+			http.Error(w, "limit is not a number of studies", http.StatusBadRequest)
+			return
+		}
+		q.Limit = limit
+	}
+	studies, next, err := StatusPage(r.Context(), n.store, q)
+	if next != "" {
+		w.Header().Set(nextPage, next)
+	}
+	answer(w, studies, err)
 }
 
 // onlyText refuses what no database takes as text.

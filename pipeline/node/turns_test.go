@@ -12,8 +12,8 @@ import (
 
 	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/dicomio/tag"
+	"github.com/echonode/echonode/pipeline/internal/turns"
 	"github.com/echonode/echonode/pipeline/spool"
-	"github.com/echonode/echonode/pipeline/turns"
 	"github.com/echonode/echonode/scp"
 )
 

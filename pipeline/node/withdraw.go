@@ -137,18 +137,10 @@ func (n *Node) withdrawWrong(ctx context.Context, run *store.Run, made []store.O
 		if !d.Withdraws {
 			continue
 		}
-		told := -1 // the revision that withdrew last: it knew of all before
-		for _, x := range deliveries {
-			if x.Destination == d.Name && x.Kind == result.KindWithdrawal {
-				told = max(told, revisions[x.RunID])
-			}
-		}
 		var of []result.Person
 		var paths []string
-		for _, x := range deliveries {
-			revision := revisions[x.RunID]
-			if x.Destination != d.Name || x.Kind == result.KindWithdrawal || x.State != store.Sent && x.State != store.Warning ||
-				revision < told || revision >= run.Revision || slices.ContainsFunc(made, func(o store.Output) bool { return o.SOPInstanceUID == x.SOPInstanceUID }) {
+		for _, x := range standing(d.Name, deliveries, revisions, run.Revision) {
+			if slices.ContainsFunc(made, func(o store.Output) bool { return o.SOPInstanceUID == x.SOPInstanceUID }) {
 				continue
 			}
 			p, known := persons[x.Path]
@@ -189,6 +181,24 @@ func (n *Node) withdrawWrong(ctx context.Context, run *store.Run, made []store.O
 			"destinations", notes[key].to)
 	}
 	return out, nil
+}
+
+// standing are the deliveries of results that a destination has of revisions before
+// one, and that no withdrawal since can have been about.
+func standing(destination string, deliveries []store.Delivery, revisions map[int64]int, before int) (out []store.Delivery) {
+	told := -1 // the revision that withdrew last: it knew of all before
+	for _, x := range deliveries {
+		if x.Destination == destination && x.Kind == result.KindWithdrawal {
+			told = max(told, revisions[x.RunID])
+		}
+	}
+	for _, x := range deliveries {
+		has := x.Destination == destination && x.Kind != result.KindWithdrawal && (x.State == store.Sent || x.State == store.Warning)
+		if r := revisions[x.RunID]; has && r >= told && r < before {
+			out = append(out, x)
+		}
+	}
+	return out
 }
 
 // withdraw has an object made about others and puts it beside the outputs of a

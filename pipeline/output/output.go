@@ -40,12 +40,12 @@ import (
 	"github.com/echonode/echonode/models"
 	"github.com/echonode/echonode/pipeline/derived"
 	"github.com/echonode/echonode/pipeline/indices"
+	"github.com/echonode/echonode/pipeline/internal/longaxis"
 	"github.com/echonode/echonode/pipeline/internal/overlay"
-	"github.com/echonode/echonode/pipeline/longaxis"
+	"github.com/echonode/echonode/pipeline/internal/turns"
 	"github.com/echonode/echonode/pipeline/lv"
 	"github.com/echonode/echonode/pipeline/quantity"
 	"github.com/echonode/echonode/pipeline/result"
-	"github.com/echonode/echonode/pipeline/turns"
 	"github.com/echonode/echonode/sr"
 )
 

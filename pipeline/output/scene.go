@@ -6,8 +6,8 @@ import (
 
 	"github.com/echonode/echonode/models"
 	"github.com/echonode/echonode/pipeline/derived"
+	"github.com/echonode/echonode/pipeline/internal/longaxis"
 	"github.com/echonode/echonode/pipeline/internal/overlay"
-	"github.com/echonode/echonode/pipeline/longaxis"
 	"github.com/echonode/echonode/pipeline/lv"
 	"github.com/echonode/echonode/pipeline/quantity"
 	"github.com/echonode/echonode/pipeline/result"

@@ -24,7 +24,7 @@ import (
 
 	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/models"
-	"github.com/echonode/echonode/pipeline/correct"
+	"github.com/echonode/echonode/pipeline/internal/correct"
 	"github.com/echonode/echonode/pipeline/node"
 	"github.com/echonode/echonode/pipeline/objects"
 	"github.com/echonode/echonode/pipeline/output"

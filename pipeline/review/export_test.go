@@ -20,7 +20,7 @@ import (
 	"time"
 
 	"github.com/echonode/echonode/models"
-	"github.com/echonode/echonode/pipeline/correct"
+	"github.com/echonode/echonode/pipeline/internal/correct"
 	"github.com/echonode/echonode/pipeline/result"
 	"github.com/echonode/echonode/pipeline/store"
 )

@@ -7,8 +7,8 @@ import (
 	"slices"
 
 	"github.com/echonode/echonode/models"
-	"github.com/echonode/echonode/pipeline/correct"
-	"github.com/echonode/echonode/pipeline/longaxis"
+	"github.com/echonode/echonode/pipeline/internal/correct"
+	"github.com/echonode/echonode/pipeline/internal/longaxis"
 	"github.com/echonode/echonode/pipeline/lv"
 	"github.com/echonode/echonode/pipeline/result"
 	"github.com/echonode/echonode/pipeline/store"

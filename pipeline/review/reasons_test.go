@@ -105,7 +105,7 @@ func TestReasonsAreComplete(t *testing.T) {
 		"%d %s":                 true, // how many loops have a reason, by its code
 	}
 	found := 0
-	for _, dir := range []string{"..", "../measure", "../lv", "../indices", "../correct", "../echo"} {
+	for _, dir := range []string{"..", "../measure", "../lv", "../indices", "../internal/correct", "../echo"} {
 		files, err := filepath.Glob(filepath.Join(dir, "*.go"))
 		if err != nil || len(files) == 0 {
 			t.Fatal(dir, err)

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/echonode/echonode/pipeline/correct"
+	"github.com/echonode/echonode/pipeline/internal/correct"
 	"github.com/echonode/echonode/pipeline/node"
 	"github.com/echonode/echonode/pipeline/result"
 )

@@ -11,8 +11,8 @@ import (
 	"time"
 
 	"github.com/echonode/echonode/models"
-	"github.com/echonode/echonode/pipeline/correct"
 	"github.com/echonode/echonode/pipeline/indices"
+	"github.com/echonode/echonode/pipeline/internal/correct"
 	"github.com/echonode/echonode/pipeline/quantity"
 	"github.com/echonode/echonode/pipeline/result"
 	"github.com/echonode/echonode/pipeline/store"

@@ -144,18 +144,29 @@ func clientTLS(d config.Destination) (*tls.Config, error) {
 	if !d.TLS.Enabled && d.URL == "" {
 		return nil, nil
 	}
+	cfg, err := tlsTowards(d.TLS.CA, d.TLS.Certificate, d.TLS.Key)
+	if err != nil {
+		return nil, fmt.Errorf("tls.%w", err)
+	}
+	return cfg, nil
+}
+
+// tlsTowards is the TLS configuration towards a server: with the authorities of a
+// file, the system's where none is named, and with a certificate of our own if one
+// is named.
+func tlsTowards(ca, certificate, key string) (*tls.Config, error) {
 	var pool *x509.CertPool
 	var own *tls.Certificate
-	if d.TLS.CA != "" {
+	if ca != "" {
 		var err error
-		if pool, err = certPool(d.TLS.CA); err != nil {
-			return nil, fmt.Errorf("tls.ca: %w", err)
+		if pool, err = certPool(ca); err != nil {
+			return nil, fmt.Errorf("ca: %w", err)
 		}
 	}
-	if d.TLS.Certificate != "" {
-		cert, err := tls.LoadX509KeyPair(d.TLS.Certificate, d.TLS.Key)
+	if certificate != "" {
+		cert, err := tls.LoadX509KeyPair(certificate, key)
 		if err != nil {
-			return nil, fmt.Errorf("tls.certificate: %w", err)
+			return nil, fmt.Errorf("certificate: %w", err)
 		}
 		own = &cert
 	}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -114,27 +113,13 @@ func openIDProvider(c config.OIDC) (*review.OIDC, error) {
 		o.Roles[group] = []review.Role{review.Role(role)}
 	}
 	if c.CA != "" {
-		pool, err := authorities(c.CA)
+		cfg, err := tlsTowards(c.CA, "", "")
 		if err != nil {
 			return nil, err
 		}
-		o.Client.Transport = &http.Transport{Proxy: http.ProxyFromEnvironment, TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool},
-			TLSHandshakeTimeout: 10 * time.Second}
+		o.Client.Transport = &http.Transport{Proxy: http.ProxyFromEnvironment, TLSClientConfig: cfg, TLSHandshakeTimeout: 10 * time.Second}
 	}
 	return o, nil
-}
-
-// authorities reads certificates that are trusted.
-func authorities(path string) (*x509.CertPool, error) {
-	pem, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("ca: %w", err)
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("ca: no certificate in %s", path)
-	}
-	return pool, nil
 }
 
 // auditCollector prepares the telling of the audit trail; nil for none.
@@ -147,21 +132,12 @@ func auditCollector(c *config.Config) (*review.Syslog, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := &review.Syslog{Address: a.Address, Source: c.DICOM.AETitle, Position: c.SyslogPositionFile(),
-		TLS: &tls.Config{MinVersion: tls.VersionTLS12, ServerName: host}}
-	if a.CA != "" {
-		if o.TLS.RootCAs, err = authorities(a.CA); err != nil {
-			return nil, err
-		}
+	cfg, err := tlsTowards(a.CA, a.Certificate, a.Key)
+	if err != nil {
+		return nil, err
 	}
-	if a.Certificate != "" {
-		cert, err := tls.LoadX509KeyPair(a.Certificate, a.Key)
-		if err != nil {
-			return nil, err
-		}
-		o.TLS.Certificates = []tls.Certificate{cert}
-	}
-	return o, nil
+	cfg.ServerName = host
+	return &review.Syslog{Address: a.Address, Source: c.DICOM.AETitle, Position: c.SyslogPositionFile(), TLS: cfg}, nil
 }
 
 // labelsKey reads the key in a file, and makes it when there is none.

@@ -10,7 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/echonode/echonode/models"
-	"github.com/echonode/echonode/pipeline/longaxis"
+	"github.com/echonode/echonode/pipeline/internal/longaxis"
 	"github.com/echonode/echonode/pipeline/lv"
 	"github.com/echonode/echonode/pipeline/measure"
 	"github.com/echonode/echonode/pipeline/result"

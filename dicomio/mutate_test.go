@@ -74,7 +74,7 @@ func TestMutations(t *testing.T) {
 	var slowest time.Duration
 	for i := range n {
 		b := mutate(rng, seeds[rng.IntN(len(seeds))])
-		start := time.Now()
+		watch := stopwatch()
 		err := func() error {
 			f, err := Read(bytes.NewReader(b), int64(len(b)), Options{Limits: fuzzLimits, Strict: i%4 == 0})
 			if err != nil {
@@ -82,7 +82,7 @@ func TestMutations(t *testing.T) {
 			}
 			return useFile(t, f, b)
 		}()
-		took := time.Since(start)
+		took := watch()
 		slowest = max(slowest, took)
 		var typed *Error
 		if err != nil && !errors.As(err, &typed) {

@@ -292,7 +292,7 @@ func TestRemoteTimeout(t *testing.T) {
 	if _, err := Open(ctx, Config{Path: tiny, Provider: Remote, Remote: server.URL}, nil); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("context: %v", err)
 	}
-	if took := time.Since(start); took > 5*time.Second {
+	if took := time.Since(start); took > time.Minute {
 		t.Errorf("took %v", took)
 	}
 }

@@ -139,7 +139,7 @@ func together(batch int) (e each, most func() int) {
 func TestFramesOfSeveralLoopsAreInFlight(t *testing.T) {
 	const batch = 12
 	e, most := together(batch)
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
 	a := NewAnalyzer(e, Options{Workers: batch, LV: lv.DefaultOptions()}, slog.New(slog.DiscardHandler))
 	s, err := a.Analyze(ctx, loops(t, 3), nil) // 3 x 8 frames: two batches
@@ -160,7 +160,7 @@ func TestFramesOfSeveralLoopsAreInFlight(t *testing.T) {
 func TestStudiesFollowWithoutAGap(t *testing.T) {
 	const batch = 12
 	e, _ := together(batch)
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
 	a := NewAnalyzer(e, Options{Workers: batch, LV: lv.DefaultOptions()}, slog.New(slog.DiscardHandler))
 	paths := loops(t, 3)

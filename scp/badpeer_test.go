@@ -39,8 +39,8 @@ func TestMain(m *testing.M) {
 
 // badPeerTimeouts are short enough for every slow peer to be caught in a test.
 var badPeerTimeouts = Timeouts{
-	ARTIM: 3 * time.Second, Idle: 5 * time.Second, PDU: 2 * time.Second,
-	Rate: 2 * time.Second, Write: 2 * time.Second, Linger: 200 * time.Millisecond,
+	ARTIM: 6 * time.Second, Idle: 8 * time.Second, PDU: 5 * time.Second,
+	Rate: 5 * time.Second, Write: 5 * time.Second, Linger: 200 * time.Millisecond,
 }
 
 // sinkHandler discards objects and takes commitments.
@@ -155,7 +155,7 @@ func (v *victim) vitals(t *testing.T) (s vitals) {
 // echo wants the server to answer a well-behaved peer.
 func (v *victim) echo(t *testing.T) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	c, err := testDialer().Dial(ctx, v.plain, []PresentationContext{{uid.Verification, []string{uid.ImplicitVRLittleEndian}}})
 	if err != nil {
@@ -574,7 +574,7 @@ var badPeers = []struct {
 			if _, err := p.Write([]byte{b}); err != nil {
 				break
 			}
-			time.Sleep(20 * time.Millisecond)
+			time.Sleep(50 * time.Millisecond)
 		}
 		p.expect(0)
 	}},
@@ -716,7 +716,7 @@ func TestBadPeers(t *testing.T) {
 	})
 
 	var after vitals
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(250 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(250 * time.Millisecond) {
 		after = v.vitals(t)
 		if after.goroutines <= before.goroutines && after.fds <= before.fds || time.Now().After(deadline) {
 			break

@@ -189,7 +189,7 @@ func TestReportRetried(t *testing.T) {
 		served <- s.Serve(l)
 	})
 	res := &CommitResult{TransactionUID: "1.2.77", Committed: []Reference{{testClass, "1.2.3"}}}
-	if err := testDialer().RetryReport(testContext(t), addr, res, Retry{Attempts: 20, Wait: 20 * time.Millisecond, MaxWait: 50 * time.Millisecond}); err != nil {
+	if err := testDialer().RetryReport(testContext(t), addr, res, Retry{Attempts: 1000, Wait: 20 * time.Millisecond, MaxWait: 50 * time.Millisecond}); err != nil {
 		t.Error(err)
 	}
 	s.Close()

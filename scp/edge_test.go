@@ -207,11 +207,11 @@ func TestObjectLimits(t *testing.T) {
 func TestSlowHandler(t *testing.T) {
 	addr := startServer(t, &Server{
 		Handler: HandlerFunc(func(_ context.Context, _ *StoreRequest, r io.Reader) error {
-			time.Sleep(1500 * time.Millisecond)
+			time.Sleep(2500 * time.Millisecond)
 			_, err := io.Copy(io.Discard, r)
 			return err
 		}),
-		Timeouts: Timeouts{PDU: time.Second, Rate: time.Second, Idle: time.Second},
+		Timeouts: Timeouts{PDU: 2 * time.Second, Rate: 2 * time.Second, Idle: 2 * time.Second},
 	})
 	ctx := testContext(t)
 	c, err := testDialer().Dial(ctx, addr, []PresentationContext{{testClass, []string{uid.ExplicitVRLittleEndian}}})

@@ -107,17 +107,20 @@ func startServer(t testing.TB, s *Server) string {
 func testDialer() *Dialer { return &Dialer{CallingAE: "TESTER", CalledAE: "ECHONODE"} }
 
 func testContext(t testing.TB) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	t.Cleanup(cancel)
 	return ctx
 }
 
+// patience is for what must come true, on however slow a machine.
+const patience = 2 * time.Minute
+
 // until waits for what must come true.
 func until(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(patience); !ok(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("not within 20 s: %s", what)
+			t.Fatalf("not within %v: %s", patience, what)
 		}
 	}
 }
@@ -127,8 +130,8 @@ func happens(t testing.TB, what string, told <-chan struct{}) {
 	t.Helper()
 	select {
 	case <-told:
-	case <-time.After(20 * time.Second):
-		t.Fatalf("not within 20 s: %s", what)
+	case <-time.After(patience):
+		t.Fatalf("not within %v: %s", patience, what)
 	}
 }
 

@@ -211,7 +211,7 @@ func dialFrom(t *testing.T, ip net.IP, addr string) *rawPeer {
 		t.Skip("no other loopback address:", err)
 	}
 	t.Cleanup(func() { c.Close() })
-	c.SetDeadline(time.Now().Add(20 * time.Second))
+	c.SetDeadline(time.Now().Add(time.Minute))
 	return &rawPeer{t, c}
 }
 

@@ -25,7 +25,7 @@ func dialRaw(t testing.TB, addr string) *rawPeer {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
-	c.SetDeadline(time.Now().Add(20 * time.Second))
+	c.SetDeadline(time.Now().Add(time.Minute))
 	return &rawPeer{t, c}
 }
 

@@ -151,7 +151,7 @@ func TestShutdownDoesNotWaitForTheSilent(t *testing.T) {
 	q.send(commandPDU(ctxStore, storeRQ(1, "1.2.4"))[:10])
 	dialRaw(t, addr)
 	until(t, "three connections", func() bool { return s.Associations() == 3 })
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	if err := s.Shutdown(ctx); err != nil {
 		t.Errorf("Shutdown: %v", err)
@@ -197,7 +197,7 @@ func TestNothingLeftBehind(t *testing.T) {
 	run()
 	run()
 	var g, f int
-	for range 100 {
+	for end := time.Now().Add(patience); time.Now().Before(end); {
 		if g, f = count(); g <= g0 && f <= f0 {
 			break
 		}
@@ -258,7 +258,7 @@ func TestObserver(t *testing.T) {
 		select {
 		case f := <-events:
 			f()
-		case <-time.After(2 * time.Second):
+		case <-time.After(patience):
 			t.Fatalf("counted %+v, want %+v", c, want)
 		}
 	}

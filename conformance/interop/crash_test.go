@@ -143,6 +143,7 @@ func TestCrash(t *testing.T) {
 			wg sync.WaitGroup
 		)
 		ctx, cancel := context.WithCancel(context.Background())
+		before := len(acknowledged)
 		for range 4 {
 			wg.Add(1)
 			go func() {
@@ -176,6 +177,15 @@ func TestCrash(t *testing.T) {
 				}
 			}()
 		}
+		// Every other time not before it is at work, however long that takes.
+		taken := func() int {
+			mu.Lock()
+			defer mu.Unlock()
+			return len(acknowledged)
+		}
+		for deadline := time.Now().Add(patience); round%2 == 0 && taken() == before && time.Now().Before(deadline); {
+			time.Sleep(time.Millisecond)
+		}
 		time.Sleep(time.Duration(5+instant.IntN(150)) * time.Millisecond)
 		signal := syscall.SIGKILL
 		if round%4 == 3 {
@@ -194,7 +204,7 @@ func TestCrash(t *testing.T) {
 		parts += len(left)
 	}
 
-	visible, lost := checkSpool(t, dir, acknowledged)
+	visible, lost := checkSpool(t, dir, acknowledged, true)
 	for _, n := range lost {
 		t.Errorf("object %d was acknowledged and is gone", n)
 	}
@@ -205,10 +215,10 @@ func TestCrash(t *testing.T) {
 	}
 }
 
-// checkSpool opens a spool after a crash. Every visible file must be complete
-// and nothing unfinished be left; it returns how many files there are and which
-// acknowledged objects are not.
-func checkSpool(t *testing.T, dir string, acknowledged map[int]bool) (visible int, lost []int) {
+// checkSpool opens a spool after a crash. Every visible file must be complete,
+// where the spool was synced, and nothing unfinished be left; it returns how many
+// files there are and which acknowledged objects are not.
+func checkSpool(t *testing.T, dir string, acknowledged map[int]bool, synced bool) (visible int, lost []int) {
 	t.Helper()
 	sp, err := spool.Open(dir, spool.Options{MinFree: -1, NoSync: true})
 	if err != nil {
@@ -221,6 +231,9 @@ func checkSpool(t *testing.T, dir string, acknowledged map[int]bool) (visible in
 	seen := map[int]bool{}
 	err = sp.Walk(func(path string) error {
 		o, err := scp.FileObject(path)
+		if err != nil && !synced {
+			return nil // its first bytes are lost
+		}
 		if err != nil {
 			return err
 		}
@@ -232,7 +245,10 @@ func checkSpool(t *testing.T, dir string, acknowledged map[int]bool) (visible in
 			return err
 		}
 		if !bytes.Equal(got, want) {
-			t.Errorf("object %d: %d bytes visible, %d sent", n, len(got), len(want))
+			if synced {
+				t.Errorf("object %d: %d bytes visible, %d sent", n, len(got), len(want))
+			}
+			return nil
 		}
 		seen[n] = true
 		return nil
@@ -270,7 +286,10 @@ func TestPowerCut(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			mkfs := need(t, tc.mkfs)
 			total, visible, lost := 0, 0, 0
-			for round := range tc.rounds {
+			// Without syncs the system may have written by itself, some seconds after
+			// the start on a slow machine: then it is tried again.
+			const tries = 5
+			for round := 0; round < tc.rounds || tc.args != nil && lost == 0 && round < tries; round++ {
 				dir := t.TempDir()
 				image, mnt := filepath.Join(dir, "image"), filepath.Join(dir, "mnt")
 				f, err := os.Create(image)
@@ -290,7 +309,7 @@ func TestPowerCut(t *testing.T) {
 				}
 				os.Remove(image)
 				mount(t, filepath.Join(dir, "copy"), mnt)
-				n, gone := checkSpool(t, filepath.Join(mnt, "spool"), acknowledged)
+				n, gone := checkSpool(t, filepath.Join(mnt, "spool"), acknowledged, tc.args == nil)
 				total, visible, lost = total+len(acknowledged), visible+n, lost+len(gone)
 				if out, err := try(t, "umount", mnt); err != nil {
 					t.Fatalf("umount: %v\n%s", err, out)
@@ -352,7 +371,7 @@ func powerCut(t *testing.T, r *receiver, first int, image, to string) map[int]bo
 			}
 		}()
 	}
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		mu.Lock()
 		n := len(acknowledged)
 		mu.Unlock()
@@ -432,7 +451,8 @@ func TestDiskFullEndToEnd(t *testing.T) {
 // and wants it to live on, quietly.
 func TestFewDescriptors(t *testing.T) {
 	path := buildReceiver(t)
-	cmd := exec.Command("sh", "-c", "ulimit -n 40; exec "+path+" -minfree -1 -dir "+t.TempDir())
+	const limit = 40
+	cmd := exec.Command("sh", "-c", fmt.Sprintf("ulimit -n %d; exec %s -minfree -1 -dir %s", limit, path, t.TempDir()))
 	r := &receiver{cmd: cmd}
 	cmd.Stderr = &r.stderr
 	out, err := cmd.StdoutPipe()
@@ -452,16 +472,23 @@ func TestFewDescriptors(t *testing.T) {
 	var open []*scp.Client
 	contexts := []scp.PresentationContext{{AbstractSyntax: usmfClass, TransferSyntaxes: []string{jpegBaseline}}}
 	d := dialer("ANY")
-	d.Timeouts.ARTIM = 500 * time.Millisecond
-	for range 60 {
+	d.Timeouts.ARTIM = 2 * time.Second
+	for left := 60; ; left-- {
+		if left == 0 {
+			t.Fatalf("the limit had no effect: %d associations", len(open))
+		}
 		c, err := d.Dial(timeout(t), addr, contexts)
-		if err != nil {
+		if err == nil {
+			open = append(open, c)
+			continue
+		}
+		// Refused for want of descriptors, not slow.
+		if fds, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", cmd.Process.Pid)); err != nil || len(fds) >= limit {
 			break
 		}
-		open = append(open, c)
 	}
-	if len(open) == 60 {
-		t.Error("the limit had no effect")
+	if len(open) == 0 {
+		t.Fatal("no association")
 	}
 	before := processorTime(t, cmd.Process.Pid)
 	time.Sleep(2 * time.Second)
@@ -470,20 +497,18 @@ func TestFewDescriptors(t *testing.T) {
 	}
 	// An object on an open association fails for want of a descriptor, and the
 	// association goes on.
-	if len(open) > 0 {
-		_, err := open[0].Store(timeout(t), scp.Object{SOPClassUID: usmfClass, SOPInstanceUID: "1.2", TransferSyntaxUID: jpegBaseline,
-			DataSet: bytes.NewReader(make([]byte, 1000))})
-		var se *scp.StatusError
-		if !errors.As(err, &se) || se.Status != scp.StatusOutOfResources {
-			t.Errorf("store without descriptors: %v", err)
-		}
+	_, err = open[0].Store(timeout(t), scp.Object{SOPClassUID: usmfClass, SOPInstanceUID: "1.2", TransferSyntaxUID: jpegBaseline,
+		DataSet: bytes.NewReader(make([]byte, 1000))})
+	var se *scp.StatusError
+	if !errors.As(err, &se) || se.Status != scp.StatusOutOfResources {
+		t.Errorf("store without descriptors: %v", err)
 	}
 	for _, c := range open[1:] {
 		c.Abort()
 	}
 	_, err = open[0].Store(timeout(t), scp.Object{SOPClassUID: usmfClass, SOPInstanceUID: "1.2", TransferSyntaxUID: jpegBaseline,
 		DataSet: bytes.NewReader(make([]byte, 1000))})
-	for deadline := time.Now().Add(5 * time.Second); err != nil && time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); err != nil && time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 		_, err = open[0].Store(timeout(t), scp.Object{SOPClassUID: usmfClass, SOPInstanceUID: "1.2", TransferSyntaxUID: jpegBaseline,
 			DataSet: bytes.NewReader(make([]byte, 1000))})
 	}

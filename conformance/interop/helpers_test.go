@@ -34,7 +34,10 @@ func need(t *testing.T, names ...string) string {
 	return ""
 }
 
-// run runs a program for at most a minute and fails the test when it fails.
+// patience is for what must come true, on however slow a machine.
+const patience = 3 * time.Minute
+
+// run runs a program to its end and fails the test when it fails.
 func run(t *testing.T, name string, args ...string) string {
 	t.Helper()
 	out, err := try(t, name, args...)
@@ -46,7 +49,7 @@ func run(t *testing.T, name string, args ...string) string {
 
 func try(t *testing.T, name string, args ...string) (string, error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	out, err := exec.CommandContext(ctx, name, args...).CombinedOutput()
 	return string(out), err
@@ -93,7 +96,7 @@ func start(t *testing.T, port string, name string, args ...string) *output {
 			t.Logf("%s said:\n%s", filepath.Base(name), out)
 		}
 	})
-	for deadline := time.Now().Add(30 * time.Second); ; {
+	for deadline := time.Now().Add(patience); ; {
 		c, err := net.DialTimeout("tcp", net.JoinHostPort("127.0.0.1", port), time.Second)
 		if err == nil {
 			c.Close()
@@ -268,7 +271,7 @@ func dataSet(t *testing.T, path string) (data []byte, syntax string) {
 func dialer(called string) *scp.Dialer { return &scp.Dialer{CallingAE: "ECHONODE", CalledAE: called} }
 
 func timeout(t *testing.T) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	t.Cleanup(cancel)
 	return ctx
 }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -50,7 +51,7 @@ func startOrthanc(t *testing.T, n *node, options map[string]any) *orthanc {
 		t.Fatal(err)
 	}
 	start(t, o.port, program, path)
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
 		if _, err := o.request("GET", "/system", nil); err == nil {
 			return o
 		} else if time.Now().After(deadline) {
@@ -169,6 +170,8 @@ func TestOrthancAsksForCommitment(t *testing.T) {
 	objs := objects(t, func(string) bool { return false })
 	n := startNode(t, nil)
 	o := startOrthanc(t, n, nil)
+	var reports sync.WaitGroup
+	defer reports.Wait() // Orthanc may have shown a report before it has answered it
 	n.answer = func(req *scp.CommitRequest) *scp.CommitAnswer {
 		res := &scp.CommitResult{TransactionUID: req.TransactionUID}
 		for _, r := range req.References {
@@ -178,14 +181,14 @@ func TestOrthancAsksForCommitment(t *testing.T) {
 				res.Failed = append(res.Failed, scp.FailedReference{Reference: r, Reason: scp.FailureNoSuchInstance})
 			}
 		}
-		go func() {
+		reports.Go(func() {
 			// The report may be there before Orthanc has seen the answer to its request;
 			// what it does not take is sent again.
-			retry := scp.Retry{Attempts: 20, Wait: 100 * time.Millisecond, MaxWait: time.Second}
+			retry := scp.Retry{Attempts: 100, Wait: 100 * time.Millisecond, MaxWait: time.Second}
 			if err := dialer("ORTHANC").RetryReport(timeout(t), hostPort(o.port), res, retry); err != nil {
 				t.Errorf("report: %v", err)
 			}
-		}()
+		})
 		return nil
 	}
 	ids := o.upload(objs)
@@ -201,7 +204,7 @@ func TestOrthancAsksForCommitment(t *testing.T) {
 				FailureReason  int
 			}
 		}
-		for deadline := time.Now().Add(20 * time.Second); report.Status != want; time.Sleep(50 * time.Millisecond) {
+		for deadline := time.Now().Add(patience); report.Status != want; time.Sleep(50 * time.Millisecond) {
 			o.call("GET", "/storage-commitment/"+ticket.ID, []byte(nil), &report)
 			if time.Now().After(deadline) {
 				t.Fatalf("object %d: %+v, want %s", i, report, want)
@@ -237,7 +240,7 @@ func TestWeAskOrthancForCommitment(t *testing.T) {
 			len(r.Failed) != 1 || r.Failed[0].Reference != refs[1] || r.Failed[0].Reason != scp.FailureNoSuchInstance {
 			t.Errorf("report %+v", r)
 		}
-	case <-time.After(20 * time.Second):
+	case <-time.After(patience):
 		t.Error("no report")
 	}
 }

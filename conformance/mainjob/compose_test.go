@@ -57,7 +57,7 @@ func TestComposeFiles(t *testing.T) {
 	}
 	config["DicomModalities"] = map[string]any{"echonode": []any{"ECHONODE", "127.0.0.1", atoi(t, port(t, n.dicom))}}
 	config["LuaScripts"] = []string{write("forward.lua", read("forward.lua"))}
-	config["StableAge"] = 1
+	config["StableAge"] = 3
 	config["DicomPort"], config["HttpPort"] = atoi(t, port(t, archive)), atoi(t, port(t, web))
 	config["StorageDirectory"], config["IndexDirectory"] = dir, dir
 	b, err := json.Marshal(config)

@@ -34,7 +34,7 @@ type delivery struct {
 
 func (n *node) account() (a account) {
 	n.t.Helper()
-	res, err := http.Get("http://" + n.http + "/studies")
+	res, err := client.Get("http://" + n.http + "/studies")
 	if err != nil {
 		n.t.Fatal(err)
 	}
@@ -91,7 +91,7 @@ func TestLateLoopAndRepetition(t *testing.T) {
 		t.Fatalf("first: %+v", first)
 	}
 
-	res, err := http.Post("http://"+n.http+"/studies/reanalyse?uid="+studyOf(t, n), "", nil)
+	res, err := client.Post("http://"+n.http+"/studies/reanalyse?uid="+studyOf(t, n), "", nil)
 	if err != nil || res.Body.Close() != nil || res.StatusCode != http.StatusOK {
 		t.Fatalf("reanalyse: %v, %v", err, res)
 	}
@@ -208,7 +208,7 @@ func TestAnalysisOnArrival(t *testing.T) {
 
 // accountOf is the node's account of one study.
 func (n *node) accountOf(study string) (account, error) {
-	res, err := http.Get("http://" + n.http + "/studies?uid=" + study)
+	res, err := client.Get("http://" + n.http + "/studies?uid=" + study)
 	if err != nil {
 		return account{}, err
 	}

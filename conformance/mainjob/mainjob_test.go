@@ -75,17 +75,25 @@ func needTools(t *testing.T, tools ...string) {
 	}
 }
 
-// loop is the path of an example loop.
-func loop(t *testing.T, number int) string {
-	t.Helper()
+// loops is the folder of the example loops, "" where there is none.
+var loops = sync.OnceValue(func() string {
 	cmd := exec.Command("go", "mod", "download", "-json", exampleLoops)
 	cmd.Dir = os.TempDir()
 	out, err := cmd.Output()
 	var answer struct{ Dir string }
 	if err != nil || json.Unmarshal(out, &answer) != nil || answer.Dir == "" {
+		return ""
+	}
+	return filepath.Join(answer.Dir, "examples")
+})
+
+// loop is the path of an example loop.
+func loop(t *testing.T, number int) string {
+	t.Helper()
+	if loops() == "" {
 		missing(t, "the module with the example loops")
 	}
-	return filepath.Join(answer.Dir, "examples", fmt.Sprintf("I_%06d.dcm", number))
+	return filepath.Join(loops(), fmt.Sprintf("I_%06d.dcm", number))
 }
 
 func port(t *testing.T, addr string) string {
@@ -192,7 +200,7 @@ func (n *node) program() string {
 
 // health is the status of the node's own word on its health, 0 while it does not answer.
 func (n *node) health() int {
-	res, err := http.Get("http://" + n.http + "/healthz")
+	res, err := client.Get("http://" + n.http + "/healthz")
 	if err != nil {
 		return 0
 	}
@@ -200,6 +208,24 @@ func (n *node) health() int {
 		n.t.Error(err)
 	}
 	return res.StatusCode
+}
+
+// stop ends the node as the service manager does.
+func (n *node) stop() error {
+	if err := n.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		_ = n.cmd.Wait()
+		return err
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- n.cmd.Wait() }()
+	select {
+	case err := <-ended:
+		return err
+	case <-time.After(patience):
+		_ = n.cmd.Process.Kill()
+		<-ended
+		return errors.New("it does not stop")
+	}
 }
 
 // kill ends the node as a power cut would.
@@ -220,7 +246,7 @@ func (n *node) studies() []struct {
 	Deliveries       []struct{ Kind, State, Error string }
 } {
 	n.t.Helper()
-	res, err := http.Get("http://" + n.http + "/studies")
+	res, err := client.Get("http://" + n.http + "/studies")
 	if err != nil {
 		n.t.Fatal(err)
 	}
@@ -239,19 +265,25 @@ func (n *node) studies() []struct {
 	return out
 }
 
+// patience is for what must come true, on however slow a machine.
+const patience = 5 * time.Minute
+
+// client waits for no answer for ever.
+var client = &http.Client{Timeout: patience}
+
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(3 * time.Minute); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 		if ok() {
 			return
 		}
 	}
-	t.Fatalf("not within three minutes: %s", what)
+	t.Fatalf("not within %v: %s", patience, what)
 }
 
 func run(t *testing.T, name string, args ...string) string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	out, err := exec.CommandContext(ctx, name, args...).CombinedOutput()
 	if err != nil {
@@ -292,6 +324,10 @@ func received(t *testing.T, dir string) map[string][]string {
 		f, err := dicomio.Open(path, dicomio.Options{})
 		if err != nil {
 			continue // still being written
+		}
+		if f.Truncated() != nil {
+			_ = f.Close() // so is this
+			continue
 		}
 		m := f.DataSet.String(tag.Modality)
 		out[m] = append(out[m], path)
@@ -500,7 +536,7 @@ func startOrthanc(t *testing.T, dir, web string, config []byte) {
 		_ = orthanc.Wait()
 	})
 	eventually(t, "Orthanc answers", func() bool {
-		res, err := http.Get("http://" + web + "/system")
+		res, err := client.Get("http://" + web + "/system")
 		return err == nil && res.Body.Close() == nil && res.StatusCode == http.StatusOK
 	})
 }
@@ -554,7 +590,7 @@ func call(t *testing.T, method, url string, body []byte, v any) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	res, err := http.DefaultClient.Do(req)
+	res, err := client.Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -629,10 +665,7 @@ func TestGracefulStop(t *testing.T) {
 	if n.health() != http.StatusOK {
 		t.Error("not well after SIGHUP")
 	}
-	if err := n.cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
-	if err := n.cmd.Wait(); err != nil {
+	if err := n.stop(); err != nil {
 		t.Errorf("after SIGTERM: %v\n%s", err, n.log)
 	}
 	if !strings.Contains(n.log.String(), "EchoNode stopped") {
@@ -744,7 +777,7 @@ func TestLogHoldsNoPatientData(t *testing.T) {
 // echonode runs the program to its end.
 func echonode(t *testing.T, args ...string) (output string, code int) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	out, err := exec.CommandContext(ctx, binary, args...).CombinedOutput()
 	var exit *exec.ExitError

@@ -25,7 +25,7 @@ func (n *node) bucket() (*s3gateway.Server, *s3gateway.Proxy) {
 		n.t.Fatal(err)
 	}
 	text := strings.Replace(string(b), "min_free: 16MiB}",
-		fmt.Sprintf(`min_free: 16MiB, objects: {kind: s3, s3: {endpoint: "%s", bucket: %s, credentials_file: "%s", timeout: 2s}}}`,
+		fmt.Sprintf(`min_free: 16MiB, objects: {kind: s3, s3: {endpoint: "%s", bucket: %s, credentials_file: "%s", timeout: 5s}}}`,
 			proxy.Endpoint, s3gateway.Bucket, credentials), 1)
 	for path, text := range map[string]string{n.config: text,
 		credentials: fmt.Sprintf("[default]\naws_access_key_id = %s\naws_secret_access_key = %s\n", s3gateway.AccessKey, s3gateway.SecretKey)} {

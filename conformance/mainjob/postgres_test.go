@@ -17,7 +17,7 @@ import (
 
 // problems is what the node says of its own health.
 func (n *node) problems() (status string, codes []string) {
-	res, err := http.Get("http://" + n.http + "/health")
+	res, err := client.Get("http://" + n.http + "/health")
 	if err != nil {
 		return "", nil
 	}

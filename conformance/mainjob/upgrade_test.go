@@ -11,9 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
-	"time"
 
 	"github.com/echonode/echonode/conformance/postgres"
 	"github.com/echonode/echonode/dicomio"
@@ -123,6 +121,17 @@ func TestRollingUpgrade(t *testing.T) {
 	send()
 	sending.Wait()
 	f.check(0, studies[0], 2)
+	reports := func(study string) (n int) {
+		archive.mu.Lock()
+		defer archive.mu.Unlock()
+		for _, o := range archive.objects {
+			if o.study == study && o.modality == "SR" {
+				n++
+			}
+		}
+		return n
+	}
+	reported := reports(studies[0])
 	for _, i := range []int{2, 3, 0, 1} { // analyse, analyse and deliver, receive, receive and web
 		n := all[i]
 		send() // is received, analysed or delivered while one goes
@@ -130,15 +139,8 @@ func TestRollingUpgrade(t *testing.T) {
 			sending.Wait() // a receiver that goes is one of two
 			send()
 		}
-		if err := n.cmd.Process.Signal(syscall.SIGTERM); err != nil {
-			t.Fatal(err)
-		}
-		ended := make(chan struct{})
-		go func() { _ = n.cmd.Wait(); close(ended) }()
-		select {
-		case <-ended:
-		case <-time.After(time.Minute):
-			t.Fatal("an old process does not stop")
+		if err := n.stop(); err != nil && !errors.As(err, new(*exec.ExitError)) {
+			t.Fatalf("an old process: %v", err)
 		}
 		n.binary = binary
 		if err := n.again(); err != nil {
@@ -151,15 +153,7 @@ func TestRollingUpgrade(t *testing.T) {
 	for i, study := range studies {
 		f.check(i, study, 2)
 	}
-	archive.mu.Lock()
-	defer archive.mu.Unlock()
-	reports := map[string]int{}
-	for _, o := range archive.objects {
-		if o.modality == "SR" {
-			reports[o.study]++
-		}
-	}
-	if reports[studies[0]] != 1 {
-		t.Errorf("the study of the old processes has %d reports", reports[studies[0]])
+	if now := reports(studies[0]); now != reported {
+		t.Errorf("the study of the old processes has %d reports, %d before", now, reported)
 	}
 }

@@ -169,7 +169,7 @@ func (s *Server) Run() error {
 	}
 	s.process, s.ended = cmd.Process, ended
 	var err error
-	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(3 * time.Minute); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		select {
 		case <-ended:
 			return fmt.Errorf("PostgreSQL ended at its start: %s", s.log.String())

@@ -74,7 +74,7 @@ func TestOrthancExplorer(t *testing.T) {
 		_ = orthanc.Process.Kill()
 		_ = orthanc.Wait()
 	})
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); ; time.Sleep(100 * time.Millisecond) {
 		if res, err := http.Get("http://" + web + "/system"); err == nil {
 			_ = res.Body.Close()
 			break

@@ -33,7 +33,7 @@ func portal(t *testing.T) string {
 func framed(t *testing.T, b *browser.Browser, portal, at string) string {
 	t.Helper()
 	do(t, b, chromedp.Navigate(portal+"/?at="+at), chromedp.WaitReady(`iframe`))
-	for end := time.Now().Add(20 * time.Second); ; time.Sleep(100 * time.Millisecond) {
+	for end := time.Now().Add(patience); ; time.Sleep(100 * time.Millisecond) {
 		answer, err := browser.Call(b, page.GetFrameTree, cdp.Empty{})
 		if err != nil {
 			t.Fatal(err)

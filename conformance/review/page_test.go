@@ -48,10 +48,13 @@ func evalAsync[T any](t *testing.T, b *browser.Browser, expression string) T {
 	return v
 }
 
+// patience is for what must come true, on however slow a machine.
+const patience = 3 * time.Minute
+
 // until waits for an expression to become true.
 func until(t *testing.T, b *browser.Browser, expression string) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
 		v, err := browser.Eval[bool](b, expression)
 		if err == nil && v {
 			return

@@ -69,17 +69,25 @@ func missing(t *testing.T, what string) {
 	t.Skipf("%s is missing; make test installs it", what)
 }
 
-// examples are the files of the example loops.
-func examples(t *testing.T) []string {
-	t.Helper()
+// loops is the folder of the example loops, "" where there is none.
+var loops = sync.OnceValue(func() string {
 	cmd := exec.Command("go", "mod", "download", "-json", exampleLoops)
 	cmd.Dir = os.TempDir() // outside any module
 	out, err := cmd.Output()
 	var answer struct{ Dir string }
 	if err != nil || json.Unmarshal(out, &answer) != nil || answer.Dir == "" {
+		return ""
+	}
+	return filepath.Join(answer.Dir, "examples")
+})
+
+// examples are the files of the example loops.
+func examples(t *testing.T) []string {
+	t.Helper()
+	if loops() == "" {
 		missing(t, "the module with the example loops")
 	}
-	files, err := filepath.Glob(filepath.Join(answer.Dir, "examples", "I_*.dcm"))
+	files, err := filepath.Glob(filepath.Join(loops(), "I_*.dcm"))
 	if err != nil || len(files) == 0 {
 		t.Fatal("no example loops", err)
 	}
@@ -190,7 +198,7 @@ func (s *site) start(args ...string) *exec.Cmd {
 func (s *site) startNode() {
 	s.t.Helper()
 	s.node = s.start("serve", "-c", s.config)
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); ; time.Sleep(100 * time.Millisecond) {
 		if res, err := http.Get(s.page + "/login"); err == nil {
 			_ = res.Body.Close()
 			return
@@ -250,7 +258,7 @@ func (s *site) studies() []study {
 // send sends objects and waits until their studies are analysed and delivered.
 func (s *site) send(want int, files ...string) {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(s.t.Context(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
 	defer cancel()
 	args := append([]string{"send", "--called", "ECHONODE", s.dicom}, files...)
 	if out, err := exec.CommandContext(ctx, binary, args...).CombinedOutput(); err != nil {

@@ -51,7 +51,7 @@ template(name="parts" type="string" string="%%pri%%|%%protocol-version%%|%%app-n
 		_ = cmd.Wait()
 	})
 	s.open("reader")
-	for deadline := time.Now().Add(70 * time.Second); ; time.Sleep(100 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); ; time.Sleep(100 * time.Millisecond) {
 		b, _ := os.ReadFile(out)
 		for line := range strings.Lines(string(b)) {
 			if strings.HasPrefix(line, "85|1|EchoNode|DICOM+RFC3881|") && strings.Contains(line, `csd-code="110122"`) && strings.Contains(line, `UserID="reader"`) {

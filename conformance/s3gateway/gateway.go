@@ -89,7 +89,7 @@ func (s *Server) start(t testing.TB, path string) {
 	if err := s.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	for end := time.Now().Add(30 * time.Second); ; {
+	for end := time.Now().Add(3 * time.Minute); ; {
 		if c, err := net.Dial("tcp", s.addr); err == nil {
 			c.Close()
 			return

@@ -90,7 +90,7 @@ func archive(t *testing.T, syntaxes ...string) (*peer, string) {
 	done := make(chan error, 1)
 	go func() { done <- srv.Serve(l) }()
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		if err := errors.Join(srv.Shutdown(ctx), <-done); !errors.Is(err, scp.ErrServerClosed) {
 			t.Error(err)

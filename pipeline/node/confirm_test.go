@@ -104,9 +104,9 @@ func TestCommitmentBeforeASecondSend(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			dir, pacs := t.TempDir(), &committer{answer: c.answer}
 			dest := destination("pacs", listen(t, "PACS", pacs))
-			dest.Commitment = 500 * time.Millisecond
-			if c.copies == 1 {
-				dest.Commitment = time.Minute
+			dest.Commitment = time.Minute
+			if c.name == "no report comes" {
+				dest.Commitment = 500 * time.Millisecond
 			}
 			n := start(t, dir, &fakeProcessor{t: t}, Options{Destinations: []Destination{dest}})
 			defer n.stop()

@@ -205,7 +205,7 @@ func TestMoveHoldsNobodyUp(t *testing.T) {
 	}()
 	<-g.came
 	g.shut.Store(false)
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	unlock, err := n.objects.Lock(ctx, "1.2.3.10")
 	if err != nil {

@@ -161,7 +161,7 @@ echonode_studies{state="receiving"} 0
 func TestJobsFarAheadComeBack(t *testing.T) {
 	dir := t.TempDir()
 	pacs := &archive{refuse: &scp.StatusError{Status: 0xA700}}
-	n := start(t, dir, &fakeProcessor{t: t}, Options{Deliveries: 50, Destinations: []Destination{destination("pacs", listen(t, "PACS", pacs))}})
+	n := start(t, dir, &fakeProcessor{t: t}, Options{Destinations: []Destination{destination("pacs", listen(t, "PACS", pacs))}})
 	n.mustSend(t, writeObject(t, dir, "1.2.3", "1.2.3.10", nil))
 	eventually(t, "first attempt", func() bool {
 		s := n.status(t, "1.2.3")

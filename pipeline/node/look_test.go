@@ -14,7 +14,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/echonode/echonode/dicomio/part10"
 	"github.com/echonode/echonode/dicomio/tag"
 	"github.com/echonode/echonode/dicomio/uid"
 
@@ -42,10 +41,7 @@ func TestLoopsAreLookedAtOnArrival(t *testing.T) {
 			if !onArrival && len(p.seen()) != 0 {
 				t.Errorf("looked at %v before the study was complete", p.seen())
 			}
-			n.arrivals.idle = 0 // complete
-			if err := n.queueComplete(context.Background()); err != nil {
-				t.Fatal(err)
-			}
+			n.complete(t)
 			eventually(t, "done", func() bool { return n.status(t, "1.2.3").State == store.Done })
 			if len(p.seen()) != 2 || len(p.requests()) != 1 {
 				t.Errorf("%v looked at, %d combinations", p.seen(), len(p.requests()))
@@ -364,17 +360,16 @@ func TestBadLoopCostsItself(t *testing.T) {
 		}
 		return Seen{}, nil
 	}}
-	n := start(t, dir, p, Options{OnArrival: true, Timeout: 300 * time.Millisecond})
-	for _, sop := range []string{"1.2.3.10", "1.2.3.11", "1.2.3.12", "1.2.3.13"} {
-		n.mustSend(t, writeObject(t, dir, "1.2.3", sop, nil))
-	}
+	n := start(t, dir, p, Options{OnArrival: true, Timeout: time.Second})
+	n.mustSend(t, writeObject(t, dir, "1.2.3", "1.2.3.10", nil), writeObject(t, dir, "1.2.3", "1.2.3.11", nil),
+		writeObject(t, dir, "1.2.3", "1.2.3.12", nil), writeObject(t, dir, "1.2.3", "1.2.3.13", nil))
 	eventually(t, "done", func() bool { return n.status(t, "1.2.3").State == store.Done })
 	want := []string{"1.2.3.10", "1.2.3.11-given-up", "1.2.3.12-given-up", "1.2.3.13"}
 	if got := p.requests()[0].Keys; !slices.Equal(got, want) {
 		t.Errorf("combined from %v, want %v", got, want)
 	}
 	slices.Sort(p.gaveUp)
-	if len(p.gaveUp) != 2 || !strings.Contains(p.gaveUp[0], "panicked: index out of range") || !strings.Contains(p.gaveUp[1], "not analysed within 300ms") {
+	if len(p.gaveUp) != 2 || !strings.Contains(p.gaveUp[0], "panicked: index out of range") || !strings.Contains(p.gaveUp[1], "not analysed within 1s") {
 		t.Errorf("given up: %v", p.gaveUp)
 	}
 	// Asked for again, those two are tried again.
@@ -541,26 +536,20 @@ func (f *forwarder) Store(ctx context.Context, req *scp.StoreRequest, r io.Reade
 	if _, err := io.Copy(&b, r); err != nil {
 		return err
 	}
-	if err := f.archive.Store(ctx, req, bytes.NewReader(b.Bytes())); err != nil {
+	if err := f.archive.Store(ctx, req, bytes.NewReader(b.Bytes())); err != nil { // is counted
 		return err
 	}
-	var file bytes.Buffer
-	if err := part10.Write(&file, part10.Meta{SOPClassUID: req.SOPClassUID, SOPInstanceUID: req.SOPInstanceUID, TransferSyntaxUID: req.TransferSyntaxUID,
-		SourceAETitle: "PACS"}); err != nil {
-		return err
-	}
-	file.Write(b.Bytes())
-	path := filepath.Join(os.TempDir(), "forwarded-"+req.SOPInstanceUID+".dcm")
-	if err := os.WriteFile(path, file.Bytes(), 0o600); err != nil {
-		return err
-	}
-	defer os.Remove(path)
 	d := &scp.Dialer{CallingAE: "PACS", CalledAE: "ECHONODE"}
-	results, err := d.SendAll(ctx, (*f.to).addr, []scp.ObjectSource{scp.FileSource(path)}, nil)
+	c, err := d.Dial(ctx, (*f.to).addr, []scp.PresentationContext{{AbstractSyntax: req.SOPClassUID, TransferSyntaxes: []string{req.TransferSyntaxUID}}})
 	if err != nil {
 		return err
 	}
-	return results[0].Err
+	defer c.Abort() // nothing after a release
+	if _, err := c.Store(ctx, scp.Object{SOPClassUID: req.SOPClassUID, SOPInstanceUID: req.SOPInstanceUID, TransferSyntaxUID: req.TransferSyntaxUID,
+		DataSet: &b}); err != nil {
+		return err
+	}
+	return c.Release(ctx)
 }
 
 func (f *forwarder) count() (n int) {

@@ -64,7 +64,10 @@ func (r *running) files(t *testing.T) (n int) {
 func TestMoveStudy(t *testing.T) {
 	dir, pacs, down := t.TempDir(), &archive{}, &archive{refuse: &scp.StatusError{Status: 0xA700}}
 	p := byContent(t)
-	n := start(t, dir, p, Options{Destinations: []Destination{destination("pacs", listen(t, "PACS", pacs)), destination("down", listen(t, "PACS", down))}})
+	// What is refused is not tried again while it is looked at: on its way it would
+	// count as perhaps sent.
+	n := start(t, dir, p, Options{RetryFirst: time.Hour, RetryMax: time.Hour,
+		Destinations: []Destination{destination("pacs", listen(t, "PACS", pacs)), destination("down", listen(t, "PACS", down))}})
 	latin := func(ds *dicomio.DataSet) {
 		ds.SetString(tag.SpecificCharacterSet, "ISO_IR 100").SetString(tag.PatientName, "Müller^Änne").SetString(tag.PatientBirthDate, "19600101").
 			SetString(tag.PatientAge, "066Y").SetString(tag.IssuerOfPatientID, "HOSP")
@@ -75,14 +78,14 @@ func TestMoveStudy(t *testing.T) {
 		s := n.status(t, "1.2.3")
 		return s.State == store.Done && pacs.objects() == 1 && len(s.Deliveries) == 2 && s.Deliveries[0].Attempts > 0 && s.Deliveries[1].Attempts > 0
 	})
+	down.mu.Lock()
+	down.refuse = nil
+	down.mu.Unlock()
 	order := Move{To: Patient{ID: "P2", Name: "Søe^Jane", Sex: "F", BirthDate: "19611231"}, Reason: ReasonCorrect, By: "root", From: "127.0.0.1"}
 	moved, err := n.MoveStudy(t.Context(), "1.2.3", order)
 	if err != nil || moved != (Moved{Study: "1.2.3", Objects: 2, Unsent: 1, Sent: 1}) {
 		t.Fatalf("%+v, %v", moved, err)
 	}
-	down.mu.Lock()
-	down.refuse = nil
-	down.mu.Unlock()
 	eventually(t, "the second report", func() bool { return n.status(t, "1.2.3").Finished() && pacs.objects() == 2 && down.objects() == 1 })
 	for i, sop := range []string{"1.2.3.10", "1.2.3.11"} {
 		ds := n.stored(t, sop)
@@ -535,10 +538,12 @@ func TestHeldStudyWithdraws(t *testing.T) {
 	if pacs.objects() != 1 {
 		t.Errorf("a report was withdrawn for an object of somebody else")
 	}
+	was := n.setIdle(time.Hour) // what comes after the move comes before the study is complete
 	if _, err := n.MoveStudy(t.Context(), "1.2.3", Move{To: Patient{ID: "P2"}, Reason: ReasonCorrect, AllPersons: true}); err != nil {
 		t.Fatal(err)
 	}
 	n.mustSend(t, picture(t, "1.2.3", "1.2.3.12", 9, nil)) // of the former patient
+	n.setIdle(was)
 	eventually(t, "held again, with a note", func() bool { return held() && pacs.objects() == 2 })
 	p.mu.Lock()
 	defer p.mu.Unlock()

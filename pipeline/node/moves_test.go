@@ -111,7 +111,7 @@ func TestMoveWaitsNoLongerThanItsOrder(t *testing.T) {
 		if !errors.Is(err, gone) {
 			t.Errorf("error %v", err)
 		}
-	case <-time.After(20 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("a move waits for another without its context")
 	}
 	if got := n.stored(t, "1.2.3.10").String(tag.PatientID); got != "P1" {

@@ -23,7 +23,7 @@ func bucket(t *testing.T, endpoint string) *objects.Files {
 	t.Helper()
 	t.Setenv("AWS_ACCESS_KEY_ID", s3gateway.AccessKey)
 	t.Setenv("AWS_SECRET_ACCESS_KEY", s3gateway.SecretKey)
-	s, err := objects.NewS3(objects.S3Options{Endpoint: endpoint, Region: "us-east-1", Bucket: s3gateway.Bucket, Prefix: "node/", Timeout: time.Second,
+	s, err := objects.NewS3(objects.S3Options{Endpoint: endpoint, Region: "us-east-1", Bucket: s3gateway.Bucket, Prefix: "node/", Timeout: 10 * time.Second,
 		Checksums: objects.ChecksumMD5})
 	if err != nil {
 		t.Fatal(err)
@@ -54,8 +54,7 @@ func TestOtherMachinesDisk(t *testing.T) {
 			p := &fakeProcessor{t: t}
 			o := Options{Objects: open(t), OnArrival: true, Destinations: []Destination{destination("pacs", listen(t, "PACS", pacs))}}
 			n := start(t, dir, p, o)
-			n.mustSend(t, writeObject(t, t.TempDir(), "1.2.3", "1.2.3.10", nil))
-			n.mustSend(t, writeObject(t, t.TempDir(), "1.2.3", "1.2.3.11", nil))
+			n.mustSend(t, writeObject(t, t.TempDir(), "1.2.3", "1.2.3.10", nil), writeObject(t, t.TempDir(), "1.2.3", "1.2.3.11", nil))
 			eventually(t, "delivered", func() bool { return pacs.objects() == 1 })
 			n.stop()
 			for _, e := range []string{"arriving", "scratch"} {

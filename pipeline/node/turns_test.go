@@ -60,7 +60,7 @@ func (f funcReader) Read(p []byte) (int, error) { return f(p) }
 // An object is compared with its version before in turns of its sender's, before
 // anybody has to wait for it; what came out holds for that version only.
 func TestComparingInTurns(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	dir := t.TempDir()
 	n := start(t, dir, &fakeProcessor{t: t}, Options{Idle: time.Hour, Cap: 2 * time.Hour})

@@ -81,13 +81,13 @@ func TestCloseEndsProbing(t *testing.T) {
 	}
 	select {
 	case <-a.asked:
-	case <-time.After(time.Minute):
+	case <-time.After(3 * time.Minute):
 		t.Fatal("the store is not tried again")
 	}
 	f.Close()
 	select {
 	case <-a.ended:
-	case <-time.After(time.Minute):
+	case <-time.After(3 * time.Minute):
 		t.Fatal("it is still tried")
 	}
 }
@@ -119,7 +119,7 @@ func TestListFallsSilent(t *testing.T) {
 		if !errors.Is(err, ErrUnavailable) {
 			t.Errorf("%v", err)
 		}
-	case <-time.After(time.Minute):
+	case <-time.After(3 * time.Minute):
 		t.Fatal("it is waited for for ever")
 	}
 }

@@ -470,7 +470,7 @@ func TestSweep(t *testing.T) {
 func TestS3Faults(t *testing.T) {
 	server := s3gateway.Start(t)
 	p := s3gateway.NewProxy(t, server.Endpoint)
-	s := s3(t, p.Endpoint, func(o *objects.S3Options) { o.Timeout = 300 * time.Millisecond })
+	s := s3(t, p.Endpoint, func(o *objects.S3Options) { o.Timeout = 2 * time.Second })
 	name := s.Name("a", "b")
 	content := bytes.Repeat([]byte("x"), 1000)
 	if err := objects.PutBytes(t.Context(), s, name, content); err != nil {
@@ -487,7 +487,7 @@ func TestS3Faults(t *testing.T) {
 		t.Run(what, func(t *testing.T) {
 			p.Set(fault)
 			defer p.Set(nil)
-			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 			defer cancel()
 			_, openErr := s.Open(ctx, name, 0, -1)
 			_, statErr := s.Stat(ctx, name)

@@ -104,7 +104,7 @@ func (c *listener) close() {
 // wait returns the messages once there are so many.
 func (c *listener) wait(n int) []string {
 	c.t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(3 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		c.mu.Lock()
 		got := append([]string(nil), c.messages...)
 		c.mu.Unlock()

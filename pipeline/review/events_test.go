@@ -15,7 +15,7 @@ import (
 // listen opens the stream of events and returns what gives the next one.
 func (b *browser) listen(query string) (next func() string) {
 	b.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	b.t.Cleanup(cancel)
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, b.http.URL+"/events"+query, nil)
 	if err != nil {

@@ -146,7 +146,7 @@ func TestUnusedIsForgotten(t *testing.T) {
 		defer s.server.documents.mu.Unlock()
 		return s.server.loops.order.Len() + s.server.loops.bytes + len(s.server.documents.by) + int(s.server.documents.size) + s.open("1.2.1.1.dcm")
 	}
-	for end := time.Now().Add(time.Minute); left() > 0; time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(3 * time.Minute); left() > 0; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("%d kept", left())
 		}

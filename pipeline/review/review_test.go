@@ -99,6 +99,7 @@ func newSite(t *testing.T, edit ...func(*Options)) *site {
 	if s.server, err = New(o); err != nil {
 		t.Fatal(err)
 	}
+	s.server.late.wait = time.Minute // what a page did is there when it has answered, on however slow a disk
 	s.http = httptest.NewServer(s.server)
 	t.Cleanup(func() {
 		s.http.Close()

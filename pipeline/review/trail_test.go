@@ -108,7 +108,7 @@ func TestPagesDoNotWaitForTheTrail(t *testing.T) {
 	if _, err := db.ExecContext(t.Context(), `ROLLBACK`); err != nil {
 		t.Fatal(err)
 	}
-	s.server.late.end(30 * time.Second)
+	s.server.late.end(3 * time.Minute)
 	if got := s.trail("study opened"); len(got) != 1 || got[0].User != "viewer" || got[0].Study != "1.2.1" {
 		t.Errorf("%v", got)
 	}

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/chromedp"
@@ -43,7 +44,7 @@ func Open(ctx context.Context, options ...chromedp.ExecAllocatorOption) (*Browse
 	if path == "" {
 		return nil, errors.New("chromium is not installed")
 	}
-	all := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.Flag("lang", "en"))
+	all := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.Flag("lang", "en"), chromedp.WSURLReadTimeout(2*time.Minute))
 	if os.Geteuid() == 0 {
 		all = append(all, chromedp.NoSandbox) // Chromium refuses root otherwise
 	}

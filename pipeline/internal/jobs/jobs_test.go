@@ -125,12 +125,13 @@ func in(t *testing.T, st *store.Store, f func(tx *store.Tx) error) {
 
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+	const patience = 3 * time.Minute // on however slow a machine
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		if ok() {
 			return
 		}
 	}
-	t.Fatalf("not within 30 s: %s", what)
+	t.Fatalf("not within %v: %s", patience, what)
 }
 
 func checkKinds(t *testing.T, create func(testing.TB) string) {

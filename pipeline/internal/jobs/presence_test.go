@@ -73,7 +73,7 @@ func rooms(t *testing.T, database string, n int, h Handlers, change func(i int, 
 		})
 		soon := func(int) time.Duration { return 10 * time.Millisecond }
 		opt := Options{Destinations: []string{"pacs"}, CombineAttempts: 3, DeliveryAttempts: 3, Longest: time.Minute, CombineWait: soon, DeliveryWait: soon,
-			Seat: string(rune('a' + i)), Beat: 100 * time.Millisecond, Horizon: time.Second}
+			Seat: string(rune('a' + i)), Beat: 100 * time.Millisecond, Horizon: 3 * time.Second}
 		if change != nil {
 			change(i, &opt)
 		}

@@ -113,7 +113,7 @@ func archiveCommand(ts *testscript.TestScript, neg bool, args []string) {
 	done := make(chan error, 1)
 	go func() { done <- srv.Serve(l) }()
 	ts.Defer(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		ts.Check(srv.Shutdown(ctx))
 		if err := <-done; !errors.Is(err, scp.ErrServerClosed) {
@@ -149,7 +149,7 @@ func nodeCommand(ts *testscript.TestScript, neg bool, args []string) {
 			ts.Logf("node: %v", err)
 		}
 	})
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(3 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		res, err := http.Get("http://" + ts.Getenv(args[1]+"_HTTP") + "/healthz")
 		if err == nil {
 			ts.Check(res.Body.Close())

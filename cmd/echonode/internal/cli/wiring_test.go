@@ -58,13 +58,13 @@ func startNode(t *testing.T, configuration string) (addr, data string) {
 			if err != nil {
 				t.Errorf("serve: %v\n%s", err, said())
 			}
-		case <-time.After(time.Minute):
+		case <-time.After(3 * time.Minute):
 			t.Errorf("the node does not stop\n%s", said())
 		}
 		log.Close()
 	})
 	dialer := scp.Dialer{CallingAE: "TESTER", CalledAE: "ECHONODE"}
-	for deadline := time.After(time.Minute); ; {
+	for deadline := time.After(3 * time.Minute); ; {
 		c, err := dialer.Dial(ctx, addr, []scp.PresentationContext{{AbstractSyntax: uid.Verification, TransferSyntaxes: []string{uid.ImplicitVRLittleEndian}}})
 		if err == nil {
 			up = true
@@ -107,7 +107,7 @@ func TestServeIsWired(t *testing.T) {
 		t.Errorf("the node's umask is %04o, want 0027", got)
 	}
 
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
 	dialer := scp.Dialer{CallingAE: "TESTER", CalledAE: "ECHONODE"}
 	client, err := dialer.Dial(ctx, addr, []scp.PresentationContext{
@@ -148,6 +148,9 @@ func TestServeIsWired(t *testing.T) {
 
 	files := 0
 	err = filepath.WalkDir(data, func(path string, e fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // taken away in the meantime
+		}
 		if err != nil || e.IsDir() {
 			return err
 		}

@@ -23,7 +23,7 @@ func bucket(t *testing.T, endpoint string) *objects.Files {
 	t.Helper()
 	t.Setenv("AWS_ACCESS_KEY_ID", s3gateway.AccessKey)
 	t.Setenv("AWS_SECRET_ACCESS_KEY", s3gateway.SecretKey)
-	s, err := objects.NewS3(objects.S3Options{Endpoint: endpoint, Region: "us-east-1", Bucket: s3gateway.Bucket, Prefix: "node/", Timeout: 10 * time.Second,
+	s, err := objects.NewS3(objects.S3Options{Endpoint: endpoint, Region: "us-east-1", Bucket: s3gateway.Bucket, Prefix: "node/", Timeout: time.Minute,
 		Checksums: objects.ChecksumMD5})
 	if err != nil {
 		t.Fatal(err)

@@ -27,6 +27,35 @@ func TestAcquisition(t *testing.T) {
 		{tag.PatientSpeciesDescription, "Homme", ""},
 		{tag.PatientSpeciesDescription, "?", ""},
 		{tag.PatientSpeciesDescription, "Humpback whale", result.NotHuman},
+		{tag.PatientSpeciesDescription, "HS", ""},
+		{tag.PatientSpeciesDescription, "Adult", ""},
+		{tag.StudyDescription, "Fetal Echo", result.Fetal},
+		{tag.StudyDescription, "Fetale Echokardiographie", result.Fetal},
+		{tag.BodyPartExamined, "FETALHEART", result.Fetal},
+		{tag.StudyDescription, "no fetal echo", ""},
+		{tag.TransducerData, "P7-3Ts", result.Transoesophageal},
+		{tag.TransducerData, "PET-512MC", result.Transoesophageal},
+		{tag.TransducerData, "MPT4-8", result.Transoesophageal},
+		{tag.TransducerData, "TEE122", result.Transoesophageal},
+		{tag.TransducerData, "UST-52127S", result.Transoesophageal},
+		{tag.TransducerData, "10T-D", result.Transoesophageal},
+		{tag.TransducerData, "6TC", result.Transoesophageal},
+		{tag.TransducerData, "V7M", result.Transoesophageal},
+		{tag.TransducerData, "T6207", result.Transoesophageal},
+		{tag.TransducerData, "P4-2s", ""},
+		{tag.TransducerData, "AcuNav 10F", result.Intracardiac},
+		{tag.StudyDescription, "Intracardiac echo", result.Intracardiac},
+		{tag.StudyDescription, "ICE", result.Intracardiac},
+		{tag.StudyDescription, "Epicardial echo", result.Intracardiac},
+		{tag.StudyDescription, "r/o intracardiac thrombus", ""},
+		{tag.StudyDescription, "Epicardial fat", ""},
+		{tag.SeriesDescription, "A4C w/ UEA", result.Contrast},
+		{tag.SeriesDescription, "Ultrasound enhancing agent", result.Contrast},
+		{tag.SeriesDescription, "Perflutren 2D", result.Contrast},
+		{tag.SeriesDescription, "LVContrast", result.Contrast},
+		{tag.SeriesDescription, "LVOContrast", result.Contrast},
+		{tag.SeriesDescription, "CEUS", result.Contrast},
+		{tag.SeriesDescription, "A4C Contrast-free", ""},
 		{tag.SeriesDescription, "LVO off axis", result.Contrast},
 		{tag.SeriesDescription, "LVO no foreshortening", result.Contrast},
 		{tag.SeriesDescription, "Contrast Offline", result.Contrast},
@@ -102,10 +131,39 @@ func TestAcquisition(t *testing.T) {
 			t.Errorf("%v %q: %q, want %q", tt.tag, tt.text, code, tt.code)
 		}
 	}
-	sequence := dicomio.NewDataSet()
-	sequence.SetItems(tag.ContrastBolusAgentSequence, dicomio.NewDataSet())
-	if r := refuseByAcquisition(sequence); r == nil || r.Code != result.Contrast {
-		t.Errorf("a contrast agent sequence: %v", r)
+	coded := func(t tag.Tag, value, meaning string) *dicomio.DataSet {
+		item := dicomio.NewDataSet()
+		if value != "" {
+			item.SetString(tag.CodeValue, value).SetString(tag.CodeMeaning, meaning)
+		}
+		return dicomio.NewDataSet().SetItems(t, item)
+	}
+	for _, tt := range []struct {
+		ds   *dicomio.DataSet
+		code string
+	}{
+		{coded(tag.ContrastBolusAgentSequence, "", ""), ""}, {coded(tag.ContrastBolusAgentSequence, "260413007", "None"), ""},
+		{coded(tag.ContrastBolusAgentSequence, "C-B0343", "Perflutren"), result.Contrast},
+		{coded(tag.PatientSpeciesCodeSequence, "L-80700", "Canis lupus familiaris"), result.NotHuman},
+		{coded(tag.PatientSpeciesCodeSequence, "337915000", "Homo sapiens"), ""}, {coded(tag.PatientSpeciesCodeSequence, "L-85B00", "Mensch"), ""},
+		{coded(tag.AnatomicRegionSequence, "87878005", "Fetal heart"), result.Fetal}, {coded(tag.AnatomicRegionSequence, "80891009", "Heart"), ""},
+	} {
+		if r := refuseByAcquisition(tt.ds); (r == nil) != (tt.code == "") || r != nil && r.Code != tt.code {
+			t.Errorf("%v: %v, want %q", tt.ds, r, tt.code)
+		}
+	}
+	for _, tt := range []struct {
+		tag        tag.Tag
+		text, code string
+	}{
+		{tag.PatientSexNeutered, "ALTERED", result.NotHuman}, {tag.PatientBreedDescription, "Maine Coon", result.NotHuman},
+		{tag.ResponsiblePersonRole, "OWNER", result.NotHuman}, {tag.ResponsiblePersonRole, "PARENT", ""}, {tag.PatientBreedDescription, "Human", ""},
+		{tag.StudyDescription, "TTE with Definity", result.Contrast}, {tag.StudyDescription, "TTE without contrast", ""},
+	} {
+		r := acquisitionDoubt(dicomio.NewDataSet().SetString(tt.tag, tt.text))
+		if (r == nil) != (tt.code == "") || r != nil && r.Code != tt.code {
+			t.Errorf("%v %q: %v, want %q", tt.tag, tt.text, r, tt.code)
+		}
 	}
 	c := standard("1.2.3.1")
 	c.edit = func(ds *dicomio.DataSet) { ds.SetString(tag.ContrastBolusAgent, "SonoVue") }

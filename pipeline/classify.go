@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/echonode/echonode/models"
 	"github.com/echonode/echonode/pipeline/echo"
@@ -26,7 +27,7 @@ func refuseByTags(f echo.Facts) *result.Reason {
 		return &r
 	}
 	switch {
-	case f.Modality != "US" && f.Modality != "":
+	case !strings.EqualFold(f.Modality, "US") && f.Modality != "":
 		return refuse(result.NotUltrasound, "not ultrasound: modality is %s", f.Modality)
 	case f.Frames == 0 || f.Rows == 0 || f.Columns == 0:
 		return refuse(result.NoPixels, "the object holds no image")

@@ -182,6 +182,11 @@ func (a *Analyzer) inspect(ctx context.Context, l *loop) error {
 	if r := calledOtherwise(file.DataSet, l.View); r != nil {
 		l.Warnings = append(l.Warnings, *r)
 	}
+	for _, doubt := range []*result.Reason{stageNotSaid(file.DataSet, &l.Loop), acquisitionDoubt(file.DataSet)} {
+		if doubt != nil {
+			l.Warnings = append(l.Warnings, *doubt)
+		}
+	}
 	rest := make([]int, 0, l.Frames)
 	for i := range l.frames {
 		if !l.frames[i].done {
@@ -194,7 +199,7 @@ func (a *Analyzer) inspect(ctx context.Context, l *loop) error {
 // admit says by its attributes whether an object is a loop to be measured. One
 // that is truncated is read as far as it goes, to say whose it is.
 func (a *Analyzer) admit(l *loop, file *dicomio.File) (err error) {
-	l.facts, err = echo.Read(file)
+	l.facts, err = readFacts(file, 0)
 	l.describe()
 	l.bound(a.opt.MaxFrames)
 	l.Dates = recordedOn(file.DataSet)
@@ -245,7 +250,7 @@ func (a *Analyzer) open(l *loop, file *dicomio.File) (*dicomio.FrameReader, erro
 		return nil, failed(result.DecodeFailed, "pixel data cannot be read: %v", err)
 	}
 	if n := frames.Len(); n != l.facts.Frames {
-		if l.facts, err = echo.ReadFrames(file, n); err != nil {
+		if l.facts, err = readFacts(file, n); err != nil {
 			return nil, failed(result.Unreadable, "attributes contradict each other: %v", err)
 		}
 		l.describe()

@@ -521,6 +521,17 @@ func StageOf(name string) Stage {
 	return 0
 }
 
+// StageOfCode recognises a code value of CID 12002, in either code set, as Stage Code
+// Sequence (0040,000A) holds it; 0 stands for another one.
+func StageOfCode(value string) Stage {
+	for s, t := range stages {
+		if value != "" && (value == t.sct.Value || value == t.srt.Value) {
+			return s
+		}
+	}
+	return 0
+}
+
 // BSAFormula is how the body surface area was calculated, CID 3663.
 type BSAFormula int
 

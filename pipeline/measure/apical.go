@@ -508,8 +508,11 @@ func (l *loop) chooseBeats() []lv.Finding {
 			for _, i := range odd {
 				left = append(left, efs[i])
 			}
-			out = append(out, lv.Finding{Gate: lv.GateBeatSpread, Severity: lv.Warn, Frame: -1, Reason: fmt.Sprintf(
-				"%d of %d beats are left out, in which EF was %.0f to %.0f %%", len(odd), len(efs), slices.Min(left), slices.Max(left))})
+			text := fmt.Sprintf("%d of %d beats are left out, in which EF was %.0f to %.0f %%", len(odd), len(efs), slices.Min(left), slices.Max(left))
+			if len(odd) == 1 {
+				text = fmt.Sprintf("one of %d beats is left out, in which EF was %.0f %%", len(efs), left[0])
+			}
+			out = append(out, lv.Finding{Gate: lv.GateBeatSpread, Severity: lv.Warn, Frame: -1, Reason: text})
 		}
 		l.keepBeats(func(i int, b beat) *result.Reason {
 			if slices.Contains(odd, i) {

@@ -96,7 +96,8 @@ func (l *loop) doubts() []lv.Finding {
 		switch w.Code {
 		case result.FrameTimes:
 			warn(result.FrameTimes, result.Reasonf("", "the frame times are in doubt: %s", w.Text))
-		case result.Rhythm, result.HeartRateDoubt, result.FrameCount, result.Regions, result.Scale, result.ViewName, result.Derived:
+		case result.Rhythm, result.HeartRateDoubt, result.FrameCount, result.Regions, result.Scale, result.ViewName, result.Derived,
+			result.StageUnknown, result.NotHuman, result.Contrast:
 			warn(lv.Gate(w.Code), w)
 		}
 	}

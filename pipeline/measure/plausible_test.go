@@ -165,7 +165,7 @@ func TestAlternatingBeats(t *testing.T) {
 		t.Errorf("%+v", ef)
 	}
 	if ef := film(30, 30, 55, 30, 30, 30); ef == nil || len(ef.Beats) != 4 || *ef.Value > 32 ||
-		!warned(ef, "beat-spread", "1 of 5 beats are left out, in which EF was 5") {
+		!warned(ef, "beat-spread", "one of 5 beats is left out, in which EF was 5") {
 		t.Errorf("%+v", ef)
 	}
 }
@@ -207,6 +207,29 @@ func TestRatesOfLoops(t *testing.T) {
 		hr, ef := value(s.Measurements, result.HR), value(s.Measurements, result.EF)
 		if hr == nil || math.Abs(*hr.Value-want) > 3 || ef == nil || len(ef.Others) != 1 {
 			t.Errorf("stage %q: %+v, %+v", stage, hr, ef)
+		}
+	}
+}
+
+// A loop without a stage may be at rest as that of the stage that says so.
+func TestRestOfTwoStages(t *testing.T) {
+	at := func(stage string, ef float64, seed uint64) result.Loop {
+		l := heart.Clip{Beats: heart.Regular(60, ef, 117.81, 4), FPS: 40, Start: 200, Seed: seed}.Loop()
+		l.Stage = stage
+		Loop(&l, options())
+		return l
+	}
+	for other, want := range map[string]bool{"": true, "Rest (supine)": true, "Peak": false} {
+		s := &result.Study{Loops: []result.Loop{at("REST", 55, 1), at(other, 30, 2)}}
+		Study(s, options())
+		n := 0
+		for i := range s.Measurements {
+			if m := &s.Measurements[i]; m.Name == result.EF && warned(m, result.LoopsDisagree, "may be at rest too") && m.Quality.Grade == result.Poor {
+				n++
+			}
+		}
+		if (n == 2) != want || n == 1 {
+			t.Errorf("beside %q: %d remarks", other, n)
 		}
 	}
 }

@@ -95,6 +95,30 @@ func (s *study) combine() {
 	for _, st := range stages {
 		s.Measurements = append(s.Measurements, st.combine(s.o)...)
 	}
+	s.compareRest()
+}
+
+// compareRest remarks on EF of stages that may all be at rest and differ: a protocol
+// that was begun late leaves a loop without a stage.
+func (s *study) compareRest() {
+	var efs []*result.Measurement
+	for i := range s.Measurements {
+		if m := &s.Measurements[i]; m.Name == result.EF && m.Value != nil && quantity.AtRest(m.Stage) {
+			efs = append(efs, m)
+		}
+	}
+	remarks := map[*result.Measurement]result.Reason{}
+	for _, m := range efs {
+		for _, o := range efs {
+			if math.Abs(*m.Value-*o.Value) > otherLoops {
+				remarks[m] = result.Reasonf(result.LoopsDisagree, "loops of another stage that may be at rest too (%s) give an EF of %.0f %%",
+					cmp.Or(o.Stage, "no name"), *o.Value)
+			}
+		}
+	}
+	for m, r := range remarks {
+		m.Quality = grade(append(slices.Clone(m.Quality.Warnings), r))
+	}
 }
 
 // patients counts the patients whose objects the study holds.

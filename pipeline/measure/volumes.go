@@ -105,8 +105,11 @@ func (st *stage) addOthers(set *volumeSet) {
 			}
 		}
 		if m.Name == result.EF && hi-lo > otherLoops {
-			m.Quality = grade(append(slices.Clone(m.Quality.Warnings),
-				result.Reasonf(result.LoopsDisagree, "other loops of the stage give an EF of %.0f to %.0f %%", slices.Min(m.Others), slices.Max(m.Others))))
+			r := result.Reasonf(result.LoopsDisagree, "other loops of the stage give an EF of %.0f to %.0f %%", slices.Min(m.Others), slices.Max(m.Others))
+			if len(m.Others) == 1 {
+				r = result.Reasonf(result.LoopsDisagree, "another loop of the stage gives an EF of %.0f %%", m.Others[0])
+			}
+			m.Quality = grade(append(slices.Clone(m.Quality.Warnings), r))
 		}
 		if r := st.otherRate(set); r != nil {
 			m.Quality = grade(append(slices.Clone(m.Quality.Warnings), *r))

@@ -94,6 +94,8 @@ const (
 	Contrast         = "contrast-agent"
 	Transoesophageal = "transoesophageal"
 	NotHuman         = "not-human"
+	Fetal            = "fetal"
+	Intracardiac     = "intracardiac"
 	DecodeFailed     = "decode-failed"
 	Unreadable       = "unreadable"
 	Truncated        = "truncated"
@@ -140,6 +142,8 @@ const (
 	ByReader = "reader"
 	// OtherDay is a loop that was recorded on another day than the one beside it.
 	OtherDay = "other-day"
+	// StageUnknown is a loop of an examination under stress that names no stage.
+	StageUnknown = "stage-unknown"
 	// SamePicture is a loop that shows another one's picture, or its mirror image.
 	SamePicture = "same-picture"
 	// ViewName is a loop whose object calls its view otherwise than the network.

@@ -1,0 +1,68 @@
+package pipeline
+
+import (
+	"regexp"
+	"strings"
+
+	"github.com/echonode/echonode/dicomio"
+	"github.com/echonode/echonode/dicomio/tag"
+	"github.com/echonode/echonode/pipeline/echo"
+	"github.com/echonode/echonode/pipeline/result"
+	"github.com/echonode/echonode/sr"
+)
+
+var (
+	// What Series Description says where machines have no stages: nothing but one.
+	seriesStage = regexp.MustCompile(`(?i)^(at )?(rest(ing)?|baseline|ruhe|im+(ediate(ly)?)?[ ._-]*post([ ._-]*ex\w*)?|recovery|erholung|` +
+		`post[ ._-]*(ex\w*|stress|belastung)|(peak|max\w*|(low|mid|high|intermediate)[ ._-]*(dose)?)([ ._-]*(stress|ex\w*|dose|dob\w*))?)$`)
+	// What examinations of the heart under stress are called.
+	stressExam = regexp.MustCompile(`(?i)\bstress|\bdobut|\bdse\b|\bexercise|\bbelastung|ergomet|treadmill|\bdipyrid|\badenosin|` +
+		`(test|[eé]c(h)?o)\w*\W.*(effort|esfuerzo|sforzo|inspanning)`)
+	noStress = regexp.MustCompile(`(?i)(^|\W)` + notDone + `\W+(stress|exercise|belastung)|stress[ -]*(cardiomyo|cmp|induced)|` +
+		`exercise (intol|induc|capac)|belastungs(dys|insuff|intol)`)
+)
+
+// readFacts are the facts of an object whose pixels hold so many frames, 0 for not
+// known, with its stage wherever it says it.
+func readFacts(file *dicomio.File, frames int) (echo.Facts, error) {
+	f, err := echo.ReadFrames(file, frames)
+	if file.DataSet != nil {
+		f.StageName = stageNamed(file.DataSet, f.StageName)
+	}
+	return f, err
+}
+
+// stageNamed is the name of an object's stage: that of Stage Name, else of Stage Code
+// Sequence, else Series Description where that is one and nothing more.
+func stageNamed(ds *dicomio.DataSet, name string) string {
+	if strings.TrimSpace(name) != "" {
+		return name
+	}
+	for _, item := range ds.Items(tag.StageCodeSequence) {
+		if s := sr.StageOfCode(strings.TrimSpace(item.String(tag.CodeValue))); s != 0 {
+			return s.String()
+		}
+		if meaning := strings.TrimSpace(item.String(tag.CodeMeaning)); meaning != "" {
+			return meaning
+		}
+	}
+	if series := strings.TrimSpace(ds.String(tag.SeriesDescription)); seriesStage.MatchString(series) {
+		return series
+	}
+	return name
+}
+
+// stageNotSaid is the doubt about a loop of an examination under stress that names
+// no stage; nil for others.
+func stageNotSaid(ds *dicomio.DataSet, l *result.Loop) *result.Reason {
+	if strings.TrimSpace(l.Stage) != "" || l.StageNumber > 0 {
+		return nil
+	}
+	for _, t := range []tag.Tag{tag.SeriesDescription, tag.ProtocolName, tag.StudyDescription} {
+		if s := strings.TrimSpace(ds.String(t)); stressExam.MatchString(s) && !noStress.MatchString(s) {
+			r := result.Reasonf(result.StageUnknown, "the object names an examination under stress (%s) and no stage: the values may not be at rest", s)
+			return &r
+		}
+	}
+	return nil
+}

@@ -53,6 +53,7 @@ type handle struct {
 	on       runner
 	postgres bool
 	limit    time.Duration // of each statement with what it answers; 0: none but the context's
+	file     *place        // which is written to; nil where that is no file
 }
 
 // bounded is a context for one statement.
@@ -65,6 +66,9 @@ func (h handle) bounded(ctx context.Context) (context.Context, context.CancelFun
 
 // ExecContext runs a statement.
 func (h handle) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	if err := h.file.check(); err != nil {
+		return nil, err
+	}
 	ctx, cancel := h.bounded(ctx)
 	defer cancel()
 	query, args = h.bind(query, args)

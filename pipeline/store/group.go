@@ -90,7 +90,11 @@ func (s *Store) write() {
 			return
 		}
 		g.mu.Unlock()
-		if len(turns) == 1 || !s.together(turns) {
+		if err := s.db.file.check(); err != nil {
+			for _, t := range turns {
+				t.err = err
+			}
+		} else if len(turns) == 1 || !s.together(turns) {
 			for _, t := range turns {
 				t.err = s.alone(t)
 			}

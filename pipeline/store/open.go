@@ -59,9 +59,14 @@ func openSQLite(ctx context.Context, path string) (*Store, error) {
 	db.SetMaxOpenConns(1)
 	// Made here, so that its mode does not depend on the process's: SQLite
 	// gives its other files the mode of the database.
+	file := &place{path: path}
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, fileMode)
 	if err == nil {
-		err = errors.Join(f.Chmod(fileMode), f.Close())
+		err = f.Chmod(fileMode)
+		if err == nil {
+			file.info, err = f.Stat()
+		}
+		err = errors.Join(err, f.Close())
 	}
 	if err == nil {
 		err = migrate(ctx, db, goose.DialectSQLite3, "sqlite", riversqlite.New(db), `SELECT count(*) FROM sqlite_master WHERE name = 'river_migration'`)
@@ -73,7 +78,29 @@ func openSQLite(ctx context.Context, path string) (*Store, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open %s: %w", path, err), db.Close())
 	}
-	return &Store{sql: db, readers: read, db: handle{on: db}, read: handle{on: read}}, nil
+	return &Store{sql: db, readers: read, db: handle{on: db, file: file}, read: handle{on: read}}, nil
+}
+
+// ErrFileGone is of a database of SQLite whose file was removed or replaced while
+// it was open: nothing is written to what nobody finds again.
+var ErrFileGone = errors.New("the file of the database was removed or replaced while the node runs: stop the node, put it back, and start again")
+
+// place is where the file of a database is, and which it is.
+type place struct {
+	path string
+	info os.FileInfo
+}
+
+// check fails where the file is another than the open one. No place is any.
+func (p *place) check() error {
+	if p == nil {
+		return nil
+	}
+	now, err := os.Stat(p.path)
+	if err == nil && !os.SameFile(now, p.info) || errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s: %w", p.path, ErrFileGone)
+	}
+	return nil // what else is wrong with it, a statement says
 }
 
 // openReaders opens connections that only read, what has been committed: they do

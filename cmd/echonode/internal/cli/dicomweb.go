@@ -70,10 +70,15 @@ func dicomwebServer(c *config.Config, h scp.Handler, dimse *scp.Server, metrics 
 		t = scp.ServerTLS(cert, nil)
 		warnOfCertificates(log, "dicomweb.tls", t)
 	}
+	room, err := share(shareOfHTTP)
+	if err != nil {
+		return nil, nil, err
+	}
 	l, err := net.Listen("tcp", w.Listen)
 	if err != nil {
 		return nil, nil, fmt.Errorf("dicomweb.listen: %w", err)
 	}
+	l = limitConnections(l, "dicomweb.listen", room, room/4, log)
 	if t != nil {
 		l = tls.NewListener(l, t)
 	}

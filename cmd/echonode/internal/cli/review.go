@@ -95,9 +95,18 @@ func openReview(ctx context.Context, c *config.Config, st *store.Store, files *o
 		}
 		p.server.TLSConfig = scp.ServerTLS(cert, nil)
 	}
+	room, err := share(shareOfReview)
+	if err != nil {
+		return nil, err
+	}
 	if p.listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp", r.Listen); err != nil {
 		return nil, fmt.Errorf("review.listen: %w", err)
 	}
+	each := room / 2
+	if r.BehindProxy {
+		each = 0 // the proxy speaks for everybody
+	}
+	p.listener = limitConnections(p.listener, "review.listen", room, each, log)
 	log.Info("review page", "listen", p.listener.Addr().String(), "tls", p.server.TLSConfig != nil)
 	return p, nil
 }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"crypto/tls"
@@ -188,6 +189,11 @@ func openDoors(c *config.Config, n *node.Node, reg *prometheus.Registry, metrics
 		if d.at, err = net.Listen("tcp", c.HTTP.Listen); err != nil {
 			return nil, fmt.Errorf("http.listen: %w", err)
 		}
+		room, err := share(shareOfHTTP)
+		if err != nil {
+			return nil, err
+		}
+		d.at = limitConnections(d.at, "http.listen", room, room/4, log)
 	}
 	if !c.Does(node.RoleReceive) {
 		return d, nil
@@ -433,11 +439,10 @@ func (p *program) nodeOptions(c *config.Config, worker *processor, log *slog.Log
 	if c.Storage.Retention > 0 && c.Storage.RetentionFailed > 0 {
 		o.RetentionFailed = time.Duration(max(c.Storage.Retention, c.Storage.RetentionFailed))
 	}
-	seat, err := filepath.Abs(c.Storage.Directory)
-	if err != nil {
+	var err error
+	if o.Seat, err = seatOf(c.Storage.Directory); err != nil {
 		return o, err
 	}
-	o.Seat = seat
 	certificates, err := loadCertificates(c)
 	if err != nil {
 		return o, usageError{err}
@@ -472,6 +477,25 @@ func (p *program) nodeOptions(c *config.Config, worker *processor, log *slog.Log
 		o.Destinations = append(o.Destinations, dest)
 	}
 	return o, nil
+}
+
+// seatOf names what only one process uses at a time: this directory, since this
+// machine was started. Machines that were cloned, and containers, may have one
+// host name and one path.
+func seatOf(dir string) (string, error) {
+	path, err := filepath.Abs(dir)
+	if err != nil {
+		return "", err
+	}
+	var st unix.Stat_t
+	if err := unix.Stat(path, &st); err != nil {
+		return "", fmt.Errorf("storage.directory: %w", err)
+	}
+	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", err
+	}
+	return fmt.Sprintf("%s (%d:%d since %s)", path, st.Dev, st.Ino, bytes.TrimSpace(boot)), nil
 }
 
 // destinationDialer opens associations to a destination.

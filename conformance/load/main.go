@@ -100,73 +100,104 @@ func run() error {
 	if err != nil {
 		return err
 	}
-	// Idle is a node that has analysed something.
-	usual := time.Duration(0)
-	for i := range 3 {
-		took, err := n.report(loops, fmt.Sprintf("usual %d", i), pacs)
-		if err != nil {
-			return err
-		}
-		if usual == 0 || took < usual {
-			usual = took
-		}
-	}
-	idle, err := n.memory()
+	before, err := n.unloaded(loops, pacs)
 	if err != nil {
 		return err
 	}
-	fmt.Printf("idle: %d MiB, the study is reported in %v\n", idle>>20, usual.Round(10*time.Millisecond))
+	fmt.Printf("idle: %d MiB, the study is reported in %v\n", before.memory>>20, before.took.Round(10*time.Millisecond))
+	l := n.underLoad(kinds, *associations, time.Duration(*seconds)*time.Second, loops, pacs)
+	l.print(kinds)
+	return errors.Join(l.judge(before), n.alive())
+}
 
-	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(*seconds)*time.Second)
-	defer cancel()
-	counts := make([]counter, len(kinds))
-	var senders sync.WaitGroup
-	for i := range *associations {
-		k := i % len(kinds)
-		senders.Go(func() { kinds[k].send(ctx, n.dicom, i, &counts[k]) })
+// idle is a node without load.
+type idle struct {
+	took   time.Duration // for the well-behaved study, the least of three
+	memory int64         // resident, in bytes
+}
+
+// unloaded measures a node that has analysed something.
+func (n *node) unloaded(loops []string, pacs *archive) (i idle, err error) {
+	for k := range 3 {
+		took, err := n.report(loops, fmt.Sprintf("usual %d", k), pacs)
+		if err != nil {
+			return i, err
+		}
+		if i.took == 0 || took < i.took {
+			i.took = took
+		}
 	}
-	var peak, children atomic.Int64
+	i.memory, err = n.memory()
+	return i, err
+}
+
+// load is what was seen of a node under load.
+type load struct {
+	lasted         time.Duration
+	took           time.Duration // for the well-behaved study
+	err            error         // of that study
+	peak, children int64         // most resident memory of the node, and of its children, in bytes
+	used           spent
+	counts         []counter // by kind
+}
+
+// underLoad sends objects of all kinds for a while; a third of it has passed when
+// the well-behaved study is sent.
+func (n *node) underLoad(kinds []*kind, associations int, lasts time.Duration, loops []string, pacs *archive) load {
+	ctx, cancel := context.WithTimeout(context.Background(), lasts)
+	defer cancel()
+	l := load{lasted: lasts, counts: make([]counter, len(kinds))}
+	var all sync.WaitGroup
+	for i := range associations {
+		k := i % len(kinds)
+		all.Go(func() { kinds[k].send(ctx, n.dicom, i, &l.counts[k]) })
+	}
 	before := n.spent()
-	senders.Go(func() {
+	all.Go(func() {
 		for ctx.Err() == nil {
-			if m, err := n.memory(); err == nil && m > peak.Load() {
-				peak.Store(m)
+			if m, err := n.memory(); err == nil {
+				l.peak = max(l.peak, m)
 			}
-			if m := n.childMemory(); m > children.Load() {
-				children.Store(m)
-			}
+			l.children = max(l.children, n.childMemory())
 			time.Sleep(100 * time.Millisecond)
 		}
 	})
-	time.Sleep(time.Duration(*seconds) * time.Second / 3)
-	loaded, loadErr := n.report(loops, "loaded", pacs)
+	time.Sleep(lasts / 3)
+	l.took, l.err = n.report(loops, "loaded", pacs)
 	<-ctx.Done()
-	used := n.spent().minus(before)
-	senders.Wait()
+	l.used = n.spent().minus(before)
+	all.Wait()
+	return l
+}
 
+// print tells what was sent and what it cost.
+func (l *load) print(kinds []*kind) {
 	fmt.Printf("%-10s %10s %10s %10s\n", "kind", "kB each", "stored", "refused")
 	for i, k := range kinds {
-		fmt.Printf("%-10s %10d %10d %10d\n", k.name, k.bytes()>>10, counts[i].stored.Load(), counts[i].refused.Load())
+		fmt.Printf("%-10s %10d %10d %10d\n", k.name, k.bytes()>>10, l.counts[i].stored.Load(), l.counts[i].refused.Load())
 	}
+	seconds := l.lasted.Seconds()
 	fmt.Printf("processor time, of %d processors: the node %.2f, its children %.2f, the senders here %.2f\n", runtime.NumCPU(),
-		used.node.Seconds()/float64(*seconds), used.children.Seconds()/float64(*seconds), used.senders.Seconds()/float64(*seconds))
-	above := (peak.Load() - idle) >> 20
-	fmt.Printf("memory: %d MiB at most, %d above idle; its children %d MiB\n", peak.Load()>>20, above, children.Load()>>20)
+		l.used.node.Seconds()/seconds, l.used.children.Seconds()/seconds, l.used.senders.Seconds()/seconds)
+}
+
+// judge compares the node with itself without load, tells how it was, and is an
+// error where it was worse than it may be.
+func (l *load) judge(i idle) error {
 	var problems []error
-	if loadErr != nil {
-		problems = append(problems, fmt.Errorf("the well-behaved study: %w", loadErr))
+	above := (l.peak - i.memory) >> 20
+	fmt.Printf("memory: %d MiB at most, %d above idle; its children %d MiB\n", l.peak>>20, above, l.children>>20)
+	if l.err != nil {
+		problems = append(problems, fmt.Errorf("the well-behaved study: %w", l.err))
 	} else {
-		slow := float64(loaded) / float64(usual)
-		fmt.Printf("the study is reported in %v, %.2f times its usual time\n", loaded.Round(10*time.Millisecond), slow)
+		slow := float64(l.took) / float64(i.took)
+		fmt.Printf("the study is reported in %v, %.2f times its usual time\n", l.took.Round(10*time.Millisecond), slow)
 		if slow > maxSlow {
 			problems = append(problems, fmt.Errorf("the well-behaved study took %.2f times as long, at most %.1f", slow, maxSlow))
 		}
 	}
 	if above > maxAbove {
 		problems = append(problems, fmt.Errorf("%d MiB above idle, at most %d", above, maxAbove))
-	}
-	if err := n.alive(); err != nil {
-		problems = append(problems, err)
 	}
 	return errors.Join(problems...)
 }

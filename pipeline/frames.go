@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"fmt"
+	"hash/crc64"
 	"image"
 	"runtime/debug"
 	"slices"
@@ -37,6 +38,9 @@ type flow struct {
 	slots   chan *slot
 	open    *semaphore.Weighted // room for objects of Begin
 }
+
+// digests tells pictures apart.
+var digests = crc64.MakeTable(crc64.ECMA)
 
 // slot is one frame on its way through the engine.
 type slot struct {
@@ -178,6 +182,7 @@ func (a *Analyzer) look(ctx context.Context, l *loop, i int, s *slot) (err error
 	defer done()
 	start = time.Now()
 	l.frames[i] = a.readFrame(a.engine.Card(), l.box, &s.out)
+	l.frames[i].digest = crc64.Checksum(s.input.Pix, digests) | 1 // 0 is none
 	l.bright().Add(s.input)
 	if o := l.frames[i].outline; o != nil {
 		l.frames[i].unseen = l.unseen(s.input, &l.frames[i], a.opt.LV.Axis)

@@ -86,6 +86,7 @@ func (a *Analyzer) Model() result.Model {
 // goroutine that has the frame.
 type frame struct {
 	done       bool
+	digest     uint64         // of the picture as the network saw it
 	lost       *result.Reason // why nothing is known of a frame that was looked at
 	outline    *lv.Outline
 	structures map[string]lv.Outline
@@ -193,7 +194,17 @@ func (a *Analyzer) inspect(ctx context.Context, l *loop) error {
 			rest = append(rest, i)
 		}
 	}
-	return a.infer(ctx, l, frames, rest)
+	if err := a.infer(ctx, l, frames, rest); err != nil {
+		return err
+	}
+	digests := make([]uint64, len(l.frames))
+	for i := range l.frames {
+		digests[i] = l.frames[i].digest
+	}
+	if r := repeats(digests, l.FrameTimes); r != nil {
+		l.Warnings = append(l.Warnings, *r)
+	}
+	return nil
 }
 
 // admit says by its attributes whether an object is a loop to be measured. One

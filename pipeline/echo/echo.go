@@ -253,17 +253,22 @@ func (e *Facts) regions(d *dicomio.DataSet) {
 			r.Fits = !r.Rect.Empty()
 		}
 		e.Regions = append(e.Regions, r)
+		if r.DataType == 0xA {
+			e.HasECG = true
+		}
+		// Devices leave items of zeros for what is not on the screen, and call the
+		// strip of an ECG a spectrum.
+		if r.DataType == 0xA || r.Rect.Dx() <= 1 && r.Rect.Dy() <= 1 {
+			continue
+		}
 		switch {
 		case r.SpatialFormat == 2:
 			e.HasMMode = true
 		case r.SpatialFormat == 3, r.DataType == 3, r.DataType == 4:
 			e.HasSpectral = true
 		}
-		switch r.DataType {
-		case 2:
+		if r.DataType == 2 {
 			e.HasColour = true
-		case 0xA:
-			e.HasECG = true
 		}
 	}
 	if v, ok := d.Int(tag.UltrasoundColorDataPresent); ok && v == 1 {

@@ -32,6 +32,7 @@ const (
 	GatePrecision      Gate = "precision"
 	GateBeats          Gate = "beats"
 	GateVolumes        Gate = "volumes"
+	GateBeatVolumes    Gate = "beat-volumes"
 )
 
 // Severity says what a finding does to a measurement.

@@ -526,7 +526,24 @@ func (l *loop) chooseBeats() []lv.Finding {
 		out = append(out, b.findings...)
 	}
 	out = append(out, lv.CheckEFSpread(l.efs(), l.o.LV.Quality)...)
+	if !irregular {
+		out = append(out, l.checkBeatVolumes()...)
+	}
 	return append(out, lv.CheckPrecision(l.surelyWithin(), l.o.LV.Quality)...)
+}
+
+// checkBeatVolumes looks for beats of a regular rhythm that differ in size as two
+// planes must not: depth or zoom was changed meanwhile, or the transducer moved.
+func (l *loop) checkBeatVolumes() []lv.Finding {
+	var edvs []float64
+	for _, b := range l.beats {
+		edvs = append(edvs, b.ed.VolumeML)
+	}
+	if len(edvs) < 2 || slices.Max(edvs)-slices.Min(edvs) <= warnEDVs*slices.Max(edvs) {
+		return nil
+	}
+	return []lv.Finding{{Gate: lv.GateBeatVolumes, Severity: lv.Warn, Frame: -1, Reason: fmt.Sprintf(
+		"the end-diastolic volumes of the beats differ by %.0f %%: depth, zoom or plane may have changed", 100*(1-slices.Min(edvs)/slices.Max(edvs)))}}
 }
 
 // keepBeats leaves out the beats for which why gives a reason, unless it does

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/echonode/echonode/pipeline/lv"
 	"github.com/echonode/echonode/pipeline/measure/heart"
 	"github.com/echonode/echonode/pipeline/result"
 )
@@ -230,6 +231,36 @@ func TestRestOfTwoStages(t *testing.T) {
 		}
 		if (n == 2) != want || n == 1 {
 			t.Errorf("beside %q: %d remarks", other, n)
+		}
+	}
+}
+
+// Beats of one rhythm whose volumes differ as the planes of one heart must not are
+// remarked on, and so are sizes of which another scale is told.
+func TestSizesOfBeats(t *testing.T) {
+	for edv, want := range map[float64]string{100: "", 85: "the end-diastolic volumes of the beats differ by 28 %: depth, zoom or plane may have changed"} {
+		l := &loop{}
+		for _, v := range []float64{118, edv, 110} {
+			l.beats = append(l.beats, beat{ed: lv.Plane{VolumeML: v}})
+		}
+		got := ""
+		for _, f := range l.checkBeatVolumes() {
+			if got = f.Reason; grade([]result.Reason{reason(f)}).Grade != result.Poor {
+				t.Errorf("%+v", f)
+			}
+		}
+		if got != want {
+			t.Errorf("EDV of %g beside 118: %q", edv, got)
+		}
+	}
+	l := heart.Clip{Beats: heart.Regular(60, 55, 117.81, 4), FPS: 40, Start: 300, Seed: 1}.Loop()
+	l.Warnings = []result.Reason{{Code: result.Scale, Text: "another scale"}, {Code: result.Repeated, Text: "played forth and back"}}
+	Loop(&l, options())
+	s := &result.Study{Loops: []result.Loop{l}}
+	Study(s, options())
+	for name, want := range map[string]string{result.EF: result.Fair, result.EDV: result.Poor, result.LenED: result.Poor, result.HR: result.Fair, result.CO: result.Poor} {
+		if m := value(s.Measurements, name); m == nil || m.Quality.Grade != want || warned(m, result.Repeated, "") != (name == result.HR || name == result.CO) {
+			t.Errorf("%s: %+v", name, m)
 		}
 	}
 }

@@ -117,7 +117,7 @@ func (s *study) compareRest() {
 		}
 	}
 	for m, r := range remarks {
-		m.Quality = grade(append(slices.Clone(m.Quality.Warnings), r))
+		m.Quality = gradeOf(m.Name, append(slices.Clone(m.Quality.Warnings), r))
 	}
 }
 
@@ -287,7 +287,7 @@ func (st *stage) scaled(set *volumeSet, m result.Measurement) result.Measurement
 		return m
 	}
 	if r := st.otherSize(set, m); r != nil && !slices.Contains(m.Quality.Warnings, *r) {
-		m.Quality = grade(append(slices.Clone(m.Quality.Warnings), *r))
+		m.Quality = gradeOf(m.Name, append(slices.Clone(m.Quality.Warnings), *r))
 	}
 	return m
 }

@@ -27,6 +27,9 @@ func (s series) concerns(f lv.Finding) bool {
 	if f.Gate == result.UnusualSize {
 		return s.needsCalibration
 	}
+	if f.Gate == result.Repeated {
+		return s.name == result.HR
+	}
 	return s.phase == "" || f.Phase == "" || f.Phase == s.phase
 }
 
@@ -99,7 +102,7 @@ func (l *loop) measurement(s series, findings []lv.Finding) result.Measurement {
 	}
 	m := l.missing(s, result.Reason{})
 	m.Reason = nil
-	m.Quality = grade(warnings(findings, s.concerns))
+	m.Quality = gradeOf(s.name, warnings(findings, s.concerns))
 	v := result.Round(s.value, 4)
 	m.Value = &v
 	for _, v := range s.values {
@@ -166,7 +169,18 @@ func warnings(findings []lv.Finding, concerns func(lv.Finding) bool) []result.Re
 
 // contradictions are the remarks that say that something else in the study, or
 // in the loop, speaks against a value: nobody should rely on it unseen.
-var contradictions = []string{result.ViewsDisagree, result.LoopsDisagree, result.SamePicture, string(lv.GateAnnulus)}
+var contradictions = []string{result.ViewsDisagree, result.LoopsDisagree, result.SamePicture, string(lv.GateAnnulus), string(lv.GateBeatVolumes)}
+
+// gradeOf is grade of a value of a quantity: one in centimetres is contradicted by
+// whatever contradicts the scale.
+func gradeOf(name string, warnings []result.Reason) result.Quality {
+	out := grade(warnings)
+	q, _ := quantity.Of(name)
+	if q.Calibrated && slices.ContainsFunc(warnings, func(w result.Reason) bool { return w.Code == result.Scale }) {
+		out.Grade = result.Poor
+	}
+	return out
+}
 
 // grade judges a value by its remarks; those that contradict it come first.
 func grade(warnings []result.Reason) result.Quality {
@@ -212,7 +226,7 @@ func (l *loop) addHeartRate(findings []lv.Finding) {
 	m := l.missing(s, result.Reason{})
 	m.Value, m.Reason = &v, nil
 	m.Quality = grade(warnings(findings, func(f lv.Finding) bool {
-		return slices.Contains([]lv.Gate{result.FrameTimes, result.Rhythm, lv.GateBeats, result.HeartRateDoubt}, f.Gate)
+		return slices.Contains([]lv.Gate{result.FrameTimes, result.Rhythm, lv.GateBeats, result.HeartRateDoubt, result.Repeated, result.StageUnknown}, f.Gate)
 	}))
 	m.Sources = []result.Source{{SOPInstanceUID: l.SOPInstanceUID, Frame: 0}}
 	l.Measurements = append(l.Measurements, m)

@@ -67,7 +67,7 @@ func (st *stage) chooseVolumes(o Options) volumeSet {
 				remarks = append(remarks, result.Reasonf(result.OnePlane, "from the two-chamber view alone"))
 			}
 			remarks = append(remarks, st.foreshortened(single, o)...)
-			m.Quality = grade(remarks)
+			m.Quality = gradeOf(m.Name, remarks)
 		}
 		set.measurements = append(set.measurements, m)
 	}
@@ -109,13 +109,13 @@ func (st *stage) addOthers(set *volumeSet) {
 			if len(m.Others) == 1 {
 				r = result.Reasonf(result.LoopsDisagree, "another loop of the stage gives an EF of %.0f %%", m.Others[0])
 			}
-			m.Quality = grade(append(slices.Clone(m.Quality.Warnings), r))
+			m.Quality = gradeOf(m.Name, append(slices.Clone(m.Quality.Warnings), r))
 		}
 		if r := st.otherRate(set); r != nil {
-			m.Quality = grade(append(slices.Clone(m.Quality.Warnings), *r))
+			m.Quality = gradeOf(m.Name, append(slices.Clone(m.Quality.Warnings), *r))
 		}
 		if r := st.otherSize(set, *m); r != nil && m.Name != result.EF {
-			m.Quality = grade(append(slices.Clone(m.Quality.Warnings), *r))
+			m.Quality = gradeOf(m.Name, append(slices.Clone(m.Quality.Warnings), *r))
 		}
 	}
 }
@@ -405,7 +405,7 @@ func biplaneValue(s series, four, two *loop, findings []lv.Finding) result.Measu
 			m.Sources = append(m.Sources, l.sources(b.Beat, s.phase)...)
 		}
 	}
-	m.Quality = grade(remarks)
+	m.Quality = gradeOf(m.Name, remarks)
 	return m
 }
 

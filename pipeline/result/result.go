@@ -144,6 +144,8 @@ const (
 	OtherDay = "other-day"
 	// StageUnknown is a loop of an examination under stress that names no stage.
 	StageUnknown = "stage-unknown"
+	// Repeated is a loop whose pictures stand still, or come again.
+	Repeated = "repeated-frames"
 	// SamePicture is a loop that shows another one's picture, or its mirror image.
 	SamePicture = "same-picture"
 	// ViewName is a loop whose object calls its view otherwise than the network.

@@ -1,6 +1,7 @@
 package dicomio
 
 import (
+	"bytes"
 	"cmp"
 	"iter"
 	"math"
@@ -337,6 +338,48 @@ func (e *Element) detach(cs charset.Set) *Element {
 		}
 	}
 	return &c
+}
+
+// Recode has all text in ISO_IR 192, that of items too, so that any may be set. Text
+// that is not what the character set allows, whose letters would be guesses, is refused
+// (ErrCharset), and nothing is changed.
+func (d *DataSet) Recode() error {
+	if err := d.recodable(); err != nil {
+		return err
+	}
+	cs := d.charset()
+	for _, e := range slices.Clone(d.elems) {
+		if info := encoding.LookupVR(e.VR); info != nil && info.Text || e.items != nil {
+			d.put(e.detach(cs))
+		}
+	}
+	d.SetString(tagCharset, "ISO_IR 192")
+	return d.Err()
+}
+
+// recodable finds text that does not come back as it was when it is decoded and encoded.
+func (d *DataSet) recodable() error {
+	cs := d.charset()
+	for _, e := range d.elems {
+		for _, it := range e.items {
+			if err := it.recodable(); err != nil {
+				return err
+			}
+		}
+		info := encoding.LookupVR(e.VR)
+		if info == nil || !info.Text || e.utf8 || e.n == 0 {
+			continue
+		}
+		b, err := e.Bytes()
+		if err != nil {
+			return err
+		}
+		again, ok := cs.Encode([]byte(strings.Join(cs.Decode(b, e.VR), "\\")))
+		if !ok || !bytes.Equal(bytes.TrimRight(again, " \x00"), bytes.TrimRight(b, " \x00")) {
+			return fail("recode", e.Tag, -1, ErrCharset, "text is not what the character set allows")
+		}
+	}
+	return nil
 }
 
 // SetString stores text values under the VR of the dictionary. A value may

@@ -43,6 +43,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/echonode/echonode/conformance/freeport"
 	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/dicomio/uid"
 	_ "github.com/echonode/echonode/models/devlibrary"
@@ -282,24 +283,26 @@ type node struct {
 	cmd         *exec.Cmd
 	done        chan error
 	dicom, http string
+	ports       []func() error // give them back
 }
 
-func freeAddr() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+// address reserves an address for the node until it has stopped.
+func (n *node) address() (string, error) {
+	port, release, err := freeport.Reserve()
 	if err != nil {
 		return "", err
 	}
-	defer l.Close()
-	return l.Addr().String(), nil
+	n.ports = append(n.ports, release)
+	return net.JoinHostPort("127.0.0.1", port), nil
 }
 
 func startNode(dir, binary, archive string, associations int) (*node, error) {
 	n := &node{done: make(chan error, 1)}
 	var err error
-	if n.dicom, err = freeAddr(); err != nil {
+	if n.dicom, err = n.address(); err != nil {
 		return nil, err
 	}
-	if n.http, err = freeAddr(); err != nil {
+	if n.http, err = n.address(); err != nil {
 		return nil, err
 	}
 	if binary == "" {
@@ -344,6 +347,9 @@ func (n *node) stop() {
 	case <-n.done:
 	case <-time.After(30 * time.Second):
 		_ = n.cmd.Process.Kill()
+	}
+	for _, release := range n.ports {
+		_ = release()
 	}
 }
 

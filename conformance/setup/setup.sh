@@ -5,6 +5,7 @@
 #   setup.sh test   the same, and the peers the interoperability tests talk to
 #   setup.sh release  the same as run, and what `make release` and `make test-package` need (Debian 12, root): a compiler
 #                   for arm64 with Debian's codecs, ONNX Runtime for both architectures, mmdebstrap, systemd, promtool
+#   setup.sh apt ARG...  apt-get, waiting for another one that holds its locks, as all of the above do
 #   setup.sh gpu    the same as run, and ONNX Runtime with the CUDA and TensorRT providers (x86_64); CUDA 13, cuDNN 9
 #                   and TensorRT 10 themselves come from NVIDIA's packages
 #
@@ -12,7 +13,7 @@
 # as given. Packages need root or sudo; ONNX Runtime goes to .build/onnxruntime/ inside the tree and needs neither.
 set -euo pipefail
 
-usage() { sed -n '2,12s/^# \{0,1\}//p' "$0"; }
+usage() { sed -n '2,13s/^# \{0,1\}//p' "$0"; }
 say() { printf 'setup: %s\n' "$*"; }
 die() { printf 'setup: %s\n' "$*" >&2; exit 1; }
 
@@ -241,6 +242,7 @@ case ${1:-} in
 run | gpu) packages=("${run_packages[@]}") ;;
 test) packages=("${run_packages[@]}" "${test_packages[@]}") ;;
 release) packages=("${run_packages[@]}" "${release_packages[@]}") ;;
+apt) packages=() ;;
 *) usage >&2; exit 2 ;;
 esac
 
@@ -248,6 +250,10 @@ scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 log=$scratch/apt.log
 
+if [[ $1 == apt ]]; then
+	apt_get "${@:2}"
+	exit
+fi
 command -v go >/dev/null || die "Go is not on the PATH; EchoNode needs Go $(sed -n 's/^go //p' "$root/go.mod") or newer"
 install_packages "${packages[@]}"
 if [[ $1 == gpu ]]; then

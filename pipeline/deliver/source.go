@@ -31,6 +31,7 @@ const (
 // Source is a scp.Convertible for a Part 10 file.
 type Source struct {
 	Path    string
+	Broken  error      // why there is nothing to be read at Path
 	Convert Conversion // "" is Auto
 	Limits  dicomio.Limits
 	// Before, where it is set, is asked when the object's turn comes: after an
@@ -45,6 +46,9 @@ var native = []string{uid.ExplicitVRLittleEndian, uid.ImplicitVRLittleEndian}
 
 // Header implements scp.ObjectSource.
 func (s Source) Header() (scp.ObjectHeader, error) {
+	if s.Broken != nil {
+		return scp.ObjectHeader{}, s.Broken
+	}
 	h, err := scp.FileSource(s.Path).Header()
 	if err == nil && s.Convert == Uncompressed && s.convertible(h) {
 		h.TransferSyntaxUID = native[0]

@@ -92,9 +92,14 @@ func TestAccountsOfNow(t *testing.T) {
 	if refused != 0 || log.Len() != 0 {
 		t.Errorf("%d refused secrets: %s", refused, &log)
 	}
-	for range 30 {
-		ask("Bearer wrong secret", http.StatusUnauthorized)
+	for i := range 30 {
+		want := http.StatusUnauthorized
+		if i >= wrongAtOnce {
+			want = http.StatusTooManyRequests
+		}
+		ask("Bearer wrong secret", want)
 	}
+	s.failures = failures{}
 	if refused != 30 || strings.Count(log.String(), "10.0.0.7") != 1 || strings.Contains(log.String(), "wrong secret") {
 		t.Errorf("%d refused secrets: %s", refused, &log)
 	}

@@ -16,6 +16,7 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"math"
 	"mime"
 	"mime/multipart"
 	"net"
@@ -23,6 +24,7 @@ import (
 	"net/netip"
 	"os"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -64,6 +66,7 @@ type Server struct {
 	Log  *slog.Logger
 
 	complaints complaints
+	failures   failures
 
 	requests atomic.Int64
 	lastID   atomic.Uint64
@@ -207,9 +210,17 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	who, ok := accounts.Who(r)
-	if !ok && r.Header.Get("Authorization") != "" { // clients may ask first without
-		s.refusedSecret(r)
+	who, ok := "", false
+	if r.Header.Get("Authorization") != "" { // clients may ask first without
+		var wait time.Duration
+		if wait, ok = s.failures.try(subject(r), time.Now(), func() bool { who, ok = accounts.Who(r); return ok }); !ok {
+			s.refusedSecret(r)
+		}
+		if wait > 0 {
+			w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(wait.Seconds()))))
+			refuse(w, r, "too many secrets that are no account's came from this address", http.StatusTooManyRequests)
+			return
+		}
 	}
 	study, ofStudies := target(r.URL.Path)
 	switch {

@@ -161,32 +161,50 @@ func (f *Fetcher) Studies(ctx context.Context, q Query) ([]Study, error) {
 		return nil, err
 	}
 	var out []Study
+	alike := map[string]bool{} // studies whose numbers were written with other capitals
 	err := f.find(ctx, keys, func(d *dicomio.DataSet) error {
 		n, _ := d.Int(tag.NumberOfStudyRelatedInstances)
 		s := Study{d.String(tag.StudyInstanceUID), d.String(tag.StudyDate), d.Strings(tag.ModalitiesInStudy), d.String(tag.StudyDescription), int(max(0, n))}
-		if !uid.Valid(s.StudyInstanceUID) || !q.names(d) {
+		if !uid.Valid(s.StudyInstanceUID) || !q.names(d, strings.EqualFold) {
 			return nil // no answer to what was asked
 		}
 		// Archives may ignore Modalities in Study, an optional key.
 		if q.Modality != "" && len(s.Modalities) > 0 && !slices.Contains(s.Modalities, q.Modality) {
 			return nil
 		}
+		if !q.names(d, equal) {
+			alike[s.StudyInstanceUID] = true
+		}
 		if out = append(out, s); len(out) >= maxStudies {
 			return scp.ErrEnough
 		}
 		return nil
 	})
+	out = asWritten(out, alike)
 	slices.SortStableFunc(out, func(a, b Study) int { return cmp.Compare(a.Date, b.Date) })
 	return slices.CompactFunc(out, func(a, b Study) bool { return a.StudyInstanceUID == b.StudyInstanceUID }), err
 }
 
+// asWritten leaves out those studies whose numbers are only alike, if there are others.
+// Archives may compare numbers without case, and have none that is written so; where
+// they have, the rest is somebody else's.
+func asWritten(all []Study, alike map[string]bool) []Study {
+	if !slices.ContainsFunc(all, func(s Study) bool { return !alike[s.StudyInstanceUID] }) {
+		return all
+	}
+	return slices.DeleteFunc(all, func(s Study) bool { return alike[s.StudyInstanceUID] })
+}
+
+func equal(a, b string) bool { return a == b }
+
 // names reports whether a match is of the patient and the accession number that
-// were asked for, which archives take for patterns where they hold * or ?.
-func (q Query) names(d *dicomio.DataSet) bool {
+// were asked for, which archives take for patterns where they hold * or ?. Same
+// compares them.
+func (q Query) names(d *dicomio.DataSet, same func(a, b string) bool) bool {
 	is := func(t dicomio.Tag, want string) bool {
 		got := d.String(t)
 		// An archive that does not say it has compared it, unless with a pattern.
-		return want == "" || got == strings.TrimSpace(want) || got == "" && !strings.ContainsAny(want, `*?\`)
+		return want == "" || same(got, strings.TrimSpace(want)) || got == "" && !strings.ContainsAny(want, `*?\`)
 	}
 	return is(tag.PatientID, q.PatientID) && is(tag.AccessionNumber, q.AccessionNumber)
 }

@@ -98,8 +98,35 @@ func TestWhoseStudies(t *testing.T) {
 		{Query{Date: "20260101-"}, "PID001", "A1", true},
 	} {
 		d := dicomio.NewDataSet().SetString(tag.PatientID, c.patient).SetString(tag.AccessionNumber, c.accession)
-		if got := c.q.names(d); got != c.want {
+		if got := c.q.names(d, equal); got != c.want {
 			t.Errorf("%+v, a match of patient %q, accession number %q: %v", c.q, c.patient, c.accession, got)
+		}
+	}
+}
+
+// Of an archive that compares numbers without case those are taken that are written as
+// was asked for, or else those that differ in case alone.
+func TestNumbersWithoutCase(t *testing.T) {
+	q := Query{PatientID: "ab1", AccessionNumber: "X9"}
+	match := func(patient, accession string) *dicomio.DataSet {
+		return dicomio.NewDataSet().SetString(tag.PatientID, patient).SetString(tag.AccessionNumber, accession)
+	}
+	for _, c := range []struct {
+		patient, accession string
+		exact, alike       bool
+	}{{"ab1", "X9", true, true}, {"AB1", "x9", false, true}, {"AB1", "X9", false, true}, {"AB2", "X9", false, false}} {
+		d := match(c.patient, c.accession)
+		if exact, alike := q.names(d, equal), q.names(d, strings.EqualFold); exact != c.exact || alike != c.alike {
+			t.Errorf("%s, %s: exact %v, alike %v", c.patient, c.accession, exact, alike)
+		}
+	}
+	all := func() []Study { return []Study{{StudyInstanceUID: "1"}, {StudyInstanceUID: "2"}} }
+	for _, c := range []struct {
+		alike map[string]bool
+		want  int
+	}{{nil, 2}, {map[string]bool{"1": true}, 1}, {map[string]bool{"1": true, "2": true}, 2}} {
+		if got := asWritten(all(), c.alike); len(got) != c.want {
+			t.Errorf("%v: %v", c.alike, got)
 		}
 	}
 }

@@ -86,10 +86,15 @@ func (d Dir) name(parts ...string) string {
 	return d.files.Name(append(append([]string{}, d.parts...), parts...)...)
 }
 
+// gone reports whether an error says that there is nothing to be read, ever.
+func gone(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, objects.ErrUnreadable)
+}
+
 // Has reports whether a result is kept under the key. The error is the store's.
 func (d Dir) Has(ctx context.Context, key string) (bool, error) {
 	_, err := d.files.Stat(ctx, d.name(key+resultSuffix))
-	if errors.Is(err, fs.ErrNotExist) {
+	if gone(err) {
 		return false, nil
 	}
 	return err == nil, err
@@ -99,7 +104,7 @@ func (d Dir) Has(ctx context.Context, key string) (bool, error) {
 // readable, which makes it as good as none.
 func (d Dir) Load(ctx context.Context, key string) (*result.Loop, error) {
 	b, err := objects.ReadAll(ctx, d.files, d.name(key+resultSuffix), maxResult)
-	if errors.Is(err, fs.ErrNotExist) {
+	if gone(err) {
 		return nil, fmt.Errorf("%s: %w", key, ErrNotKept)
 	}
 	if err != nil {
@@ -165,7 +170,7 @@ func (d Dir) Remove(ctx context.Context, key string) error {
 func (d Dir) Drawn(ctx context.Context, key, basis string) ([]result.Output, error) {
 	folder := key + ".drawn-" + basis
 	b, err := objects.ReadAll(ctx, d.files, d.name(folder, list), 1<<20)
-	if errors.Is(err, fs.ErrNotExist) {
+	if gone(err) {
 		return nil, fmt.Errorf("%s: %w", key, ErrNotKept)
 	}
 	if err != nil {

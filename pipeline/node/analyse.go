@@ -63,6 +63,7 @@ func (n *Node) combine(ctx context.Context, job jobs.Job, uid string, revision i
 		return nil
 	case err == nil:
 		n.metrics.analysed("done", time.Since(start))
+		n.outputsFail.note(nil)
 		log.Info("study analysed", "took", time.Since(start).Round(time.Millisecond))
 		return nil
 	case ctx.Err() != nil && bounded.Err() != context.DeadlineExceeded:
@@ -75,6 +76,9 @@ func (n *Node) combine(ctx context.Context, job jobs.Job, uid string, revision i
 	}
 	final, wait := n.afterFailure(err, job, time.Since(job.Created))
 	n.metrics.analysed("failed", time.Since(start))
+	if !errors.As(err, new(*PatientsError)) && !errors.As(err, new(*failedLoops)) && !errors.As(err, new(*panicError)) {
+		n.outputsFail.note(err)
+	}
 	log.Error("analysis failed", "attempt", job.Attempt, "final", final, "error", err)
 	err = errors.Join(err, n.store.FailRun(context.WithoutCancel(ctx), run, err, final))
 	switch {
@@ -318,16 +322,20 @@ func (n *Node) request(ctx context.Context, study string, revision int, hold *ob
 }
 
 // forgetHarmed lets those loops be analysed again, that is given up with the reason,
-// whose object is not what was received any more: nothing may be drawn of it, and
-// nobody's results be filed under what its header says now. Where that was found
-// before, what is made does without it.
+// whose object is not what was received any more, or cannot be had: nothing may be
+// drawn of it, and nobody's results be filed under what its header says now. Where
+// that was found before, what is made does without it.
 func (n *Node) forgetHarmed(ctx context.Context, req Request) error {
 	harmed := 0
 	for i, l := range req.Loops {
-		if _, err := l.Objects.File(ctx, l.Path); !errors.Is(err, objects.ErrDamaged) || ofObject(req.problems[i]) {
+		if ofObject(req.problems[i]) {
 			continue
 		}
-		n.log.Error("a stored object is damaged", "study", l.StudyInstanceUID, "object", l.SOPInstanceUID)
+		gone := objectGone(ctx, l)
+		if whyGone(gone) == "" {
+			continue
+		}
+		n.log.Error("a stored object is lost", "study", l.StudyInstanceUID, "object", l.SOPInstanceUID, "error", gone)
 		harmed++
 		if err := n.store.ForgetLoop(ctx, l.SOPInstanceUID); err != nil {
 			return err
@@ -337,7 +345,7 @@ func (n *Node) forgetHarmed(ctx context.Context, req Request) error {
 		return err
 	}
 	n.wakeLookers()
-	return fmt.Errorf("damaged objects: %w", errLoopsLeft)
+	return fmt.Errorf("lost objects: %w", errLoopsLeft)
 }
 
 // forgetDamaged lets those loops be analysed again whose kept result cannot be
@@ -348,7 +356,10 @@ func (n *Node) forgetDamaged(ctx context.Context, req Request) error {
 			continue
 		}
 		n.log.Warn("the kept result of a loop is damaged", "object", l.SOPInstanceUID)
-		if err := errors.Join(l.Kept.Remove(ctx, req.Keys[i]), n.store.ForgetLoop(ctx, l.SOPInstanceUID)); err != nil {
+		if err := l.Kept.Remove(ctx, req.Keys[i]); err != nil { // what is kept next takes its place
+			n.log.Warn("it is left where it is", "object", l.SOPInstanceUID, "error", err)
+		}
+		if err := n.store.ForgetLoop(ctx, l.SOPInstanceUID); err != nil {
 			return err
 		}
 	}
@@ -618,7 +629,7 @@ func (n *Node) lost(run *store.Run, err error) bool {
 		n.log.Error("the result of a run is damaged", "study", run.StudyInstanceUID, "revision", run.Revision, "error", err)
 		return true
 	}
-	return errors.Is(err, fs.ErrNotExist)
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, objects.ErrUnreadable)
 }
 
 // formsOf says for which destinations outputs were made, see result.Output.

@@ -14,7 +14,7 @@ import (
 //
 // Waits are measured by this process's own clock, which nobody sets: a study
 // that was received while the time of day was wrong, in either direction, does
-// not wait for it. After a restart a study waits the idle time once more.
+// not wait for it. After a restart both waits begin anew.
 type arrivals struct {
 	idle, cap time.Duration
 	now       func() time.Time // with a monotonic reading
@@ -111,7 +111,7 @@ func (a *arrivals) complete(s store.Study) string {
 	defer a.mu.Unlock()
 	now, at := a.now(), a.of(s.StudyInstanceUID)
 	switch {
-	case now.Sub(at.first) >= a.cap, now.Sub(s.First) >= a.cap && now.Sub(at.first) >= a.idle:
+	case now.Sub(at.first) >= a.cap:
 		return "cap"
 	case at.senders == 0 && now.Sub(at.quiet) >= a.idle:
 		return "idle"

@@ -22,8 +22,11 @@ func (n *Node) sweep(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		if err := n.queueComplete(ctx); err != nil && ctx.Err() == nil {
-			n.complaints.Log(n.log, "looking for complete studies", err)
+		// By the settings of those who receive, who know what is on its way.
+		if n.does(RoleReceive) {
+			if err := n.queueComplete(ctx); err != nil && ctx.Err() == nil {
+				n.complaints.Log(n.log, "looking for complete studies", err)
+			}
 		}
 		if time.Since(cleaned) > time.Minute {
 			cleaned = time.Now()
@@ -69,13 +72,38 @@ func (n *Node) tidy(ctx context.Context, now time.Time) {
 	} else if far > 0 {
 		n.log.Warn("jobs were scheduled further ahead than any wait: the clock was; they start now", "jobs", far)
 	}
-	if n.clock.jumped(now, now.Sub(n.began)) {
+	n.compareSettings(ctx)
+	if n.does(RoleReceive) {
+		n.removeOld(ctx, now)
+	}
+}
+
+// removeOld removes studies after their time, while the time can be believed.
+func (n *Node) removeOld(ctx context.Context, now time.Time) {
+	own := now.Sub(n.began)
+	if n.clock.jumped(now, own) {
 		n.log.Warn("the clock was set: nothing is removed for a day")
 	}
-	if n.clock.steady(now.Sub(n.began)) {
-		if err := n.removeExpired(ctx, n.retention(now)); err != nil && ctx.Err() == nil {
-			n.log.Error("removing old studies", "error", err)
+	if err := n.store.SetClock(ctx, now, n.clock.left(own)); err != nil {
+		if ctx.Err() == nil {
+			n.complaints.Log(n.log, "noting the time", err)
 		}
+		return // the database is away, or full
+	}
+	if n.uncleared.Load() > 0 {
+		if err := n.sweepResults(ctx); err != nil && ctx.Err() == nil {
+			n.complaints.Log(n.log, "deleting results of removed studies", err)
+		}
+	}
+	if !n.clock.steady(own) {
+		// What was removed before that is removed.
+		if err := n.deleteFiles(ctx); err != nil && ctx.Err() == nil {
+			n.complaints.Log(n.log, "deleting files of removed objects", err)
+		}
+		return
+	}
+	if err := n.removeExpired(ctx, n.retention(now)); err != nil && ctx.Err() == nil {
+		n.complaints.Log(n.log, "removing old studies", err)
 	}
 }
 
@@ -103,7 +131,7 @@ type clockWatch struct {
 	mu     sync.Mutex
 	begun  bool
 	offset time.Duration // of the time of day to the process's own clock
-	since  time.Duration // of the last jump, on the process's own clock; 0: none
+	until  time.Duration // nothing is removed before, on the process's own clock
 }
 
 // clockJump is what is no drift any more; clockRest is how long nothing is
@@ -125,15 +153,45 @@ func (c *clockWatch) jumped(day time.Time, own time.Duration) bool {
 		c.begun = true
 		return false
 	}
-	c.since = own
+	c.until = own + clockRest
 	return true
+}
+
+// rest has nothing removed for some time.
+func (c *clockWatch) rest(own, rest time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.until = max(c.until, own+rest)
+}
+
+// left is how long nothing is removed yet.
+func (c *clockWatch) left(own time.Duration) time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return max(c.until-own, 0)
 }
 
 // steady reports whether the clock has not been set for a while.
 func (c *clockWatch) steady(own time.Duration) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.since == 0 || own-c.since > clockRest
+	return c.until == 0 || own > c.until
+}
+
+// lookAtClock compares the time of day at a start with when the node ran before: a
+// machine that has come up with a wrong time, or a backup, would lose what its
+// retention time seems to be over for.
+func (n *Node) lookAtClock(ctx context.Context) error {
+	at, rest, ok, err := n.store.Clock(ctx)
+	if err != nil || !ok {
+		return err
+	}
+	if away := n.began.Round(0).Sub(at); away > clockRest || away < -clockRest {
+		rest = clockRest
+		n.log.Warn("the time of day is far from when the node last ran: nothing is removed for a day", "last", at)
+	}
+	n.clock.rest(0, rest)
+	return nil
 }
 
 // hearOthers takes note of what other processes receive.

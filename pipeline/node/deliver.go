@@ -130,7 +130,7 @@ func ofItself(err error) bool {
 			http.StatusRequestTimeout, http.StatusTooManyRequests}, whole.Status)
 	}
 	return errors.As(err, new(*scp.ContextError)) || errors.As(err, new(*fs.PathError)) || errors.As(err, new(*dicomio.Error)) ||
-		errors.Is(err, objects.ErrDamaged) || errors.Is(err, part10.ErrNotPart10)
+		errors.Is(err, objects.ErrDamaged) || errors.Is(err, objects.ErrUnreadable) || errors.Is(err, part10.ErrNotPart10)
 }
 
 // storeWait is how long work waits for an object store that is not available.
@@ -210,12 +210,14 @@ func (n *Node) attempt(ctx context.Context, dest Destination, run int64) (failed
 	hold := n.files.Hold()
 	defer hold.Release()
 	files := make(map[string]string, len(pending)) // by name
+	broken := map[string]error{}                   // why there is no file: the delivery says it
 	for _, d := range pending {
 		if files[d.Path], err = hold.File(ctx, d.Path); errors.Is(err, objects.ErrUnavailable) || ctx.Err() != nil {
 			return nil, err
-		} else if err != nil {
-			// It is tried nevertheless, so that the delivery says what is wrong.
-			files[d.Path] = d.Path
+		}
+		if broken[d.Path] = err; errors.Is(err, objects.ErrName) {
+			// It is tried nevertheless.
+			files[d.Path], broken[d.Path] = d.Path, nil
 		}
 	}
 	if pending, err = n.settle(ctx, dest, run, pending, files); err != nil || len(pending) == 0 {
@@ -223,7 +225,7 @@ func (n *Node) attempt(ctx context.Context, dest Destination, run int64) (failed
 	}
 	sources := make([]deliver.Source, len(pending))
 	for i, d := range pending {
-		sources[i] = deliver.Source{Path: files[d.Path], Convert: dest.Convert,
+		sources[i] = deliver.Source{Path: files[d.Path], Broken: broken[d.Path], Convert: dest.Convert,
 			Before: func() error { return n.store.Sending(ctx, d) }}
 	}
 	var problems []error

@@ -48,8 +48,12 @@ const (
 	ProblemDead     = "dead"           // deliveries were given up
 	ProblemNoDest   = "no-destination" // deliveries wait for a destination that is not configured
 	ProblemFailed   = "failed-studies"
-	ProblemNobody   = "nobody" // work waits, and no process lives that does it
-	ProblemClock    = "clock"  // the time of day was set: nothing is removed for a day
+	ProblemLost     = "lost-objects" // received objects that are missing, damaged or unreadable: their study was reported without them
+	ProblemAnalysis = "analysis"     // fails for reasons that are no object's own
+	ProblemFiles    = "files"        // of removed studies, that cannot be deleted
+	ProblemSettings = "settings"     // another process goes by others
+	ProblemNobody   = "nobody"       // work waits, and no process lives that does it
+	ProblemClock    = "clock"        // the time of day was set: nothing is removed for a day
 )
 
 // healthCache keeps an answer for a moment, so that asking costs little.
@@ -76,6 +80,33 @@ type fault struct {
 	err error
 	at  time.Time // with a monotonic reading
 }
+
+// streak counts what fails without anything in between that does not.
+type streak struct {
+	mu    sync.Mutex
+	count int
+	err   error // of the last
+}
+
+// note takes down an attempt: an error, or nil for success.
+func (s *streak) note(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err = err; err == nil {
+		s.count = 0
+		return
+	}
+	s.count++
+}
+
+func (s *streak) told() (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.count, s.err
+}
+
+// failuresInARow is when failures are the node's and not a study's.
+const failuresInARow = 3
 
 // faultFor is how long a fault is told of that does not happen again.
 const faultFor = time.Minute
@@ -155,9 +186,24 @@ func (n *Node) examine(ctx context.Context) Health {
 	if err == nil && states[store.Failed] > 0 {
 		add(HealthDegraded, ProblemFailed, "%d studies failed: see their reasons", states[store.Failed])
 	}
+	if lost, err := n.store.LoopsWith(ctx, objectMissing, objectDamaged, objectUnreadable); err == nil && lost > 0 {
+		add(HealthDegraded, ProblemLost, "%d received objects are missing, damaged or unreadable where they are stored: `echonode verify` names them, "+
+			"and sending them again heals them", lost)
+	}
+	for what, s := range map[string]*streak{"loops": &n.loopsFail, "outputs of studies": &n.outputsFail} {
+		if count, err := s.told(); count >= failuresInARow {
+			add(HealthDegraded, ProblemAnalysis, "the last %d analyses of %s failed, and will be tried again: %v", count, what, err)
+		}
+	}
+	if left := n.undeleted.Load() + n.uncleared.Load(); left > 0 {
+		add(HealthDegraded, ProblemFiles, "%d files or folders of removed studies or objects cannot be deleted: see the log, and who owns them", left)
+	}
+	if differ := n.differ.Load(); differ != nil {
+		add(HealthDegraded, ProblemSettings, "%s", *differ)
+	}
 	n.missing(ctx, states, waiting, add)
 	if !n.clock.steady(time.Since(n.began)) {
-		add(HealthDegraded, ProblemClock, "the time of day was set while the node ran: nothing is removed for a day")
+		add(HealthDegraded, ProblemClock, "the time of day was set, or the node had not run for more than a day: nothing is removed for a day")
 	}
 	for _, check := range n.opt.Checks {
 		for _, p := range check() {
@@ -170,7 +216,7 @@ func (n *Node) examine(ctx context.Context) Health {
 // missing says what nobody does: a receiver that is well takes in what waits for
 // ever when the processes behind it are gone.
 func (n *Node) missing(ctx context.Context, states map[store.State]int, waiting []store.Waiting, add func(status, code, format string, args ...any)) {
-	if n.does(RoleAnalyse) && n.does(RoleDeliver) {
+	if n.does(RoleAnalyse) && n.does(RoleDeliver) && n.does(RoleReceive) {
 		return
 	}
 	all, err := n.store.Processes(ctx)
@@ -181,6 +227,9 @@ func (n *Node) missing(ctx context.Context, states map[store.State]int, waiting 
 		return n.does(role) || slices.ContainsFunc(all, func(p store.Process) bool {
 			return p.Roles == "" || slices.Contains(strings.Split(p.Roles, ","), role)
 		})
+	}
+	if waiting := states[store.Receiving]; waiting > 0 && !does(RoleReceive) {
+		add(HealthDegraded, ProblemNobody, "%d studies wait to be complete, and no process with the role %s lives", waiting, RoleReceive)
 	}
 	if !does(RoleAnalyse) {
 		loops, err := n.store.LoopsLeft(ctx)

@@ -139,12 +139,16 @@ func (n *Node) lookAt(ctx context.Context, lease store.Lease) {
 	req := n.loopRequest(lease.Loop, hold)
 	start := time.Now()
 	seen, err := n.see(ctx, req, lease)
+	if err == nil {
+		err = stillKept(ctx, req, seen.Key)
+	}
 	// Whatever happened must be recorded, even while stopping.
 	var record func(ctx context.Context) error
 	switch {
 	case err == nil:
 		basis, _ := n.processor.Basis()
 		n.metrics.looked("done", time.Since(start))
+		n.loopsFail.note(nil)
 		if seen.Problem != "" {
 			log.Warn("loop analysed with a problem", "problem", seen.Problem)
 		}
@@ -165,6 +169,9 @@ func (n *Node) lookAt(ctx context.Context, lease store.Lease) {
 		return // it is not this lease's any more
 	default:
 		n.metrics.looked("failed", time.Since(start))
+		if whyGone(err) == "" {
+			n.loopsFail.note(err)
+		}
 		attempt := lease.Attempts + 1
 		var retry time.Time
 		if attempt < n.opt.Attempts || waited(attempt) < n.opt.RetryFor {
@@ -177,6 +184,16 @@ func (n *Node) lookAt(ctx context.Context, lease store.Lease) {
 		}
 	}
 	n.recordLoop(ctx, log, record)
+}
+
+// stillKept makes sure that a result is there when it was kept: the loop would be
+// analysed again and again for it.
+func stillKept(ctx context.Context, req LoopRequest, key string) error {
+	there, err := req.Kept.Has(ctx, key)
+	if err == nil && !there {
+		err = fmt.Errorf("result %s cannot be read after it was kept", key)
+	}
+	return err
 }
 
 // replaced reports whether another version has taken a loop's place, or nothing.
@@ -228,13 +245,10 @@ func (n *Node) see(ctx context.Context, req LoopRequest, lease store.Lease) (see
 	if err != nil && ctx.Err() == nil && errors.Is(bounded.Err(), context.DeadlineExceeded) {
 		return n.giveUp(ctx, req, fmt.Sprintf("not analysed within %v", n.opt.Timeout))
 	}
-	if lost(err) && ctx.Err() == nil && lease.Attempts+1 >= n.opt.Attempts {
-		if gone := objectGone(ctx, req); lost(gone) {
+	if (lost(err) || errors.Is(err, objects.ErrUnreadable)) && ctx.Err() == nil && lease.Attempts+1 >= n.opt.Attempts {
+		gone := objectGone(ctx, req)
+		if why := whyGone(gone); why != "" {
 			n.log.Error("an object is lost", "object", req.SOPInstanceUID, "error", gone)
-			why := objectMissing
-			if errors.Is(gone, objects.ErrDamaged) {
-				why = objectDamaged
-			}
 			return n.giveUp(ctx, req, why)
 		}
 	}
@@ -243,14 +257,29 @@ func (n *Node) see(ctx context.Context, req LoopRequest, lease store.Lease) (see
 
 // Why a loop was given up for want of its object.
 const (
-	objectMissing = "the received object is missing in the object store"
-	objectDamaged = "the received object is damaged in the object store"
+	objectMissing    = "the received object is missing in the object store"
+	objectDamaged    = "the received object is damaged in the object store"
+	objectUnreadable = "the received object cannot be read in the object store"
 )
 
-// ofObject reports whether a problem of a loop is that its object was missing or
-// damaged.
+// whyGone says it of an error of [objectGone], "" of one that passes.
+func whyGone(err error) string {
+	switch {
+	case errors.Is(err, objects.ErrDamaged):
+		return objectDamaged
+	case errors.Is(err, objects.ErrUnreadable):
+		return objectUnreadable
+	case lost(err):
+		return objectMissing
+	}
+	return ""
+}
+
+// ofObject reports whether a problem of a loop is that its object was missing,
+// damaged or unreadable.
 func ofObject(problem string) bool {
-	return slices.ContainsFunc([]string{objectMissing, objectDamaged, objects.ErrDamaged.Error(), fs.ErrNotExist.Error(), syscall.ENOENT.Error()},
+	return slices.ContainsFunc([]string{objectMissing, objectDamaged, objectUnreadable, objects.ErrDamaged.Error(), objects.ErrUnreadable.Error(),
+		fs.ErrNotExist.Error(), syscall.ENOENT.Error()},
 		func(s string) bool { return strings.Contains(problem, s) })
 }
 

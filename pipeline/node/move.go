@@ -504,19 +504,29 @@ func (n *Node) rewrite(ctx context.Context, in store.Instance, m Move, at time.T
 	}
 	v = &version{former: in, person: recorded(result.PersonOf(ds.String(tag.PatientID), ds.String(tag.IssuerOfPatientID), ds.String(tag.PatientName),
 		ds.String(tag.PatientBirthDate), ds.String(tag.PatientSex)))}
-	v.in, err = n.spool.Begin(part10.Meta{SOPClassUID: in.SOPClassUID, SOPInstanceUID: in.SOPInstanceUID, TransferSyntaxUID: in.TransferSyntaxUID,
-		SourceAETitle: in.CallingAE})
+	write := func() error {
+		v.in, err = n.spool.Begin(part10.Meta{SOPClassUID: in.SOPClassUID, SOPInstanceUID: in.SOPInstanceUID, TransferSyntaxUID: in.TransferSyntaxUID,
+			SourceAETitle: in.CallingAE})
+		if err != nil {
+			return err
+		}
+		if err := dicomio.Write(v.in, ds, dicomio.WriteOptions{TransferSyntax: f.TransferSyntax, Bare: true}); err != nil {
+			return errors.Join(err, v.in.Abort())
+		}
+		return nil
+	}
+	err = write()
+	if errors.Is(err, dicomio.ErrCharset) { // it has not all letters of the patient's ID and name
+		of := cmp.Or(strings.Join(ds.Strings(tag.SpecificCharacterSet), `\`), "its default, ASCII")
+		if ds.Recode() != nil {
+			return nil, conflict(fmt.Sprintf("the character set of the object (%.64q) has not all letters of the patient's ID and name, and cannot be "+
+				"changed, since the object holds text that it does not allow: write them with letters that it has, or correct the study where it "+
+				"comes from and send it again", of))
+		}
+		err = write()
+	}
 	if err != nil {
 		return nil, err
-	}
-	err = dicomio.Write(v.in, ds, dicomio.WriteOptions{TransferSyntax: f.TransferSyntax, Bare: true})
-	if errors.Is(err, dicomio.ErrCharset) {
-		of := cmp.Or(strings.Join(ds.Strings(tag.SpecificCharacterSet), `\`), "its default, ASCII")
-		err = conflict(fmt.Sprintf("the character set of the object (%.64q) has not all letters of the patient's ID and name: "+
-			"write them with letters that it has, or correct the study where it comes from and send it again", of))
-	}
-	if err != nil {
-		return nil, errors.Join(err, v.in.Abort())
 	}
 	return v, nil
 }

@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -213,19 +214,57 @@ func TestMoveIsWhole(t *testing.T) {
 	}
 }
 
-// A name that the objects' character set cannot express is refused with what to do,
-// and nothing is moved.
+// A name beyond the character set of an object takes the object to ISO_IR 192, with all
+// other text as it was; where that is not what its character set allows, nobody knows
+// what it says, and the object stays as it is.
 func TestMoveBeyondTheCharacterSet(t *testing.T) {
 	dir := t.TempDir()
 	n := start(t, dir, &fakeProcessor{t: t}, Options{Idle: time.Hour, Cap: 2 * time.Hour})
-	n.mustSend(t, writeObject(t, dir, "1.2.3", "1.2.3.10", func(ds *dicomio.DataSet) { ds.SetString(tag.SpecificCharacterSet, "ISO_IR 100") }))
-	move := func(name string) (Moved, error) {
-		return n.MoveStudy(t.Context(), "1.2.3", Move{To: Patient{ID: "P9", Name: name}, Reason: ReasonCorrect})
+	latin := func(comments string) func(*dicomio.DataSet) {
+		return func(ds *dicomio.DataSet) {
+			item := dicomio.NewDataSet().SetBytes(tag.CodeMeaning, "LO", []byte("Gr\xf6\xdfe"))
+			ds.SetString(tag.SpecificCharacterSet, "ISO_IR 100").SetBytes(tag.PatientName, "PN", []byte("M\xfcller^J\xfcrgen")).
+				SetBytes(tag.PatientComments, "LT", []byte(comments)).SetItems(tag.ProcedureCodeSequence, item)
+		}
 	}
-	if m, err := move("Ünal^Ayşe=王^小東"); !errors.As(err, new(conflict)) || !strings.Contains(err.Error(), "ISO_IR 100") || m.Objects != 0 {
+	n.mustSend(t, writeObject(t, dir, "1.2.3", "1.2.3.10", latin("stra\xdfe")))
+	move := func(study, name string) (Moved, error) {
+		return n.MoveStudy(t.Context(), study, Move{To: Patient{ID: "P9", Name: name}, Reason: ReasonCorrect})
+	}
+	read := func(sop string) *dicomio.DataSet {
+		t.Helper()
+		in, err := n.store.Instance(t.Context(), sop)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f, err := dicomio.Open(in.Path, dicomio.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { f.Close() })
+		return f.DataSet
+	}
+	const name = "Ünal^Ayşe=王^小東"
+	if m, err := move("1.2.3", name); err != nil || m.Objects != 1 {
+		t.Fatalf("%+v, %v", m, err)
+	}
+	ds := read("1.2.3.10")
+	if got := []string{ds.String(tag.SpecificCharacterSet), ds.String(tag.PatientName), ds.String(tag.PatientComments),
+		ds.Items(tag.ProcedureCodeSequence)[0].String(tag.CodeMeaning)}; !slices.Equal(got, []string{"ISO_IR 192", name, "straße", "Größe"}) {
+		t.Errorf("%q", got)
+	}
+	if former := ds.Items(tag.OriginalAttributesSequence)[0].Items(tag.ModifiedAttributesSequence)[0]; former.String(tag.PatientName) != "Müller^Jürgen" {
+		t.Errorf("it was %q", former.String(tag.PatientName))
+	}
+	// Bytes that ASCII, which no attribute says is another set, has not.
+	n.mustSend(t, writeObject(t, dir, "1.2.4", "1.2.4.10", func(ds *dicomio.DataSet) {
+		latin("stra\xdfe")(ds)
+		ds.SetString(tag.SpecificCharacterSet, "ISO_IR 6").SetString(tag.PatientName, "Muller^Jurgen")
+	}))
+	if m, err := move("1.2.4", name); !errors.As(err, new(conflict)) || !strings.Contains(err.Error(), "ISO_IR 6") || m.Objects != 0 {
 		t.Errorf("%+v, %v", m, err)
 	}
-	if m, err := move("Ünal^Ayse"); err != nil || m.Objects != 1 {
+	if m, err := move("1.2.4", "Unal^Ayse"); err != nil || m.Objects != 1 {
 		t.Errorf("%+v, %v", m, err)
 	}
 }

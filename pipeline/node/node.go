@@ -12,6 +12,7 @@
 //	commit.go    storage commitment, where the configuration offers it
 //	deliver.go   the delivery job, one queue per destination
 //	confirm.go   storage commitment asked of destinations whose answers were lost
+//	settings.go  what processes of one database have to agree on
 //	status.go    what a person or a monitor may look at
 //	health.go    whether the node does its work, and how much of it waits
 //	metrics.go   what Prometheus is told
@@ -172,6 +173,9 @@ type Options struct {
 	Checks []func() []Problem
 	// Roles are what this process does; none is everything.
 	Roles []string
+	// Settings are what all processes of a database have to agree on, as people read
+	// it, by key; only what the roles of this one go by.
+	Settings map[string]string
 	// Seat is what only one process uses at a time on this machine, for example
 	// its data directory: one that takes it knows that the one before has ended.
 	Seat string
@@ -226,6 +230,12 @@ type Node struct {
 
 	complaints Complaints
 
+	loopsFail, outputsFail streak // for reasons that are no object's own
+
+	undeleted atomic.Int64           // files of removed objects that could not be deleted when it was last tried
+	uncleared atomic.Int64           // folders of removed studies, likewise
+	differ    atomic.Pointer[string] // how the settings of other processes differ; nil: they don't
+
 	suspects atomic.Bool // there may be loops over which a process has died
 	telling  sync.Mutex  // other processes what associations send for
 	untold   atomic.Bool // something of that
@@ -256,7 +266,14 @@ func New(ctx context.Context, opt Options, sp spool.Intake, st *store.Store, pro
 	if err := n.relocate(ctx); err != nil {
 		return n, err
 	}
-	return n, errors.Join(n.deleteFiles(ctx), n.recoverAtStart(ctx), n.warnOfOrphans(ctx))
+	if err := n.lookAtClock(ctx); err != nil {
+		return n, err
+	}
+	// A file that nobody can delete must not keep the node from what it is for.
+	if err := n.deleteFiles(ctx); err != nil {
+		n.log.Error("files of removed objects are left", "error", err)
+	}
+	return n, errors.Join(n.recoverAtStart(ctx), n.warnOfOrphans(ctx))
 }
 
 // jobOptions are what the settings of the node mean for its jobs.
@@ -265,7 +282,7 @@ func (n *Node) jobOptions() jobs.Options {
 	o := jobs.Options{
 		CombineWorkers: 2, CombineAttempts: opt.Attempts, CombineWait: backoff, NoCombining: !n.does(RoleAnalyse),
 		DeliveryAttempts: opt.Deliveries, DeliveryWait: n.deliveryWait, NoDelivering: !n.does(RoleDeliver),
-		Longest: opt.Timeout, Seat: opt.Seat, Alone: opt.Alone, Roles: opt.Roles, Version: opt.Version,
+		Longest: opt.Timeout, Seat: opt.Seat, Alone: opt.Alone, Roles: opt.Roles, Version: opt.Version, Settings: n.settings(),
 		Beat: opt.Heartbeat, Horizon: opt.Horizon,
 	}
 	for _, d := range opt.Destinations {

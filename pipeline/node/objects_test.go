@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -197,6 +198,104 @@ func TestLostObjectCostsItself(t *testing.T) {
 	if len(p.gaveUp) != 2 || !strings.Contains(p.gaveUp[0], "1.2.3.11: the received object is damaged") ||
 		!strings.Contains(p.gaveUp[1], "1.2.3.12: the received object is missing") {
 		t.Errorf("given up: %v", p.gaveUp)
+	}
+}
+
+// One object that cannot be read in a store that works costs itself, as one that is
+// missing does: it waits for nothing, its study is reported without it, health says
+// so until it is sent again. So does an output: its delivery is given up, and the
+// others go out.
+func TestUnreadableObjectCostsItself(t *testing.T) {
+	shared, gateway := t.TempDir(), s3gateway.NewProxy(t, s3gateway.Start(t).Endpoint)
+	deny := func(part string) {
+		gateway.Set(func(w http.ResponseWriter, r *http.Request) bool {
+			return r.Method != http.MethodPut && part != "" && strings.Contains(r.URL.Path, part) && s3gateway.Refuse(http.StatusForbidden, "AccessDenied")(w, r)
+		})
+	}
+	// toItself makes the only file below shared whose name holds a part unreadable.
+	toItself := func(part string) {
+		found := 0
+		err := filepath.WalkDir(shared, func(path string, e fs.DirEntry, err error) error {
+			if err != nil || e.IsDir() || !strings.Contains(path, part) {
+				return err
+			}
+			found++
+			return selfLink(path)
+		})
+		if err != nil || found != 1 {
+			t.Errorf("%d files of %s, %v", found, part, err)
+		}
+	}
+	for name, kind := range map[string]struct {
+		open func() *objects.Files
+		harm func(part string)
+	}{
+		"shared": {func() *objects.Files { return copies(t, objects.NewShared(shared)) }, toItself},
+		"S3":     {func() *objects.Files { return bucket(t, gateway.Endpoint) }, deny},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir, pacs := t.TempDir(), &archive{}
+			n := start(t, dir, &fakeProcessor{t: t}, Options{Objects: kind.open(), Idle: time.Hour, Cap: 2 * time.Hour})
+			bad := writeObject(t, t.TempDir(), "1.2.3", "1.2.3.11", nil)
+			n.mustSend(t, writeObject(t, t.TempDir(), "1.2.3", "1.2.3.10", nil), bad)
+			in, err := n.store.Instance(t.Context(), "1.2.3.11")
+			if err != nil {
+				t.Fatal(err)
+			}
+			n.stop()
+			kind.harm(filepath.Base(in.Path))
+			p := &fakeProcessor{t: t, look: func(ctx context.Context, req LoopRequest) (Seen, error) {
+				key, err := keyOf(ctx, req, "basis")
+				return Seen{Key: key}, err
+			}}
+			o := Options{Objects: kind.open(), Attempts: 1, RetryFor: 72 * time.Hour, Deliveries: 12,
+				Destinations: []Destination{destination("pacs", listen(t, "PACS", pacs))}}
+			n = start(t, dir, p, o)
+			eventually(t, "reported without it", func() bool { return n.status(t, "1.2.3").State == store.Done && pacs.objects() == 1 })
+			p.mu.Lock()
+			if want := []string{"1.2.3.11: " + objectUnreadable}; !slices.Equal(p.gaveUp, want) {
+				t.Errorf("given up: %q", p.gaveUp)
+			}
+			p.mu.Unlock()
+			lost := func(want bool) {
+				t.Helper()
+				h := n.examine(t.Context())
+				if got := slices.ContainsFunc(h.Problems, func(p Problem) bool { return p.Code == ProblemLost }); got != want || h.Status == HealthRefusing {
+					t.Errorf("lost objects in health: %v, want %v: %+v", got, want, h)
+				}
+			}
+			lost(true)
+			if v, err := n.Verify(t.Context(), "", false); err != nil || !slices.Equal(v.Damaged, []Damaged{{"1.2.3", "1.2.3.11", "unreadable"}}) {
+				t.Errorf("%+v, %v", v, err)
+			}
+			n.mustSend(t, bad)
+			eventually(t, "reported with it", func() bool { return n.status(t, "1.2.3").Revision == 2 && pacs.objects() == 2 })
+			lost(false)
+
+			// A report of another study is not to be had when it is to be sent.
+			pacs.mu.Lock()
+			pacs.refuse = &scp.StatusError{Status: scp.StatusOutOfResources}
+			pacs.mu.Unlock()
+			n.mustSend(t, writeObject(t, t.TempDir(), "1.2.5", "1.2.5.10", nil))
+			eventually(t, "refused", func() bool { s := n.status(t, "1.2.5"); return len(s.Deliveries) == 1 && s.Deliveries[0].Attempts > 0 })
+			made, err := n.store.Deliveries(t.Context(), "1.2.5")
+			if err != nil || len(made) != 1 {
+				t.Fatal(made, err)
+			}
+			n.stop()
+			kind.harm(filepath.Base(made[0].Path))
+			pacs.mu.Lock()
+			pacs.refuse = nil
+			pacs.mu.Unlock()
+			o.Objects = kind.open()
+			n = start(t, dir, p, o)
+			n.mustSend(t, writeObject(t, t.TempDir(), "1.2.6", "1.2.6.10", nil))
+			eventually(t, "given up, and others sent", func() bool { return n.status(t, "1.2.5").Finished() && pacs.objects() == 3 })
+			if d := n.status(t, "1.2.5").Deliveries[0]; d.State != store.Dead || !strings.Contains(d.Error, objects.ErrUnreadable.Error()) {
+				t.Errorf("%+v", d)
+			}
+			deny("")
+		})
 	}
 }
 

@@ -736,7 +736,7 @@ func (n *Node) readSpooled(ctx context.Context, name string) (*store.Instance, e
 	hold := n.files.Hold()
 	defer hold.Release()
 	path, err := hold.File(ctx, name)
-	if lost(err) || errors.Is(err, objects.ErrName) {
+	if lost(err) || errors.Is(err, objects.ErrName) || errors.Is(err, objects.ErrUnreadable) {
 		n.log.Warn("damaged or missing object in the spool is left alone", "path", name, "error", err)
 		return nil, nil
 	}
@@ -794,14 +794,19 @@ func (n *Node) recordSpooled(ctx context.Context, in store.Instance) error {
 		return nil // another process has recorded it meanwhile, or it has two names
 	}
 	// Without the one that was acknowledged this may be all that there is.
-	if _, err := n.files.Stat(ctx, known.Path); lost(err) || errors.Is(err, objects.ErrName) {
+	if _, err := n.files.Stat(ctx, known.Path); lost(err) || errors.Is(err, objects.ErrName) || errors.Is(err, objects.ErrUnreadable) {
 		n.log.Warn("the file of an object is not where it was; another one of it in the spool is left alone",
 			"object", in.SOPInstanceUID, "path", in.Path, "recorded", known.Path)
 		return nil
 	} else if err != nil {
 		return err
 	}
-	return n.spool.Discard(ctx, in.Path)
+	err = n.spool.Discard(ctx, in.Path)
+	if err != nil && !errors.Is(err, objects.ErrUnavailable) {
+		n.log.Warn("another version of an object is left in the spool", "path", in.Path, "error", err)
+		return nil
+	}
+	return err
 }
 
 // dataSetSize is the length of the data set in a file.

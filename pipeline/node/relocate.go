@@ -90,6 +90,23 @@ func (n *Node) relocate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	// A file that is still to be deleted has moved with the others.
+	removals, err := n.store.Removals(ctx)
+	if err != nil {
+		return err
+	}
+	for _, r := range removals {
+		dir, folder, rest := split(r.Path)
+		if folder == "" || dir == filepath.ToSlash(root) {
+			continue
+		}
+		if _, err := os.Lstat(filepath.Join(root, folder, filepath.FromSlash(rest))); err == nil {
+			if before[dir] == nil {
+				before[dir] = &former{}
+			}
+			before[dir].here++
+		}
+	}
 	for dir, f := range before {
 		if f.there > 0 {
 			return &MovedError{root, dir, f.there}

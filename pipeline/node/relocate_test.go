@@ -307,3 +307,42 @@ func spooled(t *testing.T, dir string) []string {
 	}
 	return files
 }
+
+// What was still to be deleted when the data directory was moved is deleted, and not
+// taken up again.
+func TestRemovalMovesAlong(t *testing.T) {
+	base := t.TempDir()
+	was, is := filepath.Join(base, "was"), filepath.Join(base, "is")
+	n := start(t, makeDir(t, was), &fakeProcessor{t: t}, Options{})
+	n.mustSend(t, writeObject(t, t.TempDir(), "1.2.3", "1.2.3.10", nil))
+	eventually(t, "done", func() bool { return n.status(t, "1.2.3").State == store.Done })
+	// The process dies between the record and the file.
+	if err := n.store.Delete(t.Context(), "1.2.3"); err != nil {
+		t.Fatal(err)
+	}
+	n.stop()
+	if got := spooled(t, was); len(got) != 1 {
+		t.Fatalf("%q are there", got)
+	}
+	if err := os.Rename(was, is); err != nil {
+		t.Fatal(err)
+	}
+	n = start(t, is, &fakeProcessor{t: t}, Options{})
+	if got := spooled(t, is); len(got) != 0 {
+		t.Errorf("%q are left", got)
+	}
+	if _, err := n.store.Study(t.Context(), "1.2.3"); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("the study is there again: %v", err)
+	}
+	if left, err := n.store.Removals(t.Context()); err != nil || len(left) > 0 {
+		t.Errorf("%v to be removed, %v", left, err)
+	}
+}
+
+func makeDir(t *testing.T, path string) string {
+	t.Helper()
+	if err := os.Mkdir(path, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}

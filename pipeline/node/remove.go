@@ -21,16 +21,20 @@ func (n *Node) removeExpired(ctx context.Context, before store.Retention) error 
 	if err != nil {
 		return err
 	}
+	var errs []error
 	for _, study := range studies {
 		removed, err := n.remove(ctx, study, func(sent []store.SentReport) (bool, error) { return n.store.DeleteExpired(ctx, study, before, sent...) })
-		if err != nil {
+		if ctx.Err() != nil {
 			return err
+		}
+		if err != nil { // it keeps no other
+			errs = append(errs, fmt.Errorf("study %s: %w", study, err))
 		}
 		if removed {
 			n.log.Info("study removed after its retention time", "study", study)
 		}
 	}
-	return n.deleteFiles(ctx)
+	return errors.Join(append(errs, n.deleteFiles(ctx))...)
 }
 
 // Remove deletes a study, whatever its state: objects, results and what is
@@ -74,7 +78,11 @@ func (n *Node) remove(ctx context.Context, study string, record func(sent []stor
 	if removed, err := record(sent); err != nil || !removed {
 		return false, err
 	}
-	return true, objects.Clear(context.WithoutCancel(ctx), n.files, n.studyResults(study))
+	err = objects.Clear(context.WithoutCancel(ctx), n.files, n.studyResults(study))
+	if err != nil {
+		n.uncleared.Add(1)
+	}
+	return true, err
 }
 
 // sentReports are the latest reports of a study that some destination has.
@@ -125,8 +133,11 @@ func (n *Node) deleteFiles(ctx context.Context) error {
 	}
 	var errs []error
 	for _, f := range files {
-		errs = append(errs, n.deleteFile(ctx, f))
+		if err := n.deleteFile(ctx, f); err != nil {
+			errs = append(errs, err)
+		}
 	}
+	n.undeleted.Store(int64(len(errs)))
 	return errors.Join(errs...)
 }
 
@@ -152,8 +163,12 @@ func (n *Node) deleteLocked(ctx context.Context, f store.Removal) error {
 }
 
 // sweepResults deletes results of studies that are not recorded: the process
-// died while it removed them.
-func (n *Node) sweepResults(ctx context.Context) error { return n.sweepFolders(ctx, n.recordedFolders) }
+// died while it removed them, or something cannot be deleted. That keeps nothing
+// else, and is counted.
+func (n *Node) sweepResults(ctx context.Context) error {
+	n.uncleared.Store(0)
+	return n.sweepFolders(ctx, n.recordedFolders)
+}
 
 // sweepFolders is sweepResults, given the folders of recorded studies.
 func (n *Node) sweepFolders(ctx context.Context, recorded func(context.Context) (map[string]bool, error)) error {
@@ -213,11 +228,18 @@ func (n *Node) sweepStudies(ctx context.Context, folders []objects.Entry, record
 	if err != nil {
 		return err
 	}
-	var errs []error
 	for _, e := range folders {
-		if !known[e.Base] {
-			errs = append(errs, objects.Clear(ctx, n.files, e.Name))
+		if known[e.Base] {
+			continue
+		}
+		err := objects.Clear(ctx, n.files, e.Name)
+		if errors.Is(err, objects.ErrUnavailable) || ctx.Err() != nil {
+			return err
+		}
+		if err != nil {
+			n.uncleared.Add(1)
+			n.log.Error("results of a removed study cannot be deleted", "folder", e.Name, "error", err)
 		}
 	}
-	return errors.Join(errs...)
+	return nil
 }

@@ -150,7 +150,8 @@ func (h *Hold) Release() {
 
 // File is a file with the bytes of an object, until Release. It must not be
 // changed. An error wrapping fs.ErrNotExist: there is no such object; one wrapping
-// ErrDamaged: it is not what it was, see Expect.
+// ErrDamaged: it is not what it was, see Expect; one wrapping ErrUnreadable: it alone
+// cannot be read.
 func (h *Hold) File(ctx context.Context, name string) (string, error) {
 	f := h.files
 	if s, ok := f.Store.(filed); ok {
@@ -158,13 +159,13 @@ func (h *Hold) File(ctx context.Context, name string) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		if err := f.appears(ctx, name, path); err != nil {
+		if err := f.reading(ctx, func() error { return f.appears(ctx, name, path) }); err != nil {
 			return path, err
 		}
 		if err := regular(path); errors.Is(err, errNoFile) {
 			return path, err // for others, whoever opens it finds out
 		}
-		return path, h.met(ctx, name, path)
+		return path, f.reading(ctx, func() error { return h.met(ctx, name, path) })
 	}
 	for {
 		if path, ok := h.take(name); ok {
@@ -174,7 +175,7 @@ func (h *Hold) File(ctx context.Context, name string) (string, error) {
 		fetched := f.fetching.DoChan(name, func() (any, error) {
 			own, cancel := context.WithTimeout(context.WithoutCancel(ctx), fetchLimit)
 			defer cancel()
-			return nil, f.fetch(own, name)
+			return nil, f.reading(own, func() error { return f.fetch(own, name) })
 		})
 		select {
 		case r := <-fetched:
@@ -368,10 +369,31 @@ func (f *Files) Put(ctx context.Context, name string, r io.ReadSeeker, size int6
 	return f.note(f.Store.Put(ctx, name, r, size))
 }
 
-// Open implements [Store].
-func (f *Files) Open(ctx context.Context, name string, offset, length int64) (io.ReadCloser, error) {
-	r, err := f.Store.Open(ctx, name, offset, length)
+// Open implements [Store]. For an error wrapping ErrUnreadable see [Hold.File].
+func (f *Files) Open(ctx context.Context, name string, offset, length int64) (r io.ReadCloser, err error) {
+	err = f.reading(ctx, func() error {
+		r, err = f.Store.Open(ctx, name, offset, length)
+		return err
+	})
 	return r, f.note(err)
+}
+
+// Stat implements [Store]. For an error wrapping ErrUnreadable see [Hold.File].
+func (f *Files) Stat(ctx context.Context, name string) (e Entry, err error) {
+	err = f.reading(ctx, func() error {
+		e, err = f.Store.Stat(ctx, name)
+		return err
+	})
+	return e, err
+}
+
+// readAll is [ReadAll].
+func (f *Files) readAll(ctx context.Context, name string, limit int64) (b []byte, err error) {
+	err = f.reading(ctx, func() error {
+		b, err = ReadAll(ctx, f.Store, name, limit)
+		return err
+	})
+	return b, f.note(err)
 }
 
 // Trouble is why the store was not available when it was last used, nil if it

@@ -194,6 +194,9 @@ func PutBytes(ctx context.Context, s Store, name string, b []byte) error {
 
 // ReadAll reads an object of at most limit bytes whole.
 func ReadAll(ctx context.Context, s Store, name string, limit int64) ([]byte, error) {
+	if f, ok := s.(*Files); ok {
+		return f.readAll(ctx, name, limit)
+	}
 	r, err := s.Open(ctx, name, 0, limit+1)
 	if err != nil {
 		return nil, err

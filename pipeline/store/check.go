@@ -2,7 +2,11 @@ package store
 
 import (
 	"context"
+	"database/sql"
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -54,4 +58,47 @@ func CheckPostgreSQL(ctx context.Context, database, password string) (what strin
 		state = fmt.Sprintf("%d processes work with it", processes)
 	}
 	return fmt.Sprintf("PostgreSQL %s at %s as user %s; %s", version, where(config), user, state), doubts, nil
+}
+
+// Identity is the number by which a database is told from others, hexadecimal as the
+// marker of an object store has it; "" where no node has used it yet. Nothing is changed.
+func Identity(ctx context.Context, database, password string) (number string, err error) {
+	const ask = `SELECT value FROM keys WHERE name = '` + StoreKey + `'`
+	if IsPostgreSQL(database) {
+		config, err := ParsePostgreSQL(database, password)
+		if err != nil {
+			return "", err
+		}
+		conn, err := pgx.ConnectConfig(ctx, config.ConnConfig)
+		if err != nil {
+			return "", fmt.Errorf("database at %s: %w", where(config), err)
+		}
+		defer func() { _ = conn.Close(ctx) }()
+		var there bool
+		if err := conn.QueryRow(ctx, `SELECT to_regclass('keys') IS NOT NULL`).Scan(&there); err != nil || !there {
+			return "", err
+		}
+		err = conn.QueryRow(ctx, ask).Scan(&number)
+		if errors.Is(err, pgx.ErrNoRows) {
+			err = nil
+		}
+		return number, err
+	}
+	if _, err := os.Stat(database); errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	db, err := openFile(database, "ro")
+	if err != nil {
+		return "", err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	var tables int
+	if err := db.QueryRowContext(ctx, `SELECT count(*) FROM sqlite_master WHERE name = 'keys'`).Scan(&tables); err != nil || tables == 0 {
+		return "", err
+	}
+	err = db.QueryRowContext(ctx, ask).Scan(&number)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = nil
+	}
+	return number, err
 }

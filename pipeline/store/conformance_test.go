@@ -561,6 +561,8 @@ func TestConformance(t *testing.T) {
 				{"Sums", checkSums},
 				{"Relocate", checkRelocate},
 				{"AnotherStudyUnderTheUIDs", checkAnotherStudyUnderTheUIDs},
+				{"RunNumbers", checkRunNumbers},
+				{"PageCost", checkPageCost},
 			} {
 				t.Run(c.name, func(t *testing.T) { c.check(t, open(t, d.open(t))) })
 			}

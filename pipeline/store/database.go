@@ -24,8 +24,13 @@ import (
 // subquery; its argument comes from the function list.
 const listRows = `SELECT value FROM json_each(?)`
 
+// nextRun is the number of a new run, which none has had before: a job may name one
+// that was removed.
+const nextRun = `(SELECT last + 1 FROM run_numbers WHERE id = 1)`
+
 // postgresWords are the places where PostgreSQL has other words.
 var postgresWords = strings.NewReplacer(
+	nextRun, `DEFAULT`,
 	listRows, `SELECT json_array_elements_text(CAST(? AS json))`,
 )
 

@@ -130,6 +130,27 @@ func (s *Store) Probe(ctx context.Context) error {
 	return nil
 }
 
+// Clock is when [Store.SetClock] was last called, and with what; ok is false where it
+// never was.
+func (s *Store) Clock(ctx context.Context) (at time.Time, rest time.Duration, ok bool, err error) {
+	var a, r int64
+	err = s.read.QueryRowContext(ctx, `SELECT at, rest FROM clock WHERE id = 1`).Scan(&a, &r)
+	if errors.Is(err, sql.ErrNoRows) {
+		return at, 0, false, nil
+	}
+	return time.UnixMilli(a), time.Duration(r) * time.Millisecond, err == nil, err
+}
+
+// SetClock notes the time of day, and how long nothing is removed from then on.
+func (s *Store) SetClock(ctx context.Context, at time.Time, rest time.Duration) error {
+	_, err := s.db.ExecContext(ctx, `INSERT INTO clock (id, at, rest) VALUES (1, ?, ?) ON CONFLICT (id) DO UPDATE SET at = excluded.at, rest = excluded.rest`,
+		at.UnixMilli(), rest.Milliseconds())
+	if err != nil {
+		return fmt.Errorf("note the time: %w", err)
+	}
+	return nil
+}
+
 // StateCounts counts studies by state.
 func (s *Store) StateCounts(ctx context.Context) (map[State]int, error) {
 	type count struct {
@@ -151,6 +172,13 @@ func (s *Store) StateCounts(ctx context.Context) (map[State]int, error) {
 func (s *Store) LoopsLeft(ctx context.Context) (n int, err error) {
 	err = s.read.QueryRowContext(ctx, `SELECT count(*) FROM loops l JOIN studies s ON s.study_uid = l.study_uid
 		WHERE l.state IN ('waiting','working') AND s.state IN ('receiving','queued','analysing')`).Scan(&n)
+	return n, err
+}
+
+// LoopsWith counts the loops whose results have one of some problems, of studies
+// that are there.
+func (s *Store) LoopsWith(ctx context.Context, problems ...string) (n int, err error) {
+	err = s.read.QueryRowContext(ctx, `SELECT count(*) FROM loops WHERE problem <> '' AND problem IN (`+listRows+`)`, list(problems)).Scan(&n)
 	return n, err
 }
 

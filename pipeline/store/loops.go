@@ -105,20 +105,25 @@ func (s *Store) Suspects(ctx context.Context) (there bool, err error) {
 // studies complete ones go first, with onArrival followed by those that are
 // still received; among either the study that was served longest ago; in it the
 // oldest loop. So every study gets on, whatever the size of the others.
-// Suspects are left out, see LeaseSuspect. ErrNotFound: nothing waits.
+// Suspects are left out, see LeaseSuspect. A loop that is put off further than any is
+// put off waits no longer. ErrNotFound: nothing waits.
 func (s *Store) LeaseLoop(ctx context.Context, now time.Time, onArrival bool, atOnce int) (Lease, error) {
 	states := `('queued','analysing')`
 	if onArrival {
 		states = `('queued','analysing','receiving')`
 	}
-	return s.lease(ctx, `SELECT l.sop_uid FROM loops l WHERE l.state = 'waiting' AND l.deaths = 0 AND l.not_before <= ?1 AND l.study_uid = (
+	return s.lease(ctx, `SELECT l.sop_uid FROM loops l WHERE l.state = 'waiting' AND l.deaths = 0 AND (l.not_before <= ?1 OR l.not_before > ?4) AND l.study_uid = (
 			SELECT s.study_uid FROM studies s LEFT JOIN senders f ON f.sender = s.sender WHERE s.state IN `+states+`
-			AND EXISTS (SELECT 1 FROM loops w WHERE w.study_uid = s.study_uid AND w.state = 'waiting' AND w.deaths = 0 AND w.not_before <= ?1)
+			AND EXISTS (SELECT 1 FROM loops w WHERE w.study_uid = s.study_uid AND w.state = 'waiting' AND w.deaths = 0 AND (w.not_before <= ?1 OR w.not_before > ?4))
 			AND s.sender NOT IN (SELECT b.sender FROM loops w JOIN studies b ON b.study_uid = w.study_uid WHERE w.state = 'working' AND w.owner = ?3
 				GROUP BY b.sender HAVING count(*) >= ?2)
 			ORDER BY coalesce(f.served, 0), s.state = 'receiving', s.served, s.first_received_at, s.study_uid LIMIT 1)
-		ORDER BY l.number LIMIT 1`, now.UnixMilli(), atOnce, s.owner())
+		ORDER BY l.number LIMIT 1`, now.UnixMilli(), atOnce, s.owner(), now.Add(longestPause).UnixMilli())
 }
+
+// longestPause is longer than any between two attempts at a loop: one that was put off
+// further was by a clock that was ahead.
+const longestPause = 2 * time.Hour
 
 // lease leases the loop that a query picks.
 func (s *Store) lease(ctx context.Context, pick string, args ...any) (lease Lease, err error) {

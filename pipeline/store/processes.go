@@ -18,8 +18,11 @@ type Process struct {
 	Host    string
 	Roles   string
 	Version string
-	Started time.Time
-	Beats   int64
+	// Settings are what it goes by that all have to agree on, JSON; "" of a program of
+	// before.
+	Settings string
+	Started  time.Time
+	Beats    int64
 }
 
 // Shared reports whether other processes may use the store at the same time.
@@ -37,8 +40,8 @@ func (s *Store) Enter(ctx context.Context, p Process) error {
 		if _, err := tx.ExecContext(ctx, query, args...); err != nil {
 			return err
 		}
-		_, err := tx.ExecContext(ctx, `INSERT INTO processes (id, seat, host, roles, version, started_at) VALUES (?,?,?,?,?,?)
-			ON CONFLICT (id) DO UPDATE SET beats = processes.beats + 1`, p.ID, p.Seat, p.Host, p.Roles, p.Version, p.Started.UnixMilli())
+		_, err := tx.ExecContext(ctx, `INSERT INTO processes (id, seat, host, roles, version, settings, started_at) VALUES (?,?,?,?,?,?,?)
+			ON CONFLICT (id) DO UPDATE SET beats = processes.beats + 1`, p.ID, p.Seat, p.Host, p.Roles, p.Version, p.Settings, p.Started.UnixMilli())
 		return err
 	})
 	if err != nil {
@@ -73,10 +76,10 @@ func (s *Store) Beat(ctx context.Context) ([]Process, error) {
 func (s *Store) Processes(ctx context.Context) ([]Process, error) {
 	return collect(ctx, s.read, func(r *sql.Rows) (p Process, err error) {
 		var started int64
-		err = r.Scan(&p.ID, &p.Seat, &p.Host, &p.Roles, &p.Version, &started, &p.Beats)
+		err = r.Scan(&p.ID, &p.Seat, &p.Host, &p.Roles, &p.Version, &p.Settings, &started, &p.Beats)
 		p.Started = time.UnixMilli(started)
 		return p, err
-	}, `SELECT id, seat, host, roles, version, started_at, beats FROM processes ORDER BY started_at, id`)
+	}, `SELECT id, seat, host, roles, version, settings, started_at, beats FROM processes ORDER BY started_at, id`)
 }
 
 // Bury takes a process for dead that has not counted on since it was seen.

@@ -45,7 +45,7 @@ func (s *Store) Sign(ctx context.Context, r Review, run, base Run, outputs []Out
 		}
 		at := r.Signed.UnixMilli()
 		if err := tx.QueryRowContext(ctx,
-			`INSERT INTO runs (study_uid, revision, started_at, finished_at, directory, summary, basis) VALUES (?,?,?,?,?,?,?) RETURNING id`,
+			`INSERT INTO runs (id, study_uid, revision, started_at, finished_at, directory, summary, basis) VALUES (`+nextRun+`,?,?,?,?,?,?,?) RETURNING id`,
 			run.StudyInstanceUID, run.Revision, run.Started.UnixMilli(), at, run.Directory, run.Summary, run.Basis).Scan(&run.ID); err != nil {
 			return err
 		}

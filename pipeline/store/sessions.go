@@ -24,9 +24,13 @@ type Lifetime struct {
 	Idle, Longest time.Duration
 }
 
-// Over reports whether a session has ended.
+// ahead is by how much clocks of several machines may differ.
+const ahead = 5 * time.Minute
+
+// Over reports whether a session has ended. One that was opened or used later than now
+// has: the clock was ahead, and it would last until that time and longer.
 func (l Lifetime) Over(s Session, now time.Time) bool {
-	return now.Sub(s.Seen) >= l.Idle || now.Sub(s.Created) >= l.Longest
+	return now.Sub(s.Seen) >= l.Idle || now.Sub(s.Created) >= l.Longest || s.Seen.Sub(now) > ahead || s.Created.Sub(now) > ahead
 }
 
 // ErrTooManySessions is returned where no more may be opened.

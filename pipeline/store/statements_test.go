@@ -175,6 +175,7 @@ var whole = []string{
 	`INSERT INTO worklist_changes (study_uid) SELECT`,
 	`INSERT INTO loops (sop_uid, study_uid, number) SELECT`, `SELECT path FROM instances UNION`, `FROM sqlite_master`,
 	// When somebody asks: counts for metrics, pages of the worklist, move and merge, the check of a backup and its restoring, dropping a destination.
+	`ORDER BY last_received_at DESC, study_uid DESC LIMIT ?`, // by the index, and no further than the page
 	`SELECT state, count(*) FROM studies GROUP BY state`, `SELECT count(*) FROM worklist`, ` LIMIT ? OFFSET ?`, `FROM worklist_changes LIMIT ?`,
 	`FROM instances WHERE patient = ?1`, `substr("path", 1`, `substr("directory", 1`, `substr(path, 1, ?) = ?`,
 	`DELETE FROM deliveries WHERE destination = ?`,

@@ -139,7 +139,8 @@ type Delivery struct {
 	Updated     time.Time
 }
 
-// RunMark tells a run from one that has its number after a removal.
+// RunMark tells a run from one of another study that came under its UID after a
+// removal.
 type RunMark struct {
 	Started time.Time
 	Attempt int
@@ -546,7 +547,7 @@ func (s *Store) StartRun(ctx context.Context, study string, revision int) (Run, 
 		if err := tx.lock(ctx, study); err != nil {
 			return err
 		}
-		if err := tx.QueryRowContext(ctx, `INSERT INTO runs (study_uid, revision, started_at, attempt) VALUES (?,?,?,1)
+		if err := tx.QueryRowContext(ctx, `INSERT INTO runs (id, study_uid, revision, started_at, attempt) VALUES (`+nextRun+`,?,?,?,1)
 			ON CONFLICT (study_uid, revision) DO UPDATE SET started_at = excluded.started_at, error = '', attempt = runs.attempt + 1 RETURNING id, attempt`,
 			study, revision, run.Started.UnixMilli()).Scan(&run.ID, &run.Attempt); err != nil {
 			return err

@@ -14,7 +14,7 @@ func (in Instance) Version() string {
 }
 
 // Version names a finished run, as Instance.Version does an object: after a
-// removal a study has its revisions again, SQLite even their IDs.
+// removal a study has its revisions again.
 func (r Run) Version() string {
 	return version(r.ID, r.StudyInstanceUID, r.Revision, r.Started.UnixMilli(), r.Finished.UnixMilli(), r.Directory, r.Summary)
 }

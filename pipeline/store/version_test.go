@@ -8,9 +8,8 @@ import (
 )
 
 // After a removal another patient's study may come under the same UIDs, in a
-// directory to the same paths, with the same revisions and, in SQLite, the same
-// numbers of runs: what is still under way for the one is not recorded of the
-// other.
+// directory to the same paths, with the same revisions: what is still under way for
+// the one is not recorded of the other.
 func checkAnotherStudyUnderTheUIDs(t *testing.T, s *Store) {
 	ctx := context.Background()
 	none := func(*Tx, int64, string) error { return nil }
@@ -46,7 +45,10 @@ func checkAnotherStudyUnderTheUIDs(t *testing.T, s *Store) {
 	if is.Version() == was.Version() || now.Version() == old.Version() {
 		t.Error("both have one version")
 	}
-	old.ID = now.ID // as in SQLite
+	if now.ID <= old.ID {
+		t.Errorf("the number %d of a run is used again: %d", old.ID, now.ID)
+	}
+	old.ID = now.ID // as in a copy that was restored
 	if err := s.FinishRun(ctx, old, nil, nil, none); !errors.Is(err, ErrOutdated) {
 		t.Errorf("the run of the study before was recorded: %v", err)
 	}
@@ -103,7 +105,7 @@ func checkAnotherStudyUnderTheUIDs(t *testing.T, s *Store) {
 	time.Sleep(2 * time.Millisecond)
 	_, third := begin(3000)
 	after := send(third)
-	before.RunID = third.ID // as in SQLite
+	before.RunID = third.ID // as in a copy that was restored
 	if err := s.Sending(ctx, before); !errors.Is(err, ErrOutdated) {
 		t.Errorf("an output of the study before is sent: %v", err)
 	}
@@ -128,6 +130,66 @@ func checkAnotherStudyUnderTheUIDs(t *testing.T, s *Store) {
 	}
 	if left, err := s.PendingDeliveries(ctx, third.ID, "pacs"); err != nil || len(left) != 0 {
 		t.Errorf("the answer is not recorded: %+v, %v", left, err)
+	}
+}
+
+// A job that outlives the study of its run, delivering or giving up, finds nothing
+// that is of another study.
+func checkRunNumbers(t *testing.T, s *Store) {
+	ctx := context.Background()
+	route := []Route{{Destination: "pacs", Kinds: []string{"report"}}}
+	make := func(uid string) Run {
+		t.Helper()
+		add(t, s, instance(uid, uid+".1", 1000))
+		look(t, s)
+		if queued, err := s.Queue(ctx, uid, time.UnixMilli(2000), "basis", noJob); err != nil || !queued {
+			t.Fatal(queued, err)
+		}
+		run, err := s.StartRun(ctx, uid, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.FinishRun(ctx, run, []Output{{SOPInstanceUID: uid + ".8", Kind: "report"}}, route, func(*Tx, int64, string) error { return nil }); err != nil {
+			t.Fatal(err)
+		}
+		return run
+	}
+	one := make("1")
+	if err := s.Delete(ctx, "1"); err != nil {
+		t.Fatal(err)
+	}
+	two := make("2")
+	if err := s.Sending(ctx, Delivery{Output: Output{SOPInstanceUID: "2.8"}, RunID: two.ID, Begun: mark(two), Destination: "pacs"}); err != nil {
+		t.Fatal(err)
+	}
+	if left, err := s.PendingDeliveries(ctx, one.ID, "pacs"); err != nil || len(left) != 0 {
+		t.Errorf("the job of a removed study sends %+v, %v", left, err)
+	}
+	if doubt, err := s.Doubtful(ctx, one.ID, "pacs"); err != nil || len(doubt) != 0 {
+		t.Errorf("and asks for %v, %v", doubt, err)
+	}
+	if err := s.BuryDeliveries(ctx, one.ID, "pacs"); err != nil {
+		t.Fatal(err)
+	}
+	if left, err := s.PendingDeliveries(ctx, two.ID, "pacs"); err != nil || len(left) != 1 {
+		t.Errorf("and has given another's up: %+v, %v", left, err)
+	}
+	// So for what a reader signs.
+	if err := s.Delete(ctx, "2"); err != nil {
+		t.Fatal(err)
+	}
+	three := make("3")
+	base := lastRun(t, s, "3")
+	signed, err := s.Sign(ctx, Review{Verdict: "accepted", User: "u", Signed: time.UnixMilli(5000)}, Run{StudyInstanceUID: "3", Started: time.UnixMilli(4000)}, base,
+		nil, nil, func(*Tx, int64, string) error { return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Delete(ctx, "3"); err != nil {
+		t.Fatal(err)
+	}
+	if four := make("4"); two.ID <= one.ID || three.ID <= two.ID || signed.ID <= three.ID || four.ID <= signed.ID {
+		t.Errorf("numbers of runs: %d, %d, %d, %d, %d", one.ID, two.ID, three.ID, signed.ID, four.ID)
 	}
 }
 

@@ -33,7 +33,6 @@ until_ok() {
 	done
 }
 said() { grep -q "$1" <<<"$(inside journalctl -u echonode --no-pager)"; }
-port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 
 # ---- packages: this version and a later one ----------------------------------------------------------------------
 
@@ -90,7 +89,10 @@ done
 
 # ---- configure, check, feed --------------------------------------------------------------------------------------
 
-dicom=$(port) http=$(port) pacs=$(port)
+"$here/hold-ports.py" 3 >"$scratch/ports" &
+pids+=($!)
+until_ok 10 test -s "$scratch/ports"
+read -r dicom http pacs <"$scratch/ports"
 mkdir "$scratch/pacs"
 storescp -aet PACS -od "$scratch/pacs" +xa "$pacs" &
 pids+=($!)

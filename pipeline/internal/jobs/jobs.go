@@ -115,6 +115,8 @@ type Options struct {
 	Alone   bool
 	Roles   []string
 	Version string
+	// Settings are told to other processes, see store.Process.
+	Settings string
 	// Beat is how often the process shows that it lives, Horizon after how long
 	// without it is taken for dead. 0: the defaults.
 	Beat, Horizon time.Duration

@@ -522,6 +522,7 @@ func newPresence(opt Options) presence {
 		seat = aloneSeat + seat
 	}
 	return presence{mine: make(chan []string, 1), held: map[string]bool{}, self: store.Process{
-		ID: processID(host), Seat: seat, Host: host, Version: opt.Version, Roles: strings.Join(opt.Roles, ","), Started: time.Now(),
+		ID: processID(host), Seat: seat, Host: host, Version: opt.Version, Roles: strings.Join(opt.Roles, ","), Settings: opt.Settings,
+		Started: time.Now(),
 	}}
 }

@@ -10,6 +10,7 @@ import (
 	"hash"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -140,7 +141,7 @@ func (p *program) backup(ctx context.Context, c *config.Config, to string) (err 
 		}
 	}()
 	m := manifest{Format: backupFormat, Version: p.version, Directory: from}
-	copied := map[string]backupFile{}
+	copied, unread := map[string]backupFile{}, map[string]error{}
 	// A study that the node removes between snapshot and copy takes its files along. A later snapshot no longer has it.
 	var missing []string
 	for try := range snapshotTries {
@@ -158,7 +159,8 @@ func (p *program) backup(ctx context.Context, c *config.Config, to string) (err 
 				return err
 			}
 		}
-		if err := copyNew(ctx, from, to, database, copied); err != nil {
+		clear(unread) // one that could not be read before may be gone, or be read now
+		if err := copyNew(ctx, from, to, database, copied, unread); err != nil {
 			return err
 		}
 		if c.Storage.Objects.Kind != config.KindDirectory {
@@ -167,6 +169,10 @@ func (p *program) backup(ctx context.Context, c *config.Config, to string) (err 
 		if missing, err = notThere(ctx, snapshot, from, to); err != nil {
 			return err
 		}
+		missing = slices.DeleteFunc(missing, func(path string) bool {
+			rel, err := filepath.Rel(from, path)
+			return err == nil && unread[rel] != nil
+		})
 		if len(missing) == 0 {
 			break
 		}
@@ -197,8 +203,18 @@ func (p *program) backup(ctx context.Context, c *config.Config, to string) (err 
 		return err
 	}
 	fmt.Fprintf(p.out, "%s: %d files, %s, as of %s\n", to, len(m.Files), humanize.IBytes(uint64(total)), m.Created.Format(time.DateTime))
+	var problems []error
+	for _, rel := range slices.Sorted(maps.Keys(unread)) {
+		fmt.Fprintf(p.err, "left out: %v\n", unread[rel])
+	}
+	if len(unread) > 0 {
+		problems = append(problems, fmt.Errorf("%d files cannot be read and are not in the backup", len(unread)))
+	}
 	if len(missing) > 0 {
-		return partError{fmt.Errorf("%d files that the database names are not there, the first is %s", len(missing), missing[0])}
+		problems = append(problems, fmt.Errorf("%d files that the database names are not there, the first is %s", len(missing), missing[0]))
+	}
+	if len(problems) > 0 {
+		return partError{errors.Join(problems...)}
 	}
 	return nil
 }
@@ -240,21 +256,25 @@ func skipped(rel string) bool {
 		strings.HasPrefix(rel, "spool/incoming/") || strings.HasSuffix(rel, ".part") || rel == manifestName
 }
 
-// copyNew copies the files of a data directory that are not copied yet. A file that goes away meanwhile is passed over.
-func copyNew(ctx context.Context, from, to, database string, copied map[string]backupFile) error {
+// copyNew copies the files of a data directory that are not copied yet. A file that goes away meanwhile is passed over; one
+// that cannot be read, as of a disk that fails, is in unread and keeps nothing from the others.
+func copyNew(ctx context.Context, from, to, database string, copied map[string]backupFile, unread map[string]error) error {
 	return filepath.WalkDir(from, func(path string, e fs.DirEntry, err error) error {
 		if errors.Is(err, fs.ErrNotExist) && path != from {
 			return nil
 		}
-		if err != nil {
-			return err
-		}
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		rel, err := filepath.Rel(from, path)
-		if err != nil {
-			return err
+		rel, relErr := filepath.Rel(from, path)
+		if relErr != nil || err != nil && path == from {
+			return errors.Join(err, relErr)
+		}
+		if err != nil { // a folder that cannot be read
+			if !skipped(rel) {
+				unread[rel] = err
+			}
+			return nil
 		}
 		switch {
 		case path == from:
@@ -266,13 +286,19 @@ func copyNew(ctx context.Context, from, to, database string, copied map[string]b
 		case !e.Type().IsRegular() || copied[rel].Path != "":
 			return nil
 		}
-		f, err := copyFile(path, filepath.Join(to, rel))
-		if errors.Is(err, fs.ErrNotExist) {
+		f, readErr, err := copyFile(path, filepath.Join(to, rel))
+		switch {
+		case err != nil:
+			return err
+		case errors.Is(readErr, fs.ErrNotExist):
+			return nil
+		case readErr != nil:
+			unread[rel] = readErr
 			return nil
 		}
 		f.Path = rel
 		copied[rel] = f
-		return err
+		return nil
 	})
 }
 
@@ -312,20 +338,44 @@ func describeFile(size int64, h hash.Hash) backupFile {
 	return backupFile{Size: size, SHA256: hex.EncodeToString(h.Sum(nil))}
 }
 
-// copyFile copies a file to a new one and describes what was copied.
-func copyFile(from, to string) (backupFile, error) {
-	in, err := os.Open(from)
-	if err != nil {
-		return backupFile{}, err
+// copyFile copies a file to a new one, with its mode as far as its owner and group go, and describes what was copied. What
+// cannot be read is not there: readErr says why.
+func copyFile(from, to string) (f backupFile, readErr, err error) {
+	in, readErr := os.Open(from)
+	if readErr != nil {
+		return f, readErr, nil
 	}
 	defer in.Close()
-	out, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o640)
+	info, readErr := in.Stat()
+	if readErr != nil {
+		return f, readErr, nil
+	}
+	out, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, info.Mode().Perm()&0o640)
 	if err != nil {
-		return backupFile{}, err
+		return f, nil, err
 	}
 	h := sha256.New()
-	n, err := io.Copy(io.MultiWriter(out, h), in)
-	return describeFile(n, h), errors.Join(err, out.Close())
+	source := &reading{r: in}
+	n, err := io.Copy(io.MultiWriter(out, h), source)
+	err = errors.Join(err, out.Close())
+	if source.err != nil {
+		return f, source.err, os.Remove(to)
+	}
+	return describeFile(n, h), nil, err
+}
+
+// reading remembers why a file could not be read to its end.
+type reading struct {
+	r   io.Reader
+	err error
+}
+
+func (r *reading) Read(p []byte) (int, error) {
+	n, err := r.r.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		r.err = err
+	}
+	return n, err
 }
 
 func syncFileSystem(dir string) error {
@@ -497,7 +547,8 @@ func restoreFile(from, dir, rel string, want backupFile, who owner) error {
 			return err
 		}
 	}
-	got, err := copyFile(from, filepath.Join(dir, rel))
+	got, readErr, err := copyFile(from, filepath.Join(dir, rel))
+	err = errors.Join(readErr, err)
 	if err != nil {
 		return err
 	}

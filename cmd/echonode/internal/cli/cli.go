@@ -106,6 +106,7 @@ medical device.
 		p.echoCommand(),
 		p.fetchCommand(),
 		p.checkConfigCommand(),
+		p.healthCommand(),
 		p.studiesCommand(),
 		p.retryCommand(),
 		p.reanalyseCommand(),

@@ -243,12 +243,41 @@ func (l *liveCheck) objects(ctx context.Context) {
 		l.add(broken, "objects", "%s: %v", where, err)
 		return
 	}
-	whose := "no database's yet"
-	if b, err := objects.ReadAll(ctx, s, s.Name(objects.MarkerName), 4<<10); err == nil {
-		number, _, _ := strings.Cut(string(b), "\n")
-		whose = fmt.Sprintf("that of the database with number %.64q", number)
+	l.add(good, "objects", "%s: an object was put, read, listed and removed", where)
+	l.belongs(ctx, where, s)
+}
+
+// belongs compares the database that a store belongs to with the configured one: a node
+// does not start on another's.
+func (l *liveCheck) belongs(ctx context.Context, where string, s objects.Store) {
+	b, err := objects.ReadAll(ctx, s, s.Name(objects.MarkerName), 4<<10)
+	if errors.Is(err, fs.ErrNotExist) {
+		l.add(good, "objects", "%s is no database's yet", where)
+		return
 	}
-	l.add(good, "objects", "%s: an object was put, read, listed and removed; it is %s", where, whose)
+	line, _, _ := strings.Cut(string(b), "\n")
+	line = strings.TrimSpace(line)
+	number, password := "", ""
+	if err == nil && store.IsPostgreSQL(l.c.Database()) {
+		password, err = databasePassword(l.c)
+	}
+	if err == nil {
+		number, err = store.Identity(ctx, l.c.Database(), password)
+	}
+	switch {
+	case err != nil:
+		l.add(broken, "objects", "whose %s is cannot be told: %v", where, err)
+	case line == "":
+		l.add(broken, "objects", "%s of %s is empty: where no other node uses the store, remove it", objects.MarkerName, where)
+	case number == line:
+		l.add(good, "objects", "%s is that of the database, number %s", where, number)
+	case number == "":
+		l.add(broken, "objects", "%s belongs to the database with the number %.64q, and no node has used this one: see storage.md, %s",
+			where, line, objects.MarkerName)
+	default:
+		l.add(broken, "objects", "%s belongs to the database with the number %.64q, this one has %s: see storage.md, %s",
+			where, line, number, objects.MarkerName)
+	}
 }
 
 // owners finds files that the owner of the data directory does not own, as a run by root leaves them.

@@ -440,6 +440,9 @@ func (p *program) nodeOptions(c *config.Config, worker *processor, log *slog.Log
 		o.RetentionFailed = time.Duration(max(c.Storage.Retention, c.Storage.RetentionFailed))
 	}
 	var err error
+	if o.Settings, err = sharedSettings(c); err != nil {
+		return o, err
+	}
 	if o.Seat, err = seatOf(c.Storage.Directory); err != nil {
 		return o, err
 	}

@@ -29,7 +29,7 @@ func (c *Config) limits(bad func(key, format string, args ...any)) {
 		{"analysis.max_frames", int64(c.Analysis.MaxFrames), 1_000_000},
 		{"analysis.max_pixels", c.Analysis.MaxPixels, 1_000_000_000_000},
 		{"analysis.attempts", int64(c.Analysis.Attempts), 1000},
-		{"delivery.attempts", int64(c.Delivery.Attempts), 100_000},
+		{"delivery.attempts", int64(c.Delivery.Attempts), 32_767}, // a smallint of the queue
 	} {
 		if n.value > n.most {
 			bad(n.key, "%d is more than can be meant: at most %d", n.value, n.most)

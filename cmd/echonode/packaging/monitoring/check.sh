@@ -5,7 +5,7 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../../../.." && pwd)
 scratch=$(mktemp -d)
-trap 'kill "${node:-}" 2>/dev/null || true; rm -rf "$scratch"' EXIT
+trap 'kill ${node:-} ${holder:-} 2>/dev/null || true; rm -rf "$scratch"' EXIT
 promtool=$(command -v promtool) || { echo "monitoring: promtool is missing (setup.sh release)" >&2; exit 1; }
 
 "$promtool" check rules "$here/alerts.yml"
@@ -23,11 +23,10 @@ PY
 "$promtool" check rules "$scratch/dashboard.yml"
 
 # A node that has received something, so that every counter has a child.
-read -r dicom http < <(python3 -c '
-import socket
-a, b = socket.socket(), socket.socket()
-for s in (a, b): s.bind(("127.0.0.1", 0))
-print(a.getsockname()[1], b.getsockname()[1])')
+"$here/../hold-ports.py" 2 >"$scratch/ports" &
+holder=$!
+for _ in $(seq 100); do [[ -s $scratch/ports ]] && break; sleep 0.1; done
+read -r dicom http <"$scratch/ports"
 cat >"$scratch/echonode.yaml" <<YAML
 dicom: {listen: "127.0.0.1:$dicom"}
 http: {listen: "127.0.0.1:$http"}

@@ -263,8 +263,65 @@ func TestStowGoesByTheAnswer(t *testing.T) {
 			t.Fatal(err)
 		}
 		r := results[0]
-		if (r.Err == nil) != c.stored || r.Result.Status != c.status || r.Result.Warning != (c.status == 0xB000) {
+		if (r.Err == nil) != c.stored || r.Result.Status != c.status || r.Result.Warning != (c.status == 0xB000 || c.name == "nothing said") {
 			t.Errorf("%s: %+v", c.name, r)
 		}
+	}
+}
+
+// What a service says nothing of is asked for, and has a warning if it does not say then
+// either; what it answers before it has read it was not stored.
+func TestStowWithoutAWord(t *testing.T) {
+	finds, reads := false, true
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.Method == http.MethodGet && finds:
+			_, _ = io.WriteString(w, `[{"00080018":{"vr":"UI","Value":["1.2.3.4"]}}]`)
+		case r.Method == http.MethodGet:
+			w.WriteHeader(http.StatusNotImplemented)
+		case reads:
+			_, _ = io.Copy(io.Discard, r.Body)
+			w.WriteHeader(http.StatusOK)
+		default: // a proxy that has lost patience: the connection is cut
+			c, b, err := http.NewResponseController(w).Hijack()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			_, _ = b.WriteString("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+			_ = b.Flush()
+			_ = c.Close()
+		}
+	}))
+	defer srv.Close()
+	path := object(t, t.TempDir(), "1.2.3.4", false)
+	send := func(path string) scp.SendResult {
+		t.Helper()
+		results, err := (&Stow{URL: srv.URL}).SendAll(t.Context(), []Source{{Path: path}}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return results[0]
+	}
+	if r := send(path); r.Err != nil || !r.Result.Warning || r.Result.Comment == "" {
+		t.Errorf("nobody knows: %+v", r)
+	}
+	finds = true
+	if r := send(path); r.Err != nil || r.Result.Warning || r.Result.Comment != "" {
+		t.Errorf("it is there: %+v", r)
+	}
+	reads = false
+	large := filepath.Join(t.TempDir(), "large.dcm") // more than connections hold
+	f, err := os.Create(large)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ds := dicomio.NewDataSet().SetString(tag.SOPClassUID, uid.EncapsulatedPDFStorage).SetString(tag.SOPInstanceUID, "1.2.3.4").
+		SetString(tag.StudyInstanceUID, "1.2.3").SetString(tag.SeriesInstanceUID, "1.2.3.1").SetBytes(tag.EncapsulatedDocument, "OB", make([]byte, 32<<20))
+	if err := errors.Join(dicomio.Write(f, ds, dicomio.WriteOptions{TransferSyntax: uid.ExplicitVRLittleEndian}), f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if r := send(large); r.Err == nil {
+		t.Errorf("nothing of it was read: %+v", r)
 	}
 }

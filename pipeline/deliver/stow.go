@@ -10,6 +10,7 @@ import (
 	"mime/multipart"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/textproto"
 	"net/url"
 	"os"
@@ -232,6 +233,16 @@ func (s *Stow) Has(ctx context.Context, paths []string) (map[string]bool, error)
 	return there, nil
 }
 
+// ask looks for an object of which the service has not said that it has it.
+func (s *Stow) ask(ctx context.Context, src Source, r *scp.SendResult) {
+	if r.Err != nil || !r.Result.Warning || r.Result.Status != 0 {
+		return
+	}
+	if there, err := s.Has(ctx, []string{src.Path}); err == nil && there[r.Header.SOPInstanceUID] {
+		r.Result.Warning, r.Result.Comment = false, ""
+	}
+}
+
 // send sends one object and fills in its result. The error is one that others
 // would have too.
 func (s *Stow) send(ctx context.Context, src Source, r *scp.SendResult) (fatal error) {
@@ -241,6 +252,7 @@ func (s *Stow) send(ctx context.Context, src Source, r *scp.SendResult) (fatal e
 		return nil
 	}
 	fatal = s.post(ctx, o, r)
+	defer func() { s.ask(ctx, src, r) }()
 	var refused *HTTPError
 	if s.Refused != nil && errors.As(r.Err, &refused) && refused.Status == http.StatusUnauthorized {
 		if o, err = src.Open(); err != nil {
@@ -289,6 +301,13 @@ func (s *Stow) post(ctx context.Context, o scp.Object, r *scp.SendResult) (fatal
 		body.Close() // the writer ends, if it has not
 		r.Result.Bytes = <-written
 	}()
+	wrote := make(chan error, 1)
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteRequest: func(i httptrace.WroteRequestInfo) {
+		select {
+		case wrote <- i.Err:
+		default: // of an attempt on another connection
+		}
+	}})
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimSuffix(s.URL, "/")+"/studies", body)
 	if err != nil {
 		r.Err = err
@@ -308,7 +327,21 @@ func (s *Stow) post(ctx context.Context, o scp.Object, r *scp.SendResult) (fatal
 	}
 	r.Result.Status, r.Result.Warning, r.Err = judge(resp, answer, o.SOPInstanceUID)
 	if r.Err == nil {
+		// A gateway that loses patience says yes to what it has not read.
+		select {
+		case err = <-wrote:
+		case <-time.After(wroteWait):
+			err = errors.New("not all of it was taken")
+		}
+		if err != nil {
+			r.Err = fmt.Errorf("the service answers %d before it has the whole object: %w", resp.StatusCode, err)
+			return nil
+		}
 		r.Sent = o.TransferSyntaxUID
+		if len(bytes.TrimSpace(answer)) == 0 {
+			// PS3.18 10.5.3.1: an answer names what was stored.
+			r.Result.Warning, r.Result.Comment = true, "the service does not say what it has stored"
+		}
 		return nil
 	}
 	switch code := resp.StatusCode; {
@@ -375,6 +408,9 @@ func (a attribute) number() uint16 {
 	}
 	return uint16(f)
 }
+
+// wroteWait is how long the end of a request may come behind its answer.
+const wroteWait = 5 * time.Second
 
 // judge reads what became of an object: its status, or an error.
 func judge(resp *http.Response, body []byte, instance string) (status uint16, warning bool, err error) {

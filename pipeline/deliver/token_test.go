@@ -92,6 +92,8 @@ func TestClientCredentials(t *testing.T) {
 		got = append(got, r.Method+" "+token)
 		if !strings.HasPrefix(token, "Bearer token-") || revoked[token] {
 			w.WriteHeader(http.StatusUnauthorized)
+		} else if r.Method == http.MethodPost {
+			_, _ = io.WriteString(w, `{"00081199":{"vr":"SQ","Value":[{"00081155":{"vr":"UI","Value":["1.2.3.4"]}}]}}`)
 		}
 	}))
 	defer pacs.Close()

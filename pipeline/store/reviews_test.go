@@ -246,6 +246,24 @@ func checkSearch(t *testing.T, s *Store) {
 			t.Errorf("%q: %d found, want %d", search, total, want)
 		}
 	}
+	at := func(i int64) time.Time { return time.UnixMilli(i * 60000) }
+	for _, c := range []struct {
+		q    WorklistQuery
+		want int
+	}{
+		{WorklistQuery{State: Done}, 20000},
+		{WorklistQuery{State: Failed}, 0},
+		{WorklistQuery{Flags: 1}, 10000},     // every second
+		{WorklistQuery{Flags: 1 | 2}, 15000}, // any of them
+		{WorklistQuery{Unreviewed: true}, 20000},
+		{WorklistQuery{From: at(19001)}, 1000},
+		{WorklistQuery{To: at(11)}, 10},
+		{WorklistQuery{From: at(5), To: at(11), Flags: 1}, 3}, // 5, 7, 9
+	} {
+		if _, total, err := s.Worklist(ctx, c.q); err != nil || total != c.want {
+			t.Errorf("%+v: %d found, %v; want %d", c.q, total, err, c.want)
+		}
+	}
 	// What is listed anew or removed is found as it is now.
 	if err := s.List(ctx, Change{StudyInstanceUID: "1.2.1"}, &Listing{StudyInstanceUID: "1.2.1", PatientName: "Renamed"}); err != nil {
 		t.Fatal(err)

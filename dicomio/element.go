@@ -147,41 +147,8 @@ func (e *Element) strings(cs charset.Set) []string {
 	if info == nil || e.seq || e.frags != nil {
 		return nil
 	}
-	if !info.String {
-		switch vr {
-		case "FL", "FD":
-			var out []string
-			bits := 64
-			if vr == "FL" {
-				bits = 32
-			}
-			for _, f := range e.floats(vr) {
-				out = append(out, strconv.FormatFloat(f, 'g', -1, bits))
-			}
-			return out
-		case "US", "SS", "UL", "SL", "SV":
-			var out []string
-			for _, v := range e.ints(vr) {
-				out = append(out, strconv.FormatInt(v, 10))
-			}
-			return out
-		case "UV":
-			var out []string
-			for _, v := range e.ints(vr) {
-				out = append(out, strconv.FormatUint(uint64(v), 10))
-			}
-			return out
-		case "AT":
-			var out []string
-			for _, t := range e.tags() {
-				out = append(out, t.String())
-			}
-			return out
-		case "UN":
-			// A private or unknown value: text if it looks like text.
-		default:
-			return nil
-		}
+	if !info.String && vr != "UN" {
+		return e.formatted(vr)
 	}
 	if e.n > 16<<20 || info.Text && e.n > 2<<20 {
 		return nil // no text of that length; Bytes gives it
@@ -190,7 +157,7 @@ func (e *Element) strings(cs charset.Set) []string {
 	if err != nil || len(b) == 0 {
 		return nil
 	}
-	if vr == "UN" && !printable(b) {
+	if vr == "UN" && !printable(b) { // a private or unknown value: text if it looks like text
 		return nil
 	}
 	if e.utf8 {
@@ -216,6 +183,33 @@ func (e *Element) strings(cs charset.Set) []string {
 		}
 	}
 	return vals
+}
+
+// formatted are the values of a binary VR as text.
+func (e *Element) formatted(vr string) (out []string) {
+	switch vr {
+	case "FL", "FD":
+		bits := 64
+		if vr == "FL" {
+			bits = 32
+		}
+		for _, f := range e.floats(vr) {
+			out = append(out, strconv.FormatFloat(f, 'g', -1, bits))
+		}
+	case "US", "SS", "UL", "SL", "SV":
+		for _, v := range e.ints(vr) {
+			out = append(out, strconv.FormatInt(v, 10))
+		}
+	case "UV":
+		for _, v := range e.ints(vr) {
+			out = append(out, strconv.FormatUint(uint64(v), 10))
+		}
+	case "AT":
+		for _, t := range e.tags() {
+			out = append(out, t.String())
+		}
+	}
+	return out
 }
 
 // printable reports whether b holds only ASCII text, trailing zeros aside.

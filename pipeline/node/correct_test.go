@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -163,8 +164,9 @@ func TestPatientsAreResolved(t *testing.T) {
 	eventually(t, "corrected", done)
 	n.mustSend(t, picture(t, "1.2.3", "1.2.3.12", 9, of("P3")))
 	eventually(t, "held again", held)
-	if count, err := n.RemoveObjects(context.Background(), "1.2.3", []string{"1.2.3.12", "9.9"}); err != nil || count != 1 {
-		t.Fatalf("RemoveObjects = %d, %v", count, err)
+	if removed, err := n.RemoveObjects(context.Background(), "1.2.3", []string{"1.2.3.12", "9.9"}); err != nil || removed.Objects != 1 ||
+		removed.State != store.Receiving {
+		t.Fatalf("RemoveObjects = %+v, %v", removed, err)
 	}
 	eventually(t, "removed", done)
 	if n.held(t, "1.2.3.12") {
@@ -241,5 +243,42 @@ func TestCorrectionInAnotherSyntax(t *testing.T) {
 	var status *scp.StatusError
 	if res := n.send(t, recode(picture(t, "1.2.3", "1.2.3.10", 9, nil)))[0]; !errors.As(res.Err, &status) || status.Status != scp.StatusDuplicateInstance {
 		t.Errorf("another picture, recoded: %v, want 0111H", res.Err)
+	}
+}
+
+// What was made with an object that is removed, and has not been sent, is not sent
+// any more: the object may be another patient's.
+func TestRemovedObjectsAreNotSent(t *testing.T) {
+	pacs, down := &archive{}, &archive{refuse: &scp.StatusError{Status: 0xA700}}
+	p := byContent(t)
+	n := start(t, t.TempDir(), p, Options{RetryFirst: time.Hour, RetryMax: time.Hour,
+		Destinations: []Destination{destination("pacs", listen(t, "PACS", pacs)), destination("down", listen(t, "PACS", down))}})
+	n.mustSend(t, picture(t, "1.2.3", "1.2.3.10", 7, nil), picture(t, "1.2.3", "1.2.3.11", 8, nil))
+	tried := func(reports int) func() bool {
+		return func() bool {
+			s := n.status(t, "1.2.3")
+			return s.State == store.Done && pacs.objects() == reports && len(s.Deliveries) == 2*reports &&
+				!slices.ContainsFunc(s.Deliveries, func(d DeliveryStatus) bool { return d.Attempts == 0 })
+		}
+	}
+	eventually(t, "a report at one archive", tried(1))
+	down.mu.Lock()
+	down.refuse = nil
+	down.mu.Unlock()
+	first := p.requests()[0]
+	removed, err := n.RemoveObjects(t.Context(), "1.2.3", []string{"1.2.3.11"})
+	if err != nil || removed != (RemovedObjects{State: store.Receiving, Objects: 1, Unsent: 1, Sent: 1}) {
+		t.Fatalf("%+v, %v", removed, err)
+	}
+	eventually(t, "the report without it", func() bool { return n.status(t, "1.2.3").Finished() && pacs.objects() == 2 && down.objects() == 1 })
+	if calls := p.requests(); len(calls) != 2 || len(first.Loops) != 2 || len(calls[1].Loops) != 1 || calls[1].Predecessor == nil {
+		t.Errorf("%d runs", len(calls))
+	}
+	if removed, err = n.RemoveObjects(t.Context(), "1.2.3", []string{"1.2.3.10"}); err != nil || removed.Objects != 1 || removed.Unsent != 0 || removed.Sent != 2 {
+		t.Fatalf("the last: %+v, %v", removed, err)
+	}
+	eventually(t, "rests", func() bool { return n.status(t, "1.2.3").State == store.Done })
+	if down.objects() != 1 {
+		t.Errorf("%d objects at the archive that was down", down.objects())
 	}
 }

@@ -47,18 +47,43 @@ func (n *Node) Remove(ctx context.Context, study string) error {
 	return n.deleteFiles(ctx)
 }
 
-// RemoveObjects deletes objects of a study, and says how many. The study is
-// analysed again without them.
-func (n *Node) RemoveObjects(ctx context.Context, study string, objects []string) (int, error) {
-	count, err := n.store.DeleteInstances(ctx, study, objects)
+// RemovedObjects is what became of objects that were to be removed.
+type RemovedObjects struct {
+	State   store.State `json:"state"` // of the study now
+	Objects int         `json:"objects"`
+	Unsent  int64       `json:"deliveries_withdrawn"` // made with them, or beside them, and not sent yet
+	Sent    int         `json:"results_sent"`         // before, which stay where they are
+}
+
+// RemoveObjects deletes objects of a study. What was made with them and is not
+// sent yet is not sent any more; the study is analysed again without them.
+func (n *Node) RemoveObjects(ctx context.Context, study string, objects []string) (RemovedObjects, error) {
+	count, unsent, err := n.store.DeleteInstances(ctx, study, objects)
 	if err != nil {
-		return 0, err
+		return RemovedObjects{}, err
 	}
+	out := RemovedObjects{Objects: count, Unsent: unsent}
 	if count == 0 {
-		return 0, fmt.Errorf("none of these objects in study %s: %w", study, store.ErrNotFound)
+		return out, fmt.Errorf("none of these objects in study %s: %w", study, store.ErrNotFound)
 	}
-	n.log.Info("objects removed by command", "study", study, "objects", count)
-	return count, n.deleteFiles(ctx)
+	n.log.Info("objects removed by command", "study", study, "objects", count, "deliveries_withdrawn", unsent)
+	now, err := n.store.Study(ctx, study)
+	if err != nil {
+		return out, err
+	}
+	out.State = now.State
+	deliveries, err := n.store.Deliveries(ctx, study)
+	if err != nil {
+		return out, err
+	}
+	sent := map[string]bool{}
+	for _, d := range deliveries {
+		if d.State == store.Sent || d.State == store.Warning {
+			sent[d.SOPInstanceUID] = true
+		}
+	}
+	out.Sent = len(sent)
+	return out, n.deleteFiles(ctx)
 }
 
 // remove deletes the record of a study and its results, but for which reports

@@ -5,6 +5,8 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"slices"
+	"time"
 
 	"github.com/echonode/echonode/pipeline/objects"
 	"github.com/echonode/echonode/pipeline/result"
@@ -71,8 +73,9 @@ func (n *Node) Sign(ctx context.Context, req SignRequest) (revision int, err err
 		return 0, err
 	}
 	defer w.close()
+	keep := false
 	defer func() {
-		if err != nil {
+		if err != nil && !keep {
 			err = errors.Join(err, w.drop(ctx))
 		}
 	}()
@@ -105,8 +108,32 @@ func (n *Node) Sign(ctx context.Context, req SignRequest) (revision int, err err
 	}
 	signed, err := n.store.Sign(ctx, req.Review, run, req.Base, outputs, routes, n.jobs.Deliver)
 	if err != nil {
-		return 0, err
+		if signed, keep, err = n.perhapsSigned(ctx, run, err); err != nil {
+			return 0, err
+		}
 	}
 	n.log.Info("study signed", "study", study, "revision", signed.Revision, "verdict", req.Review.Verdict)
 	return signed.Revision, nil
 }
+
+// perhapsSigned looks what has become of a run whose signing ended with an error:
+// the answer to a step that was done may be lost. keep says that the run's files
+// are needed, or may be: those that nothing names go with the study.
+func (n *Node) perhapsSigned(ctx context.Context, run store.Run, failed error) (signed store.Run, keep bool, err error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookAfter)
+	defer cancel()
+	runs, err := n.store.Runs(ctx, run.StudyInstanceUID)
+	if err != nil {
+		return signed, true, errors.Join(failed, err)
+	}
+	i := slices.IndexFunc(runs, func(r store.Run) bool { return r.Directory == run.Directory })
+	if i < 0 {
+		return signed, false, failed
+	}
+	n.log.Warn("the database said that signing failed, and did it", "study", run.StudyInstanceUID, "error", failed)
+	return runs[i], true, nil
+}
+
+// lookAfter is how long the database may take to say what has become of a step
+// whose answer was lost.
+const lookAfter = 10 * time.Second

@@ -175,8 +175,8 @@ func (n *Node) API() http.Handler {
 	mux.HandleFunc("POST /studies/remove", func(w http.ResponseWriter, r *http.Request) {
 		v := r.URL.Query()
 		if objects := v["object"]; len(objects) > 0 {
-			count, err := n.RemoveObjects(r.Context(), v.Get("uid"), objects)
-			answer(w, map[string]any{"state": "receiving", "objects": count}, err)
+			removed, err := n.RemoveObjects(r.Context(), v.Get("uid"), objects)
+			answer(w, removed, err)
 			return
 		}
 		err := n.Remove(r.Context(), v.Get("uid"))

@@ -201,7 +201,7 @@ func checkReplace(t *testing.T, s *Store) {
 	if work, err := s.WorkOf(ctx, []string{"1", "2"}); err != nil || work["2"].Corrected != 1 || work["2"].Conflicts != 1 || work["1"].Loops != 1 {
 		t.Errorf("%+v, %v", work, err)
 	}
-	if n, err := s.DeleteInstances(ctx, "2", []string{"1.1", "1.2"}); err != nil || n != 1 {
+	if n, _, err := s.DeleteInstances(ctx, "2", []string{"1.1", "1.2"}); err != nil || n != 1 {
 		t.Errorf("%d removed, %v", n, err)
 	}
 	if st := study(t, s, "2"); st.State != Done {

@@ -210,9 +210,13 @@ func recall(ctx context.Context, tx *Tx, study string) error {
 }
 
 // DeleteInstances removes objects of a study, as [Store.Delete] does all of
-// them, and takes the study back to Receiving. It says how many there were.
-func (s *Store) DeleteInstances(ctx context.Context, study string, sopUIDs []string) (n int, err error) {
+// them, and takes the study back to Receiving. What was made with them and has
+// not been sent is not sent any more, and a run that is under way records
+// nothing: they may be another patient's. It says how many objects there were,
+// and how many deliveries are not made.
+func (s *Store) DeleteInstances(ctx context.Context, study string, sopUIDs []string) (n int, unsent int64, err error) {
 	err = s.Transact(ctx, func(tx *Tx) error {
+		unsent = 0
 		uids := list(sopUIDs)
 		if err := tx.lock(ctx, study); err != nil {
 			return err
@@ -229,12 +233,18 @@ func (s *Store) DeleteInstances(ctx context.Context, study string, sopUIDs []str
 		if n = int(k); err != nil || n == 0 {
 			return err
 		}
-		return touch(ctx, tx, time.Now().UnixMilli(), study)
+		if unsent, err = withdraw(ctx, tx, study); err != nil {
+			return err
+		}
+		if err := touch(ctx, tx, time.Now().UnixMilli(), study); err != nil {
+			return err
+		}
+		return recall(ctx, tx, study)
 	})
 	if err != nil {
-		return 0, fmt.Errorf("delete instances: %w", err)
+		return 0, 0, fmt.Errorf("delete instances: %w", err)
 	}
-	return n, nil
+	return n, unsent, nil
 }
 
 // RecordConflict notes that another picture came under the UID of a recorded

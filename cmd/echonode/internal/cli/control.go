@@ -6,6 +6,8 @@ import (
 	"net/url"
 
 	"github.com/spf13/cobra"
+
+	"github.com/echonode/echonode/pipeline/node"
 )
 
 func (p *program) removeCommand() *cobra.Command {
@@ -15,17 +17,21 @@ func (p *program) removeCommand() *cobra.Command {
 		Short: "Remove a study, or objects of it, from a running node",
 		Long: `Deletes a study from a running node, whatever its state: the objects that were
 received, their results, and what is left to deliver. With SOP Instance UIDs it
-deletes only these objects, and the study is analysed again without them. What
-was delivered stays where it is.`,
+deletes only these objects: what was made with them and is not sent yet is not
+sent any more, and the study is analysed again without them. What was delivered
+stays where it is; a destination with "withdraw: note" is told where no loop is
+left.`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			var answer struct {
-				State string `json:"state"`
-			}
+			var answer node.RemovedObjects
 			if err := c.post(cmd, "/studies/remove", url.Values{"uid": args[:1], "object": args[1:]}, &answer); err != nil {
 				return err
 			}
 			fmt.Fprintf(p.out, "study is %s\n", answer.State)
+			if len(args) > 1 {
+				fmt.Fprintf(p.out, "%s removed; %s withdrawn, %s sent before\n", counted(answer.Objects, "object", "objects"),
+					counted(int(answer.Unsent), "delivery", "deliveries"), counted(answer.Sent, "result", "results"))
+			}
 			return nil
 		},
 	}

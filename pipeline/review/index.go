@@ -61,6 +61,21 @@ func (s *Server) indexChanges(ctx context.Context) {
 	}
 }
 
+// follow tells open pages of what other processes have listed.
+func (s *Server) follow(ctx context.Context) {
+	for ctx.Err() == nil {
+		// What was listed while nobody heard, pages look for themselves.
+		err := s.opt.Store.FollowListed(ctx, s.hub.publishAll, func(study string) { s.hub.publish([]string{study}) })
+		if err != nil && ctx.Err() == nil {
+			s.complaints.Log(s.log, "review: changes at other processes", err)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(2 * time.Second):
+		}
+	}
+}
+
 // list brings the listing of one study up to date.
 func (s *Server) list(ctx context.Context, c store.Change) error {
 	l, err := s.listing(ctx, c.StudyInstanceUID)
@@ -238,9 +253,15 @@ func newHub() *hub { return &hub{open: map[chan []string]string{}, done: make(ch
 func (h *hub) close() { close(h.done) }
 
 func (h *hub) publish(studies []string) {
-	if len(studies) == 0 {
-		return
+	if len(studies) > 0 {
+		h.tell(studies)
 	}
+}
+
+// publishAll has every page look at everything again.
+func (h *hub) publishAll() { h.tell([]string{}) }
+
+func (h *hub) tell(studies []string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for c := range h.open {

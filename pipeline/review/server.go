@@ -201,6 +201,12 @@ func (s *Server) Run(ctx context.Context) error {
 	s.auditEntry(ctx, store.AuditEntry{At: s.now(), Action: "application start"})
 	group, gctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return s.index(gctx) })
+	if s.opt.Store.Shared() {
+		group.Go(func() error {
+			s.follow(gctx)
+			return nil
+		})
+	}
 	group.Go(func() error { return s.tidy(gctx) })
 	group.Go(func() error { return s.countRefusals(gctx) })
 	if s.opt.Syslog != nil {

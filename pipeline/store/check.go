@@ -50,8 +50,8 @@ func CheckPostgreSQL(ctx context.Context, database, password string) (what strin
 	if !create {
 		doubt("user %s may not create tables in its schema", user)
 	}
-	if free < int(config.MaxConns)+2 {
-		doubt("only %d connections are free, a process uses up to %d", free, config.MaxConns+2)
+	if most := int(config.MaxConns) + 3; free < most {
+		doubt("only %d connections are free, a process uses up to %d", free, most)
 	}
 	state := "no node has used it yet"
 	if schema {

@@ -252,8 +252,10 @@ func (s *Store) List(ctx context.Context, c Change, l *Listing) error {
 				return err
 			}
 		}
-		_, err := tx.ExecContext(ctx, `DELETE FROM worklist_changes WHERE study_uid = ? AND n = ?`, c.StudyInstanceUID, c.n)
-		return err
+		if _, err := tx.ExecContext(ctx, `DELETE FROM worklist_changes WHERE study_uid = ? AND n = ?`, c.StudyInstanceUID, c.n); err != nil {
+			return err
+		}
+		return s.tellListed(ctx, tx, c.StudyInstanceUID)
 	})
 	if err != nil {
 		return fmt.Errorf("list study: %w", err)

@@ -187,8 +187,8 @@ func (n *Node) examine(ctx context.Context) Health {
 		add(HealthDegraded, ProblemFailed, "%d studies failed: see their reasons", states[store.Failed])
 	}
 	if lost, err := n.store.LoopsWith(ctx, objectMissing, objectDamaged, objectUnreadable); err == nil && lost > 0 {
-		add(HealthDegraded, ProblemLost, "%d received objects are missing, damaged or unreadable where they are stored: `echonode verify` names them, "+
-			"and sending them again heals them", lost)
+		add(HealthDegraded, ProblemLost,
+			"%d received objects are missing, damaged or unreadable where they are stored: `echonode verify` names them, sending them again heals them", lost)
 	}
 	for what, s := range map[string]*streak{"loops": &n.loopsFail, "outputs of studies": &n.outputsFail} {
 		if count, err := s.told(); count >= failuresInARow {

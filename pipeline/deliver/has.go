@@ -4,12 +4,20 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/echonode/echonode/dicomio/tag"
 	"github.com/echonode/echonode/dicomio/uid"
 
 	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/scp"
+)
+
+// How long an archive may take to say what it has, and how many matches of a query for
+// one object may be others: the queue of the destination waits for it.
+const (
+	hasFor    = 5 * time.Minute
+	hasOthers = 100
 )
 
 // Has asks an archive by C-FIND (Study Root, level IMAGE) which of some files'
@@ -20,6 +28,8 @@ import (
 func Has(ctx context.Context, d *scp.Dialer, addr string, paths []string) (map[string]bool, error) {
 	contexts := []scp.PresentationContext{{AbstractSyntax: uid.StudyRootQueryRetrieveInformationModelFind,
 		TransferSyntaxes: []string{uid.ExplicitVRLittleEndian, uid.ImplicitVRLittleEndian}}}
+	ctx, cancel := context.WithTimeout(ctx, hasFor)
+	defer cancel()
 	c, err := d.Dial(ctx, addr, contexts)
 	if err != nil {
 		return nil, err
@@ -41,13 +51,18 @@ func Has(ctx context.Context, d *scp.Dialer, addr string, paths []string) (map[s
 			err := dicomio.Write(&b, keys, dicomio.WriteOptions{TransferSyntax: syntax, Bare: true})
 			return b.Bytes(), err
 		}
-		// A match is looked at: an archive may ignore a key that it does not know.
+		// A match is looked at: an archive may ignore a key that it does not know, and
+		// list all that it has.
+		others := 0
 		err = c.Find(ctx, uid.StudyRootQueryRetrieveInformationModelFind, ask, func(syntax string, data []byte) error {
 			match, err := dicomio.Identify(ctx, bytes.NewReader(data), int64(len(data)), dicomio.Options{TransferSyntax: syntax})
 			if err != nil {
 				return fmt.Errorf("a match of %s: %w", id.SOPInstanceUID, err)
 			}
 			if match.SOPInstanceUID != id.SOPInstanceUID {
+				if others++; others >= hasOthers {
+					return scp.ErrEnough
+				}
 				return nil
 			}
 			there[id.SOPInstanceUID] = true

@@ -25,7 +25,28 @@ func (n *Node) Retry(ctx context.Context, study string) (int, error) {
 	if _, err := n.store.Study(ctx, study); err != nil {
 		return 0, err
 	}
-	return n.store.ReviveDeliveries(ctx, study, n.jobs.Deliver)
+	return n.store.ReviveDeliveries(ctx, study, "", n.jobs.Deliver)
+}
+
+// RetryAll takes up the dead deliveries of all studies to a destination again, "" for
+// all destinations, and says how many.
+func (n *Node) RetryAll(ctx context.Context, destination string) (count int, err error) {
+	if destination != "" && !n.configured(destination) {
+		return 0, fmt.Errorf("destination %q is not configured: %w", destination, store.ErrNotFound)
+	}
+	studies, err := n.store.DeadStudies(ctx, destination)
+	if err != nil {
+		return 0, err
+	}
+	for _, study := range studies {
+		k, err := n.store.ReviveDeliveries(ctx, study, destination, n.jobs.Deliver)
+		count += k
+		if err != nil {
+			return count, fmt.Errorf("after %d deliveries, study %s: %w", count, study, err)
+		}
+	}
+	n.log.Info("deliveries start again by command", "destination", destination, "deliveries", count)
+	return count, nil
 }
 
 // deliveryWait is half as long again after every failure, up to the maximum.

@@ -266,6 +266,9 @@ func New(ctx context.Context, opt Options, sp spool.Intake, st *store.Store, pro
 	if err := n.relocate(ctx); err != nil {
 		return n, err
 	}
+	if err := n.belongHere(ctx); err != nil {
+		return n, err
+	}
 	if err := n.lookAtClock(ctx); err != nil {
 		return n, err
 	}

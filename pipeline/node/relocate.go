@@ -55,6 +55,20 @@ func (n *Node) belong(ctx context.Context) error {
 	if len(other) > 0 {
 		return &KindError{len(other), other[0]}
 	}
+	return n.identify(ctx)
+}
+
+// belongHere is belong for a directory of this machine, once the database names its
+// files as they are there: the disk of the one or of the other may not be mounted.
+func (n *Node) belongHere(ctx context.Context) error {
+	if _, own := n.files.InPlace(""); !own {
+		return nil
+	}
+	return n.identify(ctx)
+}
+
+// identify compares the marker of the object store with the database.
+func (n *Node) identify(ctx context.Context) error {
 	if len(n.opt.StoreIdentity) == 0 {
 		return nil
 	}

@@ -8,8 +8,10 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/echonode/echonode/pipeline/objects"
+	"github.com/echonode/echonode/pipeline/spool"
 	"github.com/echonode/echonode/pipeline/store"
 	"github.com/echonode/echonode/scp"
 )
@@ -345,4 +347,58 @@ func makeDir(t *testing.T, path string) string {
 		t.Fatal(err)
 	}
 	return path
+}
+
+// A data directory and a database that do not belong together are told from each other:
+// an empty database beside objects, or a folder without its disk, is no new node.
+func TestDirectoryOfAnotherDatabase(t *testing.T) {
+	base := t.TempDir()
+	dir := makeDir(t, filepath.Join(base, "data"))
+	n := start(t, dir, &fakeProcessor{t: t}, Options{StoreIdentity: []byte("first")})
+	n.mustSend(t, writeObject(t, t.TempDir(), "1.2.3", "1.2.3.10", nil))
+	eventually(t, "done", func() bool { return n.status(t, "1.2.3").State == store.Done })
+	n.stop()
+	begin := func(dir, id string) error {
+		t.Helper()
+		st, err := store.Open(t.Context(), filepath.Join(dir, "node.db"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		files, err := objects.NewFiles(objects.NewDirectory(dir), "", 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sp, err := spool.Open(filepath.Join(dir, SpoolFolder), spool.Options{MinFree: -1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = New(t.Context(), Options{Objects: files, Scratch: filepath.Join(dir, "scratch"), StoreIdentity: []byte(id), Idle: time.Hour, Cap: time.Hour,
+			Attempts: 1, Deliveries: 1}, sp, st, &fakeProcessor{t: t}, nil, slog.New(slog.DiscardHandler))
+		if cerr := errors.Join(sp.Close(), st.Close()); cerr != nil {
+			t.Fatal(cerr)
+		}
+		return err
+	}
+	if err := begin(dir, "first"); err != nil {
+		t.Errorf("its own: %v", err)
+	}
+	// The disk of the database is not there: a new one is made.
+	aside := filepath.Join(base, "aside.db")
+	if err := os.Rename(filepath.Join(dir, "node.db"), aside); err != nil {
+		t.Fatal(err)
+	}
+	if err := begin(dir, "second"); !errors.Is(err, objects.ErrAnother) {
+		t.Errorf("with an empty database: %v", err)
+	}
+	if got := spooled(t, dir); len(got) != 1 {
+		t.Errorf("%q are left", got)
+	}
+	// The disk of the directory is not there.
+	mount := makeDir(t, filepath.Join(base, "mount"))
+	if err := errors.Join(os.Rename(dir, dir+"-away"), os.Rename(mount, dir), os.Rename(aside, filepath.Join(dir, "node.db"))); err != nil {
+		t.Fatal(err)
+	}
+	if err := begin(dir, "first"); !errors.Is(err, objects.ErrNotThere) {
+		t.Errorf("without its files: %v", err)
+	}
 }

@@ -164,6 +164,8 @@ func (s StudyStatus) Finished() bool {
 //	       both answer [Moves], with 207 where it was done in part
 //	POST /objects/verify?after=UID   [Verified]: stored objects, some at a time, are compared with what was received
 //	       &record=true              those of which nothing is known get the checksum that they have now
+//	POST /deliveries/retry           the dead deliveries of all studies start again
+//	       ?destination=NAME         those to one destination
 //	POST /deliveries/redirect?from=NAME&to=NAME  what is left for one destination goes to another
 //	POST /deliveries/drop?destination=NAME       what is left for a destination is given up
 //	POST /accounts/sign-out?name=NAME            all sessions of an account at the review page end
@@ -217,6 +219,10 @@ func (n *Node) API() http.Handler {
 	mux.HandleFunc("POST /objects/verify", n.serveVerify)
 	mux.HandleFunc("POST /studies/retry", func(w http.ResponseWriter, r *http.Request) {
 		count, err := n.Retry(r.Context(), r.URL.Query().Get("uid"))
+		answer(w, map[string]int{"deliveries": count}, err)
+	})
+	mux.HandleFunc("POST /deliveries/retry", func(w http.ResponseWriter, r *http.Request) {
+		count, err := n.RetryAll(r.Context(), r.URL.Query().Get("destination"))
 		answer(w, map[string]int{"deliveries": count}, err)
 	})
 	mux.HandleFunc("POST /studies/reanalyse", func(w http.ResponseWriter, r *http.Request) {

@@ -150,7 +150,7 @@ func checkSuperseded(t *testing.T, s *Store) {
 	bury(signed)
 	bury(third)
 	left("the signed one given up afterwards", "3 dead, overlay3 dead, same dead")
-	if n, err := s.ReviveDeliveries(ctx, "1", none); err != nil || n != 3 {
+	if n, err := s.ReviveDeliveries(ctx, "1", "", none); err != nil || n != 3 {
 		t.Errorf("%d sent again, %v", n, err)
 	}
 }

@@ -919,9 +919,16 @@ func (s *Store) BuryDeliveries(ctx context.Context, run int64, destination strin
 	})
 }
 
-// ReviveDeliveries takes the dead deliveries of a study back to pending and
+// DeadStudies lists the studies with deliveries to a destination that were given up, ""
+// for any destination.
+func (s *Store) DeadStudies(ctx context.Context, destination string) ([]string, error) {
+	return collect(ctx, s.read, scanText, `SELECT DISTINCT r.study_uid FROM deliveries d JOIN runs r ON r.id = d.run_id
+		WHERE d.state = 'dead' AND (CAST(?1 AS TEXT) = '' OR d.destination = ?1) ORDER BY 1`, destination)
+}
+
+// ReviveDeliveries takes the dead deliveries of a study to a destination, "" for all, back to pending and
 // calls enqueue for each run and destination concerned, in one transaction.
-func (s *Store) ReviveDeliveries(ctx context.Context, study string, enqueue func(tx *Tx, run int64, destination string) error) (int, error) {
+func (s *Store) ReviveDeliveries(ctx context.Context, study, destination string, enqueue func(tx *Tx, run int64, destination string) error) (int, error) {
 	n := 0
 	err := s.Transact(ctx, func(tx *Tx) error {
 		n = 0
@@ -932,7 +939,7 @@ func (s *Store) ReviveDeliveries(ctx context.Context, study string, enqueue func
 			return err
 		}
 		rows, err := tx.QueryContext(ctx, `SELECT DISTINCT d.run_id, d.destination FROM deliveries d JOIN runs r ON r.id = d.run_id
-			WHERE r.study_uid = ? AND d.state = 'dead'`, study)
+			WHERE r.study_uid = ?1 AND d.state = 'dead' AND (CAST(?2 AS TEXT) = '' OR d.destination = ?2)`, study, destination)
 		if err != nil {
 			return err
 		}

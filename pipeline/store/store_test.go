@@ -142,7 +142,7 @@ func checkStudyLife(t *testing.T, s *Store) {
 		t.Fatal(err)
 	}
 	revived := 0
-	if n, err := s.ReviveDeliveries(ctx, "1", func(*Tx, int64, string) error { revived++; return nil }); err != nil || n != 2 || revived != 1 {
+	if n, err := s.ReviveDeliveries(ctx, "1", "", func(*Tx, int64, string) error { revived++; return nil }); err != nil || n != 2 || revived != 1 {
 		t.Fatalf("revived %d deliveries with %d jobs, %v", n, revived, err)
 	}
 

@@ -23,6 +23,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/echonode/echonode/cmd/echonode/internal/config"
+	"github.com/echonode/echonode/pipeline/objects"
 	"github.com/echonode/echonode/pipeline/store"
 )
 
@@ -251,7 +252,8 @@ func within(dir, root string) (bool, error) {
 // skipped are files of a running process, which nothing refers to, and what a node makes again.
 func skipped(rel string) bool {
 	top, _, _ := strings.Cut(rel, "/")
-	return strings.HasPrefix(rel, databaseName) || slices.Contains([]string{"tensorrt", "lock", "scratch", "cache", "arriving", restoringName}, top) ||
+	return strings.HasPrefix(rel, databaseName) ||
+		slices.Contains([]string{"tensorrt", "lock", "scratch", "cache", "arriving", restoringName, objects.MarkerName}, top) ||
 		strings.HasSuffix(rel, "/.lock") ||
 		strings.HasPrefix(rel, "spool/incoming/") || strings.HasSuffix(rel, ".part") || rel == manifestName
 }

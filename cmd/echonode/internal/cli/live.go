@@ -227,7 +227,12 @@ func (l *liveCheck) directory() {
 func (l *liveCheck) objects(ctx context.Context) {
 	o := l.c.Storage.Objects
 	if o.Kind == config.KindDirectory {
-		return // storage.directory
+		// storage.directory, which was looked at
+		s := objects.NewDirectory(l.c.Storage.Directory)
+		if _, err := s.Stat(ctx, s.Name(objects.MarkerName)); err == nil {
+			l.belongs(ctx, l.c.Storage.Directory, s)
+		}
+		return
 	}
 	where := o.Shared
 	if o.Kind == config.KindS3 {

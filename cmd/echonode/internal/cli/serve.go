@@ -76,7 +76,8 @@ func (p *program) serve(ctx context.Context, c *config.Config) (err error) {
 		return err
 	}
 	scratch := filepath.Join(c.Storage.Directory, "scratch")
-	if err := os.MkdirAll(scratch, 0o750); err != nil {
+	// What a process that died had under way there nobody knows of any more.
+	if err := errors.Join(os.RemoveAll(scratch), os.MkdirAll(scratch, 0o750)); err != nil {
 		return fmt.Errorf("storage.directory: %w", err)
 	}
 	analyzer, engine, err := p.openServing(ctx, c, scratch, log)

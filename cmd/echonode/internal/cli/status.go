@@ -171,8 +171,37 @@ func printStudies(out io.Writer, studies []node.StudyStatus, whole bool) error {
 }
 
 func (p *program) retryCommand() *cobra.Command {
-	return p.studyAction("retry", "Restart the dead deliveries of a study",
-		"Takes deliveries of a study that were given up back into the queue of a running node.")
+	cmd := p.studyAction("retry", "Restart dead deliveries",
+		`Takes deliveries that were given up back into the queue of a running node: those of a
+study, those to a destination, or all.`)
+	one := cmd.RunE
+	destination, all := "", false
+	cmd.Use, cmd.Args = "retry STUDY-UID | --destination NAME | --all", cobra.MaximumNArgs(1)
+	cmd.Flags().StringVar(&destination, "destination", "", "those of all studies to this destination")
+	cmd.Flags().BoolVar(&all, "all", false, "those of all studies to all destinations")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if b2i(len(args) == 1)+b2i(destination != "")+b2i(all) != 1 {
+			return usageError{errors.New("a study, --destination or --all")}
+		}
+		if len(args) == 1 {
+			return one(cmd, args)
+		}
+		var answer struct{ Deliveries int }
+		c := control{url: cmd.Flag("url").Value.String(), config: cmd.Flag("config").Value.String()}
+		if err := c.post(cmd, "/deliveries/retry", url.Values{"destination": {destination}}, &answer); err != nil {
+			return err
+		}
+		fmt.Fprintf(p.out, "%s again\n", counted(answer.Deliveries, "delivery starts", "deliveries start"))
+		return nil
+	}
+	return cmd
+}
+
+func b2i(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 func (p *program) reanalyseCommand() *cobra.Command {

@@ -414,6 +414,11 @@ func Parse(b []byte) (*Config, error) {
 	if len(documents) > 1 {
 		return nil, at(documents[1].Body, "a second document (after ---): the configuration is one")
 	}
+	for _, d := range documents {
+		if err := plainNumbers(d.Body); err != nil {
+			return nil, err
+		}
+	}
 	if len(documents) > 0 {
 		if err := yaml.UnmarshalWithOptions(b, c, yaml.Strict()); err != nil {
 			return nil, err
@@ -445,6 +450,32 @@ func Parse(b []byte) (*Config, error) {
 		return nil, err
 	}
 	return c, nil
+}
+
+// plainNumber is a number as people write one.
+var plainNumber = regexp.MustCompile(`^[+-]?(0|[1-9][0-9]*)(\.[0-9]*)?$`)
+
+// plainNumbers refuses what YAML takes for a number and nobody reads as that: an AE title
+// 0012, which would be 10.
+func plainNumbers(body ast.Node) error {
+	var problem error
+	ast.Walk(visitor(func(n ast.Node) {
+		switch n.Type() {
+		case ast.IntegerType, ast.FloatType:
+			if raw := n.GetToken().Value; problem == nil && !plainNumber.MatchString(raw) {
+				problem = at(n, "%s is taken for another number: put it in quotes where it is a name", raw)
+			}
+		}
+	}), body)
+	return problem
+}
+
+type visitor func(ast.Node)
+
+// Visit implements ast.Visitor.
+func (v visitor) Visit(n ast.Node) ast.Visitor {
+	v(n)
+	return v
 }
 
 var (

@@ -40,6 +40,7 @@ func (s section) Title() string {
 type page struct {
 	*Document
 	Title, Status, Date, Study      string
+	Born                            string // and sex
 	Name                            string
 	Disclaimer                      string
 	AlgorithmName, AlgorithmVersion string
@@ -75,6 +76,7 @@ func (d *Document) page() page {
 		Document: d, Title: cmp.Or(d.Title, d.Root.Concept.Meaning), Missing: d.NotMeasured(), Name: ReadableName(d.PatientName),
 		Status: strings.TrimSpace(strings.Join([]string{d.Preliminary, d.Completion, d.Verification}, " ")),
 		Date:   readable(d.ContentDate, d.ContentTime), Study: readable(d.StudyDate, ""),
+		Born: strings.TrimSpace(readable(d.PatientBirthDate, "") + " " + d.PatientSex),
 	}
 	p.AlgorithmName, p.AlgorithmVersion = d.Algorithm()
 	for _, c := range d.Comments() {
@@ -198,7 +200,7 @@ func (d *Document) WriteText(w io.Writer) error {
 	fmt.Fprintf(&b, "%s\n%s\n\n", p.Title, strings.Repeat("=", utf8.RuneCountInString(p.Title)))
 	for _, f := range [][2]string{
 		{"Status", p.Status}, {"Patient", p.Name}, {"Patient ID", d.PatientID},
-		{"Born, sex", strings.TrimSpace(readable(d.PatientBirthDate, "") + " " + d.PatientSex)},
+		{"Born, sex", p.Born},
 		{"Study", strings.TrimSpace(p.Study + " " + d.StudyDescription)}, {"Accession", d.Accession},
 		{"Made", p.Date},
 		{"By", p.Maker},
@@ -302,8 +304,9 @@ td.n{text-align:right;font-variant-numeric:tabular-nums}.about{color:#57606a;fon
 <p class="status">{{.Status}}</p>
 {{with .Disclaimer}}<p class="notice">{{.}}</p>{{end}}
 <dl>
-<dt>Patient</dt><dd>{{.Name}} {{with .PatientID}}({{.}}){{end}} {{.PatientSex}}</dd>
-<dt>Study</dt><dd>{{.Study}} {{.StudyDescription}}</dd>
+<dt>Patient</dt><dd>{{.Name}} {{with .PatientID}}({{.}}){{end}}</dd>
+{{with .Born}}<dt>Born, sex</dt><dd>{{.}}</dd>
+{{end}}<dt>Study</dt><dd>{{.Study}} {{.StudyDescription}}</dd>
 {{with .Accession}}<dt>Accession</dt><dd>{{.}}</dd>{{end}}
 <dt>Made</dt><dd>{{.Date}} by {{.Maker}}</dd>
 {{with .AlgorithmName}}<dt>Model</dt><dd>{{.}} {{$.AlgorithmVersion}}</dd>{{end}}

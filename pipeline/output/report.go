@@ -144,9 +144,7 @@ func (w *writer) document(index int, description string, coded, told []stage) (*
 		}
 	}
 	for _, st := range told {
-		if text := inWords(st, loops); text != "" {
-			r.Comments = append(r.Comments, text)
-		}
+		r.Comments = append(r.Comments, inWords(st, loops)...)
 	}
 	for _, reason := range missing.order {
 		r.NotMeasured = append(r.NotMeasured, sr.NotMeasured{What: strings.Join(missing.of[reason], ", "), Reason: reason})
@@ -336,7 +334,7 @@ func (g *group) finish() []sr.Measurement {
 	}
 	remarks := g.remarks.united()
 	for _, text := range remarks.order {
-		g.out[0].Remarks = append(g.out[0].Remarks, strings.Join(distinct(remarks.of[text]), ", ")+": "+text)
+		g.out[0].Remarks = append(g.out[0].Remarks, listed(distinct(remarks.of[text]))+": "+text)
 	}
 	return g.out
 }
@@ -356,9 +354,10 @@ func doubts(m result.Measurement, loops map[string]*result.Loop, stage []result.
 	return out
 }
 
-// inWords tells a stage that is not coded: "Peak (in words only, so that no
-// reader takes it for rest): EF 65 %, EDV 90 ml. EF: the planes disagree ...".
-func inWords(s stage, loops map[string]*result.Loop) string {
+// inWords tells a stage that is not coded, a sentence each: "Peak (in words only, so
+// that no reader takes it for rest): EF 65 %, EDV 90 ml", "Peak: EF: the planes
+// disagree ...".
+func inWords(s stage, loops map[string]*result.Loop) []string {
 	var values []string
 	remarks, missing := newGroups(), newGroups()
 	for _, m := range s.measurements {
@@ -381,7 +380,7 @@ func inWords(s stage, loops map[string]*result.Loop) string {
 		}
 	}
 	if len(values) == 0 {
-		return ""
+		return nil
 	}
 	name := s.name
 	if name == "" {
@@ -390,12 +389,24 @@ func inWords(s stage, loops map[string]*result.Loop) string {
 	sentences := []string{fmt.Sprintf("%s (in words only, so that no reader takes it for rest): %s", name, strings.Join(values, ", "))}
 	remarks = remarks.united()
 	for _, text := range remarks.order {
-		sentences = append(sentences, strings.Join(distinct(remarks.of[text]), ", ")+": "+text)
+		sentences = append(sentences, name+": "+listed(distinct(remarks.of[text]))+": "+text)
 	}
 	for _, text := range missing.order {
-		sentences = append(sentences, "not measured: "+strings.Join(missing.of[text], ", ")+": "+text)
+		sentences = append(sentences, name+": not measured: "+strings.Join(missing.of[text], ", ")+": "+text)
 	}
-	return strings.Join(sentences, "; ")
+	return sentences
+}
+
+// mostListed is how many values a remark of a report names. Own choice.
+const mostListed = 4
+
+// listed names the values that a remark is about, the first of many: they stand in
+// the order of the report, in which what follows from others comes behind them.
+func listed(names []string) string {
+	if n := len(names) - mostListed; n > 1 {
+		return fmt.Sprintf("%s and %d more", strings.Join(names[:mostListed], ", "), n)
+	}
+	return strings.Join(names, ", ")
 }
 
 // sourceOf refers to the frame that a value was measured on: with the contour

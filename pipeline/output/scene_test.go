@@ -1,6 +1,7 @@
 package output
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -128,9 +129,17 @@ func TestStageInWordsHasItsDoubts(t *testing.T) {
 		{Name: result.EDV, Reason: &result.Reason{Text: "not calibrated"}},
 	}}
 	got := inWords(st, map[string]*result.Loop{"1.2.3": {View: "A4C", InstanceNumber: 9, Warnings: []result.Reason{{Text: "frame times in doubt"}}}})
-	want := "Peak (in words only, so that no reader takes it for rest): EF 75 % (biplane method of disks); " +
-		"EF: the planes disagree; EF: A4C, loop 9: frame times in doubt; not measured: EDV: not calibrated"
-	if got != want {
-		t.Errorf("%s\nwant %s", got, want)
+	want := []string{"Peak (in words only, so that no reader takes it for rest): EF 75 % (biplane method of disks)",
+		"Peak: EF: the planes disagree", "Peak: EF: A4C, loop 9: frame times in doubt", "Peak: not measured: EDV: not calibrated"}
+	if !slices.Equal(got, want) {
+		t.Errorf("%q\nwant %q", got, want)
+	}
+}
+
+func TestListed(t *testing.T) {
+	for names, want := range map[string]string{"EF": "EF", "EF EDV ESV SV CO": "EF, EDV, ESV, SV, CO", "EF EDV ESV SV CO FAC": "EF, EDV, ESV, SV and 2 more"} {
+		if got := listed(strings.Fields(names)); got != want {
+			t.Errorf("%s: %q", names, got)
+		}
 	}
 }

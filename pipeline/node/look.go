@@ -51,6 +51,7 @@ func (n *Node) looking(ctx context.Context) {
 		working.Go(func() {
 			defer func() { <-places }()
 			n.lookAt(ctx, lease)
+			n.leases.end(lease)
 			n.wakeLookers() // its sender may have another looked at now
 		})
 	}
@@ -74,7 +75,7 @@ func (n *Node) anySuspects(ctx context.Context) bool {
 // that the one that does it takes no other with it.
 func (n *Node) lookAtSuspects(ctx context.Context) {
 	for ctx.Err() == nil {
-		lease, err := n.store.LeaseSuspect(ctx)
+		lease, err := n.lease(ctx, n.store.LeaseSuspect)
 		if errors.Is(err, store.ErrNotFound) {
 			return
 		}
@@ -90,7 +91,57 @@ func (n *Node) lookAtSuspects(ctx context.Context) {
 			return
 		}
 		n.lookAt(ctx, lease)
+		n.leases.end(lease)
 	}
+}
+
+// leases are those that this process has.
+type leases struct {
+	mu      sync.Mutex
+	tokens  []int64
+	unclear bool // one may have been recorded without an answer; of the goroutine that leases
+}
+
+func (l *leases) begin(lease store.Lease) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.tokens = append(l.tokens, lease.Token)
+}
+
+func (l *leases) end(lease store.Lease) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.tokens = slices.DeleteFunc(l.tokens, func(t int64) bool { return t == lease.Token })
+}
+
+func (l *leases) all() []int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.tokens)
+}
+
+// lease leases a loop. Where the database did not answer, the lease may have been
+// recorded all the same: it is undone before the next, or the loop would be
+// nobody's for as long as this process lives.
+func (n *Node) lease(ctx context.Context, get func(context.Context) (store.Lease, error)) (store.Lease, error) {
+	if n.leases.unclear {
+		freed, err := n.store.FreeLost(ctx, n.leases.all())
+		if err != nil {
+			return store.Lease{}, err
+		}
+		n.leases.unclear = false
+		if freed > 0 {
+			n.log.Warn("a lease was recorded whose answer was lost: the loop is free again", "loops", freed)
+		}
+	}
+	lease, err := get(ctx)
+	switch {
+	case err == nil:
+		n.leases.begin(lease)
+	case !errors.Is(err, store.ErrNotFound):
+		n.leases.unclear = true
+	}
+	return lease, err
 }
 
 // wakeLookers says that a loop may have to be looked at.
@@ -108,7 +159,9 @@ func (n *Node) nextLoop(ctx context.Context) (store.Lease, error) {
 		if n.suspects.Load() {
 			return store.Lease{}, errSuspects
 		}
-		lease, err := n.store.LeaseLoop(ctx, time.Now(), n.opt.OnArrival, n.perSender())
+		lease, err := n.lease(ctx, func(ctx context.Context) (store.Lease, error) {
+			return n.store.LeaseLoop(ctx, time.Now(), n.opt.OnArrival, n.perSender())
+		})
 		if err == nil {
 			n.wakeLookers() // there may be more
 			return lease, nil

@@ -474,6 +474,35 @@ func TestNextLoopFollowsAtOnce(t *testing.T) {
 	eventually(t, "all", func() bool { return n.status(t, "1.2.3").Progress == "3/3" })
 }
 
+// A lease that was recorded and whose answer was lost is undone before the next:
+// the loop would be nobody's for as long as the process lives.
+func TestLostLeaseIsUndone(t *testing.T) {
+	dir := t.TempDir()
+	n := start(t, dir, &fakeProcessor{t: t}, Options{Roles: []string{RoleReceive}, Idle: time.Hour, Cap: 2 * time.Hour})
+	n.mustSend(t, writeObject(t, dir, "1.2.3", "1.2.3.10", nil), writeObject(t, dir, "1.2.3", "1.2.3.11", nil))
+	get := func(ctx context.Context) (store.Lease, error) { return n.store.LeaseLoop(ctx, time.Now(), true, 2) }
+	first, err := n.lease(t.Context(), get)
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone := errors.New("connection closed")
+	if _, err := n.lease(t.Context(), func(ctx context.Context) (store.Lease, error) {
+		if _, err := get(ctx); err != nil {
+			t.Error(err)
+		}
+		return store.Lease{}, gone
+	}); !errors.Is(err, gone) {
+		t.Fatal(err)
+	}
+	second, err := n.lease(t.Context(), get)
+	if err != nil || second.SOPInstanceUID == first.SOPInstanceUID {
+		t.Fatalf("leased %s after %s, %v", second.SOPInstanceUID, first.SOPInstanceUID, err)
+	}
+	if _, err := n.lease(t.Context(), get); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("leased what is in work: %v", err)
+	}
+}
+
 // An engine that fails fails every loop: there is no report about that.
 func TestFailingEngineFailsTheStudy(t *testing.T) {
 	dir := t.TempDir()

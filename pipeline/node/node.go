@@ -236,6 +236,7 @@ type Node struct {
 	uncleared atomic.Int64           // folders of removed studies, likewise
 	differ    atomic.Pointer[string] // how the settings of other processes differ; nil: they don't
 
+	leases   leases
 	suspects atomic.Bool // there may be loops over which a process has died
 	telling  sync.Mutex  // other processes what associations send for
 	untold   atomic.Bool // something of that

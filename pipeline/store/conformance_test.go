@@ -536,6 +536,7 @@ func TestConformance(t *testing.T) {
 				{"AdditionsTogether", checkAdditionsTogether},
 				{"Persons", checkPersons},
 				{"OrderOfLoops", checkOrderOfLoops},
+				{"FreeLost", checkFreeLost},
 				{"LastLoopCombines", checkLastLoopCombines},
 				{"LoopsWaitAgain", checkLoopsWaitAgain},
 				{"LeaseIsAFence", checkLeaseIsAFence},

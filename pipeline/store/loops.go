@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 )
 
@@ -168,6 +169,50 @@ func (s *Store) lease(ctx context.Context, pick string, args ...any) (lease Leas
 		return Lease{}, fmt.Errorf("lease loop: %w", err)
 	}
 	return lease, nil
+}
+
+// FreeLost frees the loops that are leased to this process under tokens that it
+// does not know: the lease was recorded, and the answer was lost with the
+// connection. Nobody leases for this process meanwhile; of a lease whose answer has
+// just been lost the end is waited for.
+func (s *Store) FreeLost(ctx context.Context, known []int64) (n int, err error) {
+	type leased struct {
+		sop   string
+		token int64
+	}
+	err = s.Transact(ctx, func(tx *Tx) error {
+		n = 0
+		if err := tx.one(ctx, lockLease); err != nil {
+			return err
+		}
+		mine, err := collect(ctx, tx, func(r *sql.Rows) (l leased, err error) { return l, r.Scan(&l.sop, &l.token) },
+			`SELECT sop_uid, token FROM loops WHERE state = 'working' AND owner = ?`, s.owner())
+		if err != nil {
+			return err
+		}
+		for _, l := range mine {
+			if slices.Contains(known, l.token) {
+				continue
+			}
+			if err := tx.lockOf(ctx, `SELECT study_uid FROM loops WHERE sop_uid = ?`, l.sop); err != nil {
+				return err
+			}
+			res, err := tx.ExecContext(ctx, `UPDATE loops SET state = 'waiting' WHERE sop_uid = ? AND state = 'working' AND token = ?`, l.sop, l.token)
+			if err != nil {
+				return err
+			}
+			freed, err := res.RowsAffected()
+			if err != nil {
+				return err
+			}
+			n += int(freed)
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, fmt.Errorf("free leases whose answer was lost: %w", err)
+	}
+	return n, nil
 }
 
 const (

@@ -47,7 +47,8 @@ func TestHTTPServersHaveLimits(t *testing.T) {
 	if err := errors.Join(os.WriteFile(accounts, []byte("VIVID:a long secret\n"), 0o600), os.WriteFile(users, []byte("users: []\n"), 0o600)); err != nil {
 		t.Fatal(err)
 	}
-	c, err := config.Parse(fmt.Appendf(nil, "storage: {directory: %q}\ndicomweb: {listen: \"127.0.0.1:0\", accounts: %q}\nreview: {listen: \"127.0.0.1:0\", users: %q}\n",
+	c, err := config.Parse(fmt.Appendf(nil, "storage: {directory: %q}\ndicomweb: {listen: \"127.0.0.1:0\", accounts: %q}\n"+
+		"review: {listen: \"127.0.0.1:0\", users: %q}\n",
 		dir, accounts, users))
 	if err != nil {
 		t.Fatal(err)

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -143,9 +144,20 @@ func TestStartsBeforeDatabase(t *testing.T) {
 	if err := n.again(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the node says that it waits", func() bool {
-		return strings.Contains(n.log.String(), "waiting for it")
-	})
+	waits := func() bool { return strings.Contains(n.log.String(), "waiting for it") }
+	eventually(t, "the node says that it waits", waits)
+	// Told to stop meanwhile it stops as one that was ready.
+	if err := n.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.cmd.Wait(); err != nil {
+		t.Errorf("stopped while it waits: %v", err)
+	}
+	n.log = new(logged)
+	if err := n.again(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the node says again that it waits", waits)
 	if err := database.Run(); err != nil {
 		t.Fatal(err)
 	}

@@ -52,7 +52,7 @@ type RemovedObjects struct {
 	State   store.State `json:"state"` // of the study now
 	Objects int         `json:"objects"`
 	Unsent  int64       `json:"deliveries_withdrawn"` // made with them, or beside them, and not sent yet
-	Sent    int         `json:"results_sent"`         // before, which stay where they are
+	Sent    int         `json:"results_sent"`         // of the study, with them or not, which stay where they are
 }
 
 // RemoveObjects deletes objects of a study. What was made with them and is not
@@ -67,23 +67,25 @@ func (n *Node) RemoveObjects(ctx context.Context, study string, objects []string
 		return out, fmt.Errorf("none of these objects in study %s: %w", study, store.ErrNotFound)
 	}
 	n.log.Info("objects removed by command", "study", study, "objects", count, "deliveries_withdrawn", unsent)
-	now, err := n.store.Study(ctx, study)
-	if err != nil {
-		return out, err
+	// They are removed, whatever cannot be told or deleted yet: files are tried again.
+	err = n.deleteFiles(ctx)
+	if now, serr := n.store.Study(ctx, study); serr == nil {
+		out.State = now.State
+	} else {
+		err = errors.Join(err, serr)
 	}
-	out.State = now.State
-	deliveries, err := n.store.Deliveries(ctx, study)
-	if err != nil {
-		return out, err
-	}
+	deliveries, derr := n.store.Deliveries(ctx, study)
 	sent := map[string]bool{}
 	for _, d := range deliveries {
-		if d.State == store.Sent || d.State == store.Warning {
+		if d.Kind != result.KindWithdrawal && (d.State == store.Sent || d.State == store.Warning) {
 			sent[d.SOPInstanceUID] = true
 		}
 	}
 	out.Sent = len(sent)
-	return out, n.deleteFiles(ctx)
+	if err = errors.Join(err, derr); err != nil {
+		n.log.Error("after objects were removed", "study", study, "error", err)
+	}
+	return out, nil
 }
 
 // remove deletes the record of a study and its results, but for which reports

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/singleflight"
+
 	"github.com/echonode/echonode/pipeline/objects"
 	"github.com/echonode/echonode/pipeline/result"
 	"github.com/echonode/echonode/pipeline/store"
@@ -98,6 +100,8 @@ func (rec *record) loop(sop string) *result.Loop {
 type documents struct {
 	objects *objects.Files
 
+	reading singleflight.Group // by version
+
 	mu    sync.Mutex
 	order []string // versions of runs, the one that was asked for last at the end
 	by    map[string]*keptDocument
@@ -118,15 +122,42 @@ func newDocuments(files *objects.Files) *documents {
 }
 
 func (d *documents) get(ctx context.Context, run store.Run) (*result.Document, error) {
+	version := run.Version()
+	if doc := d.kept(version); doc != nil {
+		return doc, nil
+	}
+	// Several readers of one run wait for one reading; whoever leaves does not end it.
+	reading := d.reading.DoChan(version, func() (any, error) {
+		return d.read(context.WithoutCancel(ctx), run)
+	})
+	select {
+	case r := <-reading:
+		if r.Err != nil {
+			return nil, r.Err
+		}
+		return r.Val.(*result.Document), nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+// kept is the document of a version, nil where it is not kept.
+func (d *documents) kept(version string) *result.Document {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	version := run.Version()
-	if doc, ok := d.by[version]; ok {
-		i := slices.Index(d.order, version)
-		d.order = append(slices.Delete(d.order, i, i+1), version)
-		doc.used = time.Now()
-		return doc.Document, nil
+	doc, ok := d.by[version]
+	if !ok {
+		return nil
 	}
+	i := slices.Index(d.order, version)
+	d.order = append(slices.Delete(d.order, i, i+1), version)
+	doc.used = time.Now()
+	return doc.Document
+}
+
+// read reads the document of a run and keeps it.
+func (d *documents) read(ctx context.Context, run store.Run) (*result.Document, error) {
+	version := run.Version()
 	path := run.Directory + "/result.json"
 	b, err := objects.ReadAll(ctx, d.objects, path, 1<<30)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -138,6 +169,11 @@ func (d *documents) get(ctx context.Context, run store.Run) (*result.Document, e
 	doc, err := result.Decode(b, run.Summary)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if _, ok := d.by[version]; ok {
+		return doc, nil
 	}
 	d.by[version] = &keptDocument{doc, int64(len(b)), time.Now()}
 	d.order = append(d.order, version)

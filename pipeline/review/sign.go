@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/echonode/echonode/pipeline/internal/correct"
@@ -68,6 +69,12 @@ var (
 	compared = []string{result.EF, result.EDV, result.ESV, result.SV, result.FAC, result.HR}
 	linear   = []string{result.IVSd, result.LVIDd, result.LVPWd, result.LVIDs, result.FS, result.Mass, result.RWT}
 )
+
+// noText is of what no text holds (UT, PS3.5 6.1.3 and 6.2), and of what turns it
+// round where it is shown.
+func noText(r rune) bool {
+	return unicode.IsControl(r) && r != '\n' && r != '\t' || r >= 0x202A && r <= 0x202E || r >= 0x2066 && r <= 0x2069
+}
 
 // maxComment bounds a reader's comment, in characters.
 const maxComment = 1000
@@ -217,7 +224,7 @@ func (s *Server) sign(w http.ResponseWriter, r *http.Request) {
 	}
 	words := s.words(r)
 	c.Comment = strings.TrimSpace(c.Comment)
-	if utf8.RuneCountInString(c.Comment) > maxComment || strings.ContainsFunc(c.Comment, func(r rune) bool { return r < ' ' && r != '\n' && r != '\t' }) ||
+	if utf8.RuneCountInString(c.Comment) > maxComment || strings.ContainsFunc(c.Comment, noText) ||
 		c.Verdict != "" && c.Verdict != result.Rejected {
 		s.refuse(w, r, rec, fmt.Errorf("comment or verdict: %w", correct.ErrInvalid))
 		return

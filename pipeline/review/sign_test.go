@@ -146,3 +146,19 @@ func TestRefusedCorrections(t *testing.T) {
 		})
 	}
 }
+
+// What a comment may not hold, since a report holds it as text.
+func TestTextOfAComment(t *testing.T) {
+	for text, ok := range map[string]bool{
+		"EF by eye 40 %.\nMüller, 心尖, \u200Eמ\u200F\ttab": true,
+		"bell\a":           false,
+		"delete\u007f":     false,
+		"next line\u0085":  false,
+		"turned\u202Eback": false,
+		"isolated\u2067":   false,
+	} {
+		if got := !strings.ContainsFunc(text, noText); got != ok {
+			t.Errorf("%q: text %t", text, got)
+		}
+	}
+}

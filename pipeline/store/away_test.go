@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"syscall"
 	"testing"
@@ -32,6 +33,9 @@ func TestAway(t *testing.T) {
 		{"certificate of an unknown authority", &tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}, false},
 		{"newer schema", &NewerError{}, false},
 		{"stopped", context.Canceled, false},
+		{"no such file", &fs.PathError{Op: "open", Path: "node.db", Err: syscall.ENOENT}, false},
+		{"no right to the file", syscall.EACCES, false},
+		{"disk full", syscall.ENOSPC, false},
 		{"anything else", errors.New("no"), false},
 	} {
 		if got := Away(fmt.Errorf("database at x: %w", c.err)); got != c.away {

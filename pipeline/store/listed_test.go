@@ -53,6 +53,8 @@ func TestListedIsHeard(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	late := time.AfterFunc(3*time.Minute, func() { panic("nothing is heard") })
+	defer late.Stop()
 	own, ownEnded := follow(one)
 	heard, ended := follow(other)
 	list("1.2")

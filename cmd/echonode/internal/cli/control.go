@@ -29,7 +29,7 @@ left.`,
 			}
 			fmt.Fprintf(p.out, "study is %s\n", answer.State)
 			if len(args) > 1 {
-				fmt.Fprintf(p.out, "%s removed; %s withdrawn, %s sent before\n", counted(answer.Objects, "object", "objects"),
+				fmt.Fprintf(p.out, "%s removed; %s withdrawn, %s of the study sent before\n", counted(answer.Objects, "object", "objects"),
 					counted(int(answer.Unsent), "delivery", "deliveries"), counted(answer.Sent, "result", "results"))
 			}
 			return nil

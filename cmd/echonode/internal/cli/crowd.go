@@ -17,6 +17,7 @@ const (
 	shareOfReview = 2  // a half: every page that is open holds a connection, and a browser up to six
 	shareOfHTTP   = 16 // status and DICOMweb, each
 	maxCrowd      = 8192
+	minCrowd      = 200
 )
 
 // crowdComplaint is how often the log says that connections were closed.
@@ -28,7 +29,7 @@ func share(part uint64) (int, error) {
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 		return 0, err
 	}
-	return int(min(limit.Cur/part, maxCrowd)), nil
+	return int(max(minCrowd, min(limit.Cur/part, maxCrowd))), nil
 }
 
 // crowd is a listener that closes connections beyond a number at once. Those of

@@ -44,6 +44,9 @@ func openStore(ctx context.Context, c *config.Config) (*store.Store, error) {
 	return st, err
 }
 
+// errStopped is of a node that was told to stop before it was ready: no failure.
+var errStopped = errors.New("told to stop")
+
 // awaitStore is openStore for a node that starts: where machines come up in any
 // order it waits for a server that is not there yet.
 func awaitStore(ctx context.Context, c *config.Config, log *slog.Logger) (*store.Store, error) {
@@ -51,7 +54,7 @@ func awaitStore(ctx context.Context, c *config.Config, log *slog.Logger) (*store
 	said := false
 	for {
 		st, err := openStore(ctx, c)
-		if err == nil || !store.Away(err) || !time.Now().Before(end) {
+		if err == nil || !store.IsPostgreSQL(c.Database()) || !store.Away(err) || !time.Now().Before(end) {
 			return st, err
 		}
 		if !said {
@@ -60,7 +63,7 @@ func awaitStore(ctx context.Context, c *config.Config, log *slog.Logger) (*store
 		}
 		select {
 		case <-ctx.Done():
-			return nil, ctx.Err()
+			return nil, errStopped
 		case <-time.After(time.Second):
 		}
 	}

@@ -46,7 +46,9 @@ func logTo(w io.Writer, form func(io.Writer) slog.Handler) io.Writer {
 func (r *readable) Write(line []byte) (int, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	wait := r.wait
 	if r.lost > 0 {
+		wait = 0 // until a line has gone through at once, nobody waits again
 		var b bytes.Buffer
 		if r.torn {
 			b.WriteByte('\n')
@@ -63,7 +65,7 @@ func (r *readable) Write(line []byte) (int, error) {
 	}
 	// What can be written to at all takes a page without waiting (pipe(7)).
 	for rest := line; len(rest) > 0; {
-		if !r.room(r.wait) {
+		if !r.room(wait) {
 			r.lost, r.torn = 1, len(rest) < len(line)
 			break
 		}

@@ -94,6 +94,10 @@ func (p *program) serve(ctx context.Context, c *config.Config) (err error) {
 	}
 	defer unlockDatabase()
 	st, err := awaitStore(ctx, c, log)
+	if errors.Is(err, errStopped) {
+		log.Info("EchoNode stopped while it waited for the database")
+		return nil
+	}
 	if err != nil {
 		return err
 	}

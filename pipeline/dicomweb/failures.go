@@ -1,8 +1,10 @@
 package dicomweb
 
 import (
+	"crypto/sha256"
 	"net/http"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 )
@@ -10,25 +12,38 @@ import (
 // failures counts secrets that are no account's, by who came with them.
 type failures struct {
 	mu   sync.Mutex
-	free map[string]time.Time // when as many as at first are allowed again
+	seen map[string]*failing
 }
 
-// How many wrong secrets may come at once, after how long one more may, and of how many
-// subjects they are counted.
+// failing is what one subject came with.
+type failing struct {
+	free  time.Time // when as many as at first are allowed again
+	wrong [][sha256.Size]byte
+}
+
+// How many wrong secrets may come at once, after how long one more may, of how many
+// subjects they are counted, and how many of each are known again.
 const (
 	wrongAtOnce  = 10
 	wrongEvery   = 3 * time.Second
 	mostSubjects = 10_000
+	knownWrong   = 2 * wrongAtOnce
 )
 
 // try asks whether a secret is right, unless as many wrong ones have come from a
-// subject as may: then it says how long to wait.
-func (f *failures) try(subject string, now time.Time, right func() bool) (wait time.Duration, ok bool) {
+// subject as may: then it says how long to wait. One that is known to be wrong is no
+// guess, however often it comes: a sender whose secret has changed keeps nobody else out.
+func (f *failures) try(subject, secret string, now time.Time, right func() bool) (wait time.Duration, ok bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	at := f.free[subject]
-	if at.Before(now) {
-		at = now
+	sum := sha256.Sum256([]byte(secret))
+	of := f.seen[subject]
+	if of != nil && slices.Contains(of.wrong, sum) {
+		return 0, right() // the accounts may have changed
+	}
+	at := now
+	if of != nil && of.free.After(now) {
+		at = of.free
 	}
 	if wait = at.Sub(now) - (wrongAtOnce-1)*wrongEvery; wait > 0 {
 		return wait, false
@@ -36,16 +51,23 @@ func (f *failures) try(subject string, now time.Time, right func() bool) (wait t
 	if right() {
 		return 0, true
 	}
-	if f.free == nil {
-		f.free = map[string]time.Time{}
+	if f.seen == nil {
+		f.seen = map[string]*failing{}
 	}
-	if _, known := f.free[subject]; !known && len(f.free) >= mostSubjects {
-		for s := range f.free { // any
-			delete(f.free, s)
-			break
+	if of == nil {
+		if len(f.seen) >= mostSubjects {
+			for s := range f.seen { // any
+				delete(f.seen, s)
+				break
+			}
 		}
+		of = &failing{}
+		f.seen[subject] = of
 	}
-	f.free[subject] = at.Add(wrongEvery)
+	of.free = at.Add(wrongEvery)
+	if of.wrong = append(of.wrong, sum); len(of.wrong) > knownWrong {
+		of.wrong = of.wrong[1:]
+	}
 	return 0, false
 }
 

@@ -39,6 +39,9 @@ func TestSecretsAreNotTriedOut(t *testing.T) {
 				t.Fatalf("wrong secret %d: %d", i, code)
 			}
 		}
+		if code, _ := ask("10.0.0.1:99", "", "a wrong secret3"); code != http.StatusUnauthorized {
+			t.Errorf("one that is known: %d", code)
+		}
 		for _, secret := range []string{"a wrong secret", "a long secret"} {
 			if code, wait := ask("10.0.0.1:99", "", secret); code != http.StatusTooManyRequests || wait != 3 {
 				t.Errorf("%s after %d wrong ones: %d, wait %d", secret, wrongAtOnce, code, wait)
@@ -54,7 +57,7 @@ func TestSecretsAreNotTriedOut(t *testing.T) {
 		if code, _ := ask("10.0.0.1:99", "", "a long secret"); code != right {
 			t.Errorf("after the wait: %d", code)
 		}
-		if code, _ := ask("10.0.0.1:99", "", "a wrong secret"); code != http.StatusUnauthorized {
+		if code, _ := ask("10.0.0.1:99", "", "another wrong secret"); code != http.StatusUnauthorized {
 			t.Errorf("one more wrong one after the wait: %d", code)
 		}
 		if code, _ := ask("10.0.0.1:99", "", "a long secret"); code != http.StatusTooManyRequests {
@@ -62,7 +65,7 @@ func TestSecretsAreNotTriedOut(t *testing.T) {
 		}
 		// A subscriber of IPv6 has more addresses than anybody can count.
 		for i := range wrongAtOnce {
-			ask(fmt.Sprintf("[2001:db8::%x]:1", i+1), "", "a wrong secret")
+			ask(fmt.Sprintf("[2001:db8::%x]:1", i+1), "", fmt.Sprint("a wrong secret ", i))
 		}
 		if code, _ := ask("[2001:db8::ffff]:1", "", "a long secret"); code != http.StatusTooManyRequests {
 			t.Errorf("another address of the same network: %d", code)
@@ -70,7 +73,7 @@ func TestSecretsAreNotTriedOut(t *testing.T) {
 		for i := range mostSubjects + 5 {
 			ask(fmt.Sprintf("10.%d.%d.%d:1", 1+i>>16, i>>8&255, i&255), "", "a wrong secret")
 		}
-		if n := len(s.failures.free); n != mostSubjects {
+		if n := len(s.failures.seen); n != mostSubjects {
 			t.Errorf("%d subjects are remembered", n)
 		}
 	})

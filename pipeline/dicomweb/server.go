@@ -213,7 +213,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	who, ok := "", false
 	if r.Header.Get("Authorization") != "" { // clients may ask first without
 		var wait time.Duration
-		if wait, ok = s.failures.try(subject(r), time.Now(), func() bool { who, ok = accounts.Who(r); return ok }); !ok {
+		if wait, ok = s.failures.try(subject(r), r.Header.Get("Authorization"), time.Now(), func() bool { who, ok = accounts.Who(r); return ok }); !ok {
 			s.refusedSecret(r)
 		}
 		if wait > 0 {

@@ -195,6 +195,18 @@ func TestClockAtAStart(t *testing.T) {
 			t.Errorf("%s: %+v", name, h)
 		}
 	}
+	// A program of before has noted no time: what it received last says when that was.
+	db := n.store.SQLite()
+	for _, query := range []string{`DELETE FROM clock`, `UPDATE studies SET last_received_at = last_received_at - 90000000`} {
+		if _, err := db.ExecContext(t.Context(), query); err != nil {
+			t.Fatal(err)
+		}
+	}
+	n.stop()
+	n = start(t, dir, &fakeProcessor{t: t}, o)
+	if left := n.clock.left(0); left != clockRest {
+		t.Errorf("after a program of before nothing is removed for %v", left)
+	}
 	if err := n.store.SetClock(t.Context(), time.Now().Add(-23*time.Hour), 0); err != nil {
 		t.Fatal(err)
 	}

@@ -130,13 +130,15 @@ func (s *Store) Probe(ctx context.Context) error {
 	return nil
 }
 
-// Clock is when [Store.SetClock] was last called, and with what; ok is false where it
-// never was.
+// Clock is when [Store.SetClock] was last called, and with what. Where it never was, by a
+// program of before, it is when something was last received; ok is false where nothing
+// was.
 func (s *Store) Clock(ctx context.Context) (at time.Time, rest time.Duration, ok bool, err error) {
 	var a, r int64
 	err = s.read.QueryRowContext(ctx, `SELECT at, rest FROM clock WHERE id = 1`).Scan(&a, &r)
 	if errors.Is(err, sql.ErrNoRows) {
-		return at, 0, false, nil
+		err = s.read.QueryRowContext(ctx, `SELECT coalesce(max(last_received_at), 0) FROM studies`).Scan(&a)
+		return time.UnixMilli(a), 0, err == nil && a > 0, err
 	}
 	return time.UnixMilli(a), time.Duration(r) * time.Millisecond, err == nil, err
 }

@@ -2,10 +2,11 @@ package cli
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/echonode/echonode/cmd/echonode/internal/config"
-	"github.com/echonode/echonode/pipeline/deliver"
 	"github.com/echonode/echonode/pipeline/kept"
 	"github.com/echonode/echonode/pipeline/node"
 )
@@ -21,27 +22,33 @@ func sharedSettings(c *config.Config) (map[string]string, error) {
 		duration("storage.retention", c.Storage.Retention)
 		duration("storage.retention_failed", c.Storage.RetentionFailed)
 	}
+	sign := func(key string, value any) error {
+		d, err := kept.Digest(value)
+		s[key] = "digest " + d
+		return err
+	}
 	if c.Does(node.RoleAnalyse) || c.Does(node.RoleWeb) { // who decide what is made and where it goes
-		type destination struct {
-			Name     string
-			Send     []string
-			Rules    []deliver.Rule
-			Outputs  config.Outputs
-			Withdraw string
-		}
-		all := []destination{}
+		var names []string
 		for _, d := range c.Destinations {
-			all = append(all, destination{d.Name, d.Send, d.Rules, c.OutputsOf(d), d.Withdraw})
-		}
-		for key, value := range map[string]any{"destinations": all, "outputs": c.Outputs} {
-			sign, err := kept.Digest(value)
-			if err != nil {
-				return nil, fmt.Errorf("%s: %w", key, err)
+			names = append(names, d.Name)
+			if err := sign("what "+d.Name+" gets", []any{d.Send, d.Rules, c.OutputsOf(d), d.Withdraw}); err != nil {
+				return nil, err
 			}
-			s[key] = "digest " + sign
+		}
+		slices.Sort(names)
+		s["destinations"] = strings.Join(names, ", ")
+		if err := sign("outputs", c.Outputs); err != nil {
+			return nil, err
 		}
 		s["analysis.mirrored"] = c.Analysis.Mirrored
 		s["analysis.max_frames"] = fmt.Sprint(c.Analysis.MaxFrames)
+	}
+	if c.Does(node.RoleDeliver) { // whichever of them holds the queue
+		for _, d := range c.Destinations {
+			if err := sign("address of "+d.Name, []any{d.Address, d.AETitle, d.CallingAETitle, d.URL, d.Transcode, d.Ask}); err != nil {
+				return nil, err
+			}
+		}
 	}
 	return s, nil
 }

@@ -30,7 +30,7 @@ outputs: {device_uid: "1.2.3"%s}
 		return s
 	}
 	usual := fmt.Sprintf(pacs, "")
-	base := of("receive, analyse, web", "", "", usual)
+	base := of("receive, analyse, deliver, web", "", "", usual)
 	for name, c := range map[string]struct {
 		is     map[string]string
 		differ []string
@@ -40,9 +40,10 @@ outputs: {device_uid: "1.2.3"%s}
 		"of one who removes not": {of("web", ", retention: 0s", "", usual), nil},
 		"no destination":         {of("web", "", "", ""), []string{"destinations"}},
 		"of one who sends not":   {of("receive", "", "", ""), nil},
-		"other outputs":          {of("analyse", "", ", pdf: true", usual), []string{"destinations", "outputs"}},
-		"other kinds":            {of("web", "", "", fmt.Sprintf(pacs, ", send: [report]")), []string{"destinations"}},
-		"another address":        {of("web", "", "", fmt.Sprintf(pacs, ", calling_ae_title: ECHO2")), nil},
+		"other outputs":          {of("analyse", "", ", pdf: true", usual), []string{"outputs", "what pacs gets"}},
+		"other kinds":            {of("web", "", "", fmt.Sprintf(pacs, ", send: [report]")), []string{"what pacs gets"}},
+		"another title":          {of("web", "", "", fmt.Sprintf(pacs, ", calling_ae_title: ECHO2")), nil},
+		"of one who delivers":    {of("deliver", "", "", fmt.Sprintf(pacs, ", calling_ae_title: ECHO2")), []string{"address of pacs"}},
 	} {
 		var differ []string
 		for _, key := range slices.Sorted(maps.Keys(c.is)) {

@@ -428,6 +428,43 @@ func TestAnotherPictureDoesNotHeal(t *testing.T) {
 	}
 }
 
+// Of a damaged object a correction of the same size is taken, as far as what is left
+// says the same: its picture cannot be compared.
+func TestCorrectionOfADamagedObject(t *testing.T) {
+	version := func(series string) string {
+		return picture(t, "1.2.3", "1.2.3.10", 7, func(ds *dicomio.DataSet) {
+			b := make([]byte, 10000)
+			for i, x := 0, uint32(7); i < len(b); i++ {
+				x = x*1664525 + 1013904223
+				b[i] = 'A' + byte(x>>24)%26
+			}
+			ds.SetString(tag.SeriesDescription, series).SetString(tag.ImageComments, string(b))
+		})
+	}
+	n := start(t, t.TempDir(), &fakeProcessor{t: t}, Options{Idle: time.Hour, Cap: 2 * time.Hour})
+	n.mustSend(t, version("apical 1"))
+	was, err := n.store.Instance(t.Context(), "1.2.3.10")
+	if err == nil {
+		err = os.Truncate(was.Path, 8000)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.mustSend(t, version("apical 2"))
+	is, err := n.store.Instance(t.Context(), "1.2.3.10")
+	if err != nil || is.Sum == was.Sum || is.Corrections != was.Corrections+1 {
+		t.Errorf("%+v, %v", is, err)
+	}
+	f, err := dicomio.Open(is.Path, dicomio.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if got := f.DataSet.String(tag.SeriesDescription); got != "apical 2" || f.Truncated() != nil {
+		t.Errorf("%q is stored, %v", got, f.Truncated())
+	}
+}
+
 // Every kind of store is compared with what was received, object by object: what
 // is damaged or missing is told, what is not known is counted.
 func TestVerify(t *testing.T) {

@@ -31,10 +31,11 @@ var (
 	insideWords = regexp.MustCompile(`(?i)\btee\b|\btoe\b|trans-?o?esoph|transösoph`)
 	// On or in the heart: catheters, and probes in the open chest.
 	heartProbe = regexp.MustCompile(`(?i)\b(acunav|viewflex|soundstar|ultraice|verisight)`)
-	heartWords = regexp.MustCompile(`(?i)(intra-?|epi)(c|k)ardia[cl]\w* (echo|scan|ultra|probe|imag)|\bice\b|` + heartProbe.String())
-	fetal      = regexp.MustCompile(`(?i)\bf(o?e|ö)t(al|us)|fetalheart`)
-	notFetal   = regexp.MustCompile(`(?i)(^|\W)` + notDone + `\W+f(o?e|ö)t`)
-	onChest    = regexp.MustCompile(`(?i)\btte\b|trans-?thora|(^|\W)(never( had)?|` + notDone + `)\W+` +
+	heartWords = regexp.MustCompile(`(?i)(intra-?|epi)(c|k)ardia[cl]\w* (echo|scan|ultra|probe|imag)|^\W*ice\W*$|` +
+		`\bice (echo|guid|cath|proc|imag)|` + heartProbe.String())
+	fetal    = regexp.MustCompile(`(?i)\bf(o?e|ö)t(al|us)|fetalheart`)
+	notFetal = regexp.MustCompile(`(?i)(^|\W)` + notDone + `\W+f(o?e|ö)t|f(o?e|ö)t\w* circul|post-?natal|neonat|newborn|abnormal f(o?e|ö)t`)
+	onChest  = regexp.MustCompile(`(?i)\btte\b|trans-?thora|(^|\W)(never( had)?|` + notDone + `)\W+` +
 		`((a|an|any|the|planned|needed|need|indication|further|prior|previous|earlier|known|recent)\W+(for\W+)?)?` +
 		`(tee|toe|trans-?o?esoph|transösoph)|` +
 		`\b(before|prior to|vor|avant|antes)\W+(\w+\W+)?(tee|toe|trans-?o?esoph)|\b(tee|toe)\b.*(declin|refus|cancel|abgelehnt|not done|kontraind|contraind)`)
@@ -42,7 +43,7 @@ var (
 		`unknown|unbekannt|undef|not? ?spec|unspec|n/?a$|none$|null$|[-?. ]+$)`)
 	agentWords = regexp.MustCompile(`(?i)\blvo\b|\blv ?opac|\blvo?contrast|\b(` + agentNames + `)\b|kontrast|(ultrasound|ultra sound|us) enhanc\w+ agent`)
 	noAgent    = regexp.MustCompile(`(?i)(^|\W)(` + notDone + `|pre)[ -]*(lvo|` + agentNames + `)|(` + agentNames + `)\w*[ -]?(free|frei)|` +
-		`(` + agentNames + `|\blvo)\w*[ :]*((no|off|aus|nein)\s*(;|$)|(none|not (used|given)|nicht gegeben)\b)`)
+		`(` + agentNames + `|\blvo)\w*[ :]*((no|off|aus|nein)\s*(;|$)|(none|not (used|given)|nicht gegeben|declined|refused)\b)`)
 	agentNone = regexp.MustCompile(`(?i)^[(\[]*(0( ?ml)?|-*|n|n\.?/?a\.?|off|unknown|unbekannt|false|nein|nil|` + notDone +
 		`([ -]*(contrast|kontrast|agent|bolus|km\b)\w*)*( ?(used|given|needed|verwendet|gegeben))?)[)\]]*\.?$`)
 )

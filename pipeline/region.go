@@ -67,6 +67,10 @@ func (a *Analyzer) chooseRegion(ctx context.Context, l *loop, frames *dicomio.Fr
 		found = append(found, c)
 	}
 	chosen := bestRegion(found)
+	if n := copies(found, chosen); n > 1 {
+		return refused(result.Regions, "the screen holds %d pictures of one view (%s): stages or beats side by side, of which nobody knows which is which",
+			n, found[chosen].view)
+	}
 	l.use(found[chosen].TissueRegion)
 	var others []string
 	for i, c := range found {
@@ -140,6 +144,24 @@ func bestRegion(found []candidate) int {
 	}
 	return best
 }
+
+// copies is how many of the regions show the view of the chosen one at about its
+// size: stages of a comparison, or a frozen beat beside the live one. An overview beside
+// its zoom is smaller.
+func copies(found []candidate, chosen int) (n int) {
+	size := func(c candidate) float64 { return float64(c.Rect.Dx()) * float64(c.Rect.Dy()) }
+	best := found[chosen]
+	for _, c := range found {
+		if c.reason == "" && c.view == best.view && min(size(c), size(best)) > sameSize*max(size(c), size(best)) {
+			n++
+		}
+	}
+	return n
+}
+
+// sameSize is the part of one picture's area that another has at least where they are
+// compared. Own choice.
+const sameSize = 0.75
 
 // use makes a region the one that is analysed, with its calibration.
 func (l *loop) use(r echo.TissueRegion) {

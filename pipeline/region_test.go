@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"image"
 	"math"
 	"slices"
 	"strings"
@@ -140,6 +141,30 @@ func TestContradictionIsOfTheRegionMeasured(t *testing.T) {
 		said := slices.ContainsFunc(l.Warnings, func(r result.Reason) bool { return r.Code == result.Scale })
 		if l.Region.MinX != w+200 || said != contradicted {
 			t.Errorf("Pixel Spacing %g: region %v, contradiction told: %v", spacing, l.Region, said)
+		}
+	}
+}
+
+// Pictures of one view and size side by side are stages or beats; an overview is
+// smaller than its zoom.
+func TestCopies(t *testing.T) {
+	at := func(view string, side int, reason string) candidate {
+		c := candidate{view: view, p: 0.9, reason: reason}
+		c.Rect = image.Rect(0, 0, side, side)
+		return c
+	}
+	for name, tt := range map[string]struct {
+		found []candidate
+		want  int
+	}{
+		"quad":         {[]candidate{at("A4C", 200, ""), at("A4C", 200, ""), at("A4C", 195, ""), at("A4C", 200, "")}, 4},
+		"biplane":      {[]candidate{at("A4C", 200, ""), at("A2C", 200, "")}, 1},
+		"zoom":         {[]candidate{at("A4C", 200, ""), at("A4C", 80, "")}, 1},
+		"with colour":  {[]candidate{at("A4C", 200, ""), at("", 200, "is coloured")}, 1},
+		"not measured": {[]candidate{at("A4C", 200, ""), at("A4C", 200, "is unlike")}, 1},
+	} {
+		if got := copies(tt.found, 0); got != tt.want {
+			t.Errorf("%s: %d, want %d", name, got, tt.want)
 		}
 	}
 }

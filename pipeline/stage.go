@@ -13,13 +13,16 @@ import (
 
 var (
 	// What Series Description says where machines have no stages: nothing but one.
-	seriesStage = regexp.MustCompile(`(?i)^(at )?(rest(ing)?|baseline|ruhe|im+(ediate(ly)?)?[ ._-]*post([ ._-]*ex\w*)?|recovery|erholung|` +
-		`post[ ._-]*(ex\w*|stress|belastung)|(peak|max\w*|(low|mid|high|intermediate)[ ._-]*(dose)?)([ ._-]*(stress|ex\w*|dose|dob\w*))?)$`)
+	seriesStage = regexp.MustCompile(`(?i)^(at )?((a[24]c|ap[24]|[24]ch|apical)[ ._-]+)?(rest(ing)?|baseline|ruhe|im+(ediate(ly)?)?[ ._-]*post([ ._-]*ex\w*)?|` +
+		`recovery|erholung|post[ ._-]*(ex\w*|stress|belastung)|peak|stress|exercise|belastung|dobutamin\w*([ ._-]*\d+\w*)?|` +
+		`(peak|max\w*|low|mid|high|intermediate)[ ._-]*(stress|ex\w*|dose|dob\w*))$`)
+	// What Stage Name says where there is no stage: nothing, or the view.
+	noStage = regexp.MustCompile(`(?i)^(n/?a|-+|none|unknown|default|unspecified|a[2345]c|ap ?[2345]|[2345] ?ch|plax|aplax)$`)
 	// What examinations of the heart under stress are called.
 	stressExam = regexp.MustCompile(`(?i)\bstress|\bdobut|\bdse\b|\bexercise|\bbelastung|ergomet|treadmill|\bdipyrid|\badenosin|` +
 		`(test|[eé]c(h)?o)\w*\W.*(effort|esfuerzo|sforzo|inspanning)`)
-	noStress = regexp.MustCompile(`(?i)(^|\W)` + notDone + `\W+(stress|exercise|belastung)|stress[ -]*(cardiomyo|cmp|induced)|` +
-		`exercise (intol|induc|capac)|belastungs(dys|insuff|intol)`)
+	noStress = regexp.MustCompile(`(?i)(^|\W)` + notDone + `\W+(stress|exercise|belastung)|stress\W*(cardiomyo|cmp|induced)|` +
+		`exercise (intol|induc|capac|tol)|\b(before|prior to|vor) (the )?(stress|exercise|belastung)|belastungs(dys|insuff|intol)`)
 )
 
 // readFacts are the facts of an object whose pixels hold so many frames, 0 for not
@@ -35,6 +38,9 @@ func readFacts(file *dicomio.File, frames int) (echo.Facts, error) {
 // stageNamed is the name of an object's stage: that of Stage Name, else of Stage Code
 // Sequence, else Series Description where that is one and nothing more.
 func stageNamed(ds *dicomio.DataSet, name string) string {
+	if noStage.MatchString(strings.TrimSpace(name)) {
+		name = ""
+	}
 	if strings.TrimSpace(name) != "" {
 		return name
 	}

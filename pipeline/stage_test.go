@@ -22,6 +22,8 @@ func TestStageNamed(t *testing.T) {
 		{code("434161005", "Peak"), "REST", "REST"}, {code("434161005", "x"), "", "Peak cardiac stress state"}, {code("F-01604", ""), "", "Resting State"},
 		{code("99", "Ruhe"), "", "Ruhe"}, {series("IMPOST"), "", "IMPOST"}, {series("Peak dobutamine"), "", "Peak dobutamine"}, {series("Rest"), "", "Rest"},
 		{series("Immediate post exercise"), "", "Immediate post exercise"}, {series("Low dose"), "", "Low dose"}, {series("STRESS ECHO"), "", ""},
+		{series("A4C Peak Stress"), "", "A4C Peak Stress"}, {series("Dobutamin 20"), "", "Dobutamin 20"}, {series("mid"), "", ""}, {series("Max"), "", ""},
+		{dicomio.NewDataSet(), "A4C", ""}, {dicomio.NewDataSet(), "N/A", ""}, {series("IMPOST"), "None", "IMPOST"},
 		{series("PSAX basal"), "", ""}, {series("LVOT peak gradient"), "", ""}, {series("A4C"), " ", " "}, {dicomio.NewDataSet(), "", ""},
 	} {
 		if got := stageNamed(tt.ds, tt.name); got != tt.want {
@@ -34,7 +36,7 @@ func TestStageNamed(t *testing.T) {
 func TestStageNotSaid(t *testing.T) {
 	for text, want := range map[string]bool{"Dobutamine Stress Echo": true, "STRESS ECHO EXERCISE": true, "DSE": true, "Belastungsecho": true, "Ergometrie": true,
 		"Echo d'effort": true, "Eco stress": true, "TTE": false, "no stress": false, "Stress cardiomyopathy": false, "Respiratory distress": false,
-		"Exercise intolerance": false, "Belastungsdyspnoe": false, "Strain": false} {
+		"Takotsubo (stress) cardiomyopathy": false, "exercise tolerance reduced": false, "Echo before stress test": false, "Exercise intolerance": false, "Belastungsdyspnoe": false, "Strain": false} {
 		ds := dicomio.NewDataSet().SetString(tag.StudyDescription, text)
 		if got := stageNotSaid(ds, &result.Loop{}) != nil; got != want {
 			t.Errorf("%q: %v", text, got)

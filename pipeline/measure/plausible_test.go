@@ -220,7 +220,7 @@ func TestRestOfTwoStages(t *testing.T) {
 		Loop(&l, options())
 		return l
 	}
-	for other, want := range map[string]bool{"": true, "Rest (supine)": true, "Peak": false} {
+	for other, want := range map[string]bool{"Rest (supine)": true, "Peak": false} {
 		s := &result.Study{Loops: []result.Loop{at("REST", 55, 1), at(other, 30, 2)}}
 		Study(s, options())
 		n := 0
@@ -232,6 +232,86 @@ func TestRestOfTwoStages(t *testing.T) {
 		if (n == 2) != want || n == 1 {
 			t.Errorf("beside %q: %d remarks", other, n)
 		}
+	}
+	// One without name and number is of the only other stage.
+	for named, want := range map[string]int{"REST": 1, "Peak": 2} {
+		s := &result.Study{Loops: []result.Loop{at(named, 55, 1), at("", 52, 2)}}
+		Study(s, options())
+		n := 0
+		for _, m := range s.Measurements {
+			if m.Name == result.EF {
+				n++
+			}
+		}
+		if n != want {
+			t.Errorf("%s and no stage: %d stages", named, n)
+		}
+	}
+}
+
+// Which of several loops is believed, and what is said of the values beside EF.
+func TestWhichLoopIsBelieved(t *testing.T) {
+	at := func(ef, rate float64, seed uint64, edit func(l *result.Loop)) result.Loop {
+		l := heart.Clip{Beats: heart.Regular(rate, ef, 117.81, 5), FPS: 50, Start: 200, Seed: seed}.Loop()
+		if edit != nil {
+			edit(&l)
+		}
+		Loop(&l, options())
+		return l
+	}
+	slowTimes := func(l *result.Loop) {
+		for i := range l.FrameTimes {
+			l.FrameTimes[i] *= 2
+		}
+	}
+	worse := func(l *result.Loop) { l.ViewProbability = 0.7 }
+	longer := func(l *result.Loop) { l.Spacing.X, l.Spacing.Y = 1.03*l.Spacing.X, 1.03*l.Spacing.Y }
+	for name, tt := range map[string]struct {
+		loops []result.Loop
+		hr    float64
+		ef    float64
+	}{
+		"frame times doubled":          {[]result.Loop{at(50, 70, 1, nil), at(50, 70, 2, slowTimes)}, 70, 50},
+		"a worse loop of a slow heart": {[]result.Loop{at(50, 90, 1, nil), at(30, 60, 2, worse)}, 90, 50},
+		"slow and as good":             {[]result.Loop{at(50, 90, 1, nil), at(50, 60, 2, nil)}, 60, 50},
+		"two against a longer one":     {[]result.Loop{at(50, 70, 1, nil), at(22, 70, 2, longer), at(51, 70, 3, nil)}, 70, 50},
+	} {
+		s := &result.Study{Loops: tt.loops}
+		Study(s, options())
+		hr, ef := value(s.Measurements, result.HR), value(s.Measurements, result.EF)
+		if hr == nil || math.Abs(*hr.Value-tt.hr) > 3 || ef == nil || math.Abs(*ef.Value-tt.ef) > 3 {
+			t.Errorf("%s: %+v, %+v", name, hr, ef)
+		}
+	}
+	s := &result.Study{Loops: []result.Loop{at(50, 90, 1, nil), at(50, 60, 2, nil)}}
+	Study(s, options())
+	for _, name := range []string{result.HR, result.CO} {
+		if m := value(s.Measurements, name); !warned(m, "beats", mixedStates) {
+			t.Errorf("%s: %+v", name, m)
+		}
+	}
+	s = &result.Study{Loops: []result.Loop{at(55, 70, 1, nil), at(25, 70, 2, nil)}}
+	Study(s, options())
+	for _, name := range []string{result.EF, result.ESV, result.SV, result.CO, result.FAC} {
+		if m := value(s.Measurements, name); m == nil || m.Quality.Grade != result.Poor {
+			t.Errorf("%s: %+v", name, m)
+		}
+	}
+}
+
+// The heart rate is that of the loop whose volumes are told.
+func TestRateOfTheVolumes(t *testing.T) {
+	four := heart.Clip{Beats: heart.Regular(100, 50, 117.81, 5), FPS: 50, Start: 200, Seed: 1, View: "A4C"}.Loop()
+	for i := range four.FrameResults {
+		four.FrameResults[i].Unseen = 0.6
+	}
+	two := heart.Clip{Beats: heart.Regular(60, 50, 117.81, 5), FPS: 50, Start: 200, Seed: 2, View: "A2C"}.Loop()
+	Loop(&four, options())
+	Loop(&two, options())
+	s := &result.Study{Loops: []result.Loop{four, two}}
+	Study(s, options())
+	if hr, ef := value(s.Measurements, result.HR), value(s.Measurements, result.EF); ef == nil || ef.View != "A2C" || hr == nil || math.Abs(*hr.Value-60) > 3 {
+		t.Errorf("%+v, %+v", hr, ef)
 	}
 }
 

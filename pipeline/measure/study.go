@@ -219,6 +219,7 @@ func stagesOf(loops []*loop) []*stage {
 		}
 		st.loops = append(st.loops, l)
 	}
+	stages = joined(stages)
 	for _, st := range stages {
 		// The first of a protocol says nothing where there is no other stage.
 		if st.name == "" && st.number > 0 && (len(stages) > 1 || st.number > 1) {
@@ -244,6 +245,23 @@ func stagesOf(loops []*loop) []*stage {
 	return stages
 }
 
+// joined puts a stage without name and number to the only other one where that is at
+// rest: nothing says that they differ.
+func joined(stages []*stage) []*stage {
+	if len(stages) != 2 {
+		return stages
+	}
+	named, other := stages[0], stages[1]
+	if named.name == "" {
+		named, other = other, named
+	}
+	if other.name != "" || other.number > 0 || named.name == "" || !quantity.AtRest(named.name) {
+		return stages
+	}
+	named.loops = append(named.loops, other.loops...)
+	return []*stage{named}
+}
+
 // combine gives the values of the stage, in the order of the table of
 // quantities.
 func (st *stage) combine(o Options) []result.Measurement {
@@ -265,6 +283,7 @@ func (st *stage) combine(o Options) []result.Measurement {
 			}
 		}
 	}
+	st.beside(&set, chosen)
 	var out []result.Measurement
 	for _, q := range quantity.All() {
 		m, ok := chosen[q.Name]
@@ -278,6 +297,34 @@ func (st *stage) combine(o Options) []result.Measurement {
 		out = append(out, m)
 	}
 	return out
+}
+
+// beside makes what belongs to the volumes theirs: the heart rate is that of their
+// loop, and what contradicts them is said of it, and of the areas, too.
+func (st *stage) beside(set *volumeSet, chosen map[string]result.Measurement) {
+	ef := chosen[result.EF]
+	if ef.Value == nil || len(ef.Sources) == 0 {
+		return
+	}
+	for _, l := range []*loop{set.four, set.two} {
+		if l != nil && l.SOPInstanceUID == ef.Sources[0].SOPInstanceUID {
+			if hr := l.measured(result.HR); hr != nil {
+				chosen[result.HR] = *hr
+			}
+		}
+	}
+	for name, code := range map[string]string{result.HR: string(lv.GateBeats), result.FAC: result.LoopsDisagree} {
+		m, ok := chosen[name]
+		if !ok || m.Value == nil {
+			continue
+		}
+		for _, w := range ef.Quality.Warnings {
+			if w.Code == code && (code != string(lv.GateBeats) || strings.HasSuffix(w.Text, mixedStates)) && !slices.Contains(m.Quality.Warnings, w) {
+				m.Quality = gradeOf(name, append(slices.Clone(m.Quality.Warnings), w))
+			}
+		}
+		chosen[name] = m
+	}
 }
 
 // scaled is a loop's value; where it is in centimetres and another loop of the view
@@ -322,11 +369,14 @@ func (st *stage) ranked(view string) []*loop {
 			longest = max(longest, length)
 		}
 	}
-	slowest := st.slowest(loops)
+	slowest, typicalEF := st.slowest(loops, longest), st.typicalEF(loops)
 	score := func(l *loop) float64 {
 		s := l.score(longest)
 		if rate := l.measured(result.HR); rate != nil && slowest > 0 && *rate.Value-slowest > rejectRates**rate.Value {
 			s -= 200 // more than all but a value
+		}
+		if ef := l.measured(result.EF); ef != nil && math.Abs(*ef.Value-typicalEF) > otherLoops {
+			s -= 200
 		}
 		return s
 	}
@@ -334,19 +384,49 @@ func (st *stage) ranked(view string) []*loop {
 	return loops
 }
 
-// slowest is the lowest heart rate among loops with an EF of a stage at rest: one
-// whose heart beats much faster may show exercise, where a machine names no stages.
-// 0 where that does not count.
-func (st *stage) slowest(loops []*loop) (least float64) {
+// Own choice: a heart at rest beats at least so often a minute for its rate to choose
+// a loop, and a loop may be worse than the best by so many points of score.
+const restingRate, asGood = 50, 10
+
+// slowest is the lowest heart rate among the loops of a stage at rest that are as
+// good as the best, without a remark on their rate: one whose heart beats much faster
+// may show exercise, where a machine names no stages. 0 where that does not count.
+func (st *stage) slowest(loops []*loop, longest float64) (least float64) {
 	if !quantity.AtRest(st.name) {
 		return 0
 	}
+	best, fewest := 0.0, math.MaxInt
 	for _, l := range loops {
-		if rate := l.measured(result.HR); rate != nil && l.measured(result.EF) != nil && (least == 0 || *rate.Value < least) {
+		if ef := l.measured(result.EF); ef != nil {
+			best, fewest = max(best, l.score(longest)), min(fewest, len(ef.Quality.Warnings))
+		}
+	}
+	for _, l := range loops {
+		rate, ef := l.measured(result.HR), l.measured(result.EF)
+		if rate == nil || ef == nil || *rate.Value < restingRate || len(rate.Quality.Warnings) > 0 || len(ef.Quality.Warnings) > fewest ||
+			l.score(longest) < best-asGood {
+			continue
+		}
+		if least == 0 || *rate.Value < least {
 			least = *rate.Value
 		}
 	}
 	return least
+}
+
+// typicalEF is the median EF of three loops or more; NaN of fewer, which cannot say
+// which of them is wrong.
+func (st *stage) typicalEF(loops []*loop) float64 {
+	var efs []float64
+	for _, l := range loops {
+		if ef := l.measured(result.EF); ef != nil {
+			efs = append(efs, *ef.Value)
+		}
+	}
+	if len(efs) < 3 {
+		return math.NaN()
+	}
+	return lv.Median(efs)
 }
 
 // lengthED is the mean length of the long axis at end-diastole in mm over the

@@ -37,6 +37,9 @@ func (s series) concerns(f lv.Finding) bool {
 // more than this is remarked on; healthy newborns have 10, children of ten 90.
 const childEDV, childEDVPerYear = 60, 20
 
+// lowEF is an EF in per cent that explains a small stroke volume. Own choice.
+const lowEF = 25
+
 // checkSizes looks for sizes that cannot be, which take with them whatever is in
 // centimetres, and remarks on those that no adult, or no child of the age, has.
 func (l *loop) checkSizes(all []series) []lv.Finding {
@@ -57,6 +60,9 @@ func (l *loop) checkSizes(all []series) []lv.Finding {
 		q, ok := quantity.Of(s.name)
 		if !ok || !s.needsCalibration || len(s.values) == 0 {
 			continue
+		}
+		if low := s.name == result.SV && s.value < q.Usual.Lo && all[0].name == result.EF && all[0].value < lowEF; low {
+			continue // which explains it
 		}
 		if r := q.Unusual(s.value); r != nil && l.Subject.Adult() {
 			return about(lv.Warn, r)

@@ -110,6 +110,12 @@ func (st *stage) addOthers(set *volumeSet) {
 				r = result.Reasonf(result.LoopsDisagree, "another loop of the stage gives an EF of %.0f %%", m.Others[0])
 			}
 			m.Quality = gradeOf(m.Name, append(slices.Clone(m.Quality.Warnings), r))
+			// What EF is made of is as doubtful as EF.
+			for n := range set.measurements {
+				if o := &set.measurements[n]; o.Value != nil && (o.Name == result.ESV || o.Name == result.SV) {
+					o.Quality = gradeOf(o.Name, append(slices.Clone(o.Quality.Warnings), r))
+				}
+			}
 		}
 		if r := st.otherRate(set); r != nil {
 			m.Quality = gradeOf(m.Name, append(slices.Clone(m.Quality.Warnings), *r))
@@ -161,7 +167,7 @@ func (st *stage) otherSize(set *volumeSet, m result.Measurement) *result.Reason 
 			volumes := math.Abs(*own.Value-*other.Value) / max(*own.Value, *other.Value)
 			widths := math.Abs(chosen.widthED()-l.widthED()) / max(chosen.widthED(), l.widthED())
 			lengths := math.Abs(chosen.lengthED()-l.lengthED()) / max(chosen.lengthED(), l.lengthED())
-			if volumes > warnEDVs && (widths > otherWidths || lengths > mostForeshortened) {
+			if volumes > warnEDVs && (widths > otherWidths || lengths > mostForeshortened || min(widths, lengths) > bothSmaller) {
 				r := result.Reasonf(result.LoopsDisagree, "another %s loop gives an EDV of %.0f mL, this one %.0f mL: the scale of one of them may be wrong",
 					l.View, *other.Value, *own.Value)
 				return &r
@@ -174,6 +180,12 @@ func (st *stage) otherSize(set *volumeSet, m result.Measurement) *result.Reason 
 // Own choice: how much the mean widths of two loops of one view may differ, and by
 // what part of the length a plane may miss the apex.
 const otherWidths, mostForeshortened = 0.12, 0.25
+
+// Own choice: a plane that is shorter and narrower by this part is not foreshortened.
+const bothSmaller = 0.06
+
+// mixedStates ends the remark on loops of other heart rates.
+const mixedStates = "mixed"
 
 // widthED is the mean width at end-diastole in mm over the beats.
 func (l *loop) widthED() float64 {

@@ -253,7 +253,9 @@ func (g *group) add(q quantity.Quantity, m result.Measurement) {
 		}
 		g.remarks.add(fmt.Sprintf("z-score %s (%s)", signed(z), source), valueText(m))
 	}
-	if m.Name == result.EF && g.w.s.Subject.Adult() && g.stage.code.AtRest() {
+	if m.Name == result.EF && m.Quality.Grade == result.Poor { // no range of what is contradicted
+		g.remarks.add("quality poor", valueText(m))
+	} else if m.Name == result.EF && g.w.s.Subject.Adult() && g.stage.code.AtRest() {
 		sex := ""
 		if g.w.s.Subject != nil {
 			sex = g.w.s.Subject.Sex
@@ -347,6 +349,11 @@ func doubts(m result.Measurement, loops map[string]*result.Loop, stage []result.
 	for _, src := range m.Sources {
 		if l := loops[src.SOPInstanceUID]; l != nil {
 			for _, r := range l.Warnings {
+				// What the value says itself is not said again, and the rate's is the rate's.
+				said := slices.ContainsFunc(m.Quality.Warnings, func(w result.Reason) bool { return w.Code == r.Code })
+				if said || r.Code == result.Repeated {
+					continue
+				}
 				out = append(out, fmt.Sprintf("%s, loop %s: %s", l.View, loopName(l), r.Text))
 			}
 		}

@@ -336,7 +336,8 @@ func TestPatientCharacteristics(t *testing.T) {
 	}
 	// The files for people do not have the template's title, which is that of adults;
 	// numbers have their decimals, units are written as on the summary page.
-	for name, title := range map[string]string{"045Y": "Adult Echocardiography Procedure Report\n", "007Y": "Echocardiography Procedure Report, child of 7 years\n"} {
+	for name, title := range map[string]string{"045Y": "Adult Echocardiography Procedure Report\n",
+		"007Y": "Echocardiography Procedure Report, child of 7 years\n"} {
 		s, o, dir := with("1.2.3.3", "O", name, "1.5", "50"), reportOnly(""), t.TempDir()
 		o.Pictures = true
 		v := 27.0

@@ -338,7 +338,8 @@ func TestSizesOfBeats(t *testing.T) {
 	Loop(&l, options())
 	s := &result.Study{Loops: []result.Loop{l}}
 	Study(s, options())
-	for name, want := range map[string]string{result.EF: result.Fair, result.EDV: result.Poor, result.LenED: result.Poor, result.HR: result.Fair, result.CO: result.Poor} {
+	for name, want := range map[string]string{result.EF: result.Fair, result.EDV: result.Poor, result.LenED: result.Poor,
+		result.HR: result.Fair, result.CO: result.Poor} {
 		if m := value(s.Measurements, name); m == nil || m.Quality.Grade != want || warned(m, result.Repeated, "") != (name == result.HR || name == result.CO) {
 			t.Errorf("%s: %+v", name, m)
 		}

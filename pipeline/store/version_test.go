@@ -180,7 +180,8 @@ func checkRunNumbers(t *testing.T, s *Store) {
 	}
 	three := make("3")
 	base := lastRun(t, s, "3")
-	signed, err := s.Sign(ctx, Review{Verdict: "accepted", User: "u", Signed: time.UnixMilli(5000)}, Run{StudyInstanceUID: "3", Started: time.UnixMilli(4000)}, base,
+	signed, err := s.Sign(ctx, Review{Verdict: "accepted", User: "u", Signed: time.UnixMilli(5000)},
+		Run{StudyInstanceUID: "3", Started: time.UnixMilli(4000)}, base,
 		nil, nil, func(*Tx, int64, string) error { return nil })
 	if err != nil {
 		t.Fatal(err)

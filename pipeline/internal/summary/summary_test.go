@@ -206,7 +206,8 @@ func TestRemarksThatDoNotFit(t *testing.T) {
 }
 
 func TestTicks(t *testing.T) {
-	for hi, want := range map[float64]string{30.6: "[0 10 20 30]", 27.5: "[0 10 20]", 12: "[0 5 10]", 9.9: "[0 2 4 6 8]", 1.5: "[0 0.5 1 1.5]", 430: "[0 100 200 300 400]"} {
+	for hi, want := range map[float64]string{30.6: "[0 10 20 30]", 27.5: "[0 10 20]", 12: "[0 5 10]", 9.9: "[0 2 4 6 8]", 1.5: "[0 0.5 1 1.5]",
+		430: "[0 100 200 300 400]"} {
 		if got := fmt.Sprint(ticks(hi)); got != want {
 			t.Errorf("up to %g: %s, want %s", hi, got, want)
 		}

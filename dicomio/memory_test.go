@@ -238,7 +238,7 @@ func TestMemoryBudget(t *testing.T) {
 // Frames wait for memory one after the other, and a frame that never fits is
 // refused before it is decoded.
 func TestFrameMemory(t *testing.T) {
-	f := readBytes(t, tinyCine(t, 2), Options{Limits: Limits{Memory: NewMemory(1 << 20)}})
+	f := readBytes(t, tinyCine(t, 2), Options{Limits: Limits{Memory: NewMemory(2 << 20)}})
 	r, err := f.Frames()
 	if err != nil {
 		t.Fatal(err)
@@ -265,7 +265,7 @@ func TestFrameMemory(t *testing.T) {
 	if pool.InUse() != 0 {
 		t.Errorf("%d bytes are still held", pool.InUse())
 	}
-	large := readBytes(t, fixture(t, "gray8-rle"), Options{Limits: Limits{Memory: NewMemory(1 << 20)}})
+	large := readBytes(t, fixture(t, "gray8-rle"), Options{Limits: Limits{Memory: NewMemory(2 << 20)}})
 	large.DataSet.SetInt(tag.Rows, 3000).SetInt(tag.Columns, 3000)
 	if _, err := large.Frames(); !errors.Is(err, ErrLimit) {
 		t.Errorf("a frame over the budget: %v", err)

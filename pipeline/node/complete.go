@@ -88,7 +88,11 @@ func (n *Node) removeOld(ctx context.Context, now time.Time) {
 		if ctx.Err() == nil {
 			n.complaints.Log(n.log, "noting the time", err)
 		}
-		return // the database is away, or full
+		// The database is away, or full: only room is made.
+		if err := n.deleteFiles(ctx); err != nil && ctx.Err() == nil {
+			n.complaints.Log(n.log, "deleting files of removed objects", err)
+		}
+		return
 	}
 	if n.uncleared.Load() > 0 {
 		if err := n.sweepResults(ctx); err != nil && ctx.Err() == nil {

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/echonode/echonode/pipeline/objects"
 	"github.com/echonode/echonode/pipeline/spool"
 )
 
@@ -64,7 +65,11 @@ func (n *Node) belongHere(ctx context.Context) error {
 	if _, own := n.files.InPlace(""); !own {
 		return nil
 	}
-	return n.identify(ctx)
+	err := n.identify(ctx)
+	if errors.Is(err, objects.ErrNotThere) {
+		err = fmt.Errorf("%w (where the files are lost for good, write %x into %s and start again)", err, n.opt.StoreIdentity, n.files.Name(objects.MarkerName))
+	}
+	return err
 }
 
 // identify compares the marker of the object store with the database.

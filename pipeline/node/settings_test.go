@@ -173,9 +173,7 @@ func TestClockAtAStart(t *testing.T) {
 		away, rest time.Duration
 		keeps      bool
 	}{"behind": {-25 * time.Hour, 0, true}, "ahead": {25 * time.Hour, 0, true}, "in its rest": {0, time.Hour, true}} {
-		if err := n.store.SetClock(t.Context(), time.Now().Add(c.away), c.rest); err != nil {
-			t.Fatal(err)
-		}
+		setClock(t, n, time.Now().Add(c.away), c.rest)
 		n.stop()
 		began := time.Now()
 		n = start(t, dir, &fakeProcessor{t: t}, o)
@@ -207,9 +205,7 @@ func TestClockAtAStart(t *testing.T) {
 	if left := n.clock.left(0); left != clockRest {
 		t.Errorf("after a program of before nothing is removed for %v", left)
 	}
-	if err := n.store.SetClock(t.Context(), time.Now().Add(-23*time.Hour), 0); err != nil {
-		t.Fatal(err)
-	}
+	setClock(t, n, time.Now().Add(-23*time.Hour), 0)
 	n.stop()
 	n = start(t, dir, &fakeProcessor{t: t}, o)
 	eventually(t, "removed", func() bool {
@@ -312,4 +308,34 @@ func TestHealthOfAnalysis(t *testing.T) {
 	broken.Store(false)
 	n.mustSend(t, writeObject(t, t.TempDir(), "1.2.3", "1.2.3.20", nil))
 	eventually(t, "well again", func() bool { return told() == "" })
+}
+
+// setClock notes a time in place of whatever is noted.
+func setClock(t *testing.T, n *running, at time.Time, rest time.Duration) {
+	t.Helper()
+	if _, err := n.store.SQLite().ExecContext(t.Context(), `DELETE FROM clock`); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.store.SetClock(t.Context(), at, rest); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Of several processes the one whose clock was set counts, until its rest is over.
+func TestRestOfSeveral(t *testing.T) {
+	n := start(t, t.TempDir(), &fakeProcessor{t: t}, Options{Roles: []string{RoleWeb}})
+	now := time.Date(2026, 11, 28, 3, 0, 0, 0, time.UTC)
+	setClock(t, n, now, time.Hour)
+	for i, c := range []struct {
+		after, rest, want time.Duration
+	}{{time.Minute, 0, 59 * time.Minute}, {0, 30 * time.Minute, 59 * time.Minute}, {time.Minute, 2 * time.Hour, 2 * time.Hour},
+		{-24 * time.Hour, 0, 2 * time.Hour}, {30 * time.Hour, 0, 0}} {
+		now = now.Add(c.after)
+		if err := n.store.SetClock(t.Context(), now, c.rest); err != nil {
+			t.Fatal(err)
+		}
+		if at, rest, ok, err := n.store.Clock(t.Context()); err != nil || !ok || !at.Equal(now) || rest != c.want {
+			t.Errorf("step %d: %v at %v, %v, want %v", i, rest, at, err, c.want)
+		}
+	}
 }

@@ -323,7 +323,7 @@ func (f *Files) drop(name string) {
 
 // Adopt puts a local file under a name and keeps it as the copy of the object.
 func (f *Files) Adopt(ctx context.Context, name, file string) error {
-	if err := f.note(Adopt(ctx, f.Store, name, file)); err != nil {
+	if err := f.note(f.writing(ctx, Adopt(ctx, f.Store, name, file))); err != nil {
 		return err
 	}
 	if _, ok := f.Store.(filed); ok {
@@ -348,7 +348,7 @@ func (f *Files) Adopt(ctx context.Context, name, file string) error {
 // an error some may be.
 func (f *Files) AdoptAll(ctx context.Context, files []Named) error {
 	if d, ok := f.Store.(*Directory); ok {
-		return f.note(d.adoptAll(ctx, files))
+		return f.note(f.writing(ctx, d.adoptAll(ctx, files)))
 	}
 	group, gctx := errgroup.WithContext(ctx)
 	group.SetLimit(atOnce)
@@ -366,7 +366,7 @@ const atOnce = 8
 
 // Put implements [Store].
 func (f *Files) Put(ctx context.Context, name string, r io.ReadSeeker, size int64) error {
-	return f.note(f.Store.Put(ctx, name, r, size))
+	return f.note(f.writing(ctx, f.Store.Put(ctx, name, r, size)))
 }
 
 // Open implements [Store]. For an error wrapping ErrUnreadable see [Hold.File].
@@ -462,7 +462,7 @@ func (f *Files) probe() {
 // Remove implements [Store].
 func (f *Files) Remove(ctx context.Context, name string) error {
 	f.DropCopy(name)
-	return f.Store.Remove(ctx, name)
+	return f.writing(ctx, f.Store.Remove(ctx, name))
 }
 
 // InPlace is the path at which files may be written that are then objects under
@@ -509,5 +509,5 @@ func (f *Files) NameOf(file string, parts ...string) (string, error) {
 
 // clear removes everything below a name.
 func (f *Files) clear(ctx context.Context, name string) error {
-	return f.note(Clear(ctx, f.Store, name))
+	return f.note(f.writing(ctx, Clear(ctx, f.Store, name)))
 }

@@ -12,9 +12,9 @@ import (
 	"time"
 )
 
-// ErrUnreadable says that one object cannot be read though its store works: nothing
-// is to be waited for.
-var ErrUnreadable = errors.New("the object cannot be read, though its store works")
+// ErrUnreadable says that one object cannot be read, written or deleted though its store
+// works: nothing is to be waited for.
+var ErrUnreadable = errors.New("the store works, but not for this object")
 
 // unreadableError is ErrUnreadable with what reading says. It is not ErrUnavailable,
 // whatever reading says.
@@ -42,6 +42,15 @@ func (f *Files) reading(ctx context.Context, once func() error) error {
 		return &unreadableError{err}
 	}
 	return err
+}
+
+// writing is [Files.reading] for an error of writing or deleting, which is not tried
+// twice.
+func (f *Files) writing(ctx context.Context, err error) error {
+	if !errors.Is(err, ErrUnavailable) || errors.Is(err, ErrUnreadable) || !f.works(ctx) {
+		return err
+	}
+	return &unreadableError{err}
 }
 
 // doubtful reports whether an error may be that of a store or of one object in it.

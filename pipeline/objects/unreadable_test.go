@@ -82,6 +82,14 @@ func TestUnreadable(t *testing.T) {
 					t.Errorf("%s of a whole one: %v", what, err)
 				}
 			}
+			if c.away != nil { // so for writing and deleting
+				for what, err := range map[string]error{"put": objects.PutBytes(ctx, f, f.Name("o", "broken", "below"), []byte("x")),
+					"clear": objects.Clear(ctx, f, f.Name("o", "broken"))} {
+					if err != nil && (!errors.Is(err, objects.ErrUnreadable) || errors.Is(err, objects.ErrUnavailable)) || err == nil && what == "put" {
+						t.Errorf("%s: %v", what, err)
+					}
+				}
+			}
 			if err := f.Trouble(); err != nil {
 				t.Errorf("the store is in trouble: %v", err)
 			}

@@ -143,9 +143,14 @@ func (s *Store) Clock(ctx context.Context) (at time.Time, rest time.Duration, ok
 	return time.UnixMilli(a), time.Duration(r) * time.Millisecond, err == nil, err
 }
 
-// SetClock notes the time of day, and how long nothing is removed from then on.
+// restLeft is what is left of the recorded rest at the time that is noted.
+const restLeft = `CASE WHEN excluded.at > clock.at THEN clock.rest - (excluded.at - clock.at) ELSE clock.rest END`
+
+// SetClock notes the time of day, and how long nothing is removed from then on. Another
+// process may have a longer time left, which goes on.
 func (s *Store) SetClock(ctx context.Context, at time.Time, rest time.Duration) error {
-	_, err := s.db.ExecContext(ctx, `INSERT INTO clock (id, at, rest) VALUES (1, ?, ?) ON CONFLICT (id) DO UPDATE SET at = excluded.at, rest = excluded.rest`,
+	_, err := s.db.ExecContext(ctx, `INSERT INTO clock (id, at, rest) VALUES (1, ?, ?) ON CONFLICT (id) DO UPDATE SET at = excluded.at,
+		rest = CASE WHEN `+restLeft+` > excluded.rest THEN `+restLeft+` ELSE excluded.rest END`,
 		at.UnixMilli(), rest.Milliseconds())
 	if err != nil {
 		return fmt.Errorf("note the time: %w", err)

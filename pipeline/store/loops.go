@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -223,20 +224,29 @@ const (
 		state = CASE state WHEN 'queued' THEN 'analysing' ELSE state END `
 )
 
+// bounded is what is kept of the text of an error: engines and stores say what they like.
+func bounded(text string) string {
+	const most = 4000
+	if len(text) <= most {
+		return text
+	}
+	return strings.ToValidUTF8(text[:most], "") + "…"
+}
+
 // FinishLoop records under which key the result of a loop is kept. problem says
 // why a repetition may come out better, or is "". When it was the last loop of
 // a complete study, enqueue is called. ErrStale: the result is not wanted.
 func (s *Store) FinishLoop(ctx context.Context, l Lease, basis, key, problem string, enqueue Enqueue) error {
-	return s.endLease(ctx, l, enqueue, `state = 'done', basis = ?, result = ?, problem = ?, attempts = 0, deaths = 0`, basis, key, problem)
+	return s.endLease(ctx, l, enqueue, `state = 'done', basis = ?, result = ?, problem = ?, attempts = 0, deaths = 0`, basis, key, bounded(problem))
 }
 
 // FailLoop records an error that is not the object's. The loop waits until the
 // given time for another attempt, or with a zero time has failed.
 func (s *Store) FailLoop(ctx context.Context, l Lease, cause error, retry time.Time, enqueue Enqueue) error {
 	if retry.IsZero() {
-		return s.endLease(ctx, l, enqueue, `state = 'failed', problem = ?, attempts = attempts + 1`, cause.Error())
+		return s.endLease(ctx, l, enqueue, `state = 'failed', problem = ?, attempts = attempts + 1`, bounded(cause.Error()))
 	}
-	return s.endLease(ctx, l, enqueue, `state = 'waiting', problem = ?, attempts = attempts + 1, not_before = ?`, cause.Error(), retry.UnixMilli())
+	return s.endLease(ctx, l, enqueue, `state = 'waiting', problem = ?, attempts = attempts + 1, not_before = ?`, bounded(cause.Error()), retry.UnixMilli())
 }
 
 // ReleaseLoop gives a lease back: nothing has been learnt about the loop.

@@ -2,12 +2,25 @@ package store
 
 import (
 	"context"
+	"crypto/rand"
 	"database/sql"
+	"errors"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
+	"unicode/utf8"
 )
+
+// long is a text that no database makes shorter.
+func long() string {
+	var b strings.Builder
+	for range 1000 {
+		b.WriteString(rand.Text())
+	}
+	return b.String()
+}
 
 // counting counts the statements that are run.
 type counting struct {
@@ -98,5 +111,13 @@ func checkPageCost(t *testing.T, s *Store) {
 	}
 	if n, err := s.LoopsWith(ctx, "lost", "damaged"); err != nil || n != 1 {
 		t.Errorf("%d loops with a problem, %v", n, err)
+	}
+	// A text of any length is recorded.
+	add(t, s, instance("62", "62.1", 62_000))
+	if err := s.FailLoop(ctx, lease(t, s, true), errors.New(strings.Repeat("incompressible ö ", 5)+long()), time.Now(), noJob); err != nil {
+		t.Fatal(err)
+	}
+	if problem, err := s.Problem(ctx, "62.1"); err != nil || len(problem) < 1000 || len(problem) > 5000 || !utf8.ValidString(problem) {
+		t.Errorf("a problem of %d bytes, %v", len(problem), err)
 	}
 }

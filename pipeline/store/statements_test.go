@@ -165,7 +165,7 @@ var grown = regexp.MustCompile(`^SCAN (studies|instances|loops|runs|outputs|deli
 	`river_job|conflicts|[a-z])\b`)
 
 // few are the indexes that hold only what is under way or dead.
-var few = regexp.MustCompile(`USING (COVERING )?INDEX (loops_working|loops_left|loops_deaths|deliveries_dead)\b`)
+var few = regexp.MustCompile(`USING (COVERING )?INDEX (loops_working|loops_left|loops_deaths|loops_problems|deliveries_dead)\b`)
 
 // whole are what statements begin with, or hold, that go through all rows of such
 // a table and are not run for a loop or a study.

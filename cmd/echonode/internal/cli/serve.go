@@ -76,9 +76,11 @@ func (p *program) serve(ctx context.Context, c *config.Config) (err error) {
 		return err
 	}
 	scratch := filepath.Join(c.Storage.Directory, "scratch")
-	// What a process that died had under way there nobody knows of any more.
-	if err := errors.Join(os.RemoveAll(scratch), os.MkdirAll(scratch, 0o750)); err != nil {
+	if err := os.MkdirAll(scratch, 0o750); err != nil {
 		return fmt.Errorf("storage.directory: %w", err)
+	}
+	if err := emptyFolder(scratch); err != nil {
+		log.Warn("what a process that died had under way is left", "error", err)
 	}
 	analyzer, engine, err := p.openServing(ctx, c, scratch, log)
 	if err != nil {
@@ -157,6 +159,15 @@ func (p *program) serve(ctx context.Context, c *config.Config) (err error) {
 		"destinations", len(c.Destinations), "model", analyzer.Model().Name, "provider", engine.Provider())
 	err = d.serve(ctx, n)
 	log.Info("EchoNode stopped")
+	return err
+}
+
+// emptyFolder removes what is in a folder, which may be a link or a disk of its own.
+func emptyFolder(dir string) error {
+	entries, err := os.ReadDir(dir)
+	for _, e := range entries {
+		err = errors.Join(err, os.RemoveAll(filepath.Join(dir, e.Name())))
+	}
 	return err
 }
 

@@ -40,12 +40,13 @@ func sharedSettings(c *config.Config) (map[string]string, error) {
 		if err := sign("outputs", c.Outputs); err != nil {
 			return nil, err
 		}
+		s["analysis.model"] = c.Analysis.Model
 		s["analysis.mirrored"] = c.Analysis.Mirrored
 		s["analysis.max_frames"] = fmt.Sprint(c.Analysis.MaxFrames)
 	}
 	if c.Does(node.RoleDeliver) { // whichever of them holds the queue
 		for _, d := range c.Destinations {
-			if err := sign("address of "+d.Name, []any{d.Address, d.AETitle, d.CallingAETitle, d.URL, d.Transcode, d.Ask}); err != nil {
+			if err := sign("address of "+d.Name, []any{d.Address, d.AETitle, d.CallingAETitle, d.URL, d.Transcode, d.Ask, d.TLS.Enabled}); err != nil {
 				return nil, err
 			}
 		}

@@ -455,16 +455,24 @@ func Parse(b []byte) (*Config, error) {
 // plainNumber is a number as people write one.
 var plainNumber = regexp.MustCompile(`^[+-]?(0|[1-9][0-9]*)(\.[0-9]*)?$`)
 
-// plainNumbers refuses what YAML takes for a number and nobody reads as that: an AE title
-// 0012, which would be 10.
+// textKeys are the keys of names that may look like numbers.
+var textKeys = []string{"ae_title", "calling_ae_title", "calling_ae_titles", "report_to", "from", "client_id", "user", "bucket", "prefix"}
+
+// plainNumbers refuses names that YAML takes for a number that nobody reads there: an AE
+// title 0012, which would be 10.
 func plainNumbers(body ast.Node) error {
 	var problem error
-	ast.Walk(visitor(func(n ast.Node) {
+	check := visitor(func(n ast.Node) {
 		switch n.Type() {
 		case ast.IntegerType, ast.FloatType:
 			if raw := n.GetToken().Value; problem == nil && !plainNumber.MatchString(raw) {
-				problem = at(n, "%s is taken for another number: put it in quotes where it is a name", raw)
+				problem = at(n, "%s is taken for another number: put it in quotes", raw)
 			}
+		}
+	})
+	ast.Walk(visitor(func(n ast.Node) {
+		if pair, ok := n.(*ast.MappingValueNode); ok && slices.Contains(textKeys, pair.Key.GetToken().Value) {
+			ast.Walk(check, pair.Value)
 		}
 	}), body)
 	return problem

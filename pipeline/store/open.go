@@ -60,23 +60,18 @@ func openSQLite(ctx context.Context, path string) (*Store, error) {
 	// Made here, so that its mode does not depend on the process's: SQLite
 	// gives its other files the mode of the database.
 	file := &place{path: path}
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, fileMode)
-	if err == nil {
-		err = f.Chmod(fileMode)
-		if err == nil {
-			file.info, err = f.Stat()
-		}
-		err = errors.Join(err, f.Close())
+	if file.open, err = os.OpenFile(path, os.O_CREATE|os.O_RDWR, fileMode); err == nil {
+		err = file.open.Chmod(fileMode)
 	}
 	if err == nil {
 		err = migrate(ctx, db, goose.DialectSQLite3, "sqlite", riversqlite.New(db), `SELECT count(*) FROM sqlite_master WHERE name = 'river_migration'`)
 	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("prepare %s: %w", path, err), db.Close())
+		return nil, errors.Join(fmt.Errorf("prepare %s: %w", path, err), db.Close(), file.close())
 	}
 	read, err := openReaders(ctx, "file:"+path+"?"+q.Encode())
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("open %s: %w", path, err), db.Close())
+		return nil, errors.Join(fmt.Errorf("open %s: %w", path, err), db.Close(), file.close())
 	}
 	return &Store{sql: db, readers: read, db: handle{on: db, file: file}, read: handle{on: read}}, nil
 }
@@ -85,10 +80,11 @@ func openSQLite(ctx context.Context, path string) (*Store, error) {
 // it was open: nothing is written to what nobody finds again.
 var ErrFileGone = errors.New("the file of the database was removed or replaced while the node runs: stop the node, put it back, and start again")
 
-// place is where the file of a database is, and which it is.
+// place is where the file of a database is, and which it is. It stays open as long
+// as the database: closing it would end the locks that the process has on it.
 type place struct {
 	path string
-	info os.FileInfo
+	open *os.File
 }
 
 // check fails where the file is another than the open one. No place is any.
@@ -97,10 +93,21 @@ func (p *place) check() error {
 		return nil
 	}
 	now, err := os.Stat(p.path)
-	if err == nil && !os.SameFile(now, p.info) || errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s: %w", p.path, ErrFileGone)
+	}
+	is, openErr := p.open.Stat() // asked anew: not every file system's numbers last
+	if err == nil && openErr == nil && !os.SameFile(now, is) {
 		return fmt.Errorf("%s: %w", p.path, ErrFileGone)
 	}
 	return nil // what else is wrong with it, a statement says
+}
+
+func (p *place) close() error {
+	if p == nil || p.open == nil {
+		return nil
+	}
+	return p.open.Close()
 }
 
 // openReaders opens connections that only read, what has been committed: they do
@@ -230,7 +237,7 @@ func (s *Store) Close() error {
 	if s.readers != nil {
 		err = s.readers.Close()
 	}
-	err = errors.Join(err, s.sql.Close())
+	err = errors.Join(err, s.sql.Close(), s.db.file.close())
 	if s.locks.busy != nil {
 		s.locks.busy <- struct{}{}
 		defer func() { <-s.locks.busy }()

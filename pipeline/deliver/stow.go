@@ -238,6 +238,12 @@ func (s *Stow) ask(ctx context.Context, src Source, r *scp.SendResult) {
 	if r.Err != nil || !r.Result.Warning || r.Result.Status != 0 {
 		return
 	}
+	limit := hasFor
+	if s.Timeout > 0 {
+		limit = min(limit, s.Timeout)
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
 	if there, err := s.Has(ctx, []string{src.Path}); err == nil && there[r.Header.SOPInstanceUID] {
 		r.Result.Warning, r.Result.Comment = false, ""
 	}

@@ -190,10 +190,11 @@ func (n *Node) examine(ctx context.Context) Health {
 		add(HealthDegraded, ProblemLost,
 			"%d received objects are missing, damaged or unreadable where they are stored: `echonode verify` names them, sending them again heals them", lost)
 	}
-	for what, s := range map[string]*streak{"loops": &n.loopsFail, "outputs of studies": &n.outputsFail} {
-		if count, err := s.told(); count >= failuresInARow {
-			add(HealthDegraded, ProblemAnalysis, "the last %d analyses of %s failed, and will be tried again: %v", count, what, err)
-		}
+	if count, err := n.loopsFail.told(); count >= failuresInARow {
+		add(HealthDegraded, ProblemAnalysis, "the last %d analyses of loops failed: %v", count, err)
+	}
+	if count, err := n.outputsFail.told(); count >= failuresInARow {
+		add(HealthDegraded, ProblemAnalysis, "the last %d times that outputs of a study were to be made failed: %v", count, err)
 	}
 	if left := n.undeleted.Load() + n.uncleared.Load(); left > 0 {
 		add(HealthDegraded, ProblemFiles, "%d files or folders of removed studies or objects cannot be deleted: see the log, and who owns them", left)

@@ -36,7 +36,8 @@ func TestStageNamed(t *testing.T) {
 func TestStageNotSaid(t *testing.T) {
 	for text, want := range map[string]bool{"Dobutamine Stress Echo": true, "STRESS ECHO EXERCISE": true, "DSE": true, "Belastungsecho": true, "Ergometrie": true,
 		"Echo d'effort": true, "Eco stress": true, "TTE": false, "no stress": false, "Stress cardiomyopathy": false, "Respiratory distress": false,
-		"Takotsubo (stress) cardiomyopathy": false, "exercise tolerance reduced": false, "Echo before stress test": false, "Exercise intolerance": false, "Belastungsdyspnoe": false, "Strain": false} {
+		"Takotsubo (stress) cardiomyopathy": false, "exercise tolerance reduced": false, "Echo before stress test": false,
+		"Exercise intolerance": false, "Belastungsdyspnoe": false, "Strain": false} {
 		ds := dicomio.NewDataSet().SetString(tag.StudyDescription, text)
 		if got := stageNotSaid(ds, &result.Loop{}) != nil; got != want {
 			t.Errorf("%q: %v", text, got)

@@ -41,7 +41,7 @@ Videos (AVI, MP4, MOV, MKV, WebM, WMV, GIF and others that ffmpeg reads) and
 pictures (PNG, JPEG, BMP, TIFF) are analysed too, each as a study of its own. What they do not say themselves is
 given: --spacing for the size of a pixel as it is shown, without which there are
 ratios and no volumes (by pixels as wide as the file says, else square), and --fps where the times of the file are not those of the
-heart.
+heart, as those of a GIF never are.
 With --fps, pictures of a folder that are numbered one after the other under one
 name (f0001.png, f0002.png, ...) are the frames of one loop.
 

@@ -248,7 +248,7 @@ type video struct {
 func probe(ctx context.Context, path string, o mediaSettings) (video, error) {
 	var v video
 	b, err := exec.CommandContext(ctx, "ffprobe", "-v", "error", "-select_streams", "v:0", "-count_packets", "-show_entries",
-		"stream=width,height,avg_frame_rate,r_frame_rate,nb_read_packets,sample_aspect_ratio:stream_side_data=rotation:packet=pts_time",
+		"stream=codec_name,width,height,avg_frame_rate,r_frame_rate,nb_read_packets,sample_aspect_ratio:stream_side_data=rotation:packet=pts_time",
 		"-of", "json", "--", path).Output()
 	if err != nil {
 		var exit *exec.ExitError
@@ -259,6 +259,7 @@ func probe(ctx context.Context, path string, o mediaSettings) (video, error) {
 	}
 	var answer struct {
 		Streams []struct {
+			Codec           string `json:"codec_name"`
 			Width, Height   int
 			Average         string                       `json:"avg_frame_rate"`
 			Base            string                       `json:"r_frame_rate"`
@@ -296,6 +297,8 @@ func probe(ctx context.Context, path string, o mediaSettings) (video, error) {
 		return v, errors.New("a video without frames")
 	case !(v.fps > 0) || v.fps > 1000:
 		return v, errors.New("the video does not say its frame rate: give --fps")
+	case o.fps == 0 && s.Codec == "gif":
+		return v, errors.New("the times of a GIF are for showing it, in steps of 10 ms, and not those of the heart: give --fps")
 	case o.square && max(aspect, 1/aspect) > 1.01:
 		return v, fmt.Errorf("the pixels of the video are not square (width to height %.4g): give --spacing across,down", aspect)
 	}

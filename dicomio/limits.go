@@ -83,8 +83,8 @@ func NewMemory(bytes int64) *Memory { return budget.New(bytes) }
 var ErrBusy = budget.ErrBusy
 
 // indexShare is the part of all indexes that one may take: an input can be
-// opened while others are, and up to three times by who makes one thing of it.
-const indexShare = 4
+// opened while another one is open.
+const indexShare = 2
 
 // indexWait is how long an input waits for others to be closed. It is bounded
 // because a caller may keep several inputs open.

@@ -40,8 +40,8 @@ func TestOneObjectDoesNotCostItsStudy(t *testing.T) {
 	paths := []string{large.write(t, dir), wide.write(t, dir), good.write(t, dir)}
 	pixels := int64(good.width) * int64(good.height) * int64(len(good.lengthMM))
 	o := Options{LV: lv.DefaultOptions(), MaxPixels: pixels,
-		// Enough for the other loops and their indexes, not for a frame of the wide one.
-		Limits: dicomio.Limits{Memory: dicomio.NewMemory(5 << 18)}}
+		// Enough for the other loops, not for a frame of the wide one.
+		Limits: dicomio.Limits{Memory: dicomio.NewMemory(1 << 20)}}
 	s, err := NewAnalyzer(newBrightness(models.ViewA4C), o, slog.New(slog.DiscardHandler)).Analyze(context.Background(), paths, nil)
 	if err != nil {
 		t.Fatal(err)

@@ -582,3 +582,53 @@ func TestTwoStagesOfOneName(t *testing.T) {
 		}
 	}
 }
+
+// aloneOpen are sources that are to be opened one after the other.
+type aloneOpen struct {
+	t      *testing.T
+	src    output.Files
+	opened int
+}
+
+func (a *aloneOpen) Open(ctx context.Context, uid string) (*dicomio.File, error) {
+	a.opened++
+	if held := a.src.Limits.Memory.InUse(); held != 0 {
+		a.t.Errorf("object %d is opened while %d bytes are held by others", a.opened, held)
+	}
+	return a.src.Open(ctx, uid)
+}
+
+// One object is open at a time while outputs are made: the memory for indexes may have
+// room for no more than two.
+func TestOutputsOpenOneObject(t *testing.T) {
+	dir := t.TempDir()
+	a, b := standard("1.2.3.1"), standard("1.2.3.2")
+	b.edit = func(ds *dicomio.DataSet) {
+		ds.SetString(tag.StudyID, "another").SetString(tag.TimezoneOffsetFromUTC, "+0230")
+	}
+	s := &analyse(t, newBrightness(models.ViewA4C), a.write(t, dir), b.write(t, dir)).Study
+	src := &aloneOpen{t: t, src: output.FilesOf(s, dicomio.Limits{Memory: dicomio.NewMemory(64 << 20)})}
+	o := objectsOnly()
+	o.Keep = func(_ string, make func(string) ([]result.Output, error)) ([]result.Output, error) {
+		return make(t.TempDir())
+	}
+	list, err := output.Write(t.Context(), s, src, t.TempDir(), o)
+	if err != nil || src.opened < 4 {
+		t.Fatal(src.opened, err)
+	}
+	for _, m := range list {
+		if m.SOPInstanceUID == "" {
+			continue
+		}
+		f, err := dicomio.Open(m.File, dicomio.Options{Strict: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := []string{f.DataSet.String(tag.StudyID), f.DataSet.String(tag.TimezoneOffsetFromUTC)}; !slices.Equal(got, []string{"another", "+0230"}) {
+			t.Errorf("%s: %q, want those of the last object", m.Kind, got)
+		}
+		if err := f.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}

@@ -5,6 +5,7 @@
 package instance
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
@@ -125,6 +126,21 @@ var copied = []dicomio.Tag{
 var required = []dicomio.Tag{
 	tag.PatientName, tag.PatientID, tag.PatientBirthDate, tag.PatientSex,
 	tag.StudyDate, tag.StudyTime, tag.StudyID, tag.AccessionNumber, tag.ReferringPhysicianName,
+}
+
+// Subject is what [New] takes of a source, its patient and study, apart from the
+// source: that may be closed.
+func Subject(source *dicomio.DataSet) (*dicomio.DataSet, error) {
+	var b bytes.Buffer
+	ds := dicomio.NewDataSet().CopyFrom(source, append(slices.Clone(copied), tag.TimezoneOffsetFromUTC)...)
+	if err := dicomio.Write(&b, ds, dicomio.WriteOptions{TransferSyntax: uid.ExplicitVRLittleEndian, Bare: true}); err != nil {
+		return nil, err
+	}
+	f, err := dicomio.Read(bytes.NewReader(b.Bytes()), int64(b.Len()), dicomio.Options{TransferSyntax: uid.ExplicitVRLittleEndian})
+	if err != nil {
+		return nil, err
+	}
+	return f.DataSet, nil // of bytes in memory: there is nothing to close
 }
 
 // New starts a data set with the patient and study of the source, the identity,

@@ -119,7 +119,6 @@ func Write(ctx context.Context, s *result.Study, src Sources, dir string, o Opti
 	if err := w.identify(ctx); err != nil {
 		return nil, err
 	}
-	defer w.patientFile.Close() // read only
 	if o.Report {
 		if err := w.reports(); err != nil {
 			return nil, fmt.Errorf("report: %w", err)
@@ -249,15 +248,18 @@ func (w *writer) choosePatient(ctx context.Context) error {
 			}
 			values[t].add(spelt(t, f.DataSet.String(t)), "")
 		}
-		if w.patientFile != nil {
-			_ = w.patientFile.Close() // read only
+		// One object is open at a time: the memory for indexes may have room for no more.
+		patient, err := instance.Subject(f.DataSet)
+		_ = f.Close() // read only
+		if err != nil {
+			continue
 		}
-		w.patientFile, w.patient, w.patientUID = f, f.DataSet, l.SOPInstanceUID
+		w.patient, w.patientUID = patient, l.SOPInstanceUID
 	}
-	if w.patientFile == nil && !slices.ContainsFunc(w.s.Loops, func(l result.Loop) bool { return l.SOPInstanceUID != "" }) {
+	if w.patient == nil && !slices.ContainsFunc(w.s.Loops, func(l result.Loop) bool { return l.SOPInstanceUID != "" }) {
 		return fmt.Errorf("%w: none has a SOP Instance UID (0008,0018)", ErrNoSource)
 	}
-	if w.patientFile == nil {
+	if w.patient == nil {
 		return ErrNoSource
 	}
 	for _, t := range correctable {
@@ -405,13 +407,12 @@ type writer struct {
 	// keep is Options.Keep.
 	keep func(string, func(string) ([]result.Output, error)) ([]result.Output, error)
 
-	patient     *dicomio.DataSet // whose patient and study the report has
-	corrected   *dicomio.DataSet // the same where drawings must have it, else nil
-	patientFile *dicomio.File
-	patientUID  string
-	remarks     []string // on patient and study
-	equipment   instance.Equipment
-	algorithm   instance.Algorithm
+	patient    *dicomio.DataSet // whose patient and study the report has
+	corrected  *dicomio.DataSet // the same where drawings must have it, else nil
+	patientUID string
+	remarks    []string // on patient and study
+	equipment  instance.Equipment
+	algorithm  instance.Algorithm
 	// parts are what a series' UID is made of, with the kind of object.
 	parts []string
 	made  []result.Output

@@ -257,30 +257,24 @@ func (sh *sheet) draw(ctx context.Context, dir string, pictures bool) (made []re
 // of the stage, so that it gets that stage's name and number. It is done with
 // before done is called.
 func (sh *sheet) object(ctx context.Context) (c derived.Cine, done func(), err error) {
-	// Files are for one goroutine.
-	patient, err := sh.w.src.Open(ctx, sh.w.patientUID)
-	if err != nil {
-		return c, nil, err
-	}
-	source := patient
+	var source *dicomio.File
+	err = ErrNoSource
 	if len(sh.shown) > 0 {
-		if source, err = sh.w.src.Open(ctx, sh.shown[0].loop.SOPInstanceUID); err != nil {
-			source = patient
+		source, err = sh.w.src.Open(ctx, sh.shown[0].loop.SOPInstanceUID)
+	}
+	if err != nil {
+		if source, err = sh.w.src.Open(ctx, sh.w.patientUID); err != nil {
+			return c, nil, err
 		}
 	}
-	done = func() {
-		_ = patient.Close() // read only
-		if source != patient {
-			_ = source.Close()
-		}
-	}
+	done = func() { _ = source.Close() } // read only
 	name := strings.TrimSpace(sh.stage.name)
 	number := summarySeries
 	if sh.index > 0 {
 		number = pdfSeries + sh.index
 	}
 	title := strings.TrimSpace("AI LV summary " + name)
-	id := sh.w.summaryIdentity(result.KindSummary, number, title, patient.DataSet, name)
+	id := sh.w.summaryIdentity(result.KindSummary, number, title, sh.w.patient, name)
 	id.InstanceNumber = sh.index + 1
 	return derived.Cine{Identity: id, Source: source.DataSet, Class: derived.SecondaryCapture, Rows: summary.ImageHeight, Columns: summary.ImageWidth, Frames: 1,
 		Quality: 95, Description: instance.Clip(title+", "+sh.w.standing(), 1024), Identified: true}, done, nil
@@ -293,7 +287,6 @@ func PDF(ctx context.Context, s *result.Study, src Sources, o Options, to io.Wri
 	if err := w.identify(ctx); err != nil {
 		return err
 	}
-	defer w.patientFile.Close() // read only
 	sheets, err := w.sheets()
 	if err != nil {
 		return err

@@ -285,6 +285,18 @@ func TestEndocardialLengthEitherWay(t *testing.T) {
 	}
 }
 
+// Without both height and weight there is no body surface.
+func TestBodySurfaceNeedsBoth(t *testing.T) {
+	for _, s := range []*result.Subject{nil, {}, {HeightCM: 180}, {WeightKG: 80}, {HeightCM: -1, WeightKG: 80}} {
+		if got := BodySurface(s); got != 0 {
+			t.Errorf("%+v: %g m2", s, got)
+		}
+	}
+	if got := BodySurface(&result.Subject{HeightCM: 180, WeightKG: 80}); math.Abs(got-1.9964) > 0.001 {
+		t.Errorf("180 cm, 80 kg: %g m2", got)
+	}
+}
+
 func TestOfStudy(t *testing.T) {
 	v := func(x float64) *float64 { return &x }
 	value := func(name string, x float64, grade string) result.Measurement {
@@ -298,6 +310,7 @@ func TestOfStudy(t *testing.T) {
 		value(result.Mass, 182, result.Good), value(result.RWT, 0.40, result.Good), value(result.HR, 60, result.Fair),
 		{Name: result.EF, Stage: "Peak", Reason: &result.Reason{Text: "no"}},
 	}}
+	s.Measurements[1].Beats = []float64{110, 125.62} // of EDV
 	OfStudy(s)
 	bsa := 1.9964 // DuBois, 180 cm and 80 kg
 	for name, want := range map[string]float64{result.EDVIndex: 117.81 / bsa, result.ESVIndex: 48.11 / bsa, result.SVIndex: 69.7 / bsa, result.CO: 4.182,
@@ -310,6 +323,9 @@ func TestOfStudy(t *testing.T) {
 		if math.Abs(*m.Value-want) > 0.01*want || m.Stage != "Rest" {
 			t.Errorf("%s = %g of %s, want %g", name, *m.Value, m.Stage, want)
 		}
+	}
+	if m := find(s.Measurements, result.EDVIndex); len(m.Beats) != 2 || math.Abs(m.Beats[0]-110/bsa) > 0.1 || math.Abs(m.Beats[1]-125.62/bsa) > 0.1 {
+		t.Errorf("the beats of the indexed volume: %v", m.Beats)
 	}
 	if m := find(s.Measurements, result.CO); m.Quality.Grade != result.Fair {
 		t.Error("the output does not take the doubts of the heart rate along")

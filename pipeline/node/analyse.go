@@ -629,7 +629,7 @@ func (n *Node) lost(run *store.Run, err error) bool {
 		n.log.Error("the result of a run is damaged", "study", run.StudyInstanceUID, "revision", run.Revision, "error", err)
 		return true
 	}
-	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, objects.ErrUnreadable)
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, objects.ErrUnreadable) && !errors.Is(err, fs.ErrPermission)
 }
 
 // formsOf says for which destinations outputs were made, see result.Output.

@@ -144,6 +144,8 @@ func ofItself(err error) bool {
 	var status *scp.StatusError
 	var whole *deliver.HTTPError
 	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return false // it concerns all files of an owner
 	case errors.As(err, &status):
 		return status.Status&0xFF00 != 0xA700 // out of resources
 	case errors.As(err, &whole):

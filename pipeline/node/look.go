@@ -226,10 +226,7 @@ func (n *Node) lookAt(ctx context.Context, lease store.Lease) {
 			n.loopsFail.note(err)
 		}
 		attempt := lease.Attempts + 1
-		var retry time.Time
-		if attempt < n.opt.Attempts || waited(attempt) < n.opt.RetryFor {
-			retry = time.Now().Add(backoff(attempt))
-		}
+		retry := n.nextLook(attempt, err)
 		log.Error("analysis of a loop failed", "attempt", attempt, "final", retry.IsZero(), "error", err)
 		cause := err
 		record = func(ctx context.Context) error {
@@ -238,6 +235,22 @@ func (n *Node) lookAt(ctx context.Context, lease store.Lease) {
 	}
 	n.recordLoop(ctx, log, record)
 }
+
+// nextLook is when a loop is looked at again after so many attempts; zero: never. What
+// this process may not read or write is put right by who owns it, however late: nothing
+// is reported without that, and health says why.
+func (n *Node) nextLook(attempt int, err error) (at time.Time) {
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return time.Now().Add(min(backoff(attempt), maxDenied))
+	case attempt < n.opt.Attempts || waited(attempt) < n.opt.RetryFor:
+		return time.Now().Add(backoff(attempt))
+	}
+	return at
+}
+
+// maxDenied is how long after an owner was put right that is noticed.
+const maxDenied = 5 * time.Minute
 
 // stillKept makes sure that a result is there when it was kept: the loop would be
 // analysed again and again for it.
@@ -318,6 +331,8 @@ const (
 // whyGone says it of an error of [objectGone], "" of one that passes.
 func whyGone(err error) string {
 	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return "" // see nextLook
 	case errors.Is(err, objects.ErrDamaged):
 		return objectDamaged
 	case errors.Is(err, objects.ErrUnreadable):

@@ -373,3 +373,10 @@ func TestDamagedObjectIsNotShown(t *testing.T) {
 	v.want(http.StatusOK, http.MethodGet, "/study/1.2.1/loop/1.2.1.1/frame/0", "")
 	v.want(http.StatusOK, http.MethodGet, "/study/1.2.1/summary.pdf", "")
 }
+
+// A panic while a result is read is that reader's error: the process has other things to do.
+func TestPanicOfAReading(t *testing.T) {
+	if _, err := newDocuments(nil).get(t.Context(), store.Run{ID: 7, Directory: "x"}); err == nil || !strings.Contains(err.Error(), "run 7 panicked") {
+		t.Errorf("%v", err)
+	}
+}

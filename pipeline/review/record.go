@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
@@ -127,8 +128,15 @@ func (d *documents) get(ctx context.Context, run store.Run) (*result.Document, e
 		return doc, nil
 	}
 	// Several readers of one run wait for one reading; whoever leaves does not end it.
-	reading := d.reading.DoChan(version, func() (any, error) {
-		return d.read(context.WithoutCancel(ctx), run)
+	reading := d.reading.DoChan(version, func() (doc any, err error) {
+		defer func() {
+			if r := recover(); r != nil { // it would end the process
+				doc, err = nil, fmt.Errorf("reading the result of run %d panicked: %v\n%s", run.ID, r, debug.Stack())
+			}
+		}()
+		bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), readFor)
+		defer cancel()
+		return d.read(bounded, run)
 	})
 	select {
 	case r := <-reading:
@@ -140,6 +148,9 @@ func (d *documents) get(ctx context.Context, run store.Run) (*result.Document, e
 		return nil, context.Cause(ctx)
 	}
 }
+
+// readFor bounds one reading: all who want the result wait for it.
+const readFor = 2 * time.Minute
 
 // kept is the document of a version, nil where it is not kept.
 func (d *documents) kept(version string) *result.Document {

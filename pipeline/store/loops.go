@@ -191,13 +191,16 @@ func (s *Store) FreeLost(ctx context.Context, known []int64) (n int, err error) 
 		if err != nil {
 			return err
 		}
+		mine = slices.DeleteFunc(mine, func(l leased) bool { return slices.Contains(known, l.token) })
+		sops := make([]string, len(mine))
+		for i, l := range mine {
+			sops[i] = l.sop
+		}
+		// All at once, in the order of those who lock several.
+		if err := tx.lockOf(ctx, `SELECT study_uid FROM loops WHERE sop_uid IN (`+listRows+`)`, list(sops)); err != nil {
+			return err
+		}
 		for _, l := range mine {
-			if slices.Contains(known, l.token) {
-				continue
-			}
-			if err := tx.lockOf(ctx, `SELECT study_uid FROM loops WHERE sop_uid = ?`, l.sop); err != nil {
-				return err
-			}
 			res, err := tx.ExecContext(ctx, `UPDATE loops SET state = 'waiting' WHERE sop_uid = ? AND state = 'working' AND token = ?`, l.sop, l.token)
 			if err != nil {
 				return err

@@ -107,7 +107,10 @@ func (p *place) close() error {
 	if p == nil || p.open == nil {
 		return nil
 	}
-	return p.open.Close()
+	if err := p.open.Close(); !errors.Is(err, os.ErrClosed) { // a store may be closed twice
+		return err
+	}
+	return nil
 }
 
 // openReaders opens connections that only read, what has been committed: they do

@@ -13,6 +13,7 @@ import (
 type failures struct {
 	mu   sync.Mutex
 	seen map[string]*failing
+	good map[[sha256.Size]byte]bool // secrets that were right, with whose they were
 }
 
 // failing is what one subject came with.
@@ -33,10 +34,19 @@ const (
 // try asks whether a secret is right, unless as many wrong ones have come from a
 // subject as may: then it says how long to wait. One that is known to be wrong is no
 // guess, however often it comes: a sender whose secret has changed keeps nobody else out.
+// Nor is one that was right before from the same subject, which is never made to wait: one
+// whose wrong secret is another each time keeps out only who was not heard of yet.
 func (f *failures) try(subject, secret string, now time.Time, right func() bool) (wait time.Duration, ok bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	sum := sha256.Sum256([]byte(secret))
+	good := sha256.Sum256(append([]byte(subject+"\x00"), sum[:]...))
+	if f.good[good] {
+		if right() {
+			return 0, true
+		}
+		delete(f.good, good) // the accounts have changed
+	}
 	of := f.seen[subject]
 	if of != nil && slices.Contains(of.wrong, sum) {
 		return 0, right() // the accounts may have changed
@@ -49,6 +59,10 @@ func (f *failures) try(subject, secret string, now time.Time, right func() bool)
 		return wait, false
 	}
 	if right() {
+		if f.good == nil || len(f.good) >= mostSubjects {
+			f.good = map[[sha256.Size]byte]bool{}
+		}
+		f.good[good] = true
 		return 0, true
 	}
 	if f.seen == nil {

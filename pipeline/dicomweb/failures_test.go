@@ -10,8 +10,9 @@ import (
 	"time"
 )
 
-// Secrets cannot be tried out: after some wrong ones none is looked at for a while,
-// the right one neither. That concerns the name and the address that they came with.
+// Secrets cannot be tried out: after some wrong ones none is looked at for a while that
+// was not right before, a right one neither. That concerns the name and the address that
+// they came with.
 func TestSecretsAreNotTriedOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &Server{Handler: newKeeper(), Accounts: accounts(t)}
@@ -42,10 +43,17 @@ func TestSecretsAreNotTriedOut(t *testing.T) {
 		if code, _ := ask("10.0.0.1:99", "", "a wrong secret3"); code != http.StatusUnauthorized {
 			t.Errorf("one that is known: %d", code)
 		}
-		for _, secret := range []string{"a wrong secret", "a long secret"} {
-			if code, wait := ask("10.0.0.1:99", "", secret); code != http.StatusTooManyRequests || wait != 3 {
-				t.Errorf("%s after %d wrong ones: %d, wait %d", secret, wrongAtOnce, code, wait)
-			}
+		if code, wait := ask("10.0.0.1:99", "", "a wrong secret"); code != http.StatusTooManyRequests || wait != 3 {
+			t.Errorf("after %d wrong ones: %d, wait %d", wrongAtOnce, code, wait)
+		}
+		if code, _ := ask("10.0.0.1:98", "", "a long secret"); code != right {
+			t.Errorf("who was right before from there: %d", code)
+		}
+		for i := range wrongAtOnce {
+			ask("10.0.0.3:1234", "", "a wrong secret"+strconv.Itoa(i))
+		}
+		if code, wait := ask("10.0.0.3:99", "", "a long secret"); code != http.StatusTooManyRequests || wait != 3 {
+			t.Errorf("who was not heard of from there: %d, wait %d", code, wait)
 		}
 		if code, _ := ask("10.0.0.2:99", "", "a long secret"); code != right {
 			t.Errorf("from another address: %d", code)
@@ -60,7 +68,7 @@ func TestSecretsAreNotTriedOut(t *testing.T) {
 		if code, _ := ask("10.0.0.1:99", "", "another wrong secret"); code != http.StatusUnauthorized {
 			t.Errorf("one more wrong one after the wait: %d", code)
 		}
-		if code, _ := ask("10.0.0.1:99", "", "a long secret"); code != http.StatusTooManyRequests {
+		if code, _ := ask("10.0.0.1:99", "", "yet another one"); code != http.StatusTooManyRequests {
 			t.Errorf("and once more: %d", code)
 		}
 		// A subscriber of IPv6 has more addresses than anybody can count.

@@ -144,6 +144,9 @@ type Rhythm struct {
 	Smoothed []float64 `json:"-"`
 	// Removed are the frames that were left out as failed outlines.
 	Removed []int `json:"removed,omitempty"`
+	// Weak says that beats may have contracted too little to be found; "" where
+	// nothing speaks for it.
+	Weak string `json:"weak,omitempty"`
 	// Notes are remarks for a reader, for example that R peaks were ignored.
 	Notes []string `json:"notes,omitempty"`
 }
@@ -214,6 +217,7 @@ func noBeat(r NoBeatReason, format string, args ...any) error {
 func FindBeats(area, timesMS []float64, o BeatOptions) (Rhythm, error) {
 	var r Rhythm
 	peaks := plausiblePeaks(o)
+	stored := peaks
 	r.HeartRate, r.HeartRateSource = rateFromPeaks(peaks)
 	if r.HeartRate == 0 && o.HeartRateBPM >= o.MinRate && o.HeartRateBPM <= o.MaxRate {
 		r.HeartRate, r.HeartRateSource = o.HeartRateBPM, RateFromDevice
@@ -245,7 +249,8 @@ func FindBeats(area, timesMS []float64, o BeatOptions) (Rhythm, error) {
 	curve := interpolate(values, timesMS)
 	r.Noise = frameNoise(curve, timesMS) / median(curve)
 	wide := smooth(curve, timesMS, o.SmoothingMS)
-	r.Smoothed = smooth(curve, timesMS, min(o.SmoothingMS, o.SmoothingPart*firstPeriod(wide, timesMS, o)))
+	sigma := min(o.SmoothingMS, o.SmoothingPart*firstPeriod(wide, timesMS, o))
+	r.Smoothed = smooth(curve, timesMS, sigma)
 
 	lo, hi := slices.Min(r.Smoothed), slices.Max(r.Smoothed)
 	r.Range = (hi - lo) / hi
@@ -256,7 +261,7 @@ func FindBeats(area, timesMS []float64, o BeatOptions) (Rhythm, error) {
 		return r, noBeat(CurveNoisy, "by %.0f %% of the area, while all motion is %.0f %%", 100*r.Noise, 100*r.Range)
 	}
 
-	f := finder{o: o, t: timesMS, a: r.Smoothed, missing: values, lo: lo, hi: hi, gaps: gapsOf(timesMS, o)}
+	f := finder{o: o, t: timesMS, a: r.Smoothed, missing: values, lo: lo, hi: hi, gaps: gapsOf(timesMS, o), sigma: sigma}
 	if note := f.gapNote(); note != "" {
 		r.Notes = append(r.Notes, note)
 	}
@@ -269,9 +274,10 @@ func FindBeats(area, timesMS []float64, o BeatOptions) (Rhythm, error) {
 		peaks = less
 		r.HeartRate, r.HeartRateSource = rateFromPeaks(peaks)
 	}
+	doubt := ""
 	if len(peaks) > 0 {
 		byPeaks := f.without(f.fromPeaks(peaks, r.HeartRate))
-		if doubt := f.doubtPeaks(peaks, byPeaks, append(slices.Clone(byCurve), clipStart...)); doubt != "" {
+		if doubt = f.doubtPeaks(peaks, byPeaks, append(slices.Clone(byCurve), clipStart...)); doubt != "" {
 			r.Notes = append(r.Notes, doubt)
 			r.HeartRate, r.HeartRateSource = 0, ""
 			if rate := o.HeartRateBPM; rate >= o.MinRate && rate <= o.MaxRate && !o.RateOfRWaves {
@@ -296,6 +302,15 @@ func FindBeats(area, timesMS []float64, o BeatOptions) (Rhythm, error) {
 			r.HeartRate, r.HeartRateSource = bpm, RateFromCurve
 		}
 	}
+	if rate := rateOverall(stored); rate > 0 {
+		f.findWeak(&r, rate, RateFromRWaves)
+	} else {
+		f.findWeak(&r, deviceRate(o), RateFromDevice)
+	}
+	if r.Weak != "" && r.HeartRateSource == RateFromRWaves {
+		// They do fit, a beat that was not found each.
+		r.Notes = slices.DeleteFunc(r.Notes, func(n string) bool { return n == doubt })
+	}
 	switch {
 	case len(r.Beats) == 0 && found > 0:
 		return r, noBeat(NoCompleteSystole, "%s", "what it shows lies across a gap in the frame times")
@@ -311,6 +326,7 @@ type finder struct {
 	missing []float64 // NaN where a frame has no value of its own
 	lo, hi  float64
 	gaps    []pause
+	sigma   float64 // of the smoothing, in ms
 }
 
 // pause is a time in ms, from a frame to the next, of which nothing is known.
@@ -861,6 +877,24 @@ func rateFromPeaks(peaks []float64) (float64, string) {
 		return 0, ""
 	}
 	return 60000 / median(rr), RateFromRWaves
+}
+
+// rateOverall is the mean rate of R peaks, in which two intervals that take turns
+// count alike.
+func rateOverall(peaks []float64) float64 {
+	n := len(peaks)
+	if n < 2 {
+		return 0
+	}
+	return 60000 * float64(n-1) / (peaks[n-1] - peaks[0])
+}
+
+// deviceRate is the plausible stored rate, 0 without one.
+func deviceRate(o BeatOptions) float64 {
+	if o.HeartRateBPM >= o.MinRate && o.HeartRateBPM <= o.MaxRate {
+		return o.HeartRateBPM
+	}
+	return 0
 }
 
 // rateFromBeats is the rate of the median time between the beats.

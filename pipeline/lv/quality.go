@@ -33,6 +33,7 @@ const (
 	GateBeats          Gate = "beats"
 	GateVolumes        Gate = "volumes"
 	GateBeatVolumes    Gate = "beat-volumes"
+	GateWeakBeats      Gate = "weak-beats"
 )
 
 // Severity says what a finding does to a measurement.

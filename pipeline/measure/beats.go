@@ -101,11 +101,14 @@ func (l *loop) doubts() []lv.Finding {
 			warn(lv.Gate(w.Code), w)
 		}
 	}
+	if l.rhythm.Weak != "" {
+		out = append(out, lv.Finding{Gate: lv.GateWeakBeats, Severity: lv.Warn, Frame: -1, Reason: l.rhythm.Weak})
+	}
 	motion, device := l.rhythm.HeartRate, l.HeartRate
 	if l.rhythm.HeartRateSource == lv.RateFromCurve && device > 0 && math.Abs(motion-device) > rateTolerance*device && !l.rateOfRWaves() {
 		warn(result.Rhythm, result.Reasonf("", "the motion shows %.0f beats per minute, the device says %.0f: frame times or rhythm are in doubt", motion, device))
 	}
-	if rate := l.rhythm.HeartRate; l.rhythm.HeartRateSource == lv.RateFromDevice {
+	if rate := l.rhythm.HeartRate; l.rhythm.HeartRateSource == lv.RateFromDevice && l.rhythm.Weak == "" {
 		for _, b := range l.rhythm.Beats {
 			last := l.FrameTimes[len(l.FrameTimes)-1]
 			if c := l.rhythm.Smoothed; b.NextED >= 0 && (len(c) == 0 || c[b.NextED]-slices.Min(c[b.NextED:]) > nextFall*(c[b.ED]-c[b.ES])) {

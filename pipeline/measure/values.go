@@ -232,8 +232,12 @@ func (l *loop) addHeartRate(findings []lv.Finding) {
 	m := l.missing(s, result.Reason{})
 	m.Value, m.Reason = &v, nil
 	m.Quality = grade(warnings(findings, func(f lv.Finding) bool {
-		return slices.Contains([]lv.Gate{result.FrameTimes, result.Rhythm, lv.GateBeats, result.HeartRateDoubt, result.Repeated, result.StageUnknown}, f.Gate)
+		return slices.Contains([]lv.Gate{result.FrameTimes, result.Rhythm, lv.GateBeats, lv.GateWeakBeats, result.HeartRateDoubt,
+			result.Repeated, result.StageUnknown}, f.Gate)
 	}))
+	if l.rhythm.Weak != "" && method == lv.RateFromCurve {
+		m.Quality.Grade = result.Poor // it may be half
+	}
 	m.Sources = []result.Source{{SOPInstanceUID: l.SOPInstanceUID, Frame: 0}}
 	l.Measurements = append(l.Measurements, m)
 }

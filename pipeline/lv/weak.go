@@ -1,0 +1,122 @@
+package lv
+
+import (
+	"fmt"
+	"math"
+	"slices"
+)
+
+// Own choice: a stored rate is that of twice as many beats as the curve shows when it
+// is so many times the curve's.
+const leastTwice, mostTwice = 1.7, 2.3
+
+// Own choice: between two contractions a fall of the smoothed curve counts as one of a
+// beat too weak for TurnFraction when it is at least weakPart of the range and
+// weakNoise times the noise that is left in the smoothed curve, and as much is regained.
+// Diastasis is level and atrial filling goes up. Of the cycles, two at
+// least, weakShare must have one, within weakPhase of the cycle from the median.
+const (
+	weakPart  = 0.12
+	weakNoise = 6
+	weakShare = 0.66
+	weakPhase = 0.12
+	// No heart has two contractions, of which one is seen, in less than this time.
+	shortestPair = 600.0
+)
+
+// findWeak looks for beats that contract too little to be found: where a stored rate is
+// about twice the curve's, or the curve falls between two beats at the same moment of
+// most cycles. Where both say so the stored rate is believed. The stored rate is 0 when
+// unknown.
+func (f *finder) findWeak(r *Rhythm, stored float64, source string) {
+	if len(r.Beats) == 0 || r.Beats[0].EDFrom == AtRWave {
+		return
+	}
+	curve := f.rateOfContractions()
+	if curve == 0 {
+		return
+	}
+	twice := stored >= leastTwice*curve && stored <= mostTwice*curve
+	seen := f.weakContractions(r.Noise)
+	switch {
+	case twice && seen:
+		r.HeartRate, r.HeartRateSource = stored, source
+		r.Weak = fmt.Sprintf("a weaker contraction follows each one measured, the stored %.0f beats per minute count both: the weaker are not in the means",
+			stored)
+	case twice:
+		r.Weak = fmt.Sprintf("the motion shows %.0f beats per minute, the stored rate is %.0f: every second beat may be too weak to be seen",
+			curve, stored)
+	case seen:
+		r.Weak = "the curve shows a weaker contraction after each one measured: the weaker beats are not in the means, the heart rate may be twice as high"
+	}
+}
+
+// rateOfContractions is the rate of the median time between contractions; 0 without any.
+func (f *finder) rateOfContractions() float64 {
+	var rr []float64
+	m := f.contractions()
+	for i := 1; i < len(m); i++ {
+		if !f.across(m[i-1], m[i], 0) {
+			rr = append(rr, m[i]-m[i-1])
+		}
+	}
+	if len(rr) == 0 {
+		return 0
+	}
+	return 60000 / median(rr)
+}
+
+// weakContractions reports whether most cycles have a smaller contraction between two
+// that count, at the same moment. noise is that of a single frame as a part of the level.
+func (f *finder) weakContractions(noise float64) bool {
+	least := max(weakPart*(f.hi-f.lo), weakNoise*noise*median(f.a)*f.noiseLeft())
+	cycles := 0
+	var phases []float64
+	ex := f.extremes()
+	for i := 0; i+2 < len(ex); i++ {
+		from, to := ex[i].at, ex[i+2].at
+		if ex[i].max || f.t[to]-f.t[from] < shortestPair || f.across(f.t[from], f.t[to], 0) {
+			continue
+		}
+		cycles++
+		if at, ok := f.dip(from, to, least); ok {
+			phases = append(phases, (f.t[at]-f.t[from])/(f.t[to]-f.t[from]))
+		}
+	}
+	if len(phases) < 2 {
+		return false
+	}
+	m, same := median(phases), 0
+	for _, p := range phases {
+		if math.Abs(p-m) <= weakPhase {
+			same++
+		}
+	}
+	return same >= 2 && float64(same) >= weakShare*float64(cycles)
+}
+
+// dip is the frame of the deepest valley of the curve between two frames: that from
+// which it is furthest to the highest values on both sides. ok is false where one of
+// them is less than least above it.
+func (f *finder) dip(from, to int, least float64) (at int, ok bool) {
+	deepest := 0.0
+	for j := from + 1; j < to; j++ {
+		depth := min(slices.Max(f.a[from:j]), slices.Max(f.a[j+1:to+1])) - f.a[j]
+		if depth > deepest {
+			at, deepest = j, depth
+		}
+	}
+	return at, deepest >= least
+}
+
+// noiseLeft is the part of the noise of single frames that the smoothing leaves.
+func (f *finder) noiseLeft() float64 {
+	step := 1000 / FrameRate(f.t)
+	sum, squares := 0.0, 0.0
+	for k := -100; k <= 100; k++ {
+		d := float64(k) * step / max(f.sigma, 1)
+		w := math.Exp(-d * d / 2)
+		sum, squares = sum+w, squares+w*w
+	}
+	return math.Sqrt(squares) / sum
+}

@@ -34,6 +34,8 @@ func TestAcquisition(t *testing.T) {
 		{tag.BodyPartExamined, "FETALHEART", result.Fetal},
 		{tag.StudyDescription, "no fetal echo", ""},
 		{tag.StudyDescription, "Neonate: persistent fetal circulation", ""},
+		{tag.StudyDescription, "Fetal alcohol syndrome, adult echo", ""},
+		{tag.StudyDescription, "Mother of child with fetal anomaly", ""},
 		{tag.StudyDescription, "Abnormal fetal echo, postnatal control", ""},
 		{tag.StudyDescription, "Ice hockey screening", ""},
 		{tag.SeriesDescription, "Perflutren declined", ""},

@@ -28,14 +28,16 @@ func repeats(digests []uint64, times []float64) *result.Reason {
 		return &r
 	}
 	var lengths []float64 // of runs of equal frames
-	longest := 0.0        // in ms
+	longest := 0.0        // between others, in ms
 	for i := 0; i < len(digests); {
 		j := i
 		for j+1 < len(digests) && digests[j+1] == digests[i] {
 			j++
 		}
 		lengths = append(lengths, float64(j-i+1))
-		longest = max(longest, times[j]-times[i])
+		if i > 0 && j+1 < len(digests) { // before the first and behind the last motion it changes no interval
+			longest = max(longest, times[j]-times[i])
+		}
 		i = j + 1
 	}
 	if len(lengths) == 1 {

@@ -31,6 +31,8 @@ func TestRepeats(t *testing.T) {
 		"one beat twice":  {count(40, func(i int) int { return i % 20 }), result.Repeated, "20 of 40 frames come again"},
 		"four times each": {count(40, func(i int) int { return i / 4 }), result.FrameTimes, "shown 4 times: there are 10 a second"},
 		"frozen":          {count(40, func(i int) int { return i - min(max(i-10, 0), 8) }), result.Repeated, "stands still for 200 ms"},
+		"held at the end": {count(40, func(i int) int { return min(i, 32) }), "", ""},
+		"held before":     {count(40, func(i int) int { return max(i, 8) }), "", ""},
 		"one doubled":     {count(40, func(i int) int { return max(i, 2) }), "", ""},
 		"one comes again": {count(40, func(i int) int { return i % 39 }), "", ""},
 		"a still":         {count(10, func(int) int { return 1 }), result.Repeated, "all frames are one picture"},

@@ -34,8 +34,9 @@ var (
 	heartWords = regexp.MustCompile(`(?i)(intra-?|epi)(c|k)ardia[cl]\w* (echo|scan|ultra|probe|imag)|^\W*ice\W*$|` +
 		`\bice (echo|guid|cath|proc|imag)|` + heartProbe.String())
 	fetal    = regexp.MustCompile(`(?i)\bf(o?e|ö)t(al|us)|fetalheart`)
-	notFetal = regexp.MustCompile(`(?i)(^|\W)` + notDone + `\W+f(o?e|ö)t|f(o?e|ö)t\w* circul|post-?natal|neonat|newborn|abnormal f(o?e|ö)t|f(o?e|ö)tal alcohol|mother of (a )?child`)
-	onChest  = regexp.MustCompile(`(?i)\btte\b|trans-?thora|(^|\W)(never( had)?|` + notDone + `)\W+` +
+	notFetal = regexp.MustCompile(`(?i)(^|\W)` + notDone + `\W+f(o?e|ö)t|f(o?e|ö)t\w* circul|post-?natal|neonat|newborn|abnormal f(o?e|ö)t|` +
+		`f(o?e|ö)tal alcohol|mother of (a )?child`)
+	onChest = regexp.MustCompile(`(?i)\btte\b|trans-?thora|(^|\W)(never( had)?|` + notDone + `)\W+` +
 		`((a|an|any|the|planned|needed|need|indication|further|prior|previous|earlier|known|recent)\W+(for\W+)?)?` +
 		`(tee|toe|trans-?o?esoph|transösoph)|` +
 		`\b(before|prior to|vor|avant|antes)\W+(\w+\W+)?(tee|toe|trans-?o?esoph)|\b(tee|toe)\b.*(declin|refus|cancel|abgelehnt|not done|kontraind|contraind)`)

@@ -285,6 +285,30 @@ func TestEndocardialLengthEitherWay(t *testing.T) {
 	}
 }
 
+// The stroke volume of the stronger beats and the rate of all make no output.
+func TestNoOutputOfWeakBeats(t *testing.T) {
+	v := func(x float64) *float64 { return &x }
+	weak := result.Reason{Code: string(lv.GateWeakBeats), Text: "every second beat may be too weak to be seen"}
+	s := &result.Study{Subject: &result.Subject{Sex: "M", HeightCM: 180, WeightKG: 80}, Measurements: []result.Measurement{
+		{Name: result.SV, Value: v(44.5), Stage: "Rest", Method: result.Biplane, Quality: result.Quality{Grade: result.Fair, Warnings: []result.Reason{weak}}},
+		{Name: result.HR, Value: v(75), Stage: "Rest", Quality: result.Quality{Grade: result.Fair}},
+	}}
+	OfStudy(s)
+	if m := find(s.Measurements, result.CO); m != nil {
+		t.Errorf("an output of %g", *m.Value)
+	}
+	said := false
+	for _, m := range s.Measurements {
+		said = said || m.Name == result.CO && m.Value == nil && m.Reason != nil && *m.Reason == weak
+		if m.Name == result.CI && m.Value != nil {
+			t.Errorf("an index of %g", *m.Value)
+		}
+	}
+	if !said {
+		t.Errorf("no reason: %+v", s.Measurements)
+	}
+}
+
 // Without both height and weight there is no body surface.
 func TestBodySurfaceNeedsBoth(t *testing.T) {
 	for _, s := range []*result.Subject{nil, {}, {HeightCM: 180}, {WeightKG: 80}, {HeightCM: -1, WeightKG: 80}} {

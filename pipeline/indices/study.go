@@ -95,7 +95,11 @@ func further(s *result.Study, stage []result.Measurement) (out []result.Measurem
 	if sv, hr := from(result.SV), from(result.HR); sv != nil && hr != nil {
 		base := *sv
 		base.Quality = worse(sv.Quality, hr.Quality)
-		add(result.CO, &base, lv.CardiacOutput(*sv.Value, *hr.Value), nil)
+		if weak := weakBeats(base.Quality); weak == nil {
+			add(result.CO, &base, lv.CardiacOutput(*sv.Value, *hr.Value), nil)
+		} else if find(stage, result.CO) == nil {
+			out = append(out, refused(result.CO, base, *weak))
+		}
 	}
 	bsa, doubt := BodySurface(s.Subject), s.Subject.SizeDoubt()
 	if bsa <= 0 && doubt == nil {
@@ -120,6 +124,15 @@ func further(s *result.Study, stage []result.Measurement) (out []result.Measurem
 		}
 	}
 	return out
+}
+
+// weakBeats is the remark that beats may be too weak to be seen: the stroke volume
+// is then that of the others, and no output for every beat.
+func weakBeats(q result.Quality) *result.Reason {
+	if i := slices.IndexFunc(q.Warnings, func(r result.Reason) bool { return r.Code == string(lv.GateWeakBeats) }); i >= 0 {
+		return &q.Warnings[i]
+	}
+	return nil
 }
 
 // fromLoops takes the further values of the loops behind a stage's ejection

@@ -308,6 +308,7 @@ func (l *loop) describe() {
 	l.SOPInstanceUID, l.SOPClassUID, l.SeriesInstanceUID = f.SOPInstanceUID, f.SOPClassUID, f.SeriesUID
 	l.Manufacturer = f.Manufacturer
 	l.Stage, l.StageNumber, l.ViewNumber = f.StageName, max(f.StageNumber, 0), max(f.ViewNumber, 0)
+	l.StageView = f.StageView
 	l.RWaves = f.RWaveTimes
 	l.Frames, l.Rows, l.Columns = f.Frames, f.Rows, f.Columns
 	l.FrameTimes, l.FrameTimeSource, l.HeartRate = f.FrameTimes, f.FrameTimeSource, f.HeartRate

@@ -17,7 +17,9 @@ var (
 		`recovery|erholung|post[ ._-]*(ex\w*|stress|belastung)|peak|stress|exercise|belastung|dobutamin\w*([ ._-]*\d+\w*)?|` +
 		`(peak|max\w*|low|mid|high|intermediate)[ ._-]*(stress|ex\w*|dose|dob\w*))$`)
 	// What Stage Name says where there is no stage: nothing, or the view.
-	noStage = regexp.MustCompile(`(?i)^(n/?a|-+|none|unknown|default|unspecified|a[2345]c|ap ?[2345]|[2345] ?ch|plax|aplax)$`)
+	noStage   = regexp.MustCompile(`(?i)^(n/?a|-+|none|unknown|default|unspecified)$`)
+	stageView = regexp.MustCompile(`(?i)^(a[2345]c|ap(ical)?[ -]?[2345]([ -]?ch(amber)?)?|[2345][ -]?ch(amber)?|(two|three|four|five)[ -]?chamber|` +
+		`(ap(ical)?[ -]?|a[ -]?)?p?lax|psax|apical long axis|parasternal (long|short) axis)( view)?$`)
 	// What examinations of the heart under stress are called.
 	stressExam = regexp.MustCompile(`(?i)\bstress|\bdobut|\bdse\b|\bexercise|\bbelastung|ergomet|treadmill|\bdipyrid|\badenosin|` +
 		`(test|[eé]c(h)?o)\w*\W.*(effort|esfuerzo|sforzo|inspanning)`)
@@ -30,6 +32,9 @@ var (
 func readFacts(file *dicomio.File, frames int) (echo.Facts, error) {
 	f, err := echo.ReadFrames(file, frames)
 	if file.DataSet != nil {
+		if name := strings.TrimSpace(f.StageName); stageView.MatchString(name) {
+			f.StageView = name
+		}
 		f.StageName = stageNamed(file.DataSet, f.StageName)
 	}
 	return f, err
@@ -38,7 +43,7 @@ func readFacts(file *dicomio.File, frames int) (echo.Facts, error) {
 // stageNamed is the name of an object's stage: that of Stage Name, else of Stage Code
 // Sequence, else Series Description where that is one and nothing more.
 func stageNamed(ds *dicomio.DataSet, name string) string {
-	if noStage.MatchString(strings.TrimSpace(name)) {
+	if s := strings.TrimSpace(name); noStage.MatchString(s) || stageView.MatchString(s) {
 		name = ""
 	}
 	if strings.TrimSpace(name) != "" {

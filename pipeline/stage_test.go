@@ -32,6 +32,19 @@ func TestStageNamed(t *testing.T) {
 	}
 }
 
+// What Stage Name says where that is a view is kept as such.
+func TestStageNameIsAView(t *testing.T) {
+	for name, want := range map[string]string{"A4C": "A4C", "Apical 2 chamber": "Apical 2 chamber", " PLAX ": "PLAX", "AP4": "AP4", "4CH view": "4CH view",
+		"REST A4C": "", "N/A": "", "Stage 2": "", "4": ""} {
+		c := standard("1.2.3.1")
+		c.stage = name
+		l := loopOf(t, newBrightness(models.ViewA4C), "", c.write(t, t.TempDir()))
+		if l.StageView != want || want != "" && l.Stage != "" {
+			t.Errorf("%q: stage %q, view %q", name, l.Stage, l.StageView)
+		}
+	}
+}
+
 // An examination under stress whose loops name no stage is remarked on.
 func TestStageNotSaid(t *testing.T) {
 	for text, want := range map[string]bool{"Dobutamine Stress Echo": true, "STRESS ECHO EXERCISE": true, "DSE": true, "Belastungsecho": true, "Ergometrie": true,

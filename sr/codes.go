@@ -489,7 +489,7 @@ var (
 	before     = regexp.MustCompile(`\bpre[ ._-]*(peak|max)|\b(vor|before|avant|antes|prima)[ ._-]+(\w+ )?(peak|max|pi[ck]\b|picco\b|spitze)`)
 	top        = regexp.MustCompile(`peak|\bmax|\bpic\b|\bpico\b|\bpicco\b|\bpiek|\bspitze`)
 	firstStage = regexp.MustCompile(`^stage ?0*1$`)
-	rest       = regexp.MustCompile(`\brest(ing)?\b|\bbase|\bbasal|\bruhe|\brepos|\bripos|\breposo|\bpac(ing|ed|er) off`)
+	rest       = regexp.MustCompile(`\brest(ing)?\d*\b|\bbase|\bbasal|\bruhe|\brepos|\bripos|\breposo|\brust\b|\bpac(ing|ed|er) off`)
 	load       = regexp.MustCompile(`stress|exercise|\bex\b|dose|\blow|\bmid|interm|stage|watt|\d ?w\b|mcg|\bug\b|[µμ]g|\bgamma\b|\bdobu|\bdse\b|` +
 		`belast|effort|ejercicio|esercizio|sforzo|esfuerzo|inspann|pacing|\bpaced|hand ?grip|valsalva|leg[ -]?rais|\bplr\b|\btilt|ergomet|treadmill|\bbike\b|squat|` +
 		`\bntg\b|milrin|(\b(stufe|palier|etapa|fase|niveau|level|step|phase|stadio)|[eé]tape) ?0*([2-9]|1\d)\b|` + agents)

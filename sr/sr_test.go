@@ -616,7 +616,7 @@ func TestStageOf(t *testing.T) {
 		"Fase 2": Stress, "Level 2": Stress, "Phase 1": 0, "Ergometrie": Stress, "Treadmill": Stress, "Supine bike": Stress, "PLR": Stress,
 		"Prima dello sforzo": Resting, "prima dell'esercizio": Resting, "apres effort": Recovery, "pacing off": Resting, "Post-op": 0, "Post TAVI": 0,
 		"post MI": 0, "Post 3 min": Recovery, "Post": Recovery, "5 min post": Recovery, "PostEx": Recovery, "Post peak": Recovery,
-		"Stage 1": 0, "STAGE 01": 0, "Stage 12": Stress, "REST (2)": Resting, "Stress (3)": Stress, "Vorhof": 0, "Picture": 0,
+		"REST2": Resting, "In rust": Resting, "Stage 1": 0, "STAGE 01": 0, "Stage 12": Stress, "REST (2)": Resting, "Stress (3)": Stress, "Vorhof": 0, "Picture": 0,
 	} {
 		if got := StageOf(name); got != want {
 			t.Errorf("%q is %v, want %v", name, got, want)

@@ -48,6 +48,7 @@ type Facts struct {
 	HeartRateSource           string
 
 	StageName, ViewName     string
+	StageView               string // what Stage Name says where that is a view: the caller's word
 	StageNumber, ViewNumber int
 
 	Regions     []Region

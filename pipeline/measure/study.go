@@ -87,7 +87,7 @@ func (s *study) combine() {
 		none(result.Reasonf(result.TwoPatients, "the study holds objects of %d patients: nothing is combined", n))
 		return
 	}
-	stages := stagesOf(s.loops)
+	stages := s.stages()
 	if len(stages) == 0 {
 		none(result.Reasonf(result.NoLoop, "no loop of the study could be measured: %s", s.why()))
 		return
@@ -96,6 +96,7 @@ func (s *study) combine() {
 		s.Measurements = append(s.Measurements, st.combine(s.o)...)
 	}
 	s.compareRest()
+	s.planesElsewhere(stages)
 }
 
 // compareRest remarks on EF of stages that may all be at rest and differ: a protocol
@@ -162,104 +163,6 @@ func (s *study) why() string {
 func unmeasured(q quantity.Quantity, l result.Loop, r result.Reason) result.Measurement {
 	return result.Measurement{Name: q.Name, Unit: q.Unit, View: l.View, Stage: l.Stage, StageNumber: l.StageNumber,
 		Quality: result.Quality{Grade: result.None}, Reason: &r}
-}
-
-// stage is a stage of the study with its analysed loops.
-type stage struct {
-	name   string // as received from its first loop; "Stage N" where only the number is known
-	number int    // 0 when unknown
-	loops  []*loop
-}
-
-// stagesOf groups the analysed loops by stage number and name. Names are
-// compared without case and spaces at the ends; a loop that lacks the number or
-// the name joins the only stage that agrees in the other. Stages with a number
-// come in its order, the others in that of their first loops.
-func stagesOf(loops []*loop) []*stage {
-	type key struct {
-		number int
-		name   string
-	}
-	keyOf := func(l *loop) key {
-		return key{max(l.StageNumber, 0), result.StageKey(l.Stage)}
-	}
-	full := map[key]bool{}
-	for _, l := range loops {
-		if k := keyOf(l); l.Status == result.Analysed && k.number > 0 && k.name != "" {
-			full[k] = true
-		}
-	}
-	complete := func(k key) key {
-		var fits []key
-		for f := range full {
-			if (k.number == 0 || k.number == f.number) && (k.name == "" || k.name == f.name) {
-				fits = append(fits, f)
-			}
-		}
-		if k != (key{}) && len(fits) == 1 {
-			return fits[0]
-		}
-		return k
-	}
-	index := map[key]*stage{}
-	var stages []*stage
-	for _, l := range loops {
-		if l.Status != result.Analysed {
-			continue
-		}
-		k := complete(keyOf(l))
-		st := index[k]
-		if st == nil {
-			st = &stage{number: k.number, name: strings.TrimSpace(l.Stage)}
-			index[k] = st
-			stages = append(stages, st)
-		}
-		if st.name == "" {
-			st.name = strings.TrimSpace(l.Stage)
-		}
-		st.loops = append(st.loops, l)
-	}
-	stages = joined(stages)
-	for _, st := range stages {
-		// The first of a protocol says nothing where there is no other stage.
-		if st.name == "" && st.number > 0 && (len(stages) > 1 || st.number > 1) {
-			st.name = fmt.Sprintf("Stage %d", st.number)
-		}
-	}
-	// Two of one name are told apart by their numbers: everything goes by the name.
-	count := map[string]int{}
-	for _, st := range stages {
-		count[result.StageKey(st.name)]++
-	}
-	for _, st := range stages {
-		if st.number > 0 && count[result.StageKey(st.name)] > 1 {
-			st.name = fmt.Sprintf("%s (%d)", st.name, st.number)
-		}
-	}
-	slices.SortStableFunc(stages, func(a, b *stage) int {
-		if a.number > 0 && b.number > 0 {
-			return cmp.Compare(a.number, b.number)
-		}
-		return 0
-	})
-	return stages
-}
-
-// joined puts a stage without name and number to the only other one where that is at
-// rest: nothing says that they differ.
-func joined(stages []*stage) []*stage {
-	if len(stages) != 2 {
-		return stages
-	}
-	named, other := stages[0], stages[1]
-	if named.name == "" {
-		named, other = other, named
-	}
-	if other.name != "" || other.number > 0 || named.name == "" || !quantity.AtRest(named.name) {
-		return stages
-	}
-	named.loops = append(named.loops, other.loops...)
-	return []*stage{named}
 }
 
 // combine gives the values of the stage, in the order of the table of

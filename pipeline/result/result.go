@@ -142,6 +142,8 @@ const (
 	ByReader = "reader"
 	// OtherDay is a loop that was recorded on another day than the one beside it.
 	OtherDay = "other-day"
+	// OtherStage is a plane that lies in another stage than the one beside it.
+	OtherStage = "other-stage"
 	// StageUnknown is a loop of an examination under stress that names no stage.
 	StageUnknown = "stage-unknown"
 	// Repeated is a loop whose pictures stand still, or come again.
@@ -240,6 +242,9 @@ func StageKey(name string) string { return strings.Join(strings.Fields(strings.T
 // stages of one name have their numbers behind it, one without a name has its
 // number alone, and a loop that lacks the name or the number may have joined one.
 func (s *Study) StageOf(l *Loop) string {
+	if l.StageOfValues != "" {
+		return l.StageOfValues
+	}
 	own := StageKey(l.Stage)
 	fits := func(m Measurement) bool {
 		name := StageKey(m.Stage)
@@ -309,6 +314,12 @@ type Loop struct {
 	Stage          string `json:"stage,omitempty"`
 	StageNumber    int    `json:"stage_number,omitempty"`
 	ViewNumber     int    `json:"view_number,omitempty"`
+	// StageView is what Stage Name says where that is a view, and no stage: Stage is
+	// empty then.
+	StageView string `json:"stage_view,omitempty"`
+	// StageOfValues is the name under which the study's values tell the loop's stage,
+	// where that is not Stage; see [Study.StageOf].
+	StageOfValues string `json:"stage_of_values,omitempty"`
 	// View is the network's view ("A4C", "A2C", "A3C", "PLAX", "PSAX",
 	// "other"); empty when the loop was refused before pixels were looked at.
 	View            string             `json:"view,omitempty"`

@@ -1,9 +1,11 @@
 package lv
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 )
 
 // BeatOptions are the inputs and thresholds of [FindBeats].
@@ -144,6 +146,9 @@ type Rhythm struct {
 	Smoothed []float64 `json:"-"`
 	// Removed are the frames that were left out as failed outlines.
 	Removed []int `json:"removed,omitempty"`
+	// Stored is the rate that the object tells, whether it was used or not: over all
+	// of its R waves but those left out, else the device's; 0 without one.
+	Stored float64 `json:"stored_rate,omitempty"`
 	// Weak says that beats may have contracted too little to be found; "" where
 	// nothing speaks for it.
 	Weak string `json:"weak,omitempty"`
@@ -269,22 +274,25 @@ func FindBeats(area, timesMS []float64, o BeatOptions) (Rhythm, error) {
 	found := len(byCurve) + len(clipStart) + len(clipped)
 	byCurve, clipStart, clipped = f.without(byCurve), f.without(clipStart), f.without(clipped)
 	r.Beats = byCurve
-	if less := f.withoutExtra(peaks); len(less) < len(peaks) {
+	doubt := ""
+	sorted := f.sortPeaks(peaks)
+	if less := sorted.withoutExtra(); len(less) < len(peaks) {
 		r.Notes = append(r.Notes, fmt.Sprintf("%d of %d stored R waves belong to no contraction: they were left out", len(peaks)-len(less), len(peaks)))
 		peaks = less
+		sorted = f.sortPeaks(peaks)
 		r.HeartRate, r.HeartRateSource = rateFromPeaks(peaks)
 	}
-	doubt := ""
 	if len(peaks) > 0 {
 		byPeaks := f.without(f.fromPeaks(peaks, r.HeartRate))
-		if doubt = f.doubtPeaks(peaks, byPeaks, append(slices.Clone(byCurve), clipStart...)); doubt != "" {
+		if doubt = f.doubt(sorted, byPeaks, append(slices.Clone(byCurve), clipStart...)); doubt != "" {
 			r.Notes = append(r.Notes, doubt)
-			r.HeartRate, r.HeartRateSource = 0, ""
-			if rate := o.HeartRateBPM; rate >= o.MinRate && rate <= o.MaxRate && !o.RateOfRWaves {
-				r.HeartRate, r.HeartRateSource = rate, RateFromDevice
+			r.HeartRate, r.HeartRateSource = deviceRate(o), RateFromDevice
+			if r.HeartRate == 0 || o.RateOfRWaves {
+				r.HeartRate, r.HeartRateSource = 0, ""
 			}
 		} else {
 			r.Beats = byPeaks
+			r.Weak = sorted.unseen()
 		}
 	}
 	if len(r.Beats) == 0 {
@@ -302,13 +310,14 @@ func FindBeats(area, timesMS []float64, o BeatOptions) (Rhythm, error) {
 			r.HeartRate, r.HeartRateSource = bpm, RateFromCurve
 		}
 	}
+	r.Stored = cmp.Or(rateOverall(peaks), deviceRate(o))
 	if rate := rateOverall(stored); rate > 0 {
-		f.findWeak(&r, rate, RateFromRWaves)
+		f.findWeak(&r, rate, RateFromRWaves, doubt)
 	} else {
-		f.findWeak(&r, deviceRate(o), RateFromDevice)
+		f.findWeak(&r, deviceRate(o), RateFromDevice, "")
 	}
-	if r.Weak != "" && r.HeartRateSource == RateFromRWaves {
-		// They do fit, a beat that was not found each.
+	if r.Weak != "" && doubt != "" && (r.HeartRateSource == RateFromRWaves || strings.HasPrefix(r.Weak, doubt)) {
+		// They do fit, a beat that was not found each; or that is said.
 		r.Notes = slices.DeleteFunc(r.Notes, func(n string) bool { return n == doubt })
 	}
 	switch {
@@ -616,125 +625,6 @@ func (f *finder) levelsOff(b Beat) bool {
 		i--
 	}
 	return f.t[last]-f.t[b.ED] > 2*f.o.MinSystoleMS && f.a[i]-f.a[last] < levelPart*(f.a[b.ED]-f.a[b.ES])
-}
-
-// Limits of the time from an R peak to the largest area, in ms: contraction
-// begins some 50 ms after R, and the area is level around it. Own choice.
-const (
-	earliestAfterR = -100
-	latestAfterR   = 130
-)
-
-// doubtPeaks compares R peaks with the beats that the curve alone shows. Most
-// of the curve's ED must lie at a peak, most peaks within the curve's beats must
-// belong to one of them, and the beats at the peaks must not be clearly smaller
-// than the curve's. It returns what is wrong, or "".
-func (f *finder) doubtPeaks(peaks []float64, byPeaks, byCurve []Beat) string {
-	if len(byPeaks) == 0 {
-		return "the stored R waves fit no contraction: the motion alone was used"
-	}
-	if len(byCurve) == 0 {
-		return ""
-	}
-	if meanChange(byPeaks) < 0.75*meanChange(byCurve) {
-		return "the stored R waves do not fit the motion and were not used"
-	}
-	// A third without, and more: T waves were counted, or the beats do not move it.
-	own, with := f.followed(peaks)
-	if without := len(peaks) - len(own); 3*without >= with+without && without > 0 {
-		return unfollowed(without, with+without, len(peaks))
-	}
-	var eds []float64
-	for _, b := range byCurve {
-		if b.EDFrom != AtClipStart {
-			eds = append(eds, f.t[b.ED])
-		}
-		if b.NextED >= 0 {
-			eds = append(eds, f.t[b.NextED])
-		}
-	}
-	slices.Sort(eds)
-	eds = slices.Compact(eds)
-	if len(eds) == 0 {
-		return ""
-	}
-	at := func(ed, peak float64) bool { return ed-peak >= earliestAfterR && ed-peak <= latestAfterR }
-	matched, within, extra := 0, 0, 0
-	for _, ed := range eds {
-		if slices.ContainsFunc(peaks, func(p float64) bool { return at(ed, p) }) {
-			matched++
-		}
-	}
-	for _, p := range peaks {
-		if p < eds[0]-latestAfterR || p > eds[len(eds)-1]-earliestAfterR {
-			continue
-		}
-		within++
-		if !slices.ContainsFunc(eds, func(ed float64) bool { return at(ed, p) }) {
-			extra++
-		}
-	}
-	switch {
-	case 2*matched <= len(eds):
-		return "the stored R waves do not fit the motion and were not used"
-	case 3*extra > within && extra > 1:
-		return unfollowed(extra, within, len(peaks))
-	}
-	return ""
-}
-
-// unfollowed says how many of the R waves that the clip shows whole have no
-// contraction.
-func unfollowed(without, shown, stored int) string {
-	return fmt.Sprintf("%d of %d stored R waves belong to no contraction, as far as the clip shows (%d): none was used", without, stored, shown)
-}
-
-// withoutExtra leaves out R peaks that no contraction follows and that lie between two
-// others a usual beat apart, as T waves do that were counted. A premature beat that
-// hardly contracts lies between two that are two beats apart, and stays.
-func (f *finder) withoutExtra(peaks []float64) []float64 {
-	own, with := f.followed(peaks)
-	if len(own) == len(peaks) || 2*(len(peaks)-len(own)) >= with {
-		return peaks
-	}
-	rate, _ := rateFromPeaks(own)
-	var out []float64
-	for i, p := range peaks {
-		extra := i > 0 && i+1 < len(peaks) && !slices.Contains(own, p) && peaks[i+1]-peaks[i-1] < 1.5*60000/rate
-		if !extra {
-			out = append(out, p)
-		}
-	}
-	return out
-}
-
-// followed are the R peaks but those that no contraction follows before the next,
-// and how many of them the clip shows to have one.
-func (f *finder) followed(peaks []float64) (own []float64, with int) {
-	var rr []float64
-	for i := 1; i < len(peaks); i++ {
-		rr = append(rr, peaks[i]-peaks[i-1])
-	}
-	if len(rr) == 0 {
-		return peaks, 0
-	}
-	first, last, period := f.t[0], f.t[len(f.t)-1], median(rr)
-	moments := f.contractions()
-	for i, p := range peaks {
-		next := p + period
-		if i+1 < len(peaks) {
-			next = peaks[i+1]
-		}
-		switch {
-		case p < first || next > last || f.across(p, next, 0):
-		case slices.ContainsFunc(moments, func(m float64) bool { return m > p && m <= next }):
-			with++
-		default:
-			continue
-		}
-		own = append(own, p)
-	}
-	return own, with
 }
 
 // fromPeaks finds beats whose ED is the largest area near an R peak.

@@ -14,12 +14,14 @@ const leastTwice, mostTwice = 1.7, 2.3
 // beat too weak for TurnFraction when it is at least weakPart of the range and
 // weakNoise times the noise that is left in the smoothed curve, and as much is regained.
 // Diastasis is level and atrial filling goes up. Of the cycles, two at
-// least, weakShare must have one, within weakPhase of the cycle from the median.
+// least, weakShare must have one, within weakPhase of the cycle from the median; or one
+// must be as long as two beats beside usualCycles without, as after a premature beat.
 const (
-	weakPart  = 0.12
-	weakNoise = 6
-	weakShare = 0.66
-	weakPhase = 0.12
+	weakPart    = 0.12
+	weakNoise   = 6
+	weakShare   = 0.66
+	weakPhase   = 0.12
+	usualCycles = 2
 	// No heart has two contractions, of which one is seen, in less than this time.
 	shortestPair = 600.0
 )
@@ -27,8 +29,8 @@ const (
 // findWeak looks for beats that contract too little to be found: where a stored rate is
 // about twice the curve's, or the curve falls between two beats at the same moment of
 // most cycles. Where both say so the stored rate is believed. The stored rate is 0 when
-// unknown.
-func (f *finder) findWeak(r *Rhythm, stored float64, source string) {
+// unknown; unused is why R waves were not used, "" where they were or there are none.
+func (f *finder) findWeak(r *Rhythm, stored float64, source, unused string) {
 	if len(r.Beats) == 0 || r.Beats[0].EDFrom == AtRWave {
 		return
 	}
@@ -37,17 +39,21 @@ func (f *finder) findWeak(r *Rhythm, stored float64, source string) {
 		return
 	}
 	twice := stored >= leastTwice*curve && stored <= mostTwice*curve
-	seen := f.weakContractions(r.Noise)
+	seen, some := f.weakContractions(r.Noise)
 	switch {
 	case twice && seen:
 		r.HeartRate, r.HeartRateSource = stored, source
 		r.Weak = fmt.Sprintf("a weaker contraction follows each one measured, the stored %.0f beats per minute count both: the weaker are not in the means",
 			stored)
+	case twice && unused != "":
+		r.Weak = unused + ", every second beat may be too weak to be seen, or T waves were counted"
 	case twice:
 		r.Weak = fmt.Sprintf("the motion shows %.0f beats per minute, the stored rate is %.0f: every second beat may be too weak to be seen",
 			curve, stored)
 	case seen:
 		r.Weak = "the curve shows a weaker contraction after each one measured: the weaker beats are not in the means, the heart rate may be twice as high"
+	case some > 0:
+		r.Weak = fmt.Sprintf("the curve shows weaker contractions in %d long pauses between beats: they are not in the means, the heart rate may be higher", some)
 	}
 }
 
@@ -66,25 +72,37 @@ func (f *finder) rateOfContractions() float64 {
 	return 60000 / median(rr)
 }
 
-// weakContractions reports whether most cycles have a smaller contraction between two
-// that count, at the same moment. noise is that of a single frame as a part of the level.
-func (f *finder) weakContractions(noise float64) bool {
+// weakContractions looks for smaller contractions between two that count: every says
+// that most cycles have one at the same moment, some counts those in pauses. noise is
+// that of a single frame as a part of the level.
+func (f *finder) weakContractions(noise float64) (every bool, some int) {
 	least := max(weakPart*(f.hi-f.lo), weakNoise*noise*median(f.a)*f.noiseLeft())
 	cycles := 0
-	var phases []float64
+	var phases, long, plain []float64 // lengths of cycles with and without one
 	ex := f.extremes()
 	for i := 0; i+2 < len(ex); i++ {
 		from, to := ex[i].at, ex[i+2].at
-		if ex[i].max || f.t[to]-f.t[from] < shortestPair || f.across(f.t[from], f.t[to], 0) {
+		length := f.t[to] - f.t[from]
+		if ex[i].max || f.across(f.t[from], f.t[to], 0) {
+			continue
+		}
+		if length < shortestPair {
+			plain = append(plain, length)
 			continue
 		}
 		cycles++
 		if at, ok := f.dip(from, to, least); ok {
-			phases = append(phases, (f.t[at]-f.t[from])/(f.t[to]-f.t[from]))
+			phases, long = append(phases, (f.t[at]-f.t[from])/length), append(long, length)
+		} else {
+			plain = append(plain, length)
 		}
 	}
-	if len(phases) < 2 {
-		return false
+	if len(plain) >= usualCycles {
+		for _, length := range long {
+			if length >= twoBeats*median(plain) {
+				some++
+			}
+		}
 	}
 	m, same := median(phases), 0
 	for _, p := range phases {
@@ -92,7 +110,7 @@ func (f *finder) weakContractions(noise float64) bool {
 			same++
 		}
 	}
-	return same >= 2 && float64(same) >= weakShare*float64(cycles)
+	return same >= 2 && float64(same) >= weakShare*float64(cycles), some
 }
 
 // dip is the frame of the deepest valley of the curve between two frames: that from

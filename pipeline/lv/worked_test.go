@@ -217,7 +217,7 @@ func TestRateAfterIgnoredRWaves(t *testing.T) {
 	}{{75, false, RateFromCurve}, {1000, false, RateFromCurve}, {75, true, RateFromCurve}} {
 		o.HeartRateBPM, o.RateOfRWaves = tt.device, tt.ofThose
 		r, err := FindBeats(area, times, o)
-		if err != nil || len(r.Notes) == 0 || r.HeartRateSource != tt.source || math.Abs(r.HeartRate-75) > 3 {
+		if err != nil || len(r.Notes) == 0 && r.Weak == "" || r.HeartRateSource != tt.source || math.Abs(r.HeartRate-75) > 3 {
 			t.Errorf("device %.0f: %.1f from %s, notes %v, %v", tt.device, r.HeartRate, r.HeartRateSource, r.Notes, err)
 		}
 	}

@@ -105,21 +105,12 @@ func (l *loop) doubts() []lv.Finding {
 		out = append(out, lv.Finding{Gate: lv.GateWeakBeats, Severity: lv.Warn, Frame: -1, Reason: l.rhythm.Weak})
 	}
 	motion, device := l.rhythm.HeartRate, l.HeartRate
-	if l.rhythm.HeartRateSource == lv.RateFromCurve && device > 0 && math.Abs(motion-device) > rateTolerance*device && !l.rateOfRWaves() {
+	if l.rhythm.HeartRateSource == lv.RateFromCurve && device > 0 && math.Abs(motion-device) > rateTolerance*device && !l.rateOfRWaves() &&
+		l.rhythm.Weak == "" {
 		warn(result.Rhythm, result.Reasonf("", "the motion shows %.0f beats per minute, the device says %.0f: frame times or rhythm are in doubt", motion, device))
 	}
-	if rate := l.rhythm.HeartRate; l.rhythm.HeartRateSource == lv.RateFromDevice && l.rhythm.Weak == "" {
-		for _, b := range l.rhythm.Beats {
-			last := l.FrameTimes[len(l.FrameTimes)-1]
-			if c := l.rhythm.Smoothed; b.NextED >= 0 && (len(c) == 0 || c[b.NextED]-slices.Min(c[b.NextED:]) > nextFall*(c[b.ED]-c[b.ES])) {
-				last = l.FrameTimes[b.NextED] // the next contraction begins there
-			}
-			systole, whole := l.FrameTimes[b.ES]-l.FrameTimes[b.ED], last-l.FrameTimes[b.ED]
-			if period := 60000 / rate; !b.Crossed && (systole > l.o.LV.Beats.MaxSystoleFraction*period || whole > longBeat*period) {
-				warn(result.Rhythm, result.Reasonf("", "the motion is slower than %.0f beats per minute: heart rate, frame times or rhythm are in doubt", rate))
-				break
-			}
-		}
+	if l.slowerMotion() {
+		warn(result.Rhythm, result.Reasonf("", "the motion is slower than %.0f beats per minute: heart rate, frame times or rhythm are in doubt", motion))
 	}
 	for _, b := range l.rhythm.Beats {
 		if rr := max(b.BeforeMS, b.AfterMS); rr > 0 && 60000/rr > l.o.LV.Beats.MaxRate {
@@ -128,4 +119,24 @@ func (l *loop) doubts() []lv.Finding {
 		}
 	}
 	return out
+}
+
+// slowerMotion reports whether a beat, as far as the clip shows it, is longer than the
+// heart rate allows that the device stored.
+func (l *loop) slowerMotion() bool {
+	rate := l.rhythm.HeartRate
+	if l.rhythm.HeartRateSource != lv.RateFromDevice || l.rhythm.Weak != "" {
+		return false
+	}
+	for _, b := range l.rhythm.Beats {
+		last := l.FrameTimes[len(l.FrameTimes)-1]
+		if c := l.rhythm.Smoothed; b.NextED >= 0 && (len(c) == 0 || c[b.NextED]-slices.Min(c[b.NextED:]) > nextFall*(c[b.ED]-c[b.ES])) {
+			last = l.FrameTimes[b.NextED] // the next contraction begins there
+		}
+		systole, whole := l.FrameTimes[b.ES]-l.FrameTimes[b.ED], last-l.FrameTimes[b.ED]
+		if period := 60000 / rate; !b.Crossed && (systole > l.o.LV.Beats.MaxSystoleFraction*period || whole > longBeat*period) {
+			return true
+		}
+	}
+	return false
 }

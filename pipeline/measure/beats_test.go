@@ -124,19 +124,22 @@ func TestClipsThatDoNotShowAWholeContraction(t *testing.T) {
 // and the values say so.
 func TestRWavesThatDoNotFit(t *testing.T) {
 	base := heart.Clip{Beats: heart.Regular(66.7, 60, 117.81, 5), FPS: 40, Start: 600, Length: 3300, RWaves: true}
-	for name, edit := range map[string]func(*heart.Clip){
-		"late":   func(c *heart.Clip) { c.RDelay = 200 },
-		"double": func(c *heart.Clip) { c.RDouble = true },
+	for name, tt := range map[string]struct {
+		edit        func(*heart.Clip)
+		code, grade string
+	}{
+		"late":   {func(c *heart.Clip) { c.RDelay = 200 }, result.Rhythm, result.Fair},
+		"double": {func(c *heart.Clip) { c.RDouble = true }, string(lv.GateWeakBeats), result.Poor},
 	} {
 		c := base
-		edit(&c)
+		tt.edit(&c)
 		l := c.Loop()
 		l.HeartRate = 60000 / (l.RWaves[1] - l.RWaves[0]) // as the object's facts derive it
 		Loop(&l, options())
 		near(t, name+": EF", measure(t, l.Measurements, result.EF), 60, 1)
 		hr := find(t, l.Measurements, result.HR)
-		if near(t, name+": HR", *hr.Value, 66.7, 2); !has(hr, result.Rhythm) || hr.Method != lv.RateFromCurve {
-			t.Errorf("%s: heart rate from %s with %v, want a remark", name, hr.Method, hr.Quality.Warnings)
+		if near(t, name+": HR", *hr.Value, 66.7, 2); !has(hr, tt.code) || len(hr.Quality.Warnings) != 1 || hr.Quality.Grade != tt.grade || hr.Method != lv.RateFromCurve {
+			t.Errorf("%s: heart rate from %s with %v, want one remark", name, hr.Method, hr.Quality)
 		}
 	}
 	l := measured(base)
@@ -159,8 +162,14 @@ func TestTimingDoubtsReachTheValues(t *testing.T) {
 	l = c.Loop()
 	l.HeartRate = 133
 	Loop(&l, options())
-	if m := find(t, l.Measurements, result.HR); !has(m, result.Rhythm) || math.Abs(*m.Value-66.7) > 2 {
+	if m := find(t, l.Measurements, result.HR); !has(m, string(lv.GateWeakBeats)) || len(m.Quality.Warnings) != 1 || math.Abs(*m.Value-66.7) > 2 {
 		t.Errorf("a device that says 133: %+v", m)
+	}
+	l = c.Loop()
+	l.HeartRate = 90
+	Loop(&l, options())
+	if m := find(t, l.Measurements, result.HR); !has(m, result.Rhythm) || m.Quality.Grade != result.Poor || math.Abs(*m.Value-66.7) > 2 {
+		t.Errorf("a device that says 90: %+v", m)
 	}
 }
 

@@ -215,11 +215,21 @@ func (l *loop) missing(s series, r result.Reason) result.Measurement {
 		Quality: result.Quality{Grade: result.None}, Reason: &r}
 }
 
+// contradicts reports whether the loop itself speaks against a heart rate, which has
+// its remark then: beats may be too weak to be seen, the object tells another rate,
+// or the motion is slower.
+func (l *loop) contradicts(rate float64, method string) bool {
+	if stored := l.rhythm.Stored; stored > 0 && math.Abs(rate-stored) > rateTolerance*stored {
+		return true
+	}
+	return l.rhythm.Weak != "" && method == lv.RateFromCurve || l.slowerMotion()
+}
+
 // addHeartRate reports the rate from the R waves or the motion, else the
 // device's own. Doubts about time and rhythm concern it too.
 func (l *loop) addHeartRate(findings []lv.Finding) {
 	rate, method := l.rhythm.HeartRate, l.rhythm.HeartRateSource
-	if rate == 0 && l.HeartRate > 0 && !(l.rateOfRWaves() && len(l.rhythm.Notes) > 0) {
+	if rate == 0 && l.HeartRate > 0 && !(l.rateOfRWaves() && (len(l.rhythm.Notes) > 0 || l.rhythm.Weak != "")) {
 		rate, method = l.HeartRate, lv.RateFromDevice
 	}
 	s := series{name: result.HR, unit: result.UnitRate, method: method}
@@ -235,8 +245,8 @@ func (l *loop) addHeartRate(findings []lv.Finding) {
 		return slices.Contains([]lv.Gate{result.FrameTimes, result.Rhythm, lv.GateBeats, lv.GateWeakBeats, result.HeartRateDoubt,
 			result.Repeated, result.StageUnknown}, f.Gate)
 	}))
-	if l.rhythm.Weak != "" && method == lv.RateFromCurve {
-		m.Quality.Grade = result.Poor // it may be half
+	if l.contradicts(rate, method) {
+		m.Quality.Grade = result.Poor
 	}
 	m.Sources = []result.Source{{SOPInstanceUID: l.SOPInstanceUID, Frame: 0}}
 	l.Measurements = append(l.Measurements, m)

@@ -2,6 +2,7 @@ package measure
 
 import (
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -62,6 +63,75 @@ func TestEverySecondBeatTooWeak(t *testing.T) {
 					t.Errorf("%s, noise %.2f: %s %+v, want a remark %q", name, noise, q, m.Quality, tt.text)
 				}
 			}
+		}
+	}
+}
+
+// rhythm is a rhythm of intervals in ms whose beats have an EF of 55 % but for those
+// named as weak.
+func rhythm(weakEF float64, rr []float64, weak ...int) (beats []heart.Beat) {
+	for i, ms := range rr {
+		b := heart.Beat{RR: ms, EF: 55, EDV: 117.81}
+		if slices.Contains(weak, i) {
+			b.EF = weakEF
+		}
+		beats = append(beats, b)
+	}
+	return beats
+}
+
+// Premature beats among others that hardly contract, with the pause after them: their R
+// waves count. One with a contraction of its own that is as weak as noise must not be
+// taken for a T wave, and without R waves the rate is not that of the beats that are seen.
+func TestSomeBeatsTooWeak(t *testing.T) {
+	single := []float64{850, 850, 500, 1200, 850, 850, 850, 500, 1200, 850}
+	trigeminy := []float64{850, 500, 1200, 850, 500, 1200, 850, 500, 1200, 850}
+	couplet := []float64{850, 850, 450, 450, 1250, 850, 850, 850, 850}
+	shorter := []float64{850, 850, 450, 900, 850, 850, 850, 450, 900, 850} // a pause that makes nothing good
+	for name, tt := range map[string]struct {
+		beats  []heart.Beat
+		stored string
+		rate   float64 // 0 for any that is poor
+		grade  string
+	}{
+		"single, R waves":           {rhythm(3, single, 3, 8), "R", 70.6, result.Fair},
+		"single, larger, R waves":   {rhythm(14, single, 3, 8), "R", 70.6, result.Fair},
+		"short pause, R waves":      {rhythm(3, shorter, 3, 8), "R", 70.6, result.Fair},
+		"trigeminy, R waves":        {rhythm(3, trigeminy, 2, 5, 8), "R", 70.6, result.Fair},
+		"couplet, R waves":          {rhythm(3, couplet, 3, 4), "R", 70.6, result.Fair},
+		"single, larger":            {rhythm(16, single, 3, 8), "", 0, result.Poor},
+		"single, the device's rate": {rhythm(3, trigeminy, 2, 5, 8), "device", 0, result.Poor},
+	} {
+		for _, noise := range []float64{0, 0.01} {
+			c := heart.Clip{Beats: tt.beats, FPS: 40, Start: 300, Noise: noise, Seed: 3, RWaves: tt.stored == "R"}
+			l := c.Loop()
+			if tt.stored == "device" {
+				l.HeartRate = 70
+			}
+			Loop(&l, options())
+			hr := find(t, l.Measurements, result.HR)
+			if hr.Value == nil || tt.rate > 0 && math.Abs(*hr.Value-tt.rate) > 0.05*tt.rate || hr.Quality.Grade != tt.grade || len(hr.Quality.Warnings) == 0 {
+				t.Errorf("%s, noise %.2f: HR %+v, want about %.1f, %s", name, noise, hr, tt.rate, tt.grade)
+			}
+			if tt.stored != "device" && !has(hr, string(lv.GateWeakBeats)) {
+				t.Errorf("%s, noise %.2f: no word of weak beats: %+v", name, noise, hr.Quality)
+			}
+			near(t, name+": EF", measure(t, l.Measurements, result.EF), 55, 2)
+		}
+	}
+}
+
+// T waves that were counted in some beats lie between two R waves a usual beat apart:
+// they are no beats.
+func TestSomeTWavesCounted(t *testing.T) {
+	for _, rr := range [][]float64{{850, 850, 850, 850, 850, 850, 850, 850}, {850, 760, 900, 830, 940, 800, 870, 850}} {
+		l := heart.Clip{Beats: rhythm(0, rr), FPS: 40, Start: 300, Noise: 0.01, Seed: 3, RWaves: true}.Loop()
+		l.RWaves = append(l.RWaves, l.RWaves[1]+330, l.RWaves[4]+330)
+		slices.Sort(l.RWaves)
+		Loop(&l, options())
+		hr := find(t, l.Measurements, result.HR)
+		if hr.Value == nil || math.Abs(*hr.Value-70.6) > 2 || hr.Quality.Grade != result.Fair || !has(hr, result.Rhythm) || has(hr, string(lv.GateWeakBeats)) {
+			t.Errorf("%v: %+v", rr, hr)
 		}
 	}
 }

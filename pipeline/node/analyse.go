@@ -74,6 +74,11 @@ func (n *Node) combine(ctx context.Context, job jobs.Job, uid string, revision i
 		log.Warn("analysis waits for the object store", "error", err)
 		return jobs.Later(storeWait)
 	}
+	// What failed may have been an object that another version has taken the place of.
+	if now, nerr := n.store.Study(context.WithoutCancel(ctx), uid); nerr == nil && (now.Revision != revision || now.State == store.Receiving) {
+		log.Info("analysis ended: the study has received more meanwhile and will be analysed again", "error", err)
+		return nil
+	}
 	final, wait := n.afterFailure(err, job, time.Since(job.Created))
 	n.metrics.analysed("failed", time.Since(start))
 	if !errors.As(err, new(*PatientsError)) && !errors.As(err, new(*failedLoops)) && !errors.As(err, new(*panicError)) {

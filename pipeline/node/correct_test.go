@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"slices"
 	"strings"
@@ -280,5 +281,32 @@ func TestRemovedObjectsAreNotSent(t *testing.T) {
 	eventually(t, "rests", func() bool { return n.status(t, "1.2.3").State == store.Done })
 	if down.objects() != 1 {
 		t.Errorf("%d objects at the archive that was down", down.objects())
+	}
+}
+
+// What fails while a correction takes the place of what outputs are made of is no
+// failure: the study is analysed again.
+func TestCorrectionDuringOutputs(t *testing.T) {
+	dir := t.TempDir()
+	var log logged
+	p := &fakeProcessor{t: t, started: make(chan struct{}, 1), block: make(chan struct{}), fail: fs.ErrNotExist}
+	n := startLogging(t, dir, p, Options{}, log.logger())
+	n.mustSend(t, picture(t, "1.2.3", "1.2.3.10", 7, nil))
+	<-p.started
+	n.mustSend(t, picture(t, "1.2.3", "1.2.3.10", 7, func(ds *dicomio.DataSet) { ds.SetString(tag.PatientName, "Doe^Janet") }))
+	p.block <- struct{}{} // and the attempt fails
+	<-p.started
+	p.mu.Lock()
+	p.fail = nil
+	p.mu.Unlock()
+	p.block <- struct{}{}
+	eventually(t, "done", func() bool { return n.status(t, "1.2.3").State == store.Done })
+	for _, r := range n.status(t, "1.2.3").Runs {
+		if r.Error != "" {
+			t.Errorf("run %d: %s", r.Revision, r.Error)
+		}
+	}
+	if text := log.String(); strings.Contains(text, "level=ERROR") {
+		t.Errorf("logged:\n%s", text)
 	}
 }

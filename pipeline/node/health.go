@@ -56,6 +56,10 @@ const (
 	ProblemClock    = "clock"        // the time of day was set: nothing is removed for a day
 )
 
+// problemCodes are those of what the node itself looks at; see also Options.Checks.
+var problemCodes = []string{ProblemDatabase, ProblemObjects, ProblemSpace, ProblemDisk, ProblemDead, ProblemNoDest, ProblemFailed, ProblemLost,
+	ProblemAnalysis, ProblemFiles, ProblemSettings, ProblemNobody, ProblemClock}
+
 // healthCache keeps an answer for a moment, so that asking costs little.
 type healthCache struct {
 	mu   sync.Mutex
@@ -372,10 +376,10 @@ func (n *Node) healthz(w http.ResponseWriter, r *http.Request) {
 
 // collector reports what waits, when a monitor asks.
 type collector struct {
-	n                                          *Node
-	studies, jobs, deliveries, free, watermark *prometheus.Desc
-	healthy, ready                             *prometheus.Desc
-	budget, held                               *prometheus.Desc
+	n                                                 *Node
+	studies, loops, jobs, deliveries, free, watermark *prometheus.Desc
+	healthy, ready, problem                           *prometheus.Desc
+	budget, held                                      *prometheus.Desc
 }
 
 // Collector reports the state of the node to Prometheus: what waits and what
@@ -385,13 +389,16 @@ func (n *Node) Collector() prometheus.Collector {
 		return prometheus.NewDesc("echonode_"+name, help, labels, nil)
 	}
 	return &collector{n: n,
-		studies:    desc("studies", "Studies by state: receiving, queued, analysing, done, failed.", "state"),
+		studies: desc("studies", "Studies by state: receiving, queued, analysing, done, failed.", "state"),
+		loops: desc("loops", "Loops that wait for their analysis or its next attempt (waiting), are being analysed (working), "+
+			"or of which that failed for good (failed).", "state"),
 		jobs:       desc("queue_jobs", "Jobs that have still to run, by queue and state.", "queue", "state"),
 		deliveries: desc("deliveries_waiting", "Objects not delivered yet, by destination and state: pending, dead.", "destination", "state"),
 		free:       desc("disk_free_bytes", "Free bytes on the file system of the spool."),
 		watermark:  desc("disk_min_free_bytes", "Free bytes below which objects are refused."),
 		healthy:    desc("healthy", "1 while nothing needs a person, see /healthz."),
 		ready:      desc("ready", "1 while objects are taken."),
+		problem:    desc("problem", "1 while /healthz has a line with this code.", "code"),
 		budget:     desc("memory_budget_bytes", "memory.budget: what received objects may make the node hold at a time."),
 		held:       desc("memory_budget_used_bytes", "What of it is held now."),
 	}
@@ -417,6 +424,16 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	h := c.n.Health(ctx)
 	gauge(c.healthy, is(h.Status == HealthOK))
 	gauge(c.ready, is(h.Status != HealthRefusing))
+	problems := map[string]bool{}
+	for _, code := range problemCodes {
+		problems[code] = false // alerts need the zero
+	}
+	for _, p := range h.Problems {
+		problems[p.Code] = true
+	}
+	for code, there := range problems {
+		gauge(c.problem, is(there), code)
+	}
 	if m := c.n.opt.Limits.Memory; m != nil {
 		gauge(c.budget, float64(m.Total()))
 		gauge(c.held, float64(m.InUse()))
@@ -424,6 +441,11 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	if states, err := c.n.store.StateCounts(ctx); err == nil {
 		for s, count := range states {
 			gauge(c.studies, float64(count), string(s))
+		}
+	}
+	if loops, err := c.n.store.LoopCounts(ctx); err == nil {
+		for s, count := range loops {
+			gauge(c.loops, float64(count), string(s))
 		}
 	}
 	if jobs, err := c.n.jobs.Depths(ctx); err == nil {

@@ -106,6 +106,26 @@ echonode_deliveries_waiting{destination="old",state="pending"} 0
 # HELP echonode_healthy 1 while nothing needs a person, see /healthz.
 # TYPE echonode_healthy gauge
 echonode_healthy 0
+# HELP echonode_loops Loops that wait for their analysis or its next attempt (waiting), are being analysed (working), or of which that failed for good (failed).
+# TYPE echonode_loops gauge
+echonode_loops{state="failed"} 0
+echonode_loops{state="waiting"} 0
+echonode_loops{state="working"} 0
+# HELP echonode_problem 1 while /healthz has a line with this code.
+# TYPE echonode_problem gauge
+echonode_problem{code="analysis"} 0
+echonode_problem{code="clock"} 0
+echonode_problem{code="database"} 0
+echonode_problem{code="dead"} 1
+echonode_problem{code="disk"} 0
+echonode_problem{code="disk-space"} 0
+echonode_problem{code="failed-studies"} 0
+echonode_problem{code="files"} 0
+echonode_problem{code="lost-objects"} 0
+echonode_problem{code="no-destination"} 0
+echonode_problem{code="nobody"} 0
+echonode_problem{code="object-store"} 0
+echonode_problem{code="settings"} 0
 # HELP echonode_ready 1 while objects are taken.
 # TYPE echonode_ready gauge
 echonode_ready 1
@@ -116,7 +136,7 @@ echonode_studies{state="done"} 2
 echonode_studies{state="failed"} 0
 echonode_studies{state="queued"} 0
 echonode_studies{state="receiving"} 0
-`), "echonode_deliveries_waiting", "echonode_healthy", "echonode_ready", "echonode_studies"); err != nil {
+`), "echonode_deliveries_waiting", "echonode_healthy", "echonode_loops", "echonode_problem", "echonode_ready", "echonode_studies"); err != nil {
 		t.Error(err)
 	}
 	if problems, err := testutil.GatherAndLint(reg); err != nil || len(problems) > 0 {
@@ -247,7 +267,7 @@ func TestStudiesAreListedByPage(t *testing.T) {
 		if pages == 0 && page[0].StudyInstanceUID != "2.24" {
 			t.Errorf("first is %s, want the last touched", page[0].StudyInstanceUID)
 		}
-		if after = w.Header().Get(nextPage); after == "" {
+		if after = w.Header().Get(NextPage); after == "" {
 			if pages != 2 {
 				t.Errorf("%d pages", pages+1)
 			}

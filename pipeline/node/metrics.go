@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/echonode/echonode/dicomio"
+	"github.com/echonode/echonode/pipeline/objects"
 	"github.com/echonode/echonode/pipeline/result"
 	"github.com/echonode/echonode/pipeline/spool"
 	"github.com/echonode/echonode/scp"
@@ -185,7 +186,7 @@ func rejectReason(r scp.RejectedAssociation) string {
 }
 
 // refuseReasons are the reasons why objects are not stored.
-var refuseReasons = []string{"disk", "database", "memory", "too_large", "unreadable", "other_picture", "uid", "interrupted", "other"}
+var refuseReasons = []string{"disk", "object_store", "descriptors", "database", "memory", "too_large", "unreadable", "other_picture", "uid", "interrupted", "other"}
 
 // refuseReason names why an object is not stored; "" when it is.
 func refuseReason(err error) string {
@@ -195,6 +196,10 @@ func refuseReason(err error) string {
 		return ""
 	case errors.Is(err, spool.ErrWatermark), errors.Is(err, spool.ErrDiskFull), errors.Is(err, spool.ErrDisk):
 		return "disk"
+	case errors.Is(err, spool.ErrObjectStore), errors.Is(err, objects.ErrUnavailable):
+		return "object_store"
+	case errors.Is(err, spool.ErrDescriptors):
+		return "descriptors"
 	case errors.Is(err, errDatabase):
 		return "database"
 	case errors.Is(err, dicomio.ErrBusy):

@@ -86,7 +86,8 @@ echonode_memory_budget_used_bytes 0
 func TestReasons(t *testing.T) {
 	status := func(code uint16, err error) error { return &scp.StatusError{Status: code, Err: err} }
 	for want, err := range map[string]error{
-		"": nil, "disk": status(0xA700, fmt.Errorf("x: %w", spool.ErrWatermark)), "database": status(0xA700, fmt.Errorf("%w: full", errDatabase)),
+		"": nil, "disk": status(0xA700, fmt.Errorf("x: %w", spool.ErrWatermark)), "object_store": status(0xA700, fmt.Errorf("x: %w", spool.ErrObjectStore)),
+		"descriptors": status(0xA700, fmt.Errorf("x: %w", spool.ErrDescriptors)), "database": status(0xA700, fmt.Errorf("%w: full", errDatabase)),
 		"memory": status(0xC000, fmt.Errorf("x: %w", dicomio.ErrBusy)), "too_large": fmt.Errorf("x: %w", scp.ErrObjectTooLarge), "unreadable": status(0xC000, nil),
 		"other_picture": status(0x0111, nil), "uid": status(0x0117, spool.ErrUID), "interrupted": io.ErrUnexpectedEOF, "other": errors.New("x"),
 	} {

@@ -254,7 +254,7 @@ func (n *Node) serveStudies(w http.ResponseWriter, r *http.Request) {
 	}
 	studies, next, err := StatusPage(r.Context(), n.store, q)
 	if next != "" {
-		w.Header().Set(nextPage, next)
+		w.Header().Set(NextPage, next)
 	}
 	answer(w, studies, err)
 }
@@ -337,12 +337,11 @@ func answerMoves(w http.ResponseWriter, all []Moved, err error) {
 // states are those of studies.
 var states = []store.State{store.Receiving, store.Queued, store.Analysing, store.Done, store.Failed}
 
-// nextPage is the header with the cursor of the next page, defaultPage how many
-// studies a page lists.
-const (
-	nextPage    = "Next-Page"
-	defaultPage = 100
-)
+// NextPage is the header of an answer with the cursor of the next page.
+const NextPage = "Next-Page"
+
+// defaultPage is how many studies a page lists.
+const defaultPage = 100
 
 // conflict is an error that comes of what else happens to a study: it may pass.
 type conflict string

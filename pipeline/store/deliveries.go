@@ -182,6 +182,26 @@ func (s *Store) LoopsLeft(ctx context.Context) (n int, err error) {
 	return n, err
 }
 
+// LoopCounts counts the loops that a person or another worker may be needed for:
+// those that are still to be analysed, without those that wait for another run of
+// their study to begin, those being analysed, and those that have failed.
+func (s *Store) LoopCounts(ctx context.Context) (map[LoopState]int, error) {
+	type count struct {
+		state LoopState
+		n     int
+	}
+	all, err := collect(ctx, s.read, func(r *sql.Rows) (c count, err error) {
+		return c, r.Scan(&c.state, &c.n)
+	}, `SELECT l.state, count(*) FROM loops l JOIN studies s ON s.study_uid = l.study_uid
+		WHERE l.state IN ('waiting','working') AND s.state IN ('receiving','queued','analysing') GROUP BY l.state
+		UNION ALL SELECT 'failed', count(*) FROM loops WHERE problem <> '' AND state = 'failed'`)
+	counts := map[LoopState]int{LoopWaiting: 0, LoopWorking: 0, LoopFailed: 0}
+	for _, c := range all {
+		counts[c.state] = c.n
+	}
+	return counts, err
+}
+
 // LoopsWith counts the loops whose results have one of some problems, of studies
 // that are there.
 func (s *Store) LoopsWith(ctx context.Context, problems ...string) (n int, err error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"syscall"
 	"testing"
@@ -147,13 +148,24 @@ func checkLoopsWaitAgain(t *testing.T, s *Store) {
 	if got := states(); !slices.Equal(got, []LoopState{LoopDone, LoopDone, LoopFailed}) {
 		t.Fatalf("states %v", got)
 	}
+	counted := func(waiting, working, failed int) {
+		t.Helper()
+		got, err := s.LoopCounts(ctx)
+		if err != nil || !maps.Equal(got, map[LoopState]int{LoopWaiting: waiting, LoopWorking: working, LoopFailed: failed}) {
+			t.Errorf("counted %v, %v, want %d, %d, %d", got, err, waiting, working, failed)
+		}
+	}
+	counted(0, 0, 1)
 	if queue(t, s, "1", "new") {
 		t.Error("due with loops under an old basis")
 	}
 	if got := states(); !slices.Equal(got, []LoopState{LoopWaiting, LoopDone, LoopWaiting}) {
 		t.Errorf("new basis: %v", got)
 	}
-	finish(lease(t, s, false), "new", "")
+	counted(2, 0, 0)
+	again := lease(t, s, false)
+	counted(1, 1, 0)
+	finish(again, "new", "")
 	finish(lease(t, s, false), "new", "")
 	if st := study(t, s, "1"); st.Error != "" {
 		t.Errorf("the study still says %q", st.Error)
@@ -167,6 +179,7 @@ func checkLoopsWaitAgain(t *testing.T, s *Store) {
 	if got := states(); !slices.Equal(got, []LoopState{LoopDone, LoopWaiting, LoopDone}) {
 		t.Errorf("asked for again: %v", got)
 	}
+	counted(1, 0, 0)
 }
 
 // Only the latest lease may write.

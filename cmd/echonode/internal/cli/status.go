@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -59,79 +60,165 @@ func reachable(listen string) string {
 
 // call asks a running node and decodes its answer.
 func call(cmd *cobra.Command, method, address string, v any) error {
+	_, err := callPage(cmd, method, address, v)
+	return err
+}
+
+// callPage is call for an answer that may have a next page, and gives its cursor.
+func callPage(cmd *cobra.Command, method, address string, v any) (next string, err error) {
 	req, err := http.NewRequestWithContext(cmd.Context(), method, address, nil)
 	if err != nil {
-		return err
+		return "", err
 	}
-	return ask(&http.Client{Timeout: 30 * time.Second}, req, v)
+	return askPage(&http.Client{Timeout: 30 * time.Second}, req, v)
 }
 
 // ask sends a request to a running node and decodes its answer.
 func ask(client *http.Client, req *http.Request, v any) error {
+	_, err := askPage(client, req, v)
+	return err
+}
+
+func askPage(client *http.Client, req *http.Request, v any) (next string, err error) {
 	res, err := client.Do(req)
 	if err != nil {
-		return fmt.Errorf("the node does not answer: %w", err)
+		return "", fmt.Errorf("the node does not answer: %w", err)
 	}
 	defer res.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(res.Body, 64<<20))
 	if err != nil {
-		return err
+		return "", err
 	}
 	// 207 is something done in part, which the answer tells.
 	if res.StatusCode != http.StatusOK && res.StatusCode != http.StatusMultiStatus {
-		return fmt.Errorf("the node answers %s: %s", res.Status, harmless(strings.TrimSpace(string(body))))
+		return "", fmt.Errorf("the node answers %s: %s", res.Status, harmless(strings.TrimSpace(string(body))))
 	}
-	return json.Unmarshal(body, v)
+	return res.Header.Get(node.NextPage), json.Unmarshal(body, v)
 }
 
 // harmless is text that may hold a peer's words, on one line, harmless to a
 // terminal.
 func harmless(s string) string { return scp.Printable(strings.ReplaceAll(s, "\n", "; ")) }
 
+// listing are the settings of the studies command.
+type listing struct {
+	control
+	json, all bool
+	states    []string
+	limit     int
+	after     string
+}
+
 func (p *program) studiesCommand() *cobra.Command {
-	var c control
-	var asJSON bool
-	var states []string
-	var limit int
+	var l listing
 	cmd := &cobra.Command{
 		Use:   "studies [UID]",
 		Short: "Show the studies of a running node and their deliveries",
 		Long: `Asks a running node for the state of its studies, the last touched first. With a
-UID, one study with every delivery and why loops were not measured.`,
+UID, one study with every delivery, what became of its objects and why loops were
+not measured. Where there are more studies than asked for, standard error says how
+to go on.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			base, err := c.base()
-			if err != nil {
-				return err
+			if l.limit < 1 {
+				return usageError{fmt.Errorf("--limit %d", l.limit)}
 			}
-			query := url.Values{"state": states, "limit": {strconv.Itoa(limit)}}
-			if len(args) == 1 {
-				query.Set("uid", args[0])
-			}
-			address := base + "/studies?" + query.Encode()
-			var studies []node.StudyStatus
-			if err := call(cmd, http.MethodGet, address, &studies); err != nil {
-				return err
-			}
-			if asJSON {
-				enc := json.NewEncoder(p.out)
-				enc.SetIndent("", " ")
-				return enc.Encode(studies)
-			}
-			return printStudies(p.out, studies, len(args) == 1)
+			return p.studies(cmd, l, args)
 		},
 	}
-	c.register(cmd)
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	cmd.Flags().StringSliceVar(&states, "state", nil, "only studies in these states: receiving, queued, analysing, done, failed")
-	cmd.Flags().IntVar(&limit, "limit", 100, "at most so many studies, up to 1000")
+	l.register(cmd)
+	cmd.Flags().BoolVar(&l.json, "json", false, "print JSON")
+	cmd.Flags().StringSliceVar(&l.states, "state", nil, "only studies in these states: receiving, queued, analysing, done, failed")
+	cmd.Flags().IntVar(&l.limit, "limit", 100, "at most so many studies")
+	cmd.Flags().BoolVar(&l.all, "all", false, "all studies, however many")
+	cmd.Flags().StringVar(&l.after, "after", "", "go on where a listing before has ended, by what it has said")
 	return cmd
 }
 
-func printStudies(out io.Writer, studies []node.StudyStatus, whole bool) error {
+// studiesAtOnce is how many studies are asked for at a time.
+const studiesAtOnce = 1000
+
+// studies shows what the node says of its studies, page by page.
+func (p *program) studies(cmd *cobra.Command, l listing, args []string) error {
+	base, err := l.base()
+	if err != nil {
+		return err
+	}
+	show := printStudies
+	if l.json {
+		show = studiesAsJSON
+	}
+	for shown := 0; ; {
+		count := studiesAtOnce
+		if !l.all {
+			count = min(count, l.limit-shown)
+		}
+		query := url.Values{"state": l.states, "limit": {strconv.Itoa(count)}}
+		if len(args) == 1 {
+			query.Set("uid", args[0])
+		}
+		if l.after != "" {
+			query.Set("after", l.after)
+		}
+		var studies []node.StudyStatus
+		if l.after, err = callPage(cmd, http.MethodGet, base+"/studies?"+query.Encode(), &studies); err != nil {
+			return err
+		}
+		last := l.after == "" || len(studies) == 0 || !l.all && shown+len(studies) >= l.limit
+		if err := show(p.out, studies, part{first: shown == 0, last: last, whole: len(args) == 1}); err != nil {
+			return err
+		}
+		shown += len(studies)
+		if !last {
+			continue
+		}
+		if l.after != "" {
+			fmt.Fprintf(p.err, "there are more studies than these %d: --all, --limit, or --after %s\n", shown, l.after)
+		}
+		return nil
+	}
+}
+
+// part is a part of a listing.
+type part struct {
+	first, last bool
+	whole       bool // one study with all that is known of it
+}
+
+// studiesAsJSON prints one array in all parts together.
+func studiesAsJSON(out io.Writer, studies []node.StudyStatus, p part) error {
+	var b bytes.Buffer
+	if p.first {
+		b.WriteByte('[')
+	}
+	for i := range studies {
+		one, err := json.MarshalIndent(&studies[i], " ", " ")
+		if err != nil {
+			return err
+		}
+		if i > 0 || !p.first {
+			b.WriteByte(',')
+		}
+		b.WriteString("\n ")
+		b.Write(one)
+	}
+	if p.last {
+		if len(studies) > 0 || !p.first {
+			b.WriteByte('\n')
+		}
+		b.WriteString("]\n")
+	}
+	_, err := out.Write(b.Bytes())
+	return err
+}
+
+func printStudies(out io.Writer, studies []node.StudyStatus, p part) error {
 	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
-	fmt.Fprintln(w, "STUDY\tSTATE\tOBJECTS\tRUNS\tLAST RECEIVED\tDELIVERIES")
-	for _, s := range studies {
+	if p.first {
+		fmt.Fprintln(w, "STUDY\tSTATE\tOBJECTS\tRUNS\tLAST RECEIVED\tDELIVERIES")
+	}
+	for i := range studies {
+		s := &studies[i]
 		counts := map[store.DeliveryState]int{}
 		for _, d := range s.Deliveries {
 			counts[d.State]++
@@ -150,24 +237,43 @@ func printStudies(out io.Writer, studies []node.StudyStatus, whole bool) error {
 		if s.Error != "" {
 			fmt.Fprintf(w, "\terror: %s\n", harmless(s.Error))
 		}
-		if !whole {
-			continue
+		if s.Conflicts > 0 {
+			fmt.Fprintf(w, "\t%s\n", counted(s.Conflicts, "object: another picture came under its UID and was refused",
+				"objects: other pictures came under their UIDs and were refused"))
 		}
-		if len(s.Runs) > 0 && s.Runs[0].Summary != nil {
-			reasons := s.Runs[0].Summary.Reasons
-			for _, code := range slices.Sorted(maps.Keys(reasons)) {
-				fmt.Fprintf(w, "  %d loops not measured: %s\n", reasons[code], code)
-			}
-		}
-		for _, d := range s.Deliveries {
-			status := ""
-			if d.Status != nil {
-				status = fmt.Sprintf("%04XH", *d.Status)
-			}
-			fmt.Fprintf(w, "  %s\t%s\t%s\t%s\t%s\t%s %s\n", d.SOPInstanceUID, d.State, d.Destination, d.Kind, status, harmless(d.Comment), harmless(d.Error))
+		if p.whole {
+			printWhole(w, s)
 		}
 	}
 	return w.Flush()
+}
+
+// printWhole prints what is only of interest where one study is asked for.
+func printWhole(w io.Writer, s *node.StudyStatus) {
+	if s.Corrected > 0 {
+		fmt.Fprintf(w, "  %s sent again with other attributes, which count\n", counted(s.Corrected, "object was", "objects were"))
+	}
+	for _, r := range s.Remarks {
+		fmt.Fprintf(w, "  %s\n", harmless(r))
+	}
+	for i := range s.Runs {
+		if r := &s.Runs[i]; r.Error != "" && r.Error != s.Error {
+			fmt.Fprintf(w, "  run %d: %s\n", r.Revision, harmless(r.Error))
+		}
+	}
+	if len(s.Runs) > 0 && s.Runs[0].Summary != nil {
+		reasons := s.Runs[0].Summary.Reasons
+		for _, code := range slices.Sorted(maps.Keys(reasons)) {
+			fmt.Fprintf(w, "  %d loops not measured: %s\n", reasons[code], code)
+		}
+	}
+	for _, d := range s.Deliveries {
+		status := ""
+		if d.Status != nil {
+			status = fmt.Sprintf("%04XH", *d.Status)
+		}
+		fmt.Fprintf(w, "  %s\t%s\t%s\t%s\t%s\t%s %s\n", d.SOPInstanceUID, d.State, d.Destination, d.Kind, status, harmless(d.Comment), harmless(d.Error))
+	}
 }
 
 func (p *program) retryCommand() *cobra.Command {

@@ -38,10 +38,12 @@ the report as text and HTML, animations and stills into a folder for each study,
 named by its Study Instance UID.
 
 Videos (AVI, MP4, MOV, MKV, WebM, WMV, GIF and others that ffmpeg reads) and
-pictures (PNG, JPEG, BMP, TIFF) are analysed too, each as a study of its own. What they do not say themselves is
-given: --spacing for the size of a pixel as it is shown, without which there are
-ratios and no volumes (by pixels as wide as the file says, else square), and --fps where the times of the file are not those of the
-heart, as those of a GIF never are.
+pictures (PNG, JPEG, BMP, TIFF, WebP) are analysed too, each as a study of its own.
+What they do not say themselves is given: --spacing for the size of a pixel as it is
+shown, without which there are ratios and no volumes (by pixels as wide as the file
+says, else square), and --fps where the times of the file are not those of the heart,
+as those of a GIF or an animated PNG never are, or where it has none, as a TIFF of
+several pages: without it only their view is told. Animated WebP is not read.
 With --fps, pictures of a folder that are numbered one after the other under one
 name (f0001.png, f0002.png, ...) are the frames of one loop.
 
@@ -268,6 +270,7 @@ func (w *analysisRun) take(ctx context.Context, key studyKey, study *pipeline.St
 		study.Subject.Key = key.patient
 	}
 	w.origin.cut(&study.Study)
+	w.origin.timeless(&study.Study)
 	if w.out != "" {
 		if err := w.folders.writeStudy(ctx, study, w.out, w.outputs, w.analyzer.Limits(), w.origin); err != nil {
 			if ctx.Err() != nil {

@@ -33,6 +33,31 @@ func (o origins) cut(s *result.Study) {
 	}
 }
 
+// timeless says of cines whose files do not tell when their frames were taken how to
+// say it.
+func (o origins) timeless(s *result.Study) {
+	why := ""
+	say := func(ms []result.Measurement) {
+		for i := range ms {
+			if r := ms[i].Reason; r != nil && r.Code == result.NoFrameTimes {
+				told := result.Reasonf(r.Code, "%s: %s", r.Text, why)
+				ms[i].Reason = &told
+			}
+		}
+	}
+	for i := range s.Loops {
+		l := &s.Loops[i]
+		if why = o[l.File].timeless; why == "" {
+			continue
+		}
+		l.Warnings = append(l.Warnings, result.Reasonf(result.FrameTimes, "%s", why))
+		say(l.Measurements)
+		if len(s.Loops) == 1 { // as of every such file
+			say(s.Measurements)
+		}
+	}
+}
+
 // name puts the files in the place of the objects.
 func (o origins) name(s *result.Study) {
 	for i := range s.Loops {
@@ -54,7 +79,7 @@ func convert(ctx context.Context, files []string, dir string, o mediaSettings) (
 			return
 		}
 		out = append(out, m.path)
-		origin[m.path] = made{path, m.frames}
+		origin[m.path] = made{path, m.frames, m.timeless}
 	}
 	if o.fps > 0 {
 		var cines []sequence

@@ -20,6 +20,7 @@ import (
 	"strings"
 
 	"github.com/disintegration/imaging"
+	_ "golang.org/x/image/webp" // for image.Decode
 
 	"github.com/echonode/echonode/dicomio/tag"
 	"github.com/echonode/echonode/dicomio/uid"
@@ -32,7 +33,7 @@ import (
 // sets for research have them.
 var (
 	videoFiles = []string{".avi", ".mp4", ".mov", ".m4v", ".mkv", ".mpg", ".mpeg", ".webm", ".wmv", ".ogv", ".flv", ".3gp", ".gif"}
-	stillFiles = []string{".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"}
+	stillFiles = []string{".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
 )
 
 func isVideo(path string) bool {
@@ -78,6 +79,9 @@ const maxMediaSide = 4096
 type made struct {
 	path   string
 	frames int
+	// timeless says why it does not tell when its frames were taken, although they
+	// are a cine; "" where it does.
+	timeless string
 }
 
 // toDICOM writes a video or a picture as an ultrasound object in dir. It is a
@@ -90,14 +94,22 @@ func toDICOM(ctx context.Context, path, dir string, o mediaSettings) (made, erro
 	}
 	ds := mediaObject(sum, strings.TrimSuffix(filepath.Base(path), filepath.Ext(path)))
 	out := filepath.Join(dir, sum[:32]+".dcm")
-	if isStill(path) {
+	moves := isStill(path) && movesAsPicture(path)
+	if ext := strings.ToLower(filepath.Ext(path)); moves && ext != ".png" {
+		return stackToDICOM(path, dir, sum, ds, o)
+	}
+	if isStill(path) && !moves {
 		pix, size, err := readStill(path)
 		if err != nil {
 			return made{}, err
 		}
 		ds.SetString(tag.SOPClassUID, uid.UltrasoundImageStorage)
 		describeMedia(ds, size, 1, o)
-		return made{out, 1}, writeMedia(out, ds, dicomio.FrameBytes([][]byte{pix}))
+		pages, _, err := tiffPages(path)
+		if err != nil { // of another kind
+			pages = nil
+		}
+		return made{path: out, frames: max(1, len(pages))}, writeMedia(out, ds, dicomio.FrameBytes([][]byte{pix}))
 	}
 	v, err := probe(ctx, path, o)
 	if err != nil {
@@ -109,13 +121,15 @@ func toDICOM(ctx context.Context, path, dir string, o mediaSettings) (made, erro
 	if o.spacing[0] <= 0 && math.Abs(v.aspect-1) > 0.001 {
 		ds.SetString(tag.PixelAspectRatio, "1000", strconv.Itoa(int(math.Round(1000*v.aspect)))) // down, across
 	}
-	timeMedia(ds, v.fps)
+	if ds.SetString(tag.SOPClassUID, uid.UltrasoundImageStorage); all > 1 {
+		timeMedia(ds, v.fps)
+	}
 	if v.times = v.times[:min(len(v.times), v.frames)]; v.uneven() {
 		if err := v.timeVector(ds); err != nil {
 			return made{}, err
 		}
 	}
-	return made{out, all}, v.decode(ctx, path, func(pixels *dicomio.Pixels) error { return writeMedia(out, ds, pixels) })
+	return made{out, all, v.timeless}, v.decode(ctx, path, func(pixels *dicomio.Pixels) error { return writeMedia(out, ds, pixels) })
 }
 
 // mediaObject begins an object of a content and a name.
@@ -139,9 +153,13 @@ func mediaObject(sum, name string) *dicomio.DataSet {
 	return ds
 }
 
-// timeMedia makes the object a cine of so many frames per second.
+// timeMedia makes the object a cine of so many frames per second, 0 where that is
+// not known.
 func timeMedia(ds *dicomio.DataSet, fps float64) {
 	ds.SetString(tag.SOPClassUID, uid.UltrasoundMultiFrameImageStorage)
+	if fps <= 0 {
+		return
+	}
 	ds.SetTags(tag.FrameIncrementPointer, tag.FrameTime)
 	ds.SetString(tag.FrameTime, strconv.FormatFloat(1000/fps, 'g', 8, 64))
 }
@@ -210,12 +228,15 @@ func readStill(path string) ([]byte, image.Point, error) {
 		return nil, image.Point{}, err
 	}
 	defer f.Close() // read only
+	if animatedWebP(f) {
+		return nil, image.Point{}, errors.New("an animated WebP is not read: save it as a video or as GIF, and give --fps")
+	}
 	c, _, err := image.DecodeConfig(f)
 	if err != nil {
 		return nil, image.Point{}, err
 	}
-	if c.Width < 16 || c.Height < 16 || c.Width > maxMediaSide || c.Height > maxMediaSide {
-		return nil, image.Point{}, fmt.Errorf("a picture of %d x %d pixels", c.Width, c.Height)
+	if err := checkSide(image.Pt(c.Width, c.Height), "a picture"); err != nil {
+		return nil, image.Point{}, err
 	}
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
 		return nil, image.Point{}, err
@@ -225,6 +246,19 @@ func readStill(path string) ([]byte, image.Point, error) {
 	if err != nil {
 		return nil, image.Point{}, err
 	}
+	return rgbOf(img), img.Bounds().Size(), nil
+}
+
+// checkSide says what size a picture or a video can't have.
+func checkSide(size image.Point, what string) error {
+	if size.X < 16 || size.Y < 16 || size.X > maxMediaSide || size.Y > maxMediaSide {
+		return fmt.Errorf("%s of %d x %d pixels", what, size.X, size.Y)
+	}
+	return nil
+}
+
+// rgbOf are the pixels of a picture, three bytes each.
+func rgbOf(img image.Image) []byte {
 	size := img.Bounds().Size()
 	rgba := image.NewRGBA(image.Rectangle{Max: size})
 	draw.Draw(rgba, rgba.Rect, img, img.Bounds().Min, draw.Src)
@@ -232,7 +266,7 @@ func readStill(path string) ([]byte, image.Point, error) {
 	for i := 0; i < len(rgba.Pix); i += 4 {
 		pix = append(pix, rgba.Pix[i], rgba.Pix[i+1], rgba.Pix[i+2])
 	}
-	return pix, size, nil
+	return pix
 }
 
 // video is what a file says of its first picture track.
@@ -242,6 +276,8 @@ type video struct {
 	fps    float64
 	aspect float64   // width of a pixel by its height
 	times  []float64 // of the frames, in s, rising; nil where --fps counts or the file has none
+	// timeless says why the file's own times are not used; "" where they are.
+	timeless string
 }
 
 // probe asks ffprobe, counting the frames: containers often say none.
@@ -290,19 +326,25 @@ func probe(ctx context.Context, path string, o mediaSettings) (video, error) {
 			v.fps = ratio(r)
 		}
 	}
+	animation := s.Codec == "gif" || s.Codec == "apng"
+	if err := checkSide(v.size, "a video"); err != nil {
+		return v, err
+	}
 	switch {
-	case v.size.X < 16 || v.size.Y < 16 || v.size.X > maxMediaSide || v.size.Y > maxMediaSide:
-		return v, fmt.Errorf("a video of %d x %d pixels", v.size.X, v.size.Y)
 	case err != nil || v.frames < 1:
 		return v, errors.New("a video without frames")
-	case !(v.fps > 0) || v.fps > 1000:
+	case !animation && (!(v.fps > 0) || v.fps > 1000):
 		return v, errors.New("the video does not say its frame rate: give --fps")
-	case o.fps == 0 && s.Codec == "gif":
-		return v, errors.New("the times of a GIF are for showing it, in steps of 10 ms, and not those of the heart: give --fps")
 	case o.square && max(aspect, 1/aspect) > 1.01:
 		return v, fmt.Errorf("the pixels of the video are not square (width to height %.4g): give --spacing across,down", aspect)
 	}
-	if o.fps > 0 {
+	if animation && o.fps <= 0 && v.frames > 1 {
+		v.fps, v.timeless = 0, "the times of a GIF are for showing it: give --fps"
+		if s.Codec == "apng" {
+			v.timeless = "the times of an animated PNG are for showing it: give --fps"
+		}
+	}
+	if o.fps > 0 || animation {
 		return v, nil
 	}
 	for _, p := range answer.Packets { // in the order of decoding

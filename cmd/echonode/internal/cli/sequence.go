@@ -35,7 +35,7 @@ func sequences(files []string) (out []sequence, rest []string) {
 	var order []string
 	for _, path := range files {
 		m := frameName.FindStringSubmatch(filepath.Base(path))
-		if m == nil || !isStill(path) {
+		if m == nil || !isStill(path) || movesAsPicture(path) {
 			rest = append(rest, path)
 			continue
 		}
@@ -94,7 +94,7 @@ func (s sequence) toDICOM(dir string, o mediaSettings) (made, error) {
 	describeMedia(ds, size, len(s.paths), o)
 	timeMedia(ds, o.fps)
 	out := filepath.Join(dir, sum[:32]+".dcm")
-	return made{out, all}, writeMedia(out, ds, dicomio.FrameFunc(len(s.paths), int64(3*size.X*size.Y), func(i int) ([]byte, error) {
+	return made{path: out, frames: all}, writeMedia(out, ds, dicomio.FrameFunc(len(s.paths), int64(3*size.X*size.Y), func(i int) ([]byte, error) {
 		pix, got, err := readStill(s.paths[i])
 		if err == nil && got != size {
 			err = errors.New("a picture of another size than the first")

@@ -280,6 +280,8 @@ func (a *Analyzer) findPicture(ctx context.Context, l *loop, frames *dicomio.Fra
 	find := a.chooseRegion
 	if l.facts.Tissue == nil || !l.facts.Tissue.Fits {
 		find = a.findSector
+	} else if l.regionIsScreen() {
+		find = a.findSectorOnScreen
 	}
 	if err := find(ctx, l, frames, sample); err != nil {
 		return err

@@ -94,6 +94,7 @@ type cine struct {
 	noPixels        bool
 	shift           float64 // of the heart to the right, pixels
 	stage, modality string
+	screen          bool // the region is the whole screen, which is black outside of x0 to x1
 }
 
 // beats is a curve from a (diastole) to b (systole) and back, n beats of 24
@@ -146,11 +147,15 @@ func (c cine) write(t *testing.T, dir string) string {
 		region := dicomio.NewDataSet()
 		region.SetInt(tag.RegionSpatialFormat, 1)
 		region.SetInt(tag.RegionDataType, 1)
+		x0, y0, x1, y1 := c.x0, c.y0, c.x1, c.y1
+		if c.screen {
+			x0, y0, x1, y1 = 0, 0, c.width, c.height
+		}
 		region.SetInt(tag.RegionFlags, 0)
-		region.SetInt(tag.RegionLocationMinX0, int64(c.x0))
-		region.SetInt(tag.RegionLocationMinY0, int64(c.y0))
-		region.SetInt(tag.RegionLocationMaxX1, int64(c.x1-1))
-		region.SetInt(tag.RegionLocationMaxY1, int64(c.y1-1))
+		region.SetInt(tag.RegionLocationMinX0, int64(x0))
+		region.SetInt(tag.RegionLocationMinY0, int64(y0))
+		region.SetInt(tag.RegionLocationMaxX1, int64(x1-1))
+		region.SetInt(tag.RegionLocationMaxY1, int64(y1-1))
 		region.SetInt(tag.PhysicalUnitsXDirection, 3)
 		region.SetInt(tag.PhysicalUnitsYDirection, 3)
 		region.SetFloat(tag.PhysicalDeltaX, c.spacingX/10)
@@ -165,6 +170,11 @@ func (c cine) write(t *testing.T, dir string) string {
 	midX := float64(c.x0+c.x1)/2 + c.shift
 	for i := range frames {
 		frames[i] = halfEllipse(c.width, c.height, midX, baseY, c.diameterMM[i]/2/sx, c.lengthMM[i]/sy)
+		for k := range frames[i] {
+			if x, y := k%c.width, k/c.width; c.screen && (x < c.x0 || x >= c.x1 || y < c.y0 || y >= c.y1) {
+				frames[i][k] = 0
+			}
+		}
 		for k := 0; c.mark && k < 144; k++ {
 			frames[i][k/12*c.width+k%12] = 60
 		}

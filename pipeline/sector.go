@@ -42,6 +42,35 @@ func (a *Analyzer) findSector(ctx context.Context, l *loop, frames *dicomio.Fram
 	return nil
 }
 
+// wholeScreen is the part of the screen of which a region says nothing of where the
+// picture is, and sectorOnScreen the part of it that the sector takes at most where
+// that is looked at alone. Own choice: the sector of a cropped picture takes all of it.
+const wholeScreen, sectorOnScreen = 0.95, 0.75
+
+// regionIsScreen reports whether the only 2D region is the whole screen, as converters
+// and some devices write.
+func (l *loop) regionIsScreen() bool {
+	r := l.region
+	return len(l.facts.TissueRegions()) == 1 && float64(r.Dx())*float64(r.Dy()) >= wholeScreen*float64(l.Columns)*float64(l.Rows)
+}
+
+// findSectorOnScreen takes the analysed region of an object whose only region is the
+// whole screen from its pixels where they show one picture that is much smaller. The
+// scale is the region's.
+func (a *Analyzer) findSectorOnScreen(ctx context.Context, l *loop, frames *dicomio.FrameReader, sample []int) error {
+	lit := &image.Gray{}
+	for _, i := range []int{sample[0], sample[len(sample)/2]} {
+		if err := a.brighten(ctx, l, frames, i, lit); err != nil {
+			return err
+		}
+	}
+	r, pictures := sector(lit)
+	if share := float64(r.Dx()) * float64(r.Dy()) / (float64(l.Columns) * float64(l.Rows)); pictures == 1 && share <= sectorOnScreen {
+		l.analyseRegion(r)
+	}
+	return nil
+}
+
 // brighten raises lit to frame i where that is brighter.
 func (a *Analyzer) brighten(ctx context.Context, l *loop, frames *dicomio.FrameReader, i int, lit *image.Gray) (err error) {
 	b, done, err := a.flow.work(ctx, l.party)

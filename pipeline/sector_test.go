@@ -5,6 +5,9 @@ import (
 	"math"
 	"math/rand/v2"
 	"testing"
+
+	"github.com/echonode/echonode/models"
+	"github.com/echonode/echonode/pipeline/result"
 )
 
 // screen draws a fan with its tip at (tipX, 60), 45 degrees to either side and 340 deep, a dark chamber in it, text beside it,
@@ -64,5 +67,34 @@ func TestTwoSectors(t *testing.T) {
 	got, pictures := sector(g)
 	if pictures != 2 || got.Dx() > 520 {
 		t.Errorf("%d pictures, the largest %v", pictures, got)
+	}
+}
+
+// A region that is the whole screen says nothing of where the picture is: a sector that
+// takes little of it is looked at alone, with the region's scale; one that takes most of
+// it, and several, are left as they are.
+func TestSectorOnScreen(t *testing.T) {
+	base := standard("1.2.3.1")
+	want := loopOf(t, newBrightness(models.ViewA4C), "", base.write(t, t.TempDir()))
+	for name, tt := range map[string]struct {
+		border int
+		found  bool
+	}{"small": {base.width / 2, true}, "large": {8, false}} {
+		c := base
+		c.screen = true
+		c.x0, c.y0, c.x1, c.y1 = tt.border, tt.border, tt.border+base.width, tt.border+base.height
+		c.width, c.height = base.width+2*tt.border, base.height+2*tt.border
+		l := loopOf(t, newBrightness(models.ViewA4C), "", c.write(t, t.TempDir()))
+		if found := l.Region.MaxX-l.Region.MinX < c.width*9/10; found != tt.found {
+			t.Errorf("%s: the region is %+v of %d x %d", name, l.Region, c.width, c.height)
+		}
+		if !l.Spacing.Trusted {
+			t.Errorf("%s: not calibrated: %+v", name, l.Spacing)
+		}
+		for i, m := range l.Measurements {
+			if o := want.Measurements[i]; m.Name == result.EDV && (m.Value == nil || math.Abs(*m.Value / *o.Value - 1) > 0.04) {
+				t.Errorf("%s: EDV %+v, of the picture alone %v", name, m, *o.Value)
+			}
+		}
 	}
 }

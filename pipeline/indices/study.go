@@ -129,7 +129,10 @@ func further(s *result.Study, stage []result.Measurement) (out []result.Measurem
 // weakBeats is the remark that beats may be too weak to be seen: the stroke volume
 // is then that of the others, and no output for every beat.
 func weakBeats(q result.Quality) *result.Reason {
-	if i := slices.IndexFunc(q.Warnings, func(r result.Reason) bool { return r.Code == string(lv.GateWeakBeats) }); i >= 0 {
+	weak := func(r result.Reason) bool {
+		return r.Code == string(lv.GateWeakBeats) || r.Code == string(lv.GateSomeWeakBeats)
+	}
+	if i := slices.IndexFunc(q.Warnings, weak); i >= 0 {
 		return &q.Warnings[i]
 	}
 	return nil

@@ -113,6 +113,8 @@ type Beat struct {
 	// before to that of this one, and from there to the next; 0 when unknown.
 	BeforeMS float64 `json:"before_ms,omitempty"`
 	AfterMS  float64 `json:"after_ms,omitempty"`
+	// AfterWeak says that the beat before contracted too little to be found.
+	AfterWeak bool `json:"after_weak,omitempty"`
 	// AreaChange is (ED-ES)/ED of the smoothed curve.
 	AreaChange float64 `json:"area_change"`
 }
@@ -149,9 +151,10 @@ type Rhythm struct {
 	// Stored is the rate that the object tells, whether it was used or not: over all
 	// of its R waves but those left out, else the device's; 0 without one.
 	Stored float64 `json:"stored_rate,omitempty"`
-	// Weak says that beats may have contracted too little to be found; "" where
-	// nothing speaks for it.
-	Weak string `json:"weak,omitempty"`
+	// Weak says that every second beat may have contracted too little to be found,
+	// SomeWeak that some beats did; "" where nothing speaks for it.
+	Weak     string `json:"weak,omitempty"`
+	SomeWeak string `json:"some_weak,omitempty"`
 	// Notes are remarks for a reader, for example that R peaks were ignored.
 	Notes []string `json:"notes,omitempty"`
 }
@@ -292,7 +295,8 @@ func FindBeats(area, timesMS []float64, o BeatOptions) (Rhythm, error) {
 			}
 		} else {
 			r.Beats = byPeaks
-			r.Weak = sorted.unseen()
+			r.SomeWeak = sorted.unseen()
+			f.markAfterWeak(r.Beats, sorted)
 		}
 	}
 	if len(r.Beats) == 0 {

@@ -34,6 +34,7 @@ const (
 	GateVolumes        Gate = "volumes"
 	GateBeatVolumes    Gate = "beat-volumes"
 	GateWeakBeats      Gate = "weak-beats"
+	GateSomeWeakBeats  Gate = "some-weak-beats"
 )
 
 // Severity says what a finding does to a measurement.

@@ -157,6 +157,17 @@ func (p rPeaks) unseen() string {
 	return fmt.Sprintf("%d of %d stored R waves are followed by a contraction too weak to be found: such beats may be missing in the means", len(p.weak), len(p.all))
 }
 
+// markAfterWeak marks the beats whose R wave follows one without a contraction.
+func (f *finder) markAfterWeak(beats []Beat, p rPeaks) {
+	for i := range beats {
+		at := 0 // of the first R wave after that of the beat
+		for at < len(p.all) && p.all[at] <= f.t[beats[i].ED]+f.o.RWindowBeforeMS {
+			at++
+		}
+		beats[i].AfterWeak = at >= 2 && slices.Contains(p.weak, p.all[at-2])
+	}
+}
+
 // unfollowed says how many of the R waves that the clip shows whole have no
 // contraction.
 func unfollowed(without, shown, stored int) string {

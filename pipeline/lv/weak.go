@@ -39,7 +39,7 @@ func (f *finder) findWeak(r *Rhythm, stored float64, source, unused string) {
 		return
 	}
 	twice := stored >= leastTwice*curve && stored <= mostTwice*curve
-	seen, some := f.weakContractions(r.Noise)
+	seen, pauses := f.weakContractions(r.Noise)
 	switch {
 	case twice && seen:
 		r.HeartRate, r.HeartRateSource = stored, source
@@ -52,8 +52,12 @@ func (f *finder) findWeak(r *Rhythm, stored float64, source, unused string) {
 			curve, stored)
 	case seen:
 		r.Weak = "the curve shows a weaker contraction after each one measured: the weaker beats are not in the means, the heart rate may be twice as high"
-	case some > 0:
-		r.Weak = fmt.Sprintf("the curve shows weaker contractions in %d long pauses between beats: they are not in the means, the heart rate may be higher", some)
+	case len(pauses) > 0:
+		r.SomeWeak = fmt.Sprintf("the curve shows weaker contractions between beats (%d): they are not in the means, the heart rate may be higher", len(pauses))
+		for i := range r.Beats {
+			b := &r.Beats[i]
+			b.AfterWeak = slices.ContainsFunc(pauses, func(p cycle) bool { return b.ED > p.dip && b.ED < p.to && b.ES >= p.to })
+		}
 	}
 }
 
@@ -72,37 +76,38 @@ func (f *finder) rateOfContractions() float64 {
 	return 60000 / median(rr)
 }
 
+// cycle is the time from one end-systole to the next, by frame, with the moment of a
+// smaller contraction in it.
+type cycle struct{ from, to, dip int }
+
 // weakContractions looks for smaller contractions between two that count: every says
-// that most cycles have one at the same moment, some counts those in pauses. noise is
-// that of a single frame as a part of the level.
-func (f *finder) weakContractions(noise float64) (every bool, some int) {
+// that most cycles have one at the same moment, pauses are those that are as long as
+// two others. noise is that of a single frame as a part of the level.
+func (f *finder) weakContractions(noise float64) (every bool, pauses []cycle) {
 	least := max(weakPart*(f.hi-f.lo), weakNoise*noise*median(f.a)*f.noiseLeft())
 	cycles := 0
-	var phases, long, plain []float64 // lengths of cycles with and without one
+	var phases, plain []float64 // lengths of cycles without one
+	var with []cycle
 	ex := f.extremes()
+	length := func(c cycle) float64 { return f.t[c.to] - f.t[c.from] }
 	for i := 0; i+2 < len(ex); i++ {
-		from, to := ex[i].at, ex[i+2].at
-		length := f.t[to] - f.t[from]
-		if ex[i].max || f.across(f.t[from], f.t[to], 0) {
+		c := cycle{from: ex[i].at, to: ex[i+2].at}
+		if ex[i].max || f.across(f.t[c.from], f.t[c.to], 0) {
 			continue
 		}
-		if length < shortestPair {
-			plain = append(plain, length)
+		dips := false
+		if length(c) >= shortestPair {
+			cycles++
+			c.dip, dips = f.dip(c.from, c.to, least)
+		}
+		if !dips {
+			plain = append(plain, length(c))
 			continue
 		}
-		cycles++
-		if at, ok := f.dip(from, to, least); ok {
-			phases, long = append(phases, (f.t[at]-f.t[from])/length), append(long, length)
-		} else {
-			plain = append(plain, length)
-		}
+		with, phases = append(with, c), append(phases, (f.t[c.dip]-f.t[c.from])/length(c))
 	}
 	if len(plain) >= usualCycles {
-		for _, length := range long {
-			if length >= twoBeats*median(plain) {
-				some++
-			}
-		}
+		pauses = slices.DeleteFunc(with, func(c cycle) bool { return length(c) < twoBeats*median(plain) })
 	}
 	m, same := median(phases), 0
 	for _, p := range phases {
@@ -110,7 +115,7 @@ func (f *finder) weakContractions(noise float64) (every bool, some int) {
 			same++
 		}
 	}
-	return same >= 2 && float64(same) >= weakShare*float64(cycles), some
+	return same >= 2 && float64(same) >= weakShare*float64(cycles), pauses
 }
 
 // dip is the frame of the deepest valley of the curve between two frames: that from

@@ -488,6 +488,11 @@ func (l *loop) chooseBeats() []lv.Finding {
 		before[i], after = b.BeforeMS, b.AfterMS
 	}
 	kinds, irregular := lv.ClassifyBeats(before, after)
+	for i, b := range l.beats {
+		if b.AfterWeak && kinds[i] == lv.Regular {
+			kinds[i] = lv.PostEctopic
+		}
+	}
 	var out []lv.Finding
 	if irregular {
 		out = append(out, lv.CheckIrregular(len(l.beats))...)

@@ -102,11 +102,14 @@ func (l *loop) doubts() []lv.Finding {
 		}
 	}
 	if l.rhythm.Weak != "" {
-		out = append(out, lv.Finding{Gate: lv.GateWeakBeats, Severity: lv.Warn, Frame: -1, Reason: l.rhythm.Weak})
+		warn(lv.GateWeakBeats, result.Reason{Text: l.rhythm.Weak})
+	}
+	if l.rhythm.SomeWeak != "" {
+		warn(lv.GateSomeWeakBeats, result.Reason{Text: l.rhythm.SomeWeak})
 	}
 	motion, device := l.rhythm.HeartRate, l.HeartRate
 	if l.rhythm.HeartRateSource == lv.RateFromCurve && device > 0 && math.Abs(motion-device) > rateTolerance*device && !l.rateOfRWaves() &&
-		l.rhythm.Weak == "" {
+		!l.weakBeats() {
 		warn(result.Rhythm, result.Reasonf("", "the motion shows %.0f beats per minute, the device says %.0f: frame times or rhythm are in doubt", motion, device))
 	}
 	if l.slowerMotion() {
@@ -125,7 +128,7 @@ func (l *loop) doubts() []lv.Finding {
 // heart rate allows that the device stored.
 func (l *loop) slowerMotion() bool {
 	rate := l.rhythm.HeartRate
-	if l.rhythm.HeartRateSource != lv.RateFromDevice || l.rhythm.Weak != "" {
+	if l.rhythm.HeartRateSource != lv.RateFromDevice || l.weakBeats() {
 		return false
 	}
 	for _, b := range l.rhythm.Beats {
@@ -140,3 +143,6 @@ func (l *loop) slowerMotion() bool {
 	}
 	return false
 }
+
+// weakBeats reports whether beats may have contracted too little to be found.
+func (l *loop) weakBeats() bool { return l.rhythm.Weak != "" || l.rhythm.SomeWeak != "" }

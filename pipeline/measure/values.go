@@ -27,7 +27,7 @@ func (s series) concerns(f lv.Finding) bool {
 	if f.Gate == result.UnusualSize {
 		return s.needsCalibration
 	}
-	if f.Gate == result.Repeated {
+	if f.Gate == result.Repeated || f.Gate == lv.GateSomeWeakBeats {
 		return s.name == result.HR
 	}
 	return s.phase == "" || f.Phase == "" || f.Phase == s.phase
@@ -222,14 +222,14 @@ func (l *loop) contradicts(rate float64, method string) bool {
 	if stored := l.rhythm.Stored; stored > 0 && math.Abs(rate-stored) > rateTolerance*stored {
 		return true
 	}
-	return l.rhythm.Weak != "" && method == lv.RateFromCurve || l.slowerMotion()
+	return l.weakBeats() && method == lv.RateFromCurve || l.slowerMotion()
 }
 
 // addHeartRate reports the rate from the R waves or the motion, else the
 // device's own. Doubts about time and rhythm concern it too.
 func (l *loop) addHeartRate(findings []lv.Finding) {
 	rate, method := l.rhythm.HeartRate, l.rhythm.HeartRateSource
-	if rate == 0 && l.HeartRate > 0 && !(l.rateOfRWaves() && (len(l.rhythm.Notes) > 0 || l.rhythm.Weak != "")) {
+	if rate == 0 && l.HeartRate > 0 && !(l.rateOfRWaves() && (len(l.rhythm.Notes) > 0 || l.weakBeats())) {
 		rate, method = l.HeartRate, lv.RateFromDevice
 	}
 	s := series{name: result.HR, unit: result.UnitRate, method: method}
@@ -242,7 +242,7 @@ func (l *loop) addHeartRate(findings []lv.Finding) {
 	m := l.missing(s, result.Reason{})
 	m.Value, m.Reason = &v, nil
 	m.Quality = grade(warnings(findings, func(f lv.Finding) bool {
-		return slices.Contains([]lv.Gate{result.FrameTimes, result.Rhythm, lv.GateBeats, lv.GateWeakBeats, result.HeartRateDoubt,
+		return slices.Contains([]lv.Gate{result.FrameTimes, result.Rhythm, lv.GateBeats, lv.GateWeakBeats, lv.GateSomeWeakBeats, result.HeartRateDoubt,
 			result.Repeated, result.StageUnknown}, f.Gate)
 	}))
 	if l.contradicts(rate, method) {

@@ -68,12 +68,15 @@ func TestEverySecondBeatTooWeak(t *testing.T) {
 }
 
 // rhythm is a rhythm of intervals in ms whose beats have an EF of 55 % but for those
-// named as weak.
+// named as weak, and 65 % for those after them.
 func rhythm(weakEF float64, rr []float64, weak ...int) (beats []heart.Beat) {
 	for i, ms := range rr {
 		b := heart.Beat{RR: ms, EF: 55, EDV: 117.81}
-		if slices.Contains(weak, i) {
+		switch {
+		case slices.Contains(weak, i):
 			b.EF = weakEF
+		case slices.Contains(weak, i-1):
+			b.EF = 65
 		}
 		beats = append(beats, b)
 	}
@@ -113,10 +116,14 @@ func TestSomeBeatsTooWeak(t *testing.T) {
 			if hr.Value == nil || tt.rate > 0 && math.Abs(*hr.Value-tt.rate) > 0.05*tt.rate || hr.Quality.Grade != tt.grade || len(hr.Quality.Warnings) == 0 {
 				t.Errorf("%s, noise %.2f: HR %+v, want about %.1f, %s", name, noise, hr, tt.rate, tt.grade)
 			}
-			if tt.stored != "device" && !has(hr, string(lv.GateWeakBeats)) {
+			if tt.stored != "device" && !has(hr, string(lv.GateSomeWeakBeats)) {
 				t.Errorf("%s, noise %.2f: no word of weak beats: %+v", name, noise, hr.Quality)
 			}
-			near(t, name+": EF", measure(t, l.Measurements, result.EF), 55, 2)
+			within := 2.0 // without the beats after the weak ones
+			if tt.stored == "device" {
+				within = 6 // nobody knows which they are
+			}
+			near(t, name+": EF", measure(t, l.Measurements, result.EF), 55, within)
 		}
 	}
 }
@@ -130,7 +137,7 @@ func TestSomeTWavesCounted(t *testing.T) {
 		slices.Sort(l.RWaves)
 		Loop(&l, options())
 		hr := find(t, l.Measurements, result.HR)
-		if hr.Value == nil || math.Abs(*hr.Value-70.6) > 2 || hr.Quality.Grade != result.Fair || !has(hr, result.Rhythm) || has(hr, string(lv.GateWeakBeats)) {
+		if hr.Value == nil || math.Abs(*hr.Value-70.6) > 2 || hr.Quality.Grade != result.Fair || !has(hr, result.Rhythm) || has(hr, string(lv.GateSomeWeakBeats)) {
 			t.Errorf("%v: %+v", rr, hr)
 		}
 	}
@@ -144,7 +151,7 @@ func TestOrdinaryDiastoleIsNoWeakBeat(t *testing.T) {
 				c := heart.Clip{Beats: heart.Regular(rate, ef, 117.81, 14), FPS: []float64{15, 25, 40, 80}[seed%4], Start: 61 * float64(seed),
 					Length: 5000, Noise: 0.01 * float64(seed%5), Stray: 0.5, Seed: seed}
 				l := measured(c)
-				if hr := find(t, l.Measurements, result.HR); has(hr, string(lv.GateWeakBeats)) {
+				if hr := find(t, l.Measurements, result.HR); has(hr, string(lv.GateWeakBeats)) || has(hr, string(lv.GateSomeWeakBeats)) {
 					t.Errorf("%.0f/min, EF %.0f, %.0f frames/s, noise %.2f: %+v", rate, ef, c.FPS, c.Noise, hr.Quality)
 				}
 			}

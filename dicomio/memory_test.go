@@ -303,6 +303,36 @@ func children(t *testing.T, before []string) (out []string) {
 	return out
 }
 
+// A decoder that hangs is ended after its time, which is told from damage, and
+// not waited for again.
+func TestVideoDecoderThatHangs(t *testing.T) {
+	bin := t.TempDir()
+	if err := os.WriteFile(filepath.Join(bin, "ffmpeg"), []byte("#!/bin/sh\nexec sleep 300\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
+	var b bytes.Buffer
+	d := syntheticBase(9, 3, 8, 8, "YBR_PARTIAL_420").SetInt(tag.Rows, 64).SetInt(tag.Columns, 64).SetInt(tag.NumberOfFrames, 1)
+	if err := Write(&b, d, WriteOptions{TransferSyntax: uid.MPEG2MPML, Pixels: FrameBytes([][]byte{{0, 0, 1, 0xB3}})}); err != nil {
+		t.Fatal(err)
+	}
+	before := children(t, nil)
+	f, err := ReadContext(t.Context(), bytes.NewReader(b.Bytes()), int64(b.Len()), Options{Limits: Limits{Video: 50 * time.Millisecond}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.DataSet.SetInt(tag.NumberOfFrames, 9)
+	if _, err := f.Frames(); !errors.Is(err, ErrLimit) || !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("error %v", err)
+	}
+	if err := f.Close(); err != nil {
+		t.Error(err)
+	}
+	if left := children(t, before); len(left) > 0 {
+		t.Errorf("processes are left: %q", left)
+	}
+}
+
 func TestVideoProcessEndsWithItsFile(t *testing.T) {
 	if _, err := exec.LookPath("ffmpeg"); err != nil {
 		t.Skip("ffmpeg is not installed")

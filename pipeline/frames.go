@@ -2,8 +2,9 @@ package pipeline
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"hash/crc64"
+	"hash/maphash"
 	"image"
 	"runtime/debug"
 	"slices"
@@ -37,10 +38,8 @@ type flow struct {
 	benches chan *bench
 	slots   chan *slot
 	open    *semaphore.Weighted // room for objects of Begin
+	seed    maphash.Seed        // of digests, which tell pictures of one loop apart
 }
-
-// digests tells pictures apart.
-var digests = crc64.MakeTable(crc64.ECMA)
 
 // slot is one frame on its way through the engine.
 type slot struct {
@@ -55,7 +54,8 @@ type bench struct {
 }
 
 func newFlow(card models.Card, slots int, places *turns.Places) *flow {
-	f := &flow{places: places, lanes: turns.New(places.Accounts(), slots), benches: make(chan *bench, places.Size()), slots: make(chan *slot, slots)}
+	f := &flow{places: places, lanes: turns.New(places.Accounts(), slots), benches: make(chan *bench, places.Size()), slots: make(chan *slot, slots),
+		seed: maphash.MakeSeed()}
 	for range slots {
 		f.slots <- &slot{input: image.NewGray(image.Rect(0, 0, card.Input.Width, card.Input.Height))}
 	}
@@ -182,7 +182,7 @@ func (a *Analyzer) look(ctx context.Context, l *loop, i int, s *slot) (err error
 	defer done()
 	start = time.Now()
 	l.frames[i] = a.readFrame(a.engine.Card(), l.box, &s.out)
-	l.frames[i].digest = crc64.Checksum(s.input.Pix, digests) | 1 // 0 is none
+	l.frames[i].digest = maphash.Bytes(a.flow.seed, s.input.Pix) | 1 // 0 is none
 	l.bright().Add(s.input)
 	if o := l.frames[i].outline; o != nil {
 		l.frames[i].unseen = l.unseen(s.input, &l.frames[i], a.opt.LV.Axis)
@@ -250,7 +250,15 @@ func (a *Analyzer) contain(l *loop, frame int, err *error) {
 
 // damaged is the verdict on a loop one of whose frames cannot be decoded.
 func damaged(frame int, err error) *verdict {
-	return failed(result.DecodeFailed, "frame %d of the cine: %v", frame, err)
+	return failed(codeOf(err), "frame %d of the cine: %v", frame, err)
+}
+
+// codeOf tells a decoder that takes too long from pixels that are damaged.
+func codeOf(err error) string {
+	if errors.Is(err, context.DeadlineExceeded) {
+		return result.TimeLimit
+	}
+	return result.DecodeFailed
 }
 
 // verdict is why a loop is not measured. It is an error so that the steps of

@@ -258,7 +258,7 @@ func (a *Analyzer) open(l *loop, file *dicomio.File) (*dicomio.FrameReader, erro
 		return nil, refused(result.NoPixels, "the object holds no image")
 	}
 	if err != nil {
-		return nil, failed(result.DecodeFailed, "pixel data cannot be read: %v", err)
+		return nil, failed(codeOf(err), "pixel data cannot be read: %v", err)
 	}
 	if n := frames.Len(); n != l.facts.Frames {
 		if l.facts, err = readFacts(file, n); err != nil {

@@ -45,7 +45,11 @@ func (r *Reader) openVideo() error {
 	j := newJoined(r.src.Bytes, r.frames[0])
 	s := video.Stream{Source: j, Size: j.size, Offset: r.frames[0][0].Off, Syntax: r.ts, Rows: r.Rows, Columns: r.Columns,
 		MaxFrame: r.limits.Frame, MaxFrames: r.limits.Frames, Time: r.limits.Video}
-	if n, ok := s.Count(r.ctx, r.Info.Frames); ok {
+	n, ok, err := s.Count(r.ctx, r.Info.Frames)
+	if err != nil {
+		return err
+	}
+	if ok {
 		r.Info.Frames = n
 	}
 	r.video = video.New(r.ctx, s, r.Len())

@@ -66,6 +66,7 @@ type process struct {
 	next   int // frame that comes out next
 	out    io.ReadCloser
 	stderr *tailBuffer
+	ctx    context.Context
 	cancel context.CancelFunc
 	wait   func() error
 	timer  *time.Timer
@@ -140,7 +141,7 @@ func (d *Decoder) start(gray bool) (*process, error) {
 		"-map", "0:v:0", "-an", "-sn", "-dn", "-vsync", "passthrough", "-threads", "1",
 		"-frames:v", strconv.Itoa(d.frames), "-f", "rawvideo", "-pix_fmt", pix, "-s", size, "pipe:1")...)
 	cmd.Stdin, cmd.WaitDelay, cmd.Env = in, pipeWait, environment()
-	p := &process{gray: gray, stderr: &tailBuffer{}, cancel: cancel}
+	p := &process{gray: gray, stderr: &tailBuffer{}, ctx: ctx, cancel: cancel}
 	cmd.Stderr = p.stderr
 	if p.out, err = cmd.StdoutPipe(); err != nil {
 		cancel()
@@ -210,10 +211,13 @@ func (d *Decoder) Frame(i int, gray bool, b []byte) error {
 	}
 	for ; p.next <= i; p.next++ {
 		if _, err := io.ReadFull(p.out, b); err != nil {
-			at, said := p.next, p.stderr.line()
+			at, said, late := p.next, p.stderr.line(), errors.Is(p.ctx.Err(), context.DeadlineExceeded)
 			d.stop()
 			if cerr := d.ctx.Err(); cerr != nil {
 				return &fault.Error{Op: "video", Tag: tag.PixelData, Offset: -1, Err: cerr}
+			}
+			if late {
+				return d.stream.late()
 			}
 			if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 				return fault.New("video", tag.PixelData, d.stream.Offset, fault.ErrFrames, "the stream gave %d of %d frames: %s", at, d.frames, said)
@@ -254,38 +258,45 @@ func (s Stream) open() (io.Reader, string, error) {
 	return first, format, nil
 }
 
+// late is the error of a process whose time is over: context.DeadlineExceeded is
+// among what it wraps, as of nothing else that the stream itself is the cause of.
+func (s Stream) late() error {
+	return &fault.Error{Op: "video", Tag: tag.PixelData, Offset: s.Offset, Err: fmt.Errorf("%w: its decoder took more than %v: %w", fault.ErrLimit, s.Time,
+		context.DeadlineExceeded)}
+}
+
 // Count is the number of frames that the stream holds, and false where it cannot
 // be told. The packets of the stream are counted first, which decodes nothing;
 // only when that is another number than announced are the frames counted that
-// come out.
-func (s Stream) Count(ctx context.Context, announced int) (int, bool) {
-	n, whole := s.count(ctx, "-c", "copy")
-	if !whole || n == announced {
-		return n, whole // an unreadable stream has its error when a frame is asked for
+// come out. A stream that takes too long for that would take too long again.
+func (s Stream) Count(ctx context.Context, announced int) (int, bool, error) {
+	n, whole, err := s.count(ctx, "-c", "copy")
+	if err != nil || !whole || n == announced {
+		return n, whole, err // an unreadable stream has its error when a frame is asked for
 	}
-	n, _ = s.count(ctx, "-pix_fmt", "gray", "-s", "16x16", "-vsync", "passthrough")
-	return n, n > 0 && n <= s.MaxFrames
+	n, _, err = s.count(ctx, "-pix_fmt", "gray", "-s", "16x16", "-vsync", "passthrough")
+	return n, n > 0 && n <= s.MaxFrames, err
 }
 
 // count lets ffmpeg list the frames of the stream, one line each, and counts
 // the lines; whole says that it came to the end without an error.
-func (s Stream) count(ctx context.Context, how ...string) (n int, whole bool) {
+func (s Stream) count(ctx context.Context, how ...string) (n int, whole bool, err error) {
 	path, err := exec.LookPath("ffmpeg")
 	if err != nil {
-		return 0, false
+		return 0, false, nil
 	}
 	in, format, err := s.open()
 	if err != nil {
-		return 0, false
+		return 0, false, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.Time)
+	bounded, cancel := context.WithTimeout(ctx, s.Time)
 	defer cancel()
 	args := append(s.input(format), "-map", "0:v:0", "-an", "-sn", "-dn")
-	cmd := exec.CommandContext(ctx, path, append(append(args, how...), "-threads", "1", "-f", "framecrc", "pipe:1")...)
+	cmd := exec.CommandContext(bounded, path, append(append(args, how...), "-threads", "1", "-f", "framecrc", "pipe:1")...)
 	cmd.Stdin, cmd.WaitDelay, cmd.Env = in, pipeWait, environment()
 	out, err := cmd.StdoutPipe()
 	if err != nil || cmd.Start() != nil {
-		return 0, false
+		return 0, false, nil
 	}
 	limitProcess(cmd.Process.Pid, addressSpace, s.Time)
 	lines := bufio.NewScanner(out)
@@ -297,7 +308,11 @@ func (s Stream) count(ctx context.Context, how ...string) (n int, whole bool) {
 	if n > s.MaxFrames {
 		cancel()
 	}
-	return n, cmd.Wait() == nil && n > 0
+	whole = cmd.Wait() == nil && n > 0
+	if !whole && ctx.Err() == nil && errors.Is(bounded.Err(), context.DeadlineExceeded) {
+		return 0, false, s.late()
+	}
+	return n, whole, nil
 }
 
 // input are the arguments by which ffmpeg reads the stream from its

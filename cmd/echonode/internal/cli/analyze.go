@@ -160,7 +160,8 @@ type analysisRun struct {
 	folders  folders
 	tally    tally
 	rejected []result.RejectedFile
-	done     []*pipeline.Study
+	done     []*pipeline.Study // for the table
+	encoded  []func() ([]byte, error)
 	faults   []error // none of which ended the run
 }
 
@@ -285,7 +286,10 @@ func (w *analysisRun) take(ctx context.Context, key studyKey, study *pipeline.St
 	}
 	w.tally.count(&study.Study)
 	// What grows is not kept in memory too: there may be thousands.
-	if !w.grows() || w.json {
+	switch {
+	case w.json:
+		w.encoded = append(w.encoded, inBackground(&study.Study))
+	case !w.grows():
 		w.done = append(w.done, study)
 	}
 	return nil
@@ -309,7 +313,7 @@ func (w *analysisRun) print() error {
 	doc := w.analyzer.Document(w.done...)
 	doc.Rejected = w.rejected
 	if w.json {
-		return writeIndented(w.p.out, doc)
+		return writeDocument(w.p.out, doc, w.encoded)
 	}
 	return printDocument(w.p.out, doc)
 }

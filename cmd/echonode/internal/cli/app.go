@@ -91,9 +91,10 @@ func (p *program) analyzerOn(engine models.Engine, c *config.Config, scratch str
 		MaxFrames: c.Analysis.MaxFrames,
 		MaxPixels: c.Analysis.MaxPixels,
 		Timeout:   time.Duration(c.Analysis.ObjectTime),
-		Limits:    dicomio.Limits{Memory: dicomio.NewMemory(int64(c.Memory.Budget)), Scratch: scratch},
-		Mirrored:  pipeline.MirroredDisplay(c.Analysis.Mirrored),
-		LV:        lv.DefaultOptions(),
+		Limits: dicomio.Limits{Memory: dicomio.NewMemory(int64(c.Memory.Budget)), Scratch: scratch,
+			Video: min(dicomio.DefaultLimits().Video, time.Duration(c.Analysis.ObjectTime))},
+		Mirrored: pipeline.MirroredDisplay(c.Analysis.Mirrored),
+		LV:       lv.DefaultOptions(),
 	}
 	limitRuntime(int64(c.Memory.Budget))
 	return pipeline.NewAnalyzer(engine, options, log)

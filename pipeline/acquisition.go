@@ -42,6 +42,7 @@ var (
 		`\b(before|prior to|vor|avant|antes)\W+(\w+\W+)?(tee|toe|trans-?o?esoph)|\b(tee|toe)\b.*(declin|refus|cancel|abgelehnt|not done|kontraind|contraind)`)
 	human = regexp.MustCompile(`(?i)^(homo\b|homme|hs$|h\. ?sap|adult|child|hum(an|ain|ano|$)|uman|person|mensch|patient|(fe)?male$|` +
 		`unknown|unbekannt|undef|not? ?spec|unspec|n/?a$|none$|null$|[-?. ]+$)`)
+	race       = regexp.MustCompile(`(?i)^(caucasian|caucasoid|african([ -]american)?|hispanic|latin[oax]|asian|mestizo|mulatto|kaukasier(in)?)$`)
 	agentWords = regexp.MustCompile(`(?i)\blvo\b|\blv ?opac|\blvo?contrast|\b(` + agentNames + `)\b|kontrast|(ultrasound|ultra sound|us) enhanc\w+ agent`)
 	noAgent    = regexp.MustCompile(`(?i)(^|\W)(` + notDone + `|pre)[ -]*(lvo|` + agentNames + `)|(` + agentNames + `)\w*[ -]?(free|frei)|` +
 		`(` + agentNames + `|\blvo)\w*[ :]*((no|off|aus|nein)\s*(;|$)|(none|not (used|given)|nicht gegeben|declined|refused)\b)`)
@@ -134,7 +135,7 @@ func agentCoded(ds *dicomio.DataSet) bool {
 // acquisitionDoubt is a remark on what weaker words than those of a refusal say.
 func acquisitionDoubt(ds *dicomio.DataSet) *result.Reason {
 	for _, t := range []tag.Tag{tag.PatientSexNeutered, tag.PatientBreedDescription} {
-		if s := strings.TrimSpace(ds.String(t)); s != "" && !human.MatchString(s) {
+		if s := strings.TrimSpace(ds.String(t)); s != "" && !human.MatchString(s) && !race.MatchString(s) {
 			r := result.Reasonf(result.NotHuman, "the object may be of an animal (%s): the network knows human hearts only", s)
 			return &r
 		}

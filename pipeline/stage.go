@@ -24,7 +24,10 @@ var (
 	stressExam = regexp.MustCompile(`(?i)\bstress|\bdobut|\bdse\b|\bexercise|\bbelastung|ergomet|treadmill|\bdipyrid|\badenosin|` +
 		`(test|[eé]c(h)?o)\w*\W.*(effort|esfuerzo|sforzo|inspanning)`)
 	noStress = regexp.MustCompile(`(?i)(^|\W)` + notDone + `\W+(stress|exercise|belastung)|stress\W*(cardiomyo|cmp|induced)|` +
-		`exercise (intol|induc|capac|tol)|\b(before|prior to|vor) (the )?(stress|exercise|belastung)|belastungs(dys|insuff|intol)`)
+		`exercise (intol|induc|capac|tol)|\b(before|prior to|vor) (the )?(stress|exercise|belastung)|belastungs(dys|insuff|intol)|` +
+		`\b(after|following|nach)\W+(\w+\W+){0,2}(stress|exercise|belastungs)[ -]?(test|echo|e[ck]g|mri|spect)|` +
+		`(stress|exercise|belastung)\w*( (test|echo)\w*)?\W*(` + notDone + ` (done|performed|possible|durchgef\w*|m[öo]glich)|declined|refused|cancel|deferred|` +
+		`contraind|kontraind|abgelehnt|abgesagt|(negative )?(history|hx)\b)`)
 )
 
 // readFacts are the facts of an object whose pixels hold so many frames, 0 for not

@@ -50,7 +50,9 @@ func TestStageNotSaid(t *testing.T) {
 	for text, want := range map[string]bool{"Dobutamine Stress Echo": true, "STRESS ECHO EXERCISE": true, "DSE": true, "Belastungsecho": true, "Ergometrie": true,
 		"Echo d'effort": true, "Eco stress": true, "TTE": false, "no stress": false, "Stress cardiomyopathy": false, "Respiratory distress": false,
 		"Takotsubo (stress) cardiomyopathy": false, "exercise tolerance reduced": false, "Echo before stress test": false,
-		"Exercise intolerance": false, "Belastungsdyspnoe": false, "Strain": false} {
+		"Exercise intolerance": false, "Belastungsdyspnoe": false, "Strain": false,
+		"ECHOCARDIOGRAM 2D COMPLETE (REST/STRESS NOT DONE)": false, "Echo stress negative history": false, "TTE after pharmacologic stress test": false,
+		"Stress echo declined": false, "Stress echo post exercise": true, "Echo after exercise": true, "Stress test not limited": true} {
 		ds := dicomio.NewDataSet().SetString(tag.StudyDescription, text)
 		if got := stageNotSaid(ds, &result.Loop{}) != nil; got != want {
 			t.Errorf("%q: %v", text, got)

@@ -46,6 +46,14 @@ func SubjectOf(ds *dicomio.DataSet) result.Subject {
 	doubt := func(format string, v float64) {
 		s.Doubts = append(s.Doubts, result.Reasonf(result.BodySize, format, v, "nothing is indexed by the body surface"))
 	}
+	noNumber := func(t dicomio.Tag, format string) {
+		text := strings.TrimSpace(ds.String(t))
+		if _, ok := ds.Float(t); !ok && text != "" {
+			s.Doubts = append(s.Doubts, result.Reasonf(result.BodySize, format, text, "nothing is indexed by the body surface"))
+		}
+	}
+	noNumber(tag.PatientSize, "Patient's Size is no number (%q): %s")
+	noNumber(tag.PatientWeight, "Patient's Weight is no number (%q): %s")
 	if m, ok := ds.Float(tag.PatientSize); ok && m > 0 {
 		if 100*m >= minHeight && 100*m <= maxHeight {
 			s.HeightCM = result.Round(100*m, 1)

@@ -60,6 +60,8 @@ func TestSubjectOf(t *testing.T) {
 	}{
 		"size in cm":            {ds(tag.PatientSize, "180"), -1, "Patient's Size of 180 m is no person's: nothing is indexed by the body surface"},
 		"weight in g":           {ds(tag.PatientWeight, "80000"), -1, "Patient's Weight of 80000 kg is no person's: nothing is indexed by the body surface"},
+		"with a unit":           {dicomio.NewDataSet().SetBytes(tag.PatientSize, "DS", []byte("1.75m")), -1, `Patient's Size is no number ("1.75m"): nothing is indexed by the body surface`},
+		"with a comma":          {dicomio.NewDataSet().SetBytes(tag.PatientWeight, "DS", []byte("80,5")), -1, `Patient's Weight is no number ("80,5"): nothing is indexed by the body surface`},
 		"not weighed":           {ds(tag.PatientWeight, "0", tag.PatientSize, "0"), -1, ""},
 		"age without zeros":     {ds(tag.PatientAge, "7Y"), 7, ""},
 		"a year apart":          {ds(tag.PatientAge, "017Y", tag.PatientBirthDate, "20080101", tag.StudyDate, "20260102"), 17, ""},

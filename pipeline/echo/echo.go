@@ -575,7 +575,7 @@ func (e *Facts) timing(d *dicomio.DataSet) {
 		case !(step > 0) || step > 1e7:
 			return 0
 		case step < minStep || step > maxStep:
-			warnings = append(warnings, fmt.Sprintf("%s says %.4g ms per frame, which no cine has", name, step))
+			warnings = append(warnings, fmt.Sprintf("%s says %.6g ms per frame, which no cine has", name, step))
 			return 0
 		}
 		return step
@@ -600,6 +600,17 @@ func (e *Facts) timing(d *dicomio.DataSet) {
 		scalar(tag.RecommendedDisplayFrameRate, rate),
 	}
 	if v := d.Floats(tag.FrameTimeVector); len(v) > 0 {
+		// Some writers leave out the 0 of the first frame, or the last step.
+		if announced, ok := d.Int(tag.NumberOfFrames); ok && int(announced) == n && len(v) == n-1 {
+			switch {
+			case v[0] > 0:
+				v = append([]float64{0}, v...)
+				warnings = append(warnings, fmt.Sprintf("FrameTimeVector has %d increments for %d frames: the first frame's is taken for left out", n-1, n))
+			case v[0] == 0 && n > 2 && slices.Max(v[1:]) < 1.1*slices.Min(v[1:]):
+				v = append(slices.Clone(v), v[len(v)-1])
+				warnings = append(warnings, fmt.Sprintf("FrameTimeVector has %d increments for %d frames: the last one is taken for left out", n-1, n))
+			}
+		}
 		times, why := frameTimeVector(v, n)
 		if why != "" {
 			warnings = append(warnings, "FrameTimeVector: "+why)
@@ -683,6 +694,11 @@ func steady(v []float64) bool {
 func (e *Facts) heart(d *dicomio.DataSet) {
 	plausible := func(bpm float64) bool { return bpm >= 20 && bpm <= 300 }
 	// Devices write 0 where they have no rate.
+	if text := strings.TrimSpace(d.String(tag.HeartRate)); text != "" {
+		if _, ok := d.Float(tag.HeartRate); !ok {
+			e.doubt(DoubtNotUsed, "Heart Rate is no number (%q): it is not used", text)
+		}
+	}
 	if v, ok := d.Float(tag.HeartRate); ok && v != 0 && !plausible(v) {
 		e.doubt(DoubtNotUsed, "Heart Rate of %g per minute is none that a heart has: it is not used", v)
 	}

@@ -212,6 +212,13 @@ func TestFrameTimes(t *testing.T) {
 		}, []float64{0, 20, 40, 60}, "FrameTime", "no increments"},
 		{"vector of times alone", func(d *dicomio.DataSet) { d.SetFloat(tag.FrameTimeVector, 20, 40, 61, 80) }, nil, "", "no increments"},
 		{"vector that slows down", func(d *dicomio.DataSet) { d.SetFloat(tag.FrameTimeVector, 0, 20, 22, 24) }, []float64{0, 20, 42, 66}, "FrameTimeVector", ""},
+		{"vector without the first", func(d *dicomio.DataSet) { d.SetInt(tag.NumberOfFrames, 4).SetFloat(tag.FrameTimeVector, 20, 40, 21) },
+			[]float64{0, 20, 60, 81}, "FrameTimeVector", "3 increments for 4 frames"},
+		{"vector without the last", func(d *dicomio.DataSet) { d.SetInt(tag.NumberOfFrames, 4).SetFloat(tag.FrameTimeVector, 0, 40, 21) },
+			nil, "", "3 increments for 4 frames"},
+		{"even vector without the last", func(d *dicomio.DataSet) { d.SetInt(tag.NumberOfFrames, 4).SetFloat(tag.FrameTimeVector, 0, 40, 40) },
+			[]float64{0, 40, 80, 120}, "FrameTimeVector", "the last one is taken for left out"},
+		{"a step that no cine has", func(d *dicomio.DataSet) { d.SetFloat(tag.FrameTime, 40000) }, nil, "", "FrameTime says 40000 ms"},
 		{"vector with 0", func(d *dicomio.DataSet) { d.SetFloat(tag.FrameTimeVector, 0, 20, 0, 20) }, nil, "", "increment 3 is 0"},
 		{"cine rate", func(d *dicomio.DataSet) { d.SetInt(tag.CineRate, 50) }, []float64{0, 20, 40, 60}, "CineRate", ""},
 		{"zero frame time", func(d *dicomio.DataSet) { d.SetFloat(tag.FrameTime, 0).SetInt(tag.CineRate, 50) }, []float64{0, 20, 40, 60}, "CineRate", ""},
@@ -270,6 +277,9 @@ func TestHeartCycle(t *testing.T) {
 	e = echoOf(t, 4, func(d *dicomio.DataSet) { d.SetFloat(tag.RWaveTimeVector, 900, 100).SetInt(tag.HeartRate, 600) })
 	if e.HeartRate != 0 || e.RWaveTimes != nil {
 		t.Errorf("nonsense: %v, %v", e.HeartRate, e.RWaveTimes)
+	}
+	if d := doubts(echoOf(t, 4, func(d *dicomio.DataSet) { d.SetBytes(tag.HeartRate, "IS", []byte("70 bpm")) }), DoubtNotUsed); !strings.Contains(d, `no number ("70 bpm")`) {
+		t.Errorf("a rate with its unit: %q", d)
 	}
 	if d := doubts(e, DoubtNotUsed); !strings.Contains(d, "Heart Rate of 600") || !strings.Contains(d, "R Wave Time Vector") {
 		t.Errorf("nonsense is not named: %q", d)

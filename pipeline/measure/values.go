@@ -235,7 +235,7 @@ func (l *loop) addHeartRate(findings []lv.Finding) {
 	s := series{name: result.HR, unit: result.UnitRate, method: method}
 	if rate == 0 {
 		l.Measurements = append(l.Measurements,
-			l.missing(s, result.Reasonf(result.NoBeat, "neither R waves that fit the motion, a whole beat nor a stored heart rate")))
+			l.missing(s, result.Reasonf(result.NoBeat, "neither R waves that fit the motion, a whole beat of 25 to 250 beats per minute nor a stored heart rate")))
 		return
 	}
 	v := result.Round(rate, 1)

@@ -421,6 +421,23 @@ type writer struct {
 	figures []sr.Figure
 }
 
+// fileName is what the files of a loop are called: by its instance number, as reports
+// name it, else by its place. A loop that has no number of its own whose place is
+// another one's number is an "object".
+func fileName(s *result.Study, l *result.Loop, place int) string {
+	count := map[int]int{}
+	for _, o := range s.Loops {
+		count[o.InstanceNumber]++
+	}
+	switch {
+	case l.InstanceNumber > 0 && count[l.InstanceNumber] == 1:
+		return fmt.Sprintf("loop-%02d", l.InstanceNumber)
+	case count[place] == 1:
+		return fmt.Sprintf("object-%02d", place)
+	}
+	return fmt.Sprintf("loop-%02d", place)
+}
+
 // refOf refers to the object of a loop.
 func refOf(s *result.Study, l *result.Loop) instance.Ref {
 	return instance.Ref{StudyUID: s.StudyInstanceUID, SeriesUID: l.SeriesInstanceUID, SOPClassUID: l.SOPClassUID, SOPInstanceUID: l.SOPInstanceUID}
@@ -498,7 +515,7 @@ func (w *writer) loop(ctx context.Context, number int, l *result.Loop) error {
 		}
 		return canvas, renderer.Render(canvas, &source, w.scene(l, trusted, i))
 	}
-	name := fmt.Sprintf("loop-%02d-%s", number, strings.ToLower(l.View))
+	name := fmt.Sprintf("%s-%s", fileName(w.s, l, number), strings.ToLower(l.View))
 	cine := derived.Cine{
 		Identity: w.derived(l, file.DataSet, number, result.KindOverlay, overlaySeries, "AI LV"),
 		Source:   file.DataSet, Class: w.o.Class, Rows: renderer.Size().Y, Columns: renderer.Size().X, Frames: l.Frames,

@@ -1,7 +1,9 @@
 package output
 
 import (
+	"cmp"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -139,6 +141,9 @@ func (w *writer) document(index int, description string, coded, told []stage) (*
 			}
 		}
 		r.Measurements = append(r.Measurements, g.finish()...)
+		if text := w.uncoded(st); text != "" {
+			r.Comments = append(r.Comments, prefix(st.name, text))
+		}
 		if text := w.geometry(st); text != "" {
 			r.Comments = append(r.Comments, prefix(st.name, text))
 		}
@@ -150,8 +155,8 @@ func (w *writer) document(index int, description string, coded, told []stage) (*
 		r.NotMeasured = append(r.NotMeasured, sr.NotMeasured{What: strings.Join(missing.of[reason], ", "), Reason: reason})
 	}
 	unused := newGroups()
-	for i := range s.Loops {
-		if l := &s.Loops[i]; l.Reason != nil {
+	for _, l := range byNumber(s.Loops) {
+		if l.Reason != nil {
 			unused.add(l.Reason.Text, loopName(l))
 		}
 	}
@@ -189,8 +194,7 @@ func reviewed(v *result.Review) []string {
 // has a UID that no object can hold, is left out; the latter is said.
 func (w *writer) evidence(r *sr.Report) map[string]*result.Loop {
 	loops := map[string]*result.Loop{}
-	for i := range w.s.Loops {
-		l := &w.s.Loops[i]
+	for _, l := range byNumber(w.s.Loops) {
 		if l.Status != result.Analysed || !instance.IsImage(l.SOPClassUID) || loops[l.SOPInstanceUID] != nil {
 			continue
 		}
@@ -313,6 +317,29 @@ func (w *writer) geometry(st stage) string {
 		}
 	}
 	return fmt.Sprintf("LV geometry: %s (%s; %s)", pattern, strings.Join(of, ", "), quantity.ASE2015)
+}
+
+// uncoded tells the indexed volumes of one plane, for which there is no code, with
+// their normal ranges in adults at rest.
+func (w *writer) uncoded(st stage) string {
+	var values []string
+	for _, m := range st.measurements {
+		q, ok := quantity.Of(m.Name)
+		if !ok || m.Value == nil || w.coded(q, m) || q.Code != sr.EDVIndex && q.Code != sr.ESVIndex {
+			continue
+		}
+		text := valueText(m)
+		if s := w.s.Subject; s.Adult() && st.code.AtRest() && s != nil && m.Quality.Grade != result.Poor {
+			if normal, known := q.NormalFor(s.Sex); known && (s.Sex == quantity.Male || s.Sex == quantity.Female) {
+				text += fmt.Sprintf(" (normal %s to %s, %s)", plain(normal.Lo), plain(normal.Hi), q.Normal.Source)
+			}
+		}
+		values = append(values, text)
+	}
+	if len(values) == 0 {
+		return ""
+	}
+	return "From one plane, for which there are no codes: " + strings.Join(values, ", ")
 }
 
 // coded reports whether a value has a code that fits it.
@@ -538,6 +565,19 @@ func loopNames(loops []result.Loop) map[string]string {
 		}
 	}
 	return names
+}
+
+// byNumber are the loops in the order of their instance numbers, those that have none
+// where they stand, behind them.
+func byNumber(loops []result.Loop) []*result.Loop {
+	out := make([]*result.Loop, len(loops))
+	for i := range loops {
+		out[i] = &loops[i]
+	}
+	slices.SortStableFunc(out, func(a, b *result.Loop) int {
+		return cmp.Compare(cmp.Or(max(a.InstanceNumber, 0), math.MaxInt), cmp.Or(max(b.InstanceNumber, 0), math.MaxInt))
+	})
+	return out
 }
 
 // loopName names a loop for people: its instance number where it has one.

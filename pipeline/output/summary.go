@@ -437,6 +437,10 @@ func (w *writer) values(st stage, p *summary.Page) {
 		if normal, known := q.NormalFor(sex); known && adult && st.code.AtRest() {
 			row.Normal = plain(normal.Lo) + " to " + plain(normal.Hi)
 			row.Outside = !normal.Holds(q.Round(*m.Value))
+			if sex != quantity.Male && sex != quantity.Female { // what is normal in one may be so here
+				row.Normal += " (both sexes)"
+				row.Outside = !q.Normal.Male.Holds(q.Round(*m.Value)) && !q.Normal.Female.Holds(q.Round(*m.Value))
+			}
 		}
 		child := indices.ChildSurface(w.s.Subject)
 		if normal, known := q.NormalForChild(m.View, child); known && st.code.AtRest() {

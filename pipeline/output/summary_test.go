@@ -1,11 +1,13 @@
 package output
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/echonode/echonode/dicomio"
+	"github.com/echonode/echonode/pipeline/internal/summary"
 	"github.com/echonode/echonode/pipeline/result"
 	"github.com/echonode/echonode/sr"
 )
@@ -157,5 +159,44 @@ func TestHasZScore(t *testing.T) {
 	}
 	if hasZScore(result.Measurement{Name: result.EDV}, 0.53) {
 		t.Error("a value that was not measured has a z-score")
+	}
+}
+
+// Files are called by the number by which reports call the loop; the names of two
+// loops are never one.
+func TestFileName(t *testing.T) {
+	s := &result.Study{Loops: []result.Loop{{InstanceNumber: 10}, {InstanceNumber: 5}, {}, {InstanceNumber: 3}, {InstanceNumber: 7}, {InstanceNumber: 7}}}
+	for i, want := range []string{"loop-10", "loop-05", "object-03", "loop-03", "object-05", "loop-06"} {
+		if got := fileName(s, &s.Loops[i], i+1); got != want {
+			t.Errorf("loop %d is called %s, want %s", i+1, got, want)
+		}
+	}
+	var order []int
+	for _, l := range byNumber(s.Loops) {
+		order = append(order, l.InstanceNumber)
+	}
+	if !slices.Equal(order, []int{3, 5, 7, 7, 10, 0}) {
+		t.Errorf("order %v", order)
+	}
+}
+
+// Indexed volumes of one plane, for which there is no code, are told in words; an
+// unknown sex has what is normal in both, and only what is so in neither stands out.
+func TestOnePlaneAndUnknownSex(t *testing.T) {
+	v := func(name, method, unit string, v float64) result.Measurement {
+		return result.Measurement{Name: name, Method: method, Unit: unit, Value: &v}
+	}
+	for method, want := range map[string]string{
+		result.SinglePlane: "From one plane, for which there are no codes: EDVi 77 mL/m2 (normal 29 to 61, ASE/EACVI 2015)", result.Biplane: ""} {
+		w := &writer{s: &result.Study{Subject: &result.Subject{Sex: "F"}}}
+		if got := w.uncoded(stage{measurements: []result.Measurement{v(result.EDVIndex, method, result.UnitVolumeIndex, 77)}}); got != want {
+			t.Errorf("%s: %q", method, got)
+		}
+	}
+	w := &writer{s: &result.Study{Subject: &result.Subject{Sex: "O"}}}
+	var p summary.Page
+	w.values(stage{measurements: []result.Measurement{v(result.ESV, result.Biplane, result.UnitVolume, 48), v(result.EDV, result.Biplane, result.UnitVolume, 200)}}, &p)
+	if len(p.Rows) != 2 || p.Rows[0].Outside || p.Rows[0].Normal != "21 to 42 (both sexes)" || !p.Rows[1].Outside {
+		t.Errorf("%+v", p.Rows)
 	}
 }

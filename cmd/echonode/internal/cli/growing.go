@@ -16,6 +16,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/echonode/echonode/pipeline/lv"
 	"github.com/echonode/echonode/pipeline/result"
 )
@@ -213,6 +215,10 @@ func (g *growing) open(scan func(*bufio.Reader) (int64, error)) error {
 	if err != nil {
 		return err
 	}
+	// Two runs at a time would write over each other's rows.
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); errors.Is(err, unix.EWOULDBLOCK) {
+		return errors.Join(fmt.Errorf("%s: another run writes to it: name another file, or wait", g.path), f.Close())
+	}
 	whole, err := scan(bufio.NewReaderSize(f, 1<<20))
 	if err == nil {
 		err = f.Truncate(whole)
@@ -244,7 +250,10 @@ func tableRows(s *result.Study) ([]byte, error) {
 		}
 		if n := len(m.Beats); n > 0 {
 			st := lv.Summarize(m.Beats)
-			row[12], row[13], row[14], row[15] = strconv.Itoa(n), number(st.SD), number(st.Min), number(st.Max)
+			row[12], row[14], row[15] = strconv.Itoa(n), number(st.Min), number(st.Max)
+			if n > 1 { // one beat has no spread
+				row[13] = number(st.SD)
+			}
 		}
 		var remarks []string
 		for _, w := range m.Quality.Warnings {

@@ -35,6 +35,10 @@ func TestGrowingFilesResume(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
+			// Another run does not write to the file at the same time.
+			if _, err := open(path, m); err == nil || !strings.Contains(err.Error(), "another run") {
+				t.Errorf("a second run: %v", err)
+			}
 			if err := g.close(); err != nil {
 				t.Fatal(err)
 			}

@@ -52,7 +52,7 @@ var own = []struct {
 	{"pipeline/indices", []string{"pipeline/internal/longaxis", "pipeline/lv", "pipeline/result", "pipeline/quantity", "models"}},
 	{"pipeline/quantity", []string{"pipeline/result", "sr/..."}},
 	// Outputs are a pure function of a result and its sources.
-	{"pipeline/output", []string{"pipeline/derived", "pipeline/indices", "pipeline/internal/overlay", "pipeline/internal/summary", "pipeline/internal/longaxis", "pipeline/lv", "pipeline/quantity", "pipeline/result", "pipeline/internal/turns", "dicomio/...", "models", "sr/..."}},
+	{"pipeline/output", []string{"pipeline/derived", "pipeline/indices", "pipeline/internal/overlay", "pipeline/internal/summary", "pipeline/internal/letters", "pipeline/internal/longaxis", "pipeline/lv", "pipeline/quantity", "pipeline/result", "pipeline/internal/turns", "dicomio/...", "models", "sr/..."}},
 	// The network of the site ends here: only these speak DIMSE.
 	{"pipeline/spool", []string{"scp/bufpool", "dicomio/part10", "dicomio/uid", "pipeline/objects"}},
 	{"pipeline/fetch", []string{"scp/...", "dicomio/..."}},

@@ -28,6 +28,7 @@ import (
 	"github.com/echonode/echonode/models"
 	"github.com/echonode/echonode/pipeline/derived"
 	"github.com/echonode/echonode/pipeline/indices"
+	"github.com/echonode/echonode/pipeline/internal/letters"
 	"github.com/echonode/echonode/pipeline/internal/longaxis"
 	"github.com/echonode/echonode/pipeline/internal/overlay"
 	"github.com/echonode/echonode/pipeline/internal/summary"
@@ -341,7 +342,7 @@ func (w *writer) notice() string {
 	if v == nil {
 		return "UNVERIFIED result of artificial intelligence. Not for diagnosis without review."
 	}
-	by := sr.ReadableName(v.Name)
+	by := nameOnPage(v.Name)
 	if v.Organisation != "" {
 		by += ", " + v.Organisation
 	}
@@ -357,10 +358,10 @@ func (w *writer) page(st stage) summary.Page {
 		Notice: w.notice(),
 		Made: fmt.Sprintf("EchoNode %s, model %s %s, %s", w.run.Software.Version, w.run.Model.Name, w.run.Model.Version,
 			instance.Local(ds, w.run.Time).Format("2006-01-02 15:04 -0700")),
-		Subject: []string{
-			strings.TrimSpace(sr.ReadableName(ds.String(tag.PatientName)) + "  " + ds.String(tag.PatientID)),
-			strings.TrimSpace(readableDate(instance.Date(ds.String(tag.PatientBirthDate))) + "  " + instance.Sex(ds.String(tag.PatientSex)) + w.age()),
-			strings.TrimSpace("Study " + readableDate(instance.Date(ds.String(tag.StudyDate))) + "  " + ds.String(tag.AccessionNumber)),
+		Subject: []summary.Line{
+			{Text: nameOnPage(ds.String(tag.PatientName)), Last: ds.String(tag.PatientID)},
+			{Text: strings.TrimSpace(readableDate(instance.Date(ds.String(tag.PatientBirthDate))) + "  " + instance.Sex(ds.String(tag.PatientSex)) + w.age())},
+			{Text: "Study " + readableDate(instance.Date(ds.String(tag.StudyDate))), Last: ds.String(tag.AccessionNumber)},
 		},
 	}
 	if name := strings.TrimSpace(st.name); name != "" {
@@ -373,6 +374,19 @@ func (w *writer) page(st stage) summary.Page {
 	}
 	w.values(st, &p)
 	return p
+}
+
+// nameOnPage is a person name as the page's font can show it; a name all of whose
+// groups have other letters is said to be one.
+func nameOnPage(pn string) string {
+	known, err := letters.New()
+	if err != nil || strings.Trim(pn, "=^ ") == "" {
+		return sr.ReadableName(pn)
+	}
+	if group := known.Group(pn); group != "" {
+		return sr.ReadableName(group)
+	}
+	return "(name in letters that this page cannot show)"
 }
 
 // age at the study, in years, to follow the sex; empty where it is not known.

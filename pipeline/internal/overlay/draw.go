@@ -9,6 +9,7 @@ import (
 	"math"
 	"strings"
 
+	"github.com/echonode/echonode/pipeline/internal/letters"
 	"github.com/echonode/echonode/pipeline/lv"
 	"golang.org/x/image/font"
 	"golang.org/x/image/font/gofont/goregular"
@@ -98,6 +99,7 @@ type Renderer struct {
 	lineHeight    int
 	stroke        float64
 	face          font.Face
+	letters       *letters.Set
 	product       string
 	ownLine       bool // the product needs a line of its own
 	mask          *image.Alpha
@@ -118,9 +120,13 @@ func NewRenderer(width, height int, product string) (*Renderer, error) {
 	if err != nil {
 		return nil, err
 	}
+	known, err := letters.New()
+	if err != nil {
+		return nil, err
+	}
 	r := &Renderer{
-		Notice: Notice,
-		width:  width, height: height, face: face, product: product,
+		Notice: Notice, letters: known,
+		width: width, height: height, face: face, product: product,
 		lineHeight: int(math.Ceil(size * 1.35)),
 		stroke:     min(max(float64(width)/400, 1.6), 4),
 		mask:       image.NewAlpha(image.Rect(0, 0, width, height)),
@@ -367,7 +373,9 @@ func finite(v ...float64) bool {
 	return true
 }
 
-func (r *Renderer) textWidth(s string) int { return font.MeasureString(r.face, s).Ceil() }
+func (r *Renderer) textWidth(s string) int {
+	return font.MeasureString(r.face, r.letters.Shown(s)).Ceil()
+}
 
 // drawFooter writes status and badge, notice and product below the image.
 func (r *Renderer) drawFooter(img *image.RGBA, s Scene) {
@@ -393,7 +401,7 @@ func (r *Renderer) drawFooter(img *image.RGBA, s Scene) {
 
 func (r *Renderer) text(img *image.RGBA, x, y int, s string, c color.RGBA) {
 	d := font.Drawer{Dst: img, Src: image.NewUniform(c), Face: r.face, Dot: fixed.P(x, y)}
-	d.DrawString(s)
+	d.DrawString(r.letters.Shown(s))
 }
 
 // fit cuts text to a width in pixels.

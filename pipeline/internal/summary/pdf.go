@@ -11,6 +11,8 @@ import (
 	"github.com/signintech/gopdf"
 	"golang.org/x/image/font/gofont/gobold"
 	"golang.org/x/image/font/gofont/goregular"
+
+	"github.com/echonode/echonode/pipeline/internal/letters"
 )
 
 // WritePDF draws the pages on paper, one after the other. Equal pages give equal
@@ -19,7 +21,11 @@ func WritePDF(w io.Writer, pages ...Page) error {
 	if len(pages) == 0 {
 		return errors.New("no page")
 	}
-	d := &paper{}
+	known, err := letters.New()
+	if err != nil {
+		return err
+	}
+	d := &paper{letters: known}
 	d.pdf.Start(gopdf.Config{PageSize: gopdf.Rect{W: pageWidth, H: pageHeight}})
 	if err := errors.Join(d.pdf.AddTTFFontData("regular", goregular.TTF), d.pdf.AddTTFFontData("bold", gobold.TTF)); err != nil {
 		return err
@@ -31,14 +37,15 @@ func WritePDF(w io.Writer, pages ...Page) error {
 	if d.err != nil {
 		return d.err
 	}
-	_, err := d.pdf.WriteTo(w)
+	_, err = d.pdf.WriteTo(w)
 	return err
 }
 
 // paper is a canvas of a PDF page.
 type paper struct {
-	pdf gopdf.GoPdf
-	err error
+	pdf     gopdf.GoPdf
+	letters *letters.Set // the library refuses others
+	err     error
 }
 
 func (d *paper) note(err error) {
@@ -55,17 +62,6 @@ func (d *paper) font(size float64, bold bool) {
 	d.note(d.pdf.SetFont(family, "", size))
 }
 
-// known replaces what the font has no glyph for, which the library refuses.
-func (d *paper) known(s string) string {
-	out := []rune(s)
-	for i, r := range out {
-		if ok, err := d.pdf.IsCurrFontContainGlyph(r); err != nil || !ok {
-			out[i] = '?'
-		}
-	}
-	return string(out)
-}
-
 func (d *paper) text(x, y, size float64, bold bool, c color.RGBA, s string) {
 	if s == "" {
 		return
@@ -73,7 +69,7 @@ func (d *paper) text(x, y, size float64, bold bool, c color.RGBA, s string) {
 	d.font(size, bold)
 	d.pdf.SetTextColor(c.R, c.G, c.B)
 	d.pdf.SetXY(x, y)
-	d.note(d.pdf.Text(d.known(s)))
+	d.note(d.pdf.Text(d.letters.Shown(s)))
 }
 
 func (d *paper) width(size float64, bold bool, s string) float64 {
@@ -81,7 +77,7 @@ func (d *paper) width(size float64, bold bool, s string) float64 {
 		return 0
 	}
 	d.font(size, bold)
-	w, err := d.pdf.MeasureTextWidth(d.known(s))
+	w, err := d.pdf.MeasureTextWidth(d.letters.Shown(s))
 	d.note(err)
 	return w
 }

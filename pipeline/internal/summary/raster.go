@@ -12,6 +12,8 @@ import (
 	"golang.org/x/image/font/opentype"
 	"golang.org/x/image/math/fixed"
 	"golang.org/x/image/vector"
+
+	"github.com/echonode/echonode/pipeline/internal/letters"
 )
 
 // scale of the picture: pixels of a point. 1684 x 1190 pixels are read without
@@ -28,6 +30,9 @@ const (
 func (p Page) Image() (*image.RGBA, error) {
 	r := &raster{img: image.NewRGBA(image.Rect(0, 0, ImageWidth, ImageHeight)), faces: map[faceKey]font.Face{}}
 	var err error
+	if r.letters, err = letters.New(); err != nil {
+		return nil, err
+	}
 	if r.regular, err = opentype.Parse(goregular.TTF); err != nil {
 		return nil, err
 	}
@@ -48,6 +53,7 @@ type raster struct {
 	img           *image.RGBA
 	regular, bold *opentype.Font
 	faces         map[faceKey]font.Face
+	letters       *letters.Set
 	err           error
 }
 
@@ -72,7 +78,7 @@ func (r *raster) face(size float64, bold bool) font.Face {
 func (r *raster) text(x, y, size float64, bold bool, c color.RGBA, s string) {
 	if f := r.face(size, bold); f != nil {
 		d := font.Drawer{Dst: r.img, Src: image.NewUniform(c), Face: f, Dot: fixed.P(int(x*scale), int(y*scale))}
-		d.DrawString(s)
+		d.DrawString(r.letters.Shown(s))
 	}
 }
 
@@ -81,7 +87,7 @@ func (r *raster) width(size float64, bold bool, s string) float64 {
 	if f == nil {
 		return 0
 	}
-	return float64(font.MeasureString(f, s)) / 64 / scale
+	return float64(font.MeasureString(f, r.letters.Shown(s))) / 64 / scale
 }
 
 func (r *raster) line(x1, y1, x2, y2, width float64, c color.RGBA) {

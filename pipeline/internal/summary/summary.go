@@ -18,7 +18,7 @@ import (
 type Page struct {
 	Title string
 	// Subject are short lines on patient and study.
-	Subject []string
+	Subject []Line
 	// Headline is the one result that a reader looks for, Under what belongs to it.
 	Headline, Under string
 	// Doubtful prints the headline in a warning's colour.
@@ -33,6 +33,9 @@ type Page struct {
 	// Made says by what and when.
 	Made string
 }
+
+// Line is text of which the last part stays whole where the first has to be cut.
+type Line struct{ Text, Last string }
 
 // Row is one value.
 type Row struct {
@@ -64,12 +67,14 @@ const (
 	stillHeight           = 186.0
 	gap                   = 10.0
 	columnWidth           = 420.0 // of the values, at most
+	subjectWidth          = 400.0 // of patient and study, at most
 	curveHeight           = 190.0 // where there is room
 	remarkSize            = 8.5
 	remarkLine            = 10.5
 )
 
-// canvas is what a page is drawn on; y grows downwards, text stands on y.
+// canvas is what a page is drawn on; y grows downwards, text stands on y. Letters
+// that the font lacks are drawn as [letters.Missing].
 type canvas interface {
 	text(x, y, size float64, bold bool, c color.RGBA, s string)
 	width(size float64, bold bool, s string) float64
@@ -94,15 +99,21 @@ var (
 func (p Page) draw(c canvas, t theme) {
 	c.fill(0, 0, pageWidth, pageHeight, t.ground)
 	y := margin + 12.0
-	c.text(margin, y, 15, true, t.text, fit(c, 15, true, p.Title, 520))
 	right := pageWidth - margin
-	for i, s := range p.Subject {
-		c.text(right-c.width(9, false, s), margin+6+float64(i)*11, 9, false, t.text, s)
+	title := right
+	for i, l := range p.Subject {
+		s := l.fit(c, 9, subjectWidth)
+		x := right - c.width(9, false, s)
+		c.text(x, margin+6+float64(i)*11, 9, false, t.text, s)
+		title = min(title, x)
 	}
-	y += 16
-	c.text(margin, y, 10, true, t.warn, fit(c, 10, true, p.Notice, pageWidth-2*margin))
-
-	top := y + 16
+	c.text(margin, y, 15, true, t.text, fit(c, 15, true, p.Title, title-margin-2*gap))
+	y += 4
+	for _, l := range wrap(c, 10, true, p.Notice, title-margin-2*gap) {
+		y += 12
+		c.text(margin, y, 10, true, t.warn, l)
+	}
+	top := max(y, margin+28) + 16
 	bottom := pageHeight - margin - 14
 	left := margin
 	if len(p.Stills) > 0 || p.Curve != nil {
@@ -143,7 +154,7 @@ func (p Page) column(c canvas, t theme, x, y, right, bottom float64) {
 		ink = t.warn
 	}
 	c.text(x, y, 24, true, ink, fit(c, 24, true, p.Headline, right-x))
-	for _, l := range wrap(c, 10, p.Under, right-x) {
+	for _, l := range wrap(c, 10, false, p.Under, right-x) {
 		y += 14
 		c.text(x, y, 10, false, t.faint, l)
 	}
@@ -173,7 +184,7 @@ func (p Page) column(c canvas, t theme, x, y, right, bottom float64) {
 	}
 	y += 8
 	for i, r := range p.Remarks {
-		lines := wrap(c, remarkSize, r, right-x-8)
+		lines := wrap(c, remarkSize, false, r, right-x-8)
 		// The last line belongs to the remarks that follow, if any do.
 		room := int((bottom - y) / remarkLine)
 		if i+1 < len(p.Remarks) {
@@ -274,6 +285,19 @@ func ticks(hi float64) (out []float64) {
 	return out
 }
 
+// fit is the line cut to a width.
+func (l Line) fit(c canvas, size, width float64) string {
+	last := l.Last
+	if l.Text != "" && last != "" {
+		last = "  " + last
+	}
+	room := width - c.width(size, false, last)
+	if room < width/4 {
+		return fit(c, size, false, strings.TrimSpace(last), width)
+	}
+	return fit(c, size, false, l.Text, room) + last
+}
+
 // fit cuts text to a width.
 func fit(c canvas, size float64, bold bool, s string, width float64) string {
 	if c.width(size, bold, s) <= width {
@@ -287,19 +311,19 @@ func fit(c canvas, size float64, bold bool, s string, width float64) string {
 }
 
 // wrap breaks text at spaces.
-func wrap(c canvas, size float64, s string, width float64) []string {
+func wrap(c canvas, size float64, bold bool, s string, width float64) []string {
 	var lines []string
 	line := ""
 	for _, word := range strings.Fields(s) {
-		if joined := strings.TrimSpace(line + " " + word); line == "" || c.width(size, false, joined) <= width {
+		if joined := strings.TrimSpace(line + " " + word); line == "" || c.width(size, bold, joined) <= width {
 			line = joined
 			continue
 		}
-		lines = append(lines, fit(c, size, false, line, width))
+		lines = append(lines, fit(c, size, bold, line, width))
 		line = word
 	}
 	if line != "" {
-		lines = append(lines, fit(c, size, false, line, width))
+		lines = append(lines, fit(c, size, bold, line, width))
 	}
 	return lines
 }

@@ -25,7 +25,7 @@ func page() Page {
 		}
 	}
 	p := Page{
-		Title: "Left ventricle, Baseline", Subject: []string{"Müller, Jürgen  P-1", "2024-01-10  ACC0001"}, Headline: "EF 59 %", Under: "normal (ASE/EACVI 2015); biplane method of disks, 3 beats; quality good",
+		Title: "Left ventricle, Baseline", Subject: []Line{{"Müller, Jürgen", "P-1"}, {"2024-01-10", "ACC0001"}}, Headline: "EF 59 %", Under: "normal (ASE/EACVI 2015); biplane method of disks, 3 beats; quality good",
 		Rows:    []Row{{"End-diastolic volume", "118 mL", "62-150", "biplane", false}, {"End-systolic volume", "70 mL", "21-61", "biplane", true}},
 		Stills:  []Still{{"A4C ED", still}, {"A4C ES", still}, {"A2C ED", still}, {"A2C ES", still}},
 		Curve:   &Curve{Title: "Area, A4C", Unit: "cm2", ED: []int{0, 24}, ES: []int{12, 99}},
@@ -213,3 +213,40 @@ func TestTicks(t *testing.T) {
 		}
 	}
 }
+
+// A name of many letters is cut, the number of the patient is not, and the title gives way.
+func TestSubjectFits(t *testing.T) {
+	drawn := &words{}
+	p := Page{Title: "Left ventricle, " + strings.Repeat("Dobutamine ", 12), Subject: []Line{{strings.Repeat("Wolfeschlegelstein ", 12), "PATIENT-0123456789"}, {"", "A1"}}}
+	p.Notice = strings.Repeat("Corrected and VERIFIED by a reader. ", 4)
+	p.draw(drawn, dark)
+	if s := strings.Join(drawn.said, " "); strings.Count(s, "VERIFIED") != 4 {
+		t.Errorf("%q", drawn.said)
+	}
+	var title, name string
+	for _, s := range drawn.said {
+		switch {
+		case strings.HasPrefix(s, "Left"):
+			title = s
+		case strings.HasPrefix(s, "Wolfe"):
+			name = s
+		}
+	}
+	if !strings.HasSuffix(name, "...  PATIENT-0123456789") || !strings.HasSuffix(title, "...") || !slices.Contains(drawn.said, "A1") {
+		t.Errorf("%q", drawn.said)
+	}
+	if w := drawn.width(15, true, title) + drawn.width(9, false, name); w > pageWidth-2*margin {
+		t.Errorf("title and name are %v points wide", w)
+	}
+}
+
+// words is a canvas that keeps what is written, with letters half as wide as high.
+type words struct{ said []string }
+
+func (w *words) text(_, _, _ float64, _ bool, _ color.RGBA, s string) { w.said = append(w.said, s) }
+func (w *words) width(size float64, _ bool, s string) float64 {
+	return size / 2 * float64(len([]rune(s)))
+}
+func (w *words) line(_, _, _, _, _ float64, _ color.RGBA)  {}
+func (w *words) fill(_, _, _, _ float64, _ color.RGBA)     {}
+func (w *words) picture(_, _, _, _ float64, _ image.Image) {}

@@ -137,12 +137,14 @@ func (s *study) patients() int {
 	return result.Patients(persons)
 }
 
-// why sums up the loops' reasons: "12 view-not-measured, 3 colour-doppler".
+// why is the loops' reason where they have one, and else sums them up: "12 view not
+// measured, 3 colour doppler".
 func (s *study) why() string {
-	counts := map[string]int{}
+	counts, texts := map[string]int{}, map[string]bool{}
 	var order []string
 	for _, l := range s.loops {
 		if l.Reason != nil {
+			texts[l.Reason.Text] = true
 			if counts[l.Reason.Code] == 0 {
 				order = append(order, l.Reason.Code)
 			}
@@ -152,9 +154,14 @@ func (s *study) why() string {
 	if len(order) == 0 {
 		return "it holds no image"
 	}
+	if len(texts) == 1 {
+		for text := range texts {
+			return text
+		}
+	}
 	parts := make([]string, len(order))
 	for i, code := range order {
-		parts[i] = fmt.Sprintf("%d %s", counts[code], code)
+		parts[i] = fmt.Sprintf("%d %s", counts[code], strings.ReplaceAll(code, "-", " "))
 	}
 	return strings.Join(parts, ", ")
 }

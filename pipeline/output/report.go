@@ -154,20 +154,26 @@ func (w *writer) document(index int, description string, coded, told []stage) (*
 	for _, reason := range missing.order {
 		r.NotMeasured = append(r.NotMeasured, sr.NotMeasured{What: strings.Join(missing.of[reason], ", "), Reason: reason})
 	}
-	unused := newGroups()
-	for _, l := range byNumber(s.Loops) {
-		if l.Reason != nil {
-			unused.add(l.Reason.Text, loopName(l))
-		}
-	}
-	for _, reason := range unused.order {
-		r.Comments = append(r.Comments, fmt.Sprintf("Not analysed: loop %s: %s", strings.Join(unused.of[reason], ", "), reason))
-	}
+	r.Comments = append(r.Comments, w.notAnalysed()...)
 	if len(r.Measurements) == 0 {
 		// Values name the model; a report without any must do so itself.
 		r.Comments = append(r.Comments, fmt.Sprintf("Model: %s %s", w.algorithm.Name, w.algorithm.Version))
 	}
 	return sr.Build(r)
+}
+
+// notAnalysed says which loops were not analysed, and why.
+func (w *writer) notAnalysed() (out []string) {
+	unused := newGroups()
+	for _, l := range byNumber(w.s.Loops) {
+		if l.Reason != nil {
+			unused.add(l.Reason.Text, loopName(l))
+		}
+	}
+	for _, reason := range unused.order {
+		out = append(out, fmt.Sprintf("Not analysed: loop %s: %s", strings.Join(unused.of[reason], ", "), reason))
+	}
+	return out
 }
 
 // reviewed says what a reader made of the automatic values.
@@ -376,8 +382,11 @@ func doubts(m result.Measurement, loops map[string]*result.Loop, stage []result.
 	for _, src := range m.Sources {
 		if l := loops[src.SOPInstanceUID]; l != nil {
 			for _, r := range l.Warnings {
-				// What the value says itself is not said again, and the rate's is the rate's.
-				said := slices.ContainsFunc(m.Quality.Warnings, func(w result.Reason) bool { return w.Code == r.Code })
+				// What the values of the loop say themselves is not said again, and the rate's is the rate's.
+				said := slices.ContainsFunc(append([]result.Measurement{m}, stage...), func(o result.Measurement) bool {
+					return o.Value != nil && slices.ContainsFunc(o.Sources, func(s result.Source) bool { return s.SOPInstanceUID == src.SOPInstanceUID }) &&
+						slices.ContainsFunc(o.Quality.Warnings, func(w result.Reason) bool { return w.Code == r.Code })
+				})
 				if said || r.Code == result.Repeated {
 					continue
 				}

@@ -485,6 +485,10 @@ func (w *writer) values(st stage, p *summary.Page) {
 	for _, text := range remarks.order {
 		p.Remarks = append(p.Remarks, concerned(distinct(remarks.of[text]))+": "+text)
 	}
+	if len(p.Rows) == 0 && !slices.ContainsFunc(w.s.Loops, func(l result.Loop) bool { return l.Status == result.Analysed }) {
+		p.Remarks = append(p.Remarks, w.notAnalysed()...)
+		return // why nothing is measured stands above
+	}
 	for _, text := range missing.order {
 		p.Remarks = append(p.Remarks, "Not measured: "+strings.Join(missing.of[text], ", ")+": "+text)
 	}

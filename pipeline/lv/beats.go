@@ -294,7 +294,9 @@ func FindBeats(area, timesMS []float64, o BeatOptions) (Rhythm, error) {
 				r.HeartRate, r.HeartRateSource = 0, ""
 			}
 		} else {
-			r.Beats = byPeaks
+			if !f.partly(sorted, byPeaks, byCurve) {
+				r.Beats = byPeaks
+			}
 			r.SomeWeak = sorted.unseen()
 			f.markAfterWeak(r.Beats, sorted)
 		}

@@ -123,6 +123,9 @@ func (f *finder) doubt(p rPeaks, byPeaks, byCurve []Beat) string {
 	if len(eds) == 0 {
 		return ""
 	}
+	if within := slices.DeleteFunc(slices.Clone(eds), func(ed float64) bool { return !p.reach(ed) }); len(within) > 0 {
+		eds = within // of what the R waves say nothing about they are no witness
+	}
 	at := func(ed, peak float64) bool { return ed-peak >= earliestAfterR && ed-peak <= latestAfterR }
 	matched, within, extra := 0, 0, 0
 	for _, ed := range eds {
@@ -146,6 +149,18 @@ func (f *finder) doubt(p rPeaks, byPeaks, byCurve []Beat) string {
 		return unfollowed(extra, within, len(p.all))
 	}
 	return ""
+}
+
+// reach reports whether the peaks, of which objects may hold those of a part of the
+// clip, say anything about a moment.
+func (p rPeaks) reach(ms float64) bool {
+	return len(p.all) > 0 && ms >= p.all[0]+earliestAfterR && ms <= p.all[len(p.all)-1]+latestAfterR
+}
+
+// partly reports whether the curve shows more beats than there are at the peaks, before
+// the first or behind the last one.
+func (f *finder) partly(p rPeaks, byPeaks, byCurve []Beat) bool {
+	return len(byPeaks) < len(byCurve) && slices.ContainsFunc(byCurve, func(b Beat) bool { return !p.reach(f.t[b.ED]) })
 }
 
 // unseen tells a reader of beats that the R waves tell of and the curve does not show;

@@ -148,6 +148,26 @@ func TestRWavesThatDoNotFit(t *testing.T) {
 	}
 }
 
+// R waves of a part of the clip, as of the beats that were captured, are believed for
+// what they tell of; the beats besides are those of the motion.
+func TestRWavesOfAPartOfTheClip(t *testing.T) {
+	whole := heart.Clip{Beats: heart.Regular(66.7, 60, 117.81, 5), FPS: 40, Start: 600, Length: 3300, RWaves: true}.Loop()
+	Loop(&whole, options())
+	for name, tt := range map[string]struct {
+		from, to int
+		method   string
+	}{"the first two": {0, 2, lv.RateFromRWaves}, "the last two": {len(whole.RWaves) - 2, len(whole.RWaves), lv.RateFromRWaves}, "one": {1, 2, lv.RateFromCurve}} {
+		l := heart.Clip{Beats: heart.Regular(66.7, 60, 117.81, 5), FPS: 40, Start: 600, Length: 3300, RWaves: true}.Loop()
+		l.RWaves = l.RWaves[tt.from:tt.to]
+		Loop(&l, options())
+		ef, hr := find(t, l.Measurements, result.EF), find(t, l.Measurements, result.HR)
+		near(t, name+": HR", *hr.Value, 66.7, 2)
+		if hr.Method != tt.method || hr.Quality.Grade != result.Good || ef.Quality.Grade != result.Good || len(ef.Beats) < len(find(t, whole.Measurements, result.EF).Beats) {
+			t.Errorf("%s: %s, %+v; EF of %d beats %+v", name, hr.Method, hr.Quality, len(ef.Beats), ef.Quality)
+		}
+	}
+}
+
 // Doubts that the object raises about its times reach every value.
 func TestTimingDoubtsReachTheValues(t *testing.T) {
 	c := heart.Clip{Beats: heart.Regular(66.7, 60, 117.81, 4), FPS: 40, Start: 600}

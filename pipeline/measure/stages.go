@@ -10,7 +10,6 @@ import (
 	"github.com/echonode/echonode/models"
 	"github.com/echonode/echonode/pipeline/quantity"
 	"github.com/echonode/echonode/pipeline/result"
-	"github.com/echonode/echonode/sr"
 )
 
 // stage is a stage of the study with its analysed loops.
@@ -206,7 +205,7 @@ var (
 // onlyRest reports whether a stage's name says that the heart was at rest and, beside
 // a view or a number, nothing else.
 func onlyRest(name string) bool {
-	if sr.StageOf(name) != sr.Resting {
+	if !quantity.SaysRest(name) {
 		return false
 	}
 	said := false

@@ -324,6 +324,9 @@ func EFBand(ef float64, sex string) string {
 // AtRest reports whether the values of a stage count as those at rest, by its name.
 func AtRest(stage string) bool { return sr.StageOf(stage).AtRest() }
 
+// SaysRest reports whether a stage's name says that the heart was at rest.
+func SaysRest(stage string) bool { return sr.StageOf(stage) == sr.Resting }
+
 // RestingEF is the ejection fraction of a study at rest: of the stage that is
 // named so or, where none is, of the first one that has a value and whose name
 // says nothing of stress. It is nil where that was not measured.

@@ -51,7 +51,7 @@ func (c *Committing) Commit(ctx context.Context, req *scp.CommitRequest) (*scp.C
 			}
 		}}, nil
 	}
-	withdraw, err := c.jobs.Report(ctx, req.Association.CallingAE, result, time.Now().Add(reportDelay))
+	withdraw, err := c.jobs.Report(ctx, req.Association.CallingAE, result, reportDelay)
 	if err != nil {
 		return nil, err
 	}

@@ -53,7 +53,7 @@ const (
 	ProblemFiles    = "files"        // of removed studies, that cannot be deleted
 	ProblemSettings = "settings"     // another process goes by others
 	ProblemNobody   = "nobody"       // work waits, and no process lives that does it
-	ProblemClock    = "clock"        // the time of day was set: nothing is removed for a day
+	ProblemClock    = "clock"        // the time of day was set: nothing is removed for a day; or it is not the database's
 )
 
 // problemCodes are those of what the node itself looks at; see also Options.Checks.
@@ -111,6 +111,22 @@ func (s *streak) told() (int, error) {
 
 // failuresInARow is when failures are the node's and not a study's.
 const failuresInARow = 3
+
+// clocksApart is when clocks of machines differ by more than people overlook.
+const clocksApart = 5 * time.Second
+
+// clocksDiffer says so of a clock that is so much ahead of the database's, "" of
+// one that is not.
+func clocksDiffer(ahead time.Duration) string {
+	how := "ahead of"
+	switch {
+	case ahead.Abs() <= clocksApart:
+		return ""
+	case ahead < 0:
+		how = "behind"
+	}
+	return fmt.Sprintf("the clock of this machine is %v %s the database's: times in what is made here are wrong", ahead.Abs().Round(time.Second), how)
+}
 
 // faultFor is how long a fault is told of that does not happen again.
 const faultFor = time.Minute
@@ -209,6 +225,9 @@ func (n *Node) examine(ctx context.Context) Health {
 	n.missing(ctx, states, waiting, add)
 	if !n.clock.steady(time.Since(n.began)) {
 		add(HealthDegraded, ProblemClock, "the time of day was set, or the node had not run for more than a day: nothing is removed for a day")
+	}
+	if apart := clocksDiffer(n.store.Ahead()); apart != "" {
+		add(HealthDegraded, ProblemClock, "%s", apart)
 	}
 	for _, check := range n.opt.Checks {
 		for _, p := range check() {

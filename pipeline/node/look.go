@@ -160,7 +160,7 @@ func (n *Node) nextLoop(ctx context.Context) (store.Lease, error) {
 			return store.Lease{}, errSuspects
 		}
 		lease, err := n.lease(ctx, func(ctx context.Context) (store.Lease, error) {
-			return n.store.LeaseLoop(ctx, time.Now(), n.opt.OnArrival, n.perSender())
+			return n.store.LeaseLoop(ctx, n.store.Now(), n.opt.OnArrival, n.perSender())
 		})
 		if err == nil {
 			n.wakeLookers() // there may be more
@@ -242,9 +242,9 @@ func (n *Node) lookAt(ctx context.Context, lease store.Lease) {
 func (n *Node) nextLook(attempt int, err error) (at time.Time) {
 	switch {
 	case errors.Is(err, fs.ErrPermission):
-		return time.Now().Add(min(backoff(attempt), maxDenied))
+		return n.store.Now().Add(min(backoff(attempt), maxDenied))
 	case attempt < n.opt.Attempts || waited(attempt) < n.opt.RetryFor:
-		return time.Now().Add(backoff(attempt))
+		return n.store.Now().Add(backoff(attempt))
 	}
 	return at
 }

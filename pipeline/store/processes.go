@@ -25,6 +25,35 @@ type Process struct {
 	Beats    int64
 }
 
+// Ahead is how much further the clock of this machine is than the database's, 0
+// where it is not known to differ. It is found out with each heartbeat.
+func (s *Store) Ahead() time.Duration { return time.Duration(s.ahead.Load()) }
+
+// Now is the time by the clock of the database, which is one for all processes:
+// by it they tell each other when something is to be done.
+func (s *Store) Now() time.Time { return time.Now().Add(-s.Ahead()) }
+
+// compareClocks finds out how far the clocks of this machine and the database are
+// apart. What may be the time of the question itself is no difference.
+func (s *Store) compareClocks(ctx context.Context) error {
+	if !s.Shared() {
+		return nil // it is one clock
+	}
+	const unsure = 20 * time.Millisecond
+	asked := time.Now()
+	var there int64
+	if err := s.read.QueryRowContext(ctx, `SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)`).Scan(&there); err != nil {
+		return err
+	}
+	took := time.Since(asked)
+	ahead := asked.Add(took / 2).Round(0).Sub(time.UnixMicro(there))
+	if ahead.Abs() <= took/2+unsure {
+		ahead = 0
+	}
+	s.ahead.Store(int64(ahead))
+	return nil
+}
+
 // Shared reports whether other processes may use the store at the same time.
 func (s *Store) Shared() bool { return s.pool != nil }
 
@@ -48,7 +77,7 @@ func (s *Store) Enter(ctx context.Context, p Process) error {
 		return fmt.Errorf("register process: %w", err)
 	}
 	s.process.Store(&p.ID)
-	return nil
+	return s.compareClocks(ctx)
 }
 
 // owner is the process that was entered.
@@ -68,6 +97,9 @@ func (s *Store) Beat(ctx context.Context) ([]Process, error) {
 	}
 	if n, err := res.RowsAffected(); err != nil || n == 0 {
 		return nil, fmt.Errorf("heartbeat: %w", ErrNotFound)
+	}
+	if err := s.compareClocks(ctx); err != nil {
+		return nil, fmt.Errorf("heartbeat: %w", err)
 	}
 	return s.Processes(ctx)
 }

@@ -156,6 +156,7 @@ type Store struct {
 	writing group
 	adding  additions
 	process atomic.Pointer[string] // see Enter
+	ahead   atomic.Int64           // see Ahead, in ns
 	locks   lockConn
 }
 

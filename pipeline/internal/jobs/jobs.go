@@ -40,7 +40,7 @@ const (
 // Job is the attempt at hand.
 type Job struct {
 	Attempt, MaxAttempts int
-	Created              time.Time
+	Created              time.Time // by this machine's clock
 }
 
 // Last reports whether this is the last attempt.
@@ -186,6 +186,10 @@ func Open(st *store.Store, opt Options, h Handlers, log *slog.Logger) (*Room, er
 		RescueStuckJobsAfter: max(opt.Longest, 365*24*time.Hour),
 		// What was done is told by runs and deliveries.
 		CompletedJobRetentionPeriod: time.Hour,
+		// The library stamps jobs with the clock of who inserts them or puts them off,
+		// and looks for those whose time has come by the database's; its times
+		// can be replaced here alone.
+		Test:                        river.TestConfig{Time: clock{st}},
 		DiscardedJobRetentionPeriod: 30 * 24 * time.Hour,
 	})
 	if err != nil {
@@ -299,10 +303,10 @@ func (r *Room) insert(tx *store.Tx, args river.JobArgs, o river.InsertOpts) erro
 	return r.client.insertTx(context.Background(), tx, args, &o)
 }
 
-// Report enqueues the report of a storage commitment for a time. The answer
+// Report enqueues the report of a storage commitment for after a wait. The answer
 // withdraws it.
-func (r *Room) Report(ctx context.Context, peer string, result *scp.CommitResult, at time.Time) (withdraw func(context.Context) error, err error) {
-	job, err := r.client.Insert(ctx, report{peer, result}, &river.InsertOpts{Queue: reportQueue, MaxAttempts: r.opt.DeliveryAttempts, ScheduledAt: at})
+func (r *Room) Report(ctx context.Context, peer string, result *scp.CommitResult, wait time.Duration) (withdraw func(context.Context) error, err error) {
+	job, err := r.client.Insert(ctx, report{peer, result}, &river.InsertOpts{Queue: reportQueue, MaxAttempts: r.opt.DeliveryAttempts, ScheduledAt: r.store.Now().Add(wait)})
 	if err != nil {
 		return nil, fmt.Errorf("enqueue report: %w", err)
 	}
@@ -322,14 +326,14 @@ type worker[A river.JobArgs] struct {
 
 // NextRetry implements river.Worker.
 func (w *worker[A]) NextRetry(job *river.Job[A]) time.Time {
-	return time.Now().Add(w.wait(job.Attempt))
+	return w.room.store.Now().Add(w.wait(job.Attempt))
 }
 
 // Work implements river.Worker.
 func (w *worker[A]) Work(ctx context.Context, job *river.Job[A]) error {
 	w.room.working.Store(job.ID, nil)
 	defer w.room.working.Delete(job.ID)
-	return translate(w.work(ctx, Job{job.Attempt, job.MaxAttempts, job.CreatedAt}, job.Args))
+	return translate(w.work(ctx, Job{job.Attempt, job.MaxAttempts, job.CreatedAt.Add(w.room.store.Ahead())}, job.Args))
 }
 
 // Depth is how many jobs of a queue are in a state.
@@ -337,6 +341,10 @@ type Depth struct {
 	Queue, State string
 	Count        int
 }
+
+// longestAvailable is longer than the library lets a job wait that it calls
+// available: five seconds.
+const longestAvailable = 15 * time.Second
 
 // unfinished are the states of jobs that will still run.
 var unfinished = []string{"available", "pending", "retryable", "running", "scheduled"}
@@ -366,15 +374,16 @@ func (r *Room) Depths(ctx context.Context) ([]Depth, error) {
 }
 
 // RescheduleFar makes jobs available that are scheduled later than any wait
-// that the node gives: the clock was ahead when they were. It says how many
-// there were.
+// that the node gives, and those that are to be done now but for their time: a
+// clock was ahead when they were. It says how many there were.
 func (r *Room) RescheduleFar(ctx context.Context, longest time.Duration) (int, error) {
 	var n int64
 	err := r.store.Transact(ctx, func(tx *store.Tx) error {
-		now := time.Now().UTC()
+		now := r.store.Now().UTC()
 		words := r.client.words()
 		res, err := tx.ExecContext(ctx, `UPDATE river_job SET scheduled_at = `+words.time+`, state = 'available'
-			WHERE state IN ('retryable','scheduled') AND `+words.later, words.stamp(now), words.stamp(now.Add(longest)))
+			WHERE state IN ('retryable','scheduled') AND `+words.later+` OR state = 'available' AND `+words.later,
+			words.stamp(now), words.stamp(now.Add(longest)), words.stamp(now.Add(longestAvailable)))
 		if err != nil {
 			return err
 		}

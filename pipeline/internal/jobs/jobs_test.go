@@ -3,6 +3,7 @@ package jobs
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"path/filepath"
 	"slices"
@@ -72,7 +73,7 @@ func TestConformance(t *testing.T) {
 	for database, create := range databases {
 		t.Run(database, func(t *testing.T) {
 			for name, check := range map[string]func(*testing.T, func(testing.TB) string){
-				"every kind reaches its handler": checkKinds, "attempts": checkAttempts, "recover": checkRecover, "due": checkDue, "far": checkRescheduleFar,
+				"every kind reaches its handler": checkKinds, "attempts": checkAttempts, "recover": checkRecover, "due": checkDue, "far": checkRescheduleFar, "due by a clock ahead": checkDueByAClockAhead,
 			} {
 				t.Run(name, func(t *testing.T) { check(t, create) })
 			}
@@ -145,11 +146,11 @@ func checkKinds(t *testing.T, create func(testing.TB) string) {
 	if err := st.Transact(context.Background(), func(tx *store.Tx) error { return errors.Join(r.Combine(tx, "9.9", 1), undo) }); !errors.Is(err, undo) {
 		t.Fatal(err)
 	}
-	withdraw, err := r.Report(context.Background(), "CART", &scp.CommitResult{TransactionUID: "1.5"}, time.Now())
+	withdraw, err := r.Report(context.Background(), "CART", &scp.CommitResult{TransactionUID: "1.5"}, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	gone, err := r.Report(context.Background(), "CART", &scp.CommitResult{TransactionUID: "1.6"}, time.Now().Add(time.Hour))
+	gone, err := r.Report(context.Background(), "CART", &scp.CommitResult{TransactionUID: "1.6"}, time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -295,7 +296,7 @@ func checkRescheduleFar(t *testing.T, create func(testing.TB) string) {
 	b := &book{}
 	r, _ := open(t, create, b)
 	for _, in := range []time.Duration{time.Minute, 48 * time.Hour} {
-		if _, err := r.Report(context.Background(), "CART", &scp.CommitResult{TransactionUID: in.String()}, time.Now().Add(in)); err != nil {
+		if _, err := r.Report(context.Background(), "CART", &scp.CommitResult{TransactionUID: in.String()}, in); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -304,6 +305,83 @@ func checkRescheduleFar(t *testing.T, create func(testing.TB) string) {
 	}
 	run(t, r)
 	eventually(t, "the far one runs", func() bool { done, _ := b.notes(); return slices.Equal(done, []string{"report 48h0m0s to CART"}) })
+}
+
+// What was to be done at once when the clock was ahead is done at once when it is
+// right again.
+func checkDueByAClockAhead(t *testing.T, create func(testing.TB) string) {
+	b := &book{}
+	r, st := open(t, create, b)
+	in(t, st, func(tx *store.Tx) error {
+		if err := r.Combine(tx, "1.2", 1); err != nil {
+			return err
+		}
+		ahead := `datetime('now', '+3 days')`
+		if st.Shared() {
+			ahead = `now() + interval '3 days'`
+		}
+		_, err := tx.ExecContext(t.Context(), `UPDATE river_job SET scheduled_at = `+ahead+` WHERE state = 'available'`)
+		return err
+	})
+	for i, want := range []int{1, 0} {
+		if n, err := r.RescheduleFar(t.Context(), 100*24*time.Hour); err != nil || n != want {
+			t.Fatalf("time %d: %d, %v, want %d", i, n, err, want)
+		}
+	}
+	run(t, r)
+	eventually(t, "it runs", func() bool { done, _ := b.notes(); return len(done) == 1 })
+}
+
+// What a process whose clock is not the database's enqueues, puts off and tries
+// again is done when it should be, by itself and by others: here the clock of the
+// server is the wrong one, which comes to the same.
+func TestClocksThatDiffer(t *testing.T) {
+	for name, ahead := range map[string]time.Duration{"ahead": 2 * time.Hour, "behind": -2 * time.Hour} {
+		t.Run(name, func(t *testing.T) {
+			database := postgres.Database(t)
+			first, err := store.Open(t.Context(), database)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var name string
+			err = first.PostgreSQL().QueryRow(t.Context(), `SELECT current_database()`).Scan(&name)
+			for _, f := range []string{"now", "clock_timestamp"} {
+				if err == nil {
+					_, err = first.PostgreSQL().Exec(t.Context(), fmt.Sprintf(`CREATE FUNCTION public.%s() RETURNS timestamptz LANGUAGE sql STABLE AS
+						$$ SELECT pg_catalog.%s() - interval '%d seconds' $$`, f, f, int(ahead.Seconds())))
+				}
+			}
+			if err == nil {
+				_, err = first.PostgreSQL().Exec(t.Context(), `ALTER DATABASE "`+name+`" SET search_path = public, pg_catalog`)
+			}
+			if err := errors.Join(err, first.Close()); err != nil {
+				t.Fatal(err)
+			}
+			b := &book{}
+			r, st := open(t, func(testing.TB) string { return database }, b)
+			b.answer = func(j Job) error {
+				if age := time.Since(j.Created); age.Abs() > time.Hour {
+					t.Errorf("a job that is %v old", age)
+				}
+				switch len(b.done) {
+				case 1:
+					return errors.New("once more")
+				case 2:
+					return Later(10 * time.Millisecond)
+				}
+				return nil
+			}
+			if err := r.Recover(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if got := st.Ahead(); (got - ahead).Abs() > time.Minute {
+				t.Fatalf("the clock is %v ahead, want %v", got, ahead)
+			}
+			run(t, r)
+			in(t, st, func(tx *store.Tx) error { return r.Combine(tx, "1.2", 1) })
+			eventually(t, "three attempts", func() bool { done, _ := b.notes(); return len(done) == 3 })
+		})
+	}
 }
 
 // Who sends a lot waits behind who does not.

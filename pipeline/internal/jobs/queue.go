@@ -42,6 +42,20 @@ var (
 		later: `scheduled_at > CAST(? AS TIMESTAMPTZ)`, stamp: func(t time.Time) any { return t }}
 )
 
+// clock is the database's, where this machine's differs from it.
+type clock struct{ store *store.Store }
+
+func (c clock) Now() time.Time { return c.store.Now().UTC() }
+
+// NowOrNil is nil where the time may be the database's own.
+func (c clock) NowOrNil() *time.Time {
+	if c.store.Ahead() == 0 {
+		return nil
+	}
+	now := c.Now()
+	return &now
+}
+
 type client[T any] struct {
 	*river.Client[T]
 	tx  func(*store.Tx) T

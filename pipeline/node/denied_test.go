@@ -22,7 +22,7 @@ func TestDeniedIsWaitedFor(t *testing.T) {
 	for why, waits := range map[syscall.Errno]bool{syscall.EACCES: true, syscall.EPERM: true, syscall.EIO: false} {
 		err := of(why)
 		for attempt := 1; attempt < 200; attempt += 99 {
-			at, final := n.nextLook(attempt, err), attempt > 1 && !waits
+			at, final := n.nextLook(time.Now(), attempt, err), attempt > 1 && !waits
 			if wait := time.Until(at); at.IsZero() != final || !final && (wait < 0 || wait > maxDenied) {
 				t.Errorf("%v, attempt %d: again after %v", why, attempt, wait)
 			}

@@ -226,7 +226,7 @@ func (n *Node) lookAt(ctx context.Context, lease store.Lease) {
 			n.loopsFail.note(err)
 		}
 		attempt := lease.Attempts + 1
-		retry := n.nextLook(attempt, err)
+		retry := n.nextLook(n.store.Now(), attempt, err)
 		log.Error("analysis of a loop failed", "attempt", attempt, "final", retry.IsZero(), "error", err)
 		cause := err
 		record = func(ctx context.Context) error {
@@ -239,12 +239,12 @@ func (n *Node) lookAt(ctx context.Context, lease store.Lease) {
 // nextLook is when a loop is looked at again after so many attempts; zero: never. What
 // this process may not read or write is put right by who owns it, however late: nothing
 // is reported without that, and health says why.
-func (n *Node) nextLook(attempt int, err error) (at time.Time) {
+func (n *Node) nextLook(now time.Time, attempt int, err error) (at time.Time) {
 	switch {
 	case errors.Is(err, fs.ErrPermission):
-		return n.store.Now().Add(min(backoff(attempt), maxDenied))
+		return now.Add(min(backoff(attempt), maxDenied))
 	case attempt < n.opt.Attempts || waited(attempt) < n.opt.RetryFor:
-		return n.store.Now().Add(backoff(attempt))
+		return now.Add(backoff(attempt))
 	}
 	return at
 }

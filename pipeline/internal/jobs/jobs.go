@@ -186,11 +186,11 @@ func Open(st *store.Store, opt Options, h Handlers, log *slog.Logger) (*Room, er
 		RescueStuckJobsAfter: max(opt.Longest, 365*24*time.Hour),
 		// What was done is told by runs and deliveries.
 		CompletedJobRetentionPeriod: time.Hour,
+		DiscardedJobRetentionPeriod: 30 * 24 * time.Hour,
 		// The library stamps jobs with the clock of who inserts them or puts them off,
 		// and looks for those whose time has come by the database's; its times
 		// can be replaced here alone.
-		Test:                        river.TestConfig{Time: clock{st}},
-		DiscardedJobRetentionPeriod: 30 * 24 * time.Hour,
+		Test: river.TestConfig{Time: clock{st}},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("job queue: %w", err)

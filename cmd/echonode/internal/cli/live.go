@@ -400,9 +400,13 @@ func (a account) stopsAt(path string) string {
 }
 
 func (l *liveCheck) listeners(ctx context.Context) {
-	listen := func(key, address string) {
+	listen := func(key, address string, roles ...string) {
 		if address == "" {
 			l.add(good, key, "off")
+			return
+		}
+		if len(roles) > 0 && !slices.ContainsFunc(roles, l.c.Does) {
+			l.add(good, key, "not opened: this process has not the role %s", strings.Join(roles, " or "))
 			return
 		}
 		n, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
@@ -421,10 +425,10 @@ func (l *liveCheck) listeners(ctx context.Context) {
 			l.add(broken, key, "%v", err)
 		}
 	}
-	listen("dicom.listen", l.c.DICOM.Listen)
+	listen("dicom.listen", l.c.DICOM.Listen, node.RoleReceive)
 	listen("http.listen", l.c.HTTP.Listen)
-	listen("dicomweb.listen", l.c.DICOMweb.Listen)
-	listen("review.listen", l.c.Review.Listen)
+	listen("dicomweb.listen", l.c.DICOMweb.Listen, node.RoleReceive)
+	listen("review.listen", l.c.Review.Listen, node.RoleWeb)
 }
 
 // accounts reads the file without which the review page does not begin.

@@ -23,6 +23,7 @@ import (
 	"github.com/echonode/echonode/dicomio/encoding"
 	"github.com/echonode/echonode/dicomio/uid"
 	"github.com/echonode/echonode/pipeline/deliver"
+	"github.com/echonode/echonode/pipeline/node"
 )
 
 // Default is the commented configuration file with every default.
@@ -726,8 +727,12 @@ func (c *Config) Warnings() []string {
 	if c.DICOM.Commitment.Enabled && c.Storage.Retention > 0 {
 		w = append(w, "dicom.commitment is enabled and storage.retention removes objects that were committed to")
 	}
-	if len(c.Destinations) == 0 {
-		w = append(w, "no destinations: results stay in storage.directory")
+	if len(c.Destinations) == 0 && (c.Does(node.RoleAnalyse) || c.Does(node.RoleDeliver)) {
+		where := "storage.directory"
+		if c.Storage.Objects.Kind != KindDirectory {
+			where = "storage.objects"
+		}
+		w = append(w, "no destinations: results stay in "+where)
 	}
 	return w
 }

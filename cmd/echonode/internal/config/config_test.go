@@ -155,6 +155,16 @@ func TestWarnings(t *testing.T) {
 	if w := c.Warnings(); len(w) != 1 {
 		t.Errorf("warnings = %q, want only: no destinations", w)
 	}
+	for roles, want := range map[string]int{"receive": 0, "web": 0, "analyse": 1, "receive, deliver": 1} {
+		c, err := Parse([]byte("dicom: {sources: [10.0.0.0/8]}\nroles: [" + roles + "]\noutputs: {device_uid: 2.25.1}\n" +
+			"storage: {database: 'postgres://me@db/echonode', objects: {kind: shared, shared: /mnt}}\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if w := c.Warnings(); len(w) != want || want > 0 && !strings.HasSuffix(w[0], "storage.objects") {
+			t.Errorf("%s: warnings %q, want %d", roles, w, want)
+		}
+	}
 }
 
 func TestPrefixes(t *testing.T) {

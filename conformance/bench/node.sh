@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The running node: time from complete to report, cost of a late loop, many loops; this build beside an older one in one run.
+# The running node: time from complete to report, cost of a late loop and of a repetition, many loops; this build beside an older one in one run.
 #
-#   node.sh [--repeat N] [--measure latency,late,loops]
+#   node.sh [--repeat N] [--measure latency,late,again,loops]
 #
 # OLD names the commit to compare with (default 7e0081e; empty for none).
 set -euo pipefail

@@ -6,6 +6,8 @@
 //	         association and the idle time) to its report being stored
 //	late     processor time of the node for a loop that comes late to the 23
 //	         others, beside that for the same loop as a study of its own
+//	again    processor time of the node for a repetition of that study with nothing
+//	         changed, beside that of its first analysis
 //	loops    processor and wall time of the node for many loops, from the first
 //	         C-STORE to the last delivery, beside the network alone on as many
 //	         frames; studies are complete half a second after their last loop
@@ -45,7 +47,7 @@ func main() {
 	repeat := flag.Int("repeat", 3, "rounds; medians count")
 	idle := flag.Duration("idle", 5*time.Second, "study.idle")
 	copies := flag.Int("copies", 5, "loops: how often every file is sent, each under UIDs of its own")
-	what := flag.String("measure", "latency,late,loops", "what to measure")
+	what := flag.String("measure", "latency,late,again,loops", "what to measure")
 	flag.Parse()
 	if *build == "" || flag.NArg() != 1 {
 		flag.Usage()
@@ -93,7 +95,7 @@ func (b *bench) run(dir string, measure []string) (err error) {
 		return errors.New("no study of 24 loops")
 	}
 	for _, m := range measure {
-		if err := map[string]func() error{"latency": b.latency, "late": b.late, "loops": b.loops}[m](); err != nil {
+		if err := map[string]func() error{"latency": b.latency, "late": b.late, "again": b.again, "loops": b.loops}[m](); err != nil {
 			return fmt.Errorf("%s: %w", m, err)
 		}
 		fmt.Println()
@@ -216,6 +218,47 @@ func (b *bench) late() error {
 	for i, r := range results {
 		m := medians(r)
 		fmt.Printf("| %s | %.2f | %.2f | %.2f |\n", b.name(i), m[0], m[1], m[2])
+	}
+	return nil
+}
+
+func (b *bench) again() error {
+	results, err := b.each(func(build string) ([]float64, error) {
+		n, err := b.start(build, "all")
+		if err != nil {
+			return nil, err
+		}
+		defer n.stop()
+		var at [3]time.Duration
+		if at[0], err = n.cpu(); err != nil {
+			return nil, err
+		}
+		if _, err := n.send(b.stress); err != nil {
+			return nil, err
+		}
+		if err := n.finished(1); err != nil {
+			return nil, err
+		}
+		if at[1], err = n.cpu(); err != nil {
+			return nil, err
+		}
+		if err := n.repeat(); err != nil {
+			return nil, err
+		}
+		if at[2], err = n.cpu(); err != nil {
+			return nil, err
+		}
+		first, again := (at[1] - at[0]).Seconds(), (at[2] - at[1]).Seconds()
+		return []float64{first, again, again / first}, nil
+	})
+	if err != nil {
+		return err
+	}
+	fmt.Printf("A study of 24 loops analysed again with nothing changed, processor seconds of the node, medians of %d\n\n"+
+		"| | first | again | ratio |\n|---|---|---|---|\n", b.repeat)
+	for i, r := range results {
+		m := medians(r)
+		fmt.Printf("| %s | %.2f | %.2f | %.3f |\n", b.name(i), m[0], m[1], m[2])
 	}
 	return nil
 }
@@ -469,9 +512,34 @@ func (n *node) finished(reports int) error {
 	return errors.New("something is left to deliver")
 }
 
+// repeat has the only study analysed again, and waits until that is done.
+func (n *node) repeat() error {
+	studies, err := n.status()
+	if err != nil || len(studies) != 1 {
+		return errors.Join(err, fmt.Errorf("%d studies", len(studies)))
+	}
+	res, err := http.Post("http://"+n.http+"/studies/reanalyse?uid="+studies[0].UID, "", nil)
+	if err != nil {
+		return err
+	}
+	if err := res.Body.Close(); err != nil || res.StatusCode != http.StatusOK {
+		return errors.Join(err, fmt.Errorf("reanalyse: %s", res.Status))
+	}
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		now, err := n.status()
+		if err != nil || len(now) == 1 && now[0].State == "done" && now[0].Revision > studies[0].Revision {
+			return err
+		}
+	}
+	return errors.New("the repetition does not end")
+}
+
 type study struct {
-	State string
-	Runs  []struct{ Directory string }
+	UID      string `json:"study_instance_uid"`
+	Revision int
+	State    string
+
+	Runs []struct{ Directory string }
 
 	Deliveries []struct{ State string }
 }

@@ -54,6 +54,6 @@ func setDerivedAside(loops []result.Loop) {
 		}
 		reason := result.Reasonf(result.Derived, "derived from another loop of the study: it is not measured beside it")
 		l.Status, l.Reason = result.Refused, &reason
-		l.FrameResults, l.Curve, l.Beats, l.Measurements, l.Warnings = nil, nil, nil, nil, nil
+		l.FrameResults, l.Curve, l.Beats, l.Measurements, l.Warnings, l.Beside = nil, nil, nil, nil, nil, nil
 	}
 }

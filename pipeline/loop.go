@@ -106,6 +106,7 @@ type loop struct {
 	region image.Rectangle
 	box    models.Letterbox
 	frames []frame
+	other  *echo.TissueRegion // that may show the other plane of one recording
 	// brightest of the frames as they came, and mirrored
 	brightest [2]evidence.Brightest
 	spacing   lv.Spacing   // the pixel's shape when not calibrated
@@ -170,6 +171,15 @@ func (a *Analyzer) inspect(ctx context.Context, l *loop) error {
 	if err := a.findPicture(ctx, l, frames, sample); err != nil {
 		return err
 	}
+	if err := a.lookThrough(ctx, l, file, frames, sample); err != nil {
+		return err
+	}
+	return a.lookBeside(ctx, l, file, frames, sample)
+}
+
+// lookThrough looks at all frames of the picture that was found, those of the sample
+// first, which say whether its view is measured.
+func (a *Analyzer) lookThrough(ctx context.Context, l *loop, file *dicomio.File, frames *dicomio.FrameReader, sample []int) error {
 	if err := a.infer(ctx, l, frames, sample); err != nil {
 		return err
 	}
@@ -326,6 +336,17 @@ func (l *loop) describe() {
 	for _, d := range f.Doubts {
 		l.Warnings = append(l.Warnings, result.Reason{Code: d.Code, Text: d.Text})
 	}
+}
+
+// describeBeside makes the other plane of a loop's object a loop that begins with what
+// the object says, and with its own region.
+func (l *loop) describeBeside(most int) *loop {
+	o := &loop{path: l.path, party: l.party, facts: l.facts, Loop: result.Loop{File: l.File, InstanceNumber: l.InstanceNumber, SecondPlane: true}}
+	o.describe()
+	o.bound(most)
+	o.frames = make([]frame, o.Frames)
+	o.useAlone(*l.other)
+	return o
 }
 
 // bound leaves out what follows the first frames of a cine of minutes: they hold

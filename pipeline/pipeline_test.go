@@ -94,6 +94,7 @@ type cine struct {
 	noPixels        bool
 	shift           float64 // of the heart to the right, pixels
 	stage, modality string
+	beside          *cine   // another heart on the same screen, in the region of its own, with its own scale and mark
 	screen          bool // the region is the whole screen, which is black outside of x0 to x1
 }
 
@@ -162,6 +163,9 @@ func (c cine) write(t *testing.T, dir string) string {
 		region.SetFloat(tag.PhysicalDeltaY, c.spacingY/10)
 		ds.SetItems(tag.SequenceOfUltrasoundRegions, region)
 	}
+	if b := c.beside; b != nil {
+		ds.SetItems(tag.SequenceOfUltrasoundRegions, append(ds.Items(tag.SequenceOfUltrasoundRegions), b.region())...)
+	}
 	if c.edit != nil {
 		c.edit(ds)
 	}
@@ -174,6 +178,9 @@ func (c cine) write(t *testing.T, dir string) string {
 			if x, y := k%c.width, k/c.width; c.screen && (x < c.x0 || x >= c.x1 || y < c.y0 || y >= c.y1) {
 				frames[i][k] = 0
 			}
+		}
+		if c.beside != nil {
+			c.beside.drawInto(frames[i], c.width, c.height, i)
 		}
 		for k := 0; c.mark && k < 144; k++ {
 			frames[i][k/12*c.width+k%12] = 60
@@ -201,6 +208,32 @@ func (c cine) write(t *testing.T, dir string) string {
 		}
 	}
 	return path
+}
+
+// region is the 2D region of a heart that shares its screen.
+func (c cine) region() *dicomio.DataSet {
+	r := dicomio.NewDataSet()
+	for t, v := range map[dicomio.Tag]int{tag.RegionSpatialFormat: 1, tag.RegionDataType: 1, tag.RegionFlags: 0, tag.RegionLocationMinX0: c.x0,
+		tag.RegionLocationMinY0: c.y0, tag.RegionLocationMaxX1: c.x1 - 1, tag.RegionLocationMaxY1: c.y1 - 1, tag.PhysicalUnitsXDirection: 3,
+		tag.PhysicalUnitsYDirection: 3} {
+		r.SetInt(t, int64(v))
+	}
+	r.SetFloat(tag.PhysicalDeltaX, c.spacingX/10)
+	r.SetFloat(tag.PhysicalDeltaY, c.spacingY/10)
+	return r
+}
+
+// drawInto draws frame i of the heart into its region of a screen.
+func (c cine) drawInto(screen []byte, width, height, i int) {
+	pix := halfEllipse(width, height, float64(c.x0+c.x1)/2+c.shift, float64(c.y0)+0.9*float64(c.y1-c.y0), c.diameterMM[i]/2/c.spacingX, c.lengthMM[i]/c.spacingY)
+	for y := c.y0; y < c.y1; y++ {
+		copy(screen[y*width+c.x0:y*width+c.x1], pix[y*width+c.x0:])
+		if c.mark && y < c.y0+12 {
+			for x := c.x0; x < c.x0+12; x++ {
+				screen[y*width+x] = 60
+			}
+		}
+	}
 }
 
 // tissue is the gray level around the cavity: the sector's picture, which the

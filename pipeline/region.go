@@ -44,11 +44,8 @@ func (c candidate) String() string {
 // that shows a view that is measured, the four-chamber view before others. What
 // the other regions show is told.
 //
-// The second plane of a simultaneous biplane picture is told, and not measured: a
-// loop is what one object gives everywhere, by its SOP Instance UID (what is kept
-// of it, its overlay and segmentation, the sources of a value in the report, what a
-// reader corrects), and has one view, one region and one outline in a frame. Two
-// planes need a key of their own in all of these.
+// Where the other of two is a two-chamber view beside the four-chamber one it may be
+// the second plane of one recording; see lookBeside.
 func (a *Analyzer) chooseRegion(ctx context.Context, l *loop, frames *dicomio.FrameReader, sample []int) error {
 	all := l.facts.TissueRegions()
 	if len(all) < 2 || !l.facts.Tissue.Fits {
@@ -71,16 +68,15 @@ func (a *Analyzer) chooseRegion(ctx context.Context, l *loop, frames *dicomio.Fr
 		return refused(result.Regions, "the screen holds %d pictures of one view (%s): stages or beats side by side, of which nobody knows which is which",
 			n, found[chosen].view)
 	}
-	l.use(found[chosen].TissueRegion)
+	l.useAlone(found[chosen].TissueRegion)
+	if i := besideOf(found, chosen); i >= 0 && len(all) == len(found) {
+		l.other = &found[i].TissueRegion
+	}
 	var others []string
 	for i, c := range found {
 		if i != chosen {
 			others = append(others, c.String())
 		}
-	}
-	l.Warnings = slices.DeleteFunc(l.Warnings, func(w result.Reason) bool { return w.Code == result.Regions || w.Code == result.Scale })
-	if text := l.facts.Contradicted(found[chosen].Calibration); text != "" {
-		l.Warnings = append(l.Warnings, result.Reason{Code: result.Scale, Text: text})
 	}
 	l.Warnings = append(l.Warnings, result.Reasonf(result.Regions, "the screen holds %d pictures; the values are from the one at (%d, %d); of the others %s",
 		len(all), l.region.Min.X, l.region.Min.Y, strings.Join(others, "; ")))
@@ -145,6 +141,62 @@ func bestRegion(found []candidate) int {
 	return best
 }
 
+// besideOf is the place of the region that may show the other plane of a recording with
+// two, as matrix probes make it: the only other one, a two-chamber view beside the
+// four-chamber one, apart from it and of about its size; -1 without such a one.
+func besideOf(found []candidate, chosen int) int {
+	if len(found) != 2 {
+		return -1
+	}
+	four, two := found[chosen], found[1-chosen]
+	size := func(c candidate) float64 { return float64(c.Rect.Dx()) * float64(c.Rect.Dy()) }
+	if four.reason != "" || four.view != models.ViewA4C || two.reason != "" || two.view != models.ViewA2C || four.Rect.Overlaps(two.Rect) ||
+		min(size(four), size(two)) < sameSize*max(size(four), size(two)) {
+		return -1
+	}
+	return 1 - chosen
+}
+
+// lookBeside looks at the other plane of a loop's object, where there may be one. What
+// speaks against it is told, and costs the loop nothing.
+func (a *Analyzer) lookBeside(ctx context.Context, l *loop, file *dicomio.File, frames *dicomio.FrameReader, sample []int) error {
+	if l.other == nil || l.View != models.ViewA4C {
+		return nil
+	}
+	o := l.describeBeside(a.opt.MaxFrames)
+	if o.place(a.engine.Card()) != nil {
+		return nil // it has no picture
+	}
+	err := a.checkColour(ctx, o, frames, sample)
+	if err == nil {
+		err = a.lookThrough(ctx, o, file, frames, sample)
+	}
+	l.took.decode.Add(o.took.decode.Load())
+	l.took.infer.Add(o.took.infer.Load())
+	l.took.contour.Add(o.took.contour.Load())
+	var v *verdict
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case errors.As(err, &v):
+		l.Warnings = append(l.Warnings, result.Reasonf(result.Regions, "the other picture is no second plane: %s", v.reason.Text))
+		return nil
+	case err != nil:
+		return err
+	case o.View != models.ViewA2C:
+		l.Warnings = append(l.Warnings, result.Reasonf(result.Regions, "the other picture is no second plane: it shows %s", o.View))
+		return nil
+	}
+	o.Status = result.Analysed
+	o.report(a.engine.Card())
+	second := o.Loop
+	l.Beside = &second
+	l.Warnings = slices.DeleteFunc(l.Warnings, func(w result.Reason) bool { return w.Code == result.Regions })
+	l.Warnings = append(l.Warnings, result.Reasonf(result.TwoPlanes, "the screen holds two planes, which are measured as one recording: A4C at (%d, %d), A2C at (%d, %d)",
+		l.region.Min.X, l.region.Min.Y, o.region.Min.X, o.region.Min.Y))
+	return nil
+}
+
 // copies is how many of the regions show the view of the chosen one at about its
 // size: stages of a comparison, or a frozen beat beside the live one. An overview beside
 // its zoom is smaller.
@@ -162,6 +214,16 @@ func copies(found []candidate, chosen int) (n int) {
 // sameSize is the part of one picture's area that another has at least where they are
 // compared. Own choice.
 const sameSize = 0.75
+
+// useAlone makes a region of several the one that is analysed: what the object's facts
+// say of regions and scale was said of another, or of all.
+func (l *loop) useAlone(r echo.TissueRegion) {
+	l.use(r)
+	l.Warnings = slices.DeleteFunc(l.Warnings, func(w result.Reason) bool { return w.Code == result.Regions || w.Code == result.Scale })
+	if text := l.facts.Contradicted(r.Calibration); text != "" {
+		l.Warnings = append(l.Warnings, result.Reason{Code: result.Scale, Text: text})
+	}
+}
 
 // use makes a region the one that is analysed, with its calibration.
 func (l *loop) use(r echo.TissueRegion) {

@@ -181,7 +181,7 @@ func refused(name string, like result.Measurement, r result.Reason) result.Measu
 }
 
 func (c *cavity) source(frame int, phase string) result.Source {
-	return result.Source{SOPInstanceUID: c.SOPInstanceUID, Frame: frame, Phase: phase}
+	return result.Source{SOPInstanceUID: c.SOPInstanceUID, Frame: frame, Phase: phase, Beside: c.SecondPlane}
 }
 
 // both are the sources of values that need end-diastole and end-systole.

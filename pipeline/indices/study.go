@@ -147,8 +147,11 @@ func fromLoops(s *result.Study, stage []result.Measurement) (out []result.Measur
 	}
 	for _, src := range ef.Sources {
 		for i := range s.Loops {
-			l := &s.Loops[i]
-			if l.SOPInstanceUID != src.SOPInstanceUID || l.Status != result.Analysed {
+			if s.Loops[i].SOPInstanceUID != src.SOPInstanceUID || s.Loops[i].Status != result.Analysed {
+				continue
+			}
+			l := s.Loops[i].Of(src)
+			if l == nil {
 				continue
 			}
 			for _, m := range l.Measurements {
@@ -179,17 +182,21 @@ func biplaneAtrium(s *result.Study, stage, out []result.Measurement) {
 		return
 	}
 	var planes [2]*cavity
-	for i := range s.Loops {
-		l := &s.Loops[i]
-		if !slices.ContainsFunc(ef.Sources, func(src result.Source) bool { return src.SOPInstanceUID == l.SOPInstanceUID }) ||
-			find(l.Measurements, result.LAVolume) == nil {
-			continue
-		}
-		switch l.View {
-		case models.ViewA4C:
-			planes[0] = open(l)
-		case models.ViewA2C:
-			planes[1] = open(l)
+	for _, src := range ef.Sources {
+		for i := range s.Loops {
+			if s.Loops[i].SOPInstanceUID != src.SOPInstanceUID {
+				continue
+			}
+			l := s.Loops[i].Of(src)
+			if l == nil || find(l.Measurements, result.LAVolume) == nil {
+				continue
+			}
+			switch {
+			case l.View == models.ViewA4C && planes[0] == nil:
+				planes[0] = open(l)
+			case l.View == models.ViewA2C && planes[1] == nil:
+				planes[1] = open(l)
+			}
 		}
 	}
 	if planes[0] == nil || planes[1] == nil {

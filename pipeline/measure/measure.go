@@ -28,7 +28,7 @@ type Options struct {
 	Indices         indices.Options
 }
 
-// Loop measures an analysed loop: from FrameResults, FrameTimes, RWaves and
+// Loop measures an analysed loop, and the plane beside it: from FrameResults, FrameTimes, RWaves and
 // Spacing it makes Curve, Beats and Measurements, replacing those it had. Loops
 // that were refused or failed are left alone.
 func Loop(r *result.Loop, o Options) {
@@ -49,6 +49,9 @@ func Loop(r *result.Loop, o Options) {
 		l.addHeartRate(l.doubts())
 	}
 	r.Measurements = append(r.Measurements, indices.OfLoop(r, o.Indices)...)
+	if r.Beside != nil {
+		Loop(r.Beside, o)
+	}
 }
 
 // loop is a loop under measurement.

@@ -85,7 +85,7 @@ func MarkReader(r *result.Study) {
 		for i := range ms {
 			ms[i].ByReader = false
 			for _, s := range ms[i].Sources {
-				if touched[s.SOPInstanceUID] && ms[i].Name != result.HR {
+				if touched[s.SOPInstanceUID] && !s.Beside && ms[i].Name != result.HR {
 					ms[i].ByReader = true
 				}
 			}

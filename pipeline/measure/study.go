@@ -28,10 +28,23 @@ func Study(r *result.Study, o Options) {
 	r.Subject = subjectOf(r.Loops)
 	s := &study{Study: r, o: o}
 	for i := range r.Loops {
-		s.loops = append(s.loops, reopen(&r.Loops[i], o))
+		l := &r.Loops[i]
+		s.loops = append(s.loops, reopen(l, o))
+		if l.Beside != nil && l.Status == result.Analysed {
+			s.loops = append(s.loops, reopen(beside(l), o))
+		}
 	}
 	s.combine()
 	indices.OfStudy(r)
+}
+
+// beside is the other plane of a loop with what its object says; the loop's own is not
+// written to, as it may be kept elsewhere.
+func beside(l *result.Loop) *result.Loop {
+	out := *l.Beside
+	out.Subject, out.Date, out.Dates, out.Number = l.Subject, l.Date, l.Dates, l.Number
+	out.Stage, out.StageNumber, out.StageView = l.Stage, l.StageNumber, l.StageView
+	return &out
 }
 
 // study is a study under combination.
@@ -217,7 +230,7 @@ func (st *stage) beside(set *volumeSet, chosen map[string]result.Measurement) {
 		return
 	}
 	for _, l := range []*loop{set.four, set.two} {
-		if l != nil && l.SOPInstanceUID == ef.Sources[0].SOPInstanceUID {
+		if l != nil && l.gives(ef.Sources[0]) {
 			if hr := l.measured(result.HR); hr != nil {
 				chosen[result.HR] = *hr
 			}

@@ -139,12 +139,21 @@ func impossible(s series) *result.Reason {
 // sources are the frames of a beat that a value of the phase was measured on.
 func (l *loop) sources(b lv.Beat, p lv.Phase) (out []result.Source) {
 	if p != lv.ES {
-		out = append(out, result.Source{SOPInstanceUID: l.SOPInstanceUID, Frame: b.ED, Phase: string(lv.ED)})
+		out = append(out, l.source(b.ED, lv.ED))
 	}
 	if p != lv.ED {
-		out = append(out, result.Source{SOPInstanceUID: l.SOPInstanceUID, Frame: b.ES, Phase: string(lv.ES)})
+		out = append(out, l.source(b.ES, lv.ES))
 	}
 	return out
+}
+
+func (l *loop) source(frame int, p lv.Phase) result.Source {
+	return result.Source{SOPInstanceUID: l.SOPInstanceUID, Frame: frame, Phase: string(p), Beside: l.SecondPlane}
+}
+
+// gives reports whether a source is a frame of the loop, and of its plane.
+func (l *loop) gives(src result.Source) bool {
+	return l.SOPInstanceUID == src.SOPInstanceUID && l.SecondPlane == src.Beside
 }
 
 // because is a reason where there may be none.
@@ -248,6 +257,6 @@ func (l *loop) addHeartRate(findings []lv.Finding) {
 	if l.contradicts(rate, method) {
 		m.Quality.Grade = result.Poor
 	}
-	m.Sources = []result.Source{{SOPInstanceUID: l.SOPInstanceUID, Frame: 0}}
+	m.Sources = []result.Source{l.source(0, "")}
 	l.Measurements = append(l.Measurements, m)
 }

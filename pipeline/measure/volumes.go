@@ -96,7 +96,7 @@ func (st *stage) addOthers(set *volumeSet) {
 		lo, hi := *m.Value, *m.Value
 		for _, l := range st.loops {
 			if l == set.four && m.Method == result.Biplane || l == set.two && m.Method == result.Biplane ||
-				len(m.Sources) > 0 && l.SOPInstanceUID == m.Sources[0].SOPInstanceUID {
+				len(m.Sources) > 0 && l.gives(m.Sources[0]) {
 				continue
 			}
 			if other := l.measured(m.Name); other != nil {
@@ -248,7 +248,11 @@ func biplane(four, two *loop, o Options) ([]result.Measurement, *result.Reason) 
 		return nil, why
 	}
 	var edvs, esvs []float64
-	for _, p := range pairBeats(four.beats, two.beats) {
+	pairs := pairBeats(four.beats, two.beats)
+	if four.onScreenWith(two) {
+		pairs = sameBeats(four, two)
+	}
+	for _, p := range pairs {
 		edv, err := lv.BiplaneVolume(p[0].ed.Disks, p[0].ed.Axis.LengthMM, p[1].ed.Disks, p[1].ed.Axis.LengthMM)
 		if err != nil {
 			return nil, notBiplane(result.InternalError, "%v", err)
@@ -310,6 +314,9 @@ func belongTogether(four, two *loop, o Options) ([]lv.Finding, *result.Reason) {
 	}
 	if samePicture(four.Loop, two.Loop) {
 		return nil, notBiplane(result.SamePicture, "the two-chamber loop is the four-chamber loop mirrored: one of the views is wrong")
+	}
+	if four.onScreenWith(two) && len(sameBeats(four, two)) == 0 {
+		return nil, notBiplane(result.ViewsDisagree, "the planes on the screen contract at different times: they are no planes of one recording")
 	}
 	var findings []lv.Finding
 	length := func(l *loop, p lv.Phase) float64 {
@@ -395,6 +402,37 @@ func pairBeats(four, two []beat) [][2]beat {
 			p[0], p[1] = p[1], p[0]
 		}
 		out = append(out, p)
+	}
+	return out
+}
+
+// onScreenWith reports whether two planes are those of one object.
+func (l *loop) onScreenWith(o *loop) bool {
+	return l.SOPInstanceUID == o.SOPInstanceUID && l.SecondPlane != o.SecondPlane
+}
+
+// Own choice: the end-systoles of one beat in two planes of one recording are no further
+// apart than so many ms; the curves are level there.
+const sameBeatMS = 120
+
+// sameBeats pairs the beats of two planes on one screen by their end-systoles; a beat
+// that was measured in one plane only is left out. Planes of which less than half of the
+// beats have one in the other were not recorded together: they have no pairs.
+func sameBeats(four, two *loop) (out [][2]beat) {
+	for _, a := range four.beats {
+		at := four.FrameTimes[a.ES]
+		best := -1
+		for k, b := range two.beats {
+			if d := math.Abs(two.FrameTimes[b.ES] - at); d <= sameBeatMS && (best < 0 || d < math.Abs(two.FrameTimes[two.beats[best].ES]-at)) {
+				best = k
+			}
+		}
+		if best >= 0 {
+			out = append(out, [2]beat{a, two.beats[best]})
+		}
+	}
+	if 2*len(out) < max(len(four.beats), len(two.beats)) {
+		return nil
 	}
 	return out
 }

@@ -622,8 +622,12 @@ func (w *writer) segmentation(l *result.Loop, t trust, source *dicomio.DataSet, 
 		add := func(k int, rings ...[]lv.Point) {
 			segments[k].Regions = append(segments[k].Regions, derived.Region{Frame: f.Index + 1, Rings: rings})
 		}
+		cavities := besideMeasured(l, f.Index)
 		if len(f.Contour) > 0 {
-			add(0, longaxis.Points(f.Contour))
+			cavities = append([][]lv.Point{longaxis.Points(f.Contour)}, cavities...)
+		}
+		if len(cavities) > 0 {
+			add(0, cavities...)
 		}
 		for k, st := range structures {
 			o, ok := f.Structures[st.class]
@@ -651,6 +655,18 @@ func (w *writer) segmentation(l *result.Loop, t trust, source *dicomio.DataSet, 
 	}
 	return w.createObject(result.Output{Kind: result.KindSegmentation, File: name + "-seg.dcm", SOPClassUID: uid.SegmentationStorage, Source: l.SOPInstanceUID},
 		seg.Write)
+}
+
+// besideMeasured is the outline of the cavity in the other plane of a loop's object,
+// where that plane is measured with it.
+func besideMeasured(l *result.Loop, i int) [][]lv.Point {
+	var out [][]lv.Point
+	for _, o := range outlineBeside(l, i) {
+		if o.Kind == overlay.Ventricle {
+			out = append(out, o.Points)
+		}
+	}
+	return out
 }
 
 // curve draws the area over time.

@@ -302,7 +302,7 @@ func (g *group) add(q quantity.Quantity, m result.Measurement) {
 		c.Selection = sr.UserChosen
 	}
 	for _, src := range m.Sources {
-		if l := g.loops[src.SOPInstanceUID]; l != nil {
+		if l := planeOf(g.loops, src); l != nil {
 			c.Sources = append(c.Sources, sourceOf(l, src, m.Name))
 		}
 	}
@@ -374,13 +374,22 @@ func (g *group) finish() []sr.Measurement {
 	return g.out
 }
 
+// planeOf is the loop, and of two planes of one object that, which a source is on; nil
+// where it is not among the loops.
+func planeOf(loops map[string]*result.Loop, src result.Source) *result.Loop {
+	if l := loops[src.SOPInstanceUID]; l != nil {
+		return l.Of(src)
+	}
+	return nil
+}
+
 // doubts are the remarks on a value and on the loops that it is from.
 func doubts(m result.Measurement, loops map[string]*result.Loop, stage []result.Measurement) (out []string) {
 	for _, r := range m.Quality.Warnings {
 		out = append(out, about(r.Text, m, stage))
 	}
 	for _, src := range m.Sources {
-		if l := loops[src.SOPInstanceUID]; l != nil {
+		if l := planeOf(loops, src); l != nil {
 			for _, r := range l.Warnings {
 				// What the values of the loop say themselves is not said again, and the rate's is the rate's.
 				said := slices.ContainsFunc(append([]result.Measurement{m}, stage...), func(o result.Measurement) bool {

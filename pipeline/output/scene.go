@@ -87,6 +87,11 @@ func (w *writer) scene(l *result.Loop, t trust, i int) overlay.Scene {
 		s.Title += "  " + st
 	}
 	s.Title += "  " + t.headline
+	if o := l.Beside; o != nil {
+		if t := trustOf(o); t.measured {
+			s.Title += "  " + o.View + "  " + t.headline
+		}
+	}
 	if !t.measured {
 		s.Title += "not measured"
 		s.Alert = "NOT MEASURED: " + t.reason
@@ -123,6 +128,7 @@ func (w *writer) scene(l *result.Loop, t trust, i int) overlay.Scene {
 		}
 	}
 	s.Outlines = append(s.Outlines, t.ghosts(l, i)...)
+	s.Outlines = append(s.Outlines, outlineBeside(l, i)...)
 	if len(f.Contour) == 0 {
 		return s
 	}
@@ -142,6 +148,22 @@ func (w *writer) scene(l *result.Loop, t trust, i int) overlay.Scene {
 		s.Keypoints = []lv.Point{axis.Apex, axis.Annulus[0], axis.Annulus[1]}
 	}
 	return s
+}
+
+// outlineBeside is the cavity in the other plane of a loop's object.
+func outlineBeside(l *result.Loop, i int) []overlay.Outline {
+	if l.Beside == nil {
+		return nil
+	}
+	f, t := l.Beside.FrameAt(i), trustOf(l.Beside)
+	if f == nil || len(f.Contour) == 0 {
+		return nil
+	}
+	kind := overlay.Ventricle
+	if !t.measured || t.removed[i] {
+		kind = overlay.Doubtful
+	}
+	return []overlay.Outline{{Kind: kind, Points: longaxis.Points(f.Contour)}}
 }
 
 // readersAlone reports whether a reader placed the points of every phase that a

@@ -541,33 +541,33 @@ func (w *writer) stills(st stage) (out []stillOf) {
 			loops[l.SOPInstanceUID] = l
 		}
 	}
-	var order []string
-	phases := map[string]map[string]int{}
+	var order []*result.Loop // planes
+	phases := map[*result.Loop]map[string]int{}
 	for _, name := range []string{result.EF, result.FAC, result.AreaED, result.AreaES, result.LVIDd, result.LVIDs} {
 		for _, m := range st.measurements {
 			if m.Name != name || m.Value == nil {
 				continue
 			}
 			for _, src := range m.Sources {
-				if loops[src.SOPInstanceUID] == nil || src.Phase == "" {
+				l := planeOf(loops, src)
+				if l == nil || src.Phase == "" {
 					continue
 				}
-				if phases[src.SOPInstanceUID] == nil {
-					phases[src.SOPInstanceUID] = map[string]int{}
-					order = append(order, src.SOPInstanceUID)
+				if phases[l] == nil {
+					phases[l] = map[string]int{}
+					order = append(order, l)
 				}
-				if _, ok := phases[src.SOPInstanceUID][src.Phase]; !ok {
-					phases[src.SOPInstanceUID][src.Phase] = src.Frame
+				if _, ok := phases[l][src.Phase]; !ok {
+					phases[l][src.Phase] = src.Frame
 				}
 			}
 		}
 	}
-	slices.SortStableFunc(order, func(a, b string) int { return strings.Compare(viewOrder(loops[a].View), viewOrder(loops[b].View)) })
-	for _, uid := range order {
+	slices.SortStableFunc(order, func(a, b *result.Loop) int { return strings.Compare(viewOrder(a.View), viewOrder(b.View)) })
+	for _, l := range order {
 		for _, phase := range []string{"ED", "ES"} {
-			if frame, ok := phases[uid][phase]; ok && len(out) < 4 {
-				l := loops[uid]
-				out = append(out, stillOf{l, frame, fmt.Sprintf("%s, %s, loop %s, frame %d", l.View, phase, loopName(l), frame+1)})
+			if frame, ok := phases[l][phase]; ok && len(out) < 4 {
+				out = append(out, stillOf{l, frame, fmt.Sprintf("%s, %s, loop %s, frame %d", l.View, phase, loopName(loops[l.SOPInstanceUID]), frame+1)})
 			}
 		}
 	}

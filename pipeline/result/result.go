@@ -148,6 +148,8 @@ const (
 	StageUnknown = "stage-unknown"
 	// Repeated is a loop whose pictures stand still, or come again.
 	Repeated = "repeated-frames"
+	// TwoPlanes is a loop whose screen holds two planes of one recording, both measured.
+	TwoPlanes = "two-planes"
 	// SamePicture is a loop that shows another one's picture, or its mirror image.
 	SamePicture = "same-picture"
 	// ViewName is a loop whose object calls its view otherwise than the network.
@@ -357,6 +359,13 @@ type Loop struct {
 	Curve        *Curve        `json:"curve,omitempty"`
 	Beats        []Beat        `json:"beats,omitempty"`
 	Measurements []Measurement `json:"measurements,omitempty"`
+	// Beside is the other plane of a loop whose screen holds two of one recording side
+	// by side, as matrix probes make them: another region of the same frames, with its own
+	// view, scale, sector, outlines, beats and values; nil of other loops. What an object
+	// says of itself and a reader decides stands in the loop alone.
+	Beside *Loop `json:"beside,omitempty"`
+	// SecondPlane says that this is the Beside of another.
+	SecondPlane bool `json:"second_plane,omitempty"`
 	// Reader is what a reader decided about the loop; nil where none did.
 	Reader   *LoopDecision `json:"reader,omitempty"`
 	Warnings []Reason      `json:"warnings,omitempty"`
@@ -705,6 +714,25 @@ type Source struct {
 	SOPInstanceUID string `json:"sop_instance_uid"`
 	Frame          int    `json:"frame"`
 	Phase          string `json:"phase,omitempty"` // "ED" or "ES"
+	// Beside says that it is the other plane of the object; see [Loop.Of].
+	Beside bool `json:"beside,omitempty"`
+}
+
+// Of is the plane of a loop that a source of its object is on; nil where the loop lacks
+// that plane.
+func (l *Loop) Of(src Source) *Loop {
+	if src.Beside {
+		return l.Beside
+	}
+	return l
+}
+
+// Planes are a loop and the other plane on its screen, where it has one.
+func (l *Loop) Planes() []*Loop {
+	if l.Beside == nil {
+		return []*Loop{l}
+	}
+	return []*Loop{l, l.Beside}
 }
 
 // Names of measurements.

@@ -3,6 +3,7 @@ package review
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 
@@ -157,7 +158,7 @@ func loopOf(words *Words, l *result.Loop, only []int) loopData {
 		if only != nil && !slices.Contains(only, f.Index) {
 			continue
 		}
-		found := frameData{Frame: f.Index, Contour: f.Contour, Structures: f.Structures, Points: f.Keypoints}
+		found := frameData{Frame: f.Index, Contour: f.Contour, Structures: structuresOf(l, f), Points: f.Keypoints}
 		if f.Network != nil {
 			found.Network = f.Network.Contour
 			if l.View == models.ViewPLAX {
@@ -170,6 +171,24 @@ func loopOf(words *Words, l *result.Loop, only []int) loopData {
 		d.Found = append(d.Found, found)
 	}
 	return d
+}
+
+// cavityBeside names the cavity in the other plane of a loop's object among the
+// structures of a frame: it can be seen and not corrected.
+const cavityBeside = "lv_cavity_beside"
+
+// structuresOf are the outlines of a frame beside the cavity that is corrected.
+func structuresOf(l *result.Loop, f *result.Frame) map[string]result.Contour {
+	if l.Beside == nil {
+		return f.Structures
+	}
+	o := l.Beside.FrameAt(f.Index)
+	if o == nil || len(o.Contour) == 0 {
+		return f.Structures
+	}
+	out := map[string]result.Contour{cavityBeside: o.Contour}
+	maps.Copy(out, f.Structures)
+	return out
 }
 
 // curveOf is the cavity over time: the volume by the method of disks in the

@@ -430,7 +430,7 @@ func panels(study *result.Study, stage string, sources []result.Source) []panelV
 			if l.Status != result.Analysed || l.View != view || study.StageOf(l) != stage {
 				continue
 			}
-			from := slices.ContainsFunc(sources, func(s result.Source) bool { return s.SOPInstanceUID == l.SOPInstanceUID })
+			from := slices.ContainsFunc(sources, func(s result.Source) bool { return s.SOPInstanceUID == l.SOPInstanceUID && !s.Beside })
 			if chosen == nil || from {
 				chosen = l
 			}
@@ -454,7 +454,7 @@ func panels(study *result.Study, stage string, sources []result.Source) []panelV
 func extremes(l *result.Loop, sources []result.Source) (ed, es int, beat bool) {
 	ed, es = -1, -1
 	for _, src := range sources {
-		if src.SOPInstanceUID != l.SOPInstanceUID {
+		if src.SOPInstanceUID != l.SOPInstanceUID || src.Beside {
 			continue
 		}
 		if src.Phase == "ED" && ed < 0 {

@@ -240,7 +240,7 @@ func tableRows(s *result.Study) ([]byte, error) {
 	add := func(scope string, l *result.Loop, m result.Measurement) {
 		row := []string{k.study, k.patient, scope, "", "", m.View, cell(m.Stage), "", m.Name, "", m.Unit, m.Method, "", "", "", "", m.Quality.Grade, "", ""}
 		if l != nil {
-			row[3], row[4], row[5], row[6] = l.SOPInstanceUID, cell(l.File), l.View, cell(l.Stage)
+			row[3], row[4], row[5], row[6] = l.SOPInstanceUID, cell(l.File), cmp.Or(m.View, l.View), cell(l.Stage)
 		}
 		if m.StageNumber > 0 {
 			row[7] = strconv.Itoa(m.StageNumber)
@@ -274,8 +274,10 @@ func tableRows(s *result.Study) ([]byte, error) {
 		if l.Reason != nil || len(l.Measurements) == 0 {
 			add("loop", l, result.Measurement{Quality: result.Quality{Grade: l.Status}, Reason: l.Reason})
 		}
-		for _, m := range l.Measurements {
-			add("loop", l, m)
+		for _, plane := range l.Planes() {
+			for _, m := range plane.Measurements {
+				add("loop", l, m)
+			}
 		}
 	}
 	var b bytes.Buffer

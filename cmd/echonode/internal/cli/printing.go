@@ -77,6 +77,9 @@ func printDocument(out io.Writer, doc *result.Document) error {
 				frames += fmt.Sprintf(" of %d", l.ObjectFrames)
 			}
 			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", filepath.Base(l.File), view, frames, l.Stage, what)
+			if o := l.Beside; o != nil {
+				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", "", o.View, frames, l.Stage, values(o.Measurements))
+			}
 		}
 		printMeasurements(w, s.Measurements)
 		for _, o := range s.Outputs {

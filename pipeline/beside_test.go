@@ -9,6 +9,7 @@ import (
 	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/dicomio/tag"
 	"github.com/echonode/echonode/models"
+	"github.com/echonode/echonode/pipeline/internal/correct"
 	"github.com/echonode/echonode/pipeline/output"
 	"github.com/echonode/echonode/pipeline/result"
 	"github.com/echonode/echonode/sr"
@@ -81,6 +82,18 @@ func TestTwoPlanesOfOneRecording(t *testing.T) {
 	}
 }
 
+// The name of one of the planes is that of the picture, another one is remarked on.
+func TestNameOfTwoPlanes(t *testing.T) {
+	for name, odd := range map[string]bool{"A4C": false, "A2C": false, "A4C/A2C": false, "Biplane": false, "PLAX": true} {
+		c := twoPlanes()
+		c.edit = func(ds *dicomio.DataSet) { ds.SetString(tag.ViewName, name) }
+		l := loopOf(t, seeing{newBrightness(models.ViewA4C)}, "", c.write(t, t.TempDir()))
+		if l.Beside == nil || (len(about(l, result.ViewName)) > 0) != odd || (len(about(*l.Beside, result.ViewName)) > 0) != odd {
+			t.Errorf("%s: %v, %v", name, l.Warnings, l.Beside)
+		}
+	}
+}
+
 // about are a loop's remarks with one of the codes.
 func about(l result.Loop, codes ...string) (out []string) {
 	for _, w := range l.Warnings {
@@ -149,5 +162,36 @@ func TestNoSecondPlane(t *testing.T) {
 		if !tt.there && len(about(l, result.Regions)) == 0 {
 			t.Errorf("%s: no word of the other picture: %v", name, l.Warnings)
 		}
+	}
+}
+
+// What a reader decides about the loop holds for the object, and the outline that is
+// drawn is that of the first plane: the second is measured on as it was.
+func TestReaderOfTwoPlanes(t *testing.T) {
+	e := seeing{newBrightness(models.ViewA4C)}
+	a := analyzer(e)
+	s := analyse(t, e, twoPlanes().write(t, t.TempDir()))
+	var outline [][2]float64
+	for _, p := range s.Loops[0].FrameAt(3).Contour {
+		outline = append(outline, [2]float64{150 + 1.1*(p[0]-150), p[1]}) // a tenth wider
+	}
+	change := func(c correct.Loop) *result.Study {
+		t.Helper()
+		out, err := correct.Apply(&s.Study, correct.Corrections{Loops: map[string]correct.Loop{"1.2.3.1": c}}, a.measuring())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	wider := change(correct.Loop{Beats: []correct.Beat{{ED: 3, ES: 15}}, Frames: []correct.Frame{{Frame: 3, Contour: outline}}})
+	i := slices.IndexFunc(wider.Measurements, func(m result.Measurement) bool { return m.Name == result.EDV })
+	if m := wider.Measurements[i]; m.Value == nil || m.Method != result.Biplane || !m.ByReader || math.Abs(*m.Value-1.1*106.03) > 4 || len(m.Beats) != 1 {
+		t.Errorf("wider: %+v", m)
+	}
+	if got := wider.Loops[0].Beside; got == nil || got.CorrectedByReader() {
+		t.Errorf("the other plane: %+v", got)
+	}
+	if m := change(correct.Loop{Excluded: true}).Measurements[0]; m.Value != nil {
+		t.Errorf("left out: %+v", m)
 	}
 }

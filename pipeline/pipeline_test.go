@@ -94,8 +94,8 @@ type cine struct {
 	noPixels        bool
 	shift           float64 // of the heart to the right, pixels
 	stage, modality string
-	beside          *cine   // another heart on the same screen, in the region of its own, with its own scale and mark
-	screen          bool // the region is the whole screen, which is black outside of x0 to x1
+	beside          *cine // another heart on the same screen, in the region of its own, with its own scale and mark
+	screen          bool  // the region is the whole screen, which is black outside of x0 to x1
 }
 
 // beats is a curve from a (diastole) to b (systole) and back, n beats of 24

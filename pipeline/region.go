@@ -187,6 +187,11 @@ func (a *Analyzer) lookBeside(ctx context.Context, l *loop, file *dicomio.File, 
 		l.Warnings = append(l.Warnings, result.Reasonf(result.Regions, "the other picture is no second plane: it shows %s", o.View))
 		return nil
 	}
+	// A name of one plane is that of the picture.
+	named := func(w result.Reason) bool { return w.Code == result.ViewName }
+	if !slices.ContainsFunc(l.Warnings, named) || !slices.ContainsFunc(o.Warnings, named) {
+		l.Warnings, o.Warnings = slices.DeleteFunc(l.Warnings, named), slices.DeleteFunc(o.Warnings, named)
+	}
 	o.Status = result.Analysed
 	o.report(a.engine.Card())
 	second := o.Loop

@@ -416,8 +416,9 @@ func (l *loop) onScreenWith(o *loop) bool {
 const sameBeatMS = 120
 
 // sameBeats pairs the beats of two planes on one screen by their end-systoles; a beat
-// that was measured in one plane only is left out. Planes of which less than half of the
-// beats have one in the other were not recorded together: they have no pairs.
+// that was measured in one plane only is left out. Planes where less than half of the
+// beats of that with fewer have one in the other were not recorded together: they have
+// no pairs.
 func sameBeats(four, two *loop) (out [][2]beat) {
 	for _, a := range four.beats {
 		at := four.FrameTimes[a.ES]
@@ -431,7 +432,7 @@ func sameBeats(four, two *loop) (out [][2]beat) {
 			out = append(out, [2]beat{a, two.beats[best]})
 		}
 	}
-	if 2*len(out) < max(len(four.beats), len(two.beats)) {
+	if 2*len(out) < min(len(four.beats), len(two.beats)) {
 		return nil
 	}
 	return out

@@ -74,6 +74,9 @@ type healthCache struct {
 	// full is why an object found no room, for faultFor or until one did: what
 	// is free above the watermark may be too little for an object.
 	full atomic.Pointer[fault]
+	// uploads are objects that the object store did not take, in a row: one that is
+	// too slow for them may answer small questions.
+	uploads streak
 }
 
 // probeFor is how long the database may take to answer.
@@ -89,7 +92,8 @@ type fault struct {
 type streak struct {
 	mu    sync.Mutex
 	count int
-	err   error // of the last
+	err   error     // of the last
+	at    time.Time // when it was, with a monotonic reading
 }
 
 // note takes down an attempt: an error, or nil for success.
@@ -101,6 +105,14 @@ func (s *streak) note(err error) {
 		return
 	}
 	s.count++
+	s.at = time.Now()
+}
+
+// lately reports whether the last was within some time.
+func (s *streak) lately(d time.Duration) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return time.Since(s.at) < d
 }
 
 func (s *streak) told() (int, error) {
@@ -127,6 +139,10 @@ func clocksDiffer(ahead time.Duration) string {
 	}
 	return fmt.Sprintf("the clock of this machine is %v %s the database's: times in what is made here are wrong", ahead.Abs().Round(time.Second), how)
 }
+
+// uploadsInARow is when the object store is too slow, or full, and not an upload
+// unlucky.
+const uploadsInARow = 2
 
 // faultFor is how long a fault is told of that does not happen again.
 const faultFor = time.Minute
@@ -183,6 +199,8 @@ func (n *Node) examine(ctx context.Context) Health {
 	trouble := n.files.Trouble()
 	if trouble != nil {
 		add(refusing, ProblemObjects, "%v", trouble)
+	} else if count, err := n.health.uploads.told(); count >= uploadsInARow && n.health.uploads.lately(faultFor) {
+		add(refusing, ProblemObjects, "it answers, but did not take the last %d objects: %v", count, err)
 	}
 	if err := n.spool.Refuses(); err != nil && n.does(RoleReceive) && !errors.Is(err, objects.ErrUnavailable) {
 		add(HealthRefusing, problemOfDisk(err), "%v", err)

@@ -126,6 +126,33 @@ func TestObjectStoreGone(t *testing.T) {
 	eventually(t, "healthy", func() bool { return n.Health(context.Background()).Status == HealthOK })
 }
 
+// A store that answers small questions and takes no object is no store that works,
+// whatever it answers.
+func TestStoreThatTakesNoObject(t *testing.T) {
+	proxy := s3gateway.NewProxy(t, s3gateway.Start(t).Endpoint)
+	n := start(t, t.TempDir(), &fakeProcessor{t: t}, Options{Objects: bucket(t, proxy.Endpoint), Idle: time.Hour, Cap: 2 * time.Hour})
+	proxy.Set(func(w http.ResponseWriter, r *http.Request) bool {
+		return r.Method == http.MethodPut && strings.Contains(r.URL.Path, "/received/") && s3gateway.Refuse(http.StatusServiceUnavailable, "SlowDown")(w, r)
+	})
+	path := writeObject(t, t.TempDir(), "1.2.3", "1.2.3.10", nil)
+	for range uploadsInARow {
+		eventually(t, "it answers", func() bool { return n.Node.files.Trouble() == nil })
+		if n.send(t, path)[0].Err == nil {
+			t.Fatal("the object was taken")
+		}
+	}
+	eventually(t, "it answers again", func() bool { return n.Node.files.Trouble() == nil })
+	h := n.examine(t.Context())
+	if h.Status != HealthRefusing || len(h.Problems) != 1 || h.Problems[0].Code != ProblemObjects || !strings.Contains(h.Problems[0].Text, "did not take the last 2 objects") {
+		t.Errorf("%+v", h)
+	}
+	proxy.Set(nil)
+	eventually(t, "taken", func() bool { return n.send(t, path)[0].Err == nil })
+	if h := n.examine(t.Context()); h.Status != HealthOK {
+		t.Errorf("afterwards %+v", h)
+	}
+}
+
 // remote is a directory whose objects have to be copied, as a bucket's.
 type remote struct{ objects.Store }
 

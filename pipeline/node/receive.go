@@ -34,6 +34,9 @@ func (n *Node) Store(ctx context.Context, req *scp.StoreRequest, r io.Reader) er
 	switch {
 	case err == nil:
 		n.health.full.Store(nil)
+		n.health.uploads.note(nil)
+	case errors.Is(err, spool.ErrObjectStore):
+		n.health.uploads.note(err)
 	case errors.Is(err, spool.ErrDiskFull), errors.Is(err, spool.ErrDisk):
 		n.health.full.Store(&fault{err, time.Now()})
 	}

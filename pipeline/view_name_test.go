@@ -18,9 +18,13 @@ func TestCalledOtherwise(t *testing.T) {
 		"APLAX": "A3C", "Apical long axis": "A3C", "3CH": "A3C", "SUBCOSTAL 4CH": "", "PSAX MID": "", "RV FOCUSED": "", "RV focused A4C": "", "5CH": "", "A5C": "",
 		"A4C/A2C": "A4C A2C", "AP4 & AP2": "A4C A2C", "Apical 2D": "any", "AP 3D": "any", "A4C LV & RV": "A4C",
 		"A4C RV/LV": "A4C", "A4CH": "A4C", "4C": "A4C", "2C": "A2C", "SC4C": "", "SC 4CH": "", "RV4C": "", "LV focused": "any", "": "any", "Apex": "any", "View 4": "any",
+		"Apikal 2-Kammerblick": "A2C", "2KB": "A2C", "3KB": "A3C", "apikaler Vierkammerblick": "A4C", "vue apicale 2 cavités": "A2C", "2 camere": "A2C",
+		"4 cavidades": "A4C", "quattro camere": "A4C", "apical dos cámaras": "A2C", "心尖两腔": "A2C", "心尖四腔心": "A4C", "心尖部二腔像": "A2C", "LAX": "A3C PLAX",
+		"parasternal lange Achse": "PLAX", "apikale lange Achse": "A3C", "Parasternal kurze Achse": "", "sous-costale 4 cavités": "", "5-Kammerblick": "",
+		"subkostal 4-Kammer": "", "胸骨旁短轴": "", "2 Kamelien": "any", "Bild 4 camera": "A4C",
 	} {
 		ds := dicomio.NewDataSet()
-		ds.SetString(tag.ViewName, name)
+		ds.SetString(tag.SpecificCharacterSet, "ISO_IR 192").SetBytes(tag.ViewName, "SH", []byte(name)) // however long
 		for _, view := range []string{models.ViewA4C, models.ViewA2C, models.ViewA3C, models.ViewPLAX} {
 			if got, want := calledOtherwise(ds, view) == nil, views == "any" || slices.Contains(strings.Fields(views), view); got != want {
 				t.Errorf("%q taken for %s: agrees %v", name, view, got)

@@ -55,6 +55,9 @@ type Report struct {
 	// (see [instance.IsImage]). They make the image library; every source of a
 	// measurement must be among them. None for a study without usable images.
 	Evidence []instance.Ref
+	// Pictures say, by SOP Instance UID, what images of Evidence show, so that their
+	// entries in the image library can be told apart.
+	Pictures map[string]Picture
 	// Predecessor is the document that this one replaces, if any.
 	Predecessor *instance.Ref
 	// Subject is written when its body surface area is known.
@@ -157,6 +160,13 @@ const (
 	defaultSeries     = "AI Echo Measurements"
 	maxContour        = 4000 // points, half of what one FL element can hold
 )
+
+// Picture is what an image shows.
+type Picture struct {
+	Name  string // what people call it: "loop 7"; empty for none
+	View  View
+	Stage Stage
+}
 
 // Disclaimer is the comment that every report carries that nobody has verified.
 const Disclaimer = "Automatic analysis without review by a physician. Not for diagnosis."
@@ -329,8 +339,12 @@ func (b *builder) root() (*Item, error) {
 				seen[e.SOPInstanceUID] = true
 				// The template names no concept here. Readers that take every item's
 				// name without asking whether there is one stop at nameless items.
-				library.add(&Item{Relationship: Contains, Type: Image, Concept: sourceOf.code(b.cs), Image: ImageRef{
-					SOPClassUID: e.SOPClassUID, SOPInstanceUID: e.SOPInstanceUID}})
+				item := &Item{Relationship: Contains, Type: Image, Concept: sourceOf.code(b.cs), Image: ImageRef{
+					SOPClassUID: e.SOPClassUID, SOPInstanceUID: e.SOPInstanceUID}}
+				if err := b.picture(item, b.r.Pictures[e.SOPInstanceUID]); err != nil {
+					return nil, err
+				}
+				library.add(item)
 			}
 		}
 		root.add(library)
@@ -616,6 +630,22 @@ func singleFrame(class string) bool {
 	return slices.Contains([]string{
 		uid.UltrasoundImageStorage, uid.UltrasoundImageStorageRetired, uid.SecondaryCaptureImageStorage,
 	}, class)
+}
+
+// picture adds what an image shows to its entry in the library.
+func (b *builder) picture(item *Item, p Picture) error {
+	if name := strings.TrimSpace(p.Name); name != "" {
+		item.add(b.text(HasAcqContext, comment, name))
+	}
+	if p.View != 0 {
+		if err := b.addCoded(item, modifier(HasAcqContext, imageView, p.View, views)); err != nil {
+			return err
+		}
+	}
+	if p.Stage != 0 {
+		return b.addCoded(item, modifier(HasAcqContext, stage, p.Stage, stages))
+	}
+	return nil
 }
 
 func (b *builder) code(rel Relationship, concept, value term) *Item {

@@ -63,6 +63,7 @@ func report() Report {
 		Observer:  instance.Equipment{Manufacturer: "EchoNode", Model: "EchoNode", Version: "0.1.0", Station: "ECHONODE", Serial: "SN1", UID: "2.25.1"},
 		Algorithm: instance.Algorithm{Name: "echonode-lv", Version: "0.3", Parameters: []string{"sha256=00ff"}},
 		Evidence:  []instance.Ref{a4c, a2c},
+		Pictures:  map[string]Picture{"1.2.3.1.1": {Name: "loop 7", View: A4C, Stage: Resting}, "1.2.3.1.2": {View: A2C}},
 		Subject:   &Subject{AgeYears: 64, Sex: "M", HeightCM: 180, WeightKG: 80, BSA: 1.9964, Formula: DuBois},
 		Measurements: []Measurement{
 			{Quantity: HeartRate, Value: 72, Unit: BPM, Mode: Mode2D},

@@ -213,6 +213,14 @@ func (w *writer) evidence(r *sr.Report) map[string]*result.Loop {
 		}
 		loops[l.SOPInstanceUID] = l
 		r.Evidence = append(r.Evidence, ref)
+		if r.Pictures == nil {
+			r.Pictures = map[string]sr.Picture{}
+		}
+		p := sr.Picture{View: views[l.View], Stage: sr.StageOf(w.s.StageOf(l))}
+		if l.InstanceNumber != 0 {
+			p.Name = "loop " + loopName(l)
+		}
+		r.Pictures[l.SOPInstanceUID] = p
 	}
 	return loops
 }

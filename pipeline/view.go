@@ -90,13 +90,20 @@ func (a *Analyzer) decideView(ctx context.Context, l *loop, frames *dicomio.Fram
 	}
 	l.View, l.ViewProbability, l.Novelty = v.view, result.Round(v.p, 4), result.Round(v.novelty, 3)
 	limits := a.engine.Card().Limits
+	why := func(code, format string, args ...any) error {
+		r := result.Reasonf(code, format, args...)
+		if upsideDown(l.sector()) {
+			r = result.Reasonf(code, "%s: the display seems to be upside down, as its sector opens upwards", r.Text)
+		}
+		return &verdict{result.Refused, r}
+	}
 	switch {
 	case !measuredView(l.View):
-		return refused(result.ViewNotMeasured, "view %s is not measured", l.View)
+		return why(result.ViewNotMeasured, "view %s is not measured", l.View)
 	case limits.View > 0 && v.p < limits.View:
-		return refused(result.ViewUncertain, "the view is not certain: %s with %.0f %%, of which the model asks %.0f %%", l.View, 100*v.p, 100*limits.View)
+		return why(result.ViewUncertain, "the view is not certain: %s with %.1f %%, of which the model asks %.0f %%", l.View, 100*v.p, 100*limits.View)
 	case limits.Novelty > 0 && v.novelty > limits.Novelty:
-		return refused(result.Unfamiliar, "the picture is unlike those that the model was made for (distance %.1f, at most %.1f)", v.novelty, limits.Novelty)
+		return why(result.Unfamiliar, "the picture is unlike those that the model was made for (distance %.1f, at most %.1f)", v.novelty, limits.Novelty)
 	case l.Mirrored && a.opt.Mirrored == RefuseMirrored:
 		return refused(result.MirroredDisplay, "the display is mirrored: left and right are exchanged")
 	}
@@ -104,6 +111,35 @@ func (a *Analyzer) decideView(ctx context.Context, l *loop, frames *dicomio.Fram
 		l.Warnings = append(l.Warnings, result.Reasonf(result.MirroredDisplay, "the display is mirrored: the picture was turned for the network"))
 	}
 	return nil
+}
+
+// opensUpwards is how many times as wide as near its lower end a sector is near its
+// upper one where it is upside down, and nearEnd the part of its height that is near.
+// Own choice: one with the transducer above is less than half as wide there as below.
+const opensUpwards, nearEnd = 1.5, 0.1
+
+// upsideDown reports whether a sector's outline, convex, narrows downwards, as where
+// the apex of the heart is shown below.
+func upsideDown(sector result.Contour) bool {
+	if len(sector) < 3 {
+		return false
+	}
+	top, bottom := math.Inf(1), math.Inf(-1)
+	for _, p := range sector {
+		top, bottom = min(top, p[1]), max(bottom, p[1])
+	}
+	width := func(y float64) float64 {
+		lo, hi := math.Inf(1), math.Inf(-1)
+		for i, a := range sector {
+			b := sector[(i+1)%len(sector)]
+			if (a[1] <= y) != (b[1] <= y) {
+				x := a[0] + (y-a[1])/(b[1]-a[1])*(b[0]-a[0])
+				lo, hi = min(lo, x), max(hi, x)
+			}
+		}
+		return max(0, hi-lo)
+	}
+	return width(top+nearEnd*(bottom-top)) > opensUpwards*width(bottom-nearEnd*(bottom-top))
 }
 
 // Words by which machines and people name views. What is none of the measured views

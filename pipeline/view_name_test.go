@@ -47,3 +47,24 @@ func TestCalledOtherwise(t *testing.T) {
 		}
 	}
 }
+
+// A sector that narrows downwards is shown upside down.
+func TestUpsideDown(t *testing.T) {
+	fan := func(turned bool) (out result.Contour) {
+		for _, p := range [][2]float64{{100, 0}, {110, 0}, {200, 120}, {160, 150}, {50, 150}, {10, 120}} {
+			if turned {
+				p[1] = 150 - p[1]
+			}
+			out = append(out, p)
+		}
+		return out
+	}
+	for name, tt := range map[string]struct {
+		sector result.Contour
+		want   bool
+	}{"as usual": {fan(false), false}, "turned": {fan(true), true}, "a box": {result.Contour{{0, 0}, {9, 0}, {9, 9}, {0, 9}}, false}, "none": {nil, false}} {
+		if got := upsideDown(tt.sector); got != tt.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/echonode/echonode/pipeline/deliver"
@@ -373,14 +374,27 @@ func (n *Node) forgetDamaged(ctx context.Context, req Request) error {
 }
 
 // unchanged finds the outputs of the last run when they depend on nothing else
-// than those of this one: they are what it would make.
+// than those of this one: they are what it would make. What a reader has signed since
+// stays as it is signed: a repetition is no word against it.
 func (n *Node) unchanged(ctx context.Context, run *store.Run) ([]store.Output, bool, error) {
 	runs, err := n.store.Runs(ctx, run.StudyInstanceUID)
 	if err != nil {
 		return nil, false, err
 	}
 	last := slices.IndexFunc(runs, func(r store.Run) bool { return r.Revision < run.Revision && !r.Finished.IsZero() })
-	if last < 0 || runs[last].Basis != run.Basis {
+	if last < 0 {
+		return nil, false, nil
+	}
+	basis := runs[last].Basis
+	for _, r := range runs[last+1:] { // the newer first
+		if !strings.HasPrefix(basis, signedBasis) {
+			break
+		}
+		if !r.Finished.IsZero() {
+			basis = r.Basis
+		}
+	}
+	if basis != run.Basis {
 		return nil, false, nil
 	}
 	doc, err := n.readResult(ctx, &runs[last])
@@ -407,7 +421,7 @@ func (n *Node) unchanged(ctx context.Context, run *store.Run) ([]store.Output, b
 			outputs = append(outputs, o.Output)
 		}
 	}
-	run.Directory, run.Summary = runs[last].Directory, runs[last].Summary
+	run.Directory, run.Summary, run.Like = runs[last].Directory, runs[last].Summary, runs[last].Revision
 	n.log.Info("nothing has changed since the last run", "study", run.StudyInstanceUID, "revision", run.Revision)
 	return outputs, true, nil
 }

@@ -44,6 +44,9 @@ type SignRequest struct {
 	Silent bool
 }
 
+// signedBasis begins the bases of runs that readers have signed.
+const signedBasis = "signed "
+
 // ErrCannotSign says that this node's processor makes no outputs of signed
 // results.
 var ErrCannotSign = errors.New("signing is not possible here")
@@ -65,7 +68,7 @@ func (n *Node) Sign(ctx context.Context, req SignRequest) (revision int, err err
 	if now.State != store.Done || now.Revision != req.Base.Revision {
 		return 0, fmt.Errorf("study %s: %w", study, store.ErrOutdated)
 	}
-	run := store.Run{StudyInstanceUID: study, Revision: req.Base.Revision + 1, Started: req.Review.Signed, Basis: "signed " + rand.Text()}
+	run := store.Run{StudyInstanceUID: study, Revision: req.Base.Revision + 1, Started: req.Review.Signed, Basis: signedBasis + rand.Text()}
 	// A directory of its own, so that two readers who sign at once do not write
 	// into each other's; the one who comes second removes his.
 	w, err := n.workplace(ctx, &run, fmt.Sprintf("%d-signed-%s", run.Revision, rand.Text()[:8]))

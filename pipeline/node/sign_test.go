@@ -3,9 +3,17 @@ package node
 import (
 	"context"
 	"errors"
+	"fmt"
+	"maps"
+	"slices"
 	"testing"
 	"time"
 
+	"github.com/echonode/echonode/dicomio"
+	"github.com/echonode/echonode/dicomio/instance"
+	"github.com/echonode/echonode/dicomio/tag"
+	"github.com/echonode/echonode/dicomio/uid"
+	"github.com/echonode/echonode/pipeline/result"
 	"github.com/echonode/echonode/pipeline/store"
 )
 
@@ -41,5 +49,82 @@ func TestAnswerToASignatureIsLost(t *testing.T) {
 	n.stop()
 	if _, keep, err := n.perhapsSigned(t.Context(), run, lost); !keep || !errors.Is(err, lost) {
 		t.Errorf("nobody knows: keep %t, %v", keep, err)
+	}
+}
+
+// signing is a processor that makes a report of what a reader has signed.
+type signing struct{ *fakeProcessor }
+
+func (p signing) Reissue(_ context.Context, req ReissueRequest) error {
+	s := &req.Document.Studies[0]
+	report := instance.UID("signed report", s.StudyInstanceUID, fmt.Sprint(req.Revision))
+	path := writeObject(p.t, req.Dir, s.StudyInstanceUID, report, func(ds *dicomio.DataSet) {
+		ds.SetString(tag.SOPClassUID, uid.ComprehensiveSRStorage)
+		ds.SetString(tag.Modality, "SR")
+	})
+	s.Outputs = []result.Output{{Kind: result.KindReport, File: path, SOPClassUID: uid.ComprehensiveSRStorage, SOPInstanceUID: report}}
+	return nil
+}
+
+// A repetition with nothing changed makes and sends nothing after a reader has
+// signed either, and what was signed stays the last word and signed; what has
+// changed is another result, which nobody has signed.
+func TestRepetitionAfterASignature(t *testing.T) {
+	dir, pacs := t.TempDir(), &archive{}
+	p := signing{&fakeProcessor{t: t}}
+	n := start(t, dir, p, Options{Destinations: []Destination{destination("pacs", listen(t, "PACS", pacs))}})
+	done := func(revision, objects int) {
+		t.Helper()
+		eventually(t, fmt.Sprintf("revision %d delivered", revision), func() bool {
+			s := n.status(t, "1.2.3")
+			return s.Revision == revision && s.Finished() && pacs.objects() == objects
+		})
+	}
+	n.mustSend(t, picture(t, "1.2.3", "1.2.3.10", 7, nil))
+	done(1, 1)
+	runs, err := n.store.Runs(t.Context(), "1.2.3")
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc, err := n.readResult(t.Context(), &runs[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	review := store.Review{Verdict: "accepted", User: "reader", Corrections: "{}", Signed: time.UnixMilli(5000)}
+	if _, err := n.Sign(t.Context(), SignRequest{Document: doc, Base: runs[0], Review: review}); err != nil {
+		t.Fatal(err)
+	}
+	done(2, 2)
+	signed := n.status(t, "1.2.3").Deliveries
+	for revision := 3; revision <= 4; revision++ {
+		if err := n.Reanalyse(t.Context(), "1.2.3"); err != nil {
+			t.Fatal(err)
+		}
+		done(revision, 2)
+		reviews, err := n.store.Reviews(t.Context(), "1.2.3")
+		if err != nil || reviews[revision] != review {
+			t.Errorf("revision %d: %v, reviews %+v", revision, err, reviews)
+		}
+		uids := func(all []DeliveryStatus) []string {
+			m := map[string]bool{}
+			for _, d := range all {
+				m[d.SOPInstanceUID] = true
+			}
+			return slices.Sorted(maps.Keys(m))
+		}
+		if now := n.status(t, "1.2.3").Deliveries; !slices.Equal(uids(now), uids(signed)) {
+			t.Errorf("revision %d: deliveries %+v, were %+v", revision, now, signed)
+		}
+	}
+	if len(p.requests()) != 1 {
+		t.Errorf("outputs were made %d times", len(p.requests()))
+	}
+	n.mustSend(t, picture(t, "1.2.3", "1.2.3.11", 8, nil))
+	done(5, 3)
+	if reviews, err := n.store.Reviews(t.Context(), "1.2.3"); err != nil || len(reviews) != 3 || reviews[5].User != "" {
+		t.Errorf("after a late loop: %v, reviews %+v", err, reviews)
+	}
+	if former := p.requests()[1].Predecessor; former == nil || former.SOPInstanceUID != instance.UID("signed report", "1.2.3", "2") {
+		t.Errorf("its report replaces %+v", former)
 	}
 }

@@ -78,6 +78,25 @@ func checkSign(t *testing.T, s *Store) {
 	if err == nil || study(t, s, "1").Revision != 2 {
 		t.Errorf("signed without a job: %v", err)
 	}
+	// A run that has the signed result is signed, and one with a result of its own is not.
+	for i, like := range []int{2, 0, 1} {
+		if err := s.Requeue(ctx, "1", "", noJob); err != nil {
+			t.Fatal(err)
+		}
+		run, err := s.StartRun(ctx, "1", 3+i)
+		if err != nil {
+			t.Fatal(err)
+		}
+		run.Like = like
+		for range 2 { // it may be repeated
+			if err := s.FinishRun(ctx, run, nil, nil, func(*Tx, int64, string) error { return nil }); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got, err := s.Reviews(ctx, "1"); err != nil || len(got) != 2 || got[3].User != "reader" || got[3] != got[2] {
+			t.Errorf("like %d: reviews %+v, %v", like, got, err)
+		}
+	}
 	if err := s.Delete(ctx, "1"); err != nil {
 		t.Fatal(err)
 	}

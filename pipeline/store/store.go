@@ -123,6 +123,9 @@ type Run struct {
 	Summary          string // JSON, see pipeline/node
 	Basis            string // what the outputs depend on
 	Attempt          int    // counts starts of the run: only the latest may finish it
+	// Like is the revision whose result this one has, a reader's word on it included;
+	// 0: it has made its own. It is not read back.
+	Like int
 }
 
 // Delivery is the state of one output at one destination.
@@ -590,7 +593,8 @@ func (r Route) gets(o Output) bool {
 // not sent any more. An error wrapping ErrOutdated says that the run's objects were
 // corrected meanwhile, that the run was started again, because its process was
 // taken for dead, or that it is of another study, which came under the UID after a
-// removal: nothing is recorded of it.
+// removal: nothing is recorded of it. What a reader has signed, and a run that is like
+// it has taken over, is signed.
 func (s *Store) FinishRun(ctx context.Context, run Run, outputs []Output, routes []Route, enqueue func(tx *Tx, run int64, destination string) error) error {
 	err := s.Transact(ctx, func(tx *Tx) error {
 		now := time.Now().UnixMilli()
@@ -609,6 +613,14 @@ func (s *Store) FinishRun(ctx context.Context, run Run, outputs []Output, routes
 		if _, err := tx.ExecContext(ctx, `UPDATE studies SET state = 'done', error = ''
 			WHERE study_uid = ? AND revision = ? AND state IN ('queued','analysing')`, run.StudyInstanceUID, run.Revision); err != nil {
 			return err
+		}
+		if run.Like > 0 {
+			if _, err := tx.ExecContext(ctx, `INSERT INTO reviews (run_id, verdict, "user", name, organisation, comment, corrections, signed_at)
+				SELECT CAST(? AS BIGINT), v.verdict, v."user", v.name, v.organisation, v.comment, v.corrections, v.signed_at
+				FROM reviews v JOIN runs r ON r.id = v.run_id WHERE r.study_uid = ? AND r.revision = ? ON CONFLICT (run_id) DO NOTHING`,
+				run.ID, run.StudyInstanceUID, run.Like); err != nil {
+				return err
+			}
 		}
 		if err := deliver(ctx, tx, run.ID, outputs, routes, enqueue); err != nil {
 			return err

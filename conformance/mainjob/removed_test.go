@@ -1,6 +1,8 @@
 package mainjob
 
 import (
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/echonode/echonode/conformance/freeport"
@@ -61,7 +63,14 @@ func TestPredecessorAfterRemoval(t *testing.T) {
 	if len(now) != 2 {
 		t.Fatalf("%d reports at last", len(now))
 	}
+	if out := run(t, binary, "studies", "-c", n.config, n.studies()[0].StudyInstanceUID); !strings.Contains(out, "removed after an earlier report") {
+		t.Errorf("echonode studies says\n%s", out)
+	}
 	for uid, ds := range now {
+		const since = "of the objects that came since"
+		if remarked := says(ds, since); remarked == (former[uid] != nil) {
+			t.Errorf("report %s says that it is %s: %v", uid, since, remarked)
+		}
 		if former[uid] != nil {
 			continue
 		}
@@ -78,4 +87,10 @@ func TestPredecessorAfterRemoval(t *testing.T) {
 			t.Errorf("the report names %+v", named)
 		}
 	}
+}
+
+// says reports whether words stand in a text of a report.
+func says(ds *dicomio.DataSet, words string) bool {
+	return strings.Contains(ds.String(tag.TextValue), words) ||
+		slices.ContainsFunc(ds.Items(tag.ContentSequence), func(item *dicomio.DataSet) bool { return says(item, words) })
 }

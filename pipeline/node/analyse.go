@@ -323,7 +323,11 @@ func (n *Node) request(ctx context.Context, study string, revision int, hold *ob
 	case failed.count > 0:
 		return req, &failed
 	}
-	req.Predecessor, req.Own, err = n.predecessors(ctx, study, revision)
+	if req.Predecessor, req.Own, err = n.predecessors(ctx, study, revision); err != nil {
+		return req, err
+	}
+	former, err := n.formerReports(ctx, study)
+	req.RemovedBefore = len(former) > 0
 	return req, err
 }
 
@@ -493,7 +497,9 @@ type Summary struct {
 	Failed       int                  `json:"loops_failed"`
 	Reasons      map[string]int       `json:"reasons,omitempty"` // loops that were refused or failed, by the code of the reason
 	Measurements []result.Measurement `json:"measurements"`
-	Digest       string               `json:"result_sha256,omitempty"` // of the run's document
+	// RemovedBefore is result.Study's.
+	RemovedBefore bool   `json:"removed_before,omitempty"`
+	Digest        string `json:"result_sha256,omitempty"` // of the run's document
 	// For says for which destinations outputs were made, by SOP Instance UID, see
 	// result.Output; nil in runs of earlier versions, which do not say it here, and
 	// in what [StatusPage] reports.
@@ -504,6 +510,7 @@ type Summary struct {
 func Summarize(doc *result.Document) Summary {
 	var s Summary
 	for _, st := range doc.Studies {
+		s.RemovedBefore = s.RemovedBefore || st.RemovedBefore
 		for _, l := range st.Loops {
 			switch l.Status {
 			case result.Analysed:

@@ -112,6 +112,9 @@ type Request struct {
 	Predecessor *store.Output
 	// Own are those of destinations with outputs of their own form, by name.
 	Own map[string]*store.Output
+	// RemovedBefore says that the study was removed after an earlier report of this
+	// patient, see result.Study.
+	RemovedBefore bool
 }
 
 // Destination is a place results are delivered to.

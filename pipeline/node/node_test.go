@@ -603,6 +603,9 @@ func TestPredecessorAfterRetention(t *testing.T) {
 			n.mustSend(t, writeObject(t, t.TempDir(), "1.2.3", "1.2.3.11", c.again))
 			eventually(t, "delivered again", finished)
 			last := p.requests()[1]
+			if p.requests()[0].RemovedBefore || last.RemovedBefore != c.named {
+				t.Errorf("removed before: %v, then %v", p.requests()[0].RemovedBefore, last.RemovedBefore)
+			}
 			if !c.named {
 				if last.Predecessor != nil || len(last.Own) > 0 {
 					t.Errorf("another patient's report is a predecessor: %+v, %+v", last.Predecessor, last.Own)

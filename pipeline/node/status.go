@@ -122,6 +122,9 @@ func statusOf(s store.Study, w store.Work, runs []store.Run, deliveries []store.
 				return status, err
 			}
 			rs.Summary.For = nil // the node's own
+			if rs.Summary.RemovedBefore && len(status.Runs) == 0 {
+				status.Remarks = append(status.Remarks, "the study was removed after an earlier report: the newest is of the objects that came since alone")
+			}
 		}
 		status.Runs = append(status.Runs, rs)
 	}

@@ -262,6 +262,9 @@ func (w *writer) choosePatient(ctx context.Context) error {
 	if w.patient == nil {
 		return ErrNoSource
 	}
+	if w.s.RemovedBefore {
+		w.remarks = append(w.remarks, "This study was removed here after an earlier report: this result is of the objects that came since, and of no others.")
+	}
 	for _, t := range correctable {
 		if len(values[t].order) < 2 {
 			continue

@@ -175,6 +175,9 @@ type Study struct {
 	// from the loops, biplane where both apical views allow it.
 	Measurements []Measurement `json:"measurements"`
 	Outputs      []Output      `json:"outputs,omitempty"`
+	// RemovedBefore says that the study was removed from the node after an earlier
+	// report: this result is of what came since alone.
+	RemovedBefore bool `json:"removed_before,omitempty"`
 	// Review is the word of the reader who signed this result; nil for one that
 	// nobody has.
 	Review *Review `json:"review,omitempty"`

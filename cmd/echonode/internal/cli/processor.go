@@ -163,6 +163,7 @@ func (p *processor) Process(ctx context.Context, req node.Request) (*result.Docu
 		loops[i] = *l
 	}
 	study := p.analyzer.Combine(req.StudyInstanceUID, loops)
+	study.RemovedBefore = req.RemovedBefore
 	var err error
 	study.Outputs, err = p.write(ctx, &study.Study, req.Objects, req.Dir, req.Predecessor, req.Own, func(f form, o *output.Options) error {
 		o.Revision = req.Revision

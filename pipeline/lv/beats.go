@@ -148,8 +148,8 @@ type Rhythm struct {
 	Smoothed []float64 `json:"-"`
 	// Removed are the frames that were left out as failed outlines.
 	Removed []int `json:"removed,omitempty"`
-	// Stored is the rate that the object tells, whether it was used or not: over all
-	// of its R waves but those left out, else the device's; 0 without one.
+	// Stored is the rate that the object tells, whether it was used or not: over its R
+	// waves in the clip but those left out, else the device's; 0 without one.
 	Stored float64 `json:"stored_rate,omitempty"`
 	// Weak says that every second beat may have contracted too little to be found,
 	// SomeWeak that some beats did; "" where nothing speaks for it.
@@ -218,13 +218,14 @@ func noBeat(r NoBeatReason, format string, args ...any) error {
 //   - or, when there is nothing else, the clip shows the end of one systole,
 //     a whole filling and the beginning of the next systole: ES and the ED that
 //     follows it, marked Crossed;
-//   - its amplitude and the time from ED to ES are plausible.
+//   - its amplitude and the time from ED to ES are plausible: where the cavity empties
+//     for longer than MaxSystoleMS the frame times are not the heart's.
 //
 // The error is a [*NoBeatError]; the Rhythm that comes with it still holds the
 // smoothed curve and the heart rate, where they exist.
 func FindBeats(area, timesMS []float64, o BeatOptions) (Rhythm, error) {
 	var r Rhythm
-	peaks := plausiblePeaks(o)
+	peaks := plausiblePeaks(o, timesMS)
 	stored := peaks
 	r.HeartRate, r.HeartRateSource = rateFromPeaks(peaks)
 	if r.HeartRate == 0 && o.HeartRateBPM >= o.MinRate && o.HeartRateBPM <= o.MaxRate {
@@ -269,7 +270,7 @@ func FindBeats(area, timesMS []float64, o BeatOptions) (Rhythm, error) {
 		return r, noBeat(CurveNoisy, "by %.0f %% of the area, while all motion is %.0f %%", 100*r.Noise, 100*r.Range)
 	}
 
-	f := finder{o: o, t: timesMS, a: r.Smoothed, missing: values, lo: lo, hi: hi, gaps: gapsOf(timesMS, o), sigma: sigma}
+	f := finder{o: o, t: timesMS, a: r.Smoothed, missing: values, lo: lo, hi: hi, gaps: gapsOf(timesMS, o), sigma: sigma, noise: r.Noise * median(curve)}
 	if note := f.gapNote(); note != "" {
 		r.Notes = append(r.Notes, note)
 	}
@@ -301,14 +302,8 @@ func FindBeats(area, timesMS []float64, o BeatOptions) (Rhythm, error) {
 			f.markAfterWeak(r.Beats, sorted)
 		}
 	}
-	if len(r.Beats) == 0 {
-		r.Beats = clipStart
-	}
-	if len(r.Beats) == 0 {
-		r.Beats = clipped
-	}
-	if len(r.Beats) == 0 {
-		r.Beats = f.without(f.fillings())
+	if len(r.Beats) == 0 && !f.slow {
+		r.Beats = f.incomplete(clipStart, clipped)
 	}
 	f.intervals(r.Beats, peaks)
 	if r.HeartRateSource != RateFromRWaves {
@@ -316,7 +311,7 @@ func FindBeats(area, timesMS []float64, o BeatOptions) (Rhythm, error) {
 			r.HeartRate, r.HeartRateSource = bpm, RateFromCurve
 		}
 	}
-	r.Stored = cmp.Or(rateOverall(peaks), deviceRate(o))
+	r.Stored = cmp.Or(rateOverall(f.near(peaks)), deviceRate(o))
 	if rate := rateOverall(stored); rate > 0 {
 		f.findWeak(&r, rate, RateFromRWaves, doubt)
 	} else {
@@ -327,6 +322,8 @@ func FindBeats(area, timesMS []float64, o BeatOptions) (Rhythm, error) {
 		r.Notes = slices.DeleteFunc(r.Notes, func(n string) bool { return n == doubt })
 	}
 	switch {
+	case len(r.Beats) == 0 && f.slow:
+		return r, noBeat(NoCompleteSystole, "it takes more than %.0f ms, longer than a heart's: the frame times may be those of playback", o.MaxSystoleMS)
 	case len(r.Beats) == 0 && found > 0:
 		return r, noBeat(NoCompleteSystole, "%s", "what it shows lies across a gap in the frame times")
 	case len(r.Beats) == 0:
@@ -342,6 +339,13 @@ type finder struct {
 	lo, hi  float64
 	gaps    []pause
 	sigma   float64 // of the smoothing, in ms
+	noise   float64 // of a single frame, in units of the curve
+	slow    bool    // contractions were left out that take longer than any of a heart
+}
+
+// clearly is a part of an amplitude that is more than noise. Own choice.
+func (f *finder) clearly(amplitude float64) float64 {
+	return max(0.1*amplitude, 4*f.noise*f.noiseLeft())
 }
 
 // pause is a time in ms, from a frame to the next, of which nothing is known.
@@ -524,10 +528,15 @@ func (f *finder) fromExtremes(rate float64) (beats, clipStart, clipped []Beat) {
 			// the largest one within reach of ES.
 			for ed = es; ed > 0 && f.t[es]-f.t[ed-1] <= f.o.MaxSystoleMS; ed-- {
 			}
+			first := ed
 			for j := ed; j < es; j++ {
 				if f.a[j] > f.a[ed] {
 					ed = j
 				}
+			}
+			if ed == first && f.a[e.at]-f.a[ed] > f.clearly(f.a[e.at]-f.a[es]) {
+				f.slow = true // no plateau: it has long been falling there
+				continue
 			}
 		}
 		b, ok := f.beat(ed, end, next, 0)
@@ -671,6 +680,18 @@ func (f *finder) fromPeaks(peaks []float64, rate float64) []Beat {
 	return beats
 }
 
+// incomplete are the beats that stand for whole ones where there are none: that which
+// begins with the clip, that of a systolic clip, what lies between two systoles.
+func (f *finder) incomplete(clipStart, clipped []Beat) []Beat {
+	switch {
+	case len(clipStart) > 0:
+		return clipStart
+	case len(clipped) > 0:
+		return clipped
+	}
+	return f.without(f.fillings())
+}
+
 // fillings pairs a minimum inside the clip with the maximum that follows it:
 // end-systole of one beat and end-diastole of the next.
 func (f *finder) fillings() []Beat {
@@ -719,6 +740,10 @@ func (f *finder) beat(ed, end, next int, period float64) (Beat, bool) {
 		return Beat{}, false
 	}
 	amplitude := f.a[ed] - f.a[es]
+	if longest == f.o.MaxSystoleMS && es+1 < end && f.t[es+1]-f.t[ed] > longest && f.a[es]-slices.Min(f.a[es+1:end]) > f.clearly(amplitude) {
+		f.slow = true // it goes on falling
+		return Beat{}, false
+	}
 	// The last frame of the clip alone shows no filling.
 	regained := slices.Max(f.a[es:max(min(end, len(f.a)-1), es+1)]) - f.a[es]
 	complete := amplitude >= f.o.MinAreaChange*f.a[ed] && regained >= f.o.RecoveryFraction*amplitude
@@ -751,10 +776,16 @@ func (f *finder) whyNone() string {
 	return fmt.Sprintf("%d turning points, none of them a plausible contraction", len(ex))
 }
 
-func plausiblePeaks(o BeatOptions) []float64 {
+// plausiblePeaks are the R peaks in order; what lies further from the clip than the
+// longest beat says nothing of it.
+func plausiblePeaks(o BeatOptions, t []float64) []float64 {
+	first, last := math.Inf(-1), math.Inf(1)
+	if len(t) > 0 {
+		first, last = t[0]-60000/o.MinRate, t[len(t)-1]+60000/o.MinRate
+	}
 	var peaks []float64
 	for _, p := range o.RWaveMS {
-		if !math.IsNaN(p) && !math.IsInf(p, 0) {
+		if p >= first && p <= last && !math.IsInf(p, 0) {
 			peaks = append(peaks, p)
 		}
 	}
@@ -939,6 +970,27 @@ func distanceFromNeighbours(v, t []float64, k int) float64 {
 		return math.Inf(1)
 	}
 	return 1.4826 * median(d)
+}
+
+// ContractionMS is how long a curve takes to fall from 90 to 10 % of its way from the
+// end-diastole of a beat to its end-systole, by frame; 0 where it cannot be told.
+func ContractionMS(curve, timesMS []float64, ed, es int) float64 {
+	if ed < 0 || es <= ed || es >= len(curve) || len(curve) != len(timesMS) {
+		return 0
+	}
+	last := func(part float64) float64 { // crossing before ES
+		level := curve[es] + part*(curve[ed]-curve[es])
+		for j := es; j > ed; j-- {
+			if a, b := curve[j-1], curve[j]; a >= level && b < level {
+				return timesMS[j-1] + (a-level)/(a-b)*(timesMS[j]-timesMS[j-1])
+			}
+		}
+		return math.NaN()
+	}
+	if d := last(0.1) - last(0.9); d > 0 {
+		return d
+	}
+	return 0
 }
 
 // Median of the values; NaN without any.

@@ -74,6 +74,16 @@ func (f *finder) sortPeaks(peaks []float64) rPeaks {
 	return p
 }
 
+// near are the R peaks within the clip.
+func (f *finder) near(peaks []float64) (in []float64) {
+	for _, r := range peaks {
+		if r >= f.t[0] && r <= f.t[len(f.t)-1] {
+			in = append(in, r)
+		}
+	}
+	return in
+}
+
 // withoutExtra leaves out the miscounted peaks, where they are few and lie between
 // two others.
 func (p rPeaks) withoutExtra() []float64 {

@@ -226,12 +226,12 @@ func (l *loop) missing(s series, r result.Reason) result.Measurement {
 
 // contradicts reports whether the loop itself speaks against a heart rate, which has
 // its remark then: beats may be too weak to be seen, the object tells another rate,
-// or the motion is slower.
+// the motion is slower, or slower than any heart's.
 func (l *loop) contradicts(rate float64, method string) bool {
-	if stored := l.rhythm.Stored; stored > 0 && math.Abs(rate-stored) > rateTolerance*stored {
+	if stored := l.rhythm.Stored; method != lv.RateFromRWaves && stored > 0 && math.Abs(rate-stored) > rateTolerance*stored {
 		return true
 	}
-	return l.weakBeats() && method == lv.RateFromCurve || l.slowerMotion()
+	return l.weakBeats() && method == lv.RateFromCurve || l.slowerMotion() || l.contractionMS() > longContraction
 }
 
 // addHeartRate reports the rate from the R waves or the motion, else the

@@ -143,6 +143,26 @@ func TestSomeTWavesCounted(t *testing.T) {
 	}
 }
 
+// A stray far behind the clip says nothing against R waves that fit, and whatever makes a
+// rate poor is said.
+func TestStrayRWave(t *testing.T) {
+	for name, edit := range map[string]func(*result.Loop){
+		"stray":    func(l *result.Loop) { l.RWaves = append(l.RWaves, 9999999) },
+		"unlike":   func(l *result.Loop) { l.RWaves = []float64{100, 200, 1800} },
+		"slow":     func(l *result.Loop) { l.HeartRate = 40 },
+		"fast":     func(l *result.Loop) { l.HeartRate = 120 },
+		"too many": func(l *result.Loop) { l.RWaves = append(l.RWaves, 400, 900, 1000, 1300, 2000); slices.Sort(l.RWaves) },
+	} {
+		l := heart.Clip{Beats: heart.Regular(70, 55, 117.81, 4), FPS: 40, Start: 600, Seed: 3, RWaves: name == "stray" || name == "too many"}.Loop()
+		edit(&l)
+		Loop(&l, options())
+		hr := find(t, l.Measurements, result.HR)
+		if hr.Value == nil || hr.Quality.Grade == result.Poor && len(hr.Quality.Warnings) == 0 || name == "stray" && hr.Quality.Grade != result.Good {
+			t.Errorf("%s: %+v", name, hr)
+		}
+	}
+}
+
 // Diastasis and atrial filling are no contraction, nor is noise.
 func TestOrdinaryDiastoleIsNoWeakBeat(t *testing.T) {
 	for _, rate := range []float64{35, 50, 70, 110, 170} {

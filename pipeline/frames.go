@@ -183,6 +183,7 @@ func (a *Analyzer) look(ctx context.Context, l *loop, i int, s *slot) (err error
 	start = time.Now()
 	l.frames[i] = a.readFrame(a.engine.Card(), l.box, &s.out)
 	l.frames[i].digest = maphash.Bytes(a.flow.seed, s.input.Pix) | 1 // 0 is none
+	l.frames[i].small = reduced(s.input, cutSide)
 	l.bright().Add(s.input)
 	if o := l.frames[i].outline; o != nil {
 		l.frames[i].unseen = l.unseen(s.input, &l.frames[i], a.opt.LV.Axis)
@@ -196,9 +197,11 @@ func (a *Analyzer) look(ctx context.Context, l *loop, i int, s *slot) (err error
 
 // thumbnail is the picture as the network saw it, in few gray levels: by it the
 // same picture is recognised in another object.
-func thumbnail(input *image.Gray) []byte {
-	const n = measure.ThumbnailSide
-	small := image.NewGray(image.Rect(0, 0, n, n))
+func thumbnail(input *image.Gray) []byte { return reduced(input, measure.ThumbnailSide) }
+
+// reduced is a picture of side x side pixels.
+func reduced(input *image.Gray, side int) []byte {
+	small := image.NewGray(image.Rect(0, 0, side, side))
 	pixel.ResampleArea(small, input, input.Rect)
 	return small.Pix
 }

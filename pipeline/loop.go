@@ -87,6 +87,7 @@ func (a *Analyzer) Model() result.Model {
 type frame struct {
 	done       bool
 	digest     uint64         // of the picture as the network saw it
+	small      []byte         // the picture as the network saw it, see cutSide
 	lost       *result.Reason // why nothing is known of a frame that was looked at
 	outline    *lv.Outline
 	structures map[string]lv.Outline
@@ -205,6 +206,9 @@ func (a *Analyzer) lookThrough(ctx context.Context, l *loop, file *dicomio.File,
 		}
 	}
 	if err := a.infer(ctx, l, frames, rest); err != nil {
+		return err
+	}
+	if err := l.refuseClips(); err != nil {
 		return err
 	}
 	digests := make([]uint64, len(l.frames))

@@ -146,6 +146,8 @@ const (
 	OtherStage = "other-stage"
 	// StageUnknown is a loop of an examination under stress that names no stage.
 	StageUnknown = "stage-unknown"
+	// SeveralClips is a loop that is several, one behind the other.
+	SeveralClips = "several-clips"
 	// Repeated is a loop whose pictures stand still, or come again.
 	Repeated = "repeated-frames"
 	// TwoPlanes is a loop whose screen holds two planes of one recording, both measured.

@@ -1,0 +1,139 @@
+package pipeline
+
+import (
+	"slices"
+
+	"github.com/echonode/echonode/pipeline/lv"
+	"github.com/echonode/echonode/pipeline/result"
+)
+
+// cutSide is the width and height of the reduced pictures by which cuts are found:
+// speckle is averaged out in them.
+const cutSide = 28
+
+// Own choice, on 23 cines of the views that are measured (one picture differs from the next by 15
+// gray levels at most, and by 2.8 times the median) and on joined ones (31 to 134, 13 times).
+const (
+	cutLevels  = 20   // gray levels by which one picture differs from the next at a cut, at least
+	cutUsual   = 3    // times the usual difference
+	cutMotion  = 1.25 // times what the heart's motion makes of pictures on either side
+	cutWindow  = 30   // frames on either side that show that motion
+	cutStays   = 5    // frames on either side that differ across a cut: a flash is none
+	clipFrames = 5    // of a clip, at least
+	clipMS     = 250
+)
+
+// clips looks for cuts in a loop, as where recordings of a whole examination stand one
+// behind the other in one object: pictures differ from one frame to the next as no motion
+// makes them, and stay so. It returns the first frames of clips that show a ventricle, nil
+// where there is one alone.
+func clips(frames []frame, times []float64) []int {
+	n := len(frames)
+	if n < 2*clipFrames || slices.ContainsFunc(frames, func(f frame) bool { return len(f.small) == 0 }) {
+		return nil
+	}
+	steps := make([]float64, n-1)
+	for i := range steps {
+		steps[i] = difference(frames[i].small, frames[i+1].small)
+	}
+	least := max(cutLevels, cutUsual*lv.Median(steps))
+	var leaps []int // frames behind which the picture differs much
+	for i, step := range steps {
+		if step >= least {
+			leaps = append(leaps, i)
+		}
+	}
+	var starts []int
+	from := 0
+	end := func(to int) {
+		long := len(times) != n || times[to-1]-times[from] >= clipMS
+		if to-from >= clipFrames && long && showsVentricle(frames[from:to]) {
+			starts = append(starts, from)
+		}
+		from = to
+	}
+	for k, i := range leaps {
+		first, behind := 0, n
+		if k > 0 {
+			first = leaps[k-1] + 1
+		}
+		if k+1 < len(leaps) {
+			behind = leaps[k+1] + 1
+		}
+		moved := max(motion(frames[max(first, i+1-cutWindow):i+1]), motion(frames[i+1:min(behind, i+1+cutWindow)]))
+		if steps[i] >= cutMotion*moved && stays(frames, i, steps[i]) {
+			end(i + 1)
+		}
+	}
+	if end(n); len(starts) < 2 {
+		return nil
+	}
+	return starts
+}
+
+// stays reports whether a step behind frame i is to be seen from all frames shortly before
+// it to all shortly behind.
+func stays(frames []frame, i int, step float64) bool {
+	for _, a := range frames[max(0, i+1-cutStays) : i+1] {
+		for _, b := range frames[i+1 : min(len(frames), i+1+cutStays)] {
+			if difference(a.small, b.small) < step/2 {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// motion is by how much pictures of a clip usually differ from its first.
+func motion(side []frame) float64 {
+	var all []float64
+	for _, f := range side[1:] {
+		all = append(all, difference(side[0].small, f.small))
+	}
+	if len(all) == 0 {
+		return 0
+	}
+	return lv.Median(all)
+}
+
+// difference is the mean absolute difference of two pictures in gray levels, where
+// either is not dark.
+func difference(a, b []byte) float64 {
+	sum, n := 0, 0
+	for i := range a {
+		if a[i] > 8 || b[i] > 8 {
+			d := int(a[i]) - int(b[i])
+			sum, n = sum+max(d, -d), n+1
+		}
+	}
+	if n == 0 {
+		return 0
+	}
+	return float64(sum) / float64(n)
+}
+
+// showsVentricle reports whether most frames have an outline of it: titles and black
+// frames have none.
+func showsVentricle(frames []frame) bool {
+	with := 0
+	for i := range frames {
+		if frames[i].outline != nil {
+			with++
+		}
+	}
+	return 2*with > len(frames)
+}
+
+// refuseClips refuses a loop that is several.
+func (l *loop) refuseClips() error {
+	starts := clips(l.frames, l.FrameTimes)
+	if starts == nil {
+		return nil
+	}
+	if len(l.FrameTimes) != len(l.frames) {
+		return refused(result.SeveralClips, "%d clips stand one behind the other, the second from frame %d on: they are to be given one by one",
+			len(starts), starts[1]+1)
+	}
+	return refused(result.SeveralClips, "%d clips stand one behind the other, the second from %.1f s on: they are to be given one by one",
+		len(starts), (l.FrameTimes[starts[1]]-l.FrameTimes[0])/1000)
+}

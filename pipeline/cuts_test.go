@@ -1,0 +1,76 @@
+package pipeline
+
+import (
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/echonode/echonode/pipeline/lv"
+)
+
+// Clips that stand one behind the other are told from the motion of one heart, from flashes,
+// titles and from frames that were left out.
+func TestClips(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	textures := map[int][]float64{}
+	texture := func(scene int) []float64 {
+		if textures[scene] == nil {
+			for range cutSide * cutSide {
+				textures[scene] = append(textures[scene], 30+60*rng.Float64())
+			}
+		}
+		return textures[scene]
+	}
+	// picture shows a scene whose bright pixels follow the beat, with noise of a few gray levels.
+	picture := func(scene int, phase float64) frame {
+		f := frame{outline: &lv.Outline{}, small: make([]byte, cutSide*cutSide)}
+		for i, v := range texture(scene) {
+			f.small[i] = uint8(v + 15*math.Sin(2*math.Pi*phase+float64(i%7)) + 4*rng.Float64())
+		}
+		return f
+	}
+	black := frame{small: make([]byte, cutSide*cutSide)}
+	loop := func(scenes ...int) (out []frame) {
+		for i, s := range scenes {
+			if s == 0 {
+				out = append(out, black)
+				continue
+			}
+			out = append(out, picture(s, float64(i)/25))
+		}
+		return out
+	}
+	times := func(n int) (out []float64) {
+		for i := range n {
+			out = append(out, 40*float64(i))
+		}
+		return out
+	}
+	join := func(parts ...[]int) []int { return slices.Concat(parts...) }
+	of := func(scene, n int) []int { return slices.Repeat([]int{scene}, n) }
+	jumps := loop(of(1, 60)...)
+	jumps = append(jumps[:20], jumps[32:]...) // half a beat is missing
+	for name, tt := range map[string]struct {
+		frames []frame
+		want   []int
+	}{
+		"one loop":                     {loop(of(1, 60)...), nil},
+		"two":                          {loop(join(of(1, 30), of(2, 30))...), []int{0, 30}},
+		"three, the last as the first": {loop(join(of(1, 20), of(2, 20), of(1, 20))...), []int{0, 20, 40}},
+		"a flash":                      {loop(join(of(1, 30), of(2, 1), of(1, 30))...), nil},
+		"a title before it":            {loop(join(of(0, 20), of(1, 40))...), nil},
+		"a title between":              {loop(join(of(1, 20), of(0, 20), of(2, 20))...), []int{0, 40}},
+		"a leftover at first":          {loop(join(of(2, 3), of(1, 40))...), nil},
+		"frames left out":              {jumps, nil},
+		"nothing known":                {make([]frame, 40), nil},
+		"short":                        {loop(join(of(1, 4), of(2, 4))...), nil},
+	} {
+		if got := clips(tt.frames, times(len(tt.frames))); !slices.Equal(got, tt.want) {
+			t.Errorf("%s: clips at %v, want %v", name, got, tt.want)
+		}
+		if got := clips(tt.frames, nil); !slices.Equal(got, tt.want) {
+			t.Errorf("%s, without times: clips at %v, want %v", name, got, tt.want)
+		}
+	}
+}

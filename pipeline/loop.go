@@ -234,6 +234,9 @@ func (a *Analyzer) admit(l *loop, file *dicomio.File) (err error) {
 	if n, ok := file.DataSet.Int(tag.InstanceNumber); ok && n > 0 {
 		l.InstanceNumber = int(n)
 	}
+	if n, ok := file.DataSet.Int(tag.SeriesNumber); ok && n > 0 {
+		l.SeriesNumber = int(n)
+	}
 	if err != nil {
 		return failed(result.Unreadable, "attributes contradict each other: %v", err)
 	}
@@ -345,7 +348,7 @@ func (l *loop) describe() {
 // describeBeside makes the other plane of a loop's object a loop that begins with what
 // the object says, and with its own region.
 func (l *loop) describeBeside(most int) *loop {
-	o := &loop{path: l.path, party: l.party, facts: l.facts, Loop: result.Loop{File: l.File, InstanceNumber: l.InstanceNumber, SecondPlane: true}}
+	o := &loop{path: l.path, party: l.party, facts: l.facts, Loop: result.Loop{File: l.File, InstanceNumber: l.InstanceNumber, SeriesNumber: l.SeriesNumber, SecondPlane: true}}
 	o.describe()
 	o.bound(most)
 	o.frames = make([]frame, o.Frames)

@@ -510,7 +510,7 @@ func TestUIDsThatAreNone(t *testing.T) {
 		}
 		doc := parsed(t, made(t, &s.Study, reportOnly(""))["report.dcm"])
 		if len(doc.Evidence) != 1 || doc.Evidence[0].SOPInstanceUID != "1.2.3.1" ||
-			!strings.Contains(strings.Join(doc.Comments(), "\n"), "Loop 7 has a UID that DICOM does not allow") {
+			!strings.Contains(strings.Join(doc.Comments(), "\n"), "The UID of loop 7 is none that DICOM allows") {
 			t.Errorf("%s: evidence %v, comments %q", uid, doc.Evidence, doc.Comments())
 		}
 		if len(doc.Measurements()) == 0 {

@@ -242,8 +242,12 @@ func (d *Document) WriteText(w io.Writer) error {
 	}
 	if len(p.Images) > 0 {
 		fmt.Fprintf(&b, "\nImages\n")
+		widest := 8
 		for _, i := range p.Images {
-			fmt.Fprintf(&b, "  %-8s %s\n", i.Name, i.UID)
+			widest = max(widest, len(i.Name))
+		}
+		for _, i := range p.Images {
+			fmt.Fprintf(&b, "  %-*s %s\n", widest, i.Name, i.UID)
 		}
 	}
 	fmt.Fprintf(&b, "\nReport %s\n", d.SOPInstanceUID)

@@ -420,25 +420,21 @@ type writer struct {
 	parts []string
 	made  []result.Output
 
+	names   map[string]string // of the loops, by SOP Instance UID; see loopNames
 	pages   []htmlPage
 	figures []sr.Figure
 }
 
-// fileName is what the files of a loop are called: by its instance number, as reports
-// name it, else by its place. A loop that has no number of its own whose place is
-// another one's number is an "object".
-func fileName(s *result.Study, l *result.Loop, place int) string {
-	count := map[int]int{}
-	for _, o := range s.Loops {
-		count[o.InstanceNumber]++
+// fileName is what the files of a loop are called, as reports call the loop: "loop-07",
+// "series-03-loop-01", "object-02".
+func fileName(name string) string {
+	words := strings.Fields(name)
+	for i, word := range words {
+		if n, err := strconv.Atoi(word); err == nil {
+			words[i] = fmt.Sprintf("%02d", n)
+		}
 	}
-	switch {
-	case l.InstanceNumber > 0 && count[l.InstanceNumber] == 1:
-		return fmt.Sprintf("loop-%02d", l.InstanceNumber)
-	case count[place] == 1:
-		return fmt.Sprintf("object-%02d", place)
-	}
-	return fmt.Sprintf("loop-%02d", place)
+	return strings.Join(words, "-")
 }
 
 // refOf refers to the object of a loop.
@@ -518,7 +514,7 @@ func (w *writer) loop(ctx context.Context, number int, l *result.Loop) error {
 		}
 		return canvas, renderer.Render(canvas, &source, w.scene(l, trusted, i))
 	}
-	name := fmt.Sprintf("%s-%s", fileName(w.s, l, number), strings.ToLower(l.View))
+	name := fmt.Sprintf("%s-%s", fileName(w.loopName(l)), strings.ToLower(l.View))
 	cine := derived.Cine{
 		Identity: w.derived(l, file.DataSet, number, result.KindOverlay, overlaySeries, "AI LV"),
 		Source:   file.DataSet, Class: w.o.Class, Rows: renderer.Size().Y, Columns: renderer.Size().X, Frames: l.Frames,
@@ -584,6 +580,11 @@ func (w *writer) derived(l *result.Loop, source *dicomio.DataSet, number int, ki
 	parts := []string{what, l.View}
 	if l.Stage != "" {
 		parts = append(parts, strings.TrimSpace(l.Stage))
+	}
+	// Of several loops of one number the series tells; whether there are is not asked,
+	// so that a drawing depends on nothing but its loop.
+	if l.InstanceNumber > 0 && l.SeriesNumber > 1 {
+		parts = append(parts, fmt.Sprintf("series %d", l.SeriesNumber))
 	}
 	if l.InstanceNumber > 0 {
 		parts = append(parts, fmt.Sprintf("loop %d", l.InstanceNumber))

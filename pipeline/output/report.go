@@ -148,8 +148,11 @@ func (w *writer) document(index int, description string, coded, told []stage) (*
 			r.Comments = append(r.Comments, prefix(st.name, text))
 		}
 	}
+	if len(coded) == 0 && len(told) > 0 {
+		r.Comments = append(r.Comments, "No stage of the study is known to be at rest: none of its values is coded.")
+	}
 	for _, st := range told {
-		r.Comments = append(r.Comments, inWords(st, loops)...)
+		r.Comments = append(r.Comments, w.inWords(st, loops)...)
 	}
 	for _, reason := range missing.order {
 		r.NotMeasured = append(r.NotMeasured, sr.NotMeasured{What: strings.Join(missing.of[reason], ", "), Reason: reason})
@@ -167,11 +170,11 @@ func (w *writer) notAnalysed() (out []string) {
 	unused := newGroups()
 	for _, l := range byNumber(w.s.Loops) {
 		if l.Reason != nil {
-			unused.add(l.Reason.Text, loopName(l))
+			unused.add(l.Reason.Text, w.loopName(l))
 		}
 	}
 	for _, reason := range unused.order {
-		out = append(out, fmt.Sprintf("Not analysed: loop %s: %s", strings.Join(unused.of[reason], ", "), reason))
+		out = append(out, fmt.Sprintf("Not analysed: %s: %s", together(unused.of[reason]), reason))
 	}
 	return out
 }
@@ -208,7 +211,7 @@ func (w *writer) evidence(r *sr.Report) map[string]*result.Loop {
 		// Devices make UIDs with zeros before a component too; dcmtk refuses a
 		// report that refers to one.
 		if _, err := instance.ByStudy([]instance.Ref{ref}); err != nil || !uid.Conforms(ref.SOPInstanceUID) || !uid.Conforms(ref.SeriesUID) {
-			r.Comments = append(r.Comments, fmt.Sprintf("Loop %s has a UID that DICOM does not allow: it is not referred to.", loopName(l)))
+			r.Comments = append(r.Comments, fmt.Sprintf("The UID of %s is none that DICOM allows: it is not referred to.", w.loopName(l)))
 			continue
 		}
 		loops[l.SOPInstanceUID] = l
@@ -216,11 +219,7 @@ func (w *writer) evidence(r *sr.Report) map[string]*result.Loop {
 		if r.Pictures == nil {
 			r.Pictures = map[string]sr.Picture{}
 		}
-		p := sr.Picture{View: views[l.View], Stage: sr.StageOf(w.s.StageOf(l))}
-		if l.InstanceNumber != 0 {
-			p.Name = "loop " + loopName(l)
-		}
-		r.Pictures[l.SOPInstanceUID] = p
+		r.Pictures[l.SOPInstanceUID] = sr.Picture{Name: w.loopName(l), View: views[l.View], Stage: sr.StageOf(w.s.StageOf(l))}
 	}
 	return loops
 }
@@ -253,7 +252,8 @@ type group struct {
 	loops     map[string]*result.Loop
 	preferred bool
 	out       []sr.Measurement
-	remarks   groups // names of values by remark
+	remarks   groups               // names of values by remark
+	beside    []result.Measurement // whose spreads are told together
 }
 
 // add codes a value.
@@ -280,10 +280,12 @@ func (g *group) add(q quantity.Quantity, m result.Measurement) {
 		}
 		g.remarks.add(fmt.Sprintf("%s (%s)", quantity.EFBand(*m.Value, sex), quantity.ASE2015), valueText(m))
 	}
-	if text := spread(m); text != "" {
+	if text := spread(m); text != "" && m.Name == result.EF {
 		g.remarks.add(text, m.Name)
+	} else if text != "" {
+		g.beside = append(g.beside, m)
 	}
-	for _, text := range doubts(m, g.loops, g.stage.measurements) {
+	for _, text := range g.w.doubts(m, g.loops, g.stage.measurements) {
 		g.remarks.add(text, m.Name)
 	}
 	c := sr.Measurement{Quantity: q.Code, Value: q.Round(*m.Value), Unit: sr.Unit(m.Unit), Decimals: q.Decimals, Method: methods[m.Method], Mode: sr.Mode2D,
@@ -379,6 +381,7 @@ func (g *group) finish() []sr.Measurement {
 	for _, text := range remarks.order {
 		g.out[0].Remarks = append(g.out[0].Remarks, listed(distinct(remarks.of[text]))+": "+text)
 	}
+	g.out[0].Remarks = append(g.out[0].Remarks, spreads(g.beside)...)
 	return g.out
 }
 
@@ -392,7 +395,7 @@ func planeOf(loops map[string]*result.Loop, src result.Source) *result.Loop {
 }
 
 // doubts are the remarks on a value and on the loops that it is from.
-func doubts(m result.Measurement, loops map[string]*result.Loop, stage []result.Measurement) (out []string) {
+func (w *writer) doubts(m result.Measurement, loops map[string]*result.Loop, stage []result.Measurement) (out []string) {
 	for _, r := range m.Quality.Warnings {
 		out = append(out, about(r.Text, m, stage))
 	}
@@ -407,7 +410,7 @@ func doubts(m result.Measurement, loops map[string]*result.Loop, stage []result.
 				if said || r.Code == result.Repeated {
 					continue
 				}
-				out = append(out, fmt.Sprintf("%s, loop %s: %s", l.View, loopName(l), r.Text))
+				out = append(out, fmt.Sprintf("%s, %s: %s", l.View, w.loopName(l), r.Text))
 			}
 		}
 	}
@@ -417,7 +420,7 @@ func doubts(m result.Measurement, loops map[string]*result.Loop, stage []result.
 // inWords tells a stage that is not coded, a sentence each: "Peak (in words only, so
 // that no reader takes it for rest): EF 65 %, EDV 90 ml", "Peak: EF: the planes
 // disagree ...".
-func inWords(s stage, loops map[string]*result.Loop) []string {
+func (w *writer) inWords(s stage, loops map[string]*result.Loop) []string {
 	var values []string
 	remarks, missing := newGroups(), newGroups()
 	for _, m := range s.measurements {
@@ -434,7 +437,7 @@ func inWords(s stage, loops map[string]*result.Loop) []string {
 				text += " (" + m.Method + ")"
 			}
 			values = append(values, text)
-			for _, d := range doubts(m, loops, s.measurements) {
+			for _, d := range w.doubts(m, loops, s.measurements) {
 				remarks.add(d, m.Name)
 			}
 		}
@@ -577,39 +580,71 @@ func prefix(stage, text string) string {
 	return stage + ": " + text
 }
 
-// loopNames are what remarks and captions call the loops, for the pages made from
-// a report: by their instance numbers, but those that two have.
+// loopNames are what people call the loops, in remarks, captions and the names of
+// files: by their instance numbers, with that of the series where several have the
+// same, else by their places.
 func loopNames(loops []result.Loop) map[string]string {
-	count := map[int]int{}
+	byInstance, bySeries := map[int]int{}, map[[2]int]int{}
 	for _, l := range loops {
-		count[l.InstanceNumber]++
+		byInstance[max(l.InstanceNumber, 0)]++
+		bySeries[[2]int{l.SeriesNumber, l.InstanceNumber}]++
 	}
 	names := map[string]string{}
-	for _, l := range loops {
-		if l.InstanceNumber != 0 && count[l.InstanceNumber] == 1 {
-			names[l.SOPInstanceUID] = "loop " + strconv.Itoa(l.InstanceNumber)
+	for i, l := range loops {
+		name := fmt.Sprintf("object %d", cmp.Or(l.Number, i+1))
+		switch once := bySeries[[2]int{l.SeriesNumber, l.InstanceNumber}] == 1; {
+		case byInstance[0] == len(loops):
+			name = fmt.Sprintf("loop %d", cmp.Or(l.Number, i+1))
+		case l.InstanceNumber <= 0:
+		case byInstance[l.InstanceNumber] == 1, once && l.SeriesNumber == 0:
+			name = fmt.Sprintf("loop %d", l.InstanceNumber)
+		case once:
+			name = fmt.Sprintf("series %d loop %d", l.SeriesNumber, l.InstanceNumber)
 		}
+		names[l.SOPInstanceUID] = name
 	}
 	return names
 }
 
-// byNumber are the loops in the order of their instance numbers, those that have none
-// where they stand, behind them.
+// loopName is what people call a loop: "loop 7".
+func (w *writer) loopName(l *result.Loop) string {
+	if w.names == nil {
+		w.names = loopNames(w.s.Loops)
+	}
+	return w.names[l.SOPInstanceUID]
+}
+
+// together names several loops: "loop 2, 5, 9".
+func together(names []string) string {
+	short := slices.Clone(names)
+	for i := range short {
+		rest, simple := strings.CutPrefix(short[i], "loop ")
+		if !simple {
+			return strings.Join(names, ", ")
+		}
+		short[i] = rest
+	}
+	return "loop " + strings.Join(short, ", ")
+}
+
+// byNumber are the loops in the order of their instance numbers, where several have one
+// number of their series, those that have none where they stand, behind them.
 func byNumber(loops []result.Loop) []*result.Loop {
 	out := make([]*result.Loop, len(loops))
 	for i := range loops {
 		out[i] = &loops[i]
 	}
+	several := slices.ContainsFunc(loops, func(a result.Loop) bool { // of one number
+		return a.InstanceNumber > 0 && slices.ContainsFunc(loops, func(b result.Loop) bool {
+			return a.InstanceNumber == b.InstanceNumber && a.SeriesNumber != b.SeriesNumber
+		})
+	})
 	slices.SortStableFunc(out, func(a, b *result.Loop) int {
-		return cmp.Compare(cmp.Or(max(a.InstanceNumber, 0), math.MaxInt), cmp.Or(max(b.InstanceNumber, 0), math.MaxInt))
+		bySeries := 0
+		if several {
+			bySeries = cmp.Compare(a.SeriesNumber, b.SeriesNumber)
+		}
+		return cmp.Or(bySeries, cmp.Compare(cmp.Or(max(a.InstanceNumber, 0), math.MaxInt), cmp.Or(max(b.InstanceNumber, 0), math.MaxInt)))
 	})
 	return out
-}
-
-// loopName names a loop for people: its instance number where it has one.
-func loopName(l *result.Loop) string {
-	if l.InstanceNumber != 0 {
-		return strconv.Itoa(l.InstanceNumber)
-	}
-	return l.SOPInstanceUID
 }

@@ -163,9 +163,10 @@ func (sh *sheet) illustrate(ctx context.Context) error {
 // key stands for all that the object of a page holds.
 func (sh *sheet) key(ctx context.Context) (string, error) {
 	type part struct {
-		Loop  *result.Loop
-		Frame int
-		There bool
+		Loop    *result.Loop
+		Frame   int
+		Caption string
+		There   bool
 	}
 	var parts []part
 	for _, s := range sh.shown {
@@ -173,7 +174,7 @@ func (sh *sheet) key(ctx context.Context) (string, error) {
 		if err == nil {
 			_ = f.Close() // read only
 		}
-		parts = append(parts, part{s.loop, s.frame, err == nil})
+		parts = append(parts, part{s.loop, s.frame, s.caption, err == nil})
 	}
 	c, done, err := sh.object(ctx)
 	if err != nil {
@@ -567,7 +568,7 @@ func (w *writer) stills(st stage) (out []stillOf) {
 	for _, l := range order {
 		for _, phase := range []string{"ED", "ES"} {
 			if frame, ok := phases[l][phase]; ok && len(out) < 4 {
-				out = append(out, stillOf{l, frame, fmt.Sprintf("%s, %s, loop %s, frame %d", l.View, phase, loopName(loops[l.SOPInstanceUID]), frame+1)})
+				out = append(out, stillOf{l, frame, fmt.Sprintf("%s, %s, %s, frame %d", l.View, phase, w.loopName(loops[l.SOPInstanceUID]), frame+1)})
 			}
 		}
 	}

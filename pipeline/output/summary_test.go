@@ -1,7 +1,9 @@
 package output
 
 import (
+	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -140,12 +142,47 @@ func TestSigned(t *testing.T) {
 	}
 }
 
-// Pages call a loop as remarks and captions do; two of one number would be mixed up.
+// Reports, captions and files call a loop by one name, which no other has.
 func TestLoopNames(t *testing.T) {
-	got := loopNames([]result.Loop{{SOPInstanceUID: "1.1", InstanceNumber: 3}, {SOPInstanceUID: "1.2"}, {SOPInstanceUID: "1.3", InstanceNumber: 4},
-		{SOPInstanceUID: "1.4", InstanceNumber: 4}})
-	if len(got) != 1 || got["1.1"] != "loop 3" {
-		t.Errorf("%v", got)
+	for name, tt := range map[string]struct {
+		loops []result.Loop // series and instance numbers
+		want  []string
+		order []int // places by number
+	}{
+		"one series":           {[]result.Loop{{InstanceNumber: 10}, {InstanceNumber: 5}}, []string{"loop 10", "loop 5"}, []int{1, 0}},
+		"a series each":        {[]result.Loop{{SeriesNumber: 12, InstanceNumber: 1}, {SeriesNumber: 2, InstanceNumber: 1}}, []string{"series 12 loop 1", "series 2 loop 1"}, []int{1, 0}},
+		"one number twice":     {[]result.Loop{{SeriesNumber: 2, InstanceNumber: 1}, {SeriesNumber: 2, InstanceNumber: 1}, {SeriesNumber: 2, InstanceNumber: 3}}, []string{"object 1", "object 2", "loop 3"}, []int{0, 1, 2}},
+		"some without":         {[]result.Loop{{}, {InstanceNumber: 1}, {InstanceNumber: 2}}, []string{"object 1", "loop 1", "loop 2"}, []int{1, 2, 0}},
+		"none with":            {[]result.Loop{{}, {SeriesNumber: 3}, {Number: 7}}, []string{"loop 1", "loop 2", "loop 7"}, []int{0, 1, 2}},
+		"one without a series": {[]result.Loop{{InstanceNumber: 1}, {SeriesNumber: 2, InstanceNumber: 1}}, []string{"loop 1", "series 2 loop 1"}, []int{0, 1}},
+	} {
+		for i := range tt.loops {
+			tt.loops[i].SOPInstanceUID = fmt.Sprint(i)
+		}
+		names := loopNames(tt.loops)
+		for i, want := range tt.want {
+			if got := names[fmt.Sprint(i)]; got != want {
+				t.Errorf("%s: loop %d is called %q, want %q", name, i, got, want)
+			}
+		}
+		var order []int
+		for _, l := range byNumber(tt.loops) {
+			n, _ := strconv.Atoi(l.SOPInstanceUID)
+			order = append(order, n)
+		}
+		if !slices.Equal(order, tt.order) {
+			t.Errorf("%s: order %v", name, order)
+		}
+	}
+	for name, want := range map[string]string{"loop 7": "loop-07", "series 3 loop 12": "series-03-loop-12", "object 2": "object-02"} {
+		if got := fileName(name); got != want {
+			t.Errorf("%q: %q", name, got)
+		}
+	}
+	for want, names := range map[string][]string{"loop 2, 5": {"loop 2", "loop 5"}, "loop 2, object 3": {"loop 2", "object 3"}} {
+		if got := together(names); got != want {
+			t.Errorf("%v: %q", names, got)
+		}
 	}
 }
 
@@ -159,24 +196,6 @@ func TestHasZScore(t *testing.T) {
 	}
 	if hasZScore(result.Measurement{Name: result.EDV}, 0.53) {
 		t.Error("a value that was not measured has a z-score")
-	}
-}
-
-// Files are called by the number by which reports call the loop; the names of two
-// loops are never one.
-func TestFileName(t *testing.T) {
-	s := &result.Study{Loops: []result.Loop{{InstanceNumber: 10}, {InstanceNumber: 5}, {}, {InstanceNumber: 3}, {InstanceNumber: 7}, {InstanceNumber: 7}}}
-	for i, want := range []string{"loop-10", "loop-05", "object-03", "loop-03", "object-05", "loop-06"} {
-		if got := fileName(s, &s.Loops[i], i+1); got != want {
-			t.Errorf("loop %d is called %s, want %s", i+1, got, want)
-		}
-	}
-	var order []int
-	for _, l := range byNumber(s.Loops) {
-		order = append(order, l.InstanceNumber)
-	}
-	if !slices.Equal(order, []int{3, 5, 7, 7, 10, 0}) {
-		t.Errorf("order %v", order)
 	}
 }
 
@@ -198,5 +217,25 @@ func TestOnePlaneAndUnknownSex(t *testing.T) {
 	w.values(stage{measurements: []result.Measurement{v(result.ESV, result.Biplane, result.UnitVolume, 48), v(result.EDV, result.Biplane, result.UnitVolume, 200)}}, &p)
 	if len(p.Rows) != 2 || p.Rows[0].Outside || p.Rows[0].Normal != "21 to 42 (both sexes)" || !p.Rows[1].Outside {
 		t.Errorf("%+v", p.Rows)
+	}
+}
+
+// Spreads of several values are one sentence for each number of beats; those that are
+// alike as they are told have no SD of 0.0.
+func TestSpreadsAreToldTogether(t *testing.T) {
+	v := func(name string, beats ...float64) result.Measurement {
+		mean := 0.0
+		for _, b := range beats {
+			mean += b / float64(len(beats))
+		}
+		return result.Measurement{Name: name, Value: &mean, Beats: beats}
+	}
+	got := spreads([]result.Measurement{v(result.EDV, 88, 92), v(result.LenED, 7.21, 7.22), v(result.LenES, 5.6, 5.61), v(result.ESV, 40), v(result.CO, 3, 3.2, 3.4)})
+	want := []string{"mean of 2 beats: EDV SD 2.8 mL, 88.0 to 92.0 mL; LV length ED, LV length ES alike", "mean of 3 beats: CO SD 0.2 L/min, 3.0 to 3.4 L/min"}
+	if !slices.Equal(got, want) {
+		t.Errorf("%q\nwant %q", got, want)
+	}
+	if got := spread(v(result.EF, 58, 61, 60)); !strings.HasPrefix(got, "mean of 3 beats, SD 2 %, 58 to 61 %") {
+		t.Error(got)
 	}
 }

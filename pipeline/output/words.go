@@ -38,23 +38,66 @@ func (s statistics) isMedian(v float64) bool {
 // spread says from how many beats a value is and how they differ: "mean of 3
 // beats, SD 1 %, 58 to 61 %".
 func spread(m result.Measurement) string {
-	q, ok := quantity.Of(m.Name)
-	if !ok || m.Value == nil || len(m.Beats) < 2 {
+	how, of := spreadOf(m)
+	if how == "" {
 		return ""
 	}
+	return how + ", " + of
+}
+
+// spreadOf is spread in its two parts: how the value is made of how many beats, and
+// how they differ.
+func spreadOf(m result.Measurement) (how, of string) {
+	q, ok := quantity.Of(m.Name)
+	if !ok || m.Value == nil || len(m.Beats) < 2 {
+		return "", ""
+	}
 	s := statisticsOf(m.Beats)
-	how := "from"
+	how = "from"
 	switch {
 	case s.isMean(*m.Value):
 		how = "mean of"
 	case s.isMedian(*m.Value):
 		how = "median of"
 	}
+	how = fmt.Sprintf("%s %d beats", how, s.n)
+	if q.Format(s.least) == q.Format(s.top) {
+		return how, "which are alike"
+	}
 	unit := q.UnitText()
 	if unit != "" {
 		unit = " " + unit
 	}
-	return fmt.Sprintf("%s %d beats, SD %s%s, %s to %s%s", how, s.n, q.Format(s.sd), unit, q.Format(s.least), q.Format(s.top), unit)
+	return how, fmt.Sprintf("SD %s%s, %s to %s%s", q.Format(s.sd), unit, q.Format(s.least), q.Format(s.top), unit)
+}
+
+// spreads are the spreads of several values, a sentence for each number of beats:
+// "mean of 3 beats: EDV SD 2.1 mL, 88.0 to 91.9 mL; LV length ED, LV length ES alike".
+func spreads(ms []result.Measurement) (out []string) {
+	differ, alike := newGroups(), newGroups()
+	var order []string
+	for _, m := range ms {
+		how, of := spreadOf(m)
+		if how == "" {
+			continue
+		}
+		if !slices.Contains(order, how) {
+			order = append(order, how)
+		}
+		if strings.HasPrefix(of, "SD") {
+			differ.add(how, m.Name+" "+of)
+		} else {
+			alike.add(how, m.Name)
+		}
+	}
+	for _, how := range order {
+		parts := slices.Clone(differ.of[how])
+		if names := alike.of[how]; len(names) > 0 {
+			parts = append(parts, strings.Join(names, ", ")+" alike")
+		}
+		out = append(out, how+": "+strings.Join(parts, "; "))
+	}
+	return out
 }
 
 // valueText is a value with name and unit: "EF 59 %".

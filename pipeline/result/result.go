@@ -318,6 +318,7 @@ type Loop struct {
 	Sources []string `json:"sources,omitempty"`
 	// InstanceNumber, StageNumber and ViewNumber of the object; 0 when absent.
 	InstanceNumber int    `json:"instance_number,omitempty"`
+	SeriesNumber   int    `json:"series_number,omitempty"` // 0 when absent
 	Stage          string `json:"stage,omitempty"`
 	StageNumber    int    `json:"stage_number,omitempty"`
 	ViewNumber     int    `json:"view_number,omitempty"`

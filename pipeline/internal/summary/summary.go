@@ -10,6 +10,7 @@ import (
 	"image"
 	"image/color"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -173,7 +174,11 @@ func (p Page) column(c canvas, t theme, x, y, right, bottom float64) {
 			break
 		}
 		y += 13
-		c.text(x, y, 9.5, false, t.text, fit(c, 9.5, false, r.Name, value-x-6))
+		nameSize := 9.5
+		for nameSize > 7 && c.width(nameSize, false, r.Name) > value-x-6 {
+			nameSize -= 0.5
+		}
+		c.text(x, y, nameSize, false, t.text, fit(c, nameSize, false, r.Name, value-x-6))
 		ink := t.text
 		if r.Outside {
 			ink = t.warn
@@ -256,18 +261,32 @@ func (p Page) curve(c canvas, t theme, x, y, right, bottom float64) {
 			c.fill(px(v.TimesMS[i])-1, py(a)-1, 2, 2, t.curve)
 		}
 	}
-	mark := func(frames []int, name string, ink color.RGBA) {
-		for _, i := range frames {
-			if i < 0 || i >= len(v.Values) || math.IsNaN(v.Values[i]) {
-				continue
-			}
-			c.line(px(v.TimesMS[i]), y, px(v.TimesMS[i]), bottom, 0.6, ink)
+	type moment struct {
+		frame int
+		name  string
+		ink   color.RGBA
+	}
+	var moments []moment
+	for _, i := range v.ED {
+		moments = append(moments, moment{i, "ED", t.ed})
+	}
+	for _, i := range v.ES {
+		moments = append(moments, moment{i, "ES", t.es})
+	}
+	slices.SortStableFunc(moments, func(a, b moment) int { return a.frame - b.frame })
+	free := math.Inf(-1) // from where there is room for a name: of many beats the colours tell
+	for _, m := range moments {
+		if m.frame < 0 || m.frame >= len(v.Values) || math.IsNaN(v.Values[m.frame]) {
+			continue
+		}
+		at := px(v.TimesMS[m.frame])
+		c.line(at, y, at, bottom, 0.6, m.ink)
+		if at >= free {
 			// At the foot, where no cavity is so small that its curve comes down to.
-			c.text(px(v.TimesMS[i])+2, bottom-2, 7.5, true, ink, name)
+			c.text(at+2, bottom-2, 7.5, true, m.ink, m.name)
+			free = at + 4 + c.width(7.5, true, m.name)
 		}
 	}
-	mark(v.ED, "ED", t.ed)
-	mark(v.ES, "ES", t.es)
 }
 
 // ticks are the marks of an axis from 0 to hi: three to five round numbers.

@@ -142,19 +142,27 @@ func bestRegion(found []candidate) int {
 }
 
 // besideOf is the place of the region that may show the other plane of a recording with
-// two, as matrix probes make it: the only other one, a two-chamber view beside the
-// four-chamber one, apart from it and of about its size; -1 without such a one.
+// two or three, as matrix probes make it: the only two-chamber view beside the only
+// four-chamber one, apart from it and of about its size, and nothing else but the apical
+// long axis; -1 without such a one.
 func besideOf(found []candidate, chosen int) int {
-	if len(found) != 2 {
+	four, at := found[chosen], -1
+	if four.reason != "" || four.view != models.ViewA4C || len(found) > 3 {
 		return -1
 	}
-	four, two := found[chosen], found[1-chosen]
 	size := func(c candidate) float64 { return float64(c.Rect.Dx()) * float64(c.Rect.Dy()) }
-	if four.reason != "" || four.view != models.ViewA4C || two.reason != "" || two.view != models.ViewA2C || four.Rect.Overlaps(two.Rect) ||
-		min(size(four), size(two)) < sameSize*max(size(four), size(two)) {
-		return -1
+	for i, c := range found {
+		switch {
+		case i == chosen:
+		case c.reason != "" || four.Rect.Overlaps(c.Rect) || min(size(four), size(c)) < sameSize*max(size(four), size(c)):
+			return -1
+		case c.view == models.ViewA2C && at < 0:
+			at = i
+		case c.view != models.ViewA3C:
+			return -1
+		}
 	}
-	return 1 - chosen
+	return at
 }
 
 // lookBeside looks at the other plane of a loop's object, where there may be one. What
@@ -199,6 +207,9 @@ func (a *Analyzer) lookBeside(ctx context.Context, l *loop, file *dicomio.File, 
 	l.Warnings = slices.DeleteFunc(l.Warnings, func(w result.Reason) bool { return w.Code == result.Regions })
 	l.Warnings = append(l.Warnings, result.Reasonf(result.TwoPlanes, "the screen holds two planes, which are measured as one recording: A4C at (%d, %d), A2C at (%d, %d)",
 		l.region.Min.X, l.region.Min.Y, o.region.Min.X, o.region.Min.Y))
+	if len(l.facts.TissueRegions()) > 2 {
+		l.Warnings = append(l.Warnings, result.Reasonf(result.TwoPlanes, "the third picture of the screen, the apical long axis, is not measured"))
+	}
 	return nil
 }
 

@@ -168,3 +168,36 @@ func TestCopies(t *testing.T) {
 		}
 	}
 }
+
+// The second plane of a recording is the only two-chamber view beside the only
+// four-chamber one.
+func TestBesideOf(t *testing.T) {
+	at := func(view string, x, side int, reason string) candidate {
+		c := candidate{view: view, p: 0.9, reason: reason}
+		c.Rect = image.Rect(x, 0, x+side, side)
+		return c
+	}
+	four, two, three := at("A4C", 0, 200, ""), at("A2C", 200, 200, ""), at("A3C", 400, 200, "")
+	for name, tt := range map[string]struct {
+		found []candidate
+		want  int
+	}{
+		"two planes":              {[]candidate{four, two}, 1},
+		"three planes":            {[]candidate{four, three, two}, 2},
+		"two of two chambers":     {[]candidate{four, two, at("A2C", 400, 200, "")}, -1},
+		"no two-chamber view":     {[]candidate{four, three}, -1},
+		"two-chamber view chosen": {[]candidate{two, three}, -1},
+		"alone":                   {[]candidate{four}, -1},
+		"over each other":         {[]candidate{four, at("A2C", 199, 200, "")}, -1},
+		"smaller":                 {[]candidate{four, at("A2C", 200, 170, "")}, -1},
+		"nearly as large":         {[]candidate{four, at("A2C", 200, 180, "")}, 1},
+		"coloured":                {[]candidate{four, at("A2C", 200, 200, "is coloured")}, -1},
+		"beside a short axis":     {[]candidate{four, two, at("PSAX", 400, 200, "shows no view that is measured")}, -1},
+		"four pictures":           {[]candidate{four, two, three, at("A3C", 600, 200, "")}, -1},
+		"not to be measured":      {[]candidate{at("A4C", 0, 200, "is unlike"), two}, -1},
+	} {
+		if got := besideOf(tt.found, 0); got != tt.want {
+			t.Errorf("%s: %d, want %d", name, got, tt.want)
+		}
+	}
+}

@@ -340,3 +340,34 @@ func TestMoreBeatsThanAHeartHas(t *testing.T) {
 		t.Errorf("at 260 beats per minute told %v, at 65 %v", told(260), told(65))
 	}
 }
+
+// The planes of one recording have the same beats: they are a pair before a better plane
+// of another one, which is told.
+func TestPlanesOfOneRecordingFirst(t *testing.T) {
+	film := func(ef, wide float64, seed uint64, view string) result.Loop {
+		return heart.Clip{Beats: heart.Regular(70, ef, 117.81, 5), FPS: 40, Start: 200, View: view, Wide: wide, Seed: seed}.Loop()
+	}
+	both, second := film(50, 1, 1, "A4C"), film(50, 0.9, 2, "A2C")
+	second.SOPInstanceUID, second.SecondPlane = both.SOPInstanceUID, true
+	both.Beside = &second
+	Loop(&both, options())
+	other := heart.Clip{Beats: heart.Regular(70, 32, 117.81, 8), FPS: 40, Start: 200, View: "A4C", Seed: 3}.Loop()
+	Loop(&other, options())
+	for _, loops := range [][]result.Loop{{both, other}, {other, both}} {
+		s := &result.Study{Loops: loops}
+		Study(s, options())
+		ef, edv := find(t, s.Measurements, result.EF), find(t, s.Measurements, result.EDV)
+		if ef.Method != result.Biplane || math.Abs(*ef.Value-50) > 2 || !has(ef, result.LoopsDisagree) || ef.Quality.Grade != result.Poor {
+			t.Errorf("EF %+v", ef)
+		}
+		// disks of D and 0.9 D
+		if math.Abs(*edv.Value-0.9*117.81) > 3 {
+			t.Errorf("EDV %.1f, want %.1f", *edv.Value, 0.9*117.81)
+		}
+		for _, src := range ef.Sources {
+			if src.SOPInstanceUID != both.SOPInstanceUID {
+				t.Errorf("source %+v", src)
+			}
+		}
+	}
+}

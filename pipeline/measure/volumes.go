@@ -32,17 +32,15 @@ func (st *stage) chooseVolumes(o Options) volumeSet {
 		set.two = twos[0]
 	}
 	var why *result.Reason
-	for _, four := range fours {
-		for _, two := range twos {
-			measurements, r := biplane(four, two, o)
-			if r == nil {
-				set = volumeSet{four, two, measurements}
-				st.addOthers(&set)
-				return coherent(set)
-			}
-			if why == nil { // of the best two
-				why = r
-			}
+	for _, p := range pairs(fours, twos) {
+		measurements, r := biplane(p[0], p[1], o)
+		if r == nil {
+			set = volumeSet{p[0], p[1], measurements}
+			st.addOthers(&set)
+			return coherent(set)
+		}
+		if why == nil || p[0] == fours[0] && p[1] == twos[0] {
+			why = r
 		}
 	}
 	single := set.four
@@ -73,6 +71,21 @@ func (st *stage) chooseVolumes(o Options) volumeSet {
 	}
 	st.addOthers(&set)
 	return coherent(set)
+}
+
+// pairs are the pairs of planes in the order in which they are tried: those of one
+// recording, which have the same beats, then the best with the best.
+func pairs(fours, twos []*loop) (out [][2]*loop) {
+	for _, together := range []bool{true, false} {
+		for _, four := range fours {
+			for _, two := range twos {
+				if four.onScreenWith(two) == together {
+					out = append(out, [2]*loop{four, two})
+				}
+			}
+		}
+	}
+	return out
 }
 
 // severity is the loop's answer that EF is severely reduced, if it gave it.
@@ -316,7 +329,7 @@ func belongTogether(four, two *loop, o Options) ([]lv.Finding, *result.Reason) {
 		return nil, notBiplane(result.SamePicture, "the two-chamber loop is the four-chamber loop mirrored: one of the views is wrong")
 	}
 	if four.onScreenWith(two) && len(sameBeats(four, two)) == 0 {
-		return nil, notBiplane(result.ViewsDisagree, "the planes on the screen contract at different times: they are no planes of one recording")
+		return nil, notBiplane(result.Regions, "the planes on the screen contract at different times: they are no planes of one recording")
 	}
 	var findings []lv.Finding
 	length := func(l *loop, p lv.Phase) float64 {

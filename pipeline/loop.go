@@ -107,7 +107,8 @@ type loop struct {
 	region image.Rectangle
 	box    models.Letterbox
 	frames []frame
-	other  *echo.TissueRegion // that may show the other plane of one recording
+	drawn  map[int][]image.Point // what is drawn into the frames that were looked at for colour, in source pixels
+	other  *echo.TissueRegion    // that may show the other plane of one recording
 	// brightest of the frames as they came, and mirrored
 	brightest [2]evidence.Brightest
 	spacing   lv.Spacing   // the pixel's shape when not calibrated
@@ -210,6 +211,9 @@ func (a *Analyzer) lookThrough(ctx context.Context, l *loop, file *dicomio.File,
 	}
 	if err := l.refuseClips(); err != nil {
 		return err
+	}
+	if r := l.drawnAround(); r != nil {
+		l.Warnings = append(l.Warnings, *r)
 	}
 	digests := make([]uint64, len(l.frames))
 	for i := range l.frames {
@@ -420,6 +424,10 @@ func (a *Analyzer) colour(ctx context.Context, l *loop, frames *dicomio.FrameRea
 	if err := frames.RGB(i, &b.rgba); err != nil {
 		return 0, damaged(i, err)
 	}
+	if l.drawn == nil {
+		l.drawn = map[int][]image.Point{}
+	}
+	l.drawn[i] = echo.Drawn(&b.rgba, l.region)
 	return echo.ColourFraction(&b.rgba, l.region), nil
 }
 

@@ -148,6 +148,8 @@ const (
 	StageUnknown = "stage-unknown"
 	// SeveralClips is a loop that is several, one behind the other.
 	SeveralClips = "several-clips"
+	// Drawn is a loop into whose pictures lines are drawn around the ventricle.
+	Drawn = "drawn"
 	// Repeated is a loop whose pictures stand still, or come again.
 	Repeated = "repeated-frames"
 	// TwoPlanes is a loop whose screen holds two planes of one recording, both measured.

@@ -337,6 +337,30 @@ var shared = sync.OnceValues(func() (*Server, error) {
 
 var running atomic.Pointer[Server]
 
+// SetClock has new connections to a database take its clock for one that is so much
+// behind, or ahead where by is negative: as they do whose own clock is wrong by that.
+func SetClock(t testing.TB, database string, by time.Duration) {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), database)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var name string
+	err = conn.QueryRow(t.Context(), `SELECT current_database()`).Scan(&name)
+	for _, f := range []string{"now", "clock_timestamp"} {
+		if err == nil {
+			_, err = conn.Exec(t.Context(), fmt.Sprintf(`CREATE FUNCTION public.%s() RETURNS timestamptz LANGUAGE sql STABLE AS
+				$$ SELECT pg_catalog.%s() - interval '%d seconds' $$`, f, f, int(by.Seconds())))
+		}
+	}
+	if err == nil {
+		_, err = conn.Exec(t.Context(), `ALTER DATABASE "`+name+`" SET search_path = public, pg_catalog`)
+	}
+	if err := errors.Join(err, conn.Close(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // Database is a new database, with its password, on a server that the tests of
 // a package share. The package's TestMain is Main.
 func Database(t testing.TB) string {

@@ -81,6 +81,7 @@ func (n *Node) tidy(ctx context.Context, now time.Time) {
 // removeOld removes studies after their time, while the time can be believed.
 func (n *Node) removeOld(ctx context.Context, now time.Time) {
 	own := now.Sub(n.began)
+	now = n.today(now)
 	if n.clock.jumped(now, own) {
 		n.log.Warn("the clock was set: nothing is removed for a day")
 	}
@@ -110,6 +111,10 @@ func (n *Node) removeOld(ctx context.Context, now time.Time) {
 		n.complaints.Log(n.log, "removing old studies", err)
 	}
 }
+
+// today is the time of day by the database's clock, given it by this machine's: one
+// whose clock is wrong removes nothing before its time.
+func (n *Node) today(now time.Time) time.Time { return now.Add(-n.store.Ahead()) }
 
 // copiesFor is how long a copy on this machine outlives its last use: another
 // process may have removed the study.
@@ -190,7 +195,7 @@ func (n *Node) lookAtClock(ctx context.Context) error {
 	if err != nil || !ok {
 		return err
 	}
-	if away := n.began.Round(0).Sub(at); away > clockRest || away < -clockRest {
+	if away := n.today(n.began).Round(0).Sub(at); away > clockRest || away < -clockRest {
 		rest = clockRest
 		n.log.Warn("the time of day is far from when the node last ran: nothing is removed for a day", "last", at)
 	}

@@ -131,7 +131,7 @@ func (n *Node) confirm(ctx context.Context, dest Destination, run int64, doubtfu
 	case err == nil && asked.Answered:
 		return n.store.EndCommitment(ctx, asked)
 	case err == nil:
-		left := dest.Commitment - time.Since(asked.Asked)
+		left := dest.Commitment - n.store.Now().Sub(asked.Asked)
 		if left > 0 && left <= dest.Commitment {
 			return &awaited{min(left, reportPause)}
 		}
@@ -140,7 +140,7 @@ func (n *Node) confirm(ctx context.Context, dest Destination, run int64, doubtfu
 	case !errors.Is(err, store.ErrNotFound):
 		return err
 	}
-	asked = store.Commitment{RunID: run, Destination: dest.Name, TransactionUID: deliver.NewTransaction(), Asked: time.Now()}
+	asked = store.Commitment{RunID: run, Destination: dest.Name, TransactionUID: deliver.NewTransaction(), Asked: n.store.Now()}
 	if err := n.store.AskCommitment(ctx, asked); err != nil {
 		return err
 	}

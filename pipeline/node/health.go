@@ -214,6 +214,8 @@ func (n *Node) examine(ctx context.Context) Health {
 	}
 	for _, w := range waiting {
 		switch {
+		case !n.configured(w.Destination) && !n.does(RoleDeliver):
+			// Those that deliver have it, or say so.
 		case !n.configured(w.Destination):
 			add(HealthDegraded, ProblemNoDest, "%d deliveries wait for destination %q, which is not configured: redirect or drop them", w.Count, w.Destination)
 		case w.State == store.Dead:
@@ -282,7 +284,7 @@ func (n *Node) missing(ctx context.Context, states map[store.State]int, waiting 
 	if !does(RoleDeliver) {
 		count := 0
 		for _, w := range waiting {
-			if w.State == store.Pending && n.configured(w.Destination) {
+			if w.State == store.Pending && (n.configured(w.Destination) || !n.does(RoleDeliver)) {
 				count += w.Count
 			}
 		}
@@ -325,6 +327,9 @@ func (n *Node) configured(name string) bool {
 // warnOfOrphans says at the start what waits for destinations that are not
 // configured: nothing else would.
 func (n *Node) warnOfOrphans(ctx context.Context) error {
+	if !n.does(RoleDeliver) {
+		return nil
+	}
 	waiting, err := n.store.Waiting(ctx)
 	for _, w := range waiting {
 		if !n.configured(w.Destination) {

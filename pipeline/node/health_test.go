@@ -297,9 +297,13 @@ func TestStudiesAreListedByPage(t *testing.T) {
 // A process that only receives tells that nobody does the rest while there is
 // something to do.
 func TestNobodyAnalyses(t *testing.T) {
+	t.Run("that knows the destinations", func(t *testing.T) { nobodyAnalyses(t, destination("pacs", "127.0.0.1:1")) })
+	t.Run("that knows none", func(t *testing.T) { nobodyAnalyses(t) })
+}
+
+func nobodyAnalyses(t *testing.T, destinations ...Destination) {
 	dir := t.TempDir()
-	n := start(t, dir, &fakeProcessor{t: t}, Options{Roles: []string{RoleReceive}, Idle: time.Hour, Cap: 2 * time.Hour,
-		Destinations: []Destination{destination("pacs", "127.0.0.1:1")}})
+	n := start(t, dir, &fakeProcessor{t: t}, Options{Roles: []string{RoleReceive}, Idle: time.Hour, Cap: 2 * time.Hour, Destinations: destinations})
 	look := func() string { return ask(t, n, http.MethodGet, "/healthz", nil).Body.String() }
 	if got := look(); got != "ok\n" {
 		t.Errorf("with nothing to do: %s", got)

@@ -275,7 +275,7 @@ func (n *Node) moveObjects(ctx context.Context, study string, m Move, moved *Mov
 		}
 	}()
 	if !inPlace {
-		if records, err = commitVersions(ctx, versions); err != nil {
+		if records, err = commitVersions(ctx, versions, n.store.Now()); err != nil {
 			return 0, err
 		}
 	}
@@ -299,7 +299,7 @@ func (n *Node) moveObjects(ctx context.Context, study string, m Move, moved *Mov
 		return len(versions), nil
 	}
 	if inPlace {
-		if records, err = commitVersions(ctx, versions); err != nil {
+		if records, err = commitVersions(ctx, versions, n.store.Now()); err != nil {
 			return 0, err
 		}
 	}
@@ -445,7 +445,7 @@ type version struct {
 }
 
 // commitVersions gives the new files their names.
-func commitVersions(ctx context.Context, versions []*version) ([]store.Instance, error) {
+func commitVersions(ctx context.Context, versions []*version, at time.Time) ([]store.Instance, error) {
 	var records []store.Instance
 	for _, v := range versions {
 		entry, err := v.in.Commit(ctx)
@@ -454,7 +454,7 @@ func commitVersions(ctx context.Context, versions []*version) ([]store.Instance,
 		}
 		v.in = nil
 		rec := v.former
-		rec.Path, rec.Size, rec.Sum, rec.Received, rec.Person = entry.Path, entry.Size, entry.Sum, time.Now(), v.person
+		rec.Path, rec.Size, rec.Sum, rec.Received, rec.Person = entry.Path, entry.Size, entry.Sum, at, v.person
 		records = append(records, rec)
 	}
 	return records, nil

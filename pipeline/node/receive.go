@@ -128,7 +128,7 @@ func (n *Node) keep(ctx context.Context, req *scp.StoreRequest, r io.Reader) err
 	}
 	hold := n.files.Hold()
 	defer hold.Release()
-	id.Path, id.Size, id.Sum, id.Received = entry.Path, entry.Size, entry.Sum, time.Now()
+	id.Path, id.Size, id.Sum, id.Received = entry.Path, entry.Size, entry.Sum, n.store.Now()
 	if n.arrivals.received(id.StudyInstanceUID, req.Association.ID) {
 		if err := n.tellOthers(ctx); err != nil {
 			return n.unrecorded(err)
@@ -784,6 +784,7 @@ func (n *Node) recordSpooled(ctx context.Context, in store.Instance) error {
 	defer unlock()
 	known, err := n.store.Instance(ctx, in.SOPInstanceUID)
 	if errors.Is(err, store.ErrNotFound) {
+		in.Received = n.store.Now()
 		if _, err := n.store.AddInstance(ctx, in); err != nil {
 			return err
 		}

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -337,5 +338,53 @@ func TestRestOfSeveral(t *testing.T) {
 		if at, rest, ok, err := n.store.Clock(t.Context()); err != nil || !ok || !at.Equal(now) || rest != c.want {
 			t.Errorf("step %d: %v at %v, %v, want %v", i, rest, at, err, c.want)
 		}
+	}
+}
+
+// A machine whose clock is days ahead of the database's removes nothing that is not
+// old by that.
+func TestRetentionGoesByTheDatabase(t *testing.T) {
+	const ahead, kept = 8 * 24 * time.Hour, 7 * 24 * time.Hour
+	database := postgres.Database(t)
+	postgres.SetClock(t, database, ahead)
+	st, err := store.Open(t.Context(), database)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := st.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := st.Enter(t.Context(), store.Process{ID: "a", Seat: "here", Started: time.Now()}); err != nil {
+		t.Fatal(err)
+	}
+	none := func(*store.Tx, string, int) error { return nil }
+	for study, received := range map[string]time.Time{"1": time.Now().Add(-ahead), "2": time.Now().Add(-ahead - kept - time.Hour)} {
+		if _, err := st.AddInstance(t.Context(), store.Instance{SOPInstanceUID: study + ".1", StudyInstanceUID: study, SeriesInstanceUID: study + ".0",
+			SOPClassUID: "1.2", Path: study, Sender: "cart", Received: received, Loop: true}); err != nil {
+			t.Fatal(err)
+		}
+		l, err := st.LeaseLoop(t.Context(), st.Now(), true, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := st.FinishLoop(t.Context(), l, "b", "k", "", none); err != nil {
+			t.Fatal(err)
+		}
+		if queued, err := st.Queue(t.Context(), study, received.Truncate(time.Millisecond), "b", none); err != nil || !queued {
+			t.Fatal(queued, err)
+		}
+		run, err := st.StartRun(t.Context(), study, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := st.FinishRun(t.Context(), run, nil, nil, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	n := &Node{store: st, opt: Options{Retention: kept}}
+	if got, err := st.Expired(t.Context(), n.retention(n.today(time.Now()))); err != nil || !slices.Equal(got, []string{"2"}) {
+		t.Errorf("expired are %v, %v", got, err)
 	}
 }

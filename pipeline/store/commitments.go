@@ -82,7 +82,7 @@ func (s *Store) AnswerCommitment(ctx context.Context, c Commitment, has, lacks [
 		for _, uid := range has {
 			res, err := tx.ExecContext(ctx, `UPDATE deliveries SET state = 'sent', attempts = attempts + 1, sending = 0, status = 0,
 				comment = '', error = '', updated_at = ?`+doubtful,
-				time.Now().UnixMilli(), c.RunID, uid, c.Destination)
+				tx.now().UnixMilli(), c.RunID, uid, c.Destination)
 			if err != nil {
 				return err
 			}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"time"
 )
 
 // Replace records other versions of recorded objects: the same pictures with
@@ -173,7 +172,7 @@ func withdraw(ctx context.Context, tx *Tx, study string) (unsent int64, err erro
 	}
 	if _, err := tx.ExecContext(ctx,
 		`UPDATE deliveries SET state = 'warning', sending = 2, error = ?, updated_at = ? WHERE state IN ('pending','dead') AND sending = 1
-		AND run_id IN (SELECT id FROM runs WHERE study_uid = ?)`, underWay, time.Now().UnixMilli(), study); err != nil {
+		AND run_id IN (SELECT id FROM runs WHERE study_uid = ?)`, underWay, tx.now().UnixMilli(), study); err != nil {
 		return 0, err
 	}
 	res, err := tx.ExecContext(ctx, `DELETE FROM deliveries WHERE state IN ('pending','dead')
@@ -236,7 +235,7 @@ func (s *Store) DeleteInstances(ctx context.Context, study string, sopUIDs []str
 		if unsent, err = withdraw(ctx, tx, study); err != nil {
 			return err
 		}
-		if err := touch(ctx, tx, time.Now().UnixMilli(), study); err != nil {
+		if err := touch(ctx, tx, tx.now().UnixMilli(), study); err != nil {
 			return err
 		}
 		return recall(ctx, tx, study)
@@ -252,7 +251,7 @@ func (s *Store) DeleteInstances(ctx context.Context, study string, sopUIDs []str
 func (s *Store) RecordConflict(ctx context.Context, sopUID, callingAE string) error {
 	_, err := s.db.ExecContext(ctx, `INSERT INTO conflicts (sop_uid, count, last_at, calling_ae) VALUES (?, 1, ?, ?)
 		ON CONFLICT (sop_uid) DO UPDATE SET count = conflicts.count + 1, last_at = excluded.last_at, calling_ae = excluded.calling_ae`,
-		sopUID, time.Now().UnixMilli(), callingAE)
+		sopUID, s.Now().UnixMilli(), callingAE)
 	if err != nil {
 		return fmt.Errorf("record conflict: %w", err)
 	}

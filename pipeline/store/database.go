@@ -169,7 +169,11 @@ type Tx struct {
 	handle
 	sqlite *sql.Tx
 	pgx    pgx.Tx
+	ahead  time.Duration // see Store.Ahead
 }
+
+// now is [Store.Now].
+func (tx *Tx) now() time.Time { return time.Now().Add(-tx.ahead) }
 
 // SQLite is the transaction where the store is in SQLite, or nil.
 func (tx *Tx) SQLite() *sql.Tx { return tx.sqlite }
@@ -360,7 +364,7 @@ func (s *Store) transactPostgres(ctx context.Context, f func(*Tx) error) (err er
 			}
 		}
 	}()
-	if err := f(&Tx{handle: handle{on: conn, postgres: true}, pgx: tx}); err != nil {
+	if err := f(&Tx{handle: handle{on: conn, postgres: true}, pgx: tx, ahead: s.Ahead()}); err != nil {
 		return err
 	}
 	done = true

@@ -33,7 +33,7 @@ func (s *Store) Redirect(ctx context.Context, from, to string, enqueue func(tx *
 		if err != nil {
 			return err
 		}
-		now := time.Now().UnixMilli()
+		now := tx.now().UnixMilli()
 		// What the one destination may have stays in its account.
 		res, err := tx.ExecContext(ctx, `INSERT INTO deliveries (run_id, sop_uid, destination, state, updated_at)
 			SELECT run_id, sop_uid, CAST(?1 AS TEXT), 'pending', CAST(?2 AS BIGINT) FROM deliveries
@@ -90,7 +90,7 @@ const givenUp = "given up while it was being sent: the destination may have it"
 func giveUp(ctx context.Context, tx *Tx, destination string) (int64, error) {
 	res, err := tx.ExecContext(ctx,
 		`UPDATE deliveries SET state = 'warning', sending = 2, error = ?, updated_at = ? WHERE destination = ? AND state IN ('pending','dead') AND sending = 1`,
-		givenUp, time.Now().UnixMilli(), destination)
+		givenUp, tx.now().UnixMilli(), destination)
 	if err != nil {
 		return 0, err
 	}
@@ -123,7 +123,7 @@ func (s *Store) DropDeliveries(ctx context.Context, destination string) (int, er
 
 // Probe writes to the database, to find out whether that can be done.
 func (s *Store) Probe(ctx context.Context) error {
-	_, err := s.db.ExecContext(ctx, `INSERT INTO probes (id, at) VALUES (1, ?) ON CONFLICT (id) DO UPDATE SET at = excluded.at`, time.Now().UnixMilli())
+	_, err := s.db.ExecContext(ctx, `INSERT INTO probes (id, at) VALUES (1, ?) ON CONFLICT (id) DO UPDATE SET at = excluded.at`, s.Now().UnixMilli())
 	if err != nil {
 		return fmt.Errorf("write to the database: %w", err)
 	}

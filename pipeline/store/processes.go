@@ -50,7 +50,11 @@ func (s *Store) compareClocks(ctx context.Context) error {
 	if ahead.Abs() <= took/2+unsure {
 		ahead = 0
 	}
-	s.ahead.Store(int64(ahead))
+	// What is known stays while it may be right: nothing goes back and forth with how
+	// long the questions take.
+	if (ahead - s.Ahead()).Abs() > took/2+unsure {
+		s.ahead.Store(int64(ahead))
+	}
 	return nil
 }
 

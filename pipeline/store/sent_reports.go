@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"time"
 )
 
 // SentReport is a report that destinations have of a study that was removed: with
@@ -46,7 +45,7 @@ func keepSent(ctx context.Context, tx *Tx, study string, sent []SentReport) erro
 		if _, err := tx.ExecContext(ctx, `INSERT INTO sent_reports 
 			(study_uid, sop_uid, sop_class, series_uid, forms, patient, issuer, family, given, born, sex, removed_at) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)`,
 			study, o.SOPInstanceUID, o.SOPClassUID, o.SeriesInstanceUID, list(o.For),
-			o.Patient, o.Issuer, o.Family, o.Given, o.Born, o.Sex, time.Now().UnixMilli()); err != nil {
+			o.Patient, o.Issuer, o.Family, o.Given, o.Born, o.Sex, tx.now().UnixMilli()); err != nil {
 			return err
 		}
 	}

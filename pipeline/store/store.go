@@ -546,7 +546,7 @@ func (s *Store) Requeue(ctx context.Context, study, basis string, enqueue Enqueu
 // StartRun opens (or reopens, after a crash) the run of a revision and marks
 // the study as being analysed unless it is receiving again.
 func (s *Store) StartRun(ctx context.Context, study string, revision int) (Run, error) {
-	run := Run{StudyInstanceUID: study, Revision: revision, Started: time.Now()}
+	run := Run{StudyInstanceUID: study, Revision: revision, Started: s.Now()}
 	err := s.Transact(ctx, func(tx *Tx) error {
 		if err := tx.lock(ctx, study); err != nil {
 			return err
@@ -597,7 +597,7 @@ func (r Route) gets(o Output) bool {
 // it has taken over, is signed.
 func (s *Store) FinishRun(ctx context.Context, run Run, outputs []Output, routes []Route, enqueue func(tx *Tx, run int64, destination string) error) error {
 	err := s.Transact(ctx, func(tx *Tx) error {
-		now := time.Now().UnixMilli()
+		now := tx.now().UnixMilli()
 		if err := tx.lock(ctx, run.StudyInstanceUID); err != nil {
 			return err
 		}
@@ -637,7 +637,7 @@ func (s *Store) FinishRun(ctx context.Context, run Run, outputs []Output, routes
 // destination that gets its kind and calls enqueue for each destination that
 // something is left to send to.
 func deliver(ctx context.Context, tx *Tx, run int64, outputs []Output, routes []Route, enqueue func(tx *Tx, run int64, destination string) error) error {
-	now := time.Now().UnixMilli()
+	now := tx.now().UnixMilli()
 	for _, o := range outputs {
 		if _, err := tx.ExecContext(ctx, `INSERT INTO outputs (sop_uid, run_id, kind, sop_class, path) VALUES (?,?,?,?,?)
 			ON CONFLICT (sop_uid) DO UPDATE SET run_id = excluded.run_id, path = excluded.path`,
@@ -684,7 +684,7 @@ const overtaken = "superseded while it was being sent: the destination may have 
 func supersede(ctx context.Context, tx *Tx, study string) error {
 	const outdated = ` AND state = 'dead'` + replaced
 	if _, err := tx.ExecContext(ctx, `UPDATE deliveries SET state = 'warning', sending = 2, error = ?, updated_at = ? WHERE sending = 1`+outdated,
-		overtaken, time.Now().UnixMilli(), study); err != nil {
+		overtaken, tx.now().UnixMilli(), study); err != nil {
 		return err
 	}
 	_, err := tx.ExecContext(ctx, `DELETE FROM deliveries WHERE sending <> 1`+outdated, study)
@@ -721,7 +721,7 @@ func (s *Store) Overtaken(ctx context.Context, d Delivery) error {
 			return err
 		}
 		if _, err := tx.ExecContext(ctx, `UPDATE deliveries SET state = 'dead', updated_at = ? WHERE run_id = ? AND destination = ? AND state = 'pending'
-			AND deliveries.sop_uid = ?`+replaced, time.Now().UnixMilli(), d.RunID, d.Destination, d.SOPInstanceUID, study); err != nil {
+			AND deliveries.sop_uid = ?`+replaced, tx.now().UnixMilli(), d.RunID, d.Destination, d.SOPInstanceUID, study); err != nil {
 			return err
 		}
 		return supersede(ctx, tx, study)
@@ -900,7 +900,7 @@ func (s *Store) RecordDelivery(ctx context.Context, d Delivery) error {
 			`UPDATE deliveries SET state = ?, attempts = attempts + 1, sending = CASE WHEN CAST(? AS BIGINT) IS NULL THEN sending ELSE 0 END,
 			status = ?, comment = ?, error = ?, updated_at = ?
 			WHERE sop_uid = ? AND destination = ? AND (sending <> 2 OR CAST(? AS BIGINT) IS NOT NULL)`+sameStudy,
-			append([]any{string(d.State), status, status, d.Comment, d.Error, time.Now().UnixMilli(), d.SOPInstanceUID, d.Destination, status},
+			append([]any{string(d.State), status, status, d.Comment, d.Error, tx.now().UnixMilli(), d.SOPInstanceUID, d.Destination, status},
 				d.ofRun()...)...)
 		return err
 	})
@@ -917,7 +917,7 @@ func (s *Store) BuryDeliveries(ctx context.Context, run int64, destination strin
 			return err
 		}
 		if _, err := tx.ExecContext(ctx, `UPDATE deliveries SET state = 'dead', updated_at = ?
-			WHERE run_id = ? AND destination = ? AND state = 'pending'`, time.Now().UnixMilli(), run, destination); err != nil {
+			WHERE run_id = ? AND destination = ? AND state = 'pending'`, tx.now().UnixMilli(), run, destination); err != nil {
 			return err
 		}
 		var study string
@@ -973,7 +973,7 @@ func (s *Store) ReviveDeliveries(ctx context.Context, study, destination string,
 		}
 		for _, t := range targets {
 			res, err := tx.ExecContext(ctx, `UPDATE deliveries SET state = 'pending', updated_at = ?
-				WHERE run_id = ? AND destination = ? AND state = 'dead'`, time.Now().UnixMilli(), t.run, t.dest)
+				WHERE run_id = ? AND destination = ? AND state = 'dead'`, tx.now().UnixMilli(), t.run, t.dest)
 			if err != nil {
 				return err
 			}

@@ -3,7 +3,6 @@ package jobs
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"path/filepath"
 	"slices"
@@ -339,24 +338,7 @@ func TestClocksThatDiffer(t *testing.T) {
 	for name, ahead := range map[string]time.Duration{"ahead": 2 * time.Hour, "behind": -2 * time.Hour} {
 		t.Run(name, func(t *testing.T) {
 			database := postgres.Database(t)
-			first, err := store.Open(t.Context(), database)
-			if err != nil {
-				t.Fatal(err)
-			}
-			var name string
-			err = first.PostgreSQL().QueryRow(t.Context(), `SELECT current_database()`).Scan(&name)
-			for _, f := range []string{"now", "clock_timestamp"} {
-				if err == nil {
-					_, err = first.PostgreSQL().Exec(t.Context(), fmt.Sprintf(`CREATE FUNCTION public.%s() RETURNS timestamptz LANGUAGE sql STABLE AS
-						$$ SELECT pg_catalog.%s() - interval '%d seconds' $$`, f, f, int(ahead.Seconds())))
-				}
-			}
-			if err == nil {
-				_, err = first.PostgreSQL().Exec(t.Context(), `ALTER DATABASE "`+name+`" SET search_path = public, pg_catalog`)
-			}
-			if err := errors.Join(err, first.Close()); err != nil {
-				t.Fatal(err)
-			}
+			postgres.SetClock(t, database, ahead)
 			b := &book{}
 			r, st := open(t, func(testing.TB) string { return database }, b)
 			b.answer = func(j Job) error {

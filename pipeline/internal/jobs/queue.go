@@ -45,14 +45,15 @@ var (
 // clock is the database's, where this machine's differs from it.
 type clock struct{ store *store.Store }
 
-func (c clock) Now() time.Time { return c.store.Now().UTC() }
+// Now has a monotonic reading, by which the library measures.
+func (c clock) Now() time.Time { return c.store.Now() }
 
 // NowOrNil is nil where the time may be the database's own.
 func (c clock) NowOrNil() *time.Time {
 	if c.store.Ahead() == 0 {
 		return nil
 	}
-	now := c.Now()
+	now := c.Now().UTC()
 	return &now
 }
 

@@ -727,7 +727,7 @@ func (c *Config) Warnings() []string {
 	if c.DICOM.Commitment.Enabled && c.Storage.Retention > 0 {
 		w = append(w, "dicom.commitment is enabled and storage.retention removes objects that were committed to")
 	}
-	if len(c.Destinations) == 0 && (c.Does(node.RoleAnalyse) || c.Does(node.RoleDeliver)) {
+	if len(c.Destinations) == 0 && slices.ContainsFunc([]string{node.RoleAnalyse, node.RoleDeliver, node.RoleWeb}, c.Does) {
 		where := "storage.directory"
 		if c.Storage.Objects.Kind != KindDirectory {
 			where = "storage.objects"

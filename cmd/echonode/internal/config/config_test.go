@@ -155,7 +155,7 @@ func TestWarnings(t *testing.T) {
 	if w := c.Warnings(); len(w) != 1 {
 		t.Errorf("warnings = %q, want only: no destinations", w)
 	}
-	for roles, want := range map[string]int{"receive": 0, "web": 0, "analyse": 1, "receive, deliver": 1} {
+	for roles, want := range map[string]int{"receive": 0, "web": 1, "analyse": 1, "receive, deliver": 1} {
 		c, err := Parse([]byte("dicom: {sources: [10.0.0.0/8]}\nroles: [" + roles + "]\noutputs: {device_uid: 2.25.1}\n" +
 			"storage: {database: 'postgres://me@db/echonode', objects: {kind: shared, shared: /mnt}}\n"))
 		if err != nil {

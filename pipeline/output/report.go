@@ -94,7 +94,7 @@ func (w *writer) report(name string, index int, description string, coded, told 
 	if err != nil {
 		return err
 	}
-	doc.Names = loopNames(w.s.Loops)
+	doc.Names = loopNames(w.s)
 	if p := w.s.Subject; p.Child() { // the template's title says that it is of an adult
 		doc.Title = fmt.Sprintf("Echocardiography Procedure Report, child of %d years", *p.AgeYears)
 	}
@@ -580,28 +580,11 @@ func prefix(stage, text string) string {
 	return stage + ": " + text
 }
 
-// loopNames are what people call the loops, in remarks, captions and the names of
-// files: by their instance numbers, with that of the series where several have the
-// same, else by their places.
-func loopNames(loops []result.Loop) map[string]string {
-	byInstance, bySeries := map[int]int{}, map[[2]int]int{}
-	for _, l := range loops {
-		byInstance[max(l.InstanceNumber, 0)]++
-		bySeries[[2]int{l.SeriesNumber, l.InstanceNumber}]++
-	}
+// loopNames are what people call the loops, in remarks, captions and the names of files.
+func loopNames(s *result.Study) map[string]string {
 	names := map[string]string{}
-	for i, l := range loops {
-		name := fmt.Sprintf("object %d", cmp.Or(l.Number, i+1))
-		switch once := bySeries[[2]int{l.SeriesNumber, l.InstanceNumber}] == 1; {
-		case byInstance[0] == len(loops):
-			name = fmt.Sprintf("loop %d", cmp.Or(l.Number, i+1))
-		case l.InstanceNumber <= 0:
-		case byInstance[l.InstanceNumber] == 1, once && l.SeriesNumber == 0:
-			name = fmt.Sprintf("loop %d", l.InstanceNumber)
-		case once:
-			name = fmt.Sprintf("series %d loop %d", l.SeriesNumber, l.InstanceNumber)
-		}
-		names[l.SOPInstanceUID] = name
+	for uid, n := range s.LoopNames() {
+		names[uid] = n.String()
 	}
 	return names
 }
@@ -609,7 +592,7 @@ func loopNames(loops []result.Loop) map[string]string {
 // loopName is what people call a loop: "loop 7".
 func (w *writer) loopName(l *result.Loop) string {
 	if w.names == nil {
-		w.names = loopNames(w.s.Loops)
+		w.names = loopNames(w.s)
 	}
 	return w.names[l.SOPInstanceUID]
 }

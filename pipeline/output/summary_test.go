@@ -159,7 +159,7 @@ func TestLoopNames(t *testing.T) {
 		for i := range tt.loops {
 			tt.loops[i].SOPInstanceUID = fmt.Sprint(i)
 		}
-		names := loopNames(tt.loops)
+		names := loopNames(&result.Study{Loops: tt.loops})
 		for i, want := range tt.want {
 			if got := names[fmt.Sprint(i)]; got != want {
 				t.Errorf("%s: loop %d is called %q, want %q", name, i, got, want)

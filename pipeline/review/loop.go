@@ -20,7 +20,7 @@ type loopPage struct {
 	Listing  worklistRow
 	Study    string
 	Loop     string
-	Number   string
+	Called   string // the loop
 	View     string
 	Stage    string
 	Reason   string
@@ -72,7 +72,7 @@ func (s *Server) loop(w http.ResponseWriter, r *http.Request) {
 		if loops[i].SOPInstanceUID != l.SOPInstanceUID {
 			continue
 		}
-		p.Number = loopName(l, i)
+		p.Called = loopName(words, rec.result.LoopNames()[l.SOPInstanceUID])
 		for k := i - 1; k >= 0 && p.Prev == ""; k-- {
 			if loops[k].Frames > 0 {
 				p.Prev = loops[k].SOPInstanceUID

@@ -119,7 +119,7 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, rec *record, err
 		if errors.As(err, &p) {
 			why = words.T("invalid." + string(p.Kind))
 			if l := rec.loop(p.Loop); l != nil {
-				why += " (" + words.T("study.loop", loopName(l, slices.IndexFunc(rec.result.Loops, func(o result.Loop) bool { return o.SOPInstanceUID == p.Loop }))) +
+				why += " (" + loopName(words, rec.result.LoopNames()[l.SOPInstanceUID]) +
 					", " + words.T("loop.frame") + " " + strconv.Itoa(p.Frame+1) + ")"
 			}
 		}

@@ -170,14 +170,14 @@ func quad(stages []stageView) []quadRow {
 }
 
 type loopRow struct {
-	SOP, Number, View, Stage, Status, Reason string
-	Version                                  string // of the object
-	Frames                                   int
-	Middle                                   int // frame to show
-	HasPixels                                bool
-	Used                                     bool
-	EF                                       string
-	Warnings                                 []string
+	SOP, Name, View, Stage, Status, Reason string
+	Version                                string // of the object
+	Frames                                 int
+	Middle                                 int // frame to show
+	HasPixels                              bool
+	Used                                   bool
+	EF                                     string
+	Warnings                               []string
 }
 
 type deliveryRow struct {
@@ -328,9 +328,10 @@ func (s *Server) studyPage(r *http.Request, rec *record) (p studyPage, err error
 		p.Stages = append(p.Stages, v)
 	}
 	p.Quad = quad(p.Stages)
+	names := rec.result.LoopNames()
 	for i := range rec.result.Loops {
 		l := &rec.result.Loops[i]
-		row := loopRow{SOP: l.SOPInstanceUID, Version: rec.versions[l.SOPInstanceUID], Number: loopName(l, i), View: l.View, Stage: l.Stage,
+		row := loopRow{SOP: l.SOPInstanceUID, Version: rec.versions[l.SOPInstanceUID], Name: loopName(words, names[l.SOPInstanceUID]), View: l.View, Stage: l.Stage,
 			Status: l.Status, Frames: l.Frames,
 			Middle: l.Frames / 2, HasPixels: l.Frames > 0 && rec.files[l.SOPInstanceUID] != "", Used: used[l.SOPInstanceUID]}
 		if l.Reason != nil {
@@ -553,10 +554,13 @@ func age(birth string, at time.Time) string {
 	return fmt.Sprint(years)
 }
 
-// loopName is how a loop is called: by its instance number where it has one.
-func loopName(l *result.Loop, index int) string {
-	if l.InstanceNumber != 0 {
-		return fmt.Sprint(l.InstanceNumber)
+// loopName is what a loop is called on the pages, as in reports.
+func loopName(words *Words, n result.LoopName) string {
+	switch {
+	case n.Place:
+		return words.T("study.loop", fmt.Sprintf("#%d", n.Number))
+	case n.Series > 0:
+		return words.T("study.loop.series", n.Series, n.Number)
 	}
-	return fmt.Sprintf("#%d", index+1)
+	return words.T("study.loop", fmt.Sprint(n.Number))
 }

@@ -188,6 +188,10 @@ func TestReaderOfTwoPlanes(t *testing.T) {
 	if m := wider.Measurements[i]; m.Value == nil || m.Method != result.Biplane || !m.ByReader || math.Abs(*m.Value-1.1*106.03) > 4 || len(m.Beats) != 1 {
 		t.Errorf("wider: %+v", m)
 	}
+	later := change(correct.Loop{Beats: []correct.Beat{{ED: 3, ES: 20}}})
+	if m := later.Measurements[i]; m.Value == nil || m.Method != result.Biplane {
+		t.Errorf("ES 175 ms later: %+v", m)
+	}
 	if got := wider.Loops[0].Beside; got == nil || got.CorrectedByReader() {
 		t.Errorf("the other plane: %+v", got)
 	}

@@ -189,7 +189,8 @@ func (f *finder) markAfterWeak(beats []Beat, p rPeaks) {
 		for at < len(p.all) && p.all[at] <= f.t[beats[i].ED]+f.o.RWindowBeforeMS {
 			at++
 		}
-		beats[i].AfterWeak = at >= 2 && slices.Contains(p.weak, p.all[at-2])
+		own := at >= 2 && f.t[beats[i].ED]-p.all[at-1] <= latestAfterR
+		beats[i].AfterWeak = own && slices.Contains(p.weak, p.all[at-2])
 	}
 }
 

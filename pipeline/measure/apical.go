@@ -486,10 +486,13 @@ func (l *loop) chooseBeats() []lv.Finding {
 	after := 0.0
 	for i, b := range l.beats {
 		before[i], after = b.BeforeMS, b.AfterMS
+		if b.AfterWeak { // a pause, which is no interval of the rhythm
+			before[i] = 0
+		}
 	}
 	kinds, irregular := lv.ClassifyBeats(before, after)
 	for i, b := range l.beats {
-		if b.AfterWeak && kinds[i] == lv.Regular {
+		if b.AfterWeak && !irregular && kinds[i] == lv.Regular {
 			kinds[i] = lv.PostEctopic
 		}
 	}

@@ -241,7 +241,7 @@ func (s *study) planesElsewhere(stages []*stage) {
 				continue
 			}
 			r := result.Reasonf(result.OtherStage, missing.format, cmp.Or(stages[other].name, "no name"))
-			m.Quality = gradeOf(m.Name, append(slices.Clone(m.Quality.Warnings), r))
+			remark(m, r)
 		}
 	}
 }

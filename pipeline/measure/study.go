@@ -131,7 +131,7 @@ func (s *study) compareRest() {
 		}
 	}
 	for m, r := range remarks {
-		m.Quality = gradeOf(m.Name, append(slices.Clone(m.Quality.Warnings), r))
+		remark(m, r)
 	}
 }
 
@@ -243,7 +243,7 @@ func (st *stage) beside(set *volumeSet, chosen map[string]result.Measurement) {
 		}
 		for _, w := range ef.Quality.Warnings {
 			if w.Code == code && (code != string(lv.GateBeats) || strings.HasSuffix(w.Text, mixedStates)) && !slices.Contains(m.Quality.Warnings, w) {
-				m.Quality = gradeOf(name, append(slices.Clone(m.Quality.Warnings), w))
+				remark(&m, w)
 			}
 		}
 		chosen[name] = m
@@ -257,7 +257,7 @@ func (st *stage) scaled(set *volumeSet, m result.Measurement) result.Measurement
 		return m
 	}
 	if r := st.otherSize(set, m); r != nil && !slices.Contains(m.Quality.Warnings, *r) {
-		m.Quality = gradeOf(m.Name, append(slices.Clone(m.Quality.Warnings), *r))
+		remark(&m, *r)
 	}
 	return m
 }

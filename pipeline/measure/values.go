@@ -197,6 +197,15 @@ func gradeOf(name string, warnings []result.Reason) result.Quality {
 	return out
 }
 
+// remark adds a remark to a value, whose grade never rises by it.
+func remark(m *result.Measurement, r result.Reason) {
+	poor := m.Quality.Grade == result.Poor
+	m.Quality = gradeOf(m.Name, append(slices.Clone(m.Quality.Warnings), r))
+	if poor {
+		m.Quality.Grade = result.Poor
+	}
+}
+
 // grade judges a value by its remarks; those that contradict it come first.
 func grade(warnings []result.Reason) result.Quality {
 	if len(warnings) == 0 {

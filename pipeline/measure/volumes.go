@@ -122,19 +122,19 @@ func (st *stage) addOthers(set *volumeSet) {
 			if len(m.Others) == 1 {
 				r = result.Reasonf(result.LoopsDisagree, "another loop of the stage gives an EF of %.0f %%", m.Others[0])
 			}
-			m.Quality = gradeOf(m.Name, append(slices.Clone(m.Quality.Warnings), r))
+			remark(m, r)
 			// What EF is made of is as doubtful as EF.
 			for n := range set.measurements {
 				if o := &set.measurements[n]; o.Value != nil && (o.Name == result.ESV || o.Name == result.SV) {
-					o.Quality = gradeOf(o.Name, append(slices.Clone(o.Quality.Warnings), r))
+					remark(o, r)
 				}
 			}
 		}
 		if r := st.otherRate(set); r != nil {
-			m.Quality = gradeOf(m.Name, append(slices.Clone(m.Quality.Warnings), *r))
+			remark(m, *r)
 		}
 		if r := st.otherSize(set, *m); r != nil && m.Name != result.EF {
-			m.Quality = gradeOf(m.Name, append(slices.Clone(m.Quality.Warnings), *r))
+			remark(m, *r)
 		}
 	}
 }
@@ -432,12 +432,19 @@ const sameBeatMS = 120
 // that was measured in one plane only is left out. Planes where less than half of the
 // beats of that with fewer have one in the other were not recorded together: they have
 // no pairs.
+//
+// A reader moves the phases of the first plane alone: its beat is that of the other
+// plane which is nearest.
 func sameBeats(four, two *loop) (out [][2]beat) {
+	within := float64(sameBeatMS)
+	if four.CorrectedByReader() || two.CorrectedByReader() {
+		within = math.Inf(1)
+	}
 	for _, a := range four.beats {
 		at := four.FrameTimes[a.ES]
 		best := -1
 		for k, b := range two.beats {
-			if d := math.Abs(two.FrameTimes[b.ES] - at); d <= sameBeatMS && (best < 0 || d < math.Abs(two.FrameTimes[two.beats[best].ES]-at)) {
+			if d := math.Abs(two.FrameTimes[b.ES] - at); d <= within && (best < 0 || d < math.Abs(two.FrameTimes[two.beats[best].ES]-at)) {
 				best = k
 			}
 		}

@@ -128,6 +128,37 @@ func TestSomeBeatsTooWeak(t *testing.T) {
 	}
 }
 
+// One weak beat makes no rhythm irregular, and beats behind the last stored R wave are none
+// after a weak one; where the rhythm is irregular every beat is one like the others.
+func TestBeatsAfterWeakOnes(t *testing.T) {
+	l := heart.Clip{Beats: rhythm(3, []float64{850, 850, 850, 500, 1200, 850, 850, 850, 850, 850}, 4), FPS: 40, Start: 300, Seed: 3, RWaves: true}.Loop()
+	l.RWaves = l.RWaves[:5]
+	Loop(&l, options())
+	if ef := find(t, l.Measurements, result.EF); len(ef.Beats) < 6 {
+		t.Errorf("R waves of a part: %+v", ef)
+	}
+	l = measured(heart.Clip{Beats: rhythm(16, []float64{850, 850, 850, 500, 1200, 850, 850, 850, 850, 850}, 4), FPS: 40, Start: 300, Seed: 3})
+	ef, hr := find(t, l.Measurements, result.EF), find(t, l.Measurements, result.HR)
+	if ef.Quality.Grade != result.Good || !has(hr, string(lv.GateSomeWeakBeats)) || has(hr, string(lv.GateBeats)) || math.Abs(*ef.Value-55) > 1.5 {
+		t.Errorf("one weak beat: %+v, %+v", ef, hr.Quality)
+	}
+	l = measured(heart.Clip{Beats: rhythm(16, []float64{700, 1000, 850, 500, 1250, 1100, 650, 950, 700, 1150}, 4), FPS: 40, Start: 300, Seed: 3})
+	for _, b := range l.Beats {
+		if b.Rejected != nil {
+			t.Errorf("irregular: %+v", *b.Rejected)
+		}
+	}
+}
+
+// A grade does not rise by one more remark.
+func TestRemarkKeepsTheGrade(t *testing.T) {
+	m := result.Measurement{Name: result.HR, Quality: result.Quality{Grade: result.Poor}}
+	remark(&m, result.Reason{Code: "beats", Text: "rest and stress may be mixed"})
+	if m.Quality.Grade != result.Poor || len(m.Quality.Warnings) != 1 {
+		t.Errorf("%+v", m.Quality)
+	}
+}
+
 // T waves that were counted in some beats lie between two R waves a usual beat apart:
 // they are no beats.
 func TestSomeTWavesCounted(t *testing.T) {

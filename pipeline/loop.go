@@ -299,10 +299,8 @@ func (a *Analyzer) open(l *loop, file *dicomio.File) (*dicomio.FrameReader, erro
 // coloured there.
 func (a *Analyzer) findPicture(ctx context.Context, l *loop, frames *dicomio.FrameReader, sample []int) error {
 	find := a.chooseRegion
-	if l.facts.Tissue == nil || !l.facts.Tissue.Fits {
+	if l.facts.Tissue == nil || !l.facts.Tissue.Fits || l.regionIsScreen() {
 		find = a.findSector
-	} else if l.regionIsScreen() {
-		find = a.findSectorOnScreen
 	}
 	if err := find(ctx, l, frames, sample); err != nil {
 		return err

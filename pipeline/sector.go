@@ -22,16 +22,24 @@ const (
 	sectorSecond = 0.35
 )
 
-// findSector takes the analysed region of an object that names none from its
-// pixels: the largest lit part of some frames together.
+// findSector takes the analysed region of an object that names none, or the whole screen,
+// from its pixels: the largest lit part of some frames together. A region that is the whole
+// screen stays where the sector is not much smaller; its scale stays.
 func (a *Analyzer) findSector(ctx context.Context, l *loop, frames *dicomio.FrameReader, sample []int) error {
+	some, most := 4, 1.0
+	if l.regionIsScreen() {
+		some, most = 2, sectorOnScreen // most of them are cropped pictures, as two frames show
+	}
 	lit := &image.Gray{}
-	for n := 0; n < len(sample); n += max(1, len(sample)/4) {
+	for n := 0; n < len(sample); n += max(1, len(sample)/some) {
 		if err := a.brighten(ctx, l, frames, sample[n], lit); err != nil {
 			return err
 		}
 	}
 	r, pictures := sector(lit)
+	if share := float64(r.Dx()) * float64(r.Dy()) / (float64(l.Columns) * float64(l.Rows)); share > most {
+		return nil
+	}
 	if !r.Empty() {
 		l.analyseRegion(r)
 	}
@@ -51,24 +59,8 @@ const wholeScreen, sectorOnScreen = 0.95, 0.75
 // and some devices write.
 func (l *loop) regionIsScreen() bool {
 	r := l.region
-	return len(l.facts.TissueRegions()) == 1 && float64(r.Dx())*float64(r.Dy()) >= wholeScreen*float64(l.Columns)*float64(l.Rows)
-}
-
-// findSectorOnScreen takes the analysed region of an object whose only region is the
-// whole screen from its pixels where they show one picture that is much smaller. The
-// scale is the region's.
-func (a *Analyzer) findSectorOnScreen(ctx context.Context, l *loop, frames *dicomio.FrameReader, sample []int) error {
-	lit := &image.Gray{}
-	for _, i := range []int{sample[0], sample[len(sample)/2]} {
-		if err := a.brighten(ctx, l, frames, i, lit); err != nil {
-			return err
-		}
-	}
-	r, pictures := sector(lit)
-	if share := float64(r.Dx()) * float64(r.Dy()) / (float64(l.Columns) * float64(l.Rows)); pictures == 1 && share <= sectorOnScreen {
-		l.analyseRegion(r)
-	}
-	return nil
+	return l.facts.Tissue != nil && l.facts.Tissue.Fits && len(l.facts.TissueRegions()) == 1 &&
+		float64(r.Dx())*float64(r.Dy()) >= wholeScreen*float64(l.Columns)*float64(l.Rows)
 }
 
 // brighten raises lit to frame i where that is brighter.

@@ -540,7 +540,19 @@ func Summarize(doc *result.Document) Summary {
 // usual one, and those of destinations with a form of their own. Where there was
 // none, they are those that were sent before the study was removed.
 func (n *Node) predecessors(ctx context.Context, study string, revision int) (usual *store.Output, own map[string]*store.Output, err error) {
-	last, err := n.latestReports(ctx, study, func(o store.RunOutput) bool { return o.Revision < revision })
+	// What was taken back before any destination had it supersedes nothing, and is
+	// superseded by nothing.
+	deliveries, err := n.store.Deliveries(ctx, study)
+	if err != nil {
+		return nil, nil, err
+	}
+	goes := map[string]bool{}
+	for _, d := range deliveries {
+		goes[d.SOPInstanceUID] = goes[d.SOPInstanceUID] || d.State != store.Dead || d.Sending
+	}
+	last, err := n.latestReports(ctx, study, func(o store.RunOutput) bool {
+		return o.Revision < revision && (goes[o.SOPInstanceUID] || len(n.opt.Destinations) == 0)
+	})
 	if err == nil && len(last) == 0 {
 		last, err = n.formerReports(ctx, study)
 	}

@@ -74,6 +74,9 @@ func TestCorrectionWithdrawsWhatIsUnsent(t *testing.T) {
 	if len(pacs.got) != 1 || pacs.got[wrong] != 0 {
 		t.Errorf("the archive got %v, the report under the former patient is %s", pacs.got, wrong)
 	}
+	if all := p.requests(); len(all) != 2 || all[1].Predecessor != nil {
+		t.Errorf("the right report replaces one that nobody has: %+v", all[len(all)-1].Predecessor)
+	}
 }
 
 // The rule for objects that come again: the same is acknowledged, other

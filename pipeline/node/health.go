@@ -79,6 +79,21 @@ type healthCache struct {
 	uploads streak
 }
 
+// unwritable is why something could not be recorded lately, although the database
+// has just answered: it may have room for a probe and none for an object. A server
+// that was away is back.
+func (h *healthCache) unwritable(server bool) error {
+	f := h.recording.Load()
+	switch {
+	case f == nil || time.Since(f.at) >= faultFor:
+		return nil
+	case server && store.Away(f.err):
+		h.recording.CompareAndSwap(f, nil)
+		return nil
+	}
+	return f.err
+}
+
 // probeFor is how long the database may take to answer.
 const probeFor = 10 * time.Second
 
@@ -184,13 +199,8 @@ func (n *Node) examine(ctx context.Context) Health {
 	defer cancel()
 	if err := n.store.Probe(ctx); err != nil {
 		add(HealthRefusing, ProblemDatabase, "%v", err)
-	} else if n.store.Shared() {
-		// The server was away and is back. A disk of our own may have room for the
-		// probe and none for an object.
-		n.health.recording.Store(nil)
-	}
-	if f := n.health.recording.Load(); f != nil && time.Since(f.at) < faultFor {
-		add(HealthRefusing, ProblemDatabase, "an object could not be recorded: %v", f.err)
+	} else if err := n.health.unwritable(n.store.Shared()); err != nil {
+		add(HealthRefusing, ProblemDatabase, "an object or a result could not be recorded: %v", err)
 	}
 	refusing := HealthRefusing
 	if !n.does(RoleReceive) {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -383,6 +384,30 @@ func TestClocksDiffer(t *testing.T) {
 	for ahead, want := range map[time.Duration]string{0: "", 5 * time.Second: "", -5 * time.Second: "", 2 * time.Hour: "2h0m0s ahead of", -6 * time.Second: "6s behind"} {
 		if got := clocksDiffer(ahead); (got == "") != (want == "") || !strings.Contains(got, want) {
 			t.Errorf("%v: %q", ahead, got)
+		}
+	}
+}
+
+// A database that answers and takes nothing is no database that works; one that was
+// away and answers again is.
+func TestDatabaseThatTakesNothing(t *testing.T) {
+	full, away := errors.New("could not extend file"), fmt.Errorf("add object: %w", io.ErrUnexpectedEOF)
+	for _, c := range []struct {
+		err    error
+		ago    time.Duration
+		server bool
+		told   bool
+	}{
+		{fmt.Errorf("add object: %w", full), 0, true, true},
+		{full, faultFor, true, false},
+		{full, 0, false, true},
+		{away, 0, true, false},
+		{away, 0, false, true}, // a file is not away
+	} {
+		var h healthCache
+		h.recording.Store(&fault{c.err, time.Now().Add(-c.ago)})
+		if err := h.unwritable(c.server); (err != nil) != c.told {
+			t.Errorf("%v %v ago: %v", c.err, c.ago, err)
 		}
 	}
 }

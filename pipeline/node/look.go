@@ -275,6 +275,7 @@ func (n *Node) recordLoop(ctx context.Context, log *slog.Logger, write func(cont
 		err := write(context.WithoutCancel(ctx))
 		switch {
 		case err == nil:
+			n.health.recording.Store(nil)
 			return
 		case errors.Is(err, store.ErrStale):
 			log.Info("the loop has been removed or replaced meanwhile, or another process has it")
@@ -282,6 +283,7 @@ func (n *Node) recordLoop(ctx context.Context, log *slog.Logger, write func(cont
 		case try == 0:
 			log.Error("recording the result of a loop", "error", err)
 		}
+		n.health.recording.Store(&fault{err, time.Now()})
 		select {
 		case <-ctx.Done():
 			return // it is freed at the next start

@@ -112,7 +112,8 @@ func (n *Node) remove(ctx context.Context, study string, record func(sent []stor
 	return true, err
 }
 
-// sentReports are the latest reports of a study that some destination has.
+// sentReports are the latest reports of a study that some destination has, or may
+// have.
 func (n *Node) sentReports(ctx context.Context, study string) ([]store.SentReport, error) {
 	deliveries, err := n.store.Deliveries(ctx, study)
 	if err != nil {
@@ -120,7 +121,7 @@ func (n *Node) sentReports(ctx context.Context, study string) ([]store.SentRepor
 	}
 	there := map[string]bool{}
 	for _, d := range deliveries {
-		if d.Kind == result.KindReport && (d.State == store.Sent || d.State == store.Warning) {
+		if d.Kind == result.KindReport && (d.State == store.Sent || d.State == store.Warning || d.Sending) {
 			there[d.SOPInstanceUID] = true
 		}
 	}

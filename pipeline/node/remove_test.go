@@ -235,3 +235,24 @@ func TestLostAnswers(t *testing.T) {
 		n.stop()
 	}
 }
+
+// A report that was being sent when its study went may be at the archive: the next
+// one names it.
+func TestReportUnderWayIsRemembered(t *testing.T) {
+	dir := t.TempDir()
+	n := start(t, dir, &fakeProcessor{t: t}, Options{Destinations: []Destination{destination("pacs", listen(t, "PACS", &archive{}))}})
+	n.mustSend(t, writeObject(t, dir, "1.2.3", "1.2.3.10", nil))
+	eventually(t, "delivered", func() bool { return n.status(t, "1.2.3").Finished() && len(n.status(t, "1.2.3").Deliveries) == 1 })
+	for _, c := range []struct {
+		state   string
+		sending int
+		want    int
+	}{{"sent", 0, 1}, {"pending", 0, 0}, {"pending", 1, 1}, {"dead", 1, 1}, {"dead", 0, 0}} {
+		if _, err := n.store.SQLite().ExecContext(t.Context(), `UPDATE deliveries SET state = ?, sending = ?`, c.state, c.sending); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := n.sentReports(t.Context(), "1.2.3"); err != nil || len(got) != c.want {
+			t.Errorf("%+v: %d reports, %v", c, len(got), err)
+		}
+	}
+}

@@ -140,6 +140,7 @@ type Delivery struct {
 	Comment     string
 	Error       string
 	Updated     time.Time
+	Sending     bool // it is being sent, or was when the answer was lost: the destination may have it
 }
 
 // RunMark tells a run from one of another study that came under its UID after a
@@ -841,13 +842,14 @@ func (s *Store) Outputs(ctx context.Context, study string) ([]RunOutput, error) 
 }
 
 const deliveryColumns = `SELECT o.sop_uid, o.sop_class, o.kind, o.path, d.run_id, d.destination, d.state, d.attempts, d.status, d.comment, d.error,
-	d.updated_at, r.started_at, r.attempt FROM deliveries d JOIN outputs o ON o.sop_uid = d.sop_uid JOIN runs r ON r.id = d.run_id `
+	d.updated_at, r.started_at, r.attempt, d.sending FROM deliveries d JOIN outputs o ON o.sop_uid = d.sop_uid JOIN runs r ON r.id = d.run_id `
 
 func scanDelivery(r *sql.Rows) (d Delivery, err error) {
 	var status sql.NullInt64
-	var at, started int64
+	var at, started, sending int64
 	err = r.Scan(&d.SOPInstanceUID, &d.SOPClassUID, &d.Kind, &d.Path, &d.RunID, &d.Destination, &d.State,
-		&d.Attempts, &status, &d.Comment, &d.Error, &at, &started, &d.Begun.Attempt)
+		&d.Attempts, &status, &d.Comment, &d.Error, &at, &started, &d.Begun.Attempt, &sending)
+	d.Sending = sending != 0
 	if status.Valid {
 		v := uint16(status.Int64)
 		d.Status = &v

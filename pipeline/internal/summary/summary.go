@@ -175,7 +175,7 @@ func (p Page) column(c canvas, t theme, x, y, right, bottom float64) {
 		}
 		y += 13
 		nameSize := 9.5
-		for nameSize > 7 && c.width(nameSize, false, r.Name) > value-x-6 {
+		for nameSize > 6 && c.width(nameSize, false, r.Name) > value-x-6 {
 			nameSize -= 0.5
 		}
 		c.text(x, y, nameSize, false, t.text, fit(c, nameSize, false, r.Name, value-x-6))
@@ -274,17 +274,25 @@ func (p Page) curve(c canvas, t theme, x, y, right, bottom float64) {
 		moments = append(moments, moment{i, "ES", t.es})
 	}
 	slices.SortStableFunc(moments, func(a, b moment) int { return a.frame - b.frame })
-	free := math.Inf(-1) // from where there is room for a name: of many beats the colours tell
+	moments = slices.DeleteFunc(moments, func(m moment) bool {
+		return m.frame < 0 || m.frame >= len(v.Values) || math.IsNaN(v.Values[m.frame])
+	})
+	const nameSize = 7.5
+	room := 4 + c.width(nameSize, true, "ED")
+	named := true // each by its line; where lines of many beats leave no room, above the curve
+	for i := 1; i < len(moments); i++ {
+		named = named && px(v.TimesMS[moments[i].frame])-px(v.TimesMS[moments[i-1].frame]) >= room
+	}
+	if !named {
+		c.text(right-2*room, y-6, nameSize, true, t.ed, "ED")
+		c.text(right-room, y-6, nameSize, true, t.es, "ES")
+	}
 	for _, m := range moments {
-		if m.frame < 0 || m.frame >= len(v.Values) || math.IsNaN(v.Values[m.frame]) {
-			continue
-		}
 		at := px(v.TimesMS[m.frame])
 		c.line(at, y, at, bottom, 0.6, m.ink)
-		if at >= free {
+		if named {
 			// At the foot, where no cavity is so small that its curve comes down to.
-			c.text(at+2, bottom-2, 7.5, true, m.ink, m.name)
-			free = at + 4 + c.width(7.5, true, m.name)
+			c.text(at+2, bottom-2, nameSize, true, m.ink, m.name)
 		}
 	}
 }

@@ -60,6 +60,14 @@ func trustOf(l *result.Loop) trust {
 	return t
 }
 
+// said is what the title says of the loop.
+func (t trust) said() string {
+	if !t.measured {
+		return "not measured"
+	}
+	return t.headline
+}
+
 // beat is the number, from 1, of the beat that a frame lies in; 0 for none.
 func (t trust) beat(i int) int {
 	for k, b := range t.beats {
@@ -86,16 +94,22 @@ func (w *writer) scene(l *result.Loop, t trust, i int) overlay.Scene {
 	if st := strings.TrimSpace(l.Stage); st != "" {
 		s.Title += "  " + st
 	}
-	s.Title += "  " + t.headline
+	s.Title += "  " + t.said()
+	var alerts []string // of two planes each names its own
+	if !t.measured {
+		alerts = append(alerts, "NOT MEASURED: "+t.reason)
+	}
 	if o := l.Beside; o != nil {
-		if t := trustOf(o); t.measured {
-			s.Title += "  " + o.View + "  " + t.headline
+		second := trustOf(o)
+		s.Title += "  " + o.View + "  " + second.said()
+		if len(alerts) > 0 {
+			alerts[0] = l.View + " " + alerts[0]
+		}
+		if !second.measured {
+			alerts = append(alerts, o.View+" NOT MEASURED: "+second.reason)
 		}
 	}
-	if !t.measured {
-		s.Title += "not measured"
-		s.Alert = "NOT MEASURED: " + t.reason
-	}
+	s.Alert = strings.Join(alerts, "; ")
 	if n := t.beat(i); n > 0 {
 		s.Title += fmt.Sprintf("  beat %d/%d", n, len(t.beats))
 	}

@@ -93,6 +93,37 @@ func TestSceneOfWhatIsNotMeasured(t *testing.T) {
 	}
 }
 
+// Of two planes on one screen title and alert say of each what is so.
+func TestSceneOfTwoPlanes(t *testing.T) {
+	w := &writer{}
+	none := func(l *result.Loop, why string) {
+		l.Measurements[0].Value, l.Measurements[0].Reason = nil, &result.Reason{Code: "edge", Text: why}
+	}
+	for name, tt := range map[string]struct {
+		first, second string // why it is not measured
+		title, alert  string
+	}{
+		"both":   {"", "", "A4C  Peak  EF 59 % (good)  A2C  EF 59 % (good)", ""},
+		"first":  {"cut", "", "A4C  Peak  not measured  A2C  EF 59 % (good)", "A4C NOT MEASURED: cut"},
+		"second": {"", "dim", "A4C  Peak  EF 59 % (good)  A2C  not measured", "A2C NOT MEASURED: dim"},
+		"none":   {"cut", "dim", "A4C  Peak  not measured  A2C  not measured", "A4C NOT MEASURED: cut; A2C NOT MEASURED: dim"},
+	} {
+		l, second := apical(), apical()
+		second.View, second.SecondPlane = models.ViewA2C, true
+		l.Beside = second
+		if tt.first != "" {
+			none(l, tt.first)
+		}
+		if tt.second != "" {
+			none(second, tt.second)
+		}
+		s := w.scene(l, trustOf(l), 0)
+		if title, _, _ := strings.Cut(s.Title, "  beat"); title != tt.title || s.Alert != tt.alert {
+			t.Errorf("%s: %q, %q", name, s.Title, s.Alert)
+		}
+	}
+}
+
 // Structures are drawn by switch, and only where the network learnt them.
 func TestSceneStructures(t *testing.T) {
 	w := &writer{o: Options{Structures: []string{StructureAtrium, StructureMyocardium}}}

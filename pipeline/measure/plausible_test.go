@@ -107,7 +107,7 @@ func TestUnusualSizes(t *testing.T) {
 	}{{&newborn, 0, true}, {&boy, 4, false}} {
 		tc.l.Subject = &result.Subject{AgeYears: &tc.years}
 		Loop(tc.l, options())
-		if m := value(tc.l.Measurements, result.EDV); m == nil || warned(m, result.UnusualSize, "unusual for a child of 0 years") != tc.want {
+		if m := value(tc.l.Measurements, result.EDV); m == nil || warned(m, result.UnusualSize, "unusual for a child aged 0") != tc.want {
 			t.Errorf("at %d years: %+v", tc.years, m)
 		}
 	}

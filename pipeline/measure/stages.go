@@ -251,3 +251,34 @@ func (s *study) planesElsewhere(stages []*stage) {
 func (st *stage) mayBeAtRest() bool {
 	return quantity.AtRest(st.name) || !slices.ContainsFunc(st.loops, func(l *loop) bool { return strings.TrimSpace(l.Stage) != "" })
 }
+
+// fasterAtRest is by what part the heart may be faster at rest than under stress. Own
+// choice.
+const fasterAtRest = 0.15
+
+// compareRates remarks on the values of a stage at rest in which the heart is faster than
+// in one under stress: the stages may be mixed up.
+func (s *study) compareRates() {
+	var rates []result.Measurement
+	for _, m := range s.Measurements {
+		if m.Name == result.HR && m.Value != nil {
+			rates = append(rates, m)
+		}
+	}
+	for _, rest := range rates {
+		i := slices.IndexFunc(rates, func(m result.Measurement) bool {
+			return quantity.SaysStress(m.Stage) && *rest.Value > (1+fasterAtRest)**m.Value
+		})
+		if i < 0 || !quantity.AtRest(rest.Stage) {
+			continue
+		}
+		r := result.Reasonf(result.StageUnknown, "the heart is faster at %s (%.0f per minute) than at %s (%.0f): are the stages right?",
+			cmp.Or(rest.Stage, "rest"), *rest.Value, rates[i].Stage, *rates[i].Value)
+		for k := range s.Measurements {
+			m := &s.Measurements[k]
+			if m.Stage == rest.Stage && m.Value != nil && (m.Name == result.HR || slices.Contains(volumeNames, m.Name)) {
+				remark(m, r)
+			}
+		}
+	}
+}

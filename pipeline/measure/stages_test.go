@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/echonode/echonode/pipeline/measure/heart"
 	"github.com/echonode/echonode/pipeline/result"
 )
 
@@ -80,6 +81,33 @@ func TestOnlyRest(t *testing.T) {
 		"Pre-Exercise": false, "Rest post ex": false, "Peak": false, "": false, "A4C": false, "Baseline dobutamine": false, "Rest 120": false} {
 		if got := onlyRest(name); got != want {
 			t.Errorf("%q: %v", name, got)
+		}
+	}
+}
+
+// A heart that is faster at rest than under stress speaks against the stages.
+func TestFasterAtRest(t *testing.T) {
+	at := func(stage string, rate float64, seed uint64) result.Loop {
+		l := heart.Clip{Beats: heart.Regular(rate, 55, 117.81, 5), FPS: 50, Start: 200, Seed: seed}.Loop()
+		l.Stage = stage
+		Loop(&l, options())
+		return l
+	}
+	for name, tt := range map[string]struct {
+		other       string
+		rest, under float64
+		want        bool
+	}{"as usual": {"Peak", 70, 120, false}, "mixed up": {"Peak", 120, 70, true}, "alike": {"Low dose", 75, 70, false}, "recovery": {"Recovery", 120, 70, false}} {
+		s := &result.Study{Loops: []result.Loop{at("REST", tt.rest, 1), at(tt.other, tt.under, 2)}}
+		Study(s, options())
+		for i := range s.Measurements {
+			m := &s.Measurements[i]
+			if m.Value == nil || m.Name != result.EF && m.Name != result.HR && m.Name != result.EDV && m.Name != result.CO {
+				continue
+			}
+			if got := warned(m, result.StageUnknown, "are the stages right?"); got != (tt.want && m.Stage == "REST") || got && m.Quality.Grade == result.Good {
+				t.Errorf("%s: %s of %s: %+v", name, m.Name, m.Stage, m.Quality)
+			}
 		}
 	}
 }

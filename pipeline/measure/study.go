@@ -110,6 +110,7 @@ func (s *study) combine() {
 	}
 	s.compareRest()
 	s.planesElsewhere(stages)
+	s.compareRates()
 }
 
 // compareRest remarks on EF of stages that may all be at rest and differ: a protocol

@@ -132,7 +132,7 @@ func oneSize(s *result.Subject, heights, weights []float64) {
 		refuse(result.Reasonf(result.BodySize, "a weight of %g kg does not belong to a height of %g cm (body mass index %.0f): %s", s.WeightKG, s.HeightCM,
 			index, nothing))
 	case s.Child() && s.HeightCM > tallAtBirth+tallPerYear*float64(*s.AgeYears):
-		refuse(result.Reasonf(result.BodySize, "a height of %g cm is not that of a child of %d years: %s", s.HeightCM, *s.AgeYears, nothing))
+		refuse(result.Reasonf(result.BodySize, "a height of %g cm is not that of a child aged %d: %s", s.HeightCM, *s.AgeYears, nothing))
 	case s.Child() && lv.BSAHaycock(s.WeightKG, s.HeightCM) < indices.LeastChildSurface:
 		s.Doubts = append(s.Doubts, result.Reasonf(result.BodySize, "a body surface of %.2f m2 is less than healthy newborns have: there are no z-scores",
 			lv.BSAHaycock(s.WeightKG, s.HeightCM)))

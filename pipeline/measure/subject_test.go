@@ -36,7 +36,7 @@ func TestSubjectOf(t *testing.T) {
 		"heavy adult":       {[]result.Loop{person(40, 170, 200)}, 40, 170, 200, ""},
 		"heaviest":          {[]result.Loop{person(-1, 170, 220)}, -1, 0, 0, "a weight of 220 kg does not belong to a height of 170 cm (body mass index 76)" + nothing},
 		"thin":              {[]result.Loop{person(40, 180, 18)}, 40, 0, 0, "a weight of 18 kg does not belong to a height of 180 cm (body mass index 6)" + nothing},
-		"tall child":        {[]result.Loop{person(3, 125, 20)}, 3, 0, 0, "a height of 125 cm is not that of a child of 3 years" + nothing},
+		"tall child":        {[]result.Loop{person(3, 125, 20)}, 3, 0, 0, "a height of 125 cm is not that of a child aged 3" + nothing},
 		"tallest child":     {[]result.Loop{person(3, 120, 20)}, 3, 120, 20, ""},
 		"premature":         {[]result.Loop{person(0, 35, 1)}, 0, 35, 1, "a body surface of 0.10 m2 is less than healthy newborns have: there are no z-scores"},
 		"newborn":           {[]result.Loop{person(0, 50, 3.4)}, 0, 50, 3.4, ""},

@@ -68,7 +68,7 @@ func (l *loop) checkSizes(all []series) []lv.Finding {
 			return about(lv.Warn, r)
 		}
 		if s.name == result.EDV && l.Subject.Child() && s.value > childEDV+childEDVPerYear*float64(*l.Subject.AgeYears) {
-			r := result.Reasonf(result.UnusualSize, "%s of %s %s is unusual for a child of %d years: is the size of a pixel right?", q.Title, q.Format(s.value),
+			r := result.Reasonf(result.UnusualSize, "%s of %s %s is unusual for a child aged %d: is the size of a pixel right?", q.Title, q.Format(s.value),
 				q.UnitText(), *l.Subject.AgeYears)
 			return about(lv.Warn, &r)
 		}

@@ -286,8 +286,8 @@ func (w *writer) choosePatient(ctx context.Context) error {
 			compared = fmt.Sprintf("no value is compared with a normal range of adults; "+
 				"z-scores are those of healthy children of a body surface of %.2f m2 by Haycock (%s)", bsa, quantity.PHN2017)
 		}
-		w.remarks = append(w.remarks, fmt.Sprintf("The patient was %d years old. The network was made with adults, and so was this template: %s.",
-			*s.AgeYears, compared))
+		w.remarks = append(w.remarks, fmt.Sprintf("The patient was %s old. The network was made with adults, and so was this template: %s.",
+			years(*s.AgeYears), compared))
 	}
 	return nil
 }

@@ -96,7 +96,7 @@ func (w *writer) report(name string, index int, description string, coded, told 
 	}
 	doc.Names = loopNames(w.s)
 	if p := w.s.Subject; p.Child() { // the template's title says that it is of an adult
-		doc.Title = fmt.Sprintf("Echocardiography Procedure Report, child of %d years", *p.AgeYears)
+		doc.Title = "Echocardiography Procedure Report, child of " + years(*p.AgeYears)
 	}
 	if err := w.create(result.Output{Kind: result.KindReportText, File: name + ".txt"}, doc.WriteText); err != nil {
 		return err

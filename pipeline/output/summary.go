@@ -393,7 +393,7 @@ func nameOnPage(pn string) string {
 // age at the study, in years, to follow the sex; empty where it is not known.
 func (w *writer) age() string {
 	if s := w.s.Subject; s != nil && s.AgeYears != nil {
-		return fmt.Sprintf("  %d years", *s.AgeYears)
+		return "  " + years(*s.AgeYears)
 	}
 	return ""
 }

@@ -114,3 +114,11 @@ func valueText(m result.Measurement) string {
 func severe(m result.Measurement) bool {
 	return m.Value == nil && m.Reason != nil && m.Reason.Code == result.SeverelyReduced
 }
+
+// years is an age: "7 years", "1 year".
+func years(n int) string {
+	if n == 1 {
+		return "1 year"
+	}
+	return fmt.Sprintf("%d years", n)
+}

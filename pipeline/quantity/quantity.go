@@ -327,6 +327,13 @@ func AtRest(stage string) bool { return sr.StageOf(stage).AtRest() }
 // SaysRest reports whether a stage's name says that the heart was at rest.
 func SaysRest(stage string) bool { return sr.StageOf(stage) == sr.Resting }
 
+// SaysStress reports whether a stage's name says that the heart was under stress, or at
+// its peak.
+func SaysStress(stage string) bool {
+	s := sr.StageOf(stage)
+	return s == sr.Stress || s == sr.PeakStress
+}
+
 // RestingEF is the ejection fraction of a study at rest: of the stage that is
 // named so or, where none is, of the first one that has a value and whose name
 // says nothing of stress. It is nil where that was not measured.

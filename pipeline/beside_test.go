@@ -195,6 +195,16 @@ func TestReaderOfTwoPlanes(t *testing.T) {
 	if got := wider.Loops[0].Beside; got == nil || got.CorrectedByReader() {
 		t.Errorf("the other plane: %+v", got)
 	}
+	// An outline that is drawn as it was makes no two recordings one.
+	c := twoPlanes()
+	c.beside.lengthMM, c.beside.diameterMM = beats(90, 75, 4)[12:], beats(40, 28, 4)[12:]
+	s = analyse(t, e, c.write(t, t.TempDir()))
+	same := []correct.Frame{{Frame: 3, Contour: s.Loops[0].FrameAt(3).Contour}}
+	for _, beats := range [][]correct.Beat{nil, {{ED: 3, ES: 15}}, {{ED: 3, ES: 26}}} {
+		if m := change(correct.Loop{Frames: same, Beats: beats}).Measurements[i]; m.Value == nil || m.Method != result.SinglePlane {
+			t.Errorf("out of step, beats %v: %+v", beats, m)
+		}
+	}
 	if m := change(correct.Loop{Excluded: true}).Measurements[0]; m.Value != nil {
 		t.Errorf("left out: %+v", m)
 	}

@@ -433,29 +433,67 @@ const sameBeatMS = 120
 // beats of that with fewer have one in the other were not recorded together: they have
 // no pairs.
 //
-// A reader moves the phases of the first plane alone: its beat is that of the other
-// plane which is nearest.
+// A reader moves the phases of the first plane alone: whether the planes belong together
+// is told by the beats as they were, and the reader's is that of the nearest of the other.
 func sameBeats(four, two *loop) (out [][2]beat) {
 	within := float64(sameBeatMS)
-	if four.CorrectedByReader() || two.CorrectedByReader() {
-		within = math.Inf(1)
+	own, other := four.endSystoles(), two.endSystoles()
+	if before := four.networksEndSystoles(); before != nil {
+		own, within = before, math.Inf(1)
 	}
-	for _, a := range four.beats {
-		at := four.FrameTimes[a.ES]
-		best := -1
-		for k, b := range two.beats {
-			if d := math.Abs(two.FrameTimes[b.ES] - at); d <= within && (best < 0 || d < math.Abs(two.FrameTimes[two.beats[best].ES]-at)) {
-				best = k
-			}
-		}
-		if best >= 0 {
-			out = append(out, [2]beat{a, two.beats[best]})
+	if before := two.networksEndSystoles(); before != nil {
+		other, within = before, math.Inf(1)
+	}
+	together := 0
+	for _, at := range own {
+		if i := nearest(other, at); i >= 0 && math.Abs(other[i]-at) <= sameBeatMS {
+			together++
 		}
 	}
-	if 2*len(out) < min(len(four.beats), len(two.beats)) {
+	if together == 0 || 2*together < min(len(own), len(other)) {
 		return nil
 	}
+	times := two.endSystoles()
+	for k, at := range four.endSystoles() {
+		if i := nearest(times, at); i >= 0 && math.Abs(times[i]-at) <= within {
+			out = append(out, [2]beat{four.beats[k], two.beats[i]})
+		}
+	}
 	return out
+}
+
+// endSystoles are the times of end-systole of the beats that enter the values, in ms.
+func (l *loop) endSystoles() []float64 {
+	out := make([]float64, len(l.beats))
+	for i, b := range l.beats {
+		out[i] = l.FrameTimes[b.ES]
+	}
+	return out
+}
+
+// networksEndSystoles are those of the beats that a reader has replaced; nil where none
+// did, or there were none.
+func (l *loop) networksEndSystoles() (out []float64) {
+	if l.Reader == nil || l.Reader.Beats == nil {
+		return nil
+	}
+	for _, b := range l.Reader.NetworkBeats {
+		if b.Rejected == nil && b.ES >= 0 && b.ES < len(l.FrameTimes) {
+			out = append(out, l.FrameTimes[b.ES])
+		}
+	}
+	return out
+}
+
+// nearest is the place of the time that is nearest to another; -1 without any.
+func nearest(times []float64, at float64) int {
+	best := -1
+	for i, t := range times {
+		if best < 0 || math.Abs(t-at) < math.Abs(times[best]-at) {
+			best = i
+		}
+	}
+	return best
 }
 
 // biplaneValue is a value over pairs with the remarks of both loops.

@@ -111,3 +111,20 @@ func TestFasterAtRest(t *testing.T) {
 		}
 	}
 }
+
+// A study without a measured loop tells the reasons in words, the most frequent first.
+func TestWhyNothingIsMeasured(t *testing.T) {
+	for want, texts := range map[string][]string{
+		"it holds no image": nil, "view PSAX is not measured": {"view PSAX is not measured", "view PSAX is not measured"},
+		"b (2 loops); a": {"a", "b", "b"},
+		"c (3 loops); a; b; 2 more for other reasons": {"a", "b", "c", "c", "c", "d", "e"},
+	} {
+		s := &study{}
+		for _, text := range texts {
+			s.loops = append(s.loops, &loop{Loop: &result.Loop{Reason: &result.Reason{Text: text}}})
+		}
+		if got := s.why(); got != want {
+			t.Errorf("%v: %q, want %q", texts, got, want)
+		}
+	}
+}

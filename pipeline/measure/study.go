@@ -151,33 +151,46 @@ func (s *study) patients() int {
 	return result.Patients(persons)
 }
 
-// why is the loops' reason where they have one, and else sums them up: "12 view not
-// measured, 3 colour doppler".
+// mostReasons is how many reasons are told of a study without a measured loop. Own
+// choice.
+const mostReasons = 3
+
+// why tells the loops' reasons, the most frequent first: "view PSAX is not measured (12
+// loops); spectral Doppler (3 loops)".
 func (s *study) why() string {
-	counts, texts := map[string]int{}, map[string]bool{}
+	counts := map[string]int{}
 	var order []string
 	for _, l := range s.loops {
 		if l.Reason != nil {
-			texts[l.Reason.Text] = true
-			if counts[l.Reason.Code] == 0 {
-				order = append(order, l.Reason.Code)
+			if counts[l.Reason.Text] == 0 {
+				order = append(order, l.Reason.Text)
 			}
-			counts[l.Reason.Code]++
+			counts[l.Reason.Text]++
 		}
 	}
-	if len(order) == 0 {
+	switch len(order) {
+	case 0:
 		return "it holds no image"
+	case 1:
+		return order[0]
 	}
-	if len(texts) == 1 {
-		for text := range texts {
-			return text
+	slices.SortStableFunc(order, func(a, b string) int { return counts[b] - counts[a] })
+	var parts []string
+	others := 0
+	for i, text := range order {
+		switch n := counts[text]; {
+		case i >= mostReasons:
+			others += n
+		case n > 1:
+			parts = append(parts, fmt.Sprintf("%s (%d loops)", text, n))
+		default:
+			parts = append(parts, text)
 		}
 	}
-	parts := make([]string, len(order))
-	for i, code := range order {
-		parts[i] = fmt.Sprintf("%d %s", counts[code], strings.ReplaceAll(code, "-", " "))
+	if others > 0 {
+		parts = append(parts, fmt.Sprintf("%d more for other reasons", others))
 	}
-	return strings.Join(parts, ", ")
+	return strings.Join(parts, "; ")
 }
 
 // unmeasured is a quantity with the reason why it has no value.

@@ -80,6 +80,27 @@ func TestTwoPlanesOfOneRecording(t *testing.T) {
 	if left != 3 || right != 3 {
 		t.Errorf("%d contours in the left, %d in the right plane", left, right)
 	}
+	// Each cavity is a segment of its own, and there is no scale that is right for both.
+	for name, file := range files {
+		segmentation, overlay := strings.HasSuffix(name, "-seg.dcm"), strings.HasSuffix(name, "-a4c.dcm")
+		if !segmentation && !overlay {
+			continue
+		}
+		ds := file.DataSet
+		var labels []string
+		for _, it := range ds.Items(tag.SegmentSequence) {
+			labels = append(labels, it.String(tag.SegmentLabel))
+		}
+		spacing := ds.Has(tag.PixelSpacing)
+		for _, shared := range ds.Items(tag.SharedFunctionalGroupsSequence) {
+			for _, measures := range shared.Items(tag.PixelMeasuresSequence) {
+				spacing = spacing || measures.Has(tag.PixelSpacing)
+			}
+		}
+		if spacing || segmentation && !slices.Equal(labels, []string{"Left ventricular cavity", "Left ventricular cavity, second plane"}) {
+			t.Errorf("%s: segments %q, scale %v", name, labels, spacing)
+		}
+	}
 }
 
 // The name of one of the planes is that of the picture, another one is remarked on.

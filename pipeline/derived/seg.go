@@ -26,6 +26,7 @@ const (
 	Cavity Structure = iota
 	Myocardium
 	Atrium
+	SecondCavity // in the other plane of an object that shows two
 )
 
 // structures describe segments: label, property type within the category
@@ -38,6 +39,8 @@ var structures = map[Structure]struct {
 	Cavity:     {"LV", "Left ventricular cavity", "87878005", "Left Ventricle", [3]int64{53035, 16382, 43206}},
 	Myocardium: {"LVMYO", "Left ventricular myocardium", "49848007", "Myocardium of left ventricle", [3]int64{50329, 39431, 51635}},
 	Atrium:     {"LA", "Left atrial cavity", "82471001", "Left atrium", [3]int64{44165, 31518, 19957}},
+
+	SecondCavity: {"LV2", "Left ventricular cavity, second plane", "87878005", "Left Ventricle", [3]int64{53035, 16382, 43206}},
 }
 
 // Region is one structure on one frame of the source.

@@ -521,9 +521,7 @@ func (w *writer) loop(ctx context.Context, number int, l *result.Loop) error {
 		SameGeometry: true, TimesMS: l.FrameTimes, Quality: w.o.JPEGQuality,
 		Description: fmt.Sprintf("Left ventricular contour by %s %s, %s", m.Name, m.Version, word),
 	}
-	if l.Spacing.Trusted {
-		cine.Spacing = &[2]float64{l.Spacing.Y, l.Spacing.X}
-	}
+	cine.Spacing = spacingOf(l)
 	if err := w.createObject(result.Output{Kind: result.KindOverlay, File: name + ".dcm", SOPClassUID: cine.SOPClassUID(), Source: l.SOPInstanceUID},
 		func(f io.Writer) (string, error) { return cine.Write(f, render) }); err != nil {
 		return err
@@ -610,7 +608,7 @@ func (w *writer) derived(l *result.Loop, source *dicomio.DataSet, number int, ki
 // segmentation writes the cavity of every frame that is measured with, and the
 // structures asked for, as a SEG.
 func (w *writer) segmentation(l *result.Loop, t trust, source *dicomio.DataSet, number int, name string) error {
-	if !w.o.Segmentation || l.View == models.ViewPLAX || !t.measured {
+	if !w.o.Segmentation || l.View == models.ViewPLAX || !t.measured && (l.Beside == nil || !trustOf(l.Beside).measured) {
 		return nil
 	}
 	segments := []derived.Segment{{Structure: derived.Cavity}}
@@ -620,18 +618,14 @@ func (w *writer) segmentation(l *result.Loop, t trust, source *dicomio.DataSet, 
 	}
 	for i := range l.FrameResults {
 		f := &l.FrameResults[i]
-		if t.removed[f.Index] {
+		if !t.measured || t.removed[f.Index] {
 			continue
 		}
 		add := func(k int, rings ...[]lv.Point) {
 			segments[k].Regions = append(segments[k].Regions, derived.Region{Frame: f.Index + 1, Rings: rings})
 		}
-		cavities := besideMeasured(l, f.Index)
 		if len(f.Contour) > 0 {
-			cavities = append([][]lv.Point{longaxis.Points(f.Contour)}, cavities...)
-		}
-		if len(cavities) > 0 {
-			add(0, cavities...)
+			add(0, longaxis.Points(f.Contour))
 		}
 		for k, st := range structures {
 			o, ok := f.Structures[st.class]
@@ -645,10 +639,18 @@ func (w *writer) segmentation(l *result.Loop, t trust, source *dicomio.DataSet, 
 			}
 		}
 	}
-	seg := derived.Segmentation{Identity: w.derived(l, source, number, result.KindSegmentation, segmentationSeries, "AI LV SEG"), Source: source}
-	if l.Spacing.Trusted {
-		seg.Spacing = &[2]float64{l.Spacing.Y, l.Spacing.X}
+	// The other plane's is a segment of its own: an area is that of one of them.
+	second := derived.Segment{Structure: derived.SecondCavity}
+	for i := range l.Frames {
+		for _, o := range outlineBeside(l, i) {
+			if o.Kind == overlay.Ventricle {
+				second.Regions = append(second.Regions, derived.Region{Frame: i + 1, Rings: [][]lv.Point{o.Points}})
+			}
+		}
 	}
+	segments = append(segments, second)
+	seg := derived.Segmentation{Identity: w.derived(l, source, number, result.KindSegmentation, segmentationSeries, "AI LV SEG"), Source: source}
+	seg.Spacing = spacingOf(l)
 	for _, s := range segments {
 		if len(s.Regions) > 0 {
 			seg.Segments = append(seg.Segments, s)
@@ -661,16 +663,19 @@ func (w *writer) segmentation(l *result.Loop, t trust, source *dicomio.DataSet, 
 		seg.Write)
 }
 
-// besideMeasured is the outline of the cavity in the other plane of a loop's object,
-// where that plane is measured with it.
-func besideMeasured(l *result.Loop, i int) [][]lv.Point {
-	var out [][]lv.Point
-	for _, o := range outlineBeside(l, i) {
-		if o.Kind == overlay.Ventricle {
-			out = append(out, o.Points)
+// spacingOf is the size of a pixel, down and across, of what is drawn of a loop; nil
+// where it is not known, or that of its other plane is another.
+func spacingOf(l *result.Loop) *[2]float64 {
+	if !l.Spacing.Trusted {
+		return nil
+	}
+	if o := l.Beside; o != nil {
+		alike := func(a, b float64) bool { return math.Abs(a-b) <= 0.01*a }
+		if !o.Spacing.Trusted || !alike(l.Spacing.X, o.Spacing.X) || !alike(l.Spacing.Y, o.Spacing.Y) {
+			return nil
 		}
 	}
-	return out
+	return &[2]float64{l.Spacing.Y, l.Spacing.X}
 }
 
 // curve draws the area over time.

@@ -76,7 +76,8 @@ func (n *Node) combine(ctx context.Context, job jobs.Job, uid string, revision i
 		return jobs.Later(storeWait)
 	}
 	// What failed may have been an object that another version has taken the place of.
-	if now, nerr := n.store.Study(context.WithoutCancel(ctx), uid); nerr == nil && (now.Revision != revision || now.State == store.Receiving) {
+	now, nerr := n.store.Study(context.WithoutCancel(ctx), uid)
+	if nerr == nil && (now.Revision != revision || now.State == store.Receiving) && !errors.As(err, new(*panicError)) {
 		log.Info("analysis ended: the study has received more meanwhile and will be analysed again", "error", err)
 		return nil
 	}

@@ -1,8 +1,10 @@
 package pipeline
 
 import (
+	"math"
 	"slices"
 
+	"github.com/echonode/echonode/models"
 	"github.com/echonode/echonode/pipeline/lv"
 	"github.com/echonode/echonode/pipeline/result"
 )
@@ -21,6 +23,11 @@ const (
 	cutStays   = 5    // frames on either side that differ across a cut: a flash is none
 	clipFrames = 5    // of a clip, at least
 	clipMS     = 250
+
+	dark      = 8   // gray level up to which a pixel shows nothing
+	likeMoves = 3   // cells by which pictures are moved to find how alike they are
+	likeCells = 50  // cells that show something in both, at least
+	oneHeart  = 0.5 // likeness of two pictures of one heart (gain and depth changed, probe moved: 0.63 to 0.99; two hearts: 0.32 at most)
 )
 
 // clips looks for cuts in a loop, as where recordings of a whole examination stand one
@@ -101,7 +108,7 @@ func motion(side []frame) float64 {
 func difference(a, b []byte) float64 {
 	sum, n := 0, 0
 	for i := range a {
-		if a[i] > 8 || b[i] > 8 {
+		if a[i] > dark || b[i] > dark {
 			d := int(a[i]) - int(b[i])
 			sum, n = sum+max(d, -d), n+1
 		}
@@ -124,16 +131,80 @@ func showsVentricle(frames []frame) bool {
 	return 2*with > len(frames)
 }
 
-// refuseClips refuses a loop that is several.
-func (l *loop) refuseClips() error {
+// judgeCuts refuses a loop that is several clips, and remarks on one whose picture changes
+// at once in gain, depth or place. views are the names of the network's views.
+func (l *loop) judgeCuts(views []string) error {
 	starts := clips(l.frames, l.FrameTimes)
 	if starts == nil {
 		return nil
 	}
-	if len(l.FrameTimes) != len(l.frames) {
-		return refused(result.SeveralClips, "%d clips stand one behind the other, the second from frame %d on: they are to be given one by one",
-			len(starts), starts[1]+1)
+	others, at := 1, 0
+	for k, start := range starts[1:] {
+		end := len(l.frames)
+		if k+2 < len(starts) {
+			end = starts[k+2]
+		}
+		before := l.frames[starts[k]:start]
+		if likeness(before[len(before)-1].small, l.frames[start].small) >= oneHeart && seenAs(before, views) == seenAs(l.frames[start:end], views) {
+			continue
+		}
+		if others++; at == 0 {
+			at = start
+		}
 	}
-	return refused(result.SeveralClips, "%d clips stand one behind the other, the second from %.1f s on: they are to be given one by one",
-		len(starts), (l.FrameTimes[starts[1]]-l.FrameTimes[0])/1000)
+	timed := len(l.FrameTimes) == len(l.frames)
+	switch {
+	case others == 1:
+		r := result.Reasonf(result.SeveralClips, "gain, depth or place of the probe change in frame %d", starts[1]+1)
+		if timed {
+			r = result.Reasonf(result.SeveralClips, "gain, depth or place of the probe change at %.1f s", (l.FrameTimes[starts[1]]-l.FrameTimes[0])/1000)
+		}
+		l.Warnings = append(l.Warnings, r)
+		return nil
+	case timed:
+		return refused(result.SeveralClips, "%d clips stand one behind the other, the second from %.1f s on: they are to be given one by one",
+			others, (l.FrameTimes[at]-l.FrameTimes[0])/1000)
+	}
+	return refused(result.SeveralClips, "%d clips stand one behind the other, the second from frame %d on: they are to be given one by one", others, at+1)
+}
+
+// likeness is the largest correlation of two reduced pictures where either is moved a little
+// against the other: gain and dynamic range change it little, the place of the probe somewhat.
+func likeness(a, b []byte) float64 {
+	best := -1.0
+	for dy := -likeMoves; dy <= likeMoves; dy++ {
+		for dx := -likeMoves; dx <= likeMoves; dx++ {
+			var n, sa, sb, saa, sbb, sab float64
+			for y := max(0, -dy); y < min(cutSide, cutSide-dy); y++ {
+				for x := max(0, -dx); x < min(cutSide, cutSide-dx); x++ {
+					u, v := float64(a[y*cutSide+x]), float64(b[(y+dy)*cutSide+x+dx])
+					if u > dark && v > dark {
+						n, sa, sb, saa, sbb, sab = n+1, sa+u, sb+v, saa+u*u, sbb+v*v, sab+u*v
+					}
+				}
+			}
+			if spread := (n*saa - sa*sa) * (n*sbb - sb*sb); n >= likeCells && spread > 0 {
+				best = max(best, (n*sab-sa*sb)/math.Sqrt(spread))
+			}
+		}
+	}
+	return best
+}
+
+// seenAs is the view of which the network is surest over frames, without the way of display.
+func seenAs(frames []frame, names []string) string {
+	sum := map[string]float32{}
+	for _, f := range frames {
+		for v, p := range f.views {
+			view, _ := models.Mirrored(names[v])
+			sum[view] += p
+		}
+	}
+	best := ""
+	for _, name := range names {
+		if view, _ := models.Mirrored(name); best == "" || sum[view] > sum[best] {
+			best = view
+		}
+	}
+	return best
 }

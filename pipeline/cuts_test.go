@@ -74,3 +74,60 @@ func TestClips(t *testing.T) {
 		}
 	}
 }
+
+// What another heart or view makes is told from gain, place and depth that change on the way.
+func TestJudgeCuts(t *testing.T) {
+	rng := rand.New(rand.NewPCG(5, 6))
+	views := []string{"A4C", "A2C", "A4C-mirrored"}
+	heart := func() (out [cutSide + 8][cutSide + 8]float64) { // patches of four cells
+		for y := range out {
+			for x := range out[y] {
+				if y%4 == 0 && x%4 == 0 {
+					out[y][x] = 40 + 90*rng.Float64()
+				} else {
+					out[y][x] = out[y-y%4][x-x%4]
+				}
+			}
+		}
+		return out
+	}
+	one, other := heart(), heart()
+	show := func(h [cutSide + 8][cutSide + 8]float64, gain float64, move, view int) (out []frame) {
+		for range 20 {
+			f := frame{outline: &lv.Outline{}, small: make([]byte, cutSide*cutSide), views: make([]float32, len(views))}
+			f.views[view] = 0.8
+			for i := range f.small {
+				f.small[i] = uint8(min(255, gain*h[i/cutSide+move][i%cutSide+move]+6*rng.Float64()))
+			}
+			out = append(out, f)
+		}
+		return out
+	}
+	for name, tt := range map[string]struct {
+		second  []frame
+		refused bool
+	}{
+		"another heart":   {show(other, 1, 0, 0), true},
+		"another view":    {show(one, 1.6, 0, 1), true},
+		"gain":            {show(one, 1.6, 0, 0), false},
+		"the probe moves": {show(one, 1, 2, 0), false},
+		"turned display":  {show(one, 1.6, 0, 2), false},
+	} {
+		for _, timed := range []bool{true, false} {
+			l := &loop{frames: append(show(one, 1, 0, 0), tt.second...)}
+			if timed {
+				for i := range l.frames {
+					l.FrameTimes = append(l.FrameTimes, 40*float64(i))
+				}
+			}
+			err := l.judgeCuts(views)
+			if (err != nil) != tt.refused || len(l.Warnings) == 0 != tt.refused {
+				t.Errorf("%s: %v, remarks %v", name, err, l.Warnings)
+			}
+		}
+	}
+	l := &loop{frames: show(one, 1, 0, 0)}
+	if err := l.judgeCuts(views); err != nil || len(l.Warnings) > 0 {
+		t.Errorf("one clip: %v, %v", err, l.Warnings)
+	}
+}

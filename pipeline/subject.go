@@ -13,6 +13,7 @@ import (
 
 	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/dicomio/instance"
+	"github.com/echonode/echonode/pipeline/echo"
 	"github.com/echonode/echonode/pipeline/result"
 )
 
@@ -49,7 +50,7 @@ func SubjectOf(ds *dicomio.DataSet) result.Subject {
 	noNumber := func(t dicomio.Tag, format string) {
 		text := strings.TrimSpace(ds.String(t))
 		if _, ok := ds.Float(t); !ok && text != "" {
-			s.Doubts = append(s.Doubts, result.Reasonf(result.BodySize, format, text, "nothing is indexed by the body surface"))
+			s.Doubts = append(s.Doubts, result.Reasonf(result.BodySize, format, echo.Short(text), "nothing is indexed by the body surface"))
 		}
 	}
 	noNumber(tag.PatientSize, "Patient's Size is no number (%q): %s")

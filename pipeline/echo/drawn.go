@@ -18,6 +18,7 @@ func Drawn(img *image.RGBA, r image.Rectangle) (out []image.Point) {
 	reach := max(lineReachPx, int(lineReach*float64(r.Dx())+0.5))
 	at := func(x, y int) int { return int(img.Pix[img.PixOffset(x, y)]) } // of gray
 	var coloured []image.Point
+	most := int(ColourThreshold*float64(r.Dx()*r.Dy())) + 1 // of either: more are no lines
 	for y := r.Min.Y; y < r.Max.Y; y++ {
 		row := img.Pix[img.PixOffset(r.Min.X, y):][:4*r.Dx()]
 		for i := 0; i+4 <= len(row); i += 4 {
@@ -28,18 +29,20 @@ func Drawn(img *image.RGBA, r image.Rectangle) (out []image.Point) {
 			x := r.Min.X + i/4
 			lo, hi := min(p[0], p[1], p[2]), max(p[0], p[1], p[2])
 			if hi-lo > saturated {
-				coloured = append(coloured, image.Pt(x, y))
+				if len(coloured) < most {
+					coloured = append(coloured, image.Pt(x, y))
+				}
 				continue
 			}
 			over := int(lo) - lineOver
 			across := x-reach >= r.Min.X && x+reach < r.Max.X && at(x-reach, y) <= over && at(x+reach, y) <= over
 			along := y-reach >= r.Min.Y && y+reach < r.Max.Y && at(x, y-reach) <= over && at(x, y+reach) <= over
-			if lo >= white && (across || along) {
+			if lo >= white && (across || along) && len(out) < most {
 				out = append(out, image.Pt(x, y))
 			}
 		}
 	}
-	if float64(len(coloured)) <= ColourThreshold*float64(r.Dx()*r.Dy()) {
+	if len(coloured) < most {
 		out = append(out, coloured...)
 	}
 	return out

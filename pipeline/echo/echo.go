@@ -585,7 +585,7 @@ func (e *Facts) timing(d *dicomio.DataSet) {
 		if v, ok := d.Float(t); ok && v > 0 {
 			s.step = usable(s.name, f(v))
 		} else if text := strings.TrimSpace(d.String(t)); !ok && text != "" {
-			warnings = append(warnings, fmt.Sprintf("%s is no number (%q)", s.name, text))
+			warnings = append(warnings, fmt.Sprintf("%s is no number (%q)", s.name, Short(text)))
 		}
 		return s
 	}
@@ -689,6 +689,19 @@ func steady(v []float64) bool {
 	return v[1] < 2.5*mean // the second frame's time, from 0 or from one step; else frames that come ever later
 }
 
+// Short is what a remark quotes of an object's text, which may be long: the first 64 letters.
+func Short(text string) string {
+	const most = 64
+	n := 0
+	for at := range text {
+		if n == most {
+			return text[:at] + "..."
+		}
+		n++
+	}
+	return text
+}
+
 // heart reads R waves and heart rate. Two R waves tell the rate; what is
 // outside 20 to 300 per minute is not believed.
 func (e *Facts) heart(d *dicomio.DataSet) {
@@ -696,7 +709,7 @@ func (e *Facts) heart(d *dicomio.DataSet) {
 	// Devices write 0 where they have no rate.
 	if text := strings.TrimSpace(d.String(tag.HeartRate)); text != "" {
 		if _, ok := d.Float(tag.HeartRate); !ok {
-			e.doubt(DoubtNotUsed, "Heart Rate is no number (%q): it is not used", text)
+			e.doubt(DoubtNotUsed, "Heart Rate is no number (%q): it is not used", Short(text))
 		}
 	}
 	if v, ok := d.Float(tag.HeartRate); ok && v != 0 && !plausible(v) {

@@ -562,3 +562,13 @@ func TestSpacingOfOne(t *testing.T) {
 		}
 	}
 }
+
+func TestShort(t *testing.T) {
+	for text, want := range map[string]string{
+		"": "", "80kg": "80kg", strings.Repeat("é", 64): strings.Repeat("é", 64), strings.Repeat("é", 1<<20): strings.Repeat("é", 64) + "...",
+	} {
+		if got := Short(text); got != want {
+			t.Errorf("%d bytes: %q", len(text), got)
+		}
+	}
+}

@@ -4,6 +4,7 @@ package letters
 
 import (
 	"fmt"
+	"sort"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -89,4 +90,30 @@ func (s *Set) Group(pn string) string {
 		}
 	}
 	return ""
+}
+
+// Bounded is the beginning of a text of at most so many letters, and whether something
+// is missing.
+func Bounded(text string, most int) (beginning string, cut bool) {
+	for at := range text {
+		if most == 0 {
+			return text[:at], true
+		}
+		most--
+	}
+	return text, false
+}
+
+// mostOnALine is more letters than any line has room for.
+const mostOnALine = 400
+
+// Fit is a text cut to a width as measure tells it, with "..." where something is missing.
+func Fit(text string, width float64, measure func(string) float64) string {
+	text, cut := Bounded(text, mostOnALine)
+	if !cut && measure(text) <= width {
+		return text
+	}
+	r := []rune(text)
+	n := sort.Search(len(r), func(n int) bool { return measure(string(r[:n+1])+"...") > width })
+	return string(r[:n]) + "..."
 }

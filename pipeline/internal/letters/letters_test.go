@@ -1,6 +1,9 @@
 package letters
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 func TestShown(t *testing.T) {
 	s, err := New()
@@ -29,5 +32,27 @@ func TestGroup(t *testing.T) {
 		if got := s.Group(pn); got != want {
 			t.Errorf("%q: %q, want %q", pn, got, want)
 		}
+	}
+}
+
+// However long a text is, a line of it is found by few measurements of short texts.
+func TestFit(t *testing.T) {
+	measured, longest := 0, 0
+	width := func(s string) float64 {
+		measured, longest = measured+1, max(longest, len(s))
+		return float64(len([]rune(s)))
+	}
+	for text, want := range map[string]string{
+		"": "", "short": "short", "ten letters": "ten let...", "ééééééééééééé": "ééééééé...", strings.Repeat("x", 1<<20): "xxxxxxx...",
+	} {
+		if got := Fit(text, 10, width); got != want {
+			t.Errorf("%d letters: %q, want %q", len(text), got, want)
+		}
+	}
+	if got := Fit("ab", 1, width); got != "..." {
+		t.Errorf("no room: %q", got)
+	}
+	if measured > 40 || longest > 2*mostOnALine {
+		t.Errorf("%d measurements, the longest of %d bytes", measured, longest)
 	}
 }

@@ -406,12 +406,5 @@ func (r *Renderer) text(img *image.RGBA, x, y int, s string, c color.RGBA) {
 
 // fit cuts text to a width in pixels.
 func (r *Renderer) fit(s string, width int) string {
-	if r.textWidth(s) <= width {
-		return s
-	}
-	runes := []rune(s)
-	for len(runes) > 0 && r.textWidth(string(runes)+"...") > width {
-		runes = runes[:len(runes)-1]
-	}
-	return string(runes) + "..."
+	return letters.Fit(s, float64(width), func(s string) float64 { return float64(r.textWidth(s)) })
 }

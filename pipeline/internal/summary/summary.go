@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/echonode/echonode/pipeline/internal/letters"
 )
 
 // Page is what stands on a page. Empty parts are left out.
@@ -327,18 +329,18 @@ func (l Line) fit(c canvas, size, width float64) string {
 
 // fit cuts text to a width.
 func fit(c canvas, size float64, bold bool, s string, width float64) string {
-	if c.width(size, bold, s) <= width {
-		return s
-	}
-	r := []rune(s)
-	for len(r) > 0 && c.width(size, bold, string(r)+"...") > width {
-		r = r[:len(r)-1]
-	}
-	return string(r) + "..."
+	return letters.Fit(s, width, func(s string) float64 { return c.width(size, bold, s) })
 }
+
+// mostWrapped is more letters than a remark on a page has room for.
+const mostWrapped = 4000
 
 // wrap breaks text at spaces.
 func wrap(c canvas, size float64, bold bool, s string, width float64) []string {
+	s, cut := letters.Bounded(s, mostWrapped)
+	if cut {
+		s += "..."
+	}
 	var lines []string
 	line := ""
 	for _, word := range strings.Fields(s) {

@@ -21,7 +21,8 @@ func TestCalledOtherwise(t *testing.T) {
 		"Apikal 2-Kammerblick": "A2C", "2KB": "A2C", "3KB": "A3C", "apikaler Vierkammerblick": "A4C", "vue apicale 2 cavités": "A2C", "2 camere": "A2C",
 		"4 cavidades": "A4C", "quattro camere": "A4C", "apical dos cámaras": "A2C", "心尖两腔": "A2C", "心尖四腔心": "A4C", "心尖部二腔像": "A2C", "LAX": "A3C PLAX",
 		"parasternal lange Achse": "PLAX", "apikale lange Achse": "A3C", "Parasternal kurze Achse": "", "sous-costale 4 cavités": "", "5-Kammerblick": "",
-		"subkostal 4-Kammer": "", "胸骨旁短轴": "", "2 Kamelien": "any", "Bild 4 camera": "A4C",
+		"subkostal 4-Kammer": "", "胸骨旁短轴": "", "2 Kamelien": "any", "ventrículo derecho": "", "ventrículo direito": "", "paraesternal eixo curto": "",
+		"paraesternal eixo longo": "PLAX", "Bild 4 camera": "A4C",
 	} {
 		ds := dicomio.NewDataSet()
 		ds.SetString(tag.SpecificCharacterSet, "ISO_IR 192").SetBytes(tag.ViewName, "SH", []byte(name)) // however long

@@ -225,7 +225,6 @@ func putCalipers(l *result.Loop, calipers []Caliper) error {
 		l.Reader = new(result.LoopDecision)
 	}
 	l.Reader.Calipers = nil
-	x, y := l.PixelSize()
 	for _, c := range calipers {
 		if c.Frame < 0 || c.Frame >= l.Frames {
 			return &Problem{Kind: NoFrame, Loop: l.SOPInstanceUID, Frame: c.Frame}
@@ -234,12 +233,25 @@ func putCalipers(l *result.Loop, calipers []Caliper) error {
 			return &Problem{Kind: Outside, Loop: l.SOPInstanceUID, Frame: c.Frame}
 		}
 		k := result.Caliper{Frame: c.Frame, A: c.A, B: c.B}
-		if l.Spacing.Trusted {
+		if plane := planeAt(l, c); plane.Spacing.Trusted {
+			x, y := plane.PixelSize()
 			k.MM = result.Round(math.Hypot((c.B[0]-c.A[0])*x, (c.B[1]-c.A[1])*y), 2)
 		}
 		l.Reader.Calipers = append(l.Reader.Calipers, k)
 	}
 	return nil
+}
+
+// planeAt is the plane in whose picture a caliper lies, of two that an object shows.
+func planeAt(l *result.Loop, c Caliper) *result.Loop {
+	if l.Beside == nil || l.Beside.Region == nil {
+		return l
+	}
+	r, x, y := l.Beside.Region, (c.A[0]+c.B[0])/2, (c.A[1]+c.B[1])/2
+	if x >= float64(r.MinX) && x < float64(r.MaxX) && y >= float64(r.MinY) && y < float64(r.MaxY) {
+		return l.Beside
+	}
+	return l
 }
 
 // inside reports whether a point is in the picture of a loop.

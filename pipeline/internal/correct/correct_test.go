@@ -222,6 +222,18 @@ func TestCalipers(t *testing.T) {
 	if d := cmp.Diff(stored(t, s).Measurements, got.Measurements); d != "" {
 		t.Error(d)
 	}
+	// In the other plane of the object it is by that plane's scale.
+	two := study()
+	beside := two.Loops[0]
+	beside.Beside, beside.SecondPlane = nil, true
+	beside.Region, beside.Spacing = &result.Region{MinX: 200, MaxX: 400, MaxY: 400}, result.Spacing{X: 2, Y: 2, Trusted: true}
+	two.Loops[0].Beside = &beside
+	for x, want := range map[float64]float64{100: 5, 250: 10} {
+		l := two.Loops[0]
+		if err := putCalipers(&l, []Caliper{{Frame: 7, A: [2]float64{x, 100}, B: [2]float64{x + 3, 104}}}); err != nil || l.Reader.Calipers[0].MM != want {
+			t.Errorf("at %v: %+v, %v", x, l.Reader, err)
+		}
+	}
 	// A correction later keeps them, and what the network said.
 	got, err = Apply(got, Corrections{Loops: map[string]Loop{"1.2.3": {Beats: []Beat{{ED: 25, ES: 35}}}}}, options())
 	if err != nil {

@@ -70,6 +70,9 @@ func (p *program) analyze(ctx context.Context, args []string, a analysis) (err e
 	if err != nil {
 		return err
 	}
+	if a.csv != "" && filepath.Clean(a.csv) == filepath.Clean(a.jsonl) {
+		return usageError{errors.New("--csv and --jsonl name one file")}
+	}
 	media, err := a.media(c.Analysis.MaxFrames)
 	if err != nil {
 		return usageError{err}

@@ -96,7 +96,7 @@ func toDICOM(ctx context.Context, path, dir string, o mediaSettings) (made, erro
 	out := filepath.Join(dir, sum[:32]+".dcm")
 	moves := isStill(path) && movesAsPicture(path)
 	if ext := strings.ToLower(filepath.Ext(path)); moves && ext != ".png" {
-		return stackToDICOM(path, dir, sum, ds, o)
+		return stackToDICOM(ctx, path, dir, sum, ds, o)
 	}
 	if isStill(path) && !moves {
 		pix, size, err := readStill(path)
@@ -106,6 +106,9 @@ func toDICOM(ctx context.Context, path, dir string, o mediaSettings) (made, erro
 		ds.SetString(tag.SOPClassUID, uid.UltrasoundImageStorage)
 		describeMedia(ds, size, 1, o)
 		pages, _, err := tiffPages(path)
+		if err != nil && len(pages) > 1 {
+			return made{}, fmt.Errorf("behind page %d of the TIFF: %w", len(pages), err)
+		}
 		if err != nil { // of another kind
 			pages = nil
 		}

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
@@ -57,8 +58,13 @@ func tiffPages(path string) (pages []uint32, oneSize bool, err error) {
 	default:
 		return nil, false, errors.New("no TIFF")
 	}
+	info, err := f.Stat()
+	if err != nil {
+		return nil, false, err
+	}
 	oneSize = true
 	var first [2]uint32
+	left := info.Size() // of what directories that do not overlap can hold
 	seen := map[uint32]bool{}
 	for at := order.Uint32(head[4:]); at != 0 && !seen[at] && len(seen) < maxPages; {
 		seen[at] = true
@@ -67,6 +73,9 @@ func tiffPages(path string) (pages []uint32, oneSize bool, err error) {
 			return pages, oneSize, err
 		}
 		entries := make([]byte, 12*int(order.Uint16(count[:]))+4)
+		if left -= int64(len(entries)); left < 0 {
+			return pages, oneSize, errors.New("directories that lie over each other")
+		}
 		if _, err := f.ReadAt(entries, int64(at)+2); err != nil {
 			return pages, oneSize, err
 		}
@@ -124,7 +133,7 @@ func (p page) ReadAt(b []byte, off int64) (int, error) {
 func (p page) Read([]byte) (int, error) { return 0, errors.New("read at a place") }
 
 // stackToDICOM writes a TIFF of several pages as one ultrasound object; see toDICOM.
-func stackToDICOM(path, dir, sum string, ds *dicomio.DataSet, o mediaSettings) (made, error) {
+func stackToDICOM(ctx context.Context, path, dir, sum string, ds *dicomio.DataSet, o mediaSettings) (made, error) {
 	pages, _, err := tiffPages(path)
 	if err != nil {
 		return made{}, err
@@ -150,6 +159,9 @@ func stackToDICOM(path, dir, sum string, ds *dicomio.DataSet, o mediaSettings) (
 		m.timeless = "the pages of a TIFF have no times: give --fps"
 	}
 	return m, writeMedia(m.path, ds, dicomio.FrameFunc(len(pages), int64(3*size.X*size.Y), func(i int) ([]byte, error) {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
 		p := page{f, pages[i]}
 		c, err := tiff.DecodeConfig(p)
 		if err == nil && (c.Width != size.X || c.Height != size.Y) {

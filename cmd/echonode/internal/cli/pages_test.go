@@ -104,6 +104,20 @@ func TestPagesOfATIFF(t *testing.T) {
 	if len(s.Loops[0].Warnings) != 1 || s.Loops[0].Warnings[0].Text != "only the first 1 of 2 frames were analysed" {
 		t.Errorf("%+v", s.Loops[0].Warnings)
 	}
+	// One whose next page is not there is no still of the first.
+	cut := stack(binary.LittleEndian, []int{16, 16, 16}, nil)
+	if _, err := toDICOM(context.Background(), write("cut.tif", cut[:len(cut)-40]), t.TempDir(), mediaSettings{frames: 10}); err == nil ||
+		!strings.Contains(err.Error(), "behind page 2") {
+		t.Errorf("a damaged stack: %v", err)
+	}
+	// Directories that lie over each other are more than the file can hold.
+	over := append([]byte("II*\x00\x08\x00\x00\x00"), make([]byte, 4096)...)
+	binary.LittleEndian.PutUint16(over[8:], 300)
+	binary.LittleEndian.PutUint16(over[10:], 300)
+	binary.LittleEndian.PutUint32(over[8+2+12*300:], 10)
+	if _, _, err := tiffPages(write("over.tif", over)); err == nil || !strings.Contains(err.Error(), "over each other") {
+		t.Errorf("directories that overlap: %v", err)
+	}
 	for name, b := range map[string][]byte{"none.tif": nil, "short.tif": []byte("II*\x00\x08\x00"), "far.tif": []byte("II*\x00\xff\xff\x00\x00"),
 		"round.tif": []byte("II*\x00\x08\x00\x00\x00\x00\x00\x08\x00\x00\x00")} {
 		if movesAsPicture(write(name, b)) {

@@ -32,11 +32,20 @@ func TestDrawn(t *testing.T) {
 		}
 		return img
 	}
+	label := func(img *image.RGBA) *image.RGBA {
+		for x := 20; x < 45; x++ {
+			img.SetRGBA(x, 40, color.RGBA{255, 255, 0, 255})
+		}
+		return img
+	}
 	for name, tt := range map[string]struct {
 		img         *image.RGBA
 		least, most int
 	}{
-		"grey":                  {speckle(grey), 0, 12},
+		"grey":                  {speckle(grey), 0, 0},
+		"turned up":             {speckle(func(v uint8) color.RGBA { v = uint8(min(255, 2*int(v))); return grey(v) }), 0, 0},
+		"turned up, tinted":     {speckle(func(v uint8) color.RGBA { return sepia(uint8(min(255, 2*int(v)))) }), 0, 0},
+		"a label":               {label(speckle(grey)), 0, 0},
 		"a white line":          {line(speckle(grey), color.RGBA{255, 255, 255, 255}), 120, 172},
 		"a yellow line":         {line(speckle(grey), color.RGBA{255, 220, 0, 255}), 160, 172},
 		"a tinted map":          {speckle(sepia), 0, 0},

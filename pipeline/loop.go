@@ -350,7 +350,8 @@ func (l *loop) describe() {
 // describeBeside makes the other plane of a loop's object a loop that begins with what
 // the object says, and with its own region.
 func (l *loop) describeBeside(most int) *loop {
-	o := &loop{path: l.path, party: l.party, facts: l.facts, Loop: result.Loop{File: l.File, InstanceNumber: l.InstanceNumber, SeriesNumber: l.SeriesNumber, SecondPlane: true}}
+	o := &loop{path: l.path, party: l.party, facts: l.facts,
+		Loop: result.Loop{File: l.File, InstanceNumber: l.InstanceNumber, SeriesNumber: l.SeriesNumber, SecondPlane: true}}
 	o.describe()
 	o.bound(most)
 	o.frames = make([]frame, o.Frames)

@@ -205,7 +205,8 @@ func (a *Analyzer) lookBeside(ctx context.Context, l *loop, file *dicomio.File, 
 	second := o.Loop
 	l.Beside = &second
 	l.Warnings = slices.DeleteFunc(l.Warnings, func(w result.Reason) bool { return w.Code == result.Regions })
-	l.Warnings = append(l.Warnings, result.Reasonf(result.TwoPlanes, "the screen holds two planes, which are measured as one recording: A4C at (%d, %d), A2C at (%d, %d)",
+	l.Warnings = append(l.Warnings, result.Reasonf(result.TwoPlanes,
+		"the screen holds two planes, which are measured as one recording: A4C at (%d, %d), A2C at (%d, %d)",
 		l.region.Min.X, l.region.Min.Y, o.region.Min.X, o.region.Min.Y))
 	if len(l.facts.TissueRegions()) > 2 {
 		l.Warnings = append(l.Warnings, result.Reasonf(result.TwoPlanes, "the third picture of the screen, the apical long axis, is not measured"))

@@ -153,10 +153,12 @@ var viewWords = []struct {
 		`sub ?-?(cost|xiph)|\bsc? ?4 ?-?ch?\b|\brv ?4|supra ?st|\brv\b|right vent|\brvot|\b(a|ap)? ?5 ?-?ch?\b|five.?ch|\bivc\b|\bssn\b|` +
 		`kurz(e )?achse|petit axe|eje corto|asse corto|eixo curto|korte as\b|subkost|sous-?cost|subcost|sottocost|` +
 		`(^|\P{L})(5|f[üu]nf|cinq|cinco|cinque) ?-?(kb|kam+er|cavi|c[aáâ]m[ae]r)|rechter vent|ventr\pL+ (droit|derecho|destr|direito)|短轴|短軸|五腔|剑突下|肋下|右室`)},
-	{models.ViewPLAX, regexp.MustCompile(`(?i)\bplax|parasternal long|\bpsl\b|\blax\b|parasternal\w* (lang|l[aä]ngs)|parae?st\w* (grand axe|eje largo|asse lungo|eixo longo)|` +
+	{models.ViewPLAX, regexp.MustCompile(`(?i)\bplax|parasternal long|\bpsl\b|\blax\b|parasternal\w* (lang|l[aä]ngs)|` +
+		`parae?st\w* (grand axe|eje largo|asse lungo|eixo longo)|` +
 		`(grand axe|eje largo|asse lungo|eixo longo) parae?st|胸骨旁长轴|胸骨旁左室长轴|胸骨左縁長軸`)},
 	{models.ViewA3C, regexp.MustCompile(`(?i)\ba?p? ?3 ?-?ch?\b|\bap(ical)? ?3\b|\b3 ?-?ch|three.?ch|aplax|apical long|\blax\b|` +
-		`(^|\P{L})(3|drei|trois|tres|tre|drie) ?-?(kb|kam+er|cavi|c[aáâ]m[ae]r)|(ap[ie][ckq]\w*) (lang|l[aä]ngs|grand axe|eje largo|asse lungo|eixo longo)|三腔|3腔|心尖长轴|心尖部長軸`)},
+		`(^|\P{L})(3|drei|trois|tres|tre|drie) ?-?(kb|kam+er|cavi|c[aáâ]m[ae]r)|` +
+		`(ap[ie][ckq]\w*) (lang|l[aä]ngs|grand axe|eje largo|asse lungo|eixo longo)|三腔|3腔|心尖长轴|心尖部長軸`)},
 	{models.ViewA2C, regexp.MustCompile(`(?i)\ba?p? ?2 ?-?ch?\b|\bap(ical)? ?2\b|\b2 ?-?ch|two.?ch|` +
 		`(^|\P{L})(2|zwei|deux|dos|due|duas|twee) ?-?(kb|kam+er|cavi|c[aáâ]m[ae]r)|[二两兩2]腔`)},
 	{models.ViewA4C, regexp.MustCompile(`(?i)\ba?p? ?4 ?-?ch?\b|\bap(ical)? ?4\b|\b4 ?-?ch|four.?ch|` +

@@ -278,7 +278,8 @@ func TestHeartCycle(t *testing.T) {
 	if e.HeartRate != 0 || e.RWaveTimes != nil {
 		t.Errorf("nonsense: %v, %v", e.HeartRate, e.RWaveTimes)
 	}
-	if d := doubts(echoOf(t, 4, func(d *dicomio.DataSet) { d.SetBytes(tag.HeartRate, "IS", []byte("70 bpm")) }), DoubtNotUsed); !strings.Contains(d, `no number ("70 bpm")`) {
+	text := echoOf(t, 4, func(d *dicomio.DataSet) { d.SetBytes(tag.HeartRate, "IS", []byte("70 bpm")) })
+	if d := doubts(text, DoubtNotUsed); !strings.Contains(d, `no number ("70 bpm")`) {
 		t.Errorf("a rate with its unit: %q", d)
 	}
 	if d := doubts(e, DoubtNotUsed); !strings.Contains(d, "Heart Rate of 600") || !strings.Contains(d, "R Wave Time Vector") {

@@ -179,7 +179,8 @@ func (p rPeaks) unseen() string {
 	if len(p.weak) == 0 {
 		return ""
 	}
-	return fmt.Sprintf("%d of %d stored R waves are followed by a contraction too weak to be found: such beats may be missing in the means", len(p.weak), len(p.all))
+	return fmt.Sprintf("%d of %d stored R waves are followed by a contraction too weak to be found: such beats may be missing in the means",
+		len(p.weak), len(p.all))
 }
 
 // markAfterWeak marks the beats whose R wave follows one without a contraction.

@@ -138,7 +138,8 @@ func TestRWavesThatDoNotFit(t *testing.T) {
 		Loop(&l, options())
 		near(t, name+": EF", measure(t, l.Measurements, result.EF), 60, 1)
 		hr := find(t, l.Measurements, result.HR)
-		if near(t, name+": HR", *hr.Value, 66.7, 2); !has(hr, tt.code) || len(hr.Quality.Warnings) != 1 || hr.Quality.Grade != tt.grade || hr.Method != lv.RateFromCurve {
+		if near(t, name+": HR", *hr.Value, 66.7, 2); !has(hr, tt.code) || len(hr.Quality.Warnings) != 1 ||
+			hr.Quality.Grade != tt.grade || hr.Method != lv.RateFromCurve {
 			t.Errorf("%s: heart rate from %s with %v, want one remark", name, hr.Method, hr.Quality)
 		}
 	}
@@ -162,7 +163,8 @@ func TestRWavesOfAPartOfTheClip(t *testing.T) {
 		Loop(&l, options())
 		ef, hr := find(t, l.Measurements, result.EF), find(t, l.Measurements, result.HR)
 		near(t, name+": HR", *hr.Value, 66.7, 2)
-		if hr.Method != tt.method || hr.Quality.Grade != result.Good || ef.Quality.Grade != result.Good || len(ef.Beats) < len(find(t, whole.Measurements, result.EF).Beats) {
+		if hr.Method != tt.method || hr.Quality.Grade != result.Good || ef.Quality.Grade != result.Good ||
+			len(ef.Beats) < len(find(t, whole.Measurements, result.EF).Beats) {
 			t.Errorf("%s: %s, %+v; EF of %d beats %+v", name, hr.Method, hr.Quality, len(ef.Beats), ef.Quality)
 		}
 	}

@@ -199,7 +199,8 @@ func (st *stage) shows(view string) bool {
 var (
 	wordOrNumber = regexp.MustCompile(`[\pL]+[0-9][\pL]+|[0-9]+[\pL]+|[\pL]+|[0-9]+`)
 	restWord     = regexp.MustCompile(`^(rest|resting|base|baseline|basal|basis|ruhe|repos|ripos|riposo|reposo|rust)$`)
-	besideRest   = regexp.MustCompile(`^(at|in|im|au|a|en|al|state|stage|echo|view|images?|loops?|cine|0?[0-9]|a[2345]c|[2345]ch|ap|ch|apical|chamber|plax|aplax)$`)
+	besideRest   = regexp.MustCompile(`^(at|in|im|au|a|en|al|state|stage|echo|view|images?|loops?|cine|` +
+		`0?[0-9]|a[2345]c|[2345]ch|ap|ch|apical|chamber|plax|aplax)$`)
 )
 
 // onlyRest reports whether a stage's name says that the heart was at rest and, beside

@@ -381,7 +381,8 @@ func TestSpoolCannotBeWritten(t *testing.T) {
 
 // A clock that is not the database's is told of.
 func TestClocksDiffer(t *testing.T) {
-	for ahead, want := range map[time.Duration]string{0: "", 5 * time.Second: "", -5 * time.Second: "", 2 * time.Hour: "2h0m0s ahead of", -6 * time.Second: "6s behind"} {
+	for ahead, want := range map[time.Duration]string{0: "", 5 * time.Second: "", -5 * time.Second: "",
+		2 * time.Hour: "2h0m0s ahead of", -6 * time.Second: "6s behind"} {
 		if got := clocksDiffer(ahead); (got == "") != (want == "") || !strings.Contains(got, want) {
 			t.Errorf("%v: %q", ahead, got)
 		}

@@ -186,7 +186,8 @@ func rejectReason(r scp.RejectedAssociation) string {
 }
 
 // refuseReasons are the reasons why objects are not stored.
-var refuseReasons = []string{"disk", "object_store", "descriptors", "database", "memory", "too_large", "unreadable", "other_picture", "uid", "interrupted", "other"}
+var refuseReasons = []string{"disk", "object_store", "descriptors", "database", "memory", "too_large", "unreadable",
+	"other_picture", "uid", "interrupted", "other"}
 
 // refuseReason names why an object is not stored; "" when it is.
 func refuseReason(err error) string {

@@ -143,7 +143,8 @@ func TestStoreThatTakesNoObject(t *testing.T) {
 	}
 	eventually(t, "it answers again", func() bool { return n.Node.files.Trouble() == nil })
 	h := n.examine(t.Context())
-	if h.Status != HealthRefusing || len(h.Problems) != 1 || h.Problems[0].Code != ProblemObjects || !strings.Contains(h.Problems[0].Text, "did not take the last 2 objects") {
+	if h.Status != HealthRefusing || len(h.Problems) != 1 || h.Problems[0].Code != ProblemObjects ||
+		!strings.Contains(h.Problems[0].Text, "did not take the last 2 objects") {
 		t.Errorf("%+v", h)
 	}
 	proxy.Set(nil)

@@ -404,7 +404,8 @@ func (w *writer) doubts(m result.Measurement, loops map[string]*result.Loop, sta
 			for _, r := range l.Warnings {
 				// What the values of the loop say themselves is not said again, and the rate's is the rate's.
 				said := slices.ContainsFunc(append([]result.Measurement{m}, stage...), func(o result.Measurement) bool {
-					return o.Value != nil && slices.ContainsFunc(o.Sources, func(s result.Source) bool { return s.SOPInstanceUID == src.SOPInstanceUID && s.Beside == src.Beside }) &&
+					same := func(s result.Source) bool { return s.SOPInstanceUID == src.SOPInstanceUID && s.Beside == src.Beside }
+					return o.Value != nil && slices.ContainsFunc(o.Sources, same) &&
 						slices.ContainsFunc(o.Quality.Warnings, func(w result.Reason) bool { return w.Code == r.Code })
 				})
 				if said || r.Code == result.Repeated {

@@ -159,7 +159,9 @@ func TestStageInWordsHasItsDoubts(t *testing.T) {
 			Sources: []result.Source{{SOPInstanceUID: "1.2.3"}}},
 		{Name: result.EDV, Reason: &result.Reason{Text: "not calibrated"}},
 	}}
-	got := (&writer{s: &result.Study{Loops: []result.Loop{{SOPInstanceUID: "1.2.3", InstanceNumber: 9}}}}).inWords(st, map[string]*result.Loop{"1.2.3": {SOPInstanceUID: "1.2.3", View: "A4C", InstanceNumber: 9, Warnings: []result.Reason{{Text: "frame times in doubt"}}}})
+	w := &writer{s: &result.Study{Loops: []result.Loop{{SOPInstanceUID: "1.2.3", InstanceNumber: 9}}}}
+	got := w.inWords(st, map[string]*result.Loop{
+		"1.2.3": {SOPInstanceUID: "1.2.3", View: "A4C", InstanceNumber: 9, Warnings: []result.Reason{{Text: "frame times in doubt"}}}})
 	want := []string{"Peak (in words only, so that no reader takes it for rest): EF 75 % (biplane method of disks)",
 		"Peak: EF: the planes disagree", "Peak: EF: A4C, loop 9: frame times in doubt", "Peak: not measured: EDV: not calibrated"}
 	if !slices.Equal(got, want) {

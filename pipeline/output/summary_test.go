@@ -214,7 +214,8 @@ func TestOnePlaneAndUnknownSex(t *testing.T) {
 	}
 	w := &writer{s: &result.Study{Subject: &result.Subject{Sex: "O"}}}
 	var p summary.Page
-	w.values(stage{measurements: []result.Measurement{v(result.ESV, result.Biplane, result.UnitVolume, 48), v(result.EDV, result.Biplane, result.UnitVolume, 200)}}, &p)
+	w.values(stage{measurements: []result.Measurement{v(result.ESV, result.Biplane, result.UnitVolume, 48),
+		v(result.EDV, result.Biplane, result.UnitVolume, 200)}}, &p)
 	if len(p.Rows) != 2 || p.Rows[0].Outside || p.Rows[0].Normal != "21 to 42 (both sexes)" || !p.Rows[1].Outside {
 		t.Errorf("%+v", p.Rows)
 	}
@@ -230,7 +231,8 @@ func TestSpreadsAreToldTogether(t *testing.T) {
 		}
 		return result.Measurement{Name: name, Value: &mean, Beats: beats}
 	}
-	got := spreads([]result.Measurement{v(result.EDV, 88, 92), v(result.LenED, 7.21, 7.22), v(result.LenES, 5.6, 5.61), v(result.ESV, 40), v(result.CO, 3, 3.2, 3.4)})
+	got := spreads([]result.Measurement{v(result.EDV, 88, 92), v(result.LenED, 7.21, 7.22), v(result.LenES, 5.6, 5.61),
+		v(result.ESV, 40), v(result.CO, 3, 3.2, 3.4)})
 	want := []string{"mean of 2 beats: EDV SD 2.8 mL, 88.0 to 92.0 mL; LV length ED, LV length ES alike", "mean of 3 beats: CO SD 0.2 L/min, 3.0 to 3.4 L/min"}
 	if !slices.Equal(got, want) {
 		t.Errorf("%q\nwant %q", got, want)

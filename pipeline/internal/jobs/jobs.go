@@ -306,7 +306,8 @@ func (r *Room) insert(tx *store.Tx, args river.JobArgs, o river.InsertOpts) erro
 // Report enqueues the report of a storage commitment for after a wait. The answer
 // withdraws it.
 func (r *Room) Report(ctx context.Context, peer string, result *scp.CommitResult, wait time.Duration) (withdraw func(context.Context) error, err error) {
-	job, err := r.client.Insert(ctx, report{peer, result}, &river.InsertOpts{Queue: reportQueue, MaxAttempts: r.opt.DeliveryAttempts, ScheduledAt: r.store.Now().Add(wait)})
+	job, err := r.client.Insert(ctx, report{peer, result},
+		&river.InsertOpts{Queue: reportQueue, MaxAttempts: r.opt.DeliveryAttempts, ScheduledAt: r.store.Now().Add(wait)})
 	if err != nil {
 		return nil, fmt.Errorf("enqueue report: %w", err)
 	}

@@ -217,7 +217,8 @@ func TestTicks(t *testing.T) {
 // A name of many letters is cut, the number of the patient is not, and the title gives way.
 func TestSubjectFits(t *testing.T) {
 	drawn := &words{}
-	p := Page{Title: "Left ventricle, " + strings.Repeat("Dobutamine ", 12), Subject: []Line{{strings.Repeat("Wolfeschlegelstein ", 12), "PATIENT-0123456789"}, {"", "A1"}}}
+	p := Page{Title: "Left ventricle, " + strings.Repeat("Dobutamine ", 12),
+		Subject: []Line{{strings.Repeat("Wolfeschlegelstein ", 12), "PATIENT-0123456789"}, {"", "A1"}}}
 	p.Notice = strings.Repeat("Corrected and VERIFIED by a reader. ", 4)
 	p.draw(drawn, dark)
 	if s := strings.Join(drawn.said, " "); strings.Count(s, "VERIFIED") != 4 {

@@ -143,7 +143,8 @@ func TestAnimationsHaveNoTimes(t *testing.T) {
 	}
 	s := result.Study{Loops: []result.Loop{{File: "a"}}}
 	missing := result.Measurement{Reason: &result.Reason{Code: result.NoFrameTimes, Text: "no times"}}
-	s.Loops[0].Measurements, s.Measurements = []result.Measurement{missing}, []result.Measurement{missing, {Reason: &result.Reason{Code: result.NoLoop, Text: "no loop"}}}
+	s.Loops[0].Measurements, s.Measurements = []result.Measurement{missing},
+		[]result.Measurement{missing, {Reason: &result.Reason{Code: result.NoLoop, Text: "no loop"}}}
 	(origins{"a": made{timeless: "give --fps"}}).timeless(&s)
 	if s.Loops[0].Measurements[0].Reason.Text != "no times: give --fps" || s.Measurements[0].Reason.Text != "no times: give --fps" ||
 		s.Measurements[1].Reason.Text != "no loop" || len(s.Loops[0].Warnings) != 1 {

@@ -71,7 +71,7 @@ func TestStateOfSignIn(t *testing.T) {
 		"the state of another sign-in": func() (signingIn, error) { return p.end(ctx, cookie, second.State) },
 		"no state":                     func() (signingIn, error) { return p.end(ctx, cookie, "") },
 		"no cookie":                    func() (signingIn, error) { return p.end(ctx, "", begun.State) },
-		"a changed cookie":             func() (signingIn, error) { return p.end(ctx, "A"+cookie[1:], begun.State) },
+		"a changed cookie":             func() (signingIn, error) { return p.end(ctx, otherLetter(cookie[0])+cookie[1:], begun.State) },
 		"a cookie of another node":     func() (signingIn, error) { return elsewhere.end(ctx, cookie, begun.State) },
 	} {
 		if got, err := end(); !errors.Is(err, errNoSignIn) || got != (signingIn{}) {
@@ -98,4 +98,12 @@ func TestStateOfSignIn(t *testing.T) {
 	b.want(http.StatusForbidden, http.MethodGet, "/oidc/callback?code=c&state="+begun.State, "") // no cookie
 	b.want(http.StatusForbidden, http.MethodGet, "/oidc/callback?code=c&state="+begun.State, "",
 		func(r *http.Request) { r.Header.Set("Cookie", "echonode-oidc=other") })
+}
+
+// otherLetter is a letter of base64 that c is not.
+func otherLetter(c byte) string {
+	if c == 'A' {
+		return "B"
+	}
+	return "A"
 }

@@ -8,11 +8,13 @@ import (
 // Own choice, see Drawn; tried on 24 A4C frames at three resolutions, brightened up to three times, with
 // speckle, noise and JPEG, of which none has so long a line, and with outlines of one and two pixels drawn in.
 const (
-	white       = 240   // gray level of a white line, at least
+	white       = 190   // gray level of a white line, at least
 	lineOver    = 60    // gray levels by which it is above what lies on both sides
 	lineReach   = 0.012 // of the region's width: how far beside it that is looked for ...
 	lineReachPx = 3     // ... in pixels, at least
 	lineLength  = 0.16  // of the region's width: the diagonal of the box around a line, at least
+	drawnPart   = 0.1   // of the pixels: more are no lines
+	mostDrawn   = 100_000
 )
 
 // Drawn lists the pixels of r that a machine or a person has drawn, not the ultrasound: those of
@@ -30,7 +32,7 @@ func Drawn(img *image.RGBA, r image.Rectangle) []image.Point {
 		}
 		return int(hi) <= bright-lineOver
 	}
-	most := int(ColourThreshold*float64(r.Dx()*r.Dy())) + 1 // more are no lines
+	most := min(int(drawnPart*float64(r.Dx()*r.Dy()))+1, mostDrawn)
 	var found []image.Point
 	for y := r.Min.Y; y < r.Max.Y && len(found) < most; y++ {
 		row := img.Pix[img.PixOffset(r.Min.X, y):][:4*r.Dx()]

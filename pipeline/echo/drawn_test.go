@@ -47,6 +47,7 @@ func TestDrawn(t *testing.T) {
 		"turned up, tinted":     {speckle(func(v uint8) color.RGBA { return sepia(uint8(min(255, 2*int(v)))) }), 0, 0},
 		"a label":               {label(speckle(grey)), 0, 0},
 		"a white line":          {line(speckle(grey), color.RGBA{255, 255, 255, 255}), 120, 172},
+		"a grey line":           {line(speckle(grey), color.RGBA{205, 205, 205, 255}), 60, 172},
 		"a yellow line":         {line(speckle(grey), color.RGBA{255, 220, 0, 255}), 160, 172},
 		"a tinted map":          {speckle(sepia), 0, 0},
 		"a thin region of none": {image.NewRGBA(image.Rect(0, 0, 2, 2)), 0, 0},

@@ -153,9 +153,11 @@ func TestUndeletableResults(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := n.sweepResults(t.Context()); err != nil || n.uncleared.Load() != 1 {
-		t.Errorf("%d left, %v", n.uncleared.Load(), err)
+	if err := n.sweepResults(t.Context()); err != nil {
+		t.Error(err)
 	}
+	// The node sweeps again while some are left, perhaps at this moment.
+	eventually(t, "one is left", func() bool { return n.uncleared.Load() == 1 })
 	if _, err := s.Stat(t.Context(), s.Name(resultsFolder, free, "1", "report")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the other is left: %v", err)
 	}

@@ -5,7 +5,7 @@ import (
 	"math"
 )
 
-// Own choice, see Drawn; tried on 24 A4C frames at three resolutions, brightened up to three times, with
+// Own choice, see Drawn; tried on 16 A4C frames at three resolutions, brightened up to three times, with
 // speckle, noise and JPEG, of which none has so long a line, and with outlines of one and two pixels drawn in.
 const (
 	white       = 190   // gray level of a white line, at least

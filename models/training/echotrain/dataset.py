@@ -12,6 +12,7 @@ from .names import VIEWS
 
 A2C = ("a2c-restored", "a2c-2")  # sources with A2C masks
 PATIENTS = ("a4c", *A2C)  # sources whose subjects are patients with masks
+A2C_VIEW = "a2c-view"  # A2C pictures without masks
 NETWORK_MADE = ("loop-cavity", "a2c-view-cavity")  # sources whose masks pseudo_label.py made: nothing is measured by them
 
 
@@ -89,22 +90,31 @@ HELD, COMMON = "held", "common"  # groups of samples, beside the numbered groups
 def groups(data: Data, cfg: Config) -> Array:
     """Group of each sample, as text: HELD (the fold, and the expert PLAX frames), a number 0..count-1 for the other patients, COMMON.
 
-    cfg['groups']: count; the same number of patients in each, those with an A2C view among them alike.
+    cfg['groups']: count; the same number of patients in each, those with A2C masks among them alike, and those with an A2C picture alone.
+    What was cut from or drawn into a patient's frame is in the patient's group.
     """
     f, count = cfg["fold"], cfg["groups"]["count"]
     leader = {s: g[0] for g in f.get("together", []) for s in g}
     out = np.full(len(data["source"]), COMMON, dtype="<U8")
+    first = np.array([leader.get(str(s), str(s)) for s in data["subject"]])
     patients = np.isin(data["source"], PATIENTS)
     out[(data["held"] & patients) | (data["source"] == "plax-restored")] = HELD
-    names = sorted({leader.get(str(s), str(s)) for s in data["subject"][patients & (out != HELD)]},
-                   key=lambda s: hashlib.md5((f["salt"] + "group" + s).encode()).hexdigest())
-    number = {}
-    for kind in ("a2c", "default"):
-        for i, s in enumerate(s for s in names if _kind(s, cfg) == kind):
-            number[s] = str(i % count)
-    for i in np.flatnonzero(patients & (out != HELD)):
-        out[i] = number[leader.get(str(data["subject"][i]), str(data["subject"][i]))]
+    out[data["held"] & np.isin(first, first[out == HELD])] = HELD
+    order = lambda s: hashlib.md5((f["salt"] + "group" + s).encode()).hexdigest()
+    number: dict[str, str] = {}
+    for kind, of in (("a2c", patients), ("default", patients), ("default", data["source"] == A2C_VIEW)):
+        new = {str(s) for s in first[of & (out != HELD)] if _kind(s, cfg) == kind} - set(number)
+        number.update({s: str(i % count) for i, s in enumerate(sorted(new, key=order))})
+    for i in np.flatnonzero(out != HELD):
+        out[i] = number.get(first[i], COMMON)
     return out
+
+
+def leave_out(data: Data, cfg: Config, group: str) -> Data:
+    """The data with the patients of one group held out, and nobody else but the expert PLAX frames; shares its arrays."""
+    nobody = {**data, "held": np.zeros(len(data["source"]), bool)}
+    number = groups(nobody, cfg)
+    return {**nobody, "held": (number == group) | (number == HELD)}
 
 
 def shares(data: Data, cfg: Config, group: Array) -> tuple[list[Part], Array]:

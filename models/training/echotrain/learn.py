@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from . import loss
+from . import loss, steady
 from .kinds import Array, Config, Log
 from .names import VIEWS
 from .schedule import param_groups, rate
@@ -30,15 +30,22 @@ def forward(net: nn.Module, x: torch.Tensor) -> list[torch.Tensor]:
 
 
 class Objective:
-    """The loss of a network on a batch: the terms of loss.total and, where there is one, agreement with a teacher."""
+    """The loss of a network on a batch: the terms of loss.total, agreement with a teacher where there is one, and, with steady_rows,
+    agreement of so many rows with themselves under other speckle."""
 
     def __init__(self, t: Config, teacher: nn.Module | None = None) -> None:
         self.t, self.teacher, self.weight = t, teacher, loss.weights(t)
         self.prior = loss.Prior(len(VIEWS)) if t.get("balanced_views") else None
 
     def __call__(self, net: nn.Module, b: Batch, step: int) -> tuple[torch.Tensor, Terms]:
+        again = steady.rows(b, self.t.get("steady_rows", 0))
+        if len(again):
+            b = steady.doubled(b, again)
         out = forward(net, b["frames"])
         value, terms = loss.total(out, b, self.weight, self.prior.update(b["view"]) if self.prior else None)
+        if len(again):
+            d = steady.disagreement(out[0], again)
+            value, terms["steady"] = value + self.t.get("steady_weight", 1.0) * d, d.detach()
         if self.teacher is not None:
             with torch.no_grad():
                 soft = forward(self.teacher, b["frames"])

@@ -45,7 +45,7 @@ def views(logits: torch.Tensor, target: torch.Tensor, prior: torch.Tensor | None
     return s / (target >= 0).sum().clamp(min=1)
 
 
-def _whole(known: torch.Tensor) -> torch.Tensor:
+def whole(known: torch.Tensor) -> torch.Tensor:
     """[N] 1 where the cavity is known over the whole plane."""
     return (known[:, 0].mean((1, 2)) > 0.999).float()
 
@@ -53,7 +53,7 @@ def _whole(known: torch.Tensor) -> torch.Tensor:
 def area(logits: torch.Tensor, target: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
     """How far the cavity's area is from the expert's, in its logarithm: volumes follow areas."""
     p, t = torch.sigmoid(logits[:, 0]).sum((1, 2)), target[:, 0].sum((1, 2))
-    here = _whole(known) * (t > 50).float()
+    here = whole(known) * (t > 50).float()
     d = torch.log((p + 20) / (t + 20))
     return (F.smooth_l1_loss(d, torch.zeros_like(d), beta=0.05, reduction="none") * here).sum() / here.sum().clamp(min=1)
 
@@ -62,7 +62,7 @@ def quality(logits: torch.Tensor, mask: torch.Tensor, target: torch.Tensor, know
     """The quality head against the Dice that the cavity outline reaches at this moment."""
     p, t = (mask[:, 0].detach() > 0).float(), target[:, 0]
     dice = (2 * (p * t).sum((1, 2)) + 1) / (p.sum((1, 2)) + t.sum((1, 2)) + 1)
-    here = _whole(known) * (t.sum((1, 2)) > 50).float()
+    here = whole(known) * (t.sum((1, 2)) > 50).float()
     ce = F.binary_cross_entropy_with_logits(logits[:, 0], dice, reduction="none")
     return (ce * here).sum() / here.sum().clamp(min=1)
 

@@ -55,7 +55,7 @@ def sheet(path: str, tiles: list[Image.Image], columns: int) -> None:
     out.save(path)
 
 
-def _row(*cells: str) -> str:
+def row(*cells: str) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
@@ -110,45 +110,45 @@ def steadiness(still: dict[str, list[float]]) -> str:
 def tables(r: Config) -> str:
     """All tables as Markdown."""
     fr = r["frames"]
-    out = ["### Segmentation", "", _row("view", "phase", "structure", "n", "Dice mean", "median", "worst", "HD95 mm", "MSD mm"), _row(*["---"] * 9)]
+    out = ["### Segmentation", "", row("view", "phase", "structure", "n", "Dice mean", "median", "worst", "HD95 mm", "MSD mm"), row(*["---"] * 9)]
     for title in ("A4C", "A2C"):
         for phase in ("ED", "ES"):
             for c in CLASSES:
                 sel = [f for f in fr if TITLES[f["source"]] == title and f["phase"] == phase and c in f["dice"]]
                 if sel:
                     d = _stats([f["dice"][c] for f in sel])
-                    out.append(_row(title, phase, c, str(len(sel)), *d[:3], _stats([f["hd95"][c] for f in sel], 2)[0], _stats([f["msd"][c] for f in sel], 2)[0]))
-    out += ["", "### Keypoints (apical, derived from the expert masks)", "", _row("view", "point", "n", "mean mm", "median mm", "worst mm", "mean px at 256"), _row(*["---"] * 7)]
+                    out.append(row(title, phase, c, str(len(sel)), *d[:3], _stats([f["hd95"][c] for f in sel], 2)[0], _stats([f["msd"][c] for f in sel], 2)[0]))
+    out += ["", "### Keypoints (apical, derived from the expert masks)", "", row("view", "point", "n", "mean mm", "median mm", "worst mm", "mean px at 256"), row(*["---"] * 7)]
     for title in ("A4C", "A2C"):
         sel = [f for f in fr if TITLES[f["source"]] == title and "point_mm" in f]
         for k in range(3):
             if sel:
                 m = _stats([f["point_mm"][k] for f in sel], 2)
-                out.append(_row(title, KEYPOINTS[k], str(len(sel)), m[0], m[1], m[3], _stats([f["point_px256"][k] for f in sel], 2)[0]))
+                out.append(row(title, KEYPOINTS[k], str(len(sel)), m[0], m[1], m[3], _stats([f["point_px256"][k] for f in sel], 2)[0]))
     out += ["", "### Volumes and ejection fraction (single plane, 20 disks, against the same computed from the expert masks)", "",
-            _row("view", "quantity", "n", "bias", "limits of agreement", "mean absolute error", "r"), _row(*["---"] * 7)]
+            row("view", "quantity", "n", "bias", "limits of agreement", "mean absolute error", "r"), row(*["---"] * 7)]
     for title in ("A4C", "A2C"):
         for quantity, v in ejection(fr, title).items():
             a = ev.agreement(v["got"], v["truth"])
-            out.append(_row(title, quantity, str(a["n"]), f"{a['bias']:+.1f}", f"± {a['loa']:.1f}", f"{a['mae']:.1f}", f"{a['r']:.2f}"))
+            out.append(row(title, quantity, str(a["n"]), f"{a['bias']:+.1f}", f"± {a['loa']:.1f}", f"{a['mae']:.1f}", f"{a['r']:.2f}"))
     if r.get("plax"):
         px = np.array([f["px256"] for f in r["plax"]])
-        out += ["", "### PLAX points on the expert frames", "", _row("point", "median px at 256", "mean", "worst"), _row(*["---"] * 4)]
+        out += ["", "### PLAX points on the expert frames", "", row("point", "median px at 256", "mean", "worst"), row(*["---"] * 4)]
         for k in range(4):
-            out.append(_row(KEYPOINTS[3 + k], f"{np.median(px[:, k]):.1f}", f"{px[:, k].mean():.1f}", f"{px[:, k].max():.1f}"))
-        out.append(_row("all", f"{np.median(px):.1f}", f"{px.mean():.1f}", f"{px.max():.1f}"))
+            out.append(row(KEYPOINTS[3 + k], f"{np.median(px[:, k]):.1f}", f"{px[:, k].mean():.1f}", f"{px[:, k].max():.1f}"))
+        out.append(row("all", f"{np.median(px):.1f}", f"{px.mean():.1f}", f"{px.max():.1f}"))
         lv = [f["lvid_percent"] for f in r["plax"]]
         out += ["", f"LVID error: median {np.median(lv):.1f} %, mean {np.mean(lv):.1f} %, worst {max(lv):.1f} % (n {len(lv)})."]
     if r.get("robustness"):
-        out += ["", "### Robustness (cavity Dice, all held-out frames)", "", _row("change", "mean", "5th percentile"), _row(*["---"] * 3)]
-        out += [_row(k, f"{v[0]:.3f}", f"{v[1]:.3f}") for k, v in r["robustness"].items()]
+        out += ["", "### Robustness (cavity Dice, all held-out frames)", "", row("change", "mean", "5th percentile"), row(*["---"] * 3)]
+        out += [row(k, f"{v[0]:.3f}", f"{v[1]:.3f}") for k, v in r["robustness"].items()]
     if r.get("loops"):
-        out += ["", "### View head on the example loops (mean over frames)", "", _row("label", "loops", "right", "said otherwise"), _row(*["---"] * 4)]
+        out += ["", "### View head on the example loops (mean over frames)", "", row("label", "loops", "right", "said otherwise"), row(*["---"] * 4)]
         for view in [v for v in VIEWS if v not in MIRRORED.values()]:
             sel = [l for l in r["loops"] if l["view"] == view]
             if sel:
                 wrong = ", ".join(f"{l['file'][5:8]} {l['said']}" for l in sel if l["said"] != view)
-                out.append(_row(view, str(len(sel)), str(sum(l["said"] == view for l in sel)), wrong or "-"))
+                out.append(row(view, str(len(sel)), str(sum(l["said"] == view for l in sel)), wrong or "-"))
         rough = {l["file"]: l["roughness"] for l in r["loops"] if "roughness" in l}
         out += ["", "Area-curve roughness (RMS of the second difference over the range): " + ", ".join(f"{k[5:8]} {v:.2f}" for k, v in rough.items()) + "."]
     if r.get("still"):

@@ -1,0 +1,81 @@
+#!/usr/bin/env python3
+"""Trains a network of one configuration for each group of the patients, who are left out of it: what they make of patients they never
+saw is honest. Each is trained by itself with one thread, several at a time; a stopped run continues. See README.md.
+
+The run folder gets <group>/last.pt and log.txt, honest.json (what each makes of those it left out, frame by frame), tables.md, and volumes.csv for
+conformance/bench/grade.
+"""
+
+import argparse
+import copy
+import json
+import os
+import tomllib
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # see train.py
+
+import torch
+
+from echotrain import dataset, honest, trust
+from echotrain.kinds import Config, Data, Log
+from train import make_log, open_run, run_arguments, train
+
+
+def one(cfg: Config, data: Data, out: str, group: str) -> None:
+    """The network that leaves group out."""
+    folder = os.path.join(out, group)
+    os.makedirs(folder, exist_ok=True)
+    cfg = copy.deepcopy(cfg)
+    cfg["train"]["seed"] += int(group)
+    train(cfg, dataset.leave_out(data, cfg, group), folder, make_log(folder))
+
+
+def main() -> None:
+    ap = run_arguments(__doc__)
+    ap.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="networks trained at a time")
+    ap.add_argument("--minutes", type=float, help="of each network, instead of the configuration's")
+    ap.add_argument("--group", type=int, action="append", help="these groups alone")
+    args = ap.parse_args()
+    cfg = tomllib.load(open(args.config, "rb"))
+    if args.minutes:
+        cfg["train"]["minutes"] = args.minutes
+    log, data = open_run(args, cfg)
+    waiting = [str(g) for g in args.group or range(cfg["groups"]["count"])]
+    for g in waiting:
+        left = dataset.leave_out(data, cfg, g)["held"]
+        log(f"group {g}: {len(set(data['subject'][left].tolist()))} subjects, {left.sum()} pictures left out")
+    fork = torch.multiprocessing.get_context("fork")
+    running: list[torch.multiprocessing.Process] = []
+    while waiting or running:
+        while waiting and len(running) < args.jobs:
+            running.append(fork.Process(target=one, args=(cfg, data, args.out, waiting.pop(0))))
+            running[-1].start()
+        running[0].join(1)
+        if any(p.exitcode for p in running):
+            for p in running:
+                p.terminate()
+            raise SystemExit("a network's training failed, see above")
+        running = [p for p in running if p.is_alive()]
+    if not args.group:
+        measure(cfg, data, args.out, log)
+
+
+def measure(cfg: Config, data: Data, out: str, log: Log) -> None:
+    """Looks at every patient through the network that left him out."""
+    torch.set_num_threads(1)
+    rows = []
+    for g in map(str, range(cfg["groups"]["count"])):
+        left = dataset.leave_out(data, cfg, g)
+        net, novelty = trust.add(os.path.join(out, g, "last.pt"), left, log)
+        rows += [{"group": g, **row} for row in honest.left_out(net, novelty, left, cfg["export"]["size"])]
+    with open(os.path.join(out, "honest.json"), "w") as f:
+        json.dump(rows, f)
+    honest.volumes(os.path.join(out, "volumes.csv"), rows)
+    text = honest.tables(rows)
+    with open(os.path.join(out, "tables.md"), "w") as f:
+        f.write(text)
+    log("what they make of those they left out:\n" + text)
+
+
+if __name__ == "__main__":
+    main()

@@ -9,6 +9,7 @@ import (
 	"github.com/echonode/echonode/models"
 	"github.com/echonode/echonode/pipeline/internal/longaxis"
 	"github.com/echonode/echonode/pipeline/lv"
+	"github.com/echonode/echonode/pipeline/quantity"
 	"github.com/echonode/echonode/pipeline/result"
 )
 
@@ -333,18 +334,32 @@ func (l *loop) measureBeat(index int, b lv.Beat) {
 	m.findings = append(m.findings, l.checkPhase(lv.ES, es)...)
 	m.findings = append(m.findings, lv.CheckPlanes(m.ed, m.es, l.Spacing.Trusted, o)...)
 	m.findings = append(m.findings, lv.CheckPlace(m.ed, m.es, l.spacing, l.Mirrored, o)...)
-	m.findings = append(m.findings, lv.CheckEF(m.ef, o)...)
 	if l.landmarks {
 		m.findings = append(m.findings, lv.CheckAnnulusPhases(l.annulus(ed), l.annulus(es), o)...)
 	}
 	if l.byReader(b.ED) && l.byReader(b.ES) {
 		m.findings = remarks(m.findings)
 	}
+	m.findings = append(l.contradiction(m), m.findings...)
 	if r := rejection(m.findings); r != nil {
 		l.leaveOut(m, *r)
 		return
 	}
 	l.beats = append(l.beats, m)
+}
+
+// contradiction is what no two outlines of one beat show, whoever drew them: a cavity that
+// fills in systole, an EF that no ventricle has. One that cannot be computed is judged with
+// the values.
+func (l *loop) contradiction(m beat) []lv.Finding {
+	if math.IsNaN(m.ef) || math.IsInf(m.ef, 0) {
+		return nil
+	}
+	area, _ := quantity.Of(result.AreaES)
+	if r := l.grown(m.ed.AreaMM2/100, m.es.AreaMM2/100, area.UnitText()); r != nil {
+		return []lv.Finding{{Gate: lv.Gate(r.Code), Severity: lv.Reject, Frame: m.ES, Reason: r.Text}}
+	}
+	return lv.CheckEF(m.ef, l.o.LV.Quality)
 }
 
 func (l *loop) planes(index int, b lv.Beat) (m beat, ed, es lv.Around) {

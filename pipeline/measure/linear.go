@@ -71,8 +71,8 @@ func wallsOf(l *result.Loop, c lv.Calipers, d lv.Linear) error {
 	return nil
 }
 
-// maxGrowth is how much larger than at end-diastole the cavity may be at
-// end-systole: more than a ventricle that does not move, and its measurement,
+// maxGrowth is how much larger than at end-diastole the cavity, by its diameter or its
+// area, may be at end-systole: more than a ventricle that does not move, and its measurement,
 // explain (own choice). Beyond, the phases or their points are interchanged.
 const maxGrowth = 1.1
 
@@ -167,7 +167,7 @@ func (l *loop) linearSeries(w *walls) []series {
 			continue
 		}
 		d, s := l.meanLinear(w.dims, b.ED, b), l.meanLinear(w.dims, b.ES, b)
-		if r := l.grown(d, s); r != nil {
+		if r := l.grown(d.LVIDmm/10, s.LVIDmm/10, result.UnitLength); r != nil {
 			l.Beats[i].Rejected = r
 			w.refused = append(w.refused, lv.Finding{Gate: lv.Gate(r.Code), Severity: lv.Reject, Frame: b.ES, Reason: r.Text})
 			continue
@@ -186,17 +186,17 @@ func (l *loop) linearSeries(w *walls) []series {
 	return all
 }
 
-// grown is why a beat whose cavity is larger at end-systole, s, than at
-// end-diastole, d, does not count.
-func (l *loop) grown(d, s lv.Linear) *result.Reason {
-	if s.LVIDmm <= maxGrowth*d.LVIDmm {
+// grown is why a beat whose cavity has a larger diameter or area at end-systole, s, than
+// at end-diastole, d, does not count.
+func (l *loop) grown(d, s float64, unit string) *result.Reason {
+	if !(s > maxGrowth*d) {
 		return nil
 	}
 	if !l.Spacing.Trusted {
 		return because(result.ImplausibleValue, "the cavity is larger at end-systole than at end-diastole: are the phases interchanged?")
 	}
-	return because(result.ImplausibleValue, "the cavity is larger at end-systole (%.1f cm) than at end-diastole (%.1f cm): are the phases interchanged?",
-		s.LVIDmm/10, d.LVIDmm/10)
+	return because(result.ImplausibleValue, "the cavity is larger at end-systole (%.1f %s) than at end-diastole (%.1f %s): are the phases interchanged?",
+		s, unit, d, unit)
 }
 
 // meanLinear averages the dimensions of the frames around a frame.

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/echonode/echonode/pipeline/lv"
+	"github.com/echonode/echonode/pipeline/quantity"
 	"github.com/echonode/echonode/pipeline/result"
 )
 
@@ -49,6 +50,31 @@ func (l *loop) severelyReduced() *result.Reason {
 	}
 	return severe(most)
 }
+
+// meanEF is the EF of the mean volumes of the chosen beats.
+func (l *loop) meanEF() float64 {
+	edv, esv := 0.0, 0.0
+	for _, b := range l.beats {
+		edv, esv = edv+b.ed.VolumeML, esv+b.es.VolumeML
+	}
+	return lv.EF(edv, esv)
+}
+
+// tooStill reports whether the chosen beats move the ventricle too little for a number:
+// an EF that is too low for one, and what then falls below all that can be by the noise alone.
+func (l *loop) tooStill(s series) bool {
+	q, _ := quantity.Of(s.name)
+	switch s.name {
+	case result.EF:
+		return l.tooLow(s.value)
+	case result.FAC, result.SV:
+		return len(s.values) > 0 && s.value < q.Plausible.Lo && l.tooLow(l.meanEF())
+	}
+	return false
+}
+
+// severe is the answer for chosen beats whose EF is too low for a number.
+func (l *loop) severe() *result.Reason { return severe(l.meanEF() + l.precision()) }
 
 func severe(most float64) *result.Reason {
 	return because(result.SeverelyReduced, "severely reduced, below what can be measured: EF is under about %.0f %%", math.Ceil(max(most, 5)/5)*5)

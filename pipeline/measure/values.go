@@ -50,7 +50,7 @@ func (l *loop) checkSizes(all []series) []lv.Finding {
 		return []lv.Finding{{Gate: result.UnusualSize, Severity: s, Frame: -1, Reason: r.Text}}
 	}
 	for _, s := range all {
-		if s.name == result.SV && len(s.values) > 0 {
+		if s.name == result.SV && len(s.values) > 0 && !l.tooStill(s) {
 			if r := impossible(s); r != nil {
 				return about(lv.Reject, r)
 			}
@@ -95,13 +95,13 @@ func (l *loop) measurement(s series, findings []lv.Finding) result.Measurement {
 		return l.missing(s, result.Reasonf(result.NoContour, "no beat with an outline at end-diastole and end-systole"))
 	case s.needsCalibration && !l.Spacing.Trusted:
 		return l.missing(s, result.Reasonf(result.NoCalibration, "no trustworthy calibration: %s", l.Spacing.Reason))
-	case s.name == result.EF && l.tooLow(s.value):
+	case l.tooStill(s):
 		for _, f := range findings {
 			if hidesMotion(f) {
 				return l.missing(s, reason(f))
 			}
 		}
-		return l.missing(s, *severe(s.value + l.precision()))
+		return l.missing(s, *l.severe())
 	}
 	if r := impossible(s); r != nil {
 		return l.missing(s, *r)
@@ -121,16 +121,14 @@ func (l *loop) measurement(s series, findings []lv.Finding) result.Measurement {
 }
 
 // impossible is why a value cannot be reported whatever was found of its frames:
-// it is not finite, or outside the range of its quantity. The gates of EF and FAC
-// have looked at theirs.
+// it is not finite, or outside the range of its quantity.
 func impossible(s series) *result.Reason {
 	q, known := quantity.Of(s.name)
-	sized := s.needsCalibration || s.method == result.Linear
 	finite := !math.IsNaN(s.value) && !math.IsInf(s.value, 0) && !slices.ContainsFunc(s.values, func(v float64) bool { return math.IsNaN(v) || math.IsInf(v, 0) })
 	switch {
 	case !finite:
 		return because(result.ImplausibleValue, "%s cannot be computed from what was measured", q.Title)
-	case known && sized && !q.Plausible.Holds(s.value):
+	case known && !q.Plausible.Holds(s.value):
 		return because(result.ImplausibleValue, "%s of %s %s cannot be", q.Title, q.Format(s.value), q.UnitText())
 	}
 	return nil

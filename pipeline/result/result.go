@@ -361,8 +361,9 @@ type Loop struct {
 	// Thumbnail is the analysed region of the first frame as 16 x 16 gray levels,
 	// row by row: by it the same picture is recognised, mirrored or not.
 	Thumbnail []byte `json:"thumbnail,omitempty"`
-	// FrameResults has every frame of an analysed loop; of a loop that was
-	// refused for its view, the frames by which the view was judged.
+	// FrameResults has every frame of an analysed loop, and of one that was refused
+	// as several clips; of a loop that was refused for its view, the frames by which
+	// the view was judged.
 	FrameResults []Frame       `json:"frame_results,omitempty"`
 	Curve        *Curve        `json:"curve,omitempty"`
 	Beats        []Beat        `json:"beats,omitempty"`
@@ -439,9 +440,10 @@ type LoopDecision struct {
 	// Beats are measured instead of those that would be found; nil leaves that
 	// to the curve.
 	Beats []Beat `json:"beats,omitempty"`
-	// NetworkView and NetworkBeats are what stood here before.
-	NetworkView  string `json:"network_view,omitempty"`
-	NetworkBeats []Beat `json:"network_beats,omitempty"`
+	// NetworkView, NetworkBeats and NetworkReason are what stood here before.
+	NetworkView   string  `json:"network_view,omitempty"`
+	NetworkBeats  []Beat  `json:"network_beats,omitempty"`
+	NetworkReason *Reason `json:"network_reason,omitempty"`
 	// Calipers are distances that the reader measured on the page; no value
 	// depends on them.
 	Calipers []Caliper `json:"calipers,omitempty"`

@@ -37,6 +37,7 @@ const (
 	NotAnalysed Kind = "notanalysed" // a loop that was not analysed
 	NoView      Kind = "noview"      // no view that can be chosen
 	NotWhole    Kind = "notwhole"    // a view of a loop whose frames the network has not all looked at
+	Refused     Kind = "refused"     // a view of a loop that was refused for something else
 	NoBeat      Kind = "nobeat"      // ED or ES that is no frame, or the same frame twice
 	NoFrame     Kind = "noframe"     // no such frame, or none with an outline
 	NoOutline   Kind = "nooutline"   // an outline of too few or too many points
@@ -63,7 +64,8 @@ type Loop struct {
 	// Excluded leaves the loop out of the study.
 	Excluded bool `json:"excluded,omitempty"`
 	// View is what the reader sees, one of the apical views; empty leaves the
-	// network's.
+	// network's. It overrides what the network and the object say of the view, and
+	// no other reason for which a loop was refused.
 	View string `json:"view,omitempty"`
 	// Beats replace those that were found; nil leaves them. Only ED and ES are
 	// read.
@@ -264,7 +266,7 @@ func apply(l *result.Loop, c Loop) error {
 		l.Reader = new(result.LoopDecision)
 	}
 	if !l.CorrectedByReader() {
-		l.Reader.NetworkView, l.Reader.NetworkBeats = l.View, l.Beats
+		l.Reader.NetworkView, l.Reader.NetworkBeats, l.Reader.NetworkReason = l.View, l.Beats, l.Reason
 	}
 	problem := func(k Kind) error { return &Problem{Kind: k, Loop: l.SOPInstanceUID} }
 	l.Run = nil // its outputs are made anew
@@ -277,10 +279,13 @@ func apply(l *result.Loop, c Loop) error {
 		if !slices.Contains(Views, c.View) {
 			return problem(NoView)
 		}
+		if why := l.Reader.NetworkReason; why != nil && !slices.Contains(aboutView, why.Code) {
+			return problem(Refused)
+		}
 		if !whole {
 			return problem(NotWhole)
 		}
-		l.View, l.ViewProbability, l.Status, l.Reason = c.View, 1, result.Analysed, nil
+		putView(l, c.View)
 	}
 	if l.Status != result.Analysed {
 		return problem(NotAnalysed)
@@ -312,6 +317,24 @@ func apply(l *result.Loop, c Loop) error {
 		}
 	}
 	return nil
+}
+
+// aboutView are the codes of reasons that a reader's view overrides: those that doubt which
+// view it is, and those that doubt the picture beside it, which stay as a remark.
+var aboutView = []string{result.ViewNotMeasured, result.ViewUncertain, result.Unfamiliar, result.MirroredDisplay}
+
+// putView makes a loop one of the view that a reader sees. Remarks on another view are of
+// the past then: that the object calls it otherwise than the network, and that it is the
+// four-chamber plane of two on a screen.
+func putView(l *result.Loop, view string) {
+	why := l.Reader.NetworkReason
+	if why != nil && (why.Code == result.Unfamiliar || why.Code == result.MirroredDisplay) && !slices.Contains(l.Warnings, *why) {
+		l.Warnings = append(l.Warnings, *why)
+	}
+	l.Warnings = slices.DeleteFunc(l.Warnings, func(w result.Reason) bool {
+		return w.Code == result.ViewName || w.Code == result.TwoPlanes && view != models.ViewA4C
+	})
+	l.View, l.ViewProbability, l.Status, l.Reason = view, 1, result.Analysed, nil
 }
 
 func applyFrame(l *result.Loop, c Frame) error {

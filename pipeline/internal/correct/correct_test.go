@@ -203,6 +203,108 @@ func TestBeatsViewAndExclusion(t *testing.T) {
 	}
 }
 
+// A reader's view overrides what is said of the view, and of nothing else: a loop of several
+// clips stays refused, also when a reader has left it out before. A doubt of the picture stays.
+func TestViewOfARefusedLoop(t *testing.T) {
+	see := func(s *result.Study) (*result.Study, error) {
+		return Apply(s, Corrections{Loops: map[string]Loop{"1.2.3": {View: models.ViewA2C}}}, options())
+	}
+	refusedFor := func(code string) *result.Study {
+		s := study()
+		l := &s.Loops[0]
+		l.Status, l.Reason = result.Refused, &result.Reason{Code: code, Text: "for " + code}
+		l.Curve, l.Beats, l.Measurements = nil, nil, nil
+		measure.Study(s, options())
+		return s
+	}
+	for _, tc := range []struct {
+		code         string
+		taken, doubt bool
+	}{
+		{result.ViewNotMeasured, true, false},
+		{result.ViewUncertain, true, false},
+		{result.Unfamiliar, true, true},
+		{result.MirroredDisplay, true, true},
+		{result.SeveralClips, false, false},
+		{result.Derived, false, false},
+		{result.InternalError, false, false},
+	} {
+		s := refusedFor(tc.code)
+		out, err := Apply(s, Corrections{Loops: map[string]Loop{"1.2.3": {Excluded: true}}}, options())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for how, base := range map[string]*result.Study{"at once": s, "left out before": stored(t, out)} {
+			got, err := see(base)
+			if !tc.taken {
+				var p *Problem
+				if !errors.As(err, &p) || p.Kind != Refused {
+					t.Errorf("%s, %s: %v", tc.code, how, err)
+				}
+				continue
+			}
+			if err != nil {
+				t.Errorf("%s, %s: %v", tc.code, how, err)
+				continue
+			}
+			said := slices.ContainsFunc(got.Loops[0].Warnings, func(w result.Reason) bool { return w.Code == tc.code })
+			if m := find(t, got, result.EF); m.Value == nil || said != tc.doubt {
+				t.Errorf("%s, %s: %+v, remarks %v", tc.code, how, m, got.Loops[0].Warnings)
+			}
+		}
+	}
+	// Of a loop that was measured, and one that was left out, the view can be set.
+	out, err := Apply(study(), Corrections{Loops: map[string]Loop{"1.2.3": {Excluded: true}}}, options())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := see(out); err != nil || find(t, got, result.EF).Value == nil {
+		t.Errorf("left out: %v", err)
+	}
+}
+
+// Whoever sets the view has settled what it is: that the object calls it otherwise than the
+// network is no remark on the values any more, nor that it is the first of a four- and a
+// two-chamber plane on one screen. What is said of time and pictures stays.
+func TestRemarksOnAnotherView(t *testing.T) {
+	s := study()
+	l := &s.Loops[0]
+	l.Warnings = []result.Reason{
+		{Code: result.ViewName, Text: `the object calls the view "A2C", the network takes it for A4C`},
+		{Code: result.TwoPlanes, Text: "the screen holds two planes, which are measured as one recording: A4C at (0, 0), A2C at (340, 0)"},
+		{Code: result.SeveralClips, Text: "gain, depth or place of the probe change at 1.2 s"},
+	}
+	measure.Loop(l, options())
+	measure.Study(s, options())
+	codes := func(ws []result.Reason) (out []string) {
+		for _, w := range ws {
+			out = append(out, w.Code)
+		}
+		return out
+	}
+	if got := codes(find(t, s, result.EF).Quality.Warnings); !slices.Contains(got, result.ViewName) {
+		t.Fatalf("before: %v", got)
+	}
+	for view, want := range map[string][]string{
+		models.ViewA2C: {result.SeveralClips},
+		models.ViewA3C: {result.SeveralClips},
+		models.ViewA4C: {result.TwoPlanes, result.SeveralClips},
+	} {
+		got, err := Apply(s, Corrections{Loops: map[string]Loop{"1.2.3": {View: view}}}, options())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := cmp.Diff(want, codes(got.Loops[0].Warnings)); d != "" {
+			t.Errorf("%s: %s", view, d)
+		}
+		for _, m := range got.Measurements {
+			if slices.Contains(codes(m.Quality.Warnings), result.ViewName) {
+				t.Errorf("%s: %s: %v", view, m.Name, m.Quality.Warnings)
+			}
+		}
+	}
+}
+
 // Calipers are kept and change no value; they do not make a correction.
 func TestCalipers(t *testing.T) {
 	s := study()

@@ -29,6 +29,10 @@ const fuzzMemory = 256 << 20
 // fuzzTime bounds one input.
 const fuzzTime = 2 * time.Second
 
+// fuzzEnd is when an input counts as one without end. The process is ended then,
+// so that a fuzzer keeps the input: nothing else ends a decoder's loop.
+const fuzzEnd = 2 * time.Minute
+
 // stopwatch says how long the process has worked since the call: a machine that
 // does something else meanwhile is not an input's fault. What waits is, after a
 // while.
@@ -52,6 +56,8 @@ func bounded(t *testing.T, fn func() error) {
 	t.Helper()
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
+	end := time.AfterFunc(fuzzEnd, func() { panic("an input without end") })
+	defer end.Stop()
 	took := stopwatch()
 	err := fn()
 	spent := took()

@@ -234,7 +234,11 @@ func checkTileParts(b []byte, h *header) error {
 				announced++
 			}
 			parts++
-			if err := h.checkTileHeader(b, at+12); err != nil {
+			end := int64(len(b))
+			if psot > 0 {
+				end = min(end, int64(at)+psot)
+			}
+			if err := h.checkTileHeader(b[:end], at+12); err != nil {
 				return err
 			}
 			if psot == 0 {
@@ -273,7 +277,8 @@ func checkTileParts(b []byte, h *header) error {
 	}
 }
 
-// checkTileHeader bounds the coding styles of a tile-part, up to its data.
+// checkTileHeader bounds the coding styles of a tile-part, up to its data or the
+// end of b, which is its own: each byte is passed once, however many parts there are.
 func (h *header) checkTileHeader(b []byte, at int) error {
 	for at+4 <= len(b) {
 		m, n := int(b[at])<<8|int(b[at+1]), int(b[at+2])<<8|int(b[at+3])

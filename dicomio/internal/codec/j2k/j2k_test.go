@@ -1,8 +1,10 @@
 package j2k
 
 import (
+	"bytes"
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/echonode/echonode/dicomio/internal/fault"
 	"github.com/echonode/echonode/dicomio/pixel"
@@ -42,5 +44,26 @@ func TestJ2KBlocks(t *testing.T) {
 		if err := checkTileParts(b, &h); !errors.Is(err, c.want) {
 			t.Errorf("%s: %v", c.name, err)
 		}
+	}
+}
+
+// Each byte of a codestream is passed once, however many tile-parts it has: of
+// half a million parts of 16 bytes (SOT and a comment of nothing) the headers are
+// read to their own ends, not to that of the codestream.
+func TestManyTileParts(t *testing.T) {
+	part := []byte{0xFF, 0x90, 0, 10, 0, 0, 0, 0, 0, 16, 0, 1, 0xFF, 0x64, 0, 2}
+	b := append([]byte{0xFF, 0x4F}, bytes.Repeat(part, 500_000)...)
+	b = append(b, 0xFF, 0xD9)
+	done := make(chan error, 1)
+	go func() {
+		done <- checkTileParts(b, &header{tiles: 1, comps: 1, tileW: 8, tileH: 8, dx: 1 << 31, dy: 1 << 31})
+	}()
+	select {
+	case err := <-done:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(time.Minute):
+		t.Fatal("no end")
 	}
 }

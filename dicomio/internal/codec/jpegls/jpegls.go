@@ -490,7 +490,18 @@ func (d *lsDecoder) context(ra, rb, rc, rd int32) int {
 	return (int(d.quant[rd-rb+m])*9+int(d.quant[rb-rc+m]))*9 + int(d.quant[rc-ra+m])
 }
 
-// regular decodes a sample in regular mode (A.4 to A.6).
+// golombK is the parameter of the Golomb code of a context that has seen n
+// errors of the sum a (A.5.1): how often n is doubled until it reaches a.
+func golombK(n int32, a int64) int {
+	k := 0
+	for m := int64(n); m < a; m <<= 1 { // of 32 bits it would pass its largest value, and never reach a
+		k++
+	}
+	return k
+}
+
+// regular decodes a sample in regular mode (A.4 to A.6). A mapped error above
+// the range is damage (A.4.5, A.5.2): the context's sum would grow without end.
 func (d *lsDecoder) regular(q int, ra, rb, rc int32) int32 {
 	sign := int32(1)
 	if q < 0 {
@@ -507,12 +518,9 @@ func (d *lsDecoder) regular(q int, ra, rb, rc int32) int32 {
 		px = ra + rb - rc
 	}
 	px = max(0, min(px+sign*c.c, int32(d.maxVal)))
-	k := 0
-	for n := c.n; n < c.a; n <<= 1 {
-		k++
-	}
+	k := golombK(c.n, int64(c.a))
 	m := d.r.golomb(k, d.limit, d.qbpp)
-	if m < 0 {
+	if m < 0 || m > d.rng {
 		d.abort()
 		return 0
 	}
@@ -607,16 +615,13 @@ func (d *lsDecoder) interruption(ra, rb int32, idx int) int32 {
 // runError decodes the error of a run interruption sample of the given type.
 func (d *lsDecoder) runError(kind int32, idx int) int32 {
 	c := &d.run[kind]
-	t := c.a
+	t := int64(c.a)
 	if kind == 1 {
-		t += c.n >> 1
+		t += int64(c.n >> 1)
 	}
-	k := 0
-	for c.n<<uint(k) < t && k < 24 {
-		k++
-	}
+	k := golombK(c.n, t)
 	m := d.r.golomb(k, d.limit-runOrder[idx]-1, d.qbpp)
-	if m < 0 || m > 1<<24 {
+	if m < 0 || m > d.rng {
 		d.abort()
 		return 0
 	}

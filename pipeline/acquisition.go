@@ -6,7 +6,9 @@ import (
 	"strings"
 
 	"github.com/echonode/echonode/dicomio"
+	"github.com/echonode/echonode/dicomio/encoding"
 	"github.com/echonode/echonode/dicomio/tag"
+	"github.com/echonode/echonode/pipeline/echo"
 	"github.com/echonode/echonode/pipeline/result"
 )
 
@@ -71,7 +73,7 @@ func refuseByAcquisition(ds *dicomio.DataSet) *result.Reason {
 	if t := shows(ds); fetal.MatchString(t) && !notFetal.MatchString(t) {
 		return refuse(result.Fetal, "the object says that it shows a fetus: the network knows the hearts of adults")
 	}
-	if t := strings.ToUpper(strings.TrimSpace(ds.String(tag.TransducerType))); insideType.MatchString(t) {
+	if t := strings.ToUpper(echo.Text(ds, tag.TransducerType)); insideType.MatchString(t) {
 		return refuse(result.Transoesophageal, "the transducer was inside the body (type %s): the views are others", t)
 	}
 	if t := words(tag.TransducerData); insideProbe.MatchString(t) || insideWords.MatchString(t) {
@@ -97,7 +99,7 @@ func refuseByAcquisition(ds *dicomio.DataSet) *result.Reason {
 // where it says nothing.
 func species(ds *dicomio.DataSet) string {
 	for _, item := range ds.Items(tag.PatientSpeciesCodeSequence) {
-		value, meaning := strings.TrimSpace(item.String(tag.CodeValue)), strings.TrimSpace(item.String(tag.CodeMeaning))
+		value, meaning := strings.TrimSpace(item.String(tag.CodeValue)), echo.Text(item, tag.CodeMeaning)
 		if slices.Contains(humanCodes, value) {
 			return ""
 		}
@@ -105,7 +107,7 @@ func species(ds *dicomio.DataSet) string {
 			return meaning
 		}
 	}
-	if s := strings.TrimSpace(ds.String(tag.PatientSpeciesDescription)); s != "" && !human.MatchString(s) {
+	if s := echo.Text(ds, tag.PatientSpeciesDescription); s != "" && !human.MatchString(s) {
 		return s
 	}
 	return ""
@@ -135,7 +137,7 @@ func agentCoded(ds *dicomio.DataSet) bool {
 // acquisitionDoubt is a remark on what weaker words than those of a refusal say.
 func acquisitionDoubt(ds *dicomio.DataSet) *result.Reason {
 	for _, t := range []tag.Tag{tag.PatientSexNeutered, tag.PatientBreedDescription} {
-		if s := strings.TrimSpace(ds.String(t)); s != "" && !human.MatchString(s) && !race.MatchString(s) {
+		if s := echo.Text(ds, t); s != "" && !human.MatchString(s) && !race.MatchString(s) {
 			r := result.Reasonf(result.NotHuman, "the object may be of an animal (%s): the network knows human hearts only", s)
 			return &r
 		}
@@ -144,8 +146,8 @@ func acquisitionDoubt(ds *dicomio.DataSet) *result.Reason {
 		r := result.Reasonf(result.NotHuman, "the object may be of an animal (%s): the network knows human hearts only", "it has an owner")
 		return &r
 	}
-	if s := ds.String(tag.StudyDescription); agentWords.MatchString(s) && !noAgent.MatchString(s) {
-		r := result.Reasonf(result.Contrast, "the study's description names a contrast agent (%s): the network knows dark cavities only", strings.TrimSpace(s))
+	if s := encoding.Line(ds.String(tag.StudyDescription)); agentWords.MatchString(s) && !noAgent.MatchString(s) {
+		r := result.Reasonf(result.Contrast, "the study's description names a contrast agent (%s): the network knows dark cavities only", echo.Short(s))
 		return &r
 	}
 	return nil

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/echonode/echonode/dicomio"
+	"github.com/echonode/echonode/dicomio/encoding"
 	"github.com/echonode/echonode/dicomio/tag"
 	"github.com/echonode/echonode/pipeline/echo"
 	"github.com/echonode/echonode/pipeline/result"
@@ -35,7 +36,7 @@ var (
 func readFacts(file *dicomio.File, frames int) (echo.Facts, error) {
 	f, err := echo.ReadFrames(file, frames)
 	if file.DataSet != nil {
-		if name := strings.TrimSpace(f.StageName); stageView.MatchString(name) {
+		if name := f.StageName; stageView.MatchString(name) {
 			f.StageView = name
 		}
 		f.StageName = stageNamed(file.DataSet, f.StageName)
@@ -46,24 +47,21 @@ func readFacts(file *dicomio.File, frames int) (echo.Facts, error) {
 // stageNamed is the name of an object's stage: that of Stage Name, else of Stage Code
 // Sequence, else Series Description where that is one and nothing more.
 func stageNamed(ds *dicomio.DataSet, name string) string {
-	if s := strings.TrimSpace(name); noStage.MatchString(s) || stageView.MatchString(s) {
-		name = ""
-	}
-	if strings.TrimSpace(name) != "" {
+	if name != "" && !noStage.MatchString(name) && !stageView.MatchString(name) {
 		return name
 	}
 	for _, item := range ds.Items(tag.StageCodeSequence) {
 		if s := sr.StageOfCode(strings.TrimSpace(item.String(tag.CodeValue))); s != 0 {
 			return s.String()
 		}
-		if meaning := strings.TrimSpace(item.String(tag.CodeMeaning)); meaning != "" {
+		if meaning := echo.Text(item, tag.CodeMeaning); meaning != "" {
 			return meaning
 		}
 	}
-	if series := strings.TrimSpace(ds.String(tag.SeriesDescription)); seriesStage.MatchString(series) {
+	if series := echo.Text(ds, tag.SeriesDescription); seriesStage.MatchString(series) {
 		return series
 	}
-	return name
+	return ""
 }
 
 // stageNotSaid is the doubt about a loop of an examination under stress that names
@@ -73,8 +71,8 @@ func stageNotSaid(ds *dicomio.DataSet, l *result.Loop) *result.Reason {
 		return nil
 	}
 	for _, t := range []tag.Tag{tag.SeriesDescription, tag.ProtocolName, tag.StudyDescription} {
-		if s := strings.TrimSpace(ds.String(t)); stressExam.MatchString(s) && !noStress.MatchString(s) {
-			r := result.Reasonf(result.StageUnknown, "the object names an examination under stress (%s) and no stage: the values may not be at rest", s)
+		if s := encoding.Line(ds.String(t)); stressExam.MatchString(s) && !noStress.MatchString(s) {
+			r := result.Reasonf(result.StageUnknown, "the object names an examination under stress (%s) and no stage: the values may not be at rest", echo.Short(s))
 			return &r
 		}
 	}

@@ -48,9 +48,9 @@ func SubjectOf(ds *dicomio.DataSet) result.Subject {
 		s.Doubts = append(s.Doubts, result.Reasonf(result.BodySize, format, v, "nothing is indexed by the body surface"))
 	}
 	noNumber := func(t dicomio.Tag, format string) {
-		text := strings.TrimSpace(ds.String(t))
+		text := echo.Text(ds, t)
 		if _, ok := ds.Float(t); !ok && text != "" {
-			s.Doubts = append(s.Doubts, result.Reasonf(result.BodySize, format, echo.Short(text), "nothing is indexed by the body surface"))
+			s.Doubts = append(s.Doubts, result.Reasonf(result.BodySize, format, text, "nothing is indexed by the body surface"))
 		}
 	}
 	noNumber(tag.PatientSize, "Patient's Size is no number (%q): %s")

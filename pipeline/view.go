@@ -5,11 +5,12 @@ import (
 	"math"
 	"regexp"
 	"slices"
-	"strings"
 
 	"github.com/echonode/echonode/dicomio"
+	"github.com/echonode/echonode/dicomio/encoding"
 	"github.com/echonode/echonode/dicomio/tag"
 	"github.com/echonode/echonode/models"
+	"github.com/echonode/echonode/pipeline/echo"
 	"github.com/echonode/echonode/pipeline/result"
 )
 
@@ -189,7 +190,7 @@ func calledOtherwise(ds *dicomio.DataSet, view string) *result.Reason {
 			}
 		}
 		if otherwise && (!agrees || viewWords[0].words.MatchString(name)) {
-			r := result.Reasonf(result.ViewName, "the object calls the view %q, the network takes it for %s", strings.TrimSpace(name), view)
+			r := result.Reasonf(result.ViewName, "the object calls the view %q, the network takes it for %s", echo.Short(encoding.Line(name)), view)
 			return &r
 		}
 	}

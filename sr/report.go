@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/echonode/echonode/dicomio"
+	"github.com/echonode/echonode/dicomio/encoding"
 	"github.com/echonode/echonode/dicomio/instance"
 	"github.com/echonode/echonode/dicomio/tag"
 	"github.com/echonode/echonode/dicomio/uid"
@@ -299,9 +300,9 @@ func (b *builder) verification(ds *dicomio.DataSet) error {
 	ds.SetString(tag.VerificationFlag, "VERIFIED")
 	ds.SetString(tag.PreliminaryFlag, "FINAL")
 	observer := dicomio.NewDataSet()
-	observer.SetString(tag.VerifyingOrganization, v.Organisation)
+	observer.SetString(tag.VerifyingOrganization, encoding.Line(v.Organisation))
 	observer.SetString(tag.VerificationDateTime, v.Time.Format("20060102150405-0700"))
-	observer.SetString(tag.VerifyingObserverName, v.Name)
+	observer.SetString(tag.VerifyingObserverName, encoding.Line(v.Name))
 	observer.SetEmpty(tag.VerifyingObserverIdentificationCodeSequence)
 	ds.SetItems(tag.VerifyingObserverSequence, observer)
 	return nil
@@ -653,7 +654,8 @@ func (b *builder) code(rel Relationship, concept, value term) *Item {
 }
 
 func (b *builder) text(rel Relationship, concept term, value string) *Item {
-	return &Item{Relationship: rel, Type: Text, Concept: concept.code(b.cs), Text: value}
+	// Texts come from objects, errors and people: what no value can hold costs no report.
+	return &Item{Relationship: rel, Type: Text, Concept: concept.code(b.cs), Text: encoding.LookupVR("UT").Clean(value)}
 }
 
 func (b *builder) num(concept term, value float64, unit Unit) (*Item, error) {

@@ -155,6 +155,28 @@ func TestValidAETitle(t *testing.T) {
 	}
 }
 
+// A text that was cleaned for a VR is one that its values can hold, whatever it was.
+func TestClean(t *testing.T) {
+	for in, want := range map[string]struct{ lo, ut, line string }{
+		"Rest  1":              {"Rest  1", "Rest  1", "Rest 1"},
+		"Rest\x001":            {"Rest 1", "Rest 1", "Rest 1"},
+		"a\r\nb\tc\x1b\\d\x7f": {"a  b c  d ", "a\r\nb\tc \\d ", "a b c d"},
+		"\u0085\u009bä心\xff":   {"  ä心\uFFFD", "  ä心\uFFFD", "ä心\uFFFD"},
+		"":                     {"", "", ""},
+	} {
+		for _, c := range []struct{ vr, got, want string }{
+			{"LO", LookupVR("LO").Clean(in), want.lo}, {"UT", LookupVR("UT").Clean(in), want.ut}, {"LO", Line(in), want.line},
+		} {
+			if c.got != c.want {
+				t.Errorf("%q for %s: %q, want %q", in, c.vr, c.got, c.want)
+			}
+			if why := LookupVR(c.vr).CheckString(c.got); why != "" {
+				t.Errorf("%q for %s: %q: %s", in, c.vr, c.got, why)
+			}
+		}
+	}
+}
+
 // FuzzElements: reading ends, what it gives lies in the input in order, and
 // defined lengths come back as they were written.
 func FuzzElements(f *testing.F) {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/echonode/echonode/dicomio/tag"
@@ -170,6 +171,27 @@ func (v *VR) CheckString(s string) string {
 		}
 	}
 	return ""
+}
+
+// Clean is a text without the characters that no value of the VR can hold: control
+// characters, a backslash too where that parts values, become spaces, but for ends of
+// lines, tabs and form feeds in a VR of one value; what is no UTF-8 becomes U+FFFD. How
+// long it may be is not looked at.
+func (v *VR) Clean(s string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case v.Single && (r == '\r' || r == '\n' || r == '\t' || r == '\f'):
+		case unicode.IsControl(r), r == '\\' && !v.Single:
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(s, string(utf8.RuneError)))
+}
+
+// Line is what a text of any VR says in one line, as a value of a short VR holds it:
+// clean, and with single spaces between words.
+func Line(s string) string {
+	return strings.Join(strings.Fields(LookupVR("LO").Clean(s)), " ")
 }
 
 // ValidAETitle reports whether s is an AE title (PS3.5 6.2): 1 to 16 printable

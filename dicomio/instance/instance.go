@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/echonode/echonode/dicomio"
+	"github.com/echonode/echonode/dicomio/encoding"
 	"github.com/echonode/echonode/dicomio/tag"
 	"github.com/echonode/echonode/dicomio/uid"
 )
@@ -185,7 +186,7 @@ func New(h Header) (*dicomio.DataSet, error) {
 	ds.SetInt(tag.SeriesNumber, int64(h.SeriesNumber))
 	ds.SetInt(tag.InstanceNumber, int64(max(h.InstanceNumber, 1)))
 	if h.SeriesDescription != "" {
-		ds.SetString(tag.SeriesDescription, h.SeriesDescription)
+		ds.SetString(tag.SeriesDescription, Clip(encoding.Line(h.SeriesDescription), encoding.LookupVR("LO").Max))
 	}
 	h.Equipment.set(ds)
 	if h.Equipment.Serial != "" {

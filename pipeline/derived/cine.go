@@ -6,11 +6,13 @@ import (
 	"image"
 	"io"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/echonode/echonode/dicomio"
+	"github.com/echonode/echonode/dicomio/encoding"
 	"github.com/echonode/echonode/dicomio/instance"
 	"github.com/echonode/echonode/dicomio/tag"
 	"github.com/echonode/echonode/dicomio/uid"
@@ -175,10 +177,7 @@ func (c Cine) dataSet() (*dicomio.DataSet, error) {
 	}
 	ds.SetEmpty(tag.PatientOrientation)
 	ds.SetString(tag.BodyPartExamined, "HEART")
-	// Without tags CopyFrom would copy everything.
-	if place := place(c.Source); len(place) > 0 {
-		ds.CopyFrom(c.Source, place...)
-	}
+	setPlace(ds, c.Source)
 
 	// General Image and Derivation (C.7.6.1, C.7.6.1.1.3).
 	img := source.SOP()
@@ -311,8 +310,11 @@ func (c Cine) setLossy(ds *dicomio.DataSet, ratio float64) {
 	if c.Source.String(tag.LossyImageCompression) == "01" {
 		ratios = decimals(c.Source.Floats(tag.LossyImageCompressionRatio))
 		methods = c.Source.Strings(tag.LossyImageCompressionMethod)
-		if len(methods) != len(ratios) {
-			ratios, methods = nil, nil // a history that does not match itself
+		bad := func(vr string) func(string) bool {
+			return func(s string) bool { return encoding.LookupVR(vr).CheckString(s) != "" }
+		}
+		if len(methods) != len(ratios) || slices.ContainsFunc(ratios, bad("DS")) || slices.ContainsFunc(methods, bad("CS")) {
+			ratios, methods = nil, nil // a history that does not match itself, or that no object can tell
 		}
 	}
 	ds.SetString(tag.LossyImageCompressionRatio, append(ratios, strconv.FormatFloat(ratio, 'f', 2, 64))...)
@@ -339,7 +341,8 @@ func start(id Identity, source *dicomio.DataSet, class, modality, description st
 		return nil, ref, err
 	}
 	if description != "" {
-		ds.SetString(tag.DerivationDescription, description)
+		st := encoding.LookupVR("ST")
+		ds.SetString(tag.DerivationDescription, instance.Clip(st.Clean(description), st.Max))
 	}
 	contribution, err := instance.Contribution(id.Equipment, id.Algorithm, instance.Local(patient, id.Time), "Automatic left ventricular segmentation")
 	if err != nil {
@@ -359,23 +362,25 @@ func start(id Identity, source *dicomio.DataSet, class, modality, description st
 // C.8.5.6); copies of sixteen loops are not told apart without them.
 var stageTags = []dicomio.Tag{tag.StageName, tag.StageNumber, tag.NumberOfStages, tag.ViewName, tag.ViewNumber, tag.NumberOfViewsInStage}
 
-// place is when the source was taken, as far as the times are valid, and where
-// in a protocol.
-func place(src *dicomio.DataSet) []dicomio.Tag {
-	var out []dicomio.Tag
+// setPlace says when the source was taken and where in a protocol, as far as what
+// it says of that is valid.
+func setPlace(ds, src *dicomio.DataSet) {
 	for _, t := range stageTags {
-		if src.Has(t) && src.String(t) != "" {
-			out = append(out, t)
+		vr := encoding.LookupVR(encoding.DictionaryVR(t, false))
+		if s := encoding.Line(src.String(t)); s != "" && vr.CheckString(s) == "" {
+			ds.SetString(t, s)
+		} else if s != "" && vr.Text {
+			ds.SetString(t, instance.Clip(s, vr.Max))
 		}
 	}
 	if _, err := time.Parse("20060102", src.String(tag.AcquisitionDate)); err == nil {
-		out = append(out, tag.AcquisitionDate)
+		ds.CopyFrom(src, tag.AcquisitionDate)
 	}
-	clock, _, _ := strings.Cut(src.String(tag.AcquisitionTime), ".")
-	if _, err := time.Parse("150405", clock); err == nil {
-		out = append(out, tag.AcquisitionTime)
+	at := src.String(tag.AcquisitionTime)
+	clock, _, _ := strings.Cut(at, ".")
+	if _, err := time.Parse("150405", clock); err == nil && encoding.LookupVR("TM").CheckString(at) == "" {
+		ds.CopyFrom(src, tag.AcquisitionTime)
 	}
-	return out
 }
 
 // burnedIn is NO only when the source says so: screens of ultrasound machines

@@ -22,6 +22,7 @@ import (
 	"strings"
 
 	"github.com/echonode/echonode/dicomio"
+	"github.com/echonode/echonode/dicomio/encoding"
 	"github.com/echonode/echonode/dicomio/tag"
 	"github.com/echonode/echonode/dicomio/uid"
 )
@@ -85,7 +86,7 @@ const (
 )
 
 func (e *Facts) doubt(code, format string, args ...any) {
-	e.Doubts = append(e.Doubts, Doubt{code, fmt.Sprintf(format, args...)})
+	e.Doubts = append(e.Doubts, Doubt{code, encoding.LookupVR("UT").Clean(fmt.Sprintf(format, args...))})
 }
 
 // Region is an item of Sequence of Ultrasound Regions (PS3.3 C.8.5.5).
@@ -149,20 +150,20 @@ func ReadFrames(f *dicomio.File, frames int) (Facts, error) {
 		return int(max(min(v, 1<<31-1), 0))
 	}
 	e := Facts{
-		Modality:       d.String(tag.Modality),
+		Modality:       Text(d, tag.Modality),
 		SOPClassUID:    d.String(tag.SOPClassUID),
 		SOPInstanceUID: d.String(tag.SOPInstanceUID),
 		SeriesUID:      d.String(tag.SeriesInstanceUID),
 		StudyUID:       d.String(tag.StudyInstanceUID),
-		Manufacturer:   d.String(tag.Manufacturer),
-		Model:          d.String(tag.ManufacturerModelName),
+		Manufacturer:   Text(d, tag.Manufacturer),
+		Model:          Text(d, tag.ManufacturerModelName),
 		TransferSyntax: f.TransferSyntax,
 		Frames:         max(number(tag.NumberOfFrames), 1),
 		Rows:           number(tag.Rows),
 		Columns:        number(tag.Columns),
 		Photometric:    strings.ToUpper(d.String(tag.PhotometricInterpretation)),
-		StageName:      d.String(tag.StageName),
-		ViewName:       d.String(tag.ViewName),
+		StageName:      Text(d, tag.StageName),
+		ViewName:       Text(d, tag.ViewName),
 		StageNumber:    number(tag.StageNumber),
 		ViewNumber:     number(tag.ViewNumber),
 		BurnedIn:       strings.ToUpper(d.String(tag.BurnedInAnnotation)),
@@ -584,8 +585,8 @@ func (e *Facts) timing(d *dicomio.DataSet) {
 		s := source{name: tag.Keyword(t)}
 		if v, ok := d.Float(t); ok && v > 0 {
 			s.step = usable(s.name, f(v))
-		} else if text := strings.TrimSpace(d.String(t)); !ok && text != "" {
-			warnings = append(warnings, fmt.Sprintf("%s is no number (%q)", s.name, Short(text)))
+		} else if text := Text(d, t); !ok && text != "" {
+			warnings = append(warnings, fmt.Sprintf("%s is no number (%q)", s.name, text))
 		}
 		return s
 	}
@@ -702,14 +703,18 @@ func Short(text string) string {
 	return text
 }
 
+// Text is what an object says in an attribute, in one line and bounded, as it may
+// stand in a result and in every object that is made of it.
+func Text(d *dicomio.DataSet, t dicomio.Tag) string { return Short(encoding.Line(d.String(t))) }
+
 // heart reads R waves and heart rate. Two R waves tell the rate; what is
 // outside 20 to 300 per minute is not believed.
 func (e *Facts) heart(d *dicomio.DataSet) {
 	plausible := func(bpm float64) bool { return bpm >= 20 && bpm <= 300 }
 	// Devices write 0 where they have no rate.
-	if text := strings.TrimSpace(d.String(tag.HeartRate)); text != "" {
+	if text := Text(d, tag.HeartRate); text != "" {
 		if _, ok := d.Float(tag.HeartRate); !ok {
-			e.doubt(DoubtNotUsed, "Heart Rate is no number (%q): it is not used", Short(text))
+			e.doubt(DoubtNotUsed, "Heart Rate is no number (%q): it is not used", text)
 		}
 	}
 	if v, ok := d.Float(tag.HeartRate); ok && v != 0 && !plausible(v) {

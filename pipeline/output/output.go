@@ -32,6 +32,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/echonode/echonode/dicomio/encoding"
 	"github.com/echonode/echonode/dicomio/tag"
 	"github.com/echonode/echonode/dicomio/uid"
 
@@ -272,7 +273,11 @@ func (w *writer) choosePatient(ctx context.Context) error {
 		w.corrected = w.patient
 		text := "The objects of the study differ in " + correctableName(t)
 		if t == tag.AccessionNumber {
-			text += " (" + strings.Join(values[t].order, ", ") + ")"
+			var numbers []string
+			for _, v := range values[t].order {
+				numbers = append(numbers, instance.Clip(encoding.Line(v), 64))
+			}
+			text += " (" + listed(numbers) + ")"
 		}
 		w.remarks = append(w.remarks, text+"; what was made of it has that of the last object.")
 	}

@@ -23,6 +23,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // Schema names the version of Document.
@@ -72,8 +73,17 @@ type Reason struct {
 func (r Reason) Error() string { return r.Text }
 
 // Reasonf builds a Reason with a formatted text.
+//
+// Texts of objects and errors among args may hold anything: control characters
+// become spaces, and what is no UTF-8 the replacement character.
 func Reasonf(code, format string, args ...any) Reason {
-	return Reason{Code: code, Text: fmt.Sprintf(format, args...)}
+	text := strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(fmt.Sprintf(format, args...), "\uFFFD"))
+	return Reason{Code: code, Text: text}
 }
 
 // Codes of Reason used by the pipeline. The quality gates of package lv add

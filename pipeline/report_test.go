@@ -632,3 +632,43 @@ func TestOutputsOpenOneObject(t *testing.T) {
 		}
 	}
 }
+
+// A cine that a converter stored under the class of a single picture is measured like
+// any other; the report refers to it without frames, says so, and holds the study's
+// other loops as ever.
+func TestCineOfASinglePicturesClass(t *testing.T) {
+	for _, class := range []string{uid.UltrasoundImageStorage, uid.UltrasoundImageStorageRetired, uid.SecondaryCaptureImageStorage} {
+		dir := t.TempDir()
+		odd, peak := standard("1.2.3.1"), standard("1.2.3.2")
+		odd.edit = func(ds *dicomio.DataSet) { ds.SetString(tag.SOPClassUID, class).SetInt(tag.InstanceNumber, 7) }
+		peak.stage = "Peak"
+		s := analyse(t, newBrightness(models.ViewA4C), odd.write(t, dir), peak.write(t, dir))
+		o := everything()
+		o.Stages = output.StagesAll
+		all := made(t, &s.Study, o)
+		doc := parsed(t, all["report.dcm"])
+		values := map[string]int{}
+		for _, m := range doc.Measurements() {
+			for _, src := range m.Sources {
+				values[src.SOPInstanceUID]++
+				if named := src.Frame > 0 || len(src.Contour) > 0; named != (src.SOPInstanceUID == "1.2.3.2") {
+					t.Errorf("%s: %s refers to %+v", class, m.Concept, src)
+				}
+			}
+		}
+		if values["1.2.3.1"] < 5 || values["1.2.3.2"] < 5 {
+			t.Errorf("%s: references %v", class, values)
+		}
+		if text := strings.Join(doc.Comments(), "\n"); !strings.Contains(text, "Stored as a single picture, of which no frame can be named: loop 7.") {
+			t.Errorf("%s: comments %s", class, text)
+		}
+		seg := all["loop-07-a4c-seg.dcm"]
+		if seg == nil {
+			t.Fatalf("%s: no segmentation", class)
+		}
+		source := seg.DataSet.Item(tag.PerFrameFunctionalGroupsSequence, 3).Item(tag.DerivationImageSequence, 0).Item(tag.SourceImageSequence, 0)
+		if source.String(tag.ReferencedSOPInstanceUID) != "1.2.3.1" || source.Has(tag.ReferencedFrameNumber) {
+			t.Errorf("%s: the segmentation names a frame of a single picture", class)
+		}
+	}
+}

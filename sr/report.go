@@ -597,9 +597,9 @@ func (b *builder) source(s Source) (*Item, error) {
 	}
 	image := &Item{Relationship: SelectedFrom, Type: Image, Concept: sourceOf.code(b.cs), Image: ImageRef{SOPClassUID: class, SOPInstanceUID: s.SOPInstanceUID}}
 	switch {
-	case singleFrame(class) && s.Frame > 1:
+	case instance.SingleFrame(class) && s.Frame > 1:
 		return nil, fmt.Errorf("frame %d of a single-frame image", s.Frame)
-	case s.Frame > 0 && !singleFrame(class):
+	case s.Frame > 0 && !instance.SingleFrame(class):
 		image.Image.Frames = []int{s.Frame}
 	}
 	if len(s.Contour) == 0 {
@@ -623,14 +623,6 @@ func (b *builder) source(s Source) (*Item, error) {
 	}
 	coord := &Item{Relationship: InferredFrom, Type: SCoord, Concept: sourceOf.code(b.cs), Graphic: Graphic{"POLYLINE", data}}
 	return coord.add(image), nil
-}
-
-// singleFrame reports whether a storage class holds one frame; a frame number
-// must not be given for it (PS3.3 table 10-3).
-func singleFrame(class string) bool {
-	return slices.Contains([]string{
-		uid.UltrasoundImageStorage, uid.UltrasoundImageStorageRetired, uid.SecondaryCaptureImageStorage,
-	}, class)
 }
 
 // picture adds what an image shows to its entry in the library.

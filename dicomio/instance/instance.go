@@ -313,6 +313,16 @@ var imageClasses = []string{
 	uid.CTImageStorage, uid.EnhancedCTImageStorage, uid.MRImageStorage, uid.EnhancedMRImageStorage,
 }
 
+// singleFrameClasses are those of imageClasses whose objects hold one frame.
+var singleFrameClasses = []string{
+	uid.UltrasoundImageStorage, uid.UltrasoundImageStorageRetired, uid.SecondaryCaptureImageStorage, uid.CTImageStorage, uid.MRImageStorage,
+}
+
+// SingleFrame reports whether objects of a storage class hold one frame; a reference
+// to one must not name a frame (PS3.3 table 10-3). Converters store cines under such
+// classes all the same.
+func SingleFrame(class string) bool { return slices.Contains(singleFrameClasses, class) }
+
 // IsImage reports whether a storage class is that of an image.
 func IsImage(class string) bool { return slices.Contains(imageClasses, class) }
 

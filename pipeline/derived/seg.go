@@ -174,7 +174,7 @@ func (s Segmentation) dataSet() (ds *dicomio.DataSet, frames []frameOf, rows, co
 	ds.SetItems(tag.SharedFunctionalGroupsSequence, s.shared())
 	groups := make([]*dicomio.DataSet, len(frames))
 	for i, f := range frames {
-		groups[i] = functionalGroups(f, source, sourceFrames(s.Source) > 1)
+		groups[i] = functionalGroups(f, source, sourceFrames(s.Source) > 1 && !instance.SingleFrame(source.SOPClassUID))
 	}
 	ds.SetItems(tag.PerFrameFunctionalGroupsSequence, groups...)
 	if err := ds.Err(); err != nil {

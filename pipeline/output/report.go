@@ -203,6 +203,7 @@ func reviewed(v *result.Review) []string {
 // has a UID that no object can hold, is left out; the latter is said.
 func (w *writer) evidence(r *sr.Report) map[string]*result.Loop {
 	loops := map[string]*result.Loop{}
+	var single []string
 	for _, l := range byNumber(w.s.Loops) {
 		if l.Status != result.Analysed || !instance.IsImage(l.SOPClassUID) || loops[l.SOPInstanceUID] != nil {
 			continue
@@ -216,10 +217,17 @@ func (w *writer) evidence(r *sr.Report) map[string]*result.Loop {
 		}
 		loops[l.SOPInstanceUID] = l
 		r.Evidence = append(r.Evidence, ref)
+		if l.Frames > 1 && instance.SingleFrame(l.SOPClassUID) {
+			single = append(single, w.loopName(l))
+		}
 		if r.Pictures == nil {
 			r.Pictures = map[string]sr.Picture{}
 		}
 		r.Pictures[l.SOPInstanceUID] = sr.Picture{Name: w.loopName(l), View: views[l.View], Stage: sr.StageOf(w.s.StageOf(l))}
+	}
+	if len(single) > 0 {
+		r.Comments = append(r.Comments, fmt.Sprintf("Stored as a single picture, of which no frame can be named: %s. What is measured there refers to the whole object.",
+			together(single)))
 	}
 	return loops
 }
@@ -475,10 +483,11 @@ func listed(names []string) string {
 
 // sourceOf refers to the frame that a value was measured on: with the contour
 // where the value comes from it, with the axis for a length, with the line for
-// a diameter or a thickness.
+// a diameter or a thickness. Where no frame can be named, nor anything on one, it is
+// the object.
 func sourceOf(l *result.Loop, src result.Source, measurement string) sr.Source {
 	ref := sr.Source{SOPInstanceUID: src.SOPInstanceUID}
-	if l.Frames == 1 {
+	if l.Frames == 1 || instance.SingleFrame(l.SOPClassUID) {
 		return ref
 	}
 	ref.Frame = src.Frame + 1

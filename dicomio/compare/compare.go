@@ -6,7 +6,10 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"errors"
+	"fmt"
+	"hash"
 	"image"
 	"io"
 	"os"
@@ -14,6 +17,7 @@ import (
 	"strings"
 
 	"github.com/echonode/echonode/dicomio"
+	"github.com/echonode/echonode/dicomio/encoding"
 	"github.com/echonode/echonode/dicomio/part10"
 	"github.com/echonode/echonode/dicomio/tag"
 )
@@ -160,6 +164,11 @@ const comparedFrames = 48
 
 // sameFrames compares what two files of different transfer syntaxes show.
 func sameFrames(ctx context.Context, a, b *dicomio.File) (bool, error) {
+	for _, t := range []tag.Tag{tag.FloatPixelData, tag.DoubleFloatPixelData} {
+		if same, err := sameSums(ctx, a, b, t); err != nil || !same {
+			return false, err
+		}
+	}
 	_, hasA := a.DataSet.Get(tag.PixelData)
 	_, hasB := b.DataSet.Get(tag.PixelData)
 	if !hasA && !hasB {
@@ -202,6 +211,23 @@ func sameFrames(ctx context.Context, a, b *dicomio.File) (bool, error) {
 	return true, nil
 }
 
+// sameSums reports whether a value is in both files the same, or in neither.
+func sameSums(ctx context.Context, a, b *dicomio.File, t tag.Tag) (bool, error) {
+	var sums [2][]byte
+	for i, f := range []*dicomio.File{a, b} {
+		e, ok := f.DataSet.Get(t)
+		if !ok {
+			continue
+		}
+		s := newSummer(ctx, f)
+		if err := s.stream(s.sum, e, encoding.LookupVR(e.VR)); err != nil {
+			return false, err
+		}
+		sums[i] = s.sum.Sum(nil)
+	}
+	return bytes.Equal(sums[0], sums[1]), nil
+}
+
 // samePicture compares two frames.
 func samePicture(a, b *image.RGBA, lossy bool) bool {
 	if !lossy || a.Rect != b.Rect || len(a.Pix) != len(b.Pix) {
@@ -219,42 +245,145 @@ func samePicture(a, b *image.RGBA, lossy bool) bool {
 }
 
 // Attributes reports whether two files say the same beside their pictures:
-// every attribute outside the groups of the meta information, of the image's
-// pixel description and of its pixels.
+// every attribute outside the meta information, of items too, but for the
+// description of the pixels, what compression notes of itself, and the Pixel
+// Data themselves. Text is compared as it is read, so that it may be in
+// another character set; every other value byte by byte in little endian,
+// however long it is.
 func Attributes(ctx context.Context, pathA, pathB string, o dicomio.Options) (same bool, err error) {
-	var said [2][]string
+	var sums [2][]byte
 	for i, path := range []string{pathA, pathB} {
-		f, err := dicomio.OpenContext(ctx, path, o)
-		if err != nil {
-			return false, err
-		}
-		said[i] = attributes(f.DataSet, nil)
-		if err := f.Close(); err != nil {
+		if sums[i], err = sumAttributes(ctx, path, o); err != nil {
 			return false, err
 		}
 	}
-	return slices.Equal(said[0], said[1]), nil
+	return bytes.Equal(sums[0], sums[1]), nil
 }
 
-// attributes lists what a data set says, in the order of tags.
-func attributes(d *dicomio.DataSet, out []string) []string {
+// sumAttributes is the sum of what the file at path says.
+func sumAttributes(ctx context.Context, path string, o dicomio.Options) (sum []byte, err error) {
+	f, err := dicomio.OpenContext(ctx, path, o)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	if err := f.Truncated(); err != nil {
+		return nil, err
+	}
+	s := newSummer(ctx, f)
+	if err := s.dataSet(f.DataSet, true); err != nil {
+		return nil, err
+	}
+	return s.sum.Sum(nil), nil
+}
+
+// ofCompression are attributes in which an encoder notes what it did, and the
+// extremes of pixels that it may have changed (PS3.3 C.7.6.1.1.5, C.7.6.3).
+var ofCompression = []tag.Tag{tag.LossyImageCompression, tag.LossyImageCompressionRatio, tag.LossyImageCompressionMethod,
+	tag.SmallestImagePixelValue, tag.LargestImagePixelValue, tag.SmallestPixelValueInSeries, tag.LargestPixelValueInSeries}
+
+// beside reports whether an attribute is beside the picture of its data set. The
+// icons in items are what they are as any other value.
+func beside(d *dicomio.DataSet, t tag.Tag, top bool) bool {
+	switch g := t.Group(); {
+	case g == 0x0002, g == 0xFFFC, t.Element() == 0, t == tag.SpecificCharacterSet: // 0xFFFC is padding
+		return false
+	case !top:
+		return true
+	case g == 0x7FE0:
+		return false
+	}
+	return !d.Has(tag.PixelData) || !slices.Contains(pixelDescription, t) && !slices.Contains(ofCompression, t)
+}
+
+// longValue is from how many bytes on a value stands in a sum by its own. Text
+// stands there as it is read, up to the length to which it is.
+const longValue = 64 << 10
+
+// summer sums what data sets say, with what tells where each part ends.
+type summer struct {
+	ctx context.Context
+	big bool // values are in big endian
+	sum hash.Hash
+	buf []byte
+}
+
+// newSummer sums what f says.
+func newSummer(ctx context.Context, f *dicomio.File) summer {
+	return summer{ctx: ctx, big: f.Syntax.BigEndian, sum: sha256.New(), buf: make([]byte, longValue)}
+}
+
+// dataSet sums a data set in the order of tags; top says that it is no item.
+func (s summer) dataSet(d *dicomio.DataSet, top bool) error {
 	for _, e := range slices.SortedStableFunc(d.Elements(), func(a, b *dicomio.Element) int { return cmp.Compare(a.Tag, b.Tag) }) {
-		switch g := e.Tag.Group(); {
-		case g == 0x0002, g == 0x0028, g == 0x7FE0, e.Tag.Element() == 0, e.Tag == tag.SpecificCharacterSet:
-			continue
-		case g == 0xFFFC: // padding
+		if !beside(d, e.Tag, top) {
 			continue
 		}
-		text := d.Strings(e.Tag)
-		if text == nil && e.InMemory() {
-			if b, err := e.Bytes(); err == nil {
-				text = []string{string(b)}
+		fmt.Fprintf(s.sum, "%v ", e.Tag)
+		items := d.Items(e.Tag)
+		for _, it := range items {
+			fmt.Fprint(s.sum, "item ")
+			if err := s.dataSet(it, false); err != nil {
+				return err
 			}
+			fmt.Fprint(s.sum, "end ")
 		}
-		out = append(out, e.Tag.String()+" "+strings.Join(text, "\\"))
-		for _, it := range d.Items(e.Tag) {
-			out = attributes(it, append(out, "item"))
+		if len(items) > 0 {
+			continue
+		}
+		if err := s.value(d, e); err != nil {
+			return fmt.Errorf("%v: %w", e.Tag, err)
 		}
 	}
-	return out
+	return nil
+}
+
+// value sums the value of an element.
+func (s summer) value(d *dicomio.DataSet, e *dicomio.Element) error {
+	vr := encoding.LookupVR(e.VR)
+	if vr == nil || vr.Name == "UN" {
+		vr = encoding.LookupVR(encoding.DictionaryVR(e.Tag, false))
+	}
+	if vr == nil || vr.Text || (vr.String || vr.Name == "UN") && e.Len() < longValue {
+		if text := d.Strings(e.Tag); text != nil {
+			joined := strings.Join(text, "\\")
+			fmt.Fprintf(s.sum, "%d %s", len(joined), joined)
+			return nil
+		}
+	}
+	if e.Encapsulated() || e.Len() >= longValue {
+		sum := sha256.New()
+		if err := s.stream(sum, e, vr); err != nil {
+			return err
+		}
+		fmt.Fprintf(s.sum, "sum %x", sum.Sum(nil))
+		return nil
+	}
+	fmt.Fprintf(s.sum, "%d ", e.Len())
+	return s.stream(s.sum, e, vr)
+}
+
+// stream gives the value of an element in little endian, and the fragments of
+// an encapsulated one as they are.
+func (s summer) stream(to hash.Hash, e *dicomio.Element, vr *encoding.VR) error {
+	var from io.Reader = e.Stored()
+	if !e.Encapsulated() {
+		from = e.Reader()
+	}
+	for buf := s.buf; ; {
+		if err := s.ctx.Err(); err != nil {
+			return err
+		}
+		n, err := io.ReadFull(from, buf)
+		if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
+			return err
+		}
+		if s.big && vr != nil && vr.Size > 1 {
+			encoding.Swap(buf[:n], vr.Size)
+		}
+		to.Write(buf[:n])
+		if err != nil {
+			return nil
+		}
+	}
 }

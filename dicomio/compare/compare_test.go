@@ -7,6 +7,8 @@ import (
 	"image"
 	"os"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"testing"
 
 	"github.com/echonode/echonode/dicomio"
@@ -158,25 +160,191 @@ func TestSame(t *testing.T) {
 			t.Errorf("decompressed, %s: %v, %v", name, same, err)
 		}
 	}
-	for name, c := range map[string]struct {
-		a, b string
-		want bool
-	}{
-		"the same":        {native, file(uid.ImplicitVRLittleEndian, 7, nil), true},
-		"other pixels":    {native, file(uid.ImplicitVRLittleEndian, 9, nil), true},
-		"another name":    {native, file(uid.ImplicitVRLittleEndian, 7, func(d *dicomio.DataSet) { d.SetString(tag.PatientName, "Another^Name") }), false},
-		"one more":        {native, file(uid.ExplicitVRLittleEndian, 7, func(d *dicomio.DataSet) { d.SetString(tag.RetrieveAETitle, "PACS") }), false},
-		"in a sequence":   {file(uid.ExplicitVRLittleEndian, 7, inSequence("A")), file(uid.ImplicitVRLittleEndian, 7, inSequence("B")), false},
-		"equal sequences": {file(uid.ExplicitVRLittleEndian, 7, inSequence("A")), file(uid.ImplicitVRLittleEndian, 7, inSequence("A")), true},
-	} {
-		if same, err := Attributes(context.Background(), c.a, c.b, dicomio.Options{}); err != nil || same != c.want {
-			t.Errorf("attributes, %s: %v, %v", name, same, err)
-		}
-	}
 	memory := dicomio.NewMemory(1 << 30)
 	if same, err := Pixels(context.Background(), file(uid.ExplicitVRLittleEndian, 7, nil), file(uid.ExplicitVRLittleEndian, 7, nil),
 		dicomio.Options{Limits: dicomio.Limits{Memory: memory}}); err != nil || !same || memory.InUse() != 0 {
 		t.Errorf("%v, %v, %d bytes held", same, err, memory.InUse())
+	}
+}
+
+// What says the same in another transfer syntax, and what is a correction.
+func TestAttributes(t *testing.T) {
+	dir := t.TempDir()
+	n := 0
+	file := func(syntax string, pixels bool, edit func(*dicomio.DataSet)) string {
+		t.Helper()
+		d := base(1, 1, "MONOCHROME2").SetInt(tag.Rows, 4).SetInt(tag.Columns, 6).SetFloat(tag.PixelSpacing, 0.3, 0.3)
+		o := dicomio.WriteOptions{TransferSyntax: syntax}
+		if pixels {
+			o.Pixels = dicomio.FrameBytes([][]byte{bytes.Repeat([]byte{byte(n)}, 24)})
+		}
+		edit(d)
+		var b bytes.Buffer
+		if err := dicomio.Write(&b, d, o); err != nil {
+			t.Fatal(err)
+		}
+		n++
+		path := filepath.Join(dir, strconv.Itoa(n))
+		if err := os.WriteFile(path, b.Bytes(), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	type edit = func(*dicomio.DataSet)
+	nothing := func(*dicomio.DataSet) {}
+	value := func(at tag.Tag, vr string, size int, last byte) edit {
+		return func(d *dicomio.DataSet) {
+			b := bytes.Repeat([]byte{1, 2}, size/2)
+			b[len(b)-1] = last
+			d.SetBytes(at, vr, b)
+		}
+	}
+	icon := func(grey byte) edit {
+		return func(d *dicomio.DataSet) {
+			d.SetItems(tag.IconImageSequence, base(1, 1, "MONOCHROME2").SetInt(tag.Rows, 2).SetInt(tag.Columns, 2).
+				SetBytes(tag.PixelData, "OW", []byte{grey, 2, 3, 4}))
+		}
+	}
+	private := tag.New(0x0009, 0x1010)
+	floats := func(d *dicomio.DataSet) { d.SetFloatVR(private, "FD", 1, 2) }
+	for name, c := range map[string]struct {
+		a, b   edit
+		pixels bool
+		want   bool
+	}{
+		"the same":       {nothing, nothing, true, true},
+		"another name":   {nothing, func(d *dicomio.DataSet) { d.SetString(tag.PatientName, "Another^Name") }, true, false},
+		"one more":       {nothing, func(d *dicomio.DataSet) { d.SetString(tag.RetrieveAETitle, "PACS") }, true, false},
+		"in a sequence":  {inSequence("A"), inSequence("B"), true, false},
+		"same sequences": {inSequence("A"), inSequence("A"), true, true},
+		"two items": {func(d *dicomio.DataSet) {
+			d.SetItems(tag.RequestAttributesSequence, dicomio.NewDataSet().SetString(tag.AccessionNumber, "A"), dicomio.NewDataSet())
+		}, inSequence("A"), true, false},
+		"another pixel spacing": {nothing, func(d *dicomio.DataSet) { d.SetFloat(tag.PixelSpacing, 0.2, 0.2) }, true, false},
+		"pixels that are not square": {nothing, func(d *dicomio.DataSet) { d.SetString(tag.PixelAspectRatio, "3", "4") },
+			true, false},
+		"a window":      {nothing, func(d *dicomio.DataSet) { d.SetFloat(tag.WindowCenter, 100).SetFloat(tag.WindowWidth, 50) }, true, false},
+		"names burned":  {nothing, func(d *dicomio.DataSet) { d.SetString(tag.BurnedInAnnotation, "YES") }, true, false},
+		"was lossy":     {nothing, func(d *dicomio.DataSet) { d.SetString(tag.LossyImageCompression, "01") }, true, true},
+		"planes":        {nothing, func(d *dicomio.DataSet) { d.SetString(tag.PhotometricInterpretation, "RGB") }, true, true},
+		"no pixels":     {nothing, nothing, false, true},
+		"rows of none":  {nothing, func(d *dicomio.DataSet) { d.SetInt(tag.Rows, 5) }, false, false},
+		"another icon":  {icon(1), icon(9), true, false},
+		"the same icon": {icon(1), icon(1), true, true},
+		"another long document": {value(tag.EncapsulatedDocument, "OB", 2<<20, 1), value(tag.EncapsulatedDocument, "OB", 2<<20, 2),
+			false, false},
+		"the same long document": {value(tag.EncapsulatedDocument, "OB", 2<<20, 1), value(tag.EncapsulatedDocument, "OB", 2<<20, 1),
+			false, true},
+		"another long waveform":       {value(tag.WaveformData, "OW", 2<<20, 1), value(tag.WaveformData, "OW", 2<<20, 2), false, false},
+		"the same long waveform":      {value(tag.WaveformData, "OW", 2<<20, 1), value(tag.WaveformData, "OW", 2<<20, 1), false, true},
+		"other long private data":     {value(private, "UN", 2<<20, 1), value(private, "UN", 2<<20, 2), false, false},
+		"a private number":            {value(private, "US", 2, 1), value(private, "US", 2, 2), true, false},
+		"the same private number":     {value(private, "US", 2, 1), value(private, "US", 2, 1), true, true},
+		"text over what text may be":  {value(tag.TextValue, "UT", 3<<20, '1'), value(tag.TextValue, "UT", 3<<20, '2'), false, false},
+		"the same text, as long":      {value(tag.TextValue, "UT", 3<<20, '1'), value(tag.TextValue, "UT", 3<<20, '1'), false, true},
+		"numbers of more than a word": {floats, floats, true, true},
+	} {
+		a := file(uid.ExplicitVRLittleEndian, c.pixels, c.a)
+		for _, syntax := range []string{uid.ImplicitVRLittleEndian, uid.DeflatedExplicitVRLittleEndian, uid.ExplicitVRBigEndian} {
+			b := file(syntax, c.pixels, c.b)
+			if same, err := Attributes(t.Context(), a, b, dicomio.Options{}); err != nil || same != c.want {
+				t.Errorf("%s, %s: %v, %v", name, syntax, same, err)
+			}
+		}
+	}
+	// Text in another character set is the same text.
+	latin := func(d *dicomio.DataSet) {
+		d.SetString(tag.SpecificCharacterSet, "ISO_IR 100").SetString(tag.PatientName, "Müller^Jörg")
+	}
+	unicode := func(d *dicomio.DataSet) {
+		d.SetString(tag.SpecificCharacterSet, "ISO_IR 192").SetString(tag.PatientName, "Müller^Jörg")
+	}
+	a, b := file(uid.ExplicitVRLittleEndian, true, latin), file(uid.ImplicitVRLittleEndian, true, unicode)
+	if same, err := Attributes(t.Context(), a, b, dicomio.Options{}); err != nil || !same {
+		t.Errorf("another character set: %v, %v", same, err)
+	}
+	// What is cut says nothing for sure.
+	whole, err := os.ReadFile(a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cut := filepath.Join(dir, "cut")
+	if err := os.WriteFile(cut, whole[:len(whole)-10], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if same, err := Attributes(t.Context(), a, cut, dicomio.Options{}); same || !errors.Is(err, dicomio.ErrTruncated) {
+		t.Errorf("a file that is cut: %v, %v", same, err)
+	}
+}
+
+// Long values are compared without being held.
+func TestAttributesHoldNoValues(t *testing.T) {
+	var paths [2]string
+	for i, syntax := range []string{uid.ImplicitVRLittleEndian, uid.ExplicitVRLittleEndian} {
+		d := base(1, 1, "MONOCHROME2")
+		for k := range 8 {
+			d.SetBytes(tag.New(0x0009, 0x1010+uint16(k)), "UN", bytes.Repeat([]byte("A long private text. "), 100_000))
+		}
+		var b bytes.Buffer
+		if err := dicomio.Write(&b, d, dicomio.WriteOptions{TransferSyntax: syntax}); err != nil {
+			t.Fatal(err)
+		}
+		paths[i] = filepath.Join(t.TempDir(), "a.dcm")
+		if err := os.WriteFile(paths[i], b.Bytes(), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	same, err := Attributes(t.Context(), paths[0], paths[1], dicomio.Options{})
+	runtime.ReadMemStats(&after)
+	if got := after.TotalAlloc - before.TotalAlloc; err != nil || !same || got > 2<<20 {
+		t.Errorf("%v, %v, %d bytes for 2 x 16 MB of values", same, err, got)
+	}
+}
+
+// Pixels of floating point are a picture too.
+func TestFloatPixels(t *testing.T) {
+	file := func(syntax string, at tag.Tag, v float64) string {
+		d := dicomio.NewDataSet().SetString(tag.SOPClassUID, uid.UltrasoundMultiFrameImageStorage).SetString(tag.SOPInstanceUID, "1.2.3")
+		if at == tag.FloatPixelData {
+			d.SetFloatVR(at, "FL", v, v)
+			b, err := d.Bytes(at)
+			if err != nil {
+				t.Fatal(err)
+			}
+			d.SetBytes(at, "OF", b)
+		} else {
+			d.SetFloatVR(at, "FD", v, v)
+			b, err := d.Bytes(at)
+			if err != nil {
+				t.Fatal(err)
+			}
+			d.SetBytes(at, "OD", b)
+		}
+		var b bytes.Buffer
+		if err := dicomio.Write(&b, d, dicomio.WriteOptions{TransferSyntax: syntax}); err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(t.TempDir(), "a.dcm")
+		if err := os.WriteFile(path, b.Bytes(), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	for _, at := range []tag.Tag{tag.FloatPixelData, tag.DoubleFloatPixelData} {
+		a := file(uid.ExplicitVRLittleEndian, at, 1.5)
+		for _, syntax := range []string{uid.ExplicitVRLittleEndian, uid.ImplicitVRLittleEndian, uid.ExplicitVRBigEndian} {
+			for v, want := range map[float64]bool{1.5: true, 2.5: false} {
+				if same, err := Pixels(t.Context(), a, file(syntax, at, v), dicomio.Options{}); err != nil || same != want {
+					t.Errorf("%v %v in %s: %v, %v", at, v, syntax, same, err)
+				}
+			}
+		}
+		other := tag.FloatPixelData ^ tag.DoubleFloatPixelData ^ at
+		if same, err := Pixels(t.Context(), a, file(uid.ImplicitVRLittleEndian, other, 1.5), dicomio.Options{}); err != nil || same {
+			t.Errorf("%v beside %v: %v, %v", at, other, same, err)
+		}
 	}
 }
 

@@ -243,6 +243,14 @@ func TestCorrectionInAnotherSyntax(t *testing.T) {
 	if got := n.stored(t, "1.2.3.10").String(tag.PatientName); got != "Doe^Janet" || n.files(t) != 1 {
 		t.Errorf("%s, %d files", got, n.files(t))
 	}
+	scaled := func(ds *dicomio.DataSet) {
+		ds.SetString(tag.PatientName, "Doe^Janet").SetFloat(tag.PixelSpacing, 0.2, 0.2)
+	}
+	n.mustSend(t, picture(t, "1.2.3", "1.2.3.10", 7, scaled))
+	eventually(t, "another scale, recoded", finished(3))
+	if got := n.stored(t, "1.2.3.10").String(tag.PixelSpacing); got != "0.2" || n.files(t) != 1 {
+		t.Errorf("Pixel Spacing %q, %d files", got, n.files(t))
+	}
 	var status *scp.StatusError
 	if res := n.send(t, recode(picture(t, "1.2.3", "1.2.3.10", 9, nil)))[0]; !errors.As(res.Err, &status) || status.Status != scp.StatusDuplicateInstance {
 		t.Errorf("another picture, recoded: %v, want 0111H", res.Err)

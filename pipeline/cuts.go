@@ -28,13 +28,22 @@ const (
 	likeMoves = 3   // cells by which pictures are moved to find how alike they are
 	likeCells = 50  // cells that show something in both, at least
 	oneHeart  = 0.5 // likeness of two pictures of one heart (gain and depth changed, probe moved: 0.63 to 0.99; two hearts: 0.32 at most)
+
+	// A heart does not change its rate at once by more than otherState of the faster; clips tell it by
+	// stateBeats intervals together that vary by steadyBeats of their mean in either.
+	otherState  = 0.25
+	stateBeats  = 3
+	steadyBeats = 0.2
 )
+
+// clip is a part of a loop, from a frame to the one before another.
+type clip struct{ from, to int }
 
 // clips looks for cuts in a loop, as where recordings of a whole examination stand one
 // behind the other in one object: pictures differ from one frame to the next as no motion
-// makes them, and stay so. It returns the first frames of clips that show a ventricle, nil
-// where there is one alone.
-func clips(frames []frame, times []float64) []int {
+// makes them, and stay so. It returns the clips that show a ventricle, nil where there is
+// one alone.
+func clips(frames []frame, times []float64) []clip {
 	n := len(frames)
 	if n < 2*clipFrames || slices.ContainsFunc(frames, func(f frame) bool { return len(f.small) == 0 }) {
 		return nil
@@ -50,12 +59,12 @@ func clips(frames []frame, times []float64) []int {
 			leaps = append(leaps, i)
 		}
 	}
-	var starts []int
+	var found []clip
 	from := 0
 	end := func(to int) {
 		long := len(times) != n || times[to-1]-times[from] >= clipMS
 		if to-from >= clipFrames && long && showsVentricle(frames[from:to]) {
-			starts = append(starts, from)
+			found = append(found, clip{from, to})
 		}
 		from = to
 	}
@@ -72,10 +81,10 @@ func clips(frames []frame, times []float64) []int {
 			end(i + 1)
 		}
 	}
-	if end(n); len(starts) < 2 {
+	if end(n); len(found) < 2 {
 		return nil
 	}
-	return starts
+	return found
 }
 
 // stays reports whether a step behind frame i is to be seen from all frames shortly before
@@ -131,41 +140,87 @@ func showsVentricle(frames []frame) bool {
 	return 2*with > len(frames)
 }
 
-// judgeCuts refuses a loop that is several clips, and remarks on one whose picture changes
-// at once in gain, depth or place. views are the names of the network's views.
-func (l *loop) judgeCuts(views []string) error {
-	starts := clips(l.frames, l.FrameTimes)
-	if starts == nil {
+// judgeCuts refuses a loop that is several clips: of several hearts or views, or of one heart at
+// several rates, as at rest and under stress. One whose picture changes at once in gain, depth or
+// place has a remark, and its beats are found apart. views are the names of the network's views.
+func (l *loop) judgeCuts(views []string, o lv.BeatOptions) error {
+	found := clips(l.frames, l.FrameTimes)
+	if found == nil {
 		return nil
 	}
 	others, at := 1, 0
-	for k, start := range starts[1:] {
-		end := len(l.frames)
-		if k+2 < len(starts) {
-			end = starts[k+2]
+	var cuts []int
+	rates := [][]float64{l.intervals(found[0], o)} // of the clips of one heart in one state
+	for k, c := range found[1:] {
+		before, behind := l.frames[found[k].from:found[k].to], l.frames[c.from:c.to]
+		if cuts = append(cuts, found[k].to); c.from > found[k].to {
+			cuts = append(cuts, c.from)
 		}
-		before := l.frames[starts[k]:start]
-		if likeness(before[len(before)-1].small, l.frames[start].small) >= oneHeart && seenAs(before, views) == seenAs(l.frames[start:end], views) {
+		own := l.intervals(c, o)
+		other := func(rate []float64) bool { return otherRate(rate, own) }
+		if likeness(before[len(before)-1].small, behind[0].small) >= oneHeart && seenAs(before, views) == seenAs(behind, views) &&
+			!slices.ContainsFunc(rates, other) {
+			rates = append(rates, own)
 			continue
 		}
+		rates = [][]float64{own}
 		if others++; at == 0 {
-			at = start
+			at = c.from
 		}
 	}
 	timed := len(l.FrameTimes) == len(l.frames)
 	switch {
 	case others == 1:
-		r := result.Reasonf(result.SeveralClips, "gain, depth or place of the probe change in frame %d", starts[1]+1)
+		r := result.Reasonf(result.SeveralClips, "gain, depth or place of the probe change in frame %d", found[1].from+1)
 		if timed {
-			r = result.Reasonf(result.SeveralClips, "gain, depth or place of the probe change at %.1f s", (l.FrameTimes[starts[1]]-l.FrameTimes[0])/1000)
+			r = result.Reasonf(result.SeveralClips, "gain, depth or place of the probe change at %.1f s", (l.FrameTimes[found[1].from]-l.FrameTimes[0])/1000)
 		}
-		l.Warnings = append(l.Warnings, r)
+		l.Warnings, l.Cuts = append(l.Warnings, r), cuts
 		return nil
 	case timed:
 		return refused(result.SeveralClips, "%d clips stand one behind the other, the second from %.1f s on: they are to be given one by one",
 			others, (l.FrameTimes[at]-l.FrameTimes[0])/1000)
 	}
 	return refused(result.SeveralClips, "%d clips stand one behind the other, the second from frame %d on: they are to be given one by one", others, at+1)
+}
+
+// intervals are the times in ms from one contraction of a clip to the next.
+func (l *loop) intervals(c clip, o lv.BeatOptions) (out []float64) {
+	if len(l.FrameTimes) != len(l.frames) {
+		return nil
+	}
+	areas := make([]float64, 0, c.to-c.from)
+	for _, f := range l.frames[c.from:c.to] {
+		area := math.NaN()
+		if f.outline != nil {
+			area = lv.PolygonArea(f.outline.Points, l.spacing)
+		}
+		areas = append(areas, area)
+	}
+	rhythm, err := lv.FindBeats(areas, l.FrameTimes[c.from:c.to], o)
+	if err != nil {
+		return nil // it shows none
+	}
+	for i, b := range rhythm.Beats {
+		if b.BeforeMS > 0 {
+			out = append(out, b.BeforeMS)
+		}
+		if i == len(rhythm.Beats)-1 && b.AfterMS > 0 {
+			out = append(out, b.AfterMS)
+		}
+	}
+	return out
+}
+
+// otherRate reports whether the intervals of two clips are those of two rates of the heart:
+// each of a rhythm that is steady, and further apart than a heart's can be at once.
+func otherRate(a, b []float64) bool {
+	if len(a) == 0 || len(b) == 0 || len(a)+len(b) < stateBeats {
+		return false
+	}
+	x, y := lv.Summarize(a), lv.Summarize(b)
+	steady := func(s lv.Summary) bool { return s.Max-s.Min <= steadyBeats*s.Mean }
+	return steady(x) && steady(y) && math.Abs(x.Mean-y.Mean) > otherState*max(x.Mean, y.Mean)
 }
 
 // likeness is the largest correlation of two reduced pictures where either is moved a little

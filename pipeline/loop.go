@@ -209,7 +209,7 @@ func (a *Analyzer) lookThrough(ctx context.Context, l *loop, file *dicomio.File,
 	if err := a.infer(ctx, l, frames, rest); err != nil {
 		return err
 	}
-	if err := l.judgeCuts(a.engine.Card().Views); err != nil {
+	if err := l.judgeCuts(a.engine.Card().Views, a.opt.LV.Beats); err != nil {
 		return err
 	}
 	if r := l.drawnAround(); r != nil {

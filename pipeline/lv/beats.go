@@ -50,6 +50,9 @@ type BeatOptions struct {
 	// than GapMS. Own choice: an end-systole fits into 120 ms. No beat may come
 	// within GapMarginMS of a gap with its ED or ES, or have one between them.
 	GapSteps, GapMS, GapMarginMS float64
+	// Cuts are the frames whose times are set apart from those before by [Apart]: what
+	// a cut hides is told otherwise than what the frame times leave out.
+	Cuts []int
 	// TurnFraction is the part of the curve's range by which it must turn back
 	// for an extreme to count; it must exceed the dip of diastasis and the
 	// atrial kick. EchoNet-Dynamic uses a prominence of half the range; own
@@ -325,7 +328,7 @@ func FindBeats(area, timesMS []float64, o BeatOptions) (Rhythm, error) {
 	case len(r.Beats) == 0 && f.slow:
 		return r, noBeat(NoCompleteSystole, "it takes more than %.0f ms, longer than a heart's: the frame times may be those of playback", o.MaxSystoleMS)
 	case len(r.Beats) == 0 && found > 0:
-		return r, noBeat(NoCompleteSystole, "%s", "what it shows lies across a gap in the frame times")
+		return r, noBeat(NoCompleteSystole, "%s", f.whatLiesAcross())
 	case len(r.Beats) == 0:
 		return r, noBeat(NoCompleteSystole, "%s", f.whyNone())
 	}
@@ -349,13 +352,36 @@ func (f *finder) clearly(amplitude float64) float64 {
 }
 
 // pause is a time in ms, from a frame to the next, of which nothing is known.
-type pause struct{ from, to float64 }
+type pause struct {
+	from, to float64
+	cut      bool
+}
+
+// cutMS is how far apart times are set at a cut: more than any gap that counts and than
+// a curve is smoothed over.
+const cutMS = 500
+
+// Apart are frame times in ms in which a time of which nothing is known lies before each
+// of the frames cuts, as where the picture changes at once: no beat and no interval counts
+// across it.
+func Apart(timesMS []float64, cuts []int) []float64 {
+	if len(cuts) == 0 {
+		return timesMS
+	}
+	out := slices.Clone(timesMS)
+	for _, cut := range cuts {
+		for i := max(cut, 0); i < len(out); i++ {
+			out[i] += cutMS
+		}
+	}
+	return out
+}
 
 func gapsOf(t []float64, o BeatOptions) (out []pause) {
 	limit := max(o.GapSteps*1000/FrameRate(t), o.GapMS)
 	for i := 1; i < len(t); i++ {
 		if t[i]-t[i-1] > limit {
-			out = append(out, pause{t[i-1], t[i]})
+			out = append(out, pause{t[i-1], t[i], slices.Contains(o.Cuts, i)})
 		}
 	}
 	return out
@@ -374,19 +400,29 @@ func FrameRate(timesMS []float64) float64 {
 	return 1000 / median(steps)
 }
 
-// gapNote tells a reader of gaps; "" without any.
+// gapNote tells a reader of gaps in the frame times; "" without any.
 func (f *finder) gapNote() string {
-	longest := 0.0
+	longest, n := 0.0, 0
 	for _, g := range f.gaps {
-		longest = max(longest, g.to-g.from)
+		if !g.cut {
+			longest, n = max(longest, g.to-g.from), n+1
+		}
 	}
-	switch len(f.gaps) {
+	switch n {
 	case 0:
 		return ""
 	case 1:
 		return fmt.Sprintf("the frame times have a gap of %.0f ms: beats and intervals across it are not used", longest)
 	}
-	return fmt.Sprintf("the frame times have %d gaps, the longest of %.0f ms: beats and intervals across them are not used", len(f.gaps), longest)
+	return fmt.Sprintf("the frame times have %d gaps, the longest of %.0f ms: beats and intervals across them are not used", n, longest)
+}
+
+// whatLiesAcross is why the beats that were found do not count.
+func (f *finder) whatLiesAcross() string {
+	if slices.ContainsFunc(f.gaps, func(g pause) bool { return !g.cut }) {
+		return "what it shows lies across a gap in the frame times"
+	}
+	return "what it shows lies across a sudden change of the picture"
 }
 
 // across reports whether a gap lies between two times, or within margin of them.
@@ -535,7 +571,7 @@ func (f *finder) fromExtremes(rate float64) (beats, clipStart, clipped []Beat) {
 				}
 			}
 			if ed == first && f.a[e.at]-f.a[ed] > f.clearly(f.a[e.at]-f.a[es]) {
-				f.slow = true // no plateau: it has long been falling there
+				f.slow = f.slow || !f.across(f.t[e.at], f.t[ex[i+1].at], 0) // no plateau: it has long been falling there
 				continue
 			}
 		}

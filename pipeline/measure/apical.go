@@ -167,7 +167,7 @@ func (l *loop) around(at int, b lv.Beat) lv.Around {
 		return lv.Around{Frames: []int{at}, Weights: []float64{1}}
 	}
 	half, _ := l.window(b)
-	return lv.FramesAround(l.FrameTimes, l.isUsed, l.FrameTimes[at], half)
+	return lv.FramesAround(l.times, l.isUsed, l.times[at], half)
 }
 
 // Own choice: with a range of the area of less than so many times the noise, and
@@ -211,7 +211,7 @@ func (l *loop) moment(p lv.Phase, b lv.Beat) lv.Around {
 	}
 	half, period := l.window(b)
 	if where, ok := l.inOtherBeats(p, b, period); ok {
-		return lv.FramesAround(l.FrameTimes, l.isUsed, where, half)
+		return lv.FramesAround(l.times, l.isUsed, where, half)
 	}
 	switch frames := l.splits(b, period); {
 	case frames >= splitFrames:
@@ -228,14 +228,14 @@ func (l *loop) isUsed(i int) bool { return l.frames[i].used }
 // splits is the number of frames in a beat whose phases may be measured
 // crosswise; 0 where they should not.
 func (l *loop) splits(b lv.Beat, period float64) float64 {
-	n := len(l.FrameTimes)
+	n := len(l.times)
 	if l.byReader(b.ED) || l.byReader(b.ES) {
 		return 0
 	}
 	if l.rhythm.Range > noisyRange*l.rhythm.Noise || b.Clipped || period == 0 {
 		return 0
 	}
-	step := (l.FrameTimes[n-1] - l.FrameTimes[0]) / float64(n-1)
+	step := (l.times[n-1] - l.times[0]) / float64(n-1)
 	frames := period / step
 	if step > splitStepMS || frames < splitFrames && l.rhythm.Range > blendRange*l.rhythm.Noise {
 		return 0
@@ -258,9 +258,9 @@ func (l *loop) inOtherBeats(p lv.Phase, b lv.Beat, period float64) (where float6
 	if !ok {
 		return 0, false
 	}
-	at := l.FrameTimes[b.ED]
+	at := l.times[b.ED]
 	if p == lv.ES {
-		at = l.FrameTimes[b.ES]
+		at = l.times[b.ES]
 	}
 	reach, sigma := l.search(period)
 	var times, areas []float64
@@ -270,7 +270,7 @@ func (l *loop) inOtherBeats(p lv.Phase, b lv.Beat, period float64) (where float6
 			continue
 		}
 		for i, f := range l.frames {
-			t := l.FrameTimes[i] + own - moment
+			t := l.times[i] + own - moment
 			if f.used && math.Abs(t-at) < reach+3*sigma {
 				times, areas = append(times, t), append(areas, f.plane.AreaMM2)
 			}
@@ -292,7 +292,7 @@ func (l *loop) contraction(ed, es int) (ms float64, ok bool) {
 	if l.Curve == nil || ed < 0 || es <= ed || es >= len(l.Curve.Smoothed) {
 		return 0, false
 	}
-	c, t := l.Curve.Smoothed, l.FrameTimes
+	c, t := l.Curve.Smoothed, l.times
 	half := (c[ed] + c[es]) / 2
 	for j := es; j > ed; j-- {
 		if c[j-1] >= half && c[j] < half {
@@ -318,9 +318,9 @@ func (l *loop) crossed(p lv.Phase, at int, half, period float64) lv.Around {
 	reach, sigma := l.search(period)
 	var halves [2]lv.Around
 	for k := range halves {
-		where := lv.Extreme(areas, l.FrameTimes, func(i int) bool { return rank[i] == 1-k }, l.FrameTimes[at],
+		where := lv.Extreme(areas, l.times, func(i int) bool { return rank[i] == 1-k }, l.times[at],
 			reach, sigma, p == lv.ED)
-		halves[k] = lv.FramesAround(l.FrameTimes, func(i int) bool { return rank[i] == k }, where, half)
+		halves[k] = lv.FramesAround(l.times, func(i int) bool { return rank[i] == k }, where, half)
 	}
 	return lv.Join(halves[0], halves[1])
 }
@@ -451,8 +451,8 @@ func (l *loop) findings(areas []float64) []lv.Finding {
 	for _, i := range l.rhythm.Removed {
 		kept[i] = math.NaN()
 	}
-	out = append(out, lv.CheckAreaJumps(kept, l.FrameTimes, o)...)
-	out = append(out, lv.CheckFrameRate(l.FrameTimes, l.rhythm.HeartRate, o)...)
+	out = append(out, lv.CheckAreaJumps(kept, l.times, o)...)
+	out = append(out, lv.CheckFrameRate(l.times, l.rhythm.HeartRate, o)...)
 	out = append(out, lv.CheckClipped(l.rhythm.Beats)...)
 	if l.landmarks {
 		out = append(out, lv.CheckAnnulusOften(l.annulusPart(), o)...)
@@ -515,6 +515,7 @@ func (l *loop) chooseBeats() []lv.Finding {
 	if irregular {
 		out = append(out, lv.CheckIrregular(len(l.beats))...)
 	}
+	out = append(out, l.checkClips()...)
 	ectopic := func(i int) bool { return kinds[i] != lv.Regular }
 	l.keepBeats(func(i int, _ beat) *result.Reason {
 		if ectopic(i) {
@@ -553,6 +554,25 @@ func (l *loop) chooseBeats() []lv.Finding {
 		out = append(out, l.checkBeatVolumes()...)
 	}
 	return append(out, lv.CheckPrecision(l.surelyWithin(), l.o.LV.Quality)...)
+}
+
+// checkClips looks for beats on either side of a sudden change of the picture whose EF differ as
+// those of two recordings of one stage must not: of which the loop's is, nobody knows.
+func (l *loop) checkClips() []lv.Finding {
+	efs := map[int][]float64{}
+	for _, b := range l.beats {
+		last := l.untilCut(b.ED)
+		efs[last] = append(efs[last], b.ef)
+	}
+	var means []float64
+	for _, of := range efs {
+		means = append(means, lv.Summarize(of).Mean)
+	}
+	if len(means) < 2 || slices.Max(means)-slices.Min(means) <= otherLoops {
+		return nil
+	}
+	return []lv.Finding{{Gate: result.LoopsDisagree, Severity: lv.Warn, Frame: -1, Reason: fmt.Sprintf(
+		"where the picture changes at once EF does too, %.0f to %.0f %%: two recordings may stand one behind the other", slices.Min(means), slices.Max(means))}}
 }
 
 // checkBeatVolumes looks for beats of a regular rhythm that differ in size as two

@@ -17,7 +17,13 @@ func (l *loop) findBeats(curve []float64) *result.Reason {
 	}
 	options := l.o.LV.Beats
 	options.RWaveMS, options.HeartRateBPM, options.RateOfRWaves = l.RWaves, l.HeartRate, l.rateOfRWaves()
-	rhythm, err := lv.FindBeats(curve, l.FrameTimes, options)
+	if options.Cuts = l.Cuts; len(l.Cuts) > 0 {
+		options.RWaveMS = nil // nobody knows of which time they are
+		if options.RateOfRWaves {
+			options.HeartRateBPM = 0
+		}
+	}
+	rhythm, err := lv.FindBeats(curve, l.times, options)
 	if beats, ok := l.readersBeats(); ok {
 		rhythm.Beats, err = beats, nil
 		l.Curve = &result.Curve{}
@@ -144,7 +150,7 @@ func (l *loop) contractionMS() float64 {
 		if b.Clipped || b.Crossed || b.Late {
 			continue
 		}
-		if v := lv.ContractionMS(l.rhythm.Smoothed, l.FrameTimes, b.ED, b.ES); v > 0 {
+		if v := lv.ContractionMS(l.rhythm.Smoothed, l.times, b.ED, b.ES); v > 0 {
 			ms = append(ms, v)
 		}
 	}
@@ -162,16 +168,27 @@ func (l *loop) slowerMotion() bool {
 		return false
 	}
 	for _, b := range l.rhythm.Beats {
-		last := l.FrameTimes[len(l.FrameTimes)-1]
+		last := l.times[l.untilCut(b.ED)]
 		if c := l.rhythm.Smoothed; b.NextED >= 0 && (len(c) == 0 || c[b.NextED]-slices.Min(c[b.NextED:]) > nextFall*(c[b.ED]-c[b.ES])) {
-			last = l.FrameTimes[b.NextED] // the next contraction begins there
+			last = l.times[b.NextED] // the next contraction begins there
 		}
-		systole, whole := l.FrameTimes[b.ES]-l.FrameTimes[b.ED], last-l.FrameTimes[b.ED]
+		systole, whole := l.times[b.ES]-l.times[b.ED], last-l.times[b.ED]
 		if period := 60000 / rate; !b.Crossed && (systole > l.o.LV.Beats.MaxSystoleFraction*period || whole > longBeat*period) {
 			return true
 		}
 	}
 	return false
+}
+
+// untilCut is the last frame that follows a frame without a cut.
+func (l *loop) untilCut(i int) int {
+	last := len(l.times) - 1
+	for _, cut := range l.Cuts {
+		if cut > i {
+			last = min(last, cut-1)
+		}
+	}
+	return last
 }
 
 // weakBeats reports whether beats may have contracted too little to be found.

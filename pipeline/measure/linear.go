@@ -99,7 +99,7 @@ func (l *loop) measureLinear() *result.Reason {
 	l.drop(l.rhythm.Removed)
 	values := l.linearSeries(&w)
 	findings := lv.CheckView(l.ViewProbability, l.o.LV.Quality)
-	findings = append(findings, lv.CheckFrameRate(l.FrameTimes, l.rhythm.HeartRate, l.o.LV.Quality)...)
+	findings = append(findings, lv.CheckFrameRate(l.times, l.rhythm.HeartRate, l.o.LV.Quality)...)
 	findings = append(findings, lv.CheckClipped(l.rhythm.Beats)...)
 	findings = append(findings, l.doubts()...)
 	if l.trusts() {

@@ -28,8 +28,8 @@ type Options struct {
 	Indices         indices.Options
 }
 
-// Loop measures an analysed loop, and the plane beside it: from FrameResults, FrameTimes, RWaves and
-// Spacing it makes Curve, Beats and Measurements, replacing those it had. Loops
+// Loop measures an analysed loop, and the plane beside it: from FrameResults, FrameTimes, RWaves, Cuts
+// and Spacing it makes Curve, Beats and Measurements, replacing those it had. Loops
 // that were refused or failed are left alone.
 func Loop(r *result.Loop, o Options) {
 	if r.Status != result.Analysed {
@@ -59,6 +59,7 @@ type loop struct {
 	*result.Loop
 	o       Options
 	spacing lv.Spacing // the pixel's shape when not calibrated
+	times   []float64  // of the frames in ms, set apart at cuts
 	frames  []frame    // one for every frame of the object
 	rhythm  lv.Rhythm
 	// beats are those that enter the values; rejections are the findings of
@@ -89,7 +90,7 @@ type outline struct {
 }
 
 func open(r *result.Loop, o Options) *loop {
-	l := &loop{Loop: r, o: o, frames: make([]frame, r.Frames)}
+	l := &loop{Loop: r, o: o, frames: make([]frame, r.Frames), times: lv.Apart(r.FrameTimes, r.Cuts)}
 	l.spacing.X, l.spacing.Y = r.PixelSize()
 	for _, p := range r.Sector {
 		l.sector = append(l.sector, lv.Point{X: p[0], Y: p[1]})

@@ -36,7 +36,7 @@ func TestSplits(t *testing.T) {
 	} {
 		l := &loop{Loop: &result.Loop{}, frames: make([]frame, 21)}
 		for i := range l.frames {
-			l.FrameTimes = append(l.FrameTimes, 1000+tt.step*float64(i))
+			l.times = append(l.times, 1000+tt.step*float64(i))
 		}
 		l.rhythm.Noise, l.rhythm.Range = 1.0/64, tt.times/64
 		b := lv.Beat{ED: 2, ES: 8}
@@ -56,7 +56,7 @@ func TestMomentByFrames(t *testing.T) {
 	for frames, way := range map[float64]string{8: "all", 9: "mean", 13: "mean", 14: "crossed", 20: "crossed"} {
 		l := &loop{Loop: &result.Loop{}, o: options(), frames: make([]frame, 60)}
 		for i := range l.frames {
-			l.FrameTimes = append(l.FrameTimes, 40*float64(i))
+			l.times = append(l.times, 40*float64(i))
 			area := 2000 + 500*math.Cos(2*math.Pi*float64(i)/frames)
 			if i%2 == 1 {
 				area *= 1.1

@@ -39,7 +39,7 @@ func (l *loop) severelyReduced() *result.Reason {
 	if len(r.Smoothed) == 0 || r.Noise < 1e-4 || len(l.doubtfulOutlines()) > 0 {
 		return nil
 	}
-	if len(lv.CheckFrameRate(l.FrameTimes, l.HeartRate, l.o.LV.Quality)) > 0 {
+	if len(lv.CheckFrameRate(l.times, l.HeartRate, l.o.LV.Quality)) > 0 {
 		return nil // a fast heart looks still in too few frames
 	}
 	// The volume follows the area to the power of 1.5; half of the noise stays
@@ -104,7 +104,7 @@ func (l *loop) doubtfulOutlines() []lv.Finding {
 	mean := lv.MeanPlane(planes, all.Weights)
 	out := l.checkPhase(lv.ED, all)
 	out = append(out, lv.CheckPlanes(mean, mean, false, l.o.LV.Quality)...)
-	out = append(out, lv.CheckAreaJumps(areas, l.FrameTimes, l.o.LV.Quality)...)
+	out = append(out, lv.CheckAreaJumps(areas, l.times, l.o.LV.Quality)...)
 	return slices.DeleteFunc(out, func(f lv.Finding) bool { return !hidesMotion(f) })
 }
 

@@ -47,7 +47,7 @@ func TestSearch(t *testing.T) {
 // Half of a fall from 10 to 4 is 7: on the way from 8 at 200 ms to 6 at 300 ms it is
 // passed at 250 ms.
 func TestContraction(t *testing.T) {
-	l := &loop{Loop: &result.Loop{FrameTimes: []float64{0, 100, 200, 300, 400}, Curve: &result.Curve{Smoothed: []float64{9, 10, 8, 6, 4}}}}
+	l := &loop{times: []float64{0, 100, 200, 300, 400}, Loop: &result.Loop{Curve: &result.Curve{Smoothed: []float64{9, 10, 8, 6, 4}}}}
 	if ms, ok := l.contraction(1, 4); !ok || math.Abs(ms-250) > 1e-9 {
 		t.Errorf("%g %v", ms, ok)
 	}

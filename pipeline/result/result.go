@@ -362,9 +362,12 @@ type Loop struct {
 	FrameTimeSource string    `json:"frame_time_source,omitempty"`
 	HeartRate       float64   `json:"heart_rate_bpm,omitempty"`
 	// RWaves are the times of the R peaks that the object stores.
-	RWaves  []float64 `json:"r_waves_ms,omitempty"`
-	Region  *Region   `json:"region,omitempty"`
-	Spacing Spacing   `json:"spacing"`
+	RWaves []float64 `json:"r_waves_ms,omitempty"`
+	// Cuts are the frames, from 0, in which gain, depth or place of the probe are others
+	// at once than in the frame before: no beat is measured across one.
+	Cuts    []int   `json:"cuts,omitempty"`
+	Region  *Region `json:"region,omitempty"`
+	Spacing Spacing `json:"spacing"`
 
 	// Sector is the outline of the imaging sector as the pixels show it, convex.
 	Sector Contour `json:"sector,omitempty"`

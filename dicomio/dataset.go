@@ -3,6 +3,7 @@ package dicomio
 import (
 	"bytes"
 	"cmp"
+	"io"
 	"iter"
 	"math"
 	"slices"
@@ -131,13 +132,15 @@ func (d *DataSet) walk(depth int, yield func(int, *Element) bool) bool {
 // String returns the first value as trimmed UTF-8 text, "" when the element
 // is absent, empty or not text. Numbers are formatted.
 func (d *DataSet) String(t Tag) string {
-	if s := d.Strings(t); len(s) > 0 {
-		return s[0]
+	e, ok := d.Get(t)
+	if !ok {
+		return ""
 	}
-	return ""
+	return e.first(d.charset())
 }
 
-// Strings returns all values as trimmed UTF-8 text.
+// Strings returns all values as trimmed UTF-8 text; nil for values that are longer
+// (1 MiB, 2 MiB of text), or more (131,072), than attributes have.
 func (d *DataSet) Strings(t Tag) []string {
 	e, ok := d.Get(t)
 	if !ok {
@@ -153,7 +156,8 @@ func (d *DataSet) Int(t Tag) (int64, bool) {
 	if !ok {
 		return 0, false
 	}
-	if v := e.ints(e.effectiveVR()); len(v) > 0 {
+	vr := e.effectiveVR()
+	if v := e.leading(vr).ints(vr); len(v) > 0 {
 		return v[0], true
 	}
 	if s := d.String(t); s != "" {
@@ -170,14 +174,26 @@ func (d *DataSet) Int(t Tag) (int64, bool) {
 
 // Float returns the first value as a finite number.
 func (d *DataSet) Float(t Tag) (float64, bool) {
-	f := d.Floats(t)
-	if len(f) == 0 || math.IsNaN(f[0]) || math.IsInf(f[0], 0) {
+	e, ok := d.Get(t)
+	if !ok {
 		return 0, false
 	}
-	return f[0], true
+	vr := e.effectiveVR()
+	lead := e.leading(vr)
+	if v := lead.floats(vr); len(v) > 0 {
+		if math.IsNaN(v[0]) || math.IsInf(v[0], 0) {
+			return 0, false
+		}
+		return v[0], true
+	}
+	if v := lead.ints(vr); len(v) > 0 {
+		return float64(v[0]), true
+	}
+	return encoding.ParseNumber(e.first(d.charset()))
 }
 
-// Floats returns all values as numbers; a text value that is no number is NaN.
+// Floats returns all values as numbers, with the bounds of Strings; a text value
+// that is no number is NaN.
 func (d *DataSet) Floats(t Tag) []float64 {
 	e, ok := d.Get(t)
 	if !ok {
@@ -194,13 +210,15 @@ func (d *DataSet) Floats(t Tag) []float64 {
 		}
 		return out
 	}
-	var out []float64
-	for _, s := range e.strings(d.charset()) {
-		f, ok := encoding.ParseNumber(s)
-		if !ok {
-			f = math.NaN()
+	vals := e.strings(d.charset())
+	if len(vals) == 0 {
+		return nil
+	}
+	out := make([]float64, len(vals))
+	for i, s := range vals {
+		if out[i], ok = encoding.ParseNumber(s); !ok {
+			out[i] = math.NaN()
 		}
-		out = append(out, f)
 	}
 	if len(out) == 1 && math.IsNaN(out[0]) {
 		return nil
@@ -313,13 +331,13 @@ func (d *DataSet) CopyFrom(src *DataSet, tags ...Tag) *DataSet {
 }
 
 // detach copies an element so that it no longer depends on the character set
-// of its data set.
+// of its data set. Text that is longer than text is stays as it is.
 func (e *Element) detach(cs charset.Set) *Element {
 	c := *e
-	if info := encoding.LookupVR(e.VR); info != nil && info.Text && !e.utf8 && e.n > 0 {
+	if info := encoding.LookupVR(e.VR); info != nil && info.Text && !e.utf8 && e.n > 0 && e.n <= maxText {
 		if b, err := e.Bytes(); err == nil {
 			c = Element{Tag: e.Tag, VR: e.VR, utf8: true}
-			c.val = encoding.Pad([]byte(strings.Join(cs.Decode(b, e.VR), "\\")), info.Pad)
+			c.val = encoding.Pad([]byte(cs.Text(b, e.VR)), info.Pad)
 			c.n = int64(len(c.val))
 		}
 	}
@@ -370,16 +388,39 @@ func (d *DataSet) recodable() error {
 		if info == nil || !info.Text || e.utf8 || e.n == 0 {
 			continue
 		}
+		if e.n > maxText {
+			if err := e.needsNoCharset(); err != nil {
+				return err
+			}
+			continue
+		}
 		b, err := e.Bytes()
 		if err != nil {
 			return err
 		}
-		again, ok := cs.Encode([]byte(strings.Join(cs.Decode(b, e.VR), "\\")))
+		again, ok := cs.Encode([]byte(cs.Text(b, e.VR)))
 		if !ok || !bytes.Equal(bytes.TrimRight(again, " \x00"), bytes.TrimRight(b, " \x00")) {
 			return fail("recode", e.Tag, -1, ErrCharset, "text is not what the character set allows")
 		}
 	}
 	return nil
+}
+
+// needsNoCharset refuses a long text that is more than ASCII, which it reads as a stream.
+func (e *Element) needsNoCharset() error {
+	b := make([]byte, 32<<10)
+	for r := e.Reader(); ; {
+		n, err := r.Read(b)
+		if bytes.ContainsFunc(b[:n], func(c rune) bool { return c >= 0x80 || c == 0x1B }) {
+			return fail("recode", e.Tag, -1, ErrCharset, "%d bytes of text in the character set", e.n)
+		}
+		switch {
+		case err == io.EOF:
+			return nil
+		case err != nil:
+			return &Error{Op: "recode", Tag: e.Tag, Offset: e.voff, Err: err}
+		}
+	}
 }
 
 // SetString stores text values under the VR of the dictionary. A value may

@@ -116,6 +116,14 @@ func (e *Element) effectiveVR() string {
 // samples, of which Bytes and Reader give what is asked for.
 const maxNumbers = 1 << 20
 
+// maxText is the longest value that is read as text of many letters, and maxValues
+// how many values text may have, which are more to hold than it is: as many as of
+// eight bytes each are read.
+const (
+	maxText   = 2 << 20
+	maxValues = maxNumbers / 8
+)
+
 // ints reads an integer VR, nil for other VRs.
 func (e *Element) ints(vr string) []int64 {
 	if e.n > maxNumbers {
@@ -144,45 +152,101 @@ func (e *Element) floats(vr string) []float64 {
 func (e *Element) strings(cs charset.Set) []string {
 	vr := e.effectiveVR()
 	info := encoding.LookupVR(vr)
-	if info == nil || e.seq || e.frags != nil {
-		return nil
-	}
-	if !info.String && vr != "UN" {
+	if info != nil && !info.String && vr != "UN" {
 		return e.formatted(vr)
 	}
-	if e.n > 16<<20 || info.Text && e.n > 2<<20 {
-		return nil // no text of that length; Bytes gives it
-	}
-	b, err := e.Bytes()
-	if err != nil || len(b) == 0 {
+	b := e.text(vr)
+	if len(b) == 0 || !info.Single && bytes.Count(b, []byte{'\\'}) >= maxValues {
 		return nil
-	}
-	if vr == "UN" && !printable(b) { // a private or unknown value: text if it looks like text
-		return nil
-	}
-	if e.utf8 {
-		cs = charset.UTF8()
 	}
 	var vals []string
 	switch {
 	case info.Text:
-		vals = cs.Decode(b, vr)
+		vals = e.charset(cs).Decode(b, vr)
 	case info.Single:
 		vals = []string{charset.Latin(b)}
 	default:
 		vals = strings.Split(charset.Latin(b), "\\")
 	}
 	for i, v := range vals {
-		if info.Single && info.Text {
-			vals[i] = strings.TrimRight(v, " \x00\r\n\t\f")
-		} else {
-			vals[i] = strings.Trim(v, " \x00\r\n\t\f")
-		}
-		if vr == "PN" {
-			vals[i] = strings.TrimRight(vals[i], "=") // empty groups at the end may be left out
-		}
+		vals[i] = trim(v, info)
 	}
 	return vals
+}
+
+// first is the first of strings, "" for none. The others are not made for it.
+func (e *Element) first(cs charset.Set) string {
+	vr := e.effectiveVR()
+	info := encoding.LookupVR(vr)
+	if info != nil && !info.String && vr != "UN" {
+		if vals := e.leading(vr).formatted(vr); len(vals) > 0 {
+			return vals[0]
+		}
+		return ""
+	}
+	b := e.text(vr)
+	switch {
+	case len(b) == 0:
+		return ""
+	case info.Text:
+		return trim(e.charset(cs).First(b, vr), info)
+	case !info.Single:
+		b, _, _ = bytes.Cut(b, []byte{'\\'})
+	}
+	return trim(charset.Latin(b), info)
+}
+
+// text is the value of an element that is text, nil of any other and of one that
+// is longer than text is; Bytes gives it.
+func (e *Element) text(vr string) []byte {
+	info := encoding.LookupVR(vr)
+	if info == nil || e.seq || e.frags != nil {
+		return nil
+	}
+	if many := info.Text || vr == "UN"; e.n > maxText || !many && e.n > maxNumbers {
+		return nil
+	}
+	b, err := e.Bytes()
+	if err != nil || vr == "UN" && !printable(b) { // a private or unknown value: text if it looks like text
+		return nil
+	}
+	return b
+}
+
+// charset is the character set of the value in a data set of the given one.
+func (e *Element) charset(cs charset.Set) charset.Set {
+	if e.utf8 {
+		return charset.UTF8()
+	}
+	return cs
+}
+
+// trim takes away what pads a value.
+func trim(v string, info *encoding.VR) string {
+	const blank = " \x00\r\n\t\f"
+	if info.Single && info.Text {
+		return strings.TrimRight(v, blank)
+	}
+	v = strings.Trim(v, blank)
+	if info.Name == "PN" {
+		v = strings.TrimRight(v, "=") // empty groups at the end may be left out
+	}
+	return v
+}
+
+// leading is the element with the first number of a binary value alone, itself
+// where that is not shorter or is not read as numbers.
+func (e *Element) leading(vr string) *Element {
+	size := int64(encoding.WordSize(vr))
+	if size == 0 || e.n <= size || e.n > maxNumbers {
+		return e
+	}
+	c := *e
+	c.n = size
+	if c.val != nil {
+		c.val = c.val[:size]
+	}
+	return &c
 }
 
 // formatted are the values of a binary VR as text.

@@ -370,12 +370,18 @@ func FuzzCharset(f *testing.F) {
 	f.Add("ISO 2022 IR 6\\ISO 2022 IR 87", []byte("Yamada^Tarou=\x1b$B;3ED\x1b(B^\x1b$BB@O:\x1b(B"), "PN")
 	f.Add("ISO 2022 IR 13\\ISO 2022 IR 87\\ISO 2022 IR 159", []byte("\xd4\xcf\xc0\xde^\xc0\xdb\xb3"), "LO")
 	f.Add("GB18030", []byte("Wang^XiaoDong=\xcd\xf5^\xd0\xa1\xb6\xab"), "PN")
+	f.Add("GB18030", []byte("\x82\x5cx\\b"), "LO")
+	f.Add("\\ISO 2022 IR 87", []byte("a\x1b$B2\\\x1b(B\\b"), "LO")
 	f.Fuzz(func(t *testing.T, set string, b []byte, vr string) {
 		d := NewDataSet().SetBytes(tagCharset, "CS", []byte(set)).SetBytes(tag.PatientComments, "LT", b)
 		bounded(t, func() error {
 			cs := d.charset()
-			cs.Decode(b, vr)
-			d.Strings(tag.PatientComments)
+			if all, first := cs.Decode(b, vr), cs.First(b, vr); all[0] != first {
+				t.Errorf("the first of %q is %q", all, first)
+			}
+			if all, first := d.Strings(tag.PatientComments), d.String(tag.PatientComments); len(all) > 0 && all[0] != first {
+				t.Errorf("the first of %q is %q", all, first)
+			}
 			var out bytes.Buffer
 			return Write(&out, d, WriteOptions{Bare: true})
 		})

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/flate"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"image"
@@ -484,6 +485,94 @@ func TestLongNumbers(t *testing.T) {
 		})
 		if e.VR != name || took > 1<<20 {
 			t.Errorf("%s, %s: %d bytes were allocated", name, e.VR, took)
+		}
+	}
+}
+
+// Text is split into values only as far as there may be values in it. A value of
+// backslashes alone is as many values as bytes, which take 24 times their bytes as
+// texts and numbers; whoever asks for the first gets it without the others.
+func TestManyValues(t *testing.T) {
+	for _, c := range []struct {
+		vr, tag string
+		most    int // bytes that are read as values
+	}{
+		{"DS", "\x18\x00\x65\x10", maxNumbers}, // Frame Time Vector
+		{"IS", "\x08\x00\x60\x11", maxNumbers}, // Referenced Frame Number
+		{"CS", "\x08\x00\x08\x00", maxNumbers}, // Image Type
+		{"UI", "\x08\x00\x1A\x00", maxNumbers},
+		{"TM", "\x08\x00\x30\x00", maxNumbers},
+		{"UN", "\x09\x00\x01\x10", maxText}, // private
+		{"LO", "\x08\x00\x90\x10", maxText},
+		{"PN", "\x10\x00\x10\x00", maxText},
+	} {
+		for _, n := range []int{c.most, c.most + 2, 16 << 20} {
+			element := c.tag + string(binary.LittleEndian.AppendUint32(nil, uint32(n))) + "1" + strings.Repeat("\\", n-1)
+			f, err := Read(strings.NewReader(element), int64(len(element)), Options{TransferSyntax: uid.ImplicitVRLittleEndian, Strict: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			e := slices.Collect(f.DataSet.Elements())[0]
+			want := ""
+			if n == c.most {
+				want = "1"
+			}
+			var first string
+			var number float64
+			var all []string
+			var numbers []float64
+			took := allocated(func() {
+				first, all, numbers = f.DataSet.String(e.Tag), f.DataSet.Strings(e.Tag), f.DataSet.Floats(e.Tag)
+				number, _ = f.DataSet.Float(e.Tag)
+				_, _ = f.DataSet.Int(e.Tag)
+			})
+			// Longer values than are held are read once for each of the calls.
+			if bound := uint64(16 << 20); e.VR != c.vr || took > bound || first != want || (number == 1) != (want == "1") || all != nil || numbers != nil {
+				t.Errorf("%s of %d bytes (%s): %d bytes allocated, %q first, %v, %d values, %d numbers", c.vr, n, e.VR, took, first, number, len(all), len(numbers))
+			}
+			took = allocated(func() { NewDataSet().CopyFrom(f.DataSet); _ = f.DataSet.Clone().Recode() })
+			if took > 24<<20 {
+				t.Errorf("%s of %d bytes: %d bytes allocated for a copy", c.vr, n, took)
+			}
+		}
+	}
+	// As many as may be are all read.
+	ds := NewDataSet().SetStringVR(tag.FrameTimeVector, "DS", strings.Repeat("1\\", maxValues-1)+"2")
+	if v := ds.Floats(tag.FrameTimeVector); len(v) != maxValues || v[maxValues-1] != 2 {
+		t.Errorf("%d values", len(v))
+	}
+}
+
+// Of numbers the first alone is read too.
+func TestFirstNumber(t *testing.T) {
+	ds := NewDataSet().SetFloatVR(tag.PhysicalDeltaX, "FD", 1.5, 2).SetIntVR(tag.Rows, "US", 7, 8).SetTags(tag.FrameIncrementPointer, tag.FrameTime, tag.FrameTimeVector)
+	f, ok := ds.Float(tag.PhysicalDeltaX)
+	i, whole := ds.Int(tag.Rows)
+	if g, _ := ds.Float(tag.Rows); !ok || !whole || f != 1.5 || i != 7 || g != 7 {
+		t.Errorf("%v, %v, %v", f, i, g)
+	}
+	for tg, want := range map[Tag]string{tag.PhysicalDeltaX: "1.5", tag.Rows: "7", tag.FrameIncrementPointer: "(0018,1063)"} {
+		if got := ds.String(tg); got != want {
+			t.Errorf("%v: %q, want %q", tg, got, want)
+		}
+	}
+	long := NewDataSet().SetBytes(tag.Rows, "US", make([]byte, maxNumbers))
+	if took := allocated(func() { _, _ = long.Int(tag.Rows); _, _ = long.Float(tag.Rows); _ = long.String(tag.Rows) }); took > 64<<10 {
+		t.Errorf("%d bytes were allocated for the first number", took)
+	}
+}
+
+// Text that is too long to be decoded goes into another character set where it
+// is ASCII, and is refused where it is not; neither takes memory.
+func TestRecodeLongText(t *testing.T) {
+	for text, want := range map[string]error{strings.Repeat("a", maxText+2): nil, strings.Repeat("a", maxText) + "\xE4a": ErrCharset} {
+		ds := NewDataSet().SetString(tagCharset, "ISO_IR 100").SetBytes(tag.TextValue, "UT", []byte(text))
+		var err error
+		if took := allocated(func() { err = ds.Recode() }); !errors.Is(err, want) || took > 1<<20 {
+			t.Errorf("%v, %d bytes allocated", err, took)
+		}
+		if b, _ := ds.Bytes(tag.TextValue); string(b) != text {
+			t.Errorf("%d bytes came out", len(b))
 		}
 	}
 }

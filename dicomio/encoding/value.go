@@ -118,7 +118,11 @@ func AppendFloat(b []byte, vr string, v float64) []byte {
 
 // ParseNumber reads a DS or IS value. Blanks around it are allowed.
 func ParseNumber(s string) (float64, bool) {
-	f, err := strconv.ParseFloat(strings.TrimSpace(s), 64)
+	s = strings.TrimSpace(s)
+	if s == "" {
+		return 0, false // an error is more to make than there is to read
+	}
+	f, err := strconv.ParseFloat(s, 64)
 	if err != nil || math.IsNaN(f) || math.IsInf(f, 0) {
 		return 0, false
 	}

@@ -78,7 +78,7 @@ type word struct {
 // counts those who share them. The prefix doesn't count.
 func names(pn string) (family, given []word, counts []string) {
 	for group := range strings.SplitSeq(pn, "=") {
-		parts := strings.Split(group, "^")
+		parts := strings.SplitN(group, "^", 6)
 		for i, p := range parts[:min(len(parts), 5)] {
 			if i == 3 {
 				continue

@@ -3,6 +3,7 @@
 package charset
 
 import (
+	"bytes"
 	"strings"
 	"unicode/utf8"
 
@@ -134,39 +135,60 @@ func Of(vals []string) Set {
 	return cs
 }
 
-// Decode converts a value to UTF-8 and splits it at the backslashes that are
-// separators. Bytes outside the declared sets are kept as Latin-1, or as
-// UTF-8 when the value is valid UTF-8.
+// Decode is the values of Text.
 func (cs Set) Decode(b []byte, vr string) []string {
-	single := vr == "ST" || vr == "LT" || vr == "UT"
-	split := func(s string) []string {
-		if single {
-			return []string{s}
-		}
-		return strings.Split(s, "\\")
+	if whole(vr) {
+		return []string{cs.Text(b, vr)}
 	}
-	ascii := true
+	return strings.Split(cs.Text(b, vr), "\\")
+}
+
+// First is the first of the values of Decode, without the others where they
+// need not be read for it.
+func (cs Set) First(b []byte, vr string) string {
+	if whole(vr) {
+		return cs.Text(b, vr)
+	}
+	// Behind a byte that is not ASCII, or an escape, a backslash may be half a letter.
+	if i := bytes.IndexByte(b, '\\'); i >= 0 && ascii(b[:i]) && (cs.initial == nil || !cs.initial.double) {
+		b = b[:i]
+	}
+	first, _, _ := strings.Cut(cs.Text(b, vr), "\\")
+	return first
+}
+
+// whole reports whether a value of text is one, backslashes and all.
+func whole(vr string) bool { return vr == "ST" || vr == "LT" || vr == "UT" }
+
+// ascii reports whether b has neither other letters nor escapes.
+func ascii(b []byte) bool {
 	for _, c := range b {
 		if c >= 0x80 || c == 0x1B {
-			ascii = false
-			break
+			return false
 		}
 	}
+	return true
+}
+
+// Text converts a value to UTF-8, in which every backslash separates values
+// where the VR has several. Bytes outside the declared sets are kept as Latin-1,
+// or as UTF-8 when the value is valid UTF-8.
+func (cs Set) Text(b []byte, vr string) string {
 	switch {
-	case ascii && (cs.initial == nil || cs.initial.g0 == "" || cs.initial.term == "13"):
-		return split(string(b))
+	case ascii(b) && (cs.initial == nil || cs.initial.g0 == "" || cs.initial.term == "13"):
+		return string(b)
 	case cs.utf8:
-		return split(strings.ToValidUTF8(string(b), "\uFFFD"))
+		return strings.ToValidUTF8(string(b), "\uFFFD")
 	case cs.whole != nil:
-		return split(decodeAll(cs.whole, b))
+		return decodeAll(cs.whole, b)
 	}
-	return cs.decode2022(b, vr, single)
+	return cs.decode2022(b, vr)
 }
 
 // decode2022 follows escape sequences. The initial sets return at the end of a
 // line, a value and, in person names, a component (PS3.5 6.1.2.5.3).
-func (cs Set) decode2022(b []byte, vr string, single bool) []string {
-	var vals []string
+func (cs Set) decode2022(b []byte, vr string) string {
+	single := whole(vr)
 	var out strings.Builder
 	g0, g1 := cs.reset()
 	for i := 0; i < len(b); {
@@ -196,11 +218,7 @@ func (cs Set) decode2022(b []byte, vr string, single bool) []string {
 				continue
 			}
 			switch {
-			case c == '\\' && !single:
-				vals = append(vals, out.String())
-				out.Reset()
-				g0, g1 = cs.reset()
-			case c == '\n' || c == '\r' || c == '\f' || c == '\t' || vr == "PN" && (c == '^' || c == '='):
+			case c == '\\' && !single || c == '\n' || c == '\r' || c == '\f' || c == '\t' || vr == "PN" && (c == '^' || c == '='):
 				out.WriteByte(c)
 				g0, g1 = cs.reset()
 			default:
@@ -224,7 +242,7 @@ func (cs Set) decode2022(b []byte, vr string, single bool) []string {
 		}
 		i = j
 	}
-	return append(vals, out.String())
+	return out.String()
 }
 
 // clean reports whether c can be part of a two-byte character in G0.

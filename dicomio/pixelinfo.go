@@ -155,9 +155,10 @@ func paletteTable(ds *DataSet, t Tag) ([]byte, error) {
 	return ds.Bytes(t)
 }
 
-// readWindow reads rescale and window, from the functional groups if need be.
+// readWindow reads rescale and window, from the functional groups if need be, and
+// whether gray is inverted.
 func readWindow(ds *DataSet) pixel.Window {
-	v := pixel.Window{Slope: 1}
+	v := pixel.Window{Slope: 1, Inverse: strings.EqualFold(ds.String(tag.PresentationLUTShape), "INVERSE")}
 	places := []*DataSet{ds}
 	for _, t := range []Tag{tag.SharedFunctionalGroupsSequence, tag.PerFrameFunctionalGroupsSequence} {
 		if g := ds.Item(t, 0); g != nil {

@@ -12,6 +12,7 @@ import (
 	"hash"
 	"image"
 	"io"
+	"math"
 	"os"
 	"slices"
 	"strings"
@@ -191,7 +192,9 @@ func sameFrames(ctx context.Context, a, b *dicomio.File) (bool, error) {
 		return false, err
 	}
 	lossy := a.Syntax.Lossy || b.Syntax.Lossy
-	var fa, fb image.RGBA
+	gray := ra.Info.Samples == 1 && ra.Info.Photometric != "PALETTE COLOR" && ra.Info.Photometric == rb.Info.Photometric
+	var seen [2]image.RGBA
+	var stored [2]dicomio.Frame
 	n := min(ra.Len(), comparedFrames)
 	for i := range n {
 		if err := ctx.Err(); err != nil {
@@ -201,14 +204,41 @@ func sameFrames(ctx context.Context, a, b *dicomio.File) (bool, error) {
 		if n > 1 {
 			at = i * (ra.Len() - 1) / (n - 1)
 		}
-		if err := errors.Join(ra.RGB(at, &fa), rb.RGB(at, &fb)); err != nil {
-			return false, err
+		same := false
+		if gray {
+			// Windows and whatever else tells how values are shown are beside the picture.
+			err = errors.Join(ra.Decode(at, &stored[0]), rb.Decode(at, &stored[1]))
+			same = err == nil && sameValues(&stored[0], &stored[1], lossy)
+		} else {
+			err = errors.Join(ra.RGB(at, &seen[0]), rb.RGB(at, &seen[1]))
+			same = err == nil && samePicture(&seen[0], &seen[1], lossy)
 		}
-		if !samePicture(&fa, &fb, lossy) {
-			return false, nil
+		if err != nil || !same {
+			return false, err
 		}
 	}
 	return true, nil
+}
+
+// sameValues compares the stored values of two gray frames.
+func sameValues(a, b *dicomio.Frame, lossy bool) bool {
+	n := a.Rows * a.Columns
+	if b.Rows*b.Columns != n || a.Signed != b.Signed {
+		return false
+	}
+	level, sum := 255/float64(uint64(1)<<a.Stored-1), 0.0
+	for k := range n {
+		va, vb := a.Value(k), b.Value(k)
+		if va == vb {
+			continue
+		}
+		d := math.Abs(float64(va)-float64(vb)) * level
+		if d > lossyMax || !lossy {
+			return false
+		}
+		sum += d
+	}
+	return sum <= lossyMean*float64(n)
 }
 
 // sameSums reports whether a value is in both files the same, or in neither.

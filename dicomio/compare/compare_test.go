@@ -242,6 +242,7 @@ func TestAttributes(t *testing.T) {
 		"the same private number":     {value(private, "US", 2, 1), value(private, "US", 2, 1), true, true},
 		"text over what text may be":  {value(tag.TextValue, "UT", 3<<20, '1'), value(tag.TextValue, "UT", 3<<20, '2'), false, false},
 		"the same text, as long":      {value(tag.TextValue, "UT", 3<<20, '1'), value(tag.TextValue, "UT", 3<<20, '1'), false, true},
+		"shown inverted":              {nothing, func(d *dicomio.DataSet) { d.SetString(tag.PresentationLUTShape, "INVERSE") }, true, false},
 		"numbers of more than a word": {floats, floats, true, true},
 	} {
 		a := file(uid.ExplicitVRLittleEndian, c.pixels, c.a)
@@ -300,6 +301,45 @@ func TestAttributesHoldNoValues(t *testing.T) {
 	runtime.ReadMemStats(&after)
 	if got := after.TotalAlloc - before.TotalAlloc; err != nil || !same || got > 2<<20 {
 		t.Errorf("%v, %v, %d bytes for 2 x 16 MB of values", same, err, got)
+	}
+}
+
+// How gray is shown is no part of the picture, and all of its bits are.
+func TestShownOtherwise(t *testing.T) {
+	file := func(syntax string, value byte, edit func(*dicomio.DataSet)) string {
+		d := base(1, 1, "MONOCHROME2").SetInt(tag.Rows, 4).SetInt(tag.Columns, 6).
+			SetInt(tag.BitsAllocated, 16).SetInt(tag.BitsStored, 12).SetInt(tag.HighBit, 11).SetFloat(tag.WindowCenter, 2000).SetFloat(tag.WindowWidth, 4000)
+		edit(d)
+		var b bytes.Buffer
+		o := dicomio.WriteOptions{TransferSyntax: syntax, Pixels: dicomio.FrameBytes([][]byte{bytes.Repeat([]byte{value, 3}, 24)})}
+		if err := dicomio.Write(&b, d, o); err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(t.TempDir(), "a.dcm")
+		if err := os.WriteFile(path, b.Bytes(), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	nothing := func(*dicomio.DataSet) {}
+	a := file(uid.ExplicitVRLittleEndian, 64, nothing)
+	for name, c := range map[string]struct {
+		value byte
+		edit  func(*dicomio.DataSet)
+		want  bool
+	}{
+		"the same":       {64, nothing, true},
+		"another window": {64, func(d *dicomio.DataSet) { d.SetFloat(tag.WindowCenter, 800).SetFloat(tag.WindowWidth, 200) }, true},
+		"inverted":       {64, func(d *dicomio.DataSet) { d.SetString(tag.PresentationLUTShape, "INVERSE") }, true},
+		"rescaled":       {64, func(d *dicomio.DataSet) { d.SetFloat(tag.RescaleSlope, 2).SetFloat(tag.RescaleIntercept, 5) }, true},
+		"the lowest bit": {65, nothing, false},
+		"signed":         {64, func(d *dicomio.DataSet) { d.SetInt(tag.PixelRepresentation, 1) }, false},
+	} {
+		for _, syntax := range []string{uid.ImplicitVRLittleEndian, uid.ExplicitVRBigEndian} {
+			if same, err := Pixels(t.Context(), a, file(syntax, c.value, c.edit), dicomio.Options{}); err != nil || same != c.want {
+				t.Errorf("%s in %s: %v, %v", name, syntax, same, err)
+			}
+		}
 	}
 }
 

@@ -294,12 +294,12 @@ func (r *Reader) Gray(i int, dst *image.Gray) error {
 	return r.pooled(i, func(b []byte) error {
 		switch {
 		case !r.ts.Encapsulated && r.Info.BitsAllocated == 8 && r.Info.BitsStored == 8 && r.Info.Samples == 1 &&
-			r.Info.Photometric == "MONOCHROME2" && !r.Info.Signed:
+			r.Info.Photometric == "MONOCHROME2" && !r.Info.Signed && !r.Inverted():
 			for y := 0; y < r.Rows; y++ {
 				copy(dst.Pix[y*dst.Stride:][:r.Columns], b[y*r.Columns:])
 			}
 			return nil
-		case r.ts.Encapsulated && r.dct8():
+		case r.ts.Encapsulated && r.dct8() && !r.Inverted():
 			if done, err := r.paint(b, jpeg.Gray, dst.Pix, dst.Stride); done || err != nil {
 				return err
 			}
@@ -344,7 +344,7 @@ func (r *Reader) RGB(i int, dst *image.RGBA) error {
 	}
 	pixel.SizeRGBA(dst, r.Columns, r.Rows)
 	return r.pooled(i, func(b []byte) error {
-		if r.ts.Encapsulated && r.dct8() {
+		if r.ts.Encapsulated && r.dct8() && !r.Inverted() {
 			if done, err := r.paint(b, jpeg.RGBA, dst.Pix, dst.Stride); done || err != nil {
 				return err
 			}
@@ -399,6 +399,13 @@ func (r *Reader) picture(f *pixel.Frame, err error) error {
 		kind = fault.ErrValue
 	}
 	return fault.New("colour", tag.PhotometricInterpretation, -1, kind, "%v", err)
+}
+
+// Inverted reports whether the frames are gray and shown with small stored values
+// bright: they are not the picture that their codestreams are.
+func (r *Reader) Inverted() bool {
+	in := r.Info
+	return in.Samples == 1 && in.Photometric != "PALETTE COLOR" && r.src.Display.Window.Inverts(in.Photometric, in.BitsStored, in.Signed)
 }
 
 // dct8 reports whether the attributes allow 8-bit DCT frames.

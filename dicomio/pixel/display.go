@@ -13,6 +13,9 @@ type Window struct {
 	Slope, Intercept float64
 	Center, Width    float64
 	Given            bool // Center and Width are
+	// Inverse is Presentation LUT Shape INVERSE of the object itself, which says
+	// of gray the same as MONOCHROME1 (PS3.3 C.11.6), not once more.
+	Inverse bool
 }
 
 // Over is the window that spans a range of rescaled values.
@@ -32,10 +35,18 @@ type Display struct {
 	Palette *Palette
 }
 
+// Inverts reports whether small stored values of a monochrome frame are bright.
+// A slope below nothing turns those of up to 8 bits, which are shown over the
+// whole of their range; of more bits, rescale does it.
+func (v Window) Inverts(photometric string, stored int, signed bool) bool {
+	inverse := photometric == "MONOCHROME1" || v.Inverse
+	return inverse != (v.Slope < 0 && stored <= 8 && !signed)
+}
+
 // gray calls put with the 8-bit gray of every pixel of a monochrome frame.
 func (v Window) gray(f *Frame, put func(k int, g uint8)) {
 	n := f.Rows * f.Columns
-	invert := f.Photometric == "MONOCHROME1"
+	invert := v.Inverts(f.Photometric, f.Stored, f.Signed)
 	if f.Stored <= 8 && !f.Signed {
 		top := 1<<f.Stored - 1
 		for k := 0; k < n; k++ {
@@ -129,7 +140,7 @@ func (d Display) colours(f *Frame, put func(k int, red, green, blue uint8)) erro
 func (d Display) Gray(f *Frame, dst *image.Gray) error {
 	w := f.Columns
 	if f.Monochrome() {
-		if f.Bits == 8 && f.Stored == 8 && !f.Signed && f.Photometric != "MONOCHROME1" {
+		if f.Bits == 8 && f.Stored == 8 && !f.Signed && !d.Window.Inverts(f.Photometric, f.Stored, f.Signed) {
 			for y := 0; y < f.Rows; y++ {
 				copy(dst.Pix[y*dst.Stride:][:w], f.Data[y*w:])
 			}

@@ -82,6 +82,7 @@ const (
 	DoubtFrameCount = "frame-count" // the pixel data hold another number of frames than announced
 	DoubtRegions    = "regions"     // more than one 2D region
 	DoubtScale      = "scale"       // the region and the object's own attributes give pixels other sizes or shapes
+	DoubtInverse    = "inverse"     // the object says of its gray both that small values are dark and that they are bright
 	DoubtNotUsed    = "not-used"    // an attribute holds what cannot be, and nothing is taken from it
 )
 
@@ -180,6 +181,9 @@ func ReadFrames(f *dicomio.File, frames int) (Facts, error) {
 		e.Frames = frames
 	}
 	e.LossySource = d.String(tag.LossyImageCompression) == "01" || f.Syntax.Lossy && f.Known && f.Syntax.UID != uid.JPEG2000 && f.Syntax.UID != uid.HTJ2K
+	if e.Photometric == "MONOCHROME2" && strings.EqualFold(d.String(tag.PresentationLUTShape), "INVERSE") {
+		e.doubt(DoubtInverse, "Photometric Interpretation says MONOCHROME2, Presentation LUT Shape INVERSE: the picture is taken as inverted")
+	}
 	e.timing(d)
 	e.heart(d)
 	e.regions(d)

@@ -384,6 +384,25 @@ func TestFrameCount(t *testing.T) {
 	}
 }
 
+// Gray that is called dark by one attribute and bright by another is remarked on.
+func TestInverseDoubt(t *testing.T) {
+	for _, c := range []struct {
+		photometric, shape string
+		want               bool
+	}{
+		{"MONOCHROME2", "INVERSE", true},
+		{"MONOCHROME2", "IDENTITY", false},
+		{"MONOCHROME1", "INVERSE", false},
+		{"RGB", "INVERSE", false},
+	} {
+		d := dicomio.NewDataSet().SetString(tag.PhotometricInterpretation, c.photometric).SetString(tag.PresentationLUTShape, c.shape)
+		e, err := Read(&dicomio.File{DataSet: d})
+		if got := doubts(e, DoubtInverse); err != nil || (got != "") != c.want {
+			t.Errorf("%s, %s: %q, %v", c.photometric, c.shape, got, err)
+		}
+	}
+}
+
 // FuzzRead: whatever a data set says of regions, times and beats, reading it
 // ends with facts or with a typed error.
 func FuzzRead(f *testing.F) {

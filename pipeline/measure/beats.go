@@ -103,7 +103,8 @@ func (l *loop) doubts() []lv.Finding {
 		case result.FrameTimes:
 			warn(result.FrameTimes, result.Reasonf("", "the frame times are in doubt: %s", w.Text))
 		case result.Rhythm, result.HeartRateDoubt, result.FrameCount, result.Regions, result.Scale, result.ViewName, result.Derived,
-			result.StageUnknown, result.NotHuman, result.Contrast, result.Repeated, result.Drawn, result.SeveralClips, result.Unfamiliar:
+			result.StageUnknown, result.NotHuman, result.Contrast, result.Repeated, result.Drawn, result.SeveralClips, result.Unfamiliar,
+			result.Inverse:
 			warn(lv.Gate(w.Code), w)
 		}
 	}

@@ -136,6 +136,9 @@ const (
 	Regions        = "regions"
 	// Scale is the code of remarks on sizes of a pixel that contradict each other.
 	Scale = "scale"
+	// Inverse is a loop that says of its gray both that small values are dark and
+	// that they are bright.
+	Inverse = "inverse"
 	// NotUsed is the code of remarks on attributes that hold what cannot be, from
 	// which nothing was taken.
 	NotUsed = "not-used"

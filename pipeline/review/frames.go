@@ -368,7 +368,7 @@ func (l *openLoop) open(files *objects.Files, limits dicomio.Limits) {
 	}
 	info := l.frames.Info
 	colours := info.Photometric == "YBR_FULL_422" || info.Photometric == "YBR_FULL" || info.Photometric == "MONOCHROME2" && !l.file.DataSet.Has(tag.WindowCenter)
-	l.stored = l.file.TransferSyntax == uid.JPEGBaseline8Bit && colours
+	l.stored = l.file.TransferSyntax == uid.JPEGBaseline8Bit && colours && !l.frames.Inverted()
 }
 
 // encode makes the JPEG of a frame, decoded into a picture that is used again.

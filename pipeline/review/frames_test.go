@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"image"
 	"image/jpeg"
 	"io"
 	"net/http"
@@ -14,6 +15,8 @@ import (
 	"time"
 
 	"github.com/echonode/echonode/dicomio"
+	"github.com/echonode/echonode/dicomio/tag"
+	"github.com/echonode/echonode/dicomio/uid"
 	"github.com/echonode/echonode/pipeline/store"
 )
 
@@ -26,6 +29,44 @@ func level(t *testing.T, b io.Reader) int {
 	}
 	r, _, _, _ := img.At(30, 20).RGBA()
 	return int(r >> 8)
+}
+
+// A stored JPEG goes out as it is where it is the picture, and not where the object
+// shows small values bright.
+func TestStoredInverse(t *testing.T) {
+	const w, h = 64, 48
+	img := image.NewGray(image.Rect(0, 0, w, h))
+	for i := range img.Pix {
+		img.Pix[i] = 60
+	}
+	var stream bytes.Buffer
+	if err := jpeg.Encode(&stream, img, nil); err != nil {
+		t.Fatal(err)
+	}
+	for shape, want := range map[string]int{"IDENTITY": 60, "INVERSE": 195} {
+		ds := dicomio.NewDataSet().SetString(tag.SOPClassUID, uid.UltrasoundMultiFrameImageStorage).SetString(tag.SOPInstanceUID, "1.2").
+			SetString(tag.PhotometricInterpretation, "MONOCHROME2").SetInt(tag.SamplesPerPixel, 1).SetInt(tag.Rows, h).SetInt(tag.Columns, w).
+			SetInt(tag.BitsAllocated, 8).SetInt(tag.BitsStored, 8).SetInt(tag.HighBit, 7).SetInt(tag.PixelRepresentation, 0).
+			SetInt(tag.NumberOfFrames, 1).SetString(tag.PresentationLUTShape, shape)
+		var b bytes.Buffer
+		o := dicomio.WriteOptions{TransferSyntax: uid.JPEGBaseline8Bit, Pixels: dicomio.FrameBytes([][]byte{stream.Bytes()})}
+		if err := dicomio.Write(&b, ds, o); err != nil {
+			t.Fatal(err)
+		}
+		in := store.Instance{Path: filepath.Join(t.TempDir(), "1.dcm")}
+		if err := os.WriteFile(in.Path, b.Bytes(), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		loops := newOpenLoops(files(t), dicomio.Limits{})
+		got, err := loops.frame(t.Context(), in, loops.file(in), 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if is := level(t, bytes.NewReader(got)); !near(is, want) || bytes.HasPrefix(got, stream.Bytes()) != (want == 60) {
+			t.Errorf("%s: gray %d, want %d", shape, is, want)
+		}
+		loops.close()
+	}
 }
 
 func near(a, b int) bool { return a >= b-2 && a <= b+2 }

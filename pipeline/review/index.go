@@ -5,8 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -14,6 +18,7 @@ import (
 
 	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/pipeline/node"
+	"github.com/echonode/echonode/pipeline/objects"
 	"github.com/echonode/echonode/pipeline/quantity"
 	"github.com/echonode/echonode/pipeline/result"
 	"github.com/echonode/echonode/pipeline/store"
@@ -36,29 +41,86 @@ func (s *Server) index(ctx context.Context) error {
 	}
 }
 
+// changesAtOnce is how many changes are read at a time.
+const changesAtOnce = 200
+
 // indexChanges lists what has changed until now. What goes wrong is said once in
-// a while: it is tried twice a second.
+// a while, and waits behind the others, see unlisted.
 func (s *Server) indexChanges(ctx context.Context) {
 	for {
-		changes, err := s.opt.Store.Changes(ctx, 200)
-		if err != nil && ctx.Err() == nil {
-			s.complaints.Log(s.log, "review: looking for changed studies", err)
+		known := map[store.Change]bool{} // whether it is a change still
+		for _, c := range s.unlisted.waiting {
+			known[c] = false
 		}
-		var listed []string
-		for _, c := range changes {
-			if err := s.list(ctx, c); err != nil {
+		listed := 0
+		for after, more := "", true; more; {
+			changes, err := s.opt.Store.Changes(ctx, after, changesAtOnce)
+			if err != nil {
 				if ctx.Err() == nil {
-					s.complaints.Log(s.log, "review: listing a study", err, "study", c.StudyInstanceUID)
+					s.complaints.Log(s.log, "review: looking for changed studies", err)
 				}
-				continue
+				return
 			}
-			listed = append(listed, c.StudyInstanceUID)
+			more = len(changes) == changesAtOnce
+			for _, c := range changes {
+				after = c.StudyInstanceUID
+				if _, failed := known[c]; failed {
+					known[c] = true
+				} else if s.listOne(ctx, c) {
+					listed++
+				} else {
+					known[c] = true
+					s.unlisted.waiting = append(s.unlisted.waiting, c)
+				}
+				if ctx.Err() != nil {
+					return
+				}
+			}
 		}
-		s.hub.publish(listed)
-		if len(listed) == 0 {
+		// What is no change any more another process has listed.
+		s.unlisted.waiting = slices.DeleteFunc(s.unlisted.waiting, func(c store.Change) bool { return !known[c] })
+		if listed == 0 {
+			break
+		}
+	}
+	s.listAgain(ctx)
+}
+
+// unlisted are changes that could not be listed, the one that is tried next first.
+// They stay changes: another process may be able to list them.
+type unlisted struct {
+	waiting []store.Change
+	next    time.Time // when one of them is tried
+}
+
+// listAgainEvery is how often one of the changes is tried that could not be listed.
+// When that works the others are tried at once.
+const listAgainEvery = 3 * time.Second
+
+func (s *Server) listAgain(ctx context.Context) {
+	u := &s.unlisted
+	if s.now().Before(u.next) {
+		return
+	}
+	for len(u.waiting) > 0 && ctx.Err() == nil {
+		c := u.waiting[0]
+		if u.waiting = u.waiting[1:]; !s.listOne(ctx, c) {
+			u.waiting, u.next = append(u.waiting, c), s.now().Add(listAgainEvery)
 			return
 		}
 	}
+}
+
+// listOne lists a change and tells open pages, or says that it can't be listed now.
+func (s *Server) listOne(ctx context.Context, c store.Change) bool {
+	written, err := s.list(ctx, c)
+	if written {
+		s.hub.publish([]string{c.StudyInstanceUID})
+	}
+	if err != nil && ctx.Err() == nil {
+		s.complaints.Log(s.log, "review: listing a study", err, "study", c.StudyInstanceUID)
+	}
+	return err == nil
 }
 
 // follow tells open pages of what other processes have listed.
@@ -76,16 +138,43 @@ func (s *Server) follow(ctx context.Context) {
 	}
 }
 
-// list brings the listing of one study up to date.
-func (s *Server) list(ctx context.Context, c store.Change) error {
+// list brings the listing of one study up to date. Where its objects cannot be asked
+// whom it is of, that is the error, and the listing has what is known without them.
+func (s *Server) list(ctx context.Context, c store.Change) (written bool, err error) {
 	l, err := s.listing(ctx, c.StudyInstanceUID)
 	if errors.Is(err, store.ErrNotFound) {
-		return s.opt.Store.List(ctx, c, nil)
+		l, err = nil, nil
 	}
 	if err != nil {
-		return err
+		return false, err
 	}
-	return s.opt.Store.List(ctx, c, l)
+	if l != nil && l.Unread != nil {
+		was, err := s.opt.Store.Listing(ctx, c.StudyInstanceUID)
+		if err == nil && alike(was, *l) {
+			return false, l.Unread
+		}
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return false, err
+		}
+	}
+	if err := s.opt.Store.List(ctx, c, l); err != nil {
+		return false, err
+	}
+	if l != nil {
+		return true, l.Unread
+	}
+	return true, nil
+}
+
+// alike reports whether two listings say the same.
+func alike(a, b store.Listing) bool {
+	if (a.EF == nil) != (b.EF == nil) || a.EF != nil && *a.EF != *b.EF || !a.Time.Equal(b.Time) {
+		return false
+	}
+	for _, l := range []*store.Listing{&a, &b} {
+		l.EF, l.Time, l.NamedBy, l.Unread = nil, time.Time{}, nil, nil
+	}
+	return a == b
 }
 
 func (s *Server) listing(ctx context.Context, uid string) (*store.Listing, error) {
@@ -120,10 +209,19 @@ func (s *Server) listing(ctx context.Context, uid string) (*store.Listing, error
 			naming = append(naming, instances[i])
 		}
 	}
-	for _, in := range append(naming, instances...) {
-		if s.patient(ctx, in, l) == nil {
+	naming = append(naming, instances...)
+	for _, in := range naming {
+		said, err := s.patient(ctx, in, l)
+		if said {
 			l.NamedBy = &in
+		}
+		if l.Unread = err; said || err != nil {
 			break // the first that is what was received
+		}
+	}
+	if l.NamedBy == nil && len(naming) > 0 {
+		if err := s.asListed(ctx, naming[0], l); err != nil {
+			return nil, err
 		}
 	}
 	if study.State == store.Failed {
@@ -193,19 +291,25 @@ func lowestNormalEF(sex string) float64 {
 	return r.Lo
 }
 
-// patient reads who the study is of, and when it was, from one of its objects.
-// One that a disk has changed says nothing.
-func (s *Server) patient(ctx context.Context, in store.Instance, l *store.Listing) error {
+// fetchPatience is how long the indexer waits for an object to be fetched, which
+// goes on meanwhile.
+const fetchPatience = 30 * time.Second
+
+// patient reads who the study is of, and when it was, from one of its objects. One
+// that a disk has changed says nothing. An error is why none can be asked now.
+func (s *Server) patient(ctx context.Context, in store.Instance, l *store.Listing) (said bool, err error) {
 	hold := s.opt.Objects.Hold()
 	defer hold.Release()
 	node.Expect(hold, in)
-	path, err := hold.File(ctx, in.Path)
+	bounded, cancel := context.WithTimeout(ctx, fetchPatience)
+	path, err := hold.File(bounded, in.Path)
+	cancel()
 	if err != nil {
-		return err
+		return false, s.passing(in, err)
 	}
-	f, err := dicomio.Open(path, dicomio.Options{Limits: s.opt.Limits})
+	f, err := dicomio.OpenContext(ctx, path, dicomio.Options{Limits: s.opt.Limits})
 	if err != nil {
-		return err
+		return false, s.passing(in, err)
 	}
 	defer f.Close() // read only
 	ds := f.DataSet
@@ -218,6 +322,47 @@ func (s *Server) patient(ctx context.Context, in store.Instance, l *store.Listin
 	if t, ok := dicomTime(ds.String(tag.StudyDate), ds.String(tag.StudyTime)); ok {
 		l.Time = t
 	}
+	return true, nil
+}
+
+// passing is the error of reading an object where the next time may be another, nil
+// where the object says nothing for good: it is gone, is not what it was, is none.
+func (s *Server) passing(in store.Instance, err error) error {
+	switch {
+	case errors.Is(err, fs.ErrPermission): // it concerns all files of an owner
+		return err
+	case errors.Is(err, objects.ErrDamaged), errors.Is(err, objects.ErrUnreadable), errors.Is(err, objects.ErrName):
+		return nil
+	case errors.Is(err, fs.ErrNotExist):
+		if path, own := s.opt.Objects.InPlace(in.Path); own {
+			_, err = os.Stat(filepath.Dir(path)) // without its folder the whole disk may not be there
+			return err
+		}
+		return nil
+	case errors.Is(err, dicomio.ErrBusy), errors.As(err, new(*fs.PathError)), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return err
+	case errors.As(err, new(*dicomio.Error)):
+		return nil
+	}
+	return err
+}
+
+// asListed takes who a study is of, and when it was, from its listing of before, if
+// that is of whom the object that counts is recorded to be of.
+func (s *Server) asListed(ctx context.Context, in store.Instance, l *store.Listing) error {
+	was, err := s.opt.Store.Listing(ctx, l.StudyInstanceUID)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	listed := result.PersonOf(strings.TrimSpace(was.PatientID), "", strings.Replace(was.PatientName, ", ", "^", 1), was.BirthDate, was.Sex)
+	if in.Patient != "" && in.Patient != listed.ID {
+		return nil
+	}
+	l.PatientName, l.PatientID, l.BirthDate, l.Sex = was.PatientName, was.PatientID, was.BirthDate, was.Sex
+	l.Accession, l.Description, l.Time = was.Accession, was.Description, was.Time
 	return nil
 }
 

@@ -102,6 +102,7 @@ type Server struct {
 	loops     *openLoops
 	assets    map[string]string // name → address with the content's hash
 
+	unlisted   unlisted
 	complaints node.Complaints
 }
 

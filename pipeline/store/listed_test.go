@@ -45,7 +45,7 @@ func TestListedIsHeard(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		changes, err := one.Changes(ctx, 10)
+		changes, err := one.Changes(ctx, "", 10)
 		if err != nil || len(changes) != 1 {
 			t.Fatal(changes, err)
 		}

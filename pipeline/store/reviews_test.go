@@ -177,7 +177,7 @@ func checkSuperseded(t *testing.T, s *Store) {
 func checkWorklistChanges(t *testing.T, s *Store) {
 	ctx := context.Background()
 	add(t, s, instance("1", "1.1", 1000))
-	c, err := s.Changes(ctx, 10)
+	c, err := s.Changes(ctx, "", 10)
 	if err != nil || len(c) != 1 {
 		t.Fatal(c, err)
 	}
@@ -185,25 +185,66 @@ func checkWorklistChanges(t *testing.T, s *Store) {
 	if err := s.List(ctx, c[0], &Listing{StudyInstanceUID: "1"}); err != nil {
 		t.Fatal(err)
 	}
-	again, err := s.Changes(ctx, 10)
+	again, err := s.Changes(ctx, "", 10)
 	if err != nil || len(again) != 1 {
 		t.Fatal("a change during the listing was forgotten", again, err)
 	}
 	if err := s.List(ctx, again[0], &Listing{StudyInstanceUID: "1", PatientName: "x"}); err != nil {
 		t.Fatal(err)
 	}
-	if c, err := s.Changes(ctx, 10); err != nil || len(c) != 0 {
+	if c, err := s.Changes(ctx, "", 10); err != nil || len(c) != 0 {
 		t.Fatal(c, err)
 	}
 	if l, err := s.Listing(ctx, "1"); err != nil || l.PatientName != "x" {
 		t.Fatal(l, err)
+	}
+	// Whose objects could not be asked stays to be listed, and is not listed so where
+	// somebody else has listed it meanwhile.
+	add(t, s, instance("1", "1.3", 3000))
+	if c, err = s.Changes(ctx, "", 10); err != nil || len(c) != 1 {
+		t.Fatal(c, err)
+	}
+	for _, name := range []string{"asked by nobody", "asked"} {
+		l := Listing{StudyInstanceUID: "1", PatientName: name}
+		if name != "asked" {
+			l.Unread = errors.New("away")
+		}
+		for range 2 {
+			if err := s.List(ctx, c[0], &l); err != nil {
+				t.Fatal(err)
+			}
+			if left, err := s.Changes(ctx, "", 10); err != nil || (len(left) == 1) != (l.Unread != nil) {
+				t.Errorf("%s: %v, %v", name, left, err)
+			}
+		}
+		if is, err := s.Listing(ctx, "1"); err != nil || is.PatientName != name {
+			t.Errorf("%+v, %v, want %s", is, err, name)
+		}
+	}
+	if err := s.List(ctx, c[0], &Listing{StudyInstanceUID: "1", PatientName: "late", Unread: errors.New("away")}); err != nil {
+		t.Fatal(err)
+	}
+	if is, err := s.Listing(ctx, "1"); err != nil || is.PatientName != "asked" {
+		t.Errorf("%+v, %v", is, err)
+	}
+	// They come in order, from one on.
+	for _, uid := range []string{"7", "5", "6"} {
+		add(t, s, instance(uid, uid+".1", 1000))
+	}
+	if c, err := s.Changes(ctx, "5", 1); err != nil || len(c) != 1 || c[0].StudyInstanceUID != "6" {
+		t.Error(c, err)
+	}
+	for _, uid := range []string{"7", "5", "6"} {
+		if err := s.Delete(ctx, uid); err != nil {
+			t.Fatal(err)
+		}
 	}
 	// A study that is gone cannot be listed, and one that was never listed leaves
 	// no change behind.
 	if err := s.Delete(ctx, "1"); err != nil {
 		t.Fatal(err)
 	}
-	if c, err = s.Changes(ctx, 10); err != nil || len(c) != 1 {
+	if c, err = s.Changes(ctx, "", 10); err != nil || len(c) != 1 {
 		t.Fatal(c, err)
 	}
 	if err := s.List(ctx, c[0], &Listing{StudyInstanceUID: "1"}); err != nil {
@@ -216,7 +257,7 @@ func checkWorklistChanges(t *testing.T, s *Store) {
 	if err := s.Delete(ctx, "2"); err != nil {
 		t.Fatal(err)
 	}
-	if c, err := s.Changes(ctx, 10); err != nil || len(c) != 0 {
+	if c, err := s.Changes(ctx, "", 10); err != nil || len(c) != 0 {
 		t.Fatal(c, err)
 	}
 }

@@ -30,7 +30,7 @@ func checkAnotherStudyUnderTheUIDs(t *testing.T, s *Store) {
 		return in, run
 	}
 	was, old := begin(1000)
-	changes, err := s.Changes(ctx, 10)
+	changes, err := s.Changes(ctx, "", 10)
 	if err != nil || len(changes) != 1 {
 		t.Fatal(changes, err)
 	}
@@ -72,7 +72,7 @@ func checkAnotherStudyUnderTheUIDs(t *testing.T, s *Store) {
 	if l, err := s.Listing(ctx, "1"); !errors.Is(err, ErrNotFound) {
 		t.Errorf("listed as %q, %v", l.PatientName, err)
 	}
-	if left, err := s.Changes(ctx, 10); err != nil || len(left) != 1 {
+	if left, err := s.Changes(ctx, "", 10); err != nil || len(left) != 1 {
 		t.Errorf("not to be listed any more: %v, %v", left, err)
 	}
 	list("Now", is)

@@ -44,6 +44,9 @@ type Listing struct {
 
 	// NamedBy is the object that patient and time were read from. It is not recorded.
 	NamedBy *Instance
+	// Unread is why no object could be asked for patient and time: what was known
+	// before stands there. It is not recorded.
+	Unread error
 }
 
 // WorklistQuery selects, orders and pages listings.
@@ -206,17 +209,19 @@ type Change struct {
 }
 
 // Changes lists up to limit studies whose listing is out of date, or that were
-// removed.
-func (s *Store) Changes(ctx context.Context, limit int) ([]Change, error) {
+// removed, in the order of their UIDs from after one on; "" is before all.
+func (s *Store) Changes(ctx context.Context, after string, limit int) ([]Change, error) {
 	return collect(ctx, s.read, func(r *sql.Rows) (c Change, err error) {
 		return c, r.Scan(&c.StudyInstanceUID, &c.n)
-	}, `SELECT study_uid, n FROM worklist_changes LIMIT ?`, limit)
+	}, `SELECT study_uid, n FROM worklist_changes WHERE study_uid > ? ORDER BY study_uid LIMIT ?`, after, limit)
 }
 
 // List writes the listing of a changed study; nil for one that was removed. A
 // change that happened meanwhile stays listed among the changes. Nothing is
 // written that was read from an object that is another one by now, as after a
 // removal, when somebody else's came under its UIDs: the study stays to be listed.
+// So does one whose objects could not be asked, see Listing.Unread, of which nothing
+// is written where somebody else has listed it meanwhile.
 func (s *Store) List(ctx context.Context, c Change, l *Listing) error {
 	err := s.Transact(ctx, func(tx *Tx) error {
 		if err := tx.lock(ctx, c.StudyInstanceUID); err != nil {
@@ -230,6 +235,13 @@ func (s *Store) List(ctx context.Context, c Change, l *Listing) error {
 		if l != nil && l.NamedBy != nil && there > 0 {
 			now, err := collect(ctx, tx, scanInstance, instanceColumns+`WHERE sop_uid = ?`, l.NamedBy.SOPInstanceUID)
 			if err != nil || len(now) == 0 || now[0].Version() != l.NamedBy.Version() {
+				return err
+			}
+		}
+		if l != nil && l.Unread != nil {
+			var open int
+			err := tx.QueryRowContext(ctx, `SELECT count(*) FROM worklist_changes WHERE study_uid = ? AND n = ?`, c.StudyInstanceUID, c.n).Scan(&open)
+			if err != nil || open == 0 || there == 0 {
 				return err
 			}
 		}
@@ -252,8 +264,10 @@ func (s *Store) List(ctx context.Context, c Change, l *Listing) error {
 				return err
 			}
 		}
-		if _, err := tx.ExecContext(ctx, `DELETE FROM worklist_changes WHERE study_uid = ? AND n = ?`, c.StudyInstanceUID, c.n); err != nil {
-			return err
+		if l == nil || l.Unread == nil {
+			if _, err := tx.ExecContext(ctx, `DELETE FROM worklist_changes WHERE study_uid = ? AND n = ?`, c.StudyInstanceUID, c.n); err != nil {
+				return err
+			}
 		}
 		return s.tellListed(ctx, tx, c.StudyInstanceUID)
 	})

@@ -138,7 +138,7 @@ func worklist(dir, address string, studies int) error {
 		}
 	}
 	for done := 0; done < studies; {
-		changes, err := st.Changes(ctx, 500)
+		changes, err := st.Changes(ctx, "", 500)
 		if err != nil {
 			return err
 		}

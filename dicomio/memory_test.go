@@ -461,6 +461,141 @@ func TestOffsetTablesOfTooManyFrames(t *testing.T) {
 	}
 }
 
+// wideCine is a loop of 16 bits without a window: every frame is dark but for one
+// bright pixel. Its frames are RLE; the bad ones are cut.
+func wideCine(t testing.TB, frames int, bad ...int) []byte {
+	t.Helper()
+	px := fixtureW * fixtureH
+	pixels := make([][]byte, frames)
+	for i := range pixels {
+		// Two segments, of the high and the low bytes: runs of zeros, and 0x10 at the end of the high ones.
+		segment := func(last byte) (b []byte) {
+			for left := px - 1; left > 0; left -= min(left, 128) {
+				b = append(b, byte(1-min(left, 128)), 0)
+			}
+			return append(b, 0, last)
+		}
+		b := binary.LittleEndian.AppendUint32(make([]byte, 0, 64), 2)
+		high, low := segment(0x10), segment(0)
+		b = binary.LittleEndian.AppendUint32(b, 64)
+		b = binary.LittleEndian.AppendUint32(b, uint32(64+len(high)))
+		pixels[i] = slices.Concat(b[:12], make([]byte, 52), high, low)
+		if slices.Contains(bad, i) {
+			pixels[i] = pixels[i][:70]
+		}
+	}
+	var b bytes.Buffer
+	err := Write(&b, syntheticBase(frames, 1, 16, 16, "MONOCHROME2"), WriteOptions{TransferSyntax: uid.RLELossless, Pixels: FrameBytes(pixels)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// The range of a loop without a window is found before memory is held for the
+// frame that is asked for: a frame that needs more than half of what there is waited
+// for itself until the context's end, and for ever without one.
+func TestRangeWaitsForNothing(t *testing.T) {
+	loop := wideCine(t, 3)
+	const room = fixtureW * fixtureH * 2 * 5 * 3 / 2 // one frame and a half
+	for name, wait := range map[string]int{"one": 1, "several at a time": 8} {
+		synctest.Test(t, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+			defer cancel()
+			memory := NewMemory(1 << 20)
+			others, err := memory.Frames().Take(ctx, memory.Frames().Size()-room, 0)
+			if err != nil {
+				t.Fatal(name, err)
+			}
+			f, err := ReadContext(ctx, bytes.NewReader(loop), int64(len(loop)), Options{Limits: Limits{Memory: memory}})
+			if err != nil {
+				t.Fatal(name, err)
+			}
+			defer f.Close()
+			r, err := f.Frames()
+			if err != nil {
+				t.Fatal(name, err)
+			}
+			done := make(chan string, 2*wait)
+			for i := range wait {
+				go func() {
+					var g image.Gray
+					err := r.Gray(i%3, &g)
+					done <- fmt.Sprint(err, g.Pix[0], g.Pix[len(g.Pix)-1])
+				}()
+				go func() {
+					var c image.RGBA
+					err := r.RGB(i%3, &c)
+					done <- fmt.Sprint(err, c.Pix[0], c.Pix[len(c.Pix)-4])
+				}()
+			}
+			for range 2 * wait {
+				if got := <-done; got != "<nil> 0 255" {
+					t.Errorf("%s: %s", name, got)
+				}
+			}
+			others.Drop()
+			if n := memory.Frames().InUse(); n != 0 {
+				t.Errorf("%s: %d bytes are still held", name, n)
+			}
+		})
+	}
+}
+
+// Who waits for memory while the range is found ends with the context, and has no
+// picture of it.
+func TestRangeEndsWithContext(t *testing.T) {
+	loop := wideCine(t, 3)
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		memory := NewMemory(4 << 20)
+		f, err := ReadContext(ctx, bytes.NewReader(loop), int64(len(loop)), Options{Limits: Limits{Memory: memory}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		r, err := f.Frames()
+		if err != nil {
+			t.Fatal(err)
+		}
+		all, err := memory.Frames().Take(t.Context(), memory.Frames().Size(), 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer all.Drop()
+		var g image.Gray
+		if err := r.Gray(0, &g); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("error %v", err)
+		}
+	})
+}
+
+// A damaged frame takes no picture from the others, whose range is without it;
+// where all are damaged there is none.
+func TestRangeOfDamagedLoop(t *testing.T) {
+	for _, c := range []struct {
+		bad  []int
+		want []error
+	}{
+		{[]int{0}, []error{ErrCodestream, nil, nil}},
+		{[]int{1, 2}, []error{nil, ErrCodestream, ErrCodestream}},
+		{[]int{0, 1, 2}, []error{ErrCodestream, ErrCodestream, ErrCodestream}},
+	} {
+		r, err := readBytes(t, wideCine(t, 3, c.bad...), Options{}).Frames()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, want := range c.want {
+			var g image.Gray
+			err := r.Gray(i, &g)
+			if !errors.Is(err, want) || want == nil && (g.Pix[0] != 0 || g.Pix[len(g.Pix)-1] != 255) {
+				t.Errorf("frame %d without %v: %v", i, c.bad, err)
+			}
+		}
+	}
+}
+
 // A value is read as numbers only as far as there may be numbers in it, whatever
 // length its sender gives it: numbers are no part of the memory budget.
 func TestLongNumbers(t *testing.T) {

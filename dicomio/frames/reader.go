@@ -4,6 +4,7 @@ package frames
 
 import (
 	"bytes"
+	"cmp"
 	"compress/flate"
 	"context"
 	"errors"
@@ -67,7 +68,7 @@ type Source struct {
 }
 
 // Reader gives the frames of a file. Its methods may be called from
-// several goroutines; each call holds one compressed and one decoded frame.
+// several goroutines; each call holds one compressed and one decoded frame at a time.
 type Reader struct {
 	Rows, Columns int
 	Info          pixel.Info
@@ -86,8 +87,8 @@ type Reader struct {
 	bufs    sync.Pool // *[]byte
 	decoded sync.Pool // *pixel.Frame
 
-	rangeOnce sync.Once
-	ranged    pixel.Window // of a loop without window
+	rangeLock sync.Mutex
+	ranged    *pixel.Window // of a loop without window, once it was found
 }
 
 // Index finds the frames and checks that they are what the attributes say:
@@ -290,6 +291,10 @@ func (r *Reader) Gray(i int, dst *image.Gray) error {
 	if r.video != nil {
 		return r.videoGray(i, dst)
 	}
+	d, err := r.display()
+	if err != nil {
+		return err
+	}
 	pixel.SizeGray(dst, r.Columns, r.Rows)
 	return r.pooled(i, func(b []byte) error {
 		switch {
@@ -309,7 +314,7 @@ func (r *Reader) Gray(i int, dst *image.Gray) error {
 		if err := r.decode(b, f); err != nil {
 			return err
 		}
-		return r.picture(f, r.display(f).Gray(f, dst))
+		return r.picture(f, d.Gray(f, dst))
 	})
 }
 
@@ -342,6 +347,10 @@ func (r *Reader) RGB(i int, dst *image.RGBA) error {
 	if r.video != nil {
 		return r.videoRGB(i, dst)
 	}
+	d, err := r.display()
+	if err != nil {
+		return err
+	}
 	pixel.SizeRGBA(dst, r.Columns, r.Rows)
 	return r.pooled(i, func(b []byte) error {
 		if r.ts.Encapsulated && r.dct8() && !r.Inverted() {
@@ -354,39 +363,65 @@ func (r *Reader) RGB(i int, dst *image.RGBA) error {
 		if err := r.decode(b, f); err != nil {
 			return err
 		}
-		return r.picture(f, r.display(f).RGB(f, dst))
+		return r.picture(f, d.RGB(f, dst))
 	})
 }
 
 // rangeFrames bounds how many frames are looked at for the range of a loop.
 const rangeFrames = 64
 
-// display is the way to a picture of f: with the window of the data set, and where
-// more than 8 bits come without one with the range of the loop, found once. The
-// range of each frame for itself would make the loop flicker with its brightest
-// pixel. Of more than rangeFrames frames as many are looked at, spread over the loop.
-func (r *Reader) display(f *pixel.Frame) pixel.Display {
-	d := r.src.Display
-	if !f.Monochrome() || f.Stored <= 8 && !f.Signed || d.Window.Given {
-		return d
+// display is the way to pictures: with the window of the data set, and where more
+// than 8 bits come without one with the range of the loop, found once. The range of
+// each frame for itself would make the loop flicker with its brightest pixel. It is
+// asked for before memory is held for a frame, as it decodes others.
+func (r *Reader) display() (pixel.Display, error) {
+	d, in := r.src.Display, r.Info
+	if in.Samples != 1 || in.Photometric == "PALETTE COLOR" || in.BitsStored <= 8 && !in.Signed || d.Window.Given {
+		return d, nil
 	}
-	r.rangeOnce.Do(func() {
-		lo, hi := math.Inf(1), math.Inf(-1)
-		n, seen := r.Len(), min(r.Len(), rangeFrames)
-		var g pixel.Frame
-		for i := range seen {
-			if err := r.Decode(i*(n-1)/max(seen-1, 1), &g); err != nil {
-				continue // its own error when it is asked for
+	// Whoever waits here does so for frames of this reader, and as long as its context lasts.
+	r.rangeLock.Lock()
+	defer r.rangeLock.Unlock()
+	if r.ranged == nil {
+		lo, hi, err := r.rangeOfLoop()
+		if err != nil {
+			return d, err
+		}
+		w := d.Window.Over(lo, hi)
+		r.ranged = &w
+	}
+	d.Window = *r.ranged
+	return d, nil
+}
+
+// rangeOfLoop is the range of the rescaled values of the frames: of more than
+// rangeFrames as many are looked at, spread over the loop. What of these is damaged
+// does not count, and is the error where all are.
+func (r *Reader) rangeOfLoop() (lo, hi float64, err error) {
+	lo, hi = math.Inf(1), math.Inf(-1)
+	n, seen := r.Len(), min(r.Len(), rangeFrames)
+	for i := range seen {
+		failed := r.pooled(i*(n-1)/max(seen-1, 1), func(b []byte) error {
+			f := r.decoded.Get().(*pixel.Frame)
+			defer r.decoded.Put(f)
+			if err := r.decode(b, f); err != nil {
+				return err
 			}
-			for k := range g.Rows * g.Columns {
-				x := d.Window.Rescaled(g.Value(k))
+			for k := range f.Rows * f.Columns {
+				x := r.src.Display.Window.Rescaled(f.Value(k))
 				lo, hi = min(lo, x), max(hi, x)
 			}
+			return nil
+		})
+		if failed != nil && r.ctx.Err() != nil {
+			return 0, 0, &fault.Error{Op: "frames", Tag: tag.PixelData, Offset: -1, Err: r.ctx.Err()}
 		}
-		r.ranged = d.Window.Over(lo, hi)
-	})
-	d.Window = r.ranged
-	return d
+		err = cmp.Or(err, failed)
+	}
+	if lo > hi {
+		return 0, 0, err
+	}
+	return lo, hi, nil
 }
 
 // picture gives the error of making a picture of f its kind.

@@ -131,6 +131,9 @@ type openLoops struct {
 
 	making singleflight.Group
 	canvas chan *image.RGBA // as many as frames are made at once
+
+	ctx  context.Context // of what is opened and decoded, which is for several requests
+	stop context.CancelFunc
 }
 
 // openLoop is an object that frames are read from. It is closed when nobody
@@ -165,6 +168,7 @@ type cachedFrame struct {
 func newOpenLoops(files *objects.Files, l dicomio.Limits) *openLoops {
 	o := &openLoops{objects: files, limits: l, order: list.New(), by: map[string]*list.Element{}, cached: list.New(), frames: map[frameKey]*list.Element{},
 		canvas: make(chan *image.RGBA, maxMaking)}
+	o.ctx, o.stop = context.WithCancel(context.Background())
 	for range maxMaking {
 		o.canvas <- new(image.RGBA)
 	}
@@ -202,7 +206,7 @@ func (o *openLoops) frame(ctx context.Context, in store.Instance, file fs.FileIn
 	l := o.acquire(in, file)
 	o.mu.Unlock()
 	defer o.release(l)
-	l.once.Do(func() { l.open(o.objects, o.limits) })
+	l.once.Do(func() { l.open(o.ctx, o.objects, o.limits) })
 	if l.err != nil {
 		return nil, l.err
 	}
@@ -334,7 +338,9 @@ func (o *openLoops) forget(unused time.Duration) {
 	}
 }
 
+// close ends what is being opened and decoded, and closes the objects.
 func (o *openLoops) close() {
+	o.stop()
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for o.order.Len() > 0 {
@@ -351,15 +357,15 @@ func (l *openLoop) close() {
 	}
 }
 
-func (l *openLoop) open(files *objects.Files, limits dicomio.Limits) {
+func (l *openLoop) open(ctx context.Context, files *objects.Files, limits dicomio.Limits) {
 	l.hold = files.Hold()
 	node.Expect(l.hold, l.in)
 	path := ""
 	// Others wait for it too: it does not end with one request.
-	if path, l.err = l.hold.File(context.Background(), l.in.Path); l.err != nil {
+	if path, l.err = l.hold.File(ctx, l.in.Path); l.err != nil {
 		return
 	}
-	l.file, l.err = dicomio.Open(path, dicomio.Options{Limits: limits})
+	l.file, l.err = dicomio.OpenContext(ctx, path, dicomio.Options{Limits: limits})
 	if l.err != nil {
 		return
 	}

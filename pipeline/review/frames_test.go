@@ -3,6 +3,7 @@ package review
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"image"
 	"image/jpeg"
@@ -164,6 +165,33 @@ func TestHealedFile(t *testing.T) {
 	}
 	if o.order.Len() != 1 || o.cached.Len() != 1 {
 		t.Errorf("%d open, %d kept", o.order.Len(), o.cached.Len())
+	}
+}
+
+// A frame that waits for memory ends with the server, and not with one of the
+// requests for it.
+func TestWaitingFrameEndsWithServer(t *testing.T) {
+	in := store.Instance{Path: filepath.Join(t.TempDir(), "1.dcm")}
+	writeLoop(t, in.Path, sample{study: "1.2", loop: "1.2.1"})
+	memory := dicomio.NewMemory(64 << 20)
+	all, err := memory.Frames().Take(t.Context(), memory.Frames().Size(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer all.Drop()
+	o := newOpenLoops(files(t), dicomio.Limits{Memory: memory})
+	done := make(chan error, 1)
+	go func() { _, err := o.frame(t.Context(), in, o.file(in), 1); done <- err }()
+	for len(o.canvas) == maxMaking { // until it is being made
+		select {
+		case err := <-done:
+			t.Fatalf("not waiting: %v", err)
+		case <-time.After(time.Millisecond):
+		}
+	}
+	o.close()
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v", err)
 	}
 }
 

@@ -1,6 +1,7 @@
 package measure
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -127,6 +128,62 @@ func TestVolumesComeFromOneSet(t *testing.T) {
 	if edv.Value != nil {
 		near(t, "EF", *m.Value, 100*measure(t, s.Measurements, result.SV) / *edv.Value, 0.01)
 	}
+}
+
+// The plane that alone is calibrated, the two-chamber one or another four-chamber loop, gives the
+// volumes and their EF where it agrees with the one that would give EF alone, and says so; where it
+// shows another state or day, the same picture, or is poor, EF stays that of the better plane.
+func TestVolumesOfTheCalibratedPlane(t *testing.T) {
+	rate := func(c *heart.Clip) { c.Beats = heart.Regular(100, 60, 117.81, 8) }
+	on := func(date string, l result.Loop) result.Loop {
+		l.Date, l.Dates.Acquisition = date, date
+		return l
+	}
+	poor := plane("A2C", 2)
+	for i := range poor.Measurements {
+		poor.Measurements[i].Quality.Grade = result.Poor
+	}
+	picture := without(plane("A4C", 1))
+	picture.Thumbnail = make([]byte, ThumbnailSide*ThumbnailSide)
+	for i := range picture.Thumbnail {
+		picture.Thumbnail[i] = byte(i * i)
+	}
+	clipped := plane("A4C", 3, func(c *heart.Clip) { c.Start, c.Length = 0, 450 })
+	for name, tt := range map[string]struct {
+		four, other result.Loop
+		view        string // of the volumes; "" for none
+	}{
+		"A2C":              {without(plane("A4C", 1)), plane("A2C", 2, ef(52)), "A2C"},
+		"another A4C":      {without(plane("A4C", 1)), clipped, "A4C"},
+		"A4C beside A2C":   {plane("A4C", 1), without(plane("A2C", 2)), "A4C"},
+		"another EF":       {without(plane("A4C", 1)), plane("A2C", 2, ef(40)), ""},
+		"another rate":     {without(plane("A4C", 1)), plane("A2C", 2, rate), ""},
+		"another day":      {on("20260101", without(plane("A4C", 1))), on("20260201", plane("A2C", 2)), ""},
+		"the same picture": {picture, mirroredOf(picture), ""},
+		"poor":             {without(plane("A4C", 1)), poor, ""},
+		"neither":          {without(plane("A4C", 1)), without(plane("A2C", 2)), ""},
+	} {
+		s := combined(tt.four, tt.other)
+		m := find(t, s.Measurements, result.EF)
+		if m.Value == nil || m.View != cmp.Or(tt.view, "A4C") {
+			t.Errorf("%s: EF %+v", name, m)
+			continue
+		}
+		for _, q := range []string{result.EDV, result.ESV, result.SV} {
+			if v := find(t, s.Measurements, q); (v.Value != nil) != (tt.view != "") || v.View != m.View {
+				t.Errorf("%s: %+v", name, v)
+			}
+		}
+		if tt.view == "A2C" && (!has(m, result.OnePlane) || !has(m, result.NoCalibration) || len(m.Others) != 1 || m.Quality.Grade != result.Fair) {
+			t.Errorf("%s: EF %+v", name, m)
+		}
+	}
+}
+
+// mirroredOf is the mirrored picture of a loop, calibrated, as a two-chamber loop.
+func mirroredOf(l result.Loop) result.Loop {
+	l.Spacing = plane("A4C", 1).Spacing
+	return mirrored(l)
 }
 
 func TestVolumesThatContradictAreNotSent(t *testing.T) {

@@ -21,7 +21,8 @@ type volumeSet struct {
 }
 
 // chooseVolumes takes the best pair of planes that belong together, else the
-// four-chamber loop, else the two-chamber loop.
+// four-chamber loop, else the two-chamber loop; of those that agree in EF one that
+// gives volumes.
 func (st *stage) chooseVolumes(o Options) volumeSet {
 	fours, twos := st.ranked(models.ViewA4C), st.ranked(models.ViewA2C)
 	set := volumeSet{}
@@ -50,6 +51,14 @@ func (st *stage) chooseVolumes(o Options) volumeSet {
 	if single == nil {
 		return set
 	}
+	if sized := single.sizedInstead(slices.Concat(fours, twos)); sized != nil {
+		single = sized
+		if single.View == models.ViewA4C {
+			set.four = single
+		} else {
+			set.two = single
+		}
+	}
 	for _, name := range volumeNames {
 		i := slices.IndexFunc(single.Measurements, func(m result.Measurement) bool { return m.Name == name })
 		if i < 0 {
@@ -71,6 +80,28 @@ func (st *stage) chooseVolumes(o Options) volumeSet {
 	}
 	st.addOthers(&set)
 	return coherent(set)
+}
+
+// sizedInstead is the first of the loops that gives the volumes that a loop with an EF does not, as
+// where it alone is calibrated: all four volumes are then its own. It says the same of the
+// ventricle, in the same state; nil without one.
+func (l *loop) sizedInstead(loops []*loop) *loop {
+	ef, rate := l.measured(result.EF), l.measured(result.HR)
+	if ef == nil || l.measured(result.EDV) != nil {
+		return nil
+	}
+	for _, o := range loops {
+		other, hr := o.measured(result.EF), o.measured(result.HR)
+		switch {
+		case other == nil || o.measured(result.EDV) == nil || o.measured(result.ESV) == nil || o.measured(result.SV) == nil:
+		case other.Quality.Grade == result.Poor || math.Abs(*other.Value-*ef.Value) > otherLoops:
+		case rate != nil && hr != nil && math.Abs(*hr.Value-*rate.Value) > rejectRates*max(*hr.Value, *rate.Value):
+		case o.View != l.View && (otherDays(l, o) != nil || samePicture(l.Loop, o.Loop)), l.onScreenWith(o) && len(sameBeats(l, o)) == 0:
+		default:
+			return o
+		}
+	}
+	return nil
 }
 
 // pairs are the pairs of planes in the order in which they are tried: those of one
@@ -321,7 +352,7 @@ func belongTogether(four, two *loop, o Options) ([]lv.Finding, *result.Reason) {
 			return nil, notBiplane(result.UnusualSize, "the %s loop gives no volumes (%s)", l.View, r.Text)
 		}
 	}
-	if days := result.Days(four.Loop, two.Loop); result.DaysApart(days[0], days[1]) > 1 {
+	if days := otherDays(four, two); days != nil {
 		return nil, notBiplane(result.OtherDay, "the planes were recorded on different days: %s in A4C, %s in A2C", result.DateText(days[0]),
 			result.DateText(days[1]))
 	}
@@ -368,6 +399,14 @@ func belongTogether(four, two *loop, o Options) ([]lv.Finding, *result.Reason) {
 		}
 	}
 	return findings, nil
+}
+
+// otherDays are the days of two loops that were not recorded in one session, nil of others.
+func otherDays(a, b *loop) []string {
+	if days := result.Days(a.Loop, b.Loop); result.DaysApart(days[0], days[1]) > 1 {
+		return days
+	}
+	return nil
 }
 
 // meanEDV is the end-diastolic volume of one plane over its beats, in ml.

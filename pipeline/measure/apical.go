@@ -332,7 +332,7 @@ func (l *loop) measureBeat(index int, b lv.Beat) {
 	o := l.o.LV.Quality
 	m.findings = append(m.findings, l.checkPhase(lv.ED, ed)...)
 	m.findings = append(m.findings, l.checkPhase(lv.ES, es)...)
-	m.findings = append(m.findings, lv.CheckPlanes(m.ed, m.es, l.Spacing.Trusted, o)...)
+	m.findings = append(m.findings, l.checkPlanes(m)...)
 	m.findings = append(m.findings, lv.CheckPlace(m.ed, m.es, l.spacing, l.Mirrored, o)...)
 	if l.landmarks {
 		m.findings = append(m.findings, lv.CheckAnnulusPhases(l.annulus(ed), l.annulus(es), o)...)
@@ -346,6 +346,52 @@ func (l *loop) measureBeat(index int, b lv.Beat) {
 		return
 	}
 	l.beats = append(l.beats, m)
+}
+
+// checkPlanes grades both planes of a beat. Where one has the shape of no ventricle, and would have
+// if pixels were square, theirs is named.
+func (l *loop) checkPlanes(m beat) []lv.Finding {
+	out := lv.CheckPlanes(m.ed, m.es, l.Spacing.Trusted, l.o.LV.Quality)
+	for i := range out {
+		f := &out[i]
+		if f.Gate != lv.GateShape {
+			continue
+		}
+		plane, most := m.ed, l.o.LV.Quality.WarnAspectED
+		if f.Phase == lv.ES {
+			plane, most = m.es, l.o.LV.Quality.WarnAspectES
+		}
+		square := l.aspectIfSquare(plane)
+		if !l.oblong() || square < roundCavity || square > most {
+			continue
+		}
+		if f.Severity == lv.Warn {
+			f.Gate = result.Scale
+		}
+		f.Reason = fmt.Sprintf(
+			"the outline at %v is %.1f times as long as wide, with square pixels %.1f times: that they are %.2g times as wide as high may be wrong",
+			f.Phase, aspect(plane), square, l.spacing.X/l.spacing.Y)
+	}
+	return out
+}
+
+// aspect is how many times as long as wide half an ellipse of the plane's length and area is.
+func aspect(p lv.Plane) float64 { return math.Pi / 4 * p.Axis.LengthMM * p.Axis.LengthMM / p.AreaMM2 }
+
+// aspectIfSquare is the aspect of a plane whose pixels are square.
+func (l *loop) aspectIfSquare(p lv.Plane) float64 {
+	x, y := p.Axis.Apex.X-p.Axis.Base.X, p.Axis.Apex.Y-p.Axis.Base.Y
+	pixels := p.Axis.LengthMM * math.Hypot(x, y) / math.Hypot(x*l.spacing.X, y*l.spacing.Y)
+	return math.Pi / 4 * pixels * pixels / (p.AreaMM2 / (l.spacing.X * l.spacing.Y))
+}
+
+// Own choice: pixels are not square where their sides differ by this factor.
+const oblongPixels = 1.1
+
+// oblong reports whether the pixels are said to be longer one way than the other.
+func (l *loop) oblong() bool {
+	k := l.spacing.X / l.spacing.Y
+	return max(k, 1/k) > oblongPixels
 }
 
 // contradiction is what no two outlines of one beat show, whoever drew them: a cavity that

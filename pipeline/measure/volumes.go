@@ -250,7 +250,8 @@ const otherLoops = 15
 const roundCavity = 1.35
 
 // foreshortened looks for a plane that misses the apex: shorter than another
-// apical view of the stage, or unusually round.
+// apical view of the stage, or unusually round; for which the shape of its pixels may
+// be the cause.
 func (st *stage) foreshortened(l *loop, o Options) []result.Reason {
 	length := l.lengthED()
 	for _, other := range st.loops {
@@ -259,11 +260,17 @@ func (st *stage) foreshortened(l *loop, o Options) []result.Reason {
 				"the ventricle is %.0f mm long in this loop and %.0f mm in another: it may be foreshortened, the volumes too small", length, longer)}
 		}
 	}
-	var aspects []float64
+	var aspects, squares []float64
 	for _, b := range l.beats {
-		aspects = append(aspects, math.Pi/4*b.ed.Axis.LengthMM*b.ed.Axis.LengthMM/b.ed.AreaMM2)
+		aspects, squares = append(aspects, aspect(b.ed)), append(squares, l.aspectIfSquare(b.ed))
 	}
-	if a := lv.Summarize(aspects).Mean; a < roundCavity {
+	a, square := lv.Summarize(aspects).Mean, lv.Summarize(squares).Mean
+	switch {
+	case a < roundCavity && l.oblong() && square >= roundCavity && square <= o.LV.Quality.WarnAspectED:
+		return []result.Reason{result.Reasonf(result.Scale,
+			"the ventricle is only %.1f times as long as wide at end-diastole, with square pixels %.1f times: that they are %.2g times as wide as high may be wrong",
+			a, square, l.spacing.X/l.spacing.Y)}
+	case a < roundCavity:
 		return []result.Reason{result.Reasonf(string(lv.GateForeshortening),
 			"the ventricle is only %.1f times as long as wide at end-diastole: it may be foreshortened, the volumes too small", a)}
 	}

@@ -123,14 +123,14 @@ func (c Cine) Write(w io.Writer, frame func(i int) (*image.RGBA, error)) (string
 			return "", fmt.Errorf("%w: frame %d is %d x %d, not %d x %d", ErrCine, i, img.Rect.Dx(), img.Rect.Dy(), c.Columns, c.Rows)
 		}
 		if frames[i], err = dicomio.EncodeJPEG(img, quality); err != nil {
-			return "", fmt.Errorf("frame %d: %w", i, err)
+			return "", fmt.Errorf("%w: frame %d: %w", ErrCine, i, err)
 		}
 		if total += int64(len(frames[i])); total > limit {
 			return "", fmt.Errorf("%w: compressed frames exceed %d bytes", ErrCine, limit)
 		}
 	}
 	c.setLossy(ds, float64(c.Rows)*float64(c.Columns)*3*float64(c.Frames)/float64(total))
-	return write(w, ds, "overlay", c.Identity, dicomio.WriteOptions{TransferSyntax: uid.JPEGBaseline8Bit, Pixels: dicomio.FrameBytes(frames)})
+	return write(w, ds, "overlay", ErrCine, c.Identity, dicomio.WriteOptions{TransferSyntax: uid.JPEGBaseline8Bit, Pixels: dicomio.FrameBytes(frames)})
 }
 
 // Fingerprint stands for all that the object holds beside its frames.
@@ -142,14 +142,19 @@ func (c Cine) Fingerprint() (string, error) {
 	return instance.Seal(ds, strconv.Itoa(c.Quality), dicomio.WriteOptions{})
 }
 
-// write seals the object unless its UID was given, and writes it.
-func write(w io.Writer, ds *dicomio.DataSet, kind string, id Identity, o dicomio.WriteOptions) (uid string, err error) {
+// write seals the object unless its UID was given, and writes it. What DICOM does
+// not allow is told as invalid.
+func write(w io.Writer, ds *dicomio.DataSet, kind string, invalid error, id Identity, o dicomio.WriteOptions) (uid string, err error) {
 	if uid = id.SOPInstanceUID; uid == "" {
-		if uid, err = instance.Seal(ds, kind, o); err != nil {
-			return "", err
-		}
+		uid, err = instance.Seal(ds, kind, o)
 	}
-	return uid, dicomio.Write(w, ds, o)
+	if err == nil {
+		err = dicomio.Write(w, ds, o)
+	}
+	if errors.As(err, new(*dicomio.Error)) {
+		err = fmt.Errorf("%w: %w", invalid, err)
+	}
+	return uid, err
 }
 
 func (c Cine) validate() error {
@@ -227,7 +232,10 @@ func (c Cine) dataSet() (*dicomio.DataSet, error) {
 	if c.Frames > 1 {
 		c.setTiming(ds)
 	}
-	return ds, ds.Err()
+	if err := ds.Err(); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrCine, err)
+	}
+	return ds, nil
 }
 
 // setTiming writes the Multi-frame and Cine modules (C.7.6.6, C.7.6.5). The

@@ -69,5 +69,5 @@ func (d Document) Write(w io.Writer) (string, error) {
 	if err := ds.Err(); err != nil {
 		return "", fmt.Errorf("%w: %w", ErrDocument, err)
 	}
-	return write(w, ds, "document", id, dicomio.WriteOptions{})
+	return write(w, ds, "document", ErrDocument, id, dicomio.WriteOptions{})
 }

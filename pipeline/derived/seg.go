@@ -65,6 +65,8 @@ type Segment struct {
 type Segmentation struct {
 	Identity Identity
 	Source   *dicomio.DataSet
+	// Frames is how many the source's pixel data hold, whatever it says of that.
+	Frames int
 	// Spacing is the size of a pixel in mm, from top to bottom and from left to
 	// right; nil when the calibration is not trusted.
 	Spacing  *[2]float64
@@ -89,7 +91,7 @@ func (s Segmentation) Write(w io.Writer) (string, error) {
 		fill(plane, rows, columns, frames[i].Rings)
 		return plane, nil
 	})
-	return write(w, ds, "segmentation", s.Identity, dicomio.WriteOptions{Pixels: pixels})
+	return write(w, ds, "segmentation", ErrSegmentation, s.Identity, dicomio.WriteOptions{Pixels: pixels})
 }
 
 // frames lists the frames of the object, by segment and source frame.
@@ -97,7 +99,6 @@ func (s Segmentation) frames() ([]frameOf, error) {
 	if s.Source == nil {
 		return nil, fmt.Errorf("%w: no source", ErrSegmentation)
 	}
-	last := int(sourceFrames(s.Source))
 	var out []frameOf
 	seen := map[Structure]bool{}
 	for i, seg := range s.Segments {
@@ -108,8 +109,8 @@ func (s Segmentation) frames() ([]frameOf, error) {
 		regions := slices.Clone(seg.Regions)
 		slices.SortFunc(regions, func(a, b Region) int { return a.Frame - b.Frame })
 		for k, r := range regions {
-			if r.Frame < 1 || r.Frame > last || k > 0 && regions[k-1].Frame == r.Frame {
-				return nil, fmt.Errorf("%w: frame %d of %d is not there or comes twice", ErrSegmentation, r.Frame, last)
+			if r.Frame < 1 || r.Frame > s.Frames || k > 0 && regions[k-1].Frame == r.Frame {
+				return nil, fmt.Errorf("%w: frame %d of %d is not there or comes twice", ErrSegmentation, r.Frame, s.Frames)
 			}
 			out = append(out, frameOf{i + 1, r})
 		}
@@ -174,7 +175,7 @@ func (s Segmentation) dataSet() (ds *dicomio.DataSet, frames []frameOf, rows, co
 	ds.SetItems(tag.SharedFunctionalGroupsSequence, s.shared())
 	groups := make([]*dicomio.DataSet, len(frames))
 	for i, f := range frames {
-		groups[i] = functionalGroups(f, source, sourceFrames(s.Source) > 1 && !instance.SingleFrame(source.SOPClassUID))
+		groups[i] = functionalGroups(f, source, s.Frames > 1 && !instance.SingleFrame(source.SOPClassUID))
 	}
 	ds.SetItems(tag.PerFrameFunctionalGroupsSequence, groups...)
 	if err := ds.Err(); err != nil {

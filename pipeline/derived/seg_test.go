@@ -25,7 +25,7 @@ func segmentation() Segmentation {
 	src.SetInt(tag.Rows, 47) // odd sizes: frames do not end on byte borders
 	src.SetInt(tag.Columns, 63)
 	return Segmentation{
-		Identity: identity("seg"), Source: src, Spacing: &[2]float64{0.3, 0.4},
+		Identity: identity("seg"), Source: src, Frames: 9, Spacing: &[2]float64{0.3, 0.4},
 		Segments: []Segment{
 			{Cavity, []Region{{7, [][]lv.Point{circle(30, 20, 8)}}, {1, [][]lv.Point{circle(30, 20, 10)}}}},
 			{Myocardium, []Region{{1, [][]lv.Point{circle(30, 20, 14), circle(30, 20, 10)}}}},

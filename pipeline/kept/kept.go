@@ -181,6 +181,9 @@ func (d Dir) Drawn(ctx context.Context, key, basis string) ([]result.Output, err
 		return nil, fmt.Errorf("%s: %w: %w", key, ErrNotKept, err)
 	}
 	for i := range out {
+		if out[i].File == "" {
+			continue // it could not be made
+		}
 		out[i].File = d.name(append([]string{folder}, strings.Split(out[i].File, "/")...)...)
 		// Elsewhere a file that is fetched is compared with the digest in its name.
 		if path, own := d.files.InPlace(out[i].File); own {
@@ -270,8 +273,11 @@ func (d Dir) Draw(ctx context.Context, key, basis string, draw func(dir string) 
 		return nil, err
 	}
 	folder := key + ".drawn-" + basis
-	files, sums := make([]objects.Named, len(out)), make([]fileSum, len(out))
+	files, sums := make([]objects.Named, 0, len(out)), make([]fileSum, len(out))
 	for i := range out {
+		if out[i].File == "" {
+			continue
+		}
 		if sums[i], err = sumOf(out[i].File); err != nil {
 			return nil, err
 		}
@@ -280,12 +286,13 @@ func (d Dir) Draw(ctx context.Context, key, basis string, draw func(dir string) 
 			return nil, fmt.Errorf("%s was drawn outside its folder", out[i].File)
 		}
 		rel = filepath.ToSlash(rel)
-		files[i].File = out[i].File
 		parts := slices.Concat(d.parts, []string{folder}, strings.Split(rel, "/"))
-		if files[i].Name, err = d.files.NameOf(out[i].File, parts...); err != nil {
+		name, err := d.files.NameOf(out[i].File, parts...)
+		if err != nil {
 			return nil, err
 		}
-		out[i].File = strings.TrimPrefix(files[i].Name, d.name(folder)+"/")
+		files = append(files, objects.Named{Name: name, File: out[i].File})
+		out[i].File = strings.TrimPrefix(name, d.name(folder)+"/")
 	}
 	b, err := writeList(out, sums)
 	if err != nil {

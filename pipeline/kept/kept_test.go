@@ -178,6 +178,28 @@ func TestDrawings(t *testing.T) {
 	}
 }
 
+// What could not be drawn is kept as such, beside what was.
+func TestDrawingsLeftOut(t *testing.T) {
+	d, ctx := in(t, t.TempDir()), t.Context()
+	want := []result.Output{{Kind: result.KindOverlay, Source: "1.2.3", LeftOut: "invalid cine"}}
+	for range 2 {
+		out, err := d.Draw(ctx, "k", "b", func(string) ([]result.Output, error) { return slices.Clone(want), nil })
+		if err != nil || !reflect.DeepEqual(out, want) {
+			t.Errorf("%+v, %v", out, err)
+		}
+	}
+	out, err := d.Draw(ctx, "k", "with", func(dir string) ([]result.Output, error) {
+		path := filepath.Join(dir, "seg.dcm")
+		return append(slices.Clone(want), result.Output{Kind: result.KindSegmentation, File: path}), os.WriteFile(path, []byte("seg"), 0o600)
+	})
+	if err != nil || len(out) != 2 || out[0].File != "" || out[0].LeftOut != "invalid cine" {
+		t.Fatalf("%+v, %v", out, err)
+	}
+	if b, err := os.ReadFile(out[1].File); err != nil || string(b) != "seg" {
+		t.Errorf("%q, %v", b, err)
+	}
+}
+
 // No damaged list of drawings is taken for a whole one, whatever bit of it has
 // changed, nor a drawing that is cut, gone or changed: it is
 // drawn again.

@@ -83,7 +83,8 @@ func (n *Node) combine(ctx context.Context, job jobs.Job, uid string, revision i
 	}
 	final, wait := n.afterFailure(err, job, time.Since(job.Created))
 	n.metrics.analysed("failed", time.Since(start))
-	if !errors.As(err, new(*PatientsError)) && !errors.As(err, new(*failedLoops)) && !errors.As(err, new(*panicError)) {
+	if !errors.As(err, new(*PatientsError)) && !errors.As(err, new(*failedLoops)) && !errors.As(err, new(*panicError)) &&
+		!errors.As(err, new(*UnmakeableError)) {
 		n.outputsFail.note(err)
 	}
 	log.Error("analysis failed", "attempt", job.Attempt, "final", final, "error", err)
@@ -103,7 +104,7 @@ func (n *Node) combine(ctx context.Context, job jobs.Job, uid string, revision i
 // which does not count. 0 is the wait between attempts.
 func (n *Node) afterFailure(err error, job jobs.Job, age time.Duration) (final bool, wait time.Duration) {
 	switch {
-	case errors.As(err, new(*PatientsError)), errors.As(err, new(*failedLoops)):
+	case errors.As(err, new(*PatientsError)), errors.As(err, new(*failedLoops)), errors.As(err, new(*UnmakeableError)):
 		return true, 0
 	case !job.Last():
 		return false, 0
@@ -246,6 +247,15 @@ func (n *Node) facts(ctx context.Context, run *store.Run) (*deliver.Facts, error
 type panicError struct{ value any }
 
 func (e *panicError) Error() string { return fmt.Sprintf("analysis panicked: %v", e.value) }
+
+// UnmakeableError is what a Processor says of a study of whose results no report can
+// be made, as often as it is tried.
+type UnmakeableError struct{ Err error }
+
+func (e *UnmakeableError) Error() string {
+	return fmt.Sprintf("no report can be made of the study: %v", e.Err)
+}
+func (e *UnmakeableError) Unwrap() error { return e.Err }
 
 // PatientsError is why a study that holds objects of several patients is not
 // analysed. Whose the values would be nobody can tell but a person: nothing is
@@ -476,6 +486,9 @@ func (n *Node) record(ctx context.Context, run *store.Run, w *workplace, doc *re
 	var outputs []store.Output
 	for _, s := range doc.Studies {
 		for _, o := range s.Outputs {
+			if o.LeftOut != "" {
+				n.log.Warn("an output cannot be made: it is left out", "study", run.StudyInstanceUID, "kind", o.Kind, "object", o.Source, "error", o.LeftOut)
+			}
 			if o.SOPInstanceUID != "" {
 				outputs = append(outputs, store.Output{SOPInstanceUID: o.SOPInstanceUID, SOPClassUID: o.SOPClassUID, Kind: o.Kind, Path: o.File, For: o.For})
 			}

@@ -73,7 +73,8 @@ type Processor interface {
 	// returns the key. It must not read the object.
 	GiveUp(ctx context.Context, req LoopRequest, why string) (key string, err error)
 	// Process combines the loops of one study and writes DICOM objects and
-	// pictures into Dir, which exists and is empty.
+	// pictures into Dir, which exists and is empty. An [UnmakeableError] says that
+	// it never can.
 	Process(ctx context.Context, req Request) (*result.Document, error)
 }
 

@@ -742,11 +742,26 @@ func TestRetryFor(t *testing.T) {
 		{"a panic, an attempt left", panicked, jobs.Job{Attempt: 2, MaxAttempts: 3}, time.Minute, false, 0},
 		{"a panic", panicked, last, time.Minute, true, 0},
 		{"two patients", patients, jobs.Job{Attempt: 1, MaxAttempts: 3}, 0, true, 0},
+		{"no report", fmt.Errorf("x: %w", &UnmakeableError{full}), jobs.Job{Attempt: 1, MaxAttempts: 3}, 0, true, 0},
 		{"loops that fail", fmt.Errorf("x: %w", loops), jobs.Job{Attempt: 1, MaxAttempts: 3}, 0, true, 0},
 	} {
 		if final, wait := n.afterFailure(c.err, c.job, c.age); final != c.final || wait != c.wait {
 			t.Errorf("%s: final %v, wait %v; want %v, %v", c.name, final, wait, c.final, c.wait)
 		}
+	}
+}
+
+// A study of which no report can be made is told so at once, and not tried again.
+func TestUnmakeableReportIsFinal(t *testing.T) {
+	p := &fakeProcessor{t: t, fail: &UnmakeableError{errors.New("frame 4 of a single-frame image")}}
+	n := start(t, t.TempDir(), p, Options{Attempts: 3, RetryFor: 72 * time.Hour})
+	n.mustSend(t, writeObject(t, t.TempDir(), "1.2.3", "1.2.3.10", nil))
+	eventually(t, "failed", func() bool { return n.status(t, "1.2.3").State == store.Failed })
+	if s := n.status(t, "1.2.3"); !strings.Contains(s.Error, "no report can be made of the study: frame 4") || len(p.requests()) != 1 {
+		t.Errorf("%+v after %d attempts", s, len(p.requests()))
+	}
+	if count, err := n.outputsFail.told(); count != 0 {
+		t.Errorf("the node takes it for a fault of its own: %v", err)
 	}
 }
 

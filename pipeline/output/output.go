@@ -114,16 +114,18 @@ func Reference(path string) (*instance.Ref, error) {
 }
 
 // Write makes the outputs of a study in dir, which must exist, and lists them.
-// It reads the study and changes nothing in it.
-func Write(ctx context.Context, s *result.Study, src Sources, dir string, o Options) ([]result.Output, error) {
+// It reads the study and changes nothing in it. An overlay, a segmentation or a
+// summary that could never be made of its objects is listed as left out, which the
+// report says. An error leaves nothing in dir.
+func Write(ctx context.Context, s *result.Study, src Sources, dir string, o Options) (_ []result.Output, err error) {
 	w := &writer{s: s, src: src, dir: dir, o: o, run: s.Run, keep: o.Keep}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, w.discard())
+		}
+	}()
 	if err := w.identify(ctx); err != nil {
 		return nil, err
-	}
-	if o.Report {
-		if err := w.reports(); err != nil {
-			return nil, fmt.Errorf("report: %w", err)
-		}
 	}
 	seen := map[string]bool{}
 	for i := range s.Loops {
@@ -137,6 +139,9 @@ func Write(ctx context.Context, s *result.Study, src Sources, dir string, o Opti
 			continue
 		}
 		made, err := draw(ctx, s, i, src, dir, o, w.corrected)
+		if Undrawable(ctx, err) {
+			made, err = LeftOut(l, err), nil
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -145,6 +150,14 @@ func Write(ctx context.Context, s *result.Study, src Sources, dir string, o Opti
 	if err := w.summaries(ctx); err != nil {
 		return nil, fmt.Errorf("summary: %w", err)
 	}
+	if o.Report { // it says what could not be made, and stands before the others
+		n := len(w.made)
+		w.left = leftOut(w.made, w.loopNames())
+		if err := w.reports(); err != nil {
+			return nil, fmt.Errorf("report: %w", err)
+		}
+		w.made = slices.Concat(w.made[n:], w.made[:n])
+	}
 	for _, p := range w.pages {
 		if err := w.create(result.Output{Kind: result.KindReportHTML, File: p.name},
 			func(f io.Writer) error { return p.document.WriteHTML(f, w.figures...) }); err != nil {
@@ -152,6 +165,66 @@ func Write(ctx context.Context, s *result.Study, src Sources, dir string, o Opti
 		}
 	}
 	return w.made, nil
+}
+
+// unmakeable reports whether an error says that an object would not be valid, however
+// often it is made.
+func unmakeable(err error) bool {
+	return errors.Is(err, derived.ErrCine) || errors.Is(err, derived.ErrSegmentation) || errors.Is(err, derived.ErrDocument)
+}
+
+// Undrawable reports whether an error of [Draw] says that a loop cannot be drawn
+// because of its object as it is: the others of its study are none the worse.
+func Undrawable(ctx context.Context, err error) bool {
+	return ctx.Err() == nil && errors.As(err, new(*dicomio.Error)) && !errors.Is(err, dicomio.ErrBusy)
+}
+
+// LeftOut lists what is left out of a loop that cannot be drawn.
+func LeftOut(l *result.Loop, err error) []result.Output {
+	return []result.Output{{Kind: result.KindOverlay, Source: l.SOPInstanceUID, LeftOut: why(err)}}
+}
+
+// why is an error as it stands in a list of outputs and in a report.
+func why(err error) string { return instance.Clip(encoding.Line(err.Error()), 300) }
+
+// attempt makes outputs of one kind. What can never be made is listed as left out.
+func (w *writer) attempt(kind, source string, make func() error) error {
+	err := make()
+	if !unmakeable(err) {
+		return err
+	}
+	w.made = append(w.made, result.Output{Kind: kind, Source: source, LeftOut: why(err)})
+	return nil
+}
+
+// leftOut says of which loops what could not be made, and why.
+func leftOut(made []result.Output, names map[string]string) (out []string) {
+	what := map[string]string{result.KindOverlay: "The overlay", result.KindSegmentation: "The segmentation", result.KindSummary: "A summary page",
+		result.KindPDF: "The summary as PDF"}
+	left := newGroups()
+	for _, o := range made {
+		if o.LeftOut != "" {
+			left.add(cmp.Or(what[o.Kind], o.Kind)+"%s could not be made: "+o.LeftOut, names[o.Source])
+		}
+	}
+	for _, text := range left.order {
+		of := ""
+		if names := distinct(left.of[text]); names[0] != "" {
+			of = " of " + together(names)
+		}
+		out = append(out, strings.Replace(text, "%s", of, 1)+".")
+	}
+	return out
+}
+
+// discard removes what was made in the writer's folder; what is kept elsewhere stays.
+func (w *writer) discard() (err error) {
+	for _, o := range w.made {
+		if o.File != "" && filepath.Dir(o.File) == filepath.Clean(w.dir) {
+			err = errors.Join(err, os.Remove(o.File))
+		}
+	}
+	return err
 }
 
 // htmlPage is a report that becomes a page once its pictures are drawn.
@@ -426,6 +499,7 @@ type writer struct {
 	made  []result.Output
 
 	names   map[string]string // of the loops, by SOP Instance UID; see loopNames
+	left    []string          // what could not be made, in words
 	pages   []htmlPage
 	figures []sr.Figure
 }
@@ -474,13 +548,13 @@ func (w *writer) createObject(o result.Output, write func(io.Writer) (uid string
 	}
 	o.SOPInstanceUID, err = write(f)
 	if err := errors.Join(err, f.Close()); err != nil {
-		return err
+		return errors.Join(err, os.Remove(o.File))
 	}
 	w.made = append(w.made, o)
 	return nil
 }
 
-// loop writes the overlay cine of a loop and its pictures.
+// loop writes the overlay cine of a loop, its segmentation and its pictures.
 func (w *writer) loop(ctx context.Context, number int, l *result.Loop) error {
 	file, err := w.src.Open(ctx, l.SOPInstanceUID)
 	if err != nil {
@@ -494,54 +568,83 @@ func (w *writer) loop(ctx context.Context, number int, l *result.Loop) error {
 	if want := cmp.Or(l.ObjectFrames, l.Frames); frames.Len() != want {
 		return fmt.Errorf("the object has %d frames, its result says %d", frames.Len(), want)
 	}
+	trusted := trustOf(l)
+	name := fmt.Sprintf("%s-%s", fileName(w.loopName(l)), strings.ToLower(l.View))
+	d, undrawn := w.drawing(ctx, l, trusted, frames)
+	defer d.steps.End()
+	if err := w.attempt(result.KindOverlay, l.SOPInstanceUID, func() error {
+		if undrawn != nil {
+			return undrawn
+		}
+		return w.overlay(l, file.DataSet, number, name, d)
+	}); err != nil {
+		return err
+	}
+	if err := w.attempt(result.KindSegmentation, l.SOPInstanceUID, func() error {
+		return w.segmentation(l, trusted, file.DataSet, number, name)
+	}); err != nil || !w.o.Pictures || undrawn != nil {
+		return err
+	}
+	return w.pictures(l, trusted, name, d)
+}
+
+// drawing draws the frames of a loop. A step is a frame that is decoded, drawn and
+// compressed.
+type drawing struct {
+	size   image.Point
+	render func(i int) (*image.RGBA, error) // done with when the next is asked for
+	word   string                           // who answers for what is drawn
+	steps  *turns.Steps
+}
+
+// drawing prepares for drawing a loop. The error says that its frames cannot be drawn on.
+func (w *writer) drawing(ctx context.Context, l *result.Loop, t trust, frames *dicomio.FrameReader) (drawing, error) {
+	d := drawing{word: "UNVERIFIED", steps: turns.Begin(ctx)}
 	m := w.run.Model
 	renderer, err := overlay.NewRenderer(l.Columns, l.Rows, fmt.Sprintf("EchoNode %s, model %s %s", w.run.Software.Version, m.Name, m.Version))
 	if err != nil {
-		return err
+		return d, fmt.Errorf("%w: %w", derived.ErrCine, err)
 	}
-	verified := w.s.Review != nil && l.CorrectedByReader()
-	word := "UNVERIFIED"
-	if verified {
-		renderer.Notice, word = overlay.NoticeVerified, "corrected and VERIFIED by a reader"
+	if w.s.Review != nil && l.CorrectedByReader() {
+		renderer.Notice, d.word = overlay.NoticeVerified, "corrected and VERIFIED by a reader"
 	}
-	trusted := trustOf(l)
 	var source image.RGBA
 	canvas := renderer.NewImage()
-	// A step is a frame that is decoded, drawn and compressed.
-	steps := turns.Begin(ctx)
-	defer steps.End()
-	render := func(i int) (*image.RGBA, error) {
-		if err := steps.Next(ctx); err != nil {
+	d.size = renderer.Size()
+	d.render = func(i int) (*image.RGBA, error) {
+		if err := d.steps.Next(ctx); err != nil {
 			return nil, err
 		}
 		if err := frames.RGB(i, &source); err != nil {
 			return nil, err
 		}
-		return canvas, renderer.Render(canvas, &source, w.scene(l, trusted, i))
+		if err := renderer.Render(canvas, &source, w.scene(l, t, i)); err != nil {
+			return nil, fmt.Errorf("%w: %w", derived.ErrCine, err)
+		}
+		return canvas, nil
 	}
-	name := fmt.Sprintf("%s-%s", fileName(w.loopName(l)), strings.ToLower(l.View))
+	return d, nil
+}
+
+// overlay writes the overlay cine of a loop.
+func (w *writer) overlay(l *result.Loop, source *dicomio.DataSet, number int, name string, d drawing) error {
 	cine := derived.Cine{
-		Identity: w.derived(l, file.DataSet, number, result.KindOverlay, overlaySeries, "AI LV"),
-		Source:   file.DataSet, Class: w.o.Class, Rows: renderer.Size().Y, Columns: renderer.Size().X, Frames: l.Frames,
-		SameGeometry: true, TimesMS: l.FrameTimes, Quality: w.o.JPEGQuality,
-		Description: fmt.Sprintf("Left ventricular contour by %s %s, %s", m.Name, m.Version, word),
+		Identity: w.derived(l, source, number, result.KindOverlay, overlaySeries, "AI LV"),
+		Source:   source, Class: w.o.Class, Rows: d.size.Y, Columns: d.size.X, Frames: l.Frames,
+		SameGeometry: true, TimesMS: l.FrameTimes, Quality: w.o.JPEGQuality, Spacing: spacingOf(l),
+		Description: fmt.Sprintf("Left ventricular contour by %s %s, %s", w.run.Model.Name, w.run.Model.Version, d.word),
 	}
-	cine.Spacing = spacingOf(l)
-	if err := w.createObject(result.Output{Kind: result.KindOverlay, File: name + ".dcm", SOPClassUID: cine.SOPClassUID(), Source: l.SOPInstanceUID},
-		func(f io.Writer) (string, error) { return cine.Write(f, render) }); err != nil {
-		return err
-	}
-	if err := w.segmentation(l, trusted, file.DataSet, number, name); err != nil {
-		return err
-	}
-	if !w.o.Pictures {
-		return nil
-	}
+	return w.createObject(result.Output{Kind: result.KindOverlay, File: name + ".dcm", SOPClassUID: cine.SOPClassUID(), Source: l.SOPInstanceUID},
+		func(f io.Writer) (string, error) { return cine.Write(f, d.render) })
+}
+
+// pictures writes what people look at of a loop.
+func (w *writer) pictures(l *result.Loop, t trust, name string, d drawing) error {
 	if l.Frames > 1 && len(l.FrameTimes) == l.Frames {
 		animation := overlay.DefaultGIFOptions()
-		animation.Hold, animation.HoldMS = trusted.held(), 500
+		animation.Hold, animation.HoldMS = t.held(), 500
 		err := w.create(result.Output{Kind: result.KindAnimation, File: name + ".gif", Source: l.SOPInstanceUID}, func(f io.Writer) error {
-			return overlay.WriteGIF(f, l.FrameTimes, animation, func(i int) (image.Image, error) { return render(i) })
+			return overlay.WriteGIF(f, l.FrameTimes, animation, func(i int) (image.Image, error) { return d.render(i) })
 		})
 		if err != nil {
 			return err
@@ -551,7 +654,7 @@ func (w *writer) loop(ctx context.Context, number int, l *result.Loop) error {
 		}
 	}
 	stills := map[string]int{}
-	for i, b := range trusted.beats {
+	for i, b := range t.beats {
 		suffix := ""
 		if i > 0 {
 			suffix = strconv.Itoa(i + 1)
@@ -562,7 +665,7 @@ func (w *writer) loop(ctx context.Context, number int, l *result.Loop) error {
 		stills["frame"] = 0
 	}
 	for _, phase := range slices.Sorted(maps.Keys(stills)) {
-		img, err := render(stills[phase])
+		img, err := d.render(stills[phase])
 		if err != nil {
 			return err
 		}
@@ -654,8 +757,8 @@ func (w *writer) segmentation(l *result.Loop, t trust, source *dicomio.DataSet, 
 		}
 	}
 	segments = append(segments, second)
-	seg := derived.Segmentation{Identity: w.derived(l, source, number, result.KindSegmentation, segmentationSeries, "AI LV SEG"), Source: source}
-	seg.Spacing = spacingOf(l)
+	seg := derived.Segmentation{Identity: w.derived(l, source, number, result.KindSegmentation, segmentationSeries, "AI LV SEG"), Source: source,
+		Frames: cmp.Or(l.ObjectFrames, l.Frames), Spacing: spacingOf(l)}
 	for _, s := range segments {
 		if len(s.Regions) > 0 {
 			seg.Segments = append(seg.Segments, s)
@@ -702,6 +805,9 @@ func (w *writer) curve(l *result.Loop, name string) error {
 			v = scale * lv.PolygonArea(longaxis.Points(f.Contour), longaxis.Spacing(l))
 		}
 		c.Values = append(c.Values, v)
+	}
+	if !slices.ContainsFunc(c.Values, func(v float64) bool { return !math.IsNaN(v) }) {
+		return nil // no frame has an outline
 	}
 	if l.Curve != nil {
 		for _, v := range l.Curve.Smoothed {

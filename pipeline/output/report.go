@@ -122,6 +122,7 @@ func (w *writer) document(index int, description string, coded, told []stage) (*
 	}
 	loops := w.evidence(&r)
 	r.Comments = append(r.Comments, w.remarks...)
+	r.Comments = append(r.Comments, w.left...)
 	missing := newGroups()
 	for i, st := range coded {
 		g := group{w: w, stage: st, loops: loops, preferred: i == 0 && len(coded) > 1}
@@ -601,10 +602,15 @@ func loopNames(s *result.Study) map[string]string {
 
 // loopName is what people call a loop: "loop 7".
 func (w *writer) loopName(l *result.Loop) string {
+	return w.loopNames()[l.SOPInstanceUID]
+}
+
+// loopNames are those of all loops, by SOP Instance UID.
+func (w *writer) loopNames() map[string]string {
 	if w.names == nil {
 		w.names = loopNames(w.s)
 	}
-	return w.names[l.SOPInstanceUID]
+	return w.names
 }
 
 // together names several loops: "loop 2, 5, 9".

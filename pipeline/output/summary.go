@@ -56,29 +56,34 @@ func (w *writer) summaries(ctx context.Context) error {
 	group.SetLimit(runtime.GOMAXPROCS(0))
 	for k, sh := range sheets {
 		group.Go(func() (err error) {
-			made[k], figures[k], err = sh.write(ctx, w.o.Pictures)
+			if made[k], figures[k], err = sh.write(ctx, w.o.Pictures); unmakeable(err) {
+				made[k], err = append(made[k], result.Output{Kind: result.KindSummary, LeftOut: why(err)}), nil
+			}
 			return err
 		})
 	}
-	if err := group.Wait(); err != nil {
-		return err
-	}
+	err = group.Wait()
 	for k := range sheets {
 		w.made = append(w.made, made[k]...)
-		if w.o.Pictures {
+		if len(figures[k].Data) > 0 {
 			w.figures = append(w.figures, figures[k])
 		}
 	}
-	if !w.o.PDF || len(sheets) == 0 {
-		return nil
+	if err != nil || !w.o.PDF || len(sheets) == 0 {
+		return err
 	}
+	return w.attempt(result.KindPDF, "", func() error { return w.pdf(ctx, sheets) })
+}
+
+// pdf makes one PDF of the pages.
+func (w *writer) pdf(ctx context.Context, sheets []*sheet) error {
 	pages, err := illustrated(ctx, sheets)
 	if err != nil {
 		return err
 	}
 	var pdf bytes.Buffer
 	if err := summary.WritePDF(&pdf, pages...); err != nil {
-		return err
+		return fmt.Errorf("%w: %w", derived.ErrDocument, err)
 	}
 	if w.o.Pictures {
 		if err := w.create(result.Output{Kind: result.KindPDFFile, File: "summary.pdf"},
@@ -147,6 +152,9 @@ func (w *writer) runOf(st stage) result.Run {
 func (sh *sheet) illustrate(ctx context.Context) error {
 	for _, still := range sh.shown {
 		img, err := sh.w.still(ctx, still)
+		if Undrawable(ctx, err) || unmakeable(err) {
+			continue // the page is worth having without it
+		}
 		if err != nil {
 			return err
 		}
@@ -221,7 +229,7 @@ func (sh *sheet) draw(ctx context.Context, dir string, pictures bool) (made []re
 	}
 	img, err := sh.page.Image()
 	if err != nil {
-		return nil, figure, err
+		return nil, figure, fmt.Errorf("%w: %w", derived.ErrCine, err)
 	}
 	w := *sh.w
 	w.dir = dir
@@ -242,11 +250,11 @@ func (sh *sheet) draw(ctx context.Context, dir string, pictures bool) (made []re
 	steps.End()
 	c, done, err := sh.object(ctx)
 	if err != nil {
-		return nil, figure, err
+		return w.made, figure, err
 	}
 	defer done()
 	if err := steps.Next(ctx); err != nil {
-		return nil, figure, err
+		return w.made, figure, err
 	}
 	err = w.createObject(result.Output{Kind: result.KindSummary, File: summaryName(sh.index) + ".dcm", SOPClassUID: c.SOPClassUID()},
 		func(f io.Writer) (string, error) {
@@ -605,7 +613,7 @@ func (w *writer) still(ctx context.Context, s stillOf) (image.Image, error) {
 	}
 	r, err := overlay.NewRenderer(source.Rect.Dx(), source.Rect.Dy(), "")
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", derived.ErrCine, err)
 	}
 	img := image.NewRGBA(source.Rect)
 	stddraw.Draw(img, img.Rect, &source, source.Rect.Min, stddraw.Src)

@@ -839,6 +839,9 @@ type Output struct {
 	SOPInstanceUID string `json:"sop_instance_uid,omitempty"`
 	// Source is the loop it was made from; empty for the report.
 	Source string `json:"source,omitempty"`
+	// LeftOut is why the output could not be made of its sources, however often it is
+	// tried; it has no File then. Empty for what was made.
+	LeftOut string `json:"left_out,omitempty"`
 	// For names the destinations that get the object, where some have outputs of
 	// their own form: "" is all others. Empty is all others, too.
 	For []string `json:"for,omitempty"`

@@ -323,6 +323,25 @@ func TestFolderIsFoundAgain(t *testing.T) {
 	}
 }
 
+// What an earlier run left out of its outputs has no file to be removed.
+func TestFolderWithAnOutputLeftOut(t *testing.T) {
+	out := t.TempDir()
+	dir := filepath.Join(out, "1.2")
+	s := &result.Study{StudyInstanceUID: "1.2", Outputs: []result.Output{
+		{Kind: result.KindReport, File: filepath.Join(dir, "report.dcm")}, {Kind: result.KindOverlay, Source: "1.2.3", LeftOut: "invalid cine"}}}
+	b, err := json.Marshal(s)
+	if err := errors.Join(err, os.MkdirAll(dir, 0o755), os.WriteFile(filepath.Join(dir, resultFile), b, 0o644),
+		os.WriteFile(filepath.Join(dir, "report.dcm"), nil, 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := new(folders).claim(out, s); err != nil || got != dir {
+		t.Fatal(got, err)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("left %v, %v", left, err)
+	}
+}
+
 // However many studies share the name of a folder, a run reads each result of
 // before no more than once, and none of its own.
 func TestFoldersAreReadOnce(t *testing.T) {

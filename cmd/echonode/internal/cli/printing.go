@@ -83,7 +83,11 @@ func printDocument(out io.Writer, doc *result.Document) error {
 		}
 		printMeasurements(w, s.Measurements)
 		for _, o := range s.Outputs {
-			fmt.Fprintf(w, "%s\t%s\n", o.Kind, o.File)
+			what := o.File
+			if o.LeftOut != "" {
+				what = "left out: " + o.LeftOut
+			}
+			fmt.Fprintf(w, "%s\t%s\n", o.Kind, what)
 		}
 		fmt.Fprintln(w)
 	}

@@ -20,6 +20,7 @@ import (
 	"github.com/echonode/echonode/pipeline/output"
 	"github.com/echonode/echonode/pipeline/result"
 	"github.com/echonode/echonode/pipeline/store"
+	"github.com/echonode/echonode/sr"
 )
 
 // processor lets the node analyse with the pipeline.
@@ -102,7 +103,7 @@ func (p *processor) Look(ctx context.Context, req node.LoopRequest) (node.Seen, 
 		if l.Status != result.Analysed || f.o.Overlay != "all" || err != nil {
 			continue
 		}
-		if _, err = p.draw(ctx, req, key, l, f); undrawable(err) {
+		if _, err = p.draw(ctx, req, key, l, f); output.Undrawable(ctx, err) {
 			seen.Problem, err = err.Error(), nil
 		}
 	}
@@ -122,12 +123,6 @@ func passing(l *result.Loop) string {
 		return l.Reason.Text
 	}
 	return ""
-}
-
-// undrawable reports whether a loop cannot be drawn because of its object.
-func undrawable(err error) bool {
-	var damaged *dicomio.Error
-	return errors.As(err, &damaged)
 }
 
 // draw makes what is drawn of a loop, unless that is kept.
@@ -173,8 +168,8 @@ func (p *processor) Process(ctx context.Context, req node.Request) (*result.Docu
 		for i := range study.Loops {
 			if l := &study.Loops[i]; output.Wanted(&study.Study, l, *o) {
 				group.Go(func() (err error) {
-					if drawn[i], err = p.draw(drawing, req.Loops[i], req.Keys[i], l, f); undrawable(err) {
-						return nil
+					if drawn[i], err = p.draw(drawing, req.Loops[i], req.Keys[i], l, f); output.Undrawable(drawing, err) {
+						drawn[i], err = output.LeftOut(l, err), nil
 					}
 					return err
 				})
@@ -195,6 +190,9 @@ func (p *processor) Process(ctx context.Context, req node.Request) (*result.Docu
 		}
 		return nil
 	})
+	if errors.Is(err, sr.ErrReport) {
+		return nil, &node.UnmakeableError{Err: err}
+	}
 	if err != nil {
 		return nil, err
 	}

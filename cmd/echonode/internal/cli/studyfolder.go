@@ -167,6 +167,9 @@ func discard(dir string, old, s *result.Study) error {
 		return fmt.Errorf("%s: %w", dir, errOtherPatient)
 	}
 	for _, o := range old.Outputs {
+		if o.File == "" {
+			continue
+		}
 		// Only names in this very folder: the list is a file like any other.
 		if err := os.Remove(filepath.Join(dir, filepath.Base(o.File))); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return err

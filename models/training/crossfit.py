@@ -2,8 +2,8 @@
 """Trains a network of one configuration for each group of the patients, who are left out of it: what they make of patients they never
 saw is honest. Each is trained by itself with one thread, several at a time; a stopped run continues. See README.md.
 
-The run folder gets <group>/last.pt and log.txt, honest.json (what each makes of those it left out, frame by frame), tables.md, and volumes.csv for
-conformance/bench/grade.
+The run folder gets <group>/last.pt and log.txt, honest.json (what each makes of those it left out, frame by frame), tables.md, dice.svg and
+volumes.csv for conformance/bench/grade.
 """
 
 import argparse
@@ -16,7 +16,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # see train.py
 
 import torch
 
-from echotrain import dataset, honest, trust
+from echotrain import dataset, honest, report, trust
 from echotrain.kinds import Config, Data, Log
 from train import make_log, open_run, run_arguments, train
 
@@ -68,13 +68,15 @@ def measure(cfg: Config, data: Data, out: str, log: Log) -> None:
         left = dataset.leave_out(data, cfg, g)
         net, novelty = trust.add(os.path.join(out, g, "last.pt"), left, log)
         rows += [{"group": g, **row} for row in honest.left_out(net, novelty, left, cfg["export"]["size"])]
+    figures = honest.expect(rows)
+    report.trust(figures, out)
     with open(os.path.join(out, "honest.json"), "w") as f:
         json.dump(rows, f)
     honest.volumes(os.path.join(out, "volumes.csv"), rows)
     text = honest.tables(rows)
     with open(os.path.join(out, "tables.md"), "w") as f:
         f.write(text)
-    log("what they make of those they left out:\n" + text)
+    log("what they make of those they left out:\n" + text + json.dumps({k: v for k, v in figures.items() if k != "rows"}))
 
 
 if __name__ == "__main__":

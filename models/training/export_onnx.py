@@ -31,13 +31,13 @@ def main() -> None:
     novelty = Novelty.load(saved["novelty"]) if "novelty" in saved else None
     if saved.get("root"):
         net.root = Root.load(saved["root"])
-    line = None
+    expects = None
     if args.limits:
         chosen = json.load(open(args.limits))
-        cfg["export"]["card"]["limits"], line = chosen["limits"], chosen["line"]
+        cfg["export"]["card"]["limits"], expects = chosen["limits"], chosen["expects"]
         trust.set_up(net, chosen)
-    export.export(net, args.out, cfg["export"]["size"], cfg["export"]["card"], novelty, line)
-    print("step", saved["step"], "differences", export.verify(net, args.out, cfg["export"]["size"], novelty, line), "sha256", export.sha256(args.out))
+    export.export(net, args.out, cfg["export"]["size"], cfg["export"]["card"], novelty, expects)
+    print("step", saved["step"], "differences", export.verify(net, args.out, cfg["export"]["size"], novelty, expects), "sha256", export.sha256(args.out))
 
 
 if __name__ == "__main__":

@@ -134,6 +134,7 @@ def main() -> None:
     ap.add_argument("--name", help="another name for the network: its card then says what it was trained on, not what ours was")
     ap.add_argument("--minutes", type=float, help="instead of the configuration's")
     ap.add_argument("--limits", help="JSON of trust.py: limits for the card, chosen on patients held out")
+    ap.add_argument("--honest", help="honest.json of crossfit.py: what of an outline foretells its Dice")
     args = ap.parse_args()
     cfg = tomllib.load(open(args.config, "rb"))
     if args.start:
@@ -172,21 +173,21 @@ def finish(cfg: Config, data: Data, args: argparse.Namespace, log: Log) -> None:
     net, novelty = trust.add(last, data, log)
     limits = os.path.join(args.out, "limits.json")
     if len(dataset.held_out(data, cfg)):
-        trust.write_limits(limits, net, novelty, data, size, log)
-    line = None
+        trust.write_limits(limits, net, novelty, data, size, log, args.honest)
+    expects = None
     if args.limits or os.path.exists(limits):
         chosen = json.load(open(args.limits or limits))
-        card["limits"], line = chosen["limits"], chosen["line"]
+        card["limits"], expects = chosen["limits"], chosen["expects"]
         trust.set_up(net, chosen)
     path = os.path.join(args.out, card["name"] + ".onnx")
-    card = export.export(net, path, size, card, novelty, line)
+    card = export.export(net, path, size, card, novelty, expects)
     log(f"wrote {path} sha256 {export.sha256(path)} card {json.dumps(card)}")
     try:
         import onnxruntime  # noqa: F401
     except ImportError:
         log("onnxruntime is not installed: the export was not compared with PyTorch")
         return
-    log(f"largest difference to PyTorch (mask steps, heatmaps, views, extras): {export.verify(net, path, size, novelty, line)}")
+    log(f"largest difference to PyTorch (mask steps, heatmaps, views, extras): {export.verify(net, path, size, novelty, expects)}")
 
 
 if __name__ == "__main__":

@@ -34,9 +34,9 @@ def fold_pads(model: Any) -> Any:
             g.node.remove(n)
 
 
-def export(net: Net, path: str, size: int, card: Config, novelty: Novelty | None = None, line: list[float] | None = None) -> Config:
+def export(net: Net, path: str, size: int, card: Config, novelty: Novelty | None = None, expects: list[float] | None = None) -> Config:
     """Writes net to path for size x size frames; card is completed with the contract and returned."""
-    net = Deployed(net, novelty, line).eval()
+    net = Deployed(net, novelty, expects).eval()
     names = ["mask", "heatmaps", "view"] + (["extras"] if novelty is not None else [])
     dummy = torch.zeros(1, 1, size, size, dtype=torch.uint8)
     axes = {n: {0: "N"} for n in ("frames", *names)}
@@ -59,7 +59,7 @@ def export(net: Net, path: str, size: int, card: Config, novelty: Novelty | None
     return card
 
 
-def verify(net: Net, path: str, size: int, novelty: Novelty | None = None, line: list[float] | None = None, frames: Array | None = None, session: Any | None = None) -> list[float]:
+def verify(net: Net, path: str, size: int, novelty: Novelty | None = None, expects: list[float] | None = None, frames: Array | None = None, session: Any | None = None) -> list[float]:
     """Largest differences between PyTorch and ONNX Runtime: mask in 1/255 steps, heatmaps, view, extras."""
     import onnxruntime as ort
 
@@ -68,7 +68,7 @@ def verify(net: Net, path: str, size: int, novelty: Novelty | None = None, line:
         frames = np.random.default_rng(0).integers(0, 256, (3, 1, size, size), dtype=np.uint8)
     got = s.run(None, {"frames": frames})
     with torch.no_grad():
-        want = Deployed(net, novelty, line).eval()(torch.from_numpy(frames))
+        want = Deployed(net, novelty, expects).eval()(torch.from_numpy(frames))
     return [float(np.abs(a.astype(np.float64) - b.numpy().astype(np.float64)).max()) for a, b in zip(got, want)]
 
 

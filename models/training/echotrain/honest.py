@@ -6,11 +6,11 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from . import dataset, evaluation as ev, geometry as geo, report
+from . import dataset, evaluation as ev, geometry as geo, report, trust
 from .infer import decode_point, plain_views
 from .kinds import Array, Data
 from .names import CLASSES, KEYPOINTS
-from .net import Net, Novelty
+from .net import Net, Novelty, signs
 from .sample import APICAL, CACHE, SEG_CAVITY, SEG_FULL
 from .steady import speckled
 
@@ -32,12 +32,12 @@ def frames(net: Net, novelty: Novelty, data: Data, index: Array, size: int, agai
         small = torch.sigmoid(mask)
         p = ev.probability(mask, CACHE).numpy()
         looks = {k: ev.probability(m[:, :1], CACHE)[:, 0].numpy() for k, m in others.items()}
-        signs = told(small, torch.sigmoid(heat))
+        outputs, sign = told(small, torch.sigmoid(heat)), signs(mask)
         for j, i in enumerate(part):
             row: dict[str, Any] = {"source": str(data["source"][i]), "subject": str(data["subject"][i]), "phase": str(data["phase"][i])}
             names, probabilities = plain_views(torch.softmax(view[j], 0).numpy())
             row |= {"said": names[int(np.argmax(probabilities))], "p": float(probabilities.max()), "view": torch.softmax(view[j], 0).tolist()}
-            row |= {"novelty": float(far[j]), "root": float(root[j]), "quality": float(quality[j, 0]), **{k: float(v[j]) for k, v in signs.items()}}
+            row |= {"novelty": float(far[j]), "root": float(root[j]), "quality": float(quality[j, 0]), "signs": sign[j].tolist(), **{k: float(v[j]) for k, v in outputs.items()}}
             cavity = geo.largest(p[j, 0] > 0.5)
             row["agree"] = {k: ev.dice(cavity, geo.largest(l[j] > 0.5)) for k, l in looks.items()}
             row["areas"] = [float(cavity.sum()), *(float(geo.largest(l[j] > 0.5).sum()) for l in looks.values())]
@@ -105,9 +105,20 @@ def tables(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def expect(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Gives each row with a Dice the one expected by weights fitted without its group ("extras"), and says how well that foretold it: figures as
+    of trust.choose_limits."""
+    seen = [r for r in rows if "lv_cavity" in r["dice"]]
+    reached = np.array([r["dice"]["lv_cavity"] for r in seen])
+    expected = trust.cross_fitted(np.array([r["signs"] for r in seen]), reached, np.array([r["group"] for r in seen]))
+    for r, e in zip(seen, expected):
+        r["extras"] = {"expected_dice": float(e), "novelty": r["novelty"]}
+    return trust.figures(expected, reached, [(r["subject"], r["phase"], r["novelty"]) for r in seen])
+
+
 def volumes(path: str, rows: list[dict[str, Any]]) -> None:
     """CSV of the patients for conformance/bench/grade, see report.volumes."""
-    report.volumes(path, [{"extras": {}, **r} for r in rows if "volume" in r])
+    report.volumes(path, [r for r in rows if "volume" in r])
 
 
 def _mean(values: list[float]) -> str:

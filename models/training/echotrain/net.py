@@ -331,29 +331,35 @@ class Root(nn.Module):
         return out
 
 
-def softness(mask: torch.Tensor) -> torch.Tensor:
-    """How soft the border of the cavity is: the spread p(1-p) of its probabilities over its area. Logits [N,C,h,w] -> [N]."""
-    p = torch.sigmoid(mask[:, 0])
-    return (p * (1 - p)).sum((1, 2)) / (p.sum((1, 2)) + 1)
+SIGNS = ("soft", "wall")  # what of an outline foretells how good it is, see signs
+
+
+def signs(mask: torch.Tensor) -> torch.Tensor:
+    """How soft the border of the cavity is, the spread p(1-p) of its probabilities over its area, and how large the wall is against it, in
+    logarithms. Logits [N,C,h,w] of cavity and wall -> [N,2], in the order of SIGNS."""
+    p = torch.sigmoid(mask[:, :2])
+    cavity, wall = p.sum((2, 3)).split(1, 1)
+    soft = (p[:, :1] * (1 - p[:, :1])).sum((2, 3)) / (cavity + 1)
+    return torch.cat([torch.log(soft.clamp(min=1e-4)), torch.log((wall + 1) / (cavity + 1))], 1)
 
 
 class Deployed(nn.Module):
     """The exported graph: uint8 frames in; uint8 mask, sigmoid heatmaps, softmax views and, with novelty, EXTRAS out.
 
-    line: the three weights (constant, softness, logit of the quality head) of the logarithm of 1.01 - Dice, fitted on patients
-    held out (trust.choose_limits); without it the quality head answers by itself.
+    expects: constant and weights of SIGNS for the logarithm of 1.01 - Dice, fitted on patients held out (trust.choose_limits); without
+    them the quality head answers by itself.
     """
 
-    def __init__(self, net: "Net", novelty: "Novelty | None" = None, line: Sequence[float] | None = None) -> None:
+    def __init__(self, net: "Net", novelty: "Novelty | None" = None, expects: Sequence[float] | None = None) -> None:
         super().__init__()
-        self.net, self.novelty, self.line = net, novelty, line
+        self.net, self.novelty = net, novelty
+        self.expects = None if expects is None else torch.tensor([float(w) for w in expects])
 
     def expected(self, mask: torch.Tensor, quality: torch.Tensor) -> torch.Tensor:
         """The Dice [N,1] that the cavity outline is expected to reach, from the logits of mask and quality."""
-        if self.line is None:
+        if self.expects is None:
             return torch.sigmoid(quality)
-        constant, soft, logit = self.line
-        return (1.01 - torch.exp(constant + soft * softness(mask)[:, None] + logit * quality)).clamp(0, 1)
+        return (1.01 - torch.exp(self.expects[0] + signs(mask) @ self.expects[1:, None])).clamp(0, 1)
 
     def forward(self, frames: torch.Tensor) -> tuple[torch.Tensor, ...]:
         mask, heat, view, quality, deep, f16 = self.net.details(frames.float())

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ from .evaluation import dice, probability, to_network
 from .kinds import Array, Config, Data, Log, Rng
 from .infer import plain_views
 from .names import VIEWS
-from .net import Net, Novelty, Root, softness
+from .net import SIGNS, Net, Novelty, Root, signs
 from .sample import CACHE
 
 MEASURED = [i for i, v in enumerate(VIEWS) if v not in ("PSAX", "other")]
@@ -23,14 +24,14 @@ SPARE = 0.05  # of the other outlines that may be flagged
 
 
 def passes(net: Net, frames: torch.Tensor, size: int = 16) -> list[torch.Tensor]:
-    """View probabilities, logits of the quality head, softness, deep features, cavity probabilities and logits of an aortic root of
+    """View probabilities, SIGNS, deep features, cavity probabilities and logits of an aortic root of
     float frames [N,1,S,S]."""
     out = []
     with torch.no_grad():
         for i in range(0, len(frames), size):
-            mask, heat, view, quality, deep, f16 = net.details(frames[i:i + size])
+            mask, heat, view, _, deep, f16 = net.details(frames[i:i + size])
             root = net.root(f16, heat)[:, 0] if net.root is not None else torch.full((len(mask),), -30.0)
-            out.append((torch.softmax(view, 1), quality[:, 0], softness(mask), deep, probability(mask[:, :1], CACHE)[:, 0].half(), root))
+            out.append((torch.softmax(view, 1), signs(mask), deep, probability(mask[:, :1], CACHE)[:, 0].half(), root))
     return [torch.cat(v) for v in zip(*out)]
 
 
@@ -53,7 +54,7 @@ def fit(net: Net, data: Data, size: int, limit: int, seed: int = 0) -> Novelty:
     pick = np.concatenate([rng.permutation(pick[data["source"][pick] == s])[:limit] for s in sorted(set(data["source"][pick]))])
     frames, views = familiar(data, pick, size, rng)
     known = torch.isin(views, torch.tensor(MEASURED))
-    deep = passes(net, frames[known])[3]
+    deep = passes(net, frames[known])[2]
     return Novelty.fit(deep, views[known])
 
 
@@ -89,31 +90,52 @@ def regression(x: Array, yes: Array, ridge: float = 100.0, rounds: int = 12) -> 
     return w[:-1] / spread, float(w[-1] - (w[:-1] * middle / spread).sum())
 
 
-def fit_line(soft: Array, quality: Array, reached: Array) -> Array:
-    """Weights of a constant, softness and quality for log(1.01 - Dice): least squares, a little held back (ridge). A quality
-    head that speaks for the worse outlines, once softness is known, is left out."""
-    x = np.stack([np.ones_like(soft), soft, quality], 1)
-    spread = x.std(0)
-    scale = np.where(spread > 1e-6, spread, 1)
-    for use in (slice(0, 3), slice(0, 2)):
-        a = x[:, use] / scale[use]
-        ridge = np.eye(a.shape[1])
-        ridge[0, 0] = 0
-        w = np.zeros(3)
-        w[use] = np.linalg.solve(a.T @ a + ridge, a.T @ np.log(1.01 - reached)) / scale[use]
-        if w[2] < 0:
-            break
-    return w
+def fit_expected(sign: Array, reached: Array, slopes: Array | None = None) -> Array:
+    """Constant and weights of the signs [N,len(SIGNS)] for log(1.01 - Dice): least squares, a little held back (ridge). With slopes the
+    constant alone is fitted."""
+    want = np.log(1.01 - reached)
+    if slopes is not None:
+        return np.r_[(want - sign @ slopes).mean(), slopes]
+    middle, spread = sign.mean(0), sign.std(0) + 1e-6
+    a = (sign - middle) / spread
+    w = np.linalg.solve(a.T @ a + np.eye(a.shape[1]), a.T @ (want - want.mean())) / spread
+    return np.r_[want.mean() - middle @ w, w]
 
 
-def cross_fitted(soft: Array, quality: Array, reached: Array, subject: Array) -> Array:
-    """Expected Dice of each frame by weights fitted without its patient."""
+def expected_dice(sign: Array, weights: Array) -> Array:
+    """The Dice that outlines with these signs are expected to reach, see fit_expected."""
+    return np.asarray((1.01 - np.exp(weights[0] + sign @ weights[1:])).clip(0, 1))
+
+
+def cross_fitted(sign: Array, reached: Array, subject: Array, slopes: Array | None = None) -> Array:
+    """Expected Dice of each frame by weights fitted without its patient (or group of patients)."""
     out = np.zeros(len(reached))
     for s in set(subject.tolist()):
         own = subject == s
-        w = fit_line(soft[~own], quality[~own], reached[~own]) if (~own).any() else np.zeros(3)
-        out[own] = 1.01 - np.exp(w[0] + w[1] * soft[own] + w[2] * quality[own])
-    return out.clip(0, 1)
+        w = fit_expected(sign[~own], reached[~own], slopes) if (~own).any() else np.zeros(1 + len(SIGNS))
+        out[own] = expected_dice(sign[own], w)
+    return out
+
+
+def slopes_of(path: str) -> Array:
+    """Weights of the signs by what crossfit.py measured (honest.json): of hundreds of patients instead of a fold."""
+    with open(path) as f:
+        rows = [r for r in json.load(f) if "lv_cavity" in r["dice"]]
+    return fit_expected(np.array([r["signs"] for r in rows]), np.array([r["dice"]["lv_cavity"] for r in rows]))[1:]
+
+
+def sparing(expected: Array, reached: Array) -> float:
+    """The limit of the expected Dice that flags one in twenty of the outlines that reach BAD."""
+    good = reached >= BAD
+    return float(np.quantile(expected[good], SPARE)) if good.any() else 0.0
+
+
+def figures(expected: Array, reached: Array, of: Sequence[tuple[str, str, float]]) -> Config:
+    """What expected Dice foretold; of: subject, phase and novelty of each frame."""
+    bad, flagged = reached < BAD, expected < sparing(expected, reached)
+    return {"frames": len(reached), "bad": int(bad.sum()), "bad_flagged": int((bad & flagged).sum()), "good_flagged": int((~bad & flagged).sum()),
+            "correlation": float(np.corrcoef(expected, reached)[0, 1]), "mean_expected": float(expected.mean()), "mean_reached": float(reached.mean()),
+            "rows": [[subject, phase, round(float(e), 4), round(float(r), 4), round(far, 3)] for (subject, phase, far), e, r in zip(of, expected, reached)]}
 
 
 def leaning(view: Array, other: float) -> Array:
@@ -130,39 +152,35 @@ def choose_other(view: Array, truth: Array) -> float:
     return float(steps[int(np.argmax(right))])
 
 
-def choose_limits(net: Net, novelty: Novelty, data: Data, size: int) -> tuple[Config, Config]:
-    """Limits for the card, the weights of the expected Dice ("line"), what is added to the logits of "other" and of an aortic root, from the
-    held-out frames with masks; and figures.
+def choose_limits(net: Net, novelty: Novelty, data: Data, size: int, slopes: Array | None = None) -> tuple[Config, Config]:
+    """Limits for the card, constant and weights of the expected Dice ("expects"; slopes: its weights, found elsewhere), what is added to the
+    logits of "other" and of an aortic root, from the held-out frames with masks; and figures.
 
     novelty: a tenth more than all but one in a hundred of them stay below; expected_dice: flags one in twenty of those whose
     cavity reaches BAD; view: a tenth less than all but one in a hundred of those named rightly have. The figures of the expected Dice are cross-fitted
     by patient.
     """
     index = dataset.held_out(data, {})
-    view, quality, soft, deep, cavity, root = passes(net, to_network(data["image"][index], size))
-    quality, soft = quality.double().numpy(), soft.double().numpy()
+    view, told, deep, cavity, root = passes(net, to_network(data["image"][index], size))
+    sign = told.double().numpy()
     reached = np.array([dice(geo.largest(p.float().numpy() > 0.5), data["label"][i] == geo.LV) for p, i in zip(cavity, index)])
-    line = fit_line(soft, quality, reached)
-    expected = (1.01 - np.exp(line[0] + line[1] * soft + line[2] * quality)).clip(0, 1)
-    far, bad = novelty(deep)[:, 0].numpy(), reached < BAD
+    expects = fit_expected(sign, reached, slopes)
+    expected = expected_dice(sign, expects)
+    far = novelty(deep)[:, 0].numpy()
     other = choose_other(view.numpy(), data["view"][index])
     four = data["view"][index] == VIEWS.index("A4C")
     shift = float(np.log(LOST / (1 - LOST)) - np.quantile(root[four].numpy(), 0.99)) if net.root is not None and four.any() else 0.0
     seen = leaning(view.numpy(), other)
     if net.root is not None:
         seen = net.root.views(torch.from_numpy(seen), root.double()[:, None] + shift).numpy()
-    limit = lambda v: 0.0 if bad.all() else float(np.quantile(v[~bad], SPARE))
-    honest = cross_fitted(soft, quality, reached, data["subject"][index])
-    flagged = honest < limit(honest)
+    honest = cross_fitted(sign, reached, data["subject"][index], slopes)
     p, right = plain_views(seen)[1].max(1), (seen.argmax(1) == data["view"][index])
-    limits = {"view": round(0.9 * float(np.quantile(p[right], 0.01)), 2) if right.any() else 0.5, "novelty": round(float(np.quantile(far, 0.99)) * 1.1, 3), "expected_dice": round(limit(expected), 4)}
-    figures = {"frames": len(index), "bad": int(bad.sum()), "bad_flagged": int((bad & flagged).sum()), "good_flagged": int((~bad & flagged).sum()),
-               "correlation": float(np.corrcoef(honest, reached)[0, 1]), "mean_expected": float(honest.mean()), "mean_reached": float(reached.mean()),
-               "views_right": int(right.sum()), "views_right_below": int((right & (p < limits["view"])).sum()),
-               "novelty_quantiles": np.quantile(far, (0.5, 0.9, 0.95, 0.99, 1)).round(3).tolist(),
-               "rows": [[str(data["subject"][i]), str(data["phase"][i]), round(float(e), 4), round(float(r), 4), round(float(n), 3)]
-                        for i, e, r, n in zip(index, honest, reached, far)]}
-    return {"limits": limits, "line": line.tolist(), "other": other, "root": shift}, figures
+    limits = {"view": round(0.9 * float(np.quantile(p[right], 0.01)), 2) if right.any() else 0.5, "novelty": round(float(np.quantile(far, 0.99)) * 1.1, 3),
+              "expected_dice": round(sparing(expected, reached), 4)}
+    told_of = [(str(data["subject"][i]), str(data["phase"][i]), float(n)) for i, n in zip(index, far)]
+    out = {**figures(honest, reached, told_of), "views_right": int(right.sum()), "views_right_below": int((right & (p < limits["view"])).sum()),
+           "novelty_quantiles": np.quantile(far, (0.5, 0.9, 0.95, 0.99, 1)).round(3).tolist()}
+    return {"limits": limits, "expects": expects.tolist(), "other": other, "root": shift}, out
 
 
 def add(path: str, data: Data, log: Log, per_source: int = 150) -> tuple[Net, Novelty]:
@@ -190,9 +208,9 @@ def set_up(net: Net, chosen: Config) -> None:
         net.root.bias += chosen.get("root", 0.0)
 
 
-def write_limits(path: str, net: Net, novelty: Novelty, data: Data, size: int, log: Log) -> None:
-    """Writes "limits", "line", "other" and "root" of choose_limits, and "figures", as JSON."""
-    chosen, figures = choose_limits(net, novelty, data, size)
+def write_limits(path: str, net: Net, novelty: Novelty, data: Data, size: int, log: Log, honest: str | None = None) -> None:
+    """Writes "limits", "expects", "other" and "root" of choose_limits, and "figures", as JSON. honest: see slopes_of."""
+    chosen, told = choose_limits(net, novelty, data, size, slopes_of(honest) if honest else None)
     with open(path, "w") as f:
-        json.dump({**chosen, "figures": figures}, f, indent=1)
-    log(f"{json.dumps(chosen)} from {json.dumps({k: v for k, v in figures.items() if k != 'rows'})}")
+        json.dump({**chosen, "figures": told}, f, indent=1)
+    log(f"{json.dumps(chosen)} from {json.dumps({k: v for k, v in told.items() if k != 'rows'})}")

@@ -8,7 +8,7 @@ import unittest
 import numpy as np
 import torch
 
-from echotrain import batches, dataset, honest, learn, net as nets, steady
+from echotrain import batches, dataset, honest, learn, net as nets, steady, trust
 from echotrain.names import CLASSES
 from echotrain.net import Net
 import crossfit
@@ -47,6 +47,8 @@ class LeaveOut(unittest.TestCase):
             crossfit.measure(cfg, two, out, said.append)
             with open(os.path.join(out, "volumes.csv")) as f:
                 self.assertEqual(list(csv.DictReader(f)), [])  # nobody has both phases
+            slopes = trust.slopes_of(os.path.join(out, "honest.json"))
+            self.assertEqual(slopes.shape, (len(nets.SIGNS),))
         self.assertIn("without 0", said[-1])
         self.assertIn("A4C ED lv_cavity", said[-1])
 

@@ -419,10 +419,18 @@ class Trust(unittest.TestCase):
         self.assertEqual(figures["frames"], 2)
         self.assertEqual(set(chosen["limits"]), {"view", "novelty", "expected_dice"})
         mask, _, _, quality, _ = net.everything(torch.rand(2, 1, 64, 64) * 255)
-        got = nets.Deployed(net, novelty, chosen["line"]).expected(mask, quality)
-        w = chosen["line"]
-        want = 1.01 - np.exp(w[0] + w[1] * nets.softness(mask).detach().numpy() + w[2] * quality[:, 0].detach().numpy())
-        np.testing.assert_allclose(got[:, 0].detach(), want.clip(0, 1), atol=1e-5)
+        got = nets.Deployed(net, novelty, chosen["expects"]).expected(mask, quality)
+        want = trust.expected_dice(nets.signs(mask).detach().numpy(), np.array(chosen["expects"]))
+        np.testing.assert_allclose(got[:, 0].detach(), want, atol=1e-5)
+        given, _ = trust.choose_limits(net, novelty, data, 64, np.array([0.5, 0.25]))
+        self.assertEqual(given["expects"][1:], [0.5, 0.25])
+
+    def test_signs_are_softness_and_the_walls_share(self):
+        logits = torch.full((2, 3, 10, 10), -30.0)
+        logits[:, 0, :5] = 30.0
+        logits[1, 0, 4] = 0.0  # ten of its cells are half a cavity each
+        logits[:, 1, 5:7] = 30.0
+        np.testing.assert_allclose(nets.signs(logits), [[np.log(1e-4), np.log(21 / 51)], [np.log(2.5 / 46), np.log(21 / 46)]], rtol=1e-4)
 
     def test_other_gives_way_as_far_as_views_gain(self):
         p = np.full((3, len(VIEWS)), 0.001)
@@ -439,12 +447,21 @@ class Trust(unittest.TestCase):
 
     def test_expected_dice_follows_what_tells(self):
         rng = np.random.default_rng(0)
-        soft, quality = rng.uniform(0, 0.3, 300), rng.normal(2, 1, 300)
-        reached = 1.01 - np.exp(-3 + 5 * soft - 0.2 * quality)
-        w = trust.fit_line(soft, quality, reached)
-        np.testing.assert_allclose(w, [-3, 5, -0.2], atol=0.1)
-        honest = trust.cross_fitted(soft, quality, reached, np.arange(300) // 2)
+        sign = rng.normal(0, 1, (300, 2)) * (0.3, 2) + (-2, 1)
+        reached = 1.01 - np.exp(-2 + 0.7 * sign[:, 0] + 0.2 * sign[:, 1])
+        w = trust.fit_expected(sign, reached)
+        np.testing.assert_allclose(w, [-2, 0.7, 0.2], atol=0.02)
+        np.testing.assert_allclose(trust.fit_expected(sign, reached, w[1:]), w, atol=0.01)
+        honest = trust.cross_fitted(sign, reached, np.arange(300) // 2)
         self.assertGreater(np.corrcoef(honest, reached)[0, 1], 0.99)
+
+    def test_figures_of_what_was_foretold(self):
+        reached = np.r_[np.full(40, 0.95), [0.80, 0.85]]
+        expected = np.r_[np.linspace(0.90, 0.94, 40), [0.88, 0.92]]
+        got = trust.figures(expected, reached, [("p", "ED", 1.0)] * 42)
+        self.assertEqual((got["frames"], got["bad"], got["bad_flagged"], got["good_flagged"]), (42, 2, 1, 2))  # one in twenty of the forty
+        self.assertEqual(got["rows"][-1], ["p", "ED", 0.92, 0.85, 1.0])
+        self.assertEqual(trust.sparing(expected, np.full(42, 0.5)), 0.0)
 
     def test_an_aortic_root_is_told_by_what_lies_below_the_hinge(self):
         rng = np.random.default_rng(0)

@@ -11,23 +11,35 @@ import copy
 import json
 import os
 import tomllib
+from typing import Any
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # see train.py
 
 import torch
 
 from echotrain import dataset, honest, report, trust
-from echotrain.kinds import Config, Data, Log
+from echotrain.kinds import Config, Data
 from train import make_log, open_run, run_arguments, train
 
 
 def one(cfg: Config, data: Data, out: str, group: str) -> None:
-    """The network that leaves group out."""
+    """The network that leaves group out, and what it makes of it (<group>/honest.json); what is there already stays."""
     folder = os.path.join(out, group)
     os.makedirs(folder, exist_ok=True)
     cfg = copy.deepcopy(cfg)
     cfg["train"]["seed"] += int(group)
-    train(cfg, dataset.leave_out(data, cfg, group), folder, make_log(folder))
+    left, log, path = dataset.leave_out(data, cfg, group), make_log(folder), os.path.join(folder, "honest.json")
+    train(cfg, left, folder, log)
+    if not os.path.exists(path):
+        net, novelty = trust.add(os.path.join(folder, "last.pt"), left, log)
+        write(path, [{"group": group, **row} for row in honest.left_out(net, novelty, left, cfg["export"]["size"])])
+
+
+def write(path: str, rows: list[Any]) -> None:
+    """JSON at path, whole or not at all."""
+    with open(path + ".tmp", "w") as f:
+        json.dump(rows, f)
+    os.replace(path + ".tmp", path)
 
 
 def main() -> None:
@@ -56,27 +68,22 @@ def main() -> None:
                 p.terminate()
             raise SystemExit("a network's training failed, see above")
         running = [p for p in running if p.is_alive()]
-    if not args.group:
-        measure(cfg, data, args.out, log)
+    told = [os.path.join(args.out, str(g), "honest.json") for g in range(cfg["groups"]["count"])]
+    if all(map(os.path.exists, told)):
+        log(together(args.out, [json.load(open(path)) for path in told]))
 
 
-def measure(cfg: Config, data: Data, out: str, log: Log) -> None:
-    """Looks at every patient through the network that left him out."""
-    torch.set_num_threads(1)
-    rows = []
-    for g in map(str, range(cfg["groups"]["count"])):
-        left = dataset.leave_out(data, cfg, g)
-        net, novelty = trust.add(os.path.join(out, g, "last.pt"), left, log)
-        rows += [{"group": g, **row} for row in honest.left_out(net, novelty, left, cfg["export"]["size"])]
+def together(out: str, groups: list[list[Any]]) -> str:
+    """Tables, picture and files of what all networks made of those they left out; returns the tables."""
+    rows = sum(groups, [])
     figures = honest.expect(rows)
     report.trust(figures, out)
-    with open(os.path.join(out, "honest.json"), "w") as f:
-        json.dump(rows, f)
+    write(os.path.join(out, "honest.json"), rows)
     honest.volumes(os.path.join(out, "volumes.csv"), rows)
     text = honest.tables(rows)
     with open(os.path.join(out, "tables.md"), "w") as f:
         f.write(text)
-    log("what they make of those they left out:\n" + text + json.dumps({k: v for k, v in figures.items() if k != "rows"}))
+    return "what they make of those they left out:\n" + text + json.dumps({k: v for k, v in figures.items() if k != "rows"})
 
 
 if __name__ == "__main__":

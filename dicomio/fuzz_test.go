@@ -285,7 +285,7 @@ func fuzzCodec(f *testing.F, syntax string) {
 			return
 		}
 		switch in.BitsAllocated {
-		case 8, 16, 32:
+		case 1, 8, 16, 32, 64:
 		default:
 			in.BitsAllocated, in.BitsStored, in.HighBit = 16, 16, 15
 		}
@@ -336,6 +336,16 @@ func FuzzJPEG2000(f *testing.F) {
 
 func FuzzRLE(f *testing.F) {
 	codecSeeds(f, uid.RLELossless)
+	// One pixel in as many segments as its samples have bytes, also in more than
+	// the 15 that a header has room for: it goes on behind its end.
+	for _, c := range []struct{ samples, bits byte }{{1, 64}, {3, 32}, {4, 32}, {3, 64}} {
+		n := int(c.samples) * int(c.bits) / 8
+		b := binary.LittleEndian.AppendUint32(nil, uint32(n))
+		for range max(n, 15) {
+			b = binary.LittleEndian.AppendUint32(b, uint32(max(64, 4+4*n)))
+		}
+		f.Add(append(b, 0, 0), uint16(1), uint16(1), c.samples, c.bits)
+	}
 	fuzzCodec(f, uid.RLELossless)
 }
 

@@ -72,7 +72,7 @@ func StatusOf(err error) error {
 }
 
 // keep is Store.
-func (n *Node) keep(ctx context.Context, req *scp.StoreRequest, r io.Reader) error {
+func (n *Node) keep(ctx context.Context, req *scp.StoreRequest, r io.Reader) (err error) {
 	// What comes back from a PACS that forwards everything is not analysed.
 	own, err := n.store.IsOutput(ctx, req.SOPInstanceUID)
 	if err != nil {
@@ -86,20 +86,21 @@ func (n *Node) keep(ctx context.Context, req *scp.StoreRequest, r io.Reader) err
 	if err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(err, in.Abort()) }() // of what was not committed, also where something panics
 	steps := turns.Begin(n.working(ctx, host(req.Association.RemoteAddr), turns.Receiving))
 	defer steps.End()
 	if _, err := in.ReadFrom(&inTurns{ctx, r, steps}); err != nil {
-		return errors.Join(err, in.Abort())
+		return err
 	}
 	// Whose it is is read before anybody has to wait for it: the step may have to
 	// wait for a turn, and nobody waits for that with the object's lock.
 	id, err := n.announced(ctx, in, req, steps)
 	if err != nil {
-		return errors.Join(err, in.Abort())
+		return err
 	}
 	ahead, err := n.compareAhead(ctx, in, id, steps)
 	if err != nil {
-		return errors.Join(err, in.Abort())
+		return err
 	}
 	// An object that gets a name of its own is nobody else's until it is recorded:
 	// nobody waits for its way to the store.
@@ -114,7 +115,7 @@ func (n *Node) keep(ctx context.Context, req *scp.StoreRequest, r io.Reader) err
 	// way may be about to delete the file that this one is a duplicate of.
 	unlock, err := n.objects.Lock(ctx, req.SOPInstanceUID)
 	if err != nil {
-		err = errors.Join(n.unrecorded(err), in.Abort())
+		err = n.unrecorded(err)
 		if !inPlace {
 			err = errors.Join(err, n.spool.Discard(context.WithoutCancel(ctx), entry.Path))
 		}

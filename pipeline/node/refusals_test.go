@@ -3,6 +3,9 @@ package node
 import (
 	"context"
 	"errors"
+	"io"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/echonode/echonode/scp"
@@ -50,5 +53,42 @@ func TestWhatIsNotAnnounced(t *testing.T) {
 	}
 	if got := n.deliverTo(t, path, func(r *scp.StoreRequest) { r.StudyInstanceUID = "1.2.3" }); got != nil {
 		t.Errorf("the study that is named: %+v", got)
+	}
+}
+
+// panicking is a data set whose bytes end in a panic.
+type panicking struct{ io.Reader }
+
+func (p panicking) Read(b []byte) (int, error) {
+	n, err := p.Reader.Read(b)
+	if err == io.EOF {
+		panic("a fault of this program")
+	}
+	return n, err
+}
+
+// What panics while an object is received leaves nothing of it behind: what was
+// staged is deleted before the association is given up.
+func TestPanicLeavesNothing(t *testing.T) {
+	dir := t.TempDir()
+	n := start(t, dir, &fakeProcessor{t: t}, Options{})
+	o, err := scp.FileObject(writeObject(t, dir, "1.2.3", "1.2.3.10", nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer o.Close()
+	req := &scp.StoreRequest{Association: &scp.AssociationInfo{ID: 1, CallingAE: "CART"}, SOPClassUID: o.SOPClassUID, SOPInstanceUID: o.SOPInstanceUID,
+		TransferSyntaxUID: o.TransferSyntaxUID}
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("the panic is not its caller's")
+			}
+		}()
+		_ = n.Store(t.Context(), req, panicking{o.DataSet})
+	}()
+	staged, err := os.ReadDir(filepath.Join(dir, "spool", "incoming"))
+	if err != nil || len(staged) > 0 {
+		t.Errorf("%v is left, %v", staged, err)
 	}
 }

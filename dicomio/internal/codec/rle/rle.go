@@ -9,6 +9,9 @@ import (
 	"github.com/echonode/echonode/dicomio/tag"
 )
 
+// maxSegments is how many offsets the header of a frame has (PS3.5 G.5).
+const maxSegments = 15
+
 // Codec decodes RLE Lossless.
 type Codec struct{}
 
@@ -19,7 +22,7 @@ func (Codec) Starts(b []byte) bool {
 		return false
 	}
 	n := binary.LittleEndian.Uint32(b)
-	return n >= 1 && n <= 15 && binary.LittleEndian.Uint32(b[4:]) == 64
+	return n >= 1 && n <= maxSegments && binary.LittleEndian.Uint32(b[4:]) == 64
 }
 
 // Decode decodes an RLE Lossless frame (PS3.5 annex G) into dst, whose
@@ -34,8 +37,9 @@ func (Codec) Decode(b []byte, in pixel.Info, dst *pixel.Frame, _ int64) error {
 	size := dst.Bits / 8
 	want := dst.Samples * size
 	n := int(binary.LittleEndian.Uint32(b))
-	if n != want {
-		return fault.New("rle", tag.PixelData, -1, fault.ErrMismatch, "%d segments, the attributes need %d", binary.LittleEndian.Uint32(b), want)
+	if n != want || n > maxSegments {
+		return fault.New("rle", tag.PixelData, -1, fault.ErrMismatch, "%d segments, the attributes need %d, and there are at most %d",
+			binary.LittleEndian.Uint32(b), want, maxSegments)
 	}
 	px := dst.Rows * dst.Columns
 	out := dst.Data
@@ -47,7 +51,7 @@ func (Codec) Decode(b []byte, in pixel.Info, dst *pixel.Frame, _ int64) error {
 			return fault.New("rle", tag.PixelData, -1, fault.ErrUnsupported, "one-bit frames with %d samples", dst.Samples)
 		}
 	}
-	var offs [16]int
+	var offs [maxSegments + 1]int
 	prev := 64
 	for i := 0; i < n; i++ {
 		o := binary.LittleEndian.Uint32(b[4+4*i:])

@@ -617,7 +617,7 @@ func (l *loop) checkClips() []lv.Finding {
 	if len(means) < 2 || slices.Max(means)-slices.Min(means) <= otherLoops {
 		return nil
 	}
-	return []lv.Finding{{Gate: result.LoopsDisagree, Severity: lv.Warn, Frame: -1, Reason: fmt.Sprintf(
+	return []lv.Finding{{Gate: lv.GateBeatVolumes, Severity: lv.Warn, Frame: -1, Reason: fmt.Sprintf(
 		"where the picture changes at once EF does too, %.0f to %.0f %%: two recordings may stand one behind the other", slices.Min(means), slices.Max(means))}}
 }
 

@@ -117,6 +117,10 @@ func (l *loop) doubts() []lv.Finding {
 	if ms := l.contractionMS(); ms > longContraction {
 		warn(result.FrameTimes, result.Reasonf("", "the frame times are in doubt: the cavity takes %.0f ms to empty, longer than a heart's", ms))
 	}
+	if before, after, ok := l.rateChange(); ok {
+		warn(result.LoopsDisagree, result.Reasonf("", "the heart rate changes at once from %.0f to %.0f beats per minute: rest and stress may be one loop", before,
+			after))
+	}
 	motion, device := l.rhythm.HeartRate, l.HeartRate
 	if l.rhythm.HeartRateSource == lv.RateFromCurve && device > 0 && math.Abs(motion-device) > rateTolerance*device && !l.rateOfRWaves() &&
 		!l.weakBeats() {
@@ -159,6 +163,39 @@ func (l *loop) contractionMS() float64 {
 		return 0
 	}
 	return lv.Median(ms)
+}
+
+// Own choice: of two rates of one loop each has at least leastOfRate intervals, both together mostOfRates,
+// which differ by no more than steadyRate of their mean; up to betweenRates between them are of neither, as
+// where one recording ends and another begins within a beat.
+const (
+	leastOfRate, mostOfRates = 2, 6
+	steadyRate               = 0.1
+	betweenRates             = 2
+)
+
+// rateChange looks for a steady rate that gives way at once to another as different as those at
+// rest and under stress, in beats per minute.
+func (l *loop) rateChange() (before, after float64, ok bool) {
+	var rr []float64
+	for i, b := range l.rhythm.Beats {
+		if b.BeforeMS > 0 {
+			rr = append(rr, b.BeforeMS)
+		}
+		if i == len(l.rhythm.Beats)-1 && b.AfterMS > 0 {
+			rr = append(rr, b.AfterMS)
+		}
+	}
+	steady := func(s lv.Summary) bool { return s.N >= leastOfRate && s.Max-s.Min <= steadyRate*s.Mean }
+	for n := leastOfRate; n < len(rr); n++ {
+		for left := 0; left <= betweenRates && n+left < len(rr); left++ {
+			a, b := lv.Summarize(rr[:n]), lv.Summarize(rr[n+left:])
+			if steady(a) && steady(b) && a.N+b.N >= mostOfRates && math.Abs(a.Mean-b.Mean) > rejectRates*max(a.Mean, b.Mean) {
+				return 60000 / a.Mean, 60000 / b.Mean, true
+			}
+		}
+	}
+	return 0, 0, false
 }
 
 // slowerMotion reports whether a beat, as far as the clip shows it, is longer than the

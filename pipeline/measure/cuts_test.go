@@ -2,6 +2,7 @@ package measure
 
 import (
 	"math"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -80,7 +81,7 @@ func TestEFOnEitherSideOfACut(t *testing.T) {
 		Loop(&l, options())
 		ef := find(t, l.Measurements, result.EF)
 		said := slices.ContainsFunc(ef.Quality.Warnings, func(w result.Reason) bool {
-			return w.Code == result.LoopsDisagree && strings.Contains(w.Text, "two recordings may stand one behind the other")
+			return w.Code == string(lv.GateBeatVolumes) && strings.Contains(w.Text, "two recordings may stand one behind the other")
 		})
 		if ef.Value == nil || said != tt.want || (ef.Quality.Grade == result.Poor) != tt.want {
 			t.Errorf("EF of %g and %g: %+v", tt.first.Beats[0].EF, tt.second.Beats[0].EF, ef)
@@ -98,5 +99,53 @@ func TestUntilCut(t *testing.T) {
 	}
 	if got := lv.Apart([]float64{0, 40, 80, 120}, []int{1, 3}); got[0] != 0 || got[1]-got[0] < 400 || got[2]-got[1] != 40 || got[3]-got[2] < 400 {
 		t.Errorf("%v", got)
+	}
+}
+
+// Rest and stress behind one another in pictures so alike that no cut is seen: the rate gives way at
+// once to another, and neither EF nor rate is of one state: they are poor. A heart that slows down,
+// an irregular one and premature beats are none.
+func TestRateThatChangesAtOnce(t *testing.T) {
+	clip := func(beats ...heart.Beat) result.Loop {
+		l := heart.Clip{Beats: beats, FPS: 40, Start: 300, Noise: 0.005, Seed: 1}.Loop()
+		Loop(&l, options())
+		return l
+	}
+	of := func(rate, ef float64, n int) []heart.Beat { return heart.Regular(rate, ef, 117.81, n) }
+	at := func(rates ...float64) (out []heart.Beat) {
+		for _, r := range rates {
+			out = append(out, of(r, 60, 1)...)
+		}
+		return out
+	}
+	cut := func(a, b []heart.Beat) result.Loop {
+		first, second := heart.Clip{Beats: a, FPS: 40, Start: 200, Noise: 0.005, Seed: 1}, heart.Clip{Beats: b, FPS: 40, Start: 300, Noise: 0.005, Seed: 2}
+		l := cutAfter(first, second)
+		l.Cuts, l.Warnings = nil, nil
+		Loop(&l, options())
+		return l
+	}
+	for name, tt := range map[string]struct {
+		l    result.Loop
+		want string
+	}{
+		"rest and stress":     {clip(slices.Concat(of(65, 60, 5), of(120, 75, 7))...), "from 6[56] to 1(19|20|21) beats"},
+		"cut within a beat":   {cut(of(65, 60, 5), of(120, 75, 7)), "from 6[56] to 1(19|20|21) beats"},
+		"stress and recovery": {clip(slices.Concat(of(140, 70, 7), of(90, 60, 5))...), "from 1(39|40|41) to (89|90|91) beats"},
+		"one rate":            {clip(of(65, 60, 9)...), ""},
+		"slows down":          {clip(at(120, 115, 110, 105, 100, 95, 90, 86, 82, 78, 75)...), ""},
+		"irregular":           {clip(at(70, 110, 62, 95, 120, 66, 88, 105, 72)...), ""},
+		"bigeminy":            {clip(at(100, 60, 100, 60, 100, 60, 100, 60)...), ""},
+		"a premature beat":    {clip(at(65, 65, 65, 65, 105, 45, 65, 65, 65)...), ""},
+	} {
+		for _, q := range []string{result.EF, result.HR} {
+			m := find(t, tt.l.Measurements, q)
+			said := slices.ContainsFunc(m.Quality.Warnings, func(w result.Reason) bool {
+				return w.Code == result.LoopsDisagree && tt.want != "" && regexp.MustCompile(tt.want).MatchString(w.Text)
+			})
+			if m.Value == nil || said != (tt.want != "") || has(m, result.LoopsDisagree) != said || said && m.Quality.Grade != result.Poor {
+				t.Errorf("%s: %+v", name, m)
+			}
+		}
 	}
 }

@@ -233,9 +233,12 @@ func (l *loop) missing(s series, r result.Reason) result.Measurement {
 
 // contradicts reports whether the loop itself speaks against a heart rate, which has
 // its remark then: beats may be too weak to be seen, the object tells another rate,
-// the motion is slower, or slower than any heart's.
+// the motion is slower, or slower than any heart's, or it changes at once.
 func (l *loop) contradicts(rate float64, method string) bool {
 	if stored := l.rhythm.Stored; method != lv.RateFromRWaves && stored > 0 && math.Abs(rate-stored) > rateTolerance*stored {
+		return true
+	}
+	if _, _, two := l.rateChange(); two {
 		return true
 	}
 	return l.weakBeats() && method == lv.RateFromCurve || l.slowerMotion() || l.contractionMS() > longContraction
@@ -259,7 +262,7 @@ func (l *loop) addHeartRate(findings []lv.Finding) {
 	m.Value, m.Reason = &v, nil
 	m.Quality = grade(warnings(findings, func(f lv.Finding) bool {
 		return slices.Contains([]lv.Gate{result.FrameTimes, result.Rhythm, lv.GateBeats, lv.GateWeakBeats, lv.GateSomeWeakBeats, result.HeartRateDoubt,
-			result.Repeated, result.StageUnknown}, f.Gate)
+			result.Repeated, result.StageUnknown, result.LoopsDisagree}, f.Gate)
 	}))
 	if l.contradicts(rate, method) {
 		m.Quality.Grade = result.Poor

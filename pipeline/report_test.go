@@ -672,3 +672,47 @@ func TestCineOfASinglePicturesClass(t *testing.T) {
 		}
 	}
 }
+
+// An overlay is played at the speed at which its loop was measured, whatever the
+// object says that the analysis did not believe; and at none where nobody knows one.
+func TestOverlaysHaveTheMeasuredTimes(t *testing.T) {
+	for name, c := range map[string]struct {
+		edit func(*dicomio.DataSet)
+		want string // Frame Time; "" for none
+	}{
+		"as it should be":        {func(*dicomio.DataSet) {}, "35"},
+		"Frame Time in seconds":  {func(ds *dicomio.DataSet) { ds.SetFloat(tag.FrameTime, 0.035).SetInt(tag.CineRate, 28) }, "35.7143"},
+		"seconds, and no rate":   {func(ds *dicomio.DataSet) { ds.SetFloat(tag.FrameTime, 0.035) }, ""},
+		"a vector of increments": {vectorOf(func(i int) float64 { return 35 * float64(min(i, 1)) }), "35"},
+		"a vector of times": {func(ds *dicomio.DataSet) {
+			vectorOf(func(i int) float64 { return 35 * float64(i) })(ds)
+			ds.SetInt(tag.CineRate, 28)
+		}, "35.7143"},
+	} {
+		loop := standard("1.2.3.1")
+		loop.edit = c.edit
+		s := analyse(t, newBrightness(models.ViewA4C), loop.write(t, t.TempDir()))
+		ds := made(t, &s.Study, output.Options{Overlay: "all", JPEGQuality: 80})["loop-01-a4c.dcm"].DataSet
+		if got := ds.String(tag.FrameTime); got != c.want {
+			t.Errorf("%s: Frame Time %q, want %q", name, got, c.want)
+		}
+		rate, known := ds.Int(tag.CineRate)
+		if known != (c.want != "") || known && (rate < 28 || rate > 29) || ds.String(tag.RecommendedDisplayFrameRate) != ds.String(tag.CineRate) {
+			t.Errorf("%s: Cine Rate %d, known %v", name, rate, known)
+		}
+		if ds.Has(tag.FrameTimeVector) {
+			t.Errorf("%s: Frame Time Vector %v", name, ds.Strings(tag.FrameTimeVector))
+		}
+	}
+}
+
+// vectorOf makes a Frame Time Vector of thirty elements the source of the times.
+func vectorOf(step func(i int) float64) func(*dicomio.DataSet) {
+	return func(ds *dicomio.DataSet) {
+		var v []float64
+		for i := range 30 {
+			v = append(v, step(i))
+		}
+		ds.Delete(tag.FrameTime).SetTags(tag.FrameIncrementPointer, tag.FrameTimeVector).SetFloat(tag.FrameTimeVector, v...)
+	}
+}

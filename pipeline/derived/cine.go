@@ -64,9 +64,9 @@ type Cine struct {
 	// right, or nil. It is written only with SameGeometry; give it only when
 	// the calibration is trusted.
 	Spacing *[2]float64
-	// TimesMS are the times of the frames from the first. They are used when
-	// the source does not say them in a form that can be copied; nil when
-	// unknown.
+	// TimesMS are the times of the frames from the first, as the loop was measured
+	// with; nil when unknown. What the source says of them may be none that a cine
+	// has, and is not looked at.
 	TimesMS []float64
 	// Description is the Derivation Description; at most 1024 characters.
 	Description string
@@ -238,49 +238,21 @@ func (c Cine) dataSet() (*dicomio.DataSet, error) {
 	return ds, nil
 }
 
-// setTiming writes the Multi-frame and Cine modules (C.7.6.6, C.7.6.5). The
-// source's own Frame Time or vector is copied when it is usable; otherwise the
-// times given are written. Without any, the frames are numbered only, so that
-// no viewer is told a speed nobody knows.
+// setTiming writes the Multi-frame and Cine modules (C.7.6.6, C.7.6.5): the times
+// given, or without any the frames' numbers only, so that no viewer is told a speed
+// nobody knows.
 func (c Cine) setTiming(ds *dicomio.DataSet) {
 	ds.SetInt(tag.NumberOfFrames, int64(c.Frames))
-	pointer := dicomio.Tag(0)
-	if p := c.Source.Tags(tag.FrameIncrementPointer); len(p) > 0 {
-		pointer = p[0]
-	}
-	sameFrames := int64(c.Frames) == sourceFrames(c.Source)
-	frameTime, _ := c.Source.Float(tag.FrameTime)
-	vector := c.Source.Floats(tag.FrameTimeVector)
-	var mean float64
-	switch {
-	case sameFrames && pointer == tag.FrameTimeVector && goodVector(vector, c.Frames):
-		mean = sum(vector[1:]) / float64(c.Frames-1)
-		if uniform(vector[1:], mean) {
-			// Viewers that play a vector at a rate of their own know Frame Time.
-			ds.SetTags(tag.FrameIncrementPointer, tag.FrameTime)
-			ds.SetString(tag.FrameTime, decimal(mean))
-		} else {
-			ds.SetTags(tag.FrameIncrementPointer, tag.FrameTimeVector)
-			ds.CopyFrom(c.Source, tag.FrameTimeVector)
-		}
-	case sameFrames && frameTime > 0 && (pointer == tag.FrameTime || pointer == dicomio.Tag(0)):
-		ds.SetTags(tag.FrameIncrementPointer, tag.FrameTime)
-		ds.SetString(tag.FrameTime, decimal(frameTime))
-		mean = frameTime
-	case len(c.TimesMS) == c.Frames && increasing(c.TimesMS):
-		mean = c.setTimes(ds)
-	default:
+	if len(c.TimesMS) != c.Frames || !increasing(c.TimesMS) {
 		ds.SetTags(tag.FrameIncrementPointer, tag.PageNumberVector)
 		numbers := make([]int64, c.Frames)
 		for i := range numbers {
 			numbers[i] = int64(i + 1)
 		}
 		ds.SetInt(tag.PageNumberVector, numbers...)
-	}
-	if mean == 0 {
 		return
 	}
-	fps := max(int64(math.Round(1000/mean)), 1)
+	fps := max(int64(math.Round(1000/c.setTimes(ds))), 1)
 	ds.SetInt(tag.CineRate, fps)
 	ds.SetInt(tag.RecommendedDisplayFrameRate, fps)
 	ds.SetInt(tag.PreferredPlaybackSequencing, 0)
@@ -288,25 +260,22 @@ func (c Cine) setTiming(ds *dicomio.DataSet) {
 	ds.SetInt(tag.StopTrim, int64(c.Frames))
 }
 
-// setTimes writes TimesMS as a Frame Time where the steps are equal to a
-// hundredth of a ms, else as a vector, and returns the mean step.
+// setTimes writes TimesMS as a Frame Time where the steps are uniform, else as a
+// vector, and returns the mean step: viewers that play a vector at a rate of their
+// own know Frame Time.
 func (c Cine) setTimes(ds *dicomio.DataSet) float64 {
 	n := len(c.TimesMS)
 	mean := (c.TimesMS[n-1] - c.TimesMS[0]) / float64(n-1)
-	steps := make([]string, n)
-	steps[0] = "0"
-	even := true
+	steps := make([]float64, n) // the first frame's does not count
 	for i := 1; i < n; i++ {
-		step := c.TimesMS[i] - c.TimesMS[i-1]
-		steps[i] = decimal(step)
-		even = even && math.Abs(step-mean) < 0.01
+		steps[i] = c.TimesMS[i] - c.TimesMS[i-1]
 	}
-	if even {
+	if uniform(steps[1:], mean) {
 		ds.SetTags(tag.FrameIncrementPointer, tag.FrameTime)
 		ds.SetString(tag.FrameTime, decimal(mean))
 	} else {
 		ds.SetTags(tag.FrameIncrementPointer, tag.FrameTimeVector)
-		ds.SetString(tag.FrameTimeVector, steps...)
+		ds.SetString(tag.FrameTimeVector, decimals(steps)...)
 	}
 	return mean
 }
@@ -407,25 +376,6 @@ func yesNo(b bool) string {
 	return "NO"
 }
 
-func sourceFrames(src *dicomio.DataSet) int64 {
-	if n, ok := src.Int(tag.NumberOfFrames); ok && n > 0 {
-		return n
-	}
-	return 1
-}
-
-func goodVector(v []float64, n int) bool {
-	if len(v) != n {
-		return false
-	}
-	for _, step := range v[1:] {
-		if !(step > 0) || math.IsInf(step, 0) {
-			return false
-		}
-	}
-	return true
-}
-
 // uniform reports whether all steps are the mean, to a hundredth of it: clocks
 // of machines count whole milliseconds.
 func uniform(steps []float64, mean float64) bool {
@@ -444,13 +394,6 @@ func increasing(t []float64) bool {
 		}
 	}
 	return true
-}
-
-func sum(v []float64) (s float64) {
-	for _, x := range v {
-		s += x
-	}
-	return s
 }
 
 // decimal writes a number with at most six significant digits.

@@ -71,9 +71,13 @@ func identity(kind string) Identity {
 }
 
 func cine(n int) Cine {
+	times := make([]float64, n)
+	for i := range times {
+		times[i] = 33.333 * float64(i)
+	}
 	return Cine{
 		Identity: identity("overlay"), Source: loop(n), Rows: 60, Columns: 64, Frames: n, SameGeometry: true,
-		Spacing: &[2]float64{0.3, 0.3}, Description: "Contours of the left ventricle burned in",
+		Spacing: &[2]float64{0.3, 0.3}, TimesMS: times, Description: "Contours of the left ventricle burned in",
 	}
 }
 
@@ -143,10 +147,9 @@ lines:
 
 func TestCineValidates(t *testing.T) {
 	vector := cine(5)
-	vector.Source.SetTags(tag.FrameIncrementPointer, tag.FrameTimeVector)
-	vector.Source.SetString(tag.FrameTimeVector, "0", "33", "34", "50", "33")
+	vector.TimesMS = []float64{0, 33, 67, 117, 150}
 	untimed := cine(5)
-	untimed.Source.Delete(tag.FrameTime, tag.FrameIncrementPointer)
+	untimed.TimesMS = nil
 	us := cine(5)
 	us.Class = Ultrasound
 	still := cine(1)
@@ -221,36 +224,37 @@ func TestCineContent(t *testing.T) {
 	}
 }
 
+// The times are those that the loop was measured with, whatever the source says.
 func TestCineTiming(t *testing.T) {
 	for _, tt := range []struct {
 		name     string
-		change   func(*Cine)
+		times    []float64
+		source   func(*dicomio.DataSet)
 		pointer  dicomio.Tag
 		values   []string
 		cineRate string
 	}{
-		{"vector copied", func(c *Cine) {
-			c.Source.SetTags(tag.FrameIncrementPointer, tag.FrameTimeVector)
-			c.Source.SetString(tag.FrameTimeVector, "0", "20", "30", "20", "30")
-		}, tag.FrameTimeVector, []string{"0", "20", "30", "20", "30"}, "40"},
-		{"vector of another length", func(c *Cine) {
-			c.Source.SetTags(tag.FrameIncrementPointer, tag.FrameTimeVector)
-			c.Source.SetString(tag.FrameTimeVector, "0", "20")
-			c.TimesMS = []float64{0, 40, 80, 120, 160}
-		}, tag.FrameTime, []string{"40"}, "25"},
-		{"frame time of zero", func(c *Cine) {
-			c.Source.SetString(tag.FrameTime, "0")
-			c.TimesMS = []float64{0, 30, 70, 100, 140}
-		}, tag.FrameTimeVector, []string{"0", "30", "40", "30", "40"}, "29"},
-		{"nothing known", func(c *Cine) { c.Source.Delete(tag.FrameTime) }, tag.PageNumberVector, []string{"1", "2", "3", "4", "5"}, ""},
-		{"part of the loop", func(c *Cine) {
-			c.Source.SetInt(tag.NumberOfFrames, 9)
-			c.TimesMS = []float64{0, 50, 100, 150, 200}
-		}, tag.FrameTime, []string{"50"}, "20"},
+		{"even", []float64{0, 40, 80, 120, 160}, nil, tag.FrameTime, []string{"40"}, "25"},
+		{"whole milliseconds", []float64{0, 33, 67, 100, 133}, nil, tag.FrameTime, []string{"33.25"}, "30"},
+		{"uneven", []float64{0, 20, 50, 70, 100}, nil, tag.FrameTimeVector, []string{"0", "20", "30", "20", "30"}, "40"},
+		{"unknown", nil, nil, tag.PageNumberVector, []string{"1", "2", "3", "4", "5"}, ""},
+		{"unknown, Frame Time in seconds", nil, func(ds *dicomio.DataSet) { ds.SetString(tag.FrameTime, "0.035") },
+			tag.PageNumberVector, []string{"1", "2", "3", "4", "5"}, ""},
+		{"Frame Time in seconds", []float64{0, 35, 70, 105, 140}, func(ds *dicomio.DataSet) { ds.SetString(tag.FrameTime, "0.035") },
+			tag.FrameTime, []string{"35"}, "29"},
+		{"a vector of times", []float64{0, 35, 70, 105, 140}, func(ds *dicomio.DataSet) {
+			ds.SetTags(tag.FrameIncrementPointer, tag.FrameTimeVector).SetString(tag.FrameTimeVector, "0", "35", "70", "105", "140")
+		}, tag.FrameTime, []string{"35"}, "29"},
+		{"part of the loop", []float64{0, 50, 100, 150, 200}, func(ds *dicomio.DataSet) { ds.SetInt(tag.NumberOfFrames, 9) },
+			tag.FrameTime, []string{"50"}, "20"},
+		{"no times at all", []float64{0, 40, 40, 20, 160}, nil, tag.PageNumberVector, []string{"1", "2", "3", "4", "5"}, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c := cine(5)
-			tt.change(&c)
+			c.TimesMS = tt.times
+			if tt.source != nil {
+				tt.source(c.Source)
+			}
 			f, _ := writeCine(t, c)
 			if p := f.DataSet.Tags(tag.FrameIncrementPointer); len(p) != 1 || p[0] != tt.pointer {
 				t.Errorf("pointer %v", p)

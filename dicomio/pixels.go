@@ -47,6 +47,13 @@ func FrameBytes(frames [][]byte) *Pixels {
 	}
 }
 
+// FrameSizes supplies frames of known lengths in bytes, one at a time, in order, as
+// FrameBytes does those that are in memory. Write is done with a frame when it asks
+// for the next.
+func FrameSizes(sizes []int64, frame func(i int) ([]byte, error)) *Pixels {
+	return &Pixels{frames: len(sizes), length: func(i int) int64 { return sizes[i] }, frame: frame}
+}
+
 // FrameFunc supplies n frames made one at a time, in order. size is the
 // length of every frame in bytes, or negative when the lengths differ, which
 // only encapsulated syntaxes allow; the offset table is then empty. Write is

@@ -1,6 +1,7 @@
 package derived
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"image"
@@ -70,18 +71,24 @@ type Cine struct {
 	TimesMS []float64
 	// Description is the Derivation Description; at most 1024 characters.
 	Description string
-	// Quality of the JPEG compression, 1 to 100; 90 when 0.
+	// Quality of the JPEG compression, 1 to 100; 90 when 0. It is lower where the
+	// frames would be larger than MaxBytes.
 	Quality int
 	// Identified says that the frames name the patient.
 	Identified bool
-	// MaxBytes bounds the compressed frames, which are held in memory until
-	// the header is complete; 512 MiB when 0.
+	// MaxBytes bounds the compressed frames together; 512 MiB when 0.
 	MaxBytes int64
+	// MaxMemory bounds those of them that are held in memory until the header is
+	// complete; 8 MiB when 0. The others are in a file in the folder Scratch
+	// meanwhile, or where temporary files are when that is empty.
+	MaxMemory int64
+	Scratch   string
 }
 
 const (
-	defaultQuality  = 90
-	defaultMaxBytes = 512 << 20
+	defaultQuality   = 90
+	defaultMaxBytes  = 512 << 20
+	defaultMaxMemory = 8 << 20
 )
 
 // SOPClassUID is the storage class of the object.
@@ -100,21 +107,16 @@ func (c Cine) SOPClassUID() string {
 // Write asks for the frames one after the other, compresses them and writes
 // the object as a Part 10 file in JPEG Baseline. A frame is done with when the
 // next is asked for. It returns the SOP Instance UID.
-func (c Cine) Write(w io.Writer, frame func(i int) (*image.RGBA, error)) (string, error) {
+func (c Cine) Write(w io.Writer, frame func(i int) (*image.RGBA, error)) (_ string, err error) {
 	ds, err := c.dataSet()
 	if err != nil {
 		return "", err
 	}
-	quality, limit := c.Quality, c.MaxBytes
-	if quality == 0 {
-		quality = defaultQuality
-	}
-	if limit == 0 {
-		limit = defaultMaxBytes
-	}
-	frames := make([][]byte, c.Frames)
+	quality, limit := cmp.Or(c.Quality, defaultQuality), cmp.Or(c.MaxBytes, defaultMaxBytes)
+	frames := spill{memory: cmp.Or(c.MaxMemory, defaultMaxMemory), folder: c.Scratch}
+	defer func() { err = errors.Join(err, frames.close()) }()
 	var total int64
-	for i := range frames {
+	for i := range c.Frames {
 		img, err := frame(i)
 		if err != nil {
 			return "", fmt.Errorf("frame %d: %w", i, err)
@@ -122,15 +124,19 @@ func (c Cine) Write(w io.Writer, frame func(i int) (*image.RGBA, error)) (string
 		if img.Rect.Dx() != c.Columns || img.Rect.Dy() != c.Rows {
 			return "", fmt.Errorf("%w: frame %d is %d x %d, not %d x %d", ErrCine, i, img.Rect.Dx(), img.Rect.Dy(), c.Columns, c.Rows)
 		}
-		if frames[i], err = dicomio.EncodeJPEG(img, quality); err != nil {
-			return "", fmt.Errorf("%w: frame %d: %w", ErrCine, i, err)
+		var b []byte
+		if b, quality, err = compress(img, quality, (limit-total)/int64(c.Frames-i)); err != nil {
+			return "", fmt.Errorf("frame %d: %w", i, err)
 		}
-		if total += int64(len(frames[i])); total > limit {
+		if total += int64(len(b)); total > limit {
 			return "", fmt.Errorf("%w: compressed frames exceed %d bytes", ErrCine, limit)
+		}
+		if err := frames.add(b); err != nil {
+			return "", fmt.Errorf("frame %d: %w", i, err)
 		}
 	}
 	c.setLossy(ds, float64(c.Rows)*float64(c.Columns)*3*float64(c.Frames)/float64(total))
-	return write(w, ds, "overlay", ErrCine, c.Identity, dicomio.WriteOptions{TransferSyntax: uid.JPEGBaseline8Bit, Pixels: dicomio.FrameBytes(frames)})
+	return write(w, ds, "overlay", ErrCine, c.Identity, dicomio.WriteOptions{TransferSyntax: uid.JPEGBaseline8Bit, Pixels: frames.pixels()})
 }
 
 // Fingerprint stands for all that the object holds beside its frames.

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"image"
+	"io/fs"
 	"math"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -326,6 +328,96 @@ func TestCineRefuses(t *testing.T) {
 		if _, err := c.Write(&bytes.Buffer{}, tt.frame); !errors.Is(err, tt.want) {
 			t.Errorf("%s: %v, want %v", name, err, tt.want)
 		}
+	}
+}
+
+// speckle is a frame that compresses badly.
+func speckle(i int) (*image.RGBA, error) {
+	img, r := image.NewRGBA(image.Rect(0, 0, 64, 60)), rand.New(rand.NewPCG(1, uint64(i)))
+	for k := range img.Pix {
+		img.Pix[k] = uint8(r.Uint32())
+	}
+	return img, nil
+}
+
+// What memory has no room for lies in a file meanwhile, which goes with it; the object
+// is the same.
+func TestFramesOutsideMemory(t *testing.T) {
+	var want bytes.Buffer
+	if _, err := cine(9).Write(&want, speckle); err != nil {
+		t.Fatal(err)
+	}
+	broken := errors.New("broken")
+	for _, memory := range []int64{1, 12000, 1 << 20} { // of frames of some 5,000 bytes
+		for _, end := range []error{nil, broken} {
+			c, most := cine(9), 0
+			c.MaxMemory, c.Scratch = memory, t.TempDir()
+			files := func() int {
+				all, err := os.ReadDir(c.Scratch)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return len(all)
+			}
+			var got bytes.Buffer
+			_, err := c.Write(&got, func(i int) (*image.RGBA, error) {
+				if most = max(most, files()); i == 8 && end != nil {
+					return nil, end
+				}
+				return speckle(i)
+			})
+			if !errors.Is(err, end) || end == nil && !bytes.Equal(got.Bytes(), want.Bytes()) {
+				t.Errorf("%d bytes of memory: %v; %d bytes, want %d", memory, err, got.Len(), want.Len())
+			}
+			if n := files(); n != 0 || most != min(1, int((1<<20-1)/memory)) {
+				t.Errorf("%d bytes of memory: up to %d files, %d left behind", memory, most, n)
+			}
+		}
+	}
+	c := cine(9)
+	c.MaxMemory, c.Scratch = 1, filepath.Join(t.TempDir(), "gone")
+	if _, err := c.Write(&bytes.Buffer{}, speckle); !errors.Is(err, fs.ErrNotExist) || errors.Is(err, ErrCine) {
+		t.Errorf("no room for a file: %v, which is no fault of the object", err)
+	}
+}
+
+// Frames that would be too large together are compressed more, none is left out; what
+// finds no room even so is no cine.
+func TestFramesFindRoom(t *testing.T) {
+	size := func(limit int64) (int64, error) {
+		c := cine(9)
+		c.MaxBytes = limit
+		var b bytes.Buffer
+		if _, err := c.Write(&b, speckle); err != nil {
+			return 0, err
+		}
+		f, _ := reopen(t, b.Bytes())
+		frames, err := f.RawFrames()
+		if err != nil || frames.Len() != 9 {
+			t.Fatal(frames.Len(), err)
+		}
+		var total int64
+		for i := range 9 {
+			raw, err := frames.Raw(i)
+			if err != nil {
+				t.Fatal(err)
+			}
+			total += int64(len(raw))
+		}
+		return total, nil
+	}
+	whole, err := size(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, part := range []float64{1.1, 0.9, 0.7, 0.5} {
+		limit := int64(part * float64(whole))
+		if total, err := size(limit); err != nil || total > limit+9 || total < limit/2 { // frames are of even length
+			t.Errorf("%d bytes where %d find room: %v", total, limit, err)
+		}
+	}
+	if _, err := size(whole / 20); !errors.Is(err, ErrCine) {
+		t.Errorf("no room: %v", err)
 	}
 }
 

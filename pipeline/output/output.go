@@ -631,7 +631,7 @@ func (w *writer) overlay(l *result.Loop, source *dicomio.DataSet, number int, na
 	cine := derived.Cine{
 		Identity: w.derived(l, source, number, result.KindOverlay, overlaySeries, "AI LV"),
 		Source:   source, Class: w.o.Class, Rows: d.size.Y, Columns: d.size.X, Frames: l.Frames,
-		SameGeometry: true, TimesMS: l.FrameTimes, Quality: w.o.JPEGQuality, Spacing: spacingOf(l),
+		SameGeometry: true, TimesMS: l.FrameTimes, Quality: w.o.JPEGQuality, Spacing: spacingOf(l), Scratch: w.dir,
 		Description: fmt.Sprintf("Left ventricular contour by %s %s, %s", w.run.Model.Name, w.run.Model.Version, d.word),
 	}
 	return w.createObject(result.Output{Kind: result.KindOverlay, File: name + ".dcm", SOPClassUID: cine.SOPClassUID(), Source: l.SOPInstanceUID},

@@ -373,7 +373,7 @@ func (w *writer) choosePatient(ctx context.Context) error {
 // hasZScore reports whether a value is one that is compared with healthy children.
 func hasZScore(m result.Measurement, bsa float64) bool {
 	q, ok := quantity.Of(m.Name)
-	if !ok || m.Value == nil {
+	if !ok || m.Value == nil || m.Quality.Grade == result.Poor {
 		return false
 	}
 	_, known := q.NormalForChild(m.View, bsa)

@@ -273,16 +273,16 @@ func (g *group) add(q quantity.Quantity, m result.Measurement) {
 	if !g.w.coded(q, m) {
 		return // whose remarks would be on what the report does not hold
 	}
-	if z, ok := q.ZScore(*m.Value, m.View, indices.ChildSurface(g.w.s.Subject)); ok && g.stage.code.AtRest() {
+	if z, ok := q.ZScore(*m.Value, m.View, indices.ChildSurface(g.w.s.Subject)); ok && g.stage.compared(m) {
 		source := q.Child.Source
 		if q.Child.Otherwise != "" {
 			source += ", measured there " + q.Child.Otherwise
 		}
 		g.remarks.add(fmt.Sprintf("z-score %s (%s)", signed(z), source), valueText(m))
 	}
-	if m.Name == result.EF && m.Quality.Grade == result.Poor { // no range of what is contradicted
+	if m.Name == result.EF && m.Quality.Grade == result.Poor {
 		g.remarks.add("quality poor", valueText(m))
-	} else if m.Name == result.EF && g.w.s.Subject.Adult() && g.stage.code.AtRest() {
+	} else if m.Name == result.EF && g.w.s.Subject.Adult() && g.stage.compared(m) {
 		sex := ""
 		if g.w.s.Subject != nil {
 			sex = g.w.s.Subject.Sex
@@ -329,17 +329,21 @@ func (g *group) add(q quantity.Quantity, m result.Measurement) {
 }
 
 // geometry is the pattern of the ventricle at rest, where its wall points were
-// valid: "concentric remodelling (mass index 110 g/m2, RWT 0.50; ASE/EACVI 2015)".
+// valid and nothing contradicts what it is of: "concentric remodelling (mass index 110 g/m2, RWT 0.50; ASE/EACVI 2015)".
 func (w *writer) geometry(st stage) string {
 	pattern := indices.Geometry(w.s, st.measurements)
-	if pattern == "" || !st.code.AtRest() {
+	if pattern == "" {
 		return ""
 	}
 	var of []string
 	for _, m := range st.measurements {
-		if m.Value != nil && (m.Name == result.MassIndex || m.Name == result.RWT) {
-			of = append(of, valueText(m))
+		if m.Value == nil || m.Name != result.MassIndex && m.Name != result.RWT {
+			continue
 		}
+		if !st.compared(m) {
+			return ""
+		}
+		of = append(of, valueText(m))
 	}
 	return fmt.Sprintf("LV geometry: %s (%s; %s)", pattern, strings.Join(of, ", "), quantity.ASE2015)
 }
@@ -354,7 +358,7 @@ func (w *writer) uncoded(st stage) string {
 			continue
 		}
 		text := valueText(m)
-		if s := w.s.Subject; s.Adult() && st.code.AtRest() && s != nil && m.Quality.Grade != result.Poor {
+		if s := w.s.Subject; s.Adult() && st.compared(m) && s != nil {
 			if normal, known := q.NormalFor(s.Sex); known && (s.Sex == quantity.Male || s.Sex == quantity.Female) {
 				text += fmt.Sprintf(" (normal %s to %s, %s)", plain(normal.Lo), plain(normal.Hi), q.Normal.Source)
 			}

@@ -39,6 +39,12 @@ func (st stage) unknown() string {
 	return fmt.Sprintf("The stage is called %q, which is no known name: its values are taken for those at rest.", st.name)
 }
 
+// compared reports whether a value is held against a normal range: those at rest are,
+// but for what something in the study contradicts.
+func (st stage) compared(m result.Measurement) bool {
+	return st.code.AtRest() && m.Quality.Grade != result.Poor
+}
+
 // stagesOf sorts a study's values by stage: rest first, then what has no known
 // name, stress, peak and recovery, and within them by number.
 func stagesOf(s *result.Study) []stage {

@@ -442,7 +442,7 @@ func (w *writer) values(st stage, p *summary.Page) {
 		if m.Name == result.EF {
 			p.Headline, p.Doubtful = valueText(m), m.Quality.Grade == result.Poor
 			var about []string
-			if adult && st.code.AtRest() {
+			if adult && st.compared(m) {
 				about = append(about, fmt.Sprintf("%s (%s)", quantity.EFBand(*m.Value, sex), quantity.ASE2015))
 			}
 			method := m.Method
@@ -457,7 +457,7 @@ func (w *writer) values(st stage, p *summary.Page) {
 			continue
 		}
 		row := summary.Row{Name: q.Title, Value: strings.TrimSpace(q.Format(*m.Value) + " " + q.UnitText())}
-		if normal, known := q.NormalFor(sex); known && adult && st.code.AtRest() {
+		if normal, known := q.NormalFor(sex); known && adult && st.compared(m) {
 			row.Normal = plain(normal.Lo) + " to " + plain(normal.Hi)
 			row.Outside = !normal.Holds(q.Round(*m.Value))
 			if sex != quantity.Male && sex != quantity.Female { // what is normal in one may be so here
@@ -466,7 +466,7 @@ func (w *writer) values(st stage, p *summary.Page) {
 			}
 		}
 		child := indices.ChildSurface(w.s.Subject)
-		if normal, known := q.NormalForChild(m.View, child); known && st.code.AtRest() {
+		if normal, known := q.NormalForChild(m.View, child); known && st.compared(m) {
 			z, _ := q.ZScore(*m.Value, m.View, child)
 			otherwise.add(q.Child.Otherwise, m.Name)
 			row.Normal = fmt.Sprintf("%s to %s (z %s)", q.Format(normal.Lo), q.Format(normal.Hi), signed(z))

@@ -10,6 +10,7 @@ import (
 
 	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/pipeline/internal/summary"
+	"github.com/echonode/echonode/pipeline/quantity"
 	"github.com/echonode/echonode/pipeline/result"
 	"github.com/echonode/echonode/sr"
 )
@@ -239,5 +240,48 @@ func TestSpreadsAreToldTogether(t *testing.T) {
 	}
 	if got := spread(v(result.EF, 58, 61, 60)); !strings.HasPrefix(got, "mean of 3 beats, SD 2 %, 58 to 61 %") {
 		t.Error(got)
+	}
+}
+
+// What something in the study contradicts is held against no normal range, on the page
+// as in the report: no band of an EF, no range that a volume is outside of, no z-score,
+// no pattern of the ventricle.
+func TestContradictedValuesHaveNoRange(t *testing.T) {
+	adult, years := &result.Subject{Sex: "M"}, 4
+	child := &result.Subject{Sex: "M", AgeYears: &years, HeightCM: 100, WeightKG: 16}
+	for _, grade := range []string{result.Good, result.Fair, result.Poor} {
+		v := func(name, method, unit string, v float64) result.Measurement {
+			return result.Measurement{Name: name, Method: method, Unit: unit, Value: &v, Quality: result.Quality{Grade: grade}}
+		}
+		st := stage{measurements: []result.Measurement{v(result.EF, result.Biplane, result.UnitPercent, 58), v(result.EDV, result.Biplane, result.UnitVolume, 200),
+			v(result.MassIndex, "", "g/m2", 110), v(result.RWT, "", "1", 0.5)}}
+		for name, subject := range map[string]*result.Subject{"adult": adult, "child": child} {
+			w := &writer{s: &result.Study{Subject: subject, Measurements: st.measurements}}
+			var p summary.Page
+			w.values(st, &p)
+			g := group{w: w, stage: st}
+			for _, m := range st.measurements[:2] {
+				q, _ := quantity.Of(m.Name)
+				g.add(q, m)
+			}
+			page, report := fmt.Sprint(p.Under, p.Remarks), strings.Join(g.remarks.order, "; ")
+			compared := grade != result.Poor
+			if edv := p.Rows[0]; (edv.Normal != "") != compared || edv.Outside != compared {
+				t.Errorf("%s, %s: %+v", name, grade, edv)
+			}
+			if p.Doubtful == compared || !strings.Contains(page, "quality "+grade) {
+				t.Errorf("%s, %s: doubtful %v, %s", name, grade, p.Doubtful, page)
+			}
+			switch told := "normal (ASE"; name {
+			case "adult":
+				if strings.Contains(page, told) != compared || strings.Contains(report, told) != compared || strings.Contains(page, "remodelling") != compared {
+					t.Errorf("%s: page %s; report %s", grade, page, report)
+				}
+			default:
+				if strings.Contains(report, "z-score") != compared || hasZScore(st.measurements[1], 0.66) != compared {
+					t.Errorf("%s of a child: %s", grade, report)
+				}
+			}
+		}
 	}
 }

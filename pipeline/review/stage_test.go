@@ -73,5 +73,9 @@ func TestNormalRanges(t *testing.T) {
 		if got := normal(all["en"], result.Measurement{Name: tc.quantity, Stage: tc.stage}, tc.subject, "M"); got != tc.want {
 			t.Errorf("%s: %q, want %q", name, got, tc.want)
 		}
+		m := result.Measurement{Name: tc.quantity, Stage: tc.stage, Quality: result.Quality{Grade: result.Poor}}
+		if got := normal(all["en"], m, tc.subject, "M"); got != "" {
+			t.Errorf("%s, contradicted: %q", name, got)
+		}
 	}
 }

@@ -525,10 +525,11 @@ func decimals(name string) int {
 }
 
 // normal is the normal range of a value at rest in adults of a sex, or in children
-// of the patient's body surface where that is published; else "".
+// of the patient's body surface where that is published; "" elsewhere, and for what
+// something in the study contradicts, as in reports.
 func normal(words *Words, m result.Measurement, subject *result.Subject, sex string) string {
 	q, ok := quantity.Of(m.Name)
-	if !ok || !sr.StageOf(m.Stage).AtRest() {
+	if !ok || !sr.StageOf(m.Stage).AtRest() || m.Quality.Grade == result.Poor {
 		return ""
 	}
 	r, ok := q.NormalFor(sex)

@@ -680,7 +680,8 @@ func TestManyValues(t *testing.T) {
 
 // Of numbers the first alone is read too.
 func TestFirstNumber(t *testing.T) {
-	ds := NewDataSet().SetFloatVR(tag.PhysicalDeltaX, "FD", 1.5, 2).SetIntVR(tag.Rows, "US", 7, 8).SetTags(tag.FrameIncrementPointer, tag.FrameTime, tag.FrameTimeVector)
+	ds := NewDataSet().SetFloatVR(tag.PhysicalDeltaX, "FD", 1.5, 2).SetIntVR(tag.Rows, "US", 7, 8).
+		SetTags(tag.FrameIncrementPointer, tag.FrameTime, tag.FrameTimeVector)
 	f, ok := ds.Float(tag.PhysicalDeltaX)
 	i, whole := ds.Int(tag.Rows)
 	if g, _ := ds.Float(tag.Rows); !ok || !whole || f != 1.5 || i != 7 || g != 7 {

@@ -179,7 +179,7 @@ func readable(date, clock string) string {
 // and phonetic forms it takes the first that is there.
 func ReadableName(pn string) string {
 	form := ""
-	for _, g := range strings.Split(pn, "=") {
+	for g := range strings.SplitSeq(pn, "=") {
 		if form = strings.TrimSpace(strings.Trim(g, "^")); form != "" {
 			form = g
 			break

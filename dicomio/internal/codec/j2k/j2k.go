@@ -17,9 +17,10 @@ type Codec struct{}
 // Starts reports whether b begins as a codestream or a JP2 file does.
 func (Codec) Starts(b []byte) bool { return Starts(b) }
 
-// Decode decodes a frame into dst, whose geometry is set.
-func (Codec) Decode(b []byte, _ pixel.Info, dst *pixel.Frame, limit int64) error {
-	return decode(b, dst, limit)
+// Decode decodes a frame into dst, whose geometry is set and which the stream must
+// have: what the decoder holds follows from it.
+func (Codec) Decode(b []byte, _ pixel.Info, dst *pixel.Frame, _ int64) error {
+	return decode(b, dst)
 }
 
 // Starts reports whether b starts a JPEG 2000 codestream, bare or in a JP2 box.
@@ -61,12 +62,12 @@ func stream(b []byte) ([]byte, error) {
 
 // header is the SIZ marker segment (ITU-T T.800 A.5.1).
 type header struct {
-	w, h, comps int
-	precision   int
-	signed      bool
-	tiles       int64
-	tileW       int64 // of the largest tile, cut to the image
-	tileH       int64
+	comps     int
+	precision int
+	signed    bool
+	tiles     int64
+	tileW     int64 // of the largest tile, cut to the image
+	tileH     int64
 
 	// Over all coding styles of the stream, for the cost of its packets.
 	layers, precincts int64

@@ -116,7 +116,7 @@ const Available = true
 
 // decode decodes a JPEG 2000 or HTJ2K frame with OpenJPEG. The multiple
 // component transform, if any, is undone, so the result is RGB then.
-func decode(b []byte, dst *pixel.Frame, limit int64) error {
+func decode(b []byte, dst *pixel.Frame) error {
 	b, err := stream(b)
 	if err != nil {
 		return err
@@ -127,9 +127,6 @@ func decode(b []byte, dst *pixel.Frame, limit int64) error {
 	}
 	if err := checkTileParts(b, &h); err != nil {
 		return err
-	}
-	if need := 4 * int64(h.w) * int64(h.h) * int64(h.comps); need > 4*limit {
-		return fault.New("jpeg 2000", tag.PixelData, -1, fault.ErrLimit, "%d bytes", need)
 	}
 	var text [256]C.char
 	rc := C.en_j2k((*C.uchar)(unsafe.Pointer(&b[0])), C.size_t(len(b)), C.int(dst.Columns), C.int(dst.Rows),

@@ -13,6 +13,6 @@ import (
 const Available = false
 
 // decode is not in this build.
-func decode([]byte, *pixel.Frame, int64) error {
+func decode([]byte, *pixel.Frame) error {
 	return fault.New("jpeg 2000", tag.PixelData, -1, fault.ErrUnsupported, "this build has no JPEG 2000 (cgo with OpenJPEG is needed)")
 }

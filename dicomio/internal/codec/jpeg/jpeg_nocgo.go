@@ -31,6 +31,9 @@ const (
 // Luma is within 1 of libjpeg; chroma, which image/jpeg does not interpolate,
 // differs more.
 func decode8(src []byte, w, h, comps int, rgb bool, out Form, dst []byte, stride int, limit int64) error {
+	if tooManyScans(src, w, h, comps) {
+		return fault.New("jpeg", tag.PixelData, -1, fault.ErrCodestream, "too many scans")
+	}
 	img, err := stdjpeg.Decode(bytes.NewReader(src))
 	if err != nil {
 		kind := fault.ErrCodestream
@@ -91,6 +94,24 @@ func decode8(src []byte, w, h, comps int, rgb bool, out Form, dst []byte, stride
 		}
 	}
 	return nil
+}
+
+// tooManyScans reports whether a stream has an absurd number of scans. Each passes
+// over all blocks, however few bytes it has: large frames get fewer of them.
+func tooManyScans(src []byte, w, h, comps int) bool {
+	most := min(100, max(10, 1<<28/(w*h*comps+1))) // cjpeg -progressive writes 10
+	for at, scans := 2, 0; ; {
+		m, _, next, err := segment(src, at)
+		switch {
+		case err != nil || m == 0 || m == 0xD9:
+			return false
+		case m == 0xDA:
+			if scans++; scans > most {
+				return true
+			}
+		}
+		at = next
+	}
 }
 
 // Encode encodes a picture as JPEG Baseline. quality is 1 to 100; alpha is

@@ -47,7 +47,8 @@ func TestSegments(t *testing.T) {
 		if err := (Codec{}).Decode(frame, in, dst, 1<<20); !errors.Is(err, c.want) {
 			t.Errorf("%d samples of %d bits: %v", c.samples, c.bits, err)
 		}
-		if size := c.bits / 8; c.want == nil && (dst.Data[size-1] != 0 || dst.Data[n-size] != byte(n-1)) { // the highest byte first, the lowest of the last sample last
+		// The highest byte of the first sample comes first, the lowest of the last one last.
+		if size := c.bits / 8; c.want == nil && (dst.Data[size-1] != 0 || dst.Data[n-size] != byte(n-1)) {
 			t.Errorf("%d samples of %d bits: % x", c.samples, c.bits, dst.Data)
 		}
 	}

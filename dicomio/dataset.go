@@ -634,9 +634,10 @@ func (e *Element) unchanged() bool {
 
 // portable reports whether the bytes mean the same anywhere: the header of an
 // unknown VR has two forms that only its surroundings tell apart, so such an
-// element is written as UN.
+// element is written as UN; where the delimiter of an element or item is missing,
+// only what comes behind tells its end, so it is written with one.
 func (e *Element) portable() bool {
-	if encoding.LookupVR(e.VR) == nil && e.Tag.Group() != 0xFFFE {
+	if encoding.LookupVR(e.VR) == nil && e.Tag.Group() != 0xFFFE || e.noEnd {
 		return false
 	}
 	for _, it := range e.items {
@@ -649,6 +650,9 @@ func (e *Element) portable() bool {
 
 // portable is portable of all elements.
 func (d *DataSet) portable() bool {
+	if d.noEnd {
+		return false
+	}
 	for _, e := range d.elems {
 		if !e.portable() {
 			return false

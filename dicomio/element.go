@@ -38,6 +38,7 @@ type Element struct {
 	enc        encoding.Syntax // of the bytes in src and in val
 	seq        bool            // items hold the value, whatever the VR says
 	undef      bool            // undefined length
+	noEnd      bool            // undefined length, but the delimiter is missing
 	utf8       bool            // val is UTF-8 text whatever the data set says
 	cut        error           // the input ended inside this element
 }
@@ -88,13 +89,22 @@ func (e *Element) Reader() io.Reader {
 	return io.NewSectionReader(e.src.r, e.voff, e.n)
 }
 
-// Stored is the value of a parsed element as its source has it, the items and
-// delimiters of encapsulated pixel data included; empty for one made in memory.
+// Undelimited reports whether the value is pixel data in fragments behind which the
+// delimiter is missing. Their frames are whole; an element is written with it.
+func (e *Element) Undelimited() bool { return e.frags != nil && e.noEnd }
+
+// Stored is the value of a parsed element as its source has it, the items of
+// encapsulated pixel data included, but not the delimiter that ends them; empty for
+// one made in memory.
 func (e *Element) Stored() *io.SectionReader {
 	if e.src == nil {
 		return io.NewSectionReader(bytes.NewReader(nil), 0, 0)
 	}
-	return io.NewSectionReader(e.src.r, e.voff, e.end-e.voff)
+	end := e.end
+	if n := len(e.frags); n > 0 {
+		end = e.frags[n-1].Off + e.frags[n-1].N
+	}
+	return io.NewSectionReader(e.src.r, e.voff, end-e.voff)
 }
 
 // failedReader gives only an error.

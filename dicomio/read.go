@@ -7,11 +7,13 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"strconv"
 	"strings"
 
 	"github.com/echonode/echonode/dicomio/encoding"
 	"github.com/echonode/echonode/dicomio/frames"
 	"github.com/echonode/echonode/dicomio/internal/budget"
+	"github.com/echonode/echonode/dicomio/internal/codec"
 	"github.com/echonode/echonode/dicomio/internal/source"
 	"github.com/echonode/echonode/dicomio/part10"
 	"github.com/echonode/echonode/dicomio/uid"
@@ -88,7 +90,8 @@ func (f *File) Close() error {
 	return errors.Join(errs[:]...)
 }
 
-// Truncated is nil for a whole file. For an input that ends inside an element,
+// Truncated is nil for a whole file, and for one that lacks only the delimiter behind
+// frames that are all there (see Element.Undelimited). For an input that ends inside an element,
 // an item or a fragment it is the *Error that says where. DataSet then holds
 // what is whole, the value of the element that is cut is not to be had, and
 // Frames, RawFrames, WriteTo and Write of the data set return this error too.
@@ -208,6 +211,9 @@ func (p *parser) told(f *File, start int64, syntax string, known bool, enc encod
 		return enc, fail("read", Tag(0), start, ErrNotDICOM, "neither a preamble nor plausible elements")
 	}
 	f.TransferSyntax, f.Known, f.syntaxOf = syntax, known, enc
+	if known {
+		p.syntax = f.Syntax
+	}
 	return enc, nil
 }
 
@@ -220,7 +226,7 @@ func (p *parser) reserve(f *File, start int64, enc encoding.Syntax, pool *budget
 		return budget.Lease{}, err
 	}
 	cost := s.cost(p.elems)
-	p.elems, p.inline, p.signed = before, inline, false
+	p.elems, p.inline, p.signed, p.frames = before, inline, false, 0
 	if own := pool.Size() / indexShare; cost > own {
 		return budget.Lease{}, fail("read", Tag(0), start, ErrLimit, "an index of %d bytes, %d are set aside for one", cost, own)
 	}
@@ -251,8 +257,10 @@ type parser struct {
 	inline int64
 	arena  []byte
 	slab   []Element
-	signed bool  // Pixel Representation of the data set being read
-	solid  int64 // up to here zeros are known to be followed by something else
+	syntax uid.Syntax // of the data set, where it is known
+	frames int        // Number of Frames of the outermost level, 0 where it is none
+	signed bool       // Pixel Representation of the data set being read
+	solid  int64      // up to here zeros are known to be followed by something else
 }
 
 // use makes r the source.
@@ -439,6 +447,7 @@ func (p *parser) dataSet(at, end int64, enc encoding.Syntax, parent *DataSet, de
 	}
 	*d = DataSet{parent: parent, src: p.org, start: at, enc: enc}
 	var last Tag
+	unended := false // an element before has no delimiter
 	if lv != topLevel && at < end {
 		// Items may be encoded otherwise than the data set around them.
 		if g, ok := p.itemCoding(at, end, enc); ok {
@@ -466,6 +475,9 @@ func (p *parser) dataSet(at, end int64, enc encoding.Syntax, parent *DataSet, de
 		case t == tagItemEnd && lv == untilDelim:
 			d.end = at + 8
 			return d, at + 8, nil
+		case unended && (t == tagItemEnd || t == tagSeqEnd):
+			// It has one: what was taken for what comes behind it is a part of it.
+			return d, at, fail("read", t, at, ErrMalformed, "a delimiter behind more than it ends")
 		case t == tagSeqEnd && lv == untilDelim:
 			d.noEnd = true
 			d.end = at
@@ -488,7 +500,11 @@ func (p *parser) dataSet(at, end int64, enc encoding.Syntax, parent *DataSet, de
 		case t == Tag(0) && lv == topLevel && p.solid >= at+paddingRun:
 			return d, at, fail("read", t, at, ErrMalformed, "%d zero bytes where an element must be", p.solid-at)
 		}
+		if unended && t <= last {
+			return d, at, fail("read", t, at, ErrMalformed, "a lower tag behind an element without delimiter")
+		}
 		e, next, err := p.one(at, end, enc, d, depth)
+		unended = unended || err == nil && e.noEnd
 		if p.dry != nil {
 			if err != nil {
 				return d, at, err
@@ -515,6 +531,10 @@ func (p *parser) dataSet(at, end int64, enc encoding.Syntax, parent *DataSet, de
 		at = next
 	}
 	d.end = at
+	if lv == untilDelim && end < p.w.Size {
+		d.noEnd = true // what is around it has a length, and ends here
+		return d, at, nil
+	}
 	if lv == untilDelim {
 		return d, at, fail("read", Tag(0), at, ErrTruncated, "no item delimiter")
 	}
@@ -604,7 +624,7 @@ func (p *parser) one(at, end int64, enc encoding.Syntax, d *DataSet, depth int) 
 	if n == encoding.Undefined {
 		e.undef = true
 		if t == tagPixels && depth == 0 || vr == "OB" || vr == "OW" {
-			return p.fragments(e, end)
+			return p.fragments(e, end, depth)
 		}
 		if vr == "UN" && !enc.Implicit {
 			// UN of undefined length is implicit VR little endian (PS3.5 6.2.2).
@@ -691,8 +711,9 @@ func (p *parser) overlong(e *Element, at, end, n int64, enc encoding.Syntax, d *
 // whether its last byte is there: the size of the input may be overstated.
 func (p *parser) value(e *Element, depth int) error {
 	inline := e.n <= p.lim.InlineValue && p.inline+e.n <= p.lim.InlineTotal && e.Tag != tagPixels
+	used := (e.Tag == tagPixelRep || e.Tag == tagNumberOfFrames) && e.n <= 16 // by the parser itself
 	switch {
-	case p.dry != nil && inline && e.Tag != tagPixelRep && !p.dry.wants(e.Tag, e.n, depth):
+	case p.dry != nil && inline && !used && !p.dry.wants(e.Tag, e.n, depth):
 		p.inline += e.n
 		p.dry.other += e.n
 	case inline:
@@ -710,6 +731,9 @@ func (p *parser) value(e *Element, depth int) error {
 	if e.Tag == tagPixelRep && e.n == 2 && e.val != nil {
 		p.signed = e.enc.Order().Uint16(e.val) == 1
 	}
+	if used && e.Tag == tagNumberOfFrames && depth == 0 {
+		p.frames, _ = strconv.Atoi(strings.Trim(string(e.val), " \x00"))
+	}
 	return nil
 }
 
@@ -720,6 +744,10 @@ func (p *parser) sequence(e *Element, at, end int64, enc encoding.Syntax, d *Dat
 		return nil, at, fail("read", e.Tag, e.start, ErrLimit, "nested more than %d deep", p.lim.Nesting)
 	}
 	for at < end || undef {
+		if at == end && end < p.w.Size {
+			e.noEnd = true // what is around it has a length, and ends here
+			break
+		}
 		b, err := p.w.At(at, 8)
 		if err != nil || end-at < 8 {
 			if undef || end == p.w.Size {
@@ -737,6 +765,10 @@ func (p *parser) sequence(e *Element, at, end int64, enc encoding.Syntax, d *Dat
 				break
 			}
 			continue // a delimiter inside a sequence of defined length
+		}
+		if undef && p.behind(e.Tag, t, at, enc) {
+			e.noEnd = true
+			break
 		}
 		if t != tagItem {
 			return nil, at, fail("read", e.Tag, at, ErrMalformed, "%v where an item must start", t)
@@ -790,22 +822,45 @@ func (p *parser) cutSequence(e *Element, at int64, err error) (*Element, int64, 
 	return e, at, err
 }
 
-// fragments indexes encapsulated pixel data.
-func (p *parser) fragments(e *Element, end int64) (*Element, int64, error) {
+// behind reports whether what is at at, where an item or a delimiter must be, is the
+// element behind the one with tag before.
+func (p *parser) behind(before, t Tag, at int64, enc encoding.Syntax) bool {
+	if t <= before || t.Group() == 0xFFFE {
+		return false
+	}
+	_, _, ok := p.plausible(at, enc)
+	return ok
+}
+
+// fragments indexes encapsulated pixel data. Where their delimiter is missing, be
+// it that the input ends or that another element follows, they end there if all
+// frames are whole.
+func (p *parser) fragments(e *Element, end int64, depth int) (*Element, int64, error) {
 	at := e.voff
 	e.frags = []frames.Span{}
 	for {
-		if end-at < 8 {
-			return p.cutFragments(e, at, fail("read", e.Tag, at, ErrTruncated, "inside the fragments"))
+		var t Tag
+		var n int64
+		short := end-at < 8
+		if !short {
+			b, err := p.w.At(at, 8)
+			if err != nil {
+				return nil, at, &Error{Op: "read", Tag: e.Tag, Offset: at, Err: err}
+			}
+			t, n = e.enc.Tag(b), int64(e.enc.Uint32(b[4:]))
 		}
-		b, err := p.w.At(at, 8)
-		if err != nil {
-			return nil, at, &Error{Op: "read", Tag: e.Tag, Offset: at, Err: err}
-		}
-		t, n := e.enc.Tag(b), int64(e.enc.Uint32(b[4:]))
 		if t == tagSeqEnd {
 			at += 8
 			break
+		}
+		if t != tagItem && depth == 0 {
+			if next, ok := p.undelimited(e, at, end); ok {
+				e.noEnd, at = true, next
+				break
+			}
+		}
+		if short {
+			return p.cutFragments(e, at, fail("read", e.Tag, at, ErrTruncated, "inside the fragments"))
 		}
 		if t != tagItem {
 			return nil, at, fail("read", e.Tag, at, ErrMalformed, "%v where a fragment must start", t)
@@ -828,6 +883,74 @@ func (p *parser) fragments(e *Element, end int64) (*Element, int64, error) {
 	}
 	e.end = at
 	return e, at, nil
+}
+
+// undelimited reports whether the fragments end at at although no delimiter is there,
+// and where what follows begins: another element, zeros, or nothing but, where that
+// is what was cut, the beginning of the delimiter. All frames must be whole.
+func (p *parser) undelimited(e *Element, at, end int64) (next int64, ok bool) {
+	left := int(min(end-at, 8))
+	b, err := p.w.At(at, left)
+	switch {
+	case err != nil:
+		return 0, false
+	case left < 8 && bytes.HasPrefix(e.enc.AppendItem(nil, tagSeqEnd, 0), b):
+		next = end
+	case left == 8 && p.behind(e.Tag, e.enc.Tag(b), at, e.enc), p.zeros(at, end):
+		next = at
+	default:
+		return 0, false
+	}
+	return next, p.whole(e, at)
+}
+
+// whole reports whether the fragments up to at, of which nobody knows whether others
+// were to follow, are all the frames that Number of Frames and a basic offset table
+// announce, the last one with its end: each begins with the start of a codestream,
+// behind the end of the one before. Video, which tells neither, is never whole, nor
+// is what nobody counted: a transfer that broke off between two fragments must not
+// become a shorter loop.
+func (p *parser) whole(e *Element, at int64) bool {
+	rle := p.syntax.UID == uid.RLELossless
+	if e.Tag != tagPixels || !p.syntax.Encapsulated || p.syntax.Video {
+		return false
+	}
+	codecs := codec.Standard()
+	frames, fragments, starts, ended := int64(p.frames), int64(-1), int64(0), true
+	for off := e.voff; off < at; fragments++ {
+		b, err := p.w.At(off, 8)
+		if err != nil {
+			return false
+		}
+		n := int64(e.enc.Uint32(b[4:]))
+		off += 8 + n
+		if fragments < 0 {
+			if frames == 0 && n == 4 {
+				frames = 1
+			}
+			if n != 0 && n != 4*frames {
+				return false
+			}
+			continue
+		}
+		if n < 8 {
+			ended = ended && n == 0
+			continue
+		}
+		if b, err = p.w.At(off-n, 8); err != nil {
+			return false
+		}
+		if codecs.Starts(p.syntax.UID, b) && ended {
+			starts++
+		} else if rle {
+			return false // a frame is one fragment (PS3.5 A.4.2)
+		}
+		if b, err = p.w.At(off-3, 3); err != nil {
+			return false
+		}
+		ended = rle || bytes.HasSuffix(bytes.TrimSuffix(b, []byte{0}), []byte{0xFF, 0xD9}) // EOI, EOC
+	}
+	return frames > 0 && starts == frames && ended
 }
 
 // cutFragments ends a truncated index.

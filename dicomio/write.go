@@ -96,7 +96,8 @@ func (c *countWriter) Write(p []byte) (int, error) {
 
 // WriteTo writes the file with the preamble, meta group and transfer syntax it
 // was read with: byte for byte when nothing was changed, and otherwise with
-// only the changed elements encoded anew. A truncated file is not written. It
+// only the changed elements encoded anew, and those that lack a delimiter, which get
+// it. A truncated file is not written. It
 // implements io.WriterTo.
 func (f *File) WriteTo(w io.Writer) (int64, error) {
 	if f.truncated != nil {
@@ -410,7 +411,7 @@ func (c *encoder) sequence(e *Element, cs charset.Set) error {
 		return err
 	}
 	for _, it := range e.items {
-		if it.unchanged() && it.portable() && it.enc == c.coding && !it.noEnd {
+		if it.unchanged() && it.portable() && it.enc == c.coding {
 			if err := c.copySpan(it.src.r, it.start, it.end-it.start); err != nil {
 				return err
 			}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"image"
+	"image/jpeg"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -100,7 +101,7 @@ func TestSame(t *testing.T) {
 	for i := range img.Pix {
 		img.Pix[i] = uint8(i * i / 50)
 	}
-	jpeg, err := dicomio.EncodeJPEG(img, 90)
+	lossy, err := dicomio.EncodeJPEG(img, 90)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,7 +121,7 @@ func TestSame(t *testing.T) {
 		}
 		return path
 	}
-	compressed := colour(uid.JPEGBaseline8Bit, jpeg)
+	compressed := colour(uid.JPEGBaseline8Bit, lossy)
 	f, err := dicomio.Open(compressed, dicomio.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -301,6 +302,36 @@ func TestAttributesHoldNoValues(t *testing.T) {
 	runtime.ReadMemStats(&after)
 	if got := after.TotalAlloc - before.TotalAlloc; err != nil || !same || got > 2<<20 {
 		t.Errorf("%v, %v, %d bytes for 2 x 16 MB of values", same, err, got)
+	}
+}
+
+// An object that lacks the delimiter behind its frames, and the same with it, as an
+// archive may send it back, hold the same picture.
+func TestUndelimited(t *testing.T) {
+	var stream bytes.Buffer
+	if err := jpeg.Encode(&stream, image.NewGray(image.Rect(0, 0, 32, 24)), nil); err != nil {
+		t.Fatal(err)
+	}
+	d := base(2, 1, "MONOCHROME2").SetInt(tag.Rows, 24).SetInt(tag.Columns, 32)
+	var b bytes.Buffer
+	o := dicomio.WriteOptions{TransferSyntax: uid.JPEGBaseline8Bit, Pixels: dicomio.FrameBytes([][]byte{stream.Bytes(), stream.Bytes()})}
+	if err := dicomio.Write(&b, d, o); err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	whole, bare, less := filepath.Join(dir, "whole"), filepath.Join(dir, "bare"), filepath.Join(dir, "less")
+	frame := (stream.Len()+1)/2*2 + 8
+	if err := errors.Join(os.WriteFile(whole, b.Bytes(), 0o600), os.WriteFile(bare, b.Bytes()[:b.Len()-8], 0o600),
+		os.WriteFile(less, b.Bytes()[:b.Len()-8-frame], 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	for _, pair := range [][2]string{{whole, bare}, {bare, whole}} {
+		if same, err := Pixels(t.Context(), pair[0], pair[1], dicomio.Options{}); err != nil || !same {
+			t.Errorf("%v: %v, %v", pair, same, err)
+		}
+	}
+	if same, err := Pixels(t.Context(), whole, less, dicomio.Options{}); same || !errors.Is(err, dicomio.ErrTruncated) {
+		t.Errorf("a frame less: %v, %v", same, err)
 	}
 }
 

@@ -83,6 +83,7 @@ const (
 	DoubtRegions    = "regions"     // more than one 2D region
 	DoubtScale      = "scale"       // the region and the object's own attributes give pixels other sizes or shapes
 	DoubtInverse    = "inverse"     // the object says of its gray both that small values are dark and that they are bright
+	DoubtDelimiter  = "delimiter"   // the mark that ends the pixel data is missing
 	DoubtNotUsed    = "not-used"    // an attribute holds what cannot be, and nothing is taken from it
 )
 
@@ -183,6 +184,9 @@ func ReadFrames(f *dicomio.File, frames int) (Facts, error) {
 	e.LossySource = d.String(tag.LossyImageCompression) == "01" || f.Syntax.Lossy && f.Known && f.Syntax.UID != uid.JPEG2000 && f.Syntax.UID != uid.HTJ2K
 	if e.Photometric == "MONOCHROME2" && strings.EqualFold(d.String(tag.PresentationLUTShape), "INVERSE") {
 		e.doubt(DoubtInverse, "Photometric Interpretation says MONOCHROME2, Presentation LUT Shape INVERSE: the picture is taken as inverted")
+	}
+	if px, ok := d.Get(tag.PixelData); ok && px.Undelimited() {
+		e.doubt(DoubtDelimiter, "the mark that ends the pixel data is missing: all %d frames are there", e.Frames)
 	}
 	e.timing(d)
 	e.heart(d)

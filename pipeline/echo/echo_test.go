@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"image"
+	"image/jpeg"
 	"io/fs"
 	"math"
 	"os"
@@ -399,6 +400,30 @@ func TestInverseDoubt(t *testing.T) {
 		e, err := Read(&dicomio.File{DataSet: d})
 		if got := doubts(e, DoubtInverse); err != nil || (got != "") != c.want {
 			t.Errorf("%s, %s: %q, %v", c.photometric, c.shape, got, err)
+		}
+	}
+}
+
+// That the delimiter of the pixel data is missing is said, and nothing else.
+func TestDelimiterDoubt(t *testing.T) {
+	var stream, b bytes.Buffer
+	if err := jpeg.Encode(&stream, image.NewGray(image.Rect(0, 0, 32, 24)), nil); err != nil {
+		t.Fatal(err)
+	}
+	d := dicomio.NewDataSet().SetString(tag.SOPClassUID, uid.UltrasoundMultiFrameImageStorage).SetString(tag.SOPInstanceUID, "1.2.3").
+		SetInt(tag.NumberOfFrames, 2).SetInt(tag.Rows, 24).SetInt(tag.Columns, 32).SetFloat(tag.FrameTime, 20)
+	o := dicomio.WriteOptions{TransferSyntax: uid.JPEGBaseline8Bit, Pixels: dicomio.FrameBytes([][]byte{stream.Bytes(), stream.Bytes()})}
+	if err := dicomio.Write(&b, d, o); err != nil {
+		t.Fatal(err)
+	}
+	for cut, want := range map[int]string{0: "", 8: "the mark that ends the pixel data is missing: all 2 frames are there"} {
+		f, err := dicomio.Read(bytes.NewReader(b.Bytes()), int64(b.Len()-cut), dicomio.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		e, err := ReadFrames(f, 2)
+		if got := doubts(e, DoubtDelimiter); err != nil || got != want || len(e.FrameTimes) != 2 {
+			t.Errorf("%d bytes cut: %q, %v", cut, got, err)
 		}
 	}
 }

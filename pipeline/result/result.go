@@ -139,6 +139,9 @@ const (
 	// Inverse is a loop that says of its gray both that small values are dark and
 	// that they are bright.
 	Inverse = "inverse"
+	// Delimiter is a loop whose object lacks the mark that ends its pixel data; nothing
+	// of it is missing.
+	Delimiter = "delimiter"
 	// NotUsed is the code of remarks on attributes that hold what cannot be, from
 	// which nothing was taken.
 	NotUsed = "not-used"

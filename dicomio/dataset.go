@@ -375,7 +375,24 @@ func (d *DataSet) Recode() error {
 	return d.Err()
 }
 
-// recodable finds text that does not come back as it was when it is decoded and encoded.
+// Guessed reports whether text is not what the character set in force allows: letters
+// of it are then guesses.
+func (d *DataSet) Guessed(t Tag) bool {
+	e, ok := d.Get(t)
+	if !ok || e.n > maxText {
+		return false
+	}
+	b, err := e.Bytes()
+	return err == nil && e.encodedText() && !d.charset().Allows(b, e.VR)
+}
+
+// encodedText reports whether the value is text in the character set of its data set.
+func (e *Element) encodedText() bool {
+	info := encoding.LookupVR(e.VR)
+	return info != nil && info.Text && !e.utf8 && e.n > 0
+}
+
+// recodable finds text that is not what its character set allows.
 func (d *DataSet) recodable() error {
 	cs := d.charset()
 	for _, e := range d.elems {
@@ -384,8 +401,7 @@ func (d *DataSet) recodable() error {
 				return err
 			}
 		}
-		info := encoding.LookupVR(e.VR)
-		if info == nil || !info.Text || e.utf8 || e.n == 0 {
+		if !e.encodedText() {
 			continue
 		}
 		if e.n > maxText {
@@ -398,8 +414,7 @@ func (d *DataSet) recodable() error {
 		if err != nil {
 			return err
 		}
-		again, ok := cs.Encode([]byte(cs.Text(b, e.VR)))
-		if !ok || !bytes.Equal(bytes.TrimRight(again, " \x00"), bytes.TrimRight(b, " \x00")) {
+		if !cs.Allows(b, e.VR) {
 			return fail("recode", e.Tag, -1, ErrCharset, "text is not what the character set allows")
 		}
 	}

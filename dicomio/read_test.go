@@ -372,9 +372,12 @@ func TestUNAsSequence(t *testing.T) {
 	}
 }
 
-// Text in the character sets of PS3.5 annexes H to K.
+// Text in the character sets of PS3.5 annexes H to K, as it is and in ISO_IR 192.
 func TestCharacterSets(t *testing.T) {
 	cases := []struct{ set, raw, want string }{
+		{"ISO_IR 13", "\xd4\xcf\xc0\xde^\xc0\xdb\xb3", "ﾔﾏﾀﾞ^ﾀﾛｳ"},
+		{"ISO_IR 166", "\xca\xc1\xaa\xd2\xc2^A", "สมชาย^A"},
+		{"\\ISO 2022 IR 159", "Y=\x1b$(D0!\x1b(B^Z", "Y=丂^Z"},
 		{"", "Adams^John", "Adams^John"},
 		{"ISO_IR 100", "Buc^J\xe9r\xf4me", "Buc^Jérôme"},
 		{"ISO_IR 144", "\xbb\xee\xda^\xdb\xee\xd1\xc0", decodeHere("\xbb\xee\xda^\xdb\xee\xd1\xc0")},
@@ -389,6 +392,21 @@ func TestCharacterSets(t *testing.T) {
 		d := NewDataSet().SetBytes(tagCharset, "CS", []byte(c.set)).SetBytes(tag.PatientName, "PN", []byte(c.raw))
 		if got := d.String(tag.PatientName); got != c.want {
 			t.Errorf("%q: %q, want %q", c.set, got, c.want)
+		}
+		d.SetItems(tag.RequestAttributesSequence, NewDataSet().SetBytes(tag.RequestedProcedureDescription, "LO", []byte(c.raw)))
+		if err := d.Recode(); err != nil {
+			t.Errorf("%q: %v", c.set, err)
+			continue
+		}
+		d.SetString(tag.SOPClassUID, "1.2.3").SetString(tag.SOPInstanceUID, "1.2.3.4")
+		var b bytes.Buffer
+		if err := Write(&b, d, WriteOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		again := readBytes(t, b.Bytes(), Options{}).DataSet
+		item := strings.TrimRight(again.Item(tag.RequestAttributesSequence, 0).String(tag.RequestedProcedureDescription), "=")
+		if got := again.String(tag.PatientName); got != c.want || item != c.want || again.String(tagCharset) != "ISO_IR 192" {
+			t.Errorf("%q in ISO_IR 192: %q, in an item %q", c.set, got, item)
 		}
 	}
 	// The second byte of a two-byte character may be a backslash.

@@ -277,8 +277,8 @@ func samePicture(a, b *image.RGBA, lossy bool) bool {
 // Attributes reports whether two files say the same beside their pictures:
 // every attribute outside the meta information, of items too, but for the
 // description of the pixels, what compression notes of itself, and the Pixel
-// Data themselves. Text is compared as it is read, so that it may be in
-// another character set; every other value byte by byte in little endian,
+// Data themselves. Text that is what its character set allows is compared as it
+// is read, so that it may be in another one; every other value byte by byte in little endian,
 // however long it is.
 func Attributes(ctx context.Context, pathA, pathB string, o dicomio.Options) (same bool, err error) {
 	var sums [2][]byte
@@ -301,7 +301,7 @@ func sumAttributes(ctx context.Context, path string, o dicomio.Options) (sum []b
 		return nil, err
 	}
 	s := newSummer(ctx, f)
-	if err := s.dataSet(f.DataSet, true); err != nil {
+	if err := s.dataSet(f.DataSet, true, ""); err != nil {
 		return nil, err
 	}
 	return s.sum.Sum(nil), nil
@@ -343,8 +343,12 @@ func newSummer(ctx context.Context, f *dicomio.File) summer {
 	return summer{ctx: ctx, big: f.Syntax.BigEndian, sum: sha256.New(), buf: make([]byte, longValue)}
 }
 
-// dataSet sums a data set in the order of tags; top says that it is no item.
-func (s summer) dataSet(d *dicomio.DataSet, top bool) error {
+// dataSet sums a data set in the order of tags; top says that it is no item, charset
+// is the character set around it.
+func (s summer) dataSet(d *dicomio.DataSet, top bool, charset string) error {
+	if own := d.Strings(tag.SpecificCharacterSet); len(own) > 0 {
+		charset = strings.Join(own, "\\")
+	}
 	for _, e := range slices.SortedStableFunc(d.Elements(), func(a, b *dicomio.Element) int { return cmp.Compare(a.Tag, b.Tag) }) {
 		if !beside(d, e.Tag, top) {
 			continue
@@ -353,7 +357,7 @@ func (s summer) dataSet(d *dicomio.DataSet, top bool) error {
 		items := d.Items(e.Tag)
 		for _, it := range items {
 			fmt.Fprint(s.sum, "item ")
-			if err := s.dataSet(it, false); err != nil {
+			if err := s.dataSet(it, false, charset); err != nil {
 				return err
 			}
 			fmt.Fprint(s.sum, "end ")
@@ -361,7 +365,7 @@ func (s summer) dataSet(d *dicomio.DataSet, top bool) error {
 		if len(items) > 0 {
 			continue
 		}
-		if err := s.value(d, e); err != nil {
+		if err := s.value(d, e, charset); err != nil {
 			return fmt.Errorf("%v: %w", e.Tag, err)
 		}
 	}
@@ -369,10 +373,15 @@ func (s summer) dataSet(d *dicomio.DataSet, top bool) error {
 }
 
 // value sums the value of an element.
-func (s summer) value(d *dicomio.DataSet, e *dicomio.Element) error {
+func (s summer) value(d *dicomio.DataSet, e *dicomio.Element, charset string) error {
 	vr := encoding.LookupVR(e.VR)
 	if vr == nil || vr.Name == "UN" {
 		vr = encoding.LookupVR(encoding.DictionaryVR(e.Tag, false))
+	}
+	if vr != nil && vr.Text && d.Guessed(e.Tag) {
+		// What it says another character set may correct.
+		fmt.Fprintf(s.sum, "%q %d ", charset, e.Len())
+		return s.stream(s.sum, e, vr)
 	}
 	if vr == nil || vr.Text || (vr.String || vr.Name == "UN") && e.Len() < longValue {
 		if text := d.Strings(e.Tag); text != nil {

@@ -261,6 +261,21 @@ func TestAttributes(t *testing.T) {
 	unicode := func(d *dicomio.DataSet) {
 		d.SetString(tag.SpecificCharacterSet, "ISO_IR 192").SetString(tag.PatientName, "Müller^Jörg")
 	}
+	// A character set that is corrected is a correction, if it makes other letters sure.
+	raw := func(set string) edit {
+		return func(d *dicomio.DataSet) {
+			if set != "" {
+				d.SetString(tag.SpecificCharacterSet, set)
+			}
+			d.SetBytes(tag.PatientName, "PN", []byte("M\xFCller^J\xF6rg "))
+		}
+	}
+	for set, want := range map[string]bool{"": true, "ISO_IR 100": false, "ISO_IR 101": false} {
+		a, b := file(uid.ExplicitVRLittleEndian, true, raw("")), file(uid.ImplicitVRLittleEndian, true, raw(set))
+		if same, err := Attributes(t.Context(), a, b, dicomio.Options{}); err != nil || same != want {
+			t.Errorf("character set corrected to %q: %v, %v", set, same, err)
+		}
+	}
 	a, b := file(uid.ExplicitVRLittleEndian, true, latin), file(uid.ImplicitVRLittleEndian, true, unicode)
 	if same, err := Attributes(t.Context(), a, b, dicomio.Options{}); err != nil || !same {
 		t.Errorf("another character set: %v, %v", same, err)

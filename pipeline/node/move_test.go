@@ -256,6 +256,19 @@ func TestMoveBeyondTheCharacterSet(t *testing.T) {
 	if former := ds.Items(tag.OriginalAttributesSequence)[0].Items(tag.ModifiedAttributesSequence)[0]; former.String(tag.PatientName) != "Müller^Jürgen" {
 		t.Errorf("it was %q", former.String(tag.PatientName))
 	}
+	// Code extensions by escape sequences, as Japanese objects have them.
+	n.mustSend(t, writeObject(t, dir, "1.2.5", "1.2.5.10", func(ds *dicomio.DataSet) {
+		ds.SetString(tag.SpecificCharacterSet, "", "ISO 2022 IR 87").SetString(tag.PatientName, "Yamada^Tarou").
+			SetBytes(tag.PatientComments, "LT", []byte("\x1b$B;3ED\x1b(B"))
+	}))
+	if m, err := move("1.2.5", name); err != nil || m.Objects != 1 {
+		t.Fatalf("%+v, %v", m, err)
+	}
+	ds = read("1.2.5.10")
+	if got := []string{ds.String(tag.SpecificCharacterSet), ds.String(tag.PatientName), ds.String(tag.PatientComments)}; !slices.Equal(got,
+		[]string{"ISO_IR 192", name, "山田"}) {
+		t.Errorf("%q", got)
+	}
 	// Bytes that ASCII, which no attribute says is another set, has not.
 	n.mustSend(t, writeObject(t, dir, "1.2.4", "1.2.4.10", func(ds *dicomio.DataSet) {
 		latin("stra\xdfe")(ds)

@@ -174,23 +174,38 @@ func ascii(b []byte) bool {
 // where the VR has several. Bytes outside the declared sets are kept as Latin-1,
 // or as UTF-8 when the value is valid UTF-8.
 func (cs Set) Text(b []byte, vr string) string {
+	s, _ := cs.decode(b, vr)
+	return s
+}
+
+// Allows reports whether a value is what the set allows, so that none of its
+// letters is a guess: every byte belongs to a set that is in force where it
+// stands, by the declared one or by an escape sequence where those are declared.
+func (cs Set) Allows(b []byte, vr string) bool {
+	s, certain := cs.decode(b, vr)
+	return certain && !strings.ContainsRune(s, '\uFFFD')
+}
+
+// decode is Text; certain is false where bytes were outside of every set.
+func (cs Set) decode(b []byte, vr string) (s string, certain bool) {
 	switch {
 	case ascii(b) && (cs.initial == nil || cs.initial.g0 == "" || cs.initial.term == "13"):
-		return string(b)
+		return string(b), true
 	case cs.utf8:
-		return strings.ToValidUTF8(string(b), "\uFFFD")
+		return strings.ToValidUTF8(string(b), "\uFFFD"), true
 	case cs.whole != nil:
-		return decodeAll(cs.whole, b)
+		return decodeAll(cs.whole, b), true
 	}
 	return cs.decode2022(b, vr)
 }
 
 // decode2022 follows escape sequences. The initial sets return at the end of a
 // line, a value and, in person names, a component (PS3.5 6.1.2.5.3).
-func (cs Set) decode2022(b []byte, vr string) string {
+func (cs Set) decode2022(b []byte, vr string) (text string, certain bool) {
 	single := whole(vr)
 	var out strings.Builder
 	g0, g1 := cs.reset()
+	certain = true
 	for i := 0; i < len(b); {
 		c := b[i]
 		if c == 0x1B {
@@ -201,8 +216,10 @@ func (cs Set) decode2022(b []byte, vr string) string {
 					g0 = s
 				}
 				i += 1 + n
+				certain = certain && cs.extended
 				continue
 			}
+			certain = false
 			out.WriteByte(c)
 			i++
 			continue
@@ -214,9 +231,11 @@ func (cs Set) decode2022(b []byte, vr string) string {
 					j += 2
 				}
 				out.WriteString(g0.decode(b[i:j]))
+				certain = certain && g0.holds(b[i:j])
 				i = j
 				continue
 			}
+			certain = certain && (g0 == nil || !g0.double || c <= 0x20)
 			switch {
 			case c == '\\' && !single || c == '\n' || c == '\r' || c == '\f' || c == '\t' || vr == "PN" && (c == '^' || c == '='):
 				out.WriteByte(c)
@@ -235,14 +254,31 @@ func (cs Set) decode2022(b []byte, vr string) string {
 		switch {
 		case g1 != nil:
 			out.WriteString(g1.decode(run))
+			certain = certain && g1.holds(run)
 		case utf8.Valid(run):
 			out.Write(run)
+			certain = false
 		default:
 			out.WriteString(Latin(run))
+			certain = false
 		}
 		i = j
 	}
-	return out.String()
+	return out.String(), certain
+}
+
+// holds reports whether bytes are such as the set has at all. What decodes them may
+// know more: Windows pages, Shift JIS, GBK.
+func (s *codeSet) holds(b []byte) bool {
+	for _, c := range b {
+		c &= 0x7F
+		switch {
+		case s.both != nil:
+		case s.double && (c <= 0x20 || c == 0x7F), !s.double && c <= 0x20, s.term == "13" && c >= 0x60:
+			return false
+		}
+	}
+	return !s.double || len(b)%2 == 0
 }
 
 // clean reports whether c can be part of a two-byte character in G0.

@@ -356,11 +356,11 @@ func (s summer) dataSet(d *dicomio.DataSet, top bool, charset string) error {
 		fmt.Fprintf(s.sum, "%v ", e.Tag)
 		items := d.Items(e.Tag)
 		for _, it := range items {
-			fmt.Fprint(s.sum, "item ")
+			fmt.Fprintf(s.sum, "item ")
 			if err := s.dataSet(it, false, charset); err != nil {
 				return err
 			}
-			fmt.Fprint(s.sum, "end ")
+			fmt.Fprintf(s.sum, "end ")
 		}
 		if len(items) > 0 {
 			continue

@@ -369,6 +369,54 @@ func TestSendAllGoesOn(t *testing.T) {
 	}
 }
 
+// What loses its association twice, and a peer that has gone, end it: the rest says that
+// it was not tried, and why. One that was never reached is everybody's error.
+func TestSendAllEnds(t *testing.T) {
+	h := &memoryStore{fail: func(*StoreRequest) error { panic("these objects are poison") }}
+	addr := startServer(t, &Server{AETitle: "ECHONODE", Handler: h, Timeouts: Timeouts{Linger: 50 * time.Millisecond},
+		Contexts: []PresentationContext{{testClass, nil}}})
+	dir := t.TempDir()
+	var sources []ObjectSource
+	for i := range 4 {
+		path := filepath.Join(dir, fmt.Sprint(i))
+		var b bytes.Buffer
+		part10.Write(&b, part10.Meta{SOPClassUID: testClass, SOPInstanceUID: fmt.Sprintf("1.2.%d", i), TransferSyntaxUID: uid.ExplicitVRLittleEndian})
+		b.WriteString("data")
+		os.WriteFile(path, b.Bytes(), 0o600)
+		sources = append(sources, FileSource(path))
+	}
+	away := errors.New("no route to host")
+	for _, c := range []struct {
+		name  string
+		dials int // that reach the peer
+		tried int // objects
+		why   error
+	}{{"two lost associations", 10, 2, nil}, {"the peer has gone", 1, 1, away}, {"it was never there", 0, 4, away}} {
+		d, dials := testDialer(), 0
+		d.NetDial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			if dials++; dials > c.dials {
+				return nil, away
+			}
+			return new(net.Dialer).DialContext(ctx, network, addr)
+		}
+		results, err := d.SendAll(testContext(t), addr, sources, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, r := range results {
+			if r.Err == nil || errors.Is(r.Err, ErrNotTried) != (i >= c.tried) || i == 3 && c.why != nil && !errors.Is(r.Err, c.why) {
+				t.Errorf("%s, object %d: %v", c.name, i, r.Err)
+			}
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	results, err := testDialer().SendAll(ctx, addr, sources, nil)
+	if !errors.Is(err, context.Canceled) || !errors.Is(results[0].Err, ErrNotTried) || !errors.Is(results[0].Err, context.Canceled) {
+		t.Errorf("%v, %v", results, err)
+	}
+}
+
 func TestFileObjectRefuses(t *testing.T) {
 	dir := t.TempDir()
 	for name, content := range map[string][]byte{

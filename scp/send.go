@@ -75,9 +75,10 @@ func ContextsFor(headers []ObjectHeader) []PresentationContext {
 // not take that in the first of its alternatives that it takes (see
 // Convertible), and returns one result for each, in the order of sources. Objects are grouped so that no association
 // needs more than 128 presentation contexts. When an association fails, a new
-// one takes the objects that follow; after two failures without a stored object
-// in between, the rest fail with the same error. done, when not nil, is called
-// after each object. The error is that of ctx.
+// one takes the objects that follow; after two failures without an answer in between,
+// or when the peer cannot be reached any more, the rest is not tried: ErrNotTried with
+// why. Where the peer was not reached at all, each has that error. done, when not
+// nil, is called after each object. The error is that of ctx.
 func (d *Dialer) SendAll(ctx context.Context, addr string, sources []ObjectSource, done func(i int, r SendResult)) ([]SendResult, error) {
 	s := &sender{d: d, addr: addr, sources: sources, results: make([]SendResult, len(sources)), done: done}
 	for _, group := range s.groups() {
@@ -86,6 +87,10 @@ func (d *Dialer) SendAll(ctx context.Context, addr string, sources []ObjectSourc
 	return s.results, ctx.Err()
 }
 
+// ErrNotTried says that an object was not sent, for what happened to those before it
+// or since the sending was ended.
+var ErrNotTried = errors.New("scp: not tried")
+
 // sender is the state of one SendAll.
 type sender struct {
 	d        *Dialer
@@ -93,8 +98,9 @@ type sender struct {
 	sources  []ObjectSource
 	results  []SendResult
 	done     func(int, SendResult)
-	failures int   // associations lost since the last stored object
-	fatal    error // set when no further association is tried
+	failures int   // associations lost since the last answer
+	tried    bool  // an object was sent, or it was begun
+	fatal    error // set when no further association is tried: what the rest has
 }
 
 // sendGroup is what one association carries.
@@ -163,18 +169,21 @@ func (s *sender) send(ctx context.Context, g *sendGroup) {
 	var c *Client
 	for _, i := range g.indices {
 		if s.fatal == nil && ctx.Err() != nil {
-			s.fatal = ctx.Err()
+			s.fatal = fmt.Errorf("%w: %w", ErrNotTried, ctx.Err())
 		}
 		if s.fatal == nil && c == nil {
 			var err error
 			if c, err = s.d.Dial(ctx, s.addr, g.contexts); err != nil {
-				s.fatal = err
+				if s.fatal = err; s.tried {
+					s.fatal = fmt.Errorf("%w: %w", ErrNotTried, err)
+				}
 			}
 		}
 		if s.fatal != nil {
 			s.finish(i, s.fatal)
 			continue
 		}
+		s.tried = true
 		err := s.store(ctx, c, i)
 		var status *StatusError
 		switch {
@@ -183,7 +192,7 @@ func (s *sender) send(ctx context.Context, g *sendGroup) {
 		case c.isOver():
 			c = nil
 			if s.failures++; s.failures == 2 {
-				s.fatal = err
+				s.fatal = fmt.Errorf("%w: %w", ErrNotTried, err)
 			}
 		}
 		s.finish(i, err)

@@ -16,6 +16,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/echonode/echonode/dicomio"
@@ -123,20 +124,47 @@ func (e *HTTPError) Error() string {
 	return strings.TrimSpace(fmt.Sprintf("HTTP %d %s", e.Status, http.StatusText(e.Status)))
 }
 
+// reach says whom what became of an object concerns.
+type reach int
+
+const (
+	unasked   reach = iota // the service was not asked: the object cannot be read
+	ofObject               // its answer is of this object
+	ofService              // perhaps others would fare the same: no answer, 5xx, 404, 408, 429
+	ofAll                  // others would fare the same: no connection, 401, 403
+)
+
 // SendAll sends every source in a request of its own and returns one result
-// for each, as scp.Dialer.SendAll does. After an answer that would be the same
-// for all (no connection, 401, 403, 5xx) the rest is not tried.
+// for each, as scp.Dialer.SendAll does. After what would be the same for all (no
+// connection, 401, 403), and after two failures without an answer in between that may
+// be (no answer, 5xx, 404, 408, 429), the rest is not tried: scp.ErrNotTried.
+// Where the service was not reached at all, each has that error.
 func (s *Stow) SendAll(ctx context.Context, sources []Source, done func(i int, r scp.SendResult)) ([]scp.SendResult, error) {
 	results := make([]scp.SendResult, len(sources))
-	var fatal error
+	var fatal error // what the rest has
+	failures, tried := 0, false
 	for i, src := range sources {
 		r := &results[i]
-		if fatal == nil {
-			fatal = ctx.Err()
+		if fatal == nil && ctx.Err() != nil {
+			fatal = fmt.Errorf("%w: %w", scp.ErrNotTried, ctx.Err())
 		}
 		if r.Header, r.Err = src.Header(); r.Err == nil {
 			if r.Err = fatal; fatal == nil {
-				fatal = s.send(ctx, src, r)
+				what := s.send(ctx, src, r)
+				var before *unsent
+				tried = tried || what != unasked && !errors.As(r.Err, &before)
+				switch {
+				case what == ofObject:
+					failures = 0
+				case what == ofService:
+					failures++
+				}
+				switch {
+				case what == ofAll && !tried:
+					fatal = r.Err
+				case what == ofAll, failures == 2:
+					fatal = fmt.Errorf("%w: %w", scp.ErrNotTried, r.Err)
+				}
 			}
 		}
 		if done != nil {
@@ -145,6 +173,11 @@ func (s *Stow) SendAll(ctx context.Context, sources []Source, done func(i int, r
 	}
 	return results, ctx.Err()
 }
+
+// unsent is the error of a request that did not begin.
+type unsent struct{ error }
+
+func (u *unsent) Unwrap() error { return u.error }
 
 // Ping asks the service for something small, to see that it is there and takes
 // the credentials. Services need not answer searches: whatever is no refusal of
@@ -249,23 +282,22 @@ func (s *Stow) ask(ctx context.Context, src Source, r *scp.SendResult) {
 	}
 }
 
-// send sends one object and fills in its result. The error is one that others
-// would have too.
-func (s *Stow) send(ctx context.Context, src Source, r *scp.SendResult) (fatal error) {
+// send sends one object and fills in its result.
+func (s *Stow) send(ctx context.Context, src Source, r *scp.SendResult) (of reach) {
 	o, err := src.Open()
 	if err != nil {
 		r.Err = err
-		return nil
+		return unasked
 	}
-	fatal = s.post(ctx, o, r)
+	of = s.post(ctx, o, r)
 	defer func() { s.ask(ctx, src, r) }()
 	var refused *HTTPError
 	if s.Refused != nil && errors.As(r.Err, &refused) && refused.Status == http.StatusUnauthorized {
 		if o, err = src.Open(); err != nil {
 			r.Err = err
-			return nil
+			return unasked
 		}
-		fatal = s.post(ctx, o, r)
+		of = s.post(ctx, o, r)
 	}
 	if errors.As(r.Err, &refused) && refused.Status == http.StatusUnsupportedMediaType {
 		// Not in this transfer syntax: in another, where the rule allows it.
@@ -275,21 +307,21 @@ func (s *Stow) send(ctx context.Context, src Source, r *scp.SendResult) (fatal e
 				break
 			}
 			if o, err = src.OpenAs(ts); err == nil {
-				fatal = s.post(ctx, o, r)
+				of = s.post(ctx, o, r)
 			}
 		}
 		if err != nil {
 			r.Err = errors.Join(r.Err, err)
 		}
 	}
-	return fatal
+	return of
 }
 
 // maxAnswer bounds the answer that is read.
 const maxAnswer = 1 << 20
 
 // post sends one object in one transfer syntax. It closes the object.
-func (s *Stow) post(ctx context.Context, o scp.Object, r *scp.SendResult) (fatal error) {
+func (s *Stow) post(ctx context.Context, o scp.Object, r *scp.SendResult) reach {
 	if s.Timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, s.Timeout)
@@ -308,28 +340,34 @@ func (s *Stow) post(ctx context.Context, o scp.Object, r *scp.SendResult) (fatal
 		r.Result.Bytes = <-written
 	}()
 	wrote := make(chan error, 1)
-	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteRequest: func(i httptrace.WroteRequestInfo) {
-		select {
-		case wrote <- i.Err:
-		default: // of an attempt on another connection
-		}
-	}})
+	var connected atomic.Bool
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected.Store(true) },
+		WroteRequest: func(i httptrace.WroteRequestInfo) {
+			select {
+			case wrote <- i.Err:
+			default: // of an attempt on another connection
+			}
+		}})
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimSuffix(s.URL, "/")+"/studies", body)
 	if err != nil {
-		r.Err = err
-		return err
+		r.Err = &unsent{err}
+		return ofAll
 	}
 	req.Header.Set("Content-Type", `multipart/related; type="application/dicom"; boundary=`+parts.Boundary())
 	resp, err := s.do(req)
-	if err != nil {
+	switch {
+	case err != nil && !connected.Load():
+		r.Err = &unsent{err}
+		return ofAll
+	case err != nil:
 		r.Err = err
-		return err
+		return ofService
 	}
 	defer resp.Body.Close()
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if err != nil {
 		r.Err = err
-		return err
+		return ofService
 	}
 	r.Result.Status, r.Result.Warning, r.Err = judge(resp, answer, o.SOPInstanceUID)
 	if r.Err == nil {
@@ -341,20 +379,24 @@ func (s *Stow) post(ctx context.Context, o scp.Object, r *scp.SendResult) (fatal
 		}
 		if err != nil {
 			r.Err = fmt.Errorf("the service answers %d before it has the whole object: %w", resp.StatusCode, err)
-			return nil
+			return ofService
 		}
 		r.Sent = o.TransferSyntaxUID
 		if len(bytes.TrimSpace(answer)) == 0 {
 			// PS3.18 10.5.3.1: an answer names what was stored.
 			r.Result.Warning, r.Result.Comment = true, "the service does not say what it has stored"
 		}
-		return nil
+		return ofObject
 	}
 	switch code := resp.StatusCode; {
-	case code == http.StatusUnauthorized, code == http.StatusForbidden, code == http.StatusNotFound, code >= 500:
-		return r.Err
+	case errors.As(r.Err, new(*scp.StatusError)):
+		return ofObject
+	case code == http.StatusUnauthorized, code == http.StatusForbidden:
+		return ofAll
+	case code == http.StatusNotFound, code == http.StatusRequestTimeout, code == http.StatusTooManyRequests, code >= 500:
+		return ofService
 	}
-	return nil
+	return ofObject
 }
 
 // writePart writes the object as the only part of a body.

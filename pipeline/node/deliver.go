@@ -144,8 +144,8 @@ func ofItself(err error) bool {
 	var status *scp.StatusError
 	var whole *deliver.HTTPError
 	switch {
-	case errors.Is(err, fs.ErrPermission):
-		return false // it concerns all files of an owner
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, scp.ErrNotTried):
+		return false // it concerns all files of an owner, or others
 	case errors.As(err, &status):
 		return status.Status&0xFF00 != 0xA700 // out of resources
 	case errors.As(err, &whole):
@@ -257,6 +257,15 @@ func (n *Node) attempt(ctx context.Context, dest Destination, run int64) (failed
 		d := pending[i]
 		if errors.Is(r.Err, store.ErrOutdated) {
 			n.log.Info("not sent: the study was corrected meanwhile", "destination", dest.Name, "kind", d.Kind, "object", d.SOPInstanceUID)
+			return
+		}
+		if errors.Is(r.Err, scp.ErrNotTried) {
+			failed[d.SOPInstanceUID] = r.Err
+			problems = append(problems, fmt.Errorf("%s %s: %w", d.Kind, d.SOPInstanceUID, r.Err))
+			if d.Untried = true; d.Error == "" && ctx.Err() == nil { // what it failed of itself stays
+				d.Error = r.Err.Error()
+				problems = append(problems, n.store.RecordDelivery(context.WithoutCancel(ctx), d))
+			}
 			return
 		}
 		d.State, d.Status, d.Comment, d.Error = store.Pending, nil, shortened(r.Result.Comment), ""

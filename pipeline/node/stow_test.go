@@ -3,11 +3,13 @@ package node
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -18,6 +20,7 @@ import (
 
 	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/pipeline/deliver"
+	"github.com/echonode/echonode/pipeline/result"
 	"github.com/echonode/echonode/pipeline/store"
 	"github.com/echonode/echonode/scp"
 )
@@ -146,6 +149,79 @@ func TestLostAnswerOfAService(t *testing.T) {
 			if came.Load() != c.stores || asked.Load() == 0 {
 				t.Errorf("came %d times, asked %d times\n%s", came.Load(), asked.Load(), log)
 			}
+		})
+	}
+}
+
+// several makes an output of each of some kinds beside the report.
+type several struct {
+	*fakeProcessor
+	kinds []string
+}
+
+func (p *several) Process(ctx context.Context, req Request) (*result.Document, error) {
+	doc, err := p.fakeProcessor.Process(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	outputs := &doc.Studies[0].Outputs
+	for i, kind := range p.kinds {
+		sop := fmt.Sprintf("%s.9.%d", req.StudyInstanceUID, 100+i)
+		path := writeObject(p.t, req.Dir, req.StudyInstanceUID, sop, nil)
+		*outputs = append(*outputs, result.Output{Kind: kind, File: path, SOPClassUID: uid.UltrasoundMultiFrameImageStorage, SOPInstanceUID: sop})
+	}
+	return doc, nil
+}
+
+// choking is an archive that ends the association at some objects.
+type choking []string
+
+func (c choking) Store(_ context.Context, req *scp.StoreRequest, r io.Reader) error {
+	if slices.Contains(c, req.SOPInstanceUID) {
+		panic("no memory")
+	}
+	_, err := io.Copy(io.Discard, r)
+	return err
+}
+
+// Objects that a destination chokes on each time keep no others from being sent,
+// however they are ordered, and what was not tried has not failed.
+func TestOthersGoPastWhatAlwaysFails(t *testing.T) {
+	kinds := []string{result.KindSummary, result.KindStill, result.KindSegmentation, result.KindOverlay}
+	bad := []string{"1.2.3.9.100", "1.2.3.9.101"} // the first two that are sent
+	web := destination("web", "")
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		b, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		for _, sop := range bad {
+			if bytes.Contains(b, []byte(sop)) || r.Method == http.MethodGet {
+				w.WriteHeader(http.StatusInternalServerError)
+				return
+			}
+		}
+	}))
+	t.Cleanup(srv.Close)
+	web.Stow = &deliver.Stow{URL: srv.URL}
+	for _, d := range []Destination{web, destination("pacs", listen(t, "PACS", choking(bad)))} {
+		t.Run(d.Name, func(t *testing.T) {
+			d.Kinds, d.Unasked = append([]string{result.KindReport}, kinds...), true
+			dir := t.TempDir()
+			n := start(t, dir, &several{&fakeProcessor{t: t}, kinds}, Options{Deliveries: 3, Destinations: []Destination{d}})
+			n.mustSend(t, writeObject(t, dir, "1.2.3", "1.2.3.10", nil))
+			eventually(t, "given up", func() bool { return n.status(t, "1.2.3").Finished() })
+			for _, d := range n.status(t, "1.2.3").Deliveries {
+				failing := slices.Contains(bad, d.SOPInstanceUID)
+				want := 1
+				if failing {
+					want = 3
+				}
+				if (d.State == store.Dead) != failing || d.Attempts != want {
+					t.Errorf("%s: %s after %d attempts: %s", d.Kind, d.State, d.Attempts, d.Error)
+				}
+			}
+			n.stop()
 		})
 	}
 }

@@ -141,6 +141,7 @@ type Delivery struct {
 	Error       string
 	Updated     time.Time
 	Sending     bool // it is being sent, or was when the answer was lost: the destination may have it
+	Untried     bool // what is recorded was no attempt. It is not read back
 }
 
 // RunMark tells a run from one of another study that came under its UID after a
@@ -865,10 +866,12 @@ func (s *Store) Deliveries(ctx context.Context, study string) ([]Delivery, error
 }
 
 // PendingDeliveries lists what a run still has to send to a destination, the
-// report first.
+// report first and of the others what has failed least often: what fails each time
+// is not always in the way of the same.
 func (s *Store) PendingDeliveries(ctx context.Context, run int64, destination string) ([]Delivery, error) {
 	return collect(ctx, s.read, scanDelivery, deliveryColumns+`
-		WHERE d.run_id = ? AND d.destination = ? AND d.state = 'pending' ORDER BY o.kind <> 'report', o.kind DESC, o.sop_uid`, run, destination)
+		WHERE d.run_id = ? AND d.destination = ? AND d.state = 'pending'
+		ORDER BY o.kind <> 'report', d.attempts, o.kind DESC, o.sop_uid`, run, destination)
 }
 
 // sameStudy is for a delivery that was read before: its study was not removed
@@ -887,6 +890,10 @@ func (s *Store) RecordDelivery(ctx context.Context, d Delivery) error {
 	if d.Status != nil {
 		status = int64(*d.Status)
 	}
+	attempts := 1
+	if d.Untried {
+		attempts = 0
+	}
 	err := s.Transact(ctx, func(tx *Tx) error {
 		if err := tx.lockOf(ctx, `SELECT r.study_uid FROM deliveries d JOIN runs r ON r.id = d.run_id WHERE d.sop_uid = ? AND d.destination = ?`, d.SOPInstanceUID,
 			d.Destination); err != nil {
@@ -899,10 +906,10 @@ func (s *Store) RecordDelivery(ctx context.Context, d Delivery) error {
 			}
 		}
 		_, err := tx.ExecContext(ctx,
-			`UPDATE deliveries SET state = ?, attempts = attempts + 1, sending = CASE WHEN CAST(? AS BIGINT) IS NULL THEN sending ELSE 0 END,
+			`UPDATE deliveries SET state = ?, attempts = attempts + CAST(? AS BIGINT), sending = CASE WHEN CAST(? AS BIGINT) IS NULL THEN sending ELSE 0 END,
 			status = ?, comment = ?, error = ?, updated_at = ?
 			WHERE sop_uid = ? AND destination = ? AND (sending <> 2 OR CAST(? AS BIGINT) IS NOT NULL)`+sameStudy,
-			append([]any{string(d.State), status, status, d.Comment, d.Error, tx.now().UnixMilli(), d.SOPInstanceUID, d.Destination, status},
+			append([]any{string(d.State), attempts, status, status, d.Comment, d.Error, tx.now().UnixMilli(), d.SOPInstanceUID, d.Destination, status},
 				d.ofRun()...)...)
 		return err
 	})

@@ -138,6 +138,18 @@ func checkStudyLife(t *testing.T, s *Store) {
 	if pending, err = s.PendingDeliveries(ctx, run.ID, "pacs"); err != nil || len(pending) != 2 {
 		t.Fatalf("pending after one was sent and the run repeated = %+v, %v", pending, err)
 	}
+	// What has failed goes after what was not tried, of which that is no attempt.
+	first := pending[0].SOPInstanceUID
+	pending[0].Error, pending[1].Error, pending[1].Untried = "HTTP 500", "not tried", true
+	for _, d := range pending {
+		if err := s.RecordDelivery(ctx, d); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if pending, err = s.PendingDeliveries(ctx, run.ID, "pacs"); err != nil || len(pending) != 2 || pending[1].SOPInstanceUID != first ||
+		pending[0].Attempts != 0 || pending[0].Error != "not tried" || pending[1].Attempts != 1 {
+		t.Errorf("pending after one has failed = %+v, %v", pending, err)
+	}
 	if err := s.BuryDeliveries(ctx, run.ID, "pacs"); err != nil {
 		t.Fatal(err)
 	}

@@ -39,6 +39,25 @@ func attachment(w http.ResponseWriter, kind, name string) {
 	w.Header().Set("Content-Disposition", `attachment; filename="`+name+`"`)
 }
 
+// maxDrawing is how many are made at once of what frames are decoded for apart from
+// the player.
+const maxDrawing = 2
+
+// draw waits for its turn to decode frames, which ends with done. What open pages hold
+// idle gives way.
+func (s *Server) draw(ctx context.Context) (done func(), err error) {
+	select {
+	case s.drawing <- struct{}{}:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	left := s.loops.room(true)
+	return func() {
+		left()
+		<-s.drawing
+	}, nil
+}
+
 // summary answers with the summary pages of a study as PDF.
 func (s *Server) summary(w http.ResponseWriter, r *http.Request) {
 	uid := r.PathValue("study")
@@ -50,10 +69,7 @@ func (s *Server) summary(w http.ResponseWriter, r *http.Request) {
 	defer hold.Release()
 	var pdf bytes.Buffer
 	if err == nil {
-		for _, in := range rec.instances {
-			node.Expect(hold, in)
-		}
-		err = output.PDF(r.Context(), rec.result, output.Files{Paths: rec.files, Find: hold.File, Limits: s.opt.Limits}, output.Options{}, &pdf)
+		err = s.drawSummary(r.Context(), rec, hold, &pdf)
 	}
 	if errors.Is(err, output.ErrNoSource) {
 		err = fmt.Errorf("%w: %w", err, store.ErrNotFound)
@@ -65,6 +81,18 @@ func (s *Server) summary(w http.ResponseWriter, r *http.Request) {
 	}
 	attachment(w, "application/pdf", "echonode-summary.pdf")
 	_, _ = w.Write(pdf.Bytes())
+}
+
+func (s *Server) drawSummary(ctx context.Context, rec *record, hold *objects.Hold, to io.Writer) error {
+	done, err := s.draw(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	for _, in := range rec.instances {
+		node.Expect(hold, in)
+	}
+	return output.PDF(ctx, rec.result, output.Files{Paths: rec.files, Find: hold.File, Limits: s.opt.Limits}, output.Options{}, to)
 }
 
 // valueColumns are the columns of exported values; the UID is their only
@@ -344,6 +372,11 @@ func (e *labels) subject(ctx context.Context, in store.Instance) (string, error)
 }
 
 func (e *labels) loop(ctx context.Context, l *result.Loop, in store.Instance) error {
+	done, err := e.s.draw(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
 	hold := e.s.opt.Objects.Hold()
 	defer hold.Release()
 	node.Expect(hold, in)

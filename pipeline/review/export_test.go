@@ -3,6 +3,7 @@ package review
 import (
 	"archive/zip"
 	"bytes"
+	"context"
 	"database/sql"
 	"encoding/csv"
 	"encoding/json"
@@ -96,6 +97,31 @@ func TestSummaryAsPDF(t *testing.T) {
 	}
 	b.want(http.StatusNotFound, http.MethodGet, "/study/1.2.1/summary.pdf", "")
 	b.want(http.StatusNotFound, http.MethodGet, "/study/9/summary.pdf", "")
+}
+
+// Few summaries are drawn at once; who waits for one may leave.
+func TestFewSummariesAtOnce(t *testing.T) {
+	s := newSite(t)
+	s.add(sample{study: "1.2.1", loop: "1.2.1.1", name: "Doe^Jane", view: "A4C", ef: value(60)})
+	b := s.as("viewer")
+	for range maxDrawing {
+		s.server.drawing <- struct{}{}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	rec, err := s.server.record(t.Context(), "1.2.1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	hold := s.server.opt.Objects.Hold()
+	defer hold.Release()
+	if err := s.server.drawSummary(ctx, rec, hold, io.Discard); !errors.Is(err, context.Canceled) {
+		t.Errorf("drawn beside the others: %v", err)
+	}
+	<-s.server.drawing
+	for range 2 {
+		b.want(http.StatusOK, http.MethodGet, "/study/1.2.1/summary.pdf", "")
+	}
 }
 
 // signed records a corrected outline of frame 0 of a sample, in a region that

@@ -36,6 +36,11 @@ const (
 	maxFrameCache = 12 << 20
 	// maxMaking is how many frames are decoded and encoded at once.
 	maxMaking = 2
+	// maxScarce is how many frames are asked for at once of objects of which few may
+	// be open, see scarce.
+	maxScarce = 4
+	// maxCanvas is how many bytes of a decoded frame are kept for the next one.
+	maxCanvas = 16 << 20
 	// maxUnused is how long an object is kept open, and frames and results of
 	// studies in memory, that nobody asks for: they may have been removed.
 	maxUnused = 5 * time.Minute
@@ -134,6 +139,9 @@ type openLoops struct {
 
 	ctx  context.Context // of what is opened and decoded, which is for several requests
 	stop context.CancelFunc
+
+	asking  chan struct{} // by whoever asks for frames of scarce objects
+	opening int           // of scarce objects, here or elsewhere: idle ones give way
 }
 
 // openLoop is an object that frames are read from. It is closed when nobody
@@ -167,7 +175,7 @@ type cachedFrame struct {
 
 func newOpenLoops(files *objects.Files, l dicomio.Limits) *openLoops {
 	o := &openLoops{objects: files, limits: l, order: list.New(), by: map[string]*list.Element{}, cached: list.New(), frames: map[frameKey]*list.Element{},
-		canvas: make(chan *image.RGBA, maxMaking)}
+		canvas: make(chan *image.RGBA, maxMaking), asking: make(chan struct{}, maxScarce)}
 	o.ctx, o.stop = context.WithCancel(context.Background())
 	for range maxMaking {
 		o.canvas <- new(image.RGBA)
@@ -202,11 +210,22 @@ func (o *openLoops) frame(ctx context.Context, in store.Instance, file fs.FileIn
 	if b := o.kept(key, file); b != nil {
 		return b, nil
 	}
+	if scarce(in) {
+		select {
+		case o.asking <- struct{}{}:
+			defer func() { <-o.asking }()
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
 	o.mu.Lock()
 	l := o.acquire(in, file)
 	o.mu.Unlock()
 	defer o.release(l)
-	l.once.Do(func() { l.open(o.ctx, o.objects, o.limits) })
+	l.once.Do(func() {
+		defer o.room(scarce(in))()
+		l.open(o.ctx, o.objects, o.limits)
+	})
 	if l.err != nil {
 		return nil, l.err
 	}
@@ -225,7 +244,12 @@ func (o *openLoops) frame(ctx context.Context, in store.Instance, file fs.FileIn
 	// a time: decoded, a frame is many times as large as what is kept of it.
 	made, err, _ := o.making.Do(fmt.Sprintf("%p %d", l, number), func() (any, error) {
 		canvas := <-o.canvas
-		defer func() { o.canvas <- canvas }()
+		defer func() {
+			if cap(canvas.Pix) > maxCanvas {
+				canvas = new(image.RGBA)
+			}
+			o.canvas <- canvas
+		}()
 		if b := o.kept(key, l.is); b != nil {
 			return b, nil
 		}
@@ -239,6 +263,46 @@ func (o *openLoops) frame(ctx context.Context, in store.Instance, file fs.FileIn
 		return nil, err
 	}
 	return made.([]byte), nil
+}
+
+// scarce reports whether an open object holds what there is little of: the memory of
+// a video decoder, or the disk for what is inflated.
+func scarce(in store.Instance) bool {
+	t, _ := uid.LookupSyntax(in.TransferSyntaxUID)
+	return t.Video || t.Deflated
+}
+
+// room has objects that nobody looks at just now give way to others that are opened,
+// until done.
+func (o *openLoops) room(scarce bool) (done func()) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if scarce {
+		o.opening++
+	}
+	o.yield()
+	return func() {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		if scarce {
+			o.opening--
+		}
+	}
+}
+
+// yield closes objects that nobody looks at just now: scarce ones while others are
+// opened, and those unused for the longest while more than half of the memory for
+// indexes is taken, so that there is always enough for one more. It is called with the
+// lock held.
+func (o *openLoops) yield() {
+	indexes := o.limits.Memory.Indexes()
+	for e := o.order.Back(); e != nil; {
+		l, last := e.Value.(*openLoop), e
+		e = e.Prev()
+		if l.users == 0 && (o.opening > 0 && scarce(l.in) || indexes.InUse() > indexes.Size()/2) {
+			o.drop(last)
+		}
+	}
 }
 
 // kept is a frame that is encoded already, or nil.
@@ -307,6 +371,7 @@ func (o *openLoops) release(l *openLoop) {
 	case l.err != nil && !l.dropped:
 		o.drop(o.by[l.in.Version()]) // the next request tries again
 	}
+	o.yield()
 }
 
 func (o *openLoops) keep(key frameKey, file fs.FileInfo, b []byte) {

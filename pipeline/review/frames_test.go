@@ -58,7 +58,7 @@ func TestStoredInverse(t *testing.T) {
 		if err := os.WriteFile(in.Path, b.Bytes(), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		loops := newOpenLoops(files(t), dicomio.Limits{})
+		loops := newOpenLoops(files(t), limits())
 		got, err := loops.frame(t.Context(), in, loops.file(in), 0)
 		if err != nil {
 			t.Fatal(err)
@@ -141,7 +141,7 @@ func TestAnotherStudyUnderTheSameUIDs(t *testing.T) {
 func TestHealedFile(t *testing.T) {
 	a := sample{study: "1.2", loop: "1.2.1"}
 	in := store.Instance{Path: filepath.Join(t.TempDir(), "1.dcm")} // of a program that recorded no sums
-	o := newOpenLoops(files(t), dicomio.Limits{})
+	o := newOpenLoops(files(t), limits())
 	defer o.close()
 	var tags []string
 	for _, a.level = range []byte{0, 30} {
@@ -244,7 +244,7 @@ func (s *site) open(base string) (n int) {
 // What is used stays while others are forgotten.
 func TestUsedIsKept(t *testing.T) {
 	dir := t.TempDir()
-	o := newOpenLoops(files(t), dicomio.Limits{})
+	o := newOpenLoops(files(t), limits())
 	defer o.close()
 	var all []store.Instance
 	for i := range 2 {
@@ -264,5 +264,99 @@ func TestUsedIsKept(t *testing.T) {
 	o.forget(time.Minute)
 	if o.order.Len() != 1 || o.order.Front().Value.(*openLoop).in.Path != all[0].Path {
 		t.Errorf("%d are open", o.order.Len())
+	}
+}
+
+// Without a budget there is no page.
+func TestPagesHaveABudget(t *testing.T) {
+	o := newSite(t).server.opt
+	o.Limits.Memory = nil
+	if _, err := New(o); err == nil {
+		t.Error("pages without a limit of memory")
+	}
+}
+
+// However many objects are looked at one after the other, those that nobody looks at
+// any more leave room in the memory; nobody waits for it.
+func TestIdleObjectsGiveTheirMemoryUp(t *testing.T) {
+	l := dicomio.Limits{Memory: dicomio.NewMemory(2 << 20)}
+	o := newOpenLoops(files(t), l)
+	defer o.close()
+	indexes, dir := l.Memory.Indexes(), t.TempDir()
+	for i := range 2 * int(indexes.Size()/(64<<10)) { // what an index takes at least
+		in := store.Instance{SOPInstanceUID: fmt.Sprintf("1.2.%d", i), SOPClassUID: uid.UltrasoundMultiFrameImageStorage,
+			TransferSyntaxUID: uid.ExplicitVRLittleEndian, Path: filepath.Join(dir, fmt.Sprint(i))}
+		writeLoop(t, in.Path, sample{study: "1.2", loop: in.SOPInstanceUID})
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		if _, err := o.frame(ctx, in, o.file(in), 0); err != nil {
+			t.Fatalf("object %d: %v", i, err)
+		}
+		cancel()
+		if used := indexes.InUse(); used > indexes.Size()/2 || used == 0 {
+			t.Fatalf("after object %d indexes take %d bytes of %d", i, used, indexes.Size())
+		}
+	}
+	o.close()
+	if n := l.Memory.InUse(); n != 0 {
+		t.Errorf("%d bytes are taken by nobody", n)
+	}
+}
+
+// What was inflated, or is decoded by a process, is not kept for those who may come back
+// while others are opened; what is in use stays.
+func TestFewScarceObjectsAreOpen(t *testing.T) {
+	o := newOpenLoops(files(t), limits())
+	defer o.close()
+	dir := t.TempDir()
+	var all []store.Instance
+	const deflated, plain = uid.DeflatedExplicitVRLittleEndian, uid.ExplicitVRLittleEndian
+	for i, syntax := range []string{deflated, deflated, plain, deflated} {
+		in := store.Instance{SOPInstanceUID: fmt.Sprintf("1.2.%d", i), SOPClassUID: uid.UltrasoundMultiFrameImageStorage, TransferSyntaxUID: syntax,
+			Path: filepath.Join(dir, fmt.Sprint(i))}
+		writeLoopAs(t, in.Path, sample{study: "1.2", loop: in.SOPInstanceUID}, syntax)
+		all = append(all, in)
+	}
+	open := func() (out string) {
+		for e := o.order.Front(); e != nil; e = e.Next() {
+			out += strings.TrimPrefix(e.Value.(*openLoop).in.SOPInstanceUID, "1.2.")
+		}
+		return out
+	}
+	look := func(i int, want string) {
+		t.Helper()
+		if _, err := o.frame(t.Context(), all[i], o.file(all[i]), 0); err != nil {
+			t.Fatal(err)
+		}
+		if got := open(); got != want {
+			t.Errorf("after %d: %s are open, want %s", i, got, want)
+		}
+	}
+	look(0, "0")
+	look(1, "1")
+	look(2, "21")
+	o.mu.Lock()
+	used := o.acquire(all[1], o.file(all[1]))
+	o.mu.Unlock()
+	look(3, "312")
+	o.room(true)() // as for a summary
+	if got := open(); got != "12" {
+		t.Errorf("%s are open", got)
+	}
+	o.release(used)
+	o.room(false)()
+	if got := open(); got != "12" {
+		t.Errorf("%s are open", got)
+	}
+	// Few are asked for at once.
+	for range maxScarce {
+		o.asking <- struct{}{}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := o.frame(ctx, all[0], o.file(all[0]), 1); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	if _, err := o.frame(t.Context(), all[2], o.file(all[2]), 1); err != nil {
+		t.Error(err)
 	}
 }

@@ -91,7 +91,7 @@ func newSite(t *testing.T, edit ...func(*Options)) *site {
 		t.Fatal(err)
 	}
 	o := Options{Store: s.store, Objects: files(t), Users: users, Listen: "127.0.0.1:0", Idle: 30 * time.Minute, Longest: 12 * time.Hour, Version: "test",
-		Log: slog.New(slog.DiscardHandler), now: s.now}
+		Log: slog.New(slog.DiscardHandler), Limits: limits(), now: s.now}
 	for _, e := range edit {
 		e(&o)
 	}
@@ -305,6 +305,11 @@ func btoi(b bool) int {
 // brighter than the first, the third brighter still.
 func writeLoop(t *testing.T, path string, a sample) {
 	t.Helper()
+	writeLoopAs(t, path, a, uid.ExplicitVRLittleEndian)
+}
+
+func writeLoopAs(t *testing.T, path string, a sample, syntax string) {
+	t.Helper()
 	const w, h, n = 64, 48, 3
 	pixels := make([]byte, 0, w*h*n)
 	for f := range n {
@@ -328,7 +333,7 @@ func writeLoop(t *testing.T, path string, a sample) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := dicomio.Write(f, ds, dicomio.WriteOptions{TransferSyntax: uid.ExplicitVRLittleEndian}); err != nil {
+	if err := dicomio.Write(f, ds, dicomio.WriteOptions{TransferSyntax: syntax}); err != nil {
 		t.Fatal(err)
 	}
 	if err := f.Close(); err != nil {
@@ -745,7 +750,7 @@ func TestOpenLoopsUnderLoad(t *testing.T) {
 		writeLoop(t, path, sample{study: "1.2", loop: fmt.Sprintf("1.2.%d", i)})
 		paths = append(paths, store.Instance{Path: path})
 	}
-	o := newOpenLoops(files(t), dicomio.Limits{})
+	o := newOpenLoops(files(t), limits())
 	var wg sync.WaitGroup
 	for g := range 8 {
 		wg.Go(func() {
@@ -844,6 +849,9 @@ func TestAuditTrail(t *testing.T) {
 }
 
 // files takes names for the paths that they are.
+// limits have a budget.
+func limits() dicomio.Limits { return dicomio.Limits{Memory: dicomio.NewMemory(64 << 20)} }
+
 func files(t *testing.T) *objects.Files {
 	t.Helper()
 	f, err := objects.NewFiles(objects.NewDirectory("/"), "", 0)

@@ -68,7 +68,9 @@ type Options struct {
 	// export. Empty offers none: the site has no consent for it.
 	LabelsKey []byte
 	// Syslog is where the audit trail is told to; nil for nobody.
-	Syslog  *Syslog
+	Syslog *Syslog
+	// Limits are those of the objects that pages show, with a budget of their own:
+	// what is being looked at stays open.
 	Limits  dicomio.Limits
 	Version string
 	Log     *slog.Logger
@@ -89,6 +91,7 @@ type Server struct {
 	byName    *attempts // and address
 	byAccount *attempts
 	signing   chan struct{}
+	drawing   chan struct{} // summaries and labels, as many as are made at once
 	oidc      *relying
 	text      map[string]*Words
 	matcher   language.Matcher
@@ -117,6 +120,9 @@ func New(o Options) (*Server, error) {
 	if o.Idle <= 0 || o.Longest <= 0 {
 		return nil, errors.New("review: sessions must end")
 	}
+	if o.Limits.Memory == nil {
+		return nil, errors.New("review: what objects take of the memory must have a limit")
+	}
 	s := &Server{opt: o, log: o.Log, now: o.now, hosts: map[string]bool{}, hub: newHub(), documents: newDocuments(o.Objects),
 		loops: newOpenLoops(o.Objects, o.Limits)}
 	s.late, s.refusals.of, s.removed.of = newLate(), map[refusal]*refused{}, map[string][]removal{}
@@ -129,7 +135,7 @@ func New(o Options) (*Server, error) {
 	if o.OIDC != nil {
 		s.oidc = newRelying(*o.OIDC, o.Store, o.now)
 	}
-	s.signing = make(chan struct{}, 1)
+	s.signing, s.drawing = make(chan struct{}, 1), make(chan struct{}, maxDrawing)
 	var err error
 	if s.text, s.matcher, err = loadWords(); err != nil {
 		return nil, fmt.Errorf("review: %w", err)

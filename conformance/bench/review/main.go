@@ -173,7 +173,7 @@ func worklist(dir, address string, studies int) error {
 		return err
 	}
 	pages, err := review.New(review.Options{Store: st, Users: users, Listen: address, Idle: time.Hour, Longest: time.Hour, Version: "bench",
-		Log: slog.New(slog.DiscardHandler)})
+		Log: slog.New(slog.DiscardHandler), Limits: dicomio.Limits{Memory: dicomio.NewMemory(320 << 20)}})
 	if err != nil {
 		return err
 	}

@@ -91,14 +91,26 @@ func (p *program) analyzerOn(engine models.Engine, c *config.Config, scratch str
 		MaxFrames: c.Analysis.MaxFrames,
 		MaxPixels: c.Analysis.MaxPixels,
 		Timeout:   time.Duration(c.Analysis.ObjectTime),
-		Limits: dicomio.Limits{Memory: dicomio.NewMemory(int64(c.Memory.Budget)), Scratch: scratch,
-			Video: min(dicomio.DefaultLimits().Video, time.Duration(c.Analysis.ObjectTime))},
-		Mirrored: pipeline.MirroredDisplay(c.Analysis.Mirrored),
-		LV:       lv.DefaultOptions(),
+		Limits:    objectLimits(c, scratch),
+		Mirrored:  pipeline.MirroredDisplay(c.Analysis.Mirrored),
+		LV:        lv.DefaultOptions(),
 	}
-	limitRuntime(int64(c.Memory.Budget))
+	budget := int64(c.Memory.Budget)
+	if showsPages(c) {
+		budget *= 2 // that of the review page
+	}
+	limitRuntime(budget)
 	return pipeline.NewAnalyzer(engine, options, log)
 }
+
+// objectLimits bound what objects cost, with a budget of its own for whoever calls it.
+func objectLimits(c *config.Config, scratch string) dicomio.Limits {
+	return dicomio.Limits{Memory: dicomio.NewMemory(int64(c.Memory.Budget)), Scratch: scratch,
+		Video: min(dicomio.DefaultLimits().Video, time.Duration(c.Analysis.ObjectTime))}
+}
+
+// showsPages reports whether a process has the review page.
+func showsPages(c *config.Config) bool { return c.Does(node.RoleWeb) && c.Review.Listen != "" }
 
 // runtimeBase is what the program's own heap takes beside the budget for what
 // it receives: the database, the job queue, results, buffers of associations.

@@ -69,7 +69,7 @@ func TestHTTPServersHaveLimits(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer files.Close()
-	page, err := openReview(t.Context(), c, st, files, nil, measure.Options{}, "test", log)
+	page, err := openReview(t.Context(), c, st, files, nil, measure.Options{}, dir, "test", log)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -52,11 +52,12 @@ func reviewUsers(c *config.Config) (*review.Users, error) {
 	return users, err
 }
 
-// openReview prepares the review page; nil when it is off.
-func openReview(ctx context.Context, c *config.Config, st *store.Store, files *objects.Files, n *node.Node, measuring measure.Options, version string,
-	log *slog.Logger) (*reviewPage, error) {
+// openReview prepares the review page, which puts large intermediate data into the
+// directory scratch; nil when it is off.
+func openReview(ctx context.Context, c *config.Config, st *store.Store, files *objects.Files, n *node.Node, measuring measure.Options, scratch,
+	version string, log *slog.Logger) (*reviewPage, error) {
 	r := c.Review
-	if r.Listen == "" {
+	if !showsPages(c) {
 		return nil, nil
 	}
 	users, err := reviewUsers(c)
@@ -82,6 +83,7 @@ func openReview(ctx context.Context, c *config.Config, st *store.Store, files *o
 		Secure: r.TLS.Certificate != "" || r.BehindProxy, Proxied: r.BehindProxy,
 		Idle: time.Duration(r.SessionIdle), Longest: time.Duration(r.SessionMax), Version: version, Log: log,
 		Signer: n, Operator: n, Measure: measuring, SilentRejection: r.Reject == "nothing", LabelsKey: labels, Syslog: collector,
+		Limits: objectLimits(c, scratch),
 	})
 	if err != nil {
 		return nil, err

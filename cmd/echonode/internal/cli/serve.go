@@ -150,10 +150,8 @@ func (p *program) serve(ctx context.Context, c *config.Config) (err error) {
 	if err != nil {
 		return err
 	}
-	if c.Does(node.RoleWeb) {
-		if d.page, err = openReview(ctx, c, st, files, n, analyzer.Measuring(), p.version, log); err != nil {
-			return errors.Join(err, d.close())
-		}
+	if d.page, err = openReview(ctx, c, st, files, n, analyzer.Measuring(), scratch, p.version, log); err != nil {
+		return errors.Join(err, d.close())
 	}
 	log.Info("ready", "roles", c.Roles, "ae_title", c.DICOM.AETitle, "dicom", d.address(), "http", c.HTTP.Listen,
 		"destinations", len(c.Destinations), "model", analyzer.Model().Name, "provider", engine.Provider())

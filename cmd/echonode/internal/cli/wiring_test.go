@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/echonode/echonode/cmd/echonode/internal/config"
 	"github.com/echonode/echonode/conformance/freeport"
 	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/dicomio/tag"
@@ -77,6 +78,25 @@ func startNode(t *testing.T, configuration string) (addr, data string) {
 		case <-deadline:
 			t.Fatalf("the node does not answer: %v\n%s", err, said())
 		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// Who reads objects has limits from the configuration, and a budget that nobody else
+// takes from: pages hold what is looked at.
+func TestBudgetsOfObjects(t *testing.T) {
+	c, err := config.Parse([]byte("storage: {directory: data}\nmemory: {budget: 300MiB}\nanalysis: {object_timeout: 30s}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	one, other := objectLimits(c, "scratch"), objectLimits(c, "scratch")
+	if one.Memory == nil || one.Memory == other.Memory || one.Memory.Total() != 300<<20 || one.Scratch != "scratch" || one.Video != 30*time.Second {
+		t.Errorf("%+v, %+v", one, other)
+	}
+	for listen, want := range map[string]bool{"": false, "127.0.0.1:0": true} {
+		c.Review.Listen = listen
+		if showsPages(c) != want {
+			t.Errorf("review.listen %q: pages %v", listen, !want)
 		}
 	}
 }

@@ -42,6 +42,7 @@ var own = []struct {
 	{"pipeline/result", nil},
 	{"pipeline/store", nil},
 	{"pipeline/internal/turns", nil},
+	{"pipeline/internal/origin", nil},
 	{"pipeline/objects", nil},
 	{"pipeline/echo", []string{"dicomio/..."}},
 	{"sr/...", []string{"sr/...", "dicomio/..."}},
@@ -57,7 +58,7 @@ var own = []struct {
 	{"pipeline/spool", []string{"scp/bufpool", "dicomio/part10", "dicomio/uid", "pipeline/objects"}},
 	{"pipeline/fetch", []string{"scp/...", "dicomio/..."}},
 	{"pipeline/deliver", []string{"scp/...", "dicomio/...", "pipeline/quantity", "pipeline/result", "sr/..."}},
-	{"pipeline/dicomweb", []string{"scp/...", "dicomio/...", "pipeline/result"}},
+	{"pipeline/dicomweb", []string{"scp/...", "dicomio/...", "pipeline/internal/origin", "pipeline/result"}},
 	{"pipeline/internal/jobs", []string{"scp/...", "dicomio/...", "pipeline/..."}},
 	{"pipeline/node", []string{"scp/...", "dicomio/...", "pipeline/..."}},
 	// Nothing else in the pipeline knows the network or the command line.

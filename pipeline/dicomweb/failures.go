@@ -3,10 +3,11 @@ package dicomweb
 import (
 	"crypto/sha256"
 	"net/http"
-	"net/netip"
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/echonode/echonode/pipeline/internal/origin"
 )
 
 // failures counts secrets that are no account's, by who came with them.
@@ -85,19 +86,8 @@ func (f *failures) try(subject, secret string, now time.Time, right func() bool)
 	return 0, false
 }
 
-// subject is whose wrong secrets count together: those for a name from an address, of
-// IPv6 from a network of one subscriber.
+// subject is whose wrong secrets count together: those for a name from one origin.
 func subject(r *http.Request) string {
-	address := r.RemoteAddr
-	if at, err := netip.ParseAddrPort(address); err == nil {
-		a := at.Addr().Unmap().WithZone("")
-		bits := a.BitLen()
-		if a.Is6() {
-			bits = 64
-		}
-		network, _ := a.Prefix(bits) // there are as many bits
-		address = network.String()
-	}
 	name, _, _ := r.BasicAuth()
-	return address + " " + name[:min(len(name), 64)]
+	return origin.Of(r.RemoteAddr) + " " + name[:min(len(name), 64)]
 }

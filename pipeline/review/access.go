@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/echonode/echonode/pipeline/internal/origin"
 	"github.com/echonode/echonode/pipeline/store"
 )
 
@@ -289,7 +290,8 @@ func (s *Server) signIn(ctx context.Context, address, name, password string) (in
 	case <-ctx.Done():
 		return in, ctx.Err()
 	}
-	if in.wait, err = s.attempt(ctx, address, name); err != nil || in.wait > 0 {
+	from := origin.Of(address)
+	if in.wait, err = s.attempt(ctx, from, name); err != nil || in.wait > 0 {
 		return in, err
 	}
 	if in.user, in.known, err = s.opt.Users.Find(name); err != nil {
@@ -305,17 +307,17 @@ func (s *Server) signIn(ctx context.Context, address, name, password string) (in
 		return in, nil
 	}
 	in.matches = true
-	return in, errors.Join(s.byAddress.giveBack(ctx, address), s.byName.giveBack(ctx, name+" "+address), s.byAccount.giveBack(ctx, name))
+	return in, errors.Join(s.byAddress.giveBack(ctx, from), s.byName.giveBack(ctx, name+" "+from), s.byAccount.giveBack(ctx, name))
 }
 
-// attempt counts a sign-in that begins, or says how long it has to wait. Who
-// hangs up has tried all the same.
-func (s *Server) attempt(ctx context.Context, address, name string) (time.Duration, error) {
+// attempt counts a sign-in that begins, see origin.Of for its from, or says how long it
+// has to wait. Who hangs up has tried all the same.
+func (s *Server) attempt(ctx context.Context, from, name string) (time.Duration, error) {
 	taken := []func() error{}
 	for _, a := range []struct {
 		of  *attempts
 		key string
-	}{{s.byAddress, address}, {s.byName, name + " " + address}, {s.byAccount, name}} {
+	}{{s.byAddress, from}, {s.byName, name + " " + from}, {s.byAccount, name}} {
 		wait, err := a.of.take(ctx, a.key)
 		if err != nil || wait > 0 {
 			for _, back := range taken {

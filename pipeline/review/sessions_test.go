@@ -10,6 +10,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/echonode/echonode/pipeline/store"
 )
 
 // beside is another process's page on the same database and accounts.
@@ -229,6 +231,50 @@ func TestBehindProxy(t *testing.T) {
 	}
 	if of["192.0.2.8"] != 1 || of["2001:db8::1"] != 1 || of["192.0.2.9"] != 1 || of["127.0.0.1"] != 1 || of["192.0.2.7"] < 5 {
 		t.Errorf("audited: %v", of)
+	}
+}
+
+// Whoever has a network of IPv6 addresses has no more attempts with another one each
+// time, and leaves the account to those from elsewhere.
+func TestSignInLimitsOfNetworks(t *testing.T) {
+	s := newSite(t, func(o *Options) { o.Proxied = true })
+	tried := 0
+	try := func(name, pass, network string) int {
+		tried++
+		res, _ := s.browser().do(http.MethodPost, "/login", url.Values{"name": {name}, "password": {pass}}.Encode(), func(r *http.Request) {
+			r.Header.Set("X-Forwarded-For", fmt.Sprintf("2001:db8:0:%s:%x::1", network, tried))
+		})
+		return res.StatusCode
+	}
+	refused := 0
+	for range 70 { // more than an account has for everybody
+		if try("viewer", "wrong", "1") == http.StatusTooManyRequests {
+			refused++
+		}
+	}
+	if refused != 65 {
+		t.Errorf("%d attempts at one account are refused", refused)
+	}
+	if got := try("viewer", password, "2"); got != http.StatusSeeOther {
+		t.Errorf("from another network: %d", got)
+	}
+	for i := range 30 {
+		try(fmt.Sprint("nobody", i), "wrong", "1")
+	}
+	if got := try("reader", password, "1"); got != http.StatusTooManyRequests {
+		t.Errorf("after many names: %d", got)
+	}
+	for i := range 30 { // at the provider
+		s.server.auditRefusal(t.Context(), store.AuditEntry{At: s.now(), Address: fmt.Sprintf("2001:db8::%x", i), Action: "sign-in", Detail: "OpenID: no"})
+	}
+	refused = 0
+	for _, e := range s.trail("sign-in") {
+		if e.Detail != "" {
+			refused++
+		}
+	}
+	if refused != refusalsEach {
+		t.Errorf("%d refusals at the provider are entered", refused)
 	}
 }
 

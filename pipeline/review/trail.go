@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/echonode/echonode/dicomio/uid"
+	"github.com/echonode/echonode/pipeline/internal/origin"
 	"github.com/echonode/echonode/pipeline/store"
 )
 
@@ -167,7 +168,7 @@ type refusals struct {
 	of map[refusal]*refused
 }
 
-type refusal struct{ user, address, action string }
+type refusal struct{ user, from, action string } // from: see origin.Of
 
 type refused struct {
 	since time.Time
@@ -180,7 +181,7 @@ func (s *Server) auditRefusal(ctx context.Context, e store.AuditEntry) {
 	e.Failed = true
 	key := refusal{user: short(e.User), action: e.Action}
 	if e.User == "" {
-		key.address = short(e.Address)
+		key.from = origin.Of(short(e.Address))
 	}
 	s.tellRefusals(ctx, e.At)
 	s.refusals.mu.Lock()
@@ -216,7 +217,7 @@ func (s *Server) tellRefusals(ctx context.Context, now time.Time) {
 		if more := r.n - refusalsEach; more > 0 {
 			e := r.last
 			e.Detail = fmt.Sprintf("and %d more since %s", more, r.since.UTC().Format(time.RFC3339))
-			if key.user == "" && key.address == "" {
+			if key.user == "" && key.from == "" {
 				e.Address = ""
 			}
 			entries = append(entries, e)

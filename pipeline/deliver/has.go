@@ -3,6 +3,7 @@ package deliver
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -24,7 +25,8 @@ const (
 // objects it has, by SOP Instance UID. It is for objects that were sent and
 // whose answer was lost. An archive that offers no query says nothing: the map
 // is empty, and they are sent again, which is no fault, only a second copy
-// where an archive keeps one.
+// where an archive keeps one. What cannot be identified, or asked for, does not keep it
+// from saying what it has of the others; the error tells of it.
 func Has(ctx context.Context, d *scp.Dialer, addr string, paths []string) (map[string]bool, error) {
 	contexts := []scp.PresentationContext{{AbstractSyntax: uid.StudyRootQueryRetrieveInformationModelFind,
 		TransferSyntaxes: []string{uid.ExplicitVRLittleEndian, uid.ImplicitVRLittleEndian}}}
@@ -39,11 +41,8 @@ func Has(ctx context.Context, d *scp.Dialer, addr string, paths []string) (map[s
 	if c.Accepts(uid.StudyRootQueryRetrieveInformationModelFind, "") != nil {
 		return there, c.Release(ctx)
 	}
-	for _, path := range paths {
-		id, err := dicomio.IdentifyFile(ctx, path, dicomio.Options{})
-		if err != nil {
-			return there, err
-		}
+	ids, problems := identify(ctx, paths)
+	for _, id := range ids {
 		keys := dicomio.NewDataSet().SetString(tag.QueryRetrieveLevel, "IMAGE").SetString(tag.StudyInstanceUID, id.StudyInstanceUID).
 			SetString(tag.SeriesInstanceUID, id.SeriesInstanceUID).SetString(tag.SOPInstanceUID, id.SOPInstanceUID)
 		ask := func(syntax string) ([]byte, error) {
@@ -54,7 +53,7 @@ func Has(ctx context.Context, d *scp.Dialer, addr string, paths []string) (map[s
 		// A match is looked at: an archive may ignore a key that it does not know, and
 		// list all that it has.
 		others := 0
-		err = c.Find(ctx, uid.StudyRootQueryRetrieveInformationModelFind, ask, func(syntax string, data []byte) error {
+		err := c.Find(ctx, uid.StudyRootQueryRetrieveInformationModelFind, ask, func(syntax string, data []byte) error {
 			match, err := dicomio.Identify(ctx, bytes.NewReader(data), int64(len(data)), dicomio.Options{TransferSyntax: syntax})
 			if err != nil {
 				return fmt.Errorf("a match of %s: %w", id.SOPInstanceUID, err)
@@ -68,9 +67,23 @@ func Has(ctx context.Context, d *scp.Dialer, addr string, paths []string) (map[s
 			there[id.SOPInstanceUID] = true
 			return scp.ErrEnough
 		})
-		if err != nil {
-			return there, err
+		problems = errors.Join(problems, err)
+		if err != nil && !errors.As(err, new(*scp.StatusError)) {
+			return there, problems // the association is over
 		}
 	}
-	return there, c.Release(ctx)
+	return there, errors.Join(problems, c.Release(ctx))
+}
+
+// identify says whose objects files hold, and why of some nobody can tell.
+func identify(ctx context.Context, paths []string) (ids []dicomio.Identity, problems error) {
+	for _, path := range paths {
+		id, err := dicomio.IdentifyFile(ctx, path, dicomio.Options{})
+		if err != nil {
+			problems = errors.Join(problems, fmt.Errorf("what to ask for: %w", err))
+			continue
+		}
+		ids = append(ids, id)
+	}
+	return ids, problems
 }

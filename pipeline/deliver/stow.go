@@ -233,37 +233,52 @@ func (s *Stow) do(req *http.Request) (*http.Response, error) {
 
 // Has asks the service (QIDO-RS, PS3.18 10.6) which of some files' objects it
 // has, by SOP Instance UID. It is for objects that were sent and whose answer
-// was lost. A service that offers no search says nothing: the map is empty.
+// was lost. A service that offers no search says nothing: the map is empty. What
+// cannot be identified, or asked for, does not keep it from saying what it has of the
+// others, unless two in a row fail; the error tells of it.
 func (s *Stow) Has(ctx context.Context, paths []string) (map[string]bool, error) {
 	there := map[string]bool{}
-	for _, path := range paths {
-		id, err := dicomio.IdentifyFile(ctx, path, dicomio.Options{})
+	ids, problems := identify(ctx, paths)
+	for failures, i := 0, 0; i < len(ids) && failures < 2 && ctx.Err() == nil; i++ {
+		has, err := s.has(ctx, ids[i])
 		if err != nil {
-			return there, err
+			problems = errors.Join(problems, err)
+			failures++
+			continue
 		}
-		query := url.Values{"SOPInstanceUID": {id.SOPInstanceUID}, "limit": {"2"}}
-		code, body, err := s.get(ctx, "/studies/"+id.StudyInstanceUID+"/series/"+id.SeriesInstanceUID+"/instances?"+query.Encode(), maxAnswer)
-		switch {
-		case err != nil:
-			return there, err
-		case code == http.StatusUnauthorized, code == http.StatusForbidden, code >= 500 && code != http.StatusNotImplemented:
-			return there, &HTTPError{code, printable(body)}
-		case code != http.StatusOK:
-			continue // 204: no match; others: it does not say
-		}
-		var matches []struct {
-			Instance attribute `json:"00080018"`
-		}
-		// A match is looked at: a service may ignore a key that it does not know.
-		if json.Unmarshal(body, &matches) == nil {
-			for _, m := range matches {
-				if m.Instance.text() == id.SOPInstanceUID {
-					there[id.SOPInstanceUID] = true
-				}
-			}
+		failures = 0
+		if has {
+			there[ids[i].SOPInstanceUID] = true
 		}
 	}
-	return there, nil
+	return there, errors.Join(problems, ctx.Err())
+}
+
+// has asks for one object.
+func (s *Stow) has(ctx context.Context, id dicomio.Identity) (bool, error) {
+	query := url.Values{"SOPInstanceUID": {id.SOPInstanceUID}, "limit": {"2"}}
+	code, body, err := s.get(ctx, "/studies/"+id.StudyInstanceUID+"/series/"+id.SeriesInstanceUID+"/instances?"+query.Encode(), maxAnswer)
+	switch {
+	case err != nil:
+		return false, err
+	case code == http.StatusUnauthorized, code == http.StatusForbidden, code >= 500 && code != http.StatusNotImplemented:
+		return false, &HTTPError{code, printable(body)}
+	case code != http.StatusOK:
+		return false, nil // 204: no match; others: it does not say
+	}
+	var matches []struct {
+		Instance attribute `json:"00080018"`
+	}
+	// A match is looked at: a service may ignore a key that it does not know.
+	if json.Unmarshal(body, &matches) != nil {
+		return false, nil
+	}
+	for _, m := range matches {
+		if m.Instance.text() == id.SOPInstanceUID {
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 // ask looks for an object of which the service has not said that it has it.

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -119,5 +120,47 @@ func TestStowWithoutAService(t *testing.T) {
 		if !slices.Equal(untried, c.want) || !errors.Is(results[0].Err, os.ErrNotExist) || last == nil || c.why != nil && !errors.Is(last, c.why) {
 			t.Errorf("%s: %v", c.name, results)
 		}
+	}
+}
+
+// A file that cannot be read, and a question that is not answered, keep nobody from being
+// told of the others; who answers nothing is not asked for all of them.
+func TestAskedWhatItHas(t *testing.T) {
+	dir, asked := t.TempDir(), ""
+	var broken string
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		sop := r.URL.Query().Get("SOPInstanceUID")
+		asked += sop[len(sop)-1:]
+		if strings.Contains(broken, sop[len(sop)-1:]) {
+			w.WriteHeader(http.StatusInternalServerError)
+			return
+		}
+		_, _ = fmt.Fprintf(w, `[{"00080018":{"vr":"UI","Value":["%s"]}}]`, sop)
+	}))
+	defer srv.Close()
+	paths := []string{filepath.Join(dir, "gone.dcm"), ""}
+	for i := range 5 {
+		paths = append(paths, object(t, dir, fmt.Sprintf("1.2.3.%d", i), false))
+	}
+	for _, c := range []struct{ broken, asked, there string }{{"", "01234", "01234"}, {"1", "01234", "0234"}, {"13", "01234", "024"}, {"12", "012", "0"}} {
+		broken, asked = c.broken, ""
+		has, err := (&Stow{URL: srv.URL}).Has(t.Context(), paths)
+		there := ""
+		for i := range 5 {
+			if has[fmt.Sprintf("1.2.3.%d", i)] {
+				there += fmt.Sprint(i)
+			}
+		}
+		var answer *HTTPError
+		if asked != c.asked || there != c.there || !errors.Is(err, os.ErrNotExist) || errors.As(err, &answer) != (c.broken != "") {
+			t.Errorf("%s unanswered: asked for %s, there are %s, %v", c.broken, asked, there, err)
+		}
+	}
+	if _, err := (&Stow{URL: srv.URL}).Has(t.Context(), paths[2:]); !errors.As(err, new(*HTTPError)) {
+		t.Error(err)
+	}
+	broken = ""
+	if _, err := (&Stow{URL: srv.URL}).Has(t.Context(), paths[2:]); err != nil {
+		t.Error(err)
 	}
 }

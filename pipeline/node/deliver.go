@@ -180,8 +180,9 @@ func (n *Node) inDoubt(ctx context.Context, dest Destination, run int64, pending
 
 // settle takes those deliveries out that were being sent when an answer was lost
 // and that the destination says it has: by storage commitment first where it is
-// to be asked for that, then by query.
-func (n *Node) settle(ctx context.Context, dest Destination, run int64, pending []store.Delivery, files map[string]string) ([]store.Delivery, error) {
+// to be asked for that, then by query, of those whose file is there.
+func (n *Node) settle(ctx context.Context, dest Destination, run int64, pending []store.Delivery, files map[string]string,
+	broken map[string]error) ([]store.Delivery, error) {
 	doubtful, err := n.inDoubt(ctx, dest, run, pending)
 	if err != nil || len(doubtful) == 0 || dest.Unasked {
 		return pending, err
@@ -199,7 +200,12 @@ func (n *Node) settle(ctx context.Context, dest Destination, run int64, pending 
 	}
 	var paths []string
 	for _, d := range doubtful {
-		paths = append(paths, files[d.Path])
+		if broken[d.Path] == nil {
+			paths = append(paths, files[d.Path])
+		}
+	}
+	if len(paths) == 0 {
+		return pending, nil
 	}
 	there, err := n.has(ctx, dest, paths)
 	if err != nil {
@@ -243,7 +249,7 @@ func (n *Node) attempt(ctx context.Context, dest Destination, run int64) (failed
 			files[d.Path], broken[d.Path] = d.Path, nil
 		}
 	}
-	if pending, err = n.settle(ctx, dest, run, pending, files); err != nil || len(pending) == 0 {
+	if pending, err = n.settle(ctx, dest, run, pending, files, broken); err != nil || len(pending) == 0 {
 		return nil, err
 	}
 	sources := make([]deliver.Source, len(pending))

@@ -14,6 +14,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/echonode/echonode/dicomio/tag"
 	"github.com/echonode/echonode/dicomio/uid"
@@ -223,6 +224,81 @@ func TestOthersGoPastWhatAlwaysFails(t *testing.T) {
 			}
 			n.stop()
 		})
+	}
+}
+
+// Of several objects in doubt one whose file is gone does not keep the service from being
+// asked for the others, and these from being taken for sent.
+func TestInDoubtBesideALostFile(t *testing.T) {
+	kinds := []string{result.KindSummary, result.KindOverlay}
+	dir := t.TempDir()
+	web := destination("web", "")
+	var lost, gone atomic.Bool
+	var mu sync.Mutex
+	came := map[string]int{}
+	web.Kinds = append([]string{result.KindReport}, kinds...)
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodGet {
+			sop := r.URL.Query().Get("SOPInstanceUID")
+			mu.Lock()
+			defer mu.Unlock()
+			if came[sop] > 0 {
+				_, _ = fmt.Fprintf(w, `[{"00080018":{"vr":"UI","Value":["%s"]}}]`, sop)
+			}
+			return
+		}
+		b, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		for i, sop := range []string{"1.2.3.9.100", "1.2.3.9.101"} {
+			if !bytes.Contains(b, []byte(sop)) {
+				continue
+			}
+			mu.Lock()
+			came[sop]++
+			mu.Unlock()
+			if i == 1 {
+				lost.Store(true)
+			}
+			if !gone.Load() {
+				panic(http.ErrAbortHandler) // the answers are lost
+			}
+		}
+	}))
+	t.Cleanup(srv.Close)
+	web.Stow = &deliver.Stow{URL: srv.URL}
+	n := start(t, dir, &several{&fakeProcessor{t: t}, kinds}, Options{Destinations: []Destination{web}, RetryFirst: time.Hour, RetryMax: time.Hour})
+	n.mustSend(t, writeObject(t, dir, "1.2.3", "1.2.3.10", nil))
+	eventually(t, "in doubt", func() bool {
+		return lost.Load() && !slices.ContainsFunc(n.status(t, "1.2.3").Deliveries, func(d DeliveryStatus) bool { return d.Attempts == 0 })
+	})
+	outputs, err := n.store.Outputs(t.Context(), "1.2.3")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range outputs {
+		if o.Kind == result.KindSummary {
+			if err := os.Remove(o.Path); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	gone.Store(true)
+	deliveries, err := n.store.Deliveries(t.Context(), "1.2.3")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = n.attempt(t.Context(), web, deliveries[0].RunID)
+	if err == nil {
+		t.Error("the lost file was sent")
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	for _, d := range n.status(t, "1.2.3").Deliveries {
+		if d.Kind == result.KindOverlay && (d.State != store.Sent || came[d.SOPInstanceUID] != 1) {
+			t.Errorf("%+v, came %d times", d, came[d.SOPInstanceUID])
+		}
 	}
 }
 

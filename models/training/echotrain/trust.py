@@ -91,15 +91,13 @@ def regression(x: Array, yes: Array, ridge: float = 100.0, rounds: int = 12) -> 
 
 
 def fit_expected(sign: Array, reached: Array, slopes: Array | None = None) -> Array:
-    """Constant and weights of the signs [N,len(SIGNS)] for log(1.01 - Dice): least squares, a little held back (ridge). With slopes the
-    constant alone is fitted."""
-    want = np.log(1.01 - reached)
-    if slopes is not None:
-        return np.r_[(want - sign @ slopes).mean(), slopes]
-    middle, spread = sign.mean(0), sign.std(0) + 1e-6
-    a = (sign - middle) / spread
-    w = np.linalg.solve(a.T @ a + np.eye(a.shape[1]), a.T @ (want - want.mean())) / spread
-    return np.r_[want.mean() - middle @ w, w]
+    """Constant and weights of the signs [N,len(SIGNS)] for log(1.01 - Dice): least squares, a little held back (ridge), and the constant such
+    that on average as much is expected as is reached. With slopes the constant alone is fitted."""
+    if slopes is None:
+        want, middle, spread = np.log(1.01 - reached), sign.mean(0), sign.std(0) + 1e-6
+        a = (sign - middle) / spread
+        slopes = np.linalg.solve(a.T @ a + np.eye(a.shape[1]), a.T @ (want - want.mean())) / spread
+    return np.r_[np.log((1.01 - reached).mean() / np.exp(sign @ slopes).mean()), slopes]
 
 
 def expected_dice(sign: Array, weights: Array) -> Array:
@@ -117,11 +115,14 @@ def cross_fitted(sign: Array, reached: Array, subject: Array, slopes: Array | No
     return out
 
 
-def slopes_of(path: str) -> Array:
-    """Weights of the signs by what crossfit.py measured (honest.json): of hundreds of patients instead of a fold."""
+def learnt(path: str) -> tuple[Array, float]:
+    """Weights of the signs, and the limit of the expected Dice, by what crossfit.py measured (honest.json): of hundreds of patients instead of a
+    fold."""
     with open(path) as f:
         rows = [r for r in json.load(f) if "lv_cavity" in r["dice"]]
-    return fit_expected(np.array([r["signs"] for r in rows]), np.array([r["dice"]["lv_cavity"] for r in rows]))[1:]
+    sign, reached = np.array([r["signs"] for r in rows]), np.array([r["dice"]["lv_cavity"] for r in rows])
+    expected = cross_fitted(sign, reached, np.array([r["group"] for r in rows]))
+    return fit_expected(sign, reached)[1:], sparing(expected, reached)
 
 
 def sparing(expected: Array, reached: Array) -> float:
@@ -152,9 +153,9 @@ def choose_other(view: Array, truth: Array) -> float:
     return float(steps[int(np.argmax(right))])
 
 
-def choose_limits(net: Net, novelty: Novelty, data: Data, size: int, slopes: Array | None = None) -> tuple[Config, Config]:
-    """Limits for the card, constant and weights of the expected Dice ("expects"; slopes: its weights, found elsewhere), what is added to the
-    logits of "other" and of an aortic root, from the held-out frames with masks; and figures.
+def choose_limits(net: Net, novelty: Novelty, data: Data, size: int, known: tuple[Array, float] | None = None) -> tuple[Config, Config]:
+    """Limits for the card, constant and weights of the expected Dice ("expects"), what is added to the logits of "other" and of an aortic root,
+    from the held-out frames with masks; and figures. known: the weights and the limit of the expected Dice, see learnt.
 
     novelty: a tenth more than all but one in a hundred of them stay below; expected_dice: flags one in twenty of those whose
     cavity reaches BAD; view: a tenth less than all but one in a hundred of those named rightly have. The figures of the expected Dice are cross-fitted
@@ -164,8 +165,8 @@ def choose_limits(net: Net, novelty: Novelty, data: Data, size: int, slopes: Arr
     view, told, deep, cavity, root = passes(net, to_network(data["image"][index], size))
     sign = told.double().numpy()
     reached = np.array([dice(geo.largest(p.float().numpy() > 0.5), data["label"][i] == geo.LV) for p, i in zip(cavity, index)])
+    slopes = known[0] if known else None
     expects = fit_expected(sign, reached, slopes)
-    expected = expected_dice(sign, expects)
     far = novelty(deep)[:, 0].numpy()
     other = choose_other(view.numpy(), data["view"][index])
     four = data["view"][index] == VIEWS.index("A4C")
@@ -176,7 +177,7 @@ def choose_limits(net: Net, novelty: Novelty, data: Data, size: int, slopes: Arr
     honest = cross_fitted(sign, reached, data["subject"][index], slopes)
     p, right = plain_views(seen)[1].max(1), (seen.argmax(1) == data["view"][index])
     limits = {"view": round(0.9 * float(np.quantile(p[right], 0.01)), 2) if right.any() else 0.5, "novelty": round(float(np.quantile(far, 0.99)) * 1.1, 3),
-              "expected_dice": round(sparing(expected, reached), 4)}
+              "expected_dice": round(known[1] if known else sparing(expected_dice(sign, expects), reached), 4)}
     told_of = [(str(data["subject"][i]), str(data["phase"][i]), float(n)) for i, n in zip(index, far)]
     out = {**figures(honest, reached, told_of), "views_right": int(right.sum()), "views_right_below": int((right & (p < limits["view"])).sum()),
            "novelty_quantiles": np.quantile(far, (0.5, 0.9, 0.95, 0.99, 1)).round(3).tolist()}
@@ -209,8 +210,8 @@ def set_up(net: Net, chosen: Config) -> None:
 
 
 def write_limits(path: str, net: Net, novelty: Novelty, data: Data, size: int, log: Log, honest: str | None = None) -> None:
-    """Writes "limits", "expects", "other" and "root" of choose_limits, and "figures", as JSON. honest: see slopes_of."""
-    chosen, told = choose_limits(net, novelty, data, size, slopes_of(honest) if honest else None)
+    """Writes "limits", "expects", "other" and "root" of choose_limits, and "figures", as JSON. honest: see learnt."""
+    chosen, told = choose_limits(net, novelty, data, size, learnt(honest) if honest else None)
     with open(path, "w") as f:
         json.dump({**chosen, "figures": told}, f, indent=1)
     log(f"{json.dumps(chosen)} from {json.dumps({k: v for k, v in told.items() if k != 'rows'})}")

@@ -422,8 +422,8 @@ class Trust(unittest.TestCase):
         got = nets.Deployed(net, novelty, chosen["expects"]).expected(mask, quality)
         want = trust.expected_dice(nets.signs(mask).detach().numpy(), np.array(chosen["expects"]))
         np.testing.assert_allclose(got[:, 0].detach(), want, atol=1e-5)
-        given, _ = trust.choose_limits(net, novelty, data, 64, np.array([0.5, 0.25]))
-        self.assertEqual(given["expects"][1:], [0.5, 0.25])
+        given, _ = trust.choose_limits(net, novelty, data, 64, (np.array([0.5, 0.25]), 0.91))
+        self.assertEqual((given["expects"][1:], given["limits"]["expected_dice"]), ([0.5, 0.25], 0.91))
 
     def test_signs_are_softness_and_the_walls_share(self):
         logits = torch.full((2, 3, 10, 10), -30.0)
@@ -452,6 +452,8 @@ class Trust(unittest.TestCase):
         w = trust.fit_expected(sign, reached)
         np.testing.assert_allclose(w, [-2, 0.7, 0.2], atol=0.02)
         np.testing.assert_allclose(trust.fit_expected(sign, reached, w[1:]), w, atol=0.01)
+        noisy = 1.01 - (1.01 - reached) * np.exp(rng.normal(0, 0.5, 300))
+        self.assertAlmostEqual(trust.expected_dice(sign, trust.fit_expected(sign, noisy)).mean(), noisy.mean(), 3)
         honest = trust.cross_fitted(sign, reached, np.arange(300) // 2)
         self.assertGreater(np.corrcoef(honest, reached)[0, 1], 0.99)
 

@@ -190,13 +190,18 @@ func (p *processor) Process(ctx context.Context, req node.Request) (*result.Docu
 		}
 		return nil
 	})
-	if errors.Is(err, sr.ErrReport) {
-		return nil, &node.UnmakeableError{Err: err}
-	}
 	if err != nil {
-		return nil, err
+		return nil, unmakeable(err)
 	}
 	return p.analyzer.Document(study), nil
+}
+
+// unmakeable tells the node which errors of making outputs no time mends.
+func unmakeable(err error) error {
+	if errors.Is(err, sr.ErrReport) {
+		return &node.UnmakeableError{Err: err}
+	}
+	return err
 }
 
 // write makes the outputs of a study in every form. prepare completes the

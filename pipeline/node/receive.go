@@ -869,13 +869,20 @@ type derivation struct {
 	sources          []string
 }
 
+// How many elements, and bytes of their values, are held of an object for what it says of
+// that: every association may bring one, and none waits for another's.
+const (
+	derivationElements = 32_768
+	derivationValues   = 4 << 20
+)
+
 // derivationOf reads what a file says of that. What is deflated is not inflated for
-// it.
+// it, and nothing is told of what has more elements.
 func derivationOf(ctx context.Context, path, syntax string) (derivation, error) {
 	if t, _ := uid.LookupSyntax(syntax); t.Deflated {
 		return derivation{}, nil
 	}
-	f, err := dicomio.OpenContext(ctx, path, dicomio.Options{})
+	f, err := dicomio.OpenContext(ctx, path, dicomio.Options{Limits: dicomio.Limits{Elements: derivationElements, InlineTotal: derivationValues}})
 	if err != nil {
 		return derivation{}, err
 	}

@@ -20,6 +20,7 @@ import (
 	"github.com/echonode/echonode/dicomio/uid"
 
 	"github.com/echonode/echonode/dicomio"
+	"github.com/echonode/echonode/dicomio/instance"
 	"github.com/echonode/echonode/models"
 	"github.com/echonode/echonode/pipeline/lv"
 	"github.com/echonode/echonode/pipeline/output"
@@ -635,10 +636,8 @@ func TestBiplaneStudyAndItsOutputs(t *testing.T) {
 		t.Errorf("animation: %v", err)
 	}
 
-	if o.Predecessor, err = output.Reference(filepath.Join(out, "report.dcm")); err != nil {
-		t.Fatal(err)
-	}
-	o.Revision = 2
+	former := instance.RefOf(f.DataSet)
+	o.Predecessor, o.Revision = &former, 2
 	next := t.TempDir()
 	if err := write(s, next, o); err != nil {
 		t.Fatal(err)

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/pipeline/deliver"
 	"github.com/echonode/echonode/pipeline/internal/jobs"
 	"github.com/echonode/echonode/pipeline/internal/turns"
@@ -479,6 +480,10 @@ const maxDocument = 1 << 30
 // record puts the document beside the outputs, makes all of them durable and
 // lists the DICOM objects among them.
 func (n *Node) record(ctx context.Context, run *store.Run, w *workplace, doc *result.Document) ([]store.Output, error) {
+	series, err := seriesOf(ctx, doc) // while they are files of this machine
+	if err != nil {
+		return nil, err
+	}
 	digest, err := w.keep(ctx, run.StudyInstanceUID, doc)
 	if err != nil {
 		return nil, err
@@ -495,13 +500,31 @@ func (n *Node) record(ctx context.Context, run *store.Run, w *workplace, doc *re
 		}
 	}
 	made := Summarize(doc)
-	made.Digest, made.For = digest, formsOf(doc)
+	made.Digest, made.For, made.Series = digest, formsOf(doc), series
 	summary, err := json.Marshal(made)
 	if err != nil {
 		return nil, err
 	}
 	run.Summary = string(summary)
 	return outputs, nil
+}
+
+// seriesOf says of which series the reports are that a run has made, by SOP Instance UID.
+func seriesOf(ctx context.Context, doc *result.Document) (map[string]string, error) {
+	series := map[string]string{}
+	for _, s := range doc.Studies {
+		for _, o := range s.Outputs {
+			if o.Kind != result.KindReport || o.SOPInstanceUID == "" {
+				continue
+			}
+			id, err := dicomio.IdentifyFile(ctx, o.File, dicomio.Options{})
+			if err != nil {
+				return nil, fmt.Errorf("report %s: %w", o.SOPInstanceUID, err)
+			}
+			series[o.SOPInstanceUID] = id.SeriesInstanceUID
+		}
+	}
+	return series, nil
 }
 
 // Summary is what the status page shows of a run.
@@ -518,6 +541,10 @@ type Summary struct {
 	// result.Output; nil in runs of earlier versions, which do not say it here, and
 	// in what [StatusPage] reports.
 	For map[string][]string `json:"outputs_for,omitzero"`
+	// Series are those of the run's reports, by SOP Instance UID, so that a report that
+	// follows can refer to one whose file is lost. Runs of earlier versions do not say
+	// it, and what [StatusPage] reports doesn't either.
+	Series map[string]string `json:"report_series,omitempty"`
 }
 
 // Summarize counts a document's loops and keeps the values that were measured.
@@ -552,7 +579,8 @@ func Summarize(doc *result.Document) Summary {
 
 // predecessors are the reports of the latest finished run before this one: the
 // usual one, and those of destinations with a form of their own. Where there was
-// none, they are those that were sent before the study was removed.
+// none, they are those that were sent before the study was removed. All have a
+// SeriesInstanceUID.
 func (n *Node) predecessors(ctx context.Context, study string, revision int) (usual *store.Output, own map[string]*store.Output, err error) {
 	// What was taken back before any destination had it supersedes nothing, and is
 	// superseded by nothing.
@@ -569,6 +597,9 @@ func (n *Node) predecessors(ctx context.Context, study string, revision int) (us
 	})
 	if err == nil && len(last) == 0 {
 		last, err = n.formerReports(ctx, study)
+	}
+	if err == nil {
+		last, err = n.withSeries(ctx, study, last)
 	}
 	if err != nil || len(last) == 0 {
 		return nil, nil, err
@@ -588,6 +619,30 @@ func (n *Node) predecessors(ctx context.Context, study string, revision int) (us
 		}
 	}
 	return usual, own, nil
+}
+
+// withSeries completes reports of runs of earlier versions, which say in their files
+// only of which series they are. One whose file is lost no other can refer to, and
+// none waits for it.
+func (n *Node) withSeries(ctx context.Context, study string, reports []store.Output) ([]store.Output, error) {
+	hold := n.files.Hold()
+	defer hold.Release()
+	var out []store.Output
+	for _, o := range reports {
+		if o.SeriesInstanceUID == "" {
+			id, err := identityIn(ctx, hold, o.Path)
+			if unobtainable(err) {
+				n.log.Warn("a report cannot be read: the one that follows does not name it", "study", study, "object", o.SOPInstanceUID, "error", err)
+				continue
+			}
+			if err != nil {
+				return nil, fmt.Errorf("predecessor: %w", err)
+			}
+			o.SeriesInstanceUID = id.SeriesInstanceUID
+		}
+		out = append(out, o)
+	}
+	return out, nil
 }
 
 // formerReports are those that were sent before the study was removed, if they
@@ -614,7 +669,7 @@ func (n *Node) formerReports(ctx context.Context, study string) ([]store.Output,
 }
 
 // latestReports are those reports of a study of the newest run of which there
-// are any, with For.
+// are any, with For and, where the run says it, SeriesInstanceUID.
 func (n *Node) latestReports(ctx context.Context, study string, which func(store.RunOutput) bool) ([]store.Output, error) {
 	made, err := n.store.Outputs(ctx, study)
 	if err != nil {
@@ -630,20 +685,31 @@ func (n *Node) latestReports(ctx context.Context, study string, which func(store
 	}
 	newest := made[0].Revision
 	var forms map[string][]string
+	var series map[string]string
 	if i := slices.IndexFunc(runs, func(r store.Run) bool { return r.Revision == newest }); i >= 0 {
 		if forms, err = n.forms(ctx, &runs[i]); err != nil {
 			return nil, err
 		}
+		series = summaryOf(&runs[i]).Series
 	}
 	var out []store.Output
 	for _, o := range made {
 		if o.Revision != newest {
 			break
 		}
-		o.For = forms[o.SOPInstanceUID]
+		o.For, o.SeriesInstanceUID = forms[o.SOPInstanceUID], series[o.SOPInstanceUID]
 		out = append(out, o.Output)
 	}
 	return out, nil
+}
+
+// summaryOf is what the database has of a run's outputs. One that cannot be read
+// says nothing.
+func summaryOf(run *store.Run) (s Summary) {
+	if err := json.Unmarshal([]byte(run.Summary), &s); err != nil {
+		return Summary{}
+	}
+	return s
 }
 
 // readResult reads the document of a run. What is there and is not what was
@@ -663,8 +729,7 @@ func (n *Node) readResult(ctx context.Context, run *store.Run) (*result.Document
 // forms says for which destinations the outputs of a run were made. Most runs
 // say it in their summary, so that their document needs not be read for it.
 func (n *Node) forms(ctx context.Context, run *store.Run) (map[string][]string, error) {
-	var s Summary
-	if err := json.Unmarshal([]byte(run.Summary), &s); err == nil && s.For != nil {
+	if s := summaryOf(run); s.For != nil {
 		return s.For, nil
 	}
 	doc, err := n.readResult(ctx, run)
@@ -681,7 +746,38 @@ func (n *Node) lost(run *store.Run, err error) bool {
 		n.log.Error("the result of a run is damaged", "study", run.StudyInstanceUID, "revision", run.Revision, "error", err)
 		return true
 	}
-	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, objects.ErrUnreadable) && !errors.Is(err, fs.ErrPermission)
+	return unobtainable(err)
+}
+
+// unobtainable reports whether a file of a former run is not there, is not what it
+// was, cannot be read from a disk that works, or is none of the object store that is
+// configured now: no waiting brings it back. What this process may not read does not
+// count, see nextLook.
+func unobtainable(err error) bool {
+	return err != nil && !errors.Is(err, fs.ErrPermission) &&
+		(lost(err) || errors.Is(err, objects.ErrUnreadable) || errors.Is(err, objects.ErrName) || !passes(err))
+}
+
+// identityIn reads what the file of an object says to be. An error wrapping
+// [objects.ErrUnreadable]: the disk works, but not for this file.
+func identityIn(ctx context.Context, hold *objects.Hold, name string) (id dicomio.Identity, err error) {
+	err = readIn(ctx, hold, name, func(path string) (err error) {
+		id, err = dicomio.IdentifyFile(ctx, path, dicomio.Options{})
+		return err
+	})
+	return id, err
+}
+
+// readIn has the file of an object read. Where files are this machine's they are read
+// when they are asked for, so that the store can tell a bad sector from a disk that is
+// away.
+func readIn(ctx context.Context, hold *objects.Hold, name string, read func(path string) error) error {
+	hold.Expect(name, read)
+	path, err := hold.File(ctx, name)
+	if err != nil {
+		return err
+	}
+	return read(path)
 }
 
 // formsOf says for which destinations outputs were made, see result.Output.

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -21,6 +22,7 @@ import (
 
 	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/dicomio/compare"
+	"github.com/echonode/echonode/pipeline/objects"
 	"github.com/echonode/echonode/pipeline/output"
 	"github.com/echonode/echonode/pipeline/result"
 	"github.com/echonode/echonode/pipeline/store"
@@ -381,7 +383,11 @@ func (p *withdrawing) Process(ctx context.Context, req Request) (*result.Documen
 	if err != nil {
 		return nil, err
 	}
-	id, err := dicomio.IdentifyFile(ctx, req.Loops[0].Path, dicomio.Options{})
+	path, err := req.Objects.File(ctx, req.Loops[0].Path)
+	if err != nil {
+		return nil, err
+	}
+	id, err := dicomio.IdentifyFile(ctx, path, dicomio.Options{})
 	if err != nil {
 		return nil, err
 	}
@@ -478,6 +484,109 @@ func TestWithdrawals(t *testing.T) {
 		if d.Kind == result.KindWithdrawal && d.Destination != "told" {
 			t.Errorf("%+v", d)
 		}
+	}
+}
+
+// Of results under a former patient those are withdrawn whose files are whole: what
+// of one cannot be read keeps neither the others from that nor the study from its
+// report.
+func TestWithdrawalOfLostResults(t *testing.T) {
+	for name, harm := range map[string]func(path string) error{
+		"gone": os.Remove,
+		"cut off": func(path string) error {
+			info, err := os.Stat(path)
+			return errors.Join(err, os.Truncate(path, info.Size()-3))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			told := destination("told", listen(t, "PACS", &archive{}))
+			told.Withdraws = true
+			p := &withdrawing{fakeProcessor: byContent(t), notes: map[string][]string{}, more: 1}
+			n := start(t, t.TempDir(), p, Options{Destinations: []Destination{told}})
+			n.mustSend(t, picture(t, "1.2.3", "1.2.3.10", 7, nil))
+			finished := func(revision int) func() bool {
+				return func() bool {
+					s := n.status(t, "1.2.3")
+					return s.Finished() && s.State == store.Done && s.Revision == revision
+				}
+			}
+			eventually(t, "the first reports", finished(1))
+			made, err := n.store.Outputs(t.Context(), "1.2.3")
+			if err != nil || len(made) != 2 {
+				t.Fatalf("outputs %+v, %v", made, err)
+			}
+			if err := harm(made[0].Path); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := n.MoveStudy(t.Context(), "1.2.3", Move{To: Patient{ID: "P2", Name: "Roe^Jane"}, Reason: ReasonCorrect}); err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, "the reports of the right patient", finished(2))
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			if len(p.notes) != 1 {
+				t.Fatalf("notes %v", p.notes)
+			}
+			for _, about := range p.notes {
+				if !slices.Equal(about, []string{made[1].SOPInstanceUID}) {
+					t.Errorf("the note is about %v", about)
+				}
+			}
+		})
+	}
+}
+
+// away is a store that can be away.
+type away struct {
+	objects.Store
+	is atomic.Bool
+}
+
+func (s *away) err() error {
+	if s.is.Load() {
+		return objects.ErrUnavailable
+	}
+	return nil
+}
+
+func (s *away) Open(ctx context.Context, name string, offset, length int64) (io.ReadCloser, error) {
+	if err := s.err(); err != nil {
+		return nil, err
+	}
+	return s.Store.Open(ctx, name, offset, length)
+}
+
+func (s *away) Put(ctx context.Context, name string, r io.ReadSeeker, size int64) error {
+	if err := s.err(); err != nil {
+		return err
+	}
+	return s.Store.Put(ctx, name, r, size)
+}
+
+// What may have to be withdrawn is not forgotten while the object store is away.
+func TestWithdrawalWaits(t *testing.T) {
+	told := destination("told", listen(t, "PACS", &archive{}))
+	told.Withdraws = true
+	s := &away{Store: objects.NewDirectory(t.TempDir())}
+	p := &withdrawing{fakeProcessor: byContent(t), notes: map[string][]string{}}
+	n := start(t, t.TempDir(), p, Options{Objects: copies(t, s), Destinations: []Destination{told}})
+	n.mustSend(t, picture(t, "1.2.3", "1.2.3.10", 7, nil))
+	eventually(t, "the first report", func() bool {
+		s := n.status(t, "1.2.3")
+		return s.Finished() && s.State == store.Done && len(s.Deliveries) == 1
+	})
+	made, err := n.store.Outputs(t.Context(), "1.2.3")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.is.Store(true)
+	n.Node.files.DropCopy(made[0].Path)
+	hold := n.Node.files.Hold()
+	defer hold.Release()
+	all := func(store.Delivery, result.Person) bool { return true }
+	notes, err := n.withdrawWrong(t.Context(), &store.Run{StudyInstanceUID: "1.2.3", Revision: 2}, nil, hold, all)
+	if !errors.Is(err, objects.ErrUnavailable) {
+		t.Errorf("%d notes, %v", len(notes), err)
 	}
 }
 

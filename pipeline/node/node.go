@@ -109,7 +109,8 @@ type Request struct {
 	Revision         int
 	// Objects gives files of objects, also of what was drawn.
 	Objects *objects.Hold
-	// Predecessor is the report that this run's report supersedes, if any.
+	// Predecessor is the report that this run's report supersedes, if any, with its
+	// SeriesInstanceUID. Its file may be lost.
 	Predecessor *store.Output
 	// Own are those of destinations with outputs of their own form, by name.
 	Own map[string]*store.Output

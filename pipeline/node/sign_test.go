@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
+	"os"
 	"slices"
+	"syscall"
 	"testing"
 	"time"
 
@@ -13,6 +16,7 @@ import (
 	"github.com/echonode/echonode/dicomio/instance"
 	"github.com/echonode/echonode/dicomio/tag"
 	"github.com/echonode/echonode/dicomio/uid"
+	"github.com/echonode/echonode/pipeline/objects"
 	"github.com/echonode/echonode/pipeline/result"
 	"github.com/echonode/echonode/pipeline/store"
 )
@@ -126,5 +130,102 @@ func TestRepetitionAfterASignature(t *testing.T) {
 	}
 	if former := p.requests()[1].Predecessor; former == nil || former.SOPInstanceUID != instance.UID("signed report", "1.2.3", "2") {
 		t.Errorf("its report replaces %+v", former)
+	}
+}
+
+// A study is analysed and signed again whatever has become of the file of the report
+// before: what the database has of it is enough to name it, and one of an earlier
+// version, of which it has too little, is not named.
+func TestFormerReportIsLost(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		harm    func(path string) error
+		earlier bool // an earlier version has made it
+		named   bool
+	}{
+		{"removed", os.Remove, false, true},
+		{"removed, of an earlier version", os.Remove, true, false},
+		{"cut off, of an earlier version", func(path string) error { return os.Truncate(path, 150) }, true, false},
+		{"a folder, of an earlier version", func(path string) error { return errors.Join(os.Remove(path), os.Mkdir(path, 0o750)) }, true, false},
+		{"whole, of an earlier version", func(string) error { return nil }, true, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			pacs := &archive{}
+			p := signing{&fakeProcessor{t: t}}
+			n := start(t, t.TempDir(), p, Options{Destinations: []Destination{destination("pacs", listen(t, "PACS", pacs))}})
+			done := func(revision int) store.RunOutput {
+				t.Helper()
+				eventually(t, fmt.Sprintf("revision %d delivered", revision), func() bool {
+					s := n.status(t, "1.2.3")
+					return s.Revision == revision && s.State == store.Done && s.Finished()
+				})
+				made, err := n.store.Outputs(t.Context(), "1.2.3")
+				if err != nil || made[0].Revision != revision {
+					t.Fatalf("outputs %+v, %v", made, err)
+				}
+				if err := c.harm(made[0].Path); err != nil {
+					t.Fatal(err)
+				}
+				if !c.earlier {
+					return made[0]
+				}
+				if err := n.store.Transact(t.Context(), func(tx *store.Tx) error {
+					_, err := tx.ExecContext(t.Context(), `UPDATE runs SET summary = replace(summary, '"report_series"', '"unknown"')`)
+					return err
+				}); err != nil {
+					t.Fatal(err)
+				}
+				return made[0]
+			}
+			n.mustSend(t, picture(t, "1.2.3", "1.2.3.10", 7, nil))
+			first := done(1)
+			n.mustSend(t, picture(t, "1.2.3", "1.2.3.11", 8, nil))
+			second := done(2)
+			check := func(by string, got *store.Output, want store.RunOutput) {
+				t.Helper()
+				if !c.named && got != nil || c.named && (got == nil || got.SOPInstanceUID != want.SOPInstanceUID || got.SeriesInstanceUID != "1.2.3.1") {
+					t.Errorf("%s replaces %+v", by, got)
+				}
+			}
+			check("the report of a late loop", p.requests()[1].Predecessor, first)
+			runs, err := n.store.Runs(t.Context(), "1.2.3")
+			if err != nil {
+				t.Fatal(err)
+			}
+			doc, err := n.readResult(t.Context(), &runs[0])
+			if err != nil {
+				t.Fatal(err)
+			}
+			former, _, err := n.predecessors(t.Context(), "1.2.3", 3)
+			if err != nil {
+				t.Fatal(err)
+			}
+			check("what is signed", former, second)
+			review := store.Review{Verdict: "accepted", User: "reader", Corrections: "{}", Signed: time.UnixMilli(5000)}
+			if _, err := n.Sign(t.Context(), SignRequest{Document: doc, Base: runs[0], Review: review}); err != nil {
+				t.Fatal(err)
+			}
+			done(3)
+			if shown := n.status(t, "1.2.3").Runs[0].Summary; shown.Series != nil {
+				t.Errorf("the status shows %v", shown.Series)
+			}
+		})
+	}
+}
+
+// What time or an owner brings back is waited for.
+func TestUnobtainable(t *testing.T) {
+	file := func(err error) error { return &fs.PathError{Op: "open", Path: "report.dcm", Err: err} }
+	for _, err := range []error{nil, objects.ErrUnavailable, context.Canceled, context.DeadlineExceeded, file(syscall.EACCES), file(syscall.EMFILE),
+		file(syscall.EIO), dicomio.ErrBusy, fmt.Errorf("%w: %w", objects.ErrUnreadable, file(syscall.EACCES))} {
+		if unobtainable(err) {
+			t.Errorf("nobody waits: %v", err)
+		}
+	}
+	for _, err := range []error{file(syscall.ENOENT), objects.ErrDamaged, objects.ErrName, fmt.Errorf("%w: %w", objects.ErrUnreadable, file(syscall.EIO)),
+		dicomio.ErrTruncated, dicomio.ErrNotDICOM} {
+		if !unobtainable(err) {
+			t.Errorf("waited for: %v", err)
+		}
 	}
 }

@@ -121,7 +121,7 @@ func statusOf(s store.Study, w store.Work, runs []store.Run, deliveries []store.
 			if err := json.Unmarshal([]byte(r.Summary), &rs.Summary); err != nil {
 				return status, err
 			}
-			rs.Summary.For = nil // the node's own
+			rs.Summary.For, rs.Summary.Series = nil, nil // the node's own
 			if rs.Summary.RemovedBefore && len(status.Runs) == 0 {
 				status.Remarks = append(status.Remarks, "the study was removed after an earlier report: the newest is of the objects that came since alone")
 			}

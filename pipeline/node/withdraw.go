@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/pipeline/objects"
 	"github.com/echonode/echonode/pipeline/result"
 	"github.com/echonode/echonode/pipeline/store"
@@ -92,7 +91,7 @@ func (n *Node) personsNow(ctx context.Context, study string) (func(run int64) []
 			continue
 		}
 		doc, err := n.readResult(ctx, &r)
-		if errors.Is(err, objects.ErrUnavailable) || ctx.Err() != nil {
+		if err != nil && !n.lost(&r, err) {
 			return nil, err
 		}
 		if err != nil {
@@ -145,9 +144,13 @@ func (n *Node) withdrawWrong(ctx context.Context, run *store.Run, made []store.O
 			}
 			p, known := persons[x.Path]
 			if !known {
-				if p, err = personIn(ctx, hold, x.Path); err != nil {
+				p, err = personIn(ctx, hold, x.Path)
+				if unobtainable(err) {
 					n.log.Warn("a result that may have to be withdrawn cannot be read", "object", x.SOPInstanceUID, "error", err)
 					continue
+				}
+				if err != nil {
+					return nil, fmt.Errorf("withdrawal: %w", err)
 				}
 				persons[x.Path] = p
 			}
@@ -238,10 +241,6 @@ type note struct{ files, to []string }
 
 // personIn reads of whom an object is.
 func personIn(ctx context.Context, hold *objects.Hold, name string) (result.Person, error) {
-	path, err := hold.File(ctx, name)
-	if err != nil {
-		return result.Person{}, err
-	}
-	id, err := dicomio.IdentifyFile(ctx, path, dicomio.Options{})
+	id, err := identityIn(ctx, hold, name)
 	return personIs(personOf(id)), err
 }

@@ -103,16 +103,6 @@ func (o Options) ofPage() Options {
 	return Options{Strain: o.Strain, Structures: o.Structures, Summary: o.Summary, Station: o.Station, DeviceUID: o.DeviceUID}
 }
 
-// Reference is how a report refers to an object that it replaces.
-func Reference(path string) (*instance.Ref, error) {
-	f, err := dicomio.Open(path, dicomio.Options{Strict: true})
-	if err != nil {
-		return nil, err
-	}
-	ref := instance.RefOf(f.DataSet)
-	return &ref, f.Close()
-}
-
 // Write makes the outputs of a study in dir, which must exist, and lists them.
 // It reads the study and changes nothing in it. An overlay, a segmentation or a
 // summary that could never be made of its objects is listed as left out, which the

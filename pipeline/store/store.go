@@ -102,7 +102,8 @@ type Output struct {
 	SOPClassUID    string
 	Kind           string
 	Path           string // "" where the file has gone with its study, see [Store.SentReports]
-	// SeriesInstanceUID is known of those without Path only.
+	// SeriesInstanceUID is recorded of those without Path only. The node knows it of
+	// other reports too, see its Request.
 	SeriesInstanceUID string
 	// For, see result.Output. It is not recorded.
 	For []string

@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -228,10 +227,8 @@ func (p *processor) write(ctx context.Context, s *result.Study, hold *objects.Ho
 			}
 		}
 		if predecessor != nil {
-			var err error
-			if o.Predecessor, err = reference(ctx, hold, s.StudyInstanceUID, predecessor); err != nil {
-				return nil, fmt.Errorf("predecessor: %w", err)
-			}
+			o.Predecessor = &instance.Ref{StudyUID: s.StudyInstanceUID, SeriesUID: predecessor.SeriesInstanceUID,
+				SOPClassUID: predecessor.SOPClassUID, SOPInstanceUID: predecessor.SOPInstanceUID}
 		}
 		made, err := output.Write(ctx, s, sourcesOf(s, hold, p.analyzer.Limits()), d, o)
 		if err != nil {
@@ -271,16 +268,4 @@ func sourcesOf(s *result.Study, hold *objects.Hold, limits dicomio.Limits) outpu
 	f := output.FilesOf(s, limits)
 	f.Find = hold.File
 	return f
-}
-
-// reference refers to a report that was made before, and may have been removed.
-func reference(ctx context.Context, hold *objects.Hold, study string, o *store.Output) (*instance.Ref, error) {
-	if o.Path == "" {
-		return &instance.Ref{StudyUID: study, SeriesUID: o.SeriesInstanceUID, SOPClassUID: o.SOPClassUID, SOPInstanceUID: o.SOPInstanceUID}, nil
-	}
-	path, err := hold.File(ctx, o.Path)
-	if err != nil {
-		return nil, err
-	}
-	return output.Reference(path)
 }

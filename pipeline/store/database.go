@@ -389,6 +389,22 @@ type querier interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 }
 
+// Rows runs a query that only reads and gives each row of its answer to a function. It
+// sees what has been committed, and waits for no writer.
+func (s *Store) Rows(ctx context.Context, each func(*sql.Rows) error, query string, args ...any) error {
+	return everyRow(ctx, s.read, each, query, args...)
+}
+
+// Rows is [Store.Rows] in a transaction, of what that sees.
+func (tx *Tx) Rows(ctx context.Context, each func(*sql.Rows) error, query string, args ...any) error {
+	return everyRow(ctx, tx, each, query, args...)
+}
+
+func everyRow(ctx context.Context, db querier, each func(*sql.Rows) error, query string, args ...any) error {
+	_, err := collect(ctx, db, func(r *sql.Rows) (struct{}, error) { return struct{}{}, each(r) }, query, args...)
+	return err
+}
+
 func collect[T any](ctx context.Context, db querier, scan func(*sql.Rows) (T, error), query string, args ...any) ([]T, error) {
 	if h, ok := db.(handle); ok {
 		var cancel context.CancelFunc

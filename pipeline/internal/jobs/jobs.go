@@ -10,10 +10,10 @@ package jobs
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"time"
 
 	"github.com/riverqueue/river"
@@ -347,31 +347,22 @@ type Depth struct {
 // available: five seconds.
 const longestAvailable = 15 * time.Second
 
-// unfinished are the states of jobs that will still run.
-var unfinished = []string{"available", "pending", "retryable", "running", "scheduled"}
+// unfinishedList are the states of jobs that will still run.
+const unfinishedList = `'available','pending','retryable','running','scheduled'`
 
 // Depths counts the jobs that have still to run, by queue.
 func (r *Room) Depths(ctx context.Context) ([]Depth, error) {
 	var out []Depth
-	err := r.store.Transact(ctx, func(tx *store.Tx) error {
-		out = nil
-		rows, err := tx.QueryContext(ctx, `SELECT queue, state, count(*) FROM river_job GROUP BY queue, state ORDER BY queue, state`)
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		for rows.Next() {
-			var d Depth
-			if err := rows.Scan(&d.Queue, &d.State, &d.Count); err != nil {
-				return err
-			}
-			if slices.Contains(unfinished, d.State) {
-				out = append(out, d)
-			}
-		}
-		return rows.Err()
-	})
-	return out, err
+	err := r.store.Rows(ctx, func(rows *sql.Rows) error {
+		var d Depth
+		err := rows.Scan(&d.Queue, &d.State, &d.Count)
+		out = append(out, d)
+		return err
+	}, `SELECT queue, state, count(*) FROM river_job WHERE state IN (`+unfinishedList+`) GROUP BY queue, state ORDER BY queue, state`)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
 }
 
 // RescheduleFar makes jobs available that are scheduled later than any wait

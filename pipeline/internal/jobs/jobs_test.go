@@ -72,7 +72,9 @@ func TestConformance(t *testing.T) {
 	for database, create := range databases {
 		t.Run(database, func(t *testing.T) {
 			for name, check := range map[string]func(*testing.T, func(testing.TB) string){
-				"every kind reaches its handler": checkKinds, "attempts": checkAttempts, "recover": checkRecover, "due": checkDue, "far": checkRescheduleFar, "due by a clock ahead": checkDueByAClockAhead,
+				"every kind reaches its handler": checkKinds, "attempts": checkAttempts, "recover": checkRecover,
+				"due": checkDue, "far": checkRescheduleFar, "due by a clock ahead": checkDueByAClockAhead,
+				"the sweep only reads": checkSweepOnlyReads, "due and without a job of its own": checkDueIsExact,
 			} {
 				t.Run(name, func(t *testing.T) { check(t, create) })
 			}

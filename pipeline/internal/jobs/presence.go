@@ -3,6 +3,7 @@ package jobs
 import (
 	"context"
 	"crypto/rand"
+	"database/sql"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -179,61 +180,92 @@ func (r *Room) rescue(ctx context.Context) error {
 }
 
 // reconcile enqueues what is due and has no job: whatever was lost on the way, a
-// study or a delivery that waits for nobody would wait for ever.
+// study or a delivery that waits for nobody would wait for ever. As a rule there is
+// nothing: that is found out without keeping anybody from writing.
 func (r *Room) reconcile(ctx context.Context) error {
-	const unfinished = ` AND j.state IN ('available','pending','retryable','running','scheduled') `
-	type due struct {
-		text   string
-		number int64
-	}
-	read := func(ctx context.Context, tx *store.Tx, query string) (all []due, err error) {
-		rows, err := tx.QueryContext(ctx, query)
-		if err != nil {
-			return nil, err
-		}
-		defer rows.Close()
-		for rows.Next() {
-			var d due
-			if err := rows.Scan(&d.text, &d.number); err != nil {
-				return nil, err
-			}
-			all = append(all, d)
-		}
-		return all, rows.Err()
+	studies, deliveries, err := r.due(ctx, r.store)
+	if err != nil || len(studies)+len(deliveries) == 0 {
+		return err
 	}
 	return r.store.Transact(ctx, func(tx *store.Tx) error {
 		if err := tx.Alone(ctx); err != nil {
 			return err
 		}
-		studies, err := read(ctx, tx, `SELECT s.study_uid, s.revision FROM studies s WHERE s.state IN ('queued','analysing')
-			AND NOT EXISTS (SELECT 1 FROM loops l WHERE l.study_uid = s.study_uid AND l.state IN ('waiting','working'))
-			AND NOT EXISTS (SELECT 1 FROM river_job j WHERE j.kind = 'analyse'`+unfinished+`AND j.args ->> 'study' = s.study_uid)`)
+		studies, deliveries, err := r.due(ctx, tx) // some may have got one, or be done
 		if err != nil {
 			return err
 		}
 		for _, d := range studies {
-			r.log.Warn("a study was due and had no job", "study", d.text, "revision", d.number)
-			if err := r.Combine(tx, d.text, int(d.number)); err != nil {
+			r.log.Warn("a study was due and had no job", "study", d.of, "revision", d.number)
+			if err := r.Combine(tx, d.of, int(d.number)); err != nil {
 				return err
 			}
 		}
-		deliveries, err := read(ctx, tx, `SELECT DISTINCT d.destination, d.run_id FROM deliveries d WHERE d.state = 'pending'
-			AND NOT EXISTS (SELECT 1 FROM river_job j WHERE j.kind = 'deliver'`+unfinished+
-			`AND j.args ->> 'destination' = d.destination AND CAST(j.args ->> 'run' AS BIGINT) = d.run_id)`)
-		if err != nil {
-			return err
-		}
 		for _, d := range deliveries {
-			if !slices.Contains(r.opt.Destinations, d.text) {
-				continue // not configured here
-			}
-			r.log.Warn("deliveries were due and had no job", "run", d.number, "destination", d.text)
-			if err := r.Deliver(tx, d.number, d.text); err != nil {
+			r.log.Warn("deliveries were due and had no job", "run", d.number, "destination", d.of)
+			if err := r.Deliver(tx, d.number, d.of); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
+}
+
+// due is a revision of a study, or a run for a destination.
+type due struct {
+	of     string
+	number int64
+}
+
+// reader is a database, or a transaction.
+type reader interface {
+	Rows(ctx context.Context, each func(*sql.Rows) error, query string, args ...any) error
+}
+
+// due lists what is due and has no job. Each table is gone through once: with a
+// destination away there are thousands of both.
+func (r *Room) due(ctx context.Context, in reader) (studies, deliveries []due, err error) {
+	combined, delivered := map[string]bool{}, map[due]bool{}
+	if err := in.Rows(ctx, func(rows *sql.Rows) error {
+		var kind string
+		var args []byte
+		if err := rows.Scan(&kind, &args); err != nil {
+			return err
+		}
+		switch kind {
+		case KindCombine:
+			var a combine
+			err := json.Unmarshal(args, &a)
+			combined[a.Study] = true
+			return err
+		case KindDeliver:
+			var a deliver
+			err := json.Unmarshal(args, &a)
+			delivered[due{a.Destination, a.Run}] = true
+			return err
+		}
+		return nil
+	}, `SELECT kind, `+r.client.words().args+` FROM river_job WHERE state IN (`+unfinishedList+`)`); err != nil {
+		return nil, nil, err
+	}
+	pick := func(left func(due) bool, query string) (all []due, err error) {
+		err = in.Rows(ctx, func(rows *sql.Rows) error {
+			var d due
+			err := rows.Scan(&d.of, &d.number)
+			if err == nil && left(d) {
+				all = append(all, d)
+			}
+			return err
+		}, query)
+		return all, err
+	}
+	if studies, err = pick(func(d due) bool { return !combined[d.of] }, `SELECT s.study_uid, s.revision FROM studies s WHERE s.state IN ('queued','analysing')
+		AND NOT EXISTS (SELECT 1 FROM loops l WHERE l.study_uid = s.study_uid AND l.state IN ('waiting','working'))`); err != nil {
+		return nil, nil, err
+	}
+	deliveries, err = pick(func(d due) bool { return !delivered[d] && slices.Contains(r.opt.Destinations, d.of) },
+		`SELECT DISTINCT destination, run_id FROM deliveries WHERE state = 'pending' ORDER BY run_id, destination`)
+	return studies, deliveries, err
 }
 
 func (r *Room) giveUp(ctx context.Context, j stored) error {
@@ -322,12 +354,9 @@ func (r *Room) strays(ctx context.Context) (suspects []int64, lost []stored) {
 	}
 	r.strayed = time.Now()
 	words := r.client.words()
-	var mine []stored
-	if err := r.store.Transact(ctx, func(tx *store.Tx) (err error) {
-		mine, err = list(ctx, tx, `SELECT id, kind, `+words.args+`, attempt, max_attempts FROM river_job j WHERE state = 'running' AND `+
-			words.owner+` = ?`, r.self.ID)
-		return err
-	}); err != nil {
+	mine, err := list(ctx, r.store, `SELECT id, kind, `+words.args+`, attempt, max_attempts FROM river_job j WHERE state = 'running' AND `+
+		words.owner+` = ?`, r.self.ID)
+	if err != nil {
 		return r.suspects, nil
 	}
 	for _, j := range mine {
@@ -342,20 +371,14 @@ func (r *Room) strays(ctx context.Context) (suspects []int64, lost []stored) {
 	return suspects, lost
 }
 
-func list(ctx context.Context, tx *store.Tx, query string, args ...any) (jobs []stored, err error) {
-	rows, err := tx.QueryContext(ctx, query, args...)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	for rows.Next() {
+func list(ctx context.Context, in reader, query string, args ...any) (jobs []stored, err error) {
+	err = in.Rows(ctx, func(rows *sql.Rows) error {
 		var j stored
-		if err := rows.Scan(&j.id, &j.kind, &j.args, &j.attempt, &j.max); err != nil {
-			return nil, err
-		}
+		err := rows.Scan(&j.id, &j.kind, &j.args, &j.attempt, &j.max)
 		jobs = append(jobs, j)
-	}
-	return jobs, rows.Err()
+		return err
+	}, query, args...)
+	return jobs, err
 }
 
 // beating counts, watches the others and takes what they leave, until ctx ends.

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/riverqueue/river"
+
 	"github.com/echonode/echonode/conformance/postgres"
 	"github.com/echonode/echonode/pipeline/store"
 )
@@ -390,5 +392,116 @@ func TestStopLeaves(t *testing.T) {
 	defer cancel()
 	if err := own.StopAndCancel(ctx); err != nil {
 		t.Error(err)
+	}
+}
+
+// pend records runs whose deliveries to a destination that is away wait, with their
+// jobs, from one number to another.
+func pend(t testing.TB, r *Room, st *store.Store, from, to int) {
+	t.Helper()
+	if err := st.Transact(t.Context(), func(tx *store.Tx) error {
+		for n := from; n < to; n++ {
+			uid := fmt.Sprintf("1.2.%d", n)
+			for _, s := range []struct {
+				query string
+				args  []any
+			}{
+				{`INSERT INTO studies (study_uid, state, revision, first_received_at, last_received_at) VALUES (?,'done',1,1,1)`, []any{uid}},
+				{`INSERT INTO runs (id, study_uid, revision, started_at, finished_at) VALUES (?,?,1,1,1)`, []any{n, uid}},
+				{`INSERT INTO outputs (sop_uid, run_id, kind, sop_class, path) VALUES (?,?,'report','x','x')`, []any{uid + ".1", n}},
+				{`INSERT INTO deliveries (run_id, sop_uid, destination, state, updated_at) VALUES (?,?,'pacs','pending',1)`, []any{n, uid + ".1"}},
+			} {
+				if _, err := tx.ExecContext(t.Context(), s.query, s.args...); err != nil {
+					return err
+				}
+			}
+			if err := r.insert(tx, deliver{int64(n), "pacs"}, river.InsertOpts{Queue: deliveryPrefix + "pacs", MaxAttempts: 30}); err != nil {
+				return err
+			}
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// While everything that is due has a job the sweep, and what metrics ask, wait for
+// nobody who writes, and keep nobody from it.
+func checkSweepOnlyReads(t *testing.T, create func(testing.TB) string) {
+	r, st := open(t, create, &book{})
+	pend(t, r, st, 1, 20)
+	in(t, st, func(tx *store.Tx) error { // somebody writes
+		if err := tx.Alone(t.Context()); err != nil {
+			return err
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if err := r.reconcile(ctx); err != nil {
+			t.Errorf("reconcile: %v", err)
+		}
+		if depths, err := r.Depths(ctx); err != nil || len(depths) != 1 || depths[0].Count != 19 {
+			t.Errorf("depths %+v, %v", depths, err)
+		}
+		r.strayed = time.Time{}
+		if suspects, lost := r.strays(ctx); len(suspects)+len(lost) != 0 || ctx.Err() != nil {
+			t.Errorf("strays %v, %v, %v", suspects, lost, ctx.Err())
+		}
+		return nil
+	})
+}
+
+// A job that has ended is none, and one for another destination or of another run
+// is another's.
+func checkDueIsExact(t *testing.T, create func(testing.TB) string) {
+	r, st := open(t, create, &book{})
+	pend(t, r, st, 1, 4)
+	in(t, st, func(tx *store.Tx) error {
+		for _, query := range []string{
+			`UPDATE river_job SET state = 'discarded', finalized_at = CURRENT_TIMESTAMP WHERE CAST(args ->> 'run' AS BIGINT) = 2`,
+			`INSERT INTO deliveries (run_id, sop_uid, destination, state, updated_at) VALUES (3,'1.2.3.1','other','pending',1)`,
+			`INSERT INTO deliveries (run_id, sop_uid, destination, state, updated_at) VALUES (1,'1.2.1.1','other','sent',1)`,
+			`INSERT INTO deliveries (run_id, sop_uid, destination, state, updated_at) VALUES (1,'1.2.1.1','gone','pending',1)`,
+		} {
+			if _, err := tx.ExecContext(t.Context(), query); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	want := []due{{"pacs", 2}, {"other", 3}}
+	if studies, deliveries, err := r.due(t.Context(), st); err != nil || len(studies) != 0 || !slices.Equal(deliveries, want) {
+		t.Fatalf("%v, %v, %v; want %v", studies, deliveries, err, want)
+	}
+	if err := r.reconcile(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if studies, deliveries, err := r.due(t.Context(), st); err != nil || len(studies)+len(deliveries) != 0 {
+		t.Errorf("afterwards %v, %v, %v", studies, deliveries, err)
+	}
+}
+
+// What the sweep costs with so many runs that wait for a destination.
+func BenchmarkSweep(b *testing.B) {
+	for _, n := range []int{500, 2000, 8000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			st, err := store.Open(b.Context(), filepath.Join(b.TempDir(), "node.db"))
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer st.Close()
+			r, err := Open(st, Options{Destinations: []string{"pacs"}, CombineAttempts: 3, DeliveryAttempts: 30, Longest: time.Minute,
+				CombineWait: func(int) time.Duration { return 0 }, DeliveryWait: func(int) time.Duration { return 0 }}, (&book{}).handlers(),
+				slog.New(slog.DiscardHandler))
+			if err != nil {
+				b.Fatal(err)
+			}
+			pend(b, r, st, 1, n+1)
+			for b.Loop() {
+				if err := r.reconcile(b.Context()); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(n), "ns/run")
+		})
 	}
 }

@@ -141,6 +141,29 @@ func Files(ctx context.Context, path string) (files []string, err error) {
 	return slices.Compact(files), nil
 }
 
+// Overtaken is the files and folders that a snapshot of the database file at path refers to, and that are not any more what
+// it means: since then objects were corrected or removed, or studies removed. What came after them may be under their names.
+func Overtaken(ctx context.Context, path, snapshot string) (files map[string]bool, err error) {
+	db, err := openFile(path, "rw")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	if _, err := db.ExecContext(ctx, `ATTACH DATABASE ? AS snapshot`, snapshot); err != nil {
+		return nil, fmt.Errorf("snapshot of %s: %w", path, err)
+	}
+	const runGone = `NOT EXISTS (SELECT 1 FROM main.runs n WHERE n.id = r.id AND n.study_uid = r.study_uid)`
+	all, err := collect(ctx, db, scanText, `SELECT i.path FROM snapshot.instances i
+			WHERE NOT EXISTS (SELECT 1 FROM main.instances n WHERE n.sop_uid = i.sop_uid AND n.path = i.path AND n.received_at = i.received_at)
+		UNION SELECT r.directory FROM snapshot.runs r WHERE `+runGone+`
+		UNION SELECT o.path FROM snapshot.outputs o JOIN snapshot.runs r ON r.id = o.run_id WHERE `+runGone)
+	files = make(map[string]bool, len(all))
+	for _, file := range all {
+		files[file] = true
+	}
+	return files, err
+}
+
 // Relocate brings the schema of a database file up to date and lets what it refers to below the folder from be below the
 // folder to. A file that a newer program wrote is a *NewerError.
 func Relocate(ctx context.Context, path, from, to string) (err error) {

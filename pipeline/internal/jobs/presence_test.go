@@ -488,7 +488,11 @@ func BenchmarkSweep(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			defer st.Close()
+			b.Cleanup(func() {
+				if err := st.Close(); err != nil {
+					b.Error(err)
+				}
+			})
 			r, err := Open(st, Options{Destinations: []string{"pacs"}, CombineAttempts: 3, DeliveryAttempts: 30, Longest: time.Minute,
 				CombineWait: func(int) time.Duration { return 0 }, DeliveryWait: func(int) time.Duration { return 0 }}, (&book{}).handlers(),
 				slog.New(slog.DiscardHandler))

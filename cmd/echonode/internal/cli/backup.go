@@ -115,6 +115,16 @@ func (o owner) give(path string) error {
 	return os.Lchown(path, o.uid, o.gid)
 }
 
+// giveBeside gives what SQLite makes beside a database when it opens it and nobody else has.
+func (o owner) giveBeside(database string) error {
+	for _, suffix := range []string{"-wal", "-shm"} {
+		if err := o.give(database + suffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
 func (p *program) backup(ctx context.Context, c *config.Config, to string) (err error) {
 	if err := elsewhere(c); err != nil {
 		return err
@@ -142,9 +152,10 @@ func (p *program) backup(ctx context.Context, c *config.Config, to string) (err 
 		}
 	}()
 	m := manifest{Format: backupFormat, Version: p.version, Directory: from}
-	copied, unread := map[string]backupFile{}, map[string]error{}
-	// A study that the node removes between snapshot and copy takes its files along. A later snapshot no longer has it.
-	var missing []string
+	copying := newCopying(from, to, database)
+	// A study that the node removes between snapshot and copy takes its files along, and what is received or corrected
+	// then may take their places. A later snapshot no longer has it.
+	var missing, replaced []string
 	for try := range snapshotTries {
 		snapshot := filepath.Join(to, databaseName)
 		if err := os.Remove(snapshot); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -154,42 +165,36 @@ func (p *program) backup(ctx context.Context, c *config.Config, to string) (err 
 		if err := store.Snapshot(ctx, database, snapshot); err != nil {
 			return err
 		}
-		// SQLite makes these when it opens the database and nobody else has.
-		for _, suffix := range []string{"-wal", "-shm"} {
-			if err := who.give(database + suffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				return err
-			}
+		if err := who.giveBeside(database); err != nil {
+			return err
 		}
-		clear(unread) // one that could not be read before may be gone, or be read now
-		if err := copyNew(ctx, from, to, database, copied, unread); err != nil {
+		if err := copying.round(ctx); err != nil {
 			return err
 		}
 		if c.Storage.Objects.Kind != config.KindDirectory {
 			break // what it refers to is elsewhere
 		}
-		if missing, err = notThere(ctx, snapshot, from, to); err != nil {
+		missing, replaced, err = copying.check(ctx, snapshot)
+		if err := errors.Join(err, who.giveBeside(database)); err != nil {
 			return err
 		}
-		missing = slices.DeleteFunc(missing, func(path string) bool {
-			rel, err := filepath.Rel(from, path)
-			return err == nil && unread[rel] != nil
-		})
-		if len(missing) == 0 {
+		if len(missing)+len(replaced) == 0 {
 			break
 		}
 		if try < snapshotTries-1 {
-			fmt.Fprintf(p.err, "%d files were removed meanwhile, once more\n", len(missing))
+			fmt.Fprintf(p.err, "%d files were removed or replaced meanwhile, once more\n", len(missing)+len(replaced))
 		}
 	}
+	copied, unread := copying.copied, copying.unread
 	f, err := hashFile(filepath.Join(to, databaseName))
 	if err != nil {
 		return err
 	}
 	f.Path = databaseName
-	copied[databaseName] = f
-	total := int64(0)
+	m.Files = append(m.Files, f)
+	total := f.Size
 	for _, f := range copied {
-		m.Files = append(m.Files, f)
+		m.Files = append(m.Files, f.backupFile)
 		total += f.Size
 	}
 	slices.SortFunc(m.Files, func(a, b backupFile) int { return strings.Compare(a.Path, b.Path) })
@@ -213,6 +218,10 @@ func (p *program) backup(ctx context.Context, c *config.Config, to string) (err 
 	}
 	if len(missing) > 0 {
 		problems = append(problems, fmt.Errorf("%d files that the database names are not there, the first is %s", len(missing), missing[0]))
+	}
+	if len(replaced) > 0 {
+		problems = append(problems, fmt.Errorf("%d files were replaced while they were copied, and may not be what the database names; the first is %s: "+
+			"make another backup", len(replaced), replaced[0]))
 	}
 	if len(problems) > 0 {
 		return partError{errors.Join(problems...)}
@@ -258,50 +267,164 @@ func skipped(rel string) bool {
 		strings.HasPrefix(rel, "spool/incoming/") || strings.HasSuffix(rel, ".part") || rel == manifestName
 }
 
-// copyNew copies the files of a data directory that are not copied yet. A file that goes away meanwhile is passed over; one
+// copying is a data directory that is copied while a node may use it, in rounds: after each it is looked whether what was
+// copied is what a snapshot from before the round names.
+type copying struct {
+	from, to, database string
+	rounds             int                   // so many have begun
+	copied             map[string]copiedFile // by the path below the folder, with slashes
+	seen               map[string]int        // the round in which a file or folder was last found to be as it was copied
+	unread             map[string]error      // what could not be read in the last round
+}
+
+func newCopying(from, to, database string) *copying {
+	return &copying{from: from, to: to, database: database, copied: map[string]copiedFile{}, seen: map[string]int{}, unread: map[string]error{}}
+}
+
+// copiedFile is a file as it was copied.
+type copiedFile struct {
+	backupFile
+	state fileState // when copying it began
+}
+
+// fileState tells two contents of a file, or two files of one name, apart: results are written in place.
+type fileState struct {
+	inode          uint64
+	size, modified int64
+}
+
+func stateOf(info fs.FileInfo) fileState {
+	s := fileState{size: info.Size(), modified: info.ModTime().UnixNano()}
+	if st, ok := info.Sys().(*syscall.Stat_t); ok {
+		s.inode = st.Ino
+	}
+	return s
+}
+
+// round copies the files that are not copied yet, or have changed since. A file that goes away meanwhile is passed over; one
 // that cannot be read, as of a disk that fails, is in unread and keeps nothing from the others.
-func copyNew(ctx context.Context, from, to, database string, copied map[string]backupFile, unread map[string]error) error {
-	return filepath.WalkDir(from, func(path string, e fs.DirEntry, err error) error {
-		if errors.Is(err, fs.ErrNotExist) && path != from {
+func (c *copying) round(ctx context.Context) error {
+	c.rounds++
+	clear(c.unread) // one that could not be read before may be gone, or be read now
+	return filepath.WalkDir(c.from, func(path string, e fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) && path != c.from {
 			return nil
 		}
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		rel, relErr := filepath.Rel(from, path)
-		if relErr != nil || err != nil && path == from {
+		rel, relErr := filepath.Rel(c.from, path)
+		if relErr != nil || err != nil && path == c.from {
 			return errors.Join(err, relErr)
 		}
 		if err != nil { // a folder that cannot be read
 			if !skipped(rel) {
-				unread[rel] = err
+				c.unread[rel] = err
 			}
 			return nil
 		}
 		switch {
-		case path == from:
+		case path == c.from:
 			return nil
-		case skipped(rel) || strings.HasPrefix(path, database):
+		case skipped(rel) || strings.HasPrefix(path, c.database):
 			return nil
 		case e.IsDir():
-			return os.MkdirAll(filepath.Join(to, rel), 0o750)
-		case !e.Type().IsRegular() || copied[rel].Path != "":
+			c.seen[rel] = c.rounds
+			return os.MkdirAll(filepath.Join(c.to, rel), 0o750)
+		case !e.Type().IsRegular():
 			return nil
 		}
-		f, readErr, err := copyFile(path, filepath.Join(to, rel))
-		switch {
-		case err != nil:
-			return err
-		case errors.Is(readErr, fs.ErrNotExist):
-			return nil
-		case readErr != nil:
-			unread[rel] = readErr
-			return nil
-		}
-		f.Path = rel
-		copied[rel] = f
-		return nil
+		return c.file(rel)
 	})
+}
+
+// file copies one file, unless it is as it was copied before.
+func (c *copying) file(rel string) error {
+	flag := os.O_EXCL
+	former, again := c.copied[rel]
+	if again {
+		flag = os.O_TRUNC
+		switch info, err := os.Lstat(filepath.Join(c.from, rel)); {
+		case errors.Is(err, fs.ErrNotExist):
+			return nil
+		case err == nil && stateOf(info) == former.state:
+			c.seen[rel] = c.rounds
+			return nil
+		}
+	}
+	f, readErr, err := copyFile(filepath.Join(c.from, rel), filepath.Join(c.to, rel), flag)
+	switch {
+	case err != nil:
+		return err
+	case errors.Is(readErr, fs.ErrNotExist):
+		return nil
+	case readErr != nil:
+		c.unread[rel] = readErr
+		delete(c.copied, rel)
+		if err := os.Remove(filepath.Join(c.to, rel)); !errors.Is(err, fs.ErrNotExist) {
+			return err // what is there may be that of a round before
+		}
+		return nil
+	}
+	f.Path = rel
+	c.copied[rel], c.seen[rel] = f, c.rounds
+	return nil
+}
+
+// check compares what was copied with what a snapshot from before the last round names: missing is not there, and replaced
+// are files that the round did not find to be what the snapshot means, or that have changed since. What else is left of
+// rounds before, and gone, is taken out of the copy: a study that was removed would be received anew from it.
+func (c *copying) check(ctx context.Context, snapshot string) (missing, replaced []string, err error) {
+	files, err := store.Files(ctx, snapshot)
+	if err != nil {
+		return nil, nil, err
+	}
+	overtaken, err := store.Overtaken(ctx, c.database, snapshot)
+	if err != nil {
+		return nil, nil, err
+	}
+	named := map[string]bool{}
+	for _, file := range files {
+		rel, err := filepath.Rel(c.from, file)
+		if err != nil || !filepath.IsLocal(rel) {
+			missing = append(missing, file)
+			continue
+		}
+		named[rel] = true
+		if c.unread[rel] != nil {
+			continue // that is told of it
+		}
+		_, err = os.Lstat(filepath.Join(c.to, rel))
+		if errors.Is(err, fs.ErrNotExist) {
+			missing = append(missing, file)
+			continue
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+		now, err := os.Lstat(filepath.Join(c.from, rel))
+		gone := errors.Is(err, fs.ErrNotExist)
+		if err != nil && !gone {
+			return nil, nil, err
+		}
+		f, isFile := c.copied[rel]
+		if c.seen[rel] != c.rounds || !gone && (overtaken[file] || isFile && stateOf(now) != f.state) {
+			replaced = append(replaced, file)
+		}
+	}
+	for rel := range c.copied {
+		if c.seen[rel] == c.rounds || named[rel] {
+			continue
+		}
+		if _, err := os.Lstat(filepath.Join(c.from, rel)); !errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err := os.Remove(filepath.Join(c.to, rel)); err != nil {
+			return nil, nil, err
+		}
+		delete(c.copied, rel)
+	}
+	return missing, replaced, nil
 }
 
 // notThere lists what a snapshot refers to and the backup lacks.
@@ -340,9 +463,9 @@ func describeFile(size int64, h hash.Hash) backupFile {
 	return backupFile{Size: size, SHA256: hex.EncodeToString(h.Sum(nil))}
 }
 
-// copyFile copies a file to a new one, with its mode as far as its owner and group go, and describes what was copied. What
-// cannot be read is not there: readErr says why.
-func copyFile(from, to string) (f backupFile, readErr, err error) {
+// copyFile copies a file to a new one (os.O_EXCL) or in the place of one (os.O_TRUNC), with its mode as far as its owner and
+// group go, and describes what was copied. What cannot be read is not there: readErr says why.
+func copyFile(from, to string, flag int) (f copiedFile, readErr, err error) {
 	in, readErr := os.Open(from)
 	if readErr != nil {
 		return f, readErr, nil
@@ -352,7 +475,7 @@ func copyFile(from, to string) (f backupFile, readErr, err error) {
 	if readErr != nil {
 		return f, readErr, nil
 	}
-	out, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, info.Mode().Perm()&0o640)
+	out, err := os.OpenFile(to, os.O_CREATE|os.O_WRONLY|flag, info.Mode().Perm()&0o640)
 	if err != nil {
 		return f, nil, err
 	}
@@ -363,7 +486,7 @@ func copyFile(from, to string) (f backupFile, readErr, err error) {
 	if source.err != nil {
 		return f, source.err, os.Remove(to)
 	}
-	return describeFile(n, h), nil, err
+	return copiedFile{describeFile(n, h), stateOf(info)}, nil, err
 }
 
 // reading remembers why a file could not be read to its end.
@@ -549,7 +672,7 @@ func restoreFile(from, dir, rel string, want backupFile, who owner) error {
 			return err
 		}
 	}
-	got, readErr, err := copyFile(from, filepath.Join(dir, rel))
+	got, readErr, err := copyFile(from, filepath.Join(dir, rel), os.O_EXCL)
 	err = errors.Join(readErr, err)
 	if err != nil {
 		return err

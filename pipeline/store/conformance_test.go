@@ -550,6 +550,7 @@ func TestConformance(t *testing.T) {
 				{"Search", checkSearch},
 				{"Bytes", checkBytes},
 				{"Redirect", checkRedirect},
+				{"a study whose dead deliveries are dropped is listed anew", checkDroppedAreListed},
 				{"DoubtIsKept", checkDoubtIsKept},
 				{"Keys", checkKeys},
 				{"Withdrawn", checkWithdrawn},

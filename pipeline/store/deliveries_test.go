@@ -43,6 +43,72 @@ func checkRedirect(t *testing.T, s *Store) {
 	}
 }
 
+// A study is marked for its dead deliveries: where they are dropped, or redirected to
+// who has the objects, its listing is out of date; of one whose other deliveries are
+// dropped it is not.
+func checkDroppedAreListed(t *testing.T, s *Store) {
+	ctx := context.Background()
+	noDelivery := func(*Tx, int64, string) error { return nil }
+	for _, study := range []string{"1", "2", "3"} {
+		add(t, s, instance(study, study+".1", 1000))
+		look(t, s)
+		if queued, err := s.Queue(ctx, study, time.UnixMilli(2000), "basis", noJob); err != nil || !queued {
+			t.Fatal(queued, err)
+		}
+		run, err := s.StartRun(ctx, study, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		routes := []Route{{Destination: "old", Kinds: []string{"report"}}, {Destination: "older", Kinds: []string{"report"}},
+			{Destination: "new", Kinds: []string{"report"}}}
+		if err := s.FinishRun(ctx, run, []Output{{SOPInstanceUID: study + ".9", Kind: "report"}}, routes, noDelivery); err != nil {
+			t.Fatal(err)
+		}
+		for _, destination := range []string{"old", "older"} {
+			if study == "3" {
+				continue // its deliveries wait
+			}
+			if err := s.BuryDeliveries(ctx, run.ID, destination); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	changed := func() (studies []string) {
+		t.Helper()
+		changes, err := s.Changes(ctx, "", 100)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range changes {
+			studies = append(studies, c.StudyInstanceUID)
+			if err := s.List(ctx, c, &Listing{StudyInstanceUID: c.StudyInstanceUID, Flags: DeliveryFailed}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		slices.Sort(studies)
+		return studies
+	}
+	changed() // all are listed
+	if n, err := s.DropDeliveries(ctx, "old"); err != nil || n != 3 {
+		t.Errorf("%d dropped, %v", n, err)
+	}
+	if got := changed(); !slices.Equal(got, []string{"1", "2"}) {
+		t.Errorf("dropped: listed anew are %v", got)
+	}
+	if moved, dropped, err := s.Redirect(ctx, "older", "new", noDelivery); err != nil || moved != 0 || dropped != 3 {
+		t.Errorf("%d moved, %d dropped, %v", moved, dropped, err)
+	}
+	if got := changed(); !slices.Equal(got, []string{"1", "2"}) {
+		t.Errorf("redirected: listed anew are %v", got)
+	}
+	if err := s.Delete(ctx, "1"); err != nil {
+		t.Fatal(err)
+	}
+	if got := changed(); !slices.Equal(got, []string{"1"}) {
+		t.Errorf("removed: to be taken off the list are %v", got)
+	}
+}
+
 // A delivery that is under way when its study is corrected is kept, whatever
 // becomes of it; what waits is not sent any more.
 func checkWithdrawn(t *testing.T, s *Store) {

@@ -312,10 +312,40 @@ func (n *Node) moveObjects(ctx context.Context, study string, m Move, moved *Mov
 		return len(versions), nil
 	}
 	recorded = true // after an error nobody knows; the next start deletes files that are not
-	if err := n.recordMoved(ctx, study, versions, records, moved, *from); err != nil {
+	err = n.recordMoved(ctx, study, versions, records, moved, *from)
+	if errors.Is(err, store.ErrNotFound) {
+		// One was removed at this moment, and none is recorded: what is left is looked
+		// at again. The next start would take what was made for received.
+		recorded = false
+		if inPlace {
+			err = n.discardUnrecorded(context.WithoutCancel(ctx), records)
+		} else {
+			err = nil
+		}
+		return len(versions), err
+	}
+	if err != nil {
 		return 0, err
 	}
 	return len(records), nil
+}
+
+// discardUnrecorded deletes files in a directory that no record names. The caller
+// holds the locks of their objects.
+func (n *Node) discardUnrecorded(ctx context.Context, records []store.Instance) error {
+	var errs []error
+	for _, r := range records {
+		now, err := n.store.Instance(ctx, r.SOPInstanceUID)
+		switch {
+		case errors.Is(err, store.ErrNotFound), err == nil && now.Path != r.Path && !n.sameFile(now.Path, r.Path):
+			if err := n.spool.Discard(ctx, r.Path); !errors.Is(err, fs.ErrNotExist) {
+				errs = append(errs, err)
+			}
+		default:
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // rewriteStudy writes the objects of a study with another patient, those that are

@@ -288,8 +288,29 @@ type again struct {
 // happened.
 //
 // Where the version before is damaged or gone, the one that comes takes its
-// place: see heal. ahead is what is known already of the comparison.
+// place: see heal. Where it is removed at this moment, nothing was before. ahead is
+// what is known already of the comparison.
 func (n *Node) accept(ctx context.Context, in store.Instance, duplicate bool, hold *objects.Hold, ahead *compared) error {
+	var err error
+	for range acceptTries {
+		if err = n.acceptOver(ctx, in, duplicate, hold, ahead); !errors.Is(err, store.ErrNotFound) {
+			return err
+		}
+	}
+	later := &scp.StatusError{Status: scp.StatusOutOfResources, Comment: "removed and received over and over at this moment", Err: err}
+	if duplicate {
+		return later
+	}
+	return errors.Join(later, n.spool.Discard(ctx, in.Path))
+}
+
+// acceptTries bounds how often an object is taken for another's version that is then
+// removed.
+const acceptTries = 3
+
+// acceptOver is accept of an object that is not removed meanwhile. An error wrapping
+// store.ErrNotFound: it was, and nothing is recorded or deleted.
+func (n *Node) acceptOver(ctx context.Context, in store.Instance, duplicate bool, hold *objects.Hold, ahead *compared) error {
 	a := &again{in: in, drop: func() error {
 		if duplicate {
 			return nil // somebody else's to delete
@@ -648,9 +669,10 @@ func uniform(b []byte) bool { return bytes.Count(b, b[:1]) == len(b) }
 
 // unrecorded is how an object is refused whose record cannot be written: that
 // passes, so the peer may try again. In a directory its file stays for that
-// attempt, or for the next start; a store elsewhere gets another object.
+// attempt, or for the next start; a store elsewhere gets another object. That the
+// record is not there any more is no fault of the database: see accept.
 func (n *Node) unrecorded(err error) error {
-	if err == nil || errors.Is(err, context.Canceled) {
+	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, store.ErrNotFound) {
 		return err
 	}
 	n.health.recording.Store(&fault{err, time.Now()})

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/echonode/echonode/dicomio"
 	"github.com/echonode/echonode/pipeline/internal/jobs"
+	"github.com/echonode/echonode/pipeline/objects"
 	"github.com/echonode/echonode/pipeline/store"
 	"github.com/echonode/echonode/scp"
 )
@@ -254,5 +256,86 @@ func TestReportUnderWayIsRemembered(t *testing.T) {
 		if got, err := n.sentReports(t.Context(), "1.2.3"); err != nil || len(got) != c.want {
 			t.Errorf("%+v: %d reports, %v", c, len(got), err)
 		}
+	}
+}
+
+// interrupting is a store that does something once, when it is asked for an entry.
+type interrupting struct {
+	objects.Store
+	do atomic.Pointer[func()]
+}
+
+func (s *interrupting) Stat(ctx context.Context, name string) (objects.Entry, error) {
+	if do := s.do.Swap(nil); do != nil {
+		(*do)()
+	}
+	return s.Store.Stat(ctx, name)
+}
+
+// What takes the place of an object at the moment at which that is removed is new:
+// it is kept, and nobody says that the database cannot be written. What a move has
+// made of a removed study is not received at the next start.
+func TestRemovedAtThisMoment(t *testing.T) {
+	for name, again := range map[string]func(t *testing.T, n *running, former store.Instance) string{
+		"corrected": func(t *testing.T, _ *running, _ store.Instance) string {
+			return picture(t, "1.2.3", "1.2.3.10", 7, func(ds *dicomio.DataSet) { ds.SetString(tag.PatientName, "Doe^Jane M.") })
+		},
+		"healed": func(t *testing.T, n *running, former store.Instance) string {
+			n.Node.files.DropCopy(former.Path)
+			if err := os.Remove(former.Path); err != nil {
+				t.Fatal(err)
+			}
+			return picture(t, "1.2.3", "1.2.3.10", 7, nil)
+		},
+		"moved": func(*testing.T, *running, store.Instance) string { return "" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			bucket := t.TempDir()
+			s := &interrupting{Store: objects.NewDirectory(bucket)}
+			n := start(t, t.TempDir(), byContent(t), Options{Objects: copies(t, s), Idle: time.Hour, Cap: 2 * time.Hour})
+			n.mustSend(t, picture(t, "1.2.3", "1.2.3.10", 7, nil))
+			former, err := n.store.Instance(t.Context(), "1.2.3.10")
+			if err != nil {
+				t.Fatal(err)
+			}
+			path := again(t, n, former)
+			remove := func() {
+				if err := n.store.Delete(context.Background(), "1.2.3"); err != nil {
+					t.Error(err)
+				}
+			}
+			s.do.Store(&remove)
+			left := func() []string {
+				t.Helper()
+				if err := n.deleteFiles(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				files, err := filepath.Glob(filepath.Join(bucket, "received", "*", "*"))
+				if err != nil || s.do.Load() != nil {
+					t.Fatal("nothing was removed", err)
+				}
+				return files
+			}
+			if path == "" {
+				if _, err := n.MoveStudy(t.Context(), "1.2.3", Move{To: Patient{ID: "P2"}, Reason: ReasonCorrect}); !errors.Is(err, store.ErrNotFound) {
+					t.Errorf("moved: %v", err)
+				}
+				if files := left(); len(files) != 0 {
+					t.Errorf("left are %q", files)
+				}
+				return
+			}
+			n.mustSend(t, path)
+			if err := n.health.unwritable(false); err != nil {
+				t.Errorf("health says %v", err)
+			}
+			now, err := n.store.Instance(t.Context(), "1.2.3.10")
+			if err != nil || now.Path == former.Path || now.Corrections != 0 {
+				t.Fatalf("%+v, %v; was %s", now, err, former.Path)
+			}
+			if files := left(); !slices.Equal(files, []string{now.Path}) {
+				t.Errorf("files %q, recorded is %s", files, now.Path)
+			}
+		})
 	}
 }

@@ -227,8 +227,8 @@ func (w *writer) evidence(r *sr.Report) map[string]*result.Loop {
 		r.Pictures[l.SOPInstanceUID] = sr.Picture{Name: w.loopName(l), View: views[l.View], Stage: sr.StageOf(w.s.StageOf(l))}
 	}
 	if len(single) > 0 {
-		r.Comments = append(r.Comments, fmt.Sprintf("Stored as a single picture, of which no frame can be named: %s. What is measured there refers to the whole object.",
-			together(single)))
+		r.Comments = append(r.Comments, fmt.Sprintf("Stored as a single picture, of which no frame can be named: %s. "+
+			"What is measured there refers to the whole object.", together(single)))
 	}
 	return loops
 }

@@ -75,6 +75,7 @@ func TestConformance(t *testing.T) {
 				"every kind reaches its handler": checkKinds, "attempts": checkAttempts, "recover": checkRecover,
 				"due": checkDue, "far": checkRescheduleFar, "due by a clock ahead": checkDueByAClockAhead,
 				"the sweep only reads": checkSweepOnlyReads, "due and without a job of its own": checkDueIsExact,
+				"due at one moment": checkDueAtOneMoment,
 			} {
 				t.Run(name, func(t *testing.T) { check(t, create) })
 			}

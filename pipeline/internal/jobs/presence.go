@@ -1,6 +1,7 @@
 package jobs
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"database/sql"
@@ -223,50 +224,53 @@ type reader interface {
 }
 
 // due lists what is due and has no job. Each table is gone through once: with a
-// destination away there are thousands of both.
+// destination away there are thousands of both. It is one statement, which sees one
+// state of the database: between two, another process might commit a run with its
+// job, or end one.
 func (r *Room) due(ctx context.Context, in reader) (studies, deliveries []due, err error) {
 	combined, delivered := map[string]bool{}, map[due]bool{}
-	if err := in.Rows(ctx, func(rows *sql.Rows) error {
+	err = in.Rows(ctx, func(rows *sql.Rows) error {
 		var kind string
 		var args []byte
-		if err := rows.Scan(&kind, &args); err != nil {
+		var d due
+		if err := rows.Scan(&kind, &args, &d.of, &d.number); err != nil {
 			return err
 		}
-		switch kind {
-		case KindCombine:
+		switch {
+		case kind == rowStudy:
+			studies = append(studies, d)
+		case kind == rowDelivery && slices.Contains(r.opt.Destinations, d.of):
+			deliveries = append(deliveries, d)
+		case kind == KindCombine:
 			var a combine
 			err := json.Unmarshal(args, &a)
 			combined[a.Study] = true
 			return err
-		case KindDeliver:
+		case kind == KindDeliver:
 			var a deliver
 			err := json.Unmarshal(args, &a)
 			delivered[due{a.Destination, a.Run}] = true
 			return err
 		}
 		return nil
-	}, `SELECT kind, `+r.client.words().args+` FROM river_job WHERE state IN (`+unfinishedList+`)`); err != nil {
+	}, `SELECT kind, CAST(`+r.client.words().args+` AS TEXT), '', CAST(0 AS BIGINT) FROM river_job WHERE state IN (`+unfinishedList+`)
+		UNION ALL SELECT '`+rowStudy+`', '', s.study_uid, s.revision FROM studies s WHERE s.state IN ('queued','analysing')
+			AND NOT EXISTS (SELECT 1 FROM loops l WHERE l.study_uid = s.study_uid AND l.state IN ('waiting','working'))
+		UNION ALL SELECT DISTINCT '`+rowDelivery+`', '', destination, run_id FROM deliveries WHERE state = 'pending'`)
+	if err != nil {
 		return nil, nil, err
 	}
-	pick := func(left func(due) bool, query string) (all []due, err error) {
-		err = in.Rows(ctx, func(rows *sql.Rows) error {
-			var d due
-			err := rows.Scan(&d.of, &d.number)
-			if err == nil && left(d) {
-				all = append(all, d)
-			}
-			return err
-		}, query)
-		return all, err
-	}
-	if studies, err = pick(func(d due) bool { return !combined[d.of] }, `SELECT s.study_uid, s.revision FROM studies s WHERE s.state IN ('queued','analysing')
-		AND NOT EXISTS (SELECT 1 FROM loops l WHERE l.study_uid = s.study_uid AND l.state IN ('waiting','working'))`); err != nil {
-		return nil, nil, err
-	}
-	deliveries, err = pick(func(d due) bool { return !delivered[d] && slices.Contains(r.opt.Destinations, d.of) },
-		`SELECT DISTINCT destination, run_id FROM deliveries WHERE state = 'pending' ORDER BY run_id, destination`)
-	return studies, deliveries, err
+	studies = slices.DeleteFunc(studies, func(d due) bool { return combined[d.of] })
+	deliveries = slices.DeleteFunc(deliveries, func(d due) bool { return delivered[d] })
+	slices.SortFunc(deliveries, func(a, b due) int { return cmp.Or(cmp.Compare(a.number, b.number), cmp.Compare(a.of, b.of)) })
+	return studies, deliveries, nil
 }
+
+// What a row of due is of that is no job.
+const (
+	rowStudy    = "/study"
+	rowDelivery = "/delivery"
+)
 
 func (r *Room) giveUp(ctx context.Context, j stored) error {
 	switch j.kind {

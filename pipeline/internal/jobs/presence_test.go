@@ -2,6 +2,7 @@ package jobs
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -477,6 +478,46 @@ func checkDueIsExact(t *testing.T, create func(testing.TB) string) {
 	}
 	if studies, deliveries, err := r.due(t.Context(), st); err != nil || len(studies)+len(deliveries) != 0 {
 		t.Errorf("afterwards %v, %v, %v", studies, deliveries, err)
+	}
+}
+
+// meanwhile reads a database in which something happens after every statement.
+type meanwhile struct {
+	reader
+	then func()
+}
+
+func (m meanwhile) Rows(ctx context.Context, each func(*sql.Rows) error, query string, args ...any) error {
+	err := m.reader.Rows(ctx, each, query, args...)
+	m.then()
+	return err
+}
+
+// What another process commits, or ends, while it is looked for what is due has had
+// its job at every moment.
+func checkDueAtOneMoment(t *testing.T, create func(testing.TB) string) {
+	r, st := open(t, create, &book{})
+	pend(t, r, st, 1, 3)
+	n := 3
+	studies, deliveries, err := r.due(t.Context(), meanwhile{st, func() {
+		pend(t, r, st, n, n+1)
+		n++
+	}})
+	if err != nil || len(studies)+len(deliveries) != 0 || n == 3 {
+		t.Errorf("runs that come: %v, %v, %v", studies, deliveries, err)
+	}
+	studies, deliveries, err = r.due(t.Context(), meanwhile{st, func() {
+		in(t, st, func(tx *store.Tx) error {
+			for _, query := range []string{`UPDATE deliveries SET state = 'sent'`, `DELETE FROM river_job`} {
+				if _, err := tx.ExecContext(t.Context(), query); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}})
+	if err != nil || len(studies)+len(deliveries) != 0 {
+		t.Errorf("runs that end: %v, %v, %v", studies, deliveries, err)
 	}
 }
 

@@ -1,6 +1,14 @@
 package dicomio
 
-import "github.com/echonode/echonode/dicomio/internal/fault"
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"slices"
+	"syscall"
+
+	"github.com/echonode/echonode/dicomio/internal/fault"
+)
 
 // Kinds of failure. Every error of this package that comes from its input is
 // an *Error that wraps one of them, so callers decide with errors.Is.
@@ -33,6 +41,18 @@ var (
 // the inflated data set for deflated syntaxes) and -1 when there is none; Tag
 // is the zero Tag when no element is concerned.
 type Error = fault.Error
+
+// OfInput reports whether an error says something of the input itself, which is so
+// however often it is read. What passes is no word on it, though an *Error tells where it
+// happened: a file that cannot be read at the moment, memory that others hold, a
+// context that has ended.
+func OfInput(err error) bool {
+	if errors.As(err, new(*fs.PathError)) || errors.As(err, new(syscall.Errno)) || errors.Is(err, ErrBusy) || errors.Is(err, context.Canceled) {
+		return false // a DeadlineExceeded with a kind is that of a decoder, see Limits
+	}
+	return slices.ContainsFunc([]error{ErrNotDICOM, ErrTruncated, ErrMalformed, ErrLimit, ErrUnsupported, ErrNoPixels, ErrFrames, ErrMismatch, ErrCodestream,
+		ErrValue, ErrCharset}, func(kind error) bool { return errors.Is(err, kind) })
+}
 
 // fail makes an *Error of the given kind.
 func fail(op string, t Tag, off int64, kind error, format string, args ...any) error {

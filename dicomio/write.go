@@ -3,6 +3,7 @@ package dicomio
 import (
 	"bufio"
 	"compress/flate"
+	"fmt"
 	"io"
 
 	"github.com/echonode/echonode/dicomio/encoding"
@@ -378,7 +379,7 @@ func (c *encoder) value(e *Element, size int) error {
 	for left := e.n; left > 0; {
 		k := int(min(int64(len(buf)), left))
 		if _, err := io.ReadFull(r, buf[:k]); err != nil {
-			return fail("write", e.Tag, e.voff, ErrTruncated, "%v", err)
+			return &Error{Op: "write", Tag: e.Tag, Offset: e.voff, Err: fmt.Errorf("%w: %w", ErrTruncated, err)}
 		}
 		encoding.Swap(buf[:k], size)
 		if _, err := c.w.Write(buf[:k]); err != nil {

@@ -5,10 +5,12 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/echonode/echonode/dicomio"
@@ -152,13 +154,25 @@ func TestDamagedObjectCostsItsDrawings(t *testing.T) {
 	if err := os.Truncate(paths[1], info.Size()*2/3); err != nil {
 		t.Fatal(err)
 	}
-	list, err := output.Write(context.Background(), &s.Study, output.FilesOf(&s.Study, dicomio.Limits{}), t.TempDir(), everything())
+	out := t.TempDir()
+	list, err := output.Write(context.Background(), &s.Study, output.FilesOf(&s.Study, dicomio.Limits{}), out, everything())
 	if err != nil {
 		t.Fatal(err)
 	}
 	if i := slices.IndexFunc(list, func(m result.Output) bool { return m.LeftOut != "" }); i < 0 || list[i].Source != "1.2.3.2" ||
-		count(list, result.KindReport) != 1 || count(list, result.KindSegmentation) != 1 || count(list, result.KindSummary) != 1 {
+		count(list, result.KindReport) != 1 || count(list, result.KindSegmentation) != 2 || count(list, result.KindSummary) != 1 {
 		t.Errorf("made %+v", list)
+	}
+	f, err := dicomio.Open(filepath.Join(out, "report.dcm"), dicomio.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	comments := strings.Join(parsed(t, f).Comments(), "\n")
+	for _, want := range []string{"The overlay of loop 2 could not be made: truncated: 2160000 bytes of value,", "The segmentation of loop 2 could not be made: "} {
+		if !strings.Contains(comments, want) {
+			t.Errorf("not told: %s\n%s", want, comments)
+		}
 	}
 	// Who waits for something else is told so, and nothing is left out for that.
 	ctx, cancel := context.WithCancel(context.Background())
@@ -208,5 +222,78 @@ func TestLoopWithoutAnyOutline(t *testing.T) {
 	}
 	if all := made(t, &s.Study, everything()); all["report.dcm"] == nil || all["loop-01-a4c.dcm"] == nil {
 		t.Errorf("made %d objects", len(all))
+	}
+}
+
+// unreadable are sources on a share that goes away once an object is open.
+type unreadable struct {
+	output.Files
+	away string // the object
+}
+
+func (u unreadable) Open(_ context.Context, uid string) (*dicomio.File, error) {
+	b, err := os.ReadFile(u.Paths[uid])
+	if err != nil {
+		return nil, err
+	}
+	src := &share{Reader: bytes.NewReader(b), path: u.Paths[uid]}
+	f, err := dicomio.Read(src, int64(len(b)), dicomio.Options{})
+	src.away = uid == u.away
+	return f, err
+}
+
+type share struct {
+	*bytes.Reader
+	path string
+	away bool
+}
+
+func (s *share) ReadAt(b []byte, off int64) (int, error) {
+	if s.away {
+		return 0, &fs.PathError{Op: "read", Path: s.path, Err: syscall.ESTALE}
+	}
+	return s.Reader.ReadAt(b, off)
+}
+
+// An object that cannot be read at the moment costs an attempt: nothing is left out
+// for good, no picture of a page either, and nothing is left in the folder.
+func TestUnreadableNowIsNotLeftOut(t *testing.T) {
+	dir := t.TempDir()
+	s := analyse(t, newBrightness(models.ViewA4C), standard("1.2.3.1").write(t, dir), standard("1.2.3.2").write(t, dir))
+	files := output.FilesOf(&s.Study, dicomio.Limits{})
+	drawings, pages := everything(), everything()
+	pages.Overlay, pages.Segmentation = "none", false
+	for uid, o := range map[string]output.Options{"1.2.3.2": drawings, "1.2.3.1": pages} { // that of which a page shows pictures
+		out := t.TempDir()
+		list, err := output.Write(t.Context(), &s.Study, unreadable{files, uid}, out, o)
+		if !errors.Is(err, syscall.ESTALE) || len(list) > 0 {
+			t.Errorf("%s: %+v, %v", uid, list, err)
+		}
+		if left, err := os.ReadDir(out); err != nil || len(left) > 0 {
+			t.Errorf("%s: %v is left, %v", uid, left, err)
+		}
+	}
+}
+
+// A drawing that ends before its end leaves nothing in its folder.
+func TestInterruptedDrawingLeavesNothing(t *testing.T) {
+	s := analyse(t, newBrightness(models.ViewA4C), standard("1.2.3.1").write(t, t.TempDir()))
+	files, out := output.FilesOf(&s.Study, dicomio.Limits{}), t.TempDir()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	done := make(chan struct{})
+	go func() { // once the overlay is there
+		defer close(done)
+		for ctx.Err() == nil {
+			if _, err := os.Stat(filepath.Join(out, "loop-01-a4c-seg.dcm")); err == nil {
+				cancel()
+			}
+		}
+	}()
+	list, err := output.Write(ctx, &s.Study, files, out, everything())
+	cancel()
+	<-done
+	if left, err2 := os.ReadDir(out); err == nil || err2 != nil || len(left) > 0 || len(list) > 0 {
+		t.Errorf("%v, %v: %v is left; %+v", err, err2, left, list)
 	}
 }

@@ -157,7 +157,7 @@ func write(w io.Writer, ds *dicomio.DataSet, kind string, invalid error, id Iden
 	if err == nil {
 		err = dicomio.Write(w, ds, o)
 	}
-	if errors.As(err, new(*dicomio.Error)) {
+	if dicomio.OfInput(err) {
 		err = fmt.Errorf("%w: %w", invalid, err)
 	}
 	return uid, err

@@ -10,7 +10,6 @@ import (
 	"io/fs"
 	"net"
 	"os"
-	"slices"
 	"time"
 
 	"github.com/echonode/echonode/dicomio"
@@ -468,21 +467,10 @@ func (n *Node) learnSum(ctx context.Context, old, in store.Instance) {
 	}
 }
 
-// ofContents are the errors of a comparison that the objects themselves are the
-// reason for: they stay as long as the objects do.
-var ofContents = []error{dicomio.ErrNotDICOM, dicomio.ErrTruncated, dicomio.ErrMalformed, dicomio.ErrLimit, dicomio.ErrUnsupported, dicomio.ErrNoPixels,
-	dicomio.ErrFrames, dicomio.ErrMismatch, dicomio.ErrCodestream, dicomio.ErrValue, dicomio.ErrCharset}
-
 // passes reports whether two objects could not be compared for a reason that is
 // none of theirs, as memory that others hold or a disk that cannot be read at this
 // moment: what is sent again later may then be compared.
-func passes(err error) bool {
-	var unreadable *fs.PathError
-	if err == nil || errors.Is(err, dicomio.ErrBusy) || errors.As(err, &unreadable) {
-		return err != nil
-	}
-	return !slices.ContainsFunc(ofContents, func(kind error) bool { return errors.Is(err, kind) })
-}
+func passes(err error) bool { return err != nil && !dicomio.OfInput(err) }
 
 // errUnreadable says that a stored object cannot be read: for ever, a bad sector,
 // or at this moment.

@@ -130,7 +130,7 @@ func Write(ctx context.Context, s *result.Study, src Sources, dir string, o Opti
 		}
 		made, err := draw(ctx, s, i, src, dir, o, w.corrected)
 		if Undrawable(ctx, err) {
-			made, err = LeftOut(l, err), nil
+			made, err = LeftOut(l, o, err), nil
 		}
 		if err != nil {
 			return nil, err
@@ -164,14 +164,23 @@ func unmakeable(err error) bool {
 }
 
 // Undrawable reports whether an error of [Draw] says that a loop cannot be drawn
-// because of its object as it is: the others of its study are none the worse.
+// because of its object as it is: the others of its study are none the worse. An object
+// that cannot be read at the moment can be drawn later.
 func Undrawable(ctx context.Context, err error) bool {
-	return ctx.Err() == nil && errors.As(err, new(*dicomio.Error)) && !errors.Is(err, dicomio.ErrBusy)
+	return ctx.Err() == nil && dicomio.OfInput(err)
 }
 
 // LeftOut lists what is left out of a loop that cannot be drawn.
-func LeftOut(l *result.Loop, err error) []result.Output {
-	return []result.Output{{Kind: result.KindOverlay, Source: l.SOPInstanceUID, LeftOut: why(err)}}
+func LeftOut(l *result.Loop, o Options, err error) []result.Output {
+	var at *dicomio.Error
+	if errors.As(err, &at) {
+		err = at.Err // which frame it is at, and of which object, is for the log
+	}
+	left := []result.Output{{Kind: result.KindOverlay, Source: l.SOPInstanceUID, LeftOut: why(err)}}
+	if segmented(l, trustOf(l), o) {
+		left = append(left, result.Output{Kind: result.KindSegmentation, Source: l.SOPInstanceUID, LeftOut: why(err)})
+	}
+	return left
 }
 
 // why is an error as it stands in a list of outputs and in a report.
@@ -250,7 +259,7 @@ func draw(ctx context.Context, s *result.Study, i int, src Sources, dir string, 
 		number = i + 1
 	}
 	if err := w.loop(ctx, number, l); err != nil {
-		return nil, fmt.Errorf("overlay of %s: %w", l.SOPInstanceUID, err)
+		return nil, errors.Join(fmt.Errorf("overlay of %s: %w", l.SOPInstanceUID, err), w.discard())
 	}
 	return w.made, nil
 }
@@ -703,10 +712,15 @@ func (w *writer) derived(l *result.Loop, source *dicomio.DataSet, number int, ki
 	}
 }
 
+// segmented reports whether a segmentation of a loop is asked for.
+func segmented(l *result.Loop, t trust, o Options) bool {
+	return o.Segmentation && l.View != models.ViewPLAX && (t.measured || l.Beside != nil && trustOf(l.Beside).measured)
+}
+
 // segmentation writes the cavity of every frame that is measured with, and the
 // structures asked for, as a SEG.
 func (w *writer) segmentation(l *result.Loop, t trust, source *dicomio.DataSet, number int, name string) error {
-	if !w.o.Segmentation || l.View == models.ViewPLAX || !t.measured && (l.Beside == nil || !trustOf(l.Beside).measured) {
+	if !segmented(l, t, w.o) {
 		return nil
 	}
 	segments := []derived.Segment{{Structure: derived.Cavity}}

@@ -5,6 +5,7 @@ package source
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 
 	"github.com/echonode/echonode/dicomio/internal/fault"
@@ -153,7 +154,7 @@ func (s *Stream) more() {
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		s.err = fault.New("inflate", tag.Tag(0), s.at, fault.ErrTruncated, "")
 	case err != io.EOF:
-		s.err = fault.New("inflate", tag.Tag(0), s.at, fault.ErrMalformed, "%v", err)
+		s.err = &fault.Error{Op: "inflate", Offset: s.at, Err: fmt.Errorf("%w: %w", fault.ErrMalformed, err)}
 	default:
 		s.err = io.EOF
 	}

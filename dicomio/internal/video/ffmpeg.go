@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/echonode/echonode/dicomio/internal/fault"
@@ -62,6 +63,7 @@ func New(ctx context.Context, s Stream, frames int) *Decoder {
 
 // process is a running ffmpeg.
 type process struct {
+	fed    *feed
 	gray   bool
 	next   int // frame that comes out next
 	out    io.ReadCloser
@@ -140,8 +142,9 @@ func (d *Decoder) start(gray bool) (*process, error) {
 	cmd := exec.CommandContext(ctx, path, append(d.stream.input(format),
 		"-map", "0:v:0", "-an", "-sn", "-dn", "-vsync", "passthrough", "-threads", "1",
 		"-frames:v", strconv.Itoa(d.frames), "-f", "rawvideo", "-pix_fmt", pix, "-s", size, "pipe:1")...)
-	cmd.Stdin, cmd.WaitDelay, cmd.Env = in, pipeWait, environment()
-	p := &process{gray: gray, stderr: &tailBuffer{}, ctx: ctx, cancel: cancel}
+	fed := &feed{Reader: in}
+	cmd.Stdin, cmd.WaitDelay, cmd.Env = fed, pipeWait, environment()
+	p := &process{fed: fed, gray: gray, stderr: &tailBuffer{}, ctx: ctx, cancel: cancel}
 	cmd.Stderr = p.stderr
 	if p.out, err = cmd.StdoutPipe(); err != nil {
 		cancel()
@@ -149,11 +152,25 @@ func (d *Decoder) start(gray bool) (*process, error) {
 	}
 	if err := cmd.Start(); err != nil {
 		cancel()
-		return nil, fault.New("video", tag.PixelData, -1, fault.ErrUnsupported, "%v", err)
+		return nil, &fault.Error{Op: "video", Tag: tag.PixelData, Offset: -1, Err: fmt.Errorf("%w: %w", fault.ErrUnsupported, err)}
 	}
 	limitProcess(cmd.Process.Pid, addressSpace, d.stream.Time)
 	p.wait = cmd.Wait
 	return p, nil
+}
+
+// feed is what a process reads. It keeps why it could not be read.
+type feed struct {
+	io.Reader
+	failed atomic.Pointer[error]
+}
+
+func (f *feed) Read(b []byte) (int, error) {
+	n, err := f.Reader.Read(b)
+	if err != nil && err != io.EOF {
+		f.failed.Store(&err)
+	}
+	return n, err
 }
 
 // stop ends a process and frees what it holds.
@@ -219,6 +236,9 @@ func (d *Decoder) Frame(i int, gray bool, b []byte) error {
 			if late {
 				return d.stream.late()
 			}
+			if failed := p.fed.failed.Load(); failed != nil { // and not the stream
+				return &fault.Error{Op: "video", Tag: tag.PixelData, Offset: d.stream.Offset, Err: *failed}
+			}
 			if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 				return fault.New("video", tag.PixelData, d.stream.Offset, fault.ErrFrames, "the stream gave %d of %d frames: %s", at, d.frames, said)
 			}
@@ -253,7 +273,7 @@ func (s Stream) open() (io.Reader, string, error) {
 	}
 	first, err := indexFirst(s.Source, s.Size)
 	if err != nil {
-		return nil, "", fault.New("video", tag.PixelData, s.Offset, fault.ErrCodestream, "MP4: %v", err)
+		return nil, "", &fault.Error{Op: "video", Tag: tag.PixelData, Offset: s.Offset, Err: fmt.Errorf("%w: MP4: %w", fault.ErrCodestream, err)}
 	}
 	return first, format, nil
 }

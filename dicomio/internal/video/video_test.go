@@ -3,9 +3,15 @@ package video
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"io"
+	"os/exec"
 	"slices"
+	"syscall"
 	"testing"
+	"time"
+
+	"github.com/echonode/echonode/dicomio/uid"
 )
 
 // What ffmpeg wrote becomes a line that is the same from run to run and that a
@@ -118,4 +124,43 @@ func FuzzIndexFirst(f *testing.F) {
 			t.Errorf("%d of %d bytes, %v", n, len(b), err)
 		}
 	})
+}
+
+// cutOff cannot be read from an offset on.
+type cutOff struct {
+	io.ReaderAt
+	from int64
+}
+
+func (c cutOff) ReadAt(b []byte, off int64) (int, error) {
+	if off+int64(len(b)) > c.from {
+		return 0, syscall.EIO
+	}
+	return c.ReaderAt.ReadAt(b, off)
+}
+
+// A stream that cannot be read to its end at the moment is not one that ends early.
+func TestUnreadableIsNotShort(t *testing.T) {
+	if _, err := exec.LookPath("ffmpeg"); err != nil {
+		t.Skip("no ffmpeg here")
+	}
+	made, err := exec.CommandContext(t.Context(), "ffmpeg", "-v", "error", "-f", "lavfi", "-i", "testsrc=size=320x240:rate=25:duration=4",
+		"-c:v", "mpeg2video", "-b:v", "2M", "-f", "mpeg2video", "pipe:1").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	syntax, _ := uid.LookupSyntax(uid.MPEG2MPML)
+	s := Stream{Size: int64(len(made)), Syntax: syntax, Rows: 240, Columns: 320, MaxFrame: 1 << 20, MaxFrames: 200, Time: time.Minute}
+	for _, c := range []struct {
+		from int64
+		want error
+	}{{s.Size, nil}, {s.Size / 2, syscall.EIO}, {100, syscall.EIO}} {
+		s.Source = cutOff{bytes.NewReader(made), c.from}
+		d := New(t.Context(), s, 100)
+		b := make([]byte, 320*240)
+		if err := d.Frame(99, true, b); !errors.Is(err, c.want) {
+			t.Errorf("readable up to %d of %d: %v", c.from, s.Size, err)
+		}
+		d.Close()
+	}
 }

@@ -168,7 +168,7 @@ func (p *processor) Process(ctx context.Context, req node.Request) (*result.Docu
 			if l := &study.Loops[i]; output.Wanted(&study.Study, l, *o) {
 				group.Go(func() (err error) {
 					if drawn[i], err = p.draw(drawing, req.Loops[i], req.Keys[i], l, f); output.Undrawable(drawing, err) {
-						drawn[i], err = output.LeftOut(l, err), nil
+						drawn[i], err = output.LeftOut(l, *o, err), nil
 					}
 					return err
 				})

@@ -258,7 +258,7 @@ func (s *Server) exportLabels(w http.ResponseWriter, r *http.Request) {
 	var table bytes.Buffer
 	lines := csv.NewWriter(&table)
 	_ = lines.Write(labelColumns)
-	e := labels{s: s, zip: z, lines: lines, subjects: map[store.Person]string{}}
+	e := labels{s: s, zip: z, lines: lines, subjects: map[store.Person]string{}, most: maxPictures}
 	err := s.selected(r, func(uid string) error { return e.study(r.Context(), uid) })
 	lines.Flush()
 	write := func(name string, content []byte) {
@@ -290,6 +290,7 @@ type labels struct {
 	lines        *csv.Writer
 	subjects     map[store.Person]string // what persons are called
 	frames, left int
+	most         int // bytes of pictures that are held until they are written
 }
 
 func (e *labels) study(ctx context.Context, uid string) error {
@@ -371,10 +372,43 @@ func (e *labels) subject(ctx context.Context, in store.Instance) (string, error)
 	return e.subjects[in.Person], nil
 }
 
+// loop adds the frames of a loop. Frames are decoded in turns and written in between:
+// whoever takes the archive slowly, or not at all, keeps nobody else from a turn.
 func (e *labels) loop(ctx context.Context, l *result.Loop, in store.Instance) error {
+	for next := 0; next < len(l.FrameResults); {
+		made, after, err := e.pictures(ctx, l, in, next)
+		if err != nil {
+			return err
+		}
+		next = after
+		subject, err := e.subject(ctx, in)
+		if err != nil {
+			return err
+		}
+		for _, p := range made {
+			if err := e.frame(l, p, subject); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// picture is a frame of a loop as it is exported.
+type picture struct {
+	frame  *result.Frame
+	aspect float64 // by how much it was widened
+	png    []byte
+}
+
+// maxPictures is labels.most: some frames.
+const maxPictures = 4 << 20
+
+// pictures makes those of a loop from a frame result on, up to the next one or the end.
+func (e *labels) pictures(ctx context.Context, l *result.Loop, in store.Instance, from int) (made []picture, next int, err error) {
 	done, err := e.s.draw(ctx)
 	if err != nil {
-		return err
+		return nil, 0, err
 	}
 	defer done()
 	hold := e.s.opt.Objects.Hold()
@@ -382,23 +416,20 @@ func (e *labels) loop(ctx context.Context, l *result.Loop, in store.Instance) er
 	node.Expect(hold, in)
 	path, err := hold.File(ctx, in.Path)
 	if err != nil {
-		return err
+		return nil, 0, err
 	}
 	file, err := dicomio.OpenContext(ctx, path, dicomio.Options{Limits: e.s.opt.Limits})
 	if err != nil {
-		return err
+		return nil, 0, err
 	}
 	defer file.Close() // read only
 	frames, err := file.Frames()
 	if err != nil {
-		return err
+		return nil, 0, err
 	}
-	subject, err := e.subject(ctx, in)
-	if err != nil {
-		return err
-	}
-	for i := range l.FrameResults {
-		f := &l.FrameResults[i]
+	held := 0
+	for next = from; next < len(l.FrameResults) && held < e.most; next++ {
+		f := &l.FrameResults[next]
 		if f.Network == nil || l.View != models.ViewPLAX && len(f.Contour) < 3 || l.View == models.ViewPLAX && !hasWalls(f) {
 			continue
 		}
@@ -408,13 +439,16 @@ func (e *labels) loop(ctx context.Context, l *result.Loop, in store.Instance) er
 		}
 		var img image.RGBA
 		if err := frames.RGB(f.Index, &img); err != nil {
-			return err
+			return nil, 0, err
 		}
-		if err := e.frame(l, f, subject, &img); err != nil {
-			return err
+		p, err := pictureOf(l, f, &img)
+		if err != nil {
+			return nil, 0, err
 		}
+		made = append(made, p)
+		held += len(p.png)
 	}
-	return nil
+	return made, next, nil
 }
 
 // hasWalls reports whether a reader has placed the wall points of a frame.
@@ -424,8 +458,8 @@ func hasWalls(f *result.Frame) bool {
 	})
 }
 
-// frame adds the picture and the label of one frame.
-func (e *labels) frame(l *result.Loop, f *result.Frame, subject string, img image.Image) error {
+// pictureOf is the region of a frame, in gray.
+func pictureOf(l *result.Loop, f *result.Frame, img image.Image) (picture, error) {
 	// Pixels become square by widening or narrowing, so that a height stays a height.
 	x, y := l.PixelSize()
 	aspect := x / y
@@ -440,13 +474,22 @@ func (e *labels) frame(l *result.Loop, f *result.Frame, subject string, img imag
 			gray.SetGray(px, py, color.GrayModel.Convert(region.NRGBAAt(px, py)).(color.Gray))
 		}
 	}
+	var b bytes.Buffer
+	err := png.Encode(&b, gray)
+	return picture{f, aspect, b.Bytes()}, err
+}
+
+// frame adds the picture and the label of one frame.
+func (e *labels) frame(l *result.Loop, p picture, subject string) error {
+	f, aspect := p.frame, p.aspect
+	_, y := l.PixelSize()
 	e.frames++
 	name := fmt.Sprintf("frames/%s-%05d.png", subject, e.frames)
 	out, err := e.zip.CreateHeader(&zip.FileHeader{Name: name, Method: zip.Store}) // a PNG is compressed
 	if err != nil {
 		return err
 	}
-	if err := png.Encode(out, gray); err != nil {
+	if _, err := out.Write(p.png); err != nil {
 		return err
 	}
 	number := func(v float64) string { return strconv.FormatFloat(result.Round(v, 2), 'f', -1, 64) }

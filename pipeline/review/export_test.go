@@ -16,6 +16,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -318,6 +319,55 @@ func TestSubjects(t *testing.T) {
 	}
 	if later := export(hans); later[0] != got[1] {
 		t.Errorf("names %q, then %q", got, later)
+	}
+}
+
+// taking is a client that looks, whenever it is given something, whether a turn to draw
+// is held meanwhile.
+type taking struct {
+	bytes.Buffer
+	s           *Server
+	given, held int
+}
+
+func (c *taking) Write(b []byte) (int, error) {
+	c.given++
+	c.held += len(c.s.drawing)
+	return c.Buffer.Write(b)
+}
+
+// Who takes the labels slowly holds no turn to draw, and however few pictures are held
+// at once, they are the same.
+func TestLabelsAreWrittenBetweenTurns(t *testing.T) {
+	s := newSite(t, func(o *Options) { o.LabelsKey = bytes.Repeat([]byte{7}, 32) })
+	a := sample{study: "1.2.840.77.1", loop: "1.2.840.77.1.1", name: "Doe^Jane", view: "A4C", ef: value(61.23)}
+	s.add(a)
+	s.signed(a)
+	instances, err := s.store.Instances(t.Context(), a.study)
+	if err != nil {
+		t.Fatal(err)
+	}
+	study, err := s.server.latest(t.Context(), a.study, func(store.Run) bool { return true })
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &study.Loops[0]
+	l.FrameResults = slices.Repeat(l.FrameResults[:1], 30)
+	var archives [][]byte
+	for _, most := range []int{1, 1000, maxPictures} {
+		client := &taking{s: s.server}
+		z, lines := zip.NewWriter(client), csv.NewWriter(io.Discard)
+		e := labels{s: s.server, zip: z, lines: lines, subjects: map[store.Person]string{}, most: most}
+		if err := errors.Join(e.loop(t.Context(), l, instances[0]), z.Close()); err != nil {
+			t.Fatal(err)
+		}
+		if e.frames != 30 || e.left != 0 || client.given < 2 || client.held > 0 {
+			t.Errorf("at most %d bytes: %d frames, %d left out; %d times given, %d turns held", most, e.frames, e.left, client.given, client.held)
+		}
+		archives = append(archives, client.Bytes())
+	}
+	if !bytes.Equal(archives[0], archives[2]) || !bytes.Equal(archives[1], archives[2]) {
+		t.Error("the archives differ")
 	}
 }
 

@@ -848,10 +848,10 @@ func TestAuditTrail(t *testing.T) {
 	}
 }
 
-// files takes names for the paths that they are.
 // limits have a budget.
 func limits() dicomio.Limits { return dicomio.Limits{Memory: dicomio.NewMemory(64 << 20)} }
 
+// files takes names for the paths that they are.
 func files(t *testing.T) *objects.Files {
 	t.Helper()
 	f, err := objects.NewFiles(objects.NewDirectory("/"), "", 0)

@@ -235,7 +235,14 @@ func (l *loop) splits(b lv.Beat, period float64) float64 {
 	if l.rhythm.Range > noisyRange*l.rhythm.Noise || b.Clipped || period == 0 {
 		return 0
 	}
-	step := (l.times[n-1] - l.times[0]) / float64(n-1)
+	span, steps := l.times[n-1]-l.times[0], n-1
+	usual := 1000 / lv.FrameRate(l.times)
+	for i := 1; i < n; i++ {
+		if d := l.times[i] - l.times[i-1]; d > 2*usual { // a gap or a cut
+			span, steps = span-d, steps-1
+		}
+	}
+	step := span / float64(steps)
 	frames := period / step
 	if step > splitStepMS || frames < splitFrames && l.rhythm.Range > blendRange*l.rhythm.Noise {
 		return 0

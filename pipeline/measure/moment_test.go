@@ -32,6 +32,7 @@ func TestSplits(t *testing.T) {
 		{"of no period", 50, 0, 1, nil, 0},
 		{"ED by a reader", 50, 800, 1, func(l *loop, _ *lv.Beat) { l.frames[2].byReader = true }, 0},
 		{"ES by a reader", 50, 800, 1, func(l *loop, _ *lv.Beat) { l.frames[8].byReader = true }, 0},
+		{"cuts", 50, 800, 15, func(l *loop, _ *lv.Beat) { l.times = lv.Apart(l.times, []int{14, 15}) }, 16},
 		{"another frame by a reader", 50, 800, 1, func(l *loop, _ *lv.Beat) { l.frames[5].byReader = true }, 16},
 	} {
 		l := &loop{Loop: &result.Loop{}, frames: make([]frame, 21)}

@@ -23,15 +23,16 @@ from train import make_log, open_run, run_arguments, train
 
 
 def one(cfg: Config, data: Data, out: str, group: str) -> None:
-    """The network that leaves group out, and what it makes of it (<group>/honest.json); what is there already stays."""
+    """The network that leaves group out, and what it makes of it (<group>/honest.json), anew where it has learnt since."""
     folder = os.path.join(out, group)
     os.makedirs(folder, exist_ok=True)
     cfg = copy.deepcopy(cfg)
     cfg["train"]["seed"] += int(group)
-    left, log, path = dataset.leave_out(data, cfg, group), make_log(folder), os.path.join(folder, "honest.json")
+    left, log = dataset.leave_out(data, cfg, group), make_log(folder)
+    network, path = (os.path.join(folder, name) for name in ("last.pt", "honest.json"))
     train(cfg, left, folder, log)
-    if not os.path.exists(path):
-        net, novelty = trust.add(os.path.join(folder, "last.pt"), left, log)
+    if not os.path.exists(path) or os.path.getmtime(path) < os.path.getmtime(network):
+        net, novelty = trust.add(network, left, log)
         write(path, [{"group": group, **row} for row in honest.left_out(net, novelty, left, cfg["export"]["size"])])
 
 

@@ -134,7 +134,7 @@ def main() -> None:
     ap.add_argument("--name", help="another name for the network: its card then says what it was trained on, not what ours was")
     ap.add_argument("--minutes", type=float, help="instead of the configuration's")
     ap.add_argument("--limits", help="JSON of trust.py: limits for the card, chosen on patients held out")
-    ap.add_argument("--honest", help="honest.json of crossfit.py: what of an outline foretells its Dice, and the limit")
+    ap.add_argument("--honest", help="honest.json of crossfit.py: what of an outline foretells its Dice")
     args = ap.parse_args()
     cfg = tomllib.load(open(args.config, "rb"))
     if args.start:

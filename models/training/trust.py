@@ -18,7 +18,7 @@ def main() -> None:
     ap.add_argument("--cache", required=True)
     ap.add_argument("--extra", action="append", default=[], help="further caches")
     ap.add_argument("--limits", help="JSON to write; needs a checkpoint with patients held out")
-    ap.add_argument("--honest", help="honest.json of crossfit.py: what of an outline foretells its Dice, and the limit, are taken from there")
+    ap.add_argument("--honest", help="honest.json of crossfit.py: what of an outline foretells its Dice is taken from there")
     args = ap.parse_args()
     torch.set_num_threads(1)
     cfg = torch.load(args.checkpoint, map_location="cpu")["config"]

@@ -115,14 +115,11 @@ def cross_fitted(sign: Array, reached: Array, subject: Array, slopes: Array | No
     return out
 
 
-def learnt(path: str) -> tuple[Array, float]:
-    """Weights of the signs, and the limit of the expected Dice, by what crossfit.py measured (honest.json): of hundreds of patients instead of a
-    fold."""
+def learnt(path: str) -> Array:
+    """Weights of the signs by what crossfit.py measured (honest.json): of hundreds of patients instead of a fold."""
     with open(path) as f:
         rows = [r for r in json.load(f) if "lv_cavity" in r["dice"]]
-    sign, reached = np.array([r["signs"] for r in rows]), np.array([r["dice"]["lv_cavity"] for r in rows])
-    expected = cross_fitted(sign, reached, np.array([r["group"] for r in rows]))
-    return fit_expected(sign, reached)[1:], sparing(expected, reached)
+    return fit_expected(np.array([r["signs"] for r in rows]), np.array([r["dice"]["lv_cavity"] for r in rows]))[1:]
 
 
 def sparing(expected: Array, reached: Array) -> float:
@@ -153,9 +150,9 @@ def choose_other(view: Array, truth: Array) -> float:
     return float(steps[int(np.argmax(right))])
 
 
-def choose_limits(net: Net, novelty: Novelty, data: Data, size: int, known: tuple[Array, float] | None = None) -> tuple[Config, Config]:
+def choose_limits(net: Net, novelty: Novelty, data: Data, size: int, slopes: Array | None = None) -> tuple[Config, Config]:
     """Limits for the card, constant and weights of the expected Dice ("expects"), what is added to the logits of "other" and of an aortic root,
-    from the held-out frames with masks; and figures. known: the weights and the limit of the expected Dice, see learnt.
+    from the held-out frames with masks; and figures. slopes: the weights of the expected Dice, see learnt.
 
     novelty: a tenth more than all but one in a hundred of them stay below; expected_dice: flags one in twenty of those whose
     cavity reaches BAD; view: a tenth less than all but one in a hundred of those named rightly have. The figures of the expected Dice are cross-fitted
@@ -165,7 +162,6 @@ def choose_limits(net: Net, novelty: Novelty, data: Data, size: int, known: tupl
     view, told, deep, cavity, root = passes(net, to_network(data["image"][index], size))
     sign = told.double().numpy()
     reached = np.array([dice(geo.largest(p.float().numpy() > 0.5), data["label"][i] == geo.LV) for p, i in zip(cavity, index)])
-    slopes = known[0] if known else None
     expects = fit_expected(sign, reached, slopes)
     far = novelty(deep)[:, 0].numpy()
     other = choose_other(view.numpy(), data["view"][index])
@@ -177,7 +173,7 @@ def choose_limits(net: Net, novelty: Novelty, data: Data, size: int, known: tupl
     honest = cross_fitted(sign, reached, data["subject"][index], slopes)
     p, right = plain_views(seen)[1].max(1), (seen.argmax(1) == data["view"][index])
     limits = {"view": round(0.9 * float(np.quantile(p[right], 0.01)), 2) if right.any() else 0.5, "novelty": round(float(np.quantile(far, 0.99)) * 1.1, 3),
-              "expected_dice": round(known[1] if known else sparing(expected_dice(sign, expects), reached), 4)}
+              "expected_dice": round(sparing(expected_dice(sign, expects), reached), 4)}
     told_of = [(str(data["subject"][i]), str(data["phase"][i]), float(n)) for i, n in zip(index, far)]
     out = {**figures(honest, reached, told_of), "views_right": int(right.sum()), "views_right_below": int((right & (p < limits["view"])).sum()),
            "novelty_quantiles": np.quantile(far, (0.5, 0.9, 0.95, 0.99, 1)).round(3).tolist()}

@@ -50,7 +50,7 @@ class LeaveOut(unittest.TestCase):
             said = crossfit.together(out, [json.load(open(os.path.join(out, g, "honest.json"))) for g in "01"])
             with open(os.path.join(out, "volumes.csv")) as f:
                 self.assertEqual(list(csv.DictReader(f)), [])  # nobody has both phases
-            slopes, _ = trust.learnt(os.path.join(out, "honest.json"))
+            slopes = trust.learnt(os.path.join(out, "honest.json"))
             self.assertEqual(slopes.shape, (len(nets.SIGNS),))
         self.assertIn("without 0", said)
         self.assertIn("A4C ED lv_cavity", said)

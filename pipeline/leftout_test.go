@@ -169,7 +169,9 @@ func TestDamagedObjectCostsItsDrawings(t *testing.T) {
 	}
 	defer f.Close()
 	comments := strings.Join(parsed(t, f).Comments(), "\n")
-	for _, want := range []string{"The overlay of loop 2 could not be made: truncated: 2160000 bytes of value,", "The segmentation of loop 2 could not be made: "} {
+	for _, want := range []string{
+		"The overlay of loop 2 could not be made: truncated: 2160000 bytes of value,", "The segmentation of loop 2 could not be made: ",
+	} {
 		if !strings.Contains(comments, want) {
 			t.Errorf("not told: %s\n%s", want, comments)
 		}

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"hash/maphash"
 	"image"
+	"io/fs"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -277,7 +279,14 @@ func refused(code, format string, args ...any) *verdict {
 	return &verdict{result.Refused, result.Reasonf(code, format, args...)}
 }
 
+// failed is of what could not be done. Reports say it: no path of this machine stands in it.
 func failed(code, format string, args ...any) *verdict {
+	for i, a := range args {
+		var file *fs.PathError
+		if err, ok := a.(error); ok && errors.As(err, &file) {
+			args[i] = strings.ReplaceAll(err.Error(), file.Error(), file.Err.Error())
+		}
+	}
 	return &verdict{result.Failed, result.Reasonf(code, format, args...)}
 }
 

@@ -277,6 +277,23 @@ func TestUnreadableNowIsNotLeftOut(t *testing.T) {
 	}
 }
 
+// Why a file cannot be read is said without where it lies.
+func TestReasonsNameNoPath(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "1.2.3.1.dcm")
+	for _, err := range []error{&fs.PathError{Op: "read", Path: path, Err: syscall.EIO},
+		&dicomio.Error{Op: "frames", Offset: -1, Err: &fs.PathError{Op: "read", Path: path, Err: syscall.EIO}}} {
+		if got := failed(result.DecodeFailed, "frame %d of the cine: %v", 3, err).reason.Text; strings.Contains(got, path) ||
+			!strings.HasPrefix(got, "frame 3 of the cine: ") || !strings.HasSuffix(got, "input/output error") {
+			t.Error(got)
+		}
+	}
+	s := analyse(t, newBrightness(models.ViewA4C), path, standard("1.2.3.2").write(t, t.TempDir()))
+	i := slices.IndexFunc(s.Loops, func(l result.Loop) bool { return l.File == path })
+	if i < 0 || s.Loops[i].Reason == nil || s.Loops[i].Reason.Text != "not readable as DICOM: no such file or directory" {
+		t.Errorf("%d: %+v", i, s.Loops)
+	}
+}
+
 // A drawing that ends before its end leaves nothing in its folder.
 func TestInterruptedDrawingLeavesNothing(t *testing.T) {
 	s := analyse(t, newBrightness(models.ViewA4C), standard("1.2.3.1").write(t, t.TempDir()))

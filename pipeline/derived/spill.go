@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"image"
-	"io"
 	"os"
 
 	"github.com/echonode/echonode/dicomio"
@@ -52,8 +51,8 @@ func (s *spill) frame(i int) ([]byte, error) {
 		s.buf = make([]byte, n)
 	}
 	s.buf = s.buf[:n]
-	if _, err := s.file.ReadAt(s.buf, s.at[i-len(s.held)]); err != nil && !errors.Is(err, io.EOF) {
-		return nil, err
+	if k, err := s.file.ReadAt(s.buf, s.at[i-len(s.held)]); int64(k) < n {
+		return nil, fmt.Errorf("%d of the %d bytes of a frame: %w", k, n, err)
 	}
 	return s.buf, nil
 }

@@ -2,7 +2,6 @@
 """Exports the averaged weights of a checkpoint: export_onnx.py --config C --checkpoint last.pt --out model.onnx"""
 
 import argparse
-import json
 import tomllib
 
 import torch
@@ -33,7 +32,7 @@ def main() -> None:
         net.root = Root.load(saved["root"])
     expects = None
     if args.limits:
-        chosen = json.load(open(args.limits))
+        chosen = trust.chosen(args.limits)
         cfg["export"]["card"]["limits"], expects = chosen["limits"], chosen["expects"]
         trust.set_up(net, chosen)
     export.export(net, args.out, cfg["export"]["size"], cfg["export"]["card"], novelty, expects)

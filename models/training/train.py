@@ -176,7 +176,7 @@ def finish(cfg: Config, data: Data, args: argparse.Namespace, log: Log) -> None:
         trust.write_limits(limits, net, novelty, data, size, log, args.honest)
     expects = None
     if args.limits or os.path.exists(limits):
-        chosen = json.load(open(args.limits or limits))
+        chosen = trust.chosen(args.limits or limits)
         card["limits"], expects = chosen["limits"], chosen["expects"]
         trust.set_up(net, chosen)
     path = os.path.join(args.out, card["name"] + ".onnx")

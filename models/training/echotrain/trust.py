@@ -198,6 +198,15 @@ def add(path: str, data: Data, log: Log, per_source: int = 150) -> tuple[Net, No
     return net, Novelty.load(saved["novelty"])
 
 
+def chosen(path: str) -> Config:
+    """What write_limits wrote."""
+    with open(path) as f:
+        found: Config = json.load(f)
+    if "expects" not in found:
+        raise SystemExit(f"{path} was written before networks expected by two signs: make it anew with trust.py --limits")
+    return found
+
+
 def set_up(net: Net, chosen: Config) -> None:
     """Gives net what choose_limits has chosen for the logits of "other" and of an aortic root."""
     net.lean(chosen.get("other", 0.0))

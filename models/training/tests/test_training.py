@@ -425,6 +425,14 @@ class Trust(unittest.TestCase):
         given, _ = trust.choose_limits(net, novelty, data, 64, np.array([0.5, 0.25]))
         self.assertEqual(given["expects"][1:], [0.5, 0.25])
 
+    def test_limits_of_before_are_refused_in_words(self):
+        with tempfile.TemporaryDirectory() as d:
+            path = os.path.join(d, "limits.json")
+            with open(path, "w") as f:
+                f.write('{"limits": {}, "line": [1, 2, 3]}')
+            with self.assertRaisesRegex(SystemExit, "trust.py --limits"):
+                trust.chosen(path)
+
     def test_signs_are_softness_and_the_walls_share(self):
         logits = torch.full((2, 3, 10, 10), -30.0)
         logits[:, 0, :5] = 30.0

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/echonode/echonode/scp"
@@ -37,6 +38,7 @@ func TestStowGoesOn(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir, tried := t.TempDir(), ""
+			var mu sync.Mutex // a connection that is cut doesn't order its handler before what follows
 			var sources []Source
 			for i := range c.answers {
 				sources = append(sources, Source{Path: object(t, dir, fmt.Sprintf("1.2.3.%d", 100+i), false)})
@@ -54,7 +56,10 @@ func TestStowGoesOn(t *testing.T) {
 					if !bytes.Contains(b, fmt.Appendf(nil, "1.2.3.%d", 100+i)) {
 						continue
 					}
-					if tried += fmt.Sprint(i); code == cut {
+					mu.Lock()
+					tried += fmt.Sprint(i)
+					mu.Unlock()
+					if code == cut {
 						panic(http.ErrAbortHandler)
 					}
 					w.WriteHeader(code)
@@ -62,6 +67,8 @@ func TestStowGoesOn(t *testing.T) {
 			}))
 			defer srv.Close()
 			results, err := (&Stow{URL: srv.URL}).SendAll(t.Context(), sources, nil)
+			mu.Lock()
+			defer mu.Unlock()
 			if err != nil || tried != c.tried {
 				t.Fatalf("tried %s, want %s, %v", tried, c.tried, err)
 			}
